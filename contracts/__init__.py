@@ -1,0 +1,1 @@
+"""What the services agree on: data, no behaviour. Imports nothing of ours."""

@@ -1,0 +1,41 @@
+"""Every event there is: finds the class of a type and decodes an event's data, upcast to today's shape."""
+
+from typing import Any
+
+import msgspec
+
+from contracts.event import Event
+from contracts.events import friendship, message, profile, session, user
+from contracts.upcasts import upcast
+
+
+def _all() -> dict[str, type[Event]]:
+    found: dict[str, type[Event]] = {}
+    for module in (user, session, profile, friendship, message):
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, Event) and value is not Event:
+                found[value.TYPE] = value
+    return found
+
+
+EVENTS: dict[str, type[Event]] = _all()
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(event_class) for kind, event_class in EVENTS.items()
+}
+
+
+def decode(kind: str, schema: int, data: bytes | msgspec.Raw) -> Event:
+    """Decodes an event's data.
+
+    Raises:
+        LookupError: no event of this type is known, or it comes from a schema newer than this program.
+        msgspec.ValidationError: the data does not have the event's shape.
+    """
+    event_class = EVENTS[kind]
+    if schema == event_class.SCHEMA:
+        event: Event = _DECODERS[kind].decode(data)
+        return event
+    if schema > event_class.SCHEMA:
+        raise LookupError(f"{kind}: schema {schema} is newer than this program's {event_class.SCHEMA}")
+    older = upcast(kind, schema, msgspec.json.decode(data), event_class.SCHEMA)
+    return msgspec.convert(older, event_class)

@@ -1,0 +1,34 @@
+"""Cursors of lists: where the next page begins, opaque to clients (base64url of a small struct in JSON)."""
+
+import base64
+import binascii
+from typing import TypeVar
+
+import msgspec
+
+from contracts.errors import Invalid, Violation
+
+C = TypeVar("C", bound=msgspec.Struct)
+
+_LONGEST = 1024
+
+
+def encode_cursor(cursor: msgspec.Struct) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).rstrip(b"=").decode()
+
+
+def decode_cursor(text: str, kind: type[C]) -> C | None:
+    """Reads what `encode_cursor` wrote; an empty text is the first page.
+
+    Raises:
+        Invalid: the text is no cursor of this list.
+    """
+    if not text:
+        return None
+    try:
+        if len(text) > _LONGEST:
+            raise ValueError("too long")
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(raw, type=kind)
+    except (binascii.Error, msgspec.DecodeError, ValueError) as error:
+        raise Invalid("The cursor is not one of ours.", violations=(Violation("/cursor", "not a cursor"),)) from error

@@ -1,0 +1,221 @@
+"""Every error that a caller can meet, one class a stable `code`; an error's docstring is its message.
+
+Each edge maps them once: gRPC to `grpc` (a status name) with the code in the error details, REST to `status`.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """One thing wrong with an input."""
+
+    # JSON pointer into the input, `/text`; empty for the whole of it.
+    path: str
+    message: str
+
+
+class VestnikError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    grpc: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        retry_after: int | None = None,
+        violations: tuple[Violation, ...] = (),
+    ) -> None:
+        self.detail = detail or (type(self).__doc__ or "").strip()
+        # Seconds after which trying again makes sense.
+        self.retry_after = retry_after
+        self.violations = violations
+        super().__init__(self.detail)
+
+
+class Invalid(VestnikError):
+    """The request is not valid."""
+
+    code, status, grpc = "invalid", 422, "INVALID_ARGUMENT"
+
+
+class MalformedJson(VestnikError):
+    """The body is not JSON."""
+
+    code, status, grpc = "malformed_json", 400, "INVALID_ARGUMENT"
+
+
+class BodyTooLarge(VestnikError):
+    """The body is larger than 64 KiB."""
+
+    code, status, grpc = "body_too_large", 413, "INVALID_ARGUMENT"
+
+
+class UnsupportedMediaType(VestnikError):
+    """The body has a content type that this route does not take."""
+
+    code, status, grpc = "unsupported_media_type", 415, "INVALID_ARGUMENT"
+
+
+class NotFound(VestnikError):
+    """There is nothing here."""
+
+    code, status, grpc = "not_found", 404, "NOT_FOUND"
+
+
+class MethodNotAllowed(VestnikError):
+    """This path does not take this method."""
+
+    code, status, grpc = "method_not_allowed", 405, "UNIMPLEMENTED"
+
+
+class Unauthenticated(VestnikError):
+    """A valid access token is needed."""
+
+    code, status, grpc = "unauthenticated", 401, "UNAUTHENTICATED"
+
+
+class Forbidden(VestnikError):
+    """The caller has no right to this."""
+
+    code, status, grpc = "forbidden", 403, "PERMISSION_DENIED"
+
+
+class RateLimited(VestnikError):
+    """Too many requests."""
+
+    code, status, grpc = "rate_limited", 429, "RESOURCE_EXHAUSTED"
+
+
+class EmailTaken(VestnikError):
+    """This e-mail address belongs to an account already."""
+
+    code, status, grpc = "email_taken", 409, "ALREADY_EXISTS"
+
+
+class UsernameTaken(VestnikError):
+    """This username is taken."""
+
+    code, status, grpc = "username_taken", 409, "ALREADY_EXISTS"
+
+
+class TokenExpired(VestnikError):
+    """The token has run out; ask for a new one."""
+
+    code, status, grpc = "token_expired", 410, "FAILED_PRECONDITION"
+
+
+class InvalidToken(VestnikError):
+    """The token is not one of ours."""
+
+    code, status, grpc = "invalid_token", 422, "INVALID_ARGUMENT"
+
+
+class InvalidCredentials(VestnikError):
+    """The login or the password is wrong."""
+
+    code, status, grpc = "invalid_credentials", 401, "UNAUTHENTICATED"
+
+
+class EmailNotVerified(VestnikError):
+    """The e-mail address has not been verified yet."""
+
+    code, status, grpc = "email_not_verified", 403, "FAILED_PRECONDITION"
+
+
+class InvalidRefreshToken(VestnikError):
+    """The refresh token is not valid, or its session has ended."""
+
+    code, status, grpc = "invalid_refresh_token", 401, "UNAUTHENTICATED"
+
+
+class RefreshTokenReused(VestnikError):
+    """The refresh token was used before; its session has been ended."""
+
+    code, status, grpc = "refresh_token_reused", 401, "UNAUTHENTICATED"
+
+
+class SessionNotFound(VestnikError):
+    """There is no such session."""
+
+    code, status, grpc = "session_not_found", 404, "NOT_FOUND"
+
+
+class UserNotFound(VestnikError):
+    """There is no such user."""
+
+    code, status, grpc = "user_not_found", 404, "NOT_FOUND"
+
+
+class ProfileNotFound(VestnikError):
+    """There is no such profile."""
+
+    code, status, grpc = "profile_not_found", 404, "NOT_FOUND"
+
+
+class StaleProfile(VestnikError):
+    """The profile has changed since it was read."""
+
+    code, status, grpc = "stale_profile", 412, "ABORTED"
+
+
+class SelfFriendship(VestnikError):
+    """Nobody can befriend themselves."""
+
+    code, status, grpc = "self_friendship", 422, "INVALID_ARGUMENT"
+
+
+class NotFriends(VestnikError):
+    """Only friends can write to each other."""
+
+    code, status, grpc = "not_friends", 403, "PERMISSION_DENIED"
+
+
+class ClientMessageIdReused(VestnikError):
+    """This client_message_id was used for another text."""
+
+    code, status, grpc = "client_message_id_reused", 409, "ALREADY_EXISTS"
+
+
+class MessageNotFound(VestnikError):
+    """There is no such message."""
+
+    code, status, grpc = "message_not_found", 404, "NOT_FOUND"
+
+
+class ReadModelBehind(VestnikError):
+    """The read model has not reached the position that was asked for."""
+
+    code, status, grpc = "read_model_behind", 503, "UNAVAILABLE"
+
+
+class Overloaded(VestnikError):
+    """Too much work is waiting; try again shortly."""
+
+    code, status, grpc = "overloaded", 503, "RESOURCE_EXHAUSTED"
+
+
+class Unavailable(VestnikError):
+    """A part of the system cannot be reached just now; try again shortly."""
+
+    code, status, grpc = "unavailable", 503, "UNAVAILABLE"
+
+
+class DeadlineExceeded(VestnikError):
+    """The answer did not come in time; whether the request took effect is not known."""
+
+    code, status, grpc = "deadline_exceeded", 504, "DEADLINE_EXCEEDED"
+
+
+def _by_code(kind: type[VestnikError]) -> dict[str, type[VestnikError]]:
+    found = {kind.code: kind}
+    for child in kind.__subclasses__():
+        found |= _by_code(child)
+    return found
+
+
+BY_CODE: dict[str, type[VestnikError]] = _by_code(VestnikError)

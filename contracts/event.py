@@ -1,0 +1,15 @@
+"""What every event is: a frozen record of something that happened, named in the past tense."""
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all events; a subclass says its type, the version of its data, and whether others may read it."""
+
+    TYPE: ClassVar[str]
+    # Raised by every change that is not merely a new field with a default; see contracts/upcasts.py.
+    SCHEMA: ClassVar[int] = 1
+    # A private event lies on a subject that only the stream's owner has a right to read.
+    PRIVATE: ClassVar[bool] = False

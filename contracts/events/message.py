@@ -1,0 +1,38 @@
+"""What happens in a conversation: messages sent and seen, notifications read."""
+
+from typing import ClassVar
+
+from contracts.event import Event
+from contracts.personal import Personal
+
+
+class MessageSent(Event, frozen=True, kw_only=True):
+    """On the conversation's subject, where nothing else is: its last event tells the next `sequence`."""
+
+    TYPE: ClassVar[str] = "message.sent"
+    message_id: str
+    sender_id: str
+    recipient_id: str
+    # 1, 2, 3, … within the conversation; equal to the envelope's `version`.
+    sequence: int
+    text: Personal[str]
+    # The sender's own id of the message, for which a repeat does nothing.
+    client_message_id: str
+
+
+class MessageSeen(Event, frozen=True, kw_only=True):
+    """On the subject of one reader in one conversation: everything up to `sequence` was seen."""
+
+    TYPE: ClassVar[str] = "message.seen"
+    conversation_id: str
+    # Who has seen, and whose messages they are.
+    reader_id: str
+    peer_id: str
+    sequence: int
+
+
+class NotificationRead(Event, frozen=True, kw_only=True):
+    """On the subject of a user's notifications."""
+
+    TYPE: ClassVar[str] = "notification.read"
+    notification_ids: tuple[str, ...]

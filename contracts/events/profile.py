@@ -1,0 +1,22 @@
+"""What happens to a profile."""
+
+from typing import ClassVar
+
+from contracts.event import Event
+from contracts.personal import Personal
+
+
+class ProfileCreated(Event, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "profile.created"
+    username: str
+    display_name: Personal[str]
+
+
+class ProfileUpdated(Event, frozen=True, kw_only=True):
+    """Holds the whole of what can be changed, as it is from now on."""
+
+    TYPE: ClassVar[str] = "profile.updated"
+    display_name: Personal[str]
+    bio: Personal[str] = ""
+    # Empty where there is none.
+    avatar_url: Personal[str] = ""

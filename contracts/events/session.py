@@ -1,0 +1,34 @@
+"""What happens to a session. Events hold the generation of a refresh token, never a token."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from contracts.event import Event
+from contracts.personal import Personal
+
+
+class SessionCreated(Event, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "session.created"
+    user_id: str
+    username: str
+    # What the client calls itself; empty if it did not say.
+    device: Personal[str]
+    # The network address of the login.
+    address: Personal[str]
+    # When the session ends if it is not refreshed.
+    expires_at: datetime
+
+
+class SessionRefreshed(Event, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "session.refreshed"
+    user_id: str
+    # Of the refresh token that is good from now on: 1 after login, 2 after the first refresh, …
+    generation: int
+    expires_at: datetime
+
+
+class SessionRevoked(Event, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "session.revoked"
+    user_id: str
+    # `logout`, `revoked_elsewhere`, `refresh_token_reused`, …
+    reason: str

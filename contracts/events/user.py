@@ -1,0 +1,82 @@
+"""What happens to a user: registration, the claims on an e-mail and a username, verification, mails sent.
+
+Aggregates: `user` (public), `credential`, `email`, `username`, `mail` (private).
+"""
+
+from datetime import datetime
+from typing import ClassVar
+
+from contracts.event import Event
+from contracts.personal import Personal
+
+
+class UserCreated(Event, frozen=True, kw_only=True):
+    """On the user's subject; the last event of the batch that registers."""
+
+    TYPE: ClassVar[str] = "user.created"
+    username: str
+    # What the user wants to be called; the profile starts with it.
+    display_name: Personal[str] | None = None
+
+
+class UserEmailVerified(Event, frozen=True, kw_only=True):
+    """On the user's subject, in one batch with the claim's `email.verified`."""
+
+    TYPE: ClassVar[str] = "user.email_verified"
+
+
+class CredentialSet(Event, frozen=True, kw_only=True):
+    """On the credential's subject: the hash that a login is checked against."""
+
+    TYPE: ClassVar[str] = "credential.set"
+    PRIVATE: ClassVar[bool] = True
+    # bcrypt, in its text form with cost and salt.
+    password_hash: str
+
+
+class EmailClaimed(Event, frozen=True, kw_only=True):
+    """On the address's subject: it belongs to the user until `expires_at`, and for good once verified."""
+
+    TYPE: ClassVar[str] = "email.claimed"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+    email: Personal[str]
+    # For the greeting of the verification mail.
+    username: str
+    expires_at: datetime
+
+
+class EmailVerificationRequested(Event, frozen=True, kw_only=True):
+    """On the address's subject: its holder asked for another verification mail, which prolongs the claim."""
+
+    TYPE: ClassVar[str] = "email.verification_requested"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+    expires_at: datetime
+
+
+class EmailVerified(Event, frozen=True, kw_only=True):
+    """On the address's subject: the claim no longer lapses."""
+
+    TYPE: ClassVar[str] = "email.verified"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+
+
+class UsernameClaimed(Event, frozen=True, kw_only=True):
+    """On the name's subject: it belongs to the user."""
+
+    TYPE: ClassVar[str] = "username.claimed"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+
+
+class MailSent(Event, frozen=True, kw_only=True):
+    """On the user's mail subject: a mail went out. Its envelope's `causation_id` is the event that asked for it."""
+
+    TYPE: ClassVar[str] = "mail.sent"
+    PRIVATE: ClassVar[bool] = True
+    # `verification`
+    kind: str
+    # Id of the event that asked for the mail; never two of the same.
+    requested_by: str

@@ -1,0 +1,60 @@
+"""What the fields of commands and requests may hold: the limits of the public interface, in one place."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+# Text without NUL, which PostgreSQL cannot store.
+_NO_NUL = r"^[^\x00]*\Z"
+
+Email = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=254,
+        pattern=r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]+\.[^@\s.\x00-\x1f\x7f]+\Z",
+        description="An e-mail address.",
+        examples=["anna@example.org"],
+    ),
+]
+Username = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=32,
+        pattern=r"^[A-Za-z0-9_.]+\Z",
+        description="Of a-z 0-9 _ . (case-insensitive; kept in lower case).",
+        examples=["anna"],
+    ),
+]
+# Counted in characters here; the 72 bytes that bcrypt reads are checked where the password is used.
+Password = Annotated[
+    str,
+    Meta(min_length=1, max_length=72, pattern=_NO_NUL, description="8 to 72 bytes in UTF-8."),
+]
+DisplayName = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
+Bio = Annotated[str, Meta(max_length=500, pattern=_NO_NUL)]
+AvatarUrl = Annotated[
+    str,
+    Meta(
+        max_length=500,
+        pattern=r"^https://[^\s\x00-\x1f\x7f/?#]+[^\s\x00-\x1f\x7f]*\Z",
+        examples=["https://example.org/a.png"],
+    ),
+]
+Device = Annotated[str, Meta(max_length=100, pattern=_NO_NUL)]
+Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=_NO_NUL, description="Any Unicode but NUL.")]
+ClientMessageId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
+Id = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z",
+        examples=["01890a5d-ac96-774b-bcce-b302099a8057"],
+    ),
+]
+# A sequence, bounded by what JSON numbers hold exactly.
+Sequence = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+PageLimit = Annotated[int, Meta(ge=1, le=200)]
+
+PASSWORD_BYTES = (8, 72)
+PAGE_LIMIT = 50

@@ -1,0 +1,89 @@
+"""Streams and subjects: one stream a service, one literal subject an aggregate.
+
+The type of an event is not in the subject: on a cluster only a condition on a literal subject is safe, and an
+aggregate's condition must cover all of its events (docs/decisions).
+"""
+
+AUTH = "AUTH"
+SESSION = "SESSION"
+PROFILE = "PROFILE"
+CONTACT = "CONTACT"
+MESSAGING = "MESSAGING"
+
+# Each stream with the service that owns it: only the owner appends.
+STREAMS: dict[str, str] = {
+    AUTH: "auth",
+    SESSION: "session",
+    PROFILE: "profile",
+    CONTACT: "contact",
+    MESSAGING: "messaging",
+}
+
+# What others than the owner may read of a stream: one filter each.
+PUBLIC_FILTERS: dict[str, str] = {
+    AUTH: "vestnik.auth.user.*",
+    SESSION: "vestnik.session.session.*",
+    PROFILE: "vestnik.profile.profile.*",
+    CONTACT: "vestnik.contact.friendship.*",
+    MESSAGING: "vestnik.messaging.>",
+}
+
+
+def all_of(stream: str) -> str:
+    """The pattern of every subject of the stream."""
+    return f"vestnik.{STREAMS[stream]}.>"
+
+
+def stream_of(subject: str) -> str:
+    """The stream that a subject lies in."""
+    return subject.split(".", 2)[1].upper()
+
+
+def user(user_id: str) -> str:
+    return f"vestnik.auth.user.{user_id}"
+
+
+def credential(user_id: str) -> str:
+    """Private: the password's hash."""
+    return f"vestnik.auth.credential.{user_id}"
+
+
+def email_claim(key: str) -> str:
+    """Private: who holds an e-mail address; `key` is the address's HMAC in hex."""
+    return f"vestnik.auth.email.{key}"
+
+
+def username_claim(key: str) -> str:
+    """Private: who holds a username; `key` is the name's HMAC in hex."""
+    return f"vestnik.auth.username.{key}"
+
+
+def mail(user_id: str) -> str:
+    """Private: which mails went out to a user."""
+    return f"vestnik.auth.mail.{user_id}"
+
+
+def session(session_id: str) -> str:
+    return f"vestnik.session.session.{session_id}"
+
+
+def profile(user_id: str) -> str:
+    return f"vestnik.profile.profile.{user_id}"
+
+
+def friendship(pair_id: str) -> str:
+    return f"vestnik.contact.friendship.{pair_id}"
+
+
+def conversation(conversation_id: str) -> str:
+    return f"vestnik.messaging.conversation.{conversation_id}"
+
+
+def read_mark(conversation_id: str, user_id: str) -> str:
+    """How far one of the two has seen a conversation."""
+    return f"vestnik.messaging.read.{conversation_id}.{user_id}"
+
+
+def notifications(user_id: str) -> str:
+    """Which notifications a user has read."""
+    return f"vestnik.messaging.notifications.{user_id}"

@@ -1,0 +1,25 @@
+"""An older event's data to today's shape.
+
+A change that is more than a new field with a default raises the event's SCHEMA and adds one step here, from the
+schema before to the next. Steps work on plain JSON data and run one after another; they are applied wherever an
+event is decoded, so that no reader ever sees an old shape.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+Step = Callable[[dict[str, Any]], dict[str, Any]]
+
+# (type, schema before the step)
+STEPS: dict[tuple[str, int], Step] = {}
+
+
+def upcast(kind: str, schema: int, data: dict[str, Any], to: int) -> dict[str, Any]:
+    """Brings the data of an event from its schema to the schema `to`.
+
+    Raises:
+        LookupError: a step is missing.
+    """
+    for step in range(schema, to):
+        data = STEPS[kind, step](data)
+    return data

@@ -1,0 +1,1 @@
+"""What runs the house: settings, connections, servers, the supervisor, the command line. Knows no domain."""

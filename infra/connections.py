@@ -1,0 +1,98 @@
+"""Connections to NATS and PostgreSQL, made one way everywhere: bounded, named, reconnecting by themselves."""
+
+import asyncio
+import logging
+from urllib.parse import urlsplit
+
+import nats
+from nats.aio.client import Client as NATS
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from contracts.errors import Unavailable
+from infra.settings import Settings
+
+log = logging.getLogger(__name__)
+Pool = AsyncConnectionPool[AsyncConnection[tuple[object, ...]]]
+
+# What may wait to be sent while the connection is down.
+_PENDING_BYTES = 8 * 1024 * 1024
+
+
+async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0) -> NATS:
+    """Connects to NATS, and again whenever the connection is lost, for as long as the process lives.
+
+    Raises:
+        Unavailable: no server answered within `patience` seconds.
+    """
+    servers = [url.strip() for url in settings.nats_url.split(",") if url.strip()]
+    await _reachable(servers, patience)
+
+    async def failed(error: Exception) -> None:
+        log.warning("nats: %s", error or type(error).__name__)
+
+    async def disconnected() -> None:
+        log.warning("nats: disconnected")
+
+    async def reconnected() -> None:
+        log.info("nats: connected again")
+
+    return await nats.connect(
+        servers=servers,
+        name=name,
+        error_cb=failed,
+        disconnected_cb=disconnected,
+        reconnected_cb=reconnected,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.25,
+        connect_timeout=5,
+        ping_interval=10,
+        max_outstanding_pings=2,
+        pending_size=_PENDING_BYTES,
+        inbox_prefix=f"_INBOX_{name.partition('-')[0]}".encode(),
+    )
+
+
+async def open_pool(database_url: str, name: str, *, max_size: int = 8, patience: float = 30.0) -> Pool:
+    """Opens a pool of autocommitting connections; a broken one is replaced before it is handed out.
+
+    Raises:
+        Unavailable: the database did not answer within `patience` seconds.
+    """
+    pool: Pool = AsyncConnectionPool(
+        database_url,
+        min_size=1,
+        max_size=max_size,
+        max_waiting=1_000,
+        timeout=5.0,
+        reconnect_timeout=60.0,
+        kwargs={"autocommit": True, "application_name": name, "connect_timeout": 5, "prepare_threshold": 2},
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+        name=name,
+    )
+    try:
+        await pool.open(wait=True, timeout=patience)
+    except Exception as error:
+        await pool.close()
+        raise Unavailable("The database does not answer.") from error
+    return pool
+
+
+async def _reachable(servers: list[str], patience: float) -> None:
+    """Waits until a server's port answers: a first connect that fails would cost the client 2 s."""
+    deadline = asyncio.get_running_loop().time() + patience
+    while True:
+        for server in servers:
+            parts = urlsplit(server if "//" in server else f"nats://{server}")
+            try:
+                _, writer = await asyncio.wait_for(
+                    asyncio.open_connection(parts.hostname, parts.port or 4222), timeout=2.0
+                )
+            except (OSError, TimeoutError):
+                continue
+            writer.close()
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise Unavailable("NATS does not answer.")
+        await asyncio.sleep(0.05)

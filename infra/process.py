@@ -1,0 +1,128 @@
+"""The life of a service's process: connections, own stream, background tasks, the gRPC server, a clean end.
+
+A background task that fails ends the process with exit code 1, and the supervisor starts it afresh: a process that
+limps on without its projection or its reaction would look healthy and be wrong.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
+
+from nats.aio.client import Client as NATS
+from streams.log import Log
+from streams.topology import ensure_streams
+
+from contracts.subjects import STREAMS
+from infra.connections import Pool, connect_nats, open_pool
+from infra.rpc.client import Client
+from infra.rpc.server import RpcServer, Servable
+from infra.secrets import Secrets
+from infra.settings import Settings
+from infra.telemetry import configure_logging
+
+log = logging.getLogger(__name__)
+_READINESS_STEP = 0.05
+
+
+class ServiceProcess:
+    """What every service has at hand while it runs."""
+
+    def __init__(self, name: str, settings: Settings, secrets: Secrets, nats: NATS, pool: Pool) -> None:
+        self.name = name
+        self.settings = settings
+        self.secrets = secrets
+        self.nats = nats
+        self.pool = pool
+        self.log = Log(nats)
+        self._stop = asyncio.Event()
+        self._failed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._clients: list[Client] = []
+        self._conditions: list[Callable[[], bool]] = []
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sign, self._stop.set)
+
+    def client(self, target: str) -> Client:
+        """A client of another service; closed with the process."""
+        client = Client(target, me=self.name, settings=self.settings, secrets=self.secrets)
+        self._clients.append(client)
+        return client
+
+    def spawn(self, work: Coroutine[object, object, None], name: str) -> None:
+        """Runs the work in the background until the process ends; its failure ends the process."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def ready_when(self, condition: Callable[[], bool]) -> None:
+        """Health says SERVING only while every such condition holds."""
+        self._conditions.append(condition)
+
+    async def serve(self, handlers: Collection[Servable], callers: Collection[str]) -> None:
+        """Serves gRPC until the process is told to stop, then drains.
+
+        Raises:
+            SystemExit: a background task failed.
+        """
+        server = RpcServer(self.name, handlers, secrets=self.secrets, callers=frozenset(callers))
+        host, port = self.settings.listen_address(self.name)
+        await server.start(host, port)
+        log.info("%s listens on %s:%d", self.name, host, port)
+        watch = asyncio.create_task(self._watch_readiness(server))
+        try:
+            await self._stop.wait()
+        finally:
+            watch.cancel()
+            await server.drain(self.settings.drain_seconds)
+        if self._failed:
+            raise SystemExit(1)
+
+    async def stopped(self) -> None:
+        """Waits until the process is told to stop."""
+        await self._stop.wait()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for client in self._clients:
+            client.close()
+        await self.pool.close()
+        await self.nats.close()
+
+    async def _watch_readiness(self, server: RpcServer) -> None:
+        while True:
+            server.set_ready(self.nats.is_connected and all(condition() for condition in self._conditions))
+            await asyncio.sleep(_READINESS_STEP)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            log.critical("%s failed", task.get_name(), exc_info=error)
+        elif not self._stop.is_set():
+            log.critical("%s ended", task.get_name())
+        if not self._stop.is_set():
+            self._failed = True
+            self._stop.set()
+
+
+@asynccontextmanager
+async def service_process(name: str, settings: Settings) -> AsyncIterator[ServiceProcess]:
+    """Opens what the service needs, makes sure that its stream is there, and closes everything at the end."""
+    configure_logging(settings)
+    secrets = Secrets.load(settings.secrets_path)
+    nats = await connect_nats(settings, name)
+    own = [stream for stream, owner in STREAMS.items() if owner == name]
+    await ensure_streams(nats, replicas=settings.stream_replicas, names=own)
+    pool = await open_pool(settings.database_url, name)
+    process = ServiceProcess(name, settings, secrets, nats, pool)
+    try:
+        yield process
+    finally:
+        await process.close()

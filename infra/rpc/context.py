@@ -1,0 +1,77 @@
+"""What travels with every call: request id, trace, the caller's position, who acts, which service calls."""
+
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+
+import msgspec
+
+from contracts.envelope import Provenance
+from contracts.identifiers import new_id
+from contracts.positions import Position
+
+REQUEST_ID = "x-request-id"
+TRACEPARENT = "traceparent"
+POSITION = "vestnik-position"
+ACTOR = "vestnik-actor"
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    request_id: str
+    traceparent: str | None = None
+    # What the caller has seen; a read waits until its read model has seen it too.
+    position: Position = Position()
+    # Id of the user in whose name the call is made.
+    actor: str | None = None
+    # The service that calls.
+    caller: str = ""
+
+    def provenance(self, causation_id: str | None = None) -> Provenance:
+        return Provenance(
+            actor=self.actor,
+            correlation_id=self.request_id,
+            causation_id=causation_id,
+            traceparent=self.traceparent,
+        )
+
+    def metadata(self) -> dict[str, str]:
+        """As gRPC metadata, for the next service."""
+        pairs = {REQUEST_ID: self.request_id}
+        if self.traceparent:
+            pairs[TRACEPARENT] = self.traceparent
+        if self.position.sequences:
+            pairs[POSITION] = self.position.encode()
+        if self.actor:
+            pairs[ACTOR] = self.actor
+        return pairs
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, object], caller: str) -> "Call":
+        """Reads what `metadata` wrote.
+
+        Raises:
+            Invalid: the position is not one.
+        """
+
+        def text(key: str) -> str:
+            return str(metadata.get(key) or "")
+
+        return cls(
+            request_id=text(REQUEST_ID) or new_id(),
+            traceparent=text(TRACEPARENT) or None,
+            position=Position.decode(text(POSITION)),
+            actor=text(ACTOR) or None,
+            caller=caller,
+        )
+
+
+_current: ContextVar[Call | None] = ContextVar("vestnik_call", default=None)
+
+
+def current() -> Call:
+    """The call being served; outside of one (a reaction, a tool) a fresh one with an id of its own."""
+    return _current.get() or Call(request_id=new_id())
+
+
+def enter(call: Call) -> Token[Call | None]:
+    """Makes the call the current one of this task."""
+    return _current.set(call)

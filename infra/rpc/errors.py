@@ -1,0 +1,58 @@
+"""Our errors over gRPC: the status says what kind, google.rpc.ErrorInfo carries the stable code."""
+
+from collections.abc import Sequence
+
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from grpclib import GRPCError, Status
+
+from contracts.errors import BY_CODE, Unavailable, VestnikError, Violation
+
+DOMAIN = "vestnik"
+_NOT_EXECUTED = "not_executed"
+
+
+def to_grpc(error: VestnikError, *, executed: bool = True) -> GRPCError:
+    """With `executed=False` the caller learns that the call was not begun and may be made elsewhere."""
+    metadata = {} if executed else {_NOT_EXECUTED: "true"}
+    details: list[object] = [ErrorInfo(reason=error.code, domain=DOMAIN, metadata=metadata)]
+    if error.violations:
+        details.append(
+            BadRequest(
+                field_violations=[
+                    BadRequest.FieldViolation(field=found.path, description=found.message) for found in error.violations
+                ]
+            )
+        )
+    if error.retry_after is not None:
+        retry = RetryInfo()
+        retry.retry_delay.FromSeconds(error.retry_after)
+        details.append(retry)
+    return GRPCError(Status[error.grpc], error.detail, details)
+
+
+def from_grpc(error: GRPCError) -> VestnikError:
+    """The error that the service raised; one of another origin becomes `Unavailable` or an internal error."""
+    details: Sequence[object] = error.details or ()
+    info = _info(details)
+    if info is None or info.reason not in BY_CODE:
+        if error.status in (Status.UNAVAILABLE, Status.CANCELLED):
+            return Unavailable()
+        return VestnikError("Something went wrong.")
+    violations = tuple(
+        Violation(violation.field, violation.description)
+        for found in details
+        if isinstance(found, BadRequest)
+        for violation in found.field_violations
+    )
+    retry = next((int(found.retry_delay.seconds) for found in details if isinstance(found, RetryInfo)), None)
+    return BY_CODE[info.reason](error.message, retry_after=retry, violations=violations)
+
+
+def was_executed(error: GRPCError) -> bool:
+    """False only where the service said that it did not begin the call."""
+    info = _info(error.details or ())
+    return info is None or _NOT_EXECUTED not in info.metadata
+
+
+def _info(details: Sequence[object]) -> ErrorInfo | None:
+    return next((found for found in details if isinstance(found, ErrorInfo) and found.domain == DOMAIN), None)

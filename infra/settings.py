@@ -1,0 +1,206 @@
+"""The settings: one frozen struct, read once at start, each documented where it is declared.
+
+A field `port` is the environment variable `VESTNIK_PORT`; a `.env` file in the working directory is read too, and
+the environment wins over it.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
+
+import msgspec
+from dotenv import dotenv_values
+from msgspec import Meta
+
+PREFIX = "VESTNIK_"
+SERVICES = ("auth", "session", "profile", "contact", "messaging")
+PortNumber = Annotated[int, Meta(ge=0, le=65535)]
+Doc = Meta  # `Doc(description=…)` reads better than `Meta` where a setting is declared
+
+
+class BadSetting(Exception):
+    """A setting has a value that cannot be."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    data_dir: Annotated[
+        Path, Doc(description="Where `vestnik up` keeps everything: streams, database, mail, keys.")
+    ] = Path(".vestnik")
+    host: Annotated[str, Doc(description="Address that the gateway listens on.")] = "127.0.0.1"
+    port: Annotated[PortNumber, Doc(description="Port that the gateway listens on.")] = 8080
+    public_url: Annotated[
+        str,
+        Doc(description="The address clients know the gateway by, and issuer of tokens. Empty: host and port."),
+    ] = ""
+    replicas: Annotated[int, Doc(ge=1, le=16, description="Processes of each service in `vestnik up`.")] = 1
+    nats_url: Annotated[
+        str,
+        Doc(description="NATS servers to use, comma-separated; empty: `vestnik up` starts one of its own."),
+    ] = ""
+    database_url: Annotated[
+        str, Doc(description="PostgreSQL database to use; empty: `vestnik up` starts one of its own.")
+    ] = ""
+    smtp_url: Annotated[
+        str,
+        Doc(
+            description="Where mail goes: `smtp://user:password@host:587` (STARTTLS where offered) or `smtps://…`; "
+            "empty: each mail becomes an .eml file in `<data dir>/mail/`."
+        ),
+    ] = ""
+    mail_from: Annotated[str, Doc(description="Sender of the mails.")] = "Vestnik <no-reply@localhost>"
+    bcrypt_cost: Annotated[int, Doc(ge=4, le=16, description="Cost of password hashes; 12 is 0.2 s of a core.")] = 12
+    rate_limits: Annotated[Literal["on", "off"], Doc(description="`off` only for load tests.")] = "on"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Doc(description="Least level that is logged.")
+    ] = "info"
+    secrets_dir: Annotated[
+        str, Doc(description="Folder of keys and passwords, made where missing. Empty: `<data dir>/secrets`.")
+    ] = ""
+    access_token_seconds: Annotated[int, Doc(ge=10, le=86_400, description="How long an access token is good.")] = 900
+    session_days: Annotated[int, Doc(ge=1, le=3650, description="How long a session lasts after its last refresh.")] = (
+        30
+    )
+    verification_hours: Annotated[
+        int,
+        Doc(ge=1, le=720, description="How long a verification token, and the claim on its e-mail, is good."),
+    ] = 24
+    stream_replicas: Annotated[Literal[1, 3, 5], Doc(description="NATS servers that keep a copy of each stream.")] = 1
+    auth_address: Annotated[str, Doc(description="Where auth answers gRPC: `host:port`, several by comma.")] = (
+        "127.0.0.1:8081"
+    )
+    session_address: Annotated[str, Doc(description="Where session answers gRPC.")] = "127.0.0.1:8082"
+    profile_address: Annotated[str, Doc(description="Where profile answers gRPC.")] = "127.0.0.1:8083"
+    profile_rest_address: Annotated[str, Doc(description="Where profile answers REST.")] = "127.0.0.1:8084"
+    contact_address: Annotated[str, Doc(description="Where contact answers gRPC.")] = "127.0.0.1:8085"
+    messaging_address: Annotated[str, Doc(description="Where messaging answers gRPC.")] = "127.0.0.1:8086"
+    listen: Annotated[
+        str,
+        Doc(description="`host:port` where this process listens; empty: the first of the service's addresses."),
+    ] = ""
+    rest_listen: Annotated[
+        str,
+        Doc(description="`host:port` where this process serves REST; empty: the first of profile_rest_address."),
+    ] = ""
+    listen_fd: Annotated[
+        int,
+        Doc(
+            ge=-1,
+            description="An open listening socket that the gateway inherits; -1: it opens host and port itself.",
+        ),
+    ] = -1
+    drain_seconds: Annotated[
+        float, Doc(gt=0, le=300, description="How long running requests may take to finish at a stop.")
+    ] = 10.0
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Self:
+        """Reads the environment (and the .env file) once.
+
+        Raises:
+            BadSetting: a value is not possible, or a name with our prefix is not a setting.
+        """
+        values: dict[str, str | None] = {}
+        if dotenv is not None and dotenv.is_file():
+            values |= dotenv_values(dotenv)
+        values |= os.environ if environ is None else environ
+        given = {name.removeprefix(PREFIX).lower(): value for name, value in values.items() if name.startswith(PREFIX)}
+        names = {field.name for field in msgspec.structs.fields(cls)}
+        if unknown := sorted(set(given) - names):
+            raise BadSetting(f"{PREFIX}{unknown[0].upper()} is not a setting; `vestnik settings` lists them")
+        return cls.made_of({name: value for name, value in given.items() if value is not None})
+
+    @classmethod
+    def made_of(cls, given: Mapping[str, str]) -> Self:
+        """Builds the settings out of texts by field name.
+
+        Raises:
+            BadSetting: a value is not possible.
+        """
+        converted: dict[str, object] = {}
+        for field in msgspec.structs.fields(cls):
+            if field.name not in given:
+                continue
+            text = given[field.name]
+            try:
+                converted[field.name] = _convert(text, field.type)
+            except (msgspec.ValidationError, ValueError) as error:
+                raise BadSetting(f"{variable(field.name)}={text!r} is not possible: {error}") from error
+        return msgspec.structs.replace(cls(), **converted)
+
+    def environment(self) -> dict[str, str]:
+        """The settings as environment variables, for a process that shall have the same."""
+        return {variable(name): str(getattr(self, name)) for name in self.__struct_fields__}
+
+    @property
+    def limited(self) -> bool:
+        return self.rate_limits == "on"
+
+    @property
+    def issuer(self) -> str:
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def secrets_path(self) -> Path:
+        return Path(self.secrets_dir) if self.secrets_dir else self.data_dir / "secrets"
+
+    def addresses_of(self, service: str) -> list[tuple[str, int]]:
+        """Where the service's replicas answer; `profile_rest` is profile's REST edge.
+
+        Raises:
+            BadSetting: an address is not `host:port`.
+        """
+        return [split_address(part) for part in str(getattr(self, f"{service}_address")).split(",")]
+
+    def listen_address(self, service: str) -> tuple[str, int]:
+        """Where this process of the service listens."""
+        own = self.rest_listen if service == "profile_rest" else self.listen
+        return split_address(own) if own else self.addresses_of(service)[0]
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """`host:port` as a pair.
+
+    Raises:
+        BadSetting: it is not that.
+    """
+    host, _, port = text.strip().rpartition(":")
+    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise BadSetting(f"{text!r} is not host:port")
+    return host.strip("[]"), int(port)
+
+
+class Described(msgspec.Struct, frozen=True):
+    """One setting, for `vestnik settings`."""
+
+    name: str
+    default: str
+    description: str
+
+
+def describe() -> Iterator[Described]:
+    """Every setting, in the order of declaration."""
+    hints = get_type_hints(Settings, include_extras=True)
+    for field in msgspec.structs.fields(Settings):
+        yield Described(variable(field.name), str(field.default), _description(hints[field.name]))
+
+
+def variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _description(hint: object) -> str:
+    if get_origin(hint) is Annotated:
+        for extra in get_args(hint)[1:]:
+            if isinstance(extra, Meta) and extra.description:
+                return extra.description
+    return ""
+
+
+def _convert(text: str, kind: Any) -> object:  # noqa: ANN401 - any type that a field can have
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if bare is Path:
+        return Path(text)
+    if get_origin(bare) is Literal and all(isinstance(value, int) for value in get_args(bare)):
+        return msgspec.convert(int(text), kind)
+    return msgspec.convert(text, kind, strict=False)

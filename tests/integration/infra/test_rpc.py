@@ -1,0 +1,263 @@
+"""gRPC over real sockets: who is let in, what errors become, what a retry may do, how a server drains."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from grpclib import GRPCError, Status
+from grpclib.client import Channel
+
+from contracts.errors import (
+    DeadlineExceeded,
+    Forbidden,
+    Invalid,
+    Overloaded,
+    ReadModelBehind,
+    Unauthenticated,
+    Unavailable,
+    UserNotFound,
+    VestnikError,
+    Violation,
+)
+from contracts.positions import Position
+from contracts.rpc.vestnik.auth.v1 import AuthServiceBase, AuthServiceStub, GetUserRequest, GetUserResponse, User
+from infra.rpc.client import Client
+from infra.rpc.context import Call, current
+from infra.rpc.health import is_serving
+from infra.rpc.server import RpcServer
+from infra.secrets import Secrets
+from infra.settings import Settings
+
+Answer = Callable[[GetUserRequest], Awaitable[GetUserResponse]]
+
+
+class Auth(AuthServiceBase):
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    async def get_user(self, message: GetUserRequest) -> GetUserResponse:
+        return await self.answer(message)
+
+
+async def known(message: GetUserRequest) -> GetUserResponse:
+    return GetUserResponse(user=User(user_id=message.user_id))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Secrets:
+    return Secrets.create(tmp_path / "secrets")
+
+
+@asynccontextmanager
+async def serving(secrets: Secrets, answer: Answer, port: int) -> AsyncIterator[RpcServer]:
+    server = RpcServer("auth", [Auth(answer)], secrets=secrets, callers=frozenset({"gateway"}))
+    await server.start("127.0.0.1", port)
+    server.set_ready(True)
+    try:
+        yield server
+    finally:
+        await server.drain(1.0)
+
+
+@asynccontextmanager
+async def calling(secrets: Secrets, *ports: int, me: str = "gateway") -> AsyncIterator[Client]:
+    addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
+    client = Client("auth", me=me, settings=Settings(auth_address=addresses), secrets=secrets)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+async def ask(client: Client, *, timeout: float = 5.0, idempotent: bool = False, context: Call | None = None) -> str:
+    stub = client.stub(AuthServiceStub)
+    answer = await client.call(
+        stub.get_user, GetUserRequest(user_id="u"), timeout=timeout, idempotent=idempotent, context=context
+    )
+    assert answer.user is not None
+    return answer.user.user_id
+
+
+async def test_a_call_carries_the_request_id_the_position_and_the_actor(secrets: Secrets) -> None:
+    seen: list[Call] = []
+
+    async def remember(message: GetUserRequest) -> GetUserResponse:
+        seen.append(current())
+        return await known(message)
+
+    port = free_port()
+    call = Call(request_id="r-1", traceparent="00-a-b-01", position=Position.at("AUTH", 7), actor="someone")
+    async with serving(secrets, remember, port), calling(secrets, port) as client:
+        assert await ask(client, context=call) == "u"
+    assert seen == [Call(**{**{f: getattr(call, f) for f in call.__struct_fields__}, "caller": "gateway"})]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserNotFound(),
+        Invalid("no", violations=(Violation("/text", "too long"),)),
+        ReadModelBehind(retry_after=1),
+        Overloaded(retry_after=2),
+    ],
+)
+async def test_an_error_arrives_as_it_was_raised(secrets: Secrets, error: VestnikError) -> None:
+    async def fail(message: GetUserRequest) -> GetUserResponse:
+        raise error
+
+    port = free_port()
+    async with serving(secrets, fail, port), calling(secrets, port) as client:
+        with pytest.raises(type(error)) as caught:
+            await ask(client)
+    assert caught.value.detail == error.detail
+    assert caught.value.violations == error.violations
+    assert caught.value.retry_after == error.retry_after
+
+
+async def test_what_goes_wrong_inside_is_not_shown_outside(secrets: Secrets, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(message: GetUserRequest) -> GetUserResponse:
+        raise RuntimeError("SELECT secret FROM table")
+
+    port = free_port()
+    async with serving(secrets, fail, port), calling(secrets, port) as client:
+        with pytest.raises(VestnikError) as caught:
+            await ask(client)
+    assert caught.value.code == "internal"
+    assert "SELECT" not in str(caught.value)
+    assert "SELECT" in caplog.text
+
+
+async def test_a_call_without_a_token_is_refused(secrets: Secrets) -> None:
+    port = free_port()
+    async with serving(secrets, known, port):
+        channel = Channel("127.0.0.1", port)
+        with pytest.raises(GRPCError) as caught:
+            await AuthServiceStub(channel).get_user(GetUserRequest(), timeout=2)
+        channel.close()
+    assert caught.value.status is Status.UNAUTHENTICATED
+
+
+async def test_a_token_of_another_deployment_is_refused(secrets: Secrets, tmp_path: Path) -> None:
+    port = free_port()
+    async with serving(secrets, known, port), calling(Secrets.create(tmp_path / "other"), port) as client:
+        with pytest.raises(Unauthenticated):
+            await ask(client)
+
+
+async def test_a_service_that_has_no_business_here_is_refused(secrets: Secrets) -> None:
+    port = free_port()
+    async with serving(secrets, known, port), calling(secrets, port, me="profile") as client:
+        with pytest.raises(Forbidden):
+            await ask(client)
+
+
+async def test_a_message_that_is_cut_short_is_refused(secrets: Secrets) -> None:
+    class Truncated(GetUserRequest):
+        def SerializeToString(self) -> bytes:  # noqa: N802 - the library's name
+            return bytes(GetUserRequest(user_id="someone"))[:-3]
+
+    port = free_port()
+    async with serving(secrets, known, port), calling(secrets, port) as client:
+        stub = client.stub(AuthServiceStub)
+        with pytest.raises(Invalid):
+            await client.call(stub.get_user, Truncated())
+
+
+async def test_health_needs_no_token_and_follows_readiness(secrets: Secrets) -> None:
+    port = free_port()
+    async with serving(secrets, known, port) as server:
+        assert await is_serving("127.0.0.1", port)
+        server.set_ready(False)
+        assert not await is_serving("127.0.0.1", port)
+    assert not await is_serving("127.0.0.1", port)
+
+
+async def test_a_dead_replica_is_passed_over(secrets: Secrets) -> None:
+    alive, dead = free_port(), free_port()
+    async with serving(secrets, known, alive), calling(secrets, dead, alive) as client:
+        assert [await ask(client) for _ in range(4)] == ["u"] * 4
+
+
+async def test_a_service_that_is_down_is_unavailable_within_the_deadline(secrets: Secrets) -> None:
+    async with calling(secrets, free_port()) as client:
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(ask(client, timeout=0.3), 2.0)
+
+
+async def test_a_service_that_comes_back_in_time_answers_the_waiting_call(secrets: Secrets) -> None:
+    port = free_port()
+    async with calling(secrets, port) as client:
+        waiting = asyncio.create_task(ask(client))
+        await asyncio.sleep(0)
+        async with serving(secrets, known, port):
+            assert await waiting == "u"
+
+
+async def test_a_slow_answer_ends_with_the_deadline(secrets: Secrets) -> None:
+    never = asyncio.Event()
+
+    async def hang(message: GetUserRequest) -> GetUserResponse:
+        await never.wait()
+        return await known(message)
+
+    port = free_port()
+    async with serving(secrets, hang, port), calling(secrets, port) as client:
+        with pytest.raises(DeadlineExceeded):
+            await ask(client, timeout=0.2)
+
+
+async def test_a_draining_server_finishes_what_it_began_and_refuses_what_is_new(secrets: Secrets) -> None:
+    begun, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow(message: GetUserRequest) -> GetUserResponse:
+        begun.set()
+        await finish.wait()
+        return await known(message)
+
+    port = free_port()
+    async with serving(secrets, slow, port) as server, calling(secrets, port) as client:
+        running = asyncio.create_task(ask(client))
+        await begun.wait()
+        draining = asyncio.create_task(server.drain(5.0))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await ask(client, timeout=0.3)
+        finish.set()
+        assert await running == "u"
+        await draining
+
+
+async def test_a_refused_call_goes_to_another_replica(secrets: Secrets) -> None:
+    stopping, alive = free_port(), free_port()
+    hold = asyncio.Event()
+    begun = asyncio.Event()
+
+    async def held(message: GetUserRequest) -> GetUserResponse:
+        begun.set()
+        await hold.wait()
+        return await known(message)
+
+    async with (
+        serving(secrets, held, stopping) as server,
+        serving(secrets, known, alive),
+        calling(secrets, stopping) as first,
+        calling(secrets, stopping, alive) as both,
+    ):
+        running = asyncio.create_task(ask(first))
+        await begun.wait()
+        draining = asyncio.create_task(server.drain(5.0))
+        await asyncio.sleep(0)
+        assert [await ask(both) for _ in range(4)] == ["u"] * 4
+        hold.set()
+        assert await running == "u"
+        await draining

@@ -1,0 +1,106 @@
+"""Events and their envelope: readable JSON, one class a type, no secret where others may read."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import envelope
+from contracts.catalogue import EVENTS, decode
+from contracts.envelope import Envelope, Provenance
+from contracts.events.message import MessageSent
+from contracts.events.profile import ProfileCreated
+from contracts.identifiers import is_id, new_id, pair_id
+from contracts.personal import Sealed, plain
+from contracts.upcasts import STEPS, upcast
+
+
+def sent(text: str = "hello") -> MessageSent:
+    return MessageSent(message_id="m", sender_id="a", recipient_id="b", sequence=1, text=text, client_message_id="c")
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_an_event_survives_the_way_through_its_envelope_byte_for_byte(text: str) -> None:
+    sealed = envelope.seal(sent(text), aggregate_id="x", version=1, provenance=Provenance(actor="a"))
+    read = envelope.open_event(envelope.decode(envelope.encode(sealed)), stream="MESSAGING", sequence=9, subject="s")
+    assert read.data == sent(text)
+    assert (read.id, read.version, read.sequence, read.actor) == (sealed.id, 1, 9, "a")
+
+
+def test_times_are_cut_to_the_millisecond() -> None:
+    assert envelope.now().microsecond % 1000 == 0
+    assert envelope.now().tzinfo is UTC
+
+
+def test_types_are_named_by_kind_in_the_past_tense() -> None:
+    assert all(kind == event.TYPE and kind.count(".") == 1 for kind, event in EVENTS.items())
+    assert {"user.created", "user.email_verified", "session.revoked", "friendship.accepted", "message.seen"} <= set(
+        EVENTS
+    )
+
+
+def test_public_events_hold_no_secret_and_no_address() -> None:
+    public = [event for event in EVENTS.values() if not event.PRIVATE]
+    fields = {field for event in public for field in event.__struct_fields__}
+    assert not fields & {"password_hash", "password", "email", "token", "refresh_token"}
+
+
+def test_personal_data_may_be_sealed() -> None:
+    data = b'{"username": "anna", "display_name": {"key": "k", "ciphertext": "c2VjcmV0"}}'
+    event = decode("profile.created", 1, data)
+    assert isinstance(event, ProfileCreated)
+    assert event.display_name == Sealed("k", "c2VjcmV0")
+    assert plain(event.display_name) is None
+    assert plain("Anna") == "Anna"
+
+
+def test_a_field_that_is_not_known_yet_is_passed_over() -> None:
+    assert decode("user.email_verified", 1, b'{"later": 1}') is not None
+
+
+def test_an_event_from_the_future_is_refused() -> None:
+    with pytest.raises(LookupError, match="newer"):
+        decode("user.created", 99, b"{}")
+
+
+def test_an_event_of_no_known_type_is_refused() -> None:
+    with pytest.raises(LookupError):
+        decode("user.teleported", 1, b"{}")
+
+
+def test_upcasts_run_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STEPS, ("x.happened", 1), lambda data: data | {"b": data["a"] + 1})
+    monkeypatch.setitem(STEPS, ("x.happened", 2), lambda data: data | {"c": data["b"] + 1})
+    assert upcast("x.happened", 1, {"a": 1}, to=3) == {"a": 1, "b": 2, "c": 3}
+    with pytest.raises(LookupError):
+        upcast("x.happened", 1, {"a": 1}, to=4)
+
+
+def test_an_envelope_of_another_shape_is_refused() -> None:
+    for payload in (b"", b"{}", b"[1]", b'{"id": 1}'):
+        with pytest.raises(msgspec.DecodeError):
+            envelope.decode(payload)
+
+
+def test_the_envelope_is_what_the_architecture_says() -> None:
+    assert set(Envelope.__struct_fields__) == {
+        "id", "type", "schema", "aggregate_id", "version", "at", "actor",
+        "correlation_id", "causation_id", "traceparent", "data",
+    }  # fmt: skip
+
+
+def test_ids_are_version_7_and_grow_with_time() -> None:
+    before = int(datetime.now(UTC).timestamp() * 1000)
+    made = new_id()
+    assert is_id(made)
+    assert made[14] == "7"
+    assert made[19] in "89ab"
+    assert 0 <= int(made.replace("-", "")[:12], 16) - before <= 60_000
+
+
+def test_a_pair_has_one_id_whoever_is_named_first() -> None:
+    one, other = new_id(), new_id()
+    assert pair_id(one, other) == pair_id(other, one)
+    assert pair_id(one, other) != pair_id(one, new_id())

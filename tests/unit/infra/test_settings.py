@@ -1,0 +1,59 @@
+"""Settings: read once, each value checked, each documented."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.settings import BadSetting, Settings, describe, split_address
+
+
+def test_without_an_environment_the_defaults_hold() -> None:
+    assert Settings.load({}, None) == Settings()
+
+
+def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("VESTNIK_PORT=9000\nVESTNIK_REPLICAS=2\n")
+    settings = Settings.load({"VESTNIK_PORT": "9001"}, file)
+    assert (settings.port, settings.replicas) == (9001, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("VESTNIK_PORT", "http"),
+        ("VESTNIK_PORT", "65536"),
+        ("VESTNIK_BCRYPT_COST", "3"),
+        ("VESTNIK_RATE_LIMITS", "maybe"),
+        ("VESTNIK_STREAM_REPLICAS", "2"),
+        ("VESTNIK_DRAIN_SECONDS", "0"),
+    ],
+)
+def test_an_impossible_value_is_named(name: str, value: str) -> None:
+    with pytest.raises(BadSetting, match=name):
+        Settings.load({name: value}, None)
+
+
+def test_a_setting_that_does_not_exist_is_named() -> None:
+    with pytest.raises(BadSetting, match="VESTNIK_PROT"):
+        Settings.load({"VESTNIK_PROT": "1"}, None)
+
+
+def test_settings_survive_the_way_through_an_environment() -> None:
+    settings = Settings.load({"VESTNIK_DATA_DIR": "/somewhere", "VESTNIK_STREAM_REPLICAS": "3"}, None)
+    assert Settings.load(settings.environment(), None) == settings
+
+
+def test_every_setting_is_documented() -> None:
+    assert [found.name for found in describe() if not found.description] == []
+
+
+def test_several_addresses_are_several_replicas() -> None:
+    settings = Settings(auth_address="127.0.0.1:1, [::1]:2")
+    assert settings.addresses_of("auth") == [("127.0.0.1", 1), ("::1", 2)]
+
+
+@pytest.mark.parametrize("text", ["", "localhost", "localhost:", ":80", "localhost:x", "localhost:70000"])
+def test_what_is_not_an_address_is_refused(text: str) -> None:
+    with pytest.raises(BadSetting):
+        split_address(text)
