@@ -1,8 +1,12 @@
 """What every event is: a frozen record of something that happened, named in the past tense."""
 
-from typing import ClassVar
+from datetime import datetime
+from typing import Annotated, ClassVar
 
 import msgspec
+
+# A moment with its time zone, always UTC.
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

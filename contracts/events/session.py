@@ -1,9 +1,8 @@
 """What happens to a session. Events hold the generation of a refresh token, never a token."""
 
-from datetime import datetime
 from typing import ClassVar
 
-from contracts.event import Event
+from contracts.event import Event, Moment
 from contracts.personal import Personal
 
 
@@ -16,7 +15,7 @@ class SessionCreated(Event, frozen=True, kw_only=True):
     # The network address of the login.
     address: Personal[str]
     # When the session ends if it is not refreshed.
-    expires_at: datetime
+    expires_at: Moment
 
 
 class SessionRefreshed(Event, frozen=True, kw_only=True):
@@ -24,7 +23,7 @@ class SessionRefreshed(Event, frozen=True, kw_only=True):
     user_id: str
     # Of the refresh token that is good from now on: 1 after login, 2 after the first refresh, …
     generation: int
-    expires_at: datetime
+    expires_at: Moment
 
 
 class SessionRevoked(Event, frozen=True, kw_only=True):

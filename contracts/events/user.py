@@ -3,10 +3,9 @@
 Aggregates: `user` (public), `credential`, `email`, `username`, `mail` (private).
 """
 
-from datetime import datetime
 from typing import ClassVar
 
-from contracts.event import Event
+from contracts.event import Event, Moment
 from contracts.personal import Personal
 
 
@@ -43,7 +42,7 @@ class EmailClaimed(Event, frozen=True, kw_only=True):
     email: Personal[str]
     # For the greeting of the verification mail.
     username: str
-    expires_at: datetime
+    expires_at: Moment
 
 
 class EmailVerificationRequested(Event, frozen=True, kw_only=True):
@@ -52,7 +51,7 @@ class EmailVerificationRequested(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "email.verification_requested"
     PRIVATE: ClassVar[bool] = True
     user_id: str
-    expires_at: datetime
+    expires_at: Moment
 
 
 class EmailVerified(Event, frozen=True, kw_only=True):

@@ -1,0 +1,144 @@
+"""Writes the reference pages that say what the code says: settings, events, errors.
+
+`./just gen` writes them, `./just check` compares, so that they cannot grow old.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from contracts.catalogue import EVENTS
+from contracts.errors import BY_CODE
+from contracts.event import Event
+from contracts.subjects import STREAMS
+from infra.settings import describe
+
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
+_NOTE = "<!-- Written by `./just gen` out of the code; edit there. -->\n"
+
+
+def settings_page() -> str:
+    rows = "\n".join(
+        f"| `{found.name}` | {f'`{found.default}`' if found.default else '(empty)'} | {_cell(found.description)} |"
+        for found in describe()
+    )
+    return f"""# Settings
+{_NOTE}
+Settings are environment variables; a `.env` file in the working directory is read too, and the environment wins
+over it. A name with our prefix that is not a setting, or a value that cannot be, stops the start with one clear
+line. `vestnik settings` prints them with the values in force.
+
+| variable | default | what it does |
+|---|---|---|
+{rows}
+"""
+
+
+def errors_page() -> str:
+    kinds = sorted(BY_CODE.values(), key=lambda kind: (kind.status, kind.code))
+    rows = "\n".join(
+        f"| `{kind.code}` | {kind.status} | `{kind.grpc}` | {_cell((kind.__doc__ or '').strip())} |" for kind in kinds
+    )
+    return f"""# Errors
+{_NOTE}
+Over REST an error is `application/problem+json` (RFC 9457) with the stable field `code`; over gRPC it is a status
+with a `google.rpc.ErrorInfo` in the details whose `reason` is the same code and whose `domain` is `vestnik`.
+`invalid` adds `errors`: a JSON pointer and a message for each thing wrong. What can be tried again has `Retry-After`.
+
+| code | REST | gRPC | what it means |
+|---|---|---|---|
+{rows}
+"""
+
+
+def events_page() -> str:
+    sections = "\n".join(_stream_section(stream, owner) for stream, owner in STREAMS.items())
+    return f"""# Events
+{_NOTE}
+Every event lies in JetStream as JSON: an envelope with `id` (UUIDv7), `type`, `schema` (version of the data's
+shape), `aggregate_id`, `version` (1, 2, 3, … within the aggregate), `at`, `actor`, `correlation_id`,
+`causation_id`, `traceparent`, and the event's own fields in `data`. The subject is one per aggregate and does not
+hold the type. Private events lie on subjects that only the owner of the stream may read. *Personal* fields may also
+come as `{{key, ciphertext}}`.
+
+{sections}"""
+
+
+def _stream_section(stream: str, owner: str) -> str:
+    own = [event for event in EVENTS.values() if _stream_of(event) == stream]
+    return f"## {stream}, owned by {owner}\n\n" + "\n".join(_event_section(event) for event in own)
+
+
+def _stream_of(event: type[Event]) -> str:
+    """The stream of an event follows from the module that declares it."""
+    owners = {
+        "user": "AUTH",
+        "session": "SESSION",
+        "profile": "PROFILE",
+        "friendship": "CONTACT",
+        "message": "MESSAGING",
+    }
+    return owners[event.__module__.rpartition(".")[2]]
+
+
+def _event_section(event: type[Event]) -> str:
+    private = " (private)" if event.PRIVATE else ""
+    about = " ".join((event.__doc__ or "").split()) if event.__doc__ and event.__doc__ != Event.__doc__ else ""
+    fields = "\n".join(f"- {line}" for line in _fields(event)) or "- no fields of its own"
+    return f"### `{event.TYPE}`{private}, schema {event.SCHEMA}\n\n" + (f"{about}\n\n" if about else "") + f"{fields}\n"
+
+
+def _fields(event: type[Event]) -> Iterator[str]:
+    _, components = msgspec.json.schema_components([event])
+    properties = components[event.__name__]["properties"]
+    for name, described in properties.items():
+        personal = ", personal" if _is_personal(described) else ""
+        default = "" if "default" not in described else f", default `{described['default']!r}`"
+        yield f"`{name}`: {_kind(described)}{personal}{default}"
+
+
+def _is_personal(described: object) -> bool:
+    return b"/Sealed" in msgspec.json.encode(described)
+
+
+def _kind(described: dict[str, object]) -> str:
+    options = described.get("anyOf")
+    if isinstance(options, list):
+        return " or ".join(_kind(option) for option in options if "$ref" not in option)
+    if described.get("format") == "date-time":
+        return "time"
+    return {"null": "nothing", "array": "list", "integer": "number"}.get(
+        str(described.get("type")), str(described["type"])
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+BUILDERS: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "errors.md": errors_page,
+    "events.md": events_page,
+}
+
+
+def main() -> int:
+    stale = [name for name, build in BUILDERS.items() if not _same(PAGES / name, build())]
+    if sys.argv[1:] == ["--check"]:
+        for name in stale:
+            print(f"docs/reference/{name} is not what the code says: run ./just gen", file=sys.stderr)  # noqa: T201
+        return 1 if stale else 0
+    for name in stale:
+        (PAGES / name).write_text(BUILDERS[name](), encoding="utf-8")
+    return 0
+
+
+def _same(path: Path, content: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == content
+
+
+if __name__ == "__main__":
+    sys.exit(main())
