@@ -4,6 +4,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
+# What would break a mail's headers or stands for another address has no place in one; letters of any script have.
+_NOT_IN_ADDRESS = r"@\s\x00-\x1f\x7f<>()\[\],;:\\\""
+_ADDRESS = f"[^{_NOT_IN_ADDRESS}]"
+
 # Text without NUL, which PostgreSQL cannot store.
 _NO_NUL = r"^[^\x00]*\Z"
 
@@ -12,7 +16,7 @@ Email = Annotated[
     Meta(
         min_length=3,
         max_length=254,
-        pattern=r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]+\.[^@\s.\x00-\x1f\x7f]+\Z",
+        pattern=rf"^{_ADDRESS}{{1,64}}@(?:[^{_NOT_IN_ADDRESS}.]+\.)+[^{_NOT_IN_ADDRESS}.]+\Z",
         description="An e-mail address.",
         examples=["anna@example.org"],
     ),

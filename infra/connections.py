@@ -4,7 +4,6 @@ import asyncio
 import logging
 from urllib.parse import urlsplit
 
-import nats
 from nats.aio.client import Client as NATS
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -32,25 +31,28 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
         log.warning("nats: %s", error or type(error).__name__)
 
     async def disconnected() -> None:
-        log.warning("nats: disconnected")
+        if not client.is_closed:
+            log.warning("nats: disconnected")
 
     async def reconnected() -> None:
         log.info("nats: connected again")
 
-    return await nats.connect(
+    client = NATS()
+    await client.connect(
         servers=servers,
         name=name,
         error_cb=failed,
         disconnected_cb=disconnected,
         reconnected_cb=reconnected,
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.25,
+        reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds that it sleeps; a fraction is meant
         connect_timeout=5,
         ping_interval=10,
         max_outstanding_pings=2,
         pending_size=_PENDING_BYTES,
         inbox_prefix=f"_INBOX_{name.partition('-')[0]}".encode(),
     )
+    return client
 
 
 async def open_pool(database_url: str, name: str, *, max_size: int = 8, patience: float = 30.0) -> Pool:

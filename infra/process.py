@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 
 from nats.aio.client import Client as NATS
-from streams.log import Log
-from streams.topology import ensure_streams
 
 from contracts.subjects import STREAMS
 from infra.connections import Pool, connect_nats, open_pool
@@ -21,6 +19,8 @@ from infra.rpc.server import RpcServer, Servable
 from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.telemetry import configure_logging
+from streams.log import Log
+from streams.topology import ensure_streams
 
 log = logging.getLogger(__name__)
 _READINESS_STEP = 0.05

@@ -1,0 +1,127 @@
+"""`vestnik events`: what happened, straight from the streams."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, TextIO
+
+import click
+import msgspec
+
+from contracts import catalogue
+from contracts.subjects import STREAMS
+from infra.connections import connect_nats
+from infra.history import Query, Shown, selected
+from infra.running import find
+from infra.settings import Settings
+
+_COLOURS = {"auth": "yellow", "session": "magenta", "profile": "blue", "contact": "green", "messaging": "cyan"}
+
+
+class Moment(click.ParamType[datetime]):
+    """A time as RFC 3339 (`2026-11-23`, `2026-11-23T22:50:00Z`) or an age (`90s`, `15m`, `2h`, `7d`)."""
+
+    name = "time"
+    _UNITS: ClassVar[dict[str, str]] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        text = str(value).strip()
+        unit = self._UNITS.get(text[-1:])
+        try:
+            if unit is not None and text[:-1].isdigit():
+                return datetime.now(UTC) - timedelta(**{unit: int(text[:-1])})
+            moment = datetime.fromisoformat(text)
+        except (ValueError, OverflowError):
+            self.fail(f"{text!r} is neither a time like 2026-11-23T22:50:00Z nor an age like 15m", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class Aggregate(click.ParamType[str]):
+    """An aggregate's id, as it ends a subject."""
+
+    name = "aggregate"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not text or set(text) & set("*> \t\r\n") or "" in text.split("."):
+            self.fail(f"{text!r} is no aggregate's id", param, ctx)
+        return text
+
+
+@click.command()
+@click.option(
+    "--stream", "stream_name", type=click.Choice(list(STREAMS), case_sensitive=False), help="Only this stream."
+)
+@click.option("--type", "event_type", metavar="TYPE", help="Only events of this type, as `message.sent`.")
+@click.option("--id", "aggregate_id", type=Aggregate(), help="Only events of this aggregate.")
+@click.option(
+    "--since", type=Moment(), help="Only from this time on: RFC 3339 (UTC if it names no zone), or `15m` ago."
+)
+@click.option("--until", type=Moment(), help="Only before this time.")
+@click.option("--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def events(
+    stream_name: str | None,
+    event_type: str | None,
+    aggregate_id: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Shows events, in the order of their times; each stream's own order is kept. Private events come without data."""
+    if event_type is not None and event_type not in catalogue.EVENTS:
+        known = ", ".join(sorted(catalogue.EVENTS))
+        raise click.BadParameter(f"{event_type!r} is none of {known}", param_hint="--type")
+    if follow and until is not None:
+        raise click.UsageError("--follow has no end: leave out --until")
+    query = Query(
+        streams=(stream_name.upper(),) if stream_name else tuple(STREAMS),
+        type=event_type,
+        aggregate_id=aggregate_id,
+        since=since,
+        until=until,
+        follow=follow,
+    )
+    output = sys.stdout
+    asyncio.run(_run(Settings.load(), query, output, _json_line if as_json else _line(output.isatty())))
+
+
+async def _run(settings: Settings, query: Query, output: TextIO, render: Callable[[Shown], str]) -> None:
+    url = settings.nats_url or find(settings.data_dir).nats_url
+    nc = await connect_nats(msgspec.structs.replace(settings, nats_url=url), "cli-events", patience=5.0)
+    try:
+        async with aclosing(selected(nc, query)) as pages:
+            async for page in pages:
+                output.write("".join(render(shown) + "\n" for shown in page))
+                output.flush()
+    finally:
+        # That the connection ends with the command is no news.
+        logging.getLogger("infra.connections").setLevel(logging.ERROR)
+        await nc.close()
+
+
+def _json_line(shown: Shown) -> str:
+    return msgspec.json.encode(shown).decode()
+
+
+def _line(coloured: bool) -> Callable[[Shown], str]:
+    def line(shown: Shown) -> str:
+        service = STREAMS[shown.stream]
+        moment = shown.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        place = f"{shown.stream:>9} {shown.sequence:<8}"
+        what = f"{shown.type:<27}"
+        data = "(private)" if shown.is_private else bytes(shown.data).decode()
+        who = f"{shown.aggregate_id} v{shown.version}"
+        if not coloured:
+            return f"{moment} {place} {what} {who}  {data}"
+        colour = _COLOURS[service]
+        return (
+            f"{click.style(moment, dim=True)} {click.style(place, fg=colour)} {click.style(what, fg=colour, bold=True)}"
+            f" {who}  {click.style(data, dim=True)}"
+        )
+
+    return line

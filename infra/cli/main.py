@@ -1,0 +1,76 @@
+"""The command `vestnik`. Each command is one module, imported when it is called, so that help comes at once."""
+
+import importlib
+import os
+import sys
+
+import click
+
+SUMMARIES = {
+    "up": "Run the whole system on this machine.",
+    "serve": "Run one service, for a deployment.",
+    "status": "Show streams, projections and services.",
+    "events": "Show events.",
+    "rebuild": "Rebuild read models from the streams.",
+    "verify": "Compare read models with the streams, row for row.",
+    "load": "Replay a recorded history of messages.",
+    "settings": "Show every setting, its value and its meaning.",
+}
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """The commands by name, without importing their modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in SUMMARIES:
+            return None
+        name = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"infra.cli.{name}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vestnik", prog_name="vestnik")
+def cli() -> None:
+    """Vestnik, an event-sourced messenger back end."""
+
+
+def main() -> None:
+    """Runs the command; a failure that is the operator's to mend is one line on standard error and exit code 1."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains once more
+        sys.exit(1)
+    except _mendable() as error:
+        click.echo(f"vestnik: {error}", err=True)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _mendable() -> tuple[type[Exception], ...]:
+    """The errors whose text is for the operator; looked up only when there is an error."""
+    from contracts.errors import VestnikError
+    from infra.failures import Failure
+    from infra.secrets import MissingSecret
+    from infra.settings import BadSetting
+
+    return (Failure, BadSetting, MissingSecret, VestnikError)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""`vestnik serve`: one process of one service."""
+
+import importlib
+
+import click
+
+from infra.settings import SERVICES, Settings
+
+
+@click.command()
+@click.argument("service", type=click.Choice([*SERVICES, "gateway"]))
+def serve(service: str) -> None:
+    """Runs one process of SERVICE in the foreground, with the settings of the environment, until SIGTERM."""
+    import uvloop
+
+    main = importlib.import_module(f"services.{service}.main").main
+    uvloop.run(main(Settings.load()))

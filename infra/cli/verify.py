@@ -1,0 +1,97 @@
+"""`vestnik verify`: proves that read models are what their streams say, row for row."""
+
+import sys
+
+import click
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.markup import escape
+
+from infra.cli.progress import Bars
+from infra.connections import connect_nats
+from infra.running import connected
+from infra.settings import Settings
+from projections.engine.comparison import Difference
+from projections.engine.projection import Projection
+from projections.engine.verify import Verdict
+from projections.engine.verify import verify as verify_one
+from projections.registry import UnknownProjection, choose
+
+_LONGEST_VALUE = 60
+
+
+class Verdicts(msgspec.Struct, frozen=True):
+    # Whether every read model is.
+    equal: bool
+    projections: list[Verdict]
+
+
+@click.command()
+@click.argument("names", metavar="[PROJECTION]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+def verify(names: tuple[str, ...], as_json: bool) -> None:
+    """Rebuilds read models into a shadow and compares them with the live ones; all of them if none is named.
+
+    The system may be at work. The exit code is 1 when anything differs; the first differences of each are named.
+    """
+    try:
+        projections = choose(names)
+    except UnknownProjection as error:
+        raise click.ClickException(str(error)) from error
+    console = Console(stderr=True)
+    verdicts = uvloop.run(_run(connected(Settings.load()), projections, console))
+    outcome = Verdicts(all(verdict.equal for verdict in verdicts), verdicts)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
+    else:
+        for verdict in verdicts:
+            _print(verdict, console)
+    if not outcome.equal:
+        sys.exit(1)
+
+
+async def _run(settings: Settings, projections: list[type[Projection]], console: Console) -> list[Verdict]:
+    nc = await connect_nats(settings, "cli-verify", patience=5.0)
+    try:
+        with Bars(console) as bars:
+            return [
+                await verify_one(projection, nc, settings.database_url, bars.add(projection.name))
+                for projection in projections
+            ]
+    finally:
+        await nc.close()
+
+
+def _print(verdict: Verdict, console: Console) -> None:
+    letters = f"; {verdict.dead_letters} events could not be applied" if verdict.dead_letters else ""
+    if verdict.equal:
+        console.print(
+            f"[green]{verdict.projection}[/] equal: {verdict.rows:,} rows, {verdict.events:,} events,"
+            f" {verdict.seconds:,.1f} s{letters}"
+        )
+        return
+    console.print(
+        f"[red]{verdict.projection}[/] differs: {verdict.changed:,} rows changed, {verdict.missing:,} missing,"
+        f" {verdict.extra:,} too many, of {verdict.rows:,}{letters}"
+    )
+    for difference in verdict.differences:
+        console.print(f"  {escape(_line(difference))}")
+    named = len(verdict.differences)
+    if (unnamed := verdict.changed + verdict.missing + verdict.extra - named) > 0:
+        console.print(f"  and {unnamed:,} more")
+
+
+def _line(difference: Difference) -> str:
+    key = ", ".join(f"{column}={value}" for column, value in difference.key.items())
+    columns = ", ".join(
+        f"{column}: live {_short(live)}, rebuilt {_short(rebuilt)}"
+        for column, (live, rebuilt) in difference.columns.items()
+    )
+    return f"{difference.kind} row of {difference.table} ({key}): {columns}"
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "null"
+    return repr(value if len(value) <= _LONGEST_VALUE else value[:_LONGEST_VALUE] + "…")

@@ -1,0 +1,1 @@
+"""The real NATS server and the real PostgreSQL, run from the project's own Python dependencies."""

@@ -1,0 +1,91 @@
+"""Becomes another program that dies with its parent; runs as a script, before anything else is imported.
+
+A supervisor that is killed with SIGKILL cannot stop its children, so the kernel does it for us: the parent-death
+signal. It must be set in the child, after every change of credentials (each clears it), and just before the
+program is executed. PostgreSQL refuses to run as root; for it the script first gives up that identity.
+
+    python -I -S launch.py PARENT_PID SIGNAL IDENTITY PROGRAM [ARGUMENT...]
+
+IDENTITY is `same`, `namespace` (a user namespace in which root is called nobody) or `nobody` (the user, with no
+right left but to pass the folders of root that lie above the data).
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+CLONE_NEWUSER = 0x10000000
+PR_SET_PDEATHSIG = 1
+PR_SET_KEEPCAPS = 8
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+CAP_DAC_OVERRIDE = 1
+CAPABILITY_VERSION_3 = 0x20080522
+NOBODY = 65534
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{what}: {os.strerror(error)}")
+
+
+def enter_namespace() -> None:
+    """Enters a user namespace in which the root outside is the user nobody inside."""
+    outer_user, outer_group = os.getuid(), os.getgid()
+    _checked(_libc().unshare(CLONE_NEWUSER), "unshare")
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{NOBODY} {outer_user} 1"),
+        ("gid_map", f"{NOBODY} {outer_group} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
+def become_nobody() -> None:
+    """Becomes the user nobody, who keeps the one capability that lets it reach folders inside root's own."""
+    libc = _libc()
+    _checked(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities")
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    mask = 1 << CAP_DAC_OVERRIDE
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    sets = (ctypes.c_uint32 * 6)(mask, mask, mask, 0, 0, 0)  # effective, permitted, inheritable, twice
+    _checked(libc.capset(header, sets), "capset")
+    _checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0), "ambient capability")
+
+
+def die_with(parent: int, number: int) -> None:
+    """Asks for the signal on the parent's death; exits at once when the parent is dead already."""
+    if sys.platform == "linux":
+        _checked(_libc().prctl(PR_SET_PDEATHSIG, number, 0, 0, 0), "parent-death signal")
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def main(arguments: list[str]) -> None:
+    parent, number, identity, program = int(arguments[0]), int(arguments[1]), arguments[2], arguments[3:]
+    os.setpgid(0, 0)  # Ctrl-C in a terminal reaches the supervisor alone, which then stops us in order
+    if identity == "namespace":
+        enter_namespace()
+    elif identity == "nobody":
+        become_nobody()
+    die_with(parent, number)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):  # by Python, or by a shell's `&`
+        signal.signal(ignored, signal.SIG_DFL)
+    os.execv(program[0], program)  # noqa: S606 - becoming that program is the purpose
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except OSError as error:
+        sys.exit(f"cannot start {sys.argv[4]}: {error}")

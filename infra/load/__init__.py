@@ -1,0 +1,1 @@
+"""Replays a recorded history of messages against a running gateway: for sizing, for demonstrations, for tests."""

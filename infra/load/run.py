@@ -1,0 +1,106 @@
+"""Puts a load together and runs it: wiring, the two stages of Ctrl-C, the report."""
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from infra.load.errors import LoadError
+from infra.load.gateway import Gateway
+from infra.load.history import History
+from infra.load.identities import Namespace
+from infra.load.journal import Journal
+from infra.load.mailbox import Mailbox
+from infra.load.people import People
+from infra.load.progress import show
+from infra.load.replay import Replay
+from infra.load.report import Report
+
+# Seconds that requests under way may still take after Ctrl-C.
+_FINISH_WITHIN = 10.0
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What to load, where to, and how."""
+
+    history: History
+    url: str
+    state: Path
+    mail_dir: Path
+    in_flight: int
+
+
+async def load(order: Order, console: Console) -> Report:
+    """Runs it to its end or to Ctrl-C; examples of errors go to the console.
+
+    Raises:
+        LoadError: it could not begin, or something stopped all of it.
+    """
+    gateway = Gateway(order.url)
+    try:
+        await gateway.check()
+        with contextlib.closing(Journal(order.state, digest=order.history.digest, url=order.url)) as journal:
+            return await _load(order, gateway, journal, console)
+    finally:
+        gateway.close()
+
+
+async def _load(order: Order, gateway: Gateway, journal: Journal, console: Console) -> Report:
+    namespace = Namespace(order.history.digest)
+    people = People(gateway, Mailbox(order.mail_dir), journal, namespace)
+    if not await people.recognised():
+        console.print("The system does not know the people of the state file: beginning anew.")
+        journal.start_over()
+    replay = Replay(order.history, namespace, people, journal, in_flight=order.in_flight)
+    showing = asyncio.create_task(show(order.history, replay.tally, journal, console))
+    try:
+        await _until_stopped(replay, console)
+    finally:
+        showing.cancel()
+        await asyncio.wait([showing])
+    for example in replay.tally.examples:
+        console.print(example, style="red", markup=False)
+    return replay.tally.report(in_flight=order.in_flight, retries=gateway.repeated, stopped=replay.stopped)
+
+
+async def _until_stopped(replay: Replay, console: Console) -> None:
+    """The first Ctrl-C lets requests under way finish; a second one, or their taking too long, cuts them off."""
+    loop = asyncio.get_running_loop()
+    running = asyncio.create_task(replay.run())
+
+    def stop() -> None:
+        if replay.stopped:
+            running.cancel()
+            return
+        console.print("Stopping; the same command goes on from here.")
+        replay.stop()
+        loop.call_later(_FINISH_WITHIN, running.cancel)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        await asyncio.wait([running])
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        running.cancel()
+    try:
+        await running
+    except asyncio.CancelledError:
+        if not replay.stopped:
+            raise
+    except BaseExceptionGroup as errors:
+        if (found := errors.subgroup(LoadError)) is None:
+            raise
+        raise _first(found) from None
+
+
+def _first(errors: BaseExceptionGroup[LoadError]) -> LoadError:
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, LoadError)
+    return found

@@ -1,0 +1,25 @@
+"""How long to wait before a process that ended is started again."""
+
+FIRST = 0.1
+LONGEST = 10.0
+HEALTHY_AFTER = 20.0
+
+
+class Backoff:
+    """Doubles the pause with every quick end; a process that ran well for a while starts from the beginning."""
+
+    def __init__(self) -> None:
+        self._ends = 0
+
+    @property
+    def quick_ends(self) -> int:
+        """How many times in a row it ended soon after its start."""
+        return self._ends
+
+    def after(self, ran_for: float) -> float:
+        """Seconds to wait, after the process ended having run for so many seconds."""
+        if ran_for >= HEALTHY_AFTER:
+            self._ends = 0
+        pause = min(FIRST * 2.0**self._ends, LONGEST)
+        self._ends += 1
+        return pause

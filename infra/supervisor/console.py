@@ -1,0 +1,45 @@
+"""One log out of many processes: every line with the time and the name of who said it, a colour for each."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
+OWN = "vestnik"
+
+
+class Console:
+    """Writes prefixed lines; coloured on a terminal, unless NO_COLOR is set."""
+
+    def __init__(self, out: TextIO | None = None, *, coloured: bool | None = None) -> None:
+        self._out = out if out is not None else sys.stdout
+        self._coloured = self._out.isatty() and "NO_COLOR" not in os.environ if coloured is None else coloured
+        self._colours = {OWN: 1}
+        self._width = 12
+
+    def say(self, text: str) -> None:
+        """A line of the supervisor's own."""
+        self.line(OWN, text)
+
+    def voice(self, name: str, heard: Callable[[str], bool] = lambda _: True) -> Callable[[str], None]:
+        """A function that writes lines under the name, but for those that are not to be heard."""
+        self._colours.setdefault(name, COLOURS[(len(self._colours) - 1) % len(COLOURS)])
+        self._width = max(self._width, len(name))
+
+        def speak(text: str) -> None:
+            if heard(text):
+                self.line(name, text)
+
+        return speak
+
+    def line(self, name: str, text: str) -> None:
+        prefix = f"{time.strftime('%H:%M:%S')} {name:<{self._width}} |"
+        if self._coloured:
+            prefix = f"\x1b[{self._colours.get(name, 0)}m{prefix}\x1b[0m"
+        try:
+            self._out.write(f"{prefix} {text}\n")
+            self._out.flush()
+        except (BrokenPipeError, ValueError):
+            return  # nobody reads any more; the system goes on

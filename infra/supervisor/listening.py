@@ -1,0 +1,29 @@
+"""The gateway's listening socket: opened here and inherited, so that a restart of the gateway refuses nobody."""
+
+import errno
+import socket
+
+from infra.failures import Failure
+
+BACKLOG = 2048
+
+
+class PortUnusable(Failure):
+    """The gateway's address cannot be listened on."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Opens the socket; port 0 picks a free one.
+
+    Raises:
+        PortUnusable: the port is in use, or the address is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortUnusable(f"port {port} is in use; choose another with --port or VESTNIK_PORT") from None
+        if error.errno == errno.EACCES:
+            raise PortUnusable(f"port {port} may not be used without more rights; choose one above 1023") from None
+        raise PortUnusable(f"cannot listen on {host}:{port}: {error.strerror}") from None

@@ -1,0 +1,203 @@
+"""The whole system on one machine: servers, then services and gateway; stopped in the opposite order."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from infra import running
+from infra.embedded.nats import NatsServer
+from infra.embedded.ports import free_ports
+from infra.embedded.postgres import PostgresServer
+from infra.secrets import Secrets
+from infra.settings import Settings
+from infra.supervisor import data_dir, probes
+from infra.supervisor.console import Console
+from infra.supervisor.layout import Layout, Place, absolute, gateway_url, lay_out, serve_command
+from infra.supervisor.listening import listen
+from infra.supervisor.noise import worth_reading
+from infra.supervisor.service import ServiceProgram
+from infra.supervisor.supervised import Supervised
+
+STILL_WAITING_EVERY = 10.0
+
+CommandOf = Callable[[str], list[str]]
+
+
+class Machine:
+    """Runs everything until `stop` is called or a signal asks for it."""
+
+    def __init__(self, settings: Settings, console: Console, *, command_of: CommandOf = serve_command) -> None:
+        self._settings = absolute(settings, settings.data_dir)
+        self._console = console
+        self._command_of = command_of
+        self._stop = asyncio.Event()
+        self._servers: list[Supervised] = []
+        self._services: list[Supervised] = []
+        self._gateways: list[Supervised] = []
+        self.ready = asyncio.Event()
+
+    def stop(self) -> None:
+        """Asks for a clean stop; asked once more, everything is killed."""
+        if self._stop.is_set():
+            self._console.say("stopping at once")
+            for each in self._everything():
+                each.kill()
+            return
+        self._stop.set()
+
+    def pid_of(self, name: str) -> int | None:
+        """The process under that name, if it runs at this moment."""
+        return next((each.pid for each in self._everything() if each.name == name), None)
+
+    async def run(self) -> None:
+        """Brings everything up, says when it is ready, and takes it down again when asked.
+
+        Raises:
+            Failure: it cannot run; everything that was started has been stopped.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.stop)
+        claim = await data_dir.claim(self._settings.data_dir)
+        try:
+            running.remove(self._settings.data_dir)
+            with listen(self._settings.host, self._settings.port) as listener:
+                self._settings = msgspec.structs.replace(self._settings, port=listener.getsockname()[1])
+                await self._run_until_stopped(listener)
+        finally:
+            os.close(claim)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    async def _run_until_stopped(self, listener: socket.socket) -> None:
+        stopped = asyncio.create_task(self._stop.wait())
+        bringing_up = asyncio.create_task(self._bring_up(listener))
+        try:
+            await asyncio.wait({stopped, bringing_up}, return_when=asyncio.FIRST_COMPLETED)
+            if bringing_up.done():
+                await bringing_up
+                await asyncio.wait({stopped, *self._supervisions()}, return_when=asyncio.FIRST_COMPLETED)
+                for supervision in self._supervisions():
+                    if supervision.done():
+                        await supervision  # it ends by itself only by failing
+        finally:
+            for task in (stopped, bringing_up):
+                task.cancel()
+            await asyncio.wait({stopped, bringing_up})
+            await self._tear_down()
+
+    async def _bring_up(self, listener: socket.socket) -> None:
+        began = time.monotonic()
+        Secrets.create(self._settings.secrets_path)
+        self._settings = await self._start_servers()
+        layout = lay_out(self._settings, free_ports)
+        self._services = [self._service(place) for place in layout.services]
+        self._gateways = [self._gateway(place, listener) for place in layout.gateways]
+        for each in (*self._services, *self._gateways):
+            each.start()
+        await self._all_ready([*self._services, *self._gateways])
+        self._announce(layout, time.monotonic() - began)
+
+    async def _start_servers(self) -> Settings:
+        """Starts those servers that the settings do not name, and returns settings that name all."""
+        settings, secrets = self._settings, Secrets.load(self._settings.secrets_path)
+        everything = settings.log_level == "debug"
+        nats = postgres = None
+        if not settings.nats_url:
+            nats = NatsServer(
+                settings.data_dir / "nats",
+                password=secrets.nats_password,
+                on_line=self._console.voice("nats", worth_reading("nats", everything)),
+            )
+            self._servers.append(Supervised("nats", nats, probes.always, self._console))
+        if not settings.database_url:
+            postgres = PostgresServer(
+                settings.data_dir / "postgres",
+                password=secrets.postgres_password,
+                on_line=self._console.voice("postgres", worth_reading("postgres", everything)),
+            )
+            self._servers.append(Supervised("postgres", postgres, probes.always, self._console))
+        for each in self._servers:
+            each.start()
+        if settings.nats_url:
+            await probes.given_nats_answers(settings)
+        if settings.database_url:
+            await probes.given_database_answers(settings)
+        await self._all_ready(self._servers)
+        return msgspec.structs.replace(
+            settings,
+            nats_url=nats.url if nats is not None else settings.nats_url,
+            database_url=postgres.url if postgres is not None else settings.database_url,
+        )
+
+    def _service(self, place: Place) -> Supervised:
+        program = ServiceProgram(
+            self._command_of(place.service),
+            {**os.environ, **place.settings.environment()},
+            self._console.voice(place.name),
+            drain_seconds=place.settings.drain_seconds,
+        )
+        return Supervised(place.name, program, probes.grpc_health(*place.address), self._console)
+
+    def _gateway(self, place: Place, listener: socket.socket) -> Supervised:
+        settings = msgspec.structs.replace(place.settings, listen_fd=listener.fileno())
+        host, port = listener.getsockname()[:2]
+        program = ServiceProgram(
+            self._command_of(place.service),
+            {**os.environ, **settings.environment()},
+            self._console.voice(place.name),
+            drain_seconds=settings.drain_seconds,
+            descriptors=[listener.fileno()],
+        )
+        reachable = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - asked, not bound
+        return Supervised(place.name, program, probes.http_ok(reachable, port, "/readyz"), self._console)
+
+    def _announce(self, layout: Layout, seconds: float) -> None:
+        url = gateway_url(self._settings)
+        found = running.Running(
+            pid=os.getpid(),
+            gateway_url=url,
+            nats_url=self._settings.nats_url,
+            database_url=self._settings.database_url,
+            addresses=dict(layout.addresses),
+        )
+        running.write(self._settings.data_dir, found)
+        self._console.say(f"everything is up after {seconds:.1f} s; Ctrl-C stops it")
+        self._console.say(f"Vestnik is ready: {url}")
+        self.ready.set()
+
+    async def _all_ready(self, parts: Sequence[Supervised]) -> None:
+        """Waits for all, however long recovery takes; says now and then whom it waits for."""
+        waiting = {asyncio.create_task(part.became_ready(), name=part.name) for part in parts}
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=STILL_WAITING_EVERY, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    await task
+                if not done:
+                    names = ", ".join(sorted(task.get_name() for task in waiting))
+                    self._console.say(f"waiting for {names}")
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _tear_down(self) -> None:
+        running.remove(self._settings.data_dir)
+        self._console.say("stopping")
+        for stage in (self._gateways, self._services, self._servers):
+            await asyncio.gather(*(each.stop() for each in stage))
+        self._console.say("stopped")
+
+    def _everything(self) -> list[Supervised]:
+        return [*self._gateways, *self._services, *self._servers]
+
+    def _supervisions(self) -> list[asyncio.Task[None]]:
+        return [each.supervision for each in self._everything() if each.supervision is not None]

@@ -1,0 +1,40 @@
+set positional-arguments
+
+# List the chores
+[private]
+default:
+    @just --justfile '{{justfile()}}' --list --unsorted
+
+# Run the whole of Vestnik on this machine: NATS, PostgreSQL, every service, the gateway
+up *args:
+    @exec vestnik up "$@"
+
+# Run any vestnik command, such as `./just vestnik status`
+vestnik *args:
+    @exec vestnik "$@"
+
+# Run the tests; arguments go to pytest
+test *args:
+    pytest -n 2 --dist loadgroup "$@"
+
+# Check style, types, imports, generated code and the lock
+check:
+    ruff check
+    ruff format --check
+    mypy
+    lint-imports --no-cache
+    python -m infra.generate --check
+    python -m infra.lock --check
+
+# Format the code and repair what can be repaired
+fmt:
+    ruff check --fix-only
+    ruff format
+
+# Generate contracts/rpc from the .proto files
+gen:
+    python -m infra.generate
+
+# Bring requirements.lock up to date with pyproject.toml
+lock:
+    python -m infra.lock

@@ -1,0 +1,1 @@
+"""One file is one read model; `engine` runs them, `registry` finds them."""

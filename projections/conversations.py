@@ -1,0 +1,140 @@
+"""Conversations as each of the two sees them, their messages, and the marks of what was seen.
+
+CONTACT alone says whether a conversation is open, MESSAGING alone what was said; the one value that both touch,
+the time of the last activity, only grows. So it does not matter in which order the two streams are read.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from contracts.envelope import Recorded
+from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
+from contracts.events.message import MessageSeen, MessageSent
+from contracts.identifiers import pair_id
+from contracts.personal import plain
+from contracts.subjects import CONTACT, MESSAGING
+from projections.engine import Projection, Write, handles
+
+
+class Conversations(Projection):
+    version = 1
+    streams: ClassVar[Mapping[str, str | None]] = {CONTACT: None, MESSAGING: None}
+    # No constraint but the keys, which an event's place in its stream makes unique.
+    tables = """
+        CREATE TABLE {conversations} (
+            user_id uuid,
+            -- the other person
+            peer_id uuid,
+            conversation_id uuid,
+            -- whether the two are friends now
+            open boolean NOT NULL DEFAULT false,
+            activity_at timestamptz,
+            last_sequence bigint NOT NULL DEFAULT 0,
+            -- the last that each has seen
+            seen_sequence bigint NOT NULL DEFAULT 0,
+            peer_seen_sequence bigint NOT NULL DEFAULT 0,
+            -- of the last event, in MESSAGING
+            stream_sequence bigint NOT NULL DEFAULT 0,
+            PRIMARY KEY (user_id, peer_id)
+        );
+        CREATE INDEX ON {conversations} (user_id, activity_at DESC, peer_id DESC) WHERE open;
+        CREATE TABLE {messages} (
+            conversation_id uuid,
+            sequence bigint,
+            message_id uuid,
+            sender_id uuid,
+            text text,
+            sent_at timestamptz,
+            client_message_id text COLLATE "C",
+            stream_sequence bigint,
+            PRIMARY KEY (conversation_id, sequence)
+        );
+        CREATE INDEX ON {messages} (conversation_id, client_message_id);
+        CREATE INDEX ON {messages} (conversation_id, sender_id, sequence);
+        CREATE INDEX ON {messages} (conversation_id, stream_sequence);
+        CREATE TABLE {seen_marks} (
+            conversation_id uuid,
+            reader_id uuid,
+            sequence bigint,
+            seen_at timestamptz,
+            stream_sequence bigint,
+            PRIMARY KEY (conversation_id, reader_id, sequence)
+        );
+    """
+
+    @handles(FriendshipAccepted)
+    def opened(self, event: Recorded[FriendshipAccepted], write: Write) -> None:
+        one, other = event.data.requester_id, event.data.addressee_id
+        for user_id, peer_id in ((one, other), (other, one)):
+            write.upsert(
+                "conversations",
+                key={"user_id": user_id, "peer_id": peer_id},
+                set={"conversation_id": pair_id(one, other), "open": True},
+                greatest={"activity_at": event.at},
+            )
+
+    @handles(FriendshipRemoved)
+    def closed(self, event: Recorded[FriendshipRemoved], write: Write) -> None:
+        one, other = event.data.remover_id, event.data.other_id
+        for user_id, peer_id in ((one, other), (other, one)):
+            write.upsert(
+                "conversations",
+                key={"user_id": user_id, "peer_id": peer_id},
+                set={"conversation_id": pair_id(one, other), "open": False},
+            )
+
+    @handles(MessageSent)
+    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+        message = event.data
+        write.upsert(
+            "messages",
+            key={"conversation_id": event.aggregate_id, "sequence": message.sequence},
+            set={
+                "message_id": message.message_id,
+                "sender_id": message.sender_id,
+                "text": plain(message.text) or "",
+                "sent_at": event.at,
+                "client_message_id": message.client_message_id,
+                "stream_sequence": event.sequence,
+            },
+        )
+        # Whoever answers has seen what came before.
+        for user_id, peer_id, seen in (
+            (message.sender_id, message.recipient_id, "seen_sequence"),
+            (message.recipient_id, message.sender_id, "peer_seen_sequence"),
+        ):
+            write.upsert(
+                "conversations",
+                key={"user_id": user_id, "peer_id": peer_id},
+                set={"conversation_id": event.aggregate_id, "stream_sequence": event.sequence},
+                greatest={
+                    "activity_at": event.at,
+                    "last_sequence": message.sequence,
+                    seen: message.sequence,
+                },
+            )
+
+    @handles(MessageSeen)
+    def seen(self, event: Recorded[MessageSeen], write: Write) -> None:
+        mark = event.data
+        write.upsert(
+            "seen_marks",
+            key={
+                "conversation_id": mark.conversation_id,
+                "reader_id": mark.reader_id,
+                "sequence": mark.sequence,
+            },
+            set={"seen_at": event.at, "stream_sequence": event.sequence},
+        )
+        write.upsert(
+            "conversations",
+            key={"user_id": mark.reader_id, "peer_id": mark.peer_id},
+            set={"conversation_id": mark.conversation_id, "stream_sequence": event.sequence},
+            greatest={"seen_sequence": mark.sequence},
+        )
+        write.upsert(
+            "conversations",
+            key={"user_id": mark.peer_id, "peer_id": mark.reader_id},
+            set={"conversation_id": mark.conversation_id, "stream_sequence": event.sequence},
+            greatest={"peer_seen_sequence": mark.sequence},
+        )

@@ -1,0 +1,9 @@
+"""The machinery behind every read model: authors write Projections, services start Runners and ask ReadModels."""
+
+from projections.engine.projection import Projection, handles
+from projections.engine.read_model import ReadModel
+from projections.engine.runners import Runners
+from projections.engine.waiting import Waiting
+from projections.engine.write import Write
+
+__all__ = ["Projection", "ReadModel", "Runners", "Waiting", "Write", "handles"]

@@ -1,0 +1,89 @@
+"""A projection as its author writes it: a version, streams, tables, and a handler for each event that matters.
+
+Everything else (batches, checkpoints, rebuilds, dead letters, waiting) is the engine's and looks at these attributes.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from contracts.envelope import Recorded
+from contracts.event import Event
+from contracts.subjects import STREAMS
+from projections.engine.write import Write
+
+Handler = Callable[[Recorded[Any], Write], None]
+Marked = TypeVar("Marked", bound=Callable[..., None])
+
+_EVENTS = "__handles__"
+_TABLE = re.compile(r"\bCREATE\s+(?:UNLOGGED\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?\{(\w+)\}", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def handles(*events: type[Event]) -> Callable[[Marked], Marked]:
+    """Marks a method as the handler of these events."""
+
+    def mark(method: Marked) -> Marked:
+        setattr(method, _EVENTS, events)
+        return method
+
+    return mark
+
+
+class Projection:
+    """One read model. Handlers are pure: the same event always means the same writes, whatever the clock says.
+
+    Attributes:
+        name: snake_case of the class's name; names the projection everywhere.
+        version: to be raised with any change of tables or handlers; the new version is built beside the old one.
+        streams: the streams it reads, each with one subject filter or none. Handlers of different streams commute.
+        tables: `CREATE TABLE {friends} (…)` and indexes; every table has a primary key.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    streams: ClassVar[Sequence[str] | Mapping[str, str | None]]
+    tables: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" not in vars(cls):
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    @classmethod
+    def filters(cls) -> dict[str, str | None]:
+        """Each stream it reads with its one filter, or None for all of it."""
+        streams = cls.streams
+        found = dict(streams) if isinstance(streams, Mapping) else dict.fromkeys(streams)
+        if not found or not found.keys() <= STREAMS.keys():
+            raise ValueError(f"projection {cls.name}: streams must be some of {', '.join(STREAMS)}")
+        return found
+
+    @classmethod
+    def table_names(cls) -> tuple[str, ...]:
+        """The names inside the braces of its CREATE TABLE statements, in order."""
+        return tuple(dict.fromkeys(_TABLE.findall(cls.tables)))
+
+    @classmethod
+    def view(cls, table: str) -> str:
+        """What readers select from: `friends_v3`, `conversations_messages_v1`."""
+        if table not in cls.table_names():
+            raise ValueError(f"projection {cls.name} has no table {table}")
+        prefix = "" if table == cls.name or table.startswith(f"{cls.name}_") else f"{cls.name}_"
+        return f"{prefix}{table}_v{cls.version}"
+
+    @classmethod
+    def with_tables(cls, text: str, names: Mapping[str, str]) -> str:
+        """The text with every `{table}` of this projection replaced; other braces stay."""
+        return _PLACEHOLDER.sub(lambda match: names.get(match[1], match[0]), text)
+
+    def handlers(self) -> dict[str, tuple[Handler, ...]]:
+        """Event type to its handlers, in the order in which the class declares them."""
+        found: dict[str, tuple[Handler, ...]] = {}
+        for attribute in dict.fromkeys(name for kind in reversed(type(self).__mro__) for name in vars(kind)):
+            method = getattr(self, attribute, None)
+            events: tuple[type[Event], ...] = getattr(method, _EVENTS, ())
+            for event in events:
+                assert method is not None
+                found[event.TYPE] = (*found.get(event.TYPE, ()), method)
+        return found

@@ -1,0 +1,43 @@
+"""The runners of one process, and what the process wants to know of them."""
+
+import asyncio
+from collections.abc import Sequence
+
+from nats.aio.client import Client as NATS
+
+from infra.connections import Pool
+from projections.engine.projection import Projection
+from projections.engine.runner import Runner
+from projections.engine.waiting import Waiting
+
+
+class Runners:
+    """Starts, watches and stops a runner for each projection that a service owns."""
+
+    def __init__(self, projections: Sequence[type[Projection]], nc: NATS, pool: Pool, database_url: str) -> None:
+        self.waiting = Waiting(projections, nc, pool)
+        self._runners = {
+            projection.name: Runner(projection, nc, database_url, self.waiting) for projection in projections
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self.waiting.start()
+        self._tasks = [
+            asyncio.create_task(runner.run(), name=f"projection {name}") for name, runner in self._runners.items()
+        ]
+
+    def ready(self) -> bool:
+        """Whether every read model has caught up once, here or in another replica, and no runner has failed."""
+        return all(runner.ready for runner in self._runners.values()) and not any(task.done() for task in self._tasks)
+
+    async def watch(self) -> None:
+        """Returns never; raises what a runner failed with, so that the process can end and start afresh."""
+        await asyncio.gather(*map(asyncio.shield, self._tasks))
+
+    async def stop(self) -> None:
+        """Lets the other replicas go on at once; a batch that was not committed is theirs to apply."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.waiting.stop()

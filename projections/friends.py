@@ -1,0 +1,74 @@
+"""Friendships as each of the two sees them, and the contact entries of everybody who has registered."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from contracts.envelope import Recorded
+from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.user import UserCreated
+from contracts.subjects import AUTH, CONTACT, PUBLIC_FILTERS
+from projections.engine import Projection, Write, handles
+
+
+class Friends(Projection):
+    version = 1
+    streams: ClassVar[Mapping[str, str | None]] = {CONTACT: None, AUTH: PUBLIC_FILTERS[AUTH]}
+    # Ended friendships stay as `removed`, so that whoever was away can be told.
+    tables = """
+        CREATE TABLE {contacts} (
+            user_id uuid PRIMARY KEY,
+            username text,
+            since timestamptz
+        );
+        CREATE TABLE {friends} (
+            user_id uuid,
+            friend_id uuid,
+            -- accepted, incoming, outgoing, removed
+            state text,
+            since timestamptz,
+            -- of the last event, in CONTACT
+            sequence bigint,
+            PRIMARY KEY (user_id, friend_id)
+        );
+        CREATE INDEX ON {friends} (user_id, since DESC, friend_id DESC) WHERE state <> 'removed';
+        CREATE INDEX ON {friends} (user_id, state, since DESC, friend_id DESC);
+        CREATE INDEX ON {friends} (user_id, sequence);
+    """
+
+    @handles(UserCreated)
+    def registered(self, event: Recorded[UserCreated], write: Write) -> None:
+        write.upsert(
+            "contacts",
+            key={"user_id": event.aggregate_id},
+            set={"username": event.data.username, "since": event.at},
+        )
+
+    @handles(FriendshipCreated)
+    def created(self, event: Recorded[FriendshipCreated], write: Write) -> None:
+        requester, addressee = event.data.requester_id, event.data.addressee_id
+        _see(event, write, requester, addressee, "outgoing")
+        _see(event, write, addressee, requester, "incoming")
+
+    @handles(FriendshipAccepted)
+    def accepted(self, event: Recorded[FriendshipAccepted], write: Write) -> None:
+        _both(event, write, event.data.requester_id, event.data.addressee_id, "accepted")
+
+    @handles(FriendshipRemoved)
+    def removed(self, event: Recorded[FriendshipRemoved], write: Write) -> None:
+        _both(event, write, event.data.remover_id, event.data.other_id, "removed")
+
+
+Friendship = Recorded[FriendshipCreated] | Recorded[FriendshipAccepted] | Recorded[FriendshipRemoved]
+
+
+def _both(event: Friendship, write: Write, one: str, other: str, state: str) -> None:
+    _see(event, write, one, other, state)
+    _see(event, write, other, one, state)
+
+
+def _see(event: Friendship, write: Write, user_id: str, friend_id: str, state: str) -> None:
+    write.upsert(
+        "friends",
+        key={"user_id": user_id, "friend_id": friend_id},
+        set={"state": state, "since": event.at, "sequence": event.sequence},
+    )

@@ -1,0 +1,64 @@
+"""The sessions of each user: what a list of devices shows, and which ended since a client last looked."""
+
+from contracts.envelope import Recorded
+from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
+from contracts.personal import plain
+from contracts.subjects import SESSION
+from projections.engine.projection import Projection, handles
+from projections.engine.write import Write
+
+
+class Sessions(Projection):
+    version = 1
+    streams = {SESSION: None}  # noqa: RUF012 - a declaration that nothing changes
+    # A session has no event after its revocation, so that `sequence` of a revoked one is that of `session.revoked`.
+    tables = """
+        CREATE TABLE {sessions} (
+            session_id uuid PRIMARY KEY,
+            user_id uuid NOT NULL,
+            device text,
+            created_at timestamptz,
+            last_refreshed_at timestamptz,
+            expires_at timestamptz,
+            revoked_at timestamptz,
+            reason text,
+            sequence bigint NOT NULL
+        );
+        CREATE INDEX ON {sessions} (user_id, created_at DESC, session_id DESC) WHERE revoked_at IS NULL;
+        CREATE INDEX ON {sessions} (user_id, sequence) WHERE revoked_at IS NOT NULL
+    """
+
+    @handles(SessionCreated)
+    def created(self, event: Recorded[SessionCreated], write: Write) -> None:
+        write.upsert(
+            "sessions",
+            key={"session_id": event.aggregate_id},
+            set={
+                "user_id": event.data.user_id,
+                "device": plain(event.data.device),
+                "created_at": event.at,
+                "last_refreshed_at": event.at,
+                "expires_at": event.data.expires_at,
+                "sequence": event.sequence,
+            },
+        )
+
+    @handles(SessionRefreshed)
+    def refreshed(self, event: Recorded[SessionRefreshed], write: Write) -> None:
+        write.update(
+            "sessions",
+            key={"session_id": event.aggregate_id},
+            set={
+                "last_refreshed_at": event.at,
+                "expires_at": event.data.expires_at,
+                "sequence": event.sequence,
+            },
+        )
+
+    @handles(SessionRevoked)
+    def revoked(self, event: Recorded[SessionRevoked], write: Write) -> None:
+        write.update(
+            "sessions",
+            key={"session_id": event.aggregate_id},
+            set={"revoked_at": event.at, "reason": event.data.reason, "sequence": event.sequence},
+        )

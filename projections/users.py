@@ -1,0 +1,48 @@
+"""Who there is, for the users themselves: the service's own projection, since it reads its private events."""
+
+from contracts.envelope import Recorded
+from contracts.events.user import EmailClaimed, UserCreated, UserEmailVerified
+from contracts.personal import plain
+from contracts.subjects import AUTH
+from projections.engine.projection import Projection, handles
+from projections.engine.write import Write
+
+
+class Users(Projection):
+    version = 1
+    streams = {AUTH: None}  # noqa: RUF012 - a declaration that nothing changes
+    # A batch of the engine may end between the events of one registration: a row without `created_at` is no user yet.
+    tables = """
+        CREATE TABLE {users} (
+            user_id uuid PRIMARY KEY,
+            username text,
+            email text,
+            email_verified boolean NOT NULL DEFAULT false,
+            created_at timestamptz,
+            sequence bigint NOT NULL
+        )
+    """
+
+    @handles(EmailClaimed)
+    def claimed(self, event: Recorded[EmailClaimed], write: Write) -> None:
+        write.upsert(
+            "users",
+            key={"user_id": event.data.user_id},
+            set={"email": plain(event.data.email), "sequence": event.sequence},
+        )
+
+    @handles(UserCreated)
+    def created(self, event: Recorded[UserCreated], write: Write) -> None:
+        write.upsert(
+            "users",
+            key={"user_id": event.aggregate_id},
+            set={"username": event.data.username, "created_at": event.at, "sequence": event.sequence},
+        )
+
+    @handles(UserEmailVerified)
+    def verified(self, event: Recorded[UserEmailVerified], write: Write) -> None:
+        write.upsert(
+            "users",
+            key={"user_id": event.aggregate_id},
+            set={"email_verified": True, "sequence": event.sequence},
+        )

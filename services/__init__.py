@@ -1,0 +1,1 @@
+"""The five services and the gateway, all of one inner shape."""

@@ -1,0 +1,1 @@
+"""Who there is: registration, e-mail verification and login."""

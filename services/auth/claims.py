@@ -1,0 +1,25 @@
+"""Keys of claims: an address or a name as an HMAC, so that neither stands in a subject.
+
+A plain hash would not do: addresses can be guessed, and whoever may list subjects could then tell who has an account.
+"""
+
+import hashlib
+import hmac
+import unicodedata
+
+_LENGTH = 32  # hex characters: 128 bits
+
+
+class ClaimKeys:
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def of_email(self, email: str) -> str:
+        """The address's key; addresses that differ only in case share one."""
+        return self._digest("email", unicodedata.normalize("NFC", email.casefold()))
+
+    def of_username(self, username: str) -> str:
+        return self._digest("username", username.lower())
+
+    def _digest(self, kind: str, value: str) -> str:
+        return hmac.new(self._key, f"{kind}:{value}".encode(), hashlib.sha256).hexdigest()[:_LENGTH]

@@ -1,0 +1,168 @@
+"""Where mails go: to an SMTP server, or as files into a folder where none is set up."""
+
+import asyncio
+import os
+from datetime import UTC
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP, default
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import aiosmtplib
+import msgspec
+
+from contracts.envelope import now
+from infra.settings import BadSetting
+from services.auth.mail import Letter, compose
+
+_SMTP_TIMEOUT = 20.0
+_STARTTLS = {"offered": None, "always": True, "never": False}
+
+
+class NotSent(Exception):
+    """The mail could not be handed over; it may be tried again."""
+
+
+class Outbox(Protocol):
+    async def send(self, letter: Letter) -> None:
+        """Hands the mail over; when it returns, the mail will not be lost.
+
+        Raises:
+            NotSent: it could not be handed over now.
+            ValueError: the recipient is no address.
+        """
+        ...
+
+
+def outbox(smtp_url: str, sender: str, folder: Path) -> Outbox:
+    """The outbox that the settings ask for.
+
+    Raises:
+        BadSetting: the URL is not one of a mail server.
+    """
+    return SmtpOutbox(SmtpServer.of(smtp_url), sender) if smtp_url else FileOutbox(folder, sender)
+
+
+class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
+    """What `smtp://user:password@host:port?starttls=offered|always|never` and `smtps://…` say."""
+
+    host: str
+    port: int
+    # TLS from the first byte.
+    tls: bool
+    # None: where the server offers it.
+    starttls: bool | None
+    username: str | None
+    password: str | None
+
+    @classmethod
+    def of(cls, url: str) -> "SmtpServer":
+        """Reads the URL.
+
+        Raises:
+            BadSetting: it is not one; the message does not show the password.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise BadSetting("VESTNIK_SMTP_URL is not a URL") from error
+        starttls = parse_qs(parts.query).get("starttls", ["offered"])[-1]
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname or starttls not in _STARTTLS:
+            raise BadSetting("VESTNIK_SMTP_URL must be smtp://host:port[?starttls=offered|always|never] or smtps://…")
+        tls = parts.scheme == "smtps"
+        return cls(
+            host=parts.hostname,
+            port=port or (465 if tls else 587 if parts.username else 25),
+            tls=tls,
+            starttls=False if tls else _STARTTLS[starttls],
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+        )
+
+
+class SmtpOutbox:
+    def __init__(self, server: SmtpServer, sender: str) -> None:
+        self._server = server
+        self._sender = sender
+
+    async def send(self, letter: Letter) -> None:
+        message = compose(letter, self._sender, now())
+        sender, recipient = _only(message, "From"), _only(message, "To")
+        server = self._server
+        wide = _is_wide(message)
+        client = aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            use_tls=server.tls,
+            start_tls=server.starttls,
+            username=server.username,
+            password=server.password,
+            timeout=_SMTP_TIMEOUT,
+        )
+        try:
+            async with client:
+                await client.sendmail(
+                    sender.addr_spec,
+                    [recipient.addr_spec],
+                    message.as_bytes(policy=SMTP.clone(utf8=wide)),
+                    mail_options=["SMTPUTF8"] if wide else [],
+                )
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            raise NotSent(_reason(error)) from error
+
+
+class FileOutbox:
+    """One `.eml` file a mail, named after the time and the id of the event that asked for it.
+
+    The same event writes the same file again, so that not even a crash leaves a mail twice.
+    """
+
+    def __init__(self, folder: Path, sender: str) -> None:
+        self._folder = folder
+        self._sender = sender
+
+    async def send(self, letter: Letter) -> None:
+        message = compose(letter, self._sender, now())
+        content = message.as_bytes(policy=default.clone(utf8=_is_wide(message)))
+        name = f"{letter.asked_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{letter.event_id}.eml"
+        try:
+            await asyncio.to_thread(_write, self._folder / name, content)
+        except OSError as error:
+            raise NotSent(str(error)) from error
+
+
+def _only(message: EmailMessage, header: str) -> Address:
+    address: Address = message[header].addresses[0]
+    return address
+
+
+def _is_wide(message: EmailMessage) -> bool:
+    """Whether the recipient's address is in another script than ASCII, which needs more than plain SMTP."""
+    return not _only(message, "To").addr_spec.isascii()
+
+
+def _reason(error: Exception) -> str:
+    """What a log may show: the server's answer, which names no password."""
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return f"{error.code} {error.message}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes so that a reader, or a crash, sees the whole file or none. It holds a token: for its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,98 @@
+"""Who a user is: from the read model, and from the stream where the read model does not know the user yet."""
+
+from datetime import datetime
+
+import msgspec
+
+from contracts.errors import UserNotFound
+from contracts.positions import Position
+from contracts.subjects import AUTH
+from projections.engine.read_model import ReadModel
+from projections.users import Users
+from services.auth.aggregates import Aggregates
+
+_USER = """
+SELECT username, email, email_verified, created_at
+FROM {users}
+WHERE user_id = %(user_id)s AND created_at IS NOT NULL
+"""
+
+
+class UserRow(msgspec.Struct, frozen=True, kw_only=True):
+    username: str
+    email: str | None
+    email_verified: bool
+    created_at: datetime
+
+
+class FoundUser(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    username: str
+    # The user's own to see: empty for others.
+    email: str
+    email_verified: bool
+    created_at: datetime
+    position: Position
+
+
+class Queries:
+    def __init__(self, users: ReadModel[Users], aggregates: Aggregates) -> None:
+        self._users = users
+        self._aggregates = aggregates
+
+    async def own_user(self, user_id: str, position: Position) -> FoundUser:
+        """The user as they see themselves, at the position at least.
+
+        Raises:
+            UserNotFound: there is no such user.
+            ReadModelBehind: the read model has not reached the position, or not yet the user's registration.
+        """
+        await self._users.wait_for(position)
+        found = await self._from_read_model(user_id)
+        if found is not None:
+            return found
+        registered = await self._from_stream(user_id)
+        # Only the read model can tell the address, whose claim lies under the address's key.
+        await self._users.wait_for(registered.position)
+        found = await self._from_read_model(user_id)
+        if found is None:
+            raise UserNotFound
+        return found
+
+    async def other_user(self, user_id: str) -> FoundUser:
+        """The user as others see them; whoever's registration was acknowledged is found, however new.
+
+        Does not wait for the read model: that a user exists cannot change.
+
+        Raises:
+            UserNotFound: there is no such user.
+        """
+        found = await self._from_read_model(user_id) or await self._from_stream(user_id)
+        return msgspec.structs.replace(found, email="")
+
+    async def _from_read_model(self, user_id: str) -> FoundUser | None:
+        rows, position = await self._users.select(UserRow, _USER, {"user_id": user_id})
+        if not rows:
+            return None
+        row = rows[0]
+        return FoundUser(
+            user_id=user_id,
+            username=row.username,
+            email=row.email or "",
+            email_verified=row.email_verified,
+            created_at=row.created_at,
+            position=position,
+        )
+
+    async def _from_stream(self, user_id: str) -> FoundUser:
+        loaded = await self._aggregates.users.load(user_id)
+        if loaded.state.created_at is None:
+            raise UserNotFound
+        return FoundUser(
+            user_id=user_id,
+            username=loaded.state.username,
+            email="",
+            email_verified=loaded.state.email_verified,
+            created_at=loaded.state.created_at,
+            position=Position.at(AUTH, loaded.sequence),
+        )

@@ -1,0 +1,1 @@
+"""Who knows whom: friendships asked for, accepted and ended."""

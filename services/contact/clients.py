@@ -1,0 +1,46 @@
+"""Who has registered: users never disappear, so that a yes holds for ever; a no is only auth's to say."""
+
+from collections import OrderedDict
+from typing import Protocol
+
+from contracts.errors import UserNotFound
+from contracts.rpc.vestnik.auth.v1 import AuthServiceStub, GetUserRequest
+from infra.rpc.client import Client
+
+_REMEMBERED = 200_000
+_TIMEOUT = 3.0
+
+
+class Registered(Protocol):
+    """The contact entries of the read model."""
+
+    async def is_registered(self, user_id: str) -> bool: ...
+
+
+class People:
+    def __init__(self, contacts: Registered, auth: Client) -> None:
+        self._contacts = contacts
+        self._auth = auth
+        self._stub = auth.stub(AuthServiceStub)
+        self._known: OrderedDict[str, None] = OrderedDict()
+
+    async def known(self, user_id: str) -> bool:
+        """Whether the user has registered: remembered, or in the read model, or said by auth."""
+        if user_id in self._known:
+            self._known.move_to_end(user_id)
+            return True
+        if not (await self._contacts.is_registered(user_id) or await self._ask(user_id)):
+            return False
+        self._known[user_id] = None
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return True
+
+    async def _ask(self, user_id: str) -> bool:
+        try:
+            await self._auth.call(
+                self._stub.get_user, GetUserRequest(user_id=user_id), timeout=_TIMEOUT, idempotent=True
+            )
+        except UserNotFound:
+            return False
+        return True

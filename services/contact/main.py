@@ -1,0 +1,27 @@
+"""Puts the contact service together."""
+
+from infra.process import service_process
+from infra.settings import Settings
+from projections.engine import ReadModel, Runners
+from projections.friends import Friends
+from services.contact.clients import People
+from services.contact.commands import ContactCommands, friendship_repository
+from services.contact.queries import FriendQueries
+from services.contact.server import ContactServer
+
+CALLERS = {"gateway", "messaging"}
+
+
+async def main(settings: Settings) -> None:
+    async with service_process("contact", settings) as process:
+        runners = Runners([Friends], process.nats, process.pool, settings.database_url)
+        await runners.start()
+        try:
+            queries = FriendQueries(ReadModel(Friends, process.pool, runners.waiting))
+            people = People(queries, process.client("auth"))
+            commands = ContactCommands(friendship_repository(process.log), people)
+            process.spawn(runners.watch(), "projections")
+            process.ready_when(runners.ready)
+            await process.serve([ContactServer(commands, queries)], CALLERS)
+        finally:
+            await runners.stop()

@@ -1,0 +1,94 @@
+"""What the contact service reads, from the read model `friends` alone."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from contracts.positions import Position
+from projections.engine.read_model import ReadModel
+from projections.friends import Friends
+from services.contact.domain import Relation
+
+# Behind every friendship: where the first page begins.
+_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+class FriendRow(msgspec.Struct, frozen=True):
+    friend_id: str
+    state: str
+    since: datetime
+    # Of the last event, in CONTACT.
+    sequence: int
+
+    @property
+    def relation(self) -> Relation:
+        return Relation(self.state)
+
+
+class FriendsCursor(msgspec.Struct, frozen=True):
+    since: datetime
+    friend_id: str
+
+
+class _Found(msgspec.Struct, frozen=True):
+    user_id: str
+
+
+class FriendQueries:
+    def __init__(self, model: ReadModel[Friends]) -> None:
+        self._model = model
+
+    async def wait_for(self, position: Position) -> None:
+        await self._model.wait_for(position)
+
+    async def is_registered(self, user_id: str) -> bool:
+        """Whether the read model knows the user; a no proves nothing, it may be behind."""
+        rows, _ = await self._model.select(
+            _Found, "SELECT user_id FROM {contacts} WHERE user_id = %(user_id)s", {"user_id": user_id}
+        )
+        return bool(rows)
+
+    async def friends(
+        self,
+        user_id: str,
+        state: Relation | None,
+        position: Position,
+        *,
+        limit: int,
+        after: FriendsCursor | None,
+    ) -> tuple[list[FriendRow], FriendsCursor | None, Position]:
+        """A page of the user's friendships, latest first: those of a state, or all but ended ones."""
+        await self._model.wait_for(position)
+        which = "state <> 'removed'" if state is None else "state = %(state)s"
+        rows, reached = await self._model.select(
+            FriendRow,
+            f"""
+            SELECT friend_id, state, since, sequence FROM {{friends}}
+            WHERE user_id = %(user_id)s AND {which} AND (since, friend_id) < (%(since)s, %(friend_id)s::uuid)
+            ORDER BY since DESC, friend_id DESC LIMIT %(limit)s
+            """,  # noqa: S608
+            {
+                "user_id": user_id,
+                "state": state.value if state else None,
+                "since": after.since if after else _END_OF_TIME,
+                "friend_id": after.friend_id if after else _LAST_ID,
+                "limit": limit + 1,
+            },
+        )
+        page = rows[:limit]
+        more = FriendsCursor(page[-1].since, page[-1].friend_id) if len(rows) > limit else None
+        return page, more, reached
+
+    async def changed_since(self, user_id: str, after: int, limit: int) -> list[FriendRow]:
+        """The user's friendships that changed after the sequence, each as it is now, in the order of the changes."""
+        rows, _ = await self._model.select(
+            FriendRow,
+            """
+            SELECT friend_id, state, since, sequence FROM {friends}
+            WHERE user_id = %(user_id)s AND sequence > %(after)s
+            ORDER BY sequence LIMIT %(limit)s
+            """,
+            {"user_id": user_id, "after": after, "limit": limit},
+        )
+        return rows

@@ -1,0 +1,140 @@
+"""The gRPC edge: checks requests, maps messages; errors are mapped by the server beneath."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from contracts.cursors import decode_cursor, encode_cursor
+from contracts.errors import UserNotFound
+from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.fields import PAGE_LIMIT, Id, PageLimit
+from contracts.positions import Position
+from contracts.rpc.vestnik.contact.v1 import (
+    AddFriendRequest,
+    AddFriendResponse,
+    ClientEvent,
+    ContactServiceBase,
+    EventsSinceRequest,
+    Friend,
+    FriendState,
+    GetFriendsRequest,
+    GetFriendsResponse,
+    IsFriendRequest,
+    IsFriendResponse,
+    RemoveFriendRequest,
+    RemoveFriendResponse,
+)
+from contracts.rpc.vestnik.contact.v1 import Relation as RpcRelation
+from contracts.subjects import CONTACT
+from contracts.times import rfc3339, to_unix_ms
+from contracts.validation import validated
+from infra.rpc.context import current
+from services.contact.commands import ContactCommands
+from services.contact.domain import Relation
+from services.contact.queries import FriendQueries, FriendRow, FriendsCursor
+
+_EVENTS_PAGE = 500
+
+_STATES = {
+    Relation.ACCEPTED: FriendState.ACCEPTED,
+    Relation.INCOMING: FriendState.INCOMING,
+    Relation.OUTGOING: FriendState.OUTGOING,
+}
+_RELATIONS: dict[int, Relation | None] = {FriendState.UNSPECIFIED: None} | {
+    number: relation for relation, number in _STATES.items()
+}
+_TYPES = {
+    Relation.ACCEPTED: FriendshipAccepted.TYPE,
+    Relation.INCOMING: FriendshipCreated.TYPE,
+    Relation.OUTGOING: FriendshipCreated.TYPE,
+    Relation.REMOVED: FriendshipRemoved.TYPE,
+}
+
+
+class _Pair(msgspec.Struct, frozen=True):
+    user_id: Id
+    friend_id: Id
+
+
+class _Page(msgspec.Struct, frozen=True):
+    user_id: Id
+    state: Annotated[int, Meta(ge=0, le=3)]
+    limit: PageLimit
+
+
+class _Since(msgspec.Struct, frozen=True):
+    user_id: Id
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class ContactServer(ContactServiceBase):
+    def __init__(self, commands: ContactCommands, queries: FriendQueries) -> None:
+        self._commands = commands
+        self._queries = queries
+
+    async def add_friend(self, message: AddFriendRequest) -> AddFriendResponse:
+        asked = validated(_Pair, {"user_id": message.user_id, "friend_id": message.friend_id})
+        seen, created, sequence = await self._commands.add(asked.user_id, asked.friend_id, current())
+        return AddFriendResponse(state=_STATES[seen], created=created, position=_position(sequence))
+
+    async def remove_friend(self, message: RemoveFriendRequest) -> RemoveFriendResponse:
+        asked = validated(_Pair, {"user_id": message.user_id, "friend_id": message.friend_id})
+        sequence = await self._commands.remove(asked.user_id, asked.friend_id, current())
+        return RemoveFriendResponse(position=_position(sequence))
+
+    async def is_friend(self, message: IsFriendRequest) -> IsFriendResponse:
+        asked = validated(_Pair, {"user_id": message.user_id, "friend_id": message.friend_id})
+        try:
+            friends, sequence = await self._commands.is_friend(asked.user_id, asked.friend_id)
+        except UserNotFound:
+            return IsFriendResponse(relation=RpcRelation.UNKNOWN_USER)
+        relation = RpcRelation.FRIENDS if friends else RpcRelation.NOT_FRIENDS
+        return IsFriendResponse(relation=relation, position=_position(sequence))
+
+    async def get_friends(self, message: GetFriendsRequest) -> GetFriendsResponse:
+        asked = validated(
+            _Page,
+            {
+                "user_id": message.user_id,
+                "state": int(message.state),
+                "limit": message.limit or PAGE_LIMIT,
+            },
+        )
+        page, more, position = await self._queries.friends(
+            asked.user_id,
+            _RELATIONS[asked.state],
+            current().position,
+            limit=asked.limit,
+            after=decode_cursor(message.cursor, FriendsCursor),
+        )
+        return GetFriendsResponse(
+            friends=[_friend(row) for row in page],
+            next=encode_cursor(more) if more else "",
+            position=position.encode(),
+        )
+
+    async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
+        asked = validated(_Since, {"user_id": message.user_id, "after": message.after})
+        await self._queries.wait_for(current().position)
+        after = asked.after
+        while page := await self._queries.changed_since(asked.user_id, after, _EVENTS_PAGE):
+            for row in page:
+                yield _client_event(row)
+            after = page[-1].sequence
+            if len(page) < _EVENTS_PAGE:
+                return
+
+
+def _friend(row: FriendRow) -> Friend:
+    return Friend(user_id=row.friend_id, state=_STATES[row.relation], since=to_unix_ms(row.since))
+
+
+def _client_event(row: FriendRow) -> ClientEvent:
+    data = {"user_id": row.friend_id, "state": row.state, "at": rfc3339(row.since)}
+    return ClientEvent(type=_TYPES[row.relation], sequence=row.sequence, data=msgspec.json.encode(data))
+
+
+def _position(sequence: int) -> str:
+    return Position.at(CONTACT, sequence).encode() if sequence else ""

@@ -1,0 +1,106 @@
+"""Request bodies: read within a bound of bytes and time, then decoded into the struct that a route declares."""
+
+import asyncio
+import re
+from collections.abc import Collection
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from contracts.errors import BodyTooLarge, Invalid, MalformedJson, UnsupportedMediaType, Violation
+
+LARGEST = 64 * 1024
+JSON = "application/json"
+# A body that has not arrived within these seconds is given up.
+PATIENCE = 15.0
+
+T = TypeVar("T")
+_WHERE = re.compile(r"^(?P<message>.*?)(?: - at `(?P<where>(?:key in )?\$[^`]*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
+
+
+async def read(receive: Receive, declared_length: str | None) -> bytes:
+    """The whole body.
+
+    Raises:
+        BodyTooLarge: it is declared, or turns out, larger than 64 KiB.
+        MalformedJson: it did not arrive in time.
+        ClientDisconnect: the client went away.
+    """
+    if declared_length is not None and declared_length.isdecimal() and int(declared_length[:20]) > LARGEST:
+        raise BodyTooLarge
+    body = bytearray()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
+                if len(body) > LARGEST:
+                    raise BodyTooLarge
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError as error:
+        raise MalformedJson("The body did not arrive in time.") from error
+
+
+def check_media_type(content_type: str | None, accepted: Collection[str]) -> None:
+    """Accepts one of the media types, in UTF-8.
+
+    Raises:
+        UnsupportedMediaType: it is another, or none.
+    """
+    essence, _, parameters = (content_type or "").partition(";")
+    if essence.strip().lower() not in accepted:
+        raise UnsupportedMediaType(f"The content type must be {' or '.join(accepted)}.")
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in ("utf-8", "utf8"):
+            raise UnsupportedMediaType("The body must be in UTF-8.")
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """The body as the decoder's type.
+
+    Raises:
+        MalformedJson: it is not JSON in UTF-8, or holds half a surrogate pair.
+        Invalid: it is JSON of another shape.
+    """
+    try:
+        body.decode("utf-8")
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        # The decoder stops at the first wrong value; whether JSON goes on after it is to be seen.
+        _check_json(body)
+        raise Invalid(violations=(violation(error),)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedJson from error
+    except RecursionError as error:
+        raise Invalid("The body is nested too deeply.") from error
+
+
+def violation(error: msgspec.ValidationError, prefix: str = "") -> Violation:
+    """What a validation error says, with the place as a JSON pointer."""
+    found = _WHERE.match(str(error))
+    assert found is not None
+    message, where = found["message"], found["where"] or "$"
+    pointer = prefix + "".join(
+        "/" + (name or index).replace("~", "~0").replace("/", "~1") for name, index in _STEP.findall(where)
+    )
+    field = _FIELD.search(message)
+    if field is not None:
+        pointer += "/" + field["name"].replace("~", "~0").replace("/", "~1")
+    return Violation(pointer, message)
+
+
+def _check_json(body: bytes) -> None:
+    try:
+        msgspec.json.decode(body)
+    except RecursionError:
+        return
+    except msgspec.DecodeError as error:
+        raise MalformedJson from error

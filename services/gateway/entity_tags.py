@@ -1,0 +1,33 @@
+"""Entity tags in conditional requests (RFC 9110, sections 8.8.3 and 13.1)."""
+
+import re
+
+import msgspec
+
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_LIST = re.compile(rf"(?:{_TAG.pattern}[ \t]*(?:,[ \t]*|$))+")
+_LONGEST = 4096
+_MOST = 32
+
+
+class EntityTag(msgspec.Struct, frozen=True):
+    # Without the quotes.
+    opaque: str
+    weak: bool = False
+
+
+def parse(header: str) -> list[EntityTag]:
+    """The tags of `If-Match` or `If-None-Match`; `*` is a tag `*`; empty if the header is neither."""
+    if header.strip() == "*":
+        return [EntityTag("*")]
+    if len(header) > _LONGEST or not _LIST.fullmatch(header.strip()):
+        return []
+    return [EntityTag(opaque, bool(weak)) for weak, opaque in _TAG.findall(header)[:_MOST]]
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Whether a client that sent `If-None-Match` has what bears this tag (with quotes); compared weakly."""
+    if if_none_match is None or not etag:
+        return False
+    current = etag.removeprefix("W/").strip('"')
+    return any(tag.opaque in ("*", current) for tag in parse(if_none_match))

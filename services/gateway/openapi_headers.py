@@ -1,0 +1,42 @@
+"""The headers of the public interface, as the OpenAPI document describes them."""
+
+from typing import Any
+
+_TEXT = {"type": "string"}
+_POSITION = {"type": "string", "maxLength": 256}
+
+REQUEST_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "The request's id; taken over if it is 1 to 128 of `A-Z a-z 0-9 . _ -`.",
+        "schema": _TEXT,
+    },
+    "traceparent": {"description": "W3C Trace Context.", "schema": _TEXT},
+    "Vestnik-Position": {
+        "description": "Of an earlier answer: what is read has seen at least that.",
+        "schema": _POSITION,
+    },
+    "If-Match": {"description": "Only if the profile still has one of these tags.", "schema": _TEXT},
+    "If-None-Match": {"description": "Answers 304 if the profile has one of these tags.", "schema": _TEXT},
+}
+
+RESPONSE_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {"description": "The request's id: the caller's own, or a new one.", "schema": _TEXT},
+    "Vestnik-Position": {
+        "description": "Of a write: send it with a read to see the write. Of a list: what its data has seen.",
+        "schema": _POSITION,
+    },
+    "ETag": {"description": "Changes whenever the profile does.", "schema": _TEXT},
+    "Cache-Control": {"description": "How long it may be kept, and by whom.", "schema": _TEXT},
+    "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer", "minimum": 1}},
+    "WWW-Authenticate": {"description": "`Bearer`.", "schema": _TEXT},
+    "RateLimit-Policy": {
+        "description": "The limits of this route: `q` requests in `w` seconds.",
+        "schema": _TEXT,
+        "example": '"login";q=120;w=60',
+    },
+    "RateLimit": {
+        "description": "Where the caller stands: `r` requests are left, `t` seconds until there are more.",
+        "schema": _TEXT,
+        "example": '"login";r=119;t=1',
+    },
+}

@@ -1,0 +1,136 @@
+// Shows /openapi.json. Text reaches the page as text nodes only, never as markup.
+
+const METHODS = ["get", "post", "put", "patch", "delete"];
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+// The little markup that descriptions use: paragraphs, **strong** and `code`.
+function prose(text) {
+  return (text ?? "").split(/\n{2,}/).filter((part) => part.trim()).map((part) =>
+    element("p", {}, ...part.trim().split(/(`[^`]+`|\*\*[^*]+\*\*)/).map((piece) => {
+      if (piece.startsWith("`") && piece.length > 1) return element("code", {}, piece.slice(1, -1));
+      if (piece.startsWith("**")) return element("strong", {}, piece.slice(2, -2));
+      return piece;
+    })));
+}
+
+function resolver(description) {
+  return (found) => {
+    if (!found?.$ref) return found ?? {};
+    return found.$ref.slice(2).split("/").reduce((at, key) => at[key], description);
+  };
+}
+
+function kindOf(schema, resolve) {
+  const found = resolve(schema);
+  if (found.const !== undefined) return JSON.stringify(found.const);
+  if (found.enum) return found.enum.map((value) => JSON.stringify(value)).join(" | ");
+  if (found.anyOf) return found.anyOf.map((option) => kindOf(option, resolve)).join(" | ");
+  if (found.allOf) return kindOf(found.allOf[0], resolve);
+  if (found.type === "array") return `list of ${kindOf(found.items, resolve)}`;
+  if (found.title && found.type === "object") return found.title;
+  return found.format ? `${found.type} (${found.format})` : String(found.type ?? "any");
+}
+
+function limitsOf(schema) {
+  const words = {
+    minLength: "at least", maxLength: "at most", minimum: "from", maximum: "to", pattern: "matches", default: "default",
+  };
+  return Object.entries(words).filter(([key]) => schema[key] !== undefined && schema[key] !== "").map(([key, word]) =>
+    `${word} ${schema[key]}${key.endsWith("Length") ? " characters" : ""}`).join(", ");
+}
+
+function objectInside(schema, resolve) {
+  const found = resolve(schema);
+  if (found.properties) return found;
+  if (found.type === "array") return objectInside(found.items, resolve);
+  for (const option of found.anyOf ?? []) {
+    const inner = objectInside(option, resolve);
+    if (inner) return inner;
+  }
+  return null;
+}
+
+function row(name, schema, description, required, resolve) {
+  const found = resolve(schema);
+  const inner = objectInside(schema, resolve);
+  return element("tr", {},
+    element("td", {}, element("code", {}, name), required ? "" : element("span", { class: "soft" }, " optional")),
+    element("td", {}, ...prose(description ?? found.description),
+      element("span", { class: "soft" }, [kindOf(schema, resolve), limitsOf(found)].filter(Boolean).join(", ")),
+      inner ? element("div", { class: "nested" }, fields(inner, resolve)) : null));
+}
+
+function fields(schema, resolve) {
+  const required = new Set(schema.required ?? []);
+  return element("table", {}, element("tbody", {}, ...Object.entries(schema.properties ?? {}).map(([name, property]) =>
+    row(name, property, property.description, required.has(name), resolve))));
+}
+
+function content(media, resolve) {
+  return Object.entries(media ?? {}).flatMap(([type, { schema }]) => {
+    const inner = schema && objectInside(schema, resolve);
+    return [element("span", { class: "soft" }, type), inner ? element("div", { class: "nested" }, fields(inner, resolve)) : null];
+  });
+}
+
+function responses(operation, resolve) {
+  return element("table", {}, element("tbody", {}, ...Object.entries(operation.responses).map(([status, answer]) =>
+    element("tr", {}, element("td", {}, element("code", {}, status)), element("td", {}, ...prose(answer.description),
+      ...(Number(status) < 400 ? content(answer.content, resolve) : []))))));
+}
+
+function operationView(path, method, operation, resolve) {
+  const needsToken = operation.security?.every((way) => "accessToken" in way);
+  const body = element("div", { class: "body" }, ...prose(operation.description),
+    element("p", { class: "lock" }, needsToken ? "Needs an access token." : "Needs no access token."));
+  if (operation.parameters?.length) {
+    body.append(element("h3", {}, "Parameters"), element("table", {}, element("tbody", {}, ...operation.parameters.map((each) =>
+      row(`${each.name}`, each.schema, `${each.description ?? ""} In the ${each.in}.`, each.required, resolve)))));
+  }
+  if (operation.requestBody) {
+    body.append(element("h3", {}, "Body"), ...content(operation.requestBody.content, resolve).filter(Boolean));
+  }
+  body.append(element("h3", {}, "Answers"), responses(operation, resolve));
+  return element("details", { class: "operation", id: operation.operationId },
+    element("summary", {}, element("span", { class: `method ${method}` }, method.toUpperCase()),
+      element("span", { class: "path" }, path), element("span", { class: "what" }, operation.summary)), body);
+}
+
+function openTarget() {
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  if (target) { target.open = true; target.scrollIntoView(); }
+}
+
+async function show() {
+  const about = document.getElementById("about");
+  const answer = await fetch("/openapi.json");
+  if (!answer.ok) { about.textContent = `The description could not be loaded: ${answer.status}.`; return; }
+  const description = await answer.json();
+  const resolve = resolver(description);
+  document.getElementById("title").textContent = description.info.title;
+  about.replaceWith(...prose(description.info.description),
+    element("p", { class: "soft" }, "Machine-readable: ", element("a", { href: "/openapi.json" }, "/openapi.json")));
+  const contents = document.getElementById("contents");
+  const operations = document.getElementById("operations");
+  for (const { name } of description.tags) {
+    contents.append(element("h2", {}, name));
+    operations.append(element("h2", {}, name));
+    for (const [path, methods] of Object.entries(description.paths)) {
+      for (const method of METHODS.filter((each) => methods[each]?.tags.includes(name))) {
+        const operation = methods[method];
+        contents.append(element("a", { href: `#${operation.operationId}` }, operation.summary));
+        operations.append(operationView(path, method, operation, resolve));
+      }
+    }
+  }
+  addEventListener("hashchange", openTarget);
+  openTarget();
+}
+
+show().catch((error) => { document.getElementById("about").textContent = `The description could not be shown: ${error.message}`; });

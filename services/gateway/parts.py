@@ -1,0 +1,28 @@
+"""What the gateway is made of, put together in main.py and handed to every request."""
+
+from dataclasses import dataclass
+
+from infra.settings import Settings
+from services.gateway.latest_positions import LatestPositions
+from services.gateway.metrics import Metrics
+from services.gateway.profile_reads import ProfileReads
+from services.gateway.rate_limits import RateLimiter
+from services.gateway.readiness import Readiness
+from services.gateway.remotes import Remotes
+from services.gateway.revocations import Revocations
+from services.gateway.tokens import AccessTokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    settings: Settings
+    jwks: bytes
+    remotes: Remotes
+    tokens: AccessTokens
+    revocations: Revocations
+    positions: LatestPositions
+    # None: limits are switched off.
+    limiter: RateLimiter | None
+    profiles: ProfileReads
+    readiness: Readiness
+    metrics: Metrics

@@ -1,0 +1,67 @@
+"""Errors as clients see them: RFC 9457 problem documents, made of the errors in contracts and of nothing internal."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from contracts.errors import VestnikError
+
+MEDIA_TYPE = "application/problem+json"
+# What a client is told to wait before it tries again when the error itself does not say.
+_RETRY_AFTER = 1
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One thing wrong with the request."""
+
+    path: Annotated[str, Meta(description="JSON pointer into the body, or `/query/<name>`, `/header/<name>`.")]
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error (RFC 9457)."""
+
+    type: Annotated[str, Meta(description="Identifies the kind of problem; relative to the server.")]
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: str
+    instance: Annotated[str, Meta(description="The path that was asked for.")]
+    code: Annotated[str, Meta(description="Stable; what programs should look at.")]
+    errors: Annotated[
+        list[FieldError] | UnsetType, Meta(description="What is wrong, where the request is not valid.")
+    ] = UNSET
+
+
+def problem(error: VestnikError, instance: str) -> Problem:
+    """The document that describes the error to a client."""
+    return Problem(
+        type=f"/problems/{error.code}",
+        title=HTTPStatus(error.status).phrase,
+        status=error.status,
+        detail=error.detail,
+        instance=instance,
+        code=error.code,
+        errors=_field_errors(error),
+    )
+
+
+def headers(error: VestnikError) -> dict[str, str]:
+    """The headers that belong to the error, whatever the route."""
+    found = {"content-type": MEDIA_TYPE, "cache-control": "no-store"}
+    if error.retry_after is not None:
+        found["retry-after"] = str(error.retry_after)
+    elif error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        found["retry-after"] = str(_RETRY_AFTER)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        found["www-authenticate"] = "Bearer"
+    return found
+
+
+def _field_errors(error: VestnikError) -> list[FieldError] | UnsetType:
+    if error.violations:
+        return [FieldError(found.path, found.message) for found in error.violations]
+    if error.code == "invalid":
+        return [FieldError("", error.detail)]
+    return UNSET

@@ -1,0 +1,77 @@
+"""Profiles kept as bytes with their tag, within a bound, and never older than what the streams have told.
+
+An event about a user sets the least position (the floor) that an entry of that user must have reached. So an entry
+is dropped when its profile changes, and a read model that is behind cannot put the old one back.
+"""
+
+from collections import OrderedDict
+
+import msgspec
+
+from contracts.positions import Position
+
+_PROFILES = 10_000
+_FLOORS = 100_000
+
+
+class CachedProfile(msgspec.Struct, frozen=True):
+    """A profile as the profile service sent it."""
+
+    body: bytes
+    # With the quotes of HTTP.
+    etag: str
+    # What the read model had seen when it answered.
+    position: Position
+
+
+class ProfileCache:
+    """A bounded map of profiles; what has not been read the longest goes first."""
+
+    def __init__(self, *, profiles: int = _PROFILES, floors: int = _FLOORS) -> None:
+        self._most_profiles = profiles
+        self._most_floors = floors
+        self._profiles: OrderedDict[str, CachedProfile] = OrderedDict()
+        self._floors: OrderedDict[str, Position] = OrderedDict()
+        # The floor of everyone whose own was forgotten: what the forgotten ones have in common.
+        self._forgotten = Position()
+
+    def __len__(self) -> int:
+        return len(self._profiles)
+
+    def get(self, user_id: str) -> CachedProfile | None:
+        found = self._profiles.get(user_id)
+        if found is not None:
+            self._profiles.move_to_end(user_id)
+        return found
+
+    def put(self, user_id: str, profile: CachedProfile) -> bool:
+        """Keeps the profile unless something newer is known to have happened; says whether it did."""
+        floor = self._floors.get(user_id, self._forgotten)
+        if not reached(profile.position, floor):
+            return False
+        self._profiles[user_id] = profile
+        self._profiles.move_to_end(user_id)
+        if len(self._profiles) > self._most_profiles:
+            self._profiles.popitem(last=False)
+        return True
+
+    def changed(self, user_id: str, stream: str, sequence: int) -> None:
+        """Something happened to the user's profile."""
+        floor = self._floors.pop(user_id, Position()).merge(Position.at(stream, sequence))
+        self._floors[user_id] = floor
+        if len(self._floors) > self._most_floors:
+            _, oldest = self._floors.popitem(last=False)
+            self._forgotten = self._forgotten.merge(oldest)
+        kept = self._profiles.get(user_id)
+        if kept is not None and not reached(kept.position, floor):
+            del self._profiles[user_id]
+
+    def followed_from(self, stream: str, sequence: int) -> None:
+        """Changes are told from here on: what a read model says of earlier ones it must have seen itself."""
+        self._forgotten = self._forgotten.merge(Position.at(stream, sequence))
+        self._profiles.clear()
+
+
+def reached(position: Position, wanted: Position) -> bool:
+    """Whether a position has seen all that is wanted."""
+    return all(position.of(stream) >= sequence for stream, sequence in wanted.sequences.items())

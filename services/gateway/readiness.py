@@ -1,0 +1,40 @@
+"""Whether the gateway can do all of its work: NATS, what it follows, and each service's own word on its health."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from infra.rpc.health import is_serving
+
+# An answer is used this long, so that probes cost the services next to nothing.
+_FRESH = 0.5
+
+Condition = Callable[[], bool]
+
+
+class Readiness:
+    """Asks each service once, however many probes ask at a time."""
+
+    def __init__(self, conditions: Mapping[str, Condition], services: Mapping[str, list[tuple[str, int]]]) -> None:
+        self._conditions = conditions
+        self._services = services
+        self._asking = asyncio.Lock()
+        self._asked_at = float("-inf")
+        self._silent: list[str] = []
+
+    async def missing(self) -> list[str]:
+        """The parts that are not ready, by name; empty when all are."""
+        async with self._asking:
+            if time.monotonic() - self._asked_at > _FRESH:
+                self._silent = await self._ask_services()
+                self._asked_at = time.monotonic()
+        own = [name for name, holds in self._conditions.items() if not holds()]
+        return own + self._silent
+
+    async def _ask_services(self) -> list[str]:
+        answers = await asyncio.gather(*(_one_serves(replicas) for replicas in self._services.values()))
+        return [name for name, serves in zip(self._services, answers, strict=True) if not serves]
+
+
+async def _one_serves(replicas: list[tuple[str, int]]) -> bool:
+    return any(await asyncio.gather(*(is_serving(host, port) for host, port in replicas)))

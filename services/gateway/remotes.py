@@ -1,0 +1,66 @@
+"""The services behind the gateway, each with its stub and the deadlines of its calls."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
+from contracts.rpc.vestnik.contact.v1 import ContactServiceStub
+from contracts.rpc.vestnik.messaging.v1 import MessagingServiceStub
+from contracts.rpc.vestnik.profile.v1 import ProfileServiceStub
+from contracts.rpc.vestnik.session.v1 import SessionServiceStub
+from infra.rpc.client import Client
+
+# A read may wait 5 s for its read model; a command 10 s for the stream. Seconds, with a margin for the way.
+READ_SECONDS = 7.0
+COMMAND_SECONDS = 12.0
+
+S = TypeVar("S")
+Request_contra = TypeVar("Request_contra", contravariant=True)
+Response_co = TypeVar("Response_co", covariant=True)
+
+
+class Method(Protocol[Request_contra, Response_co]):
+    def __call__(
+        self, message: Request_contra, *, timeout: float | None = None, metadata: dict[str, str] | None = None
+    ) -> Awaitable[Response_co]: ...
+
+
+Rq = TypeVar("Rq")
+Rs = TypeVar("Rs")
+
+
+class Remote(Generic[S]):
+    """One service. A call goes out in the context of the request being served (infra.rpc.context)."""
+
+    def __init__(self, client: Client, kind: Callable[[Any], S]) -> None:
+        self._client = client
+        self.stub = client.stub(kind)
+
+    async def read(self, method: Method[Rq, Rs], request: Rq) -> Rs:
+        """Asks; repeated where the connection was lost."""
+        return await self._client.call(method, request, timeout=READ_SECONDS, idempotent=True)
+
+    async def command(self, method: Method[Rq, Rs], request: Rq, *, repeatable: bool) -> Rs:
+        """Commands; repeated after a lost connection only if that does nothing twice."""
+        return await self._client.call(method, request, timeout=COMMAND_SECONDS, idempotent=repeatable)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Remotes:
+    """All five."""
+
+    def __init__(self, client: Callable[[str], Client]) -> None:
+        self.auth = Remote(client("auth"), AuthServiceStub)
+        self.session = Remote(client("session"), SessionServiceStub)
+        self.profile = Remote(client("profile"), ProfileServiceStub)
+        self.contact = Remote(client("contact"), ContactServiceStub)
+        self.messaging = Remote(client("messaging"), MessagingServiceStub)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for remote in (self.auth, self.session, self.profile, self.contact, self.messaging):
+            remote.close()

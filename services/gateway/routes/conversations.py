@@ -1,0 +1,57 @@
+"""The list of one's conversations."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from contracts.fields import Id
+from contracts.rpc.vestnik.messaging.v1 import Conversation, ListConversationsRequest
+from services.gateway.answers import whole
+from services.gateway.endpoints import Answer, AnyEndpoint, Endpoint, Incoming, NoBody, Page, Reply
+from services.gateway.queries import PageQuery
+from services.gateway.routes.messages import MessageItem, item
+
+
+class ConversationItem(msgspec.Struct, frozen=True):
+    user_id: Annotated[Id, Meta(description="The other person.")]
+    conversation_id: Id
+    last_message: MessageItem
+    unread_count: int
+    seen_sequence: Annotated[int, Meta(description="How far you have seen.")]
+    peer_seen_sequence: Annotated[int, Meta(description="How far the other has seen.")]
+
+
+async def list_conversations(incoming: Incoming[PageQuery, NoBody]) -> Reply:
+    messaging, query = incoming.parts.remotes.messaging, incoming.query
+    request = ListConversationsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
+    answer = await messaging.read(messaging.stub.list_conversations, request)
+    items = [_conversation(found) for found in answer.conversations]
+    return Reply(body=Page(items, answer.next or None), position=answer.position)
+
+
+def _conversation(found: Conversation) -> ConversationItem:
+    return ConversationItem(
+        found.user_id,
+        found.conversation_id,
+        item(whole(found.last_message)),
+        found.unread_count,
+        found.seen_sequence,
+        found.peer_seen_sequence,
+    )
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    Endpoint(
+        method="GET",
+        path="/v1/conversations",
+        tag="Messages",
+        summary="One's conversations",
+        description="The one with the newest message first.",
+        handler=list_conversations,
+        query=PageQuery,
+        body=NoBody,
+        answers={200: Answer(description="A page of conversations.", body=Page[ConversationItem])},
+        reads=True,
+    ),
+)

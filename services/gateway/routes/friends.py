@@ -1,0 +1,126 @@
+"""Asking for friendship, agreeing, and ending it."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from contracts.errors import SelfFriendship, UserNotFound, VestnikError
+from contracts.fields import Id
+from contracts.rpc.vestnik.contact.v1 import (
+    AddFriendRequest,
+    Friend,
+    FriendState,
+    GetFriendsRequest,
+    RemoveFriendRequest,
+)
+from services.gateway.endpoints import Answer, AnyEndpoint, Endpoint, Incoming, NoBody, NoQuery, Page, Reply
+from services.gateway.queries import PageQuery
+from services.gateway.times import Time, shown
+
+State = Literal["accepted", "incoming", "outgoing"]
+_STATES: dict[State, FriendState] = {
+    "accepted": FriendState.ACCEPTED,
+    "incoming": FriendState.INCOMING,
+    "outgoing": FriendState.OUTGOING,
+}
+_NAMES: dict[FriendState, State] = {value: name for name, value in _STATES.items()}
+
+
+class FriendsQuery(PageQuery, frozen=True):
+    state: Annotated[State | None, Meta(description="Only these; all if left out.")] = None
+
+
+class Friendship(msgspec.Struct, frozen=True):
+    """What came of asking."""
+
+    user_id: Id
+    state: Literal["requested", "accepted"]
+
+
+class FriendItem(msgspec.Struct, frozen=True):
+    user_id: Id
+    state: Annotated[State, Meta(description="`incoming`: the other has asked; `outgoing`: you have.")]
+    since: Time
+
+
+async def add(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    contact, user_id = incoming.parts.remotes.contact, incoming.caller.user_id
+    friend_id = incoming.path_id("user_id", UserNotFound)
+    request = AddFriendRequest(user_id=user_id, friend_id=friend_id)
+    answer = await contact.command(contact.stub.add_friend, request, repeatable=True)
+    accepted = answer.state == FriendState.ACCEPTED
+    return Reply(
+        status=201 if answer.created and not accepted else 200,
+        body=Friendship(friend_id, "accepted" if accepted else "requested"),
+        position=answer.position,
+        written_by=user_id,
+    )
+
+
+async def remove(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    contact, user_id = incoming.parts.remotes.contact, incoming.caller.user_id
+    request = RemoveFriendRequest(user_id=user_id, friend_id=incoming.path_id("user_id", UserNotFound))
+    answer = await contact.command(contact.stub.remove_friend, request, repeatable=True)
+    return Reply(status=204, position=answer.position, written_by=user_id)
+
+
+async def list_friends(incoming: Incoming[FriendsQuery, NoBody]) -> Reply:
+    contact, query = incoming.parts.remotes.contact, incoming.query
+    request = GetFriendsRequest(
+        user_id=incoming.caller.user_id,
+        state=_STATES[query.state] if query.state is not None else FriendState.UNSPECIFIED,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    answer = await contact.read(contact.stub.get_friends, request)
+    return Reply(body=Page([_item(friend) for friend in answer.friends], answer.next or None), position=answer.position)
+
+
+def _item(friend: Friend) -> FriendItem:
+    state = _NAMES.get(friend.state)
+    if state is None:
+        raise VestnikError
+    return FriendItem(friend.user_id, state, shown(friend.since))
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    Endpoint(
+        method="PUT",
+        path="/v1/friends/{user_id}",
+        tag="Friends",
+        summary="Ask for friendship, or agree to it",
+        handler=add,
+        query=NoQuery,
+        body=NoBody,
+        answers={
+            201: Answer(description="Asked.", body=Friendship),
+            200: Answer(description="Agreed, or nothing changed: the present state.", body=Friendship),
+        },
+        errors=(UserNotFound, SelfFriendship),
+        writes=True,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/friends/{user_id}",
+        tag="Friends",
+        summary="End, decline or withdraw a friendship",
+        handler=remove,
+        query=NoQuery,
+        body=NoBody,
+        answers={204: Answer(description="There is no friendship (any more).")},
+        errors=(UserNotFound,),
+        writes=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/friends",
+        tag="Friends",
+        summary="One's friends and requests",
+        handler=list_friends,
+        query=FriendsQuery,
+        body=NoBody,
+        answers={200: Answer(description="A page of friends.", body=Page[FriendItem])},
+        reads=True,
+    ),
+)

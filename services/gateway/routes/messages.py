@@ -1,0 +1,185 @@
+"""Messages of a conversation: sending, reading, having seen."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from contracts.errors import ClientMessageIdReused, Invalid, MessageNotFound, NotFriends, UserNotFound, Violation
+from contracts.fields import ClientMessageId, Id, Sequence, Text
+from contracts.rpc.vestnik.messaging.v1 import GetMessagesRequest, MarkSeenRequest, Message, SendMessageRequest
+from services.gateway import limits
+from services.gateway.answers import whole
+from services.gateway.endpoints import (
+    Answer,
+    AnyEndpoint,
+    Counted,
+    Endpoint,
+    Incoming,
+    NoBody,
+    NoQuery,
+    Page,
+    Reply,
+)
+from services.gateway.queries import PageQuery, pack_cursor, unpack_cursor
+from services.gateway.times import Time, shown
+
+
+class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    text: Text
+    client_message_id: Annotated[
+        ClientMessageId, Meta(description="The client's own id of the message; sent again, it does nothing twice.")
+    ]
+
+
+class SentMessage(msgspec.Struct, frozen=True):
+    message_id: Id
+    conversation_id: Id
+    sequence: Annotated[int, Meta(description="1, 2, 3, … within the conversation, without a gap.")]
+    sender_id: Id
+    text: str
+    sent_at: Time
+
+
+class MessageItem(msgspec.Struct, frozen=True):
+    message_id: Id
+    sequence: int
+    sender_id: Id
+    text: str
+    sent_at: Time
+    seen_at: Annotated[Time, Meta(description="When the recipient saw it; left out while it has not.")] | UnsetType = (
+        UNSET
+    )
+
+
+class MessagesQuery(PageQuery, frozen=True):
+    before: Annotated[Sequence | None, Meta(description="Newest first, below this sequence.")] = None
+    after: Annotated[Sequence | None, Meta(description="Oldest first, above this sequence.")] = None
+
+
+class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    sequence: Annotated[Sequence, Meta(description="Everything up to here was seen.")]
+
+
+class _Edge(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Where the next page begins."""
+
+    before: Sequence | None = None
+    after: Sequence | None = None
+
+
+async def send(incoming: Incoming[NoQuery, NewMessage]) -> Reply:
+    messaging, user_id = incoming.parts.remotes.messaging, incoming.caller.user_id
+    request = SendMessageRequest(
+        sender_id=user_id,
+        recipient_id=incoming.path_id("user_id", UserNotFound),
+        text=incoming.body.text,
+        client_message_id=incoming.body.client_message_id,
+    )
+    answer = await messaging.command(messaging.stub.send_message, request, repeatable=True)
+    message: Message = whole(answer.message)
+    body = SentMessage(
+        message.message_id,
+        message.conversation_id,
+        message.sequence,
+        message.sender_id,
+        message.text,
+        shown(message.sent_at),
+    )
+    return Reply(status=201 if answer.created else 200, body=body, position=answer.position, written_by=user_id)
+
+
+async def list_messages(incoming: Incoming[MessagesQuery, NoBody]) -> Reply:
+    messaging, query = incoming.parts.remotes.messaging, incoming.query
+    edge = _edge(query)
+    request = GetMessagesRequest(
+        user_id=incoming.caller.user_id,
+        peer_id=incoming.path_id("user_id", NotFriends),
+        before=edge.before,
+        after=edge.after,
+        limit=query.limit,
+    )
+    answer = await messaging.read(messaging.stub.get_messages, request)
+    following = None
+    if answer.more and answer.messages:
+        last = answer.messages[-1].sequence
+        following = pack_cursor(_Edge(after=last) if edge.after is not None else _Edge(before=last))
+    return Reply(body=Page([item(message) for message in answer.messages], following), position=answer.position)
+
+
+async def mark_seen(incoming: Incoming[NoQuery, Seen]) -> Reply:
+    messaging, user_id = incoming.parts.remotes.messaging, incoming.caller.user_id
+    request = MarkSeenRequest(
+        user_id=user_id, peer_id=incoming.path_id("user_id", NotFriends), sequence=incoming.body.sequence
+    )
+    answer = await messaging.command(messaging.stub.mark_seen, request, repeatable=True)
+    return Reply(status=204, position=answer.position, written_by=user_id)
+
+
+def item(message: Message) -> MessageItem:
+    """A message as lists show it."""
+    return MessageItem(
+        message.message_id,
+        message.sequence,
+        message.sender_id,
+        message.text,
+        shown(message.sent_at),
+        UNSET if message.seen_at is None else shown(message.seen_at),
+    )
+
+
+def _edge(query: MessagesQuery) -> _Edge:
+    given = [name for name, value in (("before", query.before), ("after", query.after)) if value is not None]
+    if query.cursor:
+        given.append("cursor")
+    if len(given) > 1:
+        raise Invalid(violations=(Violation(f"/query/{given[-1]}", f"Not together with `{given[0]}`"),))
+    if query.cursor:
+        return unpack_cursor(query.cursor, _Edge)
+    return _Edge(query.before, query.after)
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    Endpoint(
+        method="POST",
+        path="/v1/conversations/{user_id}/messages",
+        tag="Messages",
+        summary="Send a message to a friend",
+        handler=send,
+        query=NoQuery,
+        body=NewMessage,
+        answers={
+            201: Answer(description="Sent, and kept for good.", body=SentMessage),
+            200: Answer(description="It had been sent before: the same message.", body=SentMessage),
+        },
+        errors=(NotFriends, UserNotFound, ClientMessageIdReused),
+        limits=(Counted(limit=limits.SEND),),
+        writes=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/conversations/{user_id}/messages",
+        tag="Messages",
+        summary="Messages with a friend",
+        description="Newest first, or oldest first with `after`. Give one of `before`, `after` and `cursor`.",
+        handler=list_messages,
+        query=MessagesQuery,
+        body=NoBody,
+        answers={200: Answer(description="A page of messages.", body=Page[MessageItem])},
+        errors=(NotFriends,),
+        reads=True,
+    ),
+    Endpoint(
+        method="PUT",
+        path="/v1/conversations/{user_id}/seen",
+        tag="Messages",
+        summary="Say how far one has seen",
+        description="Only forward: a lower sequence changes nothing.",
+        handler=mark_seen,
+        query=NoQuery,
+        body=Seen,
+        answers={204: Answer(description="Noted.")},
+        errors=(NotFriends, MessageNotFound),
+        writes=True,
+    ),
+)

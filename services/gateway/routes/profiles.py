@@ -1,0 +1,202 @@
+"""Profiles: reading them with the caching of HTTP, finding them, changing one's own."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from contracts.errors import Invalid, ProfileNotFound, StaleProfile, Violation
+from contracts.fields import AvatarUrl, Bio, DisplayName, Id
+from contracts.rpc.vestnik.profile.v1 import Profile, SearchProfilesRequest, UpdateProfileRequest
+from services.gateway import limits
+from services.gateway.answers import whole
+from services.gateway.dispatch import POSITION
+from services.gateway.endpoints import (
+    JSON,
+    MERGE_PATCH,
+    Answer,
+    AnyEndpoint,
+    Counted,
+    Endpoint,
+    Incoming,
+    NoBody,
+    NoQuery,
+    Page,
+    Reply,
+)
+from services.gateway.entity_tags import matches, parse
+from services.gateway.queries import PageQuery
+from services.gateway.times import Time, shown
+
+PUBLIC = "public, max-age=60, stale-while-revalidate=300"
+PRIVATE = "private, no-cache"
+
+
+class ProfileBody(msgspec.Struct, frozen=True):
+    """What anybody may know of a user."""
+
+    user_id: Id
+    username: str
+    display_name: str
+    bio: str
+    avatar_url: Annotated[str | None, Meta(description="null where there is none.")]
+    verified: Annotated[bool, Meta(description="Whether the e-mail address is verified.")]
+    updated_at: Time
+
+
+class ProfilePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A merge patch (RFC 7396): null clears a field, one left out stays."""
+
+    display_name: DisplayName | UnsetType | None = UNSET
+    bio: Bio | UnsetType | None = UNSET
+    avatar_url: AvatarUrl | UnsetType | None = UNSET
+
+
+class SearchQuery(PageQuery, frozen=True, kw_only=True):
+    query: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=64,
+            pattern=r"^[^\x00]*\Z",
+            description="Beginning of a username or of a display name; case does not matter.",
+        ),
+    ]
+
+
+async def get(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    asked_fresh = POSITION in incoming.headers
+    user_id = incoming.path_id("user_id", ProfileNotFound)
+    return await _get(incoming, user_id, PRIVATE if asked_fresh else PUBLIC)
+
+
+async def get_me(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    return await _get(incoming, incoming.caller.user_id, PRIVATE)
+
+
+async def search(incoming: Incoming[SearchQuery, NoBody]) -> Reply:
+    profile, query = incoming.parts.remotes.profile, incoming.query
+    request = SearchProfilesRequest(query=query.query, limit=query.limit, cursor=query.cursor)
+    answer = await profile.read(profile.stub.search_profiles, request)
+    return Reply(body=Page([_body(found) for found in answer.profiles], answer.next or None), position=answer.position)
+
+
+async def update_me(incoming: Incoming[NoQuery, ProfilePatch]) -> Reply:
+    profile, patch = incoming.parts.remotes.profile, incoming.body
+    user_id = incoming.caller.user_id
+    request = UpdateProfileRequest(
+        user_id=user_id,
+        display_name=_cleared(patch.display_name),
+        bio=_cleared(patch.bio),
+        avatar_url=_cleared(patch.avatar_url),
+        if_match=_if_match(incoming.headers.get("if-match")),
+    )
+    answer = await profile.command(profile.stub.update_profile, request, repeatable=not request.if_match)
+    changed: Profile = whole(answer.profile)
+    return Reply(
+        body=_body(changed),
+        headers={"etag": f'"{changed.etag}"', "cache-control": PRIVATE},
+        position=answer.position,
+        written_by=user_id,
+    )
+
+
+async def _get(incoming: Incoming[NoQuery, NoBody], user_id: str, cache_control: str) -> Reply:
+    found = await incoming.parts.profiles.get(user_id, incoming.call)
+    headers = {"etag": found.etag, "cache-control": cache_control}
+    if matches(incoming.headers.get("if-none-match"), found.etag):
+        return Reply(status=304, headers=headers)
+    return Reply(body=found.body, headers={"content-type": JSON, **headers})
+
+
+def _cleared(value: str | UnsetType | None) -> str | None:
+    """As the service takes it: an empty text clears, nothing leaves as it is."""
+    if value is UNSET:
+        return None
+    return value or ""
+
+
+def _if_match(header: str | None) -> list[str]:
+    if header is None:
+        return []
+    tags = parse(header)
+    if not tags:
+        raise Invalid(violations=(Violation("/header/If-Match", "Not a list of entity tags"),))
+    # A weak tag matches nothing here (RFC 9110, section 13.1.1), which a tag that no profile has says too.
+    return [tag.opaque if not tag.weak else f"W/{tag.opaque}" for tag in tags]
+
+
+def _body(found: Profile) -> ProfileBody:
+    return ProfileBody(
+        found.user_id,
+        found.username,
+        found.display_name,
+        found.bio,
+        found.avatar_url or None,
+        found.verified,
+        shown(found.updated_at),
+    )
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    Endpoint(
+        method="GET",
+        path="/v1/profiles",
+        tag="Profiles",
+        summary="Find people",
+        handler=search,
+        query=SearchQuery,
+        body=NoBody,
+        answers={200: Answer(description="A page of profiles.", body=Page[ProfileBody])},
+        limits=(Counted(limit=limits.SEARCH),),
+        reads=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/profiles/me",
+        tag="Profiles",
+        summary="One's own profile",
+        handler=get_me,
+        query=NoQuery,
+        body=NoBody,
+        answers={
+            200: Answer(description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control")),
+            304: Answer(description="It still has the tag given.", headers=("ETag", "Cache-Control")),
+        },
+        errors=(ProfileNotFound,),
+        request_headers=("If-None-Match",),
+        reads=True,
+    ),
+    Endpoint(
+        method="PATCH",
+        path="/v1/profiles/me",
+        tag="Profiles",
+        summary="Change one's own profile",
+        handler=update_me,
+        query=NoQuery,
+        body=ProfilePatch,
+        answers={200: Answer(description="The profile as it is now.", body=ProfileBody, headers=("ETag",))},
+        errors=(StaleProfile, ProfileNotFound),
+        media_types=(JSON, MERGE_PATCH),
+        request_headers=("If-Match",),
+        writes=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/profiles/{user_id}",
+        tag="Profiles",
+        summary="A profile",
+        description="Anybody may read it, and caches may keep it for a minute.",
+        handler=get,
+        query=NoQuery,
+        body=NoBody,
+        answers={
+            200: Answer(description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control")),
+            304: Answer(description="It still has the tag given.", headers=("ETag", "Cache-Control")),
+        },
+        errors=(ProfileNotFound,),
+        request_headers=("If-None-Match",),
+        public=True,
+        reads=True,
+    ),
+)

@@ -1,0 +1,253 @@
+"""Logging in, staying logged in, and ending sessions."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from contracts.errors import (
+    EmailNotVerified,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    RefreshTokenReused,
+    SessionNotFound,
+)
+from contracts.fields import Device, Id, Password
+from contracts.rpc.vestnik.auth.v1 import LoginRequest
+from contracts.rpc.vestnik.session.v1 import (
+    ListSessionsRequest,
+    RefreshSessionRequest,
+    RevokeSessionRequest,
+    RevokeSessionResponse,
+    Session,
+    Tokens,
+)
+from services.gateway import limits
+from services.gateway.answers import whole
+from services.gateway.endpoints import (
+    Answer,
+    AnyEndpoint,
+    Counted,
+    Endpoint,
+    Incoming,
+    NoBody,
+    NoQuery,
+    Page,
+    Reply,
+)
+from services.gateway.queries import PageQuery
+from services.gateway.times import Time, shown
+
+_SESSION_ID = 36
+
+
+class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who wants in."""
+
+    login: Annotated[
+        str,
+        Meta(min_length=1, max_length=254, pattern=r"^[^\x00]*\Z", description="The e-mail address or the username."),
+    ]
+    password: Password
+    device: Annotated[Device, Meta(description="What the client calls itself; shown in the list of sessions.")] = ""
+
+
+class SessionTokens(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client needs to act as a user."""
+
+    user_id: Id
+    session_id: Id
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # the kind of a token, not one
+    expires_in: Annotated[int, Meta(description="Seconds until the access token runs out.")]
+    refresh_token: Annotated[str, Meta(description="Good for one refresh.")]
+
+
+class RefreshToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class SessionItem(msgspec.Struct, frozen=True):
+    session_id: Id
+    device: str
+    created_at: Time
+    last_refreshed_at: Time
+    current: Annotated[bool, Meta(description="Whether it is the session of this request.")]
+
+
+async def log_in(incoming: Incoming[NoQuery, Login]) -> Reply:
+    auth = incoming.parts.remotes.auth
+    request = LoginRequest(
+        login=incoming.body.login,
+        password=incoming.body.password,
+        device=incoming.body.device,
+        address=incoming.address,
+    )
+    answer = await auth.command(auth.stub.login, request, repeatable=False)
+    return _tokens(whole(answer.tokens), status=201)
+
+
+async def refresh(incoming: Incoming[NoQuery, RefreshToken]) -> Reply:
+    session = incoming.parts.remotes.session
+    request = RefreshSessionRequest(refresh_token=incoming.body.refresh_token)
+    answer = await session.command(session.stub.refresh_session, request, repeatable=True)
+    return _tokens(whole(answer.tokens), status=200)
+
+
+async def list_sessions(incoming: Incoming[PageQuery, NoBody]) -> Reply:
+    session, query = incoming.parts.remotes.session, incoming.query
+    request = ListSessionsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
+    answer = await session.read(session.stub.list_sessions, request)
+    items = [_item(found, incoming.caller.session_id) for found in answer.sessions]
+    return Reply(body=Page(items, answer.next or None), position=answer.position)
+
+
+async def end_one(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    session_id = incoming.path_id("session_id", SessionNotFound)
+    reason = "logout" if session_id == incoming.caller.session_id else "revoked_elsewhere"
+    return await _end_one(incoming, session_id, reason)
+
+
+async def end_current(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    return await _end_one(incoming, incoming.caller.session_id, "logout")
+
+
+async def end_others(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    caller = incoming.caller
+    return _ended(
+        incoming,
+        await _revoke(
+            incoming,
+            RevokeSessionRequest(
+                user_id=caller.user_id, all_but_session_id=caller.session_id, reason="revoked_elsewhere"
+            ),
+        ),
+    )
+
+
+async def _end_one(incoming: Incoming[NoQuery, NoBody], session_id: str, reason: str) -> Reply:
+    request = RevokeSessionRequest(user_id=incoming.caller.user_id, session_id=session_id, reason=reason)
+    answer = await _revoke(incoming, request)
+    # The stream will say so too; here it holds from this answer on.
+    incoming.parts.revocations.add(session_id)
+    return _ended(incoming, answer)
+
+
+async def _revoke(incoming: Incoming[NoQuery, NoBody], request: RevokeSessionRequest) -> RevokeSessionResponse:
+    session = incoming.parts.remotes.session
+    return await session.command(session.stub.revoke_session, request, repeatable=True)
+
+
+def _ended(incoming: Incoming[NoQuery, NoBody], answer: RevokeSessionResponse) -> Reply:
+    return Reply(status=204, position=answer.position, written_by=incoming.caller.user_id)
+
+
+def _tokens(tokens: Tokens, status: int) -> Reply:
+    body = SessionTokens(
+        user_id=tokens.user_id,
+        session_id=tokens.session_id,
+        access_token=tokens.access_token,
+        expires_in=tokens.expires_in,
+        refresh_token=tokens.refresh_token,
+    )
+    return Reply(status=status, body=body, position=tokens.position, written_by=tokens.user_id)
+
+
+def _item(session: Session, current_id: str) -> SessionItem:
+    return SessionItem(
+        session.session_id,
+        session.device,
+        shown(session.created_at),
+        shown(session.last_refreshed_at),
+        session.session_id == current_id,
+    )
+
+
+def _session_of(body: RefreshToken) -> str:
+    """Whose refreshes are counted: a refresh token begins with its session's id."""
+    return body.refresh_token.partition(".")[0][:_SESSION_ID]
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    Endpoint(
+        method="POST",
+        path="/v1/sessions",
+        tag="Sessions",
+        summary="Log in",
+        handler=log_in,
+        query=NoQuery,
+        body=Login,
+        answers={201: Answer(description="A new session.", body=SessionTokens)},
+        errors=(InvalidCredentials, EmailNotVerified),
+        limits=(
+            Counted(limit=limits.LOGIN_ADDRESS),
+            Counted(limit=limits.LOGIN_NAME, key=lambda body: body.login.strip().lower()),
+        ),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/sessions/refresh",
+        tag="Sessions",
+        summary="Get the next tokens",
+        description=(
+            "Spends the refresh token. Within 30 seconds, and while its successor is unused, the same token is served "
+            "once more; any other use of a spent token ends the session."
+        ),
+        handler=refresh,
+        query=NoQuery,
+        body=RefreshToken,
+        answers={200: Answer(description="The next tokens.", body=SessionTokens)},
+        errors=(InvalidRefreshToken, RefreshTokenReused),
+        limits=(Counted(limit=limits.REFRESH, key=_session_of),),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/sessions",
+        tag="Sessions",
+        summary="One's sessions",
+        handler=list_sessions,
+        query=PageQuery,
+        body=NoBody,
+        answers={200: Answer(description="A page of sessions.", body=Page[SessionItem])},
+        reads=True,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/sessions",
+        tag="Sessions",
+        summary="End all other sessions",
+        handler=end_others,
+        query=NoQuery,
+        body=NoBody,
+        answers={204: Answer(description="Only the session of this request is left.")},
+        writes=True,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/sessions/current",
+        tag="Sessions",
+        summary="Log out",
+        handler=end_current,
+        query=NoQuery,
+        body=NoBody,
+        answers={204: Answer(description="The session has ended.")},
+        errors=(SessionNotFound,),
+        writes=True,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/sessions/{session_id}",
+        tag="Sessions",
+        summary="End a session",
+        handler=end_one,
+        query=NoQuery,
+        body=NoBody,
+        answers={204: Answer(description="The session has ended.")},
+        errors=(SessionNotFound,),
+        writes=True,
+    ),
+)

@@ -1,0 +1,159 @@
+"""Registration, the verification of an e-mail address, and one's own account."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from contracts.errors import EmailTaken, Invalid, InvalidToken, TokenExpired, UsernameTaken, Violation
+from contracts.fields import PASSWORD_BYTES, DisplayName, Email, Id, Password, Username
+from contracts.rpc.vestnik.auth.v1 import (
+    GetUserRequest,
+    RegisterRequest,
+    ResendVerificationRequest,
+    User,
+    VerifyEmailRequest,
+)
+from services.gateway import limits
+from services.gateway.answers import whole
+from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
+from services.gateway.times import Time, shown
+
+
+class NewUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who wants an account."""
+
+    email: Email
+    username: Username
+    password: Password
+    display_name: DisplayName | UnsetType = UNSET
+
+
+class RegisteredUser(msgspec.Struct, frozen=True):
+    user_id: Id
+    username: str
+    email: str
+    email_verified: bool
+
+
+class Account(msgspec.Struct, frozen=True):
+    """One's own account."""
+
+    user_id: Id
+    username: str
+    email: str
+    email_verified: bool
+    created_at: Time
+
+
+class EmailToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    token: Annotated[str, Meta(min_length=1, max_length=2048, description="From the verification mail.")]
+
+
+class EmailAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    email: Email
+
+
+async def register(incoming: Incoming[NoQuery, NewUser]) -> Reply:
+    new = incoming.body
+    least, most = PASSWORD_BYTES
+    if not least <= len(new.password.encode()) <= most:
+        raise Invalid(violations=(Violation("/password", f"Must have {least} to {most} bytes in UTF-8"),))
+    auth = incoming.parts.remotes.auth
+    request = RegisterRequest(
+        email=new.email,
+        username=new.username,
+        password=new.password,
+        display_name=None if new.display_name is UNSET else new.display_name,
+    )
+    answer = await auth.command(auth.stub.register, request, repeatable=False)
+    user: User = whole(answer.user)
+    return Reply(
+        status=201,
+        body=RegisteredUser(user.user_id, user.username, user.email, user.email_verified),
+        position=answer.position,
+        written_by=user.user_id,
+    )
+
+
+async def verify_email(incoming: Incoming[NoQuery, EmailToken]) -> Reply:
+    auth = incoming.parts.remotes.auth
+    request = VerifyEmailRequest(token=incoming.body.token)
+    answer = await auth.command(auth.stub.verify_email, request, repeatable=True)
+    return Reply(status=204, position=answer.position, written_by=answer.user_id or None)
+
+
+async def resend_verification(incoming: Incoming[NoQuery, EmailAddress]) -> Reply:
+    auth = incoming.parts.remotes.auth
+    request = ResendVerificationRequest(email=incoming.body.email)
+    await auth.command(auth.stub.resend_verification, request, repeatable=True)
+    return Reply(status=202)
+
+
+async def get_me(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    auth = incoming.parts.remotes.auth
+    answer = await auth.read(auth.stub.get_user, GetUserRequest(user_id=incoming.caller.user_id))
+    user: User = whole(answer.user)
+    account = Account(user.user_id, user.username, user.email, user.email_verified, shown(user.created_at))
+    return Reply(body=account, position=answer.position)
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    Endpoint(
+        method="POST",
+        path="/v1/users",
+        tag="Users",
+        summary="Register",
+        description="Makes an account and sends a mail with a token that verifies the address.",
+        handler=register,
+        query=NoQuery,
+        body=NewUser,
+        answers={201: Answer(description="The new account.", body=RegisteredUser)},
+        errors=(EmailTaken, UsernameTaken),
+        limits=(Counted(limit=limits.REGISTER),),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/users/verify-email",
+        tag="Users",
+        summary="Verify the e-mail address",
+        description="A second use of a good token succeeds too.",
+        handler=verify_email,
+        query=NoQuery,
+        body=EmailToken,
+        answers={204: Answer(description="The address is verified.")},
+        errors=(TokenExpired, InvalidToken),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/users/resend-verification",
+        tag="Users",
+        summary="Ask for the verification mail again",
+        description="Answers the same whatever the address, so that nobody learns who has an account.",
+        handler=resend_verification,
+        query=NoQuery,
+        body=EmailAddress,
+        answers={202: Answer(description="If the address waits for verification, a mail is on its way.")},
+        limits=(
+            Counted(limit=limits.RESEND_ADDRESS),
+            Counted(limit=limits.RESEND_EMAIL, key=lambda body: body.email.lower()),
+        ),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/users/me",
+        tag="Users",
+        summary="One's own account",
+        handler=get_me,
+        query=NoQuery,
+        body=NoBody,
+        answers={200: Answer(description="The account.", body=Account)},
+        reads=True,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Conversations: messages sent and seen, and the notifications about them."""

@@ -1,0 +1,201 @@
+"""Load, decide, append: sending, marking as seen, marking notifications as read."""
+
+from contracts.envelope import Recorded
+from contracts.errors import NotFriends, Overloaded, ReadModelBehind, UserNotFound
+from contracts.event import Event
+from contracts.events.message import MessageSent
+from contracts.identifiers import pair_id
+from contracts.positions import Position
+from contracts.subjects import MESSAGING, conversation, notifications, read_mark
+from infra.rpc.context import Call
+from services.messaging.clients import Friendships
+from services.messaging.domain import (
+    Conversation,
+    Notifications,
+    ReadMark,
+    SendMessage,
+    Sent,
+    check_seen,
+    decide_read,
+    decide_seen,
+    decide_send,
+    evolve_conversation,
+    evolve_notifications,
+    evolve_read_mark,
+    sent,
+)
+from services.messaging.queries import MessageQueries, NotificationQueries
+from services.messaging.recent import Tail, Tails
+from streams.log import Conflict, Log
+from streams.repository import Repository
+
+# How far, in events, the read model may be behind a conversation before sending to it waits for better times.
+MOST_BEHIND = 20_000
+# How often a command begins again because somebody else was first.
+_TRIES = 20
+
+
+class SendCommands:
+    def __init__(self, log: Log, friendships: Friendships, queries: MessageQueries) -> None:
+        self._log = log
+        self._friendships = friendships
+        self._queries = queries
+        self._tails = Tails()
+        self._conversations: Repository[Conversation] = Repository(
+            log,
+            subject=conversation,
+            initial=Conversation(),
+            evolve=evolve_conversation,
+            tail_only=True,
+        )
+
+    async def send(self, command: SendMessage, call: Call) -> tuple[Sent, bool]:
+        """Sends the message, once however often it is asked for; the message and whether this call sent it.
+
+        Raises:
+            NotFriends, UserNotFound: these two cannot write to each other.
+            ClientMessageIdReused: the id stands for another text.
+            ReadModelBehind: it cannot be told now whether the message was sent before.
+            Overloaded: others were first too many times.
+        """
+        if command.sender_id == command.recipient_id:
+            raise NotFriends
+        await self._friendships.require(command.sender_id, command.recipient_id, call.position)
+        conversation_id = pair_id(command.sender_id, command.recipient_id)
+        async with self._conversations.locked(conversation_id) as editing:
+            for _ in range(_TRIES):
+                before = editing.sequence
+                used = await self._used(conversation_id, before, command)
+                events = decide_send(editing.state, command, used)
+                if used is not None and not events:
+                    return used, False
+                try:
+                    outcome = await editing.append(events, call.provenance())
+                except Conflict:
+                    await editing.refresh()
+                    continue
+                message = _sent(outcome.events[0])
+                self._tails.add(conversation_id, before, message, command.client_message_id)
+                return message, True
+        raise Overloaded
+
+    async def last_sequence(self, conversation_id: str, at_least: int) -> int:
+        """The sequence of the conversation's last message, confirmed unless the one asked for is known to be there."""
+        known = self._conversations.peek(conversation_id)
+        if known is None or known.state.last_sequence < at_least:
+            known = await self._conversations.load(conversation_id)
+        return known.state.last_sequence
+
+    async def _used(self, conversation_id: str, until: int, command: SendMessage) -> Sent | None:
+        """The message that has the sender's id already, if one has up to and with the stream sequence `until`."""
+        if not until:
+            return None
+        tail = self._tails.get(conversation_id)
+        if tail is not None and (found := tail.find(command.sender_id, command.client_message_id)):
+            return found
+        if tail is not None and tail.covers(0, until):
+            return None
+        found, checkpoint = await self._queries.by_client_id(
+            conversation_id, command.sender_id, command.client_message_id
+        )
+        if found is not None or until <= checkpoint:
+            return found
+        if tail is not None and tail.covers(checkpoint, until):
+            return None
+        if until - checkpoint > MOST_BEHIND:
+            raise ReadModelBehind(retry_after=1)
+        return await self._find_behind(conversation_id, checkpoint, command)
+
+    async def _find_behind(self, conversation_id: str, after: int, command: SendMessage) -> Sent | None:
+        """Looks through what the conversation's subject holds behind the place that the read model has reached."""
+        found: Sent | None = None
+        tail = Tail(after)
+        for stored in await self._log.read(conversation(conversation_id), after=after):
+            event = stored.open()
+            if not isinstance(event.data, MessageSent):
+                continue
+            message = _sent(event)
+            tail.add(message, event.data.client_message_id)
+            if (event.data.sender_id, event.data.client_message_id) == (
+                command.sender_id,
+                command.client_message_id,
+            ):
+                found = message
+        self._tails.put(conversation_id, tail)
+        return found
+
+
+class SeenCommands:
+    def __init__(self, log: Log, friendships: Friendships, sending: SendCommands) -> None:
+        self._friendships = friendships
+        self._sending = sending
+        self._marks: Repository[ReadMark] = Repository(
+            log,
+            subject=lambda key: read_mark(*key.split(".")),
+            initial=ReadMark(),
+            evolve=evolve_read_mark,
+            tail_only=True,
+        )
+
+    async def mark_seen(self, user_id: str, peer_id: str, sequence: int, call: Call) -> int:
+        """Marks everything up to the sequence as seen; the sequence of the last mark in MESSAGING.
+
+        Raises:
+            NotFriends: the conversation is closed to the user.
+            MessageNotFound: it has no such message.
+        """
+        if user_id == peer_id:
+            raise NotFriends
+        try:
+            await self._friendships.require(user_id, peer_id, call.position)
+        except UserNotFound as error:
+            raise NotFriends from error
+        conversation_id = pair_id(user_id, peer_id)
+        check_seen(sequence, await self._sending.last_sequence(conversation_id, sequence))
+        outcome = await self._marks.execute(
+            f"{conversation_id}.{user_id}",
+            lambda state: decide_seen(
+                state, conversation_id=conversation_id, reader_id=user_id, peer_id=peer_id, sequence=sequence
+            ),
+            call.provenance(),
+        )
+        return outcome.sequence
+
+
+class NotificationCommands:
+    def __init__(self, log: Log, queries: NotificationQueries) -> None:
+        self._queries = queries
+        self._notifications: Repository[Notifications] = Repository(
+            log,
+            subject=notifications,
+            initial=Notifications(),
+            evolve=evolve_notifications,
+            tail_only=True,
+        )
+
+    async def mark_read(self, user_id: str, notification_ids: tuple[str, ...], call: Call) -> int:
+        """Marks the user's notifications as read, each once; the sequence of the last such event in MESSAGING.
+
+        Raises:
+            ReadModelBehind: what is read already cannot be told now.
+        """
+        async with self._notifications.locked(user_id) as editing:
+            await editing.refresh()
+            for _ in range(_TRIES):
+                # With every earlier mark in the read model, nothing is marked twice.
+                position = call.position.merge(Position.at(MESSAGING, editing.sequence))
+                unread = await self._queries.unread(user_id, notification_ids, position)
+                events = decide_read(notification_ids, unread)
+                if not events:
+                    return editing.sequence
+                try:
+                    return (await editing.append(events, call.provenance())).sequence
+                except Conflict:
+                    await editing.refresh()
+        raise Overloaded
+
+
+def _sent(event: Recorded[Event]) -> Sent:
+    if not isinstance(event.data, MessageSent):
+        raise TypeError(event.type)
+    return sent(event.data, event.at, event.sequence)

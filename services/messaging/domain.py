@@ -1,0 +1,124 @@
+"""A conversation of two people, how far each has seen it, and which notifications a user has read."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import msgspec
+
+from contracts.errors import ClientMessageIdReused, MessageNotFound, NotFriends
+from contracts.event import Event
+from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.personal import plain
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """Of a conversation, however long, only its end is needed: its subject holds `message.sent` alone."""
+
+    # Of the last message; 0 before the first.
+    last_sequence: int = 0
+
+
+class ReadMark(msgspec.Struct, frozen=True):
+    """How far one of the two has seen the conversation."""
+
+    sequence: int = 0
+
+
+class Notifications(msgspec.Struct, frozen=True):
+    """Which notifications were read is asked of the read model; the aggregate only orders the answers."""
+
+
+class SendMessage(msgspec.Struct, frozen=True, kw_only=True):
+    # The id the message will have.
+    message_id: str
+    sender_id: str
+    recipient_id: str
+    text: str
+    client_message_id: str
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that stands in a conversation."""
+
+    message_id: str
+    sequence: int
+    sender_id: str
+    text: str
+    sent_at: datetime
+    # Of its event, in the stream.
+    stream_sequence: int
+
+
+def evolve_conversation(state: Conversation, event: Event, at: datetime) -> Conversation:
+    return Conversation(event.sequence) if isinstance(event, MessageSent) else state
+
+
+def evolve_read_mark(state: ReadMark, event: Event, at: datetime) -> ReadMark:
+    return ReadMark(max(state.sequence, event.sequence)) if isinstance(event, MessageSeen) else state
+
+
+def evolve_notifications(state: Notifications, event: Event, at: datetime) -> Notifications:
+    return state
+
+
+def decide_send(state: Conversation, command: SendMessage, used: Sent | None) -> tuple[Event, ...]:
+    """Appends the message as the conversation's next; nothing where it was sent before.
+
+    `used` is the message for which the sender used the same client_message_id in this conversation.
+
+    Raises:
+        ClientMessageIdReused: that message has another text.
+        NotFriends: sender and recipient are the same person.
+    """
+    if command.sender_id == command.recipient_id:
+        raise NotFriends
+    if used is not None:
+        if used.text != command.text:
+            raise ClientMessageIdReused
+        return ()
+    return (
+        MessageSent(
+            message_id=command.message_id,
+            sender_id=command.sender_id,
+            recipient_id=command.recipient_id,
+            sequence=state.last_sequence + 1,
+            text=command.text,
+            client_message_id=command.client_message_id,
+        ),
+    )
+
+
+def check_seen(sequence: int, last_sequence: int) -> None:
+    """
+    Raises:
+        MessageNotFound: the conversation has no message of that sequence.
+    """
+    if not 1 <= sequence <= last_sequence:
+        raise MessageNotFound
+
+
+def decide_seen(
+    state: ReadMark, *, conversation_id: str, reader_id: str, peer_id: str, sequence: int
+) -> tuple[Event, ...]:
+    """Moves the mark forward; nothing where it stands there already, or further."""
+    if sequence <= state.sequence:
+        return ()
+    return (MessageSeen(conversation_id=conversation_id, reader_id=reader_id, peer_id=peer_id, sequence=sequence),)
+
+
+def decide_read(asked: Sequence[str], unread: Collection[str]) -> tuple[Event, ...]:
+    """Marks those that are not read yet, each once and in the order asked for; nothing where there are none."""
+    ids = tuple(dict.fromkeys(found for found in asked if found in unread))
+    return (NotificationRead(notification_ids=ids),) if ids else ()
+
+
+def sent(event: MessageSent, at: datetime, stream_sequence: int) -> Sent:
+    """The message that an event tells of."""
+    return Sent(
+        message_id=event.message_id,
+        sequence=event.sequence,
+        sender_id=event.sender_id,
+        text=plain(event.text) or "",
+        sent_at=at,
+        stream_sequence=stream_sequence,
+    )

@@ -1,0 +1,40 @@
+"""Puts the messaging service together."""
+
+from infra.process import service_process
+from infra.settings import Settings
+from projections.analytics import Analytics
+from projections.conversations import Conversations
+from projections.engine import ReadModel, Runners
+from projections.notifications import Notifications
+from services.messaging.clients import Friendships, Remembered
+from services.messaging.commands import NotificationCommands, SeenCommands, SendCommands
+from services.messaging.queries import MessageQueries, NotificationQueries
+from services.messaging.reactions import follow_friendships
+from services.messaging.server import MessagingServer
+
+CALLERS = {"gateway"}
+
+
+async def main(settings: Settings) -> None:
+    async with service_process("messaging", settings) as process:
+        runners = Runners([Conversations, Notifications, Analytics], process.nats, process.pool, settings.database_url)
+        await runners.start()
+        try:
+            messages = MessageQueries(ReadModel(Conversations, process.pool, runners.waiting))
+            notifications = NotificationQueries(ReadModel(Notifications, process.pool, runners.waiting))
+            remembered = Remembered()
+            friendships = Friendships(process.client("contact"), remembered)
+            sending = SendCommands(process.log, friendships, messages)
+            server = MessagingServer(
+                sending,
+                SeenCommands(process.log, friendships, sending),
+                NotificationCommands(process.log, notifications),
+                messages,
+                notifications,
+            )
+            process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")
+            process.spawn(runners.watch(), "projections")
+            process.ready_when(runners.ready)
+            await process.serve([server], CALLERS)
+        finally:
+            await runners.stop()

@@ -1,0 +1,51 @@
+"""What a client that was away missed, told from the read model as the live stream would have told it."""
+
+from collections import deque
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from contracts.events.message import MessageSeen, MessageSent
+from contracts.rpc.vestnik.messaging.v1 import ClientEvent
+from contracts.times import rfc3339
+from services.messaging.queries import MessageQueries, SeenRow, SentRow
+
+_PAGE = 2_000
+
+
+async def missed(queries: MessageQueries, user_id: str, after: int) -> AsyncIterator[ClientEvent]:
+    """Every message sent since, and the latest mark of each reader, of the user's open conversations, in order."""
+    seen = deque(await queries.seen_since(user_id, after))
+    while page := await queries.sent_since(user_id, after, _PAGE):
+        for row in page:
+            while seen and seen[0].stream_sequence < row.stream_sequence:
+                yield _seen(seen.popleft())
+            yield _sent(row)
+        after = page[-1].stream_sequence
+        if len(page) < _PAGE:
+            break
+    for mark in seen:
+        yield _seen(mark)
+
+
+def _sent(row: SentRow) -> ClientEvent:
+    data = {
+        "message_id": row.message_id,
+        "conversation_id": row.conversation_id,
+        "user_id": row.peer_id,
+        "sequence": row.sequence,
+        "sender_id": row.sender_id,
+        "text": row.text,
+        "sent_at": rfc3339(row.sent_at),
+    }
+    return ClientEvent(type=MessageSent.TYPE, sequence=row.stream_sequence, data=msgspec.json.encode(data))
+
+
+def _seen(row: SeenRow) -> ClientEvent:
+    data = {
+        "conversation_id": row.conversation_id,
+        "user_id": row.reader_id,
+        "sequence": row.sequence,
+        "seen_at": rfc3339(row.seen_at),
+    }
+    return ClientEvent(type=MessageSeen.TYPE, sequence=row.stream_sequence, data=msgspec.json.encode(data))

@@ -1,0 +1,307 @@
+"""What the messaging service reads, from the read models `conversations` and `notifications` alone."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from contracts.errors import NotFriends
+from contracts.positions import Position
+from contracts.subjects import MESSAGING
+from projections.conversations import Conversations
+from projections.engine.read_model import ReadModel
+from projections.notifications import Notifications
+from services.messaging.domain import Sent
+
+# Behind everything: where the first page of what is listed newest first begins.
+_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+_LAST_SEQUENCE = 2**63 - 1
+
+# When the other of the two (`c`) saw the message `m`: by the first mark that covers it, or by the first answer.
+_SEEN_AT = """
+    LEAST(
+        (SELECT s.seen_at FROM {seen_marks} AS s
+         WHERE s.conversation_id = m.conversation_id AND s.sequence >= m.sequence
+           AND s.reader_id = CASE WHEN m.sender_id = c.user_id THEN c.peer_id ELSE c.user_id END
+         ORDER BY s.sequence LIMIT 1),
+        (SELECT r.sent_at FROM {messages} AS r
+         WHERE r.conversation_id = m.conversation_id AND r.sequence > m.sequence
+           AND r.sender_id = CASE WHEN m.sender_id = c.user_id THEN c.peer_id ELSE c.user_id END
+         ORDER BY r.sequence LIMIT 1)
+    )
+"""
+
+
+class MessageRow(msgspec.Struct, frozen=True):
+    conversation_id: str
+    sequence: int
+    message_id: str
+    sender_id: str
+    text: str
+    sent_at: datetime
+    seen_at: datetime | None
+
+
+class ConversationRow(msgspec.Struct, frozen=True, kw_only=True):
+    peer_id: str
+    conversation_id: str
+    activity_at: datetime
+    last_sequence: int
+    seen_sequence: int
+    peer_seen_sequence: int
+    # Of the last message; None before the first.
+    message_id: str | None
+    sender_id: str | None
+    text: str | None
+    sent_at: datetime | None
+    seen_at: datetime | None
+
+
+class ConversationsCursor(msgspec.Struct, frozen=True):
+    activity_at: datetime
+    peer_id: str
+
+
+class SentRow(msgspec.Struct, frozen=True):
+    """A message as a client that was away is told of it."""
+
+    message_id: str
+    conversation_id: str
+    peer_id: str
+    sequence: int
+    sender_id: str
+    text: str
+    sent_at: datetime
+    stream_sequence: int
+
+
+class SeenRow(msgspec.Struct, frozen=True):
+    """How far a reader has seen, as a client that was away is told of it."""
+
+    conversation_id: str
+    reader_id: str
+    sequence: int
+    seen_at: datetime
+    stream_sequence: int
+
+
+class NotificationRow(msgspec.Struct, frozen=True):
+    notification_id: str
+    kind: str
+    from_user_id: str
+    at: datetime
+    read: bool
+
+
+class NotificationsCursor(msgspec.Struct, frozen=True):
+    at: datetime
+    notification_id: str
+
+
+class _Id(msgspec.Struct, frozen=True):
+    id: str
+
+
+class MessageQueries:
+    def __init__(self, model: ReadModel[Conversations]) -> None:
+        self._model = model
+
+    async def wait_for(self, position: Position) -> None:
+        await self._model.wait_for(position)
+
+    async def by_client_id(
+        self, conversation_id: str, sender_id: str, client_message_id: str
+    ) -> tuple[Sent | None, int]:
+        """The message with the client's id, and the sequence of MESSAGING up to which this answer holds."""
+        rows, reached = await self._model.select(
+            Sent,
+            """
+            SELECT message_id, sequence, sender_id, text, sent_at, stream_sequence FROM {messages}
+            WHERE conversation_id = %(conversation_id)s AND client_message_id = %(client_message_id)s
+              AND sender_id = %(sender_id)s
+            ORDER BY sequence LIMIT 1
+            """,
+            {
+                "conversation_id": conversation_id,
+                "client_message_id": client_message_id,
+                "sender_id": sender_id,
+            },
+        )
+        return (rows[0] if rows else None), reached.of(MESSAGING)
+
+    async def messages(
+        self,
+        user_id: str,
+        peer_id: str,
+        position: Position,
+        *,
+        before: int | None,
+        after: int | None,
+        limit: int,
+    ) -> tuple[list[MessageRow], bool, Position]:
+        """A page of the conversation: newest first below `before`, or oldest first above `after`; and if there is more.
+
+        Raises:
+            NotFriends: the conversation is closed to the user.
+        """
+        await self._model.wait_for(position)
+        which, order = ("m.sequence < %(bound)s", "DESC") if after is None else ("m.sequence > %(bound)s", "ASC")
+        bound = after if after is not None else _LAST_SEQUENCE if before is None else before
+        rows, reached = await self._model.select(
+            _PageRow,
+            f"""
+            SELECT c.open, m.conversation_id, m.sequence, m.message_id, m.sender_id, m.text, m.sent_at,
+                   {_SEEN_AT} AS seen_at
+            FROM {{conversations}} AS c LEFT JOIN LATERAL (
+                SELECT * FROM {{messages}} AS m
+                WHERE m.conversation_id = c.conversation_id AND c.open AND {which}
+                ORDER BY m.sequence {order} LIMIT %(limit)s
+            ) AS m ON true
+            WHERE c.user_id = %(user_id)s AND c.peer_id = %(peer_id)s
+            ORDER BY m.sequence {order}
+            """,  # noqa: S608
+            {"user_id": user_id, "peer_id": peer_id, "bound": bound, "limit": limit + 1},
+        )
+        if not rows or not rows[0].open:
+            raise NotFriends
+        found = [row.message() for row in rows if row.sequence is not None]
+        return found[:limit], len(found) > limit, reached
+
+    async def conversations(
+        self, user_id: str, position: Position, *, limit: int, after: ConversationsCursor | None
+    ) -> tuple[list[ConversationRow], ConversationsCursor | None, Position]:
+        """A page of the conversations that are open to the user, the latest activity first."""
+        await self._model.wait_for(position)
+        rows, reached = await self._model.select(
+            ConversationRow,
+            f"""
+            SELECT c.peer_id, c.conversation_id, c.activity_at, c.last_sequence, c.seen_sequence,
+                   c.peer_seen_sequence, m.message_id, m.sender_id, m.text, m.sent_at, {_SEEN_AT} AS seen_at
+            FROM (
+                SELECT * FROM {{conversations}}
+                WHERE user_id = %(user_id)s AND open
+                  AND (activity_at, peer_id) < (%(activity_at)s, %(peer_id)s::uuid)
+                ORDER BY activity_at DESC, peer_id DESC LIMIT %(limit)s
+            ) AS c
+            LEFT JOIN {{messages}} AS m
+              ON m.conversation_id = c.conversation_id AND m.sequence = c.last_sequence
+            ORDER BY c.activity_at DESC, c.peer_id DESC
+            """,  # noqa: S608
+            {
+                "user_id": user_id,
+                "activity_at": after.activity_at if after else _END_OF_TIME,
+                "peer_id": after.peer_id if after else _LAST_ID,
+                "limit": limit + 1,
+            },
+        )
+        page = rows[:limit]
+        more = ConversationsCursor(page[-1].activity_at, page[-1].peer_id) if len(rows) > limit else None
+        return page, more, reached
+
+    async def sent_since(self, user_id: str, after: int, limit: int) -> list[SentRow]:
+        """Messages of the user's open conversations behind the stream sequence, oldest first."""
+        rows, _ = await self._model.select(
+            SentRow,
+            """
+            SELECT m.message_id, m.conversation_id, c.peer_id, m.sequence, m.sender_id, m.text, m.sent_at,
+                   m.stream_sequence
+            FROM {conversations} AS c CROSS JOIN LATERAL (
+                SELECT * FROM {messages} AS m
+                WHERE m.conversation_id = c.conversation_id AND m.stream_sequence > %(after)s
+                ORDER BY m.stream_sequence LIMIT %(limit)s
+            ) AS m
+            WHERE c.user_id = %(user_id)s AND c.open AND c.stream_sequence > %(after)s
+            ORDER BY m.stream_sequence LIMIT %(limit)s
+            """,
+            {"user_id": user_id, "after": after, "limit": limit},
+        )
+        return rows
+
+    async def seen_since(self, user_id: str, after: int) -> list[SeenRow]:
+        """The latest mark of each reader of the user's open conversations, where it is behind the stream sequence."""
+        rows, _ = await self._model.select(
+            SeenRow,
+            """
+            SELECT s.conversation_id, s.reader_id, s.sequence, s.seen_at, s.stream_sequence
+            FROM {conversations} AS c
+            CROSS JOIN LATERAL (VALUES (c.user_id), (c.peer_id)) AS reader (id)
+            CROSS JOIN LATERAL (
+                SELECT * FROM {seen_marks} AS s
+                WHERE s.conversation_id = c.conversation_id AND s.reader_id = reader.id
+                ORDER BY s.sequence DESC LIMIT 1
+            ) AS s
+            WHERE c.user_id = %(user_id)s AND c.open AND c.stream_sequence > %(after)s
+              AND s.stream_sequence > %(after)s
+            ORDER BY s.stream_sequence
+            """,
+            {"user_id": user_id, "after": after},
+        )
+        return rows
+
+
+class _PageRow(msgspec.Struct, frozen=True):
+    """A message of a page, or the mere conversation where the page is empty."""
+
+    open: bool
+    conversation_id: str | None
+    sequence: int | None
+    message_id: str | None
+    sender_id: str | None
+    text: str | None
+    sent_at: datetime | None
+    seen_at: datetime | None
+
+    def message(self) -> MessageRow:
+        return msgspec.convert(self, MessageRow, from_attributes=True)
+
+
+class NotificationQueries:
+    def __init__(self, model: ReadModel[Notifications]) -> None:
+        self._model = model
+
+    async def notifications(
+        self, user_id: str, position: Position, *, limit: int, after: NotificationsCursor | None
+    ) -> tuple[list[NotificationRow], NotificationsCursor | None, Position]:
+        """A page of what the user was told of, newest first."""
+        await self._model.wait_for(position)
+        rows, reached = await self._model.select(
+            NotificationRow,
+            """
+            SELECT n.notification_id, n.kind, n.from_user_id, n.at, r.user_id IS NOT NULL AS read
+            FROM (
+                SELECT * FROM {notifications}
+                WHERE user_id = %(user_id)s AND (at, notification_id) < (%(at)s, %(notification_id)s::uuid)
+                ORDER BY at DESC, notification_id DESC LIMIT %(limit)s
+            ) AS n
+            LEFT JOIN {notification_reads} AS r
+              ON r.user_id = n.user_id AND r.notification_id = n.notification_id
+            ORDER BY n.at DESC, n.notification_id DESC
+            """,
+            {
+                "user_id": user_id,
+                "at": after.at if after else _END_OF_TIME,
+                "notification_id": after.notification_id if after else _LAST_ID,
+                "limit": limit + 1,
+            },
+        )
+        page = rows[:limit]
+        more = NotificationsCursor(page[-1].at, page[-1].notification_id) if len(rows) > limit else None
+        return page, more, reached
+
+    async def unread(self, user_id: str, notification_ids: Sequence[str], position: Position) -> frozenset[str]:
+        """Those of the ids that are notifications of the user and were not read, as of the position at least."""
+        await self._model.wait_for(position)
+        rows, _ = await self._model.select(
+            _Id,
+            """
+            SELECT n.notification_id AS id FROM {notifications} AS n
+            WHERE n.user_id = %(user_id)s AND n.notification_id = ANY(%(ids)s::uuid[])
+              AND NOT EXISTS (
+                  SELECT FROM {notification_reads} AS r
+                  WHERE r.user_id = n.user_id AND r.notification_id = n.notification_id
+              )
+            """,
+            {"user_id": user_id, "ids": list(notification_ids)},
+        )
+        return frozenset(row.id for row in rows)

@@ -1,0 +1,45 @@
+"""Follows CONTACT, so that a friendship that ended is no longer remembered as one."""
+
+import asyncio
+import logging
+
+import msgspec
+from nats.aio.client import Client as NATS
+
+from contracts.errors import VestnikError
+from contracts.events.friendship import FriendshipRemoved
+from contracts.subjects import CONTACT, PUBLIC_FILTERS
+from services.messaging.clients import Remembered
+from streams.log import Log
+from streams.reader import Reader
+
+log = logging.getLogger(__name__)
+_RETRY = 1.0
+
+
+async def follow_friendships(nats: NATS, event_log: Log, remembered: Remembered) -> None:
+    """Follows for as long as the process lives; begins anew, with nothing remembered, where that fails."""
+    while True:
+        try:
+            await _follow(nats, event_log, remembered)
+        except VestnikError as error:
+            log.warning("following %s waits: %s", CONTACT, error)
+        remembered.lost()
+        await asyncio.sleep(_RETRY)
+
+
+async def _follow(nats: NATS, event_log: Log, remembered: Remembered) -> None:
+    # What ended before now cannot be remembered: nothing is yet.
+    end = await event_log.end_of(CONTACT)
+    reader = Reader(nats, CONTACT, after=end, subject_filter=PUBLIC_FILTERS[CONTACT], name="messaging-friendships")
+    async with reader:
+        async for batch in reader.batches():
+            for message in batch.messages:
+                try:
+                    envelope = message.envelope()
+                except msgspec.DecodeError:
+                    remembered.lost()
+                    continue
+                if envelope.type == FriendshipRemoved.TYPE:
+                    remembered.forget(envelope.aggregate_id)
+            remembered.reached(batch.position)

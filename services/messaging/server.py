@@ -1,0 +1,255 @@
+"""The gRPC edge: checks requests, maps messages; errors are mapped by the server beneath."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from contracts.cursors import decode_cursor, encode_cursor
+from contracts.errors import Invalid, Violation
+from contracts.fields import PAGE_LIMIT, ClientMessageId, Id, PageLimit, Text
+from contracts.fields import Sequence as SequenceNumber
+from contracts.identifiers import new_id, pair_id
+from contracts.positions import Position
+from contracts.rpc.vestnik.messaging.v1 import (
+    ClientEvent,
+    Conversation,
+    EventsSinceRequest,
+    GetMessagesRequest,
+    GetMessagesResponse,
+    ListConversationsRequest,
+    ListConversationsResponse,
+    ListNotificationsRequest,
+    ListNotificationsResponse,
+    MarkNotificationsReadRequest,
+    MarkNotificationsReadResponse,
+    MarkSeenRequest,
+    MarkSeenResponse,
+    Message,
+    MessagingServiceBase,
+    Notification,
+    SendMessageRequest,
+    SendMessageResponse,
+)
+from contracts.subjects import MESSAGING
+from contracts.times import to_unix_ms
+from contracts.validation import validated
+from infra.rpc.context import current
+from services.messaging.commands import NotificationCommands, SeenCommands, SendCommands
+from services.messaging.domain import SendMessage
+from services.messaging.missed import missed
+from services.messaging.queries import (
+    ConversationRow,
+    ConversationsCursor,
+    MessageQueries,
+    MessageRow,
+    NotificationQueries,
+    NotificationsCursor,
+)
+
+
+class _Send(msgspec.Struct, frozen=True):
+    sender_id: Id
+    recipient_id: Id
+    text: Text
+    client_message_id: ClientMessageId
+
+
+class _Messages(msgspec.Struct, frozen=True):
+    user_id: Id
+    peer_id: Id
+    limit: PageLimit
+    before: SequenceNumber | None = None
+    after: SequenceNumber | None = None
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    user_id: Id
+    peer_id: Id
+    sequence: SequenceNumber
+
+
+class _List(msgspec.Struct, frozen=True):
+    user_id: Id
+    limit: PageLimit
+
+
+class _Read(msgspec.Struct, frozen=True):
+    user_id: Id
+    notification_ids: Annotated[tuple[Id, ...], Meta(max_length=200)]
+
+
+class _Since(msgspec.Struct, frozen=True):
+    user_id: Id
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class MessagingServer(MessagingServiceBase):
+    def __init__(
+        self,
+        sending: SendCommands,
+        seeing: SeenCommands,
+        reading: NotificationCommands,
+        messages: MessageQueries,
+        notifications: NotificationQueries,
+    ) -> None:
+        self._sending = sending
+        self._seeing = seeing
+        self._reading = reading
+        self._messages = messages
+        self._notifications = notifications
+
+    async def send_message(self, message: SendMessageRequest) -> SendMessageResponse:
+        asked = validated(
+            _Send,
+            {
+                "sender_id": message.sender_id,
+                "recipient_id": message.recipient_id,
+                "text": message.text,
+                "client_message_id": message.client_message_id,
+            },
+        )
+        command = SendMessage(
+            message_id=new_id(),
+            sender_id=asked.sender_id,
+            recipient_id=asked.recipient_id,
+            text=asked.text,
+            client_message_id=asked.client_message_id,
+        )
+        sent, created = await self._sending.send(command, current())
+        return SendMessageResponse(
+            message=Message(
+                message_id=sent.message_id,
+                conversation_id=pair_id(asked.sender_id, asked.recipient_id),
+                sequence=sent.sequence,
+                sender_id=sent.sender_id,
+                text=sent.text,
+                sent_at=to_unix_ms(sent.sent_at),
+            ),
+            created=created,
+            position=_position(sent.stream_sequence),
+        )
+
+    async def get_messages(self, message: GetMessagesRequest) -> GetMessagesResponse:
+        asked = validated(
+            _Messages,
+            {
+                "user_id": message.user_id,
+                "peer_id": message.peer_id,
+                "before": message.before,
+                "after": message.after,
+                "limit": message.limit or PAGE_LIMIT,
+            },
+        )
+        if asked.before is not None and asked.after is not None:
+            raise Invalid(violations=(Violation("/after", "not together with `before`"),))
+        page, more, position = await self._messages.messages(
+            asked.user_id,
+            asked.peer_id,
+            current().position,
+            before=asked.before,
+            after=asked.after,
+            limit=asked.limit,
+        )
+        return GetMessagesResponse(messages=[_message(row) for row in page], more=more, position=position.encode())
+
+    async def mark_seen(self, message: MarkSeenRequest) -> MarkSeenResponse:
+        asked = validated(_Seen, {"user_id": message.user_id, "peer_id": message.peer_id, "sequence": message.sequence})
+        sequence = await self._seeing.mark_seen(asked.user_id, asked.peer_id, asked.sequence, current())
+        return MarkSeenResponse(position=_position(sequence))
+
+    async def list_conversations(self, message: ListConversationsRequest) -> ListConversationsResponse:
+        asked = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        page, more, position = await self._messages.conversations(
+            asked.user_id,
+            current().position,
+            limit=asked.limit,
+            after=decode_cursor(message.cursor, ConversationsCursor),
+        )
+        return ListConversationsResponse(
+            conversations=[_conversation(row) for row in page],
+            next=encode_cursor(more) if more else "",
+            position=position.encode(),
+        )
+
+    async def list_notifications(self, message: ListNotificationsRequest) -> ListNotificationsResponse:
+        asked = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        page, more, position = await self._notifications.notifications(
+            asked.user_id,
+            current().position,
+            limit=asked.limit,
+            after=decode_cursor(message.cursor, NotificationsCursor),
+        )
+        return ListNotificationsResponse(
+            notifications=[
+                Notification(
+                    notification_id=row.notification_id,
+                    kind=row.kind,
+                    from_user_id=row.from_user_id,
+                    at=to_unix_ms(row.at),
+                    read=row.read,
+                )
+                for row in page
+            ],
+            next=encode_cursor(more) if more else "",
+            position=position.encode(),
+        )
+
+    async def mark_notifications_read(self, message: MarkNotificationsReadRequest) -> MarkNotificationsReadResponse:
+        asked = validated(_Read, {"user_id": message.user_id, "notification_ids": _texts(message.notification_ids)})
+        sequence = await self._reading.mark_read(asked.user_id, asked.notification_ids, current())
+        return MarkNotificationsReadResponse(position=_position(sequence))
+
+    async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
+        asked = validated(_Since, {"user_id": message.user_id, "after": message.after})
+        await self._messages.wait_for(current().position)
+        async for event in missed(self._messages, asked.user_id, asked.after):
+            yield event
+
+
+def _message(row: MessageRow) -> Message:
+    return Message(
+        message_id=row.message_id,
+        conversation_id=row.conversation_id,
+        sequence=row.sequence,
+        sender_id=row.sender_id,
+        text=row.text,
+        sent_at=to_unix_ms(row.sent_at),
+        seen_at=_maybe(row.seen_at),
+    )
+
+
+def _conversation(row: ConversationRow) -> Conversation:
+    last = None
+    if row.message_id and row.sender_id and row.text is not None and row.sent_at:
+        last = Message(
+            message_id=row.message_id,
+            conversation_id=row.conversation_id,
+            sequence=row.last_sequence,
+            sender_id=row.sender_id,
+            text=row.text,
+            sent_at=to_unix_ms(row.sent_at),
+            seen_at=_maybe(row.seen_at),
+        )
+    return Conversation(
+        user_id=row.peer_id,
+        conversation_id=row.conversation_id,
+        last_message=last,
+        unread_count=row.last_sequence - row.seen_sequence,
+        seen_sequence=row.seen_sequence,
+        peer_seen_sequence=row.peer_seen_sequence,
+    )
+
+
+def _maybe(moment: datetime | None) -> int | None:
+    return to_unix_ms(moment) if moment else None
+
+
+def _texts(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+def _position(sequence: int) -> str:
+    return Position.at(MESSAGING, sequence).encode() if sequence else ""

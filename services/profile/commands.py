@@ -1,0 +1,97 @@
+"""Load, decide, append: making and changing profiles."""
+
+from contracts.envelope import Provenance
+from contracts.errors import ProfileNotFound
+from contracts.positions import Position
+from contracts.subjects import AUTH, PROFILE, profile
+from infra.rpc.context import Call
+from services.profile.domain import (
+    CreateProfile,
+    Profile,
+    ShownProfile,
+    UpdateProfile,
+    decide_create,
+    decide_update,
+    evolve,
+    shown,
+)
+from services.profile.queries import ProfileQueries, Registration
+from streams.log import Log
+from streams.repository import Repository
+
+
+def profile_repository(log: Log) -> Repository[Profile]:
+    return Repository(log, subject=profile, initial=Profile(), evolve=evolve)
+
+
+class ProfileCommands:
+    def __init__(self, log: Log, repository: Repository[Profile], queries: ProfileQueries) -> None:
+        self._log = log
+        self._repository = repository
+        self._queries = queries
+
+    async def create(self, user_id: str, command: CreateProfile, provenance: Provenance) -> int:
+        """Makes the profile unless it is there; the stream's sequence of its last event."""
+        outcome = await self._repository.execute(user_id, lambda state: decide_create(state, command), provenance)
+        return outcome.sequence
+
+    async def update(self, user_id: str, command: UpdateProfile, call: Call) -> tuple[ShownProfile, Position]:
+        """Changes the profile and shows it as it is now.
+
+        Raises:
+            ProfileNotFound: there is no such user.
+            StaleProfile: the profile has none of the tags that the command names.
+        """
+        verified = await self._verified(user_id, call)
+        outcome = await self._repository.execute(
+            user_id,
+            lambda state: decide_update(user_id, state, command, verified=verified),
+            call.provenance(),
+        )
+        return shown(user_id, outcome.state, verified=verified), Position.at(PROFILE, outcome.sequence)
+
+    async def get(self, user_id: str, call: Call) -> tuple[ShownProfile, Position]:
+        """The profile from the read model, which has reached the caller's position.
+
+        Raises:
+            ProfileNotFound: there is no such user.
+        """
+        found, position = await self._queries.find(user_id, call.position)
+        if found is not None:
+            return found, position
+        created = await self._make_sure(user_id, call)
+        found, position = await self._queries.find(user_id, created)
+        if found is None:
+            raise ProfileNotFound
+        return found, position
+
+    async def _verified(self, user_id: str, call: Call) -> bool:
+        registration = await self._queries.registration(user_id, call.position)
+        if registration is None or not registration.has_profile:
+            await self._make_sure(user_id, call)
+            registration = await self._queries.registration(user_id, call.position)
+        return registration is not None and registration.verified
+
+    async def _make_sure(self, user_id: str, call: Call) -> Position:
+        """A user who has just registered may be here before the reaction: it is done now, the same way.
+
+        Raises:
+            ProfileNotFound: no such user has registered.
+        """
+        registration = await self._queries.registration(user_id, call.position)
+        if registration is None and call.actor == user_id:
+            # Whoever acts has registered, so the read model only has to catch up with that.
+            end = Position.at(AUTH, await self._log.end_of(AUTH))
+            registration = await self._queries.registration(user_id, end)
+        if registration is None:
+            raise ProfileNotFound
+        sequence = await self.create(user_id, _creation(registration), _caused_by(registration))
+        return Position.at(PROFILE, sequence)
+
+
+def _creation(registration: Registration) -> CreateProfile:
+    return CreateProfile(username=registration.registered_username or "", display_name=registration.registered_name)
+
+
+def _caused_by(registration: Registration) -> Provenance:
+    return Provenance(causation_id=registration.registration_id)

@@ -1,0 +1,146 @@
+"""A profile: what a person shows of themselves. It begins with the registration and is changed field by field."""
+
+import hashlib
+from collections.abc import Collection
+from datetime import datetime
+
+import msgspec
+
+from contracts.errors import ProfileNotFound, StaleProfile
+from contracts.event import Event
+from contracts.events.profile import ProfileCreated, ProfileUpdated
+from contracts.personal import plain
+from contracts.times import rfc3339
+
+ANY_TAG = "*"
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """The aggregate's state."""
+
+    username: str = ""
+    display_name: str = ""
+    bio: str = ""
+    # Empty where the user has set none.
+    avatar_url: str = ""
+    # Of the last event; None while there is no profile.
+    updated_at: datetime | None = None
+
+
+class ShownProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """What others see, put together from the profile and the verification of the e-mail."""
+
+    user_id: str
+    username: str
+    display_name: str
+    bio: str
+    avatar_url: str
+    verified: bool
+    updated_at: datetime
+
+    @property
+    def etag(self) -> str:
+        """Changes with everything that is shown; the same on every replica, from the aggregate or the read model."""
+        return hashlib.sha256(self.json()).hexdigest()[:32]
+
+    def json(self) -> bytes:
+        """The JSON object that clients receive."""
+        shown = {
+            "user_id": self.user_id,
+            "username": self.username,
+            "display_name": self.display_name,
+            "bio": self.bio,
+            "avatar_url": self.avatar_url or None,
+            "verified": self.verified,
+            "updated_at": rfc3339(self.updated_at),
+        }
+        return msgspec.json.encode(shown)
+
+
+class CreateProfile(msgspec.Struct, frozen=True, kw_only=True):
+    username: str
+    # What the user asked to be called; the username serves where that is nothing.
+    display_name: str | None = None
+
+
+class UpdateProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A merge patch: None leaves a field as it is, an empty text clears it."""
+
+    display_name: str | None = None
+    bio: str | None = None
+    avatar_url: str | None = None
+    # The update happens only if the profile still has one of these tags; empty: in any case.
+    if_match: tuple[str, ...] = ()
+
+
+def evolve(state: Profile, event: Event, at: datetime) -> Profile:
+    match event:
+        case ProfileCreated():
+            return Profile(
+                username=event.username,
+                display_name=plain(event.display_name) or event.username,
+                updated_at=at,
+            )
+        case ProfileUpdated():
+            return msgspec.structs.replace(
+                state,
+                display_name=plain(event.display_name) or state.username,
+                bio=plain(event.bio) or "",
+                avatar_url=plain(event.avatar_url) or "",
+                updated_at=at,
+            )
+        case _:
+            return state
+
+
+def decide_create(state: Profile, command: CreateProfile) -> tuple[Event, ...]:
+    """Nothing where the profile is there already, so that a registration may be delivered twice."""
+    if state.updated_at is not None:
+        return ()
+    name = command.display_name or command.username
+    return (ProfileCreated(username=command.username, display_name=name),)
+
+
+def decide_update(user_id: str, state: Profile, command: UpdateProfile, *, verified: bool) -> tuple[Event, ...]:
+    """Nothing where nothing would change.
+
+    Raises:
+        ProfileNotFound: there is no profile.
+        StaleProfile: the profile has none of the tags that the command names.
+    """
+    if command.if_match and not _matches(shown(user_id, state, verified=verified), command.if_match):
+        raise StaleProfile
+    if state.updated_at is None:
+        raise ProfileNotFound
+    updated = ProfileUpdated(
+        display_name=_patched(command.display_name, state.display_name) or state.username,
+        bio=_patched(command.bio, state.bio),
+        avatar_url=_patched(command.avatar_url, state.avatar_url),
+    )
+    return () if evolve(state, updated, state.updated_at) == state else (updated,)
+
+
+def shown(user_id: str, state: Profile, *, verified: bool) -> ShownProfile:
+    """
+    Raises:
+        ProfileNotFound: there is no profile.
+    """
+    if state.updated_at is None:
+        raise ProfileNotFound
+    return ShownProfile(
+        user_id=user_id,
+        username=state.username,
+        display_name=state.display_name,
+        bio=state.bio,
+        avatar_url=state.avatar_url,
+        verified=verified,
+        updated_at=state.updated_at,
+    )
+
+
+def _matches(profile: ShownProfile, tags: Collection[str]) -> bool:
+    return ANY_TAG in tags or profile.etag in tags
+
+
+def _patched(given: str | None, present: str) -> str:
+    return present if given is None else given

@@ -1,0 +1,38 @@
+"""Puts the profile service together."""
+
+import asyncio
+
+from infra.process import service_process
+from infra.settings import Settings
+from projections.engine import ReadModel, Runners
+from projections.profiles import Profiles
+from services.profile.commands import ProfileCommands, profile_repository
+from services.profile.queries import ProfileQueries
+from services.profile.reactions import create_profiles
+from services.profile.rest import serve_rest
+from services.profile.server import ProfileServer
+
+CALLERS = {"gateway"}
+
+
+async def main(settings: Settings) -> None:
+    async with service_process("profile", settings) as process:
+        runners = Runners([Profiles], process.nats, process.pool, settings.database_url)
+        await runners.start()
+        try:
+            queries = ProfileQueries(ReadModel(Profiles, process.pool, runners.waiting))
+            commands = ProfileCommands(process.log, profile_repository(process.log), queries)
+            process.spawn(create_profiles(process.nats, commands), "profile creation")
+            process.spawn(runners.watch(), "projections")
+            process.ready_when(runners.ready)
+
+            stop = asyncio.Event()
+            host, port = settings.listen_address("profile_rest")
+            rest = asyncio.create_task(serve_rest(commands, host, port, stop, settings.drain_seconds))
+            try:
+                await process.serve([ProfileServer(commands, queries)], CALLERS)
+            finally:
+                stop.set()
+                await rest
+        finally:
+            await runners.stop()

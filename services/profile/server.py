@@ -1,0 +1,119 @@
+"""The gRPC edge: checks requests, maps messages; errors are mapped by the server beneath."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from contracts.cursors import decode_cursor, encode_cursor
+from contracts.events.profile import ProfileUpdated
+from contracts.fields import PAGE_LIMIT, AvatarUrl, Bio, DisplayName, Id, PageLimit
+from contracts.rpc.vestnik.profile.v1 import (
+    ClientEvent,
+    EventsSinceRequest,
+    GetProfileRequest,
+    GetProfileResponse,
+    Profile,
+    ProfileServiceBase,
+    SearchProfilesRequest,
+    SearchProfilesResponse,
+    UpdateProfileRequest,
+    UpdateProfileResponse,
+)
+from contracts.times import to_unix_ms
+from contracts.validation import validated
+from infra.rpc.context import current
+from services.profile.commands import ProfileCommands
+from services.profile.domain import ShownProfile, UpdateProfile
+from services.profile.queries import ProfileQueries, SearchCursor
+
+_EVENTS_PAGE = 500
+_MOST_FRIENDS = 10_000
+Cleared = Annotated[str, Meta(max_length=0)]
+Tag = Annotated[str, Meta(max_length=100)]
+
+
+class _Get(msgspec.Struct, frozen=True):
+    user_id: Id
+
+
+class _Update(msgspec.Struct, frozen=True):
+    """The limits of a merge patch; what is to be cleared is empty and checked no further."""
+
+    user_id: Id
+    if_match: Annotated[tuple[Tag, ...], Meta(max_length=50)]
+    display_name: DisplayName | None = None
+    bio: Bio | None = None
+    avatar_url: AvatarUrl | None = None
+
+
+class _Search(msgspec.Struct, frozen=True):
+    query: DisplayName
+    limit: PageLimit
+
+
+class _Since(msgspec.Struct, frozen=True):
+    user_ids: Annotated[tuple[Id, ...], Meta(max_length=_MOST_FRIENDS)]
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class ProfileServer(ProfileServiceBase):
+    def __init__(self, commands: ProfileCommands, queries: ProfileQueries) -> None:
+        self._commands = commands
+        self._queries = queries
+
+    async def get_profile(self, message: GetProfileRequest) -> GetProfileResponse:
+        asked = validated(_Get, {"user_id": message.user_id})
+        found, position = await self._commands.get(asked.user_id, current())
+        return GetProfileResponse(profile=_profile(found), position=position.encode())
+
+    async def update_profile(self, message: UpdateProfileRequest) -> UpdateProfileResponse:
+        patch = {"display_name": message.display_name, "bio": message.bio, "avatar_url": message.avatar_url}
+        asked = validated(
+            _Update,
+            {"user_id": message.user_id, "if_match": message.if_match}
+            | {name: value for name, value in patch.items() if value},
+        )
+        command = UpdateProfile(**patch, if_match=asked.if_match)
+        updated, position = await self._commands.update(asked.user_id, command, current())
+        return UpdateProfileResponse(profile=_profile(updated), position=position.encode())
+
+    async def search_profiles(self, message: SearchProfilesRequest) -> SearchProfilesResponse:
+        asked = validated(_Search, {"query": message.query, "limit": message.limit or PAGE_LIMIT})
+        after = decode_cursor(message.cursor, SearchCursor)
+        found, more, position = await self._queries.search(
+            asked.query, current().position, limit=asked.limit, after=after
+        )
+        return SearchProfilesResponse(
+            profiles=[_profile(each) for each in found],
+            next=encode_cursor(more) if more else "",
+            position=position.encode(),
+        )
+
+    async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
+        asked = validated(_Since, {"user_ids": message.user_ids, "after": message.after})
+        await self._queries.wait_for(current().position)
+        after = asked.after
+        while page := await self._page(asked.user_ids, after):
+            for sequence, found in page:
+                yield ClientEvent(type=ProfileUpdated.TYPE, sequence=sequence, data=found.json())
+            after = page[-1][0]
+            if len(page) < _EVENTS_PAGE:
+                return
+
+    async def _page(self, user_ids: Sequence[str], after: int) -> list[tuple[int, ShownProfile]]:
+        return await self._queries.updated_since(user_ids, after, _EVENTS_PAGE)
+
+
+def _profile(found: ShownProfile) -> Profile:
+    return Profile(
+        user_id=found.user_id,
+        username=found.username,
+        display_name=found.display_name,
+        bio=found.bio,
+        avatar_url=found.avatar_url,
+        verified=found.verified,
+        updated_at=to_unix_ms(found.updated_at),
+        etag=found.etag,
+    )

@@ -1,0 +1,132 @@
+"""Sessions begin, go on and end: load, decide, append."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from contracts import envelope, subjects
+from contracts.envelope import Provenance
+from contracts.errors import RefreshTokenReused, SessionNotFound
+from contracts.events.session import SessionRevoked
+from contracts.identifiers import new_id
+from services.session import domain
+from services.session.domain import Session
+from services.session.tokens import AccessTokens, RefreshToken, RefreshTokens
+from streams.log import Log
+from streams.repository import Repository
+
+# Sessions of one user that are ended at the same time.
+_AT_ONCE = 16
+
+
+class IssuedTokens(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    session_id: str
+    access_token: str
+    # Seconds
+    expires_in: int
+    refresh_token: str
+    # The session's last event.
+    sequence: int
+
+
+class Commands:
+    """What can be asked of session that appends events, and what only a confirmed state may answer."""
+
+    def __init__(
+        self,
+        log: Log,
+        refresh_tokens: RefreshTokens,
+        access_tokens: AccessTokens,
+        *,
+        lifetime: timedelta,
+        clock: Callable[[], datetime] = envelope.now,
+    ) -> None:
+        self._sessions = Repository(log, subject=subjects.session, initial=Session(), evolve=domain.evolve)
+        self._refresh_tokens = refresh_tokens
+        self._access_tokens = access_tokens
+        self._lifetime = lifetime
+        self._clock = clock
+
+    async def create(self, command: domain.CreateSession, provenance: Provenance) -> IssuedTokens:
+        """Begins a session for somebody who has just proved who they are."""
+        session_id = new_id()
+        outcome = await self._sessions.execute(
+            session_id,
+            lambda _: domain.decide_create(command, self._clock(), self._lifetime),
+            msgspec.structs.replace(provenance, actor=command.user_id),
+        )
+        return self._issue(session_id, outcome.state, outcome.sequence)
+
+    async def refresh(self, refresh_token: str, provenance: Provenance) -> IssuedTokens:
+        """The session's next tokens. Who loses a race against a refresh of the same token gets the winner's.
+
+        Raises:
+            InvalidRefreshToken: it was not signed here, or its session has ended or run out.
+            RefreshTokenReused: it was spent before; the session has ended now.
+        """
+        token = self._refresh_tokens.read(refresh_token)
+        # Whose session it is cannot change.
+        known = self._sessions.peek(token.session_id) or await self._sessions.load(token.session_id)
+        outcome = await self._sessions.execute(
+            token.session_id,
+            lambda session: domain.decide_refresh(session, token.generation, self._clock(), self._lifetime),
+            msgspec.structs.replace(provenance, actor=known.state.user_id),
+        )
+        if any(isinstance(event.data, SessionRevoked) for event in outcome.events):
+            raise RefreshTokenReused
+        return self._issue(token.session_id, outcome.state, outcome.sequence)
+
+    async def revoke(self, user_id: str, session_id: str, reason: str, provenance: Provenance) -> int:
+        """Ends one session; the sequence of its end.
+
+        Raises:
+            SessionNotFound: there is none, it is another user's, or it has ended before.
+        """
+        outcome = await self._sessions.execute(
+            session_id,
+            lambda session: domain.decide_revoke(session, user_id, reason, self._clock()),
+            provenance,
+        )
+        return outcome.sequence
+
+    async def revoke_all(
+        self, user_id: str, session_ids: Sequence[str], reason: str, provenance: Provenance
+    ) -> list[int]:
+        """Ends those of the sessions that have not ended yet; the sequences of their ends."""
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def end(session_id: str) -> int | None:
+            async with turns:
+                try:
+                    return await self.revoke(user_id, session_id, reason, provenance)
+                except SessionNotFound:
+                    return None  # somebody else was quicker
+
+        endings = await asyncio.gather(*(end(session_id) for session_id in session_ids), return_exceptions=True)
+        for ending in endings:
+            if isinstance(ending, BaseException):
+                raise ending
+        return [ending for ending in endings if isinstance(ending, int)]
+
+    async def owner_of_active(self, session_id: str) -> str | None:
+        """Whose session it is, as the stream has it now; None once it has ended or run out."""
+        state = (await self._sessions.load(session_id)).state
+        return state.user_id if state.active(self._clock()) else None
+
+    def _issue(self, session_id: str, session: Session, sequence: int) -> IssuedTokens:
+        assert session.user_id is not None
+        assert session.expires_at is not None
+        access_token, expires_in = self._access_tokens.sign(
+            session.user_id, session_id, now=self._clock(), session_ends=session.expires_at
+        )
+        return IssuedTokens(
+            user_id=session.user_id,
+            session_id=session_id,
+            access_token=access_token,
+            expires_in=expires_in,
+            refresh_token=self._refresh_tokens.sign(RefreshToken(session_id=session_id, generation=session.generation)),
+            sequence=sequence,
+        )

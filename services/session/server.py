@@ -1,0 +1,173 @@
+"""Session over gRPC: checks every request, maps it to a command or a query, and maps the answer back."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from contracts import envelope
+from contracts.events.session import SessionRevoked
+from contracts.fields import PAGE_LIMIT, Device, Id, PageLimit, Sequence, Username
+from contracts.positions import Position
+from contracts.rpc.vestnik.session.v1 import (
+    ClientEvent,
+    CreateSessionRequest,
+    CreateSessionResponse,
+    EventsSinceRequest,
+    ListSessionsRequest,
+    ListSessionsResponse,
+    RefreshSessionRequest,
+    RefreshSessionResponse,
+    RevokeSessionRequest,
+    RevokeSessionResponse,
+    Session,
+    SessionServiceBase,
+    Tokens,
+    ValidateSessionRequest,
+    ValidateSessionResponse,
+)
+from contracts.subjects import SESSION
+from contracts.times import to_unix_ms
+from contracts.validation import validated
+from infra.rpc.context import current
+from services.session.commands import Commands, IssuedTokens
+from services.session.domain import CreateSession
+from services.session.queries import Queries
+from streams.log import Log
+
+_LOGGED_OUT, _REVOKED_ELSEWHERE = "logout", "revoked_elsewhere"
+
+
+class _Creation(msgspec.Struct, frozen=True):
+    user_id: Id
+    username: Username
+    device: Device
+    address: Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
+
+
+class _Refresh(msgspec.Struct, frozen=True):
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=2048)]
+
+
+class _SessionId(msgspec.Struct, frozen=True):
+    session_id: Id
+
+
+class _Revocation(msgspec.Struct, frozen=True):
+    user_id: Id
+    session_id: Id
+    reason: Annotated[str, Meta(max_length=64, pattern=r"^[a-z_]*\Z")]
+
+
+class _Listing(msgspec.Struct, frozen=True):
+    user_id: Id
+    limit: PageLimit
+
+
+class _Since(msgspec.Struct, frozen=True):
+    user_id: Id
+    after: Sequence
+
+
+class SessionServer(SessionServiceBase):
+    def __init__(self, commands: Commands, queries: Queries, log: Log) -> None:
+        self._commands = commands
+        self._queries = queries
+        self._log = log
+
+    async def create_session(self, message: CreateSessionRequest) -> CreateSessionResponse:
+        asked = validated(
+            _Creation,
+            {
+                "user_id": message.user_id,
+                "username": message.username,
+                "device": message.device,
+                "address": message.address,
+            },
+        )
+        command = CreateSession(
+            user_id=asked.user_id, username=asked.username, device=asked.device, address=asked.address
+        )
+        return CreateSessionResponse(tokens=_tokens(await self._commands.create(command, current().provenance())))
+
+    async def validate_session(self, message: ValidateSessionRequest) -> ValidateSessionResponse:
+        asked = validated(_SessionId, {"session_id": message.session_id})
+        owner = await self._commands.owner_of_active(asked.session_id)
+        return ValidateSessionResponse(active=owner is not None, user_id=owner or "")
+
+    async def refresh_session(self, message: RefreshSessionRequest) -> RefreshSessionResponse:
+        asked = validated(_Refresh, {"refresh_token": message.refresh_token})
+        issued = await self._commands.refresh(asked.refresh_token, current().provenance())
+        return RefreshSessionResponse(tokens=_tokens(issued))
+
+    async def revoke_session(self, message: RevokeSessionRequest) -> RevokeSessionResponse:
+        kept = message.all_but_session_id
+        target = kept if kept is not None else message.session_id
+        asked = validated(
+            _Revocation,
+            {"user_id": message.user_id, "session_id": target or "", "reason": message.reason},
+        )
+        if kept is None:
+            ends = [
+                await self._commands.revoke(
+                    asked.user_id, asked.session_id, asked.reason or _LOGGED_OUT, current().provenance()
+                )
+            ]
+        else:
+            ends = await self._revoke_others(asked)
+        position = Position.at(SESSION, max(ends)) if ends else current().position
+        return RevokeSessionResponse(revoked=len(ends), position=position.encode())
+
+    async def list_sessions(self, message: ListSessionsRequest) -> ListSessionsResponse:
+        asked = validated(_Listing, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        page = await self._queries.active(
+            asked.user_id,
+            limit=asked.limit,
+            cursor=message.cursor,
+            now=envelope.now(),
+            position=current().position,
+        )
+        return ListSessionsResponse(
+            sessions=[
+                Session(
+                    session_id=row.session_id,
+                    device=row.device or "",
+                    created_at=to_unix_ms(row.created_at),
+                    last_refreshed_at=to_unix_ms(row.last_refreshed_at),
+                )
+                for row in page.sessions
+            ],
+            next=page.next,
+            position=page.position.encode(),
+        )
+
+    async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
+        asked = validated(_Since, {"user_id": message.user_id, "after": message.after})
+        async for row in self._queries.revoked_since(asked.user_id, after=asked.after, position=current().position):
+            yield ClientEvent(
+                type=SessionRevoked.TYPE,
+                sequence=row.sequence,
+                data=msgspec.json.encode({"session_id": row.session_id, "reason": row.reason}),
+            )
+
+    async def _revoke_others(self, asked: _Revocation) -> list[int]:
+        """Ends every session but the one named, also those that began a moment ago somewhere else."""
+        everything = Position.at(SESSION, await self._log.end_of(SESSION))
+        others = await self._queries.active_ids(
+            asked.user_id, kept=asked.session_id, now=envelope.now(), position=everything
+        )
+        return await self._commands.revoke_all(
+            asked.user_id, others, asked.reason or _REVOKED_ELSEWHERE, current().provenance()
+        )
+
+
+def _tokens(issued: IssuedTokens) -> Tokens:
+    return Tokens(
+        user_id=issued.user_id,
+        session_id=issued.session_id,
+        access_token=issued.access_token,
+        expires_in=issued.expires_in,
+        refresh_token=issued.refresh_token,
+        position=Position.at(SESSION, issued.sequence).encode(),
+    )

@@ -1,0 +1,80 @@
+"""The two tokens of a session: one that gets the next ones, one that acts.
+
+A refresh token is `<session id>.<generation>.<MAC>`, so that no event and no table holds anything that could be
+stolen. An access token is a JWT that any gateway checks with the public key alone.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from datetime import datetime
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from contracts.errors import InvalidRefreshToken
+from contracts.identifiers import is_id, new_id
+
+AUDIENCE = "vestnik"
+_GENERATION = re.compile(r"[1-9][0-9]{0,9}\Z")
+_PURPOSE = b"vestnik refresh 1\0"
+
+
+class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
+    session_id: str
+    generation: int
+
+
+class RefreshTokens:
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def sign(self, token: RefreshToken) -> str:
+        body = f"{token.session_id}.{token.generation}"
+        return f"{body}.{self._mac(body)}"
+
+    def read(self, text: str) -> RefreshToken:
+        """What the token says, spent or not.
+
+        Raises:
+            InvalidRefreshToken: it was not signed here.
+        """
+        body, _, mac = text.rpartition(".")
+        session_id, _, generation = body.partition(".")
+        if not text.isascii() or not hmac.compare_digest(mac, self._mac(body)):
+            raise InvalidRefreshToken
+        if not is_id(session_id) or not _GENERATION.match(generation):
+            raise InvalidRefreshToken
+        return RefreshToken(session_id=session_id, generation=int(generation))
+
+    def _mac(self, body: str) -> str:
+        digest = hmac.new(self._key, _PURPOSE + body.encode(), hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+class AccessTokens:
+    """Signs access tokens, good for `seconds`."""
+
+    def __init__(self, key_id: str, key: Ed25519PrivateKey, *, issuer: str, seconds: int) -> None:
+        self._key_id = key_id
+        self._key = key
+        self._issuer = issuer
+        self._seconds = seconds
+
+    def sign(self, user_id: str, session_id: str, *, now: datetime, session_ends: datetime) -> tuple[str, int]:
+        """The token and the seconds until it runs out; it does not outlive its session."""
+        issued = int(now.timestamp())
+        expires = min(issued + self._seconds, int(session_ends.timestamp()))
+        claims = {
+            "iss": self._issuer,
+            "aud": AUDIENCE,
+            "sub": user_id,
+            "sid": session_id,
+            "jti": new_id(),
+            "iat": issued,
+            "exp": expires,
+        }
+        token = jwt.encode(claims, self._key, algorithm="EdDSA", headers={"kid": self._key_id})
+        return token, expires - issued

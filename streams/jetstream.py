@@ -1,0 +1,162 @@
+"""The few requests of JetStream's API that an event store needs, in its own JSON.
+
+Whatever decides something is asked of the stream's leader: a direct get may be served by a replica that lags behind
+an acknowledgement. Direct gets are for bulk, and what they return is checked.
+"""
+
+import asyncio
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from streams.inbox import Inbox, RequestFailed, status_of
+from streams.message import Message
+
+NO_MESSAGE_FOUND = 10037
+STREAM_NOT_FOUND = 10059
+STREAM_IN_USE = 10058
+_BATCH = 256
+_END_OF_BATCH = "204"
+_NOT_FOUND = "404"
+# In seconds: how long one try may take, and how long to pause before the next.
+_ATTEMPT = 2.0
+_PAUSE = 0.05
+
+A = TypeVar("A")
+
+
+class ApiError(msgspec.Struct, frozen=True):
+    """The reason the server gives."""
+
+    code: int
+    err_code: int = 0
+    description: str = ""
+
+
+class Refused(Exception):
+    """The server refused a request."""
+
+    def __init__(self, error: ApiError) -> None:
+        self.error = error
+        super().__init__(f"{error.description} ({error.err_code})")
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    messages: int = 0
+    bytes: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
+
+
+class StreamInfo(msgspec.Struct, frozen=True):
+    config: dict[str, Any]
+    state: StreamState = StreamState()
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    subject: str
+    seq: int
+    time: datetime
+    # Base64 in JSON.
+    data: bytes = b""
+
+
+class _Got(msgspec.Struct, frozen=True):
+    message: _Stored
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    error: ApiError | None = None
+
+
+_PROBLEM = msgspec.json.Decoder(_Problem)
+_GOT = msgspec.json.Decoder(_Got)
+_INFO = msgspec.json.Decoder(StreamInfo)
+
+
+class JetStream:
+    """Every request is repeated until its patience runs out: all of these are reads, or do nothing twice."""
+
+    def __init__(self, nc: Client, *, patience: float = 10.0) -> None:
+        self.inbox = Inbox(nc)
+        self._patience = patience
+
+    async def ask(self, call: str, request: object, decoder: msgspec.json.Decoder[A]) -> A:
+        """Asks the API for something.
+
+        Raises:
+            Refused: the server answered with an error.
+            RequestFailed: it did not answer.
+        """
+        payload = msgspec.json.encode(request) if request is not None else b""
+        answer = await self._patiently(f"$JS.API.{call}", payload)
+        if error := _PROBLEM.decode(answer.data).error:
+            raise Refused(error)
+        return decoder.decode(answer.data)
+
+    async def info(self, stream: str) -> StreamInfo:
+        """The stream's settings and state, from its leader."""
+        return await self.ask(f"STREAM.INFO.{stream}", None, _INFO)
+
+    async def last(self, stream: str, subject: str) -> Message | None:
+        """The last message of the subject, from the stream's leader."""
+        return await self._get(stream, {"last_by_subj": subject})
+
+    async def next(self, stream: str, subject: str, after: int) -> Message | None:
+        """The first message of the subject behind a sequence, from the stream's leader."""
+        return await self._get(stream, {"seq": after + 1, "next_by_subj": subject})
+
+    async def first_since(self, stream: str, moment: datetime) -> Message | None:
+        """The first message of the stream stored at a moment or later."""
+        return await self._get(stream, {"start_time": moment.isoformat(), "next_by_subj": ">"})
+
+    async def _get(self, stream: str, request: dict[str, object]) -> Message | None:
+        try:
+            stored = (await self.ask(f"STREAM.MSG.GET.{stream}", request, _GOT)).message
+        except Refused as refused:
+            if refused.error.err_code == NO_MESSAGE_FOUND:
+                return None
+            raise
+        return Message(stream, stored.seq, stored.subject, stored.data, stored.time)
+
+    async def many(self, stream: str, subject: str, after: int) -> tuple[list[Message], bool]:
+        """Up to 256 messages of the subject behind a sequence, in order, and whether there may be more.
+
+        From any replica: what it lacks may be stored all the same.
+        """
+        request = msgspec.json.encode({"seq": after + 1, "next_by_subj": subject, "batch": _BATCH})
+        answers = await self.inbox.gather(
+            f"$JS.API.DIRECT.GET.{stream}", request, timeout=self._patience, last=_ends_batch
+        )
+        messages: list[Message] = []
+        previous = 0
+        for answer in answers[:-1]:
+            headers = answer.headers or {}
+            sequence = int(headers["Nats-Sequence"])
+            if messages and int(headers["Nats-Last-Sequence"]) != previous:
+                # One got lost on the way here; what came before it stands.
+                return messages, True
+            previous = sequence
+            stored_at = msgspec.convert(headers["Nats-Time-Stamp"], datetime)
+            messages.append(Message(stream, sequence, headers["Nats-Subject"], answer.data, stored_at))
+        pending = (answers[-1].headers or {}).get("Nats-Num-Pending", "0")
+        return messages, int(pending) > 0
+
+    async def _patiently(self, subject: str, payload: bytes) -> Msg:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        while True:
+            left = deadline - loop.time()
+            try:
+                return await self.inbox.request(subject, payload, timeout=max(min(left, _ATTEMPT), 0.001))
+            except RequestFailed as failure:
+                if failure.final or loop.time() + _PAUSE >= deadline:
+                    raise
+            await asyncio.sleep(_PAUSE)
+
+
+def _ends_batch(message: Msg) -> bool:
+    return status_of(message) in (_END_OF_BATCH, _NOT_FOUND)

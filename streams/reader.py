@@ -1,0 +1,151 @@
+"""Fast ordered reading of a stream, for replay and for following: gapless, and repaired unseen.
+
+The reader knows one thing only, the position up to which it has given everything out. Whatever happens to its
+consumer, the next one begins there, so that nothing is missed and nothing comes twice.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator
+from typing import Self
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts.errors import Forbidden, Unavailable
+from streams.consumer import Broken, Consumer
+from streams.inbox import Closed, Denied, RequestFailed
+from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
+from streams.message import Message
+from streams.topology import StreamMissing
+
+_LOG = logging.getLogger(__name__)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
+_SERVER_FAULT = 500
+_TOO_MANY_CONSUMERS = 10026
+
+
+class ReadBatch(msgspec.Struct, frozen=True):
+    """What was read at once."""
+
+    # In order; empty when only time, or the position under a filter, has moved on.
+    messages: list[Message]
+    # Everything up to this sequence of the stream that passes the filter has been given out.
+    position: int
+    # How many more the server says there are; 0: the end was reached.
+    pending: int
+
+
+class HistoryLost(Exception):
+    """A stream ends before the position that was read already: it is not the stream that it was."""
+
+    def __init__(self, stream: str, end: int, position: int) -> None:
+        super().__init__(f"stream {stream} ends at {end}, but was read up to {position}: events are gone")
+
+
+class Reader:
+    """Reads one stream from a position on, and follows it."""
+
+    def __init__(
+        self,
+        nc: Client,
+        stream: str,
+        *,
+        after: int = 0,
+        subject_filter: str | None = None,
+        name: str,
+        buffer: int = 10_000,
+        patience: float = 60.0,
+    ) -> None:
+        """
+        `name`: begins the name of every consumer this reader makes.
+        `buffer`: how many messages may wait in memory (16 MiB of them at most, by default limits of the server).
+        `patience`: seconds to wait for a stream that is not there yet, or for a server that will not serve it.
+        """
+        self._nc = nc
+        self._jetstream = JetStream(nc)
+        self._stream = stream
+        self._position = after
+        self._filter = subject_filter
+        self._name = re.sub(r"[^A-Za-z0-9_-]", "-", name)
+        self._buffer = buffer
+        self._patience = patience
+        self._consumer: Consumer | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._drop()
+
+    async def batches(self, *, limit: int = 5_000) -> AsyncIterator[ReadBatch]:
+        """Everything behind the position, in order and without end; a batch each second at least, if only an empty one.
+
+        No sign of life comes while the server is out of reach; the reader goes on when it is back.
+
+        Raises:
+            StreamMissing: the stream did not appear in time.
+            HistoryLost: the stream is shorter than what was read of it.
+            Unavailable: the connection was closed for good.
+            Forbidden: this service has no right to read this.
+        """
+        while True:
+            yield await self._next(limit)
+
+    async def _next(self, limit: int) -> ReadBatch:
+        while True:
+            consumer = self._consumer or await self._begin()
+            try:
+                messages = await consumer.receive(limit)
+            except Broken as broken:
+                _LOG.info("reading %s again from %d: %s", self._stream, self._position + 1, broken)
+                await self._drop()
+            except Closed as closed:
+                raise Unavailable from closed
+            else:
+                self._position = consumer.position
+                return ReadBatch(messages, self._position, consumer.pending)
+
+    async def _begin(self) -> Consumer:
+        """A consumer that begins behind the position, as soon as the server makes one."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._start()
+            except (Closed, Denied) as failure:
+                raise (Forbidden if isinstance(failure, Denied) else Unavailable) from failure
+            except RequestFailed:
+                deadline = loop.time() + self._patience
+            except Refused as refused:
+                if not _may_change(refused) or loop.time() >= deadline:
+                    if refused.error.err_code == STREAM_NOT_FOUND:
+                        raise StreamMissing(self._stream) from refused
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _start(self) -> Consumer:
+        end = (await self._jetstream.info(self._stream)).state.last_seq
+        if end < self._position:
+            raise HistoryLost(self._stream, end, self._position)
+        consumer = Consumer(self._nc, self._jetstream, self._stream, self._filter, name=self._name, buffer=self._buffer)
+        self._consumer = consumer
+        try:
+            await consumer.start(self._position)
+        except BaseException:
+            await self._drop()
+            raise
+        return consumer
+
+    async def _drop(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
+
+
+def _may_change(refused: Refused) -> bool:
+    error = refused.error
+    return error.code >= _SERVER_FAULT or error.err_code in (STREAM_NOT_FOUND, _TOO_MANY_CONSUMERS)

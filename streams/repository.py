@@ -1,0 +1,245 @@
+"""Load, decide, append: an aggregate's state in memory, one writer at a time, and another try on conflict.
+
+A cached state proves nothing by itself. The append's condition guards a decision that appends; one that refuses, or
+has nothing to append, counts only on state that the stream's leader confirmed in the same call.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import msgspec
+
+from contracts.envelope import Provenance, Recorded, seal
+from contracts.errors import Overloaded, VestnikError
+from contracts.event import Event
+from contracts.subjects import stream_of
+from streams.cache import Cache
+from streams.locks import Locks
+from streams.log import Append, Conflict, Log
+from streams.message import Message
+
+# How often a decision is made anew because somebody else was first.
+_TRIES = 20
+
+S = TypeVar("S")
+
+
+class Loaded(msgspec.Struct, Generic[S], frozen=True):
+    """An aggregate as it was after some event."""
+
+    state: S
+    # The stream sequence of that event; 0 before the first.
+    sequence: int
+    # How many events the aggregate had; 0 before the first.
+    version: int
+
+
+class Outcome(msgspec.Struct, Generic[S], frozen=True):
+    """What a decision led to."""
+
+    state: S
+    # The stream sequence of the aggregate's last event; 0 if it has none.
+    sequence: int
+    version: int
+    # What was appended; empty if nothing had to be.
+    events: tuple[Recorded[Event], ...]
+
+
+class BrokenHistory(Exception):
+    """An aggregate's versions have a gap: its stream was written by something else than this house."""
+
+
+class Repository(Generic[S]):
+    def __init__(
+        self,
+        log: Log,
+        *,
+        subject: Callable[[str], str],
+        initial: S,
+        evolve: Callable[[S, Event, datetime], S],
+        tail_only: bool = False,
+        capacity: int = 50_000,
+    ) -> None:
+        """`tail_only`: the state is that of the last event alone, evolved from `initial`; nothing before is read.
+
+        `capacity`: how many aggregates are kept in memory, the least recently used go first.
+        """
+        self._log = log
+        self._subject = subject
+        self._initial = initial
+        self._evolve = evolve
+        self._tail_only = tail_only
+        self._cache: Cache[Loaded[S]] = Cache(capacity)
+        self._locks = Locks()
+
+    async def load(self, aggregate_id: str) -> Loaded[S]:
+        """The aggregate with every event that was acknowledged before this call.
+
+        Raises:
+            Unavailable: the event store cannot be reached.
+        """
+        known = self._cache.get(aggregate_id)
+        loaded = await self._catch_up(aggregate_id, known or Loaded(self._initial, 0, 0), fresh=known is None)
+        self._remember(aggregate_id, loaded)
+        return loaded
+
+    def peek(self, aggregate_id: str) -> Loaded[S] | None:
+        """What is in memory, unconfirmed: good for facts that cannot change."""
+        return self._cache.get(aggregate_id)
+
+    async def execute(
+        self, aggregate_id: str, decide: Callable[[S], Sequence[Event]], provenance: Provenance
+    ) -> Outcome[S]:
+        """Decides on the aggregate's state and appends the events; `decide` may be called several times.
+
+        Raises:
+            VestnikError: the decision's own refusal, made on confirmed state; or that of the log.
+            Overloaded: somebody else was first too many times.
+        """
+        async with self.locked(aggregate_id) as editing:
+            for _ in range(_TRIES):
+                try:
+                    events = decide(editing.state)
+                except VestnikError:
+                    if await editing.confirm():
+                        raise
+                    continue
+                if not events and not await editing.confirm():
+                    continue
+                try:
+                    return await editing.append(events, provenance)
+                except Conflict:
+                    await editing.refresh()
+        raise Overloaded
+
+    @asynccontextmanager
+    async def locked(self, aggregate_id: str) -> AsyncIterator["Editing[S]"]:
+        """The aggregate for a decision that has to wait for something in between; in this process nobody else has it.
+
+        What was cached may be behind: a refusal needs `confirm()`.
+        """
+        async with self._locks.hold(aggregate_id):
+            known = self._cache.get(aggregate_id)
+            loaded = known if known is not None else await self.load(aggregate_id)
+            yield Editing(self, aggregate_id, loaded, confirmed=known is None)
+
+    def appends(
+        self, aggregate_id: str, loaded: Loaded[S], events: Sequence[Event], provenance: Provenance
+    ) -> list[Append]:
+        """The events in their envelopes, on condition that nothing has come behind `loaded`: for a batch."""
+        subject = self._subject(aggregate_id)
+        return [
+            Append(
+                subject=subject,
+                expected=loaded.sequence,
+                envelope=seal(event, aggregate_id=aggregate_id, version=version, provenance=provenance),
+            )
+            for version, event in enumerate(events, loaded.version + 1)
+        ]
+
+    def forget(self, aggregate_id: str) -> None:
+        self._cache.discard(aggregate_id)
+
+    async def _append(
+        self, aggregate_id: str, loaded: Loaded[S], events: Sequence[Event], provenance: Provenance
+    ) -> Outcome[S]:
+        appends = self.appends(aggregate_id, loaded, events, provenance)
+        sequences = await self._log.append_together(appends)
+        recorded = tuple(map(_recorded, appends, events, sequences))
+        for one in recorded:
+            loaded = self._with(loaded, one.data, one.at, one.sequence)
+        self._remember(aggregate_id, loaded)
+        return Outcome(loaded.state, loaded.sequence, loaded.version, recorded)
+
+    async def _catch_up(self, aggregate_id: str, loaded: Loaded[S], *, fresh: bool = False) -> Loaded[S]:
+        """The aggregate as the stream's leader has it."""
+        subject = self._subject(aggregate_id)
+        if not fresh or self._tail_only:
+            last = await self._log.last(subject)
+            if last is None or last.sequence <= loaded.sequence:
+                return loaded
+            envelope = last.envelope()
+            if self._tail_only or envelope.version == loaded.version + 1:
+                return self._open(msgspec.structs.replace(loaded, version=envelope.version - 1), last)
+        for message in await self._log.read(subject, after=loaded.sequence):
+            loaded = self._open(loaded, message)
+        return loaded
+
+    def _open(self, loaded: Loaded[S], message: Message) -> Loaded[S]:
+        event = message.open()
+        if event.version != loaded.version + 1:
+            raise BrokenHistory(f"{message.subject}: version {event.version} stands behind {loaded.version}")
+        return self._with(loaded, event.data, event.at, message.sequence)
+
+    def _with(self, loaded: Loaded[S], event: Event, at: datetime, sequence: int) -> Loaded[S]:
+        before = self._initial if self._tail_only else loaded.state
+        return Loaded(self._evolve(before, event, at), sequence, loaded.version + 1)
+
+    def _remember(self, aggregate_id: str, loaded: Loaded[S]) -> None:
+        known = self._cache.get(aggregate_id)
+        if known is None or known.sequence <= loaded.sequence:
+            self._cache.put(aggregate_id, loaded)
+
+
+class Editing(Generic[S]):
+    """One aggregate in one writer's hand."""
+
+    def __init__(self, repository: Repository[S], aggregate_id: str, loaded: Loaded[S], *, confirmed: bool) -> None:
+        self._repository = repository
+        self._aggregate_id = aggregate_id
+        self.loaded = loaded
+        # Whether the stream's leader has confirmed the state in this call.
+        self.confirmed = confirmed
+
+    @property
+    def state(self) -> S:
+        return self.loaded.state
+
+    @property
+    def sequence(self) -> int:
+        return self.loaded.sequence
+
+    @property
+    def version(self) -> int:
+        return self.loaded.version
+
+    async def confirm(self) -> bool:
+        """Whether the state that a decision was made on holds; if it does not, it is the new one from here on."""
+        return self.confirmed or not await self.refresh()
+
+    async def refresh(self) -> bool:
+        """Brings the state up to what the stream's leader has; whether it changed."""
+        before = self.loaded.sequence
+        self.loaded = await self._repository.load(self._aggregate_id)
+        self.confirmed = True
+        return self.loaded.sequence != before
+
+    async def append(self, events: Sequence[Event], provenance: Provenance) -> Outcome[S]:
+        """Appends on condition that nothing has come behind the state.
+
+        Raises:
+            Conflict: something has; `refresh()` and decide again.
+        """
+        outcome = await self._repository._append(self._aggregate_id, self.loaded, events, provenance)
+        self.loaded = Loaded(outcome.state, outcome.sequence, outcome.version)
+        return outcome
+
+
+def _recorded(append: Append, event: Event, sequence: int) -> Recorded[Event]:
+    envelope = append.envelope
+    return Recorded(
+        stream=stream_of(append.subject),
+        sequence=sequence,
+        subject=append.subject,
+        id=envelope.id,
+        type=envelope.type,
+        aggregate_id=envelope.aggregate_id,
+        version=envelope.version,
+        at=envelope.at,
+        actor=envelope.actor,
+        correlation_id=envelope.correlation_id,
+        causation_id=envelope.causation_id,
+        data=event,
+    )

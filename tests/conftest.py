@@ -1,0 +1,3 @@
+"""The fixtures live in small plug-in modules, one a server."""
+
+pytest_plugins = ["tests.fix_nats", "tests.fix_postgres", "tests.fix_system"]

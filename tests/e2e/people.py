@@ -1,0 +1,194 @@
+"""People who use the system over HTTP, as its clients do."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+
+from contracts.positions import Position
+from infra.load.mailbox import Mailbox
+from tests.fix_system import System
+
+PASSWORD = "correct horse battery"
+T = TypeVar("T")
+_NUMBERS = count(1)
+
+# A JSON object as it came over the wire; tests look into it by name.
+Json = dict[str, Any]
+
+
+async def eventually(condition: Callable[[], Awaitable[T]], what: str, *, within: float = 10.0) -> T:
+    """Asks again and again until the answer is true; the answer."""
+    deadline = time.monotonic() + within
+    while True:
+        found = await condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what}: not within {within:.0f} s"
+        await asyncio.sleep(0.02)
+
+
+def assert_problem(response: httpx.Response, status: int, code: str) -> Json:
+    """The response is the problem document of the code; returns it."""
+    assert (response.status_code, response.json().get("code")) == (status, code), response.text
+    assert response.headers["Content-Type"].split(";")[0] == "application/problem+json"
+    found: Json = response.json()
+    assert found["status"] == status
+    for field in ("type", "title", "detail", "instance"):
+        assert isinstance(found[field], str), field
+    return found
+
+
+def items(response: httpx.Response) -> list[Json]:
+    assert response.status_code == 200, response.text
+    found: Json = response.json()
+    assert set(found) == {"items", "next"}
+    listed: list[Json] = found["items"]
+    return listed
+
+
+class Person:
+    """Somebody with an account and a session."""
+
+    def __init__(self, http: httpx.AsyncClient, account: Json, session: Json) -> None:
+        self.http = http
+        self.user_id: str = account["user_id"]
+        self.username: str = account["username"]
+        self.email: str = account["email"]
+        self.session_id: str = session["session_id"]
+        self.access_token: str = session["access_token"]
+        self.refresh_token: str = session["refresh_token"]
+        # Of what this person wrote: sent with every request, as clients do that may meet one gateway or another.
+        self.written = Position()
+        self.tells_position = True
+
+    async def ask(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+        headers = {"Authorization": f"Bearer {self.access_token}"}
+        if self.tells_position and self.written.sequences:
+            headers["Vestnik-Position"] = self.written.encode()
+        headers |= options.pop("headers", {})
+        response = await self.http.request(method, path, headers=headers, **options)
+        if method != "GET" and "Vestnik-Position" in response.headers:
+            self.written = self.written.merge(Position.decode(response.headers["Vestnik-Position"]))
+        return response
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+        return await self.ask("GET", path, **options)
+
+    async def add(self, other: "Person") -> httpx.Response:
+        return await self.ask("PUT", f"/v1/friends/{other.user_id}")
+
+    async def remove(self, other: "Person") -> httpx.Response:
+        return await self.ask("DELETE", f"/v1/friends/{other.user_id}")
+
+    async def write(self, other: "Person", text: str, client_message_id: str | None = None) -> httpx.Response:
+        body = {"text": text, "client_message_id": client_message_id or uuid4().hex}
+        return await self.ask("POST", f"/v1/conversations/{other.user_id}/messages", json=body)
+
+    async def sends(self, other: "Person", *texts: str) -> list[Json]:
+        """The messages, all of them acknowledged."""
+        sent = []
+        for text in texts:
+            response = await self.write(other, text)
+            assert response.status_code == 201, response.text
+            sent.append(response.json())
+        return sent
+
+    async def messages(self, other: "Person", **query: int) -> list[Json]:
+        return items(await self.get(f"/v1/conversations/{other.user_id}/messages", params=query))
+
+    async def sees(self, other: "Person", sequence: int) -> httpx.Response:
+        return await self.ask("PUT", f"/v1/conversations/{other.user_id}/seen", json={"sequence": sequence})
+
+    async def conversation(self, other: "Person") -> Json | None:
+        """The row of the list that is about the other."""
+        found = items(await self.get("/v1/conversations", params={"limit": 200}))
+        return next((row for row in found if row["user_id"] == other.user_id), None)
+
+    async def friends(self, state: str = "accepted") -> dict[str, Json]:
+        found = items(await self.get("/v1/friends", params={"state": state, "limit": 200}))
+        return {row["user_id"]: row for row in found}
+
+
+class Api:
+    """The system as those see it who have no account yet."""
+
+    def __init__(self, system: System, http: httpx.AsyncClient) -> None:
+        self.system = system
+        self.http = http
+        self._mailbox = Mailbox(system.data_dir / "mail")
+
+    def registration(self, **changed: object) -> Json:
+        """Nobody else's address and username."""
+        name = f"u{next(_NUMBERS)}_{uuid4().hex[:10]}"
+        return {"email": f"{name}@example.org", "username": name, "password": PASSWORD, **changed}
+
+    async def register(self, **changed: object) -> Json:
+        response = await self.http.post("/v1/users", json=self.registration(**changed))
+        assert response.status_code == 201, response.text
+        account: Json = response.json()
+        return account
+
+    async def mailed_token(self, email: str, *known: str) -> str:
+        """The newest token mailed to the address, other than those known."""
+        token = await self._mailbox.token(email, timeout=15, other_than=frozenset(known))
+        assert token is not None, f"no mail to {email}"
+        return token
+
+    def mails(self) -> list[Path]:
+        return sorted((self.system.data_dir / "mail").glob("*.eml"))
+
+    async def verify(self, email: str) -> str:
+        token = await self.mailed_token(email)
+        response = await self.http.post("/v1/users/verify-email", json={"token": token})
+        assert response.status_code == 204, response.text
+        return token
+
+    async def log_in(self, login: str, password: str = PASSWORD, **more: str) -> httpx.Response:
+        return await self.http.post("/v1/sessions", json={"login": login, "password": password, **more})
+
+    async def again(self, person: Person, **more: str) -> Person:
+        """The same person with another session."""
+        response = await self.log_in(person.email, **more)
+        assert response.status_code == 201, response.text
+        account = {"user_id": person.user_id, "username": person.username, "email": person.email}
+        return Person(self.http, account, response.json())
+
+    async def person(self, **changed: object) -> Person:
+        """Registered, verified, logged in, and known to every service."""
+        account = await self.register(**changed)
+        await self.verify(account["email"])
+        response = await self.log_in(account["email"], str(changed.get("password", PASSWORD)))
+        assert response.status_code == 201, response.text
+        person = Person(self.http, account, response.json())
+
+        async def known() -> bool:
+            return (await self.http.get(f"/v1/profiles/{person.user_id}")).status_code == 200
+
+        await eventually(known, f"the profile of {person.username}")
+        return person
+
+    async def people(self, number: int) -> list[Person]:
+        return list(await asyncio.gather(*(self.person() for _ in range(number))))
+
+    async def friends(self) -> tuple[Person, Person]:
+        """Two people who may write to each other."""
+        one, other = await self.people(2)
+        await self.befriend(one, other)
+        return one, other
+
+    async def befriend(self, one: Person, other: Person) -> None:
+        async def asked() -> bool:
+            response = await one.add(other)
+            assert response.status_code in {200, 201, 404}, response.text
+            return response.status_code != 404
+
+        await eventually(asked, f"{other.username} known to contact")
+        response = await other.add(one)
+        assert response.status_code == 200, response.text
+        assert response.json() == {"user_id": one.user_id, "state": "accepted"}

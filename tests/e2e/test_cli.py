@@ -1,0 +1,164 @@
+"""The command line against a running system."""
+
+import asyncio
+import json
+import subprocess
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from contracts import catalogue
+from tests.e2e.people import Api, Json, eventually
+from tests.fix_system import System
+
+STREAMS = ["AUTH", "CONTACT", "MESSAGING", "PROFILE", "SESSION"]
+PROJECTIONS = {
+    "users",
+    "sessions",
+    "session_audit",
+    "profiles",
+    "friends",
+    "conversations",
+    "notifications",
+    "analytics",
+}
+SERVICES = {"auth", "session", "profile", "contact", "messaging", "gateway"}
+
+
+async def run(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(api.system.vestnik, *arguments)
+
+
+async def said(api: Api, *arguments: str) -> Json:
+    done = await run(api, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    found: Json = json.loads(done.stdout)
+    return found
+
+
+async def events(api: Api, *arguments: str) -> list[Json]:
+    done = await run(api, "events", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+async def test_the_status_names_every_part(api: Api) -> None:
+    await api.friends()
+    status = await said(api, "status")
+    assert set(status) == {"streams", "projections", "services"}
+    assert sorted(stream["name"] for stream in status["streams"]) == STREAMS
+    assert all(set(row) == {"name", "events", "bytes", "last_sequence"} for row in status["streams"])
+    assert all(row["events"] > 0 and row["bytes"] > 0 for row in status["streams"] if row["name"] != "MESSAGING")
+    assert {row["name"] for row in status["projections"]} >= PROJECTIONS
+    columns = {"name", "version", "position", "lag", "events_per_second", "state"}
+    assert all(set(row) == columns for row in status["projections"])
+    assert {row["name"] for row in status["services"]} >= SERVICES
+    plain = await run(api, "status")
+    assert plain.returncode == 0
+    assert all(name in plain.stdout for name in STREAMS)
+
+
+async def test_the_events_tell_what_happened_to_one_aggregate(api: Api) -> None:
+    anna, boris = await api.friends()
+    sent = await anna.sends(boris, "one", "two")
+    shown = await events(api, "--id", sent[0]["conversation_id"], "--type", "message.sent")
+    assert [event["data"]["text"] for event in shown] == ["one", "two"]
+    assert [event["version"] for event in shown] == [1, 2]
+    assert all(event["aggregate_id"] == sent[0]["conversation_id"] for event in shown)
+    fields = {"id", "type", "schema", "aggregate_id", "version", "at", "actor", "correlation_id", "causation_id"}
+    assert all(fields <= set(event) for event in shown)
+
+
+async def test_private_events_are_shown_without_their_data(api: Api) -> None:
+    person = await api.person()
+    shown = await events(api, "--stream", "AUTH")
+    mine = [event for event in shown if event["aggregate_id"] == person.user_id]
+    assert {"user.created", "user.email_verified", "credential.set"} <= {event["type"] for event in mine}
+    for event in shown:
+        private = catalogue.EVENTS[event["type"]].PRIVATE if event["type"] in catalogue.EVENTS else True
+        assert (event["data"] is None) == private, event["type"]
+
+
+async def test_a_verification_finds_every_read_model_equal(api: Api) -> None:
+    anna, boris = await api.friends()
+    await anna.sends(boris, "one", "two")
+    done = await run(api, "verify", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    json.loads(done.stdout)
+
+
+async def test_reads_go_on_while_everything_is_rebuilt(api: Api) -> None:
+    anna, boris = await api.friends()
+    await anna.sends(boris, "one", "two")
+    rebuilding = asyncio.create_task(run(api, "rebuild", "--all", "--json"))
+    while not rebuilding.done():
+        assert [message["text"] for message in await anna.messages(boris)] == ["two", "one"]
+    done = rebuilding.result()
+    assert done.returncode == 0, done.stderr
+    assert [message["text"] for message in await anna.messages(boris)] == ["two", "one"]
+    await anna.sends(boris, "three")
+    assert (await anna.messages(boris, limit=1))[0]["text"] == "three"
+
+
+async def test_a_rebuild_of_what_is_no_projection_is_refused(api: Api) -> None:
+    done = await run(api, "rebuild", "nothing")
+    assert done.returncode != 0
+    assert "nothing" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_the_settings_are_listed(api: Api) -> None:
+    done = await run(api, "settings")
+    assert done.returncode == 0
+    for name in ("VESTNIK_DATA_DIR", "VESTNIK_PORT", "VESTNIK_BCRYPT_COST", "VESTNIK_RATE_LIMITS"):
+        assert name in done.stdout
+    listed = json.loads((await run(api, "settings", "--json")).stdout)
+    assert listed
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["events"], ["verify"], ["rebuild", "--all"]])
+def test_a_command_without_a_running_system_says_so(
+    tmp_path_factory: pytest.TempPathFactory, arguments: list[str]
+) -> None:
+    done = System(tmp_path_factory.mktemp("nothing") / "data").vestnik(*arguments)
+    assert done.returncode != 0
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+async def test_a_verification_names_the_row_that_was_changed_by_hand(own_api: Api) -> None:
+    api = own_api
+    anna, boris = await api.friends()
+    await anna.ask("PATCH", "/v1/profiles/me", json={"bio": "as it was"})
+
+    async def written() -> bool:
+        return bool((await boris.get(f"/v1/profiles/{anna.user_id}")).json()["bio"] == "as it was")
+
+    await eventually(written, "the profile")
+    with psycopg.connect(api.system.database_url(), autocommit=True) as connection:
+        table = live_table(connection, "profiles")
+        changed = connection.execute(
+            sql.SQL("UPDATE {} SET bio = 'changed by hand' WHERE user_id = %s").format(sql.Identifier(*table)),
+            [anna.user_id],
+        )
+        assert changed.rowcount == 1
+    done = await run(api, "verify", "--json")
+    assert done.returncode != 0
+    assert anna.user_id in done.stdout
+    assert "profiles" in done.stdout
+    others = await run(api, "verify", "friends", "conversations", "--json")
+    assert others.returncode == 0, others.stdout + others.stderr
+    assert (await run(api, "rebuild", "profiles")).returncode == 0
+    mended = await run(api, "verify", "--json")
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+
+
+def live_table(connection: psycopg.Connection, name: str) -> tuple[str, str]:
+    """The table that the view of the read model shows: `profiles_v1` shows, say, `profiles_v1_b2`."""
+    found = connection.execute(
+        "SELECT table_schema, table_name FROM information_schema.view_table_usage "
+        "WHERE view_name ~ %s AND view_schema NOT IN ('pg_catalog', 'information_schema')",
+        [f"^{name}_v[0-9]+$"],
+    ).fetchall()
+    assert len(found) == 1, found
+    return found[0][0], found[0][1]

@@ -1,0 +1,73 @@
+"""Parts killed with SIGKILL in the middle of traffic: nothing acknowledged is lost, they come back by themselves."""
+
+import asyncio
+
+import pytest
+
+from tests.e2e.history import History
+from tests.e2e.people import Api
+from tests.fix_system import wait_until
+
+SERVICES = ["auth", "session", "profile", "contact", "messaging", "gateway"]
+SERVERS = ["nats", "postgres"]
+
+
+@pytest.mark.parametrize("part", [*SERVICES, *SERVERS])
+async def test_a_killed_part_loses_nothing_and_comes_back(fragile_api: Api, part: str) -> None:
+    api, system = fragile_api, fragile_api.system
+    history = await History.among(api, 3)
+    number = len(system.serving(part))
+    assert number == (1 if part in SERVERS else system.replicas)
+    async with history.traffic():
+        await history.grows_by(50)
+        killed = system.serving(part)
+        for process in killed:
+            process.kill()
+        await history.grows_by(50)
+
+        def back() -> bool:
+            return len(set(system.serving(part)) - set(killed)) == number and system.is_ready()
+
+        await asyncio.to_thread(wait_until, back, f"{part} back", within=30)
+        await history.grows_by(50)
+    await history.check()
+    # The whole way works again, whatever was killed: registration, mail, login, friendship, message.
+    anna, boris = await api.friends()
+    await anna.sends(boris, "after the fault")
+
+
+async def test_one_of_two_replicas_killed_is_hardly_noticed(fragile_api: Api) -> None:
+    api, system = fragile_api, fragile_api.system
+    history = await History.among(api, 3)
+    async with history.traffic():
+        for part in ("messaging", "contact"):
+            await history.grows_by(30)
+            system.serving(part)[0].kill()
+            await history.grows_by(30)
+    await asyncio.to_thread(
+        wait_until,
+        lambda: all(len(system.serving(part)) == system.replicas for part in ("messaging", "contact")),
+        "all replicas back",
+    )
+    await asyncio.to_thread(system.wait_ready)
+    await history.check()
+
+
+async def test_a_spent_token_stays_spent_and_a_revoked_session_stays_revoked(fragile_api: Api) -> None:
+    api, system = fragile_api, fragile_api.system
+    person = await api.person()
+    stolen = await api.again(person)
+    assert (await person.ask("DELETE", f"/v1/sessions/{stolen.session_id}")).status_code == 204
+    for part in ("session", "gateway"):
+        killed = system.serving(part)
+        for process in killed:
+            process.kill()
+
+        def back(part: str = part, killed: list[object] = [*killed]) -> bool:  # noqa: B006 - bound now, never changed
+            return len(set(system.serving(part)) - set(killed)) == len(killed) and system.is_ready()
+
+        await asyncio.to_thread(wait_until, back, f"{part} back")
+        assert (await stolen.get("/v1/users/me")).status_code == 401
+        spent = await api.http.post("/v1/sessions/refresh", json={"refresh_token": stolen.refresh_token})
+        assert spent.status_code == 401
+    assert (await person.get("/v1/users/me")).status_code == 200

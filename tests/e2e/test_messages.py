@@ -1,0 +1,231 @@
+"""Messages: what a text may be, sequences, repeats, paging, who may read."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from contracts.identifiers import is_id, new_id, pair_id
+from tests.e2e.people import Api, assert_problem, eventually
+
+FIELDS = {"message_id", "conversation_id", "sequence", "sender_id", "text", "sent_at"}
+TEXTS = {
+    "one character": "x",
+    "4,000 characters outside the BMP": "🦉" * 4000,
+    "right to left": "שלום عليكم \u202eabc\u202c",
+    "combining": "e\u0301 and \u00e9, Z̸̢̛a̷l̴g̵o̶",
+    "zero width": "a\u200bb\u200dc\ufeff",
+    "family": "👨‍👩‍👧‍👦🏳️‍🌈",
+    "whitespace": "  \t\r\n \u2028\u2029\u0085  ",
+    "controls": "".join(map(chr, range(1, 32))) + "\x7f",
+    "markup": "<script>alert('1')</script> & \"quotes\" \\ %s {} '; DROP TABLE users; --",
+    "noncharacters": "\ufffe\uffff\U0010ffff",
+}
+
+
+async def test_a_message_answers_what_was_stored(api: Api) -> None:
+    anna, boris = await api.friends()
+    response = await anna.write(boris, "Hello")
+    assert response.status_code == 201
+    message = response.json()
+    assert set(message) == FIELDS
+    assert is_id(message["message_id"])
+    assert message["conversation_id"] == pair_id(anna.user_id, boris.user_id)
+    assert (message["sequence"], message["sender_id"], message["text"]) == (1, anna.user_id, "Hello")
+    assert message["sent_at"].endswith("Z")
+    assert len(message["sent_at"]) == len("2026-01-01T00:00:00.000Z")
+    assert response.headers["Vestnik-Position"]
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+async def test_a_text_is_kept_byte_for_byte(api: Api, text: str) -> None:
+    anna, boris = await api.friends()
+    assert (await anna.sends(boris, text))[0]["text"] == text
+    read = (await anna.messages(boris))[0]["text"]
+    assert read.encode() == text.encode()
+
+
+@pytest.mark.parametrize("text", ["", "x" * 4001, "nul\x00inside", None, 5])
+async def test_what_is_no_text_is_refused(api: Api, text: object) -> None:
+    anna, boris = await api.friends()
+    body = {"text": text, "client_message_id": "c"}
+    response = await anna.ask("POST", f"/v1/conversations/{boris.user_id}/messages", json=body)
+    assert [error["path"] for error in assert_problem(response, 422, "invalid")["errors"]] == ["/text"]
+
+
+async def test_a_lone_surrogate_is_no_text(api: Api) -> None:
+    anna, boris = await api.friends()
+    response = await anna.ask(
+        "POST",
+        f"/v1/conversations/{boris.user_id}/messages",
+        content=b'{"text": "\\ud800", "client_message_id": "c"}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert response.status_code in {400, 422}
+    assert response.json()["code"] in {"malformed_json", "invalid"}
+
+
+@pytest.mark.parametrize("client_message_id", ["", "x" * 65, "with space", "ü", "a/b", 5])
+async def test_what_is_no_client_message_id_is_refused(api: Api, client_message_id: object) -> None:
+    anna, boris = await api.friends()
+    body = {"text": "x", "client_message_id": client_message_id}
+    response = await anna.ask("POST", f"/v1/conversations/{boris.user_id}/messages", json=body)
+    assert [error["path"] for error in assert_problem(response, 422, "invalid")["errors"]] == ["/client_message_id"]
+
+
+async def test_only_friends_can_write_to_each_other(api: Api) -> None:
+    anna, boris = await api.people(2)
+    assert (await anna.add(boris)).status_code in {201, 404}
+    assert_problem(await anna.write(boris, "hello?"), 403, "not_friends")
+    assert_problem(await anna.write(anna, "dear diary"), 403, "not_friends")
+    unknown = f"/v1/conversations/{new_id()}/messages"
+    body = {"text": "x", "client_message_id": "c"}
+    assert_problem(await anna.ask("POST", unknown, json=body), 404, "user_not_found")
+    assert_problem(await anna.get(unknown), 403, "not_friends")
+
+
+async def test_a_repeated_message_is_the_same_message(api: Api) -> None:
+    anna, boris = await api.friends()
+    first = await anna.write(boris, "once", "same-id")
+    second = await anna.write(boris, "once", "same-id")
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json() == second.json()
+    assert len(await anna.messages(boris)) == 1
+
+
+async def test_a_client_message_id_with_another_text_is_refused(api: Api) -> None:
+    anna, boris = await api.friends()
+    await anna.write(boris, "one", "same-id")
+    assert_problem(await anna.write(boris, "two", "same-id"), 409, "client_message_id_reused")
+    assert [message["text"] for message in await anna.messages(boris)] == ["one"]
+
+
+async def test_a_client_message_id_is_its_senders_towards_one_person(api: Api) -> None:
+    anna, boris = await api.friends()
+    vera = await api.person()
+    await api.befriend(anna, vera)
+    answers = [
+        await anna.write(boris, "one", "same-id"),
+        await boris.write(anna, "two", "same-id"),
+        await anna.write(vera, "three", "same-id"),
+    ]
+    assert [answer.status_code for answer in answers] == [201] * 3
+    assert [answer.json()["sequence"] for answer in answers] == [1, 2, 1]
+
+
+async def test_a_repeat_long_after_is_still_the_same_message(api: Api) -> None:
+    anna, boris = await api.friends()
+    first = await anna.write(boris, "first", "first-id")
+    await anna.sends(boris, *(f"number {number}" for number in range(30)))
+    again = await anna.write(boris, "first", "first-id")
+    assert (again.status_code, again.json()) == (200, first.json())
+
+
+async def test_the_newest_messages_come_first(api: Api) -> None:
+    anna, boris = await api.friends()
+    await anna.sends(boris, "one", "two", "three")
+    assert [message["text"] for message in await anna.messages(boris)] == ["three", "two", "one"]
+
+
+async def test_messages_go_on_page_by_page_both_ways(api: Api) -> None:
+    anna, boris = await api.friends()
+    await anna.sends(boris, *map(str, range(1, 12)))
+    back = [[m["sequence"] for m in await anna.messages(boris, limit=4)]]
+    while back[-1] and back[-1][-1] > 1:
+        back.append([m["sequence"] for m in await anna.messages(boris, limit=4, before=back[-1][-1])])
+    assert back == [[11, 10, 9, 8], [7, 6, 5, 4], [3, 2, 1]]
+    forth = [[m["sequence"] for m in await anna.messages(boris, limit=4, after=0)]]
+    while forth[-1][-1] < 11:
+        forth.append([m["sequence"] for m in await anna.messages(boris, limit=4, after=forth[-1][-1])])
+    assert forth == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11]]
+    assert await anna.messages(boris, before=1) == []
+    assert await anna.messages(boris, after=11) == []
+
+
+@pytest.mark.parametrize("direction", ["before", "after"])
+async def test_the_next_page_is_where_the_cursor_says(api: Api, direction: str) -> None:
+    anna, boris = await api.friends()
+    await anna.sends(boris, *map(str, range(1, 8)))
+    path = f"/v1/conversations/{boris.user_id}/messages"
+    query: dict[str, str | int] = {"limit": 3, direction: 0 if direction == "after" else 100}
+    found: list[int] = []
+    for _ in range(3):
+        response = await anna.get(path, params=query)
+        assert response.status_code == 200, response.text
+        page = response.json()
+        found += [message["sequence"] for message in page["items"]]
+        query = {"limit": 3, "cursor": page["next"]}
+    assert page["next"] is None
+    assert found == (list(range(1, 8)) if direction == "after" else list(range(7, 0, -1)))
+
+
+@pytest.mark.parametrize(
+    "query", [{"limit": 0}, {"limit": 201}, {"limit": "x"}, {"before": -1}, {"after": "x"}, {"before": 1, "after": 1}]
+)
+async def test_a_page_that_cannot_be_is_refused(api: Api, query: dict[str, str | int]) -> None:
+    anna, boris = await api.friends()
+    response = await anna.get(f"/v1/conversations/{boris.user_id}/messages", params=query)
+    assert_problem(response, 422, "invalid")
+
+
+async def test_the_other_reads_the_message_in_a_moment(api: Api) -> None:
+    anna, boris = await api.friends()
+    sent = (await anna.sends(boris, "for you"))[0]
+
+    async def arrived() -> bool:
+        return any(message["message_id"] == sent["message_id"] for message in await boris.messages(anna))
+
+    await eventually(arrived, "the message")
+    assert set((await boris.messages(anna))[0]) - {"seen_at"} == FIELDS - {"conversation_id"}
+
+
+async def test_access_ends_with_the_friendship_and_comes_back_with_the_history(api: Api) -> None:
+    anna, boris = await api.friends()
+    await anna.sends(boris, "before")
+    assert (await anna.remove(boris)).status_code == 204
+
+    async def closed() -> bool:
+        return (await boris.get(f"/v1/conversations/{anna.user_id}/messages")).status_code == 403
+
+    await eventually(closed, "the conversation closed")
+    for one, other in ((anna, boris), (boris, anna)):
+        assert_problem(await one.get(f"/v1/conversations/{other.user_id}/messages"), 403, "not_friends")
+        assert_problem(await one.write(other, "after"), 403, "not_friends")
+        assert_problem(await one.sees(other, 1), 403, "not_friends")
+        assert await one.conversation(other) is None
+
+    assert (await boris.add(anna)).status_code == 201
+    assert_problem(await boris.get(f"/v1/conversations/{anna.user_id}/messages"), 403, "not_friends")
+    assert (await anna.add(boris)).status_code == 200
+    assert [message["text"] for message in await anna.messages(boris)] == ["before"]
+    assert (await anna.sends(boris, "again"))[0]["sequence"] == 2
+
+
+async def test_sequences_are_dense_while_both_write(api: Api) -> None:
+    anna, boris = await api.friends()
+    writes = [(one, other, n) for n in range(40) for one, other in ((anna, boris), (boris, anna))]
+    answers = await asyncio.gather(*(one.write(other, f"{one.username} {n}") for one, other, n in writes))
+    assert {answer.status_code for answer in answers} == {201}
+    sequences = sorted(answer.json()["sequence"] for answer in answers)
+    assert sequences == list(range(1, 81))
+
+    async def all_there() -> bool:
+        return len(await anna.messages(boris, after=0, limit=200)) == 80
+
+    await eventually(all_there, "all messages")
+    read = {message["message_id"]: message for message in await anna.messages(boris, after=0, limit=200)}
+    for answer in answers:
+        message = answer.json()
+        del message["conversation_id"]
+        # Who writes has seen what came before: some have been seen by now.
+        read[message["message_id"]].pop("seen_at", None)
+        assert read[message["message_id"]] == message
+
+
+async def test_twenty_times_at_once_is_one_message(api: Api) -> None:
+    anna, boris = await api.friends()
+    tag = uuid4().hex
+    answers = await asyncio.gather(*(anna.write(boris, "only once", tag) for _ in range(20)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
+    assert len({answer.content for answer in answers}) == 1
+    assert [message["text"] for message in await anna.messages(boris)] == ["only once"]

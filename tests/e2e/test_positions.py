@@ -1,0 +1,98 @@
+"""Reading one's own writes: with the header from anywhere, without it on the same gateway."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest_asyncio
+
+from tests.e2e.people import Api, assert_problem
+from tests.fix_system import System
+
+FAR = "eyJNIjo5MDA3MTk5MjU0NzQwOTkxfQ"  # a position of MESSAGING that no stream reaches
+
+
+@pytest_asyncio.fixture
+async def one_line(system: System) -> AsyncIterator[Api]:
+    """One connection, and so one gateway."""
+    limits = httpx.Limits(max_connections=1)
+    async with httpx.AsyncClient(base_url=system.url, timeout=30, limits=limits, verify=False) as http:
+        yield Api(system, http)
+
+
+async def test_what_one_wrote_is_in_the_next_read_through_one_gateway(one_line: Api) -> None:
+    anna, boris = await one_line.friends()
+    anna.tells_position = boris.tells_position = False
+    for number in range(1, 21):
+        await anna.sends(boris, f"number {number}")
+        assert (await anna.messages(boris, limit=1))[0]["sequence"] == number
+        listed = await anna.conversation(boris)
+        assert listed is not None
+        assert listed["last_message"]["sequence"] == number
+
+
+async def test_every_kind_of_write_is_in_the_next_read_through_one_gateway(one_line: Api) -> None:
+    anna, boris = await one_line.people(2)
+    anna.tells_position = boris.tells_position = False
+    await one_line.befriend(anna, boris)
+    assert anna.user_id in await boris.friends()
+    other = await one_line.again(anna)
+    other.tells_position = False
+    listed = (await other.get("/v1/sessions")).json()["items"]
+    assert {row["session_id"] for row in listed} == {anna.session_id, other.session_id}
+    assert (await other.ask("DELETE", f"/v1/sessions/{anna.session_id}")).status_code == 204
+    assert [row["session_id"] for row in (await other.get("/v1/sessions")).json()["items"]] == [other.session_id]
+    assert (await other.remove(boris)).status_code == 204
+    assert await other.friends() == {}
+
+
+async def test_a_position_makes_ones_own_writes_visible_through_any_gateway(api: Api) -> None:
+    anna, boris = await api.friends()
+    for number in range(1, 21):
+        await anna.sends(boris, f"number {number}")
+        # Several connections at once: wherever they lead, the message is there.
+        for read in await asyncio.gather(*(anna.messages(boris, limit=1) for _ in range(4))):
+            assert read[0]["sequence"] == number
+
+
+async def test_a_position_from_another_person_makes_their_write_visible(api: Api) -> None:
+    anna, boris = await api.friends()
+    for number in range(1, 21):
+        sent = await anna.write(boris, f"number {number}")
+        response = await boris.get(
+            f"/v1/conversations/{anna.user_id}/messages",
+            headers={"Vestnik-Position": sent.headers["Vestnik-Position"]},
+        )
+        assert response.json()["items"][0]["sequence"] == number
+
+
+async def test_every_write_and_every_list_has_a_position(api: Api) -> None:
+    anna, boris = await api.friends()
+    answers = [
+        await anna.write(boris, "hello"),
+        await boris.sees(anna, 1),
+        await anna.ask("PATCH", "/v1/profiles/me", json={"bio": "x"}),
+        await anna.get("/v1/sessions"),
+        await anna.get("/v1/friends"),
+        await anna.get("/v1/conversations"),
+        await anna.get(f"/v1/conversations/{boris.user_id}/messages"),
+        await anna.get("/v1/notifications"),
+        await anna.remove(boris),
+    ]
+    for answer in answers:
+        assert answer.is_success, answer.text
+        assert answer.headers["Vestnik-Position"], answer.request.url
+
+
+async def test_a_position_that_is_not_reached_in_time_is_said_to_be_behind(api: Api) -> None:
+    anna = await api.person()
+    response = await anna.get("/v1/conversations", headers={"Vestnik-Position": FAR})
+    assert_problem(response, 503, "read_model_behind")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert (await anna.get("/v1/conversations")).status_code == 200
+
+
+async def test_a_position_that_is_none_is_refused(api: Api) -> None:
+    anna = await api.person()
+    for wrong in ("nonsense", "e30x", "x" * 5000):
+        assert_problem(await anna.get("/v1/friends", headers={"Vestnik-Position": wrong}), 422, "invalid")

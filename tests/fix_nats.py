@@ -1,0 +1,39 @@
+"""A NATS server of its own for every test that asks, since tests kill it and fill it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nats as nats_py
+import pytest_asyncio
+from nats.aio.client import Client
+
+from infra.embedded.nats import NatsServer
+from streams.topology import ensure_streams
+
+
+@pytest_asyncio.fixture
+async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    """A running server with an empty store; the test may kill it and start it again."""
+    server = NatsServer(tmp_path / "nats")
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+@pytest_asyncio.fixture
+async def nats(nats_server: NatsServer) -> AsyncIterator[Client]:
+    """A client connected to the test's server, which reconnects quickly."""
+    client = await nats_py.connect(nats_server.url, reconnect_time_wait=0.05, max_reconnect_attempts=-1)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@pytest_asyncio.fixture
+async def streams(nats: Client) -> Client:
+    """The client, after the five streams were made."""
+    await ensure_streams(nats, replicas=1)
+    return nats

@@ -1,0 +1,227 @@
+"""The whole system as an operator runs it: `vestnik up` as a process, one a test session and number of replicas."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infra.running import find
+from tests.processes import Process, family
+
+ROOT = Path(__file__).parents[1]
+START_WITHIN = 60.0
+STOP_WITHIN = 30.0
+SETTINGS = {"VESTNIK_BCRYPT_COST": "4", "VESTNIK_RATE_LIMITS": "off"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, within: float = 30.0) -> None:
+    """Looks again and again; fails with what was waited for."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {within:.0f} s")
+        time.sleep(0.02)
+
+
+class System:
+    """One data directory and the process that runs it; it may be stopped, killed and started again."""
+
+    def __init__(self, data_dir: Path, *, replicas: int = 1, settings: Mapping[str, str] | None = None) -> None:
+        self.data_dir = data_dir
+        self.replicas = replicas
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = data_dir.parent / f"{data_dir.name}.log"
+        self._settings = {**SETTINGS, "VESTNIK_REPLICAS": str(replicas), **(settings or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._known: set[Process] = set()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a command that shall speak to this system: nothing of the caller's own settings."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("VESTNIK_")}
+        own = {"VESTNIK_DATA_DIR": str(self.data_dir), "VESTNIK_PORT": str(self.port)}
+        return {**inherited, **self._settings, **own}
+
+    def start(self) -> None:
+        """Returns when the gateway says that everything is ready."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "infra.cli.main", "up"],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.wait_ready()
+
+    def wait_ready(self, within: float = START_WITHIN) -> None:
+        def ready() -> bool:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                pytest.fail(f"`vestnik up` ended with {self._process.returncode}:\n{self.log_tail()}")
+            return self.is_ready()
+
+        try:
+            wait_until(ready, "the system ready", within=within)
+        except pytest.fail.Exception as error:
+            pytest.fail(f"{error}\n{self.log_tail()}")
+        self.processes()
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5, verify=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def interrupt(self) -> int:
+        """Ctrl-C, as a terminal sends it to the whole foreground group; the exit code."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGINT)
+        return self._process.wait(STOP_WITHIN)
+
+    def kill_supervisor(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(STOP_WITHIN)
+
+    def kill_everything(self) -> None:
+        """SIGKILL to every process at once, the servers included."""
+        for process in self.processes():
+            process.kill()
+        assert self._process is not None
+        self._process.wait(STOP_WITHIN)
+        wait_until(lambda: not self.alive(), "every process gone", within=STOP_WITHIN)
+
+    def stop(self) -> None:
+        """At the end of a test, whatever it did: afterwards nothing is left."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_WITHIN)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        for process in self.alive():
+            process.kill()
+
+    def processes(self) -> list[Process]:
+        """Every process of the system that lives now; those seen once are remembered for `alive`."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._known |= family(self._process.pid)
+        return self.alive()
+
+    def alive(self) -> list[Process]:
+        """Of the processes seen so far, those that have not ended."""
+        return [process for process in self._known if process.alive]
+
+    def serving(self, service: str) -> list[Process]:
+        """The processes of one service, or of one of the servers `nats` and `postgres`."""
+        return [process for process in self.processes() if _is(service, process)]
+
+    def database_url(self) -> str:
+        return find(self.data_dir).database_url
+
+    def vestnik(self, *arguments: str, within: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Runs a command of the command line to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "infra.cli.main", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+        )
+
+    def log_tail(self, lines: int = 80) -> str:
+        try:
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        except FileNotFoundError:
+            return "(no log)"
+
+
+def _is(service: str, process: Process) -> bool:
+    command = process.command
+    match service:
+        case "nats":
+            return bool(command) and command[0].endswith("nats-server")
+        case "postgres":
+            # The postmaster alone: its children go by titles such as `postgres: checkpointer`.
+            return bool(command) and command[0].endswith("/postgres")
+    return command[-2:] == ["serve", service]
+
+
+@pytest.fixture(scope="session", params=[1, 2], ids=["one-replica", "two-replicas"])
+def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A running system that many tests share: none of them stops anything or looks at others' users."""
+    system = System(tmp_path_factory.mktemp("system") / "data", replicas=request.param)
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one-replica", "two-replicas"])
+def fragile_system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A running system of a module's own, whose parts its tests kill; each leaves it ready."""
+    system = System(tmp_path_factory.mktemp("fragile") / "data", replicas=request.param)
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
+@pytest.fixture(scope="session")
+def stopped_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Not started yet; what `own_system` starts."""
+    system = System(tmp_path_factory.mktemp("own") / "data")
+    yield system
+    system.stop()
+
+
+@pytest.fixture
+def own_system(stopped_system: System) -> System:
+    """A running system for tests that stop it or change its data by hand; where one left it stopped, it is started."""
+    if not stopped_system.running:
+        stopped_system.start()
+    return stopped_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Shows the system's log with a failure."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, System):
+                report.sections.append((f"log of `vestnik up` ({value.log})", value.log_tail()))
+    return report

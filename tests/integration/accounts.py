@@ -1,0 +1,182 @@
+"""Auth and session as their main modules wire them, inside the test's process and over real gRPC."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from nats.aio.client import Client as NATS
+
+from contracts import envelope
+from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
+from contracts.rpc.vestnik.session.v1 import SessionServiceStub
+from infra.connections import open_pool
+from infra.rpc.client import Client
+from infra.rpc.server import RpcServer
+from infra.secrets import Secrets
+from infra.settings import Settings
+from projections.engine.read_model import ReadModel
+from projections.engine.runners import Runners
+from projections.session_audit import SessionAudit
+from projections.sessions import Sessions
+from projections.users import Users
+from services.auth.aggregates import Aggregates
+from services.auth.claims import ClaimKeys
+from services.auth.clients import Sessions as SessionClient
+from services.auth.commands import Commands as AuthCommands
+from services.auth.login import Login
+from services.auth.passwords import Passwords
+from services.auth.queries import Queries as AuthQueries
+from services.auth.server import AuthServer
+from services.auth.verification import Verification, VerificationTokens
+from services.session.commands import Commands as SessionCommands
+from services.session.queries import Queries as SessionQueries
+from services.session.server import SessionServer
+from services.session.tokens import AccessTokens, RefreshTokens
+from streams.log import Log
+
+DAY = timedelta(days=1)
+PASSWORD = "correct horse"
+
+
+class Clock:
+    """The present, moved forward at will."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return envelope.now() + self._ahead
+
+    def forward(self, span: timedelta) -> None:
+        self._ahead += span
+
+
+class Auth:
+    """The domain side of one replica of auth: caches of its own, streams shared with the others."""
+
+    def __init__(self, nats: NATS, secrets: Secrets, clock: Callable[[], datetime] = envelope.now) -> None:
+        self.aggregates = Aggregates(Log(nats))
+        self.passwords = Passwords(4)
+        self.keys = ClaimKeys(secrets.claims_key)
+        self.tokens = VerificationTokens(secrets.mail_key)
+        self.commands = AuthCommands(self.aggregates, self.passwords, self.keys, self.tokens, lifetime=DAY, clock=clock)
+
+    async def token(self, email: str) -> str:
+        """What the latest mail to the address says."""
+        key = self.keys.of_email(email)
+        claim = (await self.aggregates.email_claims.load(key)).state
+        assert claim.holder is not None
+        assert claim.expires_at is not None
+        return self.tokens.sign(Verification(user_id=claim.holder, claim_key=key, expires_at=claim.expires_at))
+
+
+def session_commands(nats: NATS, secrets: Secrets, clock: Callable[[], datetime] = envelope.now) -> SessionCommands:
+    key_id, key = secrets.access_signing_key()
+    return SessionCommands(
+        Log(nats),
+        RefreshTokens(secrets.refresh_key),
+        AccessTokens(key_id, key, issuer="https://chat.example.org", seconds=900),
+        lifetime=30 * DAY,
+        clock=clock,
+    )
+
+
+class Services:
+    """Both services behind gRPC, called as the gateway does."""
+
+    def __init__(self, settings: Settings, secrets: Secrets, auth: Auth, log: Log) -> None:
+        self.settings = settings
+        self.secrets = secrets
+        self.auth_replica = auth
+        self.log = log
+        self.to_auth = Client("auth", me="gateway", settings=settings, secrets=secrets)
+        self.to_session = Client("session", me="gateway", settings=settings, secrets=secrets)
+        self.auth = self.to_auth.stub(AuthServiceStub)
+        self.session = self.to_session.stub(SessionServiceStub)
+
+
+@asynccontextmanager
+async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
+    settings = Settings(
+        auth_address=f"127.0.0.1:{_free_port()}",
+        session_address=f"127.0.0.1:{_free_port()}",
+        public_url="https://chat.example.org",
+    )
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(database_url, "test")
+        stack.push_async_callback(pool.close)
+        runners = Runners([Users, Sessions, SessionAudit], nats, pool, database_url)
+        await runners.start()
+        stack.push_async_callback(runners.stop)
+        auth = Auth(nats, secrets)
+        stack.callback(auth.passwords.close)
+        between = Client("session", me="auth", settings=settings, secrets=secrets)
+        stack.callback(between.close)
+        login = Login(auth.aggregates, auth.passwords, auth.keys, SessionClient(between))
+        queries = AuthQueries(ReadModel(Users, pool, runners.waiting), auth.aggregates)
+        session = SessionServer(
+            session_commands(nats, secrets), SessionQueries(ReadModel(Sessions, pool, runners.waiting)), Log(nats)
+        )
+        servers = {
+            "auth": RpcServer(
+                "auth",
+                [AuthServer(auth.commands, login, queries)],
+                secrets=secrets,
+                callers=frozenset({"gateway", "contact"}),
+            ),
+            "session": RpcServer("session", [session], secrets=secrets, callers=frozenset({"gateway", "auth"})),
+        }
+        for name, server in servers.items():
+            await server.start(*settings.listen_address(name))
+            server.set_ready(True)
+            stack.push_async_callback(server.drain, 1.0)
+        services = Services(settings, secrets, auth, Log(nats))
+        stack.callback(services.to_auth.close)
+        stack.callback(services.to_session.close)
+        await eventually(runners.ready)
+        yield services
+
+
+async def eventually(condition: Callable[[], bool], within: float = 20.0) -> None:
+    """Waits until the condition holds."""
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def mails(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.eml"))
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """One stored event, as a test looks at it."""
+
+    sequence: int
+    subject: str
+    type: str
+    id: str
+    causation_id: str | None
+
+
+async def stored(nats: NATS, stream: str) -> list[Stored]:
+    """Everything in the stream, in order."""
+    jetstream = nats.jetstream()
+    end = (await jetstream.stream_info(stream)).state.last_seq
+    found = []
+    for sequence in range(1, end + 1):
+        message = await jetstream.get_msg(stream, sequence)
+        assert message.data is not None
+        sealed = envelope.decode(message.data)
+        found.append(Stored(sequence, str(message.subject), sealed.type, sealed.id, sealed.causation_id))
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

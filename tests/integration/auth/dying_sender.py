@@ -1,0 +1,34 @@
+"""A process that sends verification mails and is killed by the first, before it has recorded it."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import nats as nats_py
+
+from infra.secrets import Secrets
+from services.auth.mail import Letter
+from services.auth.outbox import FileOutbox
+from services.auth.reactions import VerificationMail
+from tests.integration.accounts import Auth
+
+
+class DyingOutbox:
+    def __init__(self, folder: Path) -> None:
+        self._files = FileOutbox(folder, "no-reply@localhost")
+
+    async def send(self, letter: Letter) -> None:
+        await self._files.send(letter)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def main(nats_url: str, secrets: str, folder: str) -> None:
+    connection = await nats_py.connect(nats_url)
+    auth = Auth(connection, Secrets.load(Path(secrets)))
+    await VerificationMail(connection, auth.aggregates, auth.tokens, DyingOutbox(Path(folder)), ack_wait=1.0).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

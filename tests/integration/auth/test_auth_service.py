@@ -1,0 +1,201 @@
+"""Auth and session together over real gRPC: register, verify, log in, as the gateway asks for it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import jwt
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+
+from contracts.errors import (
+    EmailNotVerified,
+    EmailTaken,
+    Invalid,
+    InvalidCredentials,
+    InvalidToken,
+    UserNotFound,
+    VestnikError,
+)
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from contracts.rpc.vestnik.auth.v1 import (
+    GetUserRequest,
+    LoginRequest,
+    RegisterRequest,
+    RegisterResponse,
+    ResendVerificationRequest,
+    User,
+    VerifyEmailRequest,
+)
+from contracts.rpc.vestnik.session.v1 import Tokens
+from infra.rpc.context import Call
+from infra.secrets import Secrets
+from tests.integration.accounts import PASSWORD, Services, running, stored
+
+
+@pytest_asyncio.fixture
+async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
+    async with running(streams, database_url, secrets) as made:
+        yield made
+
+
+async def register(services: Services, name: str = "anna", **changes: str) -> RegisterResponse:
+    fields = {"email": f"{name.capitalize()}@example.org", "username": name, "password": PASSWORD} | changes
+    return await services.to_auth.call(services.auth.register, RegisterRequest(**fields))
+
+
+async def verify(services: Services, name: str = "anna") -> str:
+    token = await services.auth_replica.token(f"{name}@example.org")
+    answer = await services.to_auth.call(services.auth.verify_email, VerifyEmailRequest(token=token))
+    return answer.position
+
+
+async def log_in(services: Services, login: str, password: str = PASSWORD) -> Tokens:
+    answer = await services.to_auth.call(
+        services.auth.login,
+        LoginRequest(login=login, password=password, device="phone", address="192.0.2.1"),
+    )
+    assert answer.tokens is not None
+    return answer.tokens
+
+
+async def get_user(services: Services, user_id: str, *, actor: str | None, position: str = "") -> User:
+    call = Call(request_id="request", actor=actor, position=Position.decode(position))
+    answer = await services.to_auth.call(services.auth.get_user, GetUserRequest(user_id=user_id), context=call)
+    assert answer.user is not None
+    return answer.user
+
+
+async def test_register_verify_log_in_without_waiting_for_anything(services: Services) -> None:
+    for name in ("anna", "boris", "clara"):
+        registered = await register(services, name)
+        assert registered.user is not None
+        await verify(services, name)
+        tokens = await log_in(services, f"{name.upper()}@EXAMPLE.org")
+        assert tokens.user_id == registered.user.user_id
+        assert (await log_in(services, name.capitalize())).session_id != tokens.session_id
+
+
+async def test_an_access_token_can_be_checked_with_the_published_key(services: Services, secrets: Secrets) -> None:
+    await register(services)
+    await verify(services)
+    tokens = await log_in(services, "anna")
+    keys = jwt.PyJWKSet.from_json(secrets.jwks().decode())
+    claims = jwt.decode(
+        tokens.access_token,
+        keys[jwt.get_unverified_header(tokens.access_token)["kid"]],
+        algorithms=["EdDSA"],
+        audience="vestnik",
+        issuer="https://chat.example.org",
+    )
+    assert (claims["sub"], claims["sid"]) == (tokens.user_id, tokens.session_id)
+
+
+async def test_who_knows_the_password_hears_that_the_address_is_not_verified_and_nobody_else(
+    services: Services,
+) -> None:
+    await register(services)
+    with pytest.raises(EmailNotVerified):
+        await log_in(services, "anna")
+    with pytest.raises(InvalidCredentials):
+        await log_in(services, "anna", "wrong password")
+
+
+@pytest.mark.parametrize(
+    ("login", "password"),
+    [
+        ("anna", "wrong password"),
+        ("nobody", PASSWORD),
+        ("nobody@example.org", PASSWORD),
+        ("anna", "x" * 200),
+        ("anna", "x"),
+    ],
+)
+async def test_whatever_is_wrong_with_a_login_the_answer_is_the_same(
+    services: Services, login: str, password: str
+) -> None:
+    await register(services)
+    await verify(services)
+    with pytest.raises(InvalidCredentials) as refusal:
+        await log_in(services, login, password)
+    assert refusal.value.detail == InvalidCredentials().detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"email": "no address"}, "/email"),
+        ({"email": "a@x>,<y.org"}, "/email"),
+        ({"username": "ab"}, "/username"),
+        ({"username": "an na"}, "/username"),
+        ({"password": "short"}, "/password"),
+        ({"password": "é" * 37}, "/password"),
+        ({"display_name": ""}, "/display_name"),
+    ],
+)
+async def test_an_invalid_registration_says_what_is_wrong(
+    services: Services, changes: dict[str, str], path: str
+) -> None:
+    with pytest.raises(Invalid) as refusal:
+        await register(services, **changes)
+    assert refusal.value.violations[0].path == path
+
+
+async def test_a_taken_address_is_refused_over_the_wire(services: Services) -> None:
+    await register(services)
+    with pytest.raises(EmailTaken):
+        await register(services, username="boris")
+
+
+async def test_garbage_is_no_verification_token(services: Services) -> None:
+    with pytest.raises(InvalidToken):
+        await services.to_auth.call(services.auth.verify_email, VerifyEmailRequest(token="garbage"))
+
+
+async def test_resending_answers_the_same_for_every_address(services: Services, streams: NATS) -> None:
+    await register(services)
+    took: dict[str, float] = {}
+    for email in ("anna@example.org", "nobody@example.org"):
+        began = time.monotonic()
+        await services.to_auth.call(services.auth.resend_verification, ResendVerificationRequest(email=email))
+        took[email] = time.monotonic() - began
+    assert min(took.values()) >= 0.05
+    types = [event.type for event in await stored(streams, "AUTH")]
+    assert types.count("email.verification_requested") == 1
+
+
+async def test_users_see_themselves_at_once_with_their_address(services: Services) -> None:
+    registered = await register(services)
+    assert registered.user is not None
+    user_id = registered.user.user_id
+    seen = await get_user(services, user_id, actor=user_id, position=registered.position)
+    assert (seen.username, seen.email, seen.email_verified) == ("anna", "Anna@example.org", False)
+    assert seen.created_at == registered.user.created_at
+    position = await verify(services)
+    assert (await get_user(services, user_id, actor=user_id, position=position)).email_verified
+
+
+async def test_others_find_whoever_has_just_registered_and_do_not_see_the_address(services: Services) -> None:
+    for number in range(20):
+        registered = await register(services, f"user{number}")
+        assert registered.user is not None
+        seen = await get_user(services, registered.user.user_id, actor=new_id())
+        assert (seen.username, seen.email) == (f"user{number}", "")
+
+
+@pytest.mark.parametrize("actor", [None, "someone"])
+async def test_an_unknown_user_is_not_found(services: Services, actor: str | None) -> None:
+    with pytest.raises(UserNotFound):
+        await get_user(services, new_id(), actor=actor and new_id())
+
+
+async def test_many_registrations_at_once_over_grpc_let_one_through(services: Services, streams: NATS) -> None:
+    answers = await asyncio.gather(*(register(services) for _ in range(20)), return_exceptions=True)
+    assert sum(isinstance(answer, RegisterResponse) for answer in answers) == 1
+    assert all(
+        isinstance(answer, RegisterResponse) or (isinstance(answer, VestnikError) and answer.status == 409)
+        for answer in answers
+    )
+    assert len(await stored(streams, "AUTH")) == 4

@@ -1,0 +1,123 @@
+"""Mails over SMTP: plain, with STARTTLS, with TLS from the start, with a login, and when the server says no."""
+
+import ipaddress
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from services.auth.mail import Letter
+from services.auth.outbox import NotSent, outbox
+from tests.integration.auth.smtp_server import SmtpServer
+
+LETTER = Letter(
+    event_id="01890a5d-ac96-774b-bcce-b302099a8058",
+    asked_at=datetime(2026, 1, 1, tzinfo=UTC),
+    recipient="Anna@example.org",
+    username="anna",
+    token="T" * 71,
+    good_for=timedelta(hours=24),
+)
+
+
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """A server's certificate that this process trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "certificate.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pem.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+async def send(url: str, letter: Letter = LETTER) -> None:
+    await outbox(url, "Vestnik <no-reply@example.org>", Path("unused")).send(letter)
+
+
+async def test_a_mail_arrives_with_its_token_on_a_line() -> None:
+    server = SmtpServer()
+    async with server.listening():
+        await send(f"smtp://127.0.0.1:{server.port}")
+    assert f"Token: {LETTER.token}".encode() in server.mails[0].splitlines()
+    sender, recipient = server.envelopes[0]
+    assert "<no-reply@example.org>" in sender
+    assert "<Anna@example.org>" in recipient
+
+
+async def test_encryption_is_used_where_it_is_offered_and_the_login_comes_after_it(tls: ssl.SSLContext) -> None:
+    server = SmtpServer(context=tls, login=("us@er", "p:ss/word"))
+    async with server.listening():
+        await send(f"smtp://us%40er:p%3Ass%2Fword@127.0.0.1:{server.port}")
+    assert server.encrypted == [True]
+
+
+async def test_smtps_is_encrypted_from_the_start(tls: ssl.SSLContext) -> None:
+    server = SmtpServer(context=tls)
+    async with server.listening(tls=True):
+        await send(f"smtps://127.0.0.1:{server.port}")
+    assert server.encrypted == [True]
+
+
+async def test_starttls_never_keeps_to_plain(tls: ssl.SSLContext) -> None:
+    server = SmtpServer(context=tls)
+    async with server.listening():
+        await send(f"smtp://127.0.0.1:{server.port}?starttls=never")
+    assert server.encrypted == [False]
+
+
+async def test_starttls_always_sends_nothing_in_plain() -> None:
+    server = SmtpServer()
+    async with server.listening():
+        with pytest.raises(NotSent):
+            await send(f"smtp://127.0.0.1:{server.port}?starttls=always")
+    assert server.mails == []
+
+
+async def test_a_wrong_login_is_reported_without_the_password() -> None:
+    server = SmtpServer(login=("anna", "right"))
+    async with server.listening():
+        with pytest.raises(NotSent) as failure:
+            await send(f"smtp://anna:guess123@127.0.0.1:{server.port}")
+    assert "535" in str(failure.value)
+    assert "guess123" not in str(failure.value)
+
+
+async def test_a_mail_that_is_turned_away_can_be_tried_again() -> None:
+    server = SmtpServer(refuse=1)
+    async with server.listening():
+        with pytest.raises(NotSent):
+            await send(f"smtp://127.0.0.1:{server.port}")
+        await send(f"smtp://127.0.0.1:{server.port}")
+    assert len(server.mails) == 1
+
+
+async def test_a_server_that_is_not_there_is_not_sent() -> None:
+    server = SmtpServer()
+    async with server.listening():
+        pass
+    with pytest.raises(NotSent):
+        await send(f"smtp://127.0.0.1:{server.port}")

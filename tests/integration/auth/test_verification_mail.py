@@ -1,0 +1,225 @@
+"""The verification mail as a reaction: none lost, none twice, whatever happens to the process that sends it."""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+from nats.aio.client import Client as NATS
+
+from contracts.envelope import Provenance
+from contracts.rpc.vestnik.auth.v1 import GetUserRequest
+from infra.embedded.nats import NatsServer
+from infra.secrets import Secrets
+from services.auth.mail import Letter
+from services.auth.outbox import FileOutbox, NotSent, Outbox
+from services.auth.reactions import CONSUMER, VerificationMail
+from tests.integration.accounts import DAY, PASSWORD, Auth, Clock, eventually, mails, running, stored
+
+BY_NOBODY = Provenance(correlation_id="request")
+ROOT = Path(__file__).parents[3]
+
+
+class Recording:
+    """Remembers what it sent; fails as often as it was told."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.sent: list[Letter] = []
+        self.failures = failures
+
+    async def send(self, letter: Letter) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise NotSent("451 not now")
+        self.sent.append(letter)
+
+
+@asynccontextmanager
+async def reacting(nats: NATS, auth: Auth, outbox: Outbox, clock: Clock | None = None) -> AsyncIterator[None]:
+    reaction = VerificationMail(
+        nats, auth.aggregates, auth.tokens, outbox, ack_wait=1.0, first_pause=0.05, clock=clock or Clock()
+    )
+    task = asyncio.create_task(reaction.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled(), task.exception()
+
+
+async def settled(nats: NATS) -> None:
+    """Waits until the reaction has dealt with everything that is in the stream."""
+    async with asyncio.timeout(20):
+        while True:
+            info = await nats.jetstream().consumer_info("AUTH", CONSUMER)
+            if info.num_pending == 0 and info.num_ack_pending == 0:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def register(auth: Auth, name: str) -> None:
+    await auth.commands.register(
+        email=f"{name}@example.org",
+        username=name,
+        password=PASSWORD,
+        display_name=None,
+        provenance=BY_NOBODY,
+    )
+
+
+async def test_a_registration_is_followed_by_a_mail_whose_token_verifies(
+    replicas: tuple[Auth, Auth], streams: NATS, tmp_path: Path
+) -> None:
+    auth = replicas[0]
+    async with reacting(streams, auth, FileOutbox(tmp_path / "mail", "no-reply@localhost")):
+        await register(auth, "anna")
+        await eventually(lambda: len(mails(tmp_path / "mail")) == 1)
+        await settled(streams)
+    (mail,) = mails(tmp_path / "mail")
+    (line,) = [line for line in mail.read_text().splitlines() if line.startswith("Token: ")]
+    await auth.commands.verify_email(line.removeprefix("Token: "), BY_NOBODY)
+    events = await stored(streams, "AUTH")
+    (recorded,) = [event for event in events if event.type == "mail.sent"]
+    assert recorded.causation_id == events[0].id
+
+
+async def test_two_replicas_share_the_work_and_send_each_mail_once(replicas: tuple[Auth, Auth], streams: NATS) -> None:
+    outbox = Recording()
+    async with reacting(streams, replicas[0], outbox), reacting(streams, replicas[1], outbox):
+        await asyncio.gather(*(register(replicas[number % 2], f"user{number}") for number in range(40)))
+        await eventually(lambda: len(outbox.sent) >= 40)
+        await settled(streams)
+    assert Counter(letter.username for letter in outbox.sent) == {f"user{number}": 1 for number in range(40)}
+
+
+async def test_a_mail_that_could_not_be_sent_is_tried_again(replicas: tuple[Auth, Auth], streams: NATS) -> None:
+    outbox = Recording(failures=3)
+    async with reacting(streams, replicas[0], outbox):
+        await register(replicas[0], "anna")
+        await eventually(lambda: len(outbox.sent) == 1)
+        await settled(streams)
+    assert outbox.failures == 0
+
+
+async def test_a_crash_between_sending_and_recording_costs_one_duplicate_at_most(
+    replicas: tuple[Auth, Auth],
+    streams: NATS,
+    nats_server: NatsServer,
+    tmp_path: Path,
+) -> None:
+    auth, folder = replicas[0], tmp_path / "mail"
+    await register(auth, "anna")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.integration.auth.dying_sender",
+        nats_server.url,
+        str(tmp_path / "secrets"),
+        str(folder),
+        cwd=ROOT,
+    )
+    assert await asyncio.wait_for(process.wait(), 30) == -9
+    assert len(mails(folder)) == 1
+    outbox = Recording()
+    async with reacting(streams, auth, outbox):
+        await eventually(lambda: len(outbox.sent) == 1)
+        await settled(streams)
+    # The same event, hence the same Message-ID and, for a mail that is a file, the same file.
+    assert outbox.sent[0].event_id in mails(folder)[0].name
+    await FileOutbox(folder, "no-reply@localhost").send(outbox.sent[0])
+    assert len(mails(folder)) == 1
+    async with reacting(streams, auth, outbox):
+        await settled(streams)
+    assert len(outbox.sent) == 1
+    assert [event.type for event in await stored(streams, "AUTH")].count("mail.sent") == 1
+
+
+async def test_even_a_consumer_that_was_lost_sends_nothing_twice(replicas: tuple[Auth, Auth], streams: NATS) -> None:
+    outbox = Recording()
+    async with reacting(streams, replicas[0], outbox):
+        await register(replicas[0], "anna")
+        await eventually(lambda: len(outbox.sent) == 1)
+        await settled(streams)
+        await streams.jetstream().delete_consumer("AUTH", CONSUMER)
+        await register(replicas[0], "boris")
+        await eventually(lambda: len(outbox.sent) == 2)
+        await settled(streams)
+    assert [letter.username for letter in outbox.sent] == ["anna", "boris"]
+
+
+async def test_who_asks_again_gets_another_mail_with_a_later_token(
+    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
+) -> None:
+    auth, outbox = replicas[0], Recording()
+    await register(auth, "anna")
+    clock.forward(timedelta(hours=1))
+    await auth.commands.resend_verification("Anna@Example.org", BY_NOBODY)
+    async with reacting(streams, auth, outbox, clock):
+        await eventually(lambda: len(outbox.sent) == 2)
+        await settled(streams)
+    first, second = (auth.tokens.read(letter.token) for letter in outbox.sent)
+    assert abs(second.expires_at - first.expires_at) >= timedelta(hours=1)
+
+
+async def test_nothing_is_sent_for_a_claim_that_was_verified_lapsed_or_taken_over(
+    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock, secrets: Secrets
+) -> None:
+    auth, outbox = replicas[0], Recording()
+    await register(auth, "verified")
+    await auth.commands.verify_email(await auth.token("verified@example.org"), BY_NOBODY)
+    await register(auth, "lapsed")
+    await register(auth, "first")
+    clock.forward(DAY)
+    await auth.commands.register(
+        email="first@example.org",
+        username="second",
+        password=PASSWORD,
+        display_name=None,
+        provenance=BY_NOBODY,
+    )
+    async with reacting(streams, auth, outbox, clock):
+        await eventually(lambda: len(outbox.sent) == 1)
+        await settled(streams)
+    assert [letter.username for letter in outbox.sent] == ["second"]
+
+
+async def test_mails_go_on_after_the_event_store_was_killed(
+    replicas: tuple[Auth, Auth], streams: NATS, nats_server: NatsServer
+) -> None:
+    outbox = Recording()
+    async with reacting(streams, replicas[0], outbox):
+        await register(replicas[0], "anna")
+        await eventually(lambda: len(outbox.sent) == 1)
+        await settled(streams)
+        nats_server.kill()
+        await nats_server.start()
+        await register(replicas[0], "boris")
+        await eventually(lambda: len(outbox.sent) == 2)
+    assert [letter.username for letter in outbox.sent] == ["anna", "boris"]
+
+
+async def test_after_the_database_was_lost_users_are_back_and_no_mail_goes_out_again(
+    replicas: tuple[Auth, Auth], streams: NATS, secrets: Secrets, database_url: str
+) -> None:
+    outbox, user_ids = Recording(), set[str]()
+    async with running(streams, database_url, secrets), reacting(streams, replicas[0], outbox):
+        for number in range(5):
+            await register(replicas[0], f"user{number}")
+        await eventually(lambda: len(outbox.sent) == 5)
+        await settled(streams)
+        user_ids = {replicas[0].tokens.read(letter.token).user_id for letter in outbox.sent}
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("DROP SCHEMA public CASCADE")
+        await connection.execute("CREATE SCHEMA public")
+    async with running(streams, database_url, secrets) as services, reacting(streams, replicas[1], outbox):
+        for user_id in user_ids:
+            answer = await services.to_auth.call(services.auth.get_user, GetUserRequest(user_id=user_id))
+            assert answer.user is not None
+            assert answer.user.email == f"{answer.user.username}@example.org"
+        await settled(streams)
+    assert len(user_ids) == len(outbox.sent) == 5

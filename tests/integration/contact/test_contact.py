@@ -1,0 +1,166 @@
+"""Friendships over real gRPC, with two replicas that know nothing of each other."""
+
+import asyncio
+import secrets
+
+import msgspec
+import pytest
+
+from contracts.errors import Forbidden, Invalid, SelfFriendship, UserNotFound
+from contracts.identifiers import new_id, pair_id
+from contracts.rpc.vestnik.contact.v1 import (
+    AddFriendRequest,
+    AddFriendResponse,
+    ContactServiceStub,
+    EventsSinceRequest,
+    Friend,
+    FriendState,
+    GetFriendsRequest,
+    IsFriendRequest,
+    Relation,
+    RemoveFriendRequest,
+)
+from contracts.subjects import friendship
+from infra.rpc.client import Client
+from tests.integration.house import House, seen
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def people(house: House, count: int = 2) -> list[str]:
+    return [(await house.register(f"u{secrets.token_hex(6)}"))[0] for _ in range(count)]
+
+
+async def add(client: Client, user_id: str, friend_id: str) -> AddFriendResponse:
+    stub = client.stub(ContactServiceStub)
+    return await client.call(stub.add_friend, AddFriendRequest(user_id=user_id, friend_id=friend_id))
+
+
+async def remove(client: Client, user_id: str, friend_id: str) -> str:
+    stub = client.stub(ContactServiceStub)
+    request = RemoveFriendRequest(user_id=user_id, friend_id=friend_id)
+    return (await client.call(stub.remove_friend, request)).position
+
+
+async def relation(client: Client, user_id: str, friend_id: str) -> Relation:
+    stub = client.stub(ContactServiceStub)
+    request = IsFriendRequest(user_id=user_id, friend_id=friend_id)
+    return (await client.call(stub.is_friend, request)).relation
+
+
+async def friends(
+    client: Client, user_id: str, position: str, state: FriendState = FriendState.UNSPECIFIED
+) -> list[Friend]:
+    stub = client.stub(ContactServiceStub)
+    request = GetFriendsRequest(user_id=user_id, state=state)
+    return (await client.call(stub.get_friends, request, context=seen(position))).friends
+
+
+async def types(house: House, one: str, other: str) -> list[str]:
+    return [message.envelope().type for message in await house.log.read(friendship(pair_id(one, other)))]
+
+
+async def test_a_request_is_accepted_by_adding_back(house: House) -> None:
+    anna, ben = await people(house)
+    client = house.client("contact")
+    asked = await add(client, anna, ben)
+    assert (asked.state, asked.created) == (FriendState.OUTGOING, True)
+    assert [friend.state for friend in await friends(client, ben, asked.position)] == [FriendState.INCOMING]
+    accepted = await add(client, ben, anna)
+    assert (accepted.state, accepted.created) == (FriendState.ACCEPTED, False)
+    for user_id, other in ((anna, ben), (ben, anna)):
+        (friend,) = await friends(client, user_id, accepted.position, FriendState.ACCEPTED)
+        assert friend.user_id == other
+    again = await add(client, anna, ben)
+    assert (again.state, again.created, again.position) == (FriendState.ACCEPTED, False, accepted.position)
+    assert await types(house, anna, ben) == ["friendship.created", "friendship.accepted"]
+
+
+async def test_both_add_each_other_at_once_and_are_friends_once(house: House) -> None:
+    one, other = house.client("contact", 0), house.client("contact", 1)
+    for _ in range(15):
+        anna, ben = await people(house)
+        answers = await asyncio.gather(
+            *(add(client, *pair) for client in (one, other) for pair in ((anna, ben), (ben, anna)))
+        )
+        assert await types(house, anna, ben) == ["friendship.created", "friendship.accepted"]
+        assert sum(answer.created for answer in answers) == 1
+        assert await relation(one, anna, ben) is Relation.FRIENDS
+
+
+async def test_a_replica_never_answers_from_what_it_remembers(house: House) -> None:
+    anna, ben = await people(house)
+    one, other = house.client("contact", 0), house.client("contact", 1)
+    await add(one, anna, ben)
+    await add(one, ben, anna)
+    for _ in range(5):
+        assert await relation(other, anna, ben) is Relation.FRIENDS
+        await remove(one, anna, ben)
+        assert await relation(other, anna, ben) is Relation.NOT_FRIENDS
+        assert (await add(other, ben, anna)).state is FriendState.OUTGOING
+        assert (await add(one, anna, ben)).state is FriendState.ACCEPTED
+    await remove(other, anna, ben)
+    before = await types(house, anna, ben)
+    await remove(one, ben, anna)
+    assert await types(house, anna, ben) == before
+
+
+async def test_strangers_are_not_friends_and_nobody_is_invented(house: House) -> None:
+    anna, ben = await people(house)
+    client = house.client("contact")
+    assert await relation(client, anna, ben) is Relation.NOT_FRIENDS
+    assert await relation(client, anna, new_id()) is Relation.UNKNOWN_USER
+    assert await remove(client, anna, ben) == ""
+    with pytest.raises(UserNotFound):
+        await add(client, anna, new_id())
+    with pytest.raises(SelfFriendship):
+        await add(client, anna, anna)
+    with pytest.raises(Invalid) as caught:
+        await add(client, anna, "nobody")
+    assert [violation.path for violation in caught.value.violations] == ["/friend_id"]
+
+
+async def test_a_list_comes_in_pages_latest_first(house: House) -> None:
+    anna, *others = await people(house, 6)
+    client = house.client("contact")
+    for other in others:
+        position = (await add(client, anna, other)).position
+    stub = client.stub(ContactServiceStub)
+    found: list[str] = []
+    cursor = ""
+    for _ in range(4):
+        request = GetFriendsRequest(user_id=anna, state=FriendState.OUTGOING, limit=2, cursor=cursor)
+        page = await client.call(stub.get_friends, request, context=seen(position))
+        found += [friend.user_id for friend in page.friends]
+        cursor = page.next
+        if not cursor:
+            break
+    assert found == others[::-1]
+    with pytest.raises(Invalid):
+        await client.call(stub.get_friends, GetFriendsRequest(user_id=anna, cursor="nonsense"))
+
+
+async def test_who_was_away_is_told_the_latest_of_each(house: House) -> None:
+    anna, ben, cleo = await people(house, 3)
+    client = house.client("contact")
+    await add(client, anna, ben)
+    await remove(client, ben, anna)
+    position = (await add(client, cleo, anna)).position
+    stub = client.stub(ContactServiceStub)
+    request = EventsSinceRequest(user_id=anna, after=0)
+    events = [event async for event in client.stream(stub.events_since, request, context=seen(position))]
+    told = [(event.type, msgspec.json.decode(event.data)) for event in events]
+    assert [(kind, data["user_id"], data["state"]) for kind, data in told] == [
+        ("friendship.removed", ben, "removed"),
+        ("friendship.created", cleo, "incoming"),
+    ]
+    request = EventsSinceRequest(user_id=anna, after=events[0].sequence)
+    rest = [event async for event in client.stream(stub.events_since, request, context=seen(position))]
+    assert [event.sequence for event in rest] == [events[1].sequence]
+
+
+async def test_only_the_gateway_and_messaging_may_ask(house: House) -> None:
+    anna, ben = await people(house)
+    assert await relation(house.client("contact", me="messaging"), anna, ben) is Relation.NOT_FRIENDS
+    with pytest.raises(Forbidden):
+        await relation(house.client("contact", me="session"), anna, ben)

@@ -1,0 +1,122 @@
+"""A gateway on a real socket, with scripted services behind real servers, and streams in a real NATS."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import httpx
+import jwt
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+
+from contracts.envelope import Provenance, encode, seal
+from contracts.event import Event
+from contracts.identifiers import new_id
+from infra.rpc.server import RpcServer, Servable
+from infra.secrets import Secrets
+from infra.settings import SERVICES, Settings
+from services.gateway.app import App
+from services.gateway.main import gateway
+from services.gateway.serving import listening_socket, serve
+from tests.fix_system import free_port
+from tests.integration.gateway.scripted import Auth, Contact, Messaging, Profile, ProfileRest, Script, Session
+
+
+@dataclass
+class Stage:
+    """The running gateway with everything around it."""
+
+    settings: Settings
+    secrets: Secrets
+    nats: NATS
+    app: App
+    client: httpx.AsyncClient
+    script: Script
+    rest: ProfileRest
+    servers: dict[str, RpcServer]
+    user_id: str = field(default_factory=new_id)
+    session_id: str = field(default_factory=new_id)
+
+    def token(self, *, user_id: str = "", session_id: str = "", expires_in: float = 600, issuer: str = "") -> str:
+        key_id, key = self.secrets.access_signing_key()
+        now = time.time()
+        claims = {
+            "iss": issuer or self.settings.issuer,
+            "aud": "vestnik",
+            "sub": user_id or self.user_id,
+            "sid": session_id or self.session_id,
+            "jti": new_id(),
+            "iat": int(now),
+            "exp": int(now + expires_in),
+        }
+        return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": key_id})
+
+    @property
+    def signed_in(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token()}"}
+
+    async def append(self, subject: str, aggregate_id: str, event: Event) -> int:
+        envelope = seal(event, aggregate_id=aggregate_id, version=1, provenance=Provenance())
+        return (await self.nats.jetstream().publish(subject, encode(envelope))).seq
+
+
+async def ready(client: httpx.AsyncClient, within: float = 10.0) -> None:
+    """Waits until the gateway says that it is ready."""
+    async with asyncio.timeout(within):
+        while (await client.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.02)
+
+
+async def until(condition: Callable[[], bool], within: float = 10.0) -> None:
+    """Waits for a condition; fails when it does not come true in time."""
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def staged(tmp_path: Path, nats: NATS, **settings: object) -> AsyncIterator[Stage]:
+    secrets = Secrets.create(tmp_path / "secrets")
+    addresses = {f"{name}_address": f"127.0.0.1:{free_port()}" for name in (*SERVICES, "profile_rest")}
+    made = Settings(**{"data_dir": tmp_path, "port": 0, **addresses, **settings})  # type: ignore[arg-type]  # by name
+    script, rest = Script(), ProfileRest()
+    async with AsyncExitStack() as stack:
+        servers = {}
+        for name, kind in zip(SERVICES, (Auth, Session, Profile, Contact, Messaging), strict=True):
+            server = RpcServer(name, [cast(Servable, kind(script))], secrets=secrets, callers=frozenset({"gateway"}))
+            await server.start(*made.addresses_of(name)[0])
+            server.set_ready(True)
+            stack.push_async_callback(server.drain, 0.1)
+            servers[name] = server
+        rest_settings = Settings(port=made.addresses_of("profile_rest")[0][1])
+        await stack.enter_async_context(_served(rest.app, rest_settings))
+        app = await stack.enter_async_context(gateway(made, secrets, nats))
+        url = await stack.enter_async_context(_served(app, made))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
+        stage = Stage(made, secrets, nats, app, client, script, rest, servers)
+        await ready(client)
+        yield stage
+
+
+@asynccontextmanager
+async def _served(app: object, settings: Settings) -> AsyncIterator[str]:
+    sock = listening_socket(settings)
+    port = sock.getsockname()[1]
+    stop = asyncio.Event()
+    task = asyncio.create_task(serve(app, sock, stop, drain_seconds=1))  # type: ignore[arg-type]  # any ASGI app
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop.set()
+        await task
+        sock.close()
+
+
+@pytest_asyncio.fixture
+async def stage(tmp_path: Path, streams: NATS) -> AsyncIterator[Stage]:
+    async with staged(tmp_path, streams) as made:
+        yield made

@@ -1,0 +1,133 @@
+"""Services that answer as a test has told them, behind the real gRPC server and a real HTTP server."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import betterproto2
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from contracts.rpc.vestnik.auth import v1 as auth
+from contracts.rpc.vestnik.contact import v1 as contact
+from contracts.rpc.vestnik.messaging import v1 as messaging
+from contracts.rpc.vestnik.profile import v1 as profile
+from contracts.rpc.vestnik.session import v1 as session
+from infra.rpc.context import Call, current
+
+T = TypeVar("T", bound=betterproto2.Message)
+Answer = betterproto2.Message | Exception | Callable[[], Awaitable[betterproto2.Message]]
+
+
+class Script:
+    """What each method answers, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.asked: list[tuple[str, betterproto2.Message, Call]] = []
+
+    async def play(self, method: str, request: betterproto2.Message, kind: type[T]) -> T:
+        self.asked.append((method, request, current()))
+        answer = self.answers[method]
+        if isinstance(answer, Exception):
+            raise answer
+        found = answer if isinstance(answer, betterproto2.Message) else await answer()
+        assert isinstance(found, kind)
+        return found
+
+
+class Auth(auth.AuthServiceBase):
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    async def register(self, message: auth.RegisterRequest) -> auth.RegisterResponse:
+        return await self.script.play("register", message, auth.RegisterResponse)
+
+    async def login(self, message: auth.LoginRequest) -> auth.LoginResponse:
+        return await self.script.play("login", message, auth.LoginResponse)
+
+    async def verify_email(self, message: auth.VerifyEmailRequest) -> auth.VerifyEmailResponse:
+        return await self.script.play("verify_email", message, auth.VerifyEmailResponse)
+
+    async def resend_verification(self, message: auth.ResendVerificationRequest) -> auth.ResendVerificationResponse:
+        return await self.script.play("resend_verification", message, auth.ResendVerificationResponse)
+
+    async def get_user(self, message: auth.GetUserRequest) -> auth.GetUserResponse:
+        return await self.script.play("get_user", message, auth.GetUserResponse)
+
+
+class Session(session.SessionServiceBase):
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    async def refresh_session(self, message: session.RefreshSessionRequest) -> session.RefreshSessionResponse:
+        return await self.script.play("refresh_session", message, session.RefreshSessionResponse)
+
+    async def revoke_session(self, message: session.RevokeSessionRequest) -> session.RevokeSessionResponse:
+        return await self.script.play("revoke_session", message, session.RevokeSessionResponse)
+
+    async def list_sessions(self, message: session.ListSessionsRequest) -> session.ListSessionsResponse:
+        return await self.script.play("list_sessions", message, session.ListSessionsResponse)
+
+
+class Profile(profile.ProfileServiceBase):
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    async def update_profile(self, message: profile.UpdateProfileRequest) -> profile.UpdateProfileResponse:
+        return await self.script.play("update_profile", message, profile.UpdateProfileResponse)
+
+    async def search_profiles(self, message: profile.SearchProfilesRequest) -> profile.SearchProfilesResponse:
+        return await self.script.play("search_profiles", message, profile.SearchProfilesResponse)
+
+
+class Contact(contact.ContactServiceBase):
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    async def add_friend(self, message: contact.AddFriendRequest) -> contact.AddFriendResponse:
+        return await self.script.play("add_friend", message, contact.AddFriendResponse)
+
+    async def remove_friend(self, message: contact.RemoveFriendRequest) -> contact.RemoveFriendResponse:
+        return await self.script.play("remove_friend", message, contact.RemoveFriendResponse)
+
+    async def get_friends(self, message: contact.GetFriendsRequest) -> contact.GetFriendsResponse:
+        return await self.script.play("get_friends", message, contact.GetFriendsResponse)
+
+
+class Messaging(messaging.MessagingServiceBase):
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    async def send_message(self, message: messaging.SendMessageRequest) -> messaging.SendMessageResponse:
+        return await self.script.play("send_message", message, messaging.SendMessageResponse)
+
+    async def get_messages(self, message: messaging.GetMessagesRequest) -> messaging.GetMessagesResponse:
+        return await self.script.play("get_messages", message, messaging.GetMessagesResponse)
+
+    async def mark_seen(self, message: messaging.MarkSeenRequest) -> messaging.MarkSeenResponse:
+        return await self.script.play("mark_seen", message, messaging.MarkSeenResponse)
+
+    async def list_conversations(
+        self, message: messaging.ListConversationsRequest
+    ) -> messaging.ListConversationsResponse:
+        return await self.script.play("list_conversations", message, messaging.ListConversationsResponse)
+
+    async def list_notifications(
+        self, message: messaging.ListNotificationsRequest
+    ) -> messaging.ListNotificationsResponse:
+        return await self.script.play("list_notifications", message, messaging.ListNotificationsResponse)
+
+
+class ProfileRest:
+    """The profile service's REST edge: one answer for every profile, told by the test."""
+
+    def __init__(self) -> None:
+        self.answer = Response(b"{}")
+        self.asked: list[Request] = []
+        self.app = Starlette(routes=[Route("/profiles/{user_id}", self._get)])
+
+    async def _get(self, request: Request) -> Response:
+        self.asked.append(request)
+        return self.answer

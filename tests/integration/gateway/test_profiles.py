@@ -1,0 +1,99 @@
+"""Reading profiles over REST: caching headers, the gateway's own cache, and how an event renews it."""
+
+import pytest
+from starlette.responses import Response
+
+from contracts import subjects
+from contracts.events.profile import ProfileUpdated
+from contracts.positions import Position
+from tests.integration.gateway.conftest import Stage, until
+
+USER = "01890a5d-ac96-774b-bcce-b302099a8057"
+PATH = f"/v1/profiles/{USER}"
+
+
+def served(body: bytes, etag: str, *, profile: int, auth: int = 0) -> Response:
+    position = Position({"PROFILE": profile, "AUTH": auth}).encode()
+    return Response(body, headers={"etag": f'"{etag}"', "vestnik-position": position})
+
+
+async def test_a_profile_is_public_cacheable_and_answered_from_memory(stage: Stage) -> None:
+    stage.rest.answer = served(b'{"a":1}', "one", profile=0)
+
+    first, second = await stage.client.get(PATH), await stage.client.get(PATH)
+
+    assert first.json() == second.json() == {"a": 1}
+    assert second.headers["etag"] == '"one"'
+    assert second.headers["content-type"] == "application/json"
+    assert second.headers["cache-control"] == "public, max-age=60, stale-while-revalidate=300"
+    assert len(stage.rest.asked) == 1
+    head = await stage.client.head(PATH)
+    assert (head.status_code, head.content) == (200, b"")
+
+
+@pytest.mark.parametrize("tag", ['"one"', 'W/"one"', '"zero", "one"', "*"])
+async def test_a_client_that_has_it_is_told_so(tag: str, stage: Stage) -> None:
+    stage.rest.answer = served(b'{"a":1}', "one", profile=0)
+
+    answer = await stage.client.get(PATH, headers={"if-none-match": tag})
+
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert answer.headers["etag"] == '"one"'
+    assert (await stage.client.get(PATH, headers={"if-none-match": '"other"'})).status_code == 200
+
+
+async def test_one_s_own_profile_and_one_with_a_position_are_private(stage: Stage) -> None:
+    stage.rest.answer = served(b'{"a":1}', "one", profile=9)
+    position = Position.at("PROFILE", 9).encode()
+
+    own = await stage.client.get("/v1/profiles/me", headers=stage.signed_in)
+    fresh = await stage.client.get(PATH, headers={"vestnik-position": position})
+
+    assert own.headers["cache-control"] == fresh.headers["cache-control"] == "private, no-cache"
+    assert stage.rest.asked[0].path_params["user_id"] == stage.user_id
+    assert stage.rest.asked[1].headers["vestnik-position"] == position
+    assert (await stage.client.get("/v1/profiles/me")).status_code == 401
+
+
+async def test_an_event_renews_the_profile_and_a_read_model_behind_cannot_put_the_old_one_back(stage: Stage) -> None:
+    stage.rest.answer = served(b'{"a":1}', "one", profile=0)
+    await stage.client.get(PATH)
+
+    sequence = await stage.append(subjects.profile(USER), USER, ProfileUpdated(display_name="Anna"))
+    parts = stage.app._literal["/healthz"].methods["GET"]._parts
+    await until(lambda: parts.profiles._news.position.of("PROFILE") >= sequence)
+    stale = [await stage.client.get(PATH) for _ in range(2)]
+    assert [answer.json() for answer in stale] == [{"a": 1}] * 2
+    assert len(stage.rest.asked) == 3
+
+    stage.rest.answer = served(b'{"a":2}', "two", profile=sequence)
+    renewed = [await stage.client.get(PATH) for _ in range(3)]
+    assert [answer.json() for answer in renewed] == [{"a": 2}] * 3
+    assert len(stage.rest.asked) == 4
+
+
+async def test_a_kept_profile_does_for_a_position_that_was_followed_past(stage: Stage) -> None:
+    stage.rest.answer = served(b'{"a":1}', "one", profile=0)
+    await stage.client.get(PATH)
+    other = "01890a5d-ac96-774b-bcce-b302099a8058"
+    sequence = await stage.append(subjects.profile(other), other, ProfileUpdated(display_name="Bo"))
+    parts = stage.app._literal["/healthz"].methods["GET"]._parts
+    await until(lambda: parts.profiles._news.position.of("PROFILE") >= sequence)
+
+    await stage.client.get(PATH, headers={"vestnik-position": Position.at("PROFILE", sequence).encode()})
+
+    assert len(stage.rest.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [(404, "profile_not_found", 404), (503, "read_model_behind", 503), (500, "", 500), (503, "", 503)],
+)
+async def test_what_the_service_refuses_is_passed_on(status: int, code: str, expected: int, stage: Stage) -> None:
+    stage.rest.answer = Response(f'{{"code":"{code}","detail":"x"}}', status_code=status, headers={"retry-after": "2"})
+
+    answer = await stage.client.get(PATH)
+
+    assert answer.status_code == expected
+    if code:
+        assert (answer.json()["code"], answer.headers["retry-after"]) == (code, "2")

@@ -1,0 +1,201 @@
+"""What the gateway refuses, and in which words: every error is a problem document with a stable code."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from contracts import errors
+from contracts.errors import VestnikError, Violation
+from contracts.rpc.vestnik.auth.v1 import RegisterResponse, User
+from tests.integration.gateway.conftest import Stage
+
+PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
+MESSAGES = f"/v1/conversations/{PEER}/messages"
+JSON = {"content-type": "application/json"}
+
+
+def assert_problem(answer: httpx.Response, status: int, code: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"]
+    body = answer.json()
+    assert (body["status"], body["code"], body["type"]) == (status, code, f"/problems/{code}")
+    assert body["title"]
+    assert body["detail"]
+    assert body["instance"] == answer.request.url.path
+
+
+@pytest.mark.parametrize("raw", [b'{"text": "\\ud800", "client_message_id": "a"}', b"\xff", b"", b"{", b'{"text":NaN}'])
+async def test_a_body_that_is_not_json_is_malformed(raw: bytes, stage: Stage) -> None:
+    answer = await stage.client.post(MESSAGES, content=raw, headers={**stage.signed_in, **JSON})
+
+    assert_problem(answer, 400, "malformed_json")
+
+
+async def test_a_body_of_the_wrong_shape_says_where_it_is_wrong(stage: Stage) -> None:
+    cases: dict[str, object] = {
+        "/text": {"text": 1, "client_message_id": "a"},
+        "/client_message_id": {"text": "a"},
+        "/extra": {"text": "a", "client_message_id": "a", "extra": 1},
+        "": [1],
+    }
+    for path, body in cases.items():
+        answer = await stage.client.post(MESSAGES, json=body, headers=stage.signed_in)
+        assert_problem(answer, 422, "invalid")
+        assert [error["path"] for error in answer.json()["errors"]] == [path]
+    for body in (
+        {"text": "", "client_message_id": "a"},
+        {"text": "x" * 4001, "client_message_id": "a"},
+        {"text": "nul\0", "client_message_id": "a"},
+        {"text": "a", "client_message_id": "no spaces"},
+        {"text": "a", "client_message_id": "line\n"},
+    ):
+        answer = await stage.client.post(MESSAGES, json=body, headers=stage.signed_in)
+        assert_problem(answer, 422, "invalid")
+
+
+async def test_deep_nesting_does_no_harm(stage: Stage) -> None:
+    for raw in (b"[" * 30_000 + b"]" * 30_000, b'{"text":' + b"[" * 30_000 + b"]" * 30_000 + b"}"):
+        answer = await stage.client.post(MESSAGES, content=raw, headers={**stage.signed_in, **JSON})
+        assert_problem(answer, 422, "invalid")
+
+
+async def test_json_that_goes_wrong_behind_the_first_wrong_value_is_malformed(stage: Stage) -> None:
+    answer = await stage.client.post(MESSAGES, content=b'{"text": 1, oops', headers={**stage.signed_in, **JSON})
+
+    assert_problem(answer, 400, "malformed_json")
+
+
+async def test_a_body_over_64_kib_is_refused_declared_or_not(stage: Stage) -> None:
+    async def streamed() -> AsyncIterator[bytes]:
+        for _ in range(70):
+            yield b" " * 1024
+
+    headers = {**stage.signed_in, **JSON}
+    assert_problem(await stage.client.post(MESSAGES, content=b" " * 65_537, headers=headers), 413, "body_too_large")
+    assert_problem(await stage.client.post(MESSAGES, content=streamed(), headers=headers), 413, "body_too_large")
+    assert_problem(await stage.client.post(MESSAGES, content=b" " * 65_536, headers=headers), 400, "malformed_json")
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/json; charset=latin-1", ""])
+async def test_another_content_type_is_refused(content_type: str, stage: Stage) -> None:
+    headers = {**stage.signed_in, "content-type": content_type}
+
+    assert_problem(await stage.client.post(MESSAGES, content=b"{}", headers=headers), 415, "unsupported_media_type")
+
+
+async def test_unknown_paths_and_methods_are_told_apart(stage: Stage) -> None:
+    for path in ("/", "/v1", "/v1/nothing", "/v1/users/", "/v1/events", "/v1/profiles/a/b"):
+        assert_problem(await stage.client.get(path), 404, "not_found")
+    answer = await stage.client.delete("/v1/users/me")
+    assert_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET, HEAD"
+    assert (await stage.client.post("/v1/sessions/current")).headers["allow"] == "DELETE"
+
+
+async def test_ids_that_are_none_lead_nowhere(stage: Stage) -> None:
+    for method, path, status, code in (
+        ("GET", "/v1/profiles/nobody", 404, "profile_not_found"),
+        ("PUT", "/v1/friends/nobody", 404, "user_not_found"),
+        ("DELETE", "/v1/friends/%00", 404, "user_not_found"),
+        ("DELETE", "/v1/sessions/nothing", 404, "session_not_found"),
+        ("GET", "/v1/conversations/%F0%9F%91%8B/messages", 403, "not_friends"),
+    ):
+        answer = await stage.client.request(method, path, headers=stage.signed_in)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "limit=", "limit=1&limit=2", "cursor=%00"])
+async def test_query_parameters_out_of_bounds_are_named(query: str, stage: Stage) -> None:
+    answer = await stage.client.get(f"/v1/conversations?{query}", headers=stage.signed_in)
+
+    assert_problem(answer, 422, "invalid")
+    assert answer.json()["errors"][0]["path"] == "/query/" + query.split("=")[0]
+
+
+async def test_a_position_that_is_none_is_named(stage: Stage) -> None:
+    headers = {**stage.signed_in, "vestnik-position": "§".encode("latin-1").decode("latin-1")}
+    answer = await stage.client.get("/v1/conversations", headers=httpx.Headers(headers, encoding="latin-1"))
+
+    assert_problem(answer, 422, "invalid")
+    assert answer.json()["errors"][0]["path"] == "/header/Vestnik-Position"
+
+
+async def test_a_password_is_counted_in_bytes(stage: Stage) -> None:
+    stage.script.answers = {"register": RegisterResponse(user=User(user_id=PEER))}
+    for password, status in (("я" * 4, 201), ("я" * 36, 201), ("я" * 37, 422), ("short", 422), ("x" * 73, 422)):
+        body = {"email": "anna@example.org", "username": "anna", "password": password}
+        answer = await stage.client.post("/v1/users", json=body)
+        assert answer.status_code == status
+        if status == 422:
+            assert answer.json()["errors"][0]["path"] == "/password"
+
+
+async def test_every_error_of_a_service_reaches_the_client_with_its_code(
+    stage: Stage, subtests: pytest.Subtests
+) -> None:
+    for code, kind in errors.BY_CODE.items():
+        with subtests.test(code):
+            stage.script.answers = {"mark_seen": kind(violations=(Violation("/sequence", "too far"),))}
+            answer = await stage.client.put(
+                f"/v1/conversations/{PEER}/seen", json={"sequence": 1}, headers=stage.signed_in
+            )
+            assert_problem(answer, kind.status, code)
+            assert answer.headers.get("retry-after") == ("1" if kind.status == 503 else None)
+            if kind.status == 401:
+                assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_an_error_inside_shows_nothing_of_itself(stage: Stage) -> None:
+    stage.script.answers = {"get_user": RuntimeError("SELECT secret FROM 10.0.0.1")}
+
+    answer = await stage.client.get("/v1/users/me", headers=stage.signed_in)
+
+    assert_problem(answer, 500, "internal")
+    assert "secret" not in answer.text
+    assert answer.json()["detail"] == VestnikError().detail
+
+
+async def test_a_service_that_is_down_makes_its_own_routes_unavailable(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.remotes.READ_SECONDS", 0.3)
+    await stage.servers["auth"].drain(0)
+
+    assert_problem(await stage.client.get("/v1/users/me", headers=stage.signed_in), 503, "unavailable")
+    async with asyncio.timeout(5):
+        while (ready := await stage.client.get("/readyz")).status_code == 200:
+            await asyncio.sleep(0.05)
+    assert ready.json()["missing"] == ["auth"]
+    assert (await stage.client.get("/healthz")).status_code == 200
+
+
+async def test_a_service_that_is_slow_is_not_waited_for_for_ever(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.gateway.remotes.READ_SECONDS", 0.3)
+
+    async def never() -> User:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    stage.script.answers = {"get_user": never}
+
+    assert_problem(await stage.client.get("/v1/users/me", headers=stage.signed_in), 504, "deadline_exceeded")
+
+
+async def test_more_requests_than_can_be_at_work_are_told_to_come_back(stage: Stage) -> None:
+    stage.app._most_running = 0
+
+    answer = await stage.client.get("/v1/users/me", headers=stage.signed_in)
+
+    assert_problem(answer, 503, "overloaded")
+    assert answer.headers["retry-after"] == "1"
+
+
+async def test_a_strange_request_id_is_replaced(stage: Stage) -> None:
+    for given in ("a b", "x" * 129, "<script>"):
+        answer = await stage.client.get("/healthz", headers={"x-request-id": given})
+        assert answer.headers["x-request-id"] != given
+    assert json.loads((await stage.client.get("/healthz")).text) == {"status": "ok"}

@@ -1,0 +1,366 @@
+"""Every route: what it asks of its service, and what it answers."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from contracts.rpc.vestnik.auth import v1 as auth
+from contracts.rpc.vestnik.contact import v1 as contact
+from contracts.rpc.vestnik.messaging import v1 as messaging
+from contracts.rpc.vestnik.profile import v1 as profile
+from contracts.rpc.vestnik.session import v1 as session
+from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.scripted import Answer
+
+PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
+WROTE = Position({"AUTH": 3, "MESSAGING": 7}).encode()
+AT = 1_767_225_600_005
+SHOWN = "2026-01-01T00:00:00.005Z"
+TOKENS = session.Tokens(
+    user_id=PEER, session_id=PEER, access_token="a", expires_in=900, refresh_token="r", position=WROTE
+)
+TOKENS_JSON = {
+    "user_id": PEER,
+    "session_id": PEER,
+    "access_token": "a",
+    "token_type": "Bearer",
+    "expires_in": 900,
+    "refresh_token": "r",
+}
+MESSAGE = messaging.Message(
+    message_id=PEER, conversation_id=PEER, sequence=4, sender_id=PEER, text="Привет\n👋", sent_at=AT
+)
+SENT = {
+    "message_id": PEER,
+    "conversation_id": PEER,
+    "sequence": 4,
+    "sender_id": PEER,
+    "text": "Привет\n👋",
+    "sent_at": SHOWN,
+}
+ITEM = {key: value for key, value in SENT.items() if key != "conversation_id"}
+PROFILE = profile.Profile(user_id=PEER, username="anna", display_name="Anna", updated_at=AT, etag="e1")
+PROFILE_JSON = {
+    "user_id": PEER,
+    "username": "anna",
+    "display_name": "Anna",
+    "bio": "",
+    "avatar_url": None,
+    "verified": False,
+    "updated_at": SHOWN,
+}
+NEW_USER = {"email": "anna@example.org", "username": "anna", "password": "correct horse"}
+
+
+@dataclass
+class Case:
+    method: str
+    path: str
+    answers: dict[str, Answer]
+    status: int
+    expected: object = None
+    body: object = None
+    public: bool = False
+    asked: dict[str, object] = field(default_factory=dict)
+
+
+def page(*items: object, following: str | None = None) -> dict[str, object]:
+    return {"items": list(items), "next": following}
+
+
+CASES = {
+    "register": Case(
+        "POST",
+        "/v1/users",
+        {
+            "register": auth.RegisterResponse(
+                user=auth.User(user_id=PEER, username="anna", email="anna@example.org"), position=WROTE
+            )
+        },
+        201,
+        {"user_id": PEER, "username": "anna", "email": "anna@example.org", "email_verified": False},
+        body=NEW_USER,
+        public=True,
+        asked={"email": "anna@example.org", "display_name": None},
+    ),
+    "verify": Case(
+        "POST",
+        "/v1/users/verify-email",
+        {"verify_email": auth.VerifyEmailResponse(user_id=PEER, position=WROTE)},
+        204,
+        body={"token": "t"},
+        public=True,
+        asked={"token": "t"},
+    ),
+    "resend": Case(
+        "POST",
+        "/v1/users/resend-verification",
+        {"resend_verification": auth.ResendVerificationResponse()},
+        202,
+        body={"email": "anna@example.org"},
+        public=True,
+    ),
+    "account": Case(
+        "GET",
+        "/v1/users/me",
+        {
+            "get_user": auth.GetUserResponse(
+                user=auth.User(
+                    user_id=PEER, username="anna", email="a@example.org", email_verified=True, created_at=AT
+                ),
+                position=WROTE,
+            )
+        },
+        200,
+        {"user_id": PEER, "username": "anna", "email": "a@example.org", "email_verified": True, "created_at": SHOWN},
+    ),
+    "log in": Case(
+        "POST",
+        "/v1/sessions",
+        {"login": auth.LoginResponse(tokens=TOKENS)},
+        201,
+        TOKENS_JSON,
+        body={"login": "anna", "password": "correct horse", "device": "phone"},
+        public=True,
+        asked={"device": "phone", "address": "127.0.0.1"},
+    ),
+    "refresh": Case(
+        "POST",
+        "/v1/sessions/refresh",
+        {"refresh_session": session.RefreshSessionResponse(tokens=TOKENS)},
+        200,
+        TOKENS_JSON,
+        body={"refresh_token": "r"},
+        public=True,
+    ),
+    "sessions": Case(
+        "GET",
+        "/v1/sessions?limit=2",
+        {
+            "list_sessions": session.ListSessionsResponse(
+                sessions=[session.Session(session_id=PEER, device="tv", created_at=AT, last_refreshed_at=AT)],
+                next="more",
+                position=WROTE,
+            )
+        },
+        200,
+        page(
+            {"session_id": PEER, "device": "tv", "created_at": SHOWN, "last_refreshed_at": SHOWN, "current": False},
+            following="more",
+        ),
+        asked={"limit": 2},
+    ),
+    "end a session": Case(
+        "DELETE",
+        f"/v1/sessions/{PEER}",
+        {"revoke_session": session.RevokeSessionResponse(revoked=1, position=WROTE)},
+        204,
+        asked={"session_id": PEER, "reason": "revoked_elsewhere"},
+    ),
+    "log out": Case(
+        "DELETE",
+        "/v1/sessions/current",
+        {"revoke_session": session.RevokeSessionResponse(revoked=1, position=WROTE)},
+        204,
+        asked={"reason": "logout"},
+    ),
+    "end the others": Case(
+        "DELETE",
+        "/v1/sessions",
+        {"revoke_session": session.RevokeSessionResponse(revoked=2, position=WROTE)},
+        204,
+        asked={"session_id": None},
+    ),
+    "search": Case(
+        "GET",
+        "/v1/profiles?query=an",
+        {"search_profiles": profile.SearchProfilesResponse(profiles=[PROFILE], position=WROTE)},
+        200,
+        page(PROFILE_JSON),
+        asked={"query": "an", "limit": 50},
+    ),
+    "update": Case(
+        "PATCH",
+        "/v1/profiles/me",
+        {"update_profile": profile.UpdateProfileResponse(profile=PROFILE, position=WROTE)},
+        200,
+        PROFILE_JSON,
+        body={"display_name": None, "bio": "hi"},
+        asked={"display_name": "", "bio": "hi", "avatar_url": None},
+    ),
+    "ask": Case(
+        "PUT",
+        f"/v1/friends/{PEER}",
+        {"add_friend": contact.AddFriendResponse(state=contact.FriendState.OUTGOING, created=True, position=WROTE)},
+        201,
+        {"user_id": PEER, "state": "requested"},
+    ),
+    "ask again": Case(
+        "PUT",
+        f"/v1/friends/{PEER.upper()}",
+        {"add_friend": contact.AddFriendResponse(state=contact.FriendState.OUTGOING, position=WROTE)},
+        200,
+        {"user_id": PEER, "state": "requested"},
+    ),
+    "agree": Case(
+        "PUT",
+        f"/v1/friends/{PEER}",
+        {"add_friend": contact.AddFriendResponse(state=contact.FriendState.ACCEPTED, position=WROTE)},
+        200,
+        {"user_id": PEER, "state": "accepted"},
+    ),
+    "unfriend": Case(
+        "DELETE", f"/v1/friends/{PEER}", {"remove_friend": contact.RemoveFriendResponse(position=WROTE)}, 204
+    ),
+    "friends": Case(
+        "GET",
+        "/v1/friends?state=incoming",
+        {
+            "get_friends": contact.GetFriendsResponse(
+                friends=[contact.Friend(user_id=PEER, state=contact.FriendState.INCOMING, since=AT)], position=WROTE
+            )
+        },
+        200,
+        page({"user_id": PEER, "state": "incoming", "since": SHOWN}),
+        asked={"state": contact.FriendState.INCOMING},
+    ),
+    "send": Case(
+        "POST",
+        f"/v1/conversations/{PEER}/messages",
+        {"send_message": messaging.SendMessageResponse(message=MESSAGE, created=True, position=WROTE)},
+        201,
+        SENT,
+        body={"text": "Привет\n👋", "client_message_id": "c-1"},
+        asked={"text": "Привет\n👋", "client_message_id": "c-1", "recipient_id": PEER},
+    ),
+    "send again": Case(
+        "POST",
+        f"/v1/conversations/{PEER}/messages",
+        {"send_message": messaging.SendMessageResponse(message=MESSAGE, created=False, position=WROTE)},
+        200,
+        SENT,
+        body={"text": "Привет\n👋", "client_message_id": "c-1"},
+    ),
+    "messages": Case(
+        "GET",
+        f"/v1/conversations/{PEER}/messages?after=0&limit=1",
+        {"get_messages": messaging.GetMessagesResponse(messages=[MESSAGE], position=WROTE)},
+        200,
+        page(ITEM),
+        asked={"after": 0, "before": None, "limit": 1, "peer_id": PEER},
+    ),
+    "seen": Case(
+        "PUT",
+        f"/v1/conversations/{PEER}/seen",
+        {"mark_seen": messaging.MarkSeenResponse(position=WROTE)},
+        204,
+        body={"sequence": 4},
+        asked={"sequence": 4, "peer_id": PEER},
+    ),
+    "conversations": Case(
+        "GET",
+        "/v1/conversations",
+        {
+            "list_conversations": messaging.ListConversationsResponse(
+                conversations=[
+                    messaging.Conversation(
+                        user_id=PEER,
+                        conversation_id=PEER,
+                        last_message=MESSAGE,
+                        unread_count=1,
+                        seen_sequence=3,
+                        peer_seen_sequence=4,
+                    )
+                ],
+                position=WROTE,
+            )
+        },
+        200,
+        page(
+            {
+                "user_id": PEER,
+                "conversation_id": PEER,
+                "last_message": ITEM,
+                "unread_count": 1,
+                "seen_sequence": 3,
+                "peer_seen_sequence": 4,
+            }
+        ),
+    ),
+    "notifications": Case(
+        "GET",
+        "/v1/notifications",
+        {
+            "list_notifications": messaging.ListNotificationsResponse(
+                notifications=[
+                    messaging.Notification(
+                        notification_id=PEER, kind="friend_request", from_user_id=PEER, at=AT, read=False
+                    )
+                ],
+                position=WROTE,
+            )
+        },
+        200,
+        page({"notification_id": PEER, "kind": "friend_request", "from_user_id": PEER, "at": SHOWN, "read": False}),
+    ),
+}
+
+
+async def test_every_route_asks_its_service_and_answers_as_documented(stage: Stage, subtests: pytest.Subtests) -> None:
+    for name, case in CASES.items():
+        # Another session each, since some cases end theirs.
+        stage.session_id = new_id()
+        with subtests.test(name):
+            await check(case, stage)
+
+
+async def check(case: Case, stage: Stage) -> None:
+    stage.script.answers = case.answers
+
+    answer = await stage.client.request(
+        case.method,
+        case.path,
+        json=case.body,
+        headers={"x-request-id": "r-1", **({} if case.public else stage.signed_in)},
+    )
+
+    assert answer.status_code == case.status, answer.text
+    assert (answer.json() if answer.content else None) == case.expected
+    assert answer.headers["x-request-id"] == "r-1"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert Position.decode(answer.headers["vestnik-position"]).sequences
+    _, request, call = stage.script.asked[-1]
+    assert {key: getattr(request, key) for key in case.asked} == case.asked
+    assert (call.request_id, call.actor) == ("r-1", None if case.public else stage.user_id)
+    if not case.public:
+        assert (await stage.client.request(case.method, case.path, json=case.body)).status_code == 401
+
+
+async def test_messages_are_paged_with_a_cursor_in_the_direction_asked_for(stage: Stage) -> None:
+    stage.script.answers = {"get_messages": messaging.GetMessagesResponse(messages=[MESSAGE], more=True)}
+    path = f"/v1/conversations/{PEER}/messages"
+    for given, wanted in (({}, (4, None)), ({"before": 9}, (4, None)), ({"after": 0}, (None, 4))):
+        first = await stage.client.get(path, params=given, headers=stage.signed_in)
+        following = first.json()["next"]
+        assert (await stage.client.get(path, params={"cursor": following}, headers=stage.signed_in)).status_code == 200
+        request = stage.script.asked[-1][1]
+        assert isinstance(request, messaging.GetMessagesRequest)
+        assert (request.before, request.after) == wanted
+    refused = await stage.client.get(path, params={"before": 1, "after": 1}, headers=stage.signed_in)
+    assert refused.json()["errors"][0]["path"] == "/query/after"
+    assert (await stage.client.get(path, params={"cursor": "abc"}, headers=stage.signed_in)).status_code == 422
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/merge-patch+json; charset=utf-8"])
+async def test_a_profile_is_patched_if_the_tag_still_holds(media_type: str, stage: Stage) -> None:
+    stage.script.answers = {"update_profile": profile.UpdateProfileResponse(profile=PROFILE, position=WROTE)}
+    headers = {**stage.signed_in, "content-type": media_type, "if-match": '"e0", "e1"'}
+
+    answer = await stage.client.patch("/v1/profiles/me", content=b"{}", headers=headers)
+
+    assert answer.headers["etag"] == '"e1"'
+    request = stage.script.asked[-1][1]
+    assert isinstance(request, profile.UpdateProfileRequest)
+    assert request.if_match == ["e0", "e1"]

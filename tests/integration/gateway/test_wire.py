@@ -1,0 +1,94 @@
+"""HTTP on the wire: slow, huge and broken requests, and a stop in the middle of one."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from contracts.identifiers import new_id
+from contracts.rpc.vestnik.auth.v1 import GetUserResponse, User
+from services.gateway import wire
+from services.gateway.serving import listening_socket, serve
+from tests.integration.gateway.conftest import Stage, until
+
+
+async def exchange(stage: Stage, *sent: bytes) -> bytes:
+    """Sends bytes and reads until the gateway closes the connection."""
+    host, port = stage.client.base_url.host, stage.client.base_url.port
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        for part in sent:
+            writer.write(part)
+            await writer.drain()
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow",
+        b"POST /v1/users HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+    ],
+)
+async def test_a_request_that_does_not_arrive_in_time_is_given_up(
+    sent: bytes, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "REQUEST_SECONDS", 0.3)
+
+    await exchange(stage, sent)
+
+
+async def test_what_is_not_http_gets_a_problem(stage: Stage) -> None:
+    answer = await exchange(stage, b"NONSENSE\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
+
+
+async def test_a_path_that_is_no_text_does_no_harm(stage: Stage) -> None:
+    for path in (b"/\xff\xfe", b"/%ff%fe", b"/v1/profiles/%ed%a0%80"):
+        answer = await exchange(stage, b"GET " + path + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 400 ")), answer
+
+
+async def test_headers_without_end_are_refused(stage: Stage) -> None:
+    endless = [b"GET /healthz HTTP/1.1\r\nhost: x\r\n", *[b"x-a: " + b"a" * 4000 + b"\r\n"] * 20]
+
+    answer = await exchange(stage, *endless)
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def accepts(url: str) -> bool:
+    async with httpx.AsyncClient(base_url=url) as late:
+        try:
+            await late.get("/healthz")
+        except httpx.TransportError:
+            return False
+        return True
+
+
+async def test_a_stop_lets_a_running_request_finish(stage: Stage) -> None:
+    answering = asyncio.Event()
+
+    async def slowly() -> GetUserResponse:
+        await answering.wait()
+        return GetUserResponse(user=User(user_id=new_id(), username="anna"))
+
+    stage.script.answers = {"get_user": slowly}
+    sock, stop = listening_socket(stage.settings), asyncio.Event()
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    serving = asyncio.create_task(serve(stage.app, sock, stop, drain_seconds=5))
+    async with httpx.AsyncClient(base_url=url) as client:
+        running = asyncio.create_task(client.get("/v1/users/me", headers=stage.signed_in))
+        await until(lambda: bool(stage.script.asked))
+        stop.set()
+        async with asyncio.timeout(5):
+            while await accepts(url):
+                pass
+        answering.set()
+        assert (await running).status_code == 200
+    await asyncio.wait_for(serving, 5)

@@ -1,0 +1,71 @@
+"""A system with real servers and the smallest services that answer, to test the supervisor by itself.
+
+python small_system.py up DATA_DIR PORT   runs it
+python small_system.py serve SERVICE      is one of its services
+"""
+
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+from grpclib.health.service import Health
+from grpclib.server import Server
+
+from infra.settings import Settings
+from infra.supervisor.console import Console
+from infra.supervisor.machine import Machine
+
+
+def command_of(service: str) -> list[str]:
+    return [sys.executable, __file__, "serve", service]
+
+
+def broken_contact(service: str) -> list[str]:
+    if service == "contact":
+        return [sys.executable, "-c", "import sys; sys.exit('contact cannot')"]
+    return command_of(service)
+
+
+async def serve(service: str) -> None:
+    settings = Settings.load(dotenv=None)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    if service == "gateway":
+        await _answer_http(settings, stop)
+        return
+    health = Health({})
+    server = Server([health])
+    await server.start(*settings.listen_address(service))
+    print(f"{service} listens")  # noqa: T201 - read by the supervisor
+    await stop.wait()
+    server.close()
+    await server.wait_closed()
+
+
+async def _answer_http(settings: Settings, stop: asyncio.Event) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    with socket.socket(fileno=settings.listen_fd) as listener:
+        server = await asyncio.start_server(answer, sock=listener)
+        await stop.wait()
+        server.close()
+
+
+def main() -> None:
+    if sys.argv[1] == "serve":
+        asyncio.run(serve(sys.argv[2]))
+        return
+    settings = Settings(data_dir=Path(sys.argv[2]), port=int(sys.argv[3]), log_level="info")
+    settings = msgspec.structs.replace(settings, replicas=int(sys.argv[4]) if len(sys.argv) > 4 else 1)
+    commands = broken_contact if sys.argv[1] == "up-broken" else command_of
+    asyncio.run(Machine(settings, Console(), command_of=commands).run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The embedded PostgreSQL: committed rows survive SIGKILL, stale pid files do not matter, root is no obstacle."""
+
+import os
+import signal
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from infra.embedded import postgres
+from infra.embedded.identity import postgres_identity
+from infra.embedded.launch import NOBODY
+from infra.embedded.postgres import PostgresFailed, PostgresServer
+
+
+async def _run(url: str, command: str) -> None:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(command.encode())
+
+
+async def _rows(url: str, query: str) -> list[tuple[object, ...]]:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        return await (await connection.execute(query.encode())).fetchall()
+
+
+async def test_committed_rows_survive_sigkill_and_the_port_stays(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "postgres")
+    url = await server.start()
+    await _run(url, "CREATE TABLE kept AS SELECT generate_series(1, 100) AS n")
+    server.kill()
+    assert await server.wait() == -signal.SIGKILL
+    assert await server.start() == url
+    assert await _rows(url, "SELECT count(*) FROM kept") == [(100,)]
+    await server.stop()
+
+
+async def test_a_stale_pid_file_that_names_a_living_process_does_not_matter(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "postgres")
+    await server.start()
+    await server.stop()
+    (tmp_path / "postgres" / "cluster" / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    await server.start()
+    await server.stop()
+
+
+async def test_an_interrupted_first_start_is_made_good(tmp_path: Path) -> None:
+    unfinished = tmp_path / "postgres" / "cluster.unfinished"
+    unfinished.mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")
+    server = PostgresServer(tmp_path / "postgres")
+    await server.start()
+    await server.stop()
+
+
+async def test_a_dropped_database_is_made_again_at_the_next_start(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "postgres")
+    url = await server.start()
+    await _run(url, "CREATE TABLE gone (n int)")
+    await _run(url.rsplit("/", 1)[0] + "/postgres", "DROP DATABASE vestnik")
+    await server.stop()
+    url = await server.start()
+    assert await _rows(url, "SELECT to_regclass('gone')::text") == [(None,)]
+    await server.stop()
+
+
+async def test_it_is_durable_speaks_utf8_and_wants_the_password(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "postgres", password="right")
+    url = await server.start()
+    query = "SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('server_encoding')"
+    assert await _rows(url, query) == [("on", "on", "UTF8")]
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        await psycopg.AsyncConnection.connect(url.replace("right", "wrong"))
+    await server.stop()
+
+
+async def test_another_password_than_the_clusters_is_said_clearly(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "postgres", password="first")
+    await server.start()
+    await server.stop()
+    with pytest.raises(PostgresFailed, match="another password"):
+        await PostgresServer(tmp_path / "postgres", password="second").start()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root steps aside")
+async def test_root_may_move_between_a_namespace_and_the_user_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = PostgresServer(tmp_path / "postgres")
+    identity = await postgres_identity()
+    assert identity in ("namespace", "nobody")
+    url = await server.start()
+    await _run(url, "CREATE TABLE kept AS SELECT 1 AS n")
+    await server.stop()
+
+    async def only_nobody() -> str:
+        return "nobody"
+
+    with monkeypatch.context() as without_namespaces:
+        without_namespaces.setattr(postgres, "postgres_identity", only_nobody)
+        await server.start()
+        assert await _rows(url, "SELECT n FROM kept") == [(1,)]
+        assert os.stat(f"/proc/{server.pid}").st_uid == NOBODY
+        await server.stop()
+    await server.start()
+    assert await _rows(url, "SELECT n FROM kept") == [(1,)]
+    await server.stop()

@@ -1,0 +1,384 @@
+"""Conversations over real gRPC, with two replicas that know nothing of each other."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from contracts.errors import (
+    ClientMessageIdReused,
+    Invalid,
+    MessageNotFound,
+    NotFriends,
+    UserNotFound,
+)
+from contracts.events.message import NotificationRead
+from contracts.identifiers import new_id, pair_id
+from contracts.rpc.vestnik.contact.v1 import AddFriendRequest, ContactServiceStub, RemoveFriendRequest
+from contracts.rpc.vestnik.messaging.v1 import (
+    ClientEvent,
+    Conversation,
+    EventsSinceRequest,
+    GetMessagesRequest,
+    GetMessagesResponse,
+    ListConversationsRequest,
+    ListNotificationsRequest,
+    MarkNotificationsReadRequest,
+    MarkSeenRequest,
+    MessagingServiceStub,
+    Notification,
+    SendMessageRequest,
+    SendMessageResponse,
+)
+from contracts.subjects import conversation, notifications
+from infra.rpc.client import Client
+from tests.integration.house import House, seen
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def people(house: House, count: int = 2) -> list[str]:
+    return [(await house.register(f"u{secrets.token_hex(6)}"))[0] for _ in range(count)]
+
+
+async def befriend(house: House, one: str, other: str) -> str:
+    contact = house.client("contact")
+    stub = contact.stub(ContactServiceStub)
+    await contact.call(stub.add_friend, AddFriendRequest(user_id=one, friend_id=other))
+    request = AddFriendRequest(user_id=other, friend_id=one)
+    return (await contact.call(stub.add_friend, request)).position
+
+
+async def unfriend(house: House, one: str, other: str) -> str:
+    contact = house.client("contact")
+    stub = contact.stub(ContactServiceStub)
+    request = RemoveFriendRequest(user_id=one, friend_id=other)
+    return (await contact.call(stub.remove_friend, request)).position
+
+
+async def friends(house: House) -> tuple[str, str, str]:
+    anna, ben = await people(house)
+    return anna, ben, await befriend(house, anna, ben)
+
+
+async def send(
+    client: Client, sender: str, recipient: str, text: str, client_id: str | None = None, position: str = ""
+) -> SendMessageResponse:
+    request = SendMessageRequest(
+        sender_id=sender,
+        recipient_id=recipient,
+        text=text,
+        client_message_id=client_id or secrets.token_hex(8),
+    )
+    stub = client.stub(MessagingServiceStub)
+    return await client.call(stub.send_message, request, timeout=10.0, context=seen(position, sender))
+
+
+async def messages(
+    client: Client,
+    user_id: str,
+    peer_id: str,
+    position: str,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> GetMessagesResponse:
+    stub = client.stub(MessagingServiceStub)
+    request = GetMessagesRequest(user_id=user_id, peer_id=peer_id, before=before, after=after, limit=limit)
+    return await client.call(stub.get_messages, request, context=seen(position))
+
+
+async def mark(client: Client, user_id: str, peer_id: str, sequence: int) -> str:
+    stub = client.stub(MessagingServiceStub)
+    request = MarkSeenRequest(user_id=user_id, peer_id=peer_id, sequence=sequence)
+    return (await client.call(stub.mark_seen, request)).position
+
+
+async def conversations(client: Client, user_id: str, position: str) -> list[Conversation]:
+    stub = client.stub(MessagingServiceStub)
+    request = ListConversationsRequest(user_id=user_id)
+    return (await client.call(stub.list_conversations, request, context=seen(position))).conversations
+
+
+async def stored(house: House, one: str, other: str) -> list[int]:
+    found = await house.log.read(conversation(pair_id(one, other)))
+    return [message.envelope().version for message in found]
+
+
+def last(answers: Sequence[SendMessageResponse]) -> str:
+    return max(answers, key=lambda answer: answer.message.sequence if answer.message else 0).position
+
+
+async def test_friends_write_to_each_other_and_read_it_back(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client = house.client("messaging")
+    text = "Привет, \U0001f600!\n\u200bline two"
+    first = await send(client, anna, ben, text)
+    assert first.created
+    assert first.message is not None
+    assert (first.message.sequence, first.message.sender_id, first.message.text) == (1, anna, text)
+    assert first.message.conversation_id == pair_id(anna, ben)
+    second = await send(client, ben, anna, "hi")
+    page = await messages(client, anna, ben, second.position)
+    assert [(message.sequence, message.text) for message in page.messages] == [(2, "hi"), (1, text)]
+    assert not page.more
+    assert page.messages[1].sent_at == first.message.sent_at
+    # The answer shows that what came before it was seen.
+    assert page.messages[1].seen_at == page.messages[0].sent_at
+    assert page.messages[0].seen_at is None
+
+
+async def test_one_message_however_often_and_wherever_it_is_sent(house: House) -> None:
+    replicas = [house.client("messaging", 0), house.client("messaging", 1)]
+    for _ in range(5):
+        anna, ben, _ = await friends(house)
+        answers = await asyncio.gather(
+            *(send(replicas[number % 2], anna, ben, "once", "same-id") for number in range(20))
+        )
+        assert sum(answer.created for answer in answers) == 1
+        assert len({answer.message.message_id for answer in answers if answer.message}) == 1
+        assert await stored(house, anna, ben) == [1]
+
+
+async def test_sequences_are_dense_whoever_writes_where(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    replicas = [house.client("messaging", 0), house.client("messaging", 1)]
+    pairs = [(anna, ben), (ben, anna)]
+    answers = await asyncio.gather(
+        *(send(replicas[number % 2], *pairs[number // 2 % 2], f"text {number}") for number in range(120))
+    )
+    assert sorted(answer.message.sequence for answer in answers if answer.message) == list(range(1, 121))
+    assert await stored(house, anna, ben) == list(range(1, 121))
+    page = await messages(replicas[0], anna, ben, last(answers), limit=200)
+    assert [message.sequence for message in page.messages] == list(range(120, 0, -1))
+
+
+async def test_an_id_stands_for_one_text_of_one_sender_to_one_person(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    cleo = (await people(house, 1))[0]
+    await befriend(house, anna, cleo)
+    one, other = house.client("messaging", 0), house.client("messaging", 1)
+    await send(one, anna, ben, "text", "id")
+    with pytest.raises(ClientMessageIdReused):
+        await send(other, anna, ben, "other text", "id")
+    assert (await send(other, ben, anna, "other text", "id")).created
+    assert (await send(other, anna, cleo, "other text", "id")).created
+
+
+async def test_a_message_sent_long_ago_is_not_sent_again(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    one, other = house.client("messaging", 0), house.client("messaging", 1)
+    first = await send(one, anna, ben, "first", "first")
+    for number in range(150):
+        await send(one, anna, ben, f"text {number}")
+    for client in (one, other):
+        again = await send(client, anna, ben, "first", "first")
+        assert (again.created, again.message) == (False, first.message)
+
+
+async def test_only_friends_write_and_nobody_to_themselves(house: House) -> None:
+    anna, ben = await people(house)
+    client = house.client("messaging")
+    with pytest.raises(NotFriends):
+        await send(client, anna, ben, "hello")
+    with pytest.raises(NotFriends):
+        await send(client, anna, anna, "hello")
+    with pytest.raises(UserNotFound):
+        await send(client, anna, new_id(), "hello")
+    with pytest.raises(NotFriends):
+        await messages(client, anna, ben, "")
+
+
+async def test_access_ends_with_the_friendship_and_comes_back_with_the_history(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    clients = [house.client("messaging", 0), house.client("messaging", 1)]
+    for client in clients:
+        await send(client, anna, ben, "before")
+    removed = await unfriend(house, ben, anna)
+    for client in clients:
+        with pytest.raises(NotFriends):
+            await send(client, anna, ben, "after", position=removed)
+        for user_id, peer_id in ((anna, ben), (ben, anna)):
+            with pytest.raises(NotFriends):
+                await messages(client, user_id, peer_id, removed)
+            assert await conversations(client, user_id, removed) == []
+        with pytest.raises(NotFriends):
+            await mark(client, anna, ben, 1)
+    accepted = await befriend(house, anna, ben)
+    page = await messages(clients[0], ben, anna, accepted)
+    assert [message.text for message in page.messages] == ["before", "before"]
+    third = await send(clients[1], anna, ben, "again", position=accepted)
+    assert third.message is not None
+    assert third.message.sequence == 3
+
+
+async def test_pages_go_both_ways(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client = house.client("messaging")
+    for number in range(1, 8):
+        answer = await send(client, anna, ben, f"text {number}")
+    position = answer.position
+
+    async def page(before: int | None = None, after: int | None = None) -> tuple[list[int], bool]:
+        found = await messages(client, ben, anna, position, before=before, after=after, limit=3)
+        return [message.sequence for message in found.messages], found.more
+
+    assert await page() == ([7, 6, 5], True)
+    assert await page(before=5) == ([4, 3, 2], True)
+    assert await page(before=2) == ([1], False)
+    assert await page(after=0) == ([1, 2, 3], True)
+    assert await page(after=4) == ([5, 6, 7], False)
+    assert await page(after=7) == ([], False)
+    with pytest.raises(Invalid):
+        await page(before=5, after=2)
+
+
+async def test_marks_go_forward_and_show_to_both(house: House) -> None:
+    anna, ben, opened = await friends(house)
+    client = house.client("messaging")
+    (empty,) = await conversations(client, ben, opened)
+    assert (empty.user_id, empty.last_message, empty.unread_count) == (anna, None, 0)
+    for sequence in (0, 1):
+        with pytest.raises(MessageNotFound):
+            await mark(client, ben, anna, sequence)
+    for number in range(1, 6):
+        await send(client, anna, ben, f"text {number}")
+    position = await mark(client, ben, anna, 3)
+    assert await mark(client, ben, anna, 2) == position
+    with pytest.raises(MessageNotFound):
+        await mark(client, ben, anna, 6)
+    (mine,) = await conversations(client, ben, position)
+    assert (mine.unread_count, mine.seen_sequence, mine.peer_seen_sequence) == (2, 3, 5)
+    assert mine.last_message is not None
+    assert mine.last_message.text == "text 5"
+    (hers,) = await conversations(client, anna, position)
+    assert (hers.unread_count, hers.seen_sequence, hers.peer_seen_sequence) == (0, 5, 3)
+    page = await messages(client, anna, ben, position)
+    assert [message.seen_at is not None for message in page.messages] == [False, False, True, True, True]
+
+
+async def test_conversations_come_by_their_latest_activity_in_pages(house: House) -> None:
+    anna, *others = await people(house, 5)
+    client = house.client("messaging")
+    for other in others:
+        position = await befriend(house, anna, other)
+    await conversations(client, anna, position)
+    position = (await send(client, others[1], anna, "hello")).position
+    expected = [others[1], others[3], others[2], others[0]]
+    assert [found.user_id for found in await conversations(client, anna, position)] == expected
+    stub = client.stub(MessagingServiceStub)
+    found: list[str] = []
+    cursor = ""
+    for _ in range(3):
+        request = ListConversationsRequest(user_id=anna, limit=3, cursor=cursor)
+        page = await client.call(stub.list_conversations, request, context=seen(position))
+        found += [each.user_id for each in page.conversations]
+        cursor = page.next
+        if not cursor:
+            break
+    assert found == expected
+
+
+async def list_notifications(client: Client, user_id: str, position: str) -> list[Notification]:
+    stub = client.stub(MessagingServiceStub)
+    request = ListNotificationsRequest(user_id=user_id)
+    return (await client.call(stub.list_notifications, request, context=seen(position))).notifications
+
+
+async def test_notifications_are_told_and_read_once(house: House) -> None:
+    anna, ben, opened = await friends(house)
+    one, other = house.client("messaging", 0), house.client("messaging", 1)
+    assert [found.kind for found in await list_notifications(one, anna, opened)] == ["friend_accepted"]
+    position = (await send(one, anna, ben, "hello")).position
+    found = await list_notifications(one, ben, position)
+    assert [(each.kind, each.from_user_id, each.read) for each in found] == [
+        ("message", anna, False),
+        ("friend_request", anna, False),
+    ]
+    ids = [each.notification_id for each in found]
+    request = MarkNotificationsReadRequest(user_id=ben, notification_ids=[ids[0], new_id()])
+    answers = await asyncio.gather(
+        *(
+            client.call(client.stub(MessagingServiceStub).mark_notifications_read, request, context=seen(position))
+            for client in (one, other, one, other)
+        )
+    )
+    assert len({answer.position for answer in answers}) == 1
+    (event,) = [message.open() for message in await house.log.read(notifications(ben))]
+    assert event.data == NotificationRead(notification_ids=(ids[0],))
+    read = await list_notifications(other, ben, answers[0].position)
+    assert [each.read for each in read] == [True, False]
+
+
+async def missed(client: Client, user_id: str, after: int, position: str) -> list[ClientEvent]:
+    stub = client.stub(MessagingServiceStub)
+    request = EventsSinceRequest(user_id=user_id, after=after)
+    return [event async for event in client.stream(stub.events_since, request, context=seen(position))]
+
+
+async def test_who_was_away_is_told_in_order(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    cleo = (await people(house, 1))[0]
+    await befriend(house, anna, cleo)
+    client = house.client("messaging")
+    await send(client, anna, ben, "one")
+    await mark(client, ben, anna, 1)
+    await send(client, cleo, anna, "two")
+    position = (await send(client, anna, ben, "three")).position
+    events = await missed(client, anna, 0, position)
+    told = [(event.type, msgspec.json.decode(event.data)) for event in events]
+    assert [kind for kind, _ in told] == ["message.sent", "message.seen", "message.sent", "message.sent"]
+    assert told[0][1] == told[0][1] | {"user_id": ben, "sender_id": anna, "sequence": 1, "text": "one"}
+    assert told[1][1] == told[1][1] | {"user_id": ben, "sequence": 1, "conversation_id": pair_id(anna, ben)}
+    assert told[2][1] == told[2][1] | {"user_id": cleo, "sender_id": cleo}
+    assert [event.sequence for event in events] == sorted(event.sequence for event in events)
+    assert [event.sequence for event in await missed(client, anna, events[1].sequence, position)] == [
+        event.sequence for event in events[2:]
+    ]
+    removed = await unfriend(house, anna, cleo)
+    rest = await missed(client, anna, 0, removed)
+    assert [event.type for event in rest] == ["message.sent", "message.seen", "message.sent"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("text", ""), ("text", "x" * 4001), ("text", "a\x00b"), ("client_message_id", "a b"), ("recipient_id", "x")],
+)
+async def test_what_is_out_of_bounds_is_refused(house: House, field: str, value: str) -> None:
+    anna, ben = await people(house)
+    values = {"sender_id": anna, "recipient_id": ben, "text": "x", "client_message_id": "id"} | {field: value}
+    client = house.client("messaging")
+    with pytest.raises(Invalid) as caught:
+        await client.call(client.stub(MessagingServiceStub).send_message, SendMessageRequest(**values))
+    assert [violation.path for violation in caught.value.violations] == [f"/{field}"]
+
+
+async def test_a_repeat_after_everything_was_killed_is_still_the_same_message(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    first = await send(house.client("messaging"), anna, ben, "once", "before-the-crash")
+    await house.kill("messaging")
+    replicas = [house.client("messaging", 0), house.client("messaging", 1)]
+    answers = await asyncio.gather(
+        *(send(replicas[number % 2], anna, ben, "once", "before-the-crash") for number in range(20))
+    )
+    assert {answer.message.message_id for answer in answers if answer.message} == {
+        first.message.message_id if first.message else ""
+    }
+    assert not any(answer.created for answer in answers)
+    following = await send(replicas[1], ben, anna, "and on")
+    assert following.message is not None
+    assert following.message.sequence == 2
+
+
+async def test_a_replica_that_is_told_to_stop_finishes_what_it_began(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client = house.client("messaging")
+    sending = [asyncio.create_task(send(client, anna, ben, f"text {number}", f"n{number}")) for number in range(40)]
+    await asyncio.gather(*sending[:3])
+    assert await house.terminate("messaging", 0) == 0
+    assert all(answer.created for answer in await asyncio.gather(*sending))
+    assert await stored(house, anna, ben) == list(range(1, 41))
+    await house.start_replica("messaging", 0)

@@ -1,0 +1,256 @@
+"""Profiles over real gRPC and REST, with two replicas that know nothing of each other."""
+
+import asyncio
+import secrets
+
+import httpx
+import msgspec
+import pytest
+
+from contracts.errors import Invalid, ProfileNotFound, StaleProfile
+from contracts.events.profile import ProfileCreated
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from contracts.rpc.vestnik.profile.v1 import (
+    EventsSinceRequest,
+    GetProfileRequest,
+    Profile,
+    ProfileServiceStub,
+    SearchProfilesRequest,
+    UpdateProfileRequest,
+)
+from contracts.subjects import AUTH, PROFILE, profile, user
+from infra.rpc.client import Client
+from infra.rpc.context import Call
+from tests.integration.house import House, seen
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def name() -> str:
+    return f"u{secrets.token_hex(6)}"
+
+
+async def get(client: Client, user_id: str, call: Call) -> Profile:
+    stub = client.stub(ProfileServiceStub)
+    answer = await client.call(stub.get_profile, GetProfileRequest(user_id=user_id), context=call)
+    assert answer.profile is not None
+    return answer.profile
+
+
+async def update(
+    client: Client,
+    user_id: str,
+    *,
+    bio: str | None = None,
+    display_name: str | None = None,
+    avatar_url: str | None = None,
+    if_match: list[str] | None = None,
+    position: str = "",
+) -> tuple[Profile, str]:
+    stub = client.stub(ProfileServiceStub)
+    request = UpdateProfileRequest(
+        user_id=user_id, bio=bio, display_name=display_name, avatar_url=avatar_url, if_match=if_match or []
+    )
+    answer = await client.call(stub.update_profile, request, context=seen(position, user_id))
+    assert answer.profile is not None
+    return answer.profile, answer.position
+
+
+async def test_everybody_who_registers_gets_a_profile_once(house: House) -> None:
+    client = house.client("profile")
+    registered = [await house.register(name(), "Anna" if number % 2 else None) for number in range(20)]
+    for user_id, position in registered:
+        await get(client, user_id, seen(position))
+    for user_id, _ in registered:
+        (event,) = [message.open() for message in await house.log.read(profile(user_id))]
+        (cause,) = await house.log.read(user(user_id))
+        assert isinstance(event.data, ProfileCreated)
+        assert event.causation_id == cause.event_id()
+        assert event.data.display_name in ("Anna", event.data.username)
+
+
+async def test_the_reaction_alone_makes_profiles(house: House) -> None:
+    user_id, _ = await house.register(name())
+    async with asyncio.timeout(10):
+        while not await house.log.last_sequence(profile(user_id)):
+            await asyncio.sleep(0.02)
+
+
+async def test_who_has_just_registered_can_change_their_profile_at_once(house: House) -> None:
+    for _ in range(5):
+        user_id, _ = await house.register(name())
+        changed, _ = await update(house.client("profile"), user_id, bio="Hello")
+        assert changed.bio == "Hello"
+
+
+async def test_an_update_is_read_back_everywhere(house: House) -> None:
+    username = name()
+    user_id, position = await house.register(username, "Anna")
+    one, other = house.client("profile", 0), house.client("profile", 1)
+    changed, reached = await update(
+        one, user_id, bio="Hello", avatar_url="https://example.org/a.png", position=position
+    )
+    assert await get(other, user_id, seen(reached)) == changed
+    assert (changed.username, changed.display_name, changed.verified) == (username, "Anna", False)
+    cleared, reached = await update(other, user_id, display_name="", avatar_url="", position=reached)
+    assert (cleared.display_name, cleared.bio, cleared.avatar_url) == (username, "Hello", "")
+    same, unmoved = await update(one, user_id, bio="Hello", position=reached)
+    assert (same, unmoved) == (cleared, reached)
+
+
+async def test_verification_shows_and_changes_the_tag(house: House) -> None:
+    user_id, position = await house.register(name())
+    client = house.client("profile")
+    before = await get(client, user_id, seen(position))
+    verified = await house.verify(user_id)
+    after = await get(client, user_id, seen(verified))
+    assert (before.verified, after.verified) == (False, True)
+    assert before.etag != after.etag
+    with pytest.raises(StaleProfile):
+        await update(client, user_id, bio="x", if_match=[before.etag], position=verified)
+    changed, _ = await update(client, user_id, bio="x", if_match=["nonsense", after.etag], position=verified)
+    assert changed.verified
+
+
+async def test_of_two_conditional_updates_one_wins(house: House) -> None:
+    replicas = [house.client("profile", 0), house.client("profile", 1)]
+    for _ in range(10):
+        user_id, position = await house.register(name())
+        tag = (await get(replicas[0], user_id, seen(position))).etag
+        results = await asyncio.gather(
+            *(
+                update(replicas[number % 2], user_id, bio=f"bio {number}", if_match=[tag], position=position)
+                for number in range(4)
+            ),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(result, StaleProfile) for result in results) == 3
+        assert len(await house.log.read(profile(user_id))) == 2
+
+
+async def test_nobody_is_invented(house: House) -> None:
+    client = house.client("profile")
+    with pytest.raises(ProfileNotFound):
+        await get(client, new_id(), seen(""))
+    with pytest.raises(ProfileNotFound):
+        await update(client, new_id(), bio="x")
+    user_id, _ = await house.register(name())
+    with pytest.raises(Invalid) as caught:
+        await update(client, user_id, avatar_url="http://example.org/a.png")
+    assert [violation.path for violation in caught.value.violations] == ["/avatar_url"]
+
+
+async def search(client: Client, query: str, position: str, limit: int = 50) -> list[str]:
+    stub = client.stub(ProfileServiceStub)
+    found: list[str] = []
+    cursor = ""
+    for _ in range(20):
+        request = SearchProfilesRequest(query=query, limit=limit, cursor=cursor)
+        page = await client.call(stub.search_profiles, request, context=seen(position))
+        found += [each.user_id for each in page.profiles]
+        cursor = page.next
+        if not cursor:
+            break
+    return found
+
+
+async def test_people_are_found_by_the_beginning_of_either_name(house: House) -> None:
+    client = house.client("profile")
+    prefix = f"q{secrets.token_hex(4)}"
+    by_username, _ = await house.register(f"{prefix}_b")
+    by_both, _ = await house.register(f"{prefix}_c", f"{prefix.upper()} A")
+    by_name, _ = await house.register(name(), f"{prefix.upper()}Ж")
+    for user_id in (by_username, by_both, by_name):
+        _, position = await update(client, user_id, bio="x")
+    for limit in (1, 2, 50):
+        assert await search(client, prefix.upper(), position, limit) == [by_username, by_both, by_name]
+    assert await search(client, f"{prefix}ж", position) == [by_name]
+    assert await search(client, f"{prefix}%", position) == []
+    with pytest.raises(Invalid):
+        await search(client, "", position)
+
+
+async def test_who_was_away_is_told_the_latest_of_each_friend(house: House) -> None:
+    client = house.client("profile")
+    anna, _ = await house.register(name())
+    ben, _ = await house.register(name())
+    await update(client, anna, bio="one")
+    _, before = await update(client, ben, bio="two")
+    _, position = await update(client, anna, bio="three")
+    stub = client.stub(ProfileServiceStub)
+
+    async def since(after: int) -> list[tuple[str, str]]:
+        request = EventsSinceRequest(user_ids=[anna, ben], after=after)
+        events = [event async for event in client.stream(stub.events_since, request, context=seen(position))]
+        assert {event.type for event in events} <= {"profile.updated"}
+        told = [msgspec.json.decode(event.data) for event in events]
+        return [(each["user_id"], each["bio"]) for each in told]
+
+    assert await since(0) == [(ben, "two"), (anna, "three")]
+    assert await since(Position.decode(before).of(PROFILE)) == [(anna, "three")]
+
+
+def rest(house: House, replica: int = 0) -> httpx.AsyncClient:
+    host, port = house.settings.addresses_of("profile_rest")[replica]
+    return httpx.AsyncClient(base_url=f"http://{host}:{port}")
+
+
+async def test_profiles_are_read_over_rest_and_cached(house: House) -> None:
+    username = name()
+    user_id, _ = await house.register(username, "Anna")
+    _, position = await update(house.client("profile"), user_id, bio="Привет")
+    for replica in (0, 1):
+        async with rest(house, replica) as http:
+            answer = await http.get(f"/profiles/{user_id}", headers={"Vestnik-Position": position})
+            assert answer.status_code == 200
+            assert answer.headers["cache-control"] == "public, max-age=60, stale-while-revalidate=300"
+            reached = Position.decode(answer.headers["vestnik-position"])
+            assert reached.of(PROFILE) >= Position.decode(position).of(PROFILE)
+            shown = answer.json()
+            assert shown == shown | {
+                "user_id": user_id,
+                "username": username,
+                "display_name": "Anna",
+                "bio": "Привет",
+                "avatar_url": None,
+                "verified": False,
+            }
+            tag = answer.headers["etag"]
+            for sent in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+                again = await http.get(f"/profiles/{user_id}", headers={"If-None-Match": sent})
+                assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+            fresh = await http.get(f"/profiles/{user_id}", headers={"If-None-Match": '"other"'})
+            assert fresh.status_code == 200
+
+
+@pytest.mark.parametrize("user_id", ["nobody", "01890a5d-ac96-774b-bcce-b302099a8057"])
+async def test_rest_says_that_there_is_no_profile(house: House, user_id: str) -> None:
+    async with rest(house) as http:
+        answer = await http.get(f"/profiles/{user_id}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "profile_not_found"
+
+
+async def test_rest_says_when_the_read_model_does_not_come(house: House) -> None:
+    user_id, position = await house.register(name())
+    await get(house.client("profile"), user_id, seen(position))
+    far = Position.at(AUTH, 10**9).encode()
+    async with rest(house) as http:
+        answer = await http.get(f"/profiles/{user_id}", headers={"Vestnik-Position": far}, timeout=20)
+        nonsense = await http.get(f"/profiles/{user_id}", headers={"Vestnik-Position": "nonsense"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "read_model_behind")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert (nonsense.status_code, nonsense.json()["code"]) == (422, "invalid")
+
+
+async def test_both_edges_end_together(house: House) -> None:
+    user_id, position = await house.register(name())
+    await get(house.client("profile"), user_id, seen(position))
+    assert await house.terminate("profile", 1) == 0
+    async with rest(house, 1) as http:
+        with pytest.raises(httpx.ConnectError):
+            await http.get(f"/profiles/{user_id}")
+    assert (await get(house.client("profile"), user_id, seen(position))).user_id == user_id
+    await house.start_replica("profile", 1)

@@ -1,0 +1,125 @@
+"""A read model is rebuilt while it is read and written, and nobody notices."""
+
+import asyncio
+from contextlib import suppress
+
+import msgspec
+import pytest
+from nats.aio.client import Client
+
+from contracts.positions import Position
+from contracts.subjects import MESSAGING
+from projections.engine import ReadModel
+from projections.engine.rebuild import Progress, RebuildUnderWay, rebuild
+from projections.engine.tables import BadTables
+from projections.engine.verify import verify
+from tests.fix_postgres import Pool
+from tests.integration.projections.letters import Letters
+from tests.integration.projections.writing import Opened, Writer, conversation_ids
+
+BUILDS = "SELECT build, state FROM projection_builds ORDER BY build"
+
+
+class Count(msgspec.Struct):
+    messages: int
+
+
+async def test_reads_and_read_your_own_writes_hold_during_rebuilds(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    runners = await run(Letters)
+    model = ReadModel(Letters, pool, runners.waiting)
+    conversations = conversation_ids(4)
+    written = 200
+    await model.wait_for(Position.at(MESSAGING, await writer.fill(conversations, 50)))
+    stop = asyncio.Event()
+
+    async def write_and_read() -> int:
+        nonlocal written
+        while not stop.is_set():
+            last = await writer.say(conversations[written % 4], "text")
+            written += 1
+            await model.wait_for(Position.at(MESSAGING, last))
+            rows, position = await model.select(Count, "SELECT sum(messages)::bigint AS messages FROM {letters}")
+            assert rows == [Count(written)]
+            assert position.of(MESSAGING) == last
+        return written
+
+    async def read() -> int:
+        reads, least = 0, 0
+        while not stop.is_set():
+            rows, position = await model.select(Count, "SELECT sum(messages)::bigint AS messages FROM {letters}")
+            # Every event of the stream is a message: rows and position come from one snapshot.
+            assert rows[0].messages == position.of(MESSAGING) >= least
+            least = rows[0].messages
+            reads += 1
+        return reads
+
+    others = [asyncio.create_task(write_and_read()), asyncio.create_task(read()), asyncio.create_task(read())]
+    builds = [(await rebuild(Letters, streams, database_url)).build for _ in range(3)]
+    stop.set()
+    await asyncio.gather(*others)
+    assert builds == [2, 3, 4]
+    async with pool.connection() as conn:
+        assert await (await conn.execute(BUILDS)).fetchall() == [(3, "retired"), (4, "live")]
+    assert (await verify(Letters, streams, database_url)).equal
+
+
+async def test_an_interrupted_rebuild_is_taken_up_where_it_stopped(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    runners = await run(Letters)
+    last = await writer.fill(conversation_ids(13), 500)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last))
+
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        await rebuild(Letters, streams, database_url, stop)
+    rebuilt = await rebuild(Letters, streams, database_url)
+    assert rebuilt.build == 2
+    assert rebuilt.events < last
+    assert (await verify(Letters, streams, database_url)).equal
+
+
+async def test_progress_ends_with_every_event(streams: Client, writer: Writer, run: Opened, database_url: str) -> None:
+    runners = await run(Letters)
+    last = await writer.fill(conversation_ids(2), 300)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last))
+    reports: list[Progress] = []
+    await rebuild(Letters, streams, database_url, reports.append)
+    assert (reports[-1].events, reports[-1].total) == (600, 600)
+
+
+async def test_without_services_the_first_build_is_made(
+    streams: Client, writer: Writer, pool: Pool, database_url: str
+) -> None:
+    await writer.fill(conversation_ids(1), 3)
+    assert (await rebuild(Letters, streams, database_url)).events == 3
+    assert (await verify(Letters, streams, database_url)).equal
+
+
+async def test_two_rebuilds_of_one_read_model_exclude_each_other(
+    streams: Client, writer: Writer, run: Opened, database_url: str
+) -> None:
+    runners = await run(Letters)
+    last = await writer.fill(conversation_ids(2), 500)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last))
+    results = await asyncio.gather(*(rebuild(Letters, streams, database_url) for _ in range(2)), return_exceptions=True)
+    assert [type(result) for result in results].count(RebuildUnderWay) == 1
+
+
+async def test_changed_columns_need_a_raised_version(
+    streams: Client, writer: Writer, run: Opened, database_url: str
+) -> None:
+    runners = await run(Letters)
+    last = await writer.fill(conversation_ids(1), 1)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last))
+
+    class Changed(Letters):
+        name = "letters"
+        tables = Letters.tables.replace("messages bigint NOT NULL DEFAULT 0,", "messages integer,")
+
+    with pytest.raises(BadTables, match="raise its version"):
+        await rebuild(Changed, streams, database_url)

@@ -1,0 +1,35 @@
+"""Two replicas of session that share nothing but the stream."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nats as nats_py
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+
+from infra.embedded.nats import NatsServer
+from infra.secrets import Secrets
+from services.session.commands import Commands
+from tests.integration.accounts import Clock, session_commands
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Secrets:
+    return Secrets.create(tmp_path / "secrets")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest_asyncio.fixture
+async def replicas(
+    streams: NATS, nats_server: NatsServer, secrets: Secrets, clock: Clock
+) -> AsyncIterator[tuple[Commands, Commands]]:
+    second = await nats_py.connect(nats_server.url)
+    try:
+        yield session_commands(streams, secrets, clock), session_commands(second, secrets, clock)
+    finally:
+        await second.close()

@@ -1,0 +1,128 @@
+"""Refreshing over real streams: two at once end well, a stolen token ends the session, whichever replica is asked."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from nats.aio.client import Client as NATS
+
+from contracts.envelope import Provenance
+from contracts.errors import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
+from contracts.identifiers import new_id
+from infra.secrets import Secrets
+from services.session.commands import Commands, IssuedTokens
+from services.session.domain import GRACE, CreateSession
+from services.session.tokens import RefreshToken, RefreshTokens
+from tests.integration.accounts import DAY, Clock, stored
+
+ANNA = new_id()
+BY_NOBODY = Provenance(correlation_id="request")
+LATE = GRACE + timedelta(seconds=1)
+
+
+async def create(commands: Commands) -> IssuedTokens:
+    command = CreateSession(user_id=ANNA, username="anna", device="phone", address="192.0.2.1")
+    return await commands.create(command, BY_NOBODY)
+
+
+async def refresh(commands: Commands, token: str) -> IssuedTokens:
+    return await commands.refresh(token, BY_NOBODY)
+
+
+async def types(nats: NATS) -> list[str]:
+    return [event.type for event in await stored(nats, "SESSION")]
+
+
+async def test_each_refresh_gives_the_next_tokens(replicas: tuple[Commands, Commands], streams: NATS) -> None:
+    tokens = await create(replicas[0])
+    seen = {tokens.refresh_token}
+    for number in range(6):
+        tokens = await refresh(replicas[number % 2], tokens.refresh_token)
+        seen.add(tokens.refresh_token)
+    assert len(seen) == 7
+    assert await types(streams) == ["session.created"] + ["session.refreshed"] * 6
+
+
+async def test_two_at_once_get_the_same_successor(replicas: tuple[Commands, Commands], streams: NATS) -> None:
+    for round_ in range(10):
+        tokens = await create(replicas[round_ % 2])
+        answers = await asyncio.gather(*(refresh(replicas[number % 2], tokens.refresh_token) for number in range(4)))
+        assert len({answer.refresh_token for answer in answers}) == 1
+        assert len({answer.access_token for answer in answers}) == 4
+        assert (await refresh(replicas[0], answers[0].refresh_token)).session_id == tokens.session_id
+    assert (await types(streams)).count("session.refreshed") == 20
+
+
+async def test_a_spent_token_is_served_again_for_a_while_by_any_replica(
+    replicas: tuple[Commands, Commands], clock: Clock
+) -> None:
+    one, other = replicas
+    tokens = await create(one)
+    await other.owner_of_active(tokens.session_id)  # the other remembers the first generation
+    successor = await refresh(one, tokens.refresh_token)
+    assert (await refresh(other, tokens.refresh_token)).refresh_token == successor.refresh_token
+    clock.forward(LATE)
+    with pytest.raises(RefreshTokenReused):
+        await refresh(other, tokens.refresh_token)
+
+
+async def test_a_reused_token_ends_the_session_for_everyone(replicas: tuple[Commands, Commands], streams: NATS) -> None:
+    one, other = replicas
+    first = await create(one)
+    second = await refresh(one, first.refresh_token)
+    third = await refresh(other, second.refresh_token)
+    with pytest.raises(RefreshTokenReused):
+        await refresh(one, first.refresh_token)
+    for tokens in (first, second, third):
+        with pytest.raises(InvalidRefreshToken):
+            await refresh(other, tokens.refresh_token)
+    assert await other.owner_of_active(first.session_id) is None
+    assert (await types(streams))[-1] == "session.revoked"
+    assert (await types(streams)).count("session.revoked") == 1
+
+
+async def test_refreshing_and_logging_out_at_once_leaves_the_session_ended(
+    replicas: tuple[Commands, Commands],
+) -> None:
+    one, other = replicas
+    for _ in range(10):
+        tokens = await create(one)
+        refreshed, revoked = await asyncio.gather(
+            refresh(other, tokens.refresh_token),
+            one.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY),
+            return_exceptions=True,
+        )
+        assert isinstance(revoked, int)
+        assert isinstance(refreshed, IssuedTokens | InvalidRefreshToken)
+        assert await other.owner_of_active(tokens.session_id) is None
+
+
+async def test_a_session_is_ended_once_and_by_its_user_alone(replicas: tuple[Commands, Commands]) -> None:
+    one, other = replicas
+    tokens = await create(one)
+    with pytest.raises(SessionNotFound):
+        await other.revoke(new_id(), tokens.session_id, "logout", BY_NOBODY)
+    await other.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY)
+    with pytest.raises(SessionNotFound):
+        await one.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY)
+
+
+async def test_a_session_that_is_not_refreshed_runs_out(replicas: tuple[Commands, Commands], clock: Clock) -> None:
+    one, other = replicas
+    tokens = await create(one)
+    clock.forward(29 * DAY)
+    tokens = await refresh(other, tokens.refresh_token)
+    clock.forward(29 * DAY)
+    assert await one.owner_of_active(tokens.session_id) == ANNA
+    clock.forward(2 * DAY)
+    assert await one.owner_of_active(tokens.session_id) is None
+    with pytest.raises(InvalidRefreshToken):
+        await refresh(other, tokens.refresh_token)
+
+
+async def test_a_token_of_a_session_that_never_was_is_invalid(
+    replicas: tuple[Commands, Commands], secrets: Secrets
+) -> None:
+    token = RefreshTokens(secrets.refresh_key).sign(RefreshToken(session_id=new_id(), generation=1))
+    with pytest.raises(InvalidRefreshToken):
+        await refresh(replicas[0], token)

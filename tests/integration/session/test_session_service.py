@@ -1,0 +1,185 @@
+"""Session over real gRPC: tokens, lists, ends, and what a client hears that was away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import psycopg
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+
+from contracts.errors import Invalid, RefreshTokenReused, SessionNotFound
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from contracts.rpc.vestnik.session.v1 import (
+    ClientEvent,
+    CreateSessionRequest,
+    EventsSinceRequest,
+    ListSessionsRequest,
+    ListSessionsResponse,
+    RefreshSessionRequest,
+    RevokeSessionRequest,
+    RevokeSessionResponse,
+    Tokens,
+    ValidateSessionRequest,
+)
+from infra.rpc.context import Call
+from infra.secrets import Secrets
+from tests.integration.accounts import Services, running
+
+ANNA = new_id()
+
+
+@pytest_asyncio.fixture
+async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
+    async with running(streams, database_url, secrets) as made:
+        yield made
+
+
+async def create(services: Services, device: str = "phone", user_id: str = ANNA) -> Tokens:
+    answer = await services.to_session.call(
+        services.session.create_session,
+        CreateSessionRequest(user_id=user_id, username="anna", device=device, address="192.0.2.1"),
+    )
+    assert answer.tokens is not None
+    return answer.tokens
+
+
+async def refresh(services: Services, token: str) -> Tokens:
+    answer = await services.to_session.call(
+        services.session.refresh_session, RefreshSessionRequest(refresh_token=token)
+    )
+    assert answer.tokens is not None
+    return answer.tokens
+
+
+async def listed(services: Services, position: str, *, limit: int = 0, cursor: str = "") -> ListSessionsResponse:
+    return await services.to_session.call(
+        services.session.list_sessions,
+        ListSessionsRequest(user_id=ANNA, limit=limit, cursor=cursor),
+        context=Call(request_id="request", actor=ANNA, position=Position.decode(position)),
+    )
+
+
+async def revoke(services: Services, request: RevokeSessionRequest) -> RevokeSessionResponse:
+    return await services.to_session.call(services.session.revoke_session, request)
+
+
+async def active(services: Services, session_id: str) -> bool:
+    answer = await services.to_session.call(
+        services.session.validate_session, ValidateSessionRequest(session_id=session_id)
+    )
+    return answer.active
+
+
+async def told_since(services: Services, position: str, after: int) -> list[ClientEvent]:
+    call = Call(request_id="request", actor=ANNA, position=Position.decode(position))
+    request = EventsSinceRequest(user_id=ANNA, after=after)
+    stream = services.to_session.stream(services.session.events_since, request, context=call)
+    return [event async for event in stream]
+
+
+async def test_a_list_shows_the_newest_session_first_page_by_page(services: Services) -> None:
+    created = [await create(services, f"device {number}") for number in range(5)]
+    await create(services, user_id=new_id())
+    position, cursor, seen = created[-1].position, "", []
+    while True:
+        page = await listed(services, position, limit=2, cursor=cursor)
+        assert len(page.sessions) <= 2
+        seen += page.sessions
+        cursor = page.next
+        if not cursor:
+            break
+    assert [found.session_id for found in seen] == [tokens.session_id for tokens in reversed(created)]
+    assert seen[0].device == "device 4"
+
+
+async def test_a_refresh_shows_in_the_list(services: Services) -> None:
+    tokens = await create(services)
+    refreshed = await refresh(services, tokens.refresh_token)
+    (session,) = (await listed(services, refreshed.position)).sessions
+    assert session.last_refreshed_at >= session.created_at > 0
+
+
+async def test_a_cursor_of_something_else_is_invalid(services: Services) -> None:
+    with pytest.raises(Invalid):
+        await listed(services, "", cursor="garbage")
+
+
+async def test_an_ended_session_leaves_the_list_and_is_no_longer_active(services: Services) -> None:
+    kept, ended = await create(services), await create(services)
+    answer = await revoke(services, RevokeSessionRequest(user_id=ANNA, session_id=ended.session_id))
+    assert answer.revoked == 1
+    assert not await active(services, ended.session_id)
+    assert await active(services, kept.session_id)
+    sessions = (await listed(services, answer.position)).sessions
+    assert [session.session_id for session in sessions] == [kept.session_id]
+    with pytest.raises(SessionNotFound):
+        await revoke(services, RevokeSessionRequest(user_id=ANNA, session_id=ended.session_id))
+
+
+async def test_another_users_session_is_not_found(services: Services) -> None:
+    tokens = await create(services)
+    with pytest.raises(SessionNotFound):
+        await revoke(services, RevokeSessionRequest(user_id=new_id(), session_id=tokens.session_id))
+
+
+async def test_an_unknown_session_is_not_active(services: Services) -> None:
+    assert not await active(services, new_id())
+
+
+async def test_all_the_others_end_even_those_that_have_just_begun(services: Services) -> None:
+    others = await asyncio.gather(*(create(services, f"device {number}") for number in range(30)))
+    kept = await create(services)
+    stranger = await create(services, user_id=new_id())
+    answer = await revoke(services, RevokeSessionRequest(user_id=ANNA, all_but_session_id=kept.session_id))
+    assert answer.revoked == 30
+    assert not any([await active(services, tokens.session_id) for tokens in others])
+    assert await active(services, kept.session_id)
+    assert await active(services, stranger.session_id)
+    again = await revoke(services, RevokeSessionRequest(user_id=ANNA, all_but_session_id=kept.session_id))
+    assert again.revoked == 0
+
+
+async def test_a_revocation_without_a_target_is_invalid(services: Services) -> None:
+    with pytest.raises(Invalid):
+        await revoke(services, RevokeSessionRequest(user_id=ANNA))
+
+
+async def test_a_client_that_was_away_hears_which_sessions_ended_and_why(services: Services) -> None:
+    first, second = await create(services), await create(services)
+    one = await revoke(services, RevokeSessionRequest(user_id=ANNA, session_id=first.session_id, reason="logout"))
+    successor = await refresh(services, second.refresh_token)
+    await refresh(services, successor.refresh_token)
+    with pytest.raises(RefreshTokenReused):
+        await refresh(services, second.refresh_token)
+    end = Position.at("SESSION", await services.log.end_of("SESSION")).encode()
+    told = await told_since(services, end, 0)
+    assert [msgspec.json.decode(event.data) for event in told] == [
+        {"session_id": first.session_id, "reason": "logout"},
+        {"session_id": second.session_id, "reason": "refresh_token_reused"},
+    ]
+    assert {event.type for event in told} == {"session.revoked"}
+    later = await told_since(services, end, Position.decode(one.position).of("SESSION"))
+    assert [event.sequence for event in later] == [told[1].sequence]
+
+
+async def test_the_audit_has_every_event_of_a_session(services: Services, database_url: str) -> None:
+    tokens = await create(services)
+    await refresh(services, tokens.refresh_token)
+    ended = await revoke(services, RevokeSessionRequest(user_id=ANNA, session_id=tokens.session_id, reason="logout"))
+    await listed(services, ended.position)
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        async with asyncio.timeout(10):
+            rows: list[tuple[object, ...]] = []
+            while len(rows) < 3:
+                found = await connection.execute(
+                    "SELECT event, username, device, address, reason FROM session_audit_v1 ORDER BY sequence"
+                )
+                rows = await found.fetchall()
+    assert rows == [
+        ("session.created", "anna", "phone", "192.0.2.1", None),
+        ("session.refreshed", None, None, None, None),
+        ("session.revoked", None, None, None, "logout"),
+    ]

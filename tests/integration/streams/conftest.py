@@ -1,0 +1,60 @@
+"""A little domain of its own for the tests of streams: conversations, of which only the count matters."""
+
+from datetime import datetime
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.envelope import Provenance, seal
+from contracts.event import Event
+from contracts.events.message import MessageSent
+from contracts.identifiers import new_id
+from contracts.subjects import conversation
+from streams.log import Append, Log
+from streams.repository import Repository
+
+SENDER, RECIPIENT = new_id(), new_id()
+
+
+def sent(sequence: int, text: str = "hello") -> MessageSent:
+    return MessageSent(
+        message_id=new_id(),
+        sender_id=SENDER,
+        recipient_id=RECIPIENT,
+        sequence=sequence,
+        text=text,
+        client_message_id=new_id(),
+    )
+
+
+def append_to(conversation_id: str, *, expected: int = 0, version: int = 1, text: str = "hello") -> Append:
+    return Append(
+        subject=conversation(conversation_id),
+        expected=expected,
+        envelope=seal(sent(version, text), aggregate_id=conversation_id, version=version, provenance=Provenance()),
+    )
+
+
+async def fill(log: Log, count: int, conversation_id: str = "a") -> None:
+    """Appends so many events to a conversation that nobody else writes to at the time."""
+    last = await log.last(conversation(conversation_id))
+    expected, version = (last.sequence, last.envelope().version) if last else (0, 0)
+    for start in range(0, count, 1_000):
+        versions = range(version + start + 1, version + min(start + 1_000, count) + 1)
+        page = [append_to(conversation_id, expected=expected, version=each) for each in versions]
+        expected = (await log.append_together(page))[-1]
+
+
+def evolve(state: int, event: Event, at: datetime) -> int:
+    assert isinstance(event, MessageSent)
+    return event.sequence
+
+
+def counting(log: Log, *, tail_only: bool = False, capacity: int = 1_000) -> Repository[int]:
+    """A repository whose state is the number of the last message."""
+    return Repository(log, subject=conversation, initial=0, evolve=evolve, tail_only=tail_only, capacity=capacity)
+
+
+@pytest.fixture
+def log(streams: Client) -> Log:
+    return Log(streams)

@@ -1,0 +1,166 @@
+"""The server is killed in full flight: what was acknowledged is there, once and in order."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from contracts.envelope import Provenance, encode
+from contracts.errors import DeadlineExceeded, Unavailable
+from contracts.event import Event
+from contracts.subjects import MESSAGING, conversation
+from infra.embedded.nats import NatsServer
+from streams.inbox import Answer
+from streams.log import Conflict, Log
+from streams.reader import Reader
+from tests.integration.streams.conftest import append_to, counting, sent
+
+NAMES = [f"conversation-{number}" for number in range(5)]
+KILLS = 3
+
+
+class Writers:
+    """Keeps appending to few aggregates and remembers what was acknowledged."""
+
+    def __init__(self, log: Log) -> None:
+        self.acknowledged: dict[str, tuple[str, int]] = {}
+        self.errors: list[Exception] = []
+        self._repository = counting(log)
+        self._log = log
+        self.stop = False
+        self._more = asyncio.Event()
+
+    async def acknowledge(self, count: int) -> None:
+        """Waits until so many more are acknowledged."""
+        goal = len(self.acknowledged) + count
+        while len(self.acknowledged) < goal:
+            self._more.clear()
+            await self._more.wait()
+
+    async def write(self, writer: int) -> None:
+        while not self.stop:
+            name = NAMES[writer % len(NAMES)]
+
+            def decide(state: int) -> Sequence[Event]:
+                return [sent(state + 1, f"{writer}")]
+
+            try:
+                outcome = await self._repository.execute(name, decide, Provenance())
+            except (Unavailable, DeadlineExceeded) as error:
+                self.errors.append(error)
+            else:
+                self._note(name, outcome.events[0].id, outcome.sequence)
+
+    async def write_batches(self, writer: int) -> None:
+        number = 0
+        while not self.stop:
+            number += 1
+            batch = [append_to(f"batch-{writer}-{number}-{each}") for each in range(3)]
+            try:
+                sequences = await self._log.append_together(batch)
+            except (Unavailable, DeadlineExceeded) as error:
+                self.errors.append(error)
+            else:
+                for append, sequence in zip(batch, sequences, strict=True):
+                    self._note(append.envelope.aggregate_id, append.envelope.id, sequence)
+
+    def _note(self, name: str, event_id: str, sequence: int) -> None:
+        assert event_id not in self.acknowledged
+        self.acknowledged[event_id] = (name, sequence)
+        self._more.set()
+
+
+async def test_a_server_killed_in_full_flight_loses_and_doubles_nothing(
+    streams: Client, nats_server: NatsServer
+) -> None:
+    log = Log(streams, patience=20)
+    writers = Writers(log)
+    running = [asyncio.create_task(writers.write(number)) for number in range(12)]
+    running += [asyncio.create_task(writers.write_batches(number)) for number in range(3)]
+    async with asyncio.timeout(60):
+        for _ in range(KILLS):
+            await writers.acknowledge(200)
+            nats_server.kill()
+            await nats_server.start()
+        await writers.acknowledge(200)
+        writers.stop = True
+        await asyncio.gather(*running)
+    assert writers.errors == []
+    await check_history(streams, log, writers)
+
+
+async def check_history(nats: Client, log: Log, writers: Writers) -> None:
+    end = await log.end_of(MESSAGING)
+    stored: dict[str, tuple[str, int]] = {}
+    versions: dict[str, int] = {}
+    async with Reader(nats, MESSAGING, name="test") as reader:
+        async for batch in reader.batches():
+            for message in batch.messages:
+                envelope = message.envelope()
+                assert envelope.id not in stored, "an event stands twice"
+                stored[envelope.id] = (envelope.aggregate_id, message.sequence)
+                assert envelope.version == versions.get(envelope.aggregate_id, 0) + 1, "versions have a gap"
+                versions[envelope.aggregate_id] = envelope.version
+            if batch.position >= end:
+                break
+    assert stored == writers.acknowledged, "acknowledged and stored differ"
+
+
+async def test_while_the_server_is_away_an_append_waits_and_is_then_stored(
+    streams: Client, nats_server: NatsServer
+) -> None:
+    log = Log(streams, patience=20)
+    assert await log.append(append_to("a")) == 1
+    nats_server.kill()
+    waiting = [asyncio.create_task(log.append(append_to(str(number)))) for number in range(20)]
+    batch = asyncio.create_task(log.append_together([append_to("x"), append_to("y")]))
+    await nats_server.start()
+    assert len(set(await asyncio.gather(*waiting))) == 20
+    first, second = await batch
+    assert second == first + 1
+    assert await log.end_of(MESSAGING) == 23
+
+
+@pytest.fixture
+def losing(streams: Client, monkeypatch: pytest.MonkeyPatch) -> Log:
+    """A log to which the first acknowledgement of an append gets lost on its way."""
+    monkeypatch.setattr("streams.log._ATTEMPT", 0.3)
+    log = Log(streams)
+    lost: list[Msg] = []
+    take = Answer.take
+
+    def lose_one(answer: Answer, message: Msg) -> None:
+        if not lost and b'"seq"' in message.data and b'"message"' not in message.data:
+            lost.append(message)
+        else:
+            take(answer, message)
+
+    monkeypatch.setattr(Answer, "take", lose_one)
+    return log
+
+
+async def test_an_append_whose_answer_was_lost_is_found_and_not_repeated(losing: Log, log: Log) -> None:
+    one = append_to("a")
+    assert await losing.append(one) == 1
+    assert await log.append(append_to("a", expected=1, version=2)) == 2
+
+
+async def test_a_batch_whose_answer_was_lost_is_found_and_not_repeated(losing: Log, log: Log) -> None:
+    assert await losing.append_together([append_to("b"), append_to("c"), append_to("b", version=2)]) == [1, 2, 3]
+    assert await log.end_of(MESSAGING) == 3
+
+
+async def test_a_lost_answer_to_a_conflict_is_a_conflict(streams: Client, losing: Log) -> None:
+    answer = await streams.request(conversation("a"), encode(append_to("a").envelope))
+    assert b'"seq":1' in answer.data
+    with pytest.raises(Conflict):
+        await losing.append(append_to("a"))
+    assert await losing.end_of(MESSAGING) == 1
+
+
+async def test_a_command_whose_answer_was_lost_takes_effect_once(losing: Log) -> None:
+    outcome = await counting(losing).execute("a", lambda state: [sent(state + 1)], Provenance())
+    assert (outcome.version, outcome.sequence) == (1, 1)
+    assert await losing.end_of(MESSAGING) == 1

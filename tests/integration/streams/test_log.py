@@ -1,0 +1,198 @@
+"""What an append promises, against a real server."""
+
+import asyncio
+
+import msgspec
+import pytest
+from nats.aio.client import Client
+
+from contracts.errors import Unavailable
+from contracts.subjects import MESSAGING, conversation
+from infra.embedded.nats import NatsServer
+from streams.log import Conflict, Log
+from tests.integration.streams.conftest import append_to
+
+
+async def test_an_append_on_its_condition_is_stored_and_read_back(log: Log) -> None:
+    one = append_to("a")
+    first = await log.append(one)
+    second = await log.append(append_to("a", expected=first, version=2))
+    stored = await log.read(one.subject)
+    assert [message.sequence for message in stored] == [first, second] == [1, 2]
+    assert stored[0].envelope() == one.envelope
+    assert stored[0].stored_at is not None
+    assert await log.last(one.subject) == stored[1]
+    assert await log.last_sequence(one.subject) == await log.end_of(MESSAGING) == 2
+
+
+async def test_a_subject_without_events_is_empty(log: Log) -> None:
+    assert await log.read(conversation("none")) == []
+    assert await log.last(conversation("none")) is None
+    assert await log.last_sequence(conversation("none")) == 0
+    assert await log.end_of(MESSAGING) == 0
+
+
+async def test_an_append_on_a_stale_condition_conflicts_and_stores_nothing(log: Log) -> None:
+    await log.append(append_to("a"))
+    with pytest.raises(Conflict) as conflict:
+        await log.append(append_to("a"))
+    assert conflict.value.subject == conversation("a")
+    assert conflict.value.expected == 0
+    assert await log.end_of(MESSAGING) == 1
+
+
+async def test_an_append_on_a_condition_from_the_future_is_never_stored(streams: Client) -> None:
+    with pytest.raises(Unavailable):
+        await Log(streams, patience=0.3).append(append_to("a", expected=7))
+    assert await Log(streams).end_of(MESSAGING) == 0
+
+
+async def test_the_same_event_appended_again_is_stored_once(log: Log) -> None:
+    one = append_to("a")
+    sequence = await log.append(one)
+    assert await log.append(one) == sequence
+    await log.append(append_to("a", expected=sequence, version=2))
+    assert await log.append(one) == sequence
+    assert await log.end_of(MESSAGING) == 2
+
+
+async def test_the_same_event_appended_at_once_many_times_is_stored_once(log: Log) -> None:
+    one = append_to("a")
+    assert set(await asyncio.gather(*(log.append(one) for _ in range(50)))) == {1}
+    assert await log.end_of(MESSAGING) == 1
+
+
+async def test_an_event_is_stored_once_also_after_the_servers_window_for_duplicates(nats: Client, log: Log) -> None:
+    await _shorten_the_window(nats)
+    one = append_to("a")
+    sequence = await log.append(one)
+    await _until_the_window_is_over(nats, one.envelope.id)
+    assert await log.append(one) == sequence
+    assert [message.event_id() for message in await log.read(one.subject)] == [one.envelope.id]
+
+
+async def _shorten_the_window(nats: Client) -> None:
+    config = (await nats.jetstream().stream_info(MESSAGING)).config.as_dict() | {"duplicate_window": 100_000_000}
+    answer = await nats.request(f"$JS.API.STREAM.UPDATE.{MESSAGING}", msgspec.json.encode(config))
+    assert b'"error"' not in answer.data
+
+
+async def _until_the_window_is_over(nats: Client, event_id: str) -> None:
+    """The server has forgotten the id when it takes it on another subject."""
+    while True:
+        answer = await nats.request(conversation("other"), b"{}", headers={"Nats-Msg-Id": event_id})
+        if not msgspec.json.decode(answer.data).get("duplicate"):
+            return
+
+
+async def test_of_many_writers_on_one_condition_exactly_one_wins(log: Log) -> None:
+    for expected in range(20):
+        results = await asyncio.gather(
+            *(log.append(append_to("a", expected=expected, version=expected + 1)) for _ in range(10)),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(result, int) for result in results) == 1
+        assert sum(isinstance(result, Conflict) for result in results) == 9
+    assert [message.envelope().version for message in await log.read(conversation("a"))] == list(range(1, 21))
+
+
+async def test_a_batch_is_stored_whole_with_dense_sequences(log: Log) -> None:
+    await log.append(append_to("other"))
+    batch = [append_to("a"), append_to("b"), append_to("a", version=2), append_to("c")]
+    assert await log.append_together(batch) == [2, 3, 4, 5]
+    assert [message.envelope().version for message in await log.read(conversation("a"))] == [1, 2]
+    assert await log.last_sequence(conversation("c")) == 5
+
+
+async def test_a_batch_with_one_stale_condition_stores_nothing(log: Log) -> None:
+    await log.append(append_to("c"))
+    for batch in (
+        [append_to("a"), append_to("b"), append_to("c")],
+        [append_to("c"), append_to("a"), append_to("b")],
+        [append_to("a"), append_to("c"), append_to("c", version=2)],
+    ):
+        with pytest.raises(Conflict) as conflict:
+            await log.append_together(batch)
+        assert conflict.value.subject == conversation("c")
+    assert await log.end_of(MESSAGING) == 1
+
+
+async def test_a_batch_sent_again_is_stored_once(log: Log) -> None:
+    batch = [append_to("a"), append_to("b"), append_to("a", version=2)]
+    assert await log.append_together(batch) == [1, 2, 3]
+    assert await log.append_together(batch) == [1, 2, 3]
+    assert await log.end_of(MESSAGING) == 3
+
+
+async def test_of_two_batches_over_the_same_aggregates_one_wins_whole(log: Log) -> None:
+    for number in range(20):
+        names = [f"{number}-{name}" for name in ("a", "b", "c")]
+        results = await asyncio.gather(
+            log.append_together([append_to(name) for name in names]),
+            log.append_together([append_to(name) for name in reversed(names)]),
+            return_exceptions=True,
+        )
+        assert sorted(type(result).__name__ for result in results) == ["Conflict", "list"]
+    assert await log.end_of(MESSAGING) == 60
+
+
+async def test_a_batch_of_one_and_of_none(log: Log) -> None:
+    assert await log.append_together([]) == []
+    assert await log.append_together([append_to("a")]) == [1]
+
+
+async def test_a_batch_that_cannot_be_is_refused_before_it_is_sent(log: Log) -> None:
+    with pytest.raises(ValueError, match="one stream"):
+        await log.append_together([append_to(str(number)) for number in range(1_001)])
+    elsewhere = msgspec.structs.replace(append_to("a"), subject="vestnik.auth.user.1")
+    with pytest.raises(ValueError, match="one stream"):
+        await log.append_together([append_to("a"), elsewhere])
+    assert await log.end_of(MESSAGING) == 0
+
+
+async def test_the_largest_batch_is_stored(log: Log) -> None:
+    sequences = await log.append_together([append_to(str(number)) for number in range(1_000)])
+    assert sequences == list(range(1, 1_001))
+
+
+async def test_a_long_aggregate_is_read_whole_and_from_a_sequence(log: Log) -> None:
+    await log.append_together([append_to("a", version=version) for version in range(1, 701)])
+    await log.append(append_to("b"))
+    assert [message.sequence for message in await log.read(conversation("a"))] == list(range(1, 701))
+    assert [message.sequence for message in await log.read(conversation("a"), after=650)] == list(range(651, 701))
+    assert await log.read(conversation("a"), after=700) == []
+
+
+async def test_an_event_larger_than_the_server_takes_is_refused_at_once(log: Log) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        await log.append(append_to("a", text="x" * 1_100_000))
+
+
+async def test_without_a_server_an_append_is_unavailable_after_its_patience(
+    streams: Client, nats_server: NatsServer
+) -> None:
+    log = Log(streams, patience=0.5)
+    await log.append(append_to("a"))
+    await nats_server.stop()
+    with pytest.raises(Unavailable):
+        await log.append(append_to("b"))
+    with pytest.raises(Unavailable):
+        await log.last(conversation("a"))
+    await nats_server.start()
+    assert await Log(streams).append(append_to("b")) == 2
+
+
+async def test_without_a_stream_an_append_is_unavailable(nats: Client) -> None:
+    with pytest.raises(Unavailable):
+        await Log(nats, patience=0.3).append(append_to("a"))
+
+
+async def test_on_a_closed_connection_everything_fails_at_once(streams: Client) -> None:
+    log = Log(streams, patience=60)
+    await log.append(append_to("a"))
+    await streams.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            await log.append(append_to("b"))
+        with pytest.raises(Unavailable):
+            await log.read(conversation("a"))

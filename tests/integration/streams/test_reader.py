@@ -1,0 +1,265 @@
+"""Reading is gapless and in order, whatever happens to the consumer, the connection or the server."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.errors import Unavailable
+from contracts.subjects import AUTH, MESSAGING, conversation
+from infra.embedded.nats import NatsServer
+from streams.log import Log
+from streams.message import Message
+from streams.reader import HistoryLost, ReadBatch, Reader
+from streams.topology import StreamMissing, ensure_streams
+from tests.integration.streams.conftest import append_to, fill
+
+PATIENCE = 30
+
+
+async def until(batches: AsyncIterator[ReadBatch], position: int) -> list[Message]:
+    """What is read up to a position; checks that a batch never claims less than it holds."""
+    messages: list[Message] = []
+    async with asyncio.timeout(PATIENCE):
+        async for batch in batches:
+            messages += batch.messages
+            assert not batch.messages or batch.messages[-1].sequence <= batch.position
+            if batch.position >= position:
+                return messages
+    raise AssertionError("the reader ended")
+
+
+def sequences(messages: list[Message]) -> list[int]:
+    return [message.sequence for message in messages]
+
+
+async def consumers_of(nats: Client, stream: str) -> list[str]:
+    return [consumer.name for consumer in await nats.jetstream().consumers_info(stream)]
+
+
+async def test_a_stream_is_read_whole_and_then_followed(streams: Client, log: Log) -> None:
+    await fill(log, 2_500)
+    async with Reader(streams, MESSAGING, name="test", buffer=1_000) as reader:
+        batches = reader.batches(limit=300)
+        assert sequences(await until(batches, 2_500)) == list(range(1, 2_501))
+        await fill(log, 10)
+        live = await until(batches, 2_510)
+        assert live == await log.read(conversation("a"), after=2_500)
+
+
+async def test_reading_begins_behind_a_position(streams: Client, log: Log) -> None:
+    await fill(log, 20)
+    async with Reader(streams, MESSAGING, after=15, name="test") as reader:
+        assert sequences(await until(reader.batches(), 20)) == [16, 17, 18, 19, 20]
+    async with Reader(streams, MESSAGING, after=20, name="test") as reader:
+        assert await until(reader.batches(), 20) == []
+
+
+async def test_no_batch_is_larger_than_its_limit_and_the_last_has_nothing_pending(streams: Client, log: Log) -> None:
+    await fill(log, 1_000)
+    async with Reader(streams, MESSAGING, name="test") as reader:
+        seen = 0
+        async for batch in reader.batches(limit=7):
+            assert len(batch.messages) <= 7
+            seen += len(batch.messages)
+            if batch.pending == 0:
+                break
+        assert seen == batch.position == 1_000
+
+
+async def test_an_idle_reader_gives_a_sign_of_life_each_second(streams: Client, log: Log) -> None:
+    await fill(log, 1)
+    async with Reader(streams, MESSAGING, name="test") as reader:
+        batches = reader.batches()
+        await until(batches, 1)
+        begin = datetime.now(UTC)
+        for _ in range(3):
+            assert await anext(batches) == ReadBatch([], 1, 0)
+        assert (datetime.now(UTC) - begin).total_seconds() < 3
+
+
+async def test_under_a_filter_the_position_reaches_the_streams_end(streams: Client, log: Log) -> None:
+    for number in range(10):
+        await fill(log, 3, "wanted")
+        await fill(log, 2, f"other-{number}")
+    async with Reader(streams, MESSAGING, name="test", subject_filter=conversation("wanted")) as reader:
+        batches = reader.batches()
+        messages = await until(batches, 50)
+        assert messages == await log.read(conversation("wanted"))
+        await fill(log, 5, "another")
+        assert await until(batches, 55) == []
+        await fill(log, 1, "wanted")
+        assert sequences(await until(batches, 56)) == [56]
+
+
+async def test_under_a_filter_that_nothing_passes_the_position_reaches_the_streams_end(
+    streams: Client, log: Log
+) -> None:
+    await fill(log, 5)
+    async with Reader(streams, MESSAGING, name="test", subject_filter=conversation("none")) as reader:
+        assert await until(reader.batches(), 5) == []
+
+
+async def test_under_a_filter_the_position_never_passes_an_event_that_is_still_to_come(
+    streams: Client, log: Log
+) -> None:
+    """Writers go on while the reader claims positions: nothing that passes the filter may stand below a claim."""
+    wanted: list[int] = []
+    total = 400
+
+    async def write() -> None:
+        for number in range(total):
+            name = "wanted" if number % 7 == 0 else "other"
+            version = number // 7 + 1
+            expected = await log.last_sequence(conversation(name))
+            sequence = await log.append(append_to(name, expected=expected, version=version))
+            if name == "wanted":
+                wanted.append(sequence)
+
+    async with Reader(streams, MESSAGING, name="test", subject_filter=conversation("wanted")) as reader:
+        writing = asyncio.create_task(write())
+        got: list[int] = []
+        position = 0
+        async with asyncio.timeout(PATIENCE):
+            async for batch in reader.batches():
+                assert all(message.sequence > position for message in batch.messages)
+                assert batch.position >= position
+                got += sequences(batch.messages)
+                position = batch.position
+                if position >= total:
+                    break
+        await writing
+    assert got == wanted
+
+
+async def test_a_reader_goes_on_over_restarts_of_the_server(streams: Client, log: Log, nats_server: NatsServer) -> None:
+    await fill(log, 500)
+    async with Reader(streams, MESSAGING, name="test", buffer=100) as reader:
+        batches = reader.batches(limit=10)
+        got = await until(batches, 100)
+        for restart in range(3):
+            nats_server.kill()
+            await nats_server.start()
+            await fill(log, 50)
+            got += await until(batches, 300 + 100 * restart)
+        got += await until(batches, 650)
+    assert sequences(got) == list(range(1, 651))
+
+
+async def test_a_reader_that_waits_goes_on_over_a_restart(streams: Client, log: Log, nats_server: NatsServer) -> None:
+    await fill(log, 3)
+    async with Reader(streams, MESSAGING, name="test") as reader:
+        batches = reader.batches()
+        await until(batches, 3)
+        more = asyncio.create_task(until(batches, 5))
+        await nats_server.stop()
+        await nats_server.start()
+        await fill(log, 2)
+        assert sequences(await more) == [4, 5]
+
+
+async def test_a_reader_goes_on_when_its_consumer_is_taken_away(streams: Client, log: Log) -> None:
+    await fill(log, 300)
+    async with Reader(streams, MESSAGING, name="test", buffer=20) as reader:
+        batches = reader.batches(limit=5)
+        got: list[Message] = []
+        for position in range(60, 301, 60):
+            got += await until(batches, position)
+            for name in await consumers_of(streams, MESSAGING):
+                assert name.startswith("test-")
+                await streams.jetstream().delete_consumer(MESSAGING, name)
+        await fill(log, 1)
+        got += await until(batches, 301)
+    assert sequences(got) == list(range(1, 302))
+
+
+async def test_a_message_lost_on_the_way_is_read_again(streams: Client, log: Log) -> None:
+    """A slow consumer's messages are dropped by the client; the consumer's sequence shows the gap."""
+    await fill(log, 1_000)
+    async with Reader(streams, MESSAGING, name="test", buffer=200) as reader:
+        batches = reader.batches(limit=50)
+        got = await until(batches, 50)
+        arrived = reader._consumer._arrived  # type: ignore[union-attr]  # the only way to lose one on purpose
+        del arrived[len(arrived) // 2]
+        got += await until(batches, 1_000)
+    assert sequences(got) == list(range(1, 1_001))
+
+
+async def test_a_cancelled_reader_goes_on_where_it_was(streams: Client, log: Log) -> None:
+    await fill(log, 400)
+    async with Reader(streams, MESSAGING, name="test", buffer=40) as reader:
+        got: list[Message] = []
+        for turns in itertools.count():
+            batches = reader.batches(limit=20)
+            step = asyncio.ensure_future(anext(batches))
+            for _ in range(turns % 5):
+                await asyncio.sleep(0)
+            step.cancel()
+            try:
+                got += (await step).messages
+            except asyncio.CancelledError:
+                got += (await anext(reader.batches(limit=20))).messages
+            if len(got) >= 400:
+                break
+    assert sequences(got) == list(range(1, 401))
+
+
+async def test_what_waits_in_memory_is_bounded(streams: Client, log: Log) -> None:
+    await fill(log, 3_000)
+    async with Reader(streams, MESSAGING, name="test", buffer=500) as reader:
+        batches = reader.batches(limit=100)
+        most = 0
+        async for batch in batches:
+            await streams.flush()
+            consumer = reader._consumer
+            assert consumer is not None
+            most = max(most, len(consumer._arrived) + consumer._asked)
+            if batch.position == 3_000:
+                break
+        assert most <= 500
+
+
+async def test_a_consumer_is_deleted_on_exit(streams: Client, log: Log) -> None:
+    await fill(log, 1)
+    async with Reader(streams, MESSAGING, name="a name, of two parts") as reader:
+        await until(reader.batches(), 1)
+        assert [name.startswith("a-name--of-two-parts-") for name in await consumers_of(streams, MESSAGING)] == [True]
+    async with asyncio.timeout(PATIENCE):
+        while await consumers_of(streams, MESSAGING):
+            continue
+
+
+async def test_a_reader_waits_for_its_stream(nats: Client) -> None:
+    async with Reader(nats, AUTH, name="test") as reader:
+        first = asyncio.ensure_future(anext(reader.batches()))
+        await ensure_streams(nats, replicas=1, names=[MESSAGING])
+        assert not first.done()
+        await ensure_streams(nats, replicas=1, names=[AUTH])
+        async with asyncio.timeout(PATIENCE):
+            assert await first == ReadBatch([], 0, 0)
+
+
+async def test_a_stream_that_never_comes_is_a_clear_word(nats: Client) -> None:
+    async with Reader(nats, AUTH, name="test", patience=0.2) as reader:
+        with pytest.raises(StreamMissing, match="no stream AUTH; auth makes it on its start"):
+            await anext(reader.batches())
+
+
+async def test_a_stream_shorter_than_what_was_read_of_it_is_a_clear_word(streams: Client, log: Log) -> None:
+    await fill(log, 3)
+    async with Reader(streams, MESSAGING, after=4, name="test") as reader:
+        with pytest.raises(HistoryLost, match="ends at 3, but was read up to 4"):
+            await anext(reader.batches())
+
+
+async def test_a_closed_connection_ends_the_reading(streams: Client, log: Log) -> None:
+    await fill(log, 3)
+    async with Reader(streams, MESSAGING, name="test") as reader:
+        batches = reader.batches()
+        await until(batches, 3)
+        await streams.close()
+        with pytest.raises(Unavailable):
+            await until(batches, 4)

@@ -1,0 +1,68 @@
+"""Which processes a system consists of, from /proc: by descent while the parent lives, remembered afterwards."""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import msgspec
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process for certain: a pid alone may come to mean another one."""
+
+    pid: int
+    # Clock ticks after the machine's start.
+    started: int
+
+    @property
+    def alive(self) -> bool:
+        found = _stat(self.pid)
+        return found is not None and found[1] == self and found[2] not in {"Z", "X"}
+
+    @property
+    def command(self) -> list[str]:
+        """Program and arguments; empty where it has ended."""
+        try:
+            return Path(f"/proc/{self.pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+        except (FileNotFoundError, ProcessLookupError):
+            return []
+
+    def kill(self) -> None:
+        """SIGKILL, where it still lives."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def process(pid: int) -> Process | None:
+    """The process that has the pid now."""
+    found = _stat(pid)
+    return found[1] if found else None
+
+
+def family(pid: int) -> set[Process]:
+    """The process and all that descend from it."""
+    children: dict[int, list[Process]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (found := _stat(int(entry.name))):
+            children.setdefault(found[0], []).append(found[1])
+    first = process(pid)
+    members = {first} if first else set()
+    unseen = [pid]
+    while unseen:
+        for child in children.get(unseen.pop(), []):
+            members.add(child)
+            unseen.append(child.pid)
+    return members
+
+
+def _stat(pid: int) -> tuple[int, Process, str] | None:
+    """Parent, process, state; see proc(5)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name, in brackets, may hold anything: the fields after it are counted from its end.
+    fields = text.rpartition(")")[2].split()
+    return int(fields[1]), Process(pid, int(fields[19])), fields[0]

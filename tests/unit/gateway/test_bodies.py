@@ -1,0 +1,106 @@
+"""Request bodies: what is malformed, what is invalid, and where."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.types import Message, Receive
+
+from contracts.errors import BodyTooLarge, Invalid, MalformedJson, UnsupportedMediaType
+from services.gateway import bodies
+
+
+class Inner(msgspec.Struct, forbid_unknown_fields=True):
+    names: list[str] = []
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+    inner: Inner | None = None
+
+
+DECODER = msgspec.json.Decoder(Body)
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        (b"{}", "/text"),
+        (b'{"text": null}', "/text"),
+        (b'{"text": "a", "b/c~": 1}', "/b~1c~0"),
+        (b'{"text": "a", "inner": {"names": ["a", 1]}}', "/inner/names/1"),
+        (b'{"text": "a", "inner": {"x": 1}}', "/inner/x"),
+        (b"[]", ""),
+        (b"1", ""),
+    ],
+)
+def test_what_is_invalid_is_pointed_at(raw: bytes, path: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        bodies.decode(raw, DECODER)
+
+    assert [violation.path for violation in refused.value.violations] == [path]
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: f'{{"text": "{text}"'.encode()))
+def test_whatever_comes_is_decoded_or_refused(raw: bytes) -> None:
+    with suppress(MalformedJson, Invalid):
+        assert isinstance(bodies.decode(raw, DECODER), Body)
+
+
+@given(st.text())
+def test_text_is_kept_as_it_came(text: str) -> None:
+    assert bodies.decode(msgspec.json.encode({"text": text}), DECODER).text == text
+
+
+@pytest.mark.parametrize("escape", ["\\ud800", "\\udc00", "\\ud800x", "\\ud800\\ud800", "\\udc00\\ud800"])
+def test_half_a_surrogate_pair_is_malformed(escape: str) -> None:
+    with pytest.raises(MalformedJson):
+        bodies.decode(f'{{"text": "{escape}"}}'.encode(), DECODER)
+
+
+def receiving(messages: Iterator[Message]) -> Receive:
+    async def receive() -> Message:
+        try:
+            return next(messages)
+        except StopIteration:
+            return await asyncio.Future()
+
+    return receive
+
+
+async def test_a_body_is_put_together_of_its_parts() -> None:
+    first: Message = {"type": "http.request", "body": b"a", "more_body": True}
+    last: Message = {"type": "http.request", "body": b"b"}
+
+    assert await bodies.read(receiving(iter([first, last])), None) == b"ab"
+
+
+async def test_a_body_that_grows_too_large_is_refused_before_its_end() -> None:
+    part = {"type": "http.request", "body": b"x" * 40_000, "more_body": True}
+    with pytest.raises(BodyTooLarge):
+        await bodies.read(receiving(iter([part, part])), None)
+    with pytest.raises(BodyTooLarge):
+        await bodies.read(receiving(iter([])), "65537")
+
+
+async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "PATIENCE", 0.01)
+    with pytest.raises(MalformedJson):
+        await bodies.read(receiving(iter([])), None)
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/json", "Application/JSON;charset=UTF-8", 'application/json; charset="utf8"']
+)
+def test_json_in_utf_8_is_taken(media_type: str) -> None:
+    bodies.check_media_type(media_type, (bodies.JSON,))
+
+
+@pytest.mark.parametrize("media_type", [None, "", "text/json", "application/json; charset=utf-16"])
+def test_anything_else_is_not(media_type: str | None) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        bodies.check_media_type(media_type, (bodies.JSON,))

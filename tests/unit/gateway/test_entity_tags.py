@@ -1,0 +1,30 @@
+"""Entity tags in conditional requests."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.gateway.entity_tags import EntityTag, matches, parse
+
+
+def test_lists_weak_tags_and_the_star_are_read() -> None:
+    assert parse('"a", W/"b"') == [EntityTag("a"), EntityTag("b", weak=True)]
+    assert parse(" * ") == [EntityTag("*")]
+    assert parse('""') == [EntityTag("")]
+
+
+@pytest.mark.parametrize("header", ["", "a", '"a', '"a" "b"', "W/a", "x" * 10_000, " " * 100_000])
+def test_what_is_no_list_has_no_tags(header: str) -> None:
+    assert parse(header) == []
+
+
+def test_a_tag_matches_whether_weak_or_not() -> None:
+    assert matches('"x", W/"a"', '"a"')
+    assert matches("*", '"a"')
+    assert not matches('"b"', '"a"')
+    assert not matches(None, '"a"')
+
+
+@given(st.text(max_size=50))
+def test_any_header_is_read(header: str) -> None:
+    parse(header)

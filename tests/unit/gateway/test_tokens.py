@@ -1,0 +1,108 @@
+"""Access tokens: what is checked, what is remembered."""
+
+import time
+from collections.abc import Mapping
+
+import jwt
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from contracts.errors import Unauthenticated, Unavailable
+from contracts.identifiers import new_id
+from services.gateway.tokens import AUDIENCE, AccessTokens, Caller
+
+KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+JWKS = msgspec.json.encode(
+    {
+        "keys": [
+            {**jwt.algorithms.OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k", "alg": "EdDSA"},
+        ]
+    }
+)
+USER, SESSION = new_id(), new_id()
+
+
+class Ended(set[object]):
+    alive = True
+
+
+def tokens(revoked: Ended | None = None, capacity: int = 10) -> AccessTokens:
+    return AccessTokens(JWKS, issuer="us", revoked=revoked or Ended(), capacity=capacity)
+
+
+def bearer(claims: Mapping[str, object] | None = None, key: Ed25519PrivateKey = KEY, kid: str = "k") -> str:
+    now = int(time.time())
+    given = {"iss": "us", "aud": AUDIENCE, "sub": USER, "sid": SESSION, "jti": "j", "iat": now, "exp": now + 60}
+    present = {name: value for name, value in {**given, **(claims or {})}.items() if value is not None}
+    return "Bearer " + jwt.encode(present, key, algorithm="EdDSA", headers={"kid": kid})
+
+
+def test_a_good_token_speaks_for_its_user() -> None:
+    caller = tokens().caller(bearer({"exp": 4_000_000_000}))
+
+    assert caller == Caller(USER, SESSION, 4_000_000_000.0)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": "them"},
+        {"aud": "them"},
+        {"sub": "me"},
+        {"sid": "1"},
+        {"sub": None},
+        {"sid": None},
+        {"sid": [SESSION]},
+        {"exp": None},
+        {"exp": 1},
+        {"exp": "soon"},
+    ],
+)
+def test_a_claim_that_is_wrong_or_missing_refuses(claims: dict[str, object]) -> None:
+    with pytest.raises(Unauthenticated):
+        tokens().caller(bearer(claims))
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Basic abc", "Bearer a.b.c", "Bearer é", "Bearer " + "x" * 5000]
+)
+def test_what_is_no_token_refuses(header: str | None) -> None:
+    with pytest.raises(Unauthenticated):
+        tokens().caller(header)
+
+
+def test_other_keys_and_other_algorithms_refuse() -> None:
+    unsigned = "Bearer " + jwt.encode({"sub": USER}, "", algorithm="none", headers={"kid": "k"})
+    for header in (bearer(key=OTHER), bearer(kid="other"), unsigned):
+        with pytest.raises(Unauthenticated):
+            tokens().caller(header)
+
+
+def test_a_remembered_token_is_refused_once_it_ran_out_or_was_revoked() -> None:
+    clock = [time.time()]
+    revoked = Ended()
+    checked = AccessTokens(JWKS, issuer="us", revoked=revoked, clock=lambda: clock[0])
+    header = bearer()
+    checked.caller(header)
+    revoked.add(SESSION)
+    with pytest.raises(Unauthenticated):
+        checked.caller(header)
+    revoked.clear()
+    clock[0] += 61
+    with pytest.raises(Unauthenticated):
+        checked.caller(header)
+
+
+def test_nobody_gets_in_while_it_is_not_known_who_was_put_out() -> None:
+    deaf = Ended()
+    deaf.alive = False
+    with pytest.raises(Unavailable):
+        AccessTokens(JWKS, issuer="us", revoked=deaf).caller(bearer())
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    checked = tokens(capacity=2)
+    for second in range(5):
+        checked.caller(bearer({"exp": 4_000_000_000 + second}))
+    assert len(checked._verified) == 2

@@ -1,0 +1,70 @@
+"""What the engine reads out of a projection's class."""
+
+import pytest
+
+from contracts.envelope import Recorded
+from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
+from contracts.events.user import UserCreated
+from contracts.subjects import AUTH, CONTACT
+from projections.engine import Projection, Write, handles
+
+
+class BestFriends(Projection):
+    version = 3
+    streams = {CONTACT: None, AUTH: "vestnik.auth.user.*"}  # noqa: RUF012 - declared once, never changed
+    tables = """
+        CREATE TABLE {best_friends} (id uuid PRIMARY KEY, tags jsonb DEFAULT '{}');
+        CREATE UNLOGGED TABLE {pets} (id uuid PRIMARY KEY);
+        CREATE INDEX ON {pets} (id)
+    """
+
+    @handles(FriendshipAccepted, FriendshipRemoved)
+    def changed(self, event: Recorded[FriendshipAccepted | FriendshipRemoved], write: Write) -> None: ...
+
+    @handles(FriendshipRemoved)
+    def removed(self, event: Recorded[FriendshipRemoved], write: Write) -> None: ...
+
+
+def test_it_is_named_after_its_class() -> None:
+    assert BestFriends.name == "best_friends"
+
+
+def test_its_streams_have_one_filter_or_none() -> None:
+    assert BestFriends.filters() == {CONTACT: None, AUTH: "vestnik.auth.user.*"}
+
+
+def test_a_list_of_streams_has_no_filters() -> None:
+    class Listed(Projection):
+        streams = (CONTACT,)
+
+    assert Listed.filters() == {CONTACT: None}
+
+
+def test_a_stream_that_does_not_exist_is_refused() -> None:
+    class Lost(Projection):
+        streams = ("NOWHERE",)
+
+    with pytest.raises(ValueError, match="lost"):
+        Lost.filters()
+
+
+def test_handlers_are_found_by_the_type_of_the_event() -> None:
+    projection = BestFriends()
+    assert projection.handlers() == {
+        FriendshipAccepted.TYPE: (projection.changed,),
+        FriendshipRemoved.TYPE: (projection.changed, projection.removed),
+    }
+    assert UserCreated.TYPE not in projection.handlers()
+
+
+def test_views_carry_the_projection_and_its_version() -> None:
+    assert BestFriends.table_names() == ("best_friends", "pets")
+    assert [BestFriends.view(table) for table in BestFriends.table_names()] == [
+        "best_friends_v3",
+        "best_friends_pets_v3",
+    ]
+
+
+def test_only_the_names_of_its_tables_are_replaced() -> None:
+    text = BestFriends.with_tables("{pets} '{}' {other}", {"pets": "pets_v3_b1"})
+    assert text == "pets_v3_b1 '{}' {other}"

@@ -1,0 +1,141 @@
+"""Given what happened to a session, when it is refreshed or revoked, then these events follow or that refusal."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.errors import InvalidRefreshToken, SessionNotFound, VestnikError
+from contracts.event import Event
+from contracts.events.session import SessionRefreshed, SessionRevoked
+from services.session import domain
+from services.session.domain import CreateSession, Session
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+MONTH = 30 * DAY
+CREATE = CreateSession(user_id="anna", username="anna", device="phone", address="192.0.2.1")
+
+
+def evolved(state: Session, events: tuple[Event, ...], at: datetime) -> Session:
+    for event in events:
+        state = domain.evolve(state, event, at)
+    return state
+
+
+def session(*refreshed: datetime) -> Session:
+    state = evolved(Session(), domain.decide_create(CREATE, START, MONTH), START)
+    for at in refreshed:
+        state = evolved(state, domain.decide_refresh(state, state.generation, at, MONTH), at)
+    return state
+
+
+def test_a_new_session_has_the_first_generation_and_lives_for_its_lifetime() -> None:
+    state = session()
+    assert state.generation == 1
+    assert state.active(START + MONTH - timedelta(seconds=1))
+    assert not state.active(START + MONTH)
+
+
+def test_the_good_token_makes_the_next_generation_and_prolongs_the_session() -> None:
+    events = domain.decide_refresh(session(), 1, START + DAY, MONTH)
+    assert events == (SessionRefreshed(user_id="anna", generation=2, expires_at=START + DAY + MONTH),)
+
+
+def test_a_token_spent_moments_ago_is_served_again() -> None:
+    state = session(START + DAY)
+    assert domain.decide_refresh(state, 1, START + DAY + domain.GRACE, MONTH) == ()
+
+
+def test_a_token_spent_longer_ago_ends_the_session() -> None:
+    state = session(START + DAY)
+    late = START + DAY + domain.GRACE + timedelta(milliseconds=1)
+    assert domain.decide_refresh(state, 1, late, MONTH) == (
+        SessionRevoked(user_id="anna", reason="refresh_token_reused"),
+    )
+
+
+def test_a_spent_token_whose_successor_was_used_ends_the_session_at_once() -> None:
+    state = session(START + DAY, START + DAY)
+    assert isinstance(domain.decide_refresh(state, 1, START + DAY, MONTH)[0], SessionRevoked)
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_no_token_of_a_revoked_session_is_good(generation: int) -> None:
+    state = evolved(session(START), (SessionRevoked(user_id="anna", reason="logout"),), START)
+    with pytest.raises(InvalidRefreshToken):
+        domain.decide_refresh(state, generation, START, MONTH)
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_no_token_of_a_session_that_ran_out_is_good(generation: int) -> None:
+    with pytest.raises(InvalidRefreshToken):
+        domain.decide_refresh(session(START), generation, START + MONTH, MONTH)
+
+
+@pytest.mark.parametrize(("state", "generation"), [(Session(), 1), (session(), 2), (session(), 0)])
+def test_a_token_that_was_never_given_is_refused(state: Session, generation: int) -> None:
+    with pytest.raises(InvalidRefreshToken):
+        domain.decide_refresh(state, generation, START, MONTH)
+
+
+def test_a_user_ends_their_own_session() -> None:
+    assert domain.decide_revoke(session(), "anna", "logout", START) == (
+        SessionRevoked(user_id="anna", reason="logout"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "user", "at"),
+    [
+        (Session(), "anna", START),
+        (session(), "boris", START),
+        (session(), "anna", START + MONTH),
+        (evolved(session(), (SessionRevoked(user_id="anna", reason="logout"),), START), "anna", START),
+    ],
+)
+def test_a_session_that_is_not_there_for_the_user_cannot_be_ended(state: Session, user: str, at: datetime) -> None:
+    with pytest.raises(SessionNotFound):
+        domain.decide_revoke(state, user, "logout", at)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["refresh", "refresh", "refresh", "revoke"]),
+        st.integers(0, 3),  # how many generations back the token is
+        st.sampled_from([0, 1, 29, 31, 3600, 31 * 86_400]),  # seconds that pass before
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_whatever_happens_one_generation_is_good_at_most_and_an_ended_session_stays_ended(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    state, now = session(), START
+    for what, back, seconds in steps:
+        now += timedelta(seconds=seconds)
+        before = state
+        generation = state.generation - back
+        try:
+            if what == "refresh":
+                events = domain.decide_refresh(state, generation, now, MONTH)
+            else:
+                events = domain.decide_revoke(state, "anna", "logout", now)
+        except VestnikError:
+            assert what == "revoke" or not before.active(now) or generation < 1
+            continue
+        assert before.active(now)
+        state = evolved(state, events, now)
+        # One step at a time, and only by the good token.
+        assert state.generation in (before.generation, before.generation + 1)
+        if state.generation > before.generation:
+            assert back == 0
+        # A spent token leads to new tokens only in its grace, and then to the same ones.
+        if what == "refresh" and back > 0 and not state.revoked:
+            assert back == 1
+            assert state == before
+        if before.revoked:
+            assert state.revoked

@@ -1,0 +1,44 @@
+"""Which differences of a stream's settings may be set right, and which stop the start."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.subjects import MESSAGING, STREAMS
+from streams.topology import DangerousStream, differences, settings_of
+
+WANTED = settings_of(MESSAGING, replicas=1)
+SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic", "compression"}
+
+
+def test_every_stream_denies_deletion_and_has_no_limits() -> None:
+    for stream in STREAMS:
+        settings = settings_of(stream, replicas=3)
+        assert settings["deny_delete"]
+        assert settings["deny_purge"]
+        assert (settings["max_age"], settings["max_msgs"], settings["max_bytes"]) == (0, -1, -1)
+        assert settings["num_replicas"] == 3
+
+
+def test_what_the_server_adds_is_no_difference() -> None:
+    assert differences(WANTED | {"metadata": {"_nats.ver": "2.15.1"}}, WANTED) == {}
+
+
+@given(st.sampled_from(sorted(SAFE)))
+def test_a_safe_difference_is_set_right(setting: str) -> None:
+    assert differences(WANTED | {setting: "other"}, WANTED) == {setting: WANTED[setting]}
+
+
+@given(st.sampled_from(sorted(set(WANTED) - SAFE - {"num_replicas"})), st.sampled_from(["other", 7, None]))
+def test_any_other_difference_names_itself(setting: str, found: object) -> None:
+    with pytest.raises(DangerousStream) as danger:
+        differences(WANTED | {setting: found}, WANTED)
+    assert danger.value.setting == setting
+    assert repr(found) in str(danger.value)
+
+
+def test_replicas_are_raised_but_not_lowered_unseen() -> None:
+    three = settings_of(MESSAGING, replicas=3)
+    assert differences(WANTED, three) == {"num_replicas": 3}
+    with pytest.raises(DangerousStream, match="num_replicas = 3 where 1"):
+        differences(three, WANTED)

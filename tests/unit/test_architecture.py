@@ -1,0 +1,92 @@
+"""Rules of the tree that import-linter cannot express."""
+
+import ast
+import importlib
+import importlib.metadata
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.settings import SERVICES, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("contracts", "streams", "projections", "services", "infra")
+INNER_SHAPE = {"domain.py", "commands.py", "queries.py", "server.py", "main.py"}
+NAMELESS = {"utils", "util", "helpers", "common", "base", "manager", "misc"}
+SQL = re.compile(
+    r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|(CREATE|DROP|ALTER)\s+(TABLE|VIEW|INDEX))\b",
+    re.DOTALL,
+)
+
+
+def modules(*packages: str) -> Iterator[Path]:
+    for package in packages:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if not path.is_relative_to(ROOT / "contracts" / "rpc"):
+                yield path
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The string literals of a module that are not docstrings."""
+    tree = ast.parse(path.read_text())
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
+            yield node.value
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_has_the_same_inner_shape(service: str) -> None:
+    assert {path.name for path in (ROOT / "services" / service).glob("*.py")} >= INNER_SHAPE
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "gateway"])
+def test_every_service_starts_in_the_same_way(service: str) -> None:
+    main = importlib.import_module(f"services.{service}.main").main
+    assert inspect.iscoroutinefunction(main)
+    assert list(inspect.get_annotations(main).values()) == [Settings, None]
+
+
+def test_no_installed_distribution_owns_a_package_name_of_ours() -> None:
+    owners = importlib.metadata.packages_distributions()
+    assert {name: owners[name] for name in PACKAGES if set(owners.get(name, [])) - {"vestnik"}} == {}
+
+
+def test_sql_stands_in_queries_projections_and_infra_alone() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {text.strip()[:60]}"
+        for path in modules("contracts", "streams", "services")
+        if path.name != "queries.py"
+        for text in texts(path)
+        if SQL.search(text)
+    ]
+    assert found == []
+
+
+def test_a_services_sql_reads_and_never_writes() -> None:
+    writing = re.compile(r"\b(INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|TRUNCATE|CREATE|DROP|ALTER)\b")
+    found = [
+        f"{path.relative_to(ROOT)}: {text.strip()[:60]}"
+        for path in modules("services")
+        if path.name == "queries.py"
+        for text in texts(path)
+        if writing.search(text)
+    ]
+    assert found == []
+
+
+def test_every_module_has_a_name_that_says_something() -> None:
+    paths = [path.relative_to(ROOT) for path in modules(*PACKAGES)]
+    assert [str(path) for path in paths if {*path.parts[:-1], path.stem} & NAMELESS] == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in modules(*PACKAGES)
+        if path.read_text().strip() and ast.get_docstring(ast.parse(path.read_text())) is None
+    ]
+    assert silent == []
