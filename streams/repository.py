@@ -7,6 +7,7 @@ has nothing to append, counts only on state that the stream's leader confirmed i
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from time import monotonic as _clock
 from typing import Generic, TypeVar
 
 import msgspec
@@ -20,8 +21,8 @@ from streams.locks import Locks
 from streams.log import Append, Conflict, Log
 from streams.message import Message
 
-# How often a decision is made anew because somebody else was first.
-_TRIES = 20
+# Seconds for which a decision is made anew because somebody else was first.
+_PATIENCE = 10.0
 
 S = TypeVar("S")
 
@@ -96,10 +97,11 @@ class Repository(Generic[S]):
 
         Raises:
             VestnikError: the decision's own refusal, made on confirmed state; or that of the log.
-            Overloaded: somebody else was first too many times.
+            Overloaded: somebody else was first, time and again for 10 s.
         """
         async with self.locked(aggregate_id) as editing:
-            for _ in range(_TRIES):
+            deadline = _clock() + _PATIENCE
+            while _clock() < deadline:
                 try:
                     events = decide(editing.state)
                 except VestnikError:

@@ -16,12 +16,13 @@ import msgspec
 from contracts.envelope import now
 from infra.settings import BadSetting
 from services.auth.mail import Letter, compose
+from streams.reaction import Postponed
 
 _SMTP_TIMEOUT = 20.0
 _STARTTLS = {"offered": None, "always": True, "never": False}
 
 
-class NotSent(Exception):
+class NotSent(Postponed):
     """The mail could not be handed over; it may be tried again."""
 
 

@@ -157,7 +157,7 @@ class Api:
         response = await self.log_in(person.email, **more)
         assert response.status_code == 201, response.text
         account = {"user_id": person.user_id, "username": person.username, "email": person.email}
-        return Person(self.http, account, response.json())
+        return self._logged_in(account, response)
 
     async def person(self, **changed: object) -> Person:
         """Registered, verified, logged in, and known to every service."""
@@ -165,12 +165,17 @@ class Api:
         await self.verify(account["email"])
         response = await self.log_in(account["email"], str(changed.get("password", PASSWORD)))
         assert response.status_code == 201, response.text
-        person = Person(self.http, account, response.json())
+        person = self._logged_in(account, response)
 
         async def known() -> bool:
             return (await self.http.get(f"/v1/profiles/{person.user_id}")).status_code == 200
 
         await eventually(known, f"the profile of {person.username}")
+        return person
+
+    def _logged_in(self, account: Json, response: httpx.Response) -> Person:
+        person = Person(self.http, account, response.json())
+        person.written = Position.decode(response.headers.get("Vestnik-Position", ""))
         return person
 
     async def people(self, number: int) -> list[Person]:

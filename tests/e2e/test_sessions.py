@@ -102,7 +102,6 @@ async def test_a_token_of_other_hands_is_refused(api: Api) -> None:
         unsigned,
         shared,
         "a.b.c",
-        "",
         person.refresh_token,
     ):
         person.access_token = forged

@@ -1,0 +1,153 @@
+"""Reacting to events: each is handed to one of all replicas, again and again until its effect is done.
+
+A reaction is not a projection: its place is a durable consumer in JetStream that all replicas share, so that losing
+the database repeats nothing. Delivery is at least once; the effect makes itself idempotent with an event of its own.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from contracts.envelope import Recorded
+from contracts.errors import VestnikError
+from contracts.event import Event
+from streams.message import Message
+from streams.repository import BrokenHistory
+
+_LOG = logging.getLogger(__name__)
+
+# Events that wait for their next attempt; when there are so many, what the effect needs is down for all.
+_MOST_PENDING = 1_000
+# Seconds.
+_FETCH_WAIT = 2.0
+_LONGEST_PAUSE = 300.0
+# For an effect that is under way when the process stops.
+_LAST_WAIT = 5.0
+# Between two requests of which the first was turned away at once.
+_BREATH = 0.05
+
+
+class Postponed(Exception):
+    """The effect cannot be had now; it may be tried again."""
+
+
+class Reaction:
+    """One durable consumer and what is done on its events.
+
+    Events of one aggregate may be handed out at once or out of order: the effect must not depend on either.
+    """
+
+    def __init__(
+        self,
+        nc: Client,
+        stream: str,
+        react: Callable[[Recorded[Event]], Awaitable[None]],
+        *,
+        durable: str,
+        subject_filter: str,
+        at_once: int = 4,
+        ack_wait: float = 30.0,
+        first_pause: float = 1.0,
+    ) -> None:
+        """
+        `durable`: the consumer's name, for ever: under another one everything would be done again.
+        `at_once`: effects under way in this process.
+        `ack_wait`: seconds after which an event whose process has gone is given to another.
+        `first_pause`: seconds until the next attempt; doubled with each, up to five minutes.
+        """
+        self._jetstream = nc.jetstream()
+        self._stream = stream
+        self._react = react
+        self._durable = durable
+        self._filter = subject_filter
+        self._at_once = at_once
+        self._ack_wait = ack_wait
+        self._first_pause = first_pause
+
+    async def run(self) -> None:
+        """Works until it is cancelled; what NATS refuses or loses is tried again."""
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._at_once):
+                workers.create_task(self._work())
+
+    async def _work(self) -> None:
+        pause = self._first_pause
+        while True:
+            try:
+                async for message in self._messages():
+                    await self._handle(message)
+                    pause = self._first_pause
+            except (NatsError, VestnikError, OSError) as error:
+                # The stream is not there yet, its leader is moving, or the connection is down.
+                _LOG.info("%s waits %.0f s: %s", self._durable, pause, error or type(error).__name__)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _messages(self) -> AsyncIterator[Msg]:
+        """What the consumer hands out, one by one: each worker asks for itself and takes no more than it can do."""
+        await self._jetstream.add_consumer(
+            self._stream,
+            ConsumerConfig(
+                durable_name=self._durable,
+                filter_subject=self._filter,
+                deliver_policy=DeliverPolicy.ALL,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=self._ack_wait,
+                max_deliver=-1,
+                max_ack_pending=_MOST_PENDING,
+            ),
+        )
+        subscription = await self._jetstream.pull_subscribe_bind(self._durable, self._stream)
+        try:
+            while True:
+                try:
+                    fetched = await subscription.fetch(1, timeout=_FETCH_WAIT)
+                except TimeoutError:
+                    await asyncio.sleep(_BREATH)
+                    continue
+                for message in fetched:
+                    yield message
+        finally:
+            await subscription.unsubscribe()
+
+    async def _handle(self, message: Msg) -> None:
+        """Settles the event; an effect that is under way is finished even when the process is told to stop."""
+        work = asyncio.create_task(self._settle(message))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            _, unfinished = await asyncio.wait({work}, timeout=_LAST_WAIT)
+            for task in unfinished:
+                task.cancel()
+                await asyncio.wait({task})
+            raise
+
+    async def _settle(self, message: Msg) -> None:
+        sign_of_life = asyncio.create_task(self._keep(message))
+        sequence = message.metadata.sequence.stream
+        try:
+            await self._react(Message(self._stream, sequence, message.subject, message.data).open())
+        except (Postponed, VestnikError) as error:
+            pause = min(self._first_pause * 2 ** min(message.metadata.num_delivered - 1, 16), _LONGEST_PAUSE)
+            _LOG.warning("%s tries event %d again in %.0f s: %s", self._durable, sequence, pause, error)
+            await message.nak(delay=pause)
+        except (LookupError, ValueError, msgspec.MsgspecError, BrokenHistory) as error:
+            # Not given up: perhaps a later release can read it.
+            _LOG.error("%s cannot handle event %d of %s: %s", self._durable, sequence, self._stream, error)
+            await message.nak(delay=_LONGEST_PAUSE)
+        else:
+            await message.ack()
+        finally:
+            sign_of_life.cancel()
+            await asyncio.wait({sign_of_life})
+
+    async def _keep(self, message: Msg) -> None:
+        while True:
+            await asyncio.sleep(self._ack_wait / 3)
+            await message.in_progress()
