@@ -24,6 +24,7 @@ check:
     mypy
     lint-imports --no-cache
     python -m infra.generate --check
+    python -m infra.reference --check
     python -m infra.lock --check
 
 # Format the code and repair what can be repaired
@@ -31,9 +32,10 @@ fmt:
     ruff check --fix-only
     ruff format
 
-# Generate contracts/rpc from the .proto files
+# Generate contracts/rpc from the .proto files, and the reference pages from the code
 gen:
     python -m infra.generate
+    python -m infra.reference
 
 # Bring requirements.lock up to date with pyproject.toml
 lock:

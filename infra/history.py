@@ -10,9 +10,11 @@ from nats.aio.client import Client
 
 from contracts import catalogue
 from contracts.envelope import Envelope
+from contracts.errors import Unavailable
 from contracts.subjects import STREAMS
 from infra.failures import Failure
-from streams.jetstream import STREAM_NOT_FOUND, Refused
+from streams.inbox import RequestFailed
+from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
 from streams.log import Log
 from streams.message import Message
 from streams.reader import Reader
@@ -77,7 +79,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 async def selected(nc: Client, query: Query) -> AsyncGenerator[list[Shown], None]:
     """The events asked for, in pages: first what there is, merged by time; then what happens, as it comes."""
     log = Log(nc)
-    ends = {name: end for name in query.streams if (end := await _end(log, name)) is not None}
+    ends = {name: end for name in query.streams if (end := await _end(nc, name)) is not None}
     if not ends:
         raise Failure(f"there is no stream {' or '.join(query.streams)} yet")
     stored = [_stored(nc, log, query, name, end) for name, end in ends.items()]
@@ -88,13 +90,15 @@ async def selected(nc: Client, query: Query) -> AsyncGenerator[list[Shown], None
             yield page
 
 
-async def _end(log: Log, stream: str) -> int | None:
+async def _end(nc: Client, stream: str) -> int | None:
     try:
-        return await log.end_of(stream)
+        return (await JetStream(nc).info(stream)).state.last_seq
     except Refused as refused:
         if refused.error.err_code == STREAM_NOT_FOUND:
             return None
         raise
+    except RequestFailed as failure:
+        raise Unavailable from failure
 
 
 async def _stored(nc: Client, log: Log, query: Query, stream: str, end: int) -> AsyncGenerator[list[Shown], None]:

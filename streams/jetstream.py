@@ -18,9 +18,9 @@ from streams.message import Message
 NO_MESSAGE_FOUND = 10037
 STREAM_NOT_FOUND = 10059
 STREAM_IN_USE = 10058
+TOO_MANY_CONSUMERS = 10026
+_SERVER_FAULT = 500
 _BATCH = 256
-_END_OF_BATCH = "204"
-_NOT_FOUND = "404"
 # In seconds: how long one try may take, and how long to pause before the next.
 _ATTEMPT = 2.0
 _PAUSE = 0.05
@@ -42,6 +42,11 @@ class Refused(Exception):
     def __init__(self, error: ApiError) -> None:
         self.error = error
         super().__init__(f"{error.description} ({error.err_code})")
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later: the server has a trouble, or a stream is not there yet."""
+        return self.error.code >= _SERVER_FAULT or self.error.err_code in (STREAM_NOT_FOUND, TOO_MANY_CONSUMERS)
 
 
 class StreamState(msgspec.Struct, frozen=True):
@@ -159,4 +164,5 @@ class JetStream:
 
 
 def _ends_batch(message: Msg) -> bool:
-    return status_of(message) in (_END_OF_BATCH, _NOT_FOUND)
+    # 204 behind the last, 404 if there is none.
+    return status_of(message) is not None

@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 
 from contracts import envelope
 from contracts.envelope import Envelope
-from contracts.errors import DeadlineExceeded, Forbidden, Overloaded, Unavailable
+from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
 from contracts.subjects import stream_of
 from streams.inbox import Denied, RequestFailed
 from streams.jetstream import ApiError, JetStream, Refused
@@ -33,7 +33,6 @@ _IN_PROCESS = 10158
 _INCOMPLETE_BATCH = 10176
 # Disk, memory or the limits of the stream are used up.
 _NO_SPACE = {10023, 10028, 10047, 10077}
-_SERVER_FAULT = 500
 _LARGEST_BATCH = 1000
 # In seconds: how long one attempt may take, and how long to wait before the next.
 _ATTEMPT = 2.0
@@ -88,6 +87,8 @@ class Log:
             Conflict: the subject has moved on; this event is not stored.
             Unavailable, Overloaded: not stored; the event store cannot be reached, or has no space.
             DeadlineExceeded: whether it was stored could not be found out in time.
+            PermissionError: this service may not append there; told at once.
+            ValueError: the event is larger than the server takes.
         """
         return (await self._store([append], self._send_one))[0]
 
@@ -165,6 +166,8 @@ class Log:
         why: Exception | None = None
         while (left := deadline - loop.time()) > 0:
             try:
+                if uncertain and (stored := await self._settle(appends)) is not None:
+                    return stored
                 ack = await send(appends, min(left, _ATTEMPT))
                 if ack.error is None and not ack.duplicate:
                     return list(range(ack.seq - len(appends) + 1, ack.seq + 1))
@@ -172,7 +175,7 @@ class Log:
                 if (stored := await self._settle(appends)) is not None:
                     return stored
             except Denied as denied:
-                raise Forbidden("This service may not write there.") from denied
+                raise PermissionError(f"no right to append to {appends[0].subject}") from denied
             except RequestFailed as failure:
                 uncertain = uncertain or failure.uncertain
                 why = failure
@@ -251,9 +254,10 @@ def _judge(ack: _Ack, uncertain: bool) -> bool:
         return True
     if ack.error.err_code in _NO_SPACE:
         raise Overloaded("The event store has no space left.")
-    if ack.error.code >= _SERVER_FAULT:
+    refused = Refused(ack.error)
+    if refused.may_pass:
         return uncertain
-    raise Refused(ack.error)
+    raise refused
 
 
 async def _reachable(reading: Awaitable[A]) -> A:
@@ -261,6 +265,10 @@ async def _reachable(reading: Awaitable[A]) -> A:
     try:
         return await reading
     except Denied as denied:
-        raise Forbidden("This service may not read there.") from denied
+        raise PermissionError("no right to read this stream") from denied
     except RequestFailed as failure:
         raise Unavailable from failure
+    except Refused as refused:
+        if refused.may_pass:
+            raise Unavailable from refused
+        raise

@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 from nats.aio.client import Client
 
-from contracts.errors import Forbidden, Unavailable
+from contracts.errors import Unavailable
 from streams.consumer import Broken, Consumer
 from streams.inbox import Closed, Denied, RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
@@ -22,8 +22,6 @@ from streams.topology import StreamMissing
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
-_SERVER_FAULT = 500
-_TOO_MANY_CONSUMERS = 10026
 
 
 class ReadBatch(msgspec.Struct, frozen=True):
@@ -88,14 +86,19 @@ class Reader:
             StreamMissing: the stream did not appear in time.
             HistoryLost: the stream is shorter than what was read of it.
             Unavailable: the connection was closed for good.
-            Forbidden: this service has no right to read this.
+            PermissionError: this service has no right to read this.
         """
         while True:
             yield await self._next(limit)
 
     async def _next(self, limit: int) -> ReadBatch:
         while True:
-            consumer = self._consumer or await self._begin()
+            consumer = self._consumer
+            if consumer is None:
+                consumer = await self._begin()
+                if consumer.pending == 0:
+                    # Said at once: the first heartbeat would say it later.
+                    return ReadBatch([], self._position, 0)
             try:
                 messages = await consumer.receive(limit)
             except Broken as broken:
@@ -115,12 +118,14 @@ class Reader:
         while True:
             try:
                 return await self._start()
-            except (Closed, Denied) as failure:
-                raise (Forbidden if isinstance(failure, Denied) else Unavailable) from failure
+            except Closed as closed:
+                raise Unavailable from closed
+            except Denied as denied:
+                raise PermissionError(f"no right to read {self._filter or 'all'} of {self._stream}") from denied
             except RequestFailed:
                 deadline = loop.time() + self._patience
             except Refused as refused:
-                if not _may_change(refused) or loop.time() >= deadline:
+                if not refused.may_pass or loop.time() >= deadline:
                     if refused.error.err_code == STREAM_NOT_FOUND:
                         raise StreamMissing(self._stream) from refused
                     raise
@@ -144,8 +149,3 @@ class Reader:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await consumer.stop()
-
-
-def _may_change(refused: Refused) -> bool:
-    error = refused.error
-    return error.code >= _SERVER_FAULT or error.err_code in (STREAM_NOT_FOUND, _TOO_MANY_CONSUMERS)

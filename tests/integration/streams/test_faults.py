@@ -3,18 +3,20 @@
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from contracts.envelope import Provenance, encode
-from contracts.errors import DeadlineExceeded, Unavailable
+from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
 from contracts.event import Event
 from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats import NatsServer
 from streams.inbox import Answer
 from streams.log import Conflict, Log
 from streams.reader import Reader
+from streams.topology import settings_of
 from tests.integration.streams.conftest import append_to, counting, sent
 
 NAMES = [f"conversation-{number}" for number in range(5)]
@@ -164,3 +166,16 @@ async def test_a_command_whose_answer_was_lost_takes_effect_once(losing: Log) ->
     outcome = await counting(losing).execute("a", lambda state: [sent(state + 1)], Provenance())
     assert (outcome.version, outcome.sequence) == (1, 1)
     assert await losing.end_of(MESSAGING) == 1
+
+
+async def test_a_store_without_space_is_a_clear_word(nats: Client) -> None:
+    settings = settings_of(MESSAGING, replicas=1) | {"max_bytes": 20_000}
+    await nats.request(f"$JS.API.STREAM.CREATE.{MESSAGING}", msgspec.json.encode(settings))
+    log = Log(nats)
+    stored = 0
+    with pytest.raises(Overloaded, match="no space"):
+        while True:
+            stored = await log.append(append_to(str(stored), text="x" * 1_000))
+    with pytest.raises(Overloaded, match="no space"):
+        await log.append_together([append_to(f"batch-{number}", text="x" * 1_000) for number in range(20)])
+    assert 0 < stored == await log.end_of(MESSAGING)
