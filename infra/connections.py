@@ -22,7 +22,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     """Connects to NATS, and again whenever the connection is lost, for as long as the process lives.
 
     Raises:
-        Unavailable: no server answered within `patience` seconds.
+        Unavailable: no server answered, and let us in, within `patience` seconds.
     """
     servers = [url.strip() for url in settings.nats_url.split(",") if url.strip()]
     await _reachable(servers, patience)
@@ -38,20 +38,26 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
         log.info("nats: connected again")
 
     client = NATS()
-    await client.connect(
-        servers=servers,
-        name=name,
-        error_cb=failed,
-        disconnected_cb=disconnected,
-        reconnected_cb=reconnected,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds that it sleeps; a fraction is meant
-        connect_timeout=5,
-        ping_interval=10,
-        max_outstanding_pings=2,
-        pending_size=_PENDING_BYTES,
-        inbox_prefix=f"_INBOX_{name.partition('-')[0]}".encode(),
-    )
+    try:
+        async with asyncio.timeout(patience):
+            await client.connect(
+                servers=servers,
+                name=name,
+                error_cb=failed,
+                disconnected_cb=disconnected,
+                reconnected_cb=reconnected,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds that it sleeps; a fraction is meant
+                connect_timeout=5,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                pending_size=_PENDING_BYTES,
+                inbox_prefix=f"_INBOX_{name.partition('-')[0]}".encode(),
+            )
+    except TimeoutError as error:
+        # The client by itself would go on for ever where its login is refused.
+        await client.close()
+        raise Unavailable("NATS does not let us in.") from error
     return client
 
 

@@ -34,6 +34,8 @@ def generate(into: Path) -> None:
         ],
         check=True,
         stderr=subprocess.DEVNULL,
+        # The plug-in formats what it writes: away from here, so that our own style does not bear on it.
+        cwd=into.anchor,
         env={"PATH": f"{plugin.parent}:/usr/bin:/bin"},
     )
 

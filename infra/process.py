@@ -1,7 +1,8 @@
 """The life of a service's process: connections, own stream, background tasks, the gRPC server, a clean end.
 
-A background task that fails ends the process with exit code 1, and the supervisor starts it afresh: a process that
-limps on without its projection or its reaction would look healthy and be wrong.
+A background task that fails, or a connection to NATS that is lost for good, ends the process with exit code 1, and the
+supervisor starts it afresh: a process that limps on without its projection or its reaction would look healthy and be
+wrong.
 """
 
 import asyncio
@@ -65,7 +66,7 @@ class ServiceProcess:
         """Serves gRPC until the process is told to stop, then drains.
 
         Raises:
-            SystemExit: a background task failed.
+            SystemExit: a background task failed, or the connection to NATS was closed for good.
         """
         server = RpcServer(self.name, handlers, secrets=self.secrets, callers=frozenset(callers))
         host, port = self.settings.listen_address(self.name)
@@ -96,6 +97,11 @@ class ServiceProcess:
     async def _watch_readiness(self, server: RpcServer) -> None:
         while True:
             server.set_ready(self.nats.is_connected and all(condition() for condition in self._conditions))
+            if self.nats.is_closed:
+                # The client library gives up by itself on what it takes for a fatal word of the server, such as an
+                # authentication that timed out; nothing here would ever work again.
+                log.critical("the connection to NATS was closed for good")
+                self._fail()
             await asyncio.sleep(_READINESS_STEP)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -107,6 +113,9 @@ class ServiceProcess:
             log.critical("%s failed", task.get_name(), exc_info=error)
         elif not self._stop.is_set():
             log.critical("%s ended", task.get_name())
+        self._fail()
+
+    def _fail(self) -> None:
         if not self._stop.is_set():
             self._failed = True
             self._stop.set()

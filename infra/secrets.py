@@ -17,6 +17,7 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from infra.failures import Failure
 from infra.settings import SERVICES
 
 PARTIES = (*SERVICES, "gateway", "operator")
@@ -24,7 +25,7 @@ _RANDOM = ("claims", "refresh", "mail")
 _PASSWORDS = ("nats", "postgres")
 
 
-class MissingSecret(Exception):
+class MissingSecret(Failure):
     """A key or a password that this process needs is not there."""
 
 

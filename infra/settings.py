@@ -13,13 +13,15 @@ import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
 
+from infra.failures import Failure
+
 PREFIX = "VESTNIK_"
 SERVICES = ("auth", "session", "profile", "contact", "messaging")
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 Doc = Meta  # `Doc(description=…)` reads better than `Meta` where a setting is declared
 
 
-class BadSetting(Exception):
+class BadSetting(Failure):
     """A setting has a value that cannot be."""
 
 
@@ -126,6 +128,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 converted[field.name] = _convert(text, field.type)
             except (msgspec.ValidationError, ValueError) as error:
                 raise BadSetting(f"{variable(field.name)}={text!r} is not possible: {error}") from error
+        if not str(converted.get("database_url") or "postgresql://").startswith(("postgresql://", "postgres://")):
+            # Not shown: there may be a password in it.
+            raise BadSetting("VESTNIK_DATABASE_URL must be postgresql://…")
         return msgspec.structs.replace(cls(), **converted)
 
     def environment(self) -> dict[str, str]:

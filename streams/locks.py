@@ -23,7 +23,7 @@ class Locks:
         lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
         self._locks[key] = lock, users + 1
         try:
-            await self._acquire(lock)
+            await self._acquire(lock, contended=users > 0)
             try:
                 yield
             finally:
@@ -36,9 +36,9 @@ class Locks:
     def __len__(self) -> int:
         return len(self._locks)
 
-    async def _acquire(self, lock: asyncio.Lock) -> None:
-        if not lock.locked():
-            # Free: taken at once, without a timer.
+    async def _acquire(self, lock: asyncio.Lock, *, contended: bool) -> None:
+        if not contended:
+            # Taken at once, without a timer. That it is not locked would not do: it may be promised to who waits.
             await lock.acquire()
             return
         try:

@@ -17,22 +17,14 @@ from nats.aio.msg import Msg
 
 from contracts import envelope
 from contracts.envelope import Envelope
-from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
+from contracts.errors import DeadlineExceeded, Unavailable
 from contracts.subjects import stream_of
+from streams import acknowledgement
+from streams.acknowledgement import Ack, leaves_uncertain
 from streams.inbox import Denied, RequestFailed
-from streams.jetstream import ApiError, JetStream, Refused
+from streams.jetstream import JetStream, Refused
 from streams.message import Message
 
-# The condition did not hold; the second is usual under contention in a cluster.
-_CONFLICTS = {10071, 10164}
-# An event id of the batch is stored already: the batch itself, sent again, as a rule.
-_REPEATED_BATCH = 10201
-# An earlier attempt with the same id is still on its way through the cluster.
-_IN_PROCESS = 10158
-# Messages of the batch are missing: it was cut off by a change of leader, or one of them was refused.
-_INCOMPLETE_BATCH = 10176
-# Disk, memory or the limits of the stream are used up.
-_NO_SPACE = {10023, 10028, 10047, 10077}
 _LARGEST_BATCH = 1000
 # In seconds: how long one attempt may take, and how long to wait before the next.
 _ATTEMPT = 2.0
@@ -58,16 +50,6 @@ class Conflict(Exception):
         self.subject = subject
         self.expected = expected
         super().__init__(f"{subject} has moved on from {expected}")
-
-
-class _Ack(msgspec.Struct, frozen=True):
-    seq: int = 0
-    duplicate: bool = False
-    count: int = 1
-    error: ApiError | None = None
-
-
-_ACK = msgspec.json.Decoder(_Ack)
 
 
 class Log:
@@ -155,7 +137,7 @@ class Log:
         return messages
 
     async def _store(
-        self, appends: Sequence[Append], send: Callable[[Sequence[Append], float], Awaitable[_Ack]]
+        self, appends: Sequence[Append], send: Callable[[Sequence[Append], float], Awaitable[Ack]]
     ) -> list[int]:
         """Tries until it is known what became of the events, or the patience is at its end."""
         loop = asyncio.get_running_loop()
@@ -171,7 +153,7 @@ class Log:
                 ack = await send(appends, min(left, _ATTEMPT))
                 if ack.error is None and not ack.duplicate:
                     return list(range(ack.seq - len(appends) + 1, ack.seq + 1))
-                uncertain = _judge(ack, uncertain)
+                uncertain = leaves_uncertain(ack, uncertain)
                 if (stored := await self._settle(appends)) is not None:
                     return stored
             except Denied as denied:
@@ -181,6 +163,11 @@ class Log:
                 why = failure
                 if failure.final:
                     break
+            except Refused as refused:
+                # While a cluster elects a leader, looking for the event is refused too.
+                if not refused.may_pass:
+                    raise
+                why = refused
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         if uncertain:
@@ -193,26 +180,32 @@ class Log:
         Raises:
             Conflict: they are not stored and never can be.
         """
-        first = appends[0]
-        found = await self._behind(first)
-        if found is not None and found.event_id() == first.envelope.id:
-            return list(range(found.sequence, found.sequence + len(appends)))
-        for append in {append.subject: append for append in reversed(appends)}.values():
-            if await self._behind(append) is not None:
+        first_on: dict[str, int] = {}
+        for place, append in enumerate(appends):
+            first_on.setdefault(append.subject, place)
+        for place in first_on.values():
+            append = appends[place]
+            found = await self._behind(append)
+            if found is None:
+                continue
+            # Looked at once for each: an attempt still on its way may land between two looks, and is no conflict then.
+            if found.event_id() != append.envelope.id:
                 raise Conflict(append.subject, append.expected)
+            begin = found.sequence - place
+            return list(range(begin, begin + len(appends)))
         return None
 
     async def _behind(self, append: Append) -> Message | None:
         return await self._jetstream.next(stream_of(append.subject), append.subject, append.expected)
 
-    async def _send_one(self, appends: Sequence[Append], timeout: float) -> _Ack:
+    async def _send_one(self, appends: Sequence[Append], timeout: float) -> Ack:
         (append,) = appends
         answer = await self._inbox.request(
             append.subject, envelope.encode(append.envelope), headers=_headers(append), timeout=timeout
         )
-        return _ACK.decode(answer.data)
+        return acknowledgement.decode(answer.data)
 
-    async def _send_batch(self, appends: Sequence[Append], timeout: float) -> _Ack:
+    async def _send_batch(self, appends: Sequence[Append], timeout: float) -> Ack:
         """Every message has the reply subject, so that a refusal of any is heard; only the last is acknowledged."""
         batch = uuid4().hex
         seen: set[str] = set()
@@ -226,7 +219,7 @@ class Log:
                 payload = envelope.encode(append.envelope)
                 await self._inbox.publish(append.subject, payload, reply=reply, headers=headers, timeout=timeout)
             await self._inbox.wait(answer, appends[-1].subject, timeout)
-        return _ACK.decode(answer.messages[-1].data)
+        return acknowledgement.decode(answer.messages[-1].data)
 
 
 def _headers(append: Append, *, conditional: bool = True) -> dict[str, str]:
@@ -239,25 +232,6 @@ def _headers(append: Append, *, conditional: bool = True) -> dict[str, str]:
 def _speaks(message: Msg) -> bool:
     # A batch's messages before the commit are answered with nothing, unless they are refused.
     return bool(message.data)
-
-
-def _judge(ack: _Ack, uncertain: bool) -> bool:
-    """What an answer that is no plain success says: whether the outcome is uncertain.
-
-    Raises:
-        Overloaded: there is no space.
-        Refused: the server will never take this.
-    """
-    if ack.error is None or ack.error.err_code in _CONFLICTS | {_REPEATED_BATCH, _INCOMPLETE_BATCH}:
-        return uncertain
-    if ack.error.err_code == _IN_PROCESS:
-        return True
-    if ack.error.err_code in _NO_SPACE:
-        raise Overloaded("The event store has no space left.")
-    refused = Refused(ack.error)
-    if refused.may_pass:
-        return uncertain
-    raise refused
 
 
 async def _reachable(reading: Awaitable[A]) -> A:

@@ -12,6 +12,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from contracts.envelope import Recorded
@@ -108,7 +109,8 @@ class Reaction:
             while True:
                 try:
                     fetched = await subscription.fetch(1, timeout=_FETCH_WAIT)
-                except TimeoutError:
+                except NatsTimeout:
+                    # Nothing to do. Any other time-out means that no consumer answered: it is made again.
                     await asyncio.sleep(_BREATH)
                     continue
                 for message in fetched:

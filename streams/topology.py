@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from nats.aio.client import Client
 
+from contracts.errors import Unavailable
 from contracts.subjects import STREAMS, all_of
 from streams.inbox import RequestFailed
 from streams.jetstream import STREAM_IN_USE, STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
@@ -81,20 +82,27 @@ async def ensure_streams(
     Raises:
         DangerousStream: a stream has a setting that must not be changed unseen.
         Refused: the server will not make it so.
+        Unavailable: the event store cannot be reached.
     """
     jetstream = JetStream(nc, patience=patience)
-    for name in names:
-        wanted = settings_of(name, replicas=replicas)
-        try:
-            found = (await jetstream.info(name)).config
-        except Refused as refused:
-            if refused.error.err_code != STREAM_NOT_FOUND:
-                raise
-            if await _create(jetstream, wanted):
-                continue
-            found = (await jetstream.info(name)).config
-        if changed := differences(found, wanted):
-            await jetstream.ask(f"STREAM.UPDATE.{name}", found | changed, _INFO)
+    try:
+        for name in names:
+            await _ensure(jetstream, name, settings_of(name, replicas=replicas))
+    except RequestFailed as failure:
+        raise Unavailable from failure
+
+
+async def _ensure(jetstream: JetStream, name: str, wanted: dict[str, Any]) -> None:
+    try:
+        found = (await jetstream.info(name)).config
+    except Refused as refused:
+        if refused.error.err_code != STREAM_NOT_FOUND:
+            raise
+        if await _create(jetstream, wanted):
+            return
+        found = (await jetstream.info(name)).config
+    if changed := differences(found, wanted):
+        await jetstream.ask(f"STREAM.UPDATE.{name}", found | changed, _INFO)
 
 
 async def stream_exists(nc: Client, stream: str, timeout: float) -> None:

@@ -66,10 +66,10 @@ def _mendable() -> tuple[type[Exception], ...]:
     """The errors whose text is for the operator; looked up only when there is an error."""
     from contracts.errors import VestnikError
     from infra.failures import Failure
-    from infra.secrets import MissingSecret
-    from infra.settings import BadSetting
+    from streams.reader import HistoryLost
+    from streams.topology import DangerousStream, StreamMissing
 
-    return (Failure, BadSetting, MissingSecret, VestnikError)
+    return (Failure, VestnikError, DangerousStream, HistoryLost, StreamMissing)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,18 @@ import msgspec
 
 from infra.settings import Settings, describe, variable
 
-PASSWORD = re.compile(r"(?<=://)([^/@\s]*):([^/@\s]*)@")
+_SECRETS = (
+    # Up to the last @ of a URL, since a password may hold anything.
+    (re.compile(r"(?<=://)([^:@/,\s]*):(?:(?!,\w+://)\S)*@"), r"\1:***@"),
+    # For NATS, a name without a password is a token.
+    (re.compile(r"(?<=nats://)[^:@/,\s]+@"), "***@"),
+    # Of PostgreSQL, in a URL's query or in a list of words.
+    (re.compile(r"(password=)(?:'[^']*'|[^&\s]*)"), r"\1***"),
+)
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """One setting as it is printed; a password inside a URL is masked."""
+    """One setting as it is printed; a password inside it is masked."""
 
     name: str
     value: str
@@ -28,8 +35,10 @@ def shown(settings: Settings) -> list[Shown]:
 
 
 def masked(value: str) -> str:
-    """The value without the passwords of the URLs in it."""
-    return PASSWORD.sub(r"\1:***@", value)
+    """The value without the passwords and tokens in it."""
+    for pattern, shown_instead in _SECRETS:
+        value = pattern.sub(shown_instead, value)
+    return value
 
 
 @click.command()

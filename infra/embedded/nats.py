@@ -139,6 +139,7 @@ class NatsServer:
             pass
         except BaseException:
             child.kill()
+            await child.wait()
             raise
         child.kill()
         await child.wait()

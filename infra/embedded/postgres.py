@@ -181,6 +181,7 @@ class PostgresServer:
             pass
         except BaseException:
             child.kill()
+            await child.wait()
             raise
         child.kill()
         await child.wait()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpclib import GRPCError, Status
 
-from contracts.errors import BY_CODE, Unavailable, VestnikError, Violation
+from contracts.errors import BY_CODE, DeadlineExceeded, Unavailable, VestnikError, Violation
 
 DOMAIN = "vestnik"
 _NOT_EXECUTED = "not_executed"
@@ -31,12 +31,15 @@ def to_grpc(error: VestnikError, *, executed: bool = True) -> GRPCError:
 
 
 def from_grpc(error: GRPCError) -> VestnikError:
-    """The error that the service raised; one of another origin becomes `Unavailable` or an internal error."""
+    """The error that the service raised; one of another origin becomes the nearest of ours, or an internal error."""
     details: Sequence[object] = error.details or ()
     info = _info(details)
     if info is None or info.reason not in BY_CODE:
         if error.status in (Status.UNAVAILABLE, Status.CANCELLED):
             return Unavailable()
+        if error.status is Status.DEADLINE_EXCEEDED:
+            # The server's clock was quicker than the caller's: grpclib cuts deadlines of over 10 s to whole seconds.
+            return DeadlineExceeded()
         return VestnikError("Something went wrong.")
     violations = tuple(
         Violation(violation.field, violation.description)

@@ -4,15 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import psycopg
-from grpclib.client import Channel
-from grpclib.exceptions import GRPCError, StreamTerminatedError
-from grpclib.health.v1.health_grpc import HealthStub
-from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from contracts.errors import VestnikError
 from infra.connections import connect_nats
 from infra.failures import Failure
-from infra.settings import Settings
+from infra.rpc.health import is_serving
+from infra.settings import BadSetting, Settings
 
 WITHIN = 2.0
 
@@ -35,15 +32,7 @@ def grpc_health(host: str, port: int) -> Probe:
     """Ready when the server's health service says SERVING."""
 
     async def probe() -> bool:
-        channel = Channel(host, port)
-        try:
-            async with asyncio.timeout(WITHIN):
-                answer = await HealthStub(channel).Check(HealthCheckRequest())
-        except (OSError, TimeoutError, GRPCError, StreamTerminatedError):
-            return False
-        finally:
-            channel.close()
-        return bool(answer.status == HealthCheckResponse.SERVING)
+        return await is_serving(host, port, timeout=WITHIN)
 
     return probe
 
@@ -85,11 +74,15 @@ async def given_database_answers(settings: Settings) -> None:
     """Makes sure of the PostgreSQL that VESTNIK_DATABASE_URL names.
 
     Raises:
+        BadSetting: it names none.
         ServerSilent: it does not answer, or not to us.
     """
     try:
         async with asyncio.timeout(GIVEN_WITHIN):
             connection = await psycopg.AsyncConnection.connect(settings.database_url)
+    except psycopg.ProgrammingError:
+        # Its text would show the whole of the setting, and with it the password.
+        raise BadSetting("VESTNIK_DATABASE_URL is not the address of a PostgreSQL database") from None
     except (psycopg.Error, TimeoutError) as error:
         reason = str(error).splitlines()[0] if str(error) else "no answer"
         raise ServerSilent(f"the PostgreSQL of VESTNIK_DATABASE_URL does not answer: {reason}") from None

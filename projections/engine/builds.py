@@ -58,6 +58,7 @@ CREATE TABLE IF NOT EXISTS projection_dead_letters (
 );
 """
 _SCHEMA_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('vestnik.projections.schema', 0))"
+_NUMBER_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('vestnik.projections.number', 0))"
 
 
 class State(StrEnum):
@@ -105,7 +106,8 @@ async def builds_of(conn: Connection, projection: str, version: int) -> list[Bui
 
 
 async def add_build(conn: Connection, projection: str, version: int, state: State) -> Build:
-    """Adds a build with the next free number."""
+    """Adds a build with the next free number, within a transaction; a rebuild and a verification may do so at once."""
+    await conn.execute(_NUMBER_LOCK)
     async with conn.cursor(row_factory=kwargs_row(_build)) as cursor:
         await cursor.execute(
             "INSERT INTO projection_builds (projection, version, build, state)"

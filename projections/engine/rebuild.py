@@ -19,6 +19,7 @@ from projections.engine.connecting import connect, rebuild_lock, runner_lock, tr
 from projections.engine.filling import Filling
 from projections.engine.projection import Projection
 from projections.engine.sources import Sources
+from projections.engine.tables import BadTables
 from projections.engine.waiting import Reached, subject_of
 
 # How long the live build may be held while the new one takes its last steps.
@@ -69,20 +70,31 @@ async def rebuild(
 
     Raises:
         RebuildUnderWay: somebody else is doing so.
-        tables.BadTables: the projection's tables have changed and its version has not.
+        BadTables: the projection's tables have changed and its version has not.
     """
     conn = await connect(database_url, f"rebuild {projection.name}")
     try:
         await builds.ensure_schema(conn)
         build = await _claim(conn, projection)
-        filling = await Filling.open(conn, projection, build)
-        switcher = await connect(database_url, f"switch {projection.name}")
         try:
-            return await _Rebuild(projection, nc, filling, switcher, report).run()
-        finally:
-            await switcher.close()
+            return await _fill(conn, projection, build, nc, database_url, report)
+        except BadTables:
+            # Its columns will never do: left behind, it would be taken up again and again.
+            await switching.drop_build(conn, projection, build)
+            raise
     finally:
         await conn.close()
+
+
+async def _fill(
+    conn: Connection, projection: type[Projection], build: Build, nc: NATS, database_url: str, report: Report
+) -> Rebuilt:
+    filling = await Filling.open(conn, projection, build)
+    switcher = await connect(database_url, f"switch {projection.name}")
+    try:
+        return await _Rebuild(projection, nc, filling, switcher, report).run()
+    finally:
+        await switcher.close()
 
 
 async def _claim(conn: Connection, projection: type[Projection]) -> Build:

@@ -84,4 +84,4 @@ class VerificationMail:
             lambda mails: domain.decide_record_mail(mails, event.id),
             Provenance(correlation_id=event.correlation_id, causation_id=event.id),
         )
-        log.info("sent the verification mail of user %s", asked.user_id)
+        log.debug("sent the verification mail of user %s", asked.user_id)

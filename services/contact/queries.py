@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from contracts.fields import Id
 from contracts.positions import Position
 from projections.engine.read_model import ReadModel
 from projections.friends import Friends
@@ -28,7 +29,7 @@ class FriendRow(msgspec.Struct, frozen=True):
 
 class FriendsCursor(msgspec.Struct, frozen=True):
     since: datetime
-    friend_id: str
+    friend_id: Id
 
 
 class _Found(msgspec.Struct, frozen=True):

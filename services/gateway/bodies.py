@@ -22,16 +22,23 @@ _FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
 
 
-async def read(receive: Receive, declared_length: str | None) -> bytes:
+def check_length(declared: str | None) -> None:
+    """
+    Raises:
+        BodyTooLarge: the body is declared larger than 64 KiB.
+    """
+    if declared is not None and declared.isdecimal() and int(declared[:20]) > LARGEST:
+        raise BodyTooLarge
+
+
+async def read(receive: Receive) -> bytes:
     """The whole body.
 
     Raises:
-        BodyTooLarge: it is declared, or turns out, larger than 64 KiB.
+        BodyTooLarge: it turns out larger than 64 KiB.
         MalformedJson: it did not arrive in time.
         ClientDisconnect: the client went away.
     """
-    if declared_length is not None and declared_length.isdecimal() and int(declared_length[:20]) > LARGEST:
-        raise BodyTooLarge
     body = bytearray()
     try:
         async with asyncio.timeout(PATIENCE):

@@ -70,7 +70,10 @@ class Dispatcher(Generic[Q, B]):
             address=address,
             signed_in=signed_in,
         )
-        reply = await endpoint.handler(incoming)
+        try:
+            reply = await endpoint.handler(incoming)
+        except Invalid as error:
+            raise self._placed(error) from error
         return self._positioned(reply, call)
 
     def _authenticate(self, authorization: str | None) -> Caller | None:
@@ -90,10 +93,10 @@ class Dispatcher(Generic[Q, B]):
         return given.merge(self._parts.positions.of(signed_in.user_id)) if signed_in else given
 
     async def _body(self, request: Request) -> B:
+        bodies.check_length(request.headers.get("content-length"))
         if not self.endpoint.takes_body:
             return self.endpoint.body()
-        declared = request.headers.get("content-length")
-        body = await bodies.read(request.receive, declared)
+        body = await bodies.read(request.receive)
         bodies.check_media_type(request.headers.get("content-type"), self.endpoint.media_types)
         return bodies.decode(body, self._decoder)
 
@@ -105,6 +108,15 @@ class Dispatcher(Generic[Q, B]):
     def _take(self, standings: list[Standing], counted: Counted[B], key: str) -> None:
         if self._parts.limiter is not None:
             standings.append(self._parts.limiter.take(counted.limit, key))
+
+    def _placed(self, error: Invalid) -> Invalid:
+        """What a service says of a query parameter, at the path that a client knows it by."""
+        parameters = {f"/{name}" for name in queries.names(self.endpoint.query)}
+        violations = tuple(
+            Violation(f"/query{found.path}", found.message) if found.path in parameters else found
+            for found in error.violations
+        )
+        return Invalid(error.detail, violations=violations)
 
     def _positioned(self, reply: Reply, call: Call) -> Reply:
         """Adds the position header, and remembers what a user has written."""

@@ -29,15 +29,19 @@ class PageQuery(msgspec.Struct, frozen=True):
     cursor: Cursor = ""
 
 
+def names(query_type: type[object]) -> tuple[str, ...]:
+    """The parameters that a query type has."""
+    return query_type.__struct_fields__ if issubclass(query_type, msgspec.Struct) else ()
+
+
 def decode(given: QueryParams, query_type: type[T]) -> T:
     """The parameters as the type.
 
     Raises:
         Invalid: one has an impossible value, or is given twice, or a needed one is missing.
     """
-    names = query_type.__struct_fields__ if issubclass(query_type, msgspec.Struct) else ()
     values: dict[str, str] = {}
-    for name in names:
+    for name in names(query_type):
         found = given.getlist(name)
         if len(found) > 1:
             raise Invalid(violations=(Violation(f"/query/{name}", "Given more than once"),))

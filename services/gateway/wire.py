@@ -10,6 +10,7 @@ from http import HTTPStatus
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from contracts.identifiers import new_id
 from services.gateway.problems import MEDIA_TYPE, Problem
 
 # From a connection's first moment, or a request's first byte, to the request's last byte.
@@ -76,7 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         head = (
             f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {new_id()}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from contracts.errors import NotFriends
+from contracts.fields import Id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from projections.conversations import Conversations
@@ -60,7 +61,7 @@ class ConversationRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class ConversationsCursor(msgspec.Struct, frozen=True):
     activity_at: datetime
-    peer_id: str
+    peer_id: Id
 
 
 class SentRow(msgspec.Struct, frozen=True):
@@ -96,7 +97,7 @@ class NotificationRow(msgspec.Struct, frozen=True):
 
 class NotificationsCursor(msgspec.Struct, frozen=True):
     at: datetime
-    notification_id: str
+    notification_id: Id
 
 
 class _Id(msgspec.Struct, frozen=True):

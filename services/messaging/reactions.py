@@ -29,8 +29,9 @@ async def follow_friendships(nats: NATS, event_log: Log, remembered: Remembered)
 
 
 async def _follow(nats: NATS, event_log: Log, remembered: Remembered) -> None:
-    # What ended before now cannot be remembered: nothing is yet.
     end = await event_log.end_of(CONTACT)
+    # What ended before that will not be told: whatever was remembered while nobody followed may have.
+    remembered.lost()
     reader = Reader(nats, CONTACT, after=end, subject_filter=PUBLIC_FILTERS[CONTACT], name="messaging-friendships")
     async with reader:
         async for batch in reader.batches():

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
+from contracts.fields import Id
 from contracts.positions import Position
 from projections.engine.read_model import ReadModel
 from projections.profiles import Profiles, search_term
@@ -62,8 +65,8 @@ class Registration(msgspec.Struct, frozen=True):
 
 
 class SearchCursor(msgspec.Struct, frozen=True):
-    term: str
-    user_id: str
+    term: Annotated[str, Meta(pattern=r"^[^\x00]*\Z")]
+    user_id: Id
 
 
 class ProfileQueries:

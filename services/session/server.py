@@ -116,8 +116,8 @@ class SessionServer(SessionServiceBase):
             ]
         else:
             ends = await self._revoke_others(asked)
-        position = Position.at(SESSION, max(ends)) if ends else current().position
-        return RevokeSessionResponse(revoked=len(ends), position=position.encode())
+        position = Position.at(SESSION, max(ends)).encode() if ends else ""
+        return RevokeSessionResponse(revoked=len(ends), position=position)
 
     async def list_sessions(self, message: ListSessionsRequest) -> ListSessionsResponse:
         asked = validated(_Listing, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})

@@ -98,3 +98,8 @@ async def test_conversations_are_listed_newest_first_page_by_page(api: Api) -> N
 async def test_a_new_friendship_opens_a_conversation_for_both(api: Api) -> None:
     anna, boris = await api.friends()
     assert await anna.messages(boris) == await boris.messages(anna) == []
+    for one, other in ((anna, boris), (boris, anna)):
+        listed = await one.conversation(other)
+        assert listed is not None
+        assert set(listed) == FIELDS
+        assert (listed["last_message"], listed["unread_count"]) == (None, 0)

@@ -1,6 +1,7 @@
 """What every route has in common: problems, headers, bodies, content types, pages."""
 
 import asyncio
+import base64
 import json
 from uuid import uuid4
 
@@ -127,6 +128,25 @@ async def test_a_page_has_a_limit_and_an_opaque_cursor(api: Api) -> None:
         for query in ({"limit": "0"}, {"limit": "201"}, {"limit": "many"}, {"cursor": "not-a-cursor!"}):
             assert_problem(await person.get(path, params=query), 422, "invalid")
         assert (await person.get(path, params={"limit": "200"})).status_code == 200
+
+
+async def test_a_cursor_made_by_hand_is_refused_by_every_list(api: Api) -> None:
+    person = await api.person()
+    time = "2026-01-01T00:00:00Z"
+    for path, key, second in [
+        ("/v1/sessions", "at", "id"),
+        ("/v1/friends", "since", "friend_id"),
+        ("/v1/conversations", "activity_at", "peer_id"),
+        ("/v1/notifications", "at", "notification_id"),
+        ("/v1/profiles?query=a", "term", "user_id"),
+    ]:
+        forged = [{key: time, second: wrong} for wrong in ("x", "", "\0", f"{person.user_id}x", 1)]
+        forged += [{key: "\0", second: person.user_id}, {}]
+        for cursor in forged:
+            text = base64.urlsafe_b64encode(json.dumps(cursor).encode()).rstrip(b"=").decode()
+            answer = await person.get(path, params=httpx.URL(path).params.set("cursor", text))
+            problem = assert_problem(answer, 422, "invalid")
+            assert [error["path"] for error in problem["errors"]] == ["/query/cursor"], path
 
 
 async def test_what_is_no_id_is_nobodys(api: Api) -> None:

@@ -7,7 +7,6 @@ from msgspec import Meta
 
 from contracts.fields import Id
 from contracts.rpc.vestnik.messaging.v1 import Conversation, ListConversationsRequest
-from services.gateway.answers import whole
 from services.gateway.endpoints import Answer, AnyEndpoint, Endpoint, Incoming, NoBody, Page, Reply
 from services.gateway.queries import PageQuery
 from services.gateway.routes.messages import MessageItem, item
@@ -16,7 +15,7 @@ from services.gateway.routes.messages import MessageItem, item
 class ConversationItem(msgspec.Struct, frozen=True):
     user_id: Annotated[Id, Meta(description="The other person.")]
     conversation_id: Id
-    last_message: MessageItem
+    last_message: Annotated[MessageItem | None, Meta(description="null before the first message.")]
     unread_count: int
     seen_sequence: Annotated[int, Meta(description="How far you have seen.")]
     peer_seen_sequence: Annotated[int, Meta(description="How far the other has seen.")]
@@ -34,7 +33,7 @@ def _conversation(found: Conversation) -> ConversationItem:
     return ConversationItem(
         found.user_id,
         found.conversation_id,
-        item(whole(found.last_message)),
+        item(found.last_message) if found.last_message is not None else None,
         found.unread_count,
         found.seen_sequence,
         found.peer_seen_sequence,

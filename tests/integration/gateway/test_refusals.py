@@ -78,6 +78,8 @@ async def test_a_body_over_64_kib_is_refused_declared_or_not(stage: Stage) -> No
     assert_problem(await stage.client.post(MESSAGES, content=b" " * 65_537, headers=headers), 413, "body_too_large")
     assert_problem(await stage.client.post(MESSAGES, content=streamed(), headers=headers), 413, "body_too_large")
     assert_problem(await stage.client.post(MESSAGES, content=b" " * 65_536, headers=headers), 400, "malformed_json")
+    bodyless = await stage.client.request("PUT", f"/v1/friends/{PEER}", content=b" " * 65_537, headers=headers)
+    assert_problem(bodyless, 413, "body_too_large")
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/json; charset=latin-1", ""])

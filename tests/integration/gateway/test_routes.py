@@ -289,6 +289,26 @@ CASES = {
             }
         ),
     ),
+    "a conversation in which nothing was said yet": Case(
+        "GET",
+        "/v1/conversations",
+        {
+            "list_conversations": messaging.ListConversationsResponse(
+                conversations=[messaging.Conversation(user_id=PEER, conversation_id=PEER)], position=WROTE
+            )
+        },
+        200,
+        page(
+            {
+                "user_id": PEER,
+                "conversation_id": PEER,
+                "last_message": None,
+                "unread_count": 0,
+                "seen_sequence": 0,
+                "peer_seen_sequence": 0,
+            }
+        ),
+    ),
     "notifications": Case(
         "GET",
         "/v1/notifications",

@@ -46,6 +46,7 @@ async def test_what_is_not_http_gets_a_problem(stage: Stage) -> None:
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"application/problem+json" in answer
+    assert b"\r\nx-request-id: " in answer
 
 
 async def test_a_path_that_is_no_text_does_no_harm(stage: Stage) -> None:

@@ -216,6 +216,17 @@ async def test_a_slow_answer_ends_with_the_deadline(secrets: Secrets) -> None:
             await ask(client, timeout=0.2)
 
 
+async def test_a_deadline_that_the_server_notices_first_is_a_deadline_too(secrets: Secrets) -> None:
+    async def late(message: GetUserRequest) -> GetUserResponse:
+        # As grpclib says it, without our details.
+        raise GRPCError(Status.DEADLINE_EXCEEDED)
+
+    port = free_port()
+    async with serving(secrets, late, port), calling(secrets, port) as client:
+        with pytest.raises(DeadlineExceeded):
+            await ask(client)
+
+
 async def test_a_draining_server_finishes_what_it_began_and_refuses_what_is_new(secrets: Secrets) -> None:
     begun, finish = asyncio.Event(), asyncio.Event()
 

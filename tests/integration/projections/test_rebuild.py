@@ -10,7 +10,10 @@ from nats.aio.client import Client
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from projections.engine import ReadModel
+from projections.engine.builds import State, ensure_schema
+from projections.engine.connecting import connect
 from projections.engine.rebuild import Progress, RebuildUnderWay, rebuild
+from projections.engine.switching import start_build
 from projections.engine.tables import BadTables
 from projections.engine.verify import verify
 from tests.fix_postgres import Pool
@@ -123,3 +126,18 @@ async def test_changed_columns_need_a_raised_version(
 
     with pytest.raises(BadTables, match="raise its version"):
         await rebuild(Changed, streams, database_url)
+    # The refused build is no unfinished one, to be taken up with the columns that were refused.
+    assert (await rebuild(Letters, streams, database_url)).events == 1
+
+
+async def test_builds_begun_at_the_same_moment_get_numbers_of_their_own(database_url: str) -> None:
+    connections = [await connect(database_url, f"builder {number}") for number in range(4)]
+    try:
+        await ensure_schema(connections[0])
+        states = (State.BUILDING, State.SHADOW, State.SHADOW, State.SHADOW)
+        begun = zip(connections, states, strict=True)
+        made = await asyncio.gather(*(start_build(conn, Letters, state) for conn, state in begun))
+        assert sorted(build.build for build in made) == [1, 2, 3, 4]
+    finally:
+        for conn in connections:
+            await conn.close()

@@ -96,6 +96,7 @@ async def test_events_are_chosen_by_stream_type_aggregate_and_time(history: None
     assert len(await events("--until", now)) == len(await events("--since", "10m")) == 5
     assert await events("--since", now) == []
     assert await events("--until", "2020-01-01") == []
+    assert len(await events("--since", "0001-01-01T00:00:00+14:00", "--until", "9999-12-31T23:59:59-12:00")) == 5
 
 
 async def test_following_shows_what_comes(history: None, log: Log, events: Command) -> None:

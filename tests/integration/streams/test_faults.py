@@ -13,8 +13,11 @@ from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
 from contracts.event import Event
 from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats import NatsServer
-from streams.inbox import Answer
-from streams.log import Conflict, Log
+from streams.acknowledgement import Ack
+from streams.inbox import Answer, NoAnswer
+from streams.jetstream import ApiError, Refused
+from streams.log import Append, Conflict, Log
+from streams.message import Message
 from streams.reader import Reader
 from streams.topology import settings_of
 from tests.integration.streams.conftest import append_to, counting, sent
@@ -168,14 +171,72 @@ async def test_a_command_whose_answer_was_lost_takes_effect_once(losing: Log) ->
     assert await losing.end_of(MESSAGING) == 1
 
 
+@pytest.mark.parametrize("count", [1, 3])
+async def test_an_attempt_that_lands_between_two_looks_is_no_conflict(
+    streams: Client, log: Log, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """The server is slow: no answer in time, nothing stored at the first look, all of it just after."""
+    appends = [append_to(f"{number}") for number in range(count)]
+    slow, look, looks = Log(streams), log._jetstream.next, 0
+
+    async def unanswered(appends: Sequence[Append], timeout: float) -> Ack:
+        raise NoAnswer
+
+    async def land_after_the_first(stream: str, subject: str, after: int) -> Message | None:
+        nonlocal looks
+        found = await look(stream, subject, after)
+        looks += 1
+        if looks == 1:
+            await log.append_together(appends)
+        return found
+
+    monkeypatch.setattr(slow, "_send_one", unanswered)
+    monkeypatch.setattr(slow, "_send_batch", unanswered)
+    monkeypatch.setattr(slow._jetstream, "next", land_after_the_first)
+    assert await slow.append_together(appends) == list(range(1, count + 1))
+
+
+async def test_an_append_outlasts_a_cluster_without_a_leader(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until one is elected, looking for the event is answered by 10008."""
+    look, refusals = log._jetstream.next, 2
+
+    async def leaderless(stream: str, subject: str, after: int) -> Message | None:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            raise Refused(ApiError(503, 10008, "JetStream system temporarily unavailable"))
+        return await look(stream, subject, after)
+
+    first = append_to("a")
+    await log.append(first)
+    monkeypatch.setattr(log._jetstream, "next", leaderless)
+    assert await log.append(first) == 1
+    assert refusals == 0
+
+
+async def test_a_batch_waits_while_as_many_are_begun_as_the_server_allows(streams: Client, log: Log) -> None:
+    for number in range(60):
+        headers = {"Nats-Batch-Id": f"abandoned-{number}", "Nats-Batch-Sequence": "1"}
+        await streams.publish(append_to("a").subject, encode(append_to("a").envelope), headers=headers)
+    impatient = Log(streams, patience=0.2)
+    with pytest.raises(Unavailable):
+        await impatient.append_together([append_to("b"), append_to("c")])
+    assert await log.end_of(MESSAGING) == 0
+
+
 async def test_a_store_without_space_is_a_clear_word(nats: Client) -> None:
     settings = settings_of(MESSAGING, replicas=1) | {"max_bytes": 20_000}
     await nats.request(f"$JS.API.STREAM.CREATE.{MESSAGING}", msgspec.json.encode(settings))
     log = Log(nats)
     stored = 0
-    with pytest.raises(Overloaded, match="no space"):
+
+    async def fill_up() -> None:
+        nonlocal stored
         while True:
             stored = await log.append(append_to(str(stored), text="x" * 1_000))
+
+    with pytest.raises(Overloaded, match="no space"):
+        await fill_up()
     with pytest.raises(Overloaded, match="no space"):
         await log.append_together([append_to(f"batch-{number}", text="x" * 1_000) for number in range(20)])
     assert 0 < stored == await log.end_of(MESSAGING)

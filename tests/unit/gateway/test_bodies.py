@@ -76,21 +76,27 @@ async def test_a_body_is_put_together_of_its_parts() -> None:
     first: Message = {"type": "http.request", "body": b"a", "more_body": True}
     last: Message = {"type": "http.request", "body": b"b"}
 
-    assert await bodies.read(receiving(iter([first, last])), None) == b"ab"
+    assert await bodies.read(receiving(iter([first, last]))) == b"ab"
 
 
 async def test_a_body_that_grows_too_large_is_refused_before_its_end() -> None:
     part = {"type": "http.request", "body": b"x" * 40_000, "more_body": True}
     with pytest.raises(BodyTooLarge):
-        await bodies.read(receiving(iter([part, part])), None)
-    with pytest.raises(BodyTooLarge):
-        await bodies.read(receiving(iter([])), "65537")
+        await bodies.read(receiving(iter([part, part])))
+
+
+def test_a_body_that_is_declared_too_large_is_refused_unread() -> None:
+    bodies.check_length(None)
+    bodies.check_length("65536")
+    for declared in ("65537", "9" * 40):
+        with pytest.raises(BodyTooLarge):
+            bodies.check_length(declared)
 
 
 async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "PATIENCE", 0.01)
     with pytest.raises(MalformedJson):
-        await bodies.read(receiving(iter([])), None)
+        await bodies.read(receiving(iter([])))
 
 
 @pytest.mark.parametrize(

@@ -61,3 +61,23 @@ async def test_an_error_of_the_holder_frees_the_key() -> None:
             raise ZeroDivisionError
     async with locks.hold("a"):
         assert len(locks) == 1
+
+
+async def test_who_comes_between_two_holders_waits_no_longer_than_others() -> None:
+    locks, done = Locks(patience=0.01), asyncio.Event()
+
+    async def hold_for_long() -> None:
+        async with locks.hold("a"):
+            await done.wait()
+
+    async with locks.hold("a"):
+        next_holder = asyncio.create_task(hold_for_long())
+        await asyncio.sleep(0)
+    # Free, but promised: the next holder has not run yet.
+    async with asyncio.timeout(5):
+        with pytest.raises(Overloaded):
+            async with locks.hold("a"):
+                raise AssertionError("two holders")
+    done.set()
+    await next_holder
+    assert len(locks) == 0

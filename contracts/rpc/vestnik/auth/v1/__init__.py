@@ -44,12 +44,16 @@ class GetUserRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name["GetUserRequest"]
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetUserRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.auth.v1", "GetUserRequest", GetUserRequest)
+default_message_pool.register_message(
+    "vestnik.auth.v1", "GetUserRequest", GetUserRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -57,14 +61,20 @@ class GetUserResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name["GetUserResponse"]
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetUserResponse"
+        ]
 
-    user: "User | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    user: "User | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
 
     position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.auth.v1", "GetUserResponse", GetUserResponse)
+default_message_pool.register_message(
+    "vestnik.auth.v1", "GetUserResponse", GetUserResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -72,7 +82,9 @@ class LoginRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name["LoginRequest"]
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "LoginRequest"
+        ]
 
     login: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -94,9 +106,13 @@ class LoginResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name["LoginResponse"]
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "LoginResponse"
+        ]
 
-    tokens: "__session__v1__.Tokens | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    tokens: "__session__v1__.Tokens | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
 
 
 default_message_pool.register_message("vestnik.auth.v1", "LoginResponse", LoginResponse)
@@ -107,7 +123,9 @@ class RegisterRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name["RegisterRequest"]
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "RegisterRequest"
+        ]
 
     email: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -115,10 +133,14 @@ class RegisterRequest(betterproto2.Message):
 
     password: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
-    display_name: "str | None" = betterproto2.field(4, betterproto2.TYPE_STRING, optional=True)
+    display_name: "str | None" = betterproto2.field(
+        4, betterproto2.TYPE_STRING, optional=True
+    )
 
 
-default_message_pool.register_message("vestnik.auth.v1", "RegisterRequest", RegisterRequest)
+default_message_pool.register_message(
+    "vestnik.auth.v1", "RegisterRequest", RegisterRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -126,14 +148,20 @@ class RegisterResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name["RegisterResponse"]
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "RegisterResponse"
+        ]
 
-    user: "User | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    user: "User | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
 
     position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.auth.v1", "RegisterResponse", RegisterResponse)
+default_message_pool.register_message(
+    "vestnik.auth.v1", "RegisterResponse", RegisterResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -141,7 +169,9 @@ class ResendVerificationRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name["ResendVerificationRequest"]
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "ResendVerificationRequest"
+        ]
 
     email: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -160,7 +190,9 @@ class ResendVerificationResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name["ResendVerificationResponse"]
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "ResendVerificationResponse"
+        ]
 
     pass
 
@@ -201,12 +233,16 @@ class VerifyEmailRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name["VerifyEmailRequest"]
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "VerifyEmailRequest"
+        ]
 
     token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.auth.v1", "VerifyEmailRequest", VerifyEmailRequest)
+default_message_pool.register_message(
+    "vestnik.auth.v1", "VerifyEmailRequest", VerifyEmailRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -214,14 +250,18 @@ class VerifyEmailResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name["VerifyEmailResponse"]
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "VerifyEmailResponse"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.auth.v1", "VerifyEmailResponse", VerifyEmailResponse)
+default_message_pool.register_message(
+    "vestnik.auth.v1", "VerifyEmailResponse", VerifyEmailResponse
+)
 
 
 class AuthServiceStub(betterproto2_grpclib.ServiceStub):
@@ -332,11 +372,15 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def verify_email(self, message: "VerifyEmailRequest") -> "VerifyEmailResponse":
+    async def verify_email(
+        self, message: "VerifyEmailRequest"
+    ) -> "VerifyEmailResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def resend_verification(self, message: "ResendVerificationRequest") -> "ResendVerificationResponse":
+    async def resend_verification(
+        self, message: "ResendVerificationRequest"
+    ) -> "ResendVerificationResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -352,7 +396,9 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.register(request)
         await stream.send_message(response)
 
-    async def __rpc_login(self, stream: "grpclib.server.Stream[LoginRequest, LoginResponse]") -> None:
+    async def __rpc_login(
+        self, stream: "grpclib.server.Stream[LoginRequest, LoginResponse]"
+    ) -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.login(request)
@@ -367,14 +413,17 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_resend_verification(
-        self, stream: "grpclib.server.Stream[ResendVerificationRequest, ResendVerificationResponse]"
+        self,
+        stream: "grpclib.server.Stream[ResendVerificationRequest, ResendVerificationResponse]",
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.resend_verification(request)
         await stream.send_message(response)
 
-    async def __rpc_get_user(self, stream: "grpclib.server.Stream[GetUserRequest, GetUserResponse]") -> None:
+    async def __rpc_get_user(
+        self, stream: "grpclib.server.Stream[GetUserRequest, GetUserResponse]"
+    ) -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.get_user(request)

@@ -53,7 +53,9 @@ class FriendState(betterproto2.Enum):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> EnumDescriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.enum_types_by_name["FriendState"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.enum_types_by_name[
+            "FriendState"
+        ]
 
     UNSPECIFIED = 0
 
@@ -92,7 +94,9 @@ class Relation(betterproto2.Enum):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> EnumDescriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.enum_types_by_name["Relation"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.enum_types_by_name[
+            "Relation"
+        ]
 
     UNSPECIFIED = 0
 
@@ -126,14 +130,18 @@ class AddFriendRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name["AddFriendRequest"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "AddFriendRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     friend_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.contact.v1", "AddFriendRequest", AddFriendRequest)
+default_message_pool.register_message(
+    "vestnik.contact.v1", "AddFriendRequest", AddFriendRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -141,7 +149,9 @@ class AddFriendResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name["AddFriendResponse"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "AddFriendResponse"
+        ]
 
     state: "FriendState" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: FriendState(0)
@@ -155,7 +165,9 @@ class AddFriendResponse(betterproto2.Message):
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.contact.v1", "AddFriendResponse", AddFriendResponse)
+default_message_pool.register_message(
+    "vestnik.contact.v1", "AddFriendResponse", AddFriendResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -167,7 +179,9 @@ class ClientEvent(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name["ClientEvent"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "ClientEvent"
+        ]
 
     type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -190,7 +204,9 @@ class EventsSinceRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name["EventsSinceRequest"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "EventsSinceRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -200,7 +216,9 @@ class EventsSinceRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message("vestnik.contact.v1", "EventsSinceRequest", EventsSinceRequest)
+default_message_pool.register_message(
+    "vestnik.contact.v1", "EventsSinceRequest", EventsSinceRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -208,7 +226,9 @@ class Friend(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name["Friend"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "Friend"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -227,7 +247,9 @@ class GetFriendsRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name["GetFriendsRequest"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetFriendsRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -243,7 +265,9 @@ class GetFriendsRequest(betterproto2.Message):
     cursor: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.contact.v1", "GetFriendsRequest", GetFriendsRequest)
+default_message_pool.register_message(
+    "vestnik.contact.v1", "GetFriendsRequest", GetFriendsRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -251,9 +275,13 @@ class GetFriendsResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name["GetFriendsResponse"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetFriendsResponse"
+        ]
 
-    friends: "list[Friend]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    friends: "list[Friend]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
 
     next: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
@@ -263,7 +291,9 @@ class GetFriendsResponse(betterproto2.Message):
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.contact.v1", "GetFriendsResponse", GetFriendsResponse)
+default_message_pool.register_message(
+    "vestnik.contact.v1", "GetFriendsResponse", GetFriendsResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -271,14 +301,18 @@ class IsFriendRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name["IsFriendRequest"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "IsFriendRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     friend_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.contact.v1", "IsFriendRequest", IsFriendRequest)
+default_message_pool.register_message(
+    "vestnik.contact.v1", "IsFriendRequest", IsFriendRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -286,14 +320,20 @@ class IsFriendResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name["IsFriendResponse"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "IsFriendResponse"
+        ]
 
-    relation: "Relation" = betterproto2.field(1, betterproto2.TYPE_ENUM, default_factory=lambda: Relation(0))
+    relation: "Relation" = betterproto2.field(
+        1, betterproto2.TYPE_ENUM, default_factory=lambda: Relation(0)
+    )
 
     position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.contact.v1", "IsFriendResponse", IsFriendResponse)
+default_message_pool.register_message(
+    "vestnik.contact.v1", "IsFriendResponse", IsFriendResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -301,14 +341,18 @@ class RemoveFriendRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name["RemoveFriendRequest"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "RemoveFriendRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     friend_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.contact.v1", "RemoveFriendRequest", RemoveFriendRequest)
+default_message_pool.register_message(
+    "vestnik.contact.v1", "RemoveFriendRequest", RemoveFriendRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -316,12 +360,16 @@ class RemoveFriendResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name["RemoveFriendResponse"]
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "RemoveFriendResponse"
+        ]
 
     position: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.contact.v1", "RemoveFriendResponse", RemoveFriendResponse)
+default_message_pool.register_message(
+    "vestnik.contact.v1", "RemoveFriendResponse", RemoveFriendResponse
+)
 
 
 class ContactServiceStub(betterproto2_grpclib.ServiceStub):
@@ -433,7 +481,9 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def remove_friend(self, message: "RemoveFriendRequest") -> "RemoveFriendResponse":
+    async def remove_friend(
+        self, message: "RemoveFriendRequest"
+    ) -> "RemoveFriendResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -448,7 +498,9 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def events_since(self, message: "EventsSinceRequest") -> "AsyncIterator[ClientEvent]":
+    async def events_since(
+        self, message: "EventsSinceRequest"
+    ) -> "AsyncIterator[ClientEvent]":
         """
         What a client that was away missed, oldest first, from the read model; ends when it has been told all.
         """

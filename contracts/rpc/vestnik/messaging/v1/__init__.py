@@ -55,7 +55,9 @@ class ClientEvent(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name["ClientEvent"]
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "ClientEvent"
+        ]
 
     type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -70,7 +72,9 @@ class ClientEvent(betterproto2.Message):
     """
 
 
-default_message_pool.register_message("vestnik.messaging.v1", "ClientEvent", ClientEvent)
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "ClientEvent", ClientEvent
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -78,7 +82,9 @@ class Conversation(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name["Conversation"]
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "Conversation"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -87,7 +93,9 @@ class Conversation(betterproto2.Message):
 
     conversation_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
-    last_message: "Message | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    last_message: "Message | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, optional=True
+    )
 
     unread_count: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
 
@@ -96,7 +104,9 @@ class Conversation(betterproto2.Message):
     peer_seen_sequence: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
 
 
-default_message_pool.register_message("vestnik.messaging.v1", "Conversation", Conversation)
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "Conversation", Conversation
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -104,7 +114,9 @@ class EventsSinceRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name["EventsSinceRequest"]
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "EventsSinceRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -114,7 +126,9 @@ class EventsSinceRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message("vestnik.messaging.v1", "EventsSinceRequest", EventsSinceRequest)
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "EventsSinceRequest", EventsSinceRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -122,7 +136,9 @@ class GetMessagesRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name["GetMessagesRequest"]
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetMessagesRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -138,7 +154,9 @@ class GetMessagesRequest(betterproto2.Message):
     limit: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
 
 
-default_message_pool.register_message("vestnik.messaging.v1", "GetMessagesRequest", GetMessagesRequest)
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "GetMessagesRequest", GetMessagesRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -146,9 +164,13 @@ class GetMessagesResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name["GetMessagesResponse"]
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetMessagesResponse"
+        ]
 
-    messages: "list[Message]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    messages: "list[Message]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
 
     more: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
@@ -158,7 +180,9 @@ class GetMessagesResponse(betterproto2.Message):
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.messaging.v1", "GetMessagesResponse", GetMessagesResponse)
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "GetMessagesResponse", GetMessagesResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -191,7 +215,9 @@ class ListConversationsResponse(betterproto2.Message):
             "ListConversationsResponse"
         ]
 
-    conversations: "list[Conversation]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    conversations: "list[Conversation]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
 
     next: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
@@ -236,7 +262,9 @@ class ListNotificationsResponse(betterproto2.Message):
             "ListNotificationsResponse"
         ]
 
-    notifications: "list[Notification]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    notifications: "list[Notification]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
 
     next: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
@@ -262,7 +290,9 @@ class MarkNotificationsReadRequest(betterproto2.Message):
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    notification_ids: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+    notification_ids: "list[str]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING, repeated=True
+    )
     """
     At most 200.
     """
@@ -286,7 +316,9 @@ class MarkNotificationsReadResponse(betterproto2.Message):
 
 
 default_message_pool.register_message(
-    "vestnik.messaging.v1", "MarkNotificationsReadResponse", MarkNotificationsReadResponse
+    "vestnik.messaging.v1",
+    "MarkNotificationsReadResponse",
+    MarkNotificationsReadResponse,
 )
 
 
@@ -295,7 +327,9 @@ class MarkSeenRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name["MarkSeenRequest"]
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "MarkSeenRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -307,7 +341,9 @@ class MarkSeenRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message("vestnik.messaging.v1", "MarkSeenRequest", MarkSeenRequest)
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "MarkSeenRequest", MarkSeenRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -315,12 +351,16 @@ class MarkSeenResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name["MarkSeenResponse"]
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "MarkSeenResponse"
+        ]
 
     position: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.messaging.v1", "MarkSeenResponse", MarkSeenResponse)
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "MarkSeenResponse", MarkSeenResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -333,7 +373,9 @@ class Message(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name["Message"]
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "Message"
+        ]
 
     message_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -350,7 +392,9 @@ class Message(betterproto2.Message):
 
     sent_at: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
 
-    seen_at: "int | None" = betterproto2.field(7, betterproto2.TYPE_INT64, optional=True)
+    seen_at: "int | None" = betterproto2.field(
+        7, betterproto2.TYPE_INT64, optional=True
+    )
     """
     When the recipient saw it; left out while it hasn't.
     """
@@ -364,7 +408,9 @@ class Notification(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name["Notification"]
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "Notification"
+        ]
 
     notification_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -380,7 +426,9 @@ class Notification(betterproto2.Message):
     read: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
 
 
-default_message_pool.register_message("vestnik.messaging.v1", "Notification", Notification)
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "Notification", Notification
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -388,7 +436,9 @@ class SendMessageRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name["SendMessageRequest"]
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "SendMessageRequest"
+        ]
 
     sender_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -399,7 +449,9 @@ class SendMessageRequest(betterproto2.Message):
     client_message_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.messaging.v1", "SendMessageRequest", SendMessageRequest)
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "SendMessageRequest", SendMessageRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -407,9 +459,13 @@ class SendMessageResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name["SendMessageResponse"]
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "SendMessageResponse"
+        ]
 
-    message: "Message | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    message: "Message | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
 
     created: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
@@ -419,7 +475,9 @@ class SendMessageResponse(betterproto2.Message):
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.messaging.v1", "SendMessageResponse", SendMessageResponse)
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "SendMessageResponse", SendMessageResponse
+)
 
 
 class MessagingServiceStub(betterproto2_grpclib.ServiceStub):
@@ -560,11 +618,15 @@ VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR = default_google_proto_descripto
 
 
 class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
-    async def send_message(self, message: "SendMessageRequest") -> "SendMessageResponse":
+    async def send_message(
+        self, message: "SendMessageRequest"
+    ) -> "SendMessageResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def get_messages(self, message: "GetMessagesRequest") -> "GetMessagesResponse":
+    async def get_messages(
+        self, message: "GetMessagesRequest"
+    ) -> "GetMessagesResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -572,11 +634,15 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def list_conversations(self, message: "ListConversationsRequest") -> "ListConversationsResponse":
+    async def list_conversations(
+        self, message: "ListConversationsRequest"
+    ) -> "ListConversationsResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def list_notifications(self, message: "ListNotificationsRequest") -> "ListNotificationsResponse":
+    async def list_notifications(
+        self, message: "ListNotificationsRequest"
+    ) -> "ListNotificationsResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -586,7 +652,9 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def events_since(self, message: "EventsSinceRequest") -> "AsyncIterator[ClientEvent]":
+    async def events_since(
+        self, message: "EventsSinceRequest"
+    ) -> "AsyncIterator[ClientEvent]":
         """
         What a client that was away missed, oldest first, from the read model; ends when it has been told all.
         """
@@ -619,7 +687,8 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_list_conversations(
-        self, stream: "grpclib.server.Stream[ListConversationsRequest, ListConversationsResponse]"
+        self,
+        stream: "grpclib.server.Stream[ListConversationsRequest, ListConversationsResponse]",
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -627,7 +696,8 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_list_notifications(
-        self, stream: "grpclib.server.Stream[ListNotificationsRequest, ListNotificationsResponse]"
+        self,
+        stream: "grpclib.server.Stream[ListNotificationsRequest, ListNotificationsResponse]",
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -635,7 +705,8 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_mark_notifications_read(
-        self, stream: "grpclib.server.Stream[MarkNotificationsReadRequest, MarkNotificationsReadResponse]"
+        self,
+        stream: "grpclib.server.Stream[MarkNotificationsReadRequest, MarkNotificationsReadResponse]",
     ) -> None:
         request = await stream.recv_message()
         assert request is not None

@@ -47,7 +47,9 @@ class ClientEvent(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name["ClientEvent"]
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "ClientEvent"
+        ]
 
     type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -70,9 +72,13 @@ class EventsSinceRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name["EventsSinceRequest"]
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "EventsSinceRequest"
+        ]
 
-    user_ids: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    user_ids: "list[str]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING, repeated=True
+    )
     """
     The people whose changes are asked for: the friends of a client's user.
     """
@@ -83,7 +89,9 @@ class EventsSinceRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message("vestnik.profile.v1", "EventsSinceRequest", EventsSinceRequest)
+default_message_pool.register_message(
+    "vestnik.profile.v1", "EventsSinceRequest", EventsSinceRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -91,12 +99,16 @@ class GetProfileRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name["GetProfileRequest"]
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetProfileRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.profile.v1", "GetProfileRequest", GetProfileRequest)
+default_message_pool.register_message(
+    "vestnik.profile.v1", "GetProfileRequest", GetProfileRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -104,14 +116,20 @@ class GetProfileResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name["GetProfileResponse"]
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetProfileResponse"
+        ]
 
-    profile: "Profile | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    profile: "Profile | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
 
     position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.profile.v1", "GetProfileResponse", GetProfileResponse)
+default_message_pool.register_message(
+    "vestnik.profile.v1", "GetProfileResponse", GetProfileResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -124,7 +142,9 @@ class Profile(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name["Profile"]
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "Profile"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -160,7 +180,9 @@ class SearchProfilesRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name["SearchProfilesRequest"]
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "SearchProfilesRequest"
+        ]
 
     query: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -172,7 +194,9 @@ class SearchProfilesRequest(betterproto2.Message):
     cursor: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.profile.v1", "SearchProfilesRequest", SearchProfilesRequest)
+default_message_pool.register_message(
+    "vestnik.profile.v1", "SearchProfilesRequest", SearchProfilesRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -180,9 +204,13 @@ class SearchProfilesResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name["SearchProfilesResponse"]
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "SearchProfilesResponse"
+        ]
 
-    profiles: "list[Profile]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    profiles: "list[Profile]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
 
     next: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
@@ -192,7 +220,9 @@ class SearchProfilesResponse(betterproto2.Message):
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.profile.v1", "SearchProfilesResponse", SearchProfilesResponse)
+default_message_pool.register_message(
+    "vestnik.profile.v1", "SearchProfilesResponse", SearchProfilesResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -200,26 +230,36 @@ class UpdateProfileRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name["UpdateProfileRequest"]
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "UpdateProfileRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    display_name: "str | None" = betterproto2.field(2, betterproto2.TYPE_STRING, optional=True)
+    display_name: "str | None" = betterproto2.field(
+        2, betterproto2.TYPE_STRING, optional=True
+    )
     """
     A field left out stays as it is; an empty one is cleared (display_name falls back to the username).
     """
 
     bio: "str | None" = betterproto2.field(3, betterproto2.TYPE_STRING, optional=True)
 
-    avatar_url: "str | None" = betterproto2.field(4, betterproto2.TYPE_STRING, optional=True)
+    avatar_url: "str | None" = betterproto2.field(
+        4, betterproto2.TYPE_STRING, optional=True
+    )
 
-    if_match: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
+    if_match: "list[str]" = betterproto2.field(
+        5, betterproto2.TYPE_STRING, repeated=True
+    )
     """
     Where set, the update happens only if the profile still has one of these tags (`*`: any).
     """
 
 
-default_message_pool.register_message("vestnik.profile.v1", "UpdateProfileRequest", UpdateProfileRequest)
+default_message_pool.register_message(
+    "vestnik.profile.v1", "UpdateProfileRequest", UpdateProfileRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -227,14 +267,20 @@ class UpdateProfileResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name["UpdateProfileResponse"]
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "UpdateProfileResponse"
+        ]
 
-    profile: "Profile | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    profile: "Profile | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
 
     position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.profile.v1", "UpdateProfileResponse", UpdateProfileResponse)
+default_message_pool.register_message(
+    "vestnik.profile.v1", "UpdateProfileResponse", UpdateProfileResponse
+)
 
 
 class ProfileServiceStub(betterproto2_grpclib.ServiceStub):
@@ -325,15 +371,21 @@ class ProfileServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def update_profile(self, message: "UpdateProfileRequest") -> "UpdateProfileResponse":
+    async def update_profile(
+        self, message: "UpdateProfileRequest"
+    ) -> "UpdateProfileResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def search_profiles(self, message: "SearchProfilesRequest") -> "SearchProfilesResponse":
+    async def search_profiles(
+        self, message: "SearchProfilesRequest"
+    ) -> "SearchProfilesResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def events_since(self, message: "EventsSinceRequest") -> "AsyncIterator[ClientEvent]":
+    async def events_since(
+        self, message: "EventsSinceRequest"
+    ) -> "AsyncIterator[ClientEvent]":
         """
         What a client that was away missed, oldest first, from the read model; ends when it has been told all.
         """
@@ -350,7 +402,8 @@ class ProfileServiceBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_update_profile(
-        self, stream: "grpclib.server.Stream[UpdateProfileRequest, UpdateProfileResponse]"
+        self,
+        stream: "grpclib.server.Stream[UpdateProfileRequest, UpdateProfileResponse]",
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -358,7 +411,8 @@ class ProfileServiceBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_search_profiles(
-        self, stream: "grpclib.server.Stream[SearchProfilesRequest, SearchProfilesResponse]"
+        self,
+        stream: "grpclib.server.Stream[SearchProfilesRequest, SearchProfilesResponse]",
     ) -> None:
         request = await stream.recv_message()
         assert request is not None

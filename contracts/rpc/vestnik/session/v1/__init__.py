@@ -52,7 +52,9 @@ class ClientEvent(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["ClientEvent"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "ClientEvent"
+        ]
 
     type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -75,7 +77,9 @@ class CreateSessionRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["CreateSessionRequest"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "CreateSessionRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -92,7 +96,9 @@ class CreateSessionRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message("vestnik.session.v1", "CreateSessionRequest", CreateSessionRequest)
+default_message_pool.register_message(
+    "vestnik.session.v1", "CreateSessionRequest", CreateSessionRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -100,12 +106,18 @@ class CreateSessionResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["CreateSessionResponse"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "CreateSessionResponse"
+        ]
 
-    tokens: "Tokens | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    tokens: "Tokens | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
 
 
-default_message_pool.register_message("vestnik.session.v1", "CreateSessionResponse", CreateSessionResponse)
+default_message_pool.register_message(
+    "vestnik.session.v1", "CreateSessionResponse", CreateSessionResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -113,7 +125,9 @@ class EventsSinceRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["EventsSinceRequest"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "EventsSinceRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -123,7 +137,9 @@ class EventsSinceRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message("vestnik.session.v1", "EventsSinceRequest", EventsSinceRequest)
+default_message_pool.register_message(
+    "vestnik.session.v1", "EventsSinceRequest", EventsSinceRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -131,7 +147,9 @@ class ListSessionsRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["ListSessionsRequest"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListSessionsRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -140,7 +158,9 @@ class ListSessionsRequest(betterproto2.Message):
     cursor: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.session.v1", "ListSessionsRequest", ListSessionsRequest)
+default_message_pool.register_message(
+    "vestnik.session.v1", "ListSessionsRequest", ListSessionsRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -148,9 +168,13 @@ class ListSessionsResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["ListSessionsResponse"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListSessionsResponse"
+        ]
 
-    sessions: "list[Session]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    sessions: "list[Session]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
 
     next: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
@@ -160,7 +184,9 @@ class ListSessionsResponse(betterproto2.Message):
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.session.v1", "ListSessionsResponse", ListSessionsResponse)
+default_message_pool.register_message(
+    "vestnik.session.v1", "ListSessionsResponse", ListSessionsResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -168,12 +194,16 @@ class RefreshSessionRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["RefreshSessionRequest"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "RefreshSessionRequest"
+        ]
 
     refresh_token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.session.v1", "RefreshSessionRequest", RefreshSessionRequest)
+default_message_pool.register_message(
+    "vestnik.session.v1", "RefreshSessionRequest", RefreshSessionRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -181,12 +211,18 @@ class RefreshSessionResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["RefreshSessionResponse"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "RefreshSessionResponse"
+        ]
 
-    tokens: "Tokens | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    tokens: "Tokens | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
 
 
-default_message_pool.register_message("vestnik.session.v1", "RefreshSessionResponse", RefreshSessionResponse)
+default_message_pool.register_message(
+    "vestnik.session.v1", "RefreshSessionResponse", RefreshSessionResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -201,14 +237,18 @@ class RevokeSessionRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["RevokeSessionRequest"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "RevokeSessionRequest"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Whose sessions; another user's session answers NOT_FOUND.
     """
 
-    session_id: "str | None" = betterproto2.field(2, betterproto2.TYPE_STRING, optional=True, group="target")
+    session_id: "str | None" = betterproto2.field(
+        2, betterproto2.TYPE_STRING, optional=True, group="target"
+    )
 
     all_but_session_id: "str | None" = betterproto2.field(
         3, betterproto2.TYPE_STRING, optional=True, group="target"
@@ -223,7 +263,9 @@ class RevokeSessionRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message("vestnik.session.v1", "RevokeSessionRequest", RevokeSessionRequest)
+default_message_pool.register_message(
+    "vestnik.session.v1", "RevokeSessionRequest", RevokeSessionRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -231,7 +273,9 @@ class RevokeSessionResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["RevokeSessionResponse"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "RevokeSessionResponse"
+        ]
 
     revoked: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
     """
@@ -241,7 +285,9 @@ class RevokeSessionResponse(betterproto2.Message):
     position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.session.v1", "RevokeSessionResponse", RevokeSessionResponse)
+default_message_pool.register_message(
+    "vestnik.session.v1", "RevokeSessionResponse", RevokeSessionResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -249,7 +295,9 @@ class Session(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["Session"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "Session"
+        ]
 
     session_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -276,7 +324,9 @@ class Tokens(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["Tokens"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "Tokens"
+        ]
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -302,12 +352,16 @@ class ValidateSessionRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["ValidateSessionRequest"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "ValidateSessionRequest"
+        ]
 
     session_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
-default_message_pool.register_message("vestnik.session.v1", "ValidateSessionRequest", ValidateSessionRequest)
+default_message_pool.register_message(
+    "vestnik.session.v1", "ValidateSessionRequest", ValidateSessionRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -315,7 +369,9 @@ class ValidateSessionResponse(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name["ValidateSessionResponse"]
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "ValidateSessionResponse"
+        ]
 
     active: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
     """
@@ -450,27 +506,39 @@ VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR = default_google_proto_descriptor_po
 
 
 class SessionServiceBase(betterproto2_grpclib.ServiceBase):
-    async def create_session(self, message: "CreateSessionRequest") -> "CreateSessionResponse":
+    async def create_session(
+        self, message: "CreateSessionRequest"
+    ) -> "CreateSessionResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def validate_session(self, message: "ValidateSessionRequest") -> "ValidateSessionResponse":
+    async def validate_session(
+        self, message: "ValidateSessionRequest"
+    ) -> "ValidateSessionResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def refresh_session(self, message: "RefreshSessionRequest") -> "RefreshSessionResponse":
+    async def refresh_session(
+        self, message: "RefreshSessionRequest"
+    ) -> "RefreshSessionResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def revoke_session(self, message: "RevokeSessionRequest") -> "RevokeSessionResponse":
+    async def revoke_session(
+        self, message: "RevokeSessionRequest"
+    ) -> "RevokeSessionResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def list_sessions(self, message: "ListSessionsRequest") -> "ListSessionsResponse":
+    async def list_sessions(
+        self, message: "ListSessionsRequest"
+    ) -> "ListSessionsResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def events_since(self, message: "EventsSinceRequest") -> "AsyncIterator[ClientEvent]":
+    async def events_since(
+        self, message: "EventsSinceRequest"
+    ) -> "AsyncIterator[ClientEvent]":
         """
         What a client that was away missed, oldest first, from the read model; ends when it has been told all.
         """
@@ -479,7 +547,8 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         yield ClientEvent()
 
     async def __rpc_create_session(
-        self, stream: "grpclib.server.Stream[CreateSessionRequest, CreateSessionResponse]"
+        self,
+        stream: "grpclib.server.Stream[CreateSessionRequest, CreateSessionResponse]",
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -487,7 +556,8 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_validate_session(
-        self, stream: "grpclib.server.Stream[ValidateSessionRequest, ValidateSessionResponse]"
+        self,
+        stream: "grpclib.server.Stream[ValidateSessionRequest, ValidateSessionResponse]",
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -495,7 +565,8 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_refresh_session(
-        self, stream: "grpclib.server.Stream[RefreshSessionRequest, RefreshSessionResponse]"
+        self,
+        stream: "grpclib.server.Stream[RefreshSessionRequest, RefreshSessionResponse]",
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -503,7 +574,8 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_revoke_session(
-        self, stream: "grpclib.server.Stream[RevokeSessionRequest, RevokeSessionResponse]"
+        self,
+        stream: "grpclib.server.Stream[RevokeSessionRequest, RevokeSessionResponse]",
     ) -> None:
         request = await stream.recv_message()
         assert request is not None

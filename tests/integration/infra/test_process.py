@@ -1,0 +1,49 @@
+"""When a service's process ends by itself, so that its supervisor starts it afresh."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+
+from infra.connections import Pool
+from infra.embedded.ports import free_port
+from infra.process import ServiceProcess
+from infra.secrets import Secrets
+from infra.settings import Settings
+
+
+@pytest_asyncio.fixture
+async def process(nats: NATS, pool: Pool, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
+    settings = Settings(auth_address=f"127.0.0.1:{free_port()}", listen=f"127.0.0.1:{free_port()}")
+    process = ServiceProcess("auth", settings, Secrets.create(tmp_path / "secrets"), nats, pool)
+    try:
+        yield process
+    finally:
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(sign)
+
+
+async def test_a_connection_to_nats_that_was_closed_for_good_ends_the_process(
+    process: ServiceProcess, nats: NATS
+) -> None:
+    # What nats-py makes of a server that is too busy to hear it in time, after a reconnection.
+    await nats._process_err("'Authentication Timeout'")
+    with pytest.raises(SystemExit) as ended:
+        async with asyncio.timeout(5):
+            await process.serve([], callers=())
+    assert ended.value.code == 1
+
+
+async def test_a_background_task_that_fails_ends_the_process(process: ServiceProcess) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    process.spawn(fail(), "a task")
+    with pytest.raises(SystemExit) as ended:
+        async with asyncio.timeout(5):
+            await process.serve([], callers=())
+    assert ended.value.code == 1

@@ -1,0 +1,55 @@
+"""What is remembered of friendships, while the follower of CONTACT comes and goes."""
+
+import asyncio
+
+from nats.aio.client import Client as NATS
+
+from contracts.envelope import Provenance, seal
+from contracts.event import Event
+from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
+from contracts.identifiers import new_id, pair_id
+from contracts.positions import Position
+from contracts.subjects import CONTACT, friendship
+from services.messaging.clients import Remembered
+from services.messaging.reactions import follow_friendships
+from streams.log import Append, Log
+
+ANNA, BEN = new_id(), new_id()
+PAIR = pair_id(ANNA, BEN)
+
+
+class LateLog(Log):
+    """A log whose follower has to wait before it learns where the stream ends."""
+
+    def __init__(self, nats: NATS) -> None:
+        super().__init__(nats)
+        self.may_end = asyncio.Event()
+
+    async def end_of(self, stream: str) -> int:
+        await self.may_end.wait()
+        return await super().end_of(stream)
+
+
+async def append(log: Log, event: Event, expected: int, version: int) -> int:
+    sealed = seal(event, aggregate_id=PAIR, version=version, provenance=Provenance())
+    return await log.append(Append(subject=friendship(PAIR), expected=expected, envelope=sealed))
+
+
+async def test_a_friendship_that_ended_before_the_follower_began_is_not_remembered(streams: NATS) -> None:
+    log, remembered = LateLog(streams), Remembered()
+    following = asyncio.create_task(follow_friendships(streams, log, remembered))
+    try:
+        accepted = await append(log, FriendshipAccepted(requester_id=ANNA, addressee_id=BEN), 0, 1)
+        # Contact says yes while nobody follows; then it ends.
+        remembered.remember(PAIR, remembered.ended)
+        removed = await append(log, FriendshipRemoved(remover_id=BEN, other_id=ANNA), accepted, 2)
+        log.may_end.set()
+        other = pair_id(ANNA, new_id())
+        async with asyncio.timeout(10):
+            while not remembered.holds(other, Position.at(CONTACT, removed)):
+                remembered.remember(other, remembered.ended)
+                await asyncio.sleep(0.01)
+        assert not remembered.holds(PAIR, Position.at(CONTACT, removed))
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
