@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -19,7 +18,6 @@ from contracts.envelope import Recorded
 from contracts.errors import VestnikError
 from contracts.event import Event
 from streams.message import Message
-from streams.repository import BrokenHistory
 
 _LOG = logging.getLogger(__name__)
 
@@ -139,9 +137,9 @@ class Reaction:
             pause = min(self._first_pause * 2 ** min(message.metadata.num_delivered - 1, 16), _LONGEST_PAUSE)
             _LOG.warning("%s tries event %d again in %.0f s: %s", self._durable, sequence, pause, error)
             await message.nak(delay=pause)
-        except (LookupError, ValueError, msgspec.MsgspecError, BrokenHistory) as error:
-            # Not given up: perhaps a later release can read it.
-            _LOG.error("%s cannot handle event %d of %s: %s", self._durable, sequence, self._stream, error)
+        except Exception:
+            # Not given up, since a later release may be able to handle it; and no event may stop all the others.
+            _LOG.exception("%s cannot handle event %d of %s", self._durable, sequence, self._stream)
             await message.nak(delay=_LONGEST_PAUSE)
         else:
             await message.ack()

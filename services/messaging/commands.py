@@ -60,8 +60,14 @@ class SendCommands:
         """
         if command.sender_id == command.recipient_id:
             raise NotFriends
-        await self._friendships.require(command.sender_id, command.recipient_id, call.position)
         conversation_id = pair_id(command.sender_id, command.recipient_id)
+        try:
+            await self._friendships.require(command.sender_id, command.recipient_id, call.position)
+        except NotFriends:
+            # A repeat is answered as the first time, whatever has become of the friendship since.
+            if (sent_before := await self._sent_before(conversation_id, command)) is None:
+                raise
+            return sent_before, False
         async with self._conversations.locked(conversation_id) as editing:
             for _ in range(_TRIES):
                 before = editing.sequence
@@ -78,6 +84,13 @@ class SendCommands:
                 self._tails.add(conversation_id, before, message, command.client_message_id)
                 return message, True
         raise Overloaded
+
+    async def _sent_before(self, conversation_id: str, command: SendMessage) -> Sent | None:
+        """This very message, if it stands in the conversation by now."""
+        async with self._conversations.locked(conversation_id) as editing:
+            await editing.refresh()
+            used = await self._used(conversation_id, editing.sequence, command)
+        return used if used is not None and used.text == command.text else None
 
     async def last_sequence(self, conversation_id: str, at_least: int) -> int:
         """The sequence of the conversation's last message, confirmed unless the one asked for is known to be there."""

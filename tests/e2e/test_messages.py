@@ -121,6 +121,18 @@ async def test_a_repeat_long_after_is_still_the_same_message(api: Api) -> None:
     assert (again.status_code, again.json()) == (200, first.json())
 
 
+async def test_a_repeat_is_the_same_message_even_after_the_friendship_has_ended(api: Api) -> None:
+    anna, boris = await api.friends()
+    first = await anna.write(boris, "Hello", "once")
+    await boris.remove(anna)
+    anna.written = anna.written.merge(boris.written)
+    repeated = await anna.write(boris, "Hello", "once")
+    assert (first.status_code, repeated.status_code) == (201, 200)
+    assert repeated.json() == first.json()
+    assert_problem(await anna.write(boris, "Another text", "once"), 403, "not_friends")
+    assert_problem(await anna.write(boris, "Hello", "twice"), 403, "not_friends")
+
+
 async def test_the_newest_messages_come_first(api: Api) -> None:
     anna, boris = await api.friends()
     await anna.sends(boris, "one", "two", "three")

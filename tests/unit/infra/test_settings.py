@@ -34,6 +34,12 @@ def test_an_impossible_value_is_named(name: str, value: str) -> None:
         Settings.load({name: value}, None)
 
 
+def test_a_database_that_is_no_postgresql_is_refused_without_its_password() -> None:
+    with pytest.raises(BadSetting, match="VESTNIK_DATABASE_URL") as refused:
+        Settings.load({"VESTNIK_DATABASE_URL": "mysql://me:secret@host/db"}, None)
+    assert "secret" not in str(refused.value)
+
+
 def test_a_setting_that_does_not_exist_is_named() -> None:
     with pytest.raises(BadSetting, match="VESTNIK_PROT"):
         Settings.load({"VESTNIK_PROT": "1"}, None)
