@@ -41,7 +41,7 @@ class _Path:
 
     def match(self, path: str) -> dict[str, str] | None:
         """What stands in the place of the names, if it is this path."""
-        found = self._pattern.match(path)
+        found = self._pattern.fullmatch(path)
         return found.groupdict() if found else None
 
 

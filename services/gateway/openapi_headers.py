@@ -27,6 +27,7 @@ RESPONSE_HEADERS: dict[str, dict[str, Any]] = {
     },
     "ETag": {"description": "Changes whenever the profile does.", "schema": _TEXT},
     "Cache-Control": {"description": "How long it may be kept, and by whom.", "schema": _TEXT},
+    "Vary": {"description": "`Vestnik-Position`: a request with one is answered for itself.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer", "minimum": 1}},
     "WWW-Authenticate": {"description": "`Bearer`.", "schema": _TEXT},
     "RateLimit-Policy": {

@@ -48,9 +48,14 @@ def decode(given: QueryParams, query_type: type[T]) -> T:
         if found:
             values[name] = found[0]
     try:
-        return msgspec.convert(values, query_type, strict=False)
+        decoded = msgspec.convert(values, query_type, strict=False)
     except msgspec.ValidationError as error:
         raise Invalid(violations=(violation(error, "/query"),)) from error
+    for name in values:
+        # The word `null` is one to the library; a parameter is left out instead.
+        if getattr(decoded, name) is None:
+            raise Invalid(violations=(Violation(f"/query/{name}", "Not a value"),))
+    return decoded
 
 
 def pack_cursor(value: msgspec.Struct) -> str:

@@ -30,6 +30,8 @@ from services.gateway.times import Time, shown
 
 PUBLIC = "public, max-age=60, stale-while-revalidate=300"
 PRIVATE = "private, no-cache"
+# Or a cache would serve what it keeps to a reader who has seen more.
+VARY = "Vestnik-Position"
 
 
 class ProfileBody(msgspec.Struct, frozen=True):
@@ -103,7 +105,7 @@ async def update_me(incoming: Incoming[NoQuery, ProfilePatch]) -> Reply:
 
 async def _get(incoming: Incoming[NoQuery, NoBody], user_id: str, cache_control: str) -> Reply:
     found = await incoming.parts.profiles.get(user_id, incoming.call)
-    headers = {"etag": found.etag, "cache-control": cache_control}
+    headers = {"etag": found.etag, "cache-control": cache_control, "vary": VARY}
     if matches(incoming.headers.get("if-none-match"), found.etag):
         return Reply(status=304, headers=headers)
     return Reply(body=found.body, headers={"content-type": JSON, **headers})
@@ -160,8 +162,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NoBody,
         answers={
-            200: Answer(description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control")),
-            304: Answer(description="It still has the tag given.", headers=("ETag", "Cache-Control")),
+            200: Answer(description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control", "Vary")),
+            304: Answer(description="It still has the tag given.", headers=("ETag", "Cache-Control", "Vary")),
         },
         errors=(ProfileNotFound,),
         request_headers=("If-None-Match",),
@@ -191,8 +193,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NoBody,
         answers={
-            200: Answer(description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control")),
-            304: Answer(description="It still has the tag given.", headers=("ETag", "Cache-Control")),
+            200: Answer(description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control", "Vary")),
+            304: Answer(description="It still has the tag given.", headers=("ETag", "Cache-Control", "Vary")),
         },
         errors=(ProfileNotFound,),
         request_headers=("If-None-Match",),

@@ -26,6 +26,8 @@ async def test_a_profile_is_public_cacheable_and_answered_from_memory(stage: Sta
     assert second.headers["etag"] == '"one"'
     assert second.headers["content-type"] == "application/json"
     assert second.headers["cache-control"] == "public, max-age=60, stale-while-revalidate=300"
+    # Or a cache on the way would answer a reader who sends a position.
+    assert second.headers["vary"] == "Vestnik-Position"
     assert len(stage.rest.asked) == 1
     head = await stage.client.head(PATH)
     assert (head.status_code, head.content) == (200, b"")

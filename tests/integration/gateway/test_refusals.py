@@ -92,6 +92,7 @@ async def test_another_content_type_is_refused(content_type: str, stage: Stage) 
 async def test_unknown_paths_and_methods_are_told_apart(stage: Stage) -> None:
     for path in ("/", "/v1", "/v1/nothing", "/v1/users/", "/v1/events", "/v1/profiles/a/b"):
         assert_problem(await stage.client.get(path), 404, "not_found")
+    assert (await stage.client.get(f"{MESSAGES}%0A")).json()["code"] == "not_found"
     answer = await stage.client.delete("/v1/users/me")
     assert_problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET, HEAD"

@@ -11,6 +11,7 @@ from starlette.datastructures import QueryParams
 from contracts.errors import Invalid
 from services.gateway import queries
 from services.gateway.queries import PageQuery
+from services.gateway.routes.messages import MessagesQuery
 
 
 class Edge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,6 +28,13 @@ def test_a_limit_out_of_bounds_is_named(text: str) -> None:
     with pytest.raises(Invalid) as refused:
         queries.decode(QueryParams(text), PageQuery)
     assert refused.value.violations[0].path == "/query/limit"
+
+
+@pytest.mark.parametrize("text", ["before=null", "after=NULL"])
+def test_the_word_null_is_no_value(text: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        queries.decode(QueryParams(text), MessagesQuery)
+    assert refused.value.violations[0].path == f"/query/{text.partition('=')[0]}"
 
 
 @given(st.integers(0, 2**53 - 1))
