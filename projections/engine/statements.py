@@ -10,7 +10,7 @@ from projections.engine.rows import Row, Rows, Table, in_order
 from projections.engine.write import Action, How
 
 Shape = tuple[tuple[str, How], ...]
-Statement = tuple[sql.Composed, tuple[str, ...]]
+Statement = tuple[bytes, tuple[str, ...]]
 
 _MERGED: dict[How, sql.SQL] = {
     How.SET: sql.SQL("{new}"),
@@ -51,8 +51,12 @@ def _arrays(table: Table, shape: Shape, rows: Sequence[Row]) -> tuple[str, ...]:
 @lru_cache(maxsize=1_000)
 def _statement(
     physical: str, key: tuple[str, ...], types: tuple[tuple[str, str], ...], action: Action, shape: Shape
-) -> sql.Composed:
-    kinds = dict(types)
+) -> bytes:
+    """In bytes, so that a composed statement is not put together anew with each batch."""
+    return _composed(physical, key, dict(types), action, shape).as_bytes(None)
+
+
+def _composed(physical: str, key: tuple[str, ...], kinds: dict[str, str], action: Action, shape: Shape) -> sql.Composed:
     columns = (*key, *(column for column, _ in shape))
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     source = sql.SQL("(SELECT {} FROM unnest({}) AS u({}))").format(
