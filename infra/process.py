@@ -70,7 +70,7 @@ class ServiceProcess:
         """
         server = RpcServer(self.name, handlers, secrets=self.secrets, callers=frozenset(callers))
         host, port = self.settings.listen_address(self.name)
-        await server.start(host, port)
+        await server.start(host, port, shared=self.settings.listen_shared == "on")
         log.info("%s listens on %s:%d", self.name, host, port)
         watch = asyncio.create_task(self._watch_readiness(server))
         try:

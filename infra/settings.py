@@ -84,6 +84,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Doc(description="`host:port` where this process serves REST; empty: the first of profile_rest_address."),
     ] = ""
+    listen_shared: Annotated[
+        Literal["on", "off"],
+        Doc(description="`on`: the addresses above are held for this process by its supervisor (SO_REUSEPORT)."),
+    ] = "off"
     listen_fd: Annotated[
         int,
         Doc(

@@ -40,5 +40,29 @@ def free_ports(count: int) -> list[int]:
     raise NoFreePort
 
 
+def reserve_ports(count: int) -> list[socket.socket]:
+    """Sockets that hold that many ports for as long as they are open, so that a restarted process finds its own.
+
+    They do not listen: while the process is away its callers are refused at once and go elsewhere. Only a socket of
+    the same user that asks to share the port (SO_REUSEPORT) can be bound beside one.
+    """
+    held: list[socket.socket] = []
+    for port in random.sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
+        holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            holder.bind(("127.0.0.1", port))
+        except OSError:
+            holder.close()
+            continue
+        # After the bind, which therefore met nobody; sharing begins here.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.append(holder)
+        if len(held) == count:
+            return held
+    for holder in held:
+        holder.close()
+    raise NoFreePort
+
+
 def free_port() -> int:
     return free_ports(1)[0]

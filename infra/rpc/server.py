@@ -58,9 +58,9 @@ class RpcServer:
             status_details_codec=ProtoStatusDetailsCodec(),
         )
 
-    async def start(self, host: str, port: int) -> None:
-        """Begins to listen; health says NOT_SERVING until `set_ready`."""
-        await self._server.start(host, port)
+    async def start(self, host: str, port: int, *, shared: bool = False) -> None:
+        """Begins to listen; health says NOT_SERVING until `set_ready`. `shared`: somebody holds the port for us."""
+        await self._server.start(host, port, reuse_port=shared)
 
     def set_ready(self, ready: bool) -> None:
         self._health.set(ready and not self._draining)

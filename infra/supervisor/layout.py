@@ -75,4 +75,4 @@ def _name(service: str, number: int, settings: Settings) -> str:
 def _listening(settings: Settings, service: str, number: int) -> Settings:
     rest = settings.profile_rest_address.split(",")[number] if service == "profile" else ""
     place = getattr(settings, f"{service}_address").split(",")[number]
-    return msgspec.structs.replace(settings, listen=place, rest_listen=rest)
+    return msgspec.structs.replace(settings, listen=place, rest_listen=rest, listen_shared="on")

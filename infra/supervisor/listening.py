@@ -4,8 +4,7 @@ import errno
 import socket
 
 from infra.failures import Failure
-
-BACKLOG = 2048
+from infra.listening import open_listener
 
 
 class PortUnusable(Failure):
@@ -18,9 +17,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         PortUnusable: the port is in use, or the address is not ours.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return open_listener(host, port, shared=False)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortUnusable(f"port {port} is in use; choose another with --port or VESTNIK_PORT") from None

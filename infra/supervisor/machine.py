@@ -11,7 +11,7 @@ import msgspec
 
 from infra import running
 from infra.embedded.nats import NatsServer
-from infra.embedded.ports import free_ports
+from infra.embedded.ports import reserve_ports
 from infra.embedded.postgres import PostgresServer
 from infra.secrets import Secrets
 from infra.settings import Settings
@@ -39,6 +39,8 @@ class Machine:
         self._servers: list[Supervised] = []
         self._services: list[Supervised] = []
         self._gateways: list[Supervised] = []
+        # Hold the services' ports while one of them restarts.
+        self._held: list[socket.socket] = []
         self.ready = asyncio.Event()
 
     def stop(self) -> None:
@@ -70,6 +72,8 @@ class Machine:
                 self._settings = msgspec.structs.replace(self._settings, port=listener.getsockname()[1])
                 await self._run_until_stopped(listener)
         finally:
+            for holder in self._held:
+                holder.close()
             os.close(claim)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
@@ -95,13 +99,17 @@ class Machine:
         began = time.monotonic()
         Secrets.create(self._settings.secrets_path)
         self._settings = await self._start_servers()
-        layout = lay_out(self._settings, free_ports)
+        layout = lay_out(self._settings, self._reserve)
         self._services = [self._service(place) for place in layout.services]
         self._gateways = [self._gateway(place, listener) for place in layout.gateways]
         for each in (*self._services, *self._gateways):
             each.start()
         await self._all_ready([*self._services, *self._gateways])
         self._announce(layout, time.monotonic() - began)
+
+    def _reserve(self, count: int) -> list[int]:
+        self._held = reserve_ports(count)
+        return [int(holder.getsockname()[1]) for holder in self._held]
 
     async def _start_servers(self) -> Settings:
         """Starts those servers that the settings do not name, and returns settings that name all."""

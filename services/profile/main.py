@@ -2,6 +2,7 @@
 
 import asyncio
 
+from infra.listening import open_listener
 from infra.process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
@@ -27,8 +28,8 @@ async def main(settings: Settings) -> None:
             process.ready_when(runners.ready)
 
             stop = asyncio.Event()
-            host, port = settings.listen_address("profile_rest")
-            rest = asyncio.create_task(serve_rest(commands, host, port, stop, settings.drain_seconds))
+            listener = open_listener(*settings.listen_address("profile_rest"), shared=settings.listen_shared == "on")
+            rest = asyncio.create_task(serve_rest(commands, listener, stop, settings.drain_seconds))
             try:
                 await process.serve([ProfileServer(commands, queries)], CALLERS)
             finally:

@@ -1,6 +1,7 @@
 """Reading profiles over REST, cacheable: what anybody may see, with a tag that tells whether it has changed."""
 
 import asyncio
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -48,19 +49,17 @@ def profile_app(commands: ProfileCommands) -> Starlette:
     )
 
 
-async def serve_rest(commands: ProfileCommands, host: str, port: int, stop: asyncio.Event, drain: float) -> None:
-    """Serves until `stop` is set, then finishes the requests at work."""
+async def serve_rest(commands: ProfileCommands, listener: socket.socket, stop: asyncio.Event, drain: float) -> None:
+    """Serves on the socket until `stop` is set, then finishes the requests at work."""
     config = uvicorn.Config(
         profile_app(commands),
-        host=host,
-        port=port,
         log_config=None,
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=int(drain) or 1,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve([listener]))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
