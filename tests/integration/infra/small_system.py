@@ -38,7 +38,7 @@ async def serve(service: str) -> None:
         return
     health = Health({})
     server = Server([health])
-    await server.start(*settings.listen_address(service))
+    await server.start(*settings.listen_address(service), reuse_port=settings.listen_shared == "on")
     print(f"{service} listens")  # noqa: T201 - read by the supervisor
     await stop.wait()
     server.close()
