@@ -17,7 +17,7 @@ vestnik *args:
 test *args:
     pytest -n 2 --dist loadgroup "$@"
 
-# Check style, types, imports, generated code and the lock
+# Check style, types, imports, generated code, released event schemas and the lock
 check:
     ruff check
     ruff format --check
@@ -25,6 +25,7 @@ check:
     lint-imports --no-cache
     python -m infra.generate --check
     python -m infra.reference --check
+    python -m infra.schemas --check
     python -m infra.lock --check
 
 # Format the code and repair what can be repaired
@@ -36,6 +37,10 @@ fmt:
 gen:
     python -m infra.generate
     python -m infra.reference
+
+# Release today's event schemas: from then on ./just check refuses what breaks their readers
+release-schemas:
+    python -m infra.schemas
 
 # Bring requirements.lock up to date with pyproject.toml
 lock:

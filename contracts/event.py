@@ -13,7 +13,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all events; a subclass says its type, the version of its data, and whether others may read it."""
 
     TYPE: ClassVar[str]
-    # Raised by every change that is not merely a new field with a default; see contracts/upcasts.py.
+    # Raised by every change that is not merely a new field with a default; see docs/howto/change-an-event.md.
     SCHEMA: ClassVar[int] = 1
     # A private event lies on a subject that only the stream's owner has a right to read.
     PRIVATE: ClassVar[bool] = False

@@ -9,7 +9,10 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from contracts.errors import Unavailable
+from infra.rights import inbox_of
+from infra.secrets import NATS_PARTIES
 from infra.settings import Settings
+from streams.client import Client
 
 log = logging.getLogger(__name__)
 Pool = AsyncConnectionPool[AsyncConnection[tuple[object, ...]]]
@@ -37,7 +40,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     async def reconnected() -> None:
         log.info("nats: connected again")
 
-    client = NATS()
+    client = Client()
     try:
         async with asyncio.timeout(patience):
             await client.connect(
@@ -52,7 +55,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
                 ping_interval=10,
                 max_outstanding_pings=2,
                 pending_size=_PENDING_BYTES,
-                inbox_prefix=f"_INBOX_{name.partition('-')[0]}".encode(),
+                inbox_prefix=inbox_of(_party(servers, name)).encode(),
             )
     except TimeoutError as error:
         # The client by itself would go on for ever where its login is refused.
@@ -85,6 +88,12 @@ async def open_pool(database_url: str, name: str, *, max_size: int = 8, patience
         await pool.close()
         raise Unavailable("The database does not answer.") from error
     return pool
+
+
+def _party(servers: list[str], name: str) -> str:
+    """Who we are to the server, which gives each user an inbox of its own: who logs in, if it is one of ours."""
+    user = urlsplit(servers[0]).username if servers else None
+    return user if user in NATS_PARTIES else name.partition("-")[0]
 
 
 async def _reachable(servers: list[str], patience: float) -> None:

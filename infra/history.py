@@ -12,6 +12,7 @@ from contracts import catalogue
 from contracts.envelope import Envelope
 from contracts.errors import Unavailable
 from contracts.subjects import STREAMS
+from contracts.upcasts import upcast
 from infra.failures import Failure
 from streams.inbox import RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
@@ -24,6 +25,8 @@ _SKEW = timedelta(minutes=1)
 _PAGE = 1_000
 _WAITING_PAGES = 4
 _NULL = msgspec.Raw(b"null")
+# Of an envelope, what may be shown otherwise than it is stored.
+_CHANGED = {"schema", "data"}
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +38,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     follow: bool = False
+    # As stored, even where today's program knows a later shape.
+    raw: bool = False
 
     def subject_filter(self, stream: str) -> str | None:
         # An aggregate's id is the end of its subject.
@@ -60,6 +65,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     id: str
     type: str
+    # Of the data as it is shown here.
     schema: int
     aggregate_id: str
     version: int
@@ -156,22 +162,35 @@ async def _followed(nc: Client, query: Query, ends: dict[str, int]) -> AsyncGene
 
 
 def _reader(nc: Client, query: Query, stream: str, after: int) -> Reader:
-    return Reader(nc, stream, after=after, subject_filter=query.subject_filter(stream), name="cli-events", buffer=2_000)
+    return Reader(nc, stream, after=after, subject_filter=query.subject_filter(stream), name="events", buffer=2_000)
 
 
 def _shown(query: Query, messages: list[Message]) -> Iterator[Shown]:
     for message in messages:
         envelope = message.envelope()
         if query.wants(envelope):
+            schema, data = _data(message, envelope, raw=query.raw)
             yield Shown(
                 stream=message.stream,
                 sequence=message.sequence,
                 subject=message.subject,
-                data=_NULL if _is_private(envelope.type) else envelope.data,
-                **{name: getattr(envelope, name) for name in Envelope.__struct_fields__ if name != "data"},
+                schema=schema,
+                data=data,
+                **{name: getattr(envelope, name) for name in Envelope.__struct_fields__ if name not in _CHANGED},
             )
 
 
-def _is_private(kind: str) -> bool:
-    # Of an event that this program does not know nothing is shown, either.
-    return kind not in catalogue.EVENTS or catalogue.EVENTS[kind].PRIVATE
+def _data(message: Message, envelope: Envelope, *, raw: bool) -> tuple[int, msgspec.Raw]:
+    """What is shown of an event's data, and the schema that it has."""
+    event = catalogue.EVENTS.get(envelope.type)
+    if event is None or event.PRIVATE:
+        # Of an event that this program does not know nothing is shown, either.
+        return envelope.schema, _NULL
+    if raw or envelope.schema >= event.SCHEMA:
+        return envelope.schema, envelope.data
+    try:
+        data = upcast(event.TYPE, envelope.schema, msgspec.json.decode(envelope.data), event.SCHEMA)
+    except Exception as error:  # a step that cannot take the data is to be told with its event, whatever it raises
+        place = f"{message.stream} {message.sequence} ({envelope.type}, schema {envelope.schema})"
+        raise Failure(f"{place} cannot be brought to schema {event.SCHEMA}; --raw shows it as stored") from error
+    return event.SCHEMA, msgspec.Raw(msgspec.json.encode(data))

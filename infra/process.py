@@ -21,7 +21,7 @@ from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.telemetry import configure_logging
 from streams.log import Log
-from streams.topology import ensure_streams
+from streams.topology import Placement, ensure_streams
 
 log = logging.getLogger(__name__)
 _READINESS_STEP = 0.05
@@ -128,7 +128,9 @@ async def service_process(name: str, settings: Settings) -> AsyncIterator[Servic
     secrets = Secrets.load(settings.secrets_path)
     nats = await connect_nats(settings, name)
     own = [stream for stream, owner in STREAMS.items() if owner == name]
-    await ensure_streams(nats, replicas=settings.stream_replicas, names=own)
+    await ensure_streams(
+        nats, replicas=settings.stream_replicas, placement=Placement.parse(settings.stream_placement), names=own
+    )
     pool = await open_pool(settings.database_url, name)
     process = ServiceProcess(name, settings, secrets, nats, pool)
     try:

@@ -1,4 +1,4 @@
-"""Writes the reference pages that say what the code says: settings, events, errors.
+"""Writes the reference pages that say what the code says: settings, events (for people and as AsyncAPI), errors.
 
 `./just gen` writes them, `./just check` compares, so that they cannot grow old.
 """
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.catalogue import EVENTS
+from contracts.channels import CHANNELS, Channel
 from contracts.errors import BY_CODE
 from contracts.event import Event
 from contracts.subjects import STREAMS
+from infra import asyncapi
 from infra.settings import describe
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -61,33 +62,22 @@ Every event lies in JetStream as JSON: an envelope with `id` (UUIDv7), `type`, `
 shape), `aggregate_id`, `version` (1, 2, 3, … within the aggregate), `at`, `actor`, `correlation_id`,
 `causation_id`, `traceparent`, and the event's own fields in `data`. The subject is one per aggregate and does not
 hold the type. Private events lie on subjects that only the owner of the stream may read. *Personal* fields may also
-come as `{{key, ciphertext}}`.
+come as `{{key, ciphertext}}`. [asyncapi.json](asyncapi.json) says the same as an AsyncAPI 3 document.
 
 {sections}"""
 
 
 def _stream_section(stream: str, owner: str) -> str:
-    own = [event for event in EVENTS.values() if _stream_of(event) == stream]
-    return f"## {stream}, owned by {owner}\n\n" + "\n".join(_event_section(event) for event in own)
+    own = [(channel, event) for channel in CHANNELS if channel.stream == stream for event in channel.events]
+    return f"## {stream}, owned by {owner}\n\n" + "\n".join(_event_section(channel, event) for channel, event in own)
 
 
-def _stream_of(event: type[Event]) -> str:
-    """The stream of an event follows from the module that declares it."""
-    owners = {
-        "user": "AUTH",
-        "session": "SESSION",
-        "profile": "PROFILE",
-        "friendship": "CONTACT",
-        "message": "MESSAGING",
-    }
-    return owners[event.__module__.rpartition(".")[2]]
-
-
-def _event_section(event: type[Event]) -> str:
+def _event_section(channel: Channel, event: type[Event]) -> str:
     private = " (private)" if event.PRIVATE else ""
     about = " ".join((event.__doc__ or "").split()) if event.__doc__ and event.__doc__ != Event.__doc__ else ""
     fields = "\n".join(f"- {line}" for line in _fields(event)) or "- no fields of its own"
-    return f"### `{event.TYPE}`{private}, schema {event.SCHEMA}\n\n" + (f"{about}\n\n" if about else "") + f"{fields}\n"
+    head = f"### `{event.TYPE}`{private}, schema {event.SCHEMA}\n\nOn `{channel.address}`.\n\n"
+    return head + (f"{about}\n\n" if about else "") + f"{fields}\n"
 
 
 def _fields(event: type[Event]) -> Iterator[str]:
@@ -122,6 +112,7 @@ BUILDERS: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "events.md": events_page,
+    "asyncapi.json": asyncapi.text,
 }
 
 

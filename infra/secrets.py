@@ -20,9 +20,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from infra.failures import Failure
 from infra.settings import SERVICES
 
-PARTIES = (*SERVICES, "gateway", "operator")
+OPERATOR = "operator"
+TOPOLOGY = "topology"
+PARTIES = (*SERVICES, "gateway", OPERATOR)
+# Who has a user at the NATS server: all of them, and the one that makes the streams and does nothing else.
+NATS_PARTIES = (*PARTIES, TOPOLOGY)
 _RANDOM = ("claims", "refresh", "mail")
-_PASSWORDS = ("nats", "postgres")
+_PASSWORDS = ("postgres", *(f"nats-{party}" for party in NATS_PARTIES))
 
 
 class MissingSecret(Failure):
@@ -71,9 +75,13 @@ class Secrets:
         """Signs the tokens in verification mails."""
         return self._file("mail.key")
 
-    @property
-    def nats_password(self) -> str:
-        return self._file("nats.password").decode()
+    def nats_password(self, party: str) -> str:
+        """The password of the party's user at the NATS server."""
+        return self._file(f"nats-{party}.password").decode()
+
+    def nats_passwords(self) -> dict[str, str]:
+        """The passwords of all users of the NATS server; for whoever configures it."""
+        return {party: self.nats_password(party) for party in NATS_PARTIES}
 
     @property
     def postgres_password(self) -> str:

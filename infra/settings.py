@@ -68,6 +68,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Doc(ge=1, le=720, description="How long a verification token, and the claim on its e-mail, is good."),
     ] = 24
     stream_replicas: Annotated[Literal[1, 3, 5], Doc(description="NATS servers that keep a copy of each stream.")] = 1
+    stream_placement: Annotated[
+        str,
+        Doc(
+            pattern=r"^[A-Za-z0-9_-]*(/[A-Za-z0-9_:-]+(,[A-Za-z0-9_:-]+)*)?$",
+            description="Which NATS servers may hold the streams: `CLUSTER`, `CLUSTER/TAG,TAG` or `/TAG,TAG`; "
+            "empty: any. A stream that was placed otherwise stops the start: it is moved by hand.",
+        ),
+    ] = ""
     auth_address: Annotated[str, Doc(description="Where auth answers gRPC: `host:port`, several by comma.")] = (
         "127.0.0.1:8081"
     )

@@ -12,13 +12,13 @@ from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent
 from contracts.identifiers import pair_id
 from contracts.personal import plain
-from contracts.subjects import CONTACT, MESSAGING
+from contracts.subjects import CONTACT, MESSAGING, PUBLIC_FILTERS
 from projections.engine import Projection, Write, handles
 
 
 class Conversations(Projection):
     version = 1
-    streams: ClassVar[Mapping[str, str | None]] = {CONTACT: None, MESSAGING: None}
+    streams: ClassVar[Mapping[str, str | None]] = {CONTACT: PUBLIC_FILTERS[CONTACT], MESSAGING: None}
     # No constraint but the keys, which an event's place in its stream makes unique.
     tables = """
         CREATE TABLE {conversations} (

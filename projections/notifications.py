@@ -12,13 +12,13 @@ from contracts.envelope import Recorded
 from contracts.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated
 from contracts.events.message import MessageSent, NotificationRead
-from contracts.subjects import CONTACT, MESSAGING
+from contracts.subjects import CONTACT, MESSAGING, PUBLIC_FILTERS
 from projections.engine import Projection, Write, handles
 
 
 class Notifications(Projection):
     version = 1
-    streams: ClassVar[Mapping[str, str | None]] = {CONTACT: None, MESSAGING: None}
+    streams: ClassVar[Mapping[str, str | None]] = {CONTACT: PUBLIC_FILTERS[CONTACT], MESSAGING: None}
     tables = """
         CREATE TABLE {notifications} (
             user_id uuid,

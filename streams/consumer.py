@@ -11,10 +11,11 @@ from uuid import uuid4
 
 import msgspec
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from streams.inbox import Closed, status_of
+from streams.client import deliver
+from streams.delivered import Delivered
+from streams.inbox import Closed
 from streams.jetstream import JetStream
 from streams.message import Message, moment_of
 
@@ -59,12 +60,13 @@ class Consumer:
         self._jetstream = jetstream
         self._stream = stream
         self._filter = subject_filter
-        self._name = f"{name}-{uuid4().hex[:12]}"
+        # Nobody can guess it: who does not know a consumer's name cannot take from it.
+        self._name = f"{name}-{uuid4().hex}"
         self._buffer = max(2, buffer)
         self._pull_size = self._buffer // 2
         self._inbox = nc.new_inbox()
         self._reconnects = nc.stats["reconnects"]
-        self._arrived: deque[Msg] = deque()
+        self._arrived: deque[Delivered] = deque()
         self._wake = asyncio.Event()
         self._subscription: Subscription | None = None
         # Messages asked for and not yet arrived.
@@ -82,7 +84,7 @@ class Consumer:
         Raises:
             Refused, RequestFailed: the server did not make the consumer.
         """
-        self._subscription = await self._nc.subscribe(self._inbox, cb=self._take)
+        self._subscription = await deliver(self._nc, self._inbox, self._take, headers=False)
         config: dict[str, object] = {
             "name": self._name,
             "deliver_policy": "by_start_sequence",
@@ -130,7 +132,7 @@ class Consumer:
                 self._hear(message)
         return messages
 
-    def _open(self, message: Msg) -> Message:
+    def _open(self, message: Delivered) -> Message:
         # $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream seq>.<own seq>.<time>.<pending>[.<token>]
         parts = message.reply.split(".")
         offset = 0 if len(parts) == _SHORT_REPLY else 2
@@ -142,10 +144,10 @@ class Consumer:
         self.position = sequence
         return Message(self._stream, sequence, message.subject, message.data, moment_of(int(parts[7 + offset])))
 
-    def _hear(self, message: Msg) -> None:
+    def _hear(self, message: Delivered) -> None:
         """What the server says on its own account."""
         headers = message.headers or {}
-        status, description = status_of(message), headers.get("Description", "")
+        status, description = message.status, headers.get("Description", "")
         if status == _HEARTBEAT_STATUS:
             if int(headers["Nats-Last-Consumer"]) != self._sequence:
                 raise Broken("messages before a heartbeat are missing")
@@ -191,7 +193,7 @@ class Consumer:
             except TimeoutError:
                 continue
 
-    async def _take(self, message: Msg) -> None:
+    def _take(self, message: Delivered) -> None:
         if message.reply.startswith(_DELIVERED):
             self._asked -= 1
         self._arrived.append(message)

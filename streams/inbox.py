@@ -11,8 +11,10 @@ from itertools import count
 from typing import ClassVar
 
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
+
+from streams.client import deliver
+from streams.delivered import Delivered
 
 # How often a request without an answer yet looks whether one can still come, in seconds.
 _LOOK = 0.2
@@ -58,24 +60,19 @@ class Denied(RequestFailed):
 class Answer:
     """The answers to one request as they come in; done when `last` says so of one of them."""
 
-    def __init__(self, done: asyncio.Future[None], last: Callable[[Msg], bool]) -> None:
-        self.messages: list[Msg] = []
+    def __init__(self, done: asyncio.Future[None], last: Callable[[Delivered], bool]) -> None:
+        self.messages: list[Delivered] = []
         self.done = done
         self._last = last
 
-    def take(self, message: Msg) -> None:
+    def take(self, message: Delivered) -> None:
         if self.done.done():
             return
         self.messages.append(message)
-        if status_of(message) == NO_RESPONDERS:
+        if message.status == NO_RESPONDERS:
             self.done.set_exception(NoResponders())
         elif self._last(message):
             self.done.set_result(None)
-
-
-def status_of(message: Msg) -> str | None:
-    """The status of a message that the server itself wrote (`408`, `503`); None for any other."""
-    return message.headers.get("Status") if message.headers else None
 
 
 class Inbox:
@@ -88,7 +85,7 @@ class Inbox:
 
     async def request(
         self, subject: str, payload: bytes, *, timeout: float, headers: dict[str, str] | None = None
-    ) -> Msg:
+    ) -> Delivered:
         """Sends a request and waits for its one answer.
 
         Raises:
@@ -103,15 +100,15 @@ class Inbox:
         *,
         timeout: float,
         headers: dict[str, str] | None = None,
-        last: Callable[[Msg], bool] = lambda message: True,
-    ) -> list[Msg]:
+        last: Callable[[Delivered], bool] = lambda message: True,
+    ) -> list[Delivered]:
         """Sends a request and waits for its answers up to the one that `last` is true of."""
         async with self.conversation(last) as (reply, answer):
             await self.publish(subject, payload, reply=reply, headers=headers, timeout=timeout)
             await self.wait(answer, subject, timeout)
             return answer.messages
 
-    def conversation(self, last: Callable[[Msg], bool]) -> "_Conversation":
+    def conversation(self, last: Callable[[Delivered], bool]) -> "_Conversation":
         """Opens a subject for answers, for as long as the context lasts."""
         return _Conversation(self, last)
 
@@ -177,7 +174,7 @@ class Inbox:
                 raise NotSent
             await asyncio.sleep(_RECONNECT_LOOK)
 
-    async def open(self, last: Callable[[Msg], bool]) -> tuple[str, Answer]:
+    async def open(self, last: Callable[[Delivered], bool]) -> tuple[str, Answer]:
         if not self._prefix:
             await self._start()
         token = str(next(self._tokens))
@@ -196,12 +193,12 @@ class Inbox:
                 return
             prefix = self._nc.new_inbox() + "."
             try:
-                await self._nc.subscribe(prefix + "*", cb=self._dispatch)
+                await deliver(self._nc, prefix + "*", self._dispatch, headers=True)
             except (ConnectionClosedError, ConnectionDrainingError) as error:
                 raise Closed from error
             self._prefix = prefix
 
-    async def _dispatch(self, message: Msg) -> None:
+    def _dispatch(self, message: Delivered) -> None:
         # Batched gets answer under the subject that was asked for, too: the token is always the last part.
         answer = self._open.get(message.subject.rsplit(".", 1)[1])
         if answer is not None:
@@ -209,7 +206,7 @@ class Inbox:
 
 
 class _Conversation:
-    def __init__(self, inbox: Inbox, last: Callable[[Msg], bool]) -> None:
+    def __init__(self, inbox: Inbox, last: Callable[[Delivered], bool]) -> None:
         self._inbox = inbox
         self._last = last
 

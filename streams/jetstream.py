@@ -10,14 +10,16 @@ from typing import Any, TypeVar
 
 import msgspec
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
-from streams.inbox import Inbox, RequestFailed, status_of
+from streams.delivered import Delivered
+from streams.inbox import Inbox, RequestFailed
 from streams.message import Message
 
 NO_MESSAGE_FOUND = 10037
 STREAM_NOT_FOUND = 10059
 STREAM_IN_USE = 10058
+# A cluster, or a stream's part of it, has no leader just now: as good as no answer.
+_NO_LEADER = {10007, 10008, 10009}
 TOO_MANY_CONSUMERS = 10026
 _SERVER_FAULT = 500
 _BATCH = 256
@@ -90,17 +92,23 @@ class JetStream:
         self._patience = patience
 
     async def ask(self, call: str, request: object, decoder: msgspec.json.Decoder[A]) -> A:
-        """Asks the API for something.
+        """Asks the API for something; while a cluster has no leader it waits for one, as long as its patience lasts.
 
         Raises:
             Refused: the server answered with an error.
             RequestFailed: it did not answer.
         """
         payload = msgspec.json.encode(request) if request is not None else b""
-        answer = await self._patiently(f"$JS.API.{call}", payload)
-        if error := _PROBLEM.decode(answer.data).error:
-            raise Refused(error)
-        return decoder.decode(answer.data)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        while True:
+            answer = await self._patiently(f"$JS.API.{call}", payload, deadline)
+            error = _PROBLEM.decode(answer.data).error
+            if error is None:
+                return decoder.decode(answer.data)
+            if error.err_code not in _NO_LEADER or loop.time() + _PAUSE >= deadline:
+                raise Refused(error)
+            await asyncio.sleep(_PAUSE)
 
     async def info(self, stream: str) -> StreamInfo:
         """The stream's settings and state, from its leader."""
@@ -127,14 +135,18 @@ class JetStream:
             raise
         return Message(stream, stored.seq, stored.subject, stored.data, stored.time)
 
-    async def many(self, stream: str, subject: str, after: int) -> tuple[list[Message], bool]:
-        """Up to 256 messages of the subject behind a sequence, in order, and whether there may be more.
+    async def many(
+        self, stream: str, subject: str, after: int, *, limit: int | None = None
+    ) -> tuple[list[Message], bool]:
+        """Up to 256 messages (or `limit`, if less) of the subject behind a sequence, and whether there may be more.
 
         From any replica: what it lacks may be stored all the same.
         """
-        request = msgspec.json.encode({"seq": after + 1, "next_by_subj": subject, "batch": _BATCH})
+        request = msgspec.json.encode(
+            {"seq": after + 1, "next_by_subj": subject, "batch": min(limit or _BATCH, _BATCH)}
+        )
         answers = await self.inbox.gather(
-            f"$JS.API.DIRECT.GET.{stream}", request, timeout=self._patience, last=_ends_batch
+            f"$JS.API.DIRECT.GET.{stream}", request, timeout=min(self._patience, _ATTEMPT), last=_ends_batch
         )
         messages: list[Message] = []
         previous = 0
@@ -150,9 +162,8 @@ class JetStream:
         pending = (answers[-1].headers or {}).get("Nats-Num-Pending", "0")
         return messages, int(pending) > 0
 
-    async def _patiently(self, subject: str, payload: bytes) -> Msg:
+    async def _patiently(self, subject: str, payload: bytes, deadline: float) -> Delivered:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
         while True:
             left = deadline - loop.time()
             try:
@@ -163,6 +174,6 @@ class JetStream:
             await asyncio.sleep(_PAUSE)
 
 
-def _ends_batch(message: Msg) -> bool:
+def _ends_batch(message: Delivered) -> bool:
     # 204 behind the last, 404 if there is none.
-    return status_of(message) is not None
+    return message.status is not None

@@ -13,15 +13,15 @@ from uuid import uuid4
 
 import msgspec
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
-from contracts import envelope
+from contracts import envelope, subjects
 from contracts.envelope import Envelope
-from contracts.errors import DeadlineExceeded, Unavailable
-from contracts.subjects import stream_of
+from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
 from streams import acknowledgement
-from streams.acknowledgement import Ack, leaves_uncertain
-from streams.inbox import Denied, RequestFailed
+from streams.acknowledgement import Ack, asks_for_a_look, leaves_uncertain
+from streams.delivered import Delivered
+from streams.group_commit import Attempt, GroupCommit
+from streams.inbox import Denied, NoAnswer, RequestFailed
 from streams.jetstream import JetStream, Refused
 from streams.message import Message
 
@@ -53,11 +53,25 @@ class Conflict(Exception):
 
 
 class Log:
-    def __init__(self, nc: Client, *, patience: float = 10.0) -> None:
-        """`patience`: seconds for which an append is tried again; more than a cluster needs for a new leader."""
+    def __init__(
+        self,
+        nc: Client,
+        *,
+        patience: float = 10.0,
+        stream_of: Callable[[str], str] = subjects.stream_of,
+        group_commit: bool = True,
+    ) -> None:
+        """
+        `patience`: seconds for which an append is tried again; more than a cluster needs for a new leader.
+        `stream_of`: the stream that a subject lies in.
+        `group_commit`: many appends at once share a sync to disk; no gain where the server does not sync each append.
+        """
         self._patience = patience
+        self._stream_of = stream_of
         self._jetstream = JetStream(nc, patience=patience)
         self._inbox = self._jetstream.inbox
+        self._group_commit = group_commit
+        self._groups: dict[str, GroupCommit[Append]] = {}
 
     async def append(self, append: Append) -> int:
         """Stores one event on its condition; it is durable when this returns.
@@ -72,7 +86,20 @@ class Log:
             PermissionError: this service may not append there; told at once.
             ValueError: the event is larger than the server takes.
         """
-        return (await self._store([append], self._send_one))[0]
+        if not self._group_commit:
+            return (await self._store([append], self._send_one))[0]
+        stream = self._stream_of(append.subject)
+        group = self._groups.get(stream)
+        if group is None:
+            group = self._groups[stream] = GroupCommit(self._try_together, _subject)
+        deadline = asyncio.get_running_loop().time() + self._patience
+        attempt = await group.enter(append)
+        if attempt.sequence is not None:
+            return attempt.sequence
+        try:
+            return (await self._store([append], self._send_one, uncertain=attempt.uncertain, deadline=deadline))[0]
+        finally:
+            group.leave()
 
     async def append_together(self, appends: Sequence[Append]) -> list[int]:
         """Stores several events of one stream, all or none, as one atomic batch.
@@ -88,24 +115,52 @@ class Log:
         """
         if not appends:
             return []
-        if len(appends) > _LARGEST_BATCH or len({stream_of(append.subject) for append in appends}) > 1:
+        if len(appends) > _LARGEST_BATCH or len({self._stream_of(append.subject) for append in appends}) > 1:
             raise ValueError(f"a batch is up to {_LARGEST_BATCH} events of one stream")
         return await self._store(appends, self._send_one if len(appends) == 1 else self._send_batch)
 
     async def last(self, subject: str) -> Message | None:
         """The subject's last event, from the stream's leader: what was acknowledged before is seen."""
-        return await _reachable(self._jetstream.last(stream_of(subject), subject))
+        return await _reachable(self._jetstream.last(self._stream_of(subject), subject))
 
     async def last_sequence(self, subject: str) -> int:
         """The sequence of the subject's last event, from the stream's leader; 0 if there is none."""
         last = await self.last(subject)
         return last.sequence if last else 0
 
-    async def read(self, subject: str, *, after: int = 0) -> list[Message]:
-        """One aggregate's events behind a sequence, in order: all that were acknowledged before this call."""
-        stream = stream_of(subject)
-        last, found = await asyncio.gather(self.last_sequence(subject), self._read_any(stream, subject, after))
-        while (found[-1].sequence if found else after) < last:
+    async def read(
+        self,
+        subject: str,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        from_version: int = 1,
+        until_version: int | None = None,
+        at: datetime | None = None,
+    ) -> list[Message]:
+        """One aggregate's events, in order: all that were acknowledged before this call, or a part of them.
+
+        A pattern of subjects is read as one, by `after` and `limit` alone.
+
+        `after`: behind a sequence of the stream.
+        `limit`: no more than so many.
+        `from_version`, `until_version`: the aggregate's own numbers, both included.
+        `at`: as it was at a moment: up to the first event that was decided later.
+
+        Raises:
+            Unavailable: the event store cannot be reached, or has had no leader for as long as the patience lasts.
+            PermissionError: this service may not read that.
+        """
+        if until_version is None and at is None and from_version == 1:
+            return await self._read(subject, after, limit)
+        # Versions are dense: so many events reach the last one that is wanted, wherever the reading begins.
+        found = await self._read(subject, after, until_version)
+        return _part(found, from_version, until_version, at)[:limit]
+
+    async def _read(self, subject: str, after: int, limit: int | None) -> list[Message]:
+        stream = self._stream_of(subject)
+        last, found = await asyncio.gather(self.last_sequence(subject), self._read_any(stream, subject, after, limit))
+        while (found[-1].sequence if found else after) < last and (limit is None or len(found) < limit):
             # The replica that answered lags behind: the rest comes from the leader.
             behind = found[-1].sequence if found else after
             message = await _reachable(self._jetstream.next(stream, subject, behind))
@@ -123,13 +178,13 @@ class Log:
         first = await _reachable(self._jetstream.first_since(stream, moment))
         return first.sequence - 1 if first else await self.end_of(stream)
 
-    async def _read_any(self, stream: str, subject: str, after: int) -> list[Message]:
+    async def _read_any(self, stream: str, subject: str, after: int, limit: int | None) -> list[Message]:
         messages: list[Message] = []
         more = True
-        while more:
+        while more and (left := None if limit is None else limit - len(messages)) != 0:
             behind = messages[-1].sequence if messages else after
             try:
-                page, more = await self._jetstream.many(stream, subject, behind)
+                page, more = await self._jetstream.many(stream, subject, behind, limit=left)
             except RequestFailed:
                 return messages
             messages += page
@@ -137,24 +192,30 @@ class Log:
         return messages
 
     async def _store(
-        self, appends: Sequence[Append], send: Callable[[Sequence[Append], float], Awaitable[Ack]]
+        self,
+        appends: Sequence[Append],
+        send: Callable[[Sequence[Append], float], Awaitable[Ack]],
+        *,
+        uncertain: bool = False,
+        deadline: float | None = None,
     ) -> list[int]:
-        """Tries until it is known what became of the events, or the patience is at its end."""
+        """Tries until it is known what became of the events, or the patience is at its end.
+
+        `uncertain`: whether an attempt may have taken effect, or may still do so.
+        """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
+        deadline = deadline or loop.time() + self._patience
         pause = _FIRST_PAUSE
-        # Whether an attempt may have taken effect, or may still do so.
-        uncertain = False
         why: Exception | None = None
         while (left := deadline - loop.time()) > 0:
             try:
-                if uncertain and (stored := await self._settle(appends)) is not None:
+                if uncertain and (stored := await self._settle_by(deadline, appends)) is not None:
                     return stored
                 ack = await send(appends, min(left, _ATTEMPT))
                 if ack.error is None and not ack.duplicate:
                     return list(range(ack.seq - len(appends) + 1, ack.seq + 1))
                 uncertain = leaves_uncertain(ack, uncertain)
-                if (stored := await self._settle(appends)) is not None:
+                if asks_for_a_look(ack) and (stored := await self._settle_by(deadline, appends)) is not None:
                     return stored
             except Denied as denied:
                 raise PermissionError(f"no right to append to {appends[0].subject}") from denied
@@ -173,6 +234,34 @@ class Log:
         if uncertain:
             raise DeadlineExceeded from why
         raise Unavailable from why
+
+    async def _try_together(self, appends: list[Append]) -> list[Attempt]:
+        """One attempt at events that have nothing to do with each other; what is not stored is then told singly."""
+        uncertain = False
+        try:
+            ack = await self._send_batch(appends, _ATTEMPT)
+            if ack.error is None and not ack.duplicate:
+                return [Attempt(sequence) for sequence in range(ack.seq - len(appends) + 1, ack.seq + 1)]
+            uncertain = leaves_uncertain(ack, uncertain)
+        except RequestFailed as failure:
+            uncertain = failure.uncertain
+        except (Refused, Overloaded, ValueError):
+            pass
+        return [Attempt(uncertain=uncertain)] * len(appends)
+
+    async def _settle_by(self, deadline: float, appends: Sequence[Append]) -> list[int] | None:
+        """Finds it out in time; where it cannot, the outcome is uncertain, whatever an attempt's answer said."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._settle(appends)
+        except Denied:
+            raise
+        except (TimeoutError, RequestFailed) as failure:
+            raise NoAnswer from failure
+        except Refused as refused:
+            if not refused.may_pass:
+                raise
+            raise NoAnswer from refused
 
     async def _settle(self, appends: Sequence[Append]) -> list[int] | None:
         """Finds out what became of the events: their sequences, or None where they are not stored as yet.
@@ -196,12 +285,12 @@ class Log:
         return None
 
     async def _behind(self, append: Append) -> Message | None:
-        return await self._jetstream.next(stream_of(append.subject), append.subject, append.expected)
+        return await self._jetstream.next(self._stream_of(append.subject), append.subject, append.expected)
 
     async def _send_one(self, appends: Sequence[Append], timeout: float) -> Ack:
         (append,) = appends
         answer = await self._inbox.request(
-            append.subject, envelope.encode(append.envelope), headers=_headers(append), timeout=timeout
+            append.subject, envelope.encode(append.envelope), headers=self._headers(append), timeout=timeout
         )
         return acknowledgement.decode(answer.data)
 
@@ -211,7 +300,7 @@ class Log:
         seen: set[str] = set()
         async with self._inbox.conversation(_speaks) as (reply, answer):
             for number, append in enumerate(appends, 1):
-                headers = _headers(append, conditional=append.subject not in seen)
+                headers = self._headers(append, conditional=append.subject not in seen)
                 headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
                 if number == len(appends):
                     headers["Nats-Batch-Commit"] = "1"
@@ -221,15 +310,29 @@ class Log:
             await self._inbox.wait(answer, appends[-1].subject, timeout)
         return acknowledgement.decode(answer.messages[-1].data)
 
+    def _headers(self, append: Append, *, conditional: bool = True) -> dict[str, str]:
+        headers = {"Nats-Msg-Id": append.envelope.id, "Nats-Expected-Stream": self._stream_of(append.subject)}
+        if conditional:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(append.expected)
+        return headers
 
-def _headers(append: Append, *, conditional: bool = True) -> dict[str, str]:
-    headers = {"Nats-Msg-Id": append.envelope.id, "Nats-Expected-Stream": stream_of(append.subject)}
-    if conditional:
-        headers["Nats-Expected-Last-Subject-Sequence"] = str(append.expected)
-    return headers
+
+def _subject(append: Append) -> str:
+    return append.subject
 
 
-def _speaks(message: Msg) -> bool:
+def _part(messages: list[Message], first: int, last: int | None, at: datetime | None) -> list[Message]:
+    part: list[Message] = []
+    for message in messages:
+        opened = message.envelope()
+        if (last is not None and opened.version > last) or (at is not None and opened.at > at):
+            break
+        if opened.version >= first:
+            part.append(message)
+    return part
+
+
+def _speaks(message: Delivered) -> bool:
     # A batch's messages before the commit are answered with nothing, unless they are refused.
     return bool(message.data)
 

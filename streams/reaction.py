@@ -93,6 +93,8 @@ class Reaction:
         await self._jetstream.add_consumer(
             self._stream,
             ConsumerConfig(
+                # Named so, the request carries name and filter in its subject, where the server checks them.
+                name=self._durable,
                 durable_name=self._durable,
                 filter_subject=self._filter,
                 deliver_policy=DeliverPolicy.ALL,

@@ -57,7 +57,7 @@ class Reader:
         patience: float = 60.0,
     ) -> None:
         """
-        `name`: begins the name of every consumer this reader makes.
+        `name`: stands in the name of every consumer this reader makes, behind the connection's own name.
         `buffer`: how many messages may wait in memory (16 MiB of them at most, by default limits of the server).
         `patience`: seconds to wait for a stream that is not there yet, or for a server that will not serve it.
         """
@@ -66,7 +66,8 @@ class Reader:
         self._stream = stream
         self._position = after
         self._filter = subject_filter
-        self._name = re.sub(r"[^A-Za-z0-9_-]", "-", name)
+        owner = nc.options.get("name")
+        self._name = re.sub(r"[^A-Za-z0-9_-]", "-", f"{owner}-{name}" if owner else name)
         self._buffer = buffer
         self._patience = patience
         self._consumer: Consumer | None = None

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from contracts.envelope import Provenance, Recorded, seal
-from contracts.errors import Overloaded, VestnikError
+from contracts.errors import DeadlineExceeded, Overloaded, Unavailable, VestnikError
 from contracts.event import Event
 from contracts.subjects import stream_of
 from streams.cache import Cache
@@ -49,7 +49,7 @@ class Outcome(msgspec.Struct, Generic[S], frozen=True):
 
 
 class BrokenHistory(Exception):
-    """An aggregate's versions have a gap: its stream was written by something else than this house."""
+    """An aggregate's versions have a gap, or events that were acknowledged are gone: the stream is not what it was."""
 
 
 class Repository(Generic[S]):
@@ -80,10 +80,24 @@ class Repository(Generic[S]):
 
         Raises:
             Unavailable: the event store cannot be reached.
+            BrokenHistory: the stream lacks what was read of it before; said once, then it counts as it is.
         """
         known = self._cache.get(aggregate_id)
         loaded = await self._catch_up(aggregate_id, known or Loaded(self._initial, 0, 0), fresh=known is None)
         self._remember(aggregate_id, loaded)
+        return loaded
+
+    async def load_at(self, aggregate_id: str, *, version: int | None = None, at: datetime | None = None) -> Loaded[S]:
+        """The aggregate as it was: up to a version, up to a moment, or both; with fewer events as far as they go.
+
+        For readers of history: it is read from the stream each time, all of it, and what is in memory stays as it is.
+
+        Raises:
+            Unavailable: the event store cannot be reached.
+        """
+        loaded: Loaded[S] = Loaded(self._initial, 0, 0)
+        for message in await self._log.read(self._subject(aggregate_id), until_version=version, at=at):
+            loaded = self._open(loaded, message)
         return loaded
 
     def peek(self, aggregate_id: str) -> Loaded[S] | None:
@@ -148,7 +162,12 @@ class Repository(Generic[S]):
         self, aggregate_id: str, loaded: Loaded[S], events: Sequence[Event], provenance: Provenance
     ) -> Outcome[S]:
         appends = self.appends(aggregate_id, loaded, events, provenance)
-        sequences = await self._log.append_together(appends)
+        try:
+            sequences = await self._log.append_together(appends)
+        except (Unavailable, DeadlineExceeded):
+            # Should the stream have lost what is in memory here, no append on it could ever succeed.
+            self.forget(aggregate_id)
+            raise
         recorded = tuple(map(_recorded, appends, events, sequences))
         for one in recorded:
             loaded = self._with(loaded, one.data, one.at, one.sequence)
@@ -160,7 +179,11 @@ class Repository(Generic[S]):
         subject = self._subject(aggregate_id)
         if not fresh or self._tail_only:
             last = await self._log.last(subject)
-            if last is None or last.sequence <= loaded.sequence:
+            end = last.sequence if last is not None else 0
+            if end < loaded.sequence:
+                self.forget(aggregate_id)
+                raise BrokenHistory(f"{subject} ends at {end}, but was read up to {loaded.sequence}: events are gone")
+            if last is None or end == loaded.sequence:
                 return loaded
             envelope = last.envelope()
             if self._tail_only or envelope.version == loaded.version + 1:

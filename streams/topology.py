@@ -6,14 +6,14 @@ settings here say so: a dangerous difference stops the start and names itself.
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from nats.aio.client import Client
 
 from contracts.errors import Unavailable
 from contracts.subjects import STREAMS, all_of
-from streams.inbox import RequestFailed
+from streams.inbox import Denied, RequestFailed
 from streams.jetstream import STREAM_IN_USE, STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
 
 _DUPLICATE_WINDOW = 120_000_000_000
@@ -45,12 +45,47 @@ class StreamMissing(Exception):
         super().__init__(f"there is no stream {stream}; {STREAMS.get(stream, 'no service')} makes it on its start")
 
 
-def settings_of(stream: str, *, replicas: int) -> dict[str, Any]:
+class StreamForbidden(PermissionError):
+    """This user of the event store may not make a stream, or change one."""
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        super().__init__(f"no right to make the stream {stream} or to change it; `vestnik streams` is for who has it")
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """Which servers may hold a stream; with neither, any."""
+
+    # The name of a cluster.
+    cluster: str = ""
+    # Tags that a server must have, all of them.
+    tags: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`CLUSTER`, `CLUSTER/TAG,TAG`, or `/TAG,TAG`; empty: anywhere."""
+        cluster, _, tags = text.partition("/")
+        return cls(cluster=cluster.strip(), tags=tuple(tag.strip() for tag in tags.split(",") if tag.strip()))
+
+    def settings(self) -> dict[str, Any]:
+        return ({"cluster": self.cluster} if self.cluster else {}) | ({"tags": list(self.tags)} if self.tags else {})
+
+
+ANYWHERE = Placement()
+
+
+def settings_of(stream: str, *, replicas: int, placement: Placement = ANYWHERE) -> dict[str, Any]:
     """The settings that a stream of ours has."""
+    settings = event_stream(stream, all_of(stream), f"Events of {STREAMS[stream]}", replicas=replicas)
+    return settings | ({"placement": placement.settings()} if placement != ANYWHERE else {})
+
+
+def event_stream(name: str, subject: str, description: str, *, replicas: int) -> dict[str, Any]:
+    """The settings of any stream of events: its subjects are those that the pattern matches."""
     return {
-        "name": stream,
-        "description": f"Events of {STREAMS[stream]}",
-        "subjects": [all_of(stream)],
+        "name": name,
+        "description": description,
+        "subjects": [subject],
         "storage": "file",
         "compression": "s2",
         "retention": "limits",
@@ -73,7 +108,12 @@ def settings_of(stream: str, *, replicas: int) -> dict[str, Any]:
 
 
 async def ensure_streams(
-    nc: Client, *, replicas: int, names: Iterable[str] = tuple(STREAMS), patience: float = 10.0
+    nc: Client,
+    *,
+    replicas: int,
+    placement: Placement = ANYWHERE,
+    names: Iterable[str] = tuple(STREAMS),
+    patience: float = 10.0,
 ) -> None:
     """Makes the streams that are missing and brings the settings of the others up to date, where that is safe.
 
@@ -81,13 +121,20 @@ async def ensure_streams(
 
     Raises:
         DangerousStream: a stream has a setting that must not be changed unseen.
+        StreamForbidden: a stream has to be made or changed, and this user has no right to it.
         Refused: the server will not make it so.
         Unavailable: the event store cannot be reached.
     """
-    jetstream = JetStream(nc, patience=patience)
+    for name in names:
+        await ensure_stream(nc, settings_of(name, replicas=replicas, placement=placement), patience=patience)
+
+
+async def ensure_stream(nc: Client, settings: dict[str, Any], *, patience: float = 10.0) -> None:
+    """As `ensure_streams`, for one stream with settings of `event_stream`."""
     try:
-        for name in names:
-            await _ensure(jetstream, name, settings_of(name, replicas=replicas))
+        await _ensure(JetStream(nc, patience=patience), settings["name"], settings)
+    except Denied as denied:
+        raise StreamForbidden(settings["name"]) from denied
     except RequestFailed as failure:
         raise Unavailable from failure
 

@@ -3,12 +3,23 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import nats as nats_py
+import pytest
 import pytest_asyncio
-from nats.aio.client import Client
 
 from infra.embedded.nats import NatsServer
+from streams.client import Client
 from streams.topology import ensure_streams
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsServer]:
+    """A running server for tests that use streams of their own and leave the server alone: do not kill it."""
+    server = NatsServer(tmp_path_factory.mktemp("shared-nats"))
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
 
 
 @pytest_asyncio.fixture
@@ -25,7 +36,12 @@ async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
 @pytest_asyncio.fixture
 async def nats(nats_server: NatsServer) -> AsyncIterator[Client]:
     """A client connected to the test's server, which reconnects quickly."""
-    client = await nats_py.connect(nats_server.url, reconnect_time_wait=0.05, max_reconnect_attempts=-1)
+    client = Client()
+    await client.connect(
+        nats_server.url,
+        reconnect_time_wait=0.05,  # type: ignore[arg-type]  # seconds that it sleeps; a fraction is meant
+        max_reconnect_attempts=-1,
+    )
     try:
         yield client
     finally:

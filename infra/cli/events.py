@@ -64,6 +64,7 @@ class Aggregate(click.ParamType[str]):
 )
 @click.option("--until", type=Moment(), help="Only before this time.")
 @click.option("--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
+@click.option("--raw", is_flag=True, help="Show older events as they are stored, not brought to today's shape.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def events(
     stream_name: str | None,
@@ -72,9 +73,13 @@ def events(
     since: datetime | None,
     until: datetime | None,
     follow: bool,
+    raw: bool,
     as_json: bool,
 ) -> None:
-    """Shows events, in the order of their times; each stream's own order is kept. Private events come without data."""
+    """Shows events, in the order of their times; each stream's own order is kept. Private events come without data.
+
+    Events that were stored in an older shape are shown in today's, unless --raw is given.
+    """
     if event_type is not None and event_type not in catalogue.EVENTS:
         known = ", ".join(sorted(catalogue.EVENTS))
         raise click.BadParameter(f"{event_type!r} is none of {known}", param_hint="--type")
@@ -87,6 +92,7 @@ def events(
         since=since,
         until=until,
         follow=follow,
+        raw=raw,
     )
     output = sys.stdout
     asyncio.run(_run(Settings.load(), query, output, _json_line if as_json else _line(output.isatty())))
@@ -94,7 +100,7 @@ def events(
 
 async def _run(settings: Settings, query: Query, output: TextIO, render: Callable[[Shown], str]) -> None:
     url = settings.nats_url or find(settings.data_dir).nats_url
-    nc = await connect_nats(msgspec.structs.replace(settings, nats_url=url), "cli-events", patience=5.0)
+    nc = await connect_nats(msgspec.structs.replace(settings, nats_url=url), "operator-events", patience=5.0)
     try:
         async with aclosing(selected(nc, query)) as pages:
             async for page in pages:

@@ -13,6 +13,8 @@ SUMMARIES = {
     "events": "Show events.",
     "rebuild": "Rebuild read models from the streams.",
     "verify": "Compare read models with the streams, row for row.",
+    "streams": "Make the streams, for a deployment.",
+    "nats-config": "Print the accounts of a NATS server, for a deployment.",
     "load": "Replay a recorded history of messages.",
     "settings": "Show every setting, its value and its meaning.",
 }
@@ -67,9 +69,9 @@ def _mendable() -> tuple[type[Exception], ...]:
     from contracts.errors import VestnikError
     from infra.failures import Failure
     from streams.reader import HistoryLost
-    from streams.topology import DangerousStream, StreamMissing
+    from streams.topology import DangerousStream, StreamForbidden, StreamMissing
 
-    return (Failure, VestnikError, DangerousStream, HistoryLost, StreamMissing)
+    return (Failure, VestnikError, DangerousStream, HistoryLost, StreamForbidden, StreamMissing)
 
 
 if __name__ == "__main__":

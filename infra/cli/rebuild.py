@@ -51,7 +51,7 @@ def rebuild(names: tuple[str, ...], every: bool, as_json: bool) -> None:
 
 
 async def _run(settings: Settings, projections: list[type[Projection]], console: Console) -> list[Rebuilt]:
-    nc: NATS = await connect_nats(settings, "cli-rebuild", patience=5.0)
+    nc: NATS = await connect_nats(settings, "operator-rebuild", patience=5.0)
     try:
         with Bars(console) as bars:
             return [

@@ -46,7 +46,7 @@ def status(as_json: bool) -> None:
 
 
 async def _collect(settings: Settings) -> Status:
-    nc = await connect_nats(settings, "cli-status", patience=5.0)
+    nc = await connect_nats(settings, "operator-status", patience=5.0)
     try:
         conn = await connect(settings.database_url, "vestnik status")
         try:

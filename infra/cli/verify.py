@@ -52,7 +52,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
 
 
 async def _run(settings: Settings, projections: list[type[Projection]], console: Console) -> list[Verdict]:
-    nc = await connect_nats(settings, "cli-verify", patience=5.0)
+    nc = await connect_nats(settings, "operator-verify", patience=5.0)
     try:
         with Bars(console) as bars:
             return [

@@ -7,7 +7,9 @@ import secrets
 import shutil
 import signal
 import sysconfig
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import nats
 import nats.errors
@@ -16,8 +18,9 @@ from infra.embedded.child import Child, OnLine
 from infra.embedded.folder_lock import lock_folder
 from infra.embedded.ports import free_port
 from infra.failures import Failure
+from infra.rights import accounts, inbox_of
+from infra.secrets import TOPOLOGY
 
-USER = "vestnik"
 READY_WITHIN = 60.0  # a large store is read back first
 STOP_WITHIN = 10.0
 ORPHAN_GONE_WITHIN = 15.0
@@ -30,35 +33,62 @@ class NatsFailed(Failure):
     """The NATS server did not start."""
 
 
+class ClusterNode(NamedTuple):
+    """A server's place in a cluster, whose nodes know each other by these; none of it may change."""
+
+    cluster: str
+    name: str
+    # Where the other nodes reach this one, and where it reaches them, on the loopback address.
+    port: int
+    routes: Sequence[int]
+
+    def settings(self) -> dict[str, object]:
+        return {
+            "name": self.cluster,
+            "listen": f"127.0.0.1:{self.port}",
+            "routes": [f"nats://127.0.0.1:{port}" for port in self.routes],
+        }
+
+
 class NatsServer:
-    """One server on one folder. After `kill` or a crash `start` may be called again: same port, same data."""
+    """One server on one folder. After `kill` or a crash `start` may be called again: same port, same data.
+
+    With the passwords of the parties it gives each its rights; without, it is open to everyone.
+    """
 
     def __init__(
         self,
         data_dir: Path,
         *,
-        password: str | None = None,
+        passwords: Mapping[str, str] | None = None,
         port: int = 0,
         sync_always: bool = True,
         on_line: OnLine | None = None,
+        node: ClusterNode | None = None,
     ) -> None:
         self._folder = data_dir
-        self._password = password
+        self._passwords = passwords
         self._fixed_port = port
         self._port = port
         self._sync_always = sync_always
         self._on_line = on_line
-        self._name = f"vestnik-{secrets.token_hex(4)}"
+        self._node = node
+        self._name = node.name if node is not None else f"vestnik-{secrets.token_hex(4)}"
         self._child: Child | None = None
 
     @property
     def pid(self) -> int:
         return self._running().pid
 
+    def url_of(self, party: str) -> str:
+        """The URL with which the party logs in; everybody's where there are no passwords."""
+        login = f"{party}:{self._passwords[party]}@" if self._passwords is not None else ""
+        return f"nats://{login}127.0.0.1:{self._port}"
+
     @property
     def url(self) -> str:
-        login = f"{USER}:{self._password}@" if self._password is not None else ""
-        return f"nats://{login}127.0.0.1:{self._port}"
+        """The URL of the one who makes the streams, where there are passwords."""
+        return self.url_of(TOPOLOGY)
 
     async def start(self) -> str:
         """Starts the server and returns its URL once JetStream answers."""
@@ -124,8 +154,10 @@ class NatsServer:
             "server_name": self._name,
             "jetstream": jetstream,
         }
-        if self._password is not None:
-            settings["authorization"] = {"user": USER, "password": self._password}
+        if self._node is not None:
+            settings["cluster"] = self._node.settings()
+        if self._passwords is not None:
+            settings["accounts"] = accounts(self._passwords)
         return settings
 
     async def _became_ready(self, child: Child) -> bool:
@@ -163,7 +195,11 @@ class NatsServer:
     async def _jetstream_answers(self) -> bool:
         try:
             connection = await nats.connect(
-                self.url, allow_reconnect=False, connect_timeout=2, error_cb=_ignore_errors_of_the_probe
+                self.url,
+                allow_reconnect=False,
+                connect_timeout=2,
+                error_cb=_ignore_errors_of_the_probe,
+                inbox_prefix=inbox_of(TOPOLOGY),
             )
         except (OSError, nats.errors.Error):
             return False

@@ -34,19 +34,29 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     addresses: Mapping[str, list[str]]
 
 
-def lay_out(settings: Settings, free_ports: Callable[[int], list[int]]) -> Layout:
-    """Gives every process its name and its settings; those of the servers must be in the settings already."""
+def lay_out(
+    settings: Settings, free_ports: Callable[[int], list[int]], nats_url_of: Callable[[str], str] | None = None
+) -> Layout:
+    """Gives every process its name and its settings; those of the servers must be in the settings already.
+
+    `nats_url_of`: the URL with which a service logs in to NATS, where each has one of its own.
+    """
     numbers = range(settings.replicas)
     ports = iter(free_ports(len(LISTENING) * settings.replicas))
     addresses = {service: [f"{LOOPBACK}:{next(ports)}" for _ in numbers] for service in LISTENING}
     joined = {f"{service}_address": ",".join(places) for service, places in addresses.items()}
     common = msgspec.structs.replace(settings, **joined)
+    own = {service: _with_login(common, service, nats_url_of) for service in (*SERVICES, GATEWAY)}
     services = [
-        Place(name=_name(service, number, settings), service=service, settings=_listening(common, service, number))
+        Place(
+            name=_name(service, number, settings), service=service, settings=_listening(own[service], service, number)
+        )
         for service in SERVICES
         for number in numbers
     ]
-    gateways = [Place(name=_name(GATEWAY, number, settings), service=GATEWAY, settings=common) for number in numbers]
+    gateways = [
+        Place(name=_name(GATEWAY, number, settings), service=GATEWAY, settings=own[GATEWAY]) for number in numbers
+    ]
     return Layout(services=services, gateways=gateways, addresses=addresses)
 
 
@@ -66,6 +76,10 @@ def absolute(settings: Settings, data_dir: Path) -> Settings:
     return msgspec.structs.replace(
         settings, data_dir=data_dir.absolute(), secrets_dir=str(settings.secrets_path.absolute())
     )
+
+
+def _with_login(settings: Settings, service: str, nats_url_of: Callable[[str], str] | None) -> Settings:
+    return settings if nats_url_of is None else msgspec.structs.replace(settings, nats_url=nats_url_of(service))
 
 
 def _name(service: str, number: int, settings: Settings) -> str:

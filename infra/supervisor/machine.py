@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from infra import running
+from infra.connections import connect_nats
 from infra.embedded.nats import NatsServer
 from infra.embedded.ports import reserve_ports
 from infra.embedded.postgres import PostgresServer
-from infra.secrets import Secrets
+from infra.secrets import OPERATOR, TOPOLOGY, Secrets
 from infra.settings import Settings
 from infra.supervisor import data_dir, probes
 from infra.supervisor.console import Console
@@ -22,6 +23,7 @@ from infra.supervisor.listening import listen
 from infra.supervisor.noise import worth_reading
 from infra.supervisor.service import ServiceProgram
 from infra.supervisor.supervised import Supervised
+from streams.topology import Placement, ensure_streams
 
 STILL_WAITING_EVERY = 10.0
 
@@ -98,8 +100,10 @@ class Machine:
     async def _bring_up(self, listener: socket.socket) -> None:
         began = time.monotonic()
         Secrets.create(self._settings.secrets_path)
-        self._settings = await self._start_servers()
-        layout = lay_out(self._settings, self._reserve)
+        self._settings, nats = await self._start_servers()
+        if nats is not None:
+            await self._make_streams(nats)
+        layout = lay_out(self._settings, self._reserve, nats.url_of if nats is not None else None)
         self._services = [self._service(place) for place in layout.services]
         self._gateways = [self._gateway(place, listener) for place in layout.gateways]
         for each in (*self._services, *self._gateways):
@@ -111,15 +115,19 @@ class Machine:
         self._held = reserve_ports(count)
         return [int(holder.getsockname()[1]) for holder in self._held]
 
-    async def _start_servers(self) -> Settings:
-        """Starts those servers that the settings do not name, and returns settings that name all."""
+    async def _start_servers(self) -> tuple[Settings, NatsServer | None]:
+        """Starts those servers that the settings do not name.
+
+        Returns:
+            Settings that name all servers, with the operator's login to NATS; and the NATS server if it is ours.
+        """
         settings, secrets = self._settings, Secrets.load(self._settings.secrets_path)
         everything = settings.log_level == "debug"
         nats = postgres = None
         if not settings.nats_url:
             nats = NatsServer(
                 settings.data_dir / "nats",
-                password=secrets.nats_password,
+                passwords=secrets.nats_passwords(),
                 on_line=self._console.voice("nats", worth_reading("nats", everything)),
             )
             self._servers.append(Supervised("nats", nats, probes.always, self._console))
@@ -137,11 +145,23 @@ class Machine:
         if settings.database_url:
             await probes.given_database_answers(settings)
         await self._all_ready(self._servers)
-        return msgspec.structs.replace(
+        named = msgspec.structs.replace(
             settings,
-            nats_url=nats.url if nats is not None else settings.nats_url,
+            nats_url=nats.url_of(OPERATOR) if nats is not None else settings.nats_url,
             database_url=postgres.url if postgres is not None else settings.database_url,
         )
+        return named, nats
+
+    async def _make_streams(self, nats: NatsServer) -> None:
+        """Does what no service has a right to: whoever may make or change a stream could lose events with it."""
+        settings = msgspec.structs.replace(self._settings, nats_url=nats.url_of(TOPOLOGY))
+        connection = await connect_nats(settings, TOPOLOGY)
+        try:
+            await ensure_streams(
+                connection, replicas=settings.stream_replicas, placement=Placement.parse(settings.stream_placement)
+            )
+        finally:
+            await connection.close()
 
     def _service(self, place: Place) -> Supervised:
         program = ServiceProgram(

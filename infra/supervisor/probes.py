@@ -64,7 +64,7 @@ async def given_nats_answers(settings: Settings) -> None:
     """
     try:
         async with asyncio.timeout(GIVEN_WITHIN):
-            connection = await connect_nats(settings, "supervisor", patience=GIVEN_WITHIN / 2)
+            connection = await connect_nats(settings, "operator-supervisor", patience=GIVEN_WITHIN / 2)
     except (OSError, TimeoutError, VestnikError):
         raise ServerSilent("the NATS server of VESTNIK_NATS_URL does not answer, or refuses the login") from None
     await connection.close()

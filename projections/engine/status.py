@@ -1,6 +1,7 @@
 """How the builds of read models are doing, as an operator asks."""
 
 from collections.abc import Sequence
+from uuid import uuid4
 
 import msgspec
 from nats.aio.client import Client as NATS
@@ -112,6 +113,7 @@ async def _count(nc: NATS, stream: str, subject_filter: str, after: int) -> int:
     info = await js.add_consumer(
         stream,
         ConsumerConfig(
+            name=f"operator-count-{uuid4().hex}",
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=after + 1,
             filter_subject=subject_filter,

@@ -11,10 +11,10 @@ from datetime import datetime
 from nats.aio.client import Client as NATS
 
 from contracts import envelope
+from contracts.durables import VERIFICATION_MAIL
 from contracts.envelope import Provenance, Recorded
 from contracts.event import Event
 from contracts.events.user import EmailClaimed, EmailVerificationRequested
-from contracts.subjects import AUTH
 from services.auth import domain
 from services.auth.aggregates import Aggregates
 from services.auth.mail import Letter
@@ -24,8 +24,7 @@ from streams.reaction import Reaction
 
 log = logging.getLogger(__name__)
 
-CONSUMER = "auth-verification-mail"
-_FILTER = "vestnik.auth.email.>"
+CONSUMER = VERIFICATION_MAIL.name
 
 
 class VerificationMail:
@@ -48,10 +47,10 @@ class VerificationMail:
         self._clock = clock
         self._reaction = Reaction(
             nats,
-            AUTH,
+            VERIFICATION_MAIL.stream,
             self._send,
             durable=CONSUMER,
-            subject_filter=_FILTER,
+            subject_filter=VERIFICATION_MAIL.subject_filter,
             ack_wait=ack_wait,
             first_pause=first_pause,
         )

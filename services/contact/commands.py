@@ -11,7 +11,7 @@ from streams.repository import Repository
 
 
 def friendship_repository(log: Log) -> Repository[Friendship]:
-    return Repository(log, subject=friendship, initial=Friendship(), evolve=evolve)
+    return Repository(log, subject=friendship, initial=Friendship(), evolve=evolve, tail_only=True)
 
 
 class ContactCommands:

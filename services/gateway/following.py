@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from uuid import uuid4
 
 from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
@@ -85,6 +86,7 @@ def from_time(moment: Callable[[], datetime]) -> Start:
         consumer = await context.add_consumer(
             stream,
             ConsumerConfig(
+                name=f"gateway-start-{uuid4().hex}",
                 deliver_policy=DeliverPolicy.BY_START_TIME,
                 opt_start_time=moment(),
                 ack_policy=AckPolicy.NONE,

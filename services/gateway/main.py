@@ -64,8 +64,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 async def gateway(settings: Settings, secrets: Secrets, nats: NATS) -> AsyncIterator[App]:
     """The application with its followers at work."""
     metrics, cache = Metrics(), ProfileCache()
-    revocations = Revocations(nats, access_token_seconds=settings.access_token_seconds, name=f"{_ME}-revocations")
-    news = ProfileNews(nats, cache, name=f"{_ME}-profiles")
+    revocations = Revocations(nats, access_token_seconds=settings.access_token_seconds, name="revocations")
+    news = ProfileNews(nats, cache, name="profiles")
     jwks = secrets.jwks()
 
     def client(target: str) -> Client:

@@ -32,7 +32,7 @@ async def _follow(nats: NATS, event_log: Log, remembered: Remembered) -> None:
     end = await event_log.end_of(CONTACT)
     # What ended before that will not be told: whatever was remembered while nobody followed may have.
     remembered.lost()
-    reader = Reader(nats, CONTACT, after=end, subject_filter=PUBLIC_FILTERS[CONTACT], name="messaging-friendships")
+    reader = Reader(nats, CONTACT, after=end, subject_filter=PUBLIC_FILTERS[CONTACT], name="friendships")
     async with reader:
         async for batch in reader.batches():
             for message in batch.messages:

@@ -2,16 +2,14 @@
 
 from nats.aio.client import Client as NATS
 
+from contracts.durables import PROFILE_CREATION
 from contracts.envelope import Provenance, Recorded
 from contracts.event import Event
 from contracts.events.user import UserCreated
 from contracts.personal import plain
-from contracts.subjects import AUTH, PUBLIC_FILTERS
 from services.profile.commands import ProfileCommands
 from services.profile.domain import CreateProfile
 from streams.reaction import Reaction
-
-DURABLE = "profile-creation"
 
 
 async def create_profiles(nats: NATS, commands: ProfileCommands) -> None:
@@ -24,4 +22,7 @@ async def create_profiles(nats: NATS, commands: ProfileCommands) -> None:
         provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
         await commands.create(event.aggregate_id, command, provenance)
 
-    await Reaction(nats, AUTH, create, durable=DURABLE, subject_filter=PUBLIC_FILTERS[AUTH], at_once=16).run()
+    durable = PROFILE_CREATION
+    await Reaction(
+        nats, durable.stream, create, durable=durable.name, subject_filter=durable.subject_filter, at_once=16
+    ).run()

@@ -44,7 +44,9 @@ class Commands:
         lifetime: timedelta,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
-        self._sessions = Repository(log, subject=subjects.session, initial=Session(), evolve=domain.evolve)
+        self._sessions = Repository(
+            log, subject=subjects.session, initial=Session(), evolve=domain.evolve, tail_only=True
+        )
         self._refresh_tokens = refresh_tokens
         self._access_tokens = access_tokens
         self._lifetime = lifetime

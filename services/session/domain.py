@@ -34,15 +34,16 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evolve(state: Session, event: Event, at: datetime) -> Session:
+    """What the last event alone says: a session may be refreshed for years and is never read from its beginning."""
     match event:
         case SessionCreated():
             return Session(user_id=event.user_id, generation=1, refreshed_at=at, expires_at=event.expires_at)
         case SessionRefreshed():
-            return msgspec.structs.replace(
-                state, generation=event.generation, refreshed_at=at, expires_at=event.expires_at
+            return Session(
+                user_id=event.user_id, generation=event.generation, refreshed_at=at, expires_at=event.expires_at
             )
         case SessionRevoked():
-            return msgspec.structs.replace(state, revoked=True)
+            return Session(user_id=event.user_id, revoked=True)
         case _:
             return state
 

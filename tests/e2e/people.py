@@ -196,4 +196,6 @@ class Api:
         await eventually(asked, f"{other.username} known to contact")
         response = await other.add(one)
         assert response.status_code == 200, response.text
+        # The first hears of it from the other: another person's write is visible at once only to who knows of it.
+        one.written = one.written.merge(other.written)
         assert response.json() == {"user_id": one.user_id, "state": "accepted"}

@@ -10,6 +10,9 @@ import pytest
 from nats.aio.client import Client
 
 from infra.embedded.nats import NatsFailed, NatsServer
+from infra.secrets import NATS_PARTIES
+
+PASSWORDS = {party: f"right for {party}".replace(" ", "-") for party in NATS_PARTIES}
 
 
 async def _connect(url: str) -> Client:
@@ -36,21 +39,22 @@ async def test_acknowledged_messages_survive_sigkill_and_the_port_stays(tmp_path
 
 
 async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
-    server = NatsServer(tmp_path / "nats", password="right")
+    server = NatsServer(tmp_path / "nats", passwords=PASSWORDS)
     url = await server.start()
-    client = await _connect(url)
-    await client.close()
+    for party in NATS_PARTIES:
+        client = await _connect(server.url_of(party))
+        await client.close()
 
     reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
     await reader.readline()
-    writer.write(b'CONNECT {"user":"vestnik","pass":"wrong","verbose":true}\r\n')
+    writer.write(b'CONNECT {"user":"operator","pass":"wrong","verbose":true}\r\n')
     assert b"Authorization Violation" in await reader.readline()
     writer.close()
     await server.stop()
 
 
 async def test_its_configuration_is_for_the_owner_alone(tmp_path: Path) -> None:
-    server = NatsServer(tmp_path / "nats", password="right")
+    server = NatsServer(tmp_path / "nats", passwords=PASSWORDS)
     await server.start()
     await server.stop()
     assert (tmp_path / "nats" / "nats.conf").stat().st_mode & 0o077 == 0
@@ -71,7 +75,7 @@ async def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
     first = NatsServer(tmp_path / "first")
     await first.start()
     port = int(first.url.rsplit(":", 1)[1])
-    second = NatsServer(tmp_path / "second", port=port, password="other")
+    second = NatsServer(tmp_path / "second", port=port, passwords=PASSWORDS)
     with pytest.raises(NatsFailed, match="address already in use"):
         await second.start()
     await first.stop()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from contracts.envelope import Provenance, encode
 from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
@@ -14,6 +13,7 @@ from contracts.event import Event
 from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats import NatsServer
 from streams.acknowledgement import Ack
+from streams.delivered import Delivered
 from streams.inbox import Answer, NoAnswer
 from streams.jetstream import ApiError, Refused
 from streams.log import Append, Conflict, Log
@@ -133,10 +133,10 @@ def losing(streams: Client, monkeypatch: pytest.MonkeyPatch) -> Log:
     """A log to which the first acknowledgement of an append gets lost on its way."""
     monkeypatch.setattr("streams.log._ATTEMPT", 0.3)
     log = Log(streams)
-    lost: list[Msg] = []
+    lost: list[Delivered] = []
     take = Answer.take
 
-    def lose_one(answer: Answer, message: Msg) -> None:
+    def lose_one(answer: Answer, message: Delivered) -> None:
         if not lost and b'"seq"' in message.data and b'"message"' not in message.data:
             lost.append(message)
         else:
@@ -214,11 +214,49 @@ async def test_an_append_outlasts_a_cluster_without_a_leader(log: Log, monkeypat
     assert refusals == 0
 
 
+async def test_finding_out_what_became_of_an_append_stays_within_its_patience(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was refused as a repetition, and nobody answers where it stands: that is not known then, rather than no."""
+    first = append_to("a")
+    await log.append(first)
+    impatient = Log(log._jetstream.inbox._nc, patience=0.3)
+
+    async def silent(stream: str, subject: str, after: int) -> Message | None:
+        return await asyncio.Future()
+
+    monkeypatch.setattr(impatient._jetstream, "next", silent)
+    async with asyncio.timeout(5):
+        with pytest.raises(DeadlineExceeded):
+            await impatient.append(first)
+
+
+async def test_reading_waits_while_a_cluster_has_no_leader(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    await log.append(append_to("a"))
+    request, refusals = log._inbox.request, 2
+
+    async def leaderless(subject: str, payload: bytes, *, timeout: float) -> Delivered:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            return Delivered(subject, "", b'{"error":{"code":503,"err_code":10008,"description":"no leader"}}')
+        return await request(subject, payload, timeout=timeout)
+
+    monkeypatch.setattr(log._inbox, "request", leaderless)
+    assert await log.last_sequence(conversation("a")) == 1
+    assert refusals == 0
+    refusals = 1_000_000
+    impatient = Log(log._inbox._nc, patience=0.2)
+    monkeypatch.setattr(impatient._inbox, "request", leaderless)
+    with pytest.raises(Unavailable):
+        await impatient.read(conversation("a"))
+
+
 async def test_a_batch_waits_while_as_many_are_begun_as_the_server_allows(streams: Client, log: Log) -> None:
     for number in range(60):
         headers = {"Nats-Batch-Id": f"abandoned-{number}", "Nats-Batch-Sequence": "1"}
         await streams.publish(append_to("a").subject, encode(append_to("a").envelope), headers=headers)
-    impatient = Log(streams, patience=0.2)
+    impatient = Log(streams, patience=1.0)
     with pytest.raises(Unavailable):
         await impatient.append_together([append_to("b"), append_to("c")])
     assert await log.end_of(MESSAGING) == 0

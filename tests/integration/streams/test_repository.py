@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 from nats.aio.client import Client
 
 from contracts.envelope import Provenance
-from contracts.errors import MessageNotFound, NotFriends
+from contracts.errors import MessageNotFound, NotFriends, Unavailable
 from contracts.event import Event
 from contracts.identifiers import new_id
 from contracts.subjects import MESSAGING, conversation
 from streams.log import Conflict, Log
+from streams.repository import BrokenHistory
+from streams.topology import ensure_streams
 from tests.integration.streams.conftest import append_to, counting, sent
 
 BY = Provenance(actor="someone", correlation_id="a request")
@@ -235,3 +238,43 @@ async def test_a_refusal_of_the_house_keeps_its_class(log: Log) -> None:
 
     with pytest.raises(MessageNotFound):
         await counting(log).execute("a", missing, BY)
+
+
+@pytest.mark.parametrize("tail_only", [False, True])
+async def test_an_aggregate_is_loaded_as_it_was(log: Log, tail_only: bool) -> None:
+    repository = counting(log, tail_only=tail_only)
+    moments = [(await repository.execute("a", one_more, BY)).events[0].at for _ in range(5)]
+    then = await repository.load_at("a", version=3)
+    assert (then.state, then.sequence, then.version) == (3, 3, 3)
+    assert (await repository.load_at("a", version=9)).version == 5
+    assert (await repository.load_at("a", version=0)).sequence == 0
+    assert (await repository.load_at("a", at=moments[0] - timedelta(seconds=1))).version == 0
+    assert (await repository.load_at("a", at=moments[-1])).version == 5
+    known = repository.peek("a")
+    assert known is not None
+    assert known.version == 5
+
+
+async def lose_everything(nats: Client) -> None:
+    await nats.jetstream().delete_stream(MESSAGING)
+    await ensure_streams(nats, replicas=1)
+
+
+@pytest.mark.parametrize("tail_only", [False, True])
+async def test_a_stream_that_lost_what_is_in_memory_is_noticed_once(streams: Client, log: Log, tail_only: bool) -> None:
+    repository = counting(log, tail_only=tail_only)
+    await repository.execute("a", lambda state: [sent(state + 1), sent(state + 2)], BY)
+    await lose_everything(streams)
+    with pytest.raises(BrokenHistory, match="ends at 0, but was read up to 2: events are gone"):
+        await repository.load("a")
+    assert (await repository.load("a")).version == 0
+    assert (await repository.execute("a", one_more, BY)).version == 1
+
+
+async def test_an_append_on_what_the_stream_lost_fails_once(streams: Client) -> None:
+    repository = counting(Log(streams, patience=0.3))
+    await repository.execute("a", lambda state: [sent(state + 1), sent(state + 2)], BY)
+    await lose_everything(streams)
+    with pytest.raises(Unavailable):
+        await repository.execute("a", one_more, BY)
+    assert (await repository.execute("a", one_more, BY)).version == 1

@@ -122,3 +122,10 @@ def test_a_command_repeated_does_nothing_twice(steps: list[Step], who: str, what
     twice, history = run([*steps, (who, what), (who, what)])
     assert twice == once
     assert history == run([*steps, (who, what)])[1]
+
+
+@given(STEPS)
+def test_the_last_event_alone_says_all_of_a_friendship(steps: list[Step]) -> None:
+    """Nothing before it is ever read, however often two people ask and part."""
+    state, history = run(steps)
+    assert state == (evolve(Friendship(), history[-1], AT) if history else Friendship())

@@ -37,6 +37,18 @@ def test_settings_survive_the_way_through_the_environment() -> None:
     assert Settings.load(settings.environment(), dotenv=None) == settings
 
 
+def test_every_service_logs_in_to_nats_as_itself() -> None:
+    layout = lay_out(Settings(replicas=2), ports, lambda service: f"nats://{service}:secret@127.0.0.1:4222")
+    logins = {place.name: place.settings.nats_url for place in (*layout.services, *layout.gateways)}
+    assert logins["auth.2"] == "nats://auth:secret@127.0.0.1:4222"
+    assert len(set(logins.values())) == len(SERVICES) + 1
+
+
+def test_a_nats_server_that_was_named_is_used_by_all_as_it_was_named() -> None:
+    layout = lay_out(Settings(nats_url="nats://a:b@c:4222"), ports)
+    assert {place.settings.nats_url for place in (*layout.services, *layout.gateways)} == {"nats://a:b@c:4222"}
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [

@@ -13,7 +13,7 @@ def test_what_was_made_stays(tmp_path: Path) -> None:
     first = Secrets.create(tmp_path)
     again = Secrets.create(tmp_path)
     assert first.claims_key == again.claims_key
-    assert first.nats_password == again.nats_password
+    assert first.nats_passwords() == again.nats_passwords()
     assert first.access_signing_key()[0] == again.access_signing_key()[0]
 
 

@@ -26,6 +26,7 @@ def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:
         ("VESTNIK_BCRYPT_COST", "3"),
         ("VESTNIK_RATE_LIMITS", "maybe"),
         ("VESTNIK_STREAM_REPLICAS", "2"),
+        ("VESTNIK_STREAM_PLACEMENT", "east/ssd,"),
         ("VESTNIK_DRAIN_SECONDS", "0"),
     ],
 )

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.subjects import MESSAGING, STREAMS
-from streams.topology import DangerousStream, differences, settings_of
+from streams.topology import DangerousStream, Placement, differences, settings_of
 
 WANTED = settings_of(MESSAGING, replicas=1)
 SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic", "compression"}
@@ -42,3 +42,28 @@ def test_replicas_are_raised_but_not_lowered_unseen() -> None:
     assert differences(WANTED, three) == {"num_replicas": 3}
     with pytest.raises(DangerousStream, match="num_replicas = 3 where 1"):
         differences(three, WANTED)
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("", {}),
+        ("east", {"cluster": "east"}),
+        ("east/ssd", {"cluster": "east", "tags": ["ssd"]}),
+        ("/ssd,zone:a", {"tags": ["ssd", "zone:a"]}),
+    ],
+)
+def test_a_placement_is_a_cluster_and_tags(text: str, settings: dict[str, object]) -> None:
+    assert Placement.parse(text).settings() == settings
+
+
+def test_a_stream_is_not_moved_unseen() -> None:
+    """Setting it would copy every event to other servers at a moment that nobody has chosen."""
+    east = settings_of(MESSAGING, replicas=3, placement=Placement(cluster="east"))
+    assert differences(east, east) == {}
+    with pytest.raises(DangerousStream, match=r"placement = {'cluster': 'east'} where {'cluster': 'west'}"):
+        differences(east, settings_of(MESSAGING, replicas=3, placement=Placement(cluster="west")))
+
+
+def test_a_placement_that_nobody_asked_for_is_left_as_it_is() -> None:
+    assert differences(WANTED | {"placement": {"cluster": "east"}}, WANTED) == {}

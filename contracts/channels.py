@@ -1,0 +1,76 @@
+"""Where each event lies: every kind of aggregate with its subjects and the events that happen to it.
+
+Subjects do not hold the type of an event, so that this table alone tells what a reader of a subject meets.
+"""
+
+import inspect
+from collections.abc import Callable
+
+import msgspec
+
+from contracts import subjects
+from contracts.event import Event
+from contracts.events import friendship, message, profile, session, user
+from contracts.subjects import STREAMS, stream_of
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """One kind of aggregate."""
+
+    # Its subject by its id: one of the functions in contracts/subjects.py.
+    subject: Callable[..., str]
+    events: tuple[type[Event], ...]
+
+    @property
+    def name(self) -> str:
+        return self.subject.__name__
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What its subjects differ in, in the order of the subject's tokens."""
+        return tuple(inspect.signature(self.subject).parameters)
+
+    @property
+    def address(self) -> str:
+        """`vestnik.auth.user.{user_id}`."""
+        return self.subject(*(f"{{{name}}}" for name in self.parameters))
+
+    @property
+    def pattern(self) -> str:
+        """The filter that finds all of its subjects: `vestnik.auth.user.*`."""
+        return self.subject(*("*" for _ in self.parameters))
+
+    @property
+    def stream(self) -> str:
+        return stream_of(self.address)
+
+    @property
+    def owner(self) -> str:
+        """The one service that appends."""
+        return STREAMS[self.stream]
+
+    @property
+    def private(self) -> bool:
+        """Whether the owner alone may read."""
+        return any(event.PRIVATE for event in self.events)
+
+
+CHANNELS = (
+    Channel(subjects.user, (user.UserCreated, user.UserEmailVerified)),
+    Channel(subjects.credential, (user.CredentialSet,)),
+    Channel(subjects.email_claim, (user.EmailClaimed, user.EmailVerificationRequested, user.EmailVerified)),
+    Channel(subjects.username_claim, (user.UsernameClaimed,)),
+    Channel(subjects.mail, (user.MailSent,)),
+    Channel(subjects.session, (session.SessionCreated, session.SessionRefreshed, session.SessionRevoked)),
+    Channel(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),
+    Channel(
+        subjects.friendship,
+        (friendship.FriendshipCreated, friendship.FriendshipAccepted, friendship.FriendshipRemoved),
+    ),
+    Channel(subjects.conversation, (message.MessageSent,)),
+    Channel(subjects.read_mark, (message.MessageSeen,)),
+    Channel(subjects.notifications, (message.NotificationRead,)),
+)
+
+# By the event's type.
+CHANNEL_OF: dict[str, Channel] = {event.TYPE: channel for channel in CHANNELS for event in channel.events}

@@ -1,0 +1,39 @@
+"""`vestnik streams`: makes the streams where the services have no right to."""
+
+import asyncio
+
+import click
+
+from contracts.subjects import STREAMS
+from infra.connections import connect_nats
+from infra.failures import Failure
+from infra.secrets import TOPOLOGY
+from infra.settings import Settings
+from streams.topology import Placement, ensure_streams
+
+
+class NoServer(Failure):
+    """No NATS server is named."""
+
+
+@click.command()
+def streams() -> None:
+    """Makes the streams that are missing on the server of VESTNIK_NATS_URL, and brings their settings up to date.
+
+    Only the user `topology` of `vestnik nats-config` has the right to it. `vestnik up` needs none of this.
+    """
+    settings = Settings.load()
+    if not settings.nats_url:
+        raise NoServer("VESTNIK_NATS_URL names no server; `vestnik up` makes the streams of its own by itself")
+    asyncio.run(_make(settings))
+    click.echo(f"{', '.join(STREAMS)}: as they should be")
+
+
+async def _make(settings: Settings) -> None:
+    nc = await connect_nats(settings, TOPOLOGY, patience=5.0)
+    try:
+        await ensure_streams(
+            nc, replicas=settings.stream_replicas, placement=Placement.parse(settings.stream_placement)
+        )
+    finally:
+        await nc.close()

@@ -1,0 +1,53 @@
+"""`./just check` compares today's events with the released ones; `./just release-schemas` releases today's.
+
+What breaks readers is never released. What was not released yet may still be changed at will.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from contracts.catalogue import EVENTS
+from contracts.channels import CHANNEL_OF
+from contracts.event import Event
+from infra.failures import Failure
+from infra.schemas import registry
+from infra.schemas.contract import Contract
+from infra.schemas.rules import breaks
+
+
+def today() -> dict[str, tuple[type[Event], Contract]]:
+    """The contracts of this program, by type."""
+    return {kind: (event, Contract.of(event, CHANNEL_OF[kind].pattern)) for kind, event in EVENTS.items()}
+
+
+def main(
+    arguments: Sequence[str],
+    *,
+    folder: Path = registry.FOLDER,
+    contracts: Mapping[str, tuple[type[Event], Contract]] | None = None,
+) -> int:
+    contracts = today() if contracts is None else contracts
+    try:
+        broken = breaks(registry.released(folder), contracts)
+    except Failure as failure:
+        return _refused([str(failure)])
+    if broken:
+        return _refused([*map(str, broken), "docs/howto/change-an-event.md says how an event may be changed"])
+    waiting = registry.unreleased(folder, (contract for _, contract in contracts.values()))
+    for contract in waiting:
+        if "--check" in arguments:
+            print(f"{contract.kind}, schema {contract.schema}: not released as it is now")  # noqa: T201
+        else:
+            print(f"released {registry.write(folder, contract).relative_to(folder)}")  # noqa: T201
+    return 0
+
+
+def _refused(lines: Sequence[str]) -> int:
+    for line in lines:
+        print(line, file=sys.stderr)  # noqa: T201
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

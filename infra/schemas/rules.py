@@ -1,0 +1,90 @@
+"""What a change of the contracts must not do to those who read what was released."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+
+import msgspec
+
+from contracts.event import Event
+from contracts.upcasts import STEPS, upcast
+from infra.schemas.contract import Contract
+from infra.schemas.samples import samples
+from infra.schemas.shapes import differences
+
+_MEND = "keep it as it was, or raise SCHEMA and add a step to contracts/upcasts.py"
+
+
+class Break(msgspec.Struct, frozen=True):
+    """One thing that somebody could no longer read."""
+
+    event: str
+    # Empty where it is about the event as a whole.
+    field: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.event}: " + (f"field `{self.field}` " if self.field else "") + self.why
+
+
+def breaks(released: Iterable[Contract], today: Mapping[str, tuple[type[Event], Contract]]) -> list[Break]:
+    """Everything that today's contracts, by type, break for readers of the released ones."""
+    found: list[Break] = []
+    ordered = sorted(released, key=lambda contract: (contract.kind, contract.schema))
+    for kind, group in groupby(ordered, key=lambda contract: contract.kind):
+        if kind in today:
+            found += _of_event(list(group), *today[kind])
+        else:
+            found.append(Break(kind, "", "was removed, but its events stay stored: keep the class"))
+    for event, contract in today.values():
+        found += _steps_ahead(event, contract)
+    return found
+
+
+def _of_event(history: list[Contract], event: type[Event], now: Contract) -> Iterator[Break]:
+    last = history[-1]
+    if now.private != last.private:
+        before, after = ("private", "public") if last.private else ("public", "private")
+        why = f"was {before} and is {after} now, but stored events stay where they are: make it another event"
+        yield Break(now.kind, "", why)
+    if now.subject != last.subject:
+        why = f"moved from {last.subject} to {now.subject}: readers look for it where it was; make it another event"
+        yield Break(now.kind, "", why)
+    if now.schema < last.schema:
+        yield Break(now.kind, "", f"has SCHEMA {now.schema}, but {last.schema} was released: events of it are stored")
+        return
+    raised = now.schema > last.schema
+    for difference in differences(last.shape(), now.shape()):
+        if not difference.mendable:
+            yield Break(now.kind, difference.field, f"{difference.what}; give it another name instead")
+        elif not raised:
+            yield Break(now.kind, difference.field, f"{difference.what}; {_MEND}")
+    yield from _upcasts(history, event)
+
+
+def _upcasts(history: list[Contract], event: type[Event]) -> Iterator[Break]:
+    """The steps from every released schema to today's: there, and leading to what the class takes."""
+    missing = [step for step in range(history[0].schema, event.SCHEMA) if (event.TYPE, step) not in STEPS]
+    for step in missing:
+        why = f"has SCHEMA {event.SCHEMA}, but contracts/upcasts.py has no step from {step} to {step + 1}"
+        yield Break(event.TYPE, "", why)
+    if missing:
+        return
+    for old in [contract for contract in history if contract.schema < event.SCHEMA]:
+        for data in samples(old):
+            sample = msgspec.json.encode(data).decode()
+            try:
+                msgspec.convert(upcast(event.TYPE, old.schema, data, event.SCHEMA), event)
+            except (
+                Exception
+            ) as error:  # a step is anybody's code: whatever it raises, it does not lead to today's shape
+                reason = f"{type(error).__name__}: {error}"
+                why = f"cannot be brought from schema {old.schema} to {event.SCHEMA} ({reason}), as with {sample}"
+                yield Break(event.TYPE, "", why)
+                break
+
+
+def _steps_ahead(event: type[Event], now: Contract) -> Iterator[Break]:
+    for kind, step in STEPS:
+        if kind == event.TYPE and step >= now.schema:
+            why = f"has a step from schema {step} in contracts/upcasts.py, but SCHEMA is {now.schema}: raise it"
+            yield Break(kind, "", why)

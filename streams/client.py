@@ -1,0 +1,137 @@
+"""The NATS client, with a short way for the messages that an event store lives on.
+
+The client library takes a message apart with regular expressions, parses its headers, and hands it through a queue to
+a task. Replaying a stream does that a million times for headers that nobody reads. Here a message goes from the
+connection's bytes straight to a plain function; everything else (connecting, reconnecting, pings, errors, ordinary
+subscriptions) stays with the library.
+"""
+
+import logging
+from collections.abc import Callable
+
+from nats.aio.client import Client as NATS
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import ProtocolError
+from nats.protocol.parser import Parser
+
+from streams.delivered import Delivered, is_status, read_headers
+
+_LOG = logging.getLogger(__name__)
+_END = b"\r\n"
+# Longer than any line of the protocol: the server's INFO with a large cluster in it included.
+_LONGEST_LINE = 1024 * 1024
+# Words of a message's first line when it has a reply subject; one fewer without.
+_WORDS = {b"MSG": 5, b"HMSG": 6}
+
+Take = Callable[[Delivered], None]
+
+
+class Client(NATS):
+    def __init__(self) -> None:
+        super().__init__()
+        # By subscription: who takes the messages, and whether stored headers are read for it.
+        self.directly: dict[int, tuple[Take, bool]] = {}
+        self._ps: Parser = _ShortParser(self)
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        super()._remove_sub(sid, max_msgs)
+        self.directly.pop(sid, None)
+
+
+async def deliver(nc: NATS, subject: str, take: Take, *, headers: bool) -> Subscription:
+    """Subscribes; `take` is called with each message as it comes in, and must be quick.
+
+    A client of the library itself is good too, only slower.
+
+    `headers`: whether the headers of stored messages are wanted; those of the server's own words always come.
+    """
+
+    async def take_later(message: Msg) -> None:
+        take(Delivered(message.subject, message.reply, message.data, message.headers))
+
+    subscription = await nc.subscribe(subject, cb=take_later)
+    if isinstance(nc, Client):
+        nc.directly[subscription._id] = take, headers
+    return subscription
+
+
+class _ShortParser(Parser):
+    """Reads messages for direct delivery by itself and leaves every other line to the library."""
+
+    nc: Client
+
+    def reset(self) -> None:
+        super().reset()
+        # The beginning of a line or of a message.
+        self._left = b""
+        # What was read before a reset belongs to a connection that is gone.
+        self._resets = getattr(self, "_resets", 0) + 1
+
+    async def parse(self, data: bytes = b"") -> None:
+        if self._left:
+            data = self._left + data
+            self._left = b""
+        resets = self._resets
+        place, size = 0, len(data)
+        while place < size:
+            end = data.find(_END, place)
+            if end < 0:
+                if size - place > _LONGEST_LINE:
+                    raise ProtocolError("nats: a line without an end")
+                break
+            line = data[place:end]
+            body = end + 2
+            if line.startswith((b"MSG ", b"HMSG ")):
+                words = line.split()
+                after = body + _number(words[-1])
+                if after + 2 > size:
+                    break
+                place = after + 2
+                if not self._hand_out(words, data, body, after):
+                    await self._pass_on(words, data, body, after)
+            else:
+                place = body
+                await super().parse(line + _END)
+            if self._resets != resets:
+                return
+        self._left = data[place:]
+
+    def _hand_out(self, words: list[bytes], data: bytes, body: int, after: int) -> bool:
+        """Whether somebody takes the message directly, and has got it."""
+        taker = self.nc.directly.get(_number(words[2]))
+        if taker is None:
+            return False
+        take, wants_headers = taker
+        headers = None
+        if words[0] == b"HMSG":
+            begin, body = body, body + _number(words[-2])
+            block = data[begin:body]
+            if wants_headers or is_status(block):
+                headers = read_headers(block)
+        reply = words[3].decode() if len(words) == _WORDS[words[0]] else ""
+        self._count(after - body)
+        try:
+            take(Delivered(words[1].decode(), reply, data[body:after], headers))
+        except Exception:
+            _LOG.exception("a message on %s was not taken", words[1].decode())
+        return True
+
+    async def _pass_on(self, words: list[bytes], data: bytes, body: int, after: int) -> None:
+        headers = b""
+        if words[0] == b"HMSG":
+            begin, body = body, body + _number(words[-2])
+            headers = data[begin:body]
+        reply = words[3] if len(words) == _WORDS[words[0]] else b""
+        await self.nc._process_msg(_number(words[2]), words[1], reply, data[body:after], headers)
+
+    def _count(self, size: int) -> None:
+        self.nc.stats["in_msgs"] += 1
+        self.nc.stats["in_bytes"] += size
+
+
+def _number(word: bytes) -> int:
+    try:
+        return int(word)
+    except ValueError as error:
+        raise ProtocolError("nats: malformed message") from error

@@ -1,0 +1,114 @@
+"""Group commit: what waits while appends are under way goes out as one atomic batch, without a timer.
+
+A server that syncs every append to disk before it acknowledges does so once a message, but once a batch too. A batch
+has a fixed price of a few milliseconds, so that a few appends are quicker by themselves: this is decided when there is
+room for the next, by how many wait. Each event in a batch keeps its own condition on its own subject, and whatever
+becomes of a batch that is not plainly stored, each of its events is settled by itself afterwards.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+import msgspec
+
+# From so many on a batch is quicker; fewer go out by themselves, so many at once.
+_FEWEST = 10
+# Bounds what is lost when one stale condition refuses a batch.
+_MOST = 128
+
+T = TypeVar("T")
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """What became of something that had its turn."""
+
+    # Its sequence, where a batch stored it; None: it has to be stored by itself.
+    sequence: int | None = None
+    # Whether a batch may have stored it, or may still do so.
+    uncertain: bool = False
+
+
+_ALONE = Attempt()
+
+
+class GroupCommit(Generic[T]):
+    """The appends of one stream: lets a few through at once and gathers the others."""
+
+    def __init__(
+        self, together: Callable[[list[T]], Awaitable[list[Attempt]]], condition_on: Callable[[T], Hashable]
+    ) -> None:
+        """
+        `together`: makes one attempt to store them as one batch, and fails with nothing.
+        `condition_on`: what an append's condition is about; one batch holds one condition on each.
+        """
+        self._together = together
+        self._condition_on = condition_on
+        self._waiting: list[tuple[T, asyncio.Future[Attempt]]] = []
+        self._alone = 0
+        self._batch: asyncio.Task[None] | None = None
+        self._flushing = False
+
+    async def enter(self, append: T) -> Attempt:
+        """Waits for its turn; whoever was not stored in a batch must `leave` when it is settled."""
+        if self._alone < _FEWEST and not (self._waiting or self._batch or self._flushing):
+            self._alone += 1
+            return _ALONE
+        turn: asyncio.Future[Attempt] = asyncio.get_running_loop().create_future()
+        self._waiting.append((append, turn))
+        self._flush_soon()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result().sequence is None:
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        self._alone -= 1
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        """Everyone who is awake already may come first: those whose batch has just returned come back together."""
+        if self._waiting and not self._flushing and not self._batch:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._waiting = [(append, turn) for append, turn in self._waiting if not turn.done()]
+        group = self._group()
+        if len(group) >= _FEWEST:
+            chosen = {id(turn) for _, turn in group}
+            self._waiting = [entry for entry in self._waiting if id(entry[1]) not in chosen]
+            self._batch = asyncio.create_task(self._send(group))
+            return
+        room = max(0, _FEWEST - self._alone)
+        for _, turn in self._waiting[:room]:
+            self._alone += 1
+            turn.set_result(_ALONE)
+        del self._waiting[:room]
+
+    def _group(self) -> list[tuple[T, asyncio.Future[Attempt]]]:
+        """The first of each subject among those who wait: a second one's condition would not count."""
+        if len(self._waiting) < _FEWEST:
+            return []
+        first: dict[Hashable, tuple[T, asyncio.Future[Attempt]]] = {}
+        for append, turn in self._waiting:
+            first.setdefault(self._condition_on(append), (append, turn))
+        return list(first.values())[:_MOST]
+
+    async def _send(self, group: list[tuple[T, asyncio.Future[Attempt]]]) -> None:
+        # Should this be cut off, with the event loop, nothing is known of any of them.
+        attempts = [Attempt(uncertain=True)] * len(group)
+        try:
+            attempts = await self._together([append for append, _ in group])
+        finally:
+            for (_, turn), attempt in zip(group, attempts, strict=True):
+                if turn.done():
+                    continue
+                if attempt.sequence is None:
+                    self._alone += 1
+                turn.set_result(attempt)
+            self._batch = None
+            self._flush_soon()

@@ -1,0 +1,151 @@
+"""What clients of the event store saw, and whether the stream agrees with every word of it.
+
+A `RecordingLog` is a log that writes down what each append was told: acknowledged, refused (which promises that
+nothing was stored), or nothing certain. Afterwards `History.violations` compares that with what the stream holds.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from enum import Enum
+from typing import TypeVar
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts.errors import Overloaded, Unavailable
+from streams.log import Append, Conflict, Log
+from streams.message import Message
+from streams.reader import Reader
+
+R = TypeVar("R")
+
+
+class Told(Enum):
+    ACKNOWLEDGED = "acknowledged"
+    # Conflict, unavailable, no space: not stored, and never will be.
+    REFUSED = "refused"
+    # Too late, or the caller went away.
+    UNKNOWN = "unknown"
+
+
+class Attempt(msgspec.Struct, kw_only=True):
+    """One append, of one event or of several as one."""
+
+    # Event ids, in order.
+    events: list[str]
+    aggregates: list[str]
+    # The last sequence acknowledged on each aggregate when this began: it must come behind.
+    floors: list[int]
+    told: Told = Told.UNKNOWN
+    sequences: list[int] = []
+
+
+class History:
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self._acknowledged: dict[str, int] = {}
+        self._grown = asyncio.Event()
+
+    @property
+    def acknowledged(self) -> int:
+        return sum(len(attempt.events) for attempt in self.attempts if attempt.told is Told.ACKNOWLEDGED)
+
+    async def grows_by(self, events: int) -> None:
+        """Waits until so many more are acknowledged."""
+        goal = self.acknowledged + events
+        while self.acknowledged < goal:
+            self._grown.clear()
+            await self._grown.wait()
+
+    async def record(self, appends: Sequence[Append], store: Callable[[], Awaitable[R]]) -> R:
+        """Runs an append and writes down what it was told; the answer, or the error, goes on to the caller."""
+        aggregates = [append.envelope.aggregate_id for append in appends]
+        attempt = Attempt(
+            events=[append.envelope.id for append in appends],
+            aggregates=aggregates,
+            floors=[self._acknowledged.get(aggregate, 0) for aggregate in aggregates],
+        )
+        self.attempts.append(attempt)
+        try:
+            answer = await store()
+        except (Conflict, Unavailable, Overloaded):
+            attempt.told = Told.REFUSED
+            raise
+        attempt.told = Told.ACKNOWLEDGED
+        attempt.sequences = list(answer) if isinstance(answer, list) else [msgspec.convert(answer, int)]
+        for aggregate, sequence in zip(aggregates, attempt.sequences, strict=True):
+            self._acknowledged[aggregate] = max(sequence, self._acknowledged.get(aggregate, 0))
+        self._grown.set()
+        return answer
+
+    def violations(self, stored: Iterable[Message]) -> list[str]:
+        """Every way in which the stream contradicts what was told; `stored` in order, other aggregates included."""
+        mine = {aggregate for attempt in self.attempts for aggregate in attempt.aggregates}
+        places: dict[str, int] = {}
+        found: list[str] = []
+        versions: Counter[str] = Counter()
+        for message in stored:
+            envelope = message.envelope()
+            if envelope.aggregate_id not in mine:
+                continue
+            if envelope.id in places:
+                found.append(f"{envelope.id} stands twice: at {places[envelope.id]} and {message.sequence}")
+            places.setdefault(envelope.id, message.sequence)
+            versions[envelope.aggregate_id] += 1
+            if envelope.version != versions[envelope.aggregate_id]:
+                found.append(
+                    f"{envelope.aggregate_id}: version {envelope.version} stands"
+                    f" where {versions[envelope.aggregate_id]} belongs"
+                )
+        known = {event for attempt in self.attempts for event in attempt.events}
+        found += [f"{event} was appended by nobody" for event in places if event not in known]
+        for attempt in self.attempts:
+            found += _contradictions(attempt, places)
+        return found
+
+
+class RecordingLog(Log):
+    """The log of production, writing down what its callers are told."""
+
+    def __init__(self, nc: Client, history: History, *, patience: float = 10.0) -> None:
+        super().__init__(nc, patience=patience)
+        self._history = history
+
+    async def append(self, append: Append) -> int:
+        return await self._history.record([append], lambda: super(RecordingLog, self).append(append))
+
+    async def append_together(self, appends: Sequence[Append]) -> list[int]:
+        return await self._history.record(appends, lambda: super(RecordingLog, self).append_together(appends))
+
+
+async def all_of(nc: Client, stream: str) -> list[Message]:
+    """Everything that the stream holds, in order."""
+    end = await Log(nc).end_of(stream)
+    messages: list[Message] = []
+    async with Reader(nc, stream, name="history") as reader:
+        async for batch in reader.batches():
+            messages += batch.messages
+            if batch.position >= end:
+                break
+    return messages
+
+
+def _contradictions(attempt: Attempt, places: dict[str, int]) -> list[str]:
+    stored = [event for event in attempt.events if event in places]
+    found: list[str] = []
+    if stored and len(stored) != len(attempt.events):
+        found.append(f"{len(stored)} of {len(attempt.events)} events of one append are stored")
+    if attempt.told is Told.REFUSED:
+        found += [f"{event} was refused and is stored at {places[event]}" for event in stored]
+    if attempt.told is not Told.ACKNOWLEDGED:
+        return found
+    for event, sequence, floor in zip(attempt.events, attempt.sequences, attempt.floors, strict=True):
+        place = places.get(event)
+        if place is None:
+            found.append(f"{event} was acknowledged at {sequence} and is lost")
+        elif place != sequence:
+            found.append(f"{event} was acknowledged at {sequence} and stands at {place}")
+        if sequence <= floor:
+            found.append(f"{event} was acknowledged at {sequence}, not behind {floor}, acknowledged before it began")
+    return found

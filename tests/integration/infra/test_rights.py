@@ -1,0 +1,222 @@
+"""What each party may do at the NATS server, and that it may do nothing else: every forbidden thing is tried."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from contracts import subjects
+from contracts.durables import DURABLES
+from contracts.subjects import AUTH, CONTACT, MESSAGING, PUBLIC_FILTERS, STREAMS
+from infra.rights import inbox_of
+from infra.secrets import NATS_PARTIES, TOPOLOGY
+from streams.log import Log
+from tests.integration.infra.parties import (
+    EVENTS,
+    OTHERS_THAN_TOPOLOGY,
+    PRIVATE,
+    Parties,
+    append_everything,
+    ends,
+    parties,
+    seen,
+)
+
+API = "$JS.API"
+# Nobody may do these to a stream, whoever owns it.
+TO_A_STREAM = [
+    "STREAM.PURGE",
+    "STREAM.MSG.DELETE",
+    "STREAM.DELETE",
+    "STREAM.SNAPSHOT",
+    "STREAM.RESTORE",
+    "STREAM.LEADER.STEPDOWN",
+    "STREAM.PEER.REMOVE",
+    "CONSUMER.CREATE",
+]
+TO_A_CONSUMER = [
+    "CONSUMER.DURABLE.CREATE",
+    "CONSUMER.PAUSE",
+    "CONSUMER.RESET",
+    "CONSUMER.UNPIN",
+    "CONSUMER.LEADER.STEPDOWN",
+]
+TO_THE_SERVER = [
+    f"{API}.ACCOUNT.PURGE.STORE",
+    f"{API}.META.LEADER.STEPDOWN",
+    f"{API}.SERVER.REMOVE",
+    "$SYS.REQ.SERVER.PING",
+    "$JS.FC.AUTH.x.y",
+    "$KV.x.y",
+    "_R_.abc.def",
+    "vestnik.anything",
+]
+
+
+@pytest_asyncio.fixture
+async def house(tmp_path: Path) -> AsyncIterator[Parties]:
+    async with parties(tmp_path) as found:
+        yield found
+
+
+def foreign(party: str) -> list[str]:
+    return [stream for stream, owner in STREAMS.items() if owner != party]
+
+
+def owned(party: str) -> list[str]:
+    return [stream for stream, owner in STREAMS.items() if owner == party]
+
+
+def consumer(stream: str, name: str, **more: object) -> dict[str, object]:
+    return {"stream_name": stream, "config": {"name": name, "ack_policy": "none", "mem_storage": True, **more}}
+
+
+@pytest.mark.parametrize("name", NATS_PARTIES)
+async def test_only_the_owner_appends_to_a_stream(house: Parties, name: str) -> None:
+    party = await house.party(name)
+    every = list(itertools.chain.from_iterable(EVENTS.values()))
+    own = {subject for stream in owned(name) for subject in EVENTS[stream]}
+    assert await party.permitted_to_publish(every) == own
+
+
+@pytest.mark.parametrize("name", NATS_PARTIES)
+async def test_nobody_deletes_or_purges_or_takes_a_stream_away(house: Parties, name: str) -> None:
+    party = await house.party(name)
+    forbidden = [f"{API}.{call}.{stream}" for call in TO_A_STREAM for stream in STREAMS]
+    forbidden += [f"{API}.{call}.{stream}.x" for call in TO_A_CONSUMER for stream in STREAMS]
+    assert await party.permitted_to_publish([*forbidden, *TO_THE_SERVER]) == set()
+
+
+@pytest.mark.parametrize("name", OTHERS_THAN_TOPOLOGY)
+async def test_nobody_else_makes_or_changes_a_stream_such_as_a_mirror_a_copy_or_a_republishing_one(
+    house: Parties, name: str
+) -> None:
+    party = await house.party(name)
+    forbidden = [f"{API}.STREAM.{call}.{stream}" for call in ("CREATE", "UPDATE") for stream in [*STREAMS, "COPY"]]
+    assert await party.permitted_to_publish(forbidden) == set()
+
+
+async def test_who_makes_the_streams_does_nothing_else(house: Parties) -> None:
+    party = await house.party(TOPOLOGY)
+    asked = ["STREAM.MSG.GET.AUTH", "DIRECT.GET.AUTH", "CONSUMER.CREATE.AUTH.x", "CONSUMER.MSG.NEXT.AUTH.x"]
+    asked += ["STREAM.CREATE.COPY", "STREAM.UPDATE.COPY", "STREAM.NAMES", "CONSUMER.CREATE.AUTH.x.vestnik.auth.user.*"]
+    assert await party.permitted_to_publish([f"{API}.{each}" for each in asked]) == set()
+
+
+@pytest.mark.parametrize("name", [*STREAMS.values(), "gateway"])
+async def test_a_foreign_stream_is_read_through_a_consumer_with_its_public_filter_alone(
+    house: Parties, name: str
+) -> None:
+    party = await house.party(name)
+    forbidden: list[str] = []
+    for stream in foreign(name):
+        create = f"{API}.CONSUMER.CREATE.{stream}"
+        forbidden += [create, f"{create}.x", f"{create}.x.>", f"{API}.CONSUMER.DURABLE.CREATE.{stream}.x"]
+        forbidden += [f"{API}.STREAM.MSG.GET.{stream}", f"{API}.DIRECT.GET.{stream}"]
+        forbidden += [f"{API}.DIRECT.GET.{stream}.{subject}" for subject in EVENTS[stream]]
+        forbidden += [f"{API}.CONSUMER.{call}.{stream}" for call in ("NAMES", "LIST")]
+        forbidden += [f"{API}.CONSUMER.INFO.{stream}.x"]
+        if stream != MESSAGING:
+            forbidden += [f"{create}.x.{subjects.all_of(stream)}", f"{create}.x.vestnik.*.*.*"]
+        if stream == AUTH:
+            forbidden += [f"{create}.x.{subject}" for subject in [*PRIVATE, "vestnik.auth.*.u", "vestnik.auth.email.>"]]
+    assert await party.permitted_to_publish(forbidden) == set()
+
+
+@pytest.mark.parametrize("name", [*STREAMS.values(), "gateway"])
+async def test_what_the_body_of_a_request_says_cannot_widen_what_its_subject_says(house: Parties, name: str) -> None:
+    party = await house.party(name)
+    for stream in foreign(name):
+        public, everything = PUBLIC_FILTERS[stream], "vestnik.*.>"
+        create = f"{API}.CONSUMER.CREATE.{stream}.x.{public}"
+        assert await party.error_of(create, consumer(stream, "x", filter_subject=everything)) == 10131
+        assert await party.error_of(create, consumer(stream, "x")) == 10131
+        assert await party.error_of(create, consumer(stream, "x", filter_subjects=[everything])) == 10137
+        both = consumer(stream, "x", filter_subject=public, filter_subjects=[everything, public])
+        assert await party.error_of(create, both) == 10137
+        other = consumer(stream, "x", filter_subject=public, durable_name="y")
+        assert await party.error_of(create, other) == 10017
+        elsewhere = next(each for each in STREAMS if each != stream)
+        assert await party.error_of(create, consumer(elsewhere, "x", filter_subject=public)) == 10056
+
+
+@pytest.mark.parametrize("name", OTHERS_THAN_TOPOLOGY)
+async def test_a_durable_consumer_is_touched_by_its_service_alone_and_deleted_by_nobody(
+    house: Parties, name: str
+) -> None:
+    party = await house.party(name)
+    for durable in DURABLES:
+        place = f"{durable.stream}.{durable.name}"
+        using = {
+            f"{API}.CONSUMER.CREATE.{place}.{durable.subject_filter}",
+            f"{API}.CONSUMER.MSG.NEXT.{place}",
+            f"$JS.ACK.{place}.1.1.1.1795480145875662147.0",
+        }
+        rest = {f"{API}.CONSUMER.CREATE.{place}", f"{API}.CONSUMER.CREATE.{place}.vestnik.auth.user.*"} - using
+        mine = durable.service == name
+        permitted = await party.permitted_to_publish([*using, *rest, f"{API}.CONSUMER.DELETE.{place}"])
+        assert permitted - rest == (using if mine else set())
+        assert mine or not permitted & rest
+
+
+@pytest.mark.parametrize("name", NATS_PARTIES)
+async def test_nobody_listens_to_events_in_passing_or_at_anothers_inbox(house: Parties, name: str) -> None:
+    party = await house.party(name)
+    others = [f"{inbox_of(other)}.>" for other in NATS_PARTIES if other != name]
+    events = ["vestnik.>", *map(subjects.all_of, STREAMS), *itertools.chain.from_iterable(EVENTS.values())]
+    server = [">", "*.>", "_INBOX.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$JS.EVENT.>", "$SYS.>", "_R_.>"]
+    assert await party.permitted_to_subscribe([*others, *events, *server]) == set()
+
+
+@pytest.mark.parametrize("name", ["contact", "messaging"])
+async def test_no_answer_of_the_server_can_be_sent_where_its_asker_may_not_publish(house: Parties, name: str) -> None:
+    """The server asks nobody for permission when it answers: it must find nothing that the answer could do."""
+    await append_everything(house)
+    party, stream = await house.party(name), owned(name)[0]
+    empty = await party.nats.request(EVENTS[stream][0], b"", timeout=5)
+    assert empty.data
+    before = await ends(house)
+    victims = [subjects.user("forged"), subjects.credential("forged"), EVENTS[stream][0]]
+    victims += [f"{API}.STREAM.{call}.{each}" for call in ("DELETE", "PURGE") for each in STREAMS]
+    victims += [f"{API}.CONSUMER.DELETE.{each.stream}.{each.name}" for each in DURABLES]
+    last = {"seq": before[stream]}
+    requests: Sequence[tuple[str, object]] = [
+        (f"{API}.STREAM.INFO.{stream}", {}),
+        (f"{API}.STREAM.MSG.GET.{stream}", last),
+        (f"{API}.DIRECT.GET.{stream}", last),
+    ]
+    for victim in victims:
+        for subject, request in requests:
+            await party.nats.publish(subject, str(request).replace("'", '"').encode(), reply=victim)
+    for subject, request in requests:
+        await party.nats.request(subject, str(request).replace("'", '"').encode(), timeout=5)
+    assert await ends(house) == before
+
+
+async def test_a_pushing_consumer_can_put_nothing_into_a_stream_and_command_nothing(house: Parties) -> None:
+    party = await house.party("contact")
+    await party.nats.request(subjects.friendship("p"), b"", timeout=5)
+    before = await ends(house)
+    listener = await house.party("auth")
+    inbox = await listener.nats.subscribe(f"{inbox_of('auth')}.x")
+    await listener.settled()
+    targets = [subjects.user("forged"), f"{API}.STREAM.DELETE.{AUTH}", f"{API}.STREAM.PURGE.{AUTH}", f"{inbox.subject}"]
+    for number, target in enumerate(targets):
+        create = f"{API}.CONSUMER.CREATE.{CONTACT}.push-{number}"
+        await party.ask(create, consumer(CONTACT, f"push-{number}", deliver_subject=target, headers_only=True))
+    # A consumer of the same kind, made later, that has delivered: the others would have by now.
+    assert await seen(party, CONTACT, None)
+    assert await ends(house) == before
+    assert inbox.pending_msgs == 0
+
+
+async def test_what_is_not_permitted_is_told_at_once(house: Parties) -> None:
+    party = await house.party("contact")
+    async with asyncio.timeout(2):
+        with pytest.raises(PermissionError):
+            await Log(party.nats).last(subjects.user("u"))
+        with pytest.raises(PermissionError):
+            await seen(party, AUTH, None)

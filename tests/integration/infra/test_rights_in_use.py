@@ -1,0 +1,95 @@
+"""What each party needs to do at the NATS server is possible with the rights that it has."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from nats.errors import NoRespondersError
+
+from contracts.durables import PROFILE_CREATION
+from contracts.envelope import Provenance, Recorded, seal
+from contracts.event import Event
+from contracts.events.user import UserCreated
+from contracts.identifiers import new_id
+from contracts.subjects import AUTH, PUBLIC_FILTERS, STREAMS, user
+from infra.rights import NOTICES
+from infra.secrets import OPERATOR
+from streams.log import Append, Log
+from streams.reaction import Reaction
+from tests.integration.infra.parties import EVENTS, PRIVATE, Parties, append_everything, parties, seen
+
+
+@pytest_asyncio.fixture
+async def house(tmp_path: Path) -> AsyncIterator[Parties]:
+    async with parties(tmp_path) as found:
+        yield found
+
+
+def created(user_id: str) -> Append:
+    event = UserCreated(username="anna", display_name="Anna")
+    envelope = seal(event, aggregate_id=user_id, version=1, provenance=Provenance())
+    return Append(subject=user(user_id), expected=0, envelope=envelope)
+
+
+async def test_an_owner_appends_singly_at_once_and_together_and_reads_it_back(house: Parties) -> None:
+    log = Log((await house.party("auth")).nats)
+    users = [new_id() for _ in range(20)]
+    assert sorted(await asyncio.gather(*(log.append(created(each)) for each in users))) == list(range(1, 21))
+    assert await log.append_together([created(new_id()) for _ in range(3)]) == [21, 22, 23]
+    assert [len(await log.read(user(each))) for each in users] == [1] * 20
+
+
+async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(house: Parties) -> None:
+    owner, reacting = await house.party("auth"), await house.party("profile")
+    expected, done = {new_id() for _ in range(10)}, set[str]()
+    everything = asyncio.Event()
+
+    async def react(event: Recorded[Event]) -> None:
+        done.add(event.aggregate_id)
+        if done == expected:
+            everything.set()
+
+    place = PROFILE_CREATION
+    reaction = Reaction(reacting.nats, place.stream, react, durable=place.name, subject_filter=place.subject_filter)
+    working = asyncio.create_task(reaction.run())
+    try:
+        for each in expected:
+            await Log(owner.nats).append(created(each))
+        async with asyncio.timeout(10):
+            await everything.wait()
+            operator = await house.party(OPERATOR)
+            while (await operator.ask(f"$JS.API.CONSUMER.INFO.{AUTH}.{place.name}"))["num_ack_pending"] != 0:
+                await asyncio.sleep(0.01)
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
+
+
+async def test_each_reads_all_of_its_own_and_what_is_public_of_others(house: Parties) -> None:
+    await append_everything(house)
+    for name in [*STREAMS.values(), "gateway", OPERATOR]:
+        party = await house.party(name)
+        for stream in STREAMS:
+            everything = name in (STREAMS[stream], OPERATOR)
+            found = await seen(party, stream, None if everything else PUBLIC_FILTERS[stream])
+            assert found == [each for each in EVENTS[stream] if everything or each not in PRIVATE]
+
+
+async def test_what_is_said_of_read_models_stays_within_a_service_but_for_the_operators_word(house: Parties) -> None:
+    notice = NOTICES.replace(">", "friends.v1")
+    listeners = {name: await house.party(name) for name in ("contact", "profile")}
+    subscriptions = {name: await party.nats.subscribe(notice) for name, party in listeners.items()}
+    for party in listeners.values():
+        await party.settled()
+    for name in ("contact", OPERATOR):
+        teller = await house.party(name)
+        await teller.nats.publish(notice, name.encode())
+        await teller.settled()
+    heard = {name: [(await each.next_msg(5)).data] for name, each in subscriptions.items()}
+    heard["contact"].append((await subscriptions["contact"].next_msg(5)).data)
+    assert heard == {"contact": [b"contact", b"operator"], "profile": [b"operator"]}
+    assert (await house.party("gateway")).name not in heard
+    with pytest.raises(NoRespondersError):
+        await listeners["contact"].nats.request(notice.replace("friends", "nobody"), timeout=1)

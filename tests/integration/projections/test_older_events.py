@@ -1,0 +1,39 @@
+"""A read model's handlers meet today's shape, whatever release stored the event."""
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts.envelope import Recorded
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from contracts.subjects import MESSAGING
+from projections.engine import Projection, ReadModel, Write, handles
+from streams.log import Log
+from tests.fix_older_events import ANNA, STORED, GreetingSent, as_stored
+from tests.fix_postgres import Pool
+from tests.integration.projections.writing import Opened
+
+
+class Greetings(Projection):
+    streams = (MESSAGING,)
+    tables = "CREATE TABLE {greetings} (sender_id uuid PRIMARY KEY, words bigint NOT NULL DEFAULT 0)"
+
+    @handles(GreetingSent)
+    def sent(self, event: Recorded[GreetingSent], write: Write) -> None:
+        write.upsert("greetings", key={"sender_id": event.data.sender_id}, add={"words": event.data.words})
+
+
+class Row(msgspec.Struct):
+    sender_id: str
+    words: int
+
+
+async def test_older_events_become_rows_as_todays_do(greetings: None, streams: Client, run: Opened, pool: Pool) -> None:
+    log, talk = Log(streams), new_id()
+    for place, schema in enumerate(STORED):
+        last = await log.append(as_stored(schema, talk, expected=place, version=place + 1))
+    runners = await run(Greetings)
+    model = ReadModel(Greetings, pool, runners.waiting)
+    await model.wait_for(Position.at(MESSAGING, last))
+    rows, _ = await model.select(Row, "SELECT * FROM {greetings}")
+    assert rows == [Row(ANNA, 6)]

@@ -1,0 +1,148 @@
+"""Events of every schema that was ever released lie in one stream; whoever reads it meets today's shape alone."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from nats.aio.client import Client
+
+from contracts.envelope import Provenance, Recorded
+from contracts.event import Event
+from contracts.identifiers import new_id
+from contracts.subjects import MESSAGING, conversation
+from contracts.upcasts import STEPS
+from infra.cli.events import events
+from infra.embedded.nats import NatsServer
+from infra.failures import Failure
+from streams.log import Log
+from streams.reaction import Reaction
+from streams.reader import Reader
+from streams.repository import Repository
+from tests.fix_older_events import ANNA, STORED, TODAY, GreetingSent, as_stored
+from tests.integration.streams.test_events_command import ENVELOPE
+
+PATIENCE = 30
+TALK = new_id()
+
+Show = Callable[..., Awaitable[list[dict[str, Any]]]]
+
+
+@pytest.fixture
+async def stored(greetings: None, log: Log) -> Log:
+    """One aggregate with an event of each schema, oldest first."""
+    for place, schema in enumerate(STORED):
+        await log.append(as_stored(schema, TALK, expected=place, version=place + 1))
+    return log
+
+
+@pytest.fixture
+def show(nats_server: NatsServer, tmp_path: Path) -> Show:
+    """`vestnik events --json` within this process, since the event is known to this test alone."""
+    environment = {"VESTNIK_NATS_URL": nats_server.url, "VESTNIK_DATA_DIR": str(tmp_path)}
+
+    async def run(*options: str) -> list[dict[str, Any]]:
+        arguments = ["--json", *options]
+        result = await asyncio.to_thread(CliRunner().invoke, events, arguments, env=environment)
+        if result.exception is not None:
+            raise result.exception
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    return run
+
+
+async def test_a_subject_and_a_stream_are_read_in_todays_shape(stored: Log, streams: Client) -> None:
+    assert [message.open().data for message in await stored.read(conversation(TALK))] == [TODAY] * 3
+    last = await stored.last(conversation(TALK))
+    assert last is not None
+    assert last.open().data == TODAY
+    found: list[Event] = []
+    async with asyncio.timeout(PATIENCE), Reader(streams, MESSAGING, name="older") as reader:
+        async for batch in reader.batches():
+            found += [message.open().data for message in batch.messages]
+            if batch.position == 3:
+                break
+    assert found == [TODAY] * 3
+
+
+@pytest.mark.parametrize("tail_only", [False, True])
+async def test_a_repository_loads_and_goes_on_from_older_events(greetings: None, log: Log, tail_only: bool) -> None:
+    def evolve(state: int, event: Event, at: datetime) -> int:
+        assert isinstance(event, GreetingSent)
+        return event.words + (0 if tail_only else state)
+
+    def repository() -> Repository[int]:
+        return Repository(log, subject=conversation, initial=0, evolve=evolve, tail_only=tail_only)
+
+    known = repository()
+    await log.append(as_stored(1, TALK, expected=0, version=1))
+    assert (await known.load(TALK)).state == 2
+    await log.append(as_stored(2, TALK, expected=1, version=2))
+    outcome = await known.execute(TALK, lambda state: [TODAY], Provenance())
+    total = 2 if tail_only else 6
+    assert (outcome.state, outcome.version) == (total, 3)
+    assert (await repository().load(TALK)).state == total
+    schemas = [message.envelope().schema for message in await log.read(conversation(TALK))]
+    assert schemas == [1, 2, 3]
+
+
+async def test_a_reaction_is_given_todays_shape(stored: Log, streams: Client) -> None:
+    seen: asyncio.Queue[Recorded[Event]] = asyncio.Queue()
+    reaction = Reaction(
+        streams, MESSAGING, seen.put, durable="greeter", subject_filter=conversation("*"), at_once=1, first_pause=0.1
+    )
+    running = asyncio.create_task(reaction.run())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert [(await seen.get()).data for _ in STORED] == [TODAY] * 3
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_the_command_shows_older_events_in_todays_shape(stored: Log, show: Show) -> None:
+    shown = await show("--id", TALK)
+    assert [(each["schema"], each["data"]) for each in shown] == [(3, STORED[3])] * 3
+    assert [each["version"] for each in shown] == [1, 2, 3]
+    assert all(set(each) == ENVELOPE | {"stream", "sequence", "subject"} for each in shown)
+
+
+async def test_raw_shows_them_as_they_are_stored(stored: Log, show: Show) -> None:
+    shown = await show("--raw", "--type", GreetingSent.TYPE)
+    payloads = [json.loads(message.payload) for message in await stored.read(conversation(TALK))]
+    assert [{name: each[name] for name in ENVELOPE} for each in shown] == payloads
+    assert [each["data"] for each in shown] == list(STORED.values())
+
+
+async def test_a_schema_of_a_later_release_is_shown_as_it_is_stored(stored: Log, show: Show) -> None:
+    changed = {"greeter": ANNA}
+    late = as_stored(3, TALK, expected=3, version=4)
+    data = msgspec.Raw(json.dumps(changed).encode())
+    envelope = msgspec.structs.replace(late.envelope, schema=4, data=data)
+    await stored.append(msgspec.structs.replace(late, envelope=envelope))
+    for options in ((), ("--raw",)):
+        last = (await show(*options))[-1]
+        assert (last["schema"], last["data"]) == (4, changed)
+
+
+async def test_an_older_private_event_is_shown_without_data_raw_or_not(
+    stored: Log, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GreetingSent, "PRIVATE", True)
+    for options in ((), ("--raw",)):
+        shown = await show(*options)
+        assert [(each["schema"], each["data"]) for each in shown] == [(1, None), (2, None), (3, None)]
+
+
+async def test_a_step_that_fails_is_told_with_its_event(
+    stored: Log, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STEPS, (GreetingSent.TYPE, 1), lambda data: data["gone"])
+    with pytest.raises(Failure, match=r"MESSAGING 1 \(greeting\.sent, schema 1\) cannot be brought to schema 3; --raw"):
+        await show()
+    assert len(await show("--raw")) == 3
