@@ -45,3 +45,7 @@ release-schemas:
 # Bring requirements.lock up to date with pyproject.toml
 lock:
     python -m infra.lock
+
+# Measure one part, such as `./just bench commands`; its options follow
+bench name *args:
+    @shift; python -m tests.bench.{{name}} "$@"
