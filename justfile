@@ -28,6 +28,10 @@ check:
     python -m infra.schemas --check
     python -m infra.lock --check
 
+# Make a read model and its test, such as `./just new-projection hours_of_day`; --help shows the options
+new-projection *args:
+    @python -m infra.new_projection "$@"
+
 # Format the code and repair what can be repaired
 fmt:
     ruff check --fix-only
@@ -45,6 +49,10 @@ release-schemas:
 # Bring requirements.lock up to date with pyproject.toml
 lock:
     python -m infra.lock
+
+# Take the pictures that the docs show, with invented people; needs Chromium
+pictures *args:
+    @python -m tests.browser.pictures "$@"
 
 # Measure one part, such as `./just bench commands`; its options follow
 bench name *args:

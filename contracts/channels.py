@@ -57,10 +57,13 @@ class Channel(msgspec.Struct, frozen=True):
 
 CHANNELS = (
     Channel(subjects.user, (user.UserCreated, user.UserEmailVerified)),
-    Channel(subjects.credential, (user.CredentialSet,)),
-    Channel(subjects.email_claim, (user.EmailClaimed, user.EmailVerificationRequested, user.EmailVerified)),
+    Channel(subjects.credential, (user.CredentialSet, user.PasswordChanged, user.CredentialRehashed)),
+    Channel(
+        subjects.email_claim,
+        (user.EmailClaimed, user.EmailVerificationRequested, user.EmailVerified, user.PasswordResetRequested),
+    ),
     Channel(subjects.username_claim, (user.UsernameClaimed,)),
-    Channel(subjects.mail, (user.MailSent,)),
+    Channel(subjects.mail, (user.MailSent, user.MailNotDue)),
     Channel(subjects.session, (session.SessionCreated, session.SessionRefreshed, session.SessionRevoked)),
     Channel(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),
     Channel(

@@ -15,7 +15,7 @@ E_co = TypeVar("E_co", bound=Event, covariant=True)
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """Where an event comes from: who caused it, in which request, in the wake of which event."""
 
-    # User id of whoever acted; None for the system itself.
+    # User id of whoever acted, or `operator:<name>`; None for the system itself.
     actor: str | None = None
     # The id of the request that began it all.
     correlation_id: str | None = None
@@ -25,7 +25,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     # UUIDv7; the same id is never stored twice.
     id: str
     type: str
@@ -44,7 +44,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     data: msgspec.Raw
 
 
-class Recorded(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
+class Recorded(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True, gc=False):
     """An event as it was read from a stream: where it stands, its envelope's fields and its decoded data."""
 
     stream: str

@@ -73,6 +73,12 @@ class MethodNotAllowed(VestnikError):
     code, status, grpc = "method_not_allowed", 405, "UNIMPLEMENTED"
 
 
+class UpgradeRequired(VestnikError):
+    """This path speaks WebSocket alone."""
+
+    code, status, grpc = "upgrade_required", 426, "FAILED_PRECONDITION"
+
+
 class Unauthenticated(VestnikError):
     """A valid access token is needed."""
 
@@ -83,6 +89,12 @@ class Forbidden(VestnikError):
     """The caller has no right to this."""
 
     code, status, grpc = "forbidden", 403, "PERMISSION_DENIED"
+
+
+class NotAnOperator(VestnikError):
+    """This account is not an operator's."""
+
+    code, status, grpc = "not_an_operator", 403, "PERMISSION_DENIED"
 
 
 class RateLimited(VestnikError):

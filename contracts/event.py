@@ -9,7 +9,8 @@ import msgspec
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+# No event can be part of a cycle: replays of millions go without the collector's passes over them.
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Base of all events; a subclass says its type, the version of its data, and whether others may read it."""
 
     TYPE: ClassVar[str]

@@ -1,5 +1,6 @@
 """What the fields of commands and requests may hold: the limits of the public interface, in one place."""
 
+import unicodedata
 from typing import Annotated
 
 from msgspec import Meta
@@ -62,3 +63,11 @@ PageLimit = Annotated[int, Meta(ge=1, le=200)]
 
 PASSWORD_BYTES = (8, 72)
 PAGE_LIMIT = 50
+
+
+def folded_login(text: str) -> str:
+    """What e-mail addresses, and usernames, are the same by: those with the same folded form are one account's.
+
+    Whoever counts or claims by an address folds it here, so that no spelling of it is another key.
+    """
+    return unicodedata.normalize("NFC", text.casefold())

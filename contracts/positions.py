@@ -3,7 +3,6 @@
 In text it is opaque to clients: base64url of `{"A": 12, "M": 903}` with a letter a stream.
 """
 
-import base64
 import binascii
 from collections.abc import Mapping
 from typing import Self
@@ -11,12 +10,18 @@ from typing import Self
 import msgspec
 
 from contracts.errors import Invalid, Violation
+from contracts.live import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
 from contracts.subjects import STREAMS
 
-_LETTERS = {name: name[0] for name in STREAMS}
+_LETTERS = {name: name[0] for name in STREAMS} | {NOTIFIED_CONTACT: "c", NOTIFIED_MESSAGING: "m"}
 _NAMES = {letter: name for name, letter in _LETTERS.items()}
 _DECODER = msgspec.json.Decoder(dict[str, int])
+_ENCODER = msgspec.json.Encoder()
 _LONGEST = 256
+_MOST = 1 << 63
+# Between the alphabet of base64 and the one that is safe in an address; padding is left out.
+_PLAIN, _SAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
+_PADDING = ("", "===", "==", "=")
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -40,10 +45,12 @@ class Position(msgspec.Struct, frozen=True):
         try:
             if len(text) > _LONGEST:
                 raise ValueError(text)
-            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            padded = (text + _PADDING[len(text) % 4]).encode("ascii")
+            raw = binascii.a2b_base64(padded.translate(_PLAIN), strict_mode=True)
             sequences = {_NAMES[letter]: sequence for letter, sequence in _DECODER.decode(raw).items()}
-            if any(not 0 <= sequence < 1 << 63 for sequence in sequences.values()):
-                raise ValueError(text)
+            for sequence in sequences.values():
+                if not 0 <= sequence < _MOST:
+                    raise ValueError(text)
         except (binascii.Error, msgspec.DecodeError, KeyError, ValueError) as error:
             raise Invalid("The position is not one of ours.", violations=(Violation("", "not a position"),)) from error
         return cls(sequences)
@@ -51,17 +58,21 @@ class Position(msgspec.Struct, frozen=True):
     def encode(self) -> str:
         if not self.sequences:
             return ""
-        raw = msgspec.json.encode({_LETTERS[name]: self.sequences[name] for name in sorted(self.sequences)})
-        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+        raw = _ENCODER.encode({_LETTERS[name]: self.sequences[name] for name in sorted(self.sequences)})
+        return binascii.b2a_base64(raw, newline=False).translate(_SAFE, b"=").decode()
 
     def merge(self, other: Self) -> Self:
         """The least position that has seen what either has."""
-        if not other.sequences:
-            return self
-        merged = dict(self.sequences)
-        for name, sequence in other.sequences.items():
-            merged[name] = max(sequence, merged.get(name, 0))
-        return type(self)(merged)
+        ours, theirs = self.sequences, other.sequences
+        if not ours:
+            return other
+        merged: dict[str, int] | None = None
+        for name, sequence in theirs.items():
+            if sequence > ours.get(name, -1):
+                if merged is None:
+                    merged = dict(ours)
+                merged[name] = sequence
+        return self if merged is None else type(self)(merged)
 
     def of(self, stream: str) -> int:
         """The last sequence seen of the stream; 0 where none was."""

@@ -28,6 +28,16 @@ PUBLIC_FILTERS: dict[str, str] = {
     MESSAGING: "vestnik.messaging.>",
 }
 
+# No event stream, and not in STREAMS: what gateways tell each other of how often somebody has asked for something.
+# Nothing is built from it and nothing is lost with it.
+LIMITS = "LIMITS"
+LIMITS_FILTER = "vestnik.limits.*"
+
+
+def limit_uses(limit: str) -> str:
+    """Uses of one rate limit."""
+    return f"vestnik.limits.{limit}"
+
 
 def all_of(stream: str) -> str:
     """The pattern of every subject of the stream."""
@@ -44,7 +54,7 @@ def user(user_id: str) -> str:
 
 
 def credential(user_id: str) -> str:
-    """Private: the password's hash."""
+    """Private: the password's hash; its last event says everything."""
     return f"vestnik.auth.credential.{user_id}"
 
 

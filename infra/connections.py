@@ -30,7 +30,11 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     servers = [url.strip() for url in settings.nats_url.split(",") if url.strip()]
     await _reachable(servers, patience)
 
+    refused = False
+
     async def failed(error: Exception) -> None:
+        nonlocal refused
+        refused = refused or "authorization" in str(error).lower()
         log.warning("nats: %s", error or type(error).__name__)
 
     async def disconnected() -> None:
@@ -60,7 +64,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     except TimeoutError as error:
         # The client by itself would go on for ever where its login is refused.
         await client.close()
-        raise Unavailable("NATS does not let us in.") from error
+        raise Unavailable("NATS does not let us in." if refused else "NATS does not answer.") from error
     return client
 
 

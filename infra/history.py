@@ -52,10 +52,6 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
             and (self.until is None or envelope.at < self.until)
         )
 
-    def is_past(self, message: Message) -> bool:
-        """Whether nothing that is wanted can come behind the message."""
-        return self.until is not None and message.stored_at is not None and message.stored_at > self.until + _SKEW
-
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it is printed: the whole envelope and where it stands."""
@@ -82,10 +78,24 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         return self.data == _NULL
 
 
+def is_past(message: Message, until: datetime | None) -> bool:
+    """Whether everything behind the message in its stream happened later than `until`.
+
+    An event happened at its own time, since a stream that was imported has all of it stored at another; but not later
+    than it was stored, since a clock may be wrong.
+    """
+    if until is None or (message.stored_at is not None and message.stored_at <= until + _SKEW):
+        return False
+    try:
+        return message.envelope().at > until + 2 * _SKEW
+    except msgspec.DecodeError:
+        return False
+
+
 async def selected(nc: Client, query: Query) -> AsyncGenerator[list[Shown], None]:
     """The events asked for, in pages: first what there is, merged by time; then what happens, as it comes."""
     log = Log(nc)
-    ends = {name: end for name in query.streams if (end := await _end(nc, name)) is not None}
+    ends = {name: end for name in query.streams if (end := await end_of(nc, name)) is not None}
     if not ends:
         raise Failure(f"there is no stream {' or '.join(query.streams)} yet")
     stored = [_stored(nc, log, query, name, end) for name, end in ends.items()]
@@ -96,7 +106,8 @@ async def selected(nc: Client, query: Query) -> AsyncGenerator[list[Shown], None
             yield page
 
 
-async def _end(nc: Client, stream: str) -> int | None:
+async def end_of(nc: Client, stream: str) -> int | None:
+    """The stream's last sequence; None where there is no such stream."""
     try:
         return (await JetStream(nc).info(stream)).state.last_seq
     except Refused as refused:
@@ -116,7 +127,7 @@ async def _stored(nc: Client, log: Log, query: Query, stream: str, end: int) -> 
         async for batch in reader.batches(limit=_PAGE):
             messages = [message for message in batch.messages if message.sequence <= end]
             yield list(_shown(query, messages))
-            if batch.position >= end or (messages and query.is_past(messages[-1])):
+            if batch.position >= end or (messages and is_past(messages[-1], query.until)):
                 return
 
 
@@ -169,15 +180,24 @@ def _shown(query: Query, messages: list[Message]) -> Iterator[Shown]:
     for message in messages:
         envelope = message.envelope()
         if query.wants(envelope):
-            schema, data = _data(message, envelope, raw=query.raw)
-            yield Shown(
-                stream=message.stream,
-                sequence=message.sequence,
-                subject=message.subject,
-                schema=schema,
-                data=data,
-                **{name: getattr(envelope, name) for name in Envelope.__struct_fields__ if name not in _CHANGED},
-            )
+            yield shown(message, envelope, raw=query.raw)
+
+
+def shown(message: Message, envelope: Envelope, *, raw: bool) -> Shown:
+    """The event as it is printed; `raw`: in the shape in which it is stored.
+
+    Raises:
+        Failure: it cannot be brought to today's shape.
+    """
+    schema, data = _data(message, envelope, raw=raw)
+    return Shown(
+        stream=message.stream,
+        sequence=message.sequence,
+        subject=message.subject,
+        schema=schema,
+        data=data,
+        **{name: getattr(envelope, name) for name in Envelope.__struct_fields__ if name not in _CHANGED},
+    )
 
 
 def _data(message: Message, envelope: Envelope, *, raw: bool) -> tuple[int, msgspec.Raw]:

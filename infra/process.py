@@ -14,9 +14,12 @@ from contextlib import asynccontextmanager
 from nats.aio.client import Client as NATS
 
 from contracts.subjects import STREAMS
+from infra.archive import underway
 from infra.connections import Pool, connect_nats, open_pool
+from infra.metrics_endpoint import metrics_endpoint
 from infra.rpc.client import Client
 from infra.rpc.server import RpcServer, Servable
+from infra.rpc.tls import server_side
 from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.telemetry import configure_logging
@@ -24,7 +27,7 @@ from streams.log import Log
 from streams.topology import Placement, ensure_streams
 
 log = logging.getLogger(__name__)
-_READINESS_STEP = 0.05
+_READINESS_STEP = 0.2
 
 
 class ServiceProcess:
@@ -48,7 +51,7 @@ class ServiceProcess:
 
     def client(self, target: str) -> Client:
         """A client of another service; closed with the process."""
-        client = Client(target, me=self.name, settings=self.settings, secrets=self.secrets)
+        client = Client(target, me=self.name, settings=self.settings, secrets=self.secrets, carried=True)
         self._clients.append(client)
         return client
 
@@ -62,15 +65,17 @@ class ServiceProcess:
         """Health says SERVING only while every such condition holds."""
         self._conditions.append(condition)
 
-    async def serve(self, handlers: Collection[Servable], callers: Collection[str]) -> None:
-        """Serves gRPC until the process is told to stop, then drains.
+    async def serve(self, handlers: Collection[Servable]) -> None:
+        """Serves gRPC until the process is told to stop, then drains; contracts/access.py says to whom.
 
         Raises:
             SystemExit: a background task failed, or the connection to NATS was closed for good.
         """
-        server = RpcServer(self.name, handlers, secrets=self.secrets, callers=frozenset(callers))
+        server = RpcServer(self.name, handlers, secrets=self.secrets)
         host, port = self.settings.listen_address(self.name)
-        await server.start(host, port, shared=self.settings.listen_shared == "on")
+        await server.start(
+            host, port, shared=self.settings.listen_shared == "on", tls_context=server_side(self.settings, self.name)
+        )
         log.info("%s listens on %s:%d", self.name, host, port)
         watch = asyncio.create_task(self._watch_readiness(server))
         try:
@@ -93,6 +98,12 @@ class ServiceProcess:
             client.close()
         await self.pool.close()
         await self.nats.close()
+
+    async def stop_for_import(self) -> None:
+        """Ends the process when an import begins: started again, it waits until the streams are whole."""
+        await underway.until_import(self.nats)
+        log.warning("%s stops: an import begins", self.name)
+        self._stop.set()
 
     async def _watch_readiness(self, server: RpcServer) -> None:
         while True:
@@ -125,14 +136,22 @@ class ServiceProcess:
 async def service_process(name: str, settings: Settings) -> AsyncIterator[ServiceProcess]:
     """Opens what the service needs, makes sure that its stream is there, and closes everything at the end."""
     configure_logging(settings)
+    async with metrics_endpoint(settings, settings.listen_address(name)[1]), _opened(name, settings) as process:
+        yield process
+
+
+@asynccontextmanager
+async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess]:
     secrets = Secrets.load(settings.secrets_path)
     nats = await connect_nats(settings, name)
+    await underway.until_whole(nats)
     own = [stream for stream, owner in STREAMS.items() if owner == name]
     await ensure_streams(
         nats, replicas=settings.stream_replicas, placement=Placement.parse(settings.stream_placement), names=own
     )
     pool = await open_pool(settings.database_url, name)
     process = ServiceProcess(name, settings, secrets, nats, pool)
+    process.spawn(process.stop_for_import(), "watch for imports")
     try:
         yield process
     finally:

@@ -51,6 +51,9 @@ with a `google.rpc.ErrorInfo` in the details whose `reason` is the same code and
 | code | REST | gRPC | what it means |
 |---|---|---|---|
 {rows}
+
+What is no request for a route is answered in the same form, and its connection closed: 400 `malformed_request` (not
+HTTP, no `Host` or several, unclear where the body ends), 414 `uri_too_long`, 431 `headers_too_large`.
 """
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from contracts.durables import DURABLES, Durable
-from contracts.subjects import PUBLIC_FILTERS, STREAMS, all_of
-from infra.secrets import NATS_PARTIES, OPERATOR, TOPOLOGY
+from contracts.subjects import LIMITS, LIMITS_FILTER, PUBLIC_FILTERS, STREAMS, all_of
+from infra.secrets import GATEWAY, NATS_PARTIES, OPERATOR, TOPOLOGY
 
 # The account that holds the streams. It has no user.
 STORE = "STORE"
@@ -45,7 +45,7 @@ class Rights(msgspec.Struct, frozen=True):
 
 def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
     """The `accounts` block of a server's configuration."""
-    exports = [f"{_API}.>", "$JS.ACK.>", *map(all_of, STREAMS)]
+    exports = [f"{_API}.>", "$JS.ACK.>", *map(all_of, STREAMS), LIMITS_FILTER]
     found: dict[str, object] = {
         STORE: {
             "jetstream": "enabled",
@@ -74,7 +74,7 @@ def inbox_of(party: str) -> str:
 def rights_of(party: str) -> Rights:
     """What the party may do; `topology` makes the streams and does nothing else."""
     if party == TOPOLOGY:
-        return Rights([_INFO, *_each_stream("STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE")], [])
+        return Rights([_INFO, *_each_stream("STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", also=(LIMITS,))], [])
     others = [durable for durable in DURABLES if durable.service != party]
     denied = [subject for durable in DURABLES for subject in _deleting(durable)]
     denied += [subject for durable in others for subject in _using(durable)]
@@ -91,12 +91,14 @@ def rights_of(party: str) -> Rights:
         else:
             imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{PUBLIC_FILTERS[stream]}")
     imports += [f"$JS.ACK.{durable.stream}.{durable.name}.>" for durable in DURABLES if durable.service == party]
+    if party == GATEWAY:
+        imports += [LIMITS_FILTER, *_reading(LIMITS, f"{_API}.CONSUMER.CREATE.{LIMITS}.*.{LIMITS_FILTER}")]
     serves = party in STREAMS.values()
     return Rights(imports, denied, hears=serves, says=serves)
 
 
-def _each_stream(*calls: str) -> list[str]:
-    return [f"{_API}.{call}.{stream}" for call in calls for stream in STREAMS]
+def _each_stream(*calls: str, also: tuple[str, ...] = ()) -> list[str]:
+    return [f"{_API}.{call}.{stream}" for call in calls for stream in (*STREAMS, *also)]
 
 
 def _reading(stream: str, *creating: str) -> list[str]:

@@ -4,29 +4,40 @@
 here is derived from nothing and written nowhere else: no event, no log, no error shows any of it.
 """
 
-import fcntl
-import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-import jwt
 import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from infra import access_keys
+from infra.access_keys import SigningKeys
 from infra.failures import Failure
+from infra.key_stages import Terms
+from infra.secret_files import load as _load
+from infra.secret_files import locked as _locked
+from infra.secret_files import private_pem as _private_pem
+from infra.secret_files import replace as _replace
 from infra.settings import SERVICES
 
+GATEWAY = "gateway"
 OPERATOR = "operator"
 TOPOLOGY = "topology"
-PARTIES = (*SERVICES, "gateway", OPERATOR)
+PARTIES = (*SERVICES, GATEWAY, OPERATOR)
 # Who has a user at the NATS server: all of them, and the one that makes the streams and does nothing else.
 NATS_PARTIES = (*PARTIES, TOPOLOGY)
-_RANDOM = ("claims", "refresh", "mail")
-_PASSWORDS = ("postgres", *(f"nats-{party}" for party in NATS_PARTIES))
+# Who has a login at PostgreSQL; the gateway needs none.
+DATABASE_PARTIES = (*SERVICES, OPERATOR)
+_RANDOM = ("claims", "refresh", "mail", "limits")
+_PASSWORDS = (
+    "postgres",
+    *(f"postgres-{party}" for party in DATABASE_PARTIES),
+    *(f"nats-{party}" for party in NATS_PARTIES),
+)
 
 
 class MissingSecret(Failure):
@@ -55,8 +66,8 @@ class Secrets:
                 _write_once(folder / f"{name}.password", secrets.token_hex(24).encode())
             for party in PARTIES:
                 _write_once(folder / f"service-{party}.pem", _private_pem(Ed25519PrivateKey.generate()))
-            if not any(folder.glob("access-*.pem")):
-                _write_once(folder / f"access-{secrets.token_hex(4)}.pem", _private_pem(Ed25519PrivateKey.generate()))
+            if not access_keys.key_ids(folder):
+                access_keys.make(folder, datetime.now(UTC))
             _publish(folder)
         return cls(folder)
 
@@ -75,6 +86,11 @@ class Secrets:
         """Signs the tokens in verification mails."""
         return self._file("mail.key")
 
+    @property
+    def limits_key(self) -> bytes:
+        """Keys the digests under which gateways count addresses and accounts together."""
+        return self._file("limits.key")
+
     def nats_password(self, party: str) -> str:
         """The password of the party's user at the NATS server."""
         return self._file(f"nats-{party}.password").decode()
@@ -85,39 +101,65 @@ class Secrets:
 
     @property
     def postgres_password(self) -> str:
+        """The password of the superuser of the server that `vestnik up` runs."""
         return self._file("postgres.password").decode()
 
-    def access_signing_key(self) -> tuple[str, Ed25519PrivateKey]:
-        """The key id and the private key that sign access tokens; for the session service alone."""
-        path = max(self._folder.glob("access-*.pem"), key=lambda found: found.stat().st_mtime_ns, default=None)
-        if path is None:
-            raise MissingSecret(f"no access-*.pem in {self._folder}")
-        return path.stem.removeprefix("access-"), self._private(path.name)
+    def database_password(self, party: str) -> str:
+        """The password of the party's login at PostgreSQL."""
+        return self._file(f"postgres-{party}.password").decode()
 
-    def jwks(self) -> bytes:
+    def database_passwords(self) -> dict[str, str]:
+        """The passwords of all of them; for whoever makes the logins."""
+        return {party: self.database_password(party) for party in DATABASE_PARTIES}
+
+    def signing_keys(self, terms: Terms) -> SigningKeys:
+        """The private keys that sign access tokens; for the session service alone."""
+        return SigningKeys(self._folder, terms)
+
+    @property
+    def jwks_path(self) -> Path:
         """The public keys of access tokens as a JWK set in JSON; what every gateway serves and checks with."""
-        return self._file("jwks.json")
+        return self._folder / access_keys.JWKS
 
-    def service_key(self, party: str) -> Ed25519PrivateKey:
-        """The private key with which a party proves to the services who it is."""
-        return self._private(f"service-{party}.pem")
+    def service_key(self, party: str, *, fresh: bool = False) -> Ed25519PrivateKey:
+        """The private key with which a party proves to the services who it is; `fresh`: as it is in the file now."""
+        return self._private(f"service-{party}.pem", fresh=fresh)
 
-    def service_public_keys(self) -> dict[str, Ed25519PublicKey]:
-        """The public keys of all parties."""
-        keys: dict[str, Ed25519PublicKey] = {}
-        for party, pem in msgspec.json.decode(self._file("services.json"), type=dict[str, str]).items():
-            key = serialization.load_pem_public_key(pem.encode())
-            assert isinstance(key, Ed25519PublicKey)
-            keys[party] = key
+    def service_public_keys(self, *, fresh: bool = False) -> dict[str, list[Ed25519PublicKey]]:
+        """The public keys of all parties: the present one and, after a change, the one before."""
+        keys: dict[str, list[Ed25519PublicKey]] = {}
+        published = msgspec.json.decode(self._file("services.json", fresh=fresh), type=dict[str, str | list[str]])
+        for party, pems in published.items():
+            for pem in [pems] if isinstance(pems, str) else pems:
+                key = serialization.load_pem_public_key(pem.encode())
+                assert isinstance(key, Ed25519PublicKey)
+                keys.setdefault(party, []).append(key)
         return keys
 
-    def _private(self, name: str) -> Ed25519PrivateKey:
-        key = serialization.load_pem_private_key(self._file(name), password=None)
+    def rotate_service_keys(self) -> None:
+        """Gives every party a new key, without a restart. Tokens of the key before stay good until the next rotation.
+
+        Who checks tokens knows a new key before anyone signs with it: whatever moment this is cut off at, every
+        service goes on.
+        """
+        with _locked(self._folder):
+            made = {party: Ed25519PrivateKey.generate() for party in PARTIES}
+            for party in PARTIES:
+                _replace(
+                    self._folder / f"service-{party}.previous.pem", _public_pem(self.service_key(party, fresh=True))
+                )
+            _publish(self._folder, {party: _public_pem(key).decode() for party, key in made.items()})
+            for party, key in made.items():
+                _replace(self._folder / f"service-{party}.pem", _private_pem(key))
+            _publish(self._folder)
+
+    def _private(self, name: str, *, fresh: bool = False) -> Ed25519PrivateKey:
+        key = serialization.load_pem_private_key(self._file(name, fresh=fresh), password=None)
         assert isinstance(key, Ed25519PrivateKey)
         return key
 
-    def _file(self, name: str) -> bytes:
-        if name not in self._read:
+    def _file(self, name: str, *, fresh: bool = False) -> bytes:
+        if fresh or name not in self._read:
             try:
                 self._read[name] = (self._folder / name).read_bytes()
             except FileNotFoundError as error:
@@ -125,54 +167,30 @@ class Secrets:
         return self._read[name]
 
 
-def _publish(folder: Path) -> None:
-    """Writes the public halves: the JWK set of access keys and the keys of the services."""
-    keys = []
-    for path in sorted(folder.glob("access-*.pem")):
-        public = _load(path).public_key()
-        jwk: dict[str, object] = jwt.algorithms.OKPAlgorithm.to_jwk(public, as_dict=True)
-        keys.append(jwk | {"kid": path.stem.removeprefix("access-"), "use": "sig", "alg": "EdDSA"})
-    _replace(folder / "jwks.json", msgspec.json.encode({"keys": keys}))
-    public_pems = {
-        party: _load(folder / f"service-{party}.pem")
-        .public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-        for party in PARTIES
-    }
+def replace_claims_key(folder: Path, key: bytes) -> None:
+    """Puts another key of claims in place; only where no claim was ever made with the one before."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _locked(folder):
+        _replace(folder / "claims.key", key)
+
+
+def _publish(folder: Path, coming: Mapping[str, str] | None = None) -> None:
+    """Writes the public halves: the JWK set of access keys, and the services' keys with those that are to come."""
+    access_keys.publish(folder)
+    public_pems: dict[str, list[str]] = {}
+    for party in PARTIES:
+        previous = folder / f"service-{party}.previous.pem"
+        known = [_public_pem(_load(folder / f"service-{party}.pem")).decode()]
+        known += [previous.read_text()] if previous.exists() else []
+        known += [coming[party]] if coming else []
+        public_pems[party] = list(dict.fromkeys(known))
     _replace(folder / "services.json", msgspec.json.encode(public_pems))
 
 
-def _load(path: Path) -> Ed25519PrivateKey:
-    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    assert isinstance(key, Ed25519PrivateKey)
-    return key
-
-
-def _private_pem(key: Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def _public_pem(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _write_once(path: Path, content: bytes) -> None:
     if not path.exists():
         _replace(path, content)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes so that a reader, or a crash, sees either the old file or the new one, whole."""
-    draft = path.with_suffix(path.suffix + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -17,6 +17,8 @@ from infra.failures import Failure
 
 PREFIX = "VESTNIK_"
 SERVICES = ("auth", "session", "profile", "contact", "messaging")
+# What acts with an operator's rights behind the page at /ops. It owns no stream, and nobody needs it to chat.
+OPERATOR_SERVICE = "operator"
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 Doc = Meta  # `Doc(description=…)` reads better than `Meta` where a setting is declared
 
@@ -41,7 +43,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Doc(description="NATS servers to use, comma-separated; empty: `vestnik up` starts one of its own."),
     ] = ""
     database_url: Annotated[
-        str, Doc(description="PostgreSQL database to use; empty: `vestnik up` starts one of its own.")
+        str,
+        Doc(
+            description="PostgreSQL database to use, with the login of whoever uses it (the gateway needs none); "
+            "empty: `vestnik up` starts one of its own."
+        ),
     ] = ""
     smtp_url: Annotated[
         str,
@@ -51,8 +57,57 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     mail_from: Annotated[str, Doc(description="Sender of the mails.")] = "Vestnik <no-reply@localhost>"
+    show_mail: Annotated[
+        Literal["auto", "on", "off"],
+        Doc(
+            description="Whether the gateway shows the mails of the folder, for development, to whoever asks from its "
+            "own machine by a loopback name; `auto`: only from `vestnik up`, on a loopback address without a public "
+            "one or proxies, and without an SMTP server."
+        ),
+    ] = "auto"
     bcrypt_cost: Annotated[int, Doc(ge=4, le=16, description="Cost of password hashes; 12 is 0.2 s of a core.")] = 12
     rate_limits: Annotated[Literal["on", "off"], Doc(description="`off` only for load tests.")] = "on"
+    rpc_tls: Annotated[
+        Literal["on", "off"],
+        Doc(description="`on`: the services speak TLS with each other and both sides show a certificate."),
+    ] = "off"
+    cors_origins: Annotated[
+        str,
+        Doc(
+            pattern=r"^(\*|\s*https?://[^\s,/]+/?\s*(,\s*https?://[^\s,/]+/?\s*)*)?$",
+            description="Origins whose web pages may use the gateway from a browser, comma-separated; `*`: all; "
+            "empty: none.",
+        ),
+    ] = ""
+    hsts_seconds: Annotated[
+        int,
+        Doc(
+            ge=0,
+            le=63_072_000,
+            description="How long browsers shall use nothing but https for this host (Strict-Transport-Security); "
+            "0: nothing is said. Only where a proxy with TLS stands in front.",
+        ),
+    ] = 0
+    connections: Annotated[
+        int, Doc(ge=1, le=1_000_000, description="Connections of clients that a gateway holds at once.")
+    ] = 20_000
+    connections_per_address: Annotated[
+        int,
+        Doc(
+            ge=0,
+            le=1_000_000,
+            description="Of those, how many may come from one address; 0: all. Not counted behind trusted proxies.",
+        ),
+    ] = 10_000
+    trusted_hops: Annotated[
+        int,
+        Doc(
+            ge=0,
+            le=16,
+            description="Proxies in front of the gateway, each of which appends to X-Forwarded-For; the client's "
+            "address is that many entries from its end. 0: the header is not believed.",
+        ),
+    ] = 0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Doc(description="Least level that is logged.")
     ] = "info"
@@ -60,9 +115,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Doc(description="Folder of keys and passwords, made where missing. Empty: `<data dir>/secrets`.")
     ] = ""
     access_token_seconds: Annotated[int, Doc(ge=10, le=86_400, description="How long an access token is good.")] = 900
+    access_key_lead_seconds: Annotated[
+        int,
+        Doc(
+            ge=2,
+            le=86_400,
+            description="How long a new key of access tokens is published before it signs: longer than anybody keeps "
+            "the set of keys (5 minutes, as its answer says).",
+        ),
+    ] = 600
+    revocation_silence_seconds: Annotated[
+        float,
+        Doc(
+            ge=2,
+            le=300,
+            description="How long a gateway that has lost sight of the session stream goes on; then it refuses all "
+            "tokens and ends live streams.",
+        ),
+    ] = 5.0
     session_days: Annotated[int, Doc(ge=1, le=3650, description="How long a session lasts after its last refresh.")] = (
         30
     )
+    password_reset_minutes: Annotated[
+        int, Doc(ge=5, le=1440, description="How long a token that resets a password is good.")
+    ] = 60
+    audit_address: Annotated[
+        Literal["full", "prefix", "none"],
+        Doc(
+            description="How much of the network address of a login is recorded, for ever: all of it, its network "
+            "(/24 of IPv4, /48 of IPv6), or none."
+        ),
+    ] = "full"
     verification_hours: Annotated[
         int,
         Doc(ge=1, le=720, description="How long a verification token, and the claim on its e-mail, is good."),
@@ -84,6 +167,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     profile_rest_address: Annotated[str, Doc(description="Where profile answers REST.")] = "127.0.0.1:8084"
     contact_address: Annotated[str, Doc(description="Where contact answers gRPC.")] = "127.0.0.1:8085"
     messaging_address: Annotated[str, Doc(description="Where messaging answers gRPC.")] = "127.0.0.1:8086"
+    operator_address: Annotated[
+        str,
+        Doc(description="Where the process behind the operators' page answers gRPC; empty: there is no such page."),
+    ] = "127.0.0.1:8087"
     listen: Annotated[
         str,
         Doc(description="`host:port` where this process listens; empty: the first of the service's addresses."),
@@ -91,6 +178,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rest_listen: Annotated[
         str,
         Doc(description="`host:port` where this process serves REST; empty: the first of profile_rest_address."),
+    ] = ""
+    metrics_listen: Annotated[
+        str,
+        Doc(
+            description="`host:port` where this process serves `/metrics` for Prometheus; empty: on the loopback, "
+            "1,000 above its own port; `off`: nowhere."
+        ),
     ] = ""
     listen_shared: Annotated[
         Literal["on", "off"],

@@ -1,19 +1,29 @@
-"""Messages, active people and logins an hour."""
+"""How much happens in an hour: messages, logins, and who was there.
+
+How long messages wait to be seen is not here: it follows from the rows of `conversations`, which hold when each message
+was sent and when it was seen (infra/cli/analytics.py asks for both).
+"""
 
 from datetime import datetime
 
 from contracts.envelope import Recorded
-from contracts.events.message import MessageSent
+from contracts.events.message import MessageSeen, MessageSent
 from contracts.events.session import SessionCreated
-from contracts.subjects import MESSAGING, PUBLIC_FILTERS, SESSION
+from contracts.subjects import MESSAGING, SESSION
 from projections.engine import Projection, Write, handles
 
 
 class Analytics(Projection):
-    """Hours in which nothing happened have no row; who was active in an hour is a row of `active_people`."""
+    """Hours (UTC) in which nothing happened have no row.
 
-    version = 1
-    streams = {MESSAGING: None, SESSION: PUBLIC_FILTERS[SESSION]}  # noqa: RUF012 - declared once, never changed
+    Active is who wrote, looked at messages or logged in. That costs a row for each person and hour, and nothing for
+    what the same person does later in the hour.
+    """
+
+    version = 2
+    streams = (MESSAGING, SESSION)
+    # Nobody looks at the present hour to the second.
+    rest_seconds = 0.25
     tables = """
         CREATE TABLE {analytics} (
             hour timestamptz PRIMARY KEY,
@@ -23,7 +33,6 @@ class Analytics(Projection):
         CREATE TABLE {active_people} (
             hour timestamptz,
             user_id uuid,
-            messages bigint NOT NULL DEFAULT 0,
             PRIMARY KEY (hour, user_id)
         );
     """
@@ -32,11 +41,17 @@ class Analytics(Projection):
     def sent(self, event: Recorded[MessageSent], write: Write) -> None:
         hour = _hour(event.at)
         write.upsert("analytics", key={"hour": hour}, add={"messages": 1})
-        write.upsert("active_people", key={"hour": hour, "user_id": event.data.sender_id}, add={"messages": 1})
+        write.upsert("active_people", key={"hour": hour, "user_id": event.data.sender_id})
+
+    @handles(MessageSeen)
+    def seen(self, event: Recorded[MessageSeen], write: Write) -> None:
+        write.upsert("active_people", key={"hour": _hour(event.at), "user_id": event.data.reader_id})
 
     @handles(SessionCreated)
     def logged_in(self, event: Recorded[SessionCreated], write: Write) -> None:
-        write.upsert("analytics", key={"hour": _hour(event.at)}, add={"logins": 1})
+        hour = _hour(event.at)
+        write.upsert("analytics", key={"hour": hour}, add={"logins": 1})
+        write.upsert("active_people", key={"hour": hour, "user_id": event.data.user_id})
 
 
 def _hour(at: datetime) -> datetime:

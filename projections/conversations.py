@@ -1,24 +1,22 @@
 """Conversations as each of the two sees them, their messages, and the marks of what was seen.
 
 CONTACT alone says whether a conversation is open, MESSAGING alone what was said; the one value that both touch,
-the time of the last activity, only grows. So it does not matter in which order the two streams are read.
+the time of the last activity, only grows. So it does not matter in which order the two streams are read, nor when a
+message or a mark that waited as a dead letter is applied at last: what messages and marks share only grows too.
 """
-
-from collections.abc import Mapping
-from typing import ClassVar
 
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent
 from contracts.identifiers import pair_id
 from contracts.personal import plain
-from contracts.subjects import CONTACT, MESSAGING, PUBLIC_FILTERS
+from contracts.subjects import CONTACT, MESSAGING
 from projections.engine import Projection, Write, handles
 
 
 class Conversations(Projection):
-    version = 1
-    streams: ClassVar[Mapping[str, str | None]] = {CONTACT: PUBLIC_FILTERS[CONTACT], MESSAGING: None}
+    version = 2
+    streams = (MESSAGING, CONTACT)
     # No constraint but the keys, which an event's place in its stream makes unique.
     tables = """
         CREATE TABLE {conversations} (
@@ -52,6 +50,8 @@ class Conversations(Projection):
         CREATE INDEX ON {messages} (conversation_id, client_message_id);
         CREATE INDEX ON {messages} (conversation_id, sender_id, sequence);
         CREATE INDEX ON {messages} (conversation_id, stream_sequence);
+        -- For analytics: messages lie in the order of their times, so that a range of pages is known by its ends.
+        CREATE INDEX ON {messages} USING brin (sent_at) WITH (autosummarize = on);
         CREATE TABLE {seen_marks} (
             conversation_id uuid,
             reader_id uuid,
@@ -106,8 +106,9 @@ class Conversations(Projection):
             write.upsert(
                 "conversations",
                 key={"user_id": user_id, "peer_id": peer_id},
-                set={"conversation_id": event.aggregate_id, "stream_sequence": event.sequence},
+                set={"conversation_id": event.aggregate_id},
                 greatest={
+                    "stream_sequence": event.sequence,
                     "activity_at": event.at,
                     "last_sequence": message.sequence,
                     seen: message.sequence,
@@ -129,12 +130,12 @@ class Conversations(Projection):
         write.upsert(
             "conversations",
             key={"user_id": mark.reader_id, "peer_id": mark.peer_id},
-            set={"conversation_id": mark.conversation_id, "stream_sequence": event.sequence},
-            greatest={"seen_sequence": mark.sequence},
+            set={"conversation_id": mark.conversation_id},
+            greatest={"seen_sequence": mark.sequence, "stream_sequence": event.sequence},
         )
         write.upsert(
             "conversations",
             key={"user_id": mark.peer_id, "peer_id": mark.reader_id},
-            set={"conversation_id": mark.conversation_id, "stream_sequence": event.sequence},
-            greatest={"peer_seen_sequence": mark.sequence},
+            set={"conversation_id": mark.conversation_id},
+            greatest={"peer_seen_sequence": mark.sequence, "stream_sequence": event.sequence},
         )

@@ -1,19 +1,16 @@
 """Friendships as each of the two sees them, and the contact entries of everybody who has registered."""
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.user import UserCreated
-from contracts.subjects import AUTH, CONTACT, PUBLIC_FILTERS
+from contracts.subjects import AUTH, CONTACT
 from projections.engine import Projection, Write, handles
 
 
 class Friends(Projection):
-    version = 1
-    streams: ClassVar[Mapping[str, str | None]] = {CONTACT: None, AUTH: PUBLIC_FILTERS[AUTH]}
-    # Ended friendships stay as `removed`, so that whoever was away can be told.
+    version = 2
+    streams = (CONTACT, AUTH)
+    # Every change stays in a row of its own, so that whoever was away can be told of each.
     tables = """
         CREATE TABLE {contacts} (
             user_id uuid PRIMARY KEY,
@@ -32,7 +29,15 @@ class Friends(Projection):
         );
         CREATE INDEX ON {friends} (user_id, since DESC, friend_id DESC) WHERE state <> 'removed';
         CREATE INDEX ON {friends} (user_id, state, since DESC, friend_id DESC);
-        CREATE INDEX ON {friends} (user_id, sequence);
+        CREATE TABLE {friend_changes} (
+            user_id uuid,
+            sequence bigint,
+            friend_id uuid,
+            -- what it became: accepted, incoming, outgoing, removed
+            state text,
+            since timestamptz,
+            PRIMARY KEY (user_id, sequence)
+        );
     """
 
     @handles(UserCreated)
@@ -71,4 +76,9 @@ def _see(event: Friendship, write: Write, user_id: str, friend_id: str, state: s
         "friends",
         key={"user_id": user_id, "friend_id": friend_id},
         set={"state": state, "since": event.at, "sequence": event.sequence},
+    )
+    write.upsert(
+        "friend_changes",
+        key={"user_id": user_id, "sequence": event.sequence},
+        set={"friend_id": friend_id, "state": state, "since": event.at},
     )

@@ -4,21 +4,18 @@ A row begins with whichever is read first, the registration (stream AUTH) or the
 a profile to show once `sequence` is set.
 """
 
-import unicodedata
-from collections.abc import Mapping
-from typing import ClassVar
-
 from contracts.envelope import Recorded
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.user import UserCreated, UserEmailVerified
+from contracts.names import folded, index_forms, spaced
 from contracts.personal import plain
-from contracts.subjects import AUTH, PROFILE, PUBLIC_FILTERS
+from contracts.subjects import AUTH, PROFILE
 from projections.engine import Projection, Write, handles
 
 
 class Profiles(Projection):
-    version = 1
-    streams: ClassVar[Mapping[str, str | None]] = {PROFILE: None, AUTH: PUBLIC_FILTERS[AUTH]}
+    version = 3
+    streams = (PROFILE, AUTH)
     tables = """
         CREATE TABLE {profiles} (
             user_id uuid PRIMARY KEY,
@@ -33,14 +30,23 @@ class Profiles(Projection):
             bio text,
             avatar_url text,
             updated_at timestamptz,
+            -- the names as they are compared (contracts/names.py): for beginnings, for words, for slips in them;
+            -- those of a display name that is the username are null, since nobody need be found twice
             username_term text COLLATE "C",
             name_term text COLLATE "C",
+            username_words text COLLATE "C",
+            name_words text COLLATE "C",
+            username_forms text COLLATE "C",
+            name_forms text COLLATE "C",
             -- of the last event in PROFILE, and of the last profile.updated
             sequence bigint,
             updated_sequence bigint
         );
         CREATE INDEX ON {profiles} (username_term, user_id);
         CREATE INDEX ON {profiles} (name_term, user_id);
+        CREATE INDEX ON {profiles} USING gin (string_to_array(username_forms || ' ' || COALESCE(name_forms, ''), ' '))
+            -- who registers is rarer than who searches, and a search reads through whatever was put off
+            WITH (fastupdate = off);
     """
 
     @handles(UserCreated)
@@ -62,7 +68,7 @@ class Profiles(Projection):
     @handles(ProfileCreated)
     def created(self, event: Recorded[ProfileCreated], write: Write) -> None:
         name = plain(event.data.display_name) or event.data.username
-        username_term, name_term = search_term(event.data.username), search_term(name)
+        username_term = folded(event.data.username)
         write.upsert(
             "profiles",
             key={"user_id": event.aggregate_id},
@@ -73,10 +79,11 @@ class Profiles(Projection):
                 "avatar_url": "",
                 "updated_at": event.at,
                 "username_term": username_term,
-                # Most are called by their username; they need not be found twice.
-                "name_term": None if name_term == username_term else name_term,
+                "username_words": spaced(username_term),
+                "username_forms": index_forms(username_term),
                 "sequence": event.sequence,
-            },
+            }
+            | (_NO_NAME if folded(name) == username_term else _name_terms(name)),
         )
 
     @handles(ProfileUpdated)
@@ -90,13 +97,16 @@ class Profiles(Projection):
                 "bio": plain(event.data.bio) or "",
                 "avatar_url": plain(event.data.avatar_url) or "",
                 "updated_at": event.at,
-                "name_term": search_term(name),
                 "sequence": event.sequence,
                 "updated_sequence": event.sequence,
-            },
+            }
+            | _name_terms(name),
         )
 
 
-def search_term(text: str) -> str:
-    """How a name and a query are compared: whatever their case and the width or composition of their letters."""
-    return unicodedata.normalize("NFKC", text).casefold()
+_NO_NAME: dict[str, object] = {"name_term": None, "name_words": None, "name_forms": None}
+
+
+def _name_terms(name: str) -> dict[str, object]:
+    term = folded(name)
+    return {"name_term": term, "name_words": spaced(term), "name_forms": index_forms(term)}

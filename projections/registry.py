@@ -1,4 +1,7 @@
-"""Finds every projection by its module: adding a projection is adding one file beside this one."""
+"""Finds every projection by its module: adding a projection is adding one file beside this one.
+
+Each says itself which service runs it, so that there is no list to keep; that service's next start takes it up.
+"""
 
 import importlib
 import pkgutil
@@ -30,6 +33,11 @@ def catalogue() -> dict[str, type[Projection]]:
                     raise ValueError(f"two projections are called {value.name}")
                 found[value.name] = value
     return dict(sorted(found.items()))
+
+
+def owned_by(service: str) -> list[type[Projection]]:
+    """What the service runs, in the order of the names."""
+    return [projection for projection in catalogue().values() if projection.run_by() == service]
 
 
 def choose(names: Sequence[str]) -> list[type[Projection]]:

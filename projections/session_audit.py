@@ -4,13 +4,12 @@ from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.personal import plain
 from contracts.subjects import SESSION
-from projections.engine.projection import Projection, handles
-from projections.engine.write import Write
+from projections.engine import Projection, Write, handles
 
 
 class SessionAudit(Projection):
-    version = 1
-    streams = {SESSION: None}  # noqa: RUF012 - a declaration that nothing changes
+    version = 2
+    streams = (SESSION,)
     # Username, device and address stand in the row of `session.created`; later rows of a session leave them empty.
     tables = """
         CREATE TABLE {session_audit} (
@@ -22,7 +21,11 @@ class SessionAudit(Projection):
             session_id uuid NOT NULL,
             device text,
             address text,
-            reason text
+            -- of the end: why, and what an operator said of it
+            reason text,
+            note text,
+            -- who did it: a user's id, or an operator's name
+            actor text
         );
         CREATE INDEX ON {session_audit} (user_id, at);
         CREATE INDEX ON {session_audit} (session_id)
@@ -41,6 +44,7 @@ class SessionAudit(Projection):
                 "session_id": event.aggregate_id,
                 "device": plain(event.data.device),
                 "address": plain(event.data.address),
+                "actor": event.actor,
             },
         )
 
@@ -53,9 +57,15 @@ class SessionAudit(Projection):
         write.upsert(
             "session_audit",
             key={"sequence": event.sequence},
-            set=_happened(event, event.data.user_id) | {"reason": event.data.reason},
+            set=_happened(event, event.data.user_id) | {"reason": event.data.reason, "note": plain(event.data.note)},
         )
 
 
 def _happened(event: Recorded[SessionRefreshed] | Recorded[SessionRevoked], user_id: str) -> dict[str, object]:
-    return {"at": event.at, "event": event.type, "user_id": user_id, "session_id": event.aggregate_id}
+    return {
+        "at": event.at,
+        "event": event.type,
+        "user_id": user_id,
+        "session_id": event.aggregate_id,
+        "actor": event.actor,
+    }

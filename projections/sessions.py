@@ -4,19 +4,22 @@ from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.personal import plain
 from contracts.subjects import SESSION
-from projections.engine.projection import Projection, handles
-from projections.engine.write import Write
+from projections.engine import Projection, Write, handles
 
 
 class Sessions(Projection):
-    version = 1
-    streams = {SESSION: None}  # noqa: RUF012 - a declaration that nothing changes
+    version = 2
+    streams = (SESSION,)
     # A session has no event after its revocation, so that `sequence` of a revoked one is that of `session.revoked`.
     tables = """
         CREATE TABLE {sessions} (
             session_id uuid PRIMARY KEY,
             user_id uuid NOT NULL,
+            username text,
             device text,
+            address text,
+            -- The generation of the credential that opened it.
+            credential bigint,
             created_at timestamptz,
             last_refreshed_at timestamptz,
             expires_at timestamptz,
@@ -24,7 +27,8 @@ class Sessions(Projection):
             reason text,
             sequence bigint NOT NULL
         );
-        CREATE INDEX ON {sessions} (user_id, created_at DESC, session_id DESC) WHERE revoked_at IS NULL;
+        CREATE INDEX ON {sessions} (user_id, created_at DESC, session_id DESC);
+        CREATE INDEX ON {sessions} (username);
         CREATE INDEX ON {sessions} (user_id, sequence) WHERE revoked_at IS NOT NULL
     """
 
@@ -35,7 +39,10 @@ class Sessions(Projection):
             key={"session_id": event.aggregate_id},
             set={
                 "user_id": event.data.user_id,
+                "username": event.data.username,
                 "device": plain(event.data.device),
+                "address": plain(event.data.address),
+                "credential": event.data.credential,
                 "created_at": event.at,
                 "last_refreshed_at": event.at,
                 "expires_at": event.data.expires_at,

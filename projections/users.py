@@ -4,13 +4,12 @@ from contracts.envelope import Recorded
 from contracts.events.user import EmailClaimed, UserCreated, UserEmailVerified
 from contracts.personal import plain
 from contracts.subjects import AUTH
-from projections.engine.projection import Projection, handles
-from projections.engine.write import Write
+from projections.engine import Projection, Write, handles
 
 
 class Users(Projection):
     version = 1
-    streams = {AUTH: None}  # noqa: RUF012 - a declaration that nothing changes
+    streams = (AUTH,)
     # A batch of the engine may end between the events of one registration: a row without `created_at` is no user yet.
     tables = """
         CREATE TABLE {users} (
@@ -28,7 +27,8 @@ class Users(Projection):
         write.upsert(
             "users",
             key={"user_id": event.data.user_id},
-            set={"email": plain(event.data.email), "sequence": event.sequence},
+            set={"email": plain(event.data.email)},
+            greatest={"sequence": event.sequence},
         )
 
     @handles(UserCreated)
@@ -36,7 +36,8 @@ class Users(Projection):
         write.upsert(
             "users",
             key={"user_id": event.aggregate_id},
-            set={"username": event.data.username, "created_at": event.at, "sequence": event.sequence},
+            set={"username": event.data.username, "created_at": event.at},
+            greatest={"sequence": event.sequence},
         )
 
     @handles(UserEmailVerified)
@@ -44,5 +45,6 @@ class Users(Projection):
         write.upsert(
             "users",
             key={"user_id": event.aggregate_id},
-            set={"email_verified": True, "sequence": event.sequence},
+            set={"email_verified": True},
+            greatest={"sequence": event.sequence},
         )

@@ -34,6 +34,11 @@ def decode(payload: bytes) -> Ack:
     return _ACK.decode(payload)
 
 
+def says_repeated(ack: Ack) -> bool:
+    """Whether the server takes it for a repetition: it knows the id of one of the events."""
+    return ack.duplicate or (ack.error is not None and ack.error.err_code == _REPEATED_BATCH)
+
+
 def asks_for_a_look(ack: Ack) -> bool:
     """Whether the events may be there from before, or somebody else's in their place: only a look tells which."""
     return ack.duplicate or (ack.error is not None and ack.error.err_code in _CONFLICTS | {_REPEATED_BATCH})

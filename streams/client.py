@@ -2,11 +2,13 @@
 
 The client library takes a message apart with regular expressions, parses its headers, and hands it through a queue to
 a task. Replaying a stream does that a million times for headers that nobody reads. Here a message goes from the
-connection's bytes straight to a plain function; everything else (connecting, reconnecting, pings, errors, ordinary
-subscriptions) stays with the library.
+connection's bytes straight to a plain function. What is published is put into the library's own buffer in one piece.
+Everything else (connecting, reconnecting, pings, errors, flushing, ordinary subscriptions) stays with the library.
 """
 
+import asyncio
 import logging
+import re
 from collections.abc import Callable
 
 from nats.aio.client import Client as NATS
@@ -19,6 +21,9 @@ from streams.delivered import Delivered, is_status, read_headers
 
 _LOG = logging.getLogger(__name__)
 _END = b"\r\n"
+_PING = b"PING\r\n"
+# What would end a subject on the wire.
+_UNFIT = re.compile(r"\s")
 # Longer than any line of the protocol: the server's INFO with a large cluster in it included.
 _LONGEST_LINE = 1024 * 1024
 # Words of a message's first line when it has a reply subject; one fewer without.
@@ -33,6 +38,56 @@ class Client(NATS):
         # By subscription: who takes the messages, and whether stored headers are read for it.
         self.directly: dict[int, tuple[Take, bool]] = {}
         self._ps: Parser = _ShortParser(self)
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """As the library's, which gets everything that is out of the ordinary."""
+        command = self._command(subject, payload, reply, headers)
+        if command is None:
+            await super().publish(subject, payload, reply, headers)
+            return
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += len(payload)
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        if 0 < self._max_pending_size < self._pending_data_size:
+            await self._flush_pending(force_flush=True)
+        elif self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()
+
+    def _command(self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None) -> bytes | None:
+        """The message on the wire; None where something has to be looked at more closely, or refused."""
+        size = len(payload)
+        if self._status != NATS.CONNECTED or size > self._max_payload or not subject:
+            return None
+        if _UNFIT.search(subject) or _UNFIT.search(reply):
+            return None
+        if headers is None:
+            return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), size, payload)
+        text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "" in headers:
+            return None
+        block = f"NATS/1.0\r\n{text}\r\n".encode()
+        length = len(block)
+        return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (
+            subject.encode(),
+            reply.encode(),
+            length,
+            length + size,
+            block,
+            payload,
+        )
+
+    async def _send_ping(self, future: "asyncio.Future[bool] | None" = None) -> None:
+        """Asks behind all that is pending, so that the answer says that the server has got it.
+
+        The library's own question overtakes what is pending: its `flush` may return before the server has read the
+        subscription in front of it, and a message that another connection publishes then reaches nobody.
+        """
+        self._pongs.append(asyncio.get_running_loop().create_future() if future is None else future)
+        await self._send_command(_PING)
+        await self._flush_pending()
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         super()._remove_sub(sid, max_msgs)

@@ -17,7 +17,7 @@ from streams.client import deliver
 from streams.delivered import Delivered
 from streams.inbox import Closed
 from streams.jetstream import JetStream
-from streams.message import Message, moment_of
+from streams.message import Message
 
 _SECOND = 1_000_000_000
 _EXPIRES = 30 * _SECOND
@@ -54,7 +54,15 @@ _CREATED = msgspec.json.Decoder(_Created)
 
 class Consumer:
     def __init__(
-        self, nc: Client, jetstream: JetStream, stream: str, subject_filter: str | None, *, name: str, buffer: int
+        self,
+        nc: Client,
+        jetstream: JetStream,
+        stream: str,
+        subject_filter: str | None,
+        *,
+        name: str,
+        buffer: int,
+        headers: bool = False,
     ) -> None:
         self._nc = nc
         self._jetstream = jetstream
@@ -62,6 +70,7 @@ class Consumer:
         self._filter = subject_filter
         # Nobody can guess it: who does not know a consumer's name cannot take from it.
         self._name = f"{name}-{uuid4().hex}"
+        self._headers = headers
         self._buffer = max(2, buffer)
         self._pull_size = self._buffer // 2
         self._inbox = nc.new_inbox()
@@ -84,7 +93,7 @@ class Consumer:
         Raises:
             Refused, RequestFailed: the server did not make the consumer.
         """
-        self._subscription = await deliver(self._nc, self._inbox, self._take, headers=False)
+        self._subscription = await deliver(self._nc, self._inbox, self._take, headers=self._headers)
         config: dict[str, object] = {
             "name": self._name,
             "deliver_policy": "by_start_sequence",
@@ -142,7 +151,8 @@ class Consumer:
             raise Broken(f"a gap before {parts[6 + offset]}")
         self.pending = int(parts[8 + offset])
         self.position = sequence
-        return Message(self._stream, sequence, message.subject, message.data, moment_of(int(parts[7 + offset])))
+        stored_ns = int(parts[7 + offset])
+        return Message(self._stream, sequence, message.subject, message.data, stored_ns, message.headers)
 
     def _hear(self, message: Delivered) -> None:
         """What the server says on its own account."""

@@ -60,10 +60,16 @@ class Denied(RequestFailed):
 class Answer:
     """The answers to one request as they come in; done when `last` says so of one of them."""
 
+    __slots__ = ("_last", "deadline", "done", "messages", "reconnects", "subject")
+
     def __init__(self, done: asyncio.Future[None], last: Callable[[Delivered], bool]) -> None:
         self.messages: list[Delivered] = []
         self.done = done
         self._last = last
+        # As long as somebody waits for it: what was asked, until when (the loop's time), on which connection.
+        self.subject = ""
+        self.deadline = 0.0
+        self.reconnects = 0
 
     def take(self, message: Delivered) -> None:
         if self.done.done():
@@ -82,6 +88,7 @@ class Inbox:
         self._tokens = count(1)
         self._open: dict[str, Answer] = {}
         self._starting = asyncio.Lock()
+        self._next_look: asyncio.TimerHandle | None = None
 
     async def request(
         self, subject: str, payload: bytes, *, timeout: float, headers: dict[str, str] | None = None
@@ -103,10 +110,13 @@ class Inbox:
         last: Callable[[Delivered], bool] = lambda message: True,
     ) -> list[Delivered]:
         """Sends a request and waits for its answers up to the one that `last` is true of."""
-        async with self.conversation(last) as (reply, answer):
+        reply, answer = await self.open(last)
+        try:
             await self.publish(subject, payload, reply=reply, headers=headers, timeout=timeout)
             await self.wait(answer, subject, timeout)
             return answer.messages
+        finally:
+            self.close(reply)
 
     def conversation(self, last: Callable[[Delivered], bool]) -> "_Conversation":
         """Opens a subject for answers, for as long as the context lasts."""
@@ -121,7 +131,8 @@ class Inbox:
             NotSent: there was none.
             ValueError: the message is larger than the server takes.
         """
-        await self._connected(timeout)
+        if not self._nc.is_connected:
+            await self._connected(timeout)
         if len(payload) > self._nc.max_payload:
             raise ValueError(f"{len(payload)} bytes are more than the server's limit of {self._nc.max_payload}")
         try:
@@ -133,28 +144,35 @@ class Inbox:
 
     async def wait(self, answer: Answer, subject: str, timeout: float) -> None:
         """Waits until the answer is complete, or cannot come any more."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        reconnects = self._nc.stats["reconnects"]
-        timer: asyncio.TimerHandle | None = None
+        loop = answer.done.get_loop()
+        answer.subject = subject
+        answer.deadline = loop.time() + timeout
+        answer.reconnects = self._nc.stats["reconnects"]
+        # Nearly all answers come before anybody looks: one timer does for all who wait.
+        if self._next_look is None or self._next_look.when() > answer.deadline:
+            self._look_in(min(_LOOK, timeout), loop)
+        await answer.done
 
-        def look() -> None:
-            nonlocal timer
-            left = deadline - loop.time()
-            if answer.done.done():
-                return
-            if self._denied(subject):
+    def _look_in(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+        self._next_look = loop.call_later(seconds, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ends the waiting of those who cannot get an answer any more."""
+        self._next_look = None
+        now, soonest = loop.time(), float("inf")
+        for answer in self._open.values():
+            if not answer.subject or answer.done.done():
+                continue
+            if self._denied(answer.subject):
                 answer.done.set_exception(Denied())
-            elif left <= 0 or self._nc.is_closed or self._nc.stats["reconnects"] != reconnects:
+            elif answer.deadline <= now or self._nc.is_closed or self._nc.stats["reconnects"] != answer.reconnects:
                 answer.done.set_exception(NoAnswer())
             else:
-                timer = loop.call_later(min(_LOOK, left), look)
-
-        timer = loop.call_later(min(_LOOK, timeout), look)
-        try:
-            await answer.done
-        finally:
-            timer.cancel()
+                soonest = min(soonest, answer.deadline)
+        if soonest < float("inf"):
+            self._look_in(min(_LOOK, soonest - now), loop)
 
     def _denied(self, subject: str) -> bool:
         # The server refuses a publication asynchronously, on the connection and not to the inbox.
@@ -163,8 +181,6 @@ class Inbox:
         return "permissions violation" in text and f'"{subject.lower()}"' in text
 
     async def _connected(self, timeout: float) -> None:
-        if self._nc.is_connected:
-            return
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         while not self._nc.is_connected:

@@ -6,14 +6,14 @@ an acknowledgement. Direct gets are for bulk, and what they return is checked.
 
 import asyncio
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from nats.aio.client import Client
 
-from streams.delivered import Delivered
+from streams.delivered import Delivered, read_headers
 from streams.inbox import Inbox, RequestFailed
-from streams.message import Message
+from streams.message import Message, nanoseconds_of
 
 NO_MESSAGE_FOUND = 10037
 STREAM_NOT_FOUND = 10059
@@ -51,6 +51,14 @@ class Refused(Exception):
         return self.error.code >= _SERVER_FAULT or self.error.err_code in (STREAM_NOT_FOUND, TOO_MANY_CONSUMERS)
 
 
+class Link(NamedTuple):
+    """A message, and the one before it on its subject."""
+
+    message: Message
+    # The sequence on whose condition it was appended, 0 where it was the first; None: the message does not say.
+    previous: int | None
+
+
 class StreamState(msgspec.Struct, frozen=True):
     messages: int = 0
     bytes: int = 0
@@ -66,9 +74,11 @@ class StreamInfo(msgspec.Struct, frozen=True):
 class _Stored(msgspec.Struct, frozen=True):
     subject: str
     seq: int
-    time: datetime
+    # RFC 3339 in UTC, to the nanosecond.
+    time: str
     # Base64 in JSON.
     data: bytes = b""
+    hdrs: bytes = b""
 
 
 class _Got(msgspec.Struct, frozen=True):
@@ -114,9 +124,36 @@ class JetStream:
         """The stream's settings and state, from its leader."""
         return await self.ask(f"STREAM.INFO.{stream}", None, _INFO)
 
+    async def at(self, stream: str, sequence: int) -> Message | None:
+        """The message at a sequence, with its headers, from the stream's leader."""
+        return await self._get(stream, {"seq": sequence}, headers=True)
+
     async def last(self, stream: str, subject: str) -> Message | None:
         """The last message of the subject, from the stream's leader."""
         return await self._get(stream, {"last_by_subj": subject})
+
+    async def last_link(self, stream: str, subject: str) -> Link | None:
+        """The last message of the subject, from the stream's leader."""
+        return _linked(await self._get(stream, {"last_by_subj": subject}, headers=True))
+
+    async def link_of_leader(self, stream: str, sequence: int) -> Link | None:
+        """The message at a sequence, from the stream's leader."""
+        return _linked(await self.at(stream, sequence))
+
+    async def link_at(self, stream: str, sequence: int) -> Link | None:
+        """The message at a sequence, from any replica; None where that one does not have it.
+
+        Raises:
+            RequestFailed: none answered.
+        """
+        answer = await self.inbox.request(
+            f"$JS.API.DIRECT.GET.{stream}", b'{"seq":%d}' % sequence, timeout=min(self._patience, _ATTEMPT)
+        )
+        headers = answer.headers or {}
+        if answer.status is not None or headers.get("Nats-Sequence") != str(sequence):
+            return None
+        stored = nanoseconds_of(headers["Nats-Time-Stamp"])
+        return Link(Message(stream, sequence, headers["Nats-Subject"], answer.data, stored), _previous(headers))
 
     async def next(self, stream: str, subject: str, after: int) -> Message | None:
         """The first message of the subject behind a sequence, from the stream's leader."""
@@ -126,14 +163,15 @@ class JetStream:
         """The first message of the stream stored at a moment or later."""
         return await self._get(stream, {"start_time": moment.isoformat(), "next_by_subj": ">"})
 
-    async def _get(self, stream: str, request: dict[str, object]) -> Message | None:
+    async def _get(self, stream: str, request: dict[str, object], *, headers: bool = False) -> Message | None:
         try:
             stored = (await self.ask(f"STREAM.MSG.GET.{stream}", request, _GOT)).message
         except Refused as refused:
             if refused.error.err_code == NO_MESSAGE_FOUND:
                 return None
             raise
-        return Message(stream, stored.seq, stored.subject, stored.data, stored.time)
+        found = read_headers(stored.hdrs) if headers and stored.hdrs else None
+        return Message(stream, stored.seq, stored.subject, stored.data, nanoseconds_of(stored.time), found)
 
     async def many(
         self, stream: str, subject: str, after: int, *, limit: int | None = None
@@ -157,8 +195,8 @@ class JetStream:
                 # One got lost on the way here; what came before it stands.
                 return messages, True
             previous = sequence
-            stored_at = msgspec.convert(headers["Nats-Time-Stamp"], datetime)
-            messages.append(Message(stream, sequence, headers["Nats-Subject"], answer.data, stored_at))
+            stored = nanoseconds_of(headers["Nats-Time-Stamp"])
+            messages.append(Message(stream, sequence, headers["Nats-Subject"], answer.data, stored))
         pending = (answers[-1].headers or {}).get("Nats-Num-Pending", "0")
         return messages, int(pending) > 0
 
@@ -172,6 +210,18 @@ class JetStream:
                 if failure.final or loop.time() + _PAUSE >= deadline:
                     raise
             await asyncio.sleep(_PAUSE)
+
+
+def _linked(message: Message | None) -> Link | None:
+    if message is None:
+        return None
+    return Link(msgspec.structs.replace(message, headers=None), _previous(message.headers or {}))
+
+
+def _previous(headers: dict[str, str]) -> int | None:
+    # The server has held this against the subject before it stored the message.
+    said = headers.get("Nats-Expected-Last-Subject-Sequence", "")
+    return int(said) if said.isascii() and said.isdigit() else None
 
 
 def _ends_batch(message: Delivered) -> bool:

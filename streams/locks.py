@@ -1,8 +1,6 @@
 """A lock for each key, which exists only while somebody holds it or waits for it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from contracts.errors import Overloaded
 
@@ -13,28 +11,31 @@ class Locks:
         self._patience = patience
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
-    @asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[None]:
-        """Holds the key's lock; those who wait get it in the order in which they came.
+    def hold(self, key: str) -> "_Hold":
+        """Holds the key's lock as long as the context lasts; those who wait get it in the order in which they came.
 
         Raises:
             Overloaded: it did not become free in time.
         """
+        return _Hold(self, key)
+
+    def __len__(self) -> int:
+        return len(self._locks)
+
+    async def _enter(self, key: str) -> asyncio.Lock:
         lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
         self._locks[key] = lock, users + 1
         try:
             await self._acquire(lock, contended=users > 0)
-            try:
-                yield
-            finally:
-                lock.release()
-        finally:
-            _, users = self._locks.pop(key)
-            if users > 1:
-                self._locks[key] = lock, users - 1
+        except BaseException:
+            self._leave(key)
+            raise
+        return lock
 
-    def __len__(self) -> int:
-        return len(self._locks)
+    def _leave(self, key: str) -> None:
+        lock, users = self._locks.pop(key)
+        if users > 1:
+            self._locks[key] = lock, users - 1
 
     async def _acquire(self, lock: asyncio.Lock, *, contended: bool) -> None:
         if not contended:
@@ -46,3 +47,19 @@ class Locks:
                 await lock.acquire()
         except TimeoutError as error:
             raise Overloaded from error
+
+
+class _Hold:
+    # A class, since a generator for each command is a good part of what a command costs here.
+    __slots__ = ("_key", "_lock", "_locks")
+
+    def __init__(self, locks: Locks, key: str) -> None:
+        self._locks = locks
+        self._key = key
+
+    async def __aenter__(self) -> None:
+        self._lock = await self._locks._enter(self._key)
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._lock.release()
+        self._locks._leave(self._key)

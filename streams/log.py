@@ -8,7 +8,6 @@ stand directly behind that sequence, so one look there tells *stored* from *some
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -19,19 +18,18 @@ from contracts.envelope import Envelope
 from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
 from streams import acknowledgement
 from streams.acknowledgement import Ack, asks_for_a_look, leaves_uncertain
+from streams.aggregate_events import AggregateEvents, reachable
 from streams.delivered import Delivered
 from streams.group_commit import Attempt, GroupCommit
 from streams.inbox import Denied, NoAnswer, RequestFailed
 from streams.jetstream import JetStream, Refused
 from streams.message import Message
+from streams.metrics import Measured
 
 _LARGEST_BATCH = 1000
 # In seconds: how long one attempt may take, and how long to wait before the next.
 _ATTEMPT = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
-
-
-A = TypeVar("A")
 
 
 class Append(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +67,7 @@ class Log:
         self._patience = patience
         self._stream_of = stream_of
         self._jetstream = JetStream(nc, patience=patience)
+        self._events = AggregateEvents(self._jetstream)
         self._inbox = self._jetstream.inbox
         self._group_commit = group_commit
         self._groups: dict[str, GroupCommit[Append]] = {}
@@ -86,9 +85,13 @@ class Log:
             PermissionError: this service may not append there; told at once.
             ValueError: the event is larger than the server takes.
         """
+        stream = self._stream_of(append.subject)
+        with Measured(stream, 1, conflict=Conflict):
+            return await self._append(stream, append)
+
+    async def _append(self, stream: str, append: Append) -> int:
         if not self._group_commit:
             return (await self._store([append], self._send_one))[0]
-        stream = self._stream_of(append.subject)
         group = self._groups.get(stream)
         if group is None:
             group = self._groups[stream] = GroupCommit(self._try_together, _subject)
@@ -117,11 +120,14 @@ class Log:
             return []
         if len(appends) > _LARGEST_BATCH or len({self._stream_of(append.subject) for append in appends}) > 1:
             raise ValueError(f"a batch is up to {_LARGEST_BATCH} events of one stream")
-        return await self._store(appends, self._send_one if len(appends) == 1 else self._send_batch)
+        if len(appends) == 1:
+            return [await self.append(appends[0])]
+        with Measured(self._stream_of(appends[0].subject), len(appends), conflict=Conflict):
+            return await self._store(appends, self._send_batch)
 
     async def last(self, subject: str) -> Message | None:
         """The subject's last event, from the stream's leader: what was acknowledged before is seen."""
-        return await _reachable(self._jetstream.last(self._stream_of(subject), subject))
+        return await reachable(self._jetstream.last(self._stream_of(subject), subject))
 
     async def last_sequence(self, subject: str) -> int:
         """The sequence of the subject's last event, from the stream's leader; 0 if there is none."""
@@ -151,45 +157,21 @@ class Log:
             Unavailable: the event store cannot be reached, or has had no leader for as long as the patience lasts.
             PermissionError: this service may not read that.
         """
-        if until_version is None and at is None and from_version == 1:
-            return await self._read(subject, after, limit)
-        # Versions are dense: so many events reach the last one that is wanted, wherever the reading begins.
-        found = await self._read(subject, after, until_version)
-        return _part(found, from_version, until_version, at)[:limit]
-
-    async def _read(self, subject: str, after: int, limit: int | None) -> list[Message]:
         stream = self._stream_of(subject)
-        last, found = await asyncio.gather(self.last_sequence(subject), self._read_any(stream, subject, after, limit))
-        while (found[-1].sequence if found else after) < last and (limit is None or len(found) < limit):
-            # The replica that answered lags behind: the rest comes from the leader.
-            behind = found[-1].sequence if found else after
-            message = await _reachable(self._jetstream.next(stream, subject, behind))
-            if message is None:
-                raise Unavailable
-            found.append(message)
-        return found
+        if until_version is None and at is None and from_version == 1:
+            return await self._events.read(stream, subject, after=after, limit=limit)
+        # Versions are dense: so many events reach the last one that is wanted, wherever the reading begins.
+        found = await self._events.read(stream, subject, after=after, limit=until_version)
+        return _part(found, from_version, until_version, at)[:limit]
 
     async def end_of(self, stream: str) -> int:
         """The stream's last sequence."""
-        return (await _reachable(self._jetstream.info(stream))).state.last_seq
+        return (await reachable(self._jetstream.info(stream))).state.last_seq
 
     async def end_before(self, stream: str, moment: datetime) -> int:
         """The sequence behind which everything stored at a moment or later stands."""
-        first = await _reachable(self._jetstream.first_since(stream, moment))
+        first = await reachable(self._jetstream.first_since(stream, moment))
         return first.sequence - 1 if first else await self.end_of(stream)
-
-    async def _read_any(self, stream: str, subject: str, after: int, limit: int | None) -> list[Message]:
-        messages: list[Message] = []
-        more = True
-        while more and (left := None if limit is None else limit - len(messages)) != 0:
-            behind = messages[-1].sequence if messages else after
-            try:
-                page, more = await self._jetstream.many(stream, subject, behind, limit=left)
-            except RequestFailed:
-                return messages
-            messages += page
-            more = more and bool(page)
-        return messages
 
     async def _store(
         self,
@@ -335,17 +317,3 @@ def _part(messages: list[Message], first: int, last: int | None, at: datetime | 
 def _speaks(message: Delivered) -> bool:
     # A batch's messages before the commit are answered with nothing, unless they are refused.
     return bool(message.data)
-
-
-async def _reachable(reading: Awaitable[A]) -> A:
-    """Says in the house's words that the event store did not answer."""
-    try:
-        return await reading
-    except Denied as denied:
-        raise PermissionError("no right to read this stream") from denied
-    except RequestFailed as failure:
-        raise Unavailable from failure
-    except Refused as refused:
-        if refused.may_pass:
-            raise Unavailable from refused
-        raise

@@ -9,7 +9,7 @@ from contracts.envelope import Envelope, Recorded
 from contracts.event import Event
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A message as the stream holds it."""
 
     stream: str
@@ -18,8 +18,15 @@ class Message(msgspec.Struct, frozen=True):
     subject: str
     # The envelope in JSON.
     payload: bytes
-    # When the server stored it, UTC.
-    stored_at: datetime | None = None
+    # When the server stored it, in nanoseconds of Unix time: made a date only where somebody asks.
+    stored_ns: int | None = None
+    # Those that it was stored with, where they were asked for.
+    headers: dict[str, str] | None = None
+
+    @property
+    def stored_at(self) -> datetime | None:
+        """When the server stored it, UTC, to the nearest microsecond; None where it was not said."""
+        return None if self.stored_ns is None else _EPOCH + timedelta(microseconds=(self.stored_ns + 500) // 1000)
 
     def envelope(self) -> Envelope:
         """The envelope, its data still in JSON.
@@ -43,9 +50,11 @@ class Message(msgspec.Struct, frozen=True):
         return _IDENTITY.decode(self.payload).id
 
 
-def moment_of(nanoseconds: int) -> datetime:
-    """The server's clock, nanoseconds of Unix time, to the nearest microsecond."""
-    return _EPOCH + timedelta(microseconds=(nanoseconds + 500) // 1000)
+def nanoseconds_of(text: str) -> int:
+    """The server's RFC 3339, up to nine digits behind the second, as nanoseconds of Unix time."""
+    second, _, fraction = text.removesuffix("Z").partition(".")
+    moment = datetime.fromisoformat(second).replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(seconds=1) * 1_000_000_000 + int(fraction.ljust(9, "0"))
 
 
 class _Identity(msgspec.Struct):

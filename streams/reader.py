@@ -54,11 +54,13 @@ class Reader:
         subject_filter: str | None = None,
         name: str,
         buffer: int = 10_000,
+        headers: bool = False,
         patience: float = 60.0,
     ) -> None:
         """
         `name`: stands in the name of every consumer this reader makes, behind the connection's own name.
         `buffer`: how many messages may wait in memory (16 MiB of them at most, by default limits of the server).
+        `headers`: whether messages come with those that they were stored with; they halve the rate.
         `patience`: seconds to wait for a stream that is not there yet, or for a server that will not serve it.
         """
         self._nc = nc
@@ -69,6 +71,7 @@ class Reader:
         owner = nc.options.get("name")
         self._name = re.sub(r"[^A-Za-z0-9_-]", "-", f"{owner}-{name}" if owner else name)
         self._buffer = buffer
+        self._headers = headers
         self._patience = patience
         self._consumer: Consumer | None = None
 
@@ -137,7 +140,15 @@ class Reader:
         end = (await self._jetstream.info(self._stream)).state.last_seq
         if end < self._position:
             raise HistoryLost(self._stream, end, self._position)
-        consumer = Consumer(self._nc, self._jetstream, self._stream, self._filter, name=self._name, buffer=self._buffer)
+        consumer = Consumer(
+            self._nc,
+            self._jetstream,
+            self._stream,
+            self._filter,
+            name=self._name,
+            buffer=self._buffer,
+            headers=self._headers,
+        )
         self._consumer = consumer
         try:
             await consumer.start(self._position)

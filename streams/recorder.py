@@ -35,8 +35,9 @@ R = TypeVar("R", bound=JetStreamAggregateRecorder)
 class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
     """Reads its settings where the library's factories read theirs; each may begin with the application's name."""
 
-    # Servers, separated by commas. The one setting without a default.
+    # Servers, separated by commas. The one setting without a default; Vestnik's own name for it does as well.
     NATS_URL = "NATS_URL"
+    VESTNIK_NATS_URL = "VESTNIK_NATS_URL"
     # The stream of the events; by default the application's name. Snapshots are in `<stream>_SNAPSHOTS`.
     NATS_STREAM = "NATS_STREAM"
     # Subjects are `<prefix>.<originator id>`; by default the stream's name in lower case.
@@ -58,7 +59,7 @@ class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
             EnvironmentError: a setting is missing, or cannot be.
         """
         super().__init__(env)
-        self._servers = self.env.get(self.NATS_URL) or ""
+        self._servers = self.env.get(self.NATS_URL) or self.env.get(self.VESTNIK_NATS_URL) or ""
         if not self._servers:
             raise OSError(f"{self.NATS_URL} is not set: the NATS servers that hold the events")
         default = re.sub(r"[^A-Za-z0-9_-]", "_", self.env.name).upper() or "STORED"

@@ -4,8 +4,7 @@ A cached state proves nothing by itself. The append's condition guards a decisio
 has nothing to append, counts only on state that the stream's leader confirmed in the same call.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic as _clock
 from typing import Generic, TypeVar
@@ -130,16 +129,12 @@ class Repository(Generic[S]):
                     await editing.refresh()
         raise Overloaded
 
-    @asynccontextmanager
-    async def locked(self, aggregate_id: str) -> AsyncIterator["Editing[S]"]:
+    def locked(self, aggregate_id: str) -> "_Locked[S]":
         """The aggregate for a decision that has to wait for something in between; in this process nobody else has it.
 
         What was cached may be behind: a refusal needs `confirm()`.
         """
-        async with self._locks.hold(aggregate_id):
-            known = self._cache.get(aggregate_id)
-            loaded = known if known is not None else await self.load(aggregate_id)
-            yield Editing(self, aggregate_id, loaded, confirmed=known is None)
+        return _Locked(self, aggregate_id)
 
     def appends(
         self, aggregate_id: str, loaded: Loaded[S], events: Sequence[Event], provenance: Provenance
@@ -206,6 +201,28 @@ class Repository(Generic[S]):
         known = self._cache.get(aggregate_id)
         if known is None or known.sequence <= loaded.sequence:
             self._cache.put(aggregate_id, loaded)
+
+
+class _Locked(Generic[S]):
+    __slots__ = ("_aggregate_id", "_hold", "_repository")
+
+    def __init__(self, repository: Repository[S], aggregate_id: str) -> None:
+        self._repository = repository
+        self._aggregate_id = aggregate_id
+        self._hold = repository._locks.hold(aggregate_id)
+
+    async def __aenter__(self) -> "Editing[S]":
+        await self._hold.__aenter__()
+        try:
+            known = self._repository.peek(self._aggregate_id)
+            loaded = known if known is not None else await self._repository.load(self._aggregate_id)
+        except BaseException:
+            await self._hold.__aexit__()
+            raise
+        return Editing(self._repository, self._aggregate_id, loaded, confirmed=known is None)
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._hold.__aexit__()
 
 
 class Editing(Generic[S]):

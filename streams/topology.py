@@ -12,13 +12,18 @@ import msgspec
 from nats.aio.client import Client
 
 from contracts.errors import Unavailable
-from contracts.subjects import STREAMS, all_of
+from contracts.subjects import LIMITS, LIMITS_FILTER, STREAMS, all_of
 from streams.inbox import Denied, RequestFailed
 from streams.jetstream import STREAM_IN_USE, STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
 
 _DUPLICATE_WINDOW = 120_000_000_000
+# Of the stream of rate limits: no window is longer, and old counts go first when there are too many.
+_LIMITS_AGE = 2 * 3600 * 1_000_000_000
+_LIMITS_BYTES = 64 * 1024 * 1024
 # What may differ from what was found, and is then set: none of it touches a stored event.
-_SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic", "compression"}
+_SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic"}
+# What a stream is made with, and its operator may set otherwise.
+_FREE = {"compression"}
 _PAUSE = 0.1
 _INFO = msgspec.json.Decoder(StreamInfo)
 
@@ -87,7 +92,7 @@ def event_stream(name: str, subject: str, description: str, *, replicas: int) ->
         "description": description,
         "subjects": [subject],
         "storage": "file",
-        "compression": "s2",
+        "compression": "none",
         "retention": "limits",
         "discard": "new",
         "max_msgs": -1,
@@ -105,6 +110,41 @@ def event_stream(name: str, subject: str, description: str, *, replicas: int) ->
         "deny_purge": True,
         "sealed": False,
     }
+
+
+def settings_of_limits(*, replicas: int, placement: Placement = ANYWHERE) -> dict[str, Any]:
+    """The settings of the stream in which gateways share their counts: it forgets, and it is bounded.
+
+    Each message says itself how long it matters. On disk, since a stream in memory is gone with its server, and then
+    only who has the right to make streams could bring it back.
+    """
+    return {
+        "name": LIMITS,
+        "description": "Uses of rate limits, shared between gateways",
+        "subjects": [LIMITS_FILTER],
+        "storage": "file",
+        "compression": "none",
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs": -1,
+        "max_bytes": _LIMITS_BYTES,
+        "max_age": _LIMITS_AGE,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
+        "num_replicas": replicas,
+        "duplicate_window": _DUPLICATE_WINDOW,
+        "allow_direct": False,
+        "allow_rollup_hdrs": False,
+        "allow_msg_ttl": True,
+        "deny_delete": True,
+        "deny_purge": True,
+        "sealed": False,
+    } | ({"placement": placement.settings()} if placement != ANYWHERE else {})
+
+
+async def ensure_limits(nc: Client, *, replicas: int, placement: Placement = ANYWHERE, patience: float = 10.0) -> None:
+    """As `ensure_streams`, for the stream of the gateways' counts."""
+    await ensure_stream(nc, settings_of_limits(replicas=replicas, placement=placement), patience=patience)
 
 
 async def ensure_streams(
@@ -173,7 +213,9 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]
     Raises:
         DangerousStream: one of them is not safe to change.
     """
-    changed = {setting: value for setting, value in wanted.items() if found.get(setting) != value}
+    changed = {
+        setting: value for setting, value in wanted.items() if setting not in _FREE and found.get(setting) != value
+    }
     for setting, value in changed.items():
         raised = setting == "num_replicas" and value > found.get(setting, 1)
         if setting not in _SAFE and not raised:

@@ -2,30 +2,27 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
 
-from infra.running import find
+from infra.embedded.ports import free_port
+from infra.embedded.postgres import USER
+from infra.running import NotRunning, find
+from infra.secrets import Secrets
 from tests.processes import Process, family
 
 ROOT = Path(__file__).parents[1]
-START_WITHIN = 60.0
+# A machine that many share takes a while for a dozen processes.
+START_WITHIN = 120.0
 STOP_WITHIN = 30.0
 SETTINGS = {"VESTNIK_BCRYPT_COST": "4", "VESTNIK_RATE_LIMITS": "off"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, within: float = 30.0) -> None:
@@ -40,13 +37,17 @@ def wait_until(condition: Callable[[], bool], what: str, *, within: float = 30.0
 class System:
     """One data directory and the process that runs it; it may be stopped, killed and started again."""
 
-    def __init__(self, data_dir: Path, *, replicas: int = 1, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *, replicas: int = 1, settings: Mapping[str, str] | None = None, root: Path = ROOT
+    ) -> None:
         self.data_dir = data_dir
+        # The source tree that runs; not always the one that is tested from.
+        self.root = root
         self.replicas = replicas
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data_dir.parent / f"{data_dir.name}.log"
-        self._settings = {**SETTINGS, "VESTNIK_REPLICAS": str(replicas), **(settings or {})}
+        self.settings = {**SETTINGS, "VESTNIK_REPLICAS": str(replicas), **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._known: set[Process] = set()
 
@@ -55,14 +56,16 @@ class System:
         """For a command that shall speak to this system: nothing of the caller's own settings."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("VESTNIK_")}
         own = {"VESTNIK_DATA_DIR": str(self.data_dir), "VESTNIK_PORT": str(self.port)}
-        return {**inherited, **self._settings, **own}
+        if self.root != ROOT:
+            own["PYTHONPATH"] = str(self.root)
+        return {**inherited, **self.settings, **own}
 
     def start(self) -> None:
         """Returns when the gateway says that everything is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli.main", "up"],
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -76,7 +79,7 @@ class System:
             assert self._process is not None
             if self._process.poll() is not None:
                 pytest.fail(f"`vestnik up` ended with {self._process.returncode}:\n{self.log_tail()}")
-            return self.is_ready()
+            return self.is_ready() and self._is_announced()
 
         try:
             wait_until(ready, "the system ready", within=within)
@@ -88,6 +91,13 @@ class System:
         try:
             return httpx.get(f"{self.url}/readyz", timeout=5, verify=False).status_code == 200
         except httpx.TransportError:
+            return False
+
+    def _is_announced(self) -> bool:
+        """Whether commands find the system: the gateway is ready a moment earlier."""
+        try:
+            return find(self.data_dir).pid > 0
+        except NotRunning:
             return False
 
     @property
@@ -143,13 +153,19 @@ class System:
         return [process for process in self.processes() if _is(service, process)]
 
     def database_url(self) -> str:
+        """With the operator's login."""
         return find(self.data_dir).database_url
+
+    def superusers_database_url(self) -> str:
+        parts = urlsplit(self.database_url())
+        password = Secrets.load(self.data_dir / "secrets").postgres_password
+        return urlunsplit(parts._replace(netloc=f"{USER}:{password}@{parts.hostname}:{parts.port}"))
 
     def vestnik(self, *arguments: str, within: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Runs a command of the command line to its end."""
         return subprocess.run(
             [sys.executable, "-m", "infra.cli.main", *arguments],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -12,10 +12,12 @@ class SessionCreated(Event, frozen=True, kw_only=True):
     username: str
     # What the client calls itself; empty if it did not say.
     device: Personal[str]
-    # The network address of the login.
+    # The network address of the login, as much of it as the installation keeps; empty if none.
     address: Personal[str]
     # When the session ends if it is not refreshed.
     expires_at: Moment
+    # The generation of the user's credential that opened it; a change of the password ends those of an older one.
+    credential: int = 0
 
 
 class SessionRefreshed(Event, frozen=True, kw_only=True):
@@ -29,5 +31,7 @@ class SessionRefreshed(Event, frozen=True, kw_only=True):
 class SessionRevoked(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "session.revoked"
     user_id: str
-    # `logout`, `revoked_elsewhere`, `refresh_token_reused`, …
+    # `logout`, `revoked_elsewhere`, `refresh_token_reused`, `password_changed`, `password_reset`, `operator`
     reason: str
+    # What an operator says of it; who it was is the envelope's actor.
+    note: Personal[str] | None = None

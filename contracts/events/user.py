@@ -33,6 +33,32 @@ class CredentialSet(Event, frozen=True, kw_only=True):
     password_hash: str
 
 
+class PasswordChanged(Event, frozen=True, kw_only=True):
+    """On the credential's subject: another password; sessions that an older one opened end, but for the one kept."""
+
+    TYPE: ClassVar[str] = "password.changed"
+    PRIVATE: ClassVar[bool] = True
+    # bcrypt, in its text form with cost and salt.
+    password_hash: str
+    # Of the credential: 1 after registration, one more with each change.
+    generation: int
+    # `password_changed` by who knew the old one, `password_reset` by who has the mail.
+    reason: str
+    # The session in which it was changed.
+    kept_session_id: str | None = None
+
+
+class CredentialRehashed(Event, frozen=True, kw_only=True):
+    """On the credential's subject: the same password with a higher cost; ends nothing."""
+
+    TYPE: ClassVar[str] = "credential.rehashed"
+    PRIVATE: ClassVar[bool] = True
+    password_hash: str
+    # Both as before.
+    generation: int
+    changed_by: str = ""
+
+
 class EmailClaimed(Event, frozen=True, kw_only=True):
     """On the address's subject: it belongs to the user until `expires_at`, and for good once verified."""
 
@@ -62,6 +88,17 @@ class EmailVerified(Event, frozen=True, kw_only=True):
     user_id: str
 
 
+class PasswordResetRequested(Event, frozen=True, kw_only=True):
+    """On the address's subject: somebody asked for a mail with which its holder can set another password."""
+
+    TYPE: ClassVar[str] = "password.reset_requested"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+    # The generation of the credential that may be replaced: any change of the password spends the token.
+    credential: int
+    expires_at: Moment
+
+
 class UsernameClaimed(Event, frozen=True, kw_only=True):
     """On the name's subject: it belongs to the user."""
 
@@ -75,7 +112,19 @@ class MailSent(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "mail.sent"
     PRIVATE: ClassVar[bool] = True
-    # `verification`
+    # `verification`, `password_reset`
     kind: str
     # Id of the event that asked for the mail; never two of the same.
     requested_by: str
+
+
+class MailNotDue(Event, frozen=True, kw_only=True):
+    """On a mail subject of its own: a mail was asked for that nobody is to get, and for whom is not said.
+
+    It is stored so that asking takes the same time whether an address is somebody's or not, however slow the streams.
+    """
+
+    TYPE: ClassVar[str] = "mail.not_due"
+    PRIVATE: ClassVar[bool] = True
+    # `verification`, `password_reset`
+    kind: str

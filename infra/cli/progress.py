@@ -1,13 +1,16 @@
-"""A progress bar a read model: how far, how fast, how long still."""
+"""A progress bar a read model: how far, how fast, how long still, or what it waits for."""
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from projections.engine.rebuild import Progress as Reached
+from projections.engine.progress import Progress as Reached
+from projections.engine.progress import Report
+
+_MINUTE, _HOUR = 60, 3_600
 
 
 class Bars:
@@ -19,7 +22,7 @@ class Bars:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]:,.0f} events/s"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             disable=not console.is_terminal,
         )
@@ -33,11 +36,29 @@ class Bars:
     ) -> None:
         self._progress.stop()
 
-    def add(self, name: str) -> Callable[[Reached], None]:
+    def add(self, name: str) -> Report:
         """Adds a bar; what it returns moves it."""
-        task = self._progress.add_task(name, total=None, rate=0.0)
+        task = self._progress.add_task(name, total=None, rate=0.0, left="")
 
         def move(reached: Reached) -> None:
-            self._progress.update(task, completed=reached.events, total=reached.total, rate=reached.events_per_second)
+            self._progress.update(
+                task,
+                completed=reached.events,
+                total=reached.total,
+                rate=reached.events_per_second,
+                left=f"waits for {escape(reached.waits_for)}" if reached.waits_for else time_left(reached.seconds_left),
+            )
 
         return move
+
+
+def time_left(seconds: float | None) -> str:
+    """`1 h 20 min left`, `3 min 20 s left`, `12 s left`; nothing where there is nothing to say."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole >= _HOUR:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min left"
+    if whole >= _MINUTE:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s left"
+    return f"{whole} s left"

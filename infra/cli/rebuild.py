@@ -1,62 +1,70 @@
 """`vestnik rebuild`: builds read models anew from the streams, beside the live ones, and swaps them in."""
 
 import sys
+from datetime import UTC, datetime
 
 import click
 import msgspec
-import uvloop
-from nats.aio.client import Client as NATS
 from rich.console import Console
 
-from infra.cli.progress import Bars
-from infra.connections import connect_nats
+from infra.cli import dropping, inspecting, rebuilding
+from infra.cli.moment import Moment
 from infra.running import connected
 from infra.settings import Settings
-from projections.engine.projection import Projection
-from projections.engine.rebuild import Rebuilt
-from projections.engine.rebuild import rebuild as rebuild_one
 from projections.registry import UnknownProjection, choose
-
-
-class Rebuilds(msgspec.Struct, frozen=True):
-    rebuilt: list[Rebuilt]
 
 
 @click.command()
 @click.argument("names", metavar="PROJECTION...", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Rebuild every projection.")
+@click.option("--all", "every", is_flag=True, help="Every projection.")
+@click.option("--back", is_flag=True, help="Go back to the build that was live before; once more goes forward again.")
+@click.option(
+    "--drop-old", is_flag=True, help="Drop what is kept for going back, and every other version that no service runs."
+)
+@click.option("--as-of", "moment", type=Moment(), help="Build the state at this time, events of then included.")
+@click.option("--into", "schema", metavar="SCHEMA", help="The database schema that the state at a time is built into.")
+@click.option("--replace", is_flag=True, help="Replace what --as-of has built into the schema before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
-def rebuild(names: tuple[str, ...], every: bool, as_json: bool) -> None:
+def rebuild(
+    names: tuple[str, ...],
+    every: bool,
+    back: bool,
+    drop_old: bool,
+    moment: datetime | None,
+    schema: str | None,
+    replace: bool,
+    as_json: bool,
+) -> None:
     """Rebuilds read models from their streams and swaps them in; reads are served all the while.
 
-    Ctrl-C stops it; the same command takes it up again where it was. The read model before is kept until the next
-    rebuild.
+    Several are built at once. Ctrl-C stops it; the same command takes it up again where it was. The build that was
+    live before is kept until the next rebuild, for --back; a version that was deployed before is kept until --drop-old.
+    With --as-of and --into the live read models are left alone, and their state at a time is built for inspection.
     """
     if bool(names) == every:
         raise click.UsageError("name the projections to rebuild, or say --all")
+    if (moment is None) != (schema is None):
+        raise click.UsageError("--as-of and --into go together")
+    if sum((back, drop_old, moment is not None)) > 1:
+        raise click.UsageError("--back, --drop-old and --as-of exclude each other")
+    if replace and moment is None:
+        raise click.UsageError("--replace goes with --as-of and --into")
+    if moment is not None and moment > datetime.now(UTC):
+        raise click.UsageError("--as-of lies ahead: nobody knows what will have happened by then")
     try:
         projections = choose(names)
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
+    settings = connected(Settings.load())
     console = Console(stderr=True)
-    rebuilt = uvloop.run(_run(connected(Settings.load()), projections, console))
+    outcome: rebuilding.Rebuilds | dropping.Drops | inspecting.States
+    if drop_old:
+        outcome = dropping.run(settings, projections, every, console)
+    elif moment is not None and schema is not None:
+        outcome = inspecting.run(settings, projections, moment, schema, replace, console)
+    else:
+        outcome = rebuilding.run(settings, projections, back, console)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(Rebuilds(rebuilt)).decode() + "\n")
-        return
-    for one in rebuilt:
-        console.print(
-            f"[green]{one.projection}[/] rebuilt: {one.events:,} events in {one.seconds:,.1f} s"
-            f" ({one.events_per_second:,.0f} events/s), build {one.build} of version {one.version} is live"
-        )
-
-
-async def _run(settings: Settings, projections: list[type[Projection]], console: Console) -> list[Rebuilt]:
-    nc: NATS = await connect_nats(settings, "operator-rebuild", patience=5.0)
-    try:
-        with Bars(console) as bars:
-            return [
-                await rebuild_one(projection, nc, settings.database_url, bars.add(projection.name))
-                for projection in projections
-            ]
-    finally:
-        await nc.close()
+        sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
+    if not outcome.complete:
+        sys.exit(1)

@@ -4,11 +4,11 @@ import importlib
 
 import click
 
-from infra.settings import SERVICES, Settings
+from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
 
 
 @click.command()
-@click.argument("service", type=click.Choice([*SERVICES, "gateway"]))
+@click.argument("service", type=click.Choice([*SERVICES, "gateway", OPERATOR_SERVICE]))
 def serve(service: str) -> None:
     """Runs one process of SERVICE in the foreground, with the settings of the environment, until SIGTERM."""
     import uvloop

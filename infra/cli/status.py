@@ -1,115 +1,102 @@
-"""`vestnik status`: streams, projections and services at a glance."""
+"""`vestnik status`: streams, projections and services at a glance, once or again and again."""
 
 import asyncio
+import logging
 import sys
 
-import aiohttp
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Column, Table
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
 
-from contracts.subjects import STREAMS
-from infra.connections import connect_nats
-from infra.rpc.health import is_serving
+from infra.cli.status_tables import tables, unreachable
+from infra.failures import Failure
 from infra.running import connected
-from infra.settings import SERVICES, Settings
-from projections.engine.connecting import connect
-from projections.engine.status import ProjectionStatus, StreamStatus, projection_statuses, stream_status
-from projections.registry import choose
+from infra.settings import Settings
+from services.operator.glance import Status, glance
 
-_GATEWAY_SECONDS = 2.0
-_COLOURS = {"live": "green", "serving": "green", "building": "yellow", "partly": "yellow", "not_ready": "yellow"}
-
-
-class ServiceStatus(msgspec.Struct, frozen=True):
-    name: str
-    # `serving`, `partly` (some of its replicas), `not_ready` (it says so itself), `down`.
-    state: str
-
-
-class Status(msgspec.Struct, frozen=True):
-    streams: list[StreamStatus]
-    projections: list[ProjectionStatus]
-    services: list[ServiceStatus]
+_INTERVAL = 1.0
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(as_json: bool) -> None:
-    """Shows how many events each stream has, how far each projection is, and which services answer."""
-    found = asyncio.run(_collect(connected(Settings.load())))
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 3_600),
+    help=f"Seconds between two looks of --watch; {_INTERVAL:g} if left out.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; one a line with --watch.")
+def status(watch: bool, interval: float | None, as_json: bool) -> None:
+    """Shows how many events each stream has, how far each projection is, and which services answer.
+
+    The exit code is 1 where NATS or PostgreSQL does not answer; what is known without it is shown all the same.
+    """
+    if interval is not None and not watch:
+        raise click.UsageError("--interval is for --watch")
+    # What is not reachable is told in the tables; the connection's own words would stand between them.
+    logging.getLogger("infra.connections").setLevel(logging.CRITICAL)
+    if watch:
+        asyncio.run(_watch(interval or _INTERVAL, as_json=as_json))
+        return
+    found = asyncio.run(glance(connected(Settings.load())))
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        _print_line(found)
     else:
-        _print(found, Console())
+        Console().print(tables(found))
+    for line in unreachable(found):
+        click.echo(f"vestnik: {line}", err=True)
+    if found.unreachable:
+        sys.exit(1)
 
 
-async def _collect(settings: Settings) -> Status:
-    nc = await connect_nats(settings, "operator-status", patience=5.0)
+async def _watch(interval: float, *, as_json: bool) -> None:
+    """Looks until it is interrupted; a system that is stopped and started again meanwhile is found again."""
+    settings, console = Settings.load(), Console()
+    # What cannot be shown at all is told at once, as without --watch.
+    found: Status | Failure = await glance(connected(settings))
+    moves = console.is_terminal and not console.is_dumb_terminal and not as_json
+    with Live(console=console, auto_refresh=False, transient=False) if moves else _Lines(console) as view:
+        while True:
+            if as_json:
+                if isinstance(found, Status):
+                    _print_line(found)
+            else:
+                view.update(_shown(found), refresh=True)
+            await asyncio.sleep(interval)
+            found = await _look(settings)
+
+
+async def _look(settings: Settings) -> Status | Failure:
     try:
-        conn = await connect(settings.database_url, "vestnik status")
-        try:
-            streams = [await stream_status(nc, stream) for stream in STREAMS]
-            projections = await projection_statuses(choose([]), conn, nc, streams)
-        finally:
-            await conn.close()
-    finally:
-        await nc.close()
-    services = await asyncio.gather(*(_service(settings, name) for name in SERVICES), _gateway(settings))
-    return Status(streams, projections, services)
+        return await glance(connected(settings))
+    except Failure as failure:
+        return failure
 
 
-async def _service(settings: Settings, name: str) -> ServiceStatus:
-    answers = await asyncio.gather(*(is_serving(host, port) for host, port in settings.addresses_of(name)))
-    state = "serving" if all(answers) else "partly" if any(answers) else "down"
-    return ServiceStatus(name, state)
+def _shown(found: Status | Failure) -> RenderableType:
+    if isinstance(found, Failure):
+        return Text(str(found), style="red")
+    return Group(tables(found), *(Text(line, style="red") for line in unreachable(found)))
 
 
-async def _gateway(settings: Settings) -> ServiceStatus:
-    timeout = aiohttp.ClientTimeout(total=_GATEWAY_SECONDS)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{settings.issuer}/readyz") as answer,
-        ):
-            return ServiceStatus("gateway", "serving" if answer.ok else "not_ready")
-    except (aiohttp.ClientError, TimeoutError):
-        return ServiceStatus("gateway", "down")
+class _Lines:
+    """For a terminal that cannot go back, or none at all: one look under the other."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> "_Lines":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def update(self, renderable: RenderableType, *, refresh: bool) -> None:
+        self._console.print(renderable)
+        self._console.file.flush()
 
 
-def _print(found: Status, console: Console) -> None:
-    streams = Table(
-        "stream", *map(_number, ("events", "bytes", "last sequence")), title="Streams", title_justify="left"
-    )
-    for stream in found.streams:
-        streams.add_row(stream.name, f"{stream.events:,}", f"{stream.bytes:,}", f"{stream.last_sequence:,}")
-    projections = Table(
-        "projection",
-        *map(_number, ("version", "position", "lag", "events/s")),
-        "state",
-        title="Projections",
-        title_justify="left",
-    )
-    for projection in found.projections:
-        projections.add_row(
-            projection.name,
-            str(projection.version),
-            ", ".join(f"{stream} {sequence:,}" for stream, sequence in projection.position.items()),
-            f"{projection.lag:,}",
-            f"{projection.events_per_second:,.1f}",
-            _coloured(projection.state),
-        )
-    services = Table("service", "state", title="Services", title_justify="left")
-    for service in found.services:
-        services.add_row(service.name, _coloured(service.state))
-    for table in (streams, projections, services):
-        console.print(table)
-
-
-def _number(name: str) -> Column:
-    return Column(name, justify="right")
-
-
-def _coloured(state: str) -> str:
-    return f"[{_COLOURS.get(state, 'red')}]{state}[/]"
+def _print_line(found: Status) -> None:
+    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    sys.stdout.flush()

@@ -8,8 +8,10 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
+from infra.cli.parallel import Failed, each
 from infra.cli.progress import Bars
 from infra.connections import connect_nats
+from infra.database_owners import Owners
 from infra.running import connected
 from infra.settings import Settings
 from projections.engine.comparison import Difference
@@ -22,9 +24,10 @@ _LONGEST_VALUE = 60
 
 
 class Verdicts(msgspec.Struct, frozen=True):
-    # Whether every read model is.
+    # Whether every read model is; one that could not be compared is not.
     equal: bool
     projections: list[Verdict]
+    failed: list[Failed]
 
 
 @click.command()
@@ -33,38 +36,46 @@ class Verdicts(msgspec.Struct, frozen=True):
 def verify(names: tuple[str, ...], as_json: bool) -> None:
     """Rebuilds read models into a shadow and compares them with the live ones; all of them if none is named.
 
-    The system may be at work. The exit code is 1 when anything differs; the first differences of each are named.
+    The system may be at work; several are compared at once. The exit code is 1 when anything differs or could not be
+    compared; the first differences of each are named.
     """
     try:
         projections = choose(names)
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
     console = Console(stderr=True)
-    verdicts = uvloop.run(_run(connected(Settings.load()), projections, console))
-    outcome = Verdicts(all(verdict.equal for verdict in verdicts), verdicts)
+    outcome = uvloop.run(_run(connected(Settings.load()), projections, console))
     if as_json:
         sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
     else:
-        for verdict in verdicts:
+        for verdict in outcome.projections:
             _print(verdict, console)
+    for failed in outcome.failed:
+        console.print(f"[red]{escape(failed.line())}[/]", soft_wrap=True)
     if not outcome.equal:
         sys.exit(1)
 
 
-async def _run(settings: Settings, projections: list[type[Projection]], console: Console) -> list[Verdict]:
+async def _run(settings: Settings, projections: list[type[Projection]], console: Console) -> Verdicts:
+    owners = await Owners.at(settings.database_url)
     nc = await connect_nats(settings, "operator-verify", patience=5.0)
     try:
         with Bars(console) as bars:
-            return [
-                await verify_one(projection, nc, settings.database_url, bars.add(projection.name))
-                for projection in projections
-            ]
+
+            async def one(projection: type[Projection]) -> Verdict:
+                database_url = owners.url(projection.run_by())
+                return await verify_one(projection, nc, database_url, bars.add(projection.name))
+
+            verdicts, failed = await each(projections, one)
     finally:
         await nc.close()
+    equal = not failed and all(verdict.equal for verdict in verdicts)
+    return Verdicts(equal, verdicts, failed)
 
 
 def _print(verdict: Verdict, console: Console) -> None:
-    letters = f"; {verdict.dead_letters} events could not be applied" if verdict.dead_letters else ""
+    letters = _letters(verdict)
+    letters += f"; {verdict.discarded} events are discarded" if verdict.discarded else ""
     if verdict.equal:
         console.print(
             f"[green]{verdict.projection}[/] equal: {verdict.rows:,} rows, {verdict.events:,} events,"
@@ -80,6 +91,13 @@ def _print(verdict: Verdict, console: Console) -> None:
     named = len(verdict.differences)
     if (unnamed := verdict.changed + verdict.missing + verdict.extra - named) > 0:
         console.print(f"  and {unnamed:,} more")
+
+
+def _letters(verdict: Verdict) -> str:
+    if not verdict.dead_letters and not verdict.dead_letters_rebuilt:
+        return ""
+    now = "" if verdict.dead_letters == verdict.dead_letters_rebuilt else f" ({verdict.dead_letters_rebuilt:,} now)"
+    return f"; {verdict.dead_letters:,} events could not be applied{now}: `vestnik dead-letters list` names them"
 
 
 def _line(difference: Difference) -> str:

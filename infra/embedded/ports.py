@@ -10,6 +10,7 @@ import socket
 from infra.failures import Failure
 
 LOWEST, HIGHEST = 20_000, 32_000
+_GIVEN: set[int] = set()
 
 
 class NoFreePort(Failure):
@@ -30,13 +31,21 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """That many different ports, each free at this moment."""
+    """That many different ports, each free at this moment and not given out by this process before.
+
+    A port is free until its server listens: whoever asks next must not be given the same.
+    """
     found: list[int] = []
     for port in random.sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
-        if is_free(port):
+        if port not in _GIVEN and is_free(port):
             found.append(port)
             if len(found) == count:
+                _GIVEN.update(found)
                 return found
+    if _GIVEN:
+        # All of them were given out once: those of long ago are free again.
+        _GIVEN.clear()
+        return free_ports(count)
     raise NoFreePort
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from infra.database_rights import statements, url_of
 from infra.embedded.child import Child, Identity, OnLine, finish
 from infra.embedded.folder_lock import lock_folder
 from infra.embedded.identity import hand_over, postgres_identity
@@ -47,6 +48,7 @@ class PostgresServer:
         data_dir: Path,
         *,
         password: str | None = None,
+        passwords: Mapping[str, str] | None = None,
         port: int = 0,
         settings: Mapping[str, str] | None = None,
         on_line: OnLine | None = None,
@@ -54,6 +56,9 @@ class PostgresServer:
         self._folder = data_dir
         self._cluster = data_dir / "cluster"
         self._given_password = password
+        # By party: then each has a login with rights of its own.
+        self._passwords = passwords
+        self._gave_rights = False
         self._fixed_port = port
         self._port = port
         self._settings = {**SETTINGS, **(settings or {})}
@@ -66,10 +71,15 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
+        """The URL of the superuser."""
         return self._url(DATABASE)
 
+    def url_of(self, party: str) -> str:
+        """The URL with which the party logs in; everybody's where there are no passwords."""
+        return self.url if self._passwords is None else url_of(self.url, party, self._passwords[party])
+
     async def start(self) -> str:
-        """Starts the server, makes the database where it is missing, and returns its URL."""
+        """Starts the server, makes the database and the logins where they are missing, and returns the URL."""
         self._folder.mkdir(parents=True, exist_ok=True)
         identity = await postgres_identity()
         for attempt in range(1, ATTEMPTS + 1):
@@ -86,7 +96,7 @@ class PostgresServer:
                 os.close(lock)
             if await self._became_ready(self._child):
                 self._fixed_port = self._port  # clients know it from now on
-                await self._make_database()
+                await self._prepare(self._child)
                 return self.url
             if attempt < ATTEMPTS and not self._fixed_port and self._port_was_taken():
                 self._port = 0
@@ -207,11 +217,35 @@ class PostgresServer:
         await connection.close()
         return True
 
-    async def _make_database(self) -> None:
+    async def _prepare(self, child: Child) -> None:
+        """Makes the database and everybody's rights, where that was not done since this object is there.
+
+        A server that is only started again need not write anything, on a full disk for example, to be of use.
+        """
+        try:
+            made = await self._make_database()
+            if self._passwords is not None and (made or not self._gave_rights):
+                await self._give_rights(self._passwords)
+        except psycopg.Error as error:
+            child.kill()
+            await child.wait()
+            reason = str(error).partition("\n")[0]
+            raise PostgresFailed(f"PostgreSQL does not take the database and its logins: {reason}") from error
+
+    async def _make_database(self) -> bool:
+        """Whether it was missing."""
         async with await psycopg.AsyncConnection.connect(self._url("postgres"), autocommit=True) as connection:
             found = await connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
-            if await found.fetchone() is None:
-                await connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+            if await found.fetchone() is not None:
+                return False
+            await connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+            return True
+
+    async def _give_rights(self, passwords: Mapping[str, str]) -> None:
+        async with await psycopg.AsyncConnection.connect(self.url) as connection:
+            for statement in statements(DATABASE, passwords):
+                await connection.execute(statement.encode())
+        self._gave_rights = True
 
     def _port_was_taken(self) -> bool:
         return any("Address already in use" in line for line in self._output())

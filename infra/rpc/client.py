@@ -1,7 +1,13 @@
-"""Calling a service over gRPC: several replicas in turn, a deadline on every call, a retry where it is safe."""
+"""Calling a service over gRPC: several replicas in turn, a deadline on every call, a retry where it is safe.
+
+What writes to one aggregate goes to one replica, as long as that is there: two writers of the same aggregate are as
+right, but each append of one makes the other's next one conflict, and what either keeps in memory is behind.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from itertools import cycle
 from typing import Any, Protocol, TypeVar
 
@@ -13,10 +19,13 @@ from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import StreamTerminatedError
 
 from contracts.errors import DeadlineExceeded, Unavailable, VestnikError
+from infra.rpc.carrying.carrier import Carrier
+from infra.rpc.carrying.stub import carrying
 from infra.rpc.codec import StrictCodec
 from infra.rpc.context import Call, current
 from infra.rpc.credentials import Issuer
 from infra.rpc.errors import from_grpc, was_executed
+from infra.rpc.tls import client_side
 from infra.secrets import Secrets
 from infra.settings import Settings
 
@@ -44,23 +53,59 @@ class Streaming(Protocol[Request_contra, Response_co]):
 class Client:
     """One service as another sees it: all of its replicas."""
 
-    def __init__(self, target: str, *, me: str, settings: Settings, secrets: Secrets) -> None:
+    def __init__(self, target: str, *, me: str, settings: Settings, secrets: Secrets, carried: bool = False) -> None:
+        """`carried`: whether unary calls go together on a long-lived stream to each replica (infra/rpc/carrying)."""
         self._target = target
         self._issuer = Issuer(me, secrets)
-        config = Configuration(_keepalive_time=20.0, _keepalive_timeout=10.0)
-        self._channels = [
-            Channel(host, port, config=config, codec=StrictCodec(), status_details_codec=ProtoStatusDetailsCodec())
+        tls = client_side(settings, me, target)
+        config = Configuration(
+            _keepalive_time=20.0,
+            _keepalive_timeout=10.0,
+            # Also while nothing is asked: a stream of calls is there all the time.
+            _http2_max_pings_without_data=0,
+            _http2_min_sent_ping_interval_without_data=15.0,
+            ssl_target_name_override=tls.target if tls else None,
+        )
+        channels = [
+            Channel(
+                host,
+                port,
+                config=config,
+                codec=StrictCodec(),
+                status_details_codec=ProtoStatusDetailsCodec(),
+                ssl=tls.context if tls else None,
+            )
             for host, port in settings.addresses_of(target)
         ]
-        self._turns = cycle(self._channels)
+        self._replicas: list[Channel | Carrier] = (
+            [Carrier(channel, partial(self._issuer.token, target)) for channel in channels] if carried else [*channels]
+        )
+        self._carried = carried
+        self._turns = cycle(self._replicas)
+        # Where the call that is being begun goes first; None: to whose turn it is.
+        self._chosen: Channel | Carrier | None = None
 
     def stub(self, kind: Callable[[Any], Stub]) -> Stub:
         """The generated stub, over all replicas in turn."""
-        return kind(self)
+        return (carrying(kind) if self._carried else kind)(self)
 
     def request(self, *args: object, **kwargs: object) -> ClientStream[Any, Any]:
-        """What a stub asks of its channel; each call goes to the next replica."""
-        return next(self._turns).request(*args, **kwargs)  # type: ignore[arg-type]  # passed through as the stub gave it
+        """What a stub asks of its channel; each call goes to the next replica, or to the one that was chosen."""
+        replica = self._next()
+        channel = replica.channel if isinstance(replica, Carrier) else replica
+        return channel.request(*args, **kwargs)  # type: ignore[arg-type]  # passed through as the stub gave it
+
+    def unary(
+        self, name: str, request: object, reply_type: type[Any], timeout: float, metadata: Mapping[str, str]
+    ) -> Awaitable[Any]:
+        """The same of a stub whose calls are carried. Raises as `Carrier.unary` does."""
+        replica = self._next()
+        assert isinstance(replica, Carrier)
+        return replica.unary(name, request, reply_type, timeout, metadata)
+
+    def _next(self) -> Channel | Carrier:
+        replica, self._chosen = self._chosen or next(self._turns), None
+        return replica
 
     async def call(
         self,
@@ -70,8 +115,11 @@ class Client:
         timeout: float = 5.0,
         idempotent: bool = False,
         context: Call | None = None,
+        about: str | None = None,
     ) -> Response:
         """Calls, and again within the deadline where the call was not begun (or, if idempotent, was lost).
+
+        `about`: what is written to; calls about the same begin with the same replica, whoever makes them.
 
         Raises:
             DeadlineExceeded: no answer in time, or the connection was lost and the outcome is not known.
@@ -82,6 +130,8 @@ class Client:
         deadline = loop.time() + timeout
         pause, attempts = 0.0, 0
         while True:
+            # Taken up by the stub before anything else can be called: it opens its call at once.
+            self._chosen = self._replica_for(about) if about is not None and not attempts else None
             try:
                 return await method(
                     request,
@@ -103,7 +153,7 @@ class Client:
             except OSError:
                 failure = Unavailable()  # refused: the call was never sent
             attempts += 1
-            if attempts >= len(self._channels):
+            if attempts >= len(self._replicas):
                 pause = min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
             if loop.time() + pause >= deadline:
                 raise failure
@@ -116,7 +166,7 @@ class Client:
         *,
         timeout: float = 30.0,
         context: Call | None = None,
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response, None]:
         """A server's stream; not repeated, since the caller has seen a part of it. Raises as `call` does."""
         try:
             async for message in method(request, timeout=timeout, metadata=self._metadata(context or current())):
@@ -129,8 +179,13 @@ class Client:
             raise Unavailable() from error
 
     def close(self) -> None:
-        for channel in self._channels:
-            channel.close()
+        for replica in self._replicas:
+            replica.close()
+
+    def _replica_for(self, about: str) -> Channel | Carrier:
+        return self._replicas[zlib.crc32(about.encode()) % len(self._replicas)]
 
     def _metadata(self, call: Call) -> dict[str, str]:
-        return call.metadata() | {"authorization": f"Bearer {self._issuer.token(self._target)}"}
+        metadata = call.metadata()
+        metadata["authorization"] = f"Bearer {self._issuer.token(self._target, call.actor)}"
+        return metadata

@@ -12,7 +12,6 @@ from contracts.positions import Position
 REQUEST_ID = "x-request-id"
 TRACEPARENT = "traceparent"
 POSITION = "vestnik-position"
-ACTOR = "vestnik-actor"
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +19,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     # What the caller has seen; a read waits until its read model has seen it too.
     position: Position = Position()
-    # Id of the user in whose name the call is made.
+    # Id of the user in whose name the call is made; the service token says so.
     actor: str | None = None
     # The service that calls.
     caller: str = ""
@@ -34,18 +33,16 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def metadata(self) -> dict[str, str]:
-        """As gRPC metadata, for the next service."""
+        """As gRPC metadata, for the next service; service and actor are in the service token."""
         pairs = {REQUEST_ID: self.request_id}
         if self.traceparent:
             pairs[TRACEPARENT] = self.traceparent
         if self.position.sequences:
             pairs[POSITION] = self.position.encode()
-        if self.actor:
-            pairs[ACTOR] = self.actor
         return pairs
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, object], caller: str) -> "Call":
+    def from_metadata(cls, metadata: Mapping[str, object], caller: str, actor: str | None) -> "Call":
         """Reads what `metadata` wrote.
 
         Raises:
@@ -59,7 +56,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             request_id=text(REQUEST_ID) or new_id(),
             traceparent=text(TRACEPARENT) or None,
             position=Position.decode(text(POSITION)),
-            actor=text(ACTOR) or None,
+            actor=actor,
             caller=caller,
         )
 

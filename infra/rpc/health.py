@@ -2,14 +2,18 @@
 
 from grpclib import GRPCError
 from grpclib.client import Channel
+from grpclib.config import Configuration
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from infra.rpc.tls import Tls
 
-async def is_serving(host: str, port: int, *, timeout: float = 1.0) -> bool:
+
+async def is_serving(host: str, port: int, *, timeout: float = 1.0, tls: Tls | None = None) -> bool:
     """Whether the server answers that it is ready, within `timeout` seconds."""
-    channel = Channel(host, port)
+    config = Configuration(ssl_target_name_override=tls.target if tls else None)
+    channel = Channel(host, port, ssl=tls.context if tls else None, config=config)
     try:
         answer = await HealthStub(channel).Check(HealthCheckRequest(), timeout=timeout)
     except (OSError, TimeoutError, GRPCError, StreamTerminatedError):

@@ -1,34 +1,39 @@
-"""Serving gRPC: every call is authenticated, bounded in time and number, and its errors are mapped once, here."""
+"""Serving gRPC: each call is authenticated, allowed, bounded in time, size and number, whether by itself or carried."""
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from grpclib import GRPCError
-from grpclib.const import Handler
+from grpclib.const import Cardinality, Handler
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import Health
-from grpclib.reflection.service import ServerReflection
-from grpclib.server import Server
-from grpclib.server import Stream as ServerStream
 
-from contracts.errors import DeadlineExceeded, Overloaded, Unavailable, VestnikError
+from contracts.access import Callers, callers_of
+from contracts.errors import Forbidden, Invalid, Unavailable, VestnikError
+from contracts.rpc.vestnik.calls.v1 import Answers, Calls
+from infra.rpc.at_work import AtWork
+from infra.rpc.carrying.carried import Carried, Method
+from infra.rpc.carrying.wire import PATH
 from infra.rpc.codec import StrictCodec
+from infra.rpc.connections import BOUNDS, BoundedServer
 from infra.rpc.context import Call, enter
-from infra.rpc.credentials import Verifier
 from infra.rpc.errors import to_grpc
+from infra.rpc.frames import Stream, receive
+from infra.rpc.guard import Guard, check_user, failure_of
+from infra.rpc.reflection import with_reflection
 from infra.secrets import Secrets
 
 log = logging.getLogger(__name__)
-Stream = ServerStream[Any, Any]
 
 # For a caller that gave no deadline, or a longer one.
 LONGEST_CALL = 30.0
-# Calls at work at once; more are refused, so that what waits stays bounded.
-MOST_CALLS = 1_000
+# Seconds for which streams of calls are kept open once the process stops and none is at work: some may be on their way.
+_GRACE = 1.0
 
 
 class Servable(Protocol):
@@ -38,89 +43,140 @@ class Servable(Protocol):
 class RpcServer:
     """One service's gRPC server with health and reflection."""
 
-    def __init__(
-        self, service: str, handlers: Collection[Servable], *, secrets: Secrets, callers: frozenset[str]
-    ) -> None:
-        self._verifier = Verifier(service, callers, secrets)
+    def __init__(self, service: str, handlers: Collection[Servable], *, secrets: Secrets) -> None:
+        """
+        Raises:
+            LookupError: contracts/access.py does not say who may call one of the methods.
+        """
+        self._service = service
+        self._guard = Guard(service, secrets)
         self._health = ServiceStatus()
-        self._draining = False
-        self._at_work = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._at_work = AtWork()
+        self._streams: set[Carried] = set()
+        mappings = [each.__mapping__() for each in handlers]
+        self._methods = {
+            path: Method(handler, callers_of(path))
+            for mapping in mappings
+            for path, handler in mapping.items()
+            if handler.cardinality is Cardinality.UNARY_UNARY
+        }
+        self._parties = {party for mapping in mappings for path in mapping for party in callers_of(path)}
         guarded = [
-            _Guarded({path: self._guard(handler) for path, handler in each.__mapping__().items()}) for each in handlers
+            _Served({path: self._guarded(path, handler) for path, handler in mapping.items()}) for mapping in mappings
         ]
+        carrying = _Served({PATH: Handler(self._carry, Cardinality.STREAM_STREAM, Calls, Answers)})
         # Health and reflection need no credential: they show no data.
         health = Health({each: [self._health] for each in guarded})
-        self._server = Server(
-            ServerReflection.extend([*guarded, health]),
+        self._server = BoundedServer(
+            with_reflection([*guarded, carrying, health]),
             codec=StrictCodec(),
             status_details_codec=ProtoStatusDetailsCodec(),
+            config=BOUNDS,
         )
 
-    async def start(self, host: str, port: int, *, shared: bool = False) -> None:
+    async def start(
+        self, host: str, port: int, *, shared: bool = False, tls_context: ssl.SSLContext | None = None
+    ) -> None:
         """Begins to listen; health says NOT_SERVING until `set_ready`. `shared`: somebody holds the port for us."""
-        await self._server.start(host, port, reuse_port=shared)
+        await self._server.start(host, port, reuse_port=shared, ssl=tls_context)
 
     def set_ready(self, ready: bool) -> None:
-        self._health.set(ready and not self._draining)
+        self._health.set(ready and not self._at_work.stopping)
 
     async def drain(self, seconds: float) -> None:
         """Refuses new calls, lets those at work finish for so long, then stops."""
-        self._draining = True
+        self._at_work.stopping = True
         self._health.set(False)
+        for stream in self._streams:
+            stream.tell_stop()
         try:
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._at_work.done()
+                await self._streams_ended()
         except TimeoutError:
-            log.warning("stopping with %d calls unfinished", self._at_work)
+            log.warning("stopping with %d calls unfinished", self._at_work.count)
         self._server.close()
         await self._server.wait_closed()
 
-    def _guard(self, handler: Handler) -> Handler:
+    async def _streams_ended(self) -> None:
+        """Waits until the callers have ended their streams; one that does not is not waited for any longer."""
+        waits = [asyncio.create_task(stream.ended.wait()) for stream in self._streams]
+        if not waits:
+            return
+        try:
+            await asyncio.wait(waits, timeout=_GRACE)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _guarded(self, path: str, handler: Handler) -> Handler:
         func: Callable[[Stream], Awaitable[None]] = handler.func
+        callers = callers_of(path)
+        single = handler.cardinality in (Cardinality.UNARY_UNARY, Cardinality.UNARY_STREAM)
 
         async def guarded(stream: Stream) -> None:
             try:
-                self._admit()
+                self._at_work.enter()
             except VestnikError as error:
                 raise to_grpc(error, executed=False) from None
             try:
-                await self._call(func, stream)
+                await self._call(func, stream, callers, single)
+            except (GRPCError, StreamTerminatedError):
+                raise
+            except Exception as error:
+                raise failure_of(error, path) from error
             finally:
-                self._at_work -= 1
-                if not self._at_work:
-                    self._idle.set()
+                self._at_work.leave()
 
         return handler._replace(func=guarded)
 
-    def _admit(self) -> None:
-        if self._draining:
-            raise Unavailable("This process is stopping.")
-        if self._at_work >= MOST_CALLS:
-            raise Overloaded(retry_after=1)
-        self._at_work += 1
-        self._idle.clear()
+    async def _call(
+        self, func: Callable[[Stream], Awaitable[None]], stream: Stream, callers: Callers, single: bool
+    ) -> None:
+        credential = self._guard.opener(stream)
+        field = self._guard.field(credential, callers)
+        enter(Call.from_metadata(stream.metadata or {}, credential.service, credential.user))
+        _check_messages(stream, field, credential.user, single)
+        async with asyncio.timeout(LONGEST_CALL):
+            await func(stream)
 
-    async def _call(self, func: Callable[[Stream], Awaitable[None]], stream: Stream) -> None:
-        metadata: Mapping[str, object] = stream.metadata or {}
+    async def _carry(self, stream: Stream) -> None:
+        """Many calls on one stream; it counts for nothing itself, each call on it does."""
+        if self._at_work.stopping:
+            raise to_grpc(Unavailable("This process is stopping."), executed=False)
+        carried: Carried | None = None
         try:
-            caller = self._verifier.caller(str(metadata.get("authorization") or ""))
-            enter(Call.from_metadata(metadata, caller))
-            async with asyncio.timeout(LONGEST_CALL):
-                await func(stream)
-        except VestnikError as error:
-            raise to_grpc(error) from error
+            party = self._guard.opener(stream).service
+            if party not in self._parties:
+                raise Forbidden(f"{party} may call nothing at {self._service}.")
+            carried = Carried(stream, party, self._methods, self._guard, self._at_work, LONGEST_CALL)
+            self._streams.add(carried)
+            await carried.serve()
         except (GRPCError, StreamTerminatedError):
             raise
-        except TimeoutError as error:
-            raise to_grpc(DeadlineExceeded()) from error
         except Exception as error:
-            # The edge: whatever went wrong inside is logged here and never shown outside.
-            log.exception("%s failed", stream._method_name)
-            raise to_grpc(VestnikError()) from error
+            raise failure_of(error, PATH) from error
+        finally:
+            if carried is not None:
+                self._streams.discard(carried)
 
 
-class _Guarded:
+def _check_messages(stream: Stream, field: str | None, user: str | None, single: bool) -> None:
+    """Has every message that the handler takes checked first: its frame, and in whose name it speaks."""
+
+    async def checked() -> object:
+        message = await receive(stream)
+        if message is None:
+            if single:
+                raise Invalid("There is no message in the call.")
+            return None
+        check_user(message, field, user)
+        return message
+
+    stream.recv_message = checked  # type: ignore[method-assign]  # the one place where a message comes in
+
+
+class _Served:
     def __init__(self, mapping: Mapping[str, Handler]) -> None:
         self._mapping = dict(mapping)
 

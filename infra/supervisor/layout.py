@@ -6,12 +6,19 @@ from pathlib import Path
 
 import msgspec
 
-from infra.settings import SERVICES, Settings, split_address
+from infra.settings import OPERATOR_SERVICE, SERVICES, Settings, split_address
 
 LOOPBACK = "127.0.0.1"
+_LOOPBACK_NAMES = ("127.0.0.1", "::1", "localhost")
 GATEWAY = "gateway"
 # What has an address: each service's gRPC, and profile's REST.
 LISTENING = (*SERVICES, "profile_rest")
+# What has metrics.
+MEASURED = (*SERVICES, GATEWAY)
+# The URL with which a service logs in to a server.
+UrlOf = Callable[[str], str]
+# What there is one of, however many replicas the others have: nobody chats through it.
+SINGLE = (OPERATOR_SERVICE,)
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,32 +39,54 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     services: list[Place]
     gateways: list[Place]
     addresses: Mapping[str, list[str]]
+    # Where each process has its metrics, by service.
+    metrics: Mapping[str, list[str]]
 
 
 def lay_out(
-    settings: Settings, free_ports: Callable[[int], list[int]], nats_url_of: Callable[[str], str] | None = None
+    settings: Settings,
+    free_ports: Callable[[int], list[int]],
+    nats_url_of: UrlOf | None = None,
+    database_url_of: UrlOf | None = None,
 ) -> Layout:
     """Gives every process its name and its settings; those of the servers must be in the settings already.
 
-    `nats_url_of`: the URL with which a service logs in to NATS, where each has one of its own.
+    `nats_url_of`, `database_url_of`: the URL with which a service logs in, where each has one of its own.
     """
     numbers = range(settings.replicas)
-    ports = iter(free_ports(len(LISTENING) * settings.replicas))
+    ports = iter(free_ports((len(LISTENING) + len(MEASURED)) * settings.replicas + 2 * len(SINGLE)))
     addresses = {service: [f"{LOOPBACK}:{next(ports)}" for _ in numbers] for service in LISTENING}
+    metrics = {service: [f"{LOOPBACK}:{next(ports)}" for _ in numbers] for service in MEASURED}
+    for service in SINGLE:
+        addresses[service], metrics[service] = ([f"{LOOPBACK}:{next(ports)}"] for _ in range(2))
     joined = {f"{service}_address": ",".join(places) for service, places in addresses.items()}
-    common = msgspec.structs.replace(settings, **joined)
-    own = {service: _with_login(common, service, nats_url_of) for service in (*SERVICES, GATEWAY)}
+    common = msgspec.structs.replace(settings, **joined, show_mail=_show_mail(settings))
+    own = {
+        service: _with_logins(common, service, nats_url_of, database_url_of)
+        for service in (*SERVICES, *SINGLE, GATEWAY)
+    }
     services = [
         Place(
-            name=_name(service, number, settings), service=service, settings=_listening(own[service], service, number)
+            name=_name(service, number, settings),
+            service=service,
+            settings=_listening(own[service], service, number, metrics),
         )
         for service in SERVICES
         for number in numbers
     ]
-    gateways = [
-        Place(name=_name(GATEWAY, number, settings), service=GATEWAY, settings=own[GATEWAY]) for number in numbers
+    services += [
+        Place(name=service, service=service, settings=_listening(own[service], service, 0, metrics))
+        for service in SINGLE
     ]
-    return Layout(services=services, gateways=gateways, addresses=addresses)
+    gateways = [
+        Place(
+            name=_name(GATEWAY, number, settings),
+            service=GATEWAY,
+            settings=msgspec.structs.replace(own[GATEWAY], metrics_listen=metrics[GATEWAY][number], listen_shared="on"),
+        )
+        for number in numbers
+    ]
+    return Layout(services=services, gateways=gateways, addresses=addresses, metrics=metrics)
 
 
 def serve_command(service: str) -> list[str]:
@@ -78,15 +107,36 @@ def absolute(settings: Settings, data_dir: Path) -> Settings:
     )
 
 
-def _with_login(settings: Settings, service: str, nats_url_of: Callable[[str], str] | None) -> Settings:
-    return settings if nats_url_of is None else msgspec.structs.replace(settings, nats_url=nats_url_of(service))
+def _with_logins(
+    settings: Settings, service: str, nats_url_of: UrlOf | None, database_url_of: UrlOf | None
+) -> Settings:
+    if service == GATEWAY:
+        # It has nothing to do there.
+        database_url = ""
+    else:
+        database_url = settings.database_url if database_url_of is None else database_url_of(service)
+    nats_url = settings.nats_url if nats_url_of is None else nats_url_of(service)
+    return msgspec.structs.replace(settings, nats_url=nats_url, database_url=database_url)
+
+
+def _show_mail(settings: Settings) -> str:
+    """Whoever develops on this machine alone has no mail server, and needs the tokens.
+
+    A public address, or proxies, mean that a loopback address is reached from elsewhere after all.
+    """
+    if settings.show_mail != "auto":
+        return settings.show_mail
+    alone = settings.host in _LOOPBACK_NAMES and not settings.public_url and not settings.trusted_hops
+    return "on" if alone and not settings.smtp_url else "off"
 
 
 def _name(service: str, number: int, settings: Settings) -> str:
     return service if settings.replicas == 1 else f"{service}.{number + 1}"
 
 
-def _listening(settings: Settings, service: str, number: int) -> Settings:
+def _listening(settings: Settings, service: str, number: int, metrics: Mapping[str, list[str]]) -> Settings:
     rest = settings.profile_rest_address.split(",")[number] if service == "profile" else ""
     place = getattr(settings, f"{service}_address").split(",")[number]
-    return msgspec.structs.replace(settings, listen=place, rest_listen=rest, listen_shared="on")
+    return msgspec.structs.replace(
+        settings, listen=place, rest_listen=rest, metrics_listen=metrics[service][number], listen_shared="on"
+    )

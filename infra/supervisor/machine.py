@@ -10,20 +10,25 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from infra import running
+from infra.archive import underway
 from infra.connections import connect_nats
+from infra.database_owners import Owners
+from infra.database_rights import url_of
 from infra.embedded.nats import NatsServer
 from infra.embedded.ports import reserve_ports
 from infra.embedded.postgres import PostgresServer
+from infra.rpc.tls import client_side, make_certificates
 from infra.secrets import OPERATOR, TOPOLOGY, Secrets
 from infra.settings import Settings
-from infra.supervisor import data_dir, probes
+from infra.supervisor import data_dir, parting, probes
 from infra.supervisor.console import Console
-from infra.supervisor.layout import Layout, Place, absolute, gateway_url, lay_out, serve_command
+from infra.supervisor.layout import Layout, Place, UrlOf, absolute, gateway_url, lay_out, serve_command
 from infra.supervisor.listening import listen
 from infra.supervisor.noise import worth_reading
 from infra.supervisor.service import ServiceProgram
 from infra.supervisor.supervised import Supervised
-from streams.topology import Placement, ensure_streams
+from streams.jetstream import JetStream
+from streams.topology import Placement, ensure_limits, ensure_streams
 
 STILL_WAITING_EVERY = 10.0
 
@@ -100,10 +105,19 @@ class Machine:
     async def _bring_up(self, listener: socket.socket) -> None:
         began = time.monotonic()
         Secrets.create(self._settings.secrets_path)
-        self._settings, nats = await self._start_servers()
+        if self._settings.rpc_tls == "on":
+            make_certificates(self._settings.secrets_path)
+        self._settings, nats, postgres = await self._start_servers()
         if nats is not None:
             await self._make_streams(nats)
-        layout = lay_out(self._settings, self._reserve, nats.url_of if nats is not None else None)
+        if postgres is not None:
+            await parting.part(postgres.url)
+        layout = lay_out(
+            self._settings,
+            self._reserve,
+            nats.url_of if nats is not None else None,
+            postgres.url_of if postgres is not None else await self._logins_at_given_database(),
+        )
         self._services = [self._service(place) for place in layout.services]
         self._gateways = [self._gateway(place, listener) for place in layout.gateways]
         for each in (*self._services, *self._gateways):
@@ -115,11 +129,11 @@ class Machine:
         self._held = reserve_ports(count)
         return [int(holder.getsockname()[1]) for holder in self._held]
 
-    async def _start_servers(self) -> tuple[Settings, NatsServer | None]:
+    async def _start_servers(self) -> tuple[Settings, NatsServer | None, PostgresServer | None]:
         """Starts those servers that the settings do not name.
 
         Returns:
-            Settings that name all servers, with the operator's login to NATS; and the NATS server if it is ours.
+            Settings that name all servers, with the operator's logins; and those servers that are ours.
         """
         settings, secrets = self._settings, Secrets.load(self._settings.secrets_path)
         everything = settings.log_level == "debug"
@@ -135,6 +149,7 @@ class Machine:
             postgres = PostgresServer(
                 settings.data_dir / "postgres",
                 password=secrets.postgres_password,
+                passwords=secrets.database_passwords(),
                 on_line=self._console.voice("postgres", worth_reading("postgres", everything)),
             )
             self._servers.append(Supervised("postgres", postgres, probes.always, self._console))
@@ -148,18 +163,28 @@ class Machine:
         named = msgspec.structs.replace(
             settings,
             nats_url=nats.url_of(OPERATOR) if nats is not None else settings.nats_url,
-            database_url=postgres.url if postgres is not None else settings.database_url,
+            database_url=postgres.url_of(OPERATOR) if postgres is not None else settings.database_url,
         )
-        return named, nats
+        return named, nats, postgres
+
+    async def _logins_at_given_database(self) -> UrlOf | None:
+        """Where somebody has made the logins of `vestnik postgres-logins` there, each service uses its own."""
+        database_url = self._settings.database_url
+        if not (await Owners.at(database_url)).are_parted:
+            return None
+        secrets = Secrets.load(self._settings.secrets_path)
+        return lambda service: url_of(database_url, service, secrets.database_password(service))
 
     async def _make_streams(self, nats: NatsServer) -> None:
         """Does what no service has a right to: whoever may make or change a stream could lose events with it."""
         settings = msgspec.structs.replace(self._settings, nats_url=nats.url_of(TOPOLOGY))
         connection = await connect_nats(settings, TOPOLOGY)
         try:
-            await ensure_streams(
-                connection, replicas=settings.stream_replicas, placement=Placement.parse(settings.stream_placement)
-            )
+            if await underway.mark(JetStream(connection)) is not None:
+                raise underway.ImportUnderWay
+            placement = Placement.parse(settings.stream_placement)
+            await ensure_streams(connection, replicas=settings.stream_replicas, placement=placement)
+            await ensure_limits(connection, replicas=settings.stream_replicas, placement=placement)
         finally:
             await connection.close()
 
@@ -170,7 +195,12 @@ class Machine:
             self._console.voice(place.name),
             drain_seconds=place.settings.drain_seconds,
         )
-        return Supervised(place.name, program, probes.grpc_health(*place.address), self._console)
+        return Supervised(
+            place.name,
+            program,
+            probes.grpc_health(*place.address, client_side(place.settings, OPERATOR, place.service)),
+            self._console,
+        )
 
     def _gateway(self, place: Place, listener: socket.socket) -> Supervised:
         settings = msgspec.structs.replace(place.settings, listen_fd=listener.fileno())
@@ -193,6 +223,9 @@ class Machine:
             nats_url=self._settings.nats_url,
             database_url=self._settings.database_url,
             addresses=dict(layout.addresses),
+            metrics={
+                service: [f"http://{place}/metrics" for place in places] for service, places in layout.metrics.items()
+            },
         )
         running.write(self._settings.data_dir, found)
         self._console.say(f"everything is up after {seconds:.1f} s; Ctrl-C stops it")

@@ -9,6 +9,7 @@ from contracts.errors import VestnikError
 from infra.connections import connect_nats
 from infra.failures import Failure
 from infra.rpc.health import is_serving
+from infra.rpc.tls import Tls
 from infra.settings import BadSetting, Settings
 
 WITHIN = 2.0
@@ -28,11 +29,11 @@ async def always() -> bool:
     return True
 
 
-def grpc_health(host: str, port: int) -> Probe:
+def grpc_health(host: str, port: int, tls: Tls | None = None) -> Probe:
     """Ready when the server's health service says SERVING."""
 
     async def probe() -> bool:
-        return await is_serving(host, port, timeout=WITHIN)
+        return await is_serving(host, port, timeout=WITHIN, tls=tls)
 
     return probe
 

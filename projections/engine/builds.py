@@ -1,63 +1,21 @@
-"""The engine's own tables: which builds of a read model there are, and how far each has read.
+"""Which builds of a read model there are, and how far each has read.
 
 A build is one set of tables of one version. At most one build of a version is live: the views point at its tables.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.rows import kwargs_row
 
 from contracts.positions import Position
 
 Connection = AsyncConnection[tuple[object, ...]]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS projection_builds (
-    projection text,
-    version integer,
-    build integer,
-    state text NOT NULL CHECK (state IN ('building', 'live', 'retired', 'shadow')),
-    -- Tells this build from one of the same number in a database that was wiped meanwhile.
-    identity uuid NOT NULL DEFAULT gen_random_uuid(),
-    created_at timestamptz NOT NULL DEFAULT now(),
-    live_at timestamptz,
-    retired_at timestamptz,
-    PRIMARY KEY (projection, version, build)
-);
-CREATE UNIQUE INDEX IF NOT EXISTS projection_builds_live ON projection_builds (projection, version)
-    WHERE state = 'live';
-CREATE TABLE IF NOT EXISTS projection_checkpoints (
-    projection text,
-    version integer,
-    build integer,
-    stream text,
-    -- Everything up to this sequence has been applied.
-    sequence bigint NOT NULL DEFAULT 0,
-    events_per_second double precision NOT NULL DEFAULT 0,
-    updated_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (projection, version, build, stream),
-    FOREIGN KEY (projection, version, build) REFERENCES projection_builds ON DELETE CASCADE
-) WITH (fillfactor = 20);
-CREATE TABLE IF NOT EXISTS projection_dead_letters (
-    projection text,
-    version integer,
-    build integer,
-    stream text,
-    sequence bigint,
-    subject text NOT NULL,
-    type text NOT NULL,
-    -- `failed` could not be applied; `parked` waits behind a failed one of its aggregate.
-    state text NOT NULL CHECK (state IN ('failed', 'parked')),
-    reason text NOT NULL,
-    at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (projection, version, build, stream, sequence),
-    FOREIGN KEY (projection, version, build) REFERENCES projection_builds ON DELETE CASCADE
-);
-"""
-_SCHEMA_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('vestnik.projections.schema', 0))"
+_BUILD_SUFFIX = re.compile(r"_b\d+$")
 _NUMBER_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('vestnik.projections.number', 0))"
 
 
@@ -84,16 +42,6 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
         return f"{view}_b{self.build}"
 
 
-async def ensure_schema(conn: Connection) -> None:
-    """Creates the engine's tables; safe whoever else does the same at the same moment."""
-    cursor = await conn.execute("SELECT to_regclass('projection_dead_letters') IS NOT NULL")
-    if await cursor.fetchone() == (True,):
-        return
-    async with conn.transaction():
-        await conn.execute(_SCHEMA_LOCK)
-        await conn.execute(_SCHEMA)
-
-
 async def builds_of(conn: Connection, projection: str, version: int) -> list[Build]:
     """Every build of the version, oldest first."""
     async with conn.cursor(row_factory=kwargs_row(_build)) as cursor:
@@ -105,16 +53,23 @@ async def builds_of(conn: Connection, projection: str, version: int) -> list[Bui
         return await cursor.fetchall()
 
 
-async def add_build(conn: Connection, projection: str, version: int, state: State) -> Build:
-    """Adds a build with the next free number, within a transaction; a rebuild and a verification may do so at once."""
+async def add_no_builds(conn: Connection) -> None:
+    """Until the transaction ends nobody else adds a build."""
     await conn.execute(_NUMBER_LOCK)
+
+
+async def add_build(
+    conn: Connection, projection: str, version: int, state: State, *, number: int | None = None
+) -> Build:
+    """Adds a build with the next free number, within a transaction; several may do so at once."""
+    await add_no_builds(conn)
     async with conn.cursor(row_factory=kwargs_row(_build)) as cursor:
         await cursor.execute(
             "INSERT INTO projection_builds (projection, version, build, state)"
-            " SELECT %(projection)s, %(version)s, coalesce(max(build), 0) + 1, %(state)s"
+            " SELECT %(projection)s, %(version)s, coalesce(%(number)s, max(build) + 1, 1), %(state)s"
             " FROM projection_builds WHERE projection = %(projection)s AND version = %(version)s"
             " RETURNING projection, version, build, state, identity::text",
-            {"projection": projection, "version": version, "state": state.value},
+            {"projection": projection, "version": version, "state": state.value, "number": number},
         )
         build = await cursor.fetchone()
     assert build is not None
@@ -140,9 +95,60 @@ async def set_state(conn: Connection, build: Build, state: State) -> None:
     )
 
 
-async def remove(conn: Connection, build: Build) -> None:
-    """Forgets the build, its checkpoints and its dead letters."""
-    await conn.execute("DELETE FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build.id)
+async def stamp_live(conn: Connection, build: Build) -> None:
+    """Writes down when the build went live; with this commit, that of the switch before it is on disk as well."""
+    await conn.execute(
+        "UPDATE projection_builds SET live_at = now() WHERE (projection, version, build) = (%s, %s, %s)", build.id
+    )
+
+
+async def describe(conn: Connection, build: Build, tables: Sequence[str], code: str | None) -> None:
+    """Writes down which tables the build has, and by which code it is filled."""
+    await conn.execute(
+        "UPDATE projection_builds SET tables = %s, code = %s WHERE (projection, version, build) = (%s, %s, %s)",
+        (list(tables), code, *build.id),
+    )
+
+
+async def code_of(conn: Connection, build: Build) -> str | None:
+    """By which code the build was begun; None where an earlier program did not say."""
+    cursor = await conn.execute(
+        "SELECT code FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build.id
+    )
+    row = await cursor.fetchone()
+    return None if row is None or row[0] is None else str(row[0])
+
+
+async def tables_of(conn: Connection, build: Build) -> list[str] | None:
+    """The tables that the build was made with, which today's code may not have; None where nobody has written it."""
+    cursor = await conn.execute(
+        "SELECT tables FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build.id
+    )
+    row = await cursor.fetchone()
+    return [str(name) for name in row[0]] if row is not None and isinstance(row[0], list) else None
+
+
+async def retired(conn: Connection, projection: str, version: int) -> list[Build]:
+    """The version's builds that were live once, the latest of them first."""
+    async with conn.cursor(row_factory=kwargs_row(_build)) as cursor:
+        await cursor.execute(
+            "SELECT projection, version, build, state, identity::text FROM projection_builds"
+            " WHERE projection = %s AND version = %s AND state = 'retired' ORDER BY retired_at DESC, build DESC",
+            (projection, version),
+        )
+        return await cursor.fetchall()
+
+
+async def drop(conn: Connection, build: tuple[str, int, int], tables: Sequence[str], shown: Iterable[str] = ()) -> None:
+    """Drops a build's tables, those in `shown` with their views, and forgets it, its checkpoints and its dead letters.
+
+    Within a transaction; no other view may show the tables.
+    """
+    for name in shown:
+        await conn.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(_BUILD_SUFFIX.sub("", name))))
+    for name in reversed(tables):
+        await conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name)))
+    await conn.execute("DELETE FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build)
 
 
 async def checkpoints(conn: Connection, build: Build) -> Position:
@@ -163,13 +169,16 @@ async def add_checkpoints(conn: Connection, build: Build, sequences: Mapping[str
         )
 
 
-# Moves a checkpoint only from where it is known to stand, and only while the build is in its state; the share lock
-# makes a switch of builds wait for this transaction, and this transaction see a switch before it.
+# Moves a checkpoint only from where it is known to stand, and only while the build is in its state and its dead letters
+# are those that are known; the share lock makes a switch of builds, and whoever settles dead letters, wait for this
+# transaction, and this transaction see what they did before it. Where it cannot be moved the statement fails (it
+# divides by the number of checkpoints moved), and the transaction with it: nobody has to look before the commit.
 MOVE_CHECKPOINT = (
     "WITH held AS (SELECT FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)"
-    " AND state = %s AND identity = %s FOR SHARE)"
-    " UPDATE projection_checkpoints AS c SET sequence = %s, events_per_second = %s, updated_at = now() FROM held"
-    " WHERE (c.projection, c.version, c.build) = (%s, %s, %s) AND c.stream = %s AND c.sequence = %s"
+    " AND state = %s AND identity = %s AND letters_revision = %s FOR SHARE),"
+    " moved AS (UPDATE projection_checkpoints AS c SET sequence = %s, events_per_second = %s, updated_at = now()"
+    " FROM held WHERE (c.projection, c.version, c.build) = (%s, %s, %s) AND c.stream = %s AND c.sequence = %s"
+    " RETURNING 1) SELECT 1 / count(*) FROM moved"
 )
 
 

@@ -11,7 +11,7 @@ import msgspec
 from psycopg import sql
 
 from projections.engine.builds import Connection
-from projections.engine.rows import Table
+from projections.engine.shapes import Table
 
 Texts = tuple[str | None, ...]
 _ROWS_AT_ONCE = 2_000

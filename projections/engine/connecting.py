@@ -3,16 +3,29 @@
 Losing the connection is losing the lock and with it the ability to write; there is no moment in between.
 """
 
+import asyncio
+import logging
+
 from psycopg import AsyncConnection, OperationalError
+from psycopg import Error as DatabaseError
+from psycopg.pq import TransactionStatus
 
 from contracts.errors import Unavailable
 from projections.engine.builds import Connection
 from projections.engine.projection import Projection
 
-# Either side notices within seconds that the other is gone without a word.
+log = logging.getLogger(__name__)
+_LAST_WORD_SECONDS = 1.0
+# Either side notices within seconds that the other is gone without a word: by keepalives where nothing is under way, by
+# the time that what was sent may stay unacknowledged where something is; the server also in the midst of a statement:
+# until then it holds the locks of whoever was killed.
+_UNACKNOWLEDGED_MS = 10_000
+_SILENCE_MS = 15_000
 _SETTINGS = (
     "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3;"
-    " SET timezone = 'UTC'; SET idle_in_transaction_session_timeout = '5min'"
+    f" SET tcp_user_timeout = {_UNACKNOWLEDGED_MS};"
+    " SET client_connection_check_interval = '2s'; SET timezone = 'UTC';"
+    " SET idle_in_transaction_session_timeout = '5min'"
 )
 
 
@@ -31,26 +44,67 @@ async def connect(database_url: str, name: str) -> Connection:
             keepalives_idle=2,
             keepalives_interval=1,
             keepalives_count=3,
+            tcp_user_timeout=_UNACKNOWLEDGED_MS,
         )
     except OperationalError as error:
         raise Unavailable(f"The database does not answer: {str(error).partition(chr(10))[0]}") from error
-    await conn.execute(_SETTINGS)
+    try:
+        await conn.execute(_SETTINGS)
+    except BaseException:
+        await conn.close()
+        raise
     return conn
+
+
+def out_of_reach(error: DatabaseError) -> Unavailable:
+    """What an operator is told, in one line, when the database fails on the way."""
+    return Unavailable(f"The database does not answer: {str(error).partition(chr(10))[0]}")
+
+
+async def leave(conn: Connection) -> None:
+    """Closes the connection. Where it is at rest, its locks are free by the return: closing alone frees them a little
+    later, and whoever comes right behind would take us for still at work."""
+    try:
+        if conn.info.transaction_status is TransactionStatus.IDLE:
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                await conn.execute("SELECT pg_advisory_unlock_all()")
+    except (DatabaseError, TimeoutError):
+        log.info("the database does not answer any more; it frees the locks by itself")
+    finally:
+        await conn.close()
+
+
+async def be_heard_of(conn: Connection) -> None:
+    """From now on the server ends the connection, and with it its locks, where nothing was heard of it for a while:
+    whoever holds a lock on it asks something each second. So a process that hangs is replaced, too."""
+    await conn.execute(
+        f"SET idle_session_timeout = {_SILENCE_MS}; SET idle_in_transaction_session_timeout = {_SILENCE_MS}"
+    )
+
+
+async def be_watched(conn: Connection) -> None:
+    """To be called after a pipeline, whose last word is a request to flush: for the server such a client is not idle,
+    however long it says nothing more, and who hangs from then on would be waited for forever."""
+    await conn.execute("", prepare=False)
 
 
 def runner_lock(projection: type[Projection]) -> str:
     """Held by whoever applies the live build of a version."""
-    return f"vestnik.projections.{projection.name}.v{projection.version}.run"
+    return version_runner_lock(projection.name, projection.version)
 
 
 def rebuild_lock(projection: type[Projection]) -> str:
     """Held by whoever rebuilds a version."""
-    return f"vestnik.projections.{projection.name}.v{projection.version}.rebuild"
+    return version_rebuild_lock(projection.name, projection.version)
 
 
-def verify_lock(projection: type[Projection]) -> str:
-    """Held by whoever compares a version with the streams."""
-    return f"vestnik.projections.{projection.name}.v{projection.version}.verify"
+def version_runner_lock(name: str, version: int) -> str:
+    """The same of a version whose code is not here."""
+    return f"vestnik.projections.{name}.v{version}.run"
+
+
+def version_rebuild_lock(name: str, version: int) -> str:
+    return f"vestnik.projections.{name}.v{version}.rebuild"
 
 
 async def try_lock(conn: Connection, lock: str) -> bool:

@@ -5,53 +5,47 @@ in the state it was in: a second runner, a crash or a retry can neither apply an
 error but a refused row the filling is of no use any more; whoever drives it opens another from the database.
 """
 
+import asyncio
+import gc
 import time
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import Self
 
 from psycopg import AsyncCursor, errors
 
 from contracts.envelope import decode as decode_envelope
 from contracts.envelope import open_event
 from contracts.positions import Position
-from projections.engine import builds, dead_letters, tables
+from projections.engine import builds, connecting, dead_letters, tables
+from projections.engine.batch import Batch, Step
 from projections.engine.builds import MOVE_CHECKPOINT, Build, Connection
-from projections.engine.dead_letters import DeadLetter, reason_of
+from projections.engine.dead_letters import Counts, DeadLetter, Discards, Standing, in_line, reason_of
 from projections.engine.literals import Unwritable
 from projections.engine.projection import Projection
-from projections.engine.rows import Rows, Table
-from projections.engine.statements import statements
-from projections.engine.write import Change, Write
+from projections.engine.rows import Group, Rows
+from projections.engine.shapes import Shapes, Table
+from projections.engine.statements import copy_data, copy_statement, statement
+from projections.engine.write import Action, How, Write
 from streams.message import Message
 
-# What PostgreSQL says of a row that it does not take: bad data, a constraint, one row twice, a value too large.
+# What PostgreSQL says of a row that it does not take: bad data, a constraint, one row twice, a value too large, JSON
+# too deep.
 REFUSALS = (
     errors.DataError,
     errors.IntegrityError,
     errors.CardinalityViolation,
     errors.ProgramLimitExceeded,
+    errors.StatementTooComplex,
     Unwritable,
 )
 _RATE_SECONDS = 1.0
+# Fewer rows than these are merged in one round trip with everything else.
+_COPIED_FROM = 500
+_NOT_MOVED = "the checkpoint is not where it was left, or the build is not in use any more"
 
 
 class Superseded(Exception):
     """The build is not what it was: another process applies to it, or another build took its place."""
-
-
-class Step(NamedTuple):
-    """One event and what it does."""
-
-    message: Message
-    type: str
-    changes: list[Change]
-
-
-class _Handled(NamedTuple):
-    """A batch after its handlers: what to write, and what they could not take."""
-
-    rows: Rows
-    letters: list[DeadLetter]
 
 
 class Filling:
@@ -62,19 +56,29 @@ class Filling:
         build: Build,
         known_tables: dict[str, Table],
         position: Position,
-        blocked: set[str],
+        standing: Standing,
+        discards: Discards | None = None,
     ) -> None:
+        """`discards`: the events to skip, where not those that the database names."""
         self.build = build
         self._conn = conn
         self._handlers = projection().handlers()
-        self._tables = known_tables
-        self._sequences = {stream: position.of(stream) for stream in projection.filters()}
-        # Subjects of aggregates whose events wait behind a dead letter.
-        self._blocked = blocked
-        self._rates = {stream: _Rate() for stream in self._sequences}
+        self._shapes = Shapes(known_tables)
+        # Tables in which no key has occurred twice, as far as is known.
+        self._growing = {table.physical for table in known_tables.values()}
+        self._written = {stream: position.of(stream) for stream in projection.filters()}
+        # As it will be when all batches taken so far are written.
+        self._taken = dict(self._written)
+        self._standing = standing
+        # Raised whenever other events than before are to be left out.
+        self._knowledge = 0
+        self._fixed_discards = discards
+        self._rates = {stream: _Rate() for stream in self._written}
 
     @classmethod
-    async def open(cls, conn: Connection, projection: type[Projection], build: Build) -> Self:
+    async def open(
+        cls, conn: Connection, projection: type[Projection], build: Build, *, discards: Discards | None = None
+    ) -> Self:
         """Takes up a build where its checkpoints stand.
 
         Raises:
@@ -82,111 +86,267 @@ class Filling:
         """
         known = await tables.inspect(conn, projection, build)
         position = await builds.checkpoints(conn, build)
-        return cls(conn, projection, build, known, position, await dead_letters.blocked_subjects(conn, build))
+        return cls(conn, projection, build, known, position, await dead_letters.standing(conn, build), discards)
 
     @property
     def position(self) -> Position:
-        return Position(dict(self._sequences))
+        return Position(dict(self._written))
 
     @property
-    def blocked(self) -> int:
-        """How many aggregates wait behind a dead letter."""
-        return len(self._blocked)
+    def letters(self) -> Counts:
+        """How many events could not be applied, and how many wait behind such a one."""
+        return self._standing.counts
 
-    async def apply(self, stream: str, messages: Sequence[Message], sequence: int) -> None:
-        """Applies the messages; afterwards everything in the stream up to `sequence` has been applied.
+    def batch(self) -> Batch:
+        return Batch(Rows(self._shapes), self._knowledge)
+
+    def take(self, batch: Batch, stream: str, messages: Sequence[Message], sequence: int) -> None:
+        """Folds the messages into the batch, which moves the stream's checkpoint to `sequence`.
+
+        Batches are written in the order in which they were taken; a next one may be taken while one is written.
+        """
+        before = self._taken[stream]
+        if sequence <= before:
+            return
+        fresh = [message for message in messages if message.sequence > before]
+        batch.move(stream, before, sequence, fresh)
+        self._taken[stream] = sequence
+        # What a rebuild makes lives until its batch is written, or dies at once: looking for cycles in it again and
+        # again, and then in all of the program, is in vain.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            self._fold(batch, fresh)
+        finally:
+            if collects:
+                gc.enable()
+
+    async def write(self, batch: Batch) -> None:
+        """Writes the batch; afterwards everything in its streams up to its sequences has been applied.
 
         Raises:
             Superseded: nothing was applied, since this is not the build's only writer or the build is not in use.
         """
-        before = self._sequences[stream]
-        if sequence <= before:
+        if not batch.moves:
             return
-        fresh = [message for message in messages if message.sequence > before]
-        handled = self._handle(fresh)
-        move = (
-            *self.build.id,
-            self.build.state.value,
-            self.build.identity,
-            sequence,
-            self._rates[stream].after(len(fresh)),
-            *self.build.id,
-            stream,
-            before,
-        )
-        try:
-            await self._commit(stream, move, handled)
-        except REFUSALS:
-            # Handlers are pure: only for this rare case are the events' changes kept apart.
-            steps: list[Step] = []
-            handled = self._handle(fresh, steps)
-            await self._commit_in_pieces(stream, move, steps, handled.letters)
-        self._blocked.update(letter.message.subject for letter in handled.letters)
-        self._sequences[stream] = sequence
+        begun = time.perf_counter()
+        rates = {stream: self._rates[stream].after(len(fresh)) for stream, fresh in batch.messages.items()}
+        while True:
+            if batch.knowledge != self._knowledge:
+                self._fold_again(batch)
+            try:
+                await self._commit(batch, rates)
+                break
+            except Superseded:
+                # Where somebody has settled dead letters meanwhile, other events are to wait: once more, then.
+                if not await self._heard_of_letters():
+                    raise
+        known = len(self._standing.blocked)
+        self._standing.add(batch.letters)
+        self._knowledge += len(self._standing.blocked) != known
+        self._written.update(batch.after)
+        batch.seconds = time.perf_counter() - begun
 
-    def _handle(self, messages: Sequence[Message], steps: list[Step] | None = None) -> _Handled:
+    async def apply(self, stream: str, messages: Sequence[Message], sequence: int) -> None:
+        """Takes the messages as one batch and writes it.
+
+        Raises:
+            Superseded: as `write`.
+        """
+        batch = self.batch()
+        self.take(batch, stream, messages, sequence)
+        await self.write(batch)
+
+    async def check(self) -> None:
+        """Notices between batches that the connection is gone, the build was replaced or dead letters were settled.
+
+        Raises:
+            Superseded: the build is not in use any more.
+        """
+        if await dead_letters.revision(self._conn, self.build) != self._standing.revision:
+            await self._heard_of_letters()
+
+    async def apply_again(self, messages: Sequence[Message]) -> list[DeadLetter]:
+        """Writes what can be written of messages that were dead letters, within the caller's transaction.
+
+        Returns:
+            What cannot, the first of each aggregate with its reason, those behind it without.
+        """
+        batch, steps = self.batch(), list[Step]()
+        self._fold(batch, messages, steps)
+        await self._write_in_pieces(steps, batch.letters)
+        return in_line(batch.letters)
+
+    async def _heard_of_letters(self) -> bool:
+        """Whether the dead letters are others than was thought; they are known now.
+
+        Raises:
+            Superseded: the build is not in use any more.
+        """
+        standing = await dead_letters.standing(self._conn, self.build)
+        if standing.revision is None:
+            raise Superseded("the build is not in use any more")
+        heard = standing.revision != self._standing.revision
+        self._standing = standing
+        self._knowledge += heard
+        return heard
+
+    def _fold(self, batch: Batch, messages: Sequence[Message], steps: list[Step] | None = None) -> None:
         """Runs the handlers; an event that they cannot take becomes a dead letter, and its aggregate waits.
 
         `steps` collects what each event does.
         """
-        rows, letters = handled = _Handled(Rows(self._tables), [])
-        blocked = set(self._blocked)
+        handlers_of, merge = self._handlers.get, batch.rows.merge
+        blocked = self._standing.blocked | {letter.message.subject for letter in batch.letters}
+        discards = self._standing.discards if self._fixed_discards is None else self._fixed_discards
+        if discards:
+            messages = [message for message in messages if (message.stream, message.sequence) not in discards]
         for message in messages:
             kind = "?"
             try:
                 envelope = decode_envelope(message.payload)
                 kind = envelope.type
-                handlers = self._handlers.get(kind)
+                handlers = handlers_of(kind)
                 if handlers is None:
                     continue
                 if message.subject in blocked:
-                    letters.append(DeadLetter(message=message, type=kind, reason=None))
+                    batch.letters.append(DeadLetter(message=message, type=kind, reason=None))
                     continue
                 event = open_event(envelope, stream=message.stream, sequence=message.sequence, subject=message.subject)
                 write = Write()
                 for handler in handlers:
                     handler(event, write)
-                rows.merge(write.changes)
+                merge(write.changes)
             except Exception as error:  # whatever an event does to its handler, the others have to go on
-                letters.append(DeadLetter(message=message, type=kind, reason=reason_of(error)))
+                reason = None if message.subject in blocked else reason_of(error, kind)
+                batch.letters.append(DeadLetter(message=message, type=kind, reason=reason))
                 blocked.add(message.subject)
             else:
                 if steps is not None:
                     steps.append(Step(message, kind, write.changes))
-        return handled
 
-    async def _commit(self, stream: str, move: tuple[object, ...], handled: _Handled) -> None:
-        """All of it in one go; the server's answers are only waited for before the commit."""
-        writes = list(statements(self._tables, handled.rows))
-        async with self._conn.pipeline() as pipeline, self._conn.transaction():
-            moved = await self._conn.execute(MOVE_CHECKPOINT, move)
-            for statement, arrays in writes:
-                await self._conn.execute(statement, arrays)
-            await dead_letters.add(self._conn, self.build, stream, handled.letters)
-            await pipeline.sync()
-            _must_have_moved(moved)
+    def _fold_again(self, batch: Batch, steps: list[Step] | None = None) -> None:
+        """Handlers are pure: what was taken once can be taken anew, knowing more."""
+        batch.begin_anew(Rows(self._shapes), self._knowledge)
+        for messages in batch.messages.values():
+            self._fold(batch, messages, steps)
 
-    async def _commit_in_pieces(
-        self, stream: str, move: tuple[object, ...], steps: list[Step], letters: list[DeadLetter]
-    ) -> None:
-        """Finds the events that PostgreSQL refuses by halving, and applies all others in their order."""
-        async with self._conn.transaction():
-            _must_have_moved(await self._conn.execute(MOVE_CHECKPOINT, move))
-            blocked: set[str] = set()
-            pending = [steps]
-            while pending:
-                piece = [step for step in pending.pop() if not self._parked(step, blocked, letters)]
-                refusal = await self._try(piece)
-                if refusal is None:
+    async def _commit(self, batch: Batch, rates: Mapping[str, float]) -> None:
+        moves = [
+            (
+                *self.build.id,
+                self.build.state.value,
+                self.build.identity,
+                self._standing.revision,
+                after,
+                rates[stream],
+                *self.build.id,
+                stream,
+                batch.before[stream],
+            )
+            for stream, after in batch.after.items()
+        ]
+        while True:
+            try:
+                await self._write(batch, moves)
+                break
+            except REFUSALS as refusal:
+                if self._merges_from_now_on(refusal):
                     continue
-                if len(piece) == 1:
-                    step = piece[0]
-                    letters.append(DeadLetter(message=step.message, type=step.type, reason=reason_of(refusal)))
-                    blocked.add(step.message.subject)
+            await self._commit_in_pieces(batch, moves)
+            break
+
+    async def _write(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
+        """All of it in one transaction: a large batch group by group, a small one in one go."""
+        groups = batch.rows.groups()
+        if any(len(group.keys) >= _COPIED_FROM for group in groups):
+            await self._write_large(batch, moves, groups)
+            return
+        statements = [statement(group) for group in groups]
+        moved: list[AsyncCursor[tuple[object, ...]]] = []
+        try:
+            # The commit goes along with the rest, and all answers are one wait: whatever fails on the way, here or
+            # there, keeps the commit from being sent or from being carried out.
+            async with self._conn.pipeline() as pipeline:
+                await self._conn.execute("BEGIN")
+                moved += [await self._conn.execute(MOVE_CHECKPOINT, move) for move in moves]
+                for query, arrays in statements:
+                    await self._conn.execute(query, arrays)
+                await dead_letters.add(self._conn, self.build, batch.letters)
+                await self._conn.execute("COMMIT")
+                await pipeline.sync()
+        except errors.Error as error:
+            await self._conn.rollback()
+            if isinstance(error, errors.DivisionByZero) and any(cursor.rowcount != 1 for cursor in moved):
+                raise Superseded(_NOT_MOVED) from error
+            raise
+        await connecting.be_watched(self._conn)
+
+    async def _write_large(self, batch: Batch, moves: Sequence[tuple[object, ...]], groups: Sequence[Group]) -> None:
+        async with self._conn.transaction():
+            await self._move(moves)
+            for group in groups:
+                # Thousands of values become text at once: whoever else is served by this process has a turn before.
+                await asyncio.sleep(0)
+                if self._is_copied(group):
+                    data = copy_data(group)
+                    async with self._conn.cursor() as cursor, cursor.copy(copy_statement(group)) as copy:
+                        await copy.write(data)
                 else:
-                    half = len(piece) // 2
-                    pending += [piece[half:], piece[:half]]
-            await dead_letters.add(self._conn, self.build, stream, letters)
+                    await self._conn.execute(*statement(group))
+            await dead_letters.add(self._conn, self.build, batch.letters)
+
+    async def _move(self, moves: Sequence[tuple[object, ...]]) -> None:
+        try:
+            for move in moves:
+                await self._conn.execute(MOVE_CHECKPOINT, move)
+        except errors.DivisionByZero as error:
+            raise Superseded(_NOT_MOVED) from error
+
+    def _is_copied(self, group: Group) -> bool:
+        """Whether to insert the rows as if none of them was there yet, which is so with messages and most of what is
+        kept a row an event. A duplicate key shows that a table is not of that kind."""
+        shape = group.shape
+        return (
+            len(group.keys) >= _COPIED_FROM
+            and shape.action is Action.UPSERT
+            and shape.table.physical in self._growing
+            and all(how is How.SET for _, how in shape.columns)
+        )
+
+    def _merges_from_now_on(self, refusal: Exception) -> bool:
+        """Whether the rows were refused only because they were not new, so that merging them may do."""
+        if not isinstance(refusal, errors.UniqueViolation) or refusal.diag.table_name not in self._growing:
+            return False
+        self._growing.discard(refusal.diag.table_name)
+        return True
+
+    async def _commit_in_pieces(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
+        # Only for this rare case are the events' changes kept apart.
+        steps: list[Step] = []
+        self._fold_again(batch, steps)
+        async with self._conn.transaction():
+            await self._move(moves)
+            await self._write_in_pieces(steps, batch.letters)
+            batch.letters = in_line(batch.letters)
+            await dead_letters.add(self._conn, self.build, batch.letters)
+
+    async def _write_in_pieces(self, steps: list[Step], letters: list[DeadLetter]) -> None:
+        """Finds the events that PostgreSQL refuses by halving, and writes all others in their order."""
+        blocked: set[str] = set()
+        pending = [steps]
+        while pending:
+            piece = [step for step in pending.pop() if not self._parked(step, blocked, letters)]
+            refusal = await self._try(piece)
+            if refusal is None:
+                continue
+            if len(piece) == 1:
+                step = piece[0]
+                letters.append(DeadLetter(message=step.message, type=step.type, reason=reason_of(refusal, step.type)))
+                blocked.add(step.message.subject)
+            else:
+                half = len(piece) // 2
+                pending += [piece[half:], piece[:half]]
 
     def _parked(self, step: Step, blocked: set[str], letters: list[DeadLetter]) -> bool:
         if step.message.subject not in blocked:
@@ -196,13 +356,13 @@ class Filling:
 
     async def _try(self, steps: Sequence[Step]) -> Exception | None:
         """Writes the steps, or none of them and returns why."""
-        rows = Rows(self._tables)
+        rows = Rows(self._shapes)
         for step in steps:
             rows.merge(step.changes)
         try:
             async with self._conn.transaction():
-                for statement, arrays in statements(self._tables, rows):
-                    await self._conn.execute(statement, arrays)
+                for group in rows.groups():
+                    await self._conn.execute(*statement(group))
         except REFUSALS as refusal:
             return refusal
         return None
@@ -223,8 +383,3 @@ class _Rate:
             self._rate = self._events / elapsed
             self._since, self._events = time.monotonic(), 0
         return self._rate
-
-
-def _must_have_moved(cursor: AsyncCursor[tuple[object, ...]]) -> None:
-    if cursor.rowcount != 1:
-        raise Superseded("the checkpoint is not where it was left, or the build is not in use any more")

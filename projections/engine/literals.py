@@ -1,17 +1,24 @@
-"""Values as PostgreSQL writes them in an array, since a whole column of a batch goes over as one array literal.
+"""Values as PostgreSQL reads them, a whole column of a batch at a time: as one array literal, or as lines of COPY.
 
-Building the text here costs a fraction of adapting every value by itself, and the cast to the column's own type in
-the statement refuses what does not fit.
+Building the text here costs a fraction of adapting every value by itself, and the column's own type refuses what does
+not fit.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from types import NoneType
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 _MICROSECOND = timedelta(microseconds=1)
+# What a value does that is of the right kind and has no text: a time before the first year, too many digits,
+# half a surrogate pair, lists within lists without end.
+_NO_TEXT = (ArithmeticError, RecursionError, ValueError)
+_IN_ARRAYS = (("\\", "\\\\"), ('"', '\\"'))
+_IN_LINES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
 class Unwritable(ValueError):
@@ -28,12 +35,10 @@ def text_of(value: object) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, datetime):
+        return _time(value)
     if isinstance(value, str | int | float | Decimal | UUID):
         return str(value)
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise Unwritable(f"the time {value} has no zone")
-        return value.astimezone(UTC).isoformat()
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, timedelta):
@@ -41,28 +46,86 @@ def text_of(value: object) -> str | None:
     if isinstance(value, bytes):
         return f"\\x{value.hex()}"
     if isinstance(value, Sequence):
-        return array(text_of(item) for item in value)
+        return array([text_of(item) for item in value])
     raise Unwritable(f"a {type(value).__name__} has no place in a column")
+
+
+def _time(value: datetime) -> str:
+    if value.tzinfo is UTC:
+        return value.isoformat()
+    if value.tzinfo is None:
+        raise Unwritable(f"the time {value} has no zone")
+    try:
+        return value.astimezone(UTC).isoformat()
+    except OverflowError as error:
+        raise Unwritable(f"the time {value} is outside the years that there are in UTC") from error
 
 
 def json_of(value: object) -> str | None:
     """The value for a column of type json or jsonb; None for NULL."""
     try:
         return None if value is None else msgspec.json.encode(value).decode()
-    except TypeError as error:
-        raise Unwritable(f"a {type(value).__name__} is no JSON") from error
+    except (TypeError, *_NO_TEXT) as error:
+        raise Unwritable(f"a {type(value).__name__} is no JSON: {error}") from error
 
 
-def array(texts: Iterable[str | None]) -> str:
-    """One array literal: every element quoted, so that nothing in it can be taken for syntax."""
-    return "{" + ",".join([_element(text) for text in texts]) + "}"
+def texts_of(column: Sequence[Any], kind: str) -> Sequence[str | None]:
+    """The values of a column of this type, each as text.
+
+    Raises:
+        Unwritable: as `text_of`.
+    """
+    if kind in ("json", "jsonb"):
+        return [json_of(value) for value in column]
+    types = set(map(type, column))
+    if types <= {str, NoneType}:
+        return column
+    try:
+        if types == {int}:
+            return list(map(str, column))
+        if types == {datetime} and {value.tzinfo for value in column} == {UTC}:
+            return [value.isoformat() for value in column]
+        return [text_of(value) for value in column]
+    except Unwritable:
+        raise
+    except _NO_TEXT as error:
+        raise Unwritable(f"a value has no text: {error}") from error
 
 
-def _element(text: str | None) -> str:
-    if text is None:
-        return "NULL"
-    if "\\" in text:
-        text = text.replace("\\", "\\\\")
-    if '"' in text:
-        text = text.replace('"', '\\"')
-    return f'"{text}"'
+def array(texts: Sequence[str | None]) -> str:
+    """One array literal: every element quoted, so that nothing in it can be taken for syntax.
+
+    Raises:
+        Unwritable: a text is none that could be sent.
+    """
+    texts = _escaped(texts, _IN_ARRAYS)
+    if None in texts:
+        return "{" + ",".join(["NULL" if text is None else f'"{text}"' for text in texts]) + "}"
+    return '{"' + '","'.join(texts) + '"}' if texts else "{}"  # type: ignore[arg-type]  # none of them is None
+
+
+def lines(columns: Iterable[Sequence[str | None]]) -> list[str]:
+    """The rows as COPY reads them, without their ends.
+
+    Raises:
+        Unwritable: as `array`.
+    """
+    escaped = []
+    for column in columns:
+        texts = _escaped(column, _IN_LINES)
+        escaped.append(["\\N" if text is None else text for text in texts] if None in texts else texts)
+    return list(map("\t".join, zip(*escaped, strict=True)))
+
+
+def _escaped(texts: Sequence[str | None], escapes: Sequence[tuple[str, str]]) -> Sequence[str | None]:
+    """Looks for what is to be escaped in all of the texts at once: most have nothing of it."""
+    whole = "".join(filter(None, texts))
+    if not whole.isascii():
+        try:
+            whole.encode()
+        except UnicodeEncodeError as error:
+            raise Unwritable(f"a text is no Unicode: {error}") from error
+    for character, escape in escapes:
+        if character in whole:
+            texts = [text and text.replace(character, escape) for text in texts]
+    return texts

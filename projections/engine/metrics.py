@@ -1,15 +1,142 @@
-"""What a process says of the projections that it applies."""
+"""What a process says of the projections that it runs.
+
+Whoever applies knows how far that is; whoever stands by knows nothing of it and says nothing, so that a figure is told
+by one process at a time. A process that lost the database goes on telling what it knew last.
+"""
+
+import time
+from contextlib import suppress
+from functools import partial
 
 from prometheus_client import Counter, Gauge, Histogram
 
-EVENTS = Counter("vestnik_projection_events", "Events that a projection has read", ["projection"])
-LAG = Gauge("vestnik_projection_lag", "Events that a projection has still to read", ["projection", "stream"])
-BATCH = Histogram(
+from projections.engine.batch import Batch
+from projections.engine.dead_letters import Counts
+from projections.engine.filling import Filling
+from projections.engine.pipeline import Pipeline
+from projections.engine.projection import Projection
+
+_OWN = ("projection", "version")
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+EVENTS = Counter("vestnik_projection_events_applied", "Events applied, ignored ones and dead letters included.", _OWN)
+BATCH_EVENTS = Histogram(
     "vestnik_projection_batch_events",
-    "Events in a batch",
-    ["projection"],
-    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000),
+    "Events in a batch.",
+    _OWN,
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000),
+)
+BATCH_SECONDS = Histogram(
+    "vestnik_projection_batch_duration_seconds",
+    "Seconds in which a batch was written, rows and checkpoint together.",
+    _OWN,
+    buckets=_SECONDS,
+)
+LEADING = Gauge(
+    "vestnik_projection_leading", "1 where this process applies the projection, 0 where it stands by.", _OWN
+)
+LAG_EVENTS = Gauge(
+    "vestnik_projection_lag_events", "Events of a stream that are still to be applied.", (*_OWN, "stream")
+)
+LAG_SECONDS = Gauge(
+    "vestnik_projection_lag_seconds",
+    "Age of the oldest event of a stream that is still to be applied; 0 where there is none.",
+    (*_OWN, "stream"),
+)
+CHECKPOINT = Gauge(
+    "vestnik_projection_last_checkpoint_timestamp_seconds",
+    "When the checkpoint was last moved, or found to be at the stream's end.",
+    _OWN,
 )
 DEAD_LETTERS = Gauge(
-    "vestnik_projection_dead_letters", "Aggregates with an event that cannot be applied", ["projection"]
+    "vestnik_projection_dead_letters",
+    "Events that could not be applied (failed), and those of the same aggregates that wait behind them (parked).",
+    (*_OWN, "state"),
 )
+ERRORS = Counter(
+    "vestnik_projection_errors", "Times that a runner had to begin again: a lost connection, a missing stream.", _OWN
+)
+WAIT_SECONDS = Histogram(
+    "vestnik_projection_wait_duration_seconds",
+    "Seconds that calls waited until the read model had reached their position; those that need not wait are left out.",
+    _OWN,
+    buckets=_SECONDS,
+)
+WAITED_IN_VAIN = Counter(
+    "vestnik_projection_waited_in_vain", "Calls that were told that the read model is behind their position.", _OWN
+)
+WAITING = Gauge("vestnik_projection_waiting", "Calls that wait for the read model at this moment.", _OWN)
+PROGRESS = Gauge(
+    "vestnik_projection_build_progress_ratio",
+    "Of a build that is not live yet, the share applied of what there was to apply when this process took it up.",
+    _OWN,
+)
+
+
+class Figures:
+    """What one runner says of itself."""
+
+    def __init__(self, projection: type[Projection]) -> None:
+        self._labels = (projection.name, str(projection.version))
+        self._streams = tuple(projection.filters())
+        self._pipeline: Pipeline | None = None
+        self._filling: Filling | None = None
+        self._is_live = True
+        self._events_of_build = 0
+        self._errors = ERRORS.labels(*self._labels)
+        self._leading = LEADING.labels(*self._labels)
+
+    def leads(self, leading: bool) -> None:
+        self._leading.set(leading)
+
+    def follows(self, pipeline: Pipeline, filling: Filling, *, is_live: bool) -> None:
+        """What the runner is at from now on."""
+        self._pipeline, self._filling, self._is_live = pipeline, filling, is_live
+        self._events_of_build = 0
+        for stream in self._streams:
+            # Worked out when somebody asks: it grows while nothing happens.
+            LAG_SECONDS.labels(*self._labels, stream).set_function(partial(self._age, stream))
+
+    def stands_by(self) -> None:
+        """Another process tells these now."""
+        self._pipeline = self._filling = None
+        for gauge in (CHECKPOINT, PROGRESS):
+            _forget(gauge, *self._labels)
+        for state in Counts._fields:
+            _forget(DEAD_LETTERS, *self._labels, state)
+        for gauge in (LAG_EVENTS, LAG_SECONDS):
+            for stream in self._streams:
+                _forget(gauge, *self._labels, stream)
+
+    def applied(self, batch: Batch) -> None:
+        """The batch was written; an empty one has confirmed the checkpoint."""
+        assert self._pipeline is not None
+        assert self._filling is not None
+        for stream in self._streams:
+            LAG_EVENTS.labels(*self._labels, stream).set(self._pipeline.left_of(stream))
+        CHECKPOINT.labels(*self._labels).set_to_current_time()
+        for state, count in self._filling.letters._asdict().items():
+            DEAD_LETTERS.labels(*self._labels, state).set(count)
+        if batch.events:
+            EVENTS.labels(*self._labels).inc(batch.events)
+            BATCH_EVENTS.labels(*self._labels).observe(batch.events)
+            BATCH_SECONDS.labels(*self._labels).observe(batch.seconds)
+        if self._is_live:
+            _forget(PROGRESS, *self._labels)
+        else:
+            self._events_of_build += batch.events
+            total = self._events_of_build + self._pipeline.left
+            PROGRESS.labels(*self._labels).set(self._events_of_build / total if total else 1.0)
+
+    def failed(self) -> None:
+        self._errors.inc()
+
+    def _age(self, stream: str) -> float:
+        oldest = None if self._pipeline is None else self._pipeline.oldest(stream)
+        return 0.0 if oldest is None else max(0.0, time.time() - oldest / 1e9)
+
+
+def _forget(gauge: Gauge, *labels: str) -> None:
+    # That it was not told yet is no matter.
+    with suppress(KeyError):
+        gauge.remove(*labels)

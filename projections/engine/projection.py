@@ -3,13 +3,16 @@
 Everything else (batches, checkpoints, rebuilds, dead letters, waiting) is the engine's and looks at these attributes.
 """
 
+import hashlib
+import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from contracts.envelope import Recorded
 from contracts.event import Event
-from contracts.subjects import STREAMS
+from contracts.subjects import PUBLIC_FILTERS, STREAMS
 from projections.engine.write import Write
 
 Handler = Callable[[Recorded[Any], Write], None]
@@ -36,14 +39,21 @@ class Projection:
     Attributes:
         name: snake_case of the class's name; names the projection everywhere.
         version: to be raised with any change of tables or handlers; the new version is built beside the old one.
-        streams: the streams it reads, each with one subject filter or none. Handlers of different streams commute.
+        streams: the streams it reads, each with one subject filter or none; of a stream that is merely named, all that
+            its service may read. Handlers of different streams commute.
+        service: whose processes run it, and may query it; that which owns the first of the streams, if it says nothing.
         tables: `CREATE TABLE {friends} (…)` and indexes; every table has a primary key.
+        rest_seconds: for how long events gather between two batches while nobody waits for them, where that may be
+            longer than the 20 to 100 ms that are usual: each batch has its price. No more than a second, within which
+            whoever applies has to show that it is there.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     streams: ClassVar[Sequence[str] | Mapping[str, str | None]]
+    service: ClassVar[str | None] = None
     tables: ClassVar[str]
+    rest_seconds: ClassVar[float] = 0.0
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -52,12 +62,32 @@ class Projection:
 
     @classmethod
     def filters(cls) -> dict[str, str | None]:
-        """Each stream it reads with its one filter, or None for all of it."""
-        streams = cls.streams
-        found = dict(streams) if isinstance(streams, Mapping) else dict.fromkeys(streams)
-        if not found or not found.keys() <= STREAMS.keys():
-            raise ValueError(f"projection {cls.name}: streams must be some of {', '.join(STREAMS)}")
-        return found
+        """Each stream it reads with its one filter, or None for all of it.
+
+        Raises:
+            ValueError: there is no such stream, or no such service.
+        """
+        own, streams = cls.run_by(), cls.streams
+        if isinstance(streams, Mapping):
+            return dict(streams)
+        return {stream: None if STREAMS[stream] == own else PUBLIC_FILTERS[stream] for stream in streams}
+
+    @classmethod
+    def run_by(cls) -> str:
+        """The service that runs it.
+
+        Raises:
+            ValueError: there is no such stream, or no such service.
+        """
+        streams = list(cls.streams)
+        if not streams or not set(streams) <= STREAMS.keys():
+            raise ValueError(
+                f"projection {cls.name}: streams must be some of {', '.join(STREAMS)}, such as (MESSAGING,)"
+            )
+        service = cls.service or STREAMS[streams[0]]
+        if service not in STREAMS.values():
+            raise ValueError(f"projection {cls.name}: service must be one of {', '.join(STREAMS.values())}")
+        return service
 
     @classmethod
     def table_names(cls) -> tuple[str, ...]:
@@ -76,6 +106,15 @@ class Projection:
     def with_tables(cls, text: str, names: Mapping[str, str]) -> str:
         """The text with every `{table}` of this projection replaced; other braces stay."""
         return _PLACEHOLDER.sub(lambda match: names.get(match[1], match[0]), text)
+
+    @classmethod
+    def code(cls) -> str | None:
+        """A digest of the module that the projection is written in; None where its source is not at hand."""
+        try:
+            source = inspect.getsource(sys.modules[cls.__module__])
+        except (OSError, TypeError):
+            return None
+        return hashlib.sha256(source.encode()).hexdigest()
 
     def handlers(self) -> dict[str, tuple[Handler, ...]]:
         """Event type to its handlers, in the order in which the class declares them."""

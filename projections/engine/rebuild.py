@@ -1,202 +1,212 @@
-"""Rebuilds a read model beside the live one and switches to it, while reads and writes go on.
+"""Rebuilds a read model beside the live one and switches to it, or back to the one before, while everybody goes on.
 
-An interrupted rebuild is taken up where it stopped. Where a version has no live build yet, its first one is filled,
-unless a service is about to do that.
+Whatever is interrupted is taken up where it stopped: by the same call, where the database was away for a moment, and
+by the next one, where the call itself was killed. Where a version has no live build yet, its first one is filled,
+unless a service is about to do that. Going back fills the build that was live before from where it was left.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
 
 import msgspec
 from nats.aio.client import Client as NATS
+from psycopg import Error as DatabaseError
+from psycopg import errors
 
+from contracts.errors import Unavailable
 from contracts.positions import Position
 from infra.failures import Failure
-from projections.engine import builds, switching
-from projections.engine.builds import Build, Connection
-from projections.engine.connecting import connect, rebuild_lock, runner_lock, try_lock
-from projections.engine.filling import Filling
+from projections.engine import builds, dead_letters, switching
+from projections.engine.builds import Build, Connection, State
+from projections.engine.connecting import connect, leave, rebuild_lock, runner_lock, try_lock
+from projections.engine.filling import Filling, Superseded
+from projections.engine.progress import Progress, Report, Tracking, unheard
 from projections.engine.projection import Projection
-from projections.engine.sources import Sources
+from projections.engine.schema import ensure_schema
 from projections.engine.tables import BadTables
-from projections.engine.waiting import Reached, subject_of
+from projections.engine.takeover import Takeover
 
-# How long the live build may be held while the new one takes its last steps.
-_HOLD_SECONDS = 2.0
-# Between two attempts to switch.
-_PAUSE_SECONDS = 0.05
+log = logging.getLogger(__name__)
+# How long the database may be away, or another may hold what was ours before, until the call gives up.
+_PATIENCE_SECONDS = 60.0
+# What the database says of rows and not of itself: that they go into no index, say. No other attempt changes it.
+_LASTING = (errors.DataError, errors.ProgramLimitExceeded)
+_PAUSE_SECONDS = 0.25
 
 
 class RebuildUnderWay(Failure):
     """Somebody else is building this read model just now."""
 
-    def __init__(self, projection: str) -> None:
-        super().__init__(f"{projection} is being built already, by its service or by another rebuild")
+    def __init__(self, projection: str, by: str) -> None:
+        super().__init__(f"{projection} is being built already, by {by}; `vestnik status` shows how far it is")
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """How far a rebuild is."""
+class NothingKept(Failure):
+    """There is no build that one could go back to."""
 
-    events: int
-    # Known at this moment; it grows while others write.
-    total: int
-    seconds: float
-
-    @property
-    def events_per_second(self) -> float:
-        return self.events / self.seconds if self.seconds else 0.0
+    def __init__(self, projection: type[Projection]) -> None:
+        super().__init__(f"no earlier build of {projection.name} version {projection.version} is kept")
 
 
-class Rebuilt(msgspec.Struct, frozen=True):
-    """What a rebuild has made."""
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rebuild has made, or what was gone back to."""
 
     projection: str
     version: int
     build: int
+    # The build that was live before; it is kept until the next rebuild.
+    replaced: int | None
     position: dict[str, int]
+    # Read by this call, and in which time.
     events: int
     seconds: float
     events_per_second: float
-
-
-Report = Callable[[Progress], None]
+    # Events that it could not apply, or that wait behind such a one.
+    dead_letters: int
 
 
 async def rebuild(
-    projection: type[Projection], nc: NATS, database_url: str, report: Report = lambda progress: None
+    projection: type[Projection], nc: NATS, database_url: str, report: Report = unheard, *, back: bool = False
 ) -> Rebuilt:
-    """Rebuilds the read model and puts the new build under its views.
+    """Rebuilds the read model and puts the new build under its views; with `back`, the one that was there before.
 
     Raises:
         RebuildUnderWay: somebody else is doing so.
         BadTables: the projection's tables have changed and its version has not.
+        NothingKept: there is none to go back to.
+        Unavailable: the database or NATS were away for too long; the next call goes on where this one stopped.
     """
-    conn = await connect(database_url, f"rebuild {projection.name}")
-    try:
-        await builds.ensure_schema(conn)
-        build = await _claim(conn, projection)
-        try:
-            return await _fill(conn, projection, build, nc, database_url, report)
-        except BadTables:
-            # Its columns will never do: left behind, it would be taken up again and again.
-            await switching.drop_build(conn, projection, build)
-            raise
-    finally:
-        await conn.close()
-
-
-async def _fill(
-    conn: Connection, projection: type[Projection], build: Build, nc: NATS, database_url: str, report: Report
-) -> Rebuilt:
-    filling = await Filling.open(conn, projection, build)
-    switcher = await connect(database_url, f"switch {projection.name}")
-    try:
-        return await _Rebuild(projection, nc, filling, switcher, report).run()
-    finally:
-        await switcher.close()
-
-
-async def _claim(conn: Connection, projection: type[Projection]) -> Build:
-    """The build to fill: an interrupted one or a new one."""
-    if not await try_lock(conn, rebuild_lock(projection)):
-        raise RebuildUnderWay(projection.name)
-    if not await _may_fill(conn, projection):
-        raise RebuildUnderWay(projection.name)
-    await switching.drop_leftovers(conn, projection)
-    return await switching.unfinished_build(conn, projection) or await switching.start_build(conn, projection)
-
-
-async def _may_fill(conn: Connection, projection: type[Projection]) -> bool:
-    """Without a live build it is the runner's lock that says who fills the first; it may go live meanwhile."""
-    return (
-        await switching.live_build(conn, projection) is not None
-        or await try_lock(conn, runner_lock(projection))
-        or await switching.live_build(conn, projection) is not None
-    )
+    return await _Rebuild(projection, nc, database_url, report, back).run()
 
 
 class _Rebuild:
-    def __init__(
-        self, projection: type[Projection], nc: NATS, filling: Filling, switcher: Connection, report: Report
-    ) -> None:
+    def __init__(self, projection: type[Projection], nc: NATS, database_url: str, report: Report, back: bool) -> None:
         self._projection = projection
         self._nc = nc
-        self._filling = filling
-        self._switcher = switcher
-        self._report = report
+        self._database_url = database_url
+        self._tell = report
+        self._back = back
         self._begun = time.monotonic()
+        # Since when one attempt after the other has failed, and since when the present one is at work.
+        self._failing: float | None = None
+        self._at_work: float | None = None
+        self._progress = Progress(0, 0, 0.0, None)
+        # What is being filled, since it was found out, and what it replaces.
+        self._build: Build | None = None
+        self._replaced: Build | None = None
         self._events = 0
 
     async def run(self) -> Rebuilt:
-        sources = Sources(
-            self._nc,
-            self._projection.filters(),
-            self._filling.position,
-            name=f"rebuild-{self._projection.name}",
-        )
-        async with sources:
-            while not sources.at_end:
-                await self._step(sources)
+        while True:
+            try:
+                return await self._attempt()
+            except (DatabaseError, RebuildUnderWay, Superseded, Unavailable) as error:
+                # At first it is the operator who has to know; later on the database may only have been restarted, and
+                # for a moment it still believes that the one who was connected before is there.
+                if self._build is None or isinstance(error, _LASTING) or self._is_over(error):
+                    if isinstance(error, DatabaseError | Superseded):
+                        raise Unavailable(f"{self._projection.name}: {error}".partition("\n")[0]) from error
+                    raise
+                log.warning("%s: %s; again in a moment", self._projection.name, error)
+            self._tell(msgspec.structs.replace(self._progress, waits_for="the database to answer"))
+            await asyncio.sleep(_PAUSE_SECONDS)
 
-            async def catch_up(target: Position) -> bool:
-                return await self._reach(sources, target)
+    def _is_over(self, error: Exception) -> bool:
+        """Whether the patience is used up. Indexes and long readers may take any time in which no event is applied:
+        what counts is the time since the first failure behind which nothing has gone well."""
+        now, began = time.monotonic(), self._at_work
+        self._at_work = None
+        worked_long = began is not None and now - began > _PATIENCE_SECONDS
+        if worked_long and isinstance(error, Unavailable):
+            # The streams have had their minute already.
+            return True
+        if self._failing is None or worked_long:
+            self._failing = now
+        return now - self._failing > _PATIENCE_SECONDS
 
-            while not await switching.switch(self._switcher, self._projection, self._filling.build, catch_up):
-                # The view is in use, or writers were quicker: the new build keeps up until the next attempt.
-                await self._follow(sources)
-        await self._announce()
-        await switching.drop_leftovers(self._switcher, self._projection)
-        return self._result()
-
-    async def _step(self, sources: Sources, timeout: float | None = None) -> bool:
-        """Applies the next batch; False if none came in time. Only the waiting is cut short, never the applying."""
+    async def _attempt(self) -> Rebuilt:
+        conn = await connect(self._database_url, f"rebuild {self._projection.name}")
         try:
-            async with asyncio.timeout(timeout):
-                stream, batch = await sources.next()
-        except TimeoutError:
-            return False
-        await self._filling.apply(stream, batch.messages, batch.position)
-        self._events += len(batch.messages)
-        left = sum(pending or 0 for pending in sources.pending.values())
-        self._report(Progress(self._events, self._events + left, time.monotonic() - self._begun))
-        return True
+            await ensure_schema(conn)
+            if not await try_lock(conn, rebuild_lock(self._projection)):
+                raise RebuildUnderWay(self._projection.name, "another rebuild")
+            if await self._has_switched(conn):
+                return await self._result(conn)
+            self._replaced = await switching.live_build(conn, self._projection)
+            self._build = await (self._kept(conn) if self._back else self._claim(conn))
+            try:
+                await self._fill(conn, self._build)
+            except BadTables:
+                # Its columns will never do: left behind, it would be taken up again and again.
+                if self._build.state is State.BUILDING:
+                    await switching.drop_build(conn, self._projection, self._build)
+                raise
+            return await self._result(conn)
+        finally:
+            await leave(conn)
 
-    async def _reach(self, sources: Sources, target: Position) -> bool:
-        """Applies up to the position at which the live build is being held; False if that takes too long."""
-        deadline = time.monotonic() + _HOLD_SECONDS
-        while not covers(self._filling.position, target):
-            left = deadline - time.monotonic()
-            if left <= 0 or not await self._step(sources, left):
-                return False
-        return True
+    async def _has_switched(self, conn: Connection) -> bool:
+        """Whether the connection was lost at the very moment of the switch, behind its commit."""
+        live = await switching.live_build(conn, self._projection)
+        return self._build is not None and live is not None and live.identity == self._build.identity
 
-    async def _follow(self, sources: Sources) -> None:
-        deadline = time.monotonic() + _PAUSE_SECONDS
-        while (left := deadline - time.monotonic()) > 0:
-            await self._step(sources, left)
+    async def _kept(self, conn: Connection) -> Build:
+        """The build that was live before the one that is."""
+        kept = await builds.retired(conn, self._projection.name, self._projection.version)
+        if self._replaced is None or not kept:
+            raise NothingKept(self._projection)
+        return kept[0]
 
-    async def _announce(self) -> None:
-        """Tells the services' processes at once that other tables are under the views, and how far these are."""
-        build = self._filling.build
-        reached = Reached(build.identity, dict(self._filling.position.sequences))
-        await self._nc.publish(subject_of(self._projection), msgspec.json.encode(reached))
-        await self._nc.flush()
+    async def _claim(self, conn: Connection) -> Build:
+        """The build to fill: an interrupted one or a new one."""
+        if not await self._may_fill(conn):
+            raise RebuildUnderWay(self._projection.name, "its service")
+        await switching.drop_leftovers(conn, self._projection)
+        return await switching.resume_or_start(conn, self._projection)
 
-    def _result(self) -> Rebuilt:
-        build = self._filling.build
+    async def _may_fill(self, conn: Connection) -> bool:
+        """Without a live build it is the runner's lock that says who fills the first; it may go live meanwhile."""
+        return (
+            await switching.live_build(conn, self._projection) is not None
+            or await try_lock(conn, runner_lock(self._projection))
+            or await switching.live_build(conn, self._projection) is not None
+        )
+
+    async def _fill(self, conn: Connection, build: Build) -> None:
+        self._at_work = time.monotonic()
+        filling = await Filling.open(conn, self._projection, build)
+        tracking = await Tracking.resume(conn, build)
+        switcher = await connect(self._database_url, f"switch {self._projection.name}")
+        try:
+            takeover = Takeover(self._projection, self._nc, filling, tracking, switcher, self._report)
+            try:
+                await takeover.run()
+            finally:
+                self._events += takeover.events
+        finally:
+            await switcher.close()
+
+    def _report(self, progress: Progress) -> None:
+        if progress.events > self._progress.events:
+            self._failing = None
+        self._progress = progress
+        self._tell(progress)
+
+    async def _result(self, conn: Connection) -> Rebuilt:
+        assert self._build is not None
+        await switching.drop_leftovers(conn, self._projection)
+        position: Position = await builds.checkpoints(conn, self._build)
+        live = msgspec.structs.replace(self._build, state=State.LIVE)
         seconds = time.monotonic() - self._begun
         return Rebuilt(
             projection=self._projection.name,
             version=self._projection.version,
-            build=build.build,
-            position=dict(self._filling.position.sequences),
+            build=self._build.build,
+            replaced=None if self._replaced is None else self._replaced.build,
+            position=dict(position.sequences),
             events=self._events,
             seconds=round(seconds, 3),
             events_per_second=round(self._events / seconds, 1) if seconds else 0.0,
+            dead_letters=sum((await dead_letters.standing(conn, live)).counts),
         )
-
-
-def covers(position: Position, other: Position) -> bool:
-    """Whether the position has seen everything that the other has."""
-    return all(sequence <= position.of(stream) for stream, sequence in other.sequences.items())

@@ -6,6 +6,8 @@ connections are normal: the runner begins again from the checkpoint in the datab
 
 import asyncio
 import logging
+import time
+from contextlib import suppress
 
 import msgspec
 from nats.aio.client import Client as NATS
@@ -14,20 +16,32 @@ from psycopg import Error as DatabaseError
 
 from contracts.errors import VestnikError
 from contracts.positions import Position
-from projections.engine import builds, metrics, switching
+from projections.engine import builds, last_errors, switching, tables
 from projections.engine.builds import Build, Connection, State
-from projections.engine.connecting import connect, runner_lock, try_lock
+from projections.engine.connecting import be_heard_of, connect, leave, runner_lock, try_lock
 from projections.engine.filling import Filling, Superseded
+from projections.engine.last_errors import LastError
+from projections.engine.metrics import Figures
+from projections.engine.pipeline import Pipeline
+from projections.engine.progress import Tracking
 from projections.engine.projection import Projection
+from projections.engine.schema import ensure_schema
 from projections.engine.sources import Sources
+from projections.engine.takeover import covers
 from projections.engine.waiting import Reached, Waiting, subject_of
 from streams.inbox import RequestFailed
-from streams.jetstream import Refused
+from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
 from streams.reader import HistoryLost
 from streams.topology import StreamMissing
 
 log = logging.getLogger(__name__)
 _STANDBY_SECONDS = 0.5
+# How often whoever applies shows the database that it is there.
+_SIGN_SECONDS = 1.0
+_LAST_WORD_SECONDS = 2.0
+# Events in a batch while people are served, for whom the process has no time as long as a batch is put together. A
+# build that nobody reads yet is filled as quickly as can be.
+_MOST_WHEN_LIVE = 4_000
 _BACKOFF_SECONDS = (0.05, 5.0)
 # What a lost connection, a restarted server, a missing stream or a wiped database looks like; anything else is a fault
 # of the program.
@@ -51,7 +65,13 @@ class Runner:
         self._database_url = database_url
         self._waiting = waiting
         self._backoff = _BACKOFF_SECONDS[0]
-        # Whether readers can be sent to this process: the version has a live build, read to the end once.
+        self._figures = Figures(projection)
+        # What went wrong last, as long as no database has taken note of it.
+        self._error: LastError | None = None
+        # Where the streams ended when this process first saw a live build that others apply; None until then.
+        self._goal: Position | None = None
+        # Whether readers can be sent to this process: the version has a live build that has caught up, here or in the
+        # replica that applies.
         self.ready = False
         # Whether this process is the one that applies.
         self.leading = False
@@ -67,17 +87,22 @@ class Runner:
                 await self._take_part()
             except _PASSING as error:
                 log.warning("%s: %s; again in %.2f s", self._projection.name, error, self._backoff)
+                self._figures.failed()
+                self._error = LastError.now(error)
             await asyncio.sleep(self._backoff)
             self._backoff = min(self._backoff * 2, _BACKOFF_SECONDS[1])
 
     async def _take_part(self) -> None:
         conn = await connect(self._database_url, f"projection {self._projection.name}")
         try:
-            await builds.ensure_schema(conn)
+            await ensure_schema(conn)
+            await self._tell_error(conn)
             while not await try_lock(conn, runner_lock(self._projection)):
-                self.ready = await switching.live_build(conn, self._projection) is not None
+                self._figures.stands_by()
+                self.ready = await self._is_caught_up(conn)
                 self._backoff = _BACKOFF_SECONDS[0]
                 await asyncio.sleep(_STANDBY_SECONDS)
+            await be_heard_of(conn)
             self._lead(True)
             while True:
                 try:
@@ -85,44 +110,98 @@ class Runner:
                 except Superseded:
                     log.info("%s: goes on with the build that is live now", self._projection.name)
                     await asyncio.sleep(_BACKOFF_SECONDS[0])
+        except _PASSING:
+            raise
+        except Exception as error:  # the process ends with it: an operator is to find what it was
+            self._error = LastError.now(error)
+            with suppress(DatabaseError, TimeoutError):
+                async with asyncio.timeout(_LAST_WORD_SECONDS):
+                    await self._tell_error(conn)
+            raise
         finally:
             self._lead(False)
-            await conn.close()
+            await leave(conn)
+
+    async def _is_caught_up(self, conn: Connection) -> bool:
+        """Whether the live build, which another process applies, has got to where the streams were."""
+        live = await switching.live_build(conn, self._projection)
+        if live is None:
+            return False
+        if self._goal is None:
+            self._goal = await self._ends()
+        return self._goal is not None and covers(await builds.checkpoints(conn, live), self._goal)
+
+    async def _ends(self) -> Position | None:
+        """Where the streams end now; None while one of them has not been made."""
+        ends: dict[str, int] = {}
+        for stream in self._projection.filters():
+            try:
+                ends[stream] = (await JetStream(self._nc).info(stream)).state.last_seq
+            except Refused as refused:
+                if refused.error.err_code != STREAM_NOT_FOUND:
+                    raise
+                return None
+        return Position(ends)
+
+    async def _tell_error(self, conn: Connection) -> None:
+        """Leaves word of the last error where an operator finds it, whichever process had it."""
+        if self._error is not None:
+            await last_errors.keep(conn, self._projection.name, self._projection.version, self._error)
+            self._error = None
 
     def _lead(self, leading: bool) -> None:
         self.leading = leading
-        self._waiting.applied_here(self._projection, leading)
+        self._figures.leads(leading)
 
     async def _apply(self, conn: Connection) -> None:
         """Applies to the live build; to a first one until it has caught up and can go live."""
         build = await self._build(conn)
         filling = await Filling.open(conn, self._projection, build)
         await self._announce(filling)
-        sources = Sources(
-            self._nc, self._projection.filters(), filling.position, name=f"projection-{self._projection.name}"
-        )
-        async with sources:
+        tracking = await Tracking.resume(conn, build) if build.state is State.BUILDING else None
+        name = f"projection-{self._projection.name}"
+        sources = Sources(self._nc, self._projection.filters(), filling.position, name=name)
+        is_live = build.state is State.LIVE
+        most, haste = (_MOST_WHEN_LIVE, self._waiting.haste(self._projection)) if is_live else (None, None)
+        async with Pipeline(sources, filling, most=most, haste=haste) as pipeline:
+            self._figures.follows(pipeline, filling, is_live=is_live)
+            heard_of = time.monotonic()
             while True:
-                stream, batch = await sources.next()
-                before = filling.position.of(stream)
-                await filling.apply(stream, batch.messages, batch.position)
-                if batch.position > before:
+                batch = await pipeline.step(_SIGN_SECONDS)
+                if batch is not None and batch.moves:
                     await self._announce(filling)
-                else:
-                    await _assert_in_state(conn, build)
-                self._count(stream, len(batch.messages), batch.pending, filling)
-                if sources.at_end and build.state is State.BUILDING:
-                    if await switching.switch(conn, self._projection, build, _nothing_to_catch_up):
-                        return
-                elif sources.at_end:
+                    heard_of = time.monotonic()
+                # Streams give signs of life more often than the database needs one of ours.
+                elif time.monotonic() - heard_of >= _SIGN_SECONDS:
+                    await filling.check()
+                    heard_of = time.monotonic()
+                if batch is None:
+                    continue
+                self._backoff = _BACKOFF_SECONDS[0]
+                self._figures.applied(batch)
+                if tracking is not None:
+                    await tracking.moved(batch.events, pipeline.left if pipeline.is_counted else None)
+                if not await self._has_caught_up(pipeline, filling):
+                    continue
+                if build.state is State.LIVE:
                     self.ready = True
+                    continue
+                await tables.add_indexes(conn, self._projection, build)
+                if await switching.switch(conn, self._projection, build, _nothing_to_catch_up):
+                    return
+
+    async def _has_caught_up(self, pipeline: Pipeline, filling: Filling) -> bool:
+        """Whether it is near the end, and nothing is left of what there was when it first was."""
+        if pipeline.at_end or not pipeline.is_near_end:
+            return pipeline.at_end
+        if self._goal is None:
+            self._goal = await self._ends()
+        return self._goal is None or covers(filling.position, self._goal)
 
     async def _build(self, conn: Connection) -> Build:
         """The live build; where there is none, the first one, however far it got."""
-        return (
-            await switching.live_build(conn, self._projection)
-            or await switching.unfinished_build(conn, self._projection)
-            or await switching.start_build(conn, self._projection)
+        return await switching.live_build(conn, self._projection) or await switching.resume_or_start(
+            conn, self._projection
         )
 
     async def _announce(self, filling: Filling) -> None:
@@ -132,25 +211,6 @@ class Runner:
         self._waiting.moved(self._projection, reached)
         if self._nc.is_connected:
             await self._nc.publish(subject_of(self._projection), msgspec.json.encode(reached))
-
-    def _count(self, stream: str, events: int, pending: int, filling: Filling) -> None:
-        self._backoff = _BACKOFF_SECONDS[0]
-        name = self._projection.name
-        metrics.LAG.labels(name, stream).set(pending)
-        if events:
-            metrics.EVENTS.labels(name).inc(events)
-            metrics.BATCH.labels(name).observe(events)
-            metrics.DEAD_LETTERS.labels(name).set(filling.blocked)
-
-
-async def _assert_in_state(conn: Connection, build: Build) -> None:
-    """Between batches too the runner notices that its connection is gone or its build was replaced."""
-    cursor = await conn.execute(
-        "SELECT 1 FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s) AND state = %s",
-        (*build.id, build.state.value),
-    )
-    if await cursor.fetchone() is None:
-        raise Superseded
 
 
 async def _nothing_to_catch_up(position: Position) -> bool:

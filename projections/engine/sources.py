@@ -7,10 +7,17 @@ from typing import Self
 
 from nats.aio.client import Client as NATS
 
+from contracts.errors import Unavailable
 from contracts.positions import Position
+from streams.inbox import Denied, RequestFailed
+from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
+from streams.message import Message
 from streams.reader import ReadBatch, Reader
 
-LIMIT = 5_000
+# Folding so many takes a few milliseconds, after which whatever else goes on in the process has its turn.
+LIMIT = 1_000
+# After this long without a sign of life a command gives up on the streams.
+SILENCE_SECONDS = 60.0
 
 
 class Sources:
@@ -18,21 +25,34 @@ class Sources:
     slow database slows the reading and the batches grow."""
 
     def __init__(
-        self, nc: NATS, filters: Mapping[str, str | None], after: Position, *, name: str, limit: int = LIMIT
+        self,
+        nc: NATS,
+        filters: Mapping[str, str | None],
+        after: Position,
+        *,
+        name: str,
+        until: Position | None = None,
+        limit: int = LIMIT,
     ) -> None:
+        """`until`: each stream is read up to here and no further; None: without end."""
         self._nc = nc
         self._filters = filters
         self._after = after
+        self._until = until
         self._name = name
         self._limit = limit
         self._batches: asyncio.Queue[tuple[str, ReadBatch] | Exception] = asyncio.Queue(maxsize=1)
         self._readers: list[asyncio.Task[None]] = []
         # How many events each stream still has to offer; None until its first batch was taken.
         self.pending: dict[str, int | None] = dict.fromkeys(filters)
+        if until is not None:
+            self.pending |= {stream: 0 for stream in filters if after.of(stream) >= until.of(stream)}
 
     async def __aenter__(self) -> Self:
         self._readers = [
-            asyncio.create_task(self._read(stream), name=f"{self._name}-{stream}") for stream in self._filters
+            asyncio.create_task(self._read(stream), name=f"{self._name}-{stream}")
+            for stream in self._filters
+            if self.pending[stream] != 0
         ]
         return self
 
@@ -57,11 +77,22 @@ class Sources:
         return found
 
     @property
+    def left(self) -> int:
+        """How many events are known to be still on offer."""
+        return sum(pending or 0 for pending in self.pending.values())
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether every stream has said how many events it has to offer."""
+        return all(pending is not None for pending in self.pending.values())
+
+    @property
     def at_end(self) -> bool:
         """Whether the last batch of every stream was the last there was."""
         return all(pending == 0 for pending in self.pending.values())
 
     async def _read(self, stream: str) -> None:
+        end = None if self._until is None else self._until.of(stream)
         try:
             async with Reader(
                 self._nc,
@@ -71,7 +102,36 @@ class Sources:
                 name=self._name,
             ) as reader:
                 async for batch in reader.batches(limit=self._limit):
-                    await self._batches.put((stream, batch))
+                    await self._batches.put((stream, batch if end is None else _up_to(batch, end)))
+                    if end is not None and batch.position >= end:
+                        return
             raise ConnectionError(f"the reader of {stream} ended")
         except Exception as error:  # handed over: raised by `next`
             await self._batches.put(error)
+
+
+async def end_of(nc: NATS, stream: str) -> int:
+    """The stream's last sequence; 0 where no service has made it yet, or somebody has deleted it.
+
+    Raises:
+        Unavailable: the server does not answer, or not for this stream.
+    """
+    try:
+        return (await JetStream(nc).info(stream)).state.last_seq
+    except Denied as denied:
+        raise PermissionError(f"no right to read {stream}") from denied
+    except RequestFailed as failure:
+        raise Unavailable("NATS does not answer.") from failure
+    except Refused as refused:
+        if refused.error.err_code == STREAM_NOT_FOUND:
+            return 0
+        if refused.may_pass:
+            raise Unavailable(f"NATS does not serve {stream}: {refused}") from refused
+        raise
+
+
+def _up_to(batch: ReadBatch, end: int) -> ReadBatch:
+    if batch.position < end:
+        return batch
+    messages: list[Message] = [message for message in batch.messages if message.sequence <= end]
+    return ReadBatch(messages, end, 0)

@@ -1,15 +1,16 @@
-"""Writes folded rows: one statement a table and shape of change, whatever the number of rows."""
+"""Writes folded rows: one statement a group, whatever the number of its rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
+from operator import itemgetter
 
 from psycopg import sql
 
-from projections.engine.literals import array, json_of, text_of
-from projections.engine.rows import Row, Rows, Table, in_order
+from projections.engine.literals import array, lines, texts_of
+from projections.engine.rows import Group
+from projections.engine.shapes import Columns
 from projections.engine.write import Action, How
 
-Shape = tuple[tuple[str, How], ...]
 Statement = tuple[bytes, tuple[str, ...]]
 
 _MERGED: dict[How, sql.SQL] = {
@@ -21,44 +22,64 @@ _MERGED: dict[How, sql.SQL] = {
 }
 
 
-def statements(tables: dict[str, Table], rows: Rows) -> Iterator[Statement]:
-    """The statements that write the rows, in the order in which they have to run.
+def statement(group: Group) -> Statement:
+    """The statement that merges the rows into their table, with a literal a column.
 
     Raises:
         Unwritable: a value is of a kind that no column takes.
     """
-    for wave in rows.waves:
-        groups: dict[tuple[str, Action, Shape], list[Row]] = {}
-        for (changed, _), row in wave.items():
-            groups.setdefault((changed, row.action, in_order(row.columns)), []).append(row)
-        for (name, action, shape), members in groups.items():
-            table = tables[name]
-            yield (
-                _statement(table.physical, table.key, tuple(table.types.items()), action, shape),
-                _arrays(table, shape, members),
-            )
+    shape = group.shape
+    table = shape.table
+    composed = _statement(table.physical, table.key, tuple(table.types.items()), shape.action, shape.columns)
+    return composed, tuple([array(texts) for texts in _texts(group)])
 
 
-def _arrays(table: Table, shape: Shape, rows: Sequence[Row]) -> tuple[str, ...]:
-    """A literal a column: the key's columns, then the shape's."""
-    found = [array(row.key[place] for row in rows) for place in range(len(table.key))]
-    for column, _ in shape:
-        as_text: Callable[[object], str | None] = json_of if table.types[column] in ("json", "jsonb") else text_of
-        found.append(array([as_text(row.columns[column][1]) for row in rows]))
-    return tuple(found)
+def copy_statement(group: Group) -> sql.Composed:
+    """Inserts rows of which the table has none: a fraction of the price of merging them."""
+    names = (*group.shape.table.key, *(column for column, _ in group.shape.columns))
+    return sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(group.shape.table.physical), sql.SQL(", ").join(map(sql.Identifier, names))
+    )
+
+
+def copy_data(group: Group) -> bytes:
+    """The rows for `copy_statement`, in about the order of the key, so that neighbours in its index come together.
+
+    Raises:
+        Unwritable: as `statement`.
+    """
+    found = lines(_texts(group))
+    found.sort()
+    found.append("")
+    return "\n".join(found).encode()
+
+
+def _texts(group: Group) -> list[Sequence[str | None]]:
+    """The key's columns, then the shape's."""
+    table = group.shape.table
+    names = (*table.key, *(column for column, _ in group.shape.columns))
+    columns = [*_columns(group.keys, len(table.key)), *_columns(group.values, len(group.shape.columns))]
+    return [texts_of(column, table.types[name]) for name, column in zip(names, columns, strict=True)]
+
+
+def _columns(rows: Sequence[Sequence[object]], number: int) -> list[list[object]]:
+    return [list(map(itemgetter(place), rows)) for place in range(number)]
 
 
 @lru_cache(maxsize=1_000)
 def _statement(
-    physical: str, key: tuple[str, ...], types: tuple[tuple[str, str], ...], action: Action, shape: Shape
+    physical: str, key: tuple[str, ...], types: tuple[tuple[str, str], ...], action: Action, columns: Columns
 ) -> bytes:
     """In bytes, so that a composed statement is not put together anew with each batch."""
-    return _composed(physical, key, dict(types), action, shape).as_bytes(None)
+    return _composed(physical, key, dict(types), action, columns).as_bytes(None)
 
 
-def _composed(physical: str, key: tuple[str, ...], kinds: dict[str, str], action: Action, shape: Shape) -> sql.Composed:
-    columns = (*key, *(column for column, _ in shape))
+def _composed(
+    physical: str, key: tuple[str, ...], kinds: dict[str, str], action: Action, written: Columns
+) -> sql.Composed:
+    columns = (*key, *(column for column, _ in written))
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    keys = sql.SQL(", ").join(map(sql.Identifier, key))
     source = sql.SQL("(SELECT {} FROM unnest({}) AS u({}))").format(
         sql.SQL(", ").join(_element(column, kinds[column]) for column in columns),
         sql.SQL(", ").join(_parameter(kinds[column]) for column in columns),
@@ -70,23 +91,24 @@ def _composed(physical: str, key: tuple[str, ...], kinds: dict[str, str], action
         return sql.SQL("DELETE FROM {} AS t USING {} AS s WHERE {}").format(target, source, same)
     if action is Action.UPDATE:
         return sql.SQL("UPDATE {} AS t SET {} FROM {} AS s WHERE {}").format(
-            target, _assignments(shape, sql.SQL("s.")), source, same
+            target, _assignments(written, sql.SQL("s.")), source, same
         )
     conflict = (
-        sql.SQL("UPDATE SET {}").format(_assignments(shape, sql.SQL("EXCLUDED."))) if shape else sql.SQL("NOTHING")
+        sql.SQL("UPDATE SET {}").format(_assignments(written, sql.SQL("EXCLUDED."))) if written else sql.SQL("NOTHING")
     )
-    return sql.SQL("INSERT INTO {} AS t ({}) SELECT * FROM {} AS s ON CONFLICT ({}) DO {}").format(
-        target, names, source, sql.SQL(", ").join(map(sql.Identifier, key)), conflict
+    # In the order of the key, so that neighbours in its index come together.
+    return sql.SQL("INSERT INTO {} AS t ({}) SELECT * FROM {} AS s ORDER BY {} ON CONFLICT ({}) DO {}").format(
+        target, names, source, keys, keys, conflict
     )
 
 
-def _assignments(shape: Shape, new: sql.SQL) -> sql.Composed:
+def _assignments(written: Columns, new: sql.SQL) -> sql.Composed:
     return sql.SQL(", ").join(
         sql.SQL("{} = {}").format(
             sql.Identifier(column),
             _MERGED[how].format(column=sql.Identifier(column), new=sql.Composed([new, sql.Identifier(column)])),
         )
-        for column, how in shape
+        for column, how in written
     )
 
 

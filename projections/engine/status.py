@@ -1,29 +1,75 @@
 """How the builds of read models are doing, as an operator asks."""
 
 from collections.abc import Sequence
-from uuid import uuid4
+from datetime import datetime
 
 import msgspec
 from nats.aio.client import Client as NATS
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from projections.engine import builds
 from projections.engine.builds import Connection
+from projections.engine.lag import Lag, lag_of
+from projections.engine.last_errors import LastError
 from projections.engine.projection import Projection
+from projections.engine.schema import ensure_schema
 
 _MISSING = "missing"
+_LIVE = "live"
+_UNKNOWN = "unknown"
 # A rate is that of the last batches; after this many seconds without one nothing is being applied.
 _BUILDS = """
-SELECT b.projection, b.version, b.state, b.build, jsonb_object_agg(c.stream, c.sequence),
-    sum(c.events_per_second) FILTER (WHERE c.updated_at > now() - interval '5 seconds'),
-    max(c.updated_at) > now() - interval '1 minute'
+SELECT b.projection, b.version,
+    CASE WHEN b.state = 'live' THEN 'live'
+         WHEN f.at_work AND b.state = 'retired' THEN 'returning'
+         WHEN f.at_work THEN 'building'
+         ELSE 'interrupted' END,
+    b.build, jsonb_object_agg(c.stream, c.sequence),
+    CASE WHEN p.build IS NULL THEN sum(c.events_per_second) FILTER (WHERE c.updated_at > now() - interval '5 seconds')
+         WHEN f.at_work THEN p.events_per_second END,
+    max(c.updated_at) > now() - interval '1 minute' OR f.is_run,
+    max(c.updated_at),
+    (SELECT count(*) FROM projection_dead_letters AS l
+     WHERE (l.projection, l.version, l.build) = (b.projection, b.version, b.build) AND l.state = 'failed'),
+    (SELECT count(*) FROM projection_dead_letters AS l
+     WHERE (l.projection, l.version, l.build) = (b.projection, b.version, b.build) AND l.state = 'parked'),
+    -- One that is older explains nothing any more.
+    (SELECT jsonb_build_object('at', e.at, 'error', e.error) FROM projection_errors AS e
+     WHERE (e.projection, e.version) = (b.projection, b.version) AND e.at > now() - interval '24 hours'),
+    p.events, p.total,
+    (SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint FROM unnest(b.tables) AS name),
+    (SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint
+     FROM projection_builds AS k, unnest(k.tables) AS name
+     WHERE k.projection = b.projection AND (k.version <> b.version OR k.state = 'retired') AND b.state = 'live')
 FROM projection_builds AS b JOIN projection_checkpoints AS c USING (projection, version, build)
-WHERE b.state IN ('live', 'building')
-GROUP BY b.projection, b.version, b.state, b.build
+LEFT JOIN projection_progress AS p USING (projection, version, build)
+CROSS JOIN LATERAL (
+    -- Whoever fills a build holds one of these locks: the service of a first build, or the command.
+    SELECT EXISTS (
+        SELECT FROM pg_locks AS l
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND (l.classid::bigint << 32) | l.objid::bigint IN (
+            hashtextextended(format('vestnik.projections.%s.v%s.rebuild', b.projection, b.version), 0),
+            CASE WHEN NOT EXISTS (
+                SELECT FROM projection_builds AS o
+                WHERE (o.projection, o.version, o.state) = (b.projection, b.version, 'live')
+            ) THEN hashtextextended(format('vestnik.projections.%s.v%s.run', b.projection, b.version), 0) END)
+    ) AS at_work,
+    -- Also where nothing has happened for long.
+    EXISTS (
+        SELECT FROM pg_locks AS l
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND (l.classid::bigint << 32) | l.objid::bigint
+            = hashtextextended(format('vestnik.projections.%s.v%s.run', b.projection, b.version), 0)
+    ) AS is_run
+) AS f
+WHERE b.state IN ('live', 'building') OR (b.state = 'retired' AND p.updated_at > now() - interval '5 seconds')
+GROUP BY b.projection, b.version, b.state, b.build, b.tables, f.at_work, f.is_run,
+    p.build, p.events, p.total, p.events_per_second
 ORDER BY b.projection, b.version, b.build
 """
-_CONSUMER_SECONDS = 5.0
+_PATIENCE = 2.0
 
 
 class StreamStatus(msgspec.Struct, frozen=True):
@@ -33,16 +79,48 @@ class StreamStatus(msgspec.Struct, frozen=True):
     last_sequence: int
 
 
+class DeadLetters(msgspec.Struct, frozen=True):
+    # Events that could not be applied, and those of the same aggregates that wait behind them.
+    failed: int = 0
+    parked: int = 0
+
+
 class ProjectionStatus(msgspec.Struct, frozen=True):
     name: str
     version: int
     # The checkpoint of each of its streams.
     position: dict[str, int]
-    # Events that it may see and has not applied yet.
-    lag: int
+    # Events that it may see and has not applied yet; None where NATS or PostgreSQL does not answer.
+    lag: int | None
+    # How long ago the oldest of those was stored; 0 where there is none.
+    lag_seconds: float | None
     events_per_second: float
-    # `live`, `building`, or `missing` where no service has built it yet.
+    # `live`, `building` (or `returning`, to the build of before), `interrupted`: the same command takes it up again;
+    # `missing` where no service has built it yet; `unknown` where PostgreSQL does not answer.
     state: str
+    # Which set of tables; 0 where there is none.
+    build: int
+    # When a checkpoint was last moved.
+    checkpoint_at: datetime | None
+    dead_letters: DeadLetters
+    # Of the last 24 hours.
+    last_error: LastError | None
+    # How far a build is that is not live.
+    progress: "Filled | None"
+    # On disk, with indexes.
+    bytes: int
+    # On disk, of what is kept beside the live build: the one before it, other versions.
+    kept_bytes: int
+
+
+class Filled(msgspec.Struct, frozen=True):
+    """How far a build is, in events that the projection may see."""
+
+    events: int
+    total: int
+    fraction: float
+    # None while no rate is known, or nobody is at it.
+    seconds_left: float | None
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -53,22 +131,44 @@ class _Row(msgspec.Struct, frozen=True):
     position: dict[str, int]
     rate: float | None
     fresh: bool
+    checkpoint_at: datetime | None = None
+    failed: int = 0
+    parked: int = 0
+    last_error: LastError | None = None
+    events: int | None = None
+    total: int | None = None
+    bytes: int = 0
+    kept_bytes: int = 0
+
+    def progress(self) -> Filled | None:
+        if self.state == _LIVE or self.events is None or self.total is None:
+            return None
+        left = self.total - self.events
+        return Filled(
+            self.events,
+            self.total,
+            round(self.events / self.total, 4) if self.total else 1.0,
+            0.0 if not left else round(left / self.rate, 1) if self.rate else None,
+        )
 
 
 async def stream_status(nc: NATS, stream: str) -> StreamStatus:
     """The stream's size; all zero where no service has made it yet."""
     try:
-        state = (await nc.jetstream().stream_info(stream)).state
+        state = (await nc.jetstream(timeout=_PATIENCE).stream_info(stream)).state
     except NotFoundError:
         return StreamStatus(stream, 0, 0, 0)
     return StreamStatus(stream, state.messages, state.bytes, state.last_seq)
 
 
 async def projection_statuses(
-    projections: Sequence[type[Projection]], conn: Connection, nc: NATS, streams: Sequence[StreamStatus]
+    projections: Sequence[type[Projection]], conn: Connection, nc: NATS | None, streams: Sequence[StreamStatus]
 ) -> list[ProjectionStatus]:
-    """One status a build of today's version that is live or being built, and of older versions still in use."""
-    await builds.ensure_schema(conn)
+    """One status a build of today's version that is live or being built, and of older versions still in use.
+
+    `nc`: None where NATS does not answer; how far each is behind is not known then.
+    """
+    await ensure_schema(conn)
     cursor = await conn.execute(_BUILDS)
     fields = _Row.__struct_fields__
     rows = [msgspec.convert(dict(zip(fields, row, strict=True)), _Row) for row in await cursor.fetchall()]
@@ -83,44 +183,34 @@ async def projection_statuses(
         if not any(row.version == projection.version for row in own):
             start = dict.fromkeys(projection.filters(), 0)
             own.append(_Row(projection.name, projection.version, _MISSING, 0, start, None, False))
-        statuses += [
-            ProjectionStatus(
-                name=row.projection,
-                version=row.version,
-                position=row.position,
-                lag=await _lag(nc, projection, row.position, ends),
-                events_per_second=round(row.rate or 0.0, 1),
-                state=row.state,
-            )
-            for row in own
-        ]
+        for row in own:
+            lag = None if nc is None else await lag_of(nc, projection, row.position, ends)
+            statuses.append(_status(row, lag))
     return statuses
 
 
-async def _lag(nc: NATS, projection: type[Projection], position: dict[str, int], ends: dict[str, int]) -> int:
-    lag = 0
-    filters = projection.filters()
-    for stream, sequence in position.items():
-        behind = max(0, ends.get(stream, 0) - sequence)
-        subject_filter = filters.get(stream)
-        lag += await _count(nc, stream, subject_filter, sequence) if behind and subject_filter else behind
-    return lag
+def unknown_statuses(projections: Sequence[type[Projection]]) -> list[ProjectionStatus]:
+    """What is known of projections without their database: that there are such."""
+    return [
+        _status(_Row(projection.name, projection.version, _UNKNOWN, 0, {}, None, False), None)
+        for projection in projections
+    ]
 
 
-async def _count(nc: NATS, stream: str, subject_filter: str, after: int) -> int:
-    """How many events behind the sequence pass the filter: the server counts them for a consumer that begins there."""
-    js = nc.jetstream()
-    info = await js.add_consumer(
-        stream,
-        ConsumerConfig(
-            name=f"operator-count-{uuid4().hex}",
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=after + 1,
-            filter_subject=subject_filter,
-            ack_policy=AckPolicy.NONE,
-            mem_storage=True,
-            inactive_threshold=_CONSUMER_SECONDS,
-        ),
+def _status(row: _Row, lag: Lag | None) -> ProjectionStatus:
+    return ProjectionStatus(
+        name=row.projection,
+        version=row.version,
+        position=row.position,
+        lag=None if lag is None else lag.events,
+        lag_seconds=None if lag is None else lag.seconds,
+        events_per_second=round(row.rate or 0.0, 1),
+        state=row.state,
+        build=row.build,
+        checkpoint_at=row.checkpoint_at,
+        dead_letters=DeadLetters(row.failed, row.parked),
+        last_error=row.last_error,
+        progress=row.progress(),
+        bytes=row.bytes,
+        kept_bytes=row.kept_bytes,
     )
-    await js.delete_consumer(stream, info.name)
-    return info.num_pending or 0

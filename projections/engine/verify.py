@@ -1,29 +1,31 @@
 """Proves that a live read model is what its streams say: a shadow is built and compared with it, row for row.
 
 The live rows and their checkpoint are one snapshot; the shadow is filled exactly to that checkpoint, so that a system
-at work can be verified. A projection of several streams is built twice, with the streams one after the other and the
-other way round: rows that depend on the interleaving differ in one of the two.
+at work can be verified. The shadow consists of temporary tables: whatever becomes of the verification, it goes with
+its connection. A projection of several streams is built twice, with the streams one after the other and the other way
+round: rows that depend on the interleaving differ in one of the two.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import msgspec
 from nats.aio.client import Client as NATS
-from psycopg import IsolationLevel
+from psycopg import Error as DatabaseError
+from psycopg import IsolationLevel, sql
 
+from contracts.errors import Unavailable
 from contracts.positions import Position
 from infra.failures import Failure
-from projections.engine import builds, switching, tables
-from projections.engine.builds import Build, Connection, State
+from projections.engine import builds, dead_letters, isolated, switching, tables
+from projections.engine.builds import Build, Connection
 from projections.engine.comparison import Comparison, Difference, compare
-from projections.engine.connecting import connect, try_lock, verify_lock
+from projections.engine.connecting import connect
 from projections.engine.filling import Filling
+from projections.engine.progress import Report, unheard
 from projections.engine.projection import Projection
-from projections.engine.rebuild import Progress
-from projections.engine.rows import Table
-from projections.engine.sources import Sources
+from projections.engine.schema import create_schema, ensure_schema
+from projections.engine.shapes import Table
 
 _NO_IDLE_LIMIT = "SET idle_in_transaction_session_timeout = 0"
 
@@ -33,20 +35,6 @@ class NotBuilt(Failure):
 
     def __init__(self, projection: type[Projection]) -> None:
         super().__init__(f"{projection.name} has no live build of version {projection.version}; start its service")
-
-
-class VerifyUnderWay(Failure):
-    """Somebody else is verifying this read model just now."""
-
-    def __init__(self, projection: str) -> None:
-        super().__init__(f"{projection} is being verified already")
-
-
-class StreamTooShort(Failure):
-    """A read model has seen more of a stream than there is."""
-
-    def __init__(self, stream: str, end: int, checkpoint: int) -> None:
-        super().__init__(f"{stream} ends at {end}, before the read model's checkpoint {checkpoint}: events are gone")
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -65,41 +53,51 @@ class Verdict(msgspec.Struct, frozen=True):
     extra: int
     # Events that the live read model could not apply, or that wait behind such a one.
     dead_letters: int
+    # The same when they were read just now: other code may take what was refused before.
+    dead_letters_rebuilt: int
+    # Events that every build of the version leaves out, since an operator has given them up.
+    discarded: int
     differences: list[Difference]
     seconds: float
 
 
-Report = Callable[[Progress], None]
-
-
-async def verify(
-    projection: type[Projection], nc: NATS, database_url: str, report: Report = lambda progress: None
-) -> Verdict:
+async def verify(projection: type[Projection], nc: NATS, database_url: str, report: Report = unheard) -> Verdict:
     """Compares the live read model with what its streams say up to its checkpoint.
 
     Raises:
-        NotBuilt, VerifyUnderWay, StreamTooShort: nothing could be compared.
+        NotBuilt, isolated.StreamTooShort: nothing could be compared.
+        Unavailable: the database or NATS do not answer.
     """
     begun = time.monotonic()
     live_conn = await connect(database_url, f"verify {projection.name}")
-    shadow_conn = await connect(database_url, f"shadow {projection.name}")
     try:
-        await builds.ensure_schema(shadow_conn)
-        if not await try_lock(shadow_conn, verify_lock(projection)):
-            raise VerifyUnderWay(projection.name)
-        await _drop_shadows(shadow_conn, projection)
+        shadow_conn = await connect(database_url, f"shadow {projection.name}")
+    except BaseException:
+        await live_conn.close()
+        raise
+    try:
+        await ensure_schema(live_conn)
+        await isolated.isolate(shadow_conn, isolated.TEMPORARY)
+        await create_schema(shadow_conn)
         await live_conn.execute(_NO_IDLE_LIMIT)
         await live_conn.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         async with live_conn.transaction():
             live, position, known = await _snapshot(live_conn, projection)
-            for order in _interleavings(projection):
+            # As of the snapshot too: a discard of this moment is none of the live rows' yet.
+            discards = await dead_letters.discards(live_conn, projection.name, projection.version)
+            orders = _interleavings(projection)
+            counting = isolated.Counting(position, len(orders), report)
+            for order in orders:
                 comparison = Comparison()
-                async with _shadow(shadow_conn, projection) as shadow:
-                    events = await _fill(shadow, projection, nc, position, order, report)
-                    await _compare(live_conn, known, shadow_conn, projection, shadow, comparison)
+                shadow = await isolated.start(shadow_conn, projection, discards)
+                events = await isolated.fill(shadow, projection, nc, position, order, counting)
+                await _compare(live_conn, known, shadow_conn, projection, shadow, comparison)
+                letters, shadow_letters = await _letters(live_conn, live), await _letters(shadow_conn, shadow.build)
+                await switching.drop_build(shadow_conn, projection, shadow.build)
                 if comparison.count:
                     break
-            letters = await _dead_letters(live_conn, live)
+    except DatabaseError as error:
+        raise Unavailable(f"{projection.name} cannot be verified: {error}".partition("\n")[0]) from error
     finally:
         await shadow_conn.close()
         await live_conn.close()
@@ -115,72 +113,29 @@ async def verify(
         missing=comparison.missing,
         extra=comparison.extra,
         dead_letters=letters,
+        dead_letters_rebuilt=shadow_letters,
+        discarded=sum(sequence <= position.of(stream) for stream, sequence in discards),
         differences=comparison.differences,
         seconds=round(time.monotonic() - begun, 3),
     )
 
 
 async def _snapshot(conn: Connection, projection: type[Projection]) -> tuple[Build, Position, dict[str, Table]]:
-    """The live build with its checkpoints; the transaction sees no later moment."""
+    """The live build with its checkpoints; the transaction sees no later moment, and nobody drops the tables until it
+    ends: two rebuilds may come to their end meanwhile."""
     live = await switching.live_build(conn, projection)
     if live is None:
         raise NotBuilt(projection)
-    return live, await builds.checkpoints(conn, live), await tables.inspect(conn, projection, live)
+    known = await tables.inspect(conn, projection, live)
+    names = sql.SQL(", ").join(sql.Identifier(table.physical) for table in known.values())
+    await conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+    return live, await builds.checkpoints(conn, live), known
 
 
 def _interleavings(projection: type[Projection]) -> list[Sequence[str]]:
     """Orders in which the streams are read one after the other."""
     streams = list(projection.filters())
     return [streams] if len(streams) == 1 else [streams, streams[::-1]]
-
-
-@asynccontextmanager
-async def _shadow(conn: Connection, projection: type[Projection]) -> AsyncIterator[Filling]:
-    build = await switching.start_build(conn, projection, State.SHADOW)
-    try:
-        yield await Filling.open(conn, projection, build)
-    finally:
-        # A connection that is lost leaves the shadow to the next verification.
-        if not conn.closed:
-            await conn.rollback()
-            await switching.drop_build(conn, projection, build)
-
-
-async def _drop_shadows(conn: Connection, projection: type[Projection]) -> None:
-    """Drops what an interrupted verification has left."""
-    for build in await builds.builds_of(conn, projection.name, projection.version):
-        if build.state is State.SHADOW:
-            await switching.drop_build(conn, projection, build)
-
-
-async def _fill(
-    shadow: Filling,
-    projection: type[Projection],
-    nc: NATS,
-    position: Position,
-    order: Sequence[str],
-    report: Report,
-) -> int:
-    """Applies every stream, one after the other, exactly up to the position; returns the number of events."""
-    begun, events, filters = time.monotonic(), 0, projection.filters()
-    total = sum(position.sequences.values())
-    passed = 0
-    for stream in order:
-        target = position.of(stream)
-        end = (await nc.jetstream().stream_info(stream)).state.last_seq
-        if end < target:
-            raise StreamTooShort(stream, end, target)
-        name = f"verify-{projection.name}"
-        async with Sources(nc, {stream: filters[stream]}, Position(), name=name) as sources:
-            while shadow.position.of(stream) < target:
-                _, batch = await sources.next()
-                messages = [message for message in batch.messages if message.sequence <= target]
-                reached = min(batch.position, target)
-                await shadow.apply(stream, messages, reached)
-                events += len(messages)
-                report(Progress(passed + reached, total, time.monotonic() - begun))
-        passed += target
-    return events
 
 
 async def _compare(
@@ -197,7 +152,7 @@ async def _compare(
             await compare(live_conn, table, shadow_conn, rebuilt[name], comparison)
 
 
-async def _dead_letters(conn: Connection, build: Build) -> int:
+async def _letters(conn: Connection, build: Build) -> int:
     cursor = await conn.execute(
         "SELECT count(*) FROM projection_dead_letters WHERE (projection, version, build) = (%s, %s, %s)", build.id
     )

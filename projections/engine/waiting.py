@@ -1,27 +1,38 @@
 """Waiting until a read model has reached a position, without asking again and again.
 
-Whoever applies a batch says so, in the process at once and to all others by a NATS message after the commit. A waiter
-is on the list before it reads the checkpoint, so that no commit falls between the two; a message that was lost
-(messages outside of JetStream may be) costs a re-check after a second, never a wait for ever.
+Whoever applies a batch says so, in the process at once and to all others by a NATS message after the commit. Messages
+outside of JetStream may be lost, and a process may have begun to listen after the last one: so for as long as anybody
+waits, the checkpoint is read too, soon after the first has come and then once a second, one time for all of them.
+Whoever begins to wait says so as well, so that whoever applies makes haste.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from nats.aio.client import Client as NATS
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from psycopg import OperationalError
+from nats.errors import Error as NatsError
+from prometheus_client import Gauge
+from psycopg import Error as DatabaseError
 from psycopg.errors import UndefinedTable
 
 from contracts.errors import ReadModelBehind
 from contracts.positions import Position
 from infra.connections import Pool
+from projections.engine import metrics
+from projections.engine.haste import Haste
 from projections.engine.projection import Projection
+from projections.engine.waiting_room import Reached, WaitingRoom
+
+__all__ = ["RECHECK_SECONDS", "Reached", "Waiting", "subject_of"]
 
 log = logging.getLogger(__name__)
+# A notice is there within milliseconds; only who has got none by then asks the database.
+FIRST_CHECK_SECONDS = 0.025
 RECHECK_SECONDS = 1.0
 
 _LIVE = """
@@ -29,20 +40,15 @@ SELECT b.identity::text, c.stream, c.sequence FROM projection_builds AS b
 JOIN projection_checkpoints AS c USING (projection, version, build)
 WHERE b.projection = %s AND b.version = %s AND b.state = 'live'
 """
-
-
-class Reached(msgspec.Struct, frozen=True):
-    """A build's checkpoints after a commit."""
-
-    identity: str
-    sequences: dict[str, int]
-
-
 _DECODER = msgspec.json.Decoder(Reached)
 
 
 def subject_of(projection: type[Projection]) -> str:
     return f"vestnik.projections.{projection.name}.v{projection.version}"
+
+
+def _wish_for(projection: type[Projection]) -> str:
+    return f"{subject_of(projection)}.wanted"
 
 
 class Waiting:
@@ -52,122 +58,133 @@ class Waiting:
         self._nc = nc
         self._pool = pool
         self._subscriptions: list[Subscription] = []
-        self._rooms = {projection.name: _Room(projection) for projection in projections}
+        self._rooms = {projection.name: WaitingRoom(projection) for projection in projections}
+        self._hastes = {projection.name: Haste(projection.rest_seconds) for projection in projections}
+        # One a room in which somebody waits.
+        self._checks: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         for room in self._rooms.values():
-            self._subscriptions.append(await self._nc.subscribe(subject_of(room.projection), cb=room.heard))
+            wish, haste = _wish_for(room.projection), self._hastes[room.projection.name]
+            self._subscriptions += [
+                await self._nc.subscribe(subject_of(room.projection), cb=_listener(room)),
+                await self._nc.subscribe(wish, cb=_caller(haste)),
+            ]
         # Only when the server has the subscriptions can no notice be missed.
         await self._nc.flush()
 
     async def stop(self) -> None:
+        """Stops listening; whoever still waits does so until its time is over."""
+        checks = list(self._checks.values())
+        for check in checks:
+            check.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
         for subscription in self._subscriptions:
             if self._nc.is_connected:
-                await subscription.unsubscribe()
+                try:
+                    await subscription.unsubscribe()
+                except NatsError as error:
+                    log.info("the connection to NATS has ended first: %s", error)
         self._subscriptions.clear()
 
     def moved(self, projection: type[Projection], reached: Reached) -> None:
         """Wakes whoever waited for this."""
         self._rooms[projection.name].learn(reached)
 
-    def applied_here(self, projection: type[Projection], here: bool) -> None:
-        """Says whether this process applies the projection, and thus knows its checkpoint without a look."""
-        self._rooms[projection.name].applied_here = here
+    def haste(self, projection: type[Projection]) -> Haste:
+        """Whether somebody waits for the read model, here or in another process."""
+        return self._hastes[projection.name]
 
     def reached(self, projection: type[Projection], position: Position) -> bool:
         """Whether the read model is known to have reached the position; costs nothing."""
         return self._rooms[projection.name].has(position)
 
+    def waiting(self, projection: type[Projection]) -> int:
+        """How many wait for the read model."""
+        return len(self._rooms[projection.name])
+
     async def wait(self, projection: type[Projection], position: Position, timeout: float = 5.0) -> None:
         """Returns once the live read model has reached the position in the streams that it reads.
 
         Raises:
-            ReadModelBehind: it has not within `timeout` seconds.
+            ReadModelBehind: it has not within `timeout` seconds, or too many wait already.
         """
         room = self._rooms[projection.name]
         if room.has(position):
             return
-        waiter = room.enter(position)
+        labels = (projection.name, str(projection.version))
+        begun = time.monotonic()
         try:
+            await self._woken(room, position, timeout, metrics.WAITING.labels(*labels))
+        except ReadModelBehind:
+            metrics.WAITED_IN_VAIN.labels(*labels).inc()
+            raise
+        metrics.WAIT_SECONDS.labels(*labels).observe(time.monotonic() - begun)
+
+    async def _woken(self, room: WaitingRoom, position: Position, timeout: float, waiting: Gauge) -> None:
+        waiter = room.enter(position)
+        waiting.set(len(room))
+        try:
+            self._check(room)
+            await self._call(room.projection)
             async with asyncio.timeout(timeout):
-                if not room.applied_here:
-                    await self._look(room)
-                while not room.has(position):
-                    await asyncio.wait([waiter], timeout=RECHECK_SECONDS)
-                    if not waiter.done():
-                        await self._look(room)
+                await waiter.woken
         except TimeoutError as error:
             raise ReadModelBehind(retry_after=1) from error
         finally:
             room.leave(waiter)
+            waiting.set(len(room))
 
-    async def _look(self, room: "_Room") -> None:
-        """Reads the checkpoints, once for all who wait at this moment."""
-        if room.looking is None:
-            room.looking = asyncio.create_task(self._read(room))
-            room.looking.add_done_callback(room.looked)
-        await asyncio.shield(room.looking)
+    async def _call(self, projection: type[Projection]) -> None:
+        self._hastes[projection.name].call()
+        if self._nc.is_connected:
+            await self._nc.publish(_wish_for(projection))
 
-    async def _read(self, room: "_Room") -> None:
+    def _check(self, room: WaitingRoom) -> None:
+        name = room.projection.name
+        if name not in self._checks:
+            self._checks[name] = asyncio.create_task(self._read_while_waiting(room), name=f"waiting for {name}")
+
+    async def _read_while_waiting(self, room: WaitingRoom) -> None:
+        try:
+            pause = FIRST_CHECK_SECONDS
+            while True:
+                await asyncio.sleep(pause)
+                if not len(room):
+                    return
+                await self._read(room)
+                pause = RECHECK_SECONDS
+        finally:
+            # Without a pause in between: nobody can enter and find a check that is about to end.
+            del self._checks[room.projection.name]
+
+    async def _read(self, room: WaitingRoom) -> None:
         try:
             async with self._pool.connection() as conn:
                 cursor = await conn.execute(_LIVE, (room.projection.name, room.projection.version))
                 rows = await cursor.fetchall()
-        except (OperationalError, UndefinedTable) as error:
+        except UndefinedTable:
+            # Nobody has built anything in this database yet.
+            return
+        except (DatabaseError, OSError) as error:
             log.warning("checkpoint of %s cannot be read: %s", room.projection.name, error)
             return
         if rows:
             room.learn(Reached(str(rows[0][0]), {str(stream): int(str(sequence)) for _, stream, sequence in rows}))
 
 
-class _Room:
-    """Who waits for one projection."""
-
-    def __init__(self, projection: type[Projection]) -> None:
-        self.projection = projection
-        self.applied_here = False
-        self.looking: asyncio.Task[None] | None = None
-        self._streams = frozenset(projection.filters())
-        self._identity = ""
-        self._sequences: dict[str, int] = {}
-        self._waiters: dict[asyncio.Future[None], Position] = {}
-
-    def has(self, position: Position) -> bool:
-        return all(
-            sequence <= self._sequences.get(stream, 0)
-            for stream, sequence in position.sequences.items()
-            if stream in self._streams
-        )
-
-    def learn(self, reached: Reached) -> None:
-        """Takes notice; another build's word replaces what was known, since its tables are others."""
-        if reached.identity == self._identity:
-            merged = _highest(self._sequences, reached.sequences)
-        else:
-            merged = dict(reached.sequences)
-        self._identity, self._sequences = reached.identity, merged
-        for waiter, position in self._waiters.items():
-            if not waiter.done() and self.has(position):
-                waiter.set_result(None)
-
-    async def heard(self, message: Msg) -> None:
+def _listener(room: WaitingRoom) -> Callable[[Msg], Awaitable[None]]:
+    async def heard(message: Msg) -> None:
         try:
-            self.learn(_DECODER.decode(message.data))
+            room.learn(_DECODER.decode(message.data))
         except msgspec.DecodeError:
             log.warning("not a notice of a projection on %s", message.subject)
 
-    def enter(self, position: Position) -> asyncio.Future[None]:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[waiter] = position
-        return waiter
-
-    def leave(self, waiter: asyncio.Future[None]) -> None:
-        del self._waiters[waiter]
-        waiter.cancel()
-
-    def looked(self, task: asyncio.Task[None]) -> None:
-        self.looking = None
+    return heard
 
 
-def _highest(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    return {stream: max(one.get(stream, 0), other.get(stream, 0)) for stream in {**one, **other}}
+def _caller(haste: Haste) -> Callable[[Msg], Awaitable[None]]:
+    async def heard(message: Msg) -> None:
+        haste.call()
+
+    return heard

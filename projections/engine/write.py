@@ -6,7 +6,6 @@ says about one key into one change and writes all of a table's changes with one 
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
 
 Values = Mapping[str, object]
 
@@ -27,17 +26,10 @@ class How(StrEnum):
     FIRST = "first"
 
 
-Columns = dict[str, tuple[How, object]]
-_SET, _ADD, _GREATEST, _LEAST, _FIRST = How
-
-
-class Change(NamedTuple):
-    """What one event does to one row."""
-
-    action: Action
-    table: str
-    key: Values
-    columns: Columns
+# What one event does to one row, in the handler's own words: action, table, key, and the values by column for each
+# `How` in its order. A plain tuple, since a rebuild makes several an event and looks at each once.
+Change = tuple[Action, str, Values, Values | None, Values | None, Values | None, Values | None, Values | None]
+_UPSERT, _UPDATE, _DELETE = Action
 
 
 class Write:
@@ -66,8 +58,7 @@ class Write:
         is not named keeps its value, or its default in a new row; since PostgreSQL checks NOT NULL before it looks
         for the row, columns without a default are nullable or named in every upsert (or use `update`).
         """
-        columns = _columns(set, add, greatest, least, first)
-        self.changes.append(Change(Action.UPSERT, table, key, columns))
+        self.changes.append((_UPSERT, table, key, set, add, greatest, least, first))
 
     def update(
         self,
@@ -85,25 +76,9 @@ class Write:
         Only for rows that an earlier event of the same stream has made: against rows of another stream it does not
         commute.
         """
-        columns = _columns(set, add, greatest, least, first)
-        if columns:
-            self.changes.append(Change(Action.UPDATE, table, key, columns))
+        if set or add or greatest or least or first:
+            self.changes.append((_UPDATE, table, key, set, add, greatest, least, first))
 
     def delete(self, table: str, *, key: Values) -> None:
         """Deletes the row if it is there; `key` is the whole primary key."""
-        self.changes.append(Change(Action.DELETE, table, key, {}))
-
-
-def _columns(
-    set_: Values | None, add: Values | None, greatest: Values | None, least: Values | None, first: Values | None
-) -> Columns:
-    columns: Columns = {}
-    named = 0
-    for how, values in ((_SET, set_), (_ADD, add), (_GREATEST, greatest), (_LEAST, least), (_FIRST, first)):
-        if values:
-            named += len(values)
-            for column, value in values.items():
-                columns[column] = (how, value)
-    if named != len(columns):
-        raise ValueError("a column is written twice by one call")
-    return columns
+        self.changes.append((_DELETE, table, key, None, None, None, None, None))

@@ -16,7 +16,11 @@ class Aggregates:
             log, subject=subjects.username_claim, initial=domain.UsernameClaim(), evolve=domain.evolve_username_claim
         )
         self.credentials = Repository(
-            log, subject=subjects.credential, initial=domain.Credential(), evolve=domain.evolve_credential
+            log,
+            subject=subjects.credential,
+            initial=domain.Credential(),
+            evolve=domain.evolve_credential,
+            tail_only=True,
         )
         self.users = Repository(log, subject=subjects.user, initial=domain.User(), evolve=domain.evolve_user)
         self.mails = Repository(log, subject=subjects.mail, initial=domain.Mails(), evolve=domain.evolve_mails)

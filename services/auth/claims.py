@@ -5,7 +5,8 @@ A plain hash would not do: addresses can be guessed, and whoever may list subjec
 
 import hashlib
 import hmac
-import unicodedata
+
+from contracts.fields import folded_login
 
 _LENGTH = 32  # hex characters: 128 bits
 
@@ -16,7 +17,7 @@ class ClaimKeys:
 
     def of_email(self, email: str) -> str:
         """The address's key; addresses that differ only in case share one."""
-        return self._digest("email", unicodedata.normalize("NFC", email.casefold()))
+        return self._digest("email", folded_login(email))
 
     def of_username(self, username: str) -> str:
         return self._digest("username", username.lower())

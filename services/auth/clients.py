@@ -1,9 +1,24 @@
-"""Calls to other services: session, which begins a session after a login."""
+"""Calls to other services: session, which begins a session after a login and ends those of an older password."""
 
-from contracts.rpc.vestnik.session.v1 import CreateSessionRequest, SessionServiceStub, Tokens
+import msgspec
+
+from contracts.envelope import Provenance
+from contracts.events.user import PasswordChanged
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from contracts.rpc.vestnik.session.v1 import (
+    CreateSessionRequest,
+    EndSessionsRequest,
+    RevokeSessionRequest,
+    SessionServiceStub,
+    Tokens,
+)
 from infra.rpc.client import Client
+from infra.rpc.context import Call, current
 
 _TIMEOUT = 5.0
+# Ending waits for a read model that may be up to 5 s behind.
+_ENDING_TIMEOUT = 8.0
 
 
 class Sessions:
@@ -11,16 +26,59 @@ class Sessions:
         self._client = client
         self._stub = client.stub(SessionServiceStub)
 
-    async def create(self, *, user_id: str, username: str, device: str, address: str) -> Tokens:
+    async def create(self, *, user_id: str, username: str, device: str, address: str, credential: int) -> Tokens:
         """Begins a session. Not repeated when the answer is lost: each call begins another one.
 
         Raises:
             Unavailable, DeadlineExceeded: session does not answer.
         """
+        # The password has just proved who it is.
         response = await self._client.call(
             self._stub.create_session,
-            CreateSessionRequest(user_id=user_id, username=username, device=device, address=address),
+            CreateSessionRequest(
+                user_id=user_id, username=username, device=device, address=address, credential=credential
+            ),
             timeout=_TIMEOUT,
+            context=msgspec.structs.replace(current(), actor=user_id),
         )
         assert response.tokens is not None
         return response.tokens
+
+    async def end_older(self, *, user_id: str, event: PasswordChanged, provenance: Provenance) -> Position:
+        """Ends the sessions that an older credential opened; the position of the last end. May be repeated.
+
+        Raises:
+            Unavailable, DeadlineExceeded, ReadModelBehind: not all of them have ended, for all that is known.
+        """
+        response = await self._client.call(
+            self._stub.end_sessions,
+            EndSessionsRequest(
+                user_id=user_id,
+                kept_session_id=event.kept_session_id or "",
+                below_credential=event.generation,
+                reason=event.reason,
+            ),
+            timeout=_ENDING_TIMEOUT,
+            idempotent=True,
+            context=Call(
+                request_id=provenance.correlation_id or new_id(),
+                traceparent=provenance.traceparent,
+                actor=user_id,
+            ),
+        )
+        return Position.decode(response.position)
+
+    async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
+        """Ends one session.
+
+        Raises:
+            SessionNotFound: it has ended before.
+            Unavailable, DeadlineExceeded: session does not answer.
+        """
+        await self._client.call(
+            self._stub.revoke_session,
+            RevokeSessionRequest(user_id=user_id, session_id=session_id, reason=reason),
+            timeout=_TIMEOUT,
+            idempotent=True,
+            context=msgspec.structs.replace(current(), actor=user_id),
+        )

@@ -17,6 +17,7 @@ from contracts.identifiers import new_id
 from services.auth import domain
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
+from services.auth.not_due import record_not_due
 from services.auth.passwords import Passwords
 from services.auth.verification import Verification, VerificationTokens
 from streams.log import Append, Conflict
@@ -94,11 +95,13 @@ class Commands:
 
     async def resend_verification(self, email: str, provenance: Provenance) -> None:
         """Asks for another verification mail where somebody waits for one, and says nothing about it."""
-        await self._aggregates.email_claims.execute(
+        outcome = await self._aggregates.email_claims.execute(
             self._keys.of_email(email),
             lambda claim: domain.decide_request_verification(claim, self._clock(), self._lifetime),
             provenance,
         )
+        if not outcome.events:
+            await record_not_due(self._aggregates, domain.VERIFICATION_MAIL, provenance)
 
     async def _register(self, command: domain.Register, password_hash: str, provenance: Provenance) -> Registered:
         claims = await self._claims(command, provenance)

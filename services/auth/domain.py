@@ -11,21 +11,30 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from contracts.errors import EmailTaken, TokenExpired, UsernameTaken
+from contracts.errors import EmailTaken, InvalidCredentials, TokenExpired, UsernameTaken
 from contracts.event import Event
 from contracts.events.user import (
+    CredentialRehashed,
     CredentialSet,
     EmailClaimed,
     EmailVerificationRequested,
     EmailVerified,
+    MailNotDue,
     MailSent,
+    PasswordChanged,
+    PasswordResetRequested,
     UserCreated,
     UserEmailVerified,
     UsernameClaimed,
 )
 from contracts.personal import plain
 
-VERIFICATION_MAIL = "verification"
+VERIFICATION_MAIL, RESET_MAIL = "verification", "password_reset"
+CHANGED, RESET = "password_changed", "password_reset"
+# Stands for whoever holds an unknown login: has no user, no credential, and costs the same look-ups.
+NOBODY = "00000000-0000-0000-0000-000000000000"
+# Between two mails that reset a password, so that nobody's mailbox is flooded.
+RESET_PAUSE = timedelta(minutes=1)
 
 
 class EmailClaim(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +46,7 @@ class EmailClaim(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     expires_at: datetime | None = None
     verified: bool = False
+    reset_requested_at: datetime | None = None
 
     def lapsed(self, at: datetime) -> bool:
         """Whether the claim was not verified in time, so that someone else may have the address."""
@@ -50,6 +60,10 @@ class UsernameClaim(msgspec.Struct, frozen=True, kw_only=True):
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
     # bcrypt, in its text form; None for somebody without a password.
     password_hash: str | None = None
+    # 0: none; 1 after registration, one more with each change of the password.
+    generation: int = 0
+    # How the last change came about; empty before the first.
+    changed_by: str = ""
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +92,8 @@ def evolve_email_claim(state: EmailClaim, event: Event, at: datetime) -> EmailCl
             return msgspec.structs.replace(state, expires_at=event.expires_at)
         case EmailVerified():
             return msgspec.structs.replace(state, verified=True)
+        case PasswordResetRequested():
+            return msgspec.structs.replace(state, reset_requested_at=at)
         case _:
             return state
 
@@ -87,7 +103,18 @@ def evolve_username_claim(state: UsernameClaim, event: Event, at: datetime) -> U
 
 
 def evolve_credential(state: Credential, event: Event, at: datetime) -> Credential:
-    return Credential(password_hash=event.password_hash) if isinstance(event, CredentialSet) else state
+    """What the last event alone says: a password may be changed for years and is never read from its beginning."""
+    match event:
+        case CredentialSet():
+            return Credential(password_hash=event.password_hash, generation=1)
+        case PasswordChanged():
+            return Credential(password_hash=event.password_hash, generation=event.generation, changed_by=event.reason)
+        case CredentialRehashed():
+            return Credential(
+                password_hash=event.password_hash, generation=event.generation, changed_by=event.changed_by
+            )
+        case _:
+            return state
 
 
 def evolve_user(state: User, event: Event, at: datetime) -> User:
@@ -142,6 +169,60 @@ def decide_set_credential(password_hash: str) -> tuple[Event, ...]:
     return (CredentialSet(password_hash=password_hash),)
 
 
+def decide_change_password(
+    state: Credential, generation: int, password_hash: str, kept_session_id: str
+) -> tuple[Event, ...]:
+    """Another password in place of the one that was proved.
+
+    Raises:
+        InvalidCredentials: it is no longer that one.
+    """
+    if state.generation != generation:
+        raise InvalidCredentials
+    return (
+        PasswordChanged(
+            password_hash=password_hash,
+            generation=generation + 1,
+            reason=CHANGED,
+            kept_session_id=kept_session_id or None,
+        ),
+    )
+
+
+def decide_reset_password(state: Credential, generation: int, password_hash: str) -> tuple[Event, ...]:
+    """Another password in place of the one that the token was made for.
+
+    Raises:
+        TokenExpired: it is no longer that one.
+    """
+    if state.generation != generation:
+        raise TokenExpired
+    return (PasswordChanged(password_hash=password_hash, generation=generation + 1, reason=RESET),)
+
+
+def decide_rehash(state: Credential, proved: Credential, password_hash: str) -> tuple[Event, ...]:
+    """The same password with another hash; nothing, where somebody else was first."""
+    if state != proved:
+        return ()
+    return (CredentialRehashed(password_hash=password_hash, generation=state.generation, changed_by=state.changed_by),)
+
+
+def decide_request_reset(
+    state: EmailClaim, holder: str | None, credential: int, now: datetime, lifetime: timedelta
+) -> tuple[Event, ...]:
+    """Asks for a mail to the holder; nothing, where nobody has verified the address, or one was asked for just now."""
+    if holder is None or state.holder != holder or not state.verified or not credential:
+        return ()
+    if state.reset_requested_at is not None and now - state.reset_requested_at < RESET_PAUSE:
+        return ()
+    return (PasswordResetRequested(user_id=holder, credential=credential, expires_at=now + lifetime),)
+
+
+def reset_is_due(claim: EmailClaim, credential: Credential, asked: PasswordResetRequested, now: datetime) -> bool:
+    """Whether a mail that was asked for is still of use: not once the password is another."""
+    return claim.holder == asked.user_id and credential.generation == asked.credential and now < asked.expires_at
+
+
 def decide_create_user(command: Register) -> tuple[Event, ...]:
     return (UserCreated(username=command.username, display_name=command.display_name),)
 
@@ -179,7 +260,11 @@ def verification_is_due(claim: EmailClaim, user_id: str, expires_at: datetime, n
     return claim.holder == user_id and not claim.verified and now < expires_at
 
 
-def decide_record_mail(state: Mails, requested_by: str) -> tuple[Event, ...]:
+def decide_record_not_due(kind: str) -> tuple[Event, ...]:
+    return (MailNotDue(kind=kind),)
+
+
+def decide_record_mail(state: Mails, requested_by: str, kind: str = VERIFICATION_MAIL) -> tuple[Event, ...]:
     if requested_by in state.sent_for:
         return ()
-    return (MailSent(kind=VERIFICATION_MAIL, requested_by=requested_by),)
+    return (MailSent(kind=kind, requested_by=requested_by),)

@@ -4,15 +4,20 @@ Not from the read model, so that register, verify, login works at any speed. An 
 as a known one, a bcrypt check among them, and gets the same answer: nobody can find out who has an account.
 """
 
-from contracts.errors import EmailNotVerified, InvalidCredentials
+import logging
+from contextlib import suppress
+
+from contracts.errors import EmailNotVerified, InvalidCredentials, Overloaded, SessionNotFound
 from contracts.rpc.vestnik.session.v1 import Tokens
+from infra.rpc.context import current
+from services.auth import domain
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions
+from services.auth.domain import NOBODY, Credential
 from services.auth.passwords import Passwords
 
-# Stands for whoever holds an unknown login: has no user, no credential, and costs the same look-ups.
-_NOBODY = "00000000-0000-0000-0000-000000000000"
+log = logging.getLogger(__name__)
 
 
 class Login:
@@ -30,14 +35,51 @@ class Login:
             EmailNotVerified: both are right, but the address was never verified.
             Overloaded: too many passwords are waiting to be checked.
         """
-        user_id = await self._holder(login) or _NOBODY
+        user_id = await self._holder(login) or NOBODY
         user = (await self._aggregates.users.load(user_id)).state
         credential = (await self._aggregates.credentials.load(user_id)).state
         if not await self._passwords.matches(password, credential.password_hash):
             raise InvalidCredentials
         if not user.email_verified:
             raise EmailNotVerified
-        return await self._sessions.create(user_id=user_id, username=user.username, device=device, address=address)
+        await self._rehash(user_id, credential, password)
+        tokens = await self._sessions.create(
+            user_id=user_id,
+            username=user.username,
+            device=device,
+            address=address,
+            credential=credential.generation,
+        )
+        await self._confirm(tokens, credential)
+        return tokens
+
+    async def _confirm(self, tokens: Tokens, credential: Credential) -> None:
+        """That the password is still the one that was checked.
+
+        A change either is in the stream by now, and is seen here; or comes later, and then ends this session with the
+        others, since it has begun.
+
+        Raises:
+            InvalidCredentials: it was changed meanwhile; the session has ended, and nobody has had its tokens.
+        """
+        now = (await self._aggregates.credentials.load(tokens.user_id)).state
+        if now.generation == credential.generation:
+            return
+        with suppress(SessionNotFound):
+            await self._sessions.end(user_id=tokens.user_id, session_id=tokens.session_id, reason=now.changed_by)
+        raise InvalidCredentials
+
+    async def _rehash(self, user_id: str, credential: Credential, password: str) -> None:
+        """Brings a hash of less than today's cost up to it; not while others wait, for whom it is no time."""
+        if credential.password_hash is None or not self._passwords.is_outdated(credential.password_hash):
+            return
+        try:
+            password_hash = await self._passwords.hash(password)
+        except Overloaded:
+            return
+        await self._aggregates.credentials.execute(
+            user_id, lambda state: domain.decide_rehash(state, credential, password_hash), current().provenance()
+        )
 
     async def _holder(self, login: str) -> str | None:
         if "@" in login:

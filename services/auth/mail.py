@@ -1,4 +1,4 @@
-"""The verification mail: plain text in ASCII, so that no transfer encoding ever breaks or wraps the token."""
+"""The mails to users: plain text in ASCII, so that no transfer encoding ever breaks or wraps the token."""
 
 import re
 from datetime import datetime, timedelta
@@ -8,11 +8,13 @@ from email.utils import format_datetime, parseaddr
 
 import msgspec
 
+from services.auth.domain import RESET_MAIL, VERIFICATION_MAIL
+
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+\Z"
 )
 
-_BODY = """\
+_VERIFICATION = """\
 Hello {username},
 
 to confirm that this address is yours, enter this token where you registered:
@@ -22,6 +24,24 @@ Token: {token}
 It is good for {hours}. If you have not registered, do nothing:
 nobody can use this address without the token.
 """
+
+
+_RESET = """\
+Hello {username},
+
+somebody, you we hope, wants to set another password for your account.
+To do so, enter this token together with the new password:
+
+Token: {token}
+
+It is good once and for {hours}. All devices have to log in again then.
+If it was not you, do nothing: your password stays as it is.
+"""
+
+_TEXTS = {
+    VERIFICATION_MAIL: ("Confirm your e-mail address", _VERIFICATION),
+    RESET_MAIL: ("Set another password", _RESET),
+}
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +55,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     token: str
     good_for: timedelta
+    kind: str = VERIFICATION_MAIL
 
 
 def address_of(email: str) -> Address:
@@ -56,16 +77,17 @@ def compose(letter: Letter, sender: str, now: datetime) -> EmailMessage:
     Raises:
         ValueError: the recipient is no address.
     """
+    subject, text = _TEXTS[letter.kind]
     name, from_address = parseaddr(sender)
     local, _, host = from_address.rpartition("@")
     message = EmailMessage()
     message["From"] = Address(display_name=name, username=local, domain=host)
     message["To"] = address_of(letter.recipient)
-    message["Subject"] = "Confirm your e-mail address"
+    message["Subject"] = subject
     message["Date"] = format_datetime(now)
     message["Message-ID"] = f"<{letter.event_id}@{host or 'localhost'}>"
     message["Auto-Submitted"] = "auto-generated"
-    body = _BODY.format(username=letter.username, token=letter.token, hours=_in_words(letter.good_for))
+    body = text.format(username=letter.username, token=letter.token, hours=_in_words(letter.good_for))
     message.set_content(body, charset="us-ascii", cte="7bit")
     return message
 

@@ -6,6 +6,7 @@ from infra.process import service_process
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
 from projections.engine.runners import Runners
+from projections.registry import owned_by
 from projections.users import Users
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
@@ -13,13 +14,13 @@ from services.auth.clients import Sessions
 from services.auth.commands import Commands
 from services.auth.login import Login
 from services.auth.outbox import outbox
+from services.auth.password_changes import PasswordChanges
 from services.auth.passwords import Passwords
 from services.auth.queries import Queries
-from services.auth.reactions import VerificationMail
+from services.auth.reactions import AccountMail, PasswordEndings
+from services.auth.resets import ResetTokens
 from services.auth.server import AuthServer
 from services.auth.verification import VerificationTokens
-
-CALLERS = {"gateway", "contact"}
 
 
 async def main(settings: Settings) -> None:
@@ -30,15 +31,25 @@ async def main(settings: Settings) -> None:
         keys = ClaimKeys(process.secrets.claims_key)
         tokens = VerificationTokens(process.secrets.mail_key)
         commands = Commands(aggregates, passwords, keys, tokens, lifetime=timedelta(hours=settings.verification_hours))
-        login = Login(aggregates, passwords, keys, Sessions(process.client("session")))
-        runners = Runners([Users], process.nats, process.pool, settings.database_url)
+        resets, sessions = ResetTokens(process.secrets.mail_key), Sessions(process.client("session"))
+        changes = PasswordChanges(
+            aggregates,
+            passwords,
+            keys,
+            resets,
+            sessions,
+            lifetime=timedelta(minutes=settings.password_reset_minutes),
+        )
+        login = Login(aggregates, passwords, keys, sessions)
+        runners = Runners(owned_by("auth"), process.nats, process.pool, settings.database_url)
         await runners.start()
         queries = Queries(ReadModel(Users, process.pool, runners.waiting), aggregates)
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
-        process.spawn(VerificationMail(process.nats, aggregates, tokens, mails).run(), "verification mail")
+        process.spawn(AccountMail(process.nats, aggregates, tokens, resets, mails).run(), "account mail")
+        process.spawn(PasswordEndings(process.nats, sessions).run(), "password endings")
         try:
-            await process.serve([AuthServer(commands, login, queries)], callers=CALLERS)
+            await process.serve([AuthServer(commands, login, changes, queries)])
         finally:
             await runners.stop()
             passwords.close()

@@ -31,17 +31,15 @@ class Passwords:
         self._cost = cost
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="bcrypt")
         self._places = threading.BoundedSemaphore(workers + (workers * _QUEUE_PER_WORKER if queue is None else queue))
-        # Well-formed and nobody's: checking against it costs what checking against a real one does.
-        self._nobodys = bcrypt.gensalt(cost) + b"." * 31
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, path: str = "/password") -> str:
         """The bcrypt hash, in its text form.
 
         Raises:
-            Invalid: the password is not 8 to 72 bytes long.
+            Invalid: the password, which stands at `path`, is not 8 to 72 bytes long.
             Overloaded: too many are waiting.
         """
-        raw = accepted(password)
+        raw = accepted(password, path)
         return (await self._run(lambda: bcrypt.hashpw(raw, bcrypt.gensalt(self._cost)))).decode()
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
@@ -52,12 +50,28 @@ class Passwords:
         """
         raw = password.encode()
         possible = password_hash is not None and _SHORTEST <= len(raw) <= _LONGEST
-        against = password_hash.encode() if password_hash is not None else self._nobodys
-        same = await self._run(lambda: bcrypt.checkpw(raw[:_LONGEST], against))
+        same = await self._run(lambda: self._check(raw[:_LONGEST], password_hash))
         return same and possible
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether the hash cost less than one does today."""
+        return _cost_of(password_hash) < self._cost
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _check(self, raw: bytes, password_hash: str | None) -> bool:
+        """A no takes as long whatever it is about: an older, cheaper hash is made up for.
+
+        Cost c takes twice as long as c - 1, so that one of each cost from c to d - 1 takes as long, after c, as d.
+        """
+        if password_hash is None:
+            return bcrypt.checkpw(raw, _nobodys(self._cost))
+        same = bcrypt.checkpw(raw, password_hash.encode())
+        if not same:
+            for cost in range(_cost_of(password_hash), self._cost):
+                bcrypt.checkpw(raw, _nobodys(cost))
+        return same
 
     async def _run(self, job: Callable[[], R]) -> R:
         if not self._places.acquire(blocking=False):
@@ -68,14 +82,24 @@ class Passwords:
         return await asyncio.wrap_future(future)
 
 
-def accepted(password: str) -> bytes:
-    """The password's bytes.
+def accepted(password: str, path: str = "/password") -> bytes:
+    """The bytes of the password, which stands at `path` in the request.
 
     Raises:
         Invalid: they are not 8 to 72; bcrypt would ignore what follows, so longer ones are refused, never cut.
     """
     raw = password.encode()
-    if not _SHORTEST <= len(raw) <= _LONGEST:
+    if not _SHORTEST <= len(raw) <= _LONGEST or b"\0" in raw:
         message = f"must be {_SHORTEST} to {_LONGEST} bytes long in UTF-8"
-        raise Invalid(violations=(Violation("/password", message),))
+        raise Invalid(violations=(Violation(path, message),))
     return raw
+
+
+def _cost_of(password_hash: str) -> int:
+    """`$2b$12$…`"""
+    return int(password_hash.split("$")[2])
+
+
+def _nobodys(cost: int) -> bytes:
+    """Well-formed and nobody's: checking against it costs what checking against a real one does."""
+    return b"$2b$%02d$" % cost + b"." * 53

@@ -1,6 +1,8 @@
 """Auth over gRPC: checks every request, maps it to a command or a query, and maps the answer back."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 import msgspec
@@ -11,14 +13,20 @@ from contracts.fields import Device, DisplayName, Email, Id, Username
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
     AuthServiceBase,
+    ChangePasswordRequest,
+    ChangePasswordResponse,
     GetUserRequest,
     GetUserResponse,
     LoginRequest,
     LoginResponse,
     RegisterRequest,
     RegisterResponse,
+    RequestPasswordResetRequest,
+    RequestPasswordResetResponse,
     ResendVerificationRequest,
     ResendVerificationResponse,
+    ResetPasswordRequest,
+    ResetPasswordResponse,
     User,
     VerifyEmailRequest,
     VerifyEmailResponse,
@@ -30,11 +38,12 @@ from infra.rpc.context import current
 from services.auth.commands import Commands
 from services.auth.login import Login
 from services.auth.mail import address_of
+from services.auth.password_changes import PasswordChanges
 from services.auth.passwords import accepted
 from services.auth.queries import Queries
 
-# Resending takes this long whether somebody waits for the mail or not, so that the time tells nothing.
-_RESEND_SECONDS = 0.05
+# Asking for a mail takes this long whether there is one to send or not, so that the time tells nothing.
+_ASKING_SECONDS = 0.05
 
 
 class _Registration(msgspec.Struct, frozen=True):
@@ -55,6 +64,13 @@ class _UserId(msgspec.Struct, frozen=True):
     user_id: Id
 
 
+class _Change(msgspec.Struct, frozen=True):
+    user_id: Id
+    session_id: Id
+    # Any length that a person can type: what cannot be a password is a wrong one.
+    current_password: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
 class _LoginTerms(msgspec.Struct, frozen=True):
     login: Annotated[str, Meta(min_length=1, max_length=254)]
     # Any length that a person can type: what cannot be a password is a wrong one.
@@ -64,9 +80,10 @@ class _LoginTerms(msgspec.Struct, frozen=True):
 
 
 class AuthServer(AuthServiceBase):
-    def __init__(self, commands: Commands, login: Login, queries: Queries) -> None:
+    def __init__(self, commands: Commands, login: Login, changes: PasswordChanges, queries: Queries) -> None:
         self._commands = commands
         self._login = login
+        self._changes = changes
         self._queries = queries
 
     async def register(self, message: RegisterRequest) -> RegisterResponse:
@@ -116,19 +133,46 @@ class AuthServer(AuthServiceBase):
 
     async def resend_verification(self, message: ResendVerificationRequest) -> ResendVerificationResponse:
         asked = validated(_Address, {"email": message.email})
-        at_least = asyncio.create_task(asyncio.sleep(_RESEND_SECONDS))
-        try:
+        async with _taking(_ASKING_SECONDS):
             await self._commands.resend_verification(asked.email, current().provenance())
-            await at_least
-        finally:
-            at_least.cancel()
         return ResendVerificationResponse()
+
+    async def change_password(self, message: ChangePasswordRequest) -> ChangePasswordResponse:
+        asked = validated(
+            _Change,
+            {
+                "user_id": message.user_id,
+                "session_id": message.session_id,
+                "current_password": message.current_password,
+            },
+        )
+        changed = await self._changes.change(
+            user_id=asked.user_id,
+            current=asked.current_password,
+            new=message.new_password,
+            session_id=asked.session_id,
+            provenance=current().provenance(),
+        )
+        return ChangePasswordResponse(position=changed.position.encode())
+
+    async def request_password_reset(self, message: RequestPasswordResetRequest) -> RequestPasswordResetResponse:
+        asked = validated(_Address, {"email": message.email})
+        async with _taking(_ASKING_SECONDS):
+            await self._changes.request_reset(asked.email, current().provenance())
+        return RequestPasswordResetResponse()
+
+    async def reset_password(self, message: ResetPasswordRequest) -> ResetPasswordResponse:
+        asked = validated(_Token, {"token": message.token})
+        changed = await self._changes.reset(
+            token=asked.token, new=message.new_password, provenance=current().provenance()
+        )
+        return ResetPasswordResponse(user_id=changed.user_id, position=changed.position.encode())
 
     async def get_user(self, message: GetUserRequest) -> GetUserResponse:
         asked = validated(_UserId, {"user_id": message.user_id})
         call = current()
-        # Without an actor the system itself asks, which may see what the user sees.
-        if call.actor in (None, asked.user_id):
+        # Only users see their address. Other services may ask in nobody's name, and in that of whoever is using them.
+        if call.caller == "gateway" and call.actor == asked.user_id:
             user = await self._queries.own_user(asked.user_id, call.position)
         else:
             user = await self._queries.other_user(asked.user_id)
@@ -142,6 +186,17 @@ class AuthServer(AuthServiceBase):
             ),
             position=user.position.encode(),
         )
+
+
+@asynccontextmanager
+async def _taking(seconds: float) -> AsyncIterator[None]:
+    """The block, and so long at least."""
+    at_least = asyncio.create_task(asyncio.sleep(seconds))
+    try:
+        yield
+        await at_least
+    finally:
+        at_least.cancel()
 
 
 def _deliverable(email: str) -> None:

@@ -4,17 +4,16 @@ from infra.process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
 from projections.friends import Friends
+from projections.registry import owned_by
 from services.contact.clients import People
 from services.contact.commands import ContactCommands, friendship_repository
 from services.contact.queries import FriendQueries
 from services.contact.server import ContactServer
 
-CALLERS = {"gateway", "messaging"}
-
 
 async def main(settings: Settings) -> None:
     async with service_process("contact", settings) as process:
-        runners = Runners([Friends], process.nats, process.pool, settings.database_url)
+        runners = Runners(owned_by("contact"), process.nats, process.pool, settings.database_url)
         await runners.start()
         try:
             queries = FriendQueries(ReadModel(Friends, process.pool, runners.waiting))
@@ -22,6 +21,6 @@ async def main(settings: Settings) -> None:
             commands = ContactCommands(friendship_repository(process.log), people)
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)
-            await process.serve([ContactServer(commands, queries)], CALLERS)
+            await process.serve([ContactServer(commands, queries)])
         finally:
             await runners.stop()

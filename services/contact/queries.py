@@ -82,11 +82,11 @@ class FriendQueries:
         return page, more, reached
 
     async def changed_since(self, user_id: str, after: int, limit: int) -> list[FriendRow]:
-        """The user's friendships that changed after the sequence, each as it is now, in the order of the changes."""
+        """What became of the user's friendships after the sequence, every change of them, in order."""
         rows, _ = await self._model.select(
             FriendRow,
             """
-            SELECT friend_id, state, since, sequence FROM {friends}
+            SELECT friend_id, state, since, sequence FROM {friend_changes}
             WHERE user_id = %(user_id)s AND sequence > %(after)s
             ORDER BY sequence LIMIT %(limit)s
             """,

@@ -36,6 +36,7 @@ from services.contact.domain import Relation
 from services.contact.queries import FriendQueries, FriendRow, FriendsCursor
 
 _EVENTS_PAGE = 500
+_ALL = 1 << 62
 
 _STATES = {
     Relation.ACCEPTED: FriendState.ACCEPTED,
@@ -67,6 +68,7 @@ class _Page(msgspec.Struct, frozen=True):
 class _Since(msgspec.Struct, frozen=True):
     user_id: Id
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    limit: Annotated[int, Meta(ge=0)]
 
 
 class ContactServer(ContactServiceBase):
@@ -116,14 +118,14 @@ class ContactServer(ContactServiceBase):
         )
 
     async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(_Since, {"user_id": message.user_id, "after": message.after})
+        asked = validated(_Since, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
         await self._queries.wait_for(current().position)
-        after = asked.after
-        while page := await self._queries.changed_since(asked.user_id, after, _EVENTS_PAGE):
+        after, left = asked.after, asked.limit or _ALL
+        while page := await self._queries.changed_since(asked.user_id, after, size := min(left, _EVENTS_PAGE)):
             for row in page:
                 yield _client_event(row)
-            after = page[-1].sequence
-            if len(page) < _EVENTS_PAGE:
+            after, left = page[-1].sequence, left - len(page)
+            if len(page) < size:
                 return
 
 

@@ -6,26 +6,31 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
-from contracts.errors import MethodNotAllowed, NotFound, Overloaded, VestnikError
+from contracts.errors import MethodNotAllowed, NotFound, VestnikError
 from infra.rpc.context import Call, enter
 from services.gateway import problems, rate_limits
+from services.gateway.cors import Cors
 from services.gateway.dispatch import Dispatcher, encoded
 from services.gateway.endpoints import AnyEndpoint, Reply
-from services.gateway.metrics import UNMATCHED
+from services.gateway.http_request import HttpRequest
+from services.gateway.live.websocket import WebSockets
+from services.gateway.load import MOST_RUNNING, Load
+from services.gateway.metrics import UNMATCHED, WEB
 from services.gateway.parts import Parts
 from services.gateway.rate_limits import Standing
+from services.gateway.streaming import StreamingReply
 from services.gateway.tracing import request_id
+from services.gateway.web_files import WebFile
+from services.gateway.whole_response import WholeResponse
 
 log = logging.getLogger(__name__)
-# Requests at work at once; more are told to come back, so that what waits stays bounded.
-MOST_RUNNING = 1_000
-_COMMON = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 _ENCODER = msgspec.json.Encoder()
+_HIDDEN_SLASH = b"%2f"
+_USUAL = {**problems.NOTHING_TO_RUN, "cache-control": "no-store"}
 
 
 class _Path:
@@ -37,50 +42,85 @@ class _Path:
         if "GET" in self.methods:
             self.methods["HEAD"] = self.methods["GET"]
         self.allow = ", ".join(sorted(self.methods))
-        self._pattern = compile_path(template)[0]
-
-    def match(self, path: str) -> dict[str, str] | None:
-        """What stands in the place of the names, if it is this path."""
-        found = self._pattern.fullmatch(path)
-        return found.groupdict() if found else None
+        self.begin = template.partition("{")[0]
+        self.pattern = compile_path(template)[0]
 
 
 class App:
     """All routes over the parts of one gateway."""
 
-    def __init__(self, endpoints: Iterable[AnyEndpoint], parts: Parts, *, most_running: int = MOST_RUNNING) -> None:
+    def __init__(
+        self,
+        endpoints: Iterable[AnyEndpoint],
+        parts: Parts,
+        *,
+        files: Mapping[str, WebFile] | None = None,
+        most_running: int = MOST_RUNNING,
+    ) -> None:
         by_path: dict[str, dict[str, Dispatcher[Any, Any]]] = {}
         for endpoint in endpoints:
             by_path.setdefault(endpoint.path, {})[endpoint.method] = Dispatcher(endpoint, parts)
         paths = [_Path(template, methods) for template, methods in by_path.items()]
         self._literal = {path.template: path for path in paths if "{" not in path.template}
         self._patterns = [path for path in paths if "{" in path.template]
+        self.parts = parts
         self._metrics = parts.metrics
-        self._most_running = most_running
-        self._running = 0
+        self._live = parts.live
+        self._cors = Cors.parse(parts.settings.cors_origins)
+        self._files = files or {}
+        self._load = Load(most_running)
+        self._metrics.running.set_function(lambda: self._load.running)
+        commands = {
+            dispatcher.endpoint.command: dispatcher
+            for path in paths
+            for dispatcher in path.methods.values()
+            if dispatcher.endpoint.command
+        }
+        self._sockets = WebSockets(commands, parts, load=self._load)
+
+    def end_streams(self) -> None:
+        """Ends what has no end of its own, so that the process can stop."""
+        self._live.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            raise RuntimeError(f"{scope['type']} is not served")
-        request = Request(scope, receive)
+        if scope["type"] == "websocket":
+            await self._sockets.serve(scope, receive, send)
+            return
+        request = HttpRequest(scope, receive)
         began = time.perf_counter()
         own_id = request_id(request.headers.get("x-request-id"))
-        path = self._find(scope)
-        self._running += 1
-        self._metrics.running.set(self._running)
+        path = None
+        if not _hides_a_slash(scope):
+            file = self._files.get(scope["path"])
+            if file is not None and request.method in ("GET", "HEAD"):
+                await self._serve(file, request, own_id, scope, send)
+                return
+            path = self._find(scope["path"], request)
         try:
-            response = await self._respond(request, path, own_id)
+            with self._load:
+                response = await self._respond(request, path, own_id)
         except ClientDisconnect:
             return
-        finally:
-            self._running -= 1
-            self._metrics.running.set(self._running)
-        response.headers["x-request-id"] = own_id
-        await response(scope, receive, send)
+        response.named["x-request-id"] = own_id
+        if self._cors is not None:
+            self._cors.add(request.headers, response.named)
         template = path.template if path is not None else UNMATCHED
+        if isinstance(response, StreamingReply):
+            # How long it lasts says nothing of how quickly it was answered.
+            self._metrics.answered(request.method, template, response.status_code, time.perf_counter() - began)
+            del request, path
+            await response(scope, receive, send)
+            return
+        await response(scope, receive, send)
         self._metrics.answered(request.method, template, response.status_code, time.perf_counter() - began)
 
-    async def _respond(self, request: Request, path: _Path | None, own_id: str) -> Response:
+    async def _serve(self, file: WebFile, request: HttpRequest, own_id: str, scope: Scope, send: Send) -> None:
+        response = file.answer(request.headers)
+        response.headers["x-request-id"] = own_id
+        await response(scope, request.receive, send)
+        self._metrics.answered(request.method, WEB, response.status_code, 0.0)
+
+    async def _respond(self, request: HttpRequest, path: _Path | None, own_id: str) -> WholeResponse | StreamingReply:
         standings: list[Standing] = []
         more: dict[str, str] = {}
         try:
@@ -96,39 +136,45 @@ class App:
             found = VestnikError()
         if isinstance(found, MethodNotAllowed) and path is not None:
             more["allow"] = path.allow
-        return _problem(found, request.url.path, rate_limits.headers(standings) | more)
+        return _problem(found, request.shown_path, rate_limits.headers(standings) | more)
 
-    async def _answer(self, request: Request, path: _Path | None, own_id: str, standings: list[Standing]) -> Reply:
+    async def _answer(self, request: HttpRequest, path: _Path | None, own_id: str, standings: list[Standing]) -> Reply:
         if path is None:
             raise NotFound
         dispatcher = path.methods.get(request.method)
         if dispatcher is None:
+            if request.method == "OPTIONS" and self._cors is not None:
+                allowed = self._cors.preflight(request.headers, path.allow)
+                if allowed is not None:
+                    return Reply(status=204, headers=allowed)
             raise MethodNotAllowed
-        if self._running > self._most_running:
-            raise Overloaded(retry_after=1)
+        self._load.check()
         enter(Call(request_id=own_id))
         return await dispatcher.serve(request, own_id, standings)
 
-    def _find(self, scope: Scope) -> _Path | None:
-        literal = self._literal.get(scope["path"])
+    def _find(self, text: str, request: HttpRequest) -> _Path | None:
+        literal = self._literal.get(text)
         if literal is not None:
-            scope["path_params"] = {}
             return literal
         for path in self._patterns:
-            names = path.match(scope["path"])
-            if names is not None:
-                scope["path_params"] = names
+            if text.startswith(path.begin) and (found := path.pattern.fullmatch(text)) is not None:
+                request.path_params = found.groupdict()
                 return path
         return None
 
 
-def _response(reply: Reply, limits: Mapping[str, str]) -> Response:
+def _hides_a_slash(scope: Scope) -> bool:
+    """Whether a part of the path, decoded, would look like two, which a proxy in front has not seen as such."""
+    return _HIDDEN_SLASH in scope.get("raw_path", b"").lower()
+
+
+def _response(reply: Reply, limits: Mapping[str, str]) -> WholeResponse | StreamingReply:
+    if reply.stream is not None:
+        return StreamingReply(reply.stream, {**problems.NOTHING_TO_RUN, **reply.headers, **limits})
     body, headers = encoded(reply)
-    return Response(
-        body, status_code=reply.status, headers={**_COMMON, "cache-control": "no-store", **headers, **limits}
-    )
+    return WholeResponse(body, reply.status, {**_USUAL, **headers, **limits})
 
 
-def _problem(error: VestnikError, path: str, more: Mapping[str, str]) -> Response:
-    headers = {**_COMMON, **problems.headers(error), **more}
-    return Response(_ENCODER.encode(problems.problem(error, path)), status_code=error.status, headers=headers)
+def _problem(error: VestnikError, path: str, more: Mapping[str, str]) -> WholeResponse:
+    headers = {**problems.headers(error), **more}
+    return WholeResponse(_ENCODER.encode(problems.problem(error, path)), error.status, headers)

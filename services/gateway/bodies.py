@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from contracts.errors import BodyTooLarge, Invalid, MalformedJson, UnsupportedMediaType, Violation
+from services.gateway import ambiguous_json
 
 LARGEST = 64 * 1024
 JSON = "application/json"
@@ -31,28 +32,44 @@ def check_length(declared: str | None) -> None:
         raise BodyTooLarge
 
 
-async def read(receive: Receive) -> bytes:
-    """The whole body.
+def check_size(body: bytes) -> None:
+    """
+    Raises:
+        BodyTooLarge: the body is larger than 64 KiB.
+    """
+    if len(body) > LARGEST:
+        raise BodyTooLarge
+
+
+async def read(receive: Receive, *, has_come: bool = False) -> bytes:
+    """The whole body. `has_come`: all of it is here, so that nobody waits.
 
     Raises:
         BodyTooLarge: it turns out larger than 64 KiB.
         MalformedJson: it did not arrive in time.
         ClientDisconnect: the client went away.
     """
-    body = bytearray()
+    if has_come:
+        return await _received(receive)
     try:
         async with asyncio.timeout(PATIENCE):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                body += message.get("body", b"")
-                if len(body) > LARGEST:
-                    raise BodyTooLarge
-                if not message.get("more_body", False):
-                    return bytes(body)
+            return await _received(receive)
     except TimeoutError as error:
         raise MalformedJson("The body did not arrive in time.") from error
+
+
+async def _received(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
+        body = body + part if body else part
+        if len(body) > LARGEST:
+            raise BodyTooLarge
+        if not message.get("more_body", False):
+            return body
 
 
 def check_media_type(content_type: str | None, accepted: Collection[str]) -> None:
@@ -70,21 +87,24 @@ def check_media_type(content_type: str | None, accepted: Collection[str]) -> Non
             raise UnsupportedMediaType("The body must be in UTF-8.")
 
 
-def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """The body as the decoder's type.
+def decode(body: bytes, decoder: msgspec.json.Decoder[T], names: Collection[bytes] = ()) -> T:
+    """The body as the decoder's type; `names`: of its fields, in quotation marks.
 
     Raises:
-        MalformedJson: it is not JSON in UTF-8, or holds half a surrogate pair.
-        Invalid: it is JSON of another shape.
+        MalformedJson: it is not JSON in UTF-8.
+        Invalid: it is JSON of another shape, holds half a surrogate pair, or has a name twice.
     """
     try:
         body.decode("utf-8")
-        return decoder.decode(body)
+        decoded = decoder.decode(body)
+        ambiguous_json.check_names(body, names)
+        return decoded
     except msgspec.ValidationError as error:
         # The decoder stops at the first wrong value; whether JSON goes on after it is to be seen.
         _check_json(body)
         raise Invalid(violations=(violation(error),)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        ambiguous_json.check_surrogates(body)
         raise MalformedJson from error
     except RecursionError as error:
         raise Invalid("The body is nested too deeply.") from error
@@ -110,4 +130,5 @@ def _check_json(body: bytes) -> None:
     except RecursionError:
         return
     except msgspec.DecodeError as error:
+        ambiguous_json.check_surrogates(body)
         raise MalformedJson from error

@@ -1,17 +1,19 @@
 """From a matched route to its answer: who asks, within which limits, with what input; then the handler."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.datastructures import Headers
 
 from contracts.errors import Invalid, Unauthenticated, Unavailable, Violation
 from contracts.positions import Position
 from contracts.subjects import AUTH
 from infra.rpc.context import Call, enter
 from services.gateway import bodies, queries, rate_limits
+from services.gateway.client_address import client_address, counted_as
 from services.gateway.endpoints import Counted, Endpoint, Incoming, Reply
+from services.gateway.http_request import HttpRequest
 from services.gateway.parts import Parts
 from services.gateway.rate_limits import Standing, Subject
 from services.gateway.tokens import Caller
@@ -26,6 +28,19 @@ _ENCODER = msgspec.json.Encoder()
 _NOWHERE = Position.at(AUTH, 0)
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked, before any of it was checked but the token."""
+
+    request_id: str
+    signed_in: Caller | None
+    # Of the client, as far as it is known.
+    address: str
+    headers: Headers
+    path: Mapping[str, str]
+    # As it came, behind the question mark.
+    query: bytes
+
+
 class Dispatcher(Generic[Q, B]):
     """Serves one endpoint."""
 
@@ -33,48 +48,82 @@ class Dispatcher(Generic[Q, B]):
         self.endpoint = endpoint
         self._parts = parts
         self._decoder = msgspec.json.Decoder(endpoint.body)
+        self._names = tuple(msgspec.json.encode(name) for name in queries.names(endpoint.body))
+        self._queried = bool(queries.names(endpoint.query))
+        # The last list's own position, where the streams were before it, and what was told.
+        self._last_told = ("", Position(), "")
+        counted = endpoint.limits if parts.limiter is not None else ()
+        self._of_address = tuple(each for each in counted if each.limit.subject is Subject.ADDRESS)
+        self._of_account = tuple(each for each in counted if each.limit.subject is Subject.ACCOUNT)
+        self._of_contents = tuple(each for each in counted if each.key is not None or each.key_of_headers is not None)
 
-    async def serve(self, request: Request, request_id: str, standings: list[Standing]) -> Reply:
+    async def serve(self, request: HttpRequest, request_id: str, standings: list[Standing]) -> Reply:
         """Answers the request; `standings` collects the limits that it was counted against, also if it fails.
 
         Raises:
             VestnikError: whatever is wrong with it.
         """
-        endpoint, address = self.endpoint, request.client.host if request.client else ""
-        signed_in = self._authenticate(request.headers.get("authorization"))
-        self._count(standings, Subject.ADDRESS, rate_limits.address_key(address))
+        asked = Asked(
+            request_id=request_id,
+            signed_in=self._authenticate(request.headers.get("authorization")),
+            address=client_address(request.peer, request.headers, trusted_hops=self._parts.settings.trusted_hops),
+            headers=request.headers,
+            path=request.path_params,
+            query=request.query,
+        )
+        return await self.perform(asked, lambda: self._body(request), standings)
+
+    async def command(self, asked: Asked, body: bytes, standings: list[Standing]) -> Reply:
+        """Answers what was asked for in a message of its own instead of a request, otherwise as `serve`."""
+
+        async def decoded() -> B:
+            bodies.check_size(body)
+            return bodies.decode(body, self._decoder, self._names) if self.endpoint.takes_body else self.endpoint.body()
+
+        return await self.perform(asked, decoded, standings)
+
+    async def perform(self, asked: Asked, read_body: Callable[[], Awaitable[B]], standings: list[Standing]) -> Reply:
+        """The one way on which everything is counted, checked and done, however it was asked for."""
+        endpoint, signed_in, address = self.endpoint, asked.signed_in, asked.address
+        for counted in self._of_address:
+            self._take(standings, counted, counted_as(address))
         if signed_in is not None:
-            self._count(standings, Subject.ACCOUNT, signed_in.user_id)
+            for counted in self._of_account:
+                self._take(standings, counted, signed_in.user_id)
         rate_limits.check(standings)
         call = Call(
-            request_id=request_id,
-            traceparent=traceparent(request.headers.get("traceparent")),
-            position=self._seen(request.headers.get(POSITION), signed_in),
+            request_id=asked.request_id,
+            traceparent=traceparent(asked.headers.get("traceparent")),
+            position=await self._seen(asked.headers.get(POSITION), signed_in),
             actor=signed_in.user_id if signed_in else None,
             caller="gateway",
         )
-        query = queries.decode(request.query_params, endpoint.query)
-        body = await self._body(request)
-        for counted in endpoint.limits:
+        query = queries.decode(asked.query, endpoint.query) if self._queried else endpoint.query()
+        body = await read_body()
+        for counted in self._of_contents:
             if counted.key is not None:
                 self._take(standings, counted, counted.key(body))
-        rate_limits.check(standings)
+            elif counted.key_of_headers is not None and (key := counted.key_of_headers(asked.headers)) is not None:
+                self._take(standings, counted, key)
+        if self._of_contents:
+            rate_limits.check(standings)
         enter(call)
         incoming = Incoming(
             parts=self._parts,
             call=call,
             query=query,
             body=body,
-            path=request.path_params,
-            headers=request.headers,
+            path=asked.path,
+            headers=asked.headers,
             address=address,
             signed_in=signed_in,
         )
+        before = _NOWHERE if endpoint.writes else self._parts.live.positions()
         try:
             reply = await endpoint.handler(incoming)
         except Invalid as error:
             raise self._placed(error) from error
-        return self._positioned(reply, call)
+        return self._positioned(reply, call, before)
 
     def _authenticate(self, authorization: str | None) -> Caller | None:
         try:
@@ -85,25 +134,23 @@ class Dispatcher(Generic[Q, B]):
                 return None
             raise
 
-    def _seen(self, header: str | None, signed_in: Caller | None) -> Position:
+    async def _seen(self, header: str | None, signed_in: Caller | None) -> Position:
+        """What the read has to have seen. A position that no stream has reached would be waited for in vain."""
         try:
             given = Position.decode(header or "")
         except Invalid as error:
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position"),)) from error
-        return given.merge(self._parts.positions.of(signed_in.user_id)) if signed_in else given
+        if given.sequences and not await self._parts.ends.are_reached(given, self._parts.live.positions()):
+            raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position of this system"),))
+        return given.merge(self._parts.positions.seen_by(signed_in.user_id)) if signed_in else given
 
-    async def _body(self, request: Request) -> B:
+    async def _body(self, request: HttpRequest) -> B:
         bodies.check_length(request.headers.get("content-length"))
         if not self.endpoint.takes_body:
             return self.endpoint.body()
-        body = await bodies.read(request.receive)
+        body = await bodies.read(request.receive, has_come=request.has_come)
         bodies.check_media_type(request.headers.get("content-type"), self.endpoint.media_types)
-        return bodies.decode(body, self._decoder)
-
-    def _count(self, standings: list[Standing], subject: Subject, key: str) -> None:
-        for counted in self.endpoint.limits:
-            if counted.limit.subject is subject:
-                self._take(standings, counted, key)
+        return bodies.decode(body, self._decoder, self._names)
 
     def _take(self, standings: list[Standing], counted: Counted[B], key: str) -> None:
         if self._parts.limiter is not None:
@@ -118,15 +165,30 @@ class Dispatcher(Generic[Q, B]):
         )
         return Invalid(error.detail, violations=violations)
 
-    def _positioned(self, reply: Reply, call: Call) -> Reply:
-        """Adds the position header, and remembers what a user has written."""
+    def _positioned(self, reply: Reply, call: Call, before: Position) -> Reply:
+        """Adds the position header, and remembers what a user has written, for both whom it concerns.
+
+        A list tells of the streams that its data comes from; of the others the position says where they were `before`
+        it was read, so that whoever follows from the first list that it loads has no gap in any.
+        """
         if not self.endpoint.writes:
-            return _with_header(reply, reply.position) if reply.position else reply
+            if not reply.position:
+                return reply
+            return _with_header(reply, self._told(reply.position, before))
         written = Position.decode(reply.position)
         if reply.written_by is not None:
             self._parts.positions.remember(reply.written_by, written)
+        if reply.concerns is not None:
+            self._parts.positions.concern(reply.concerns, written)
         seen = call.position.merge(written)
         return _with_header(reply, (seen if seen.sequences else _NOWHERE).encode())
+
+    def _told(self, read: str, before: Position) -> str:
+        """The position of a list. Where nothing has happened it is the same for many in a row."""
+        if self._last_told[:2] != (read, before):
+            told = Position({**before.sequences, **Position.decode(read).sequences}).encode()
+            self._last_told = (read, before, told)
+        return self._last_told[2]
 
 
 def encoded(reply: Reply) -> tuple[bytes, Mapping[str, str]]:

@@ -1,18 +1,20 @@
 """What a route is: one declaration that dispatch and the OpenAPI document both read, so that they cannot differ."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 from starlette.datastructures import Headers
+from starlette.types import Scope, Send
 
 from contracts.errors import VestnikError
 from contracts.identifiers import is_id
 from infra.rpc.context import Call
 from services.gateway.parts import Parts
 from services.gateway.queries import NoQuery
-from services.gateway.rate_limits import Limit, Standing
+from services.gateway.rate_limits import Limit
 from services.gateway.tokens import Caller
 
 B = TypeVar("B")
@@ -35,8 +37,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     next: str | None
 
 
-@dataclass(slots=True, kw_only=True)
-class Incoming(Generic[Q, B]):
+class Incoming(msgspec.Struct, Generic[Q, B], kw_only=True):
     """One request on its way: checked, decoded, with everything that its handler may use."""
 
     parts: Parts
@@ -48,7 +49,6 @@ class Incoming(Generic[Q, B]):
     address: str
     # None only on public routes.
     signed_in: Caller | None = None
-    standings: list[Standing] = field(default_factory=list)
 
     @property
     def caller(self) -> Caller:
@@ -68,18 +68,33 @@ class Incoming(Generic[Q, B]):
         return text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Streamed(Protocol):
+    """A body that has no end of its own."""
+
+    async def send(self, scope: Scope, gone: asyncio.Future[None], send: Send) -> None:
+        """Sends it, until it ends or the client is `gone`; the response has been started, and is not ended."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What a handler answers; the edge adds the headers that all answers have."""
 
     status: int = 200
     # None: no content.
     body: msgspec.Struct | bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    # Sent piece by piece instead, for as long as it lasts.
+    stream: Streamed | None = None
+    headers: Mapping[str, str] = {}
     # Encoded: where the write stands in the streams, or what the read model that answered has seen.
     position: str = ""
     # Whose latest position this is; None where it is a read's.
     written_by: str | None = None
+    # Whom else it concerns.
+    concerns: str | None = None
+
+
+def page_of(items: bytes, following: str | None) -> bytes:
+    """A `Page` in JSON whose items are JSON already: an array, passed on as it is."""
+    return b'{"items":%b,"next":%b}' % (items, msgspec.json.encode(following))
 
 
 Handler = Callable[[Incoming[Q, B]], Awaitable[Reply]]
@@ -97,10 +112,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted(Generic[B]):
-    """A limit on a route; `key` says what of the body is counted where that is the limit's subject."""
+    """A limit on a route; `key` says what of the body is counted where that is the limit's subject.
+
+    `key_of_headers`: the same where it is in the headers; nothing is counted where it says None.
+    """
 
     limit: Limit
     key: Callable[[B], str] | None = None
+    key_of_headers: Callable[[Headers], str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +144,8 @@ class Endpoint(Generic[Q, B]):
     reads: bool = False
     media_types: tuple[str, ...] = (JSON,)
     request_headers: tuple[str, ...] = ()
+    # The name by which it can be asked for over a WebSocket; empty where it cannot.
+    command: str = ""
 
     @property
     def takes_body(self) -> bool:
@@ -148,4 +169,6 @@ __all__ = [
     "NoQuery",
     "Page",
     "Reply",
+    "Streamed",
+    "page_of",
 ]

@@ -5,7 +5,8 @@ import re
 import msgspec
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-_LIST = re.compile(rf"(?:{_TAG.pattern}[ \t]*(?:,[ \t]*|$))+")
+# Elements of a list may be empty (RFC 9110, section 5.6.1).
+_LIST = re.compile(rf"[, \t]*{_TAG.pattern}(?:[ \t]*,[, \t]*{_TAG.pattern})*[, \t]*")
 _LONGEST = 4096
 _MOST = 32
 

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Protocol
 from uuid import uuid4
 
 from nats.aio.client import Client as NATS
@@ -14,50 +15,77 @@ from nats.js.client import JetStreamContext
 
 from contracts.subjects import PUBLIC_FILTERS
 from streams.message import Message
-from streams.reader import Reader
+from streams.reader import ReadBatch, Reader
 
 log = logging.getLogger(__name__)
-# After so long without a word from the stream what is known may be out of date.
+# After so long without having been at the stream's end what is known may be out of date.
 SILENCE_SECONDS = 5.0
 _PAUSE = 0.25
 
 Start = Callable[[JetStreamContext, str], Awaitable[int]]
 
 
+class Listener(Protocol):
+    """Somebody who listens to what is followed anyway, so that a stream has one consumer."""
+
+    def began(self, stream: str, sequence: int) -> None:
+        """What is read lies behind this sequence."""
+
+    def read(self, stream: str, batch: ReadBatch) -> None:
+        """The next events, and how far that is."""
+
+
 class Follower:
     """Hands every public event of a stream to `handle`, in order, without a gap, from `start` on."""
 
-    def __init__(self, nats: NATS, stream: str, *, start: Start, handle: Callable[[Message], None], name: str) -> None:
+    def __init__(
+        self,
+        nats: NATS,
+        stream: str,
+        *,
+        start: Start,
+        name: str,
+        handle: Callable[[Message], None] | None = None,
+        silence: float = SILENCE_SECONDS,
+    ) -> None:
+        """`silence`: seconds without having been at the stream's end, after which it is not `alive`."""
         self._nats = nats
         self._start = start
         self._handle = handle
         self._name = name
-        self._heard = float("-inf")
-        self._caught_up = False
+        self._silence = silence
+        # When everything that the stream had was handled.
+        self._at_end = float("-inf")
         self.stream = stream
         # Everything up to this sequence has been handled.
         self.position = 0
+        # Set before it runs.
+        self.listener: Listener | None = None
 
     @property
     def alive(self) -> bool:
-        """Whether it has caught up once and has heard from the stream within the last 5 s."""
-        return self._caught_up and time.monotonic() - self._heard < SILENCE_SECONDS
+        """Whether it was at the stream's end within the silence allowed; a first word after an outage is not enough."""
+        return time.monotonic() - self._at_end < self._silence
 
     async def run(self) -> None:
         """Follows until it is cancelled."""
         after = await self._beginning()
         self.position = after
+        if self.listener is not None:
+            self.listener.began(self.stream, after)
         subject_filter = PUBLIC_FILTERS[self.stream]
         async with Reader(
             self._nats, self.stream, after=after, subject_filter=subject_filter, name=self._name
         ) as reader:
             async for batch in reader.batches():
-                for message in batch.messages:
-                    self._handle(message)
+                if self._handle is not None:
+                    for message in batch.messages:
+                        self._handle(message)
                 self.position = max(self.position, batch.position)
-                self._heard = time.monotonic()
+                if self.listener is not None:
+                    self.listener.read(self.stream, batch)
                 if batch.pending == 0:
-                    self._caught_up = True
+                    self._at_end = time.monotonic()
 
     async def _beginning(self) -> int:
         """Where to start; asked until the stream is there and answers."""

@@ -4,17 +4,27 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 
 from nats.aio.client import Client as NATS
 
+from infra.collecting import collect_seldom
 from infra.connections import connect_nats
+from infra.metrics_endpoint import metrics_endpoint
 from infra.rpc.client import Client
+from infra.rpc.credentials import Issuer
+from infra.rpc.tls import HTTP, client_side
 from infra.secrets import Secrets
 from infra.settings import SERVICES, Settings
 from infra.telemetry import configure_logging
+from services.gateway import limits, web_files
+from services.gateway.admission import Admission
 from services.gateway.app import App
+from services.gateway.known_pages import KnownPages
 from services.gateway.latest_positions import LatestPositions
+from services.gateway.live.delivery import Live
+from services.gateway.live.metrics import LiveMetrics
 from services.gateway.metrics import Metrics
 from services.gateway.parts import Parts
 from services.gateway.profile_cache import ProfileCache
@@ -24,9 +34,13 @@ from services.gateway.rate_limits import RateLimiter
 from services.gateway.readiness import Readiness
 from services.gateway.remotes import Remotes
 from services.gateway.revocations import Revocations
-from services.gateway.serving import listening_socket, serve
+from services.gateway.serving import listening_socket, security_headers, serve
+from services.gateway.shared_limits import SharedLimits
+from services.gateway.stream_ends import StreamEnds, asking
 from services.gateway.table import ENDPOINTS
 from services.gateway.tokens import AccessTokens
+from services.gateway.verifying_keys import VerifyingKeys
+from streams.topology import Placement, ensure_limits
 
 log = logging.getLogger(__name__)
 _ME = "gateway"
@@ -48,55 +62,113 @@ async def main(settings: Settings) -> None:
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Runs the gateway until `stop` is set."""
+    metrics = Metrics()
+    async with metrics_endpoint(settings, settings.port, metrics.exposition):
+        await _run(settings, stop, metrics)
+
+
+async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> None:
     secrets = Secrets.load(settings.secrets_path)
     sock = listening_socket(settings)
     nats = await connect_nats(settings, _ME)
     try:
-        async with gateway(settings, secrets, nats) as app:
+        async with gateway(settings, secrets, nats, metrics) as app:
+            collect_seldom()
             log.info("%s listens on %s:%d", _ME, *sock.getsockname()[:2])
-            await serve(app, sock, stop, drain_seconds=settings.drain_seconds)
+            await serve(
+                app,
+                sock,
+                stop,
+                drain_seconds=settings.drain_seconds,
+                ending=app.end_streams,
+                headers=security_headers(settings),
+                admission=Admission.of(settings),
+            )
     finally:
         sock.close()
         await nats.close()
 
 
 @asynccontextmanager
-async def gateway(settings: Settings, secrets: Secrets, nats: NATS) -> AsyncIterator[App]:
+async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Metrics) -> AsyncIterator[App]:
     """The application with its followers at work."""
-    metrics, cache = Metrics(), ProfileCache()
-    revocations = Revocations(nats, access_token_seconds=settings.access_token_seconds, name="revocations")
+    cache = ProfileCache()
+    revocations = Revocations(
+        nats,
+        access_token_seconds=settings.access_token_seconds,
+        name="revocations",
+        silence=settings.revocation_silence_seconds,
+    )
     news = ProfileNews(nats, cache, name="profiles")
-    jwks = secrets.jwks()
+    limiter = RateLimiter(secrets.limits_key) if settings.limited else None
+    keys = VerifyingKeys(secrets.jwks_path)
 
     def client(target: str) -> Client:
-        return Client(target, me=_ME, settings=settings, secrets=secrets)
+        return Client(target, me=_ME, settings=settings, secrets=secrets, carried=True)
 
     readiness = Readiness(
         {
             "nats": lambda: nats.is_connected,
             "revocations": lambda: revocations.alive,
             "profile news": lambda: news.alive,
+            "live": lambda: live.alive,
         },
         {service: settings.addresses_of(service) for service in SERVICES},
+        tls=partial(client_side, settings, _ME),
     )
-    async with ProfileReads(settings.addresses_of("profile_rest"), cache, news, metrics) as profiles:
-        with Remotes(client) as remotes:
+    async with ProfileReads(
+        settings.addresses_of("profile_rest"),
+        cache,
+        news,
+        metrics,
+        issuer=Issuer(_ME, secrets),
+        tls=client_side(settings, _ME, "profile", HTTP),
+    ) as profiles:
+        with Remotes(client, with_operator=bool(settings.operator_address)) as remotes:
+            live = Live(
+                nats,
+                remotes,
+                profiles,
+                revocations=revocations,
+                session_seconds=settings.session_days * 86_400 - settings.access_token_seconds,
+                metrics=LiveMetrics(metrics.registry),
+                keys=keys,
+            )
+            revocations.listen(live)
+            news.listen(live)
             parts = Parts(
                 settings=settings,
-                jwks=jwks,
+                keys=keys,
                 remotes=remotes,
-                tokens=AccessTokens(jwks, issuer=settings.issuer, revoked=revocations),
+                tokens=AccessTokens(
+                    keys, issuer=settings.issuer, revoked=revocations, longest=settings.access_token_seconds
+                ),
                 revocations=revocations,
                 positions=LatestPositions(),
-                limiter=RateLimiter() if settings.limited else None,
+                pages=KnownPages(),
+                ends=StreamEnds(asking(nats)),
+                limiter=limiter,
                 profiles=profiles,
+                live=live,
                 readiness=readiness,
                 metrics=metrics,
             )
-            async with asyncio.TaskGroup() as group:
-                following = [group.create_task(work.run()) for work in (revocations, news)]
+            async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
+                following = [group.create_task(work.run()) for work in (revocations, news, live)]
                 try:
-                    yield App(ENDPOINTS, parts)
+                    yield App(ENDPOINTS, parts, files=web_files.load())
                 finally:
                     for task in following:
                         task.cancel()
+
+
+def _shared(settings: Settings, nats: NATS, limiter: RateLimiter | None) -> AbstractAsyncContextManager[None]:
+    """What keeps the counts of all gateways together, where anything is counted."""
+    if limiter is None:
+        return nullcontext()
+
+    async def make_stream() -> None:
+        placement = Placement.parse(settings.stream_placement)
+        await ensure_limits(nats, replicas=settings.stream_replicas, placement=placement)
+
+    return SharedLimits(nats, limiter, limits.ALL, make_stream=make_stream).at_work()

@@ -34,7 +34,8 @@ _DESCRIPTION = """\
 A messenger: accounts, profiles, friendships, messages.
 
 **Reading your own writes.** The answer to every write has the header `Vestnik-Position`. A read that sends it back \
-waits until what it reads has got there, 5 seconds at most, then answers 503 `read_model_behind`.
+waits until what it reads has got there, 5 seconds at most, then answers 503 `read_model_behind`. A position that \
+this system has never been at is refused with 422.
 
 **Errors** are problem documents (RFC 9457); `code` is stable, and what programs should look at.
 

@@ -15,6 +15,10 @@ REQUEST_HEADERS: dict[str, dict[str, Any]] = {
         "description": "Of an earlier answer: what is read has seen at least that.",
         "schema": _POSITION,
     },
+    "Last-Event-ID": {
+        "description": "The `id` of the last event that came; stronger than `since`.",
+        "schema": _POSITION,
+    },
     "If-Match": {"description": "Only if the profile still has one of these tags.", "schema": _TEXT},
     "If-None-Match": {"description": "Answers 304 if the profile has one of these tags.", "schema": _TEXT},
 }
@@ -25,6 +29,8 @@ RESPONSE_HEADERS: dict[str, dict[str, Any]] = {
         "description": "Of a write: send it with a read to see the write. Of a list: what its data has seen.",
         "schema": _POSITION,
     },
+    "X-Accel-Buffering": {"description": "`no`: a proxy passes on each event at once.", "schema": _TEXT},
+    "Set-Cookie": {"description": "The refresh token, where no script can read it.", "schema": _TEXT},
     "ETag": {"description": "Changes whenever the profile does.", "schema": _TEXT},
     "Cache-Control": {"description": "How long it may be kept, and by whom.", "schema": _TEXT},
     "Vary": {"description": "`Vestnik-Position`: a request with one is answered for itself.", "schema": _TEXT},

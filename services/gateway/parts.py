@@ -3,26 +3,33 @@
 from dataclasses import dataclass
 
 from infra.settings import Settings
+from services.gateway.known_pages import KnownPages
 from services.gateway.latest_positions import LatestPositions
+from services.gateway.live.delivery import Live
 from services.gateway.metrics import Metrics
 from services.gateway.profile_reads import ProfileReads
 from services.gateway.rate_limits import RateLimiter
 from services.gateway.readiness import Readiness
 from services.gateway.remotes import Remotes
 from services.gateway.revocations import Revocations
+from services.gateway.stream_ends import StreamEnds
 from services.gateway.tokens import AccessTokens
+from services.gateway.verifying_keys import VerifyingKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     settings: Settings
-    jwks: bytes
+    keys: VerifyingKeys
     remotes: Remotes
     tokens: AccessTokens
     revocations: Revocations
     positions: LatestPositions
+    pages: KnownPages
+    ends: StreamEnds
     # None: limits are switched off.
     limiter: RateLimiter | None
     profiles: ProfileReads
+    live: Live
     readiness: Readiness
     metrics: Metrics

@@ -9,6 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 from contracts.errors import VestnikError
 
 MEDIA_TYPE = "application/problem+json"
+# A page that shows an answer as its own gets nothing to run; what every answer has besides is in serving.py.
+NOTHING_TO_RUN = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
 # What a client is told to wait before it tries again when the error itself does not say.
 _RETRY_AFTER = 1
 
@@ -49,11 +51,13 @@ def problem(error: VestnikError, instance: str) -> Problem:
 
 def headers(error: VestnikError) -> dict[str, str]:
     """The headers that belong to the error, whatever the route."""
-    found = {"content-type": MEDIA_TYPE, "cache-control": "no-store"}
+    found = {**NOTHING_TO_RUN, "content-type": MEDIA_TYPE, "cache-control": "no-store"}
     if error.retry_after is not None:
         found["retry-after"] = str(error.retry_after)
     elif error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         found["retry-after"] = str(_RETRY_AFTER)
+    if error.status == HTTPStatus.UPGRADE_REQUIRED:
+        found["upgrade"] = "websocket"
     if error.status == HTTPStatus.UNAUTHORIZED:
         found["www-authenticate"] = "Bearer"
     return found

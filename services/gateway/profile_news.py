@@ -7,7 +7,7 @@ from nats.js.client import JetStreamContext
 
 from contracts.positions import Position
 from contracts.subjects import AUTH, PROFILE
-from services.gateway.following import Follower, from_now
+from services.gateway.following import Follower, Listener, from_now
 from services.gateway.profile_cache import ProfileCache
 from streams.message import Message
 
@@ -30,6 +30,11 @@ class ProfileNews:
     def position(self) -> Position:
         """What has been followed so far; nothing before it can still change a profile."""
         return Position({follower.stream: follower.position for follower in self._followers})
+
+    def listen(self, listener: Listener) -> None:
+        """Lets somebody else hear of it too; before it runs."""
+        for follower in self._followers:
+            follower.listener = listener
 
     async def run(self) -> None:
         """Follows until it is cancelled."""

@@ -19,6 +19,8 @@ from contracts.errors import (
 from contracts.positions import Position
 from contracts.subjects import AUTH, PROFILE
 from infra.rpc.context import Call
+from infra.rpc.credentials import Issuer
+from infra.rpc.tls import Tls
 from services.gateway.metrics import Metrics
 from services.gateway.profile_cache import CachedProfile, ProfileCache, reached
 from services.gateway.profile_news import ProfileNews
@@ -41,9 +43,19 @@ class ProfileReads:
     """Profiles by user id; an async context manager, for its connections."""
 
     def __init__(
-        self, replicas: list[tuple[str, int]], cache: ProfileCache, news: ProfileNews, metrics: Metrics
+        self,
+        replicas: list[tuple[str, int]],
+        cache: ProfileCache,
+        news: ProfileNews,
+        metrics: Metrics,
+        *,
+        issuer: Issuer,
+        tls: Tls | None = None,
     ) -> None:
-        self._bases = [f"http://{f'[{host}]' if ':' in host else host}:{port}" for host, port in replicas]
+        scheme = "http" if tls is None else "https"
+        self._bases = [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host, port in replicas]
+        self._issuer = issuer
+        self._tls = tls
         self._turn = itertools.count()
         self._cache = cache
         self._news = news
@@ -52,7 +64,9 @@ class ProfileReads:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=30),
+            connector=aiohttp.TCPConnector(
+                limit=_CONNECTIONS, keepalive_timeout=30, ssl=True if self._tls is None else self._tls.context
+            ),
             timeout=aiohttp.ClientTimeout(total=_SECONDS, sock_connect=_CONNECT_SECONDS),
             auto_decompress=False,
         )
@@ -90,7 +104,7 @@ class ProfileReads:
         for _ in range(len(self._bases) + 1):
             base = self._bases[next(self._turn) % len(self._bases)]
             try:
-                return await self._ask(f"{base}/profiles/{user_id}", call)
+                return await self._ask(base, user_id, call)
             except TimeoutError as error:
                 if not isinstance(error, aiohttp.ConnectionTimeoutError):
                     raise DeadlineExceeded from error
@@ -99,9 +113,13 @@ class ProfileReads:
                 failure = Unavailable()
         raise failure
 
-    async def _ask(self, url: str, call: Call) -> CachedProfile:
+    async def _ask(self, base: str, user_id: str, call: Call) -> CachedProfile:
         assert self._session is not None
-        async with asyncio.timeout(_SECONDS), self._session.get(url, headers=call.metadata()) as answer:
+        url = f"{base}/profiles/{user_id}"
+        expected = None if self._tls is None else self._tls.target
+        headers = call.metadata() | self._proof(user_id, call)
+        asked = self._session.get(url, headers=headers, server_hostname=expected)
+        async with asyncio.timeout(_SECONDS), asked as answer:
             body = await answer.content.read(_LARGEST + 1)
             while len(body) <= _LARGEST and (more := await answer.content.read(_LARGEST + 1 - len(body))):
                 body += more
@@ -110,6 +128,12 @@ class ProfileReads:
             return CachedProfile(
                 body, answer.headers.get("ETag", ""), _position(answer.headers.get("Vestnik-Position"))
             )
+
+    def _proof(self, user_id: str, call: Call) -> dict[str, str]:
+        """Who asks: the gateway, and in a user's name where he asks for his own profile. That one is served as soon as
+        he has registered; for everybody else's one token does for all."""
+        user = call.actor if call.actor == user_id else None
+        return {"authorization": f"Bearer {self._issuer.token('profile', user)}"}
 
 
 def _position(text: str | None) -> Position:

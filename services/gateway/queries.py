@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from typing import Annotated, TypeVar
+from functools import lru_cache
+from typing import Annotated, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +14,8 @@ from contracts.fields import PAGE_LIMIT, PageLimit
 from services.gateway.bodies import violation
 
 T = TypeVar("T")
+# Bytes of a query string that is remembered.
+_SHORT = 64
 Cursor = Annotated[
     str, Meta(max_length=1024, pattern=r"^[A-Za-z0-9_=.-]*\Z", description="`next` of the page before; opaque.")
 ]
@@ -34,15 +37,23 @@ def names(query_type: type[object]) -> tuple[str, ...]:
     return query_type.__struct_fields__ if issubclass(query_type, msgspec.Struct) else ()
 
 
-def decode(given: QueryParams, query_type: type[T]) -> T:
-    """The parameters as the type.
+def decode(given: bytes, query_type: type[T]) -> T:
+    """The query string as the type.
 
     Raises:
         Invalid: one has an impossible value, or is given twice, or a needed one is missing.
     """
+    # Most are one of a few, such as `limit=50`.
+    if len(given) > _SHORT:
+        return _decoded(given, query_type)
+    return cast(T, _remembered(given, query_type))  # type: ignore[arg-type]  # a class can be a key
+
+
+def _decoded(given: bytes, query_type: type[T]) -> T:
+    parameters = QueryParams(given)
     values: dict[str, str] = {}
     for name in names(query_type):
-        found = given.getlist(name)
+        found = parameters.getlist(name)
         if len(found) > 1:
             raise Invalid(violations=(Violation(f"/query/{name}", "Given more than once"),))
         if found:
@@ -56,6 +67,10 @@ def decode(given: QueryParams, query_type: type[T]) -> T:
         if getattr(decoded, name) is None:
             raise Invalid(violations=(Violation(f"/query/{name}", "Not a value"),))
     return decoded
+
+
+# Query types are frozen: who gets one again cannot have changed it.
+_remembered = lru_cache(maxsize=1_024)(_decoded)
 
 
 def pack_cursor(value: msgspec.Struct) -> str:

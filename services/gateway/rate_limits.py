@@ -1,21 +1,27 @@
-"""Rate limits: token buckets in bounded memory, and the headers that tell a client where it stands.
+"""Rate limits: who has used how much of what, in bounded memory, and the headers that tell a client where it stands.
+
+Every request is decided here and now, on what this gateway knows. What it has counted goes to the other gateways, and
+what they have counted comes here, in the background (shared_limits.py).
 
 Header fields as in draft-ietf-httpapi-ratelimit-headers (structured fields: policy name, `q` quota, `w` window in
-seconds; `r` what remains, `t` seconds until some of it comes back). A gateway counts for itself.
+seconds; `r` what remains, `t` seconds until some of it comes back).
 """
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from functools import cache
+from hashlib import blake2b
 
 import msgspec
 
 from contracts.errors import RateLimited
 
-_KEYS = 100_000
+# Keys remembered, of all limits together; one takes about 250 bytes.
+_KEYS = 200_000
+_DIGEST = 12
 
 
 class Subject(StrEnum):
@@ -46,6 +52,11 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     def per_second(self) -> float:
         return self.quota / self.window
 
+    @property
+    def memory(self) -> float:
+        """Seconds after which the last use of a whole burst matters no more."""
+        return self.capacity / self.per_second
+
 
 class Standing(msgspec.Struct, frozen=True):
     """How a caller stands with a limit after a request."""
@@ -59,27 +70,81 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class RateLimiter:
-    """The buckets of all limits; a bucket that has not been used the longest is forgotten first."""
+    """All limits; where there are too many keys, the limit that has the most forgets its least recently used one.
 
-    def __init__(self, *, capacity: int = _KEYS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._capacity = capacity
+    Keys are held as keyed digests alone, so that what gateways tell each other names nobody.
+    """
+
+    def __init__(self, secret: bytes, *, keys: int = _KEYS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._secret = secret
+        self._keys = keys
         self._clock = clock
-        # (limit, key) -> (tokens, when they were counted)
-        self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+        self._tables: dict[str, _Table] = {}
+        self._held = 0
 
     def take(self, limit: Limit, key: str) -> Standing:
         """Counts one request."""
-        now = self._clock()
-        tokens, then = self._buckets.pop((limit.name, key), (float(limit.capacity), now))
-        tokens = min(float(limit.capacity), tokens + (now - then) * limit.per_second)
-        allowed = tokens >= 1.0
+        digest = blake2b(key.encode(errors="replace"), digest_size=_DIGEST, key=self._secret).digest()
+        table = self._table(limit)
+        now, rate = self._clock(), table.rate
+        full_at = table.full_at.get(digest, now)
+        if full_at < now:
+            full_at = now
+        left = table.capacity - (full_at - now) * rate
+        allowed = left >= 1.0
         if allowed:
-            tokens -= 1.0
-        self._buckets[limit.name, key] = (tokens, now)
-        if len(self._buckets) > self._capacity:
-            self._buckets.popitem(last=False)
-        missing = 1.0 - (tokens - math.floor(tokens))
-        return Standing(limit, math.floor(tokens), max(1, math.ceil(missing / limit.per_second)), allowed)
+            left -= 1.0
+            self._set(table, digest, full_at + 1.0 / rate)
+            table.uses[digest] = table.uses.get(digest, 0) + 1
+        remaining = int(left) if left > 0.0 else 0
+        return Standing(limit, remaining, math.ceil((remaining + 1 - left) / rate) or 1, allowed)
+
+    def heard(self, limit: Limit, uses: Mapping[bytes, int], *, ago: float = 0.0) -> None:
+        """Adds what others have counted, so many seconds ago."""
+        table, at = self._table(limit), self._clock() - ago
+        for digest, count in uses.items():
+            full_at = max(table.full_at.get(digest, at), at)
+            self._set(table, digest, full_at + count / table.rate)
+
+    def collect(self) -> dict[str, dict[bytes, int]]:
+        """What was counted here since the last time: by limit, how often by key."""
+        collected = {}
+        for name, table in self._tables.items():
+            if table.uses:
+                collected[name], table.uses = table.uses, {}
+        return collected
+
+    @property
+    def held(self) -> int:
+        """How many keys are remembered."""
+        return self._held
+
+    def _table(self, limit: Limit) -> "_Table":
+        table = self._tables.get(limit.name)
+        if table is None:
+            table = self._tables[limit.name] = _Table(limit)
+        return table
+
+    def _set(self, table: "_Table", digest: bytes, full_at: float) -> None:
+        if digest not in table.full_at:
+            self._held += 1
+        table.full_at[digest] = full_at
+        table.full_at.move_to_end(digest)
+        if self._held > self._keys:
+            max(self._tables.values(), key=lambda each: len(each.full_at)).full_at.popitem(last=False)
+            self._held -= 1
+
+
+class _Table:
+    """One limit's keys."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.rate = limit.per_second
+        self.capacity = limit.capacity
+        # When all of it will be there again; what is missing until then has been used.
+        self.full_at: OrderedDict[bytes, float] = OrderedDict()
+        # What this gateway has counted since it was last collected.
+        self.uses: dict[bytes, int] = {}
 
 
 def headers(standings: Iterable[Standing]) -> dict[str, str]:
@@ -88,11 +153,14 @@ def headers(standings: Iterable[Standing]) -> dict[str, str]:
     if not known:
         return {}
     return {
-        "ratelimit-policy": ", ".join(
-            f'"{found.limit.name}";q={found.limit.quota};w={found.limit.window}' for found in known
-        ),
-        "ratelimit": ", ".join(f'"{found.limit.name}";r={found.remaining};t={found.resets_in}' for found in known),
+        "ratelimit-policy": ", ".join([_policy(found.limit) for found in known]),
+        "ratelimit": ", ".join([f'"{found.limit.name}";r={found.remaining};t={found.resets_in}' for found in known]),
     }
+
+
+@cache
+def _policy(limit: Limit) -> str:
+    return f'"{limit.name}";q={limit.quota};w={limit.window}'
 
 
 def check(standings: Iterable[Standing]) -> None:
@@ -104,16 +172,3 @@ def check(standings: Iterable[Standing]) -> None:
     waits = [found.resets_in for found in standings if not found.allowed]
     if waits:
         raise RateLimited(retry_after=max(waits))
-
-
-def address_key(address: str) -> str:
-    """What of an address is counted: an IPv4 address, or the /64 network that one IPv6 customer has."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.IPv6Network((parsed, 64), strict=False))
-    return str(parsed)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from infra.rpc.health import is_serving
+from infra.rpc.tls import Tls
 
 # An answer is used this long, so that probes cost the services next to nothing.
 _FRESH = 0.5
@@ -15,9 +16,16 @@ Condition = Callable[[], bool]
 class Readiness:
     """Asks each service once, however many probes ask at a time."""
 
-    def __init__(self, conditions: Mapping[str, Condition], services: Mapping[str, list[tuple[str, int]]]) -> None:
+    def __init__(
+        self,
+        conditions: Mapping[str, Condition],
+        services: Mapping[str, list[tuple[str, int]]],
+        *,
+        tls: Callable[[str], Tls | None] = lambda _: None,
+    ) -> None:
         self._conditions = conditions
         self._services = services
+        self._tls = {service: tls(service) for service in services}
         self._asking = asyncio.Lock()
         self._asked_at = float("-inf")
         self._silent: list[str] = []
@@ -32,9 +40,11 @@ class Readiness:
         return own + self._silent
 
     async def _ask_services(self) -> list[str]:
-        answers = await asyncio.gather(*(_one_serves(replicas) for replicas in self._services.values()))
+        answers = await asyncio.gather(
+            *(_one_serves(replicas, self._tls[service]) for service, replicas in self._services.items())
+        )
         return [name for name, serves in zip(self._services, answers, strict=True) if not serves]
 
 
-async def _one_serves(replicas: list[tuple[str, int]]) -> bool:
-    return any(await asyncio.gather(*(is_serving(host, port) for host, port in replicas)))
+async def _one_serves(replicas: list[tuple[str, int]], tls: Tls | None) -> bool:
+    return any(await asyncio.gather(*(is_serving(host, port, tls=tls) for host, port in replicas)))

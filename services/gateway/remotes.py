@@ -1,14 +1,17 @@
 """The services behind the gateway, each with its stub and the deadlines of its calls."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
 from contracts.rpc.vestnik.contact.v1 import ContactServiceStub
 from contracts.rpc.vestnik.messaging.v1 import MessagingServiceStub
+from contracts.rpc.vestnik.operator.v1 import OperatorServiceStub
 from contracts.rpc.vestnik.profile.v1 import ProfileServiceStub
 from contracts.rpc.vestnik.session.v1 import SessionServiceStub
-from infra.rpc.client import Client
+from infra.rpc.client import Client, Streaming
+from infra.rpc.context import Call
+from infra.settings import OPERATOR_SERVICE
 
 # A read may wait 5 s for its read model; a command 10 s for the stream. Seconds, with a margin for the way.
 READ_SECONDS = 7.0
@@ -36,27 +39,35 @@ class Remote(Generic[S]):
         self._client = client
         self.stub = client.stub(kind)
 
-    async def read(self, method: Method[Rq, Rs], request: Rq) -> Rs:
-        """Asks; repeated where the connection was lost."""
-        return await self._client.call(method, request, timeout=READ_SECONDS, idempotent=True)
+    async def read(self, method: Method[Rq, Rs], request: Rq, *, context: Call | None = None) -> Rs:
+        """Asks; repeated where the connection was lost. `context`: outside of a request."""
+        return await self._client.call(method, request, timeout=READ_SECONDS, idempotent=True, context=context)
 
-    async def command(self, method: Method[Rq, Rs], request: Rq, *, repeatable: bool) -> Rs:
-        """Commands; repeated after a lost connection only if that does nothing twice."""
-        return await self._client.call(method, request, timeout=COMMAND_SECONDS, idempotent=repeatable)
+    async def command(self, method: Method[Rq, Rs], request: Rq, *, repeatable: bool, about: str | None = None) -> Rs:
+        """Commands; repeated after a lost connection only if that does nothing twice.
+
+        `about`: what is written to, where that is one aggregate: its writes go to one replica.
+        """
+        return await self._client.call(method, request, timeout=COMMAND_SECONDS, idempotent=repeatable, about=about)
+
+    def told(self, method: Streaming[Rq, Rs], request: Rq, context: Call) -> AsyncGenerator[Rs, None]:
+        """What the service has to tell, one after the other; not repeated where the connection is lost."""
+        return self._client.stream(method, request, timeout=READ_SECONDS, context=context)
 
     def close(self) -> None:
         self._client.close()
 
 
 class Remotes:
-    """All five."""
+    """All five, and the operator's where there is one."""
 
-    def __init__(self, client: Callable[[str], Client]) -> None:
+    def __init__(self, client: Callable[[str], Client], *, with_operator: bool) -> None:
         self.auth = Remote(client("auth"), AuthServiceStub)
         self.session = Remote(client("session"), SessionServiceStub)
         self.profile = Remote(client("profile"), ProfileServiceStub)
         self.contact = Remote(client("contact"), ContactServiceStub)
         self.messaging = Remote(client("messaging"), MessagingServiceStub)
+        self.operator = Remote(client(OPERATOR_SERVICE), OperatorServiceStub) if with_operator else None
 
     def __enter__(self) -> Self:
         return self
@@ -64,3 +75,5 @@ class Remotes:
     def __exit__(self, *raised: object) -> None:
         for remote in (self.auth, self.session, self.profile, self.contact, self.messaging):
             remote.close()
+        if self.operator is not None:
+            self.operator.close()

@@ -1,37 +1,61 @@
 """Which sessions have ended while access tokens of theirs are still good: learnt from the stream of sessions.
 
-Nothing is asked on the way of a request, and a token stops working within moments of `session.revoked`.
+Nothing is asked on the way of a request, and a token stops working within moments of `session.revoked`. Who holds
+something open for a session, as a live stream, watches it here and is told.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from nats.aio.client import Client as NATS
 
+from contracts import catalogue
 from contracts.events.session import SessionRevoked
 from contracts.subjects import SESSION
-from services.gateway.following import Follower, from_time
+from services.gateway.following import SILENCE_SECONDS, Follower, Listener, from_time
 from streams.message import Message
 
 log = logging.getLogger(__name__)
-# For clocks that differ.
-_MARGIN = 60
+# For clocks that differ, seconds.
+MARGIN = 60
+_LOOK_EVERY = 0.25
+
+# Called once, with the reason of the end, or with None where nobody can tell any more whether the session goes on.
+Tell = Callable[[str | None], None]
+
+
+class _Ending(msgspec.Struct, frozen=True):
+    # Unix time at which the session's last token has run out.
+    forget_at: float
+    reason: str
 
 
 class Revocations:
     """The sessions that ended within the life of an access token; what is older needs no remembering."""
 
     def __init__(
-        self, nats: NATS, *, access_token_seconds: int, name: str, clock: Callable[[], float] = time.time
+        self,
+        nats: NATS,
+        *,
+        access_token_seconds: int,
+        name: str,
+        silence: float = SILENCE_SECONDS,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._life = access_token_seconds + _MARGIN
+        """`silence`: seconds without sight of the stream after which nothing here may be relied on."""
+        self._life = access_token_seconds + MARGIN
         self._clock = clock
-        # Session id -> when its last token has run out, in the order of that.
-        self._ended: dict[str, float] = {}
-        self._follower = Follower(nats, SESSION, start=from_time(self._since), handle=self._handle, name=name)
+        # In the order of forgetting.
+        self._ended: dict[str, _Ending] = {}
+        self._watchers: dict[str, set[Tell]] = {}
+        self._follower = Follower(
+            nats, SESSION, start=from_time(self._since), handle=self._handle, name=name, silence=silence
+        )
 
     @property
     def alive(self) -> bool:
@@ -43,17 +67,57 @@ class Revocations:
     def __len__(self) -> int:
         return len(self._ended)
 
+    def listen(self, listener: Listener) -> None:
+        """Lets somebody else hear of the sessions too; before it runs."""
+        self._follower.listener = listener
+
     async def run(self) -> None:
         """Follows the stream until it is cancelled."""
-        await self._follower.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follower.run())
+            group.create_task(self._watch_sight())
 
-    def add(self, session_id: str) -> None:
-        """Refuses the session's tokens from now on."""
+    def add(self, session_id: str, reason: str) -> None:
+        """Refuses the session's tokens from now on, and tells those who watch it."""
         now = self._clock()
         # Pop first: the order of the map is the order of forgetting.
         self._ended.pop(session_id, None)
-        self._ended[session_id] = now + self._life
+        self._ended[session_id] = _Ending(now + self._life, reason)
         self._forget(now)
+        self._tell(session_id, reason)
+
+    @contextmanager
+    def watching(self, session_id: str, tell: Tell) -> Iterator[None]:
+        """Within the block `tell` is called once the session ends: at once where it has ended already.
+
+        It is called with None when the stream is out of sight for too long: whether the session goes on is not known
+        then, so that whoever holds something open for it must close it.
+        """
+        ending = self._ended.get(session_id)
+        if ending is not None:
+            tell(ending.reason)
+            yield
+            return
+        self._watchers.setdefault(session_id, set()).add(tell)
+        try:
+            yield
+        finally:
+            watchers = self._watchers.get(session_id, set())
+            watchers.discard(tell)
+            if not watchers:
+                self._watchers.pop(session_id, None)
+
+    def _tell(self, session_id: str, reason: str | None) -> None:
+        for tell in self._watchers.pop(session_id, set()):
+            tell(reason)
+
+    async def _watch_sight(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            if self._watchers and not self.alive:
+                log.warning("the stream of sessions is out of sight: closing what is open for %d", len(self._watchers))
+                for session_id in list(self._watchers):
+                    self._tell(session_id, None)
 
     def _since(self) -> datetime:
         return datetime.now(UTC) - timedelta(seconds=self._life)
@@ -61,15 +125,20 @@ class Revocations:
     def _handle(self, message: Message) -> None:
         try:
             envelope = message.envelope()
-        except msgspec.DecodeError:
-            log.error("event %d of %s cannot be read", message.sequence, message.stream)
+            if envelope.type != SessionRevoked.TYPE:
+                return
+            event = catalogue.decode(envelope.type, envelope.schema, envelope.data)
+        except (msgspec.DecodeError, LookupError):
+            # Of a release to come, or broken: that a session has ended is the one thing that must not be missed.
+            log.exception("event %d of %s cannot be read: its session is refused", message.sequence, message.stream)
+            self.add(message.subject.rpartition(".")[2], "")
             return
-        if envelope.type == SessionRevoked.TYPE:
-            self.add(envelope.aggregate_id)
+        assert isinstance(event, SessionRevoked)
+        self.add(envelope.aggregate_id, event.reason)
 
     def _forget(self, now: float) -> None:
         while self._ended:
             session_id = next(iter(self._ended))
-            if self._ended[session_id] > now:
+            if self._ended[session_id].forget_at > now:
                 return
             del self._ended[session_id]

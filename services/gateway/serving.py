@@ -2,17 +2,31 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from infra.settings import Settings
+from services.gateway.admission import Admission
+from services.gateway.bodies import LARGEST
+from services.gateway.websocket_wire import BoundedWebSocket
 from services.gateway.wire import BoundedProtocol
 
 _BACKLOG = 1024
 _KEEP_ALIVE_SECONDS = 75
+_PING_SECONDS = 20.0
+
+
+# On every answer, also those of the wire itself. A policy of contents is the routes' own to set.
+SECURITY_HEADERS = (
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+)
 
 
 class _Server(uvicorn.Server):
@@ -35,12 +49,40 @@ def listening_socket(settings: Settings) -> socket.socket:
     return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG, reuse_port=False)
 
 
-async def serve(app: ASGIApp, sock: socket.socket, stop: asyncio.Event, *, drain_seconds: float) -> None:
-    """Serves until `stop` is set; then takes no more connections and finishes the requests at work, so long at most."""
+def security_headers(settings: Settings) -> Sequence[tuple[str, str]]:
+    """Those of every answer, with the promise of TLS where the settings make it."""
+    if not settings.hsts_seconds:
+        return SECURITY_HEADERS
+    return (*SECURITY_HEADERS, ("strict-transport-security", f"max-age={settings.hsts_seconds}; includeSubDomains"))
+
+
+async def serve(
+    app: ASGIApp,
+    sock: socket.socket,
+    stop: asyncio.Event,
+    *,
+    drain_seconds: float,
+    ending: Callable[[], None] = lambda: None,
+    headers: Sequence[tuple[str, str]] = SECURITY_HEADERS,
+    admission: Admission | None = None,
+) -> None:
+    """Serves until `stop` is set; then takes no more connections and finishes the requests at work, so long at most.
+
+    `ending`: called at the stop, to end the responses that have no end of their own.
+    `headers`: on every answer. `admission`: which connections are taken; without it as many as come.
+    """
+    admitting = admission or Admission(most=sys.maxsize, most_of_one=0)
+    protocol = type("AdmittingProtocol", (BoundedProtocol,), {"admission": admitting})
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
-        ws="none",
+        http=protocol,
+        ws=BoundedWebSocket,
+        ws_max_size=LARGEST,
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PING_SECONDS,
+        # A compressor a connection costs more memory than all the rest of it.
+        ws_per_message_deflate=False,
+        headers=list(headers),
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -56,6 +98,7 @@ async def serve(app: ASGIApp, sock: socket.socket, stop: asyncio.Event, *, drain
     try:
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     finally:
+        ending()
         server.should_exit = True
         stopping.cancel()
         await serving

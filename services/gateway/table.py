@@ -6,7 +6,22 @@ import msgspec
 
 from services.gateway import openapi
 from services.gateway.endpoints import JSON, Answer, AnyEndpoint, Endpoint, Incoming, NoBody, NoQuery, Reply
-from services.gateway.routes import conversations, friends, messages, meta, notifications, profiles, sessions, users
+from services.gateway.routes import (
+    browser,
+    conversations,
+    development,
+    events,
+    friends,
+    messages,
+    meta,
+    notifications,
+    ops,
+    passwords,
+    profiles,
+    session_history,
+    sessions,
+    users,
+)
 
 
 async def describe(incoming: Incoming[NoQuery, NoBody]) -> Reply:
@@ -20,13 +35,19 @@ def _document() -> bytes:
 
 ENDPOINTS: tuple[AnyEndpoint, ...] = (
     *users.ROUTES,
+    *passwords.ROUTES,
     *sessions.ROUTES,
+    *session_history.ROUTES,
+    *browser.ROUTES,
     *profiles.ROUTES,
     *friends.ROUTES,
     *messages.ROUTES,
     *conversations.ROUTES,
     *notifications.ROUTES,
+    *events.ROUTES,
+    *ops.ROUTES,
     *meta.ROUTES,
+    *development.ROUTES,
     Endpoint(
         method="GET",
         path="/openapi.json",

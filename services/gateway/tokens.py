@@ -25,6 +25,8 @@ class Caller(msgspec.Struct, frozen=True):
     session_id: str
     # Unix time.
     expires_at: float
+    # Of the key that the token was signed with.
+    key_id: str
 
 
 class Revoked(Protocol):
@@ -37,21 +39,41 @@ class Revoked(Protocol):
     def __contains__(self, session_id: object, /) -> bool: ...
 
 
+class Keys(Protocol):
+    """The public keys that tokens are verified with."""
+
+    @property
+    def edition(self) -> int:
+        """Raised by each change of the keys."""
+
+    def look(self) -> None:
+        """Takes notice of changes, within a second or so."""
+
+    def find(self, key_id: str) -> jwt.PyJWK | None: ...
+
+
 class AccessTokens:
     """Verifies access tokens. A verified token is remembered until it runs out, within a bound."""
 
     def __init__(
         self,
-        jwks: bytes,
+        keys: Keys,
         *,
         issuer: str,
         revoked: Revoked,
+        longest: int = 86_400,
         capacity: int = _REMEMBERED,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._keys = {key.key_id: key for key in jwt.PyJWKSet.from_json(jwks.decode()).keys if key.key_id}
+        """`longest`: seconds from its issue after which no token counts, whatever it says itself.
+
+        What ended is remembered for as long; so a setting that was lowered brings no ended session back.
+        """
+        self._keys = keys
+        self._edition = keys.edition
         self._issuer = issuer
         self._revoked = revoked
+        self._longest = longest
         self._capacity = capacity
         self._clock = clock
         self._verified: OrderedDict[str, Caller] = OrderedDict()
@@ -67,12 +89,33 @@ class AccessTokens:
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > _LONGEST:
             raise Unauthenticated
+        self._keys.look()
+        if self._edition != self._keys.edition:
+            # A key may be gone, and with it every token that it signed.
+            self._edition = self._keys.edition
+            self._verified.clear()
         caller = self._remembered(token) or self._verify(token)
+        self._check_session(caller)
+        return caller
+
+    def check(self, caller: Caller) -> None:
+        """Whether the token that the caller came with is still good, where more is done with it later.
+
+        Raises:
+            Unauthenticated, Unavailable: as in `caller`.
+        """
+        if caller.expires_at <= self._clock():
+            raise Unauthenticated("The access token has run out.")
+        self._keys.look()
+        if self._keys.find(caller.key_id) is None:
+            raise Unauthenticated
+        self._check_session(caller)
+
+    def _check_session(self, caller: Caller) -> None:
         if not self._revoked.alive:
             raise Unavailable
         if caller.session_id in self._revoked:
             raise Unauthenticated("The session has ended.")
-        return caller
 
     def _remembered(self, token: str) -> Caller | None:
         caller = self._verified.get(token)
@@ -86,7 +129,8 @@ class AccessTokens:
 
     def _verify(self, token: str) -> Caller:
         try:
-            key = self._keys.get(str(jwt.get_unverified_header(token).get("kid")))
+            key_id = str(jwt.get_unverified_header(token).get("kid"))
+            key = self._keys.find(key_id)
             if key is None:
                 raise jwt.InvalidTokenError("unknown kid")
             claims = jwt.decode(
@@ -97,7 +141,11 @@ class AccessTokens:
                 issuer=self._issuer,
                 options={"require": ["exp", "iat", "iss", "aud", "sub", "sid"], "verify_iat": False},
             )
-            caller = Caller(claims["sub"], claims["sid"], float(claims["exp"]))
+            caller = Caller(
+                claims["sub"], claims["sid"], min(float(claims["exp"]), float(claims["iat"]) + self._longest), key_id
+            )
+            if caller.expires_at <= self._clock():
+                raise jwt.ExpiredSignatureError
         except jwt.ExpiredSignatureError as error:
             raise Unauthenticated("The access token has run out.") from error
         except (jwt.PyJWTError, ValueError, TypeError) as error:

@@ -1,9 +1,6 @@
 """Load, decide, append: sending, marking as seen, marking notifications as read."""
 
-from contracts.envelope import Recorded
-from contracts.errors import NotFriends, Overloaded, ReadModelBehind, UserNotFound
-from contracts.event import Event
-from contracts.events.message import MessageSent
+from contracts.errors import NotFriends, Overloaded, UserNotFound
 from contracts.identifiers import pair_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation, notifications, read_mark
@@ -22,15 +19,12 @@ from services.messaging.domain import (
     evolve_conversation,
     evolve_notifications,
     evolve_read_mark,
-    sent,
 )
 from services.messaging.queries import MessageQueries, NotificationQueries
-from services.messaging.recent import Tail, Tails
+from services.messaging.repeats import Repeats
 from streams.log import Conflict, Log
 from streams.repository import Repository
 
-# How far, in events, the read model may be behind a conversation before sending to it waits for better times.
-MOST_BEHIND = 20_000
 # How often a command begins again because somebody else was first.
 _TRIES = 20
 
@@ -39,8 +33,7 @@ class SendCommands:
     def __init__(self, log: Log, friendships: Friendships, queries: MessageQueries) -> None:
         self._log = log
         self._friendships = friendships
-        self._queries = queries
-        self._tails = Tails()
+        self._repeats = Repeats(log, queries)
         self._conversations: Repository[Conversation] = Repository(
             log,
             subject=conversation,
@@ -71,7 +64,7 @@ class SendCommands:
         async with self._conversations.locked(conversation_id) as editing:
             for _ in range(_TRIES):
                 before = editing.sequence
-                used = await self._used(conversation_id, before, command)
+                used = await self._repeats.find(conversation_id, before, editing.state.last_sequence, command)
                 events = decide_send(editing.state, command, used)
                 if used is not None and not events:
                     return used, False
@@ -80,16 +73,15 @@ class SendCommands:
                 except Conflict:
                     await editing.refresh()
                     continue
-                message = _sent(outcome.events[0])
-                self._tails.add(conversation_id, before, message, command.client_message_id)
-                return message, True
+                return self._repeats.add(conversation_id, before, outcome.events[0]), True
         raise Overloaded
 
     async def _sent_before(self, conversation_id: str, command: SendMessage) -> Sent | None:
         """This very message, if it stands in the conversation by now."""
         async with self._conversations.locked(conversation_id) as editing:
             await editing.refresh()
-            used = await self._used(conversation_id, editing.sequence, command)
+            length = editing.state.last_sequence
+            used = await self._repeats.find(conversation_id, editing.sequence, length, command)
         return used if used is not None and used.text == command.text else None
 
     async def last_sequence(self, conversation_id: str, at_least: int) -> int:
@@ -98,44 +90,6 @@ class SendCommands:
         if known is None or known.state.last_sequence < at_least:
             known = await self._conversations.load(conversation_id)
         return known.state.last_sequence
-
-    async def _used(self, conversation_id: str, until: int, command: SendMessage) -> Sent | None:
-        """The message that has the sender's id already, if one has up to and with the stream sequence `until`."""
-        if not until:
-            return None
-        tail = self._tails.get(conversation_id)
-        if tail is not None and (found := tail.find(command.sender_id, command.client_message_id)):
-            return found
-        if tail is not None and tail.covers(0, until):
-            return None
-        found, checkpoint = await self._queries.by_client_id(
-            conversation_id, command.sender_id, command.client_message_id
-        )
-        if found is not None or until <= checkpoint:
-            return found
-        if tail is not None and tail.covers(checkpoint, until):
-            return None
-        if until - checkpoint > MOST_BEHIND:
-            raise ReadModelBehind(retry_after=1)
-        return await self._find_behind(conversation_id, checkpoint, command)
-
-    async def _find_behind(self, conversation_id: str, after: int, command: SendMessage) -> Sent | None:
-        """Looks through what the conversation's subject holds behind the place that the read model has reached."""
-        found: Sent | None = None
-        tail = Tail(after)
-        for stored in await self._log.read(conversation(conversation_id), after=after):
-            event = stored.open()
-            if not isinstance(event.data, MessageSent):
-                continue
-            message = _sent(event)
-            tail.add(message, event.data.client_message_id)
-            if (event.data.sender_id, event.data.client_message_id) == (
-                command.sender_id,
-                command.client_message_id,
-            ):
-                found = message
-        self._tails.put(conversation_id, tail)
-        return found
 
 
 class SeenCommands:
@@ -200,15 +154,11 @@ class NotificationCommands:
                 unread = await self._queries.unread(user_id, notification_ids, position)
                 events = decide_read(notification_ids, unread)
                 if not events:
+                    # Somebody else may have marked them between the two reads: the answer has to cover that.
+                    await editing.refresh()
                     return editing.sequence
                 try:
                     return (await editing.append(events, call.provenance())).sequence
                 except Conflict:
                     await editing.refresh()
         raise Overloaded
-
-
-def _sent(event: Recorded[Event]) -> Sent:
-    if not isinstance(event.data, MessageSent):
-        raise TypeError(event.type)
-    return sent(event.data, event.at, event.sequence)

@@ -2,25 +2,26 @@
 
 from infra.process import service_process
 from infra.settings import Settings
-from projections.analytics import Analytics
 from projections.conversations import Conversations
 from projections.engine import ReadModel, Runners
 from projections.notifications import Notifications
+from projections.registry import owned_by
 from services.messaging.clients import Friendships, Remembered
 from services.messaging.commands import NotificationCommands, SeenCommands, SendCommands
+from services.messaging.pages.queries import PageQueries
+from services.messaging.pages.reading import Reading
 from services.messaging.queries import MessageQueries, NotificationQueries
 from services.messaging.reactions import follow_friendships
 from services.messaging.server import MessagingServer
 
-CALLERS = {"gateway"}
-
 
 async def main(settings: Settings) -> None:
     async with service_process("messaging", settings) as process:
-        runners = Runners([Conversations, Notifications, Analytics], process.nats, process.pool, settings.database_url)
+        runners = Runners(owned_by("messaging"), process.nats, process.pool, settings.database_url)
         await runners.start()
         try:
-            messages = MessageQueries(ReadModel(Conversations, process.pool, runners.waiting))
+            conversations = ReadModel(Conversations, process.pool, runners.waiting)
+            messages, pages = MessageQueries(conversations), Reading(PageQueries(conversations))
             notifications = NotificationQueries(ReadModel(Notifications, process.pool, runners.waiting))
             remembered = Remembered()
             friendships = Friendships(process.client("contact"), remembered)
@@ -31,10 +32,14 @@ async def main(settings: Settings) -> None:
                 NotificationCommands(process.log, notifications),
                 messages,
                 notifications,
+                pages,
             )
             process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)
-            await process.serve([server], CALLERS)
+            try:
+                await process.serve([server])
+            finally:
+                await pages.stop()
         finally:
             await runners.stop()

@@ -11,18 +11,31 @@ from contracts.times import rfc3339
 from services.messaging.queries import MessageQueries, SeenRow, SentRow
 
 _PAGE = 2_000
+_ALL = 1 << 62
 
 
-async def missed(queries: MessageQueries, user_id: str, after: int) -> AsyncIterator[ClientEvent]:
-    """Every message sent since, and the latest mark of each reader, of the user's open conversations, in order."""
+async def missed(queries: MessageQueries, user_id: str, after: int, limit: int = 0) -> AsyncIterator[ClientEvent]:
+    """Every message sent since, and the latest mark of each reader, of the user's open conversations, in order.
+
+    `limit`: no more than so many, the oldest; 0: all.
+    """
+    left = limit or _ALL
+    async for event in _all(queries, user_id, after, min(left, _PAGE)):
+        yield event
+        left -= 1
+        if not left:
+            return
+
+
+async def _all(queries: MessageQueries, user_id: str, after: int, size: int) -> AsyncIterator[ClientEvent]:
     seen = deque(await queries.seen_since(user_id, after))
-    while page := await queries.sent_since(user_id, after, _PAGE):
+    while page := await queries.sent_since(user_id, after, size):
         for row in page:
             while seen and seen[0].stream_sequence < row.stream_sequence:
                 yield _seen(seen.popleft())
             yield _sent(row)
         after = page[-1].stream_sequence
-        if len(page) < _PAGE:
+        if len(page) < size:
             break
     for mark in seen:
         yield _seen(mark)

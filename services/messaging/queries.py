@@ -8,9 +8,9 @@ import msgspec
 from contracts.errors import NotFriends
 from contracts.fields import Id
 from contracts.positions import Position
-from contracts.subjects import MESSAGING
+from contracts.subjects import MESSAGING, conversation
 from projections.conversations import Conversations
-from projections.engine.read_model import ReadModel
+from projections.engine.read_model import Gaps, ReadModel
 from projections.notifications import Notifications
 from services.messaging.domain import Sent
 
@@ -20,7 +20,7 @@ _LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 _LAST_SEQUENCE = 2**63 - 1
 
 # When the other of the two (`c`) saw the message `m`: by the first mark that covers it, or by the first answer.
-_SEEN_AT = """
+SEEN_AT = """
     LEAST(
         (SELECT s.seen_at FROM {seen_marks} AS s
          WHERE s.conversation_id = m.conversation_id AND s.sequence >= m.sequence
@@ -100,8 +100,54 @@ class NotificationsCursor(msgspec.Struct, frozen=True):
     notification_id: Id
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a conversation the read model's answer is about: places are those of MESSAGING."""
+
+    # How far the stream was read.
+    read: int
+    # Up to here the conversation's messages are in the rows, all but the discarded ones.
+    applied: int
+    # How many of its events up to `read` could not be applied as yet.
+    waiting: int
+    discarded: frozenset[int]
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """What the read model says of a client's id."""
+
+    found: Sent | None
+    seen: Seen
+
+
+class LookedIds(msgspec.Struct, frozen=True):
+    """The ids of a part of a conversation: the sender's, and the client's."""
+
+    ids: list[tuple[str, str]]
+    seen: Seen
+
+
+class NotifiedRow(msgspec.Struct, frozen=True):
+    """What a user was told of, or, where there are `read_ids`, which of it was read, with its place in the stream."""
+
+    stream_sequence: int
+    notification_id: str | None
+    kind: str | None
+    from_user_id: str | None
+    at: datetime | None
+    read_ids: list[str] | None
+
+
 class _Id(msgspec.Struct, frozen=True):
     id: str
+
+
+class _Count(msgspec.Struct, frozen=True):
+    count: int
+
+
+class _ClientIds(msgspec.Struct, frozen=True):
+    sender_id: str
+    ids: str | None
 
 
 class MessageQueries:
@@ -111,16 +157,20 @@ class MessageQueries:
     async def wait_for(self, position: Position) -> None:
         await self._model.wait_for(position)
 
-    async def by_client_id(
-        self, conversation_id: str, sender_id: str, client_message_id: str
-    ) -> tuple[Sent | None, int]:
-        """The message with the client's id, and the sequence of MESSAGING up to which this answer holds."""
-        rows, reached = await self._model.select(
+    async def by_client_id(self, conversation_id: str, sender_id: str, client_message_id: str) -> Looked:
+        """Looks for the message with the client's id, and says of which part of the conversation the answer holds."""
+        rows, reached, gaps = await self._model.select_of(
+            conversation(conversation_id),
             Sent,
             """
-            SELECT message_id, sequence, sender_id, text, sent_at, stream_sequence FROM {messages}
-            WHERE conversation_id = %(conversation_id)s AND client_message_id = %(client_message_id)s
-              AND sender_id = %(sender_id)s
+            SELECT message_id, sequence, sender_id, text, sent_at, stream_sequence
+            FROM (
+                SELECT * FROM {messages}
+                WHERE conversation_id = %(conversation_id)s AND client_message_id = %(client_message_id)s
+                -- Or PostgreSQL takes the index that has the order, and looks through all that the sender ever wrote.
+                OFFSET 0
+            ) AS named
+            WHERE sender_id = %(sender_id)s
             ORDER BY sequence LIMIT 1
             """,
             {
@@ -129,7 +179,23 @@ class MessageQueries:
                 "sender_id": sender_id,
             },
         )
-        return (rows[0] if rows else None), reached.of(MESSAGING)
+        return Looked(rows[0] if rows else None, _seen(reached, gaps))
+
+    async def client_ids(self, conversation_id: str, after: int, until: int) -> LookedIds:
+        """The ids of the messages behind one of the conversation's sequences, up to and with another."""
+        rows, reached, gaps = await self._model.select_of(
+            conversation(conversation_id),
+            _ClientIds,
+            """
+            SELECT sender_id, string_agg(client_message_id, ' ') AS ids FROM {messages}
+            WHERE conversation_id = %(conversation_id)s AND sequence > %(after)s AND sequence <= %(until)s
+            GROUP BY sender_id
+            """,
+            {"conversation_id": conversation_id, "after": after, "until": until},
+        )
+        # No id has a space in it.
+        ids = [(row.sender_id, each) for row in rows for each in (row.ids or "").split()]
+        return LookedIds(ids, _seen(reached, gaps))
 
     async def messages(
         self,
@@ -153,7 +219,7 @@ class MessageQueries:
             _PageRow,
             f"""
             SELECT c.open, m.conversation_id, m.sequence, m.message_id, m.sender_id, m.text, m.sent_at,
-                   {_SEEN_AT} AS seen_at
+                   {SEEN_AT} AS seen_at
             FROM {{conversations}} AS c LEFT JOIN LATERAL (
                 SELECT * FROM {{messages}} AS m
                 WHERE m.conversation_id = c.conversation_id AND c.open AND {which}
@@ -178,7 +244,7 @@ class MessageQueries:
             ConversationRow,
             f"""
             SELECT c.peer_id, c.conversation_id, c.activity_at, c.last_sequence, c.seen_sequence,
-                   c.peer_seen_sequence, m.message_id, m.sender_id, m.text, m.sent_at, {_SEEN_AT} AS seen_at
+                   c.peer_seen_sequence, m.message_id, m.sender_id, m.text, m.sent_at, {SEEN_AT} AS seen_at
             FROM (
                 SELECT * FROM {{conversations}}
                 WHERE user_id = %(user_id)s AND open
@@ -239,6 +305,16 @@ class MessageQueries:
             {"user_id": user_id, "after": after},
         )
         return rows
+
+
+def _seen(reached: Position, gaps: Gaps) -> Seen:
+    read = reached.of(MESSAGING)
+    return Seen(
+        read=read,
+        applied=read if gaps.first is None else min(read, gaps.first - 1),
+        waiting=gaps.waiting,
+        discarded=frozenset(gaps.discarded),
+    )
 
 
 class _PageRow(msgspec.Struct, frozen=True):
@@ -306,3 +382,47 @@ class NotificationQueries:
             {"user_id": user_id, "ids": list(notification_ids)},
         )
         return frozenset(row.id for row in rows)
+
+    async def wait_for(self, position: Position) -> None:
+        await self._model.wait_for(position)
+
+    async def count_unread(self, user_id: str, position: Position) -> tuple[int, Position]:
+        """How many notifications of the user nobody has read."""
+        await self._model.wait_for(position)
+        rows, reached = await self._model.select(
+            _Count,
+            """
+            SELECT count(*) AS count FROM {notifications} AS n
+            WHERE n.user_id = %(user_id)s AND NOT EXISTS (
+                SELECT FROM {notification_reads} AS r
+                WHERE r.user_id = n.user_id AND r.notification_id = n.notification_id
+            )
+            """,
+            {"user_id": user_id},
+        )
+        return rows[0].count, reached
+
+    async def notified_since(self, user_id: str, stream: str, after: int, limit: int) -> list[NotifiedRow]:
+        """What the user was told of behind the sequence and has not read since, and what was read, oldest first."""
+        rows, _ = await self._model.select(
+            NotifiedRow,
+            """
+            SELECT * FROM (
+                (SELECT n.stream_sequence, n.notification_id, n.kind, n.from_user_id, n.at, NULL::text[] AS read_ids
+                 FROM {notifications} AS n
+                 WHERE n.user_id = %(user_id)s AND n.stream = %(stream)s AND n.stream_sequence > %(after)s
+                   AND NOT EXISTS (
+                       SELECT FROM {notification_reads} AS r
+                       WHERE r.user_id = n.user_id AND r.notification_id = n.notification_id
+                   )
+                 ORDER BY n.stream_sequence LIMIT %(limit)s)
+                UNION ALL
+                (SELECT r.stream_sequence, NULL, NULL, NULL, NULL, array_agg(r.notification_id::text ORDER BY 1)
+                 FROM {notification_reads} AS r
+                 WHERE %(stream)s = 'MESSAGING' AND r.user_id = %(user_id)s AND r.stream_sequence > %(after)s
+                 GROUP BY r.stream_sequence ORDER BY r.stream_sequence LIMIT %(limit)s)
+            ) AS told ORDER BY stream_sequence LIMIT %(limit)s
+            """,
+            {"user_id": user_id, "stream": stream, "after": after, "limit": limit},
+        )
+        return rows

@@ -1,30 +1,44 @@
 """The latest messages of conversations by their client's ids, in memory, because the read model is always a little
 behind and a repeated message must be found in between.
 
-For a conversation it holds every message between two places of the stream. Whoever has asked the read model up to a
-place within knows the rest from here; a conversation held from its beginning needs no read model at all.
+For a conversation it knows every message between two places of the stream: the latest ones whole, of those before them
+that there was one with such an id. Whoever has asked the read model up to a place within knows the rest from here; in a
+conversation known from its beginning a new id needs no read model at all, however long it has become.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
+from services.messaging.digests import Digests, digest
 from services.messaging.domain import Sent
 
-# Messages held of one conversation, and of all together.
-_OF_ONE = 64
+# Messages held whole of one conversation, and of all together.
+_OF_ONE = 16
 _OF_ALL = 50_000
+# Ids held of one conversation beyond those, in four bytes each; so many take the room of a message.
+IDS_OF_ONE = 200_000
+_IDS_A_MESSAGE = 64
 
 
 class Tail:
     """One conversation's end."""
 
     def __init__(self, since: int) -> None:
-        # Every message behind `since`, up to and with `until`, is here: stream sequences.
+        # Every message behind `since`, up to and with `until`, is known here: stream sequences.
         self.since = since
         self.until = since
+        # How often the read model was asked for one id.
+        self.asked = 0
+        # The room it takes, in messages, as last counted by whoever keeps it.
+        self.room = 0
         self._sent: OrderedDict[tuple[str, str], Sent] = OrderedDict()
+        # Of the messages behind `since` that are not held whole. Two ids of one digest cost a look, no more.
+        self._digests = Digests()
 
-    def __len__(self) -> int:
-        return len(self._sent)
+    @property
+    def size(self) -> int:
+        """What it holds, in messages."""
+        return len(self._sent) + len(self._digests) // _IDS_A_MESSAGE
 
     def covers(self, after: int, until: int) -> bool:
         return self.since <= after and until <= self.until
@@ -32,12 +46,26 @@ class Tail:
     def find(self, sender_id: str, client_message_id: str) -> Sent | None:
         return self._sent.get((sender_id, client_message_id))
 
+    def rules_out(self, after: int, until: int, sender_id: str, client_message_id: str) -> bool:
+        """Whether certainly no message between the two places has the id."""
+        if not self.covers(after, until) or (sender_id, client_message_id) in self._sent:
+            return False
+        return digest(sender_id, client_message_id) not in self._digests
+
+    def learn(self, ids: Iterable[tuple[str, str]]) -> None:
+        """Ids, the sender's and the client's, of messages that are not held whole; `until` is the caller's to move."""
+        self._digests.update(digest(*each) for each in ids)
+
     def add(self, message: Sent, client_message_id: str) -> None:
-        """The next message of the conversation; the oldest one is given up for it."""
+        """The next message of the conversation; of the oldest one held whole the id stays, within a bound."""
         self._sent[message.sender_id, client_message_id] = message
         self.until = message.stream_sequence
-        if len(self._sent) > _OF_ONE:
-            _, oldest = self._sent.popitem(last=False)
+        if len(self._sent) <= _OF_ONE:
+            return
+        key, oldest = self._sent.popitem(last=False)
+        self._digests.add(digest(*key))
+        if len(self._digests) > IDS_OF_ONE:
+            self._digests = Digests()
             self.since = oldest.stream_sequence
 
 
@@ -54,22 +82,25 @@ class Tails:
         return self._tails.get(conversation_id)
 
     def put(self, conversation_id: str, tail: Tail) -> None:
-        self._drop(conversation_id)
+        """Keeps the tail, or takes notice that it has grown."""
+        if (old := self._tails.get(conversation_id)) is not tail and old is not None:
+            self._size -= old.room
         self._tails[conversation_id] = tail
-        self._size += len(tail)
+        self._tails.move_to_end(conversation_id)
+        # One of which nothing is held takes some room too.
+        room = 1 + tail.size
+        self._size += room - tail.room
+        tail.room = room
+        while self._size > _OF_ALL and len(self._tails) > 1:
+            _, oldest = self._tails.popitem(last=False)
+            self._size -= oldest.room
 
     def add(self, conversation_id: str, after: int, message: Sent, client_message_id: str) -> None:
         """A message that was appended directly behind the stream sequence `after` of its conversation."""
         tail = self._tails.get(conversation_id)
         if tail is None or tail.until != after:
-            self.put(conversation_id, tail := Tail(after))
-        before = len(tail)
+            asked = 0 if tail is None else tail.asked
+            tail = Tail(after)
+            tail.asked = asked
         tail.add(message, client_message_id)
-        self._size += len(tail) - before
-        while self._size > _OF_ALL:
-            self._drop(next(iter(self._tails)))
-
-    def _drop(self, conversation_id: str) -> None:
-        tail = self._tails.pop(conversation_id, None)
-        if tail is not None:
-            self._size -= len(tail)
+        self.put(conversation_id, tail)

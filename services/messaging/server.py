@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,8 @@ from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
     ClientEvent,
     Conversation,
+    CountUnreadNotificationsRequest,
+    CountUnreadNotificationsResponse,
     EventsSinceRequest,
     GetMessagesRequest,
     GetMessagesResponse,
@@ -30,6 +32,7 @@ from contracts.rpc.vestnik.messaging.v1 import (
     Message,
     MessagingServiceBase,
     Notification,
+    NotificationsSinceRequest,
     SendMessageRequest,
     SendMessageResponse,
 )
@@ -40,6 +43,9 @@ from infra.rpc.context import current
 from services.messaging.commands import NotificationCommands, SeenCommands, SendCommands
 from services.messaging.domain import SendMessage
 from services.messaging.missed import missed
+from services.messaging.notified import notified
+from services.messaging.pages.queries import Asked, Wanted
+from services.messaging.pages.reading import Reading
 from services.messaging.queries import (
     ConversationRow,
     ConversationsCursor,
@@ -76,6 +82,10 @@ class _List(msgspec.Struct, frozen=True):
     limit: PageLimit
 
 
+class _Whose(msgspec.Struct, frozen=True):
+    user_id: Id
+
+
 class _Read(msgspec.Struct, frozen=True):
     user_id: Id
     notification_ids: Annotated[tuple[Id, ...], Meta(max_length=200)]
@@ -84,6 +94,11 @@ class _Read(msgspec.Struct, frozen=True):
 class _Since(msgspec.Struct, frozen=True):
     user_id: Id
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    limit: Annotated[int, Meta(ge=0)]
+
+
+class _NotifiedSince(_Since, frozen=True):
+    stream: Literal["CONTACT", "MESSAGING"]
 
 
 class MessagingServer(MessagingServiceBase):
@@ -94,12 +109,14 @@ class MessagingServer(MessagingServiceBase):
         reading: NotificationCommands,
         messages: MessageQueries,
         notifications: NotificationQueries,
+        pages: Reading,
     ) -> None:
         self._sending = sending
         self._seeing = seeing
         self._reading = reading
         self._messages = messages
         self._notifications = notifications
+        self._pages = pages
 
     async def send_message(self, message: SendMessageRequest) -> SendMessageResponse:
         asked = validated(
@@ -145,6 +162,20 @@ class MessagingServer(MessagingServiceBase):
         )
         if asked.before is not None and asked.after is not None:
             raise Invalid(violations=(Violation("/after", "not together with `before`"),))
+        if message.as_json:
+            cut, position = await self._pages.messages(
+                Asked(asked.user_id, asked.peer_id),
+                current().position,
+                before=asked.before,
+                after=asked.after,
+                limit=asked.limit,
+                known=message.known,
+            )
+            if cut is None:
+                return GetMessagesResponse(unchanged=True, position=position.encode())
+            return GetMessagesResponse(
+                items=cut.items, last=cut.last, more=cut.more, version=cut.version, position=position.encode()
+            )
         page, more, position = await self._messages.messages(
             asked.user_id,
             asked.peer_id,
@@ -162,11 +193,14 @@ class MessagingServer(MessagingServiceBase):
 
     async def list_conversations(self, message: ListConversationsRequest) -> ListConversationsResponse:
         asked = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        after = decode_cursor(message.cursor, ConversationsCursor)
+        if message.as_json:
+            items, following, position = await self._pages.conversations(
+                Wanted(asked.user_id, asked.limit, after), current().position
+            )
+            return ListConversationsResponse(items=items, next=following, position=position.encode())
         page, more, position = await self._messages.conversations(
-            asked.user_id,
-            current().position,
-            limit=asked.limit,
-            after=decode_cursor(message.cursor, ConversationsCursor),
+            asked.user_id, current().position, limit=asked.limit, after=after
         )
         return ListConversationsResponse(
             conversations=[_conversation(row) for row in page],
@@ -203,9 +237,30 @@ class MessagingServer(MessagingServiceBase):
         return MarkNotificationsReadResponse(position=_position(sequence))
 
     async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(_Since, {"user_id": message.user_id, "after": message.after})
+        asked = validated(_Since, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
         await self._messages.wait_for(current().position)
-        async for event in missed(self._messages, asked.user_id, asked.after):
+        async for event in missed(self._messages, asked.user_id, asked.after, asked.limit):
+            yield event
+
+    async def count_unread_notifications(
+        self, message: CountUnreadNotificationsRequest
+    ) -> CountUnreadNotificationsResponse:
+        asked = validated(_Whose, {"user_id": message.user_id})
+        unread, position = await self._notifications.count_unread(asked.user_id, current().position)
+        return CountUnreadNotificationsResponse(unread=unread, position=position.encode())
+
+    async def notifications_since(self, message: NotificationsSinceRequest) -> AsyncIterator[ClientEvent]:
+        asked = validated(
+            _NotifiedSince,
+            {
+                "user_id": message.user_id,
+                "stream": message.stream,
+                "after": message.after,
+                "limit": message.limit,
+            },
+        )
+        await self._notifications.wait_for(current().position)
+        async for event in notified(self._notifications, asked.user_id, asked.stream, asked.after, asked.limit):
             yield event
 
 

@@ -4,21 +4,22 @@ import asyncio
 
 from infra.listening import open_listener
 from infra.process import service_process
+from infra.rpc.credentials import Verifier
+from infra.rpc.tls import HTTP, server_side
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
 from projections.profiles import Profiles
+from projections.registry import owned_by
 from services.profile.commands import ProfileCommands, profile_repository
 from services.profile.queries import ProfileQueries
 from services.profile.reactions import create_profiles
-from services.profile.rest import serve_rest
+from services.profile.rest import profile_app, serve_rest
 from services.profile.server import ProfileServer
-
-CALLERS = {"gateway"}
 
 
 async def main(settings: Settings) -> None:
     async with service_process("profile", settings) as process:
-        runners = Runners([Profiles], process.nats, process.pool, settings.database_url)
+        runners = Runners(owned_by("profile"), process.nats, process.pool, settings.database_url)
         await runners.start()
         try:
             queries = ProfileQueries(ReadModel(Profiles, process.pool, runners.waiting))
@@ -29,9 +30,11 @@ async def main(settings: Settings) -> None:
 
             stop = asyncio.Event()
             listener = open_listener(*settings.listen_address("profile_rest"), shared=settings.listen_shared == "on")
-            rest = asyncio.create_task(serve_rest(commands, listener, stop, settings.drain_seconds))
+            app = profile_app(commands, Verifier("profile", process.secrets))
+            context = server_side(settings, "profile", HTTP)
+            rest = asyncio.create_task(serve_rest(app, listener, stop, settings.drain_seconds, context))
             try:
-                await process.serve([ProfileServer(commands, queries)], CALLERS)
+                await process.serve([ProfileServer(commands, queries)])
             finally:
                 stop.set()
                 await rest

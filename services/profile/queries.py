@@ -10,8 +10,9 @@ from msgspec import Meta
 from contracts.fields import Id
 from contracts.positions import Position
 from projections.engine.read_model import ReadModel
-from projections.profiles import Profiles, search_term
+from projections.profiles import Profiles
 from services.profile.domain import ShownProfile
+from services.profile.search import LOOKED_UP, wanted
 
 # Behind every text that begins with a prefix, in the order of code points.
 _LAST = "\U0010ffff"
@@ -19,6 +20,49 @@ _LAST = "\U0010ffff"
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 
 _SHOWN = "user_id, username, display_name, bio, avatar_url, verified, updated_at"
+
+
+_BEGINS = "(%(prefix)s <= {column} AND {column} < %(end)s)"
+# As in the definition of the index.
+_FORMS = "string_to_array(username_forms || ' ' || COALESCE(name_forms, ''), ' ')"
+_LOOK_UP = " AND ".join(f"{_FORMS} && %(forms_{place})s::text[]" for place in range(LOOKED_UP))
+# Whoever two of its parts would find is found by the one that comes first. Words are looked for only where beginnings
+# do not fill the page: the database knows their number before it enters the index of the forms.
+_SEARCH = f"""
+WITH begun AS MATERIALIZED (
+    SELECT 1 AS tier, found.* FROM (
+        (SELECT username_term AS term, {_SHOWN}
+         FROM {{profiles}}
+         WHERE %(tier)s = 1 AND username_term < %(end)s
+           AND (username_term, user_id) > (%(begin)s, %(user_id)s::uuid)
+           AND (%(prefix)s <= name_term AND name_term < username_term) IS NOT TRUE
+         ORDER BY username_term, user_id LIMIT %(limit)s)
+        UNION ALL
+        (SELECT name_term, {_SHOWN}
+         FROM {{profiles}}
+         WHERE %(tier)s = 1 AND name_term < %(end)s
+           AND (name_term, user_id) > (%(begin)s, %(user_id)s::uuid)
+           AND (%(prefix)s <= username_term AND username_term <= name_term) IS NOT TRUE
+         ORDER BY name_term, user_id LIMIT %(limit)s)
+    ) AS found
+    ORDER BY term COLLATE "C", user_id LIMIT %(limit)s
+), worded AS (
+    SELECT CASE WHEN words ~ ALL(%(typed)s::text[]) THEN 2 ELSE 3 END AS tier, username_term AS term, {_SHOWN}
+    FROM (
+        SELECT *, username_words || COALESCE(name_words, '') AS words FROM {{profiles}}
+        WHERE {_LOOK_UP}
+          AND {_BEGINS.format(column="username_term")} IS NOT TRUE AND {_BEGINS.format(column="name_term")} IS NOT TRUE
+    ) AS candidate
+    WHERE cardinality(%(forms_0)s::text[]) > 0 AND (SELECT count(*) FROM begun) < %(limit)s
+      AND words ~ ALL(%(near)s::text[])
+)
+SELECT * FROM begun
+UNION ALL
+(SELECT * FROM worded
+ WHERE (tier, term, user_id) > (%(tier)s, %(term)s COLLATE "C", %(user_id)s::uuid)
+ ORDER BY tier, term, user_id LIMIT %(limit)s)
+ORDER BY tier, term, user_id LIMIT %(limit)s
+"""  # noqa: S608 - put together from what stands above
 
 
 class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,9 +87,14 @@ class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Match(ProfileRow, frozen=True, kw_only=True):
-    """A profile that a search found, by which term."""
+    """A profile that a search found, in which tier and by which term."""
 
+    tier: int
     term: str
+
+
+class _Nothing(msgspec.Struct, frozen=True):
+    """No row is of this kind: what a query asks that wants the position alone."""
 
 
 class Updated(ProfileRow, frozen=True, kw_only=True):
@@ -65,6 +114,7 @@ class Registration(msgspec.Struct, frozen=True):
 
 
 class SearchCursor(msgspec.Struct, frozen=True):
+    tier: Annotated[int, Meta(ge=1, le=3)]
     term: Annotated[str, Meta(pattern=r"^[^\x00]*\Z")]
     user_id: Id
 
@@ -99,37 +149,34 @@ class ProfileQueries:
     async def search(
         self, query: str, position: Position, *, limit: int, after: SearchCursor | None
     ) -> tuple[list[ShownProfile], SearchCursor | None, Position]:
-        """Whose username or display name begins with the query, in the order of what was found, each once."""
+        """Who is called as the query says, each once, in three tiers.
+
+        Whose username or display name begins with it (the very name first), then who has its words in their names,
+        then who has them with slips of the finger.
+        """
         await self._model.wait_for(position)
-        prefix = search_term(query)
+        sought = wanted(query)
+        if not sought.prefix:
+            return [], None, (await self._model.select(_Nothing, "SELECT WHERE false"))[1]
         rows, reached = await self._model.select(
             Match,
-            f"""
-            SELECT term, {_SHOWN} FROM (
-                (SELECT username_term AS term, {_SHOWN}
-                 FROM {{profiles}}
-                 WHERE username_term < %(end)s AND (username_term, user_id) > (%(term)s, %(user_id)s::uuid)
-                 ORDER BY username_term, user_id LIMIT %(limit)s)
-                UNION ALL
-                (SELECT name_term, {_SHOWN}
-                 FROM {{profiles}}
-                 WHERE name_term < %(end)s AND (name_term, user_id) > (%(term)s, %(user_id)s::uuid)
-                   AND NOT (username_term >= %(prefix)s AND username_term < %(end)s)
-                 ORDER BY name_term, user_id LIMIT %(limit)s)
-            ) AS found
-            ORDER BY term COLLATE "C", user_id LIMIT %(limit)s
-            """,  # noqa: S608
+            _SEARCH,
             {
-                "prefix": prefix,
-                "end": prefix + _LAST,
+                "prefix": sought.prefix,
+                "end": sought.prefix + _LAST,
                 # One lower bound alone: an index is entered at only one of two.
-                "term": max(after.term, prefix) if after else prefix,
+                "begin": max(after.term, sought.prefix) if after else sought.prefix,
+                **{f"forms_{place}": forms for place, forms in enumerate(_filled(sought.forms))},
+                "typed": sought.typed,
+                "near": sought.near,
+                "tier": after.tier if after else 1,
+                "term": after.term if after else "",
                 "user_id": after.user_id if after else _NOBODY,
                 "limit": limit + 1,
             },
         )
         page = rows[:limit]
-        more = SearchCursor(page[-1].term, page[-1].user_id) if len(rows) > limit else None
+        more = SearchCursor(page[-1].tier, page[-1].term, page[-1].user_id) if len(rows) > limit else None
         return [row.shown() for row in page], more, reached
 
     async def updated_since(self, user_ids: Sequence[str], after: int, limit: int) -> list[tuple[int, ShownProfile]]:
@@ -147,3 +194,8 @@ class ProfileQueries:
 
     async def wait_for(self, position: Position) -> None:
         await self._model.wait_for(position)
+
+
+def _filled(forms: list[list[str]]) -> list[list[str]]:
+    """As many as the statement asks for: to look for the same twice costs nothing."""
+    return (forms or [[]]) + (forms or [[]])[:1] * (LOOKED_UP - max(1, len(forms)))

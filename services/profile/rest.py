@@ -1,8 +1,13 @@
-"""Reading profiles over REST, cacheable: what anybody may see, with a tag that tells whether it has changed."""
+"""Reading profiles over REST, cacheable: what anybody may see, with a tag that tells whether it has changed.
+
+A profile is public, and so is a plain read of one, here as at the gateway. Whoever wants more, that a read waits for a
+position or is made in a user's name, shows a service token as over gRPC; with TLS on, every caller shows a certificate.
+"""
 
 import asyncio
 import socket
-from collections.abc import Iterator, Mapping
+import ssl
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
@@ -12,13 +17,19 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from contracts.errors import NotFound, ProfileNotFound, VestnikError
-from contracts.identifiers import is_id, new_id
-from contracts.positions import Position
-from infra.rpc.context import ACTOR, POSITION, REQUEST_ID, TRACEPARENT, Call, enter
+from contracts.access import callers_of
+from contracts.errors import Forbidden, NotFound, ProfileNotFound, Unauthenticated, VestnikError
+from contracts.identifiers import is_id
+from infra.rpc.context import POSITION, REQUEST_ID, Call, enter
+from infra.rpc.credentials import Verifier
+from infra.rpc.tls import names
 from services.profile.commands import ProfileCommands
 
+AUTHORIZATION = "authorization"
+_CERTIFICATE = "certificate"
+_SAME_OVER_GRPC = "/vestnik.profile.v1.ProfileService/GetProfile"
 CACHE_CONTROL = "public, max-age=60, stale-while-revalidate=300"
 
 
@@ -33,10 +44,10 @@ class Problem(msgspec.Struct, frozen=True):
     code: str
 
 
-def profile_app(commands: ProfileCommands) -> Starlette:
+def profile_app(commands: ProfileCommands, verifier: Verifier) -> Starlette:
     async def get_profile(request: Request) -> Response:
         try:
-            return await _get(request, commands)
+            return await _get(request, commands, _call(request, verifier))
         except VestnikError as error:
             return _problem(request, error)
 
@@ -49,15 +60,20 @@ def profile_app(commands: ProfileCommands) -> Starlette:
     )
 
 
-async def serve_rest(commands: ProfileCommands, listener: socket.socket, stop: asyncio.Event, drain: float) -> None:
+async def serve_rest(
+    app: Starlette, listener: socket.socket, stop: asyncio.Event, drain: float, tls_context: ssl.SSLContext | None
+) -> None:
     """Serves on the socket until `stop` is set, then finishes the requests at work."""
     config = uvicorn.Config(
-        profile_app(commands),
+        app,
+        http=_Showing,
         log_config=None,
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=int(drain) or 1,
     )
+    config.load()
+    config.ssl = tls_context
     server = _Server(config)
     serving = asyncio.create_task(server.serve([listener]))
     stopping = asyncio.create_task(stop.wait())
@@ -77,11 +93,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _get(request: Request, commands: ProfileCommands) -> Response:
+class _Showing(HttpToolsProtocol):
+    """Lets the application see which certificate the caller has shown."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the parent has it
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, _CERTIFICATE: transport.get_extra_info("peercert")}
+
+
+async def _get(request: Request, commands: ProfileCommands, call: Call) -> Response:
     user_id = request.path_params["user_id"]
     if not is_id(user_id):
         raise ProfileNotFound
-    call = _call(request.headers)
     enter(call)
     found, position = await commands.get(user_id, call)
     tag = f'"{found.etag}"'
@@ -91,14 +114,25 @@ async def _get(request: Request, commands: ProfileCommands) -> Response:
     return Response(found.json(), media_type="application/json", headers=headers)
 
 
-def _call(headers: Mapping[str, str]) -> Call:
-    return Call(
-        request_id=headers.get(REQUEST_ID) or new_id(),
-        traceparent=headers.get(TRACEPARENT),
-        position=Position.decode(headers.get(POSITION, "")),
-        actor=headers.get(ACTOR),
-        caller="rest",
-    )
+def _call(request: Request, verifier: Verifier) -> Call:
+    """
+    Raises:
+        Unauthenticated: more than a public read is asked for without a token, or the token is not good.
+        Forbidden: a service that has no business here.
+        Invalid: the position is not one.
+    """
+    headers = request.headers
+    if AUTHORIZATION not in headers:
+        if POSITION in headers:
+            raise Unauthenticated("A service token is needed to have a read wait for a position.")
+        return Call.from_metadata(headers, "rest", None)
+    credential = verifier.credential(headers[AUTHORIZATION])
+    certificate = getattr(request.state, _CERTIFICATE, None)
+    if certificate is not None and not names(certificate, credential.service):
+        raise Unauthenticated("The service token is another party's than the certificate.")
+    if credential.service not in callers_of(_SAME_OVER_GRPC):
+        raise Forbidden(f"{credential.service} may not call this at profile.")
+    return Call.from_metadata(headers, credential.service, credential.user)
 
 
 def _has(if_none_match: str, tag: str) -> bool:

@@ -1,6 +1,6 @@
 """The gRPC edge: checks requests, maps messages; errors are mapped by the server beneath."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 import msgspec
@@ -29,6 +29,7 @@ from services.profile.domain import ShownProfile, UpdateProfile
 from services.profile.queries import ProfileQueries, SearchCursor
 
 _EVENTS_PAGE = 500
+_ALL = 1 << 62
 _MOST_FRIENDS = 10_000
 Cleared = Annotated[str, Meta(max_length=0)]
 Tag = Annotated[str, Meta(max_length=100)]
@@ -56,6 +57,7 @@ class _Search(msgspec.Struct, frozen=True):
 class _Since(msgspec.Struct, frozen=True):
     user_ids: Annotated[tuple[Id, ...], Meta(max_length=_MOST_FRIENDS)]
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    limit: Annotated[int, Meta(ge=0)]
 
 
 class ProfileServer(ProfileServiceBase):
@@ -92,18 +94,15 @@ class ProfileServer(ProfileServiceBase):
         )
 
     async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(_Since, {"user_ids": message.user_ids, "after": message.after})
+        asked = validated(_Since, {"user_ids": message.user_ids, "after": message.after, "limit": message.limit})
         await self._queries.wait_for(current().position)
-        after = asked.after
-        while page := await self._page(asked.user_ids, after):
+        after, left = asked.after, asked.limit or _ALL
+        while page := await self._queries.updated_since(asked.user_ids, after, size := min(left, _EVENTS_PAGE)):
             for sequence, found in page:
                 yield ClientEvent(type=ProfileUpdated.TYPE, sequence=sequence, data=found.json())
-            after = page[-1][0]
-            if len(page) < _EVENTS_PAGE:
+            after, left = page[-1][0], left - len(page)
+            if len(page) < size:
                 return
-
-    async def _page(self, user_ids: Sequence[str], after: int) -> list[tuple[int, ShownProfile]]:
-        return await self._queries.updated_since(user_ids, after, _EVENTS_PAGE)
 
 
 def _profile(found: ShownProfile) -> Profile:

@@ -12,6 +12,7 @@ from contracts.errors import RefreshTokenReused, SessionNotFound
 from contracts.events.session import SessionRevoked
 from contracts.identifiers import new_id
 from services.session import domain
+from services.session.addresses import Keeps, kept_of
 from services.session.domain import Session
 from services.session.tokens import AccessTokens, RefreshToken, RefreshTokens
 from streams.log import Log
@@ -42,6 +43,7 @@ class Commands:
         access_tokens: AccessTokens,
         *,
         lifetime: timedelta,
+        keeps_addresses: Keeps = "full",
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
         self._sessions = Repository(
@@ -50,11 +52,13 @@ class Commands:
         self._refresh_tokens = refresh_tokens
         self._access_tokens = access_tokens
         self._lifetime = lifetime
+        self._keeps_addresses = keeps_addresses
         self._clock = clock
 
     async def create(self, command: domain.CreateSession, provenance: Provenance) -> IssuedTokens:
         """Begins a session for somebody who has just proved who they are."""
         session_id = new_id()
+        command = msgspec.structs.replace(command, address=kept_of(command.address, self._keeps_addresses))
         outcome = await self._sessions.execute(
             session_id,
             lambda _: domain.decide_create(command, self._clock(), self._lifetime),
@@ -81,7 +85,9 @@ class Commands:
             raise RefreshTokenReused
         return self._issue(token.session_id, outcome.state, outcome.sequence)
 
-    async def revoke(self, user_id: str, session_id: str, reason: str, provenance: Provenance) -> int:
+    async def revoke(
+        self, user_id: str, session_id: str, reason: str, provenance: Provenance, note: str | None = None
+    ) -> int:
         """Ends one session; the sequence of its end.
 
         Raises:
@@ -89,21 +95,26 @@ class Commands:
         """
         outcome = await self._sessions.execute(
             session_id,
-            lambda session: domain.decide_revoke(session, user_id, reason, self._clock()),
+            lambda session: domain.decide_revoke(session, user_id, reason, self._clock(), note),
             provenance,
         )
         return outcome.sequence
 
     async def revoke_all(
-        self, user_id: str, session_ids: Sequence[str], reason: str, provenance: Provenance
-    ) -> list[int]:
-        """Ends those of the sessions that have not ended yet; the sequences of their ends."""
+        self,
+        user_id: str,
+        session_ids: Sequence[str],
+        reason: str,
+        provenance: Provenance,
+        note: str | None = None,
+    ) -> dict[str, int]:
+        """Ends those of the sessions that have not ended yet; the sequence of each one's end."""
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def end(session_id: str) -> int | None:
             async with turns:
                 try:
-                    return await self.revoke(user_id, session_id, reason, provenance)
+                    return await self.revoke(user_id, session_id, reason, provenance, note)
                 except SessionNotFound:
                     return None  # somebody else was quicker
 
@@ -111,7 +122,11 @@ class Commands:
         for ending in endings:
             if isinstance(ending, BaseException):
                 raise ending
-        return [ending for ending in endings if isinstance(ending, int)]
+        return {
+            session_id: ending
+            for session_id, ending in zip(session_ids, endings, strict=True)
+            if isinstance(ending, int)
+        }
 
     async def owner_of_active(self, session_id: str) -> str | None:
         """Whose session it is, as the stream has it now; None once it has ended or run out."""

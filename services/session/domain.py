@@ -53,6 +53,8 @@ class CreateSession(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     device: str
     address: str
+    # The generation of the credential that opens it.
+    credential: int = 0
 
 
 def decide_create(command: CreateSession, now: datetime, lifetime: timedelta) -> tuple[Event, ...]:
@@ -63,6 +65,7 @@ def decide_create(command: CreateSession, now: datetime, lifetime: timedelta) ->
             device=command.device,
             address=command.address,
             expires_at=now + lifetime,
+            credential=command.credential,
         ),
     )
 
@@ -83,7 +86,9 @@ def decide_refresh(state: Session, generation: int, now: datetime, lifetime: tim
     return (SessionRevoked(user_id=state.user_id, reason=REUSED),)
 
 
-def decide_revoke(state: Session, user_id: str, reason: str, now: datetime) -> tuple[Event, ...]:
+def decide_revoke(
+    state: Session, user_id: str, reason: str, now: datetime, note: str | None = None
+) -> tuple[Event, ...]:
     """Ends the session.
 
     Raises:
@@ -91,4 +96,4 @@ def decide_revoke(state: Session, user_id: str, reason: str, now: datetime) -> t
     """
     if state.user_id != user_id or not state.active(now):
         raise SessionNotFound
-    return (SessionRevoked(user_id=user_id, reason=reason),)
+    return (SessionRevoked(user_id=user_id, reason=reason, note=note),)

@@ -2,35 +2,39 @@
 
 from datetime import timedelta
 
+from infra.access_keys import AccessKeys
+from infra.key_stages import Terms
 from infra.process import service_process
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
 from projections.engine.runners import Runners
-from projections.session_audit import SessionAudit
+from projections.registry import owned_by
 from projections.sessions import Sessions
 from services.session.commands import Commands
 from services.session.queries import Queries
+from services.session.retired_keys import tidied
 from services.session.server import SessionServer
 from services.session.tokens import AccessTokens, RefreshTokens
-
-CALLERS = {"gateway", "auth"}
 
 
 async def main(settings: Settings) -> None:
     async with service_process("session", settings) as process:
-        key_id, key = process.secrets.access_signing_key()
+        terms = Terms.of(settings)
+        keys = process.secrets.signing_keys(terms)
         commands = Commands(
             process.log,
             RefreshTokens(process.secrets.refresh_key),
-            AccessTokens(key_id, key, issuer=settings.issuer, seconds=settings.access_token_seconds),
+            AccessTokens(keys, issuer=settings.issuer, seconds=settings.access_token_seconds),
             lifetime=timedelta(days=settings.session_days),
+            keeps_addresses=settings.audit_address,
         )
-        runners = Runners([Sessions, SessionAudit], process.nats, process.pool, settings.database_url)
+        runners = Runners(owned_by("session"), process.nats, process.pool, settings.database_url)
         await runners.start()
         queries = Queries(ReadModel(Sessions, process.pool, runners.waiting))
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
+        process.spawn(tidied(AccessKeys(settings.secrets_path, terms)), "retired keys")
         try:
-            await process.serve([SessionServer(commands, queries, process.log)], callers=CALLERS)
+            await process.serve([SessionServer(commands, queries, process.log)])
         finally:
             await runners.stop()

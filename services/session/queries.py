@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -23,7 +24,25 @@ LIMIT %(limit)s
 _ACTIVE_IDS = """
 SELECT session_id
 FROM {sessions}
-WHERE user_id = %(user_id)s AND revoked_at IS NULL AND expires_at > %(now)s AND session_id <> %(kept)s
+WHERE user_id = %(user_id)s AND revoked_at IS NULL AND expires_at > %(now)s
+    AND (%(only)s::uuid IS NULL OR session_id = %(only)s) AND (%(kept)s::uuid IS NULL OR session_id <> %(kept)s)
+    AND (%(below)s::bigint IS NULL OR credential < %(below)s)
+"""
+
+_USER = """
+SELECT user_id FROM {sessions} WHERE username = %(username)s LIMIT 1
+"""
+
+# A session that was neither refreshed nor ended in time has ended when its last event said that it would.
+_HISTORY = """
+SELECT session_id, device, address, created_at, last_refreshed_at,
+    COALESCE(revoked_at, CASE WHEN expires_at <= %(now)s THEN expires_at END) AS ended_at,
+    COALESCE(reason, CASE WHEN expires_at <= %(now)s THEN 'expired' END) AS reason
+FROM {sessions}
+WHERE user_id = %(user_id)s AND created_at IS NOT NULL
+    AND (%(before_at)s::timestamptz IS NULL OR (created_at, session_id) < (%(before_at)s, %(before_id)s::uuid))
+ORDER BY created_at DESC, session_id DESC
+LIMIT %(limit)s
 """
 
 _REVOKED_SINCE = """
@@ -35,6 +54,7 @@ LIMIT %(limit)s
 """
 
 _PAGE = 500
+_ALL = 1 << 62
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,8 +64,18 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     last_refreshed_at: datetime
 
 
-class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
-    sessions: list[SessionRow]
+class PastSessionRow(SessionRow, frozen=True, kw_only=True):
+    address: str | None
+    # None while it goes on.
+    ended_at: datetime | None
+    reason: str | None
+
+
+Row = TypeVar("Row", bound=SessionRow)
+
+
+class SessionPage(msgspec.Struct, Generic[Row], frozen=True, kw_only=True):
+    sessions: list[Row]
     # Empty on the last page.
     next: str
     position: Position
@@ -61,6 +91,10 @@ class _SessionId(msgspec.Struct, frozen=True):
     session_id: str
 
 
+class _UserId(msgspec.Struct, frozen=True):
+    user_id: str
+
+
 class _Before(msgspec.Struct, frozen=True):
     """Where the next page begins."""
 
@@ -72,18 +106,43 @@ class Queries:
     def __init__(self, sessions: ReadModel[Sessions]) -> None:
         self._sessions = sessions
 
-    async def active(self, user_id: str, *, limit: int, cursor: str, now: datetime, position: Position) -> SessionPage:
-        """One page of the user's sessions, the newest first.
+    async def active(
+        self, user_id: str, *, limit: int, cursor: str, now: datetime, position: Position
+    ) -> SessionPage[SessionRow]:
+        """One page of the user's sessions that go on, the newest first.
 
         Raises:
             Invalid: the cursor is not one of ours.
             ReadModelBehind: the read model has not reached the position.
         """
+        return await self._page(SessionRow, _ACTIVE, user_id, limit, cursor, now, position)
+
+    async def history(
+        self, user_id: str, *, limit: int, cursor: str, now: datetime, position: Position
+    ) -> SessionPage[PastSessionRow]:
+        """One page of all of the user's sessions, also those that have ended, the newest first.
+
+        Raises:
+            Invalid: the cursor is not one of ours.
+            ReadModelBehind: the read model has not reached the position.
+        """
+        return await self._page(PastSessionRow, _HISTORY, user_id, limit, cursor, now, position)
+
+    async def _page(
+        self,
+        kind: type[Row],
+        statement: str,
+        user_id: str,
+        limit: int,
+        cursor: str,
+        now: datetime,
+        position: Position,
+    ) -> SessionPage[Row]:
         before = decode_cursor(cursor, _Before)
         await self._sessions.wait_for(position)
         rows, reached = await self._sessions.select(
-            SessionRow,
-            _ACTIVE,
+            kind,
+            statement,
             {
                 "user_id": user_id,
                 "now": now,
@@ -100,29 +159,56 @@ class Queries:
             position=reached,
         )
 
-    async def active_ids(self, user_id: str, *, kept: str, now: datetime, position: Position) -> list[str]:
-        """Every session of the user but the kept one.
+    async def active_ids(
+        self,
+        user_id: str,
+        *,
+        now: datetime,
+        position: Position,
+        only: str | None = None,
+        kept: str | None = None,
+        below_credential: int | None = None,
+    ) -> list[str]:
+        """The user's sessions that go on: one, all but one, those that an older credential opened.
 
         Raises:
             ReadModelBehind: the read model has not reached the position.
         """
         await self._sessions.wait_for(position)
-        rows, _ = await self._sessions.select(_SessionId, _ACTIVE_IDS, {"user_id": user_id, "now": now, "kept": kept})
+        rows, _ = await self._sessions.select(
+            _SessionId,
+            _ACTIVE_IDS,
+            {"user_id": user_id, "now": now, "only": only, "kept": kept, "below": below_credential},
+        )
         return [row.session_id for row in rows]
 
-    async def revoked_since(self, user_id: str, *, after: int, position: Position) -> AsyncIterator[RevokedRow]:
-        """The user's sessions that were revoked after a sequence, in the order of their ends.
+    async def user_called(self, username: str, position: Position) -> str | None:
+        """Who has logged in under this username; None: nobody ever has. A username never changes hands.
 
         Raises:
             ReadModelBehind: the read model has not reached the position.
         """
         await self._sessions.wait_for(position)
-        while True:
+        rows, _ = await self._sessions.select(_UserId, _USER, {"username": username.lower()})
+        return rows[0].user_id if rows else None
+
+    async def revoked_since(
+        self, user_id: str, *, after: int, limit: int, position: Position
+    ) -> AsyncIterator[RevokedRow]:
+        """The user's sessions that were revoked after a sequence, in the order of their ends; all where `limit` is 0.
+
+        Raises:
+            ReadModelBehind: the read model has not reached the position.
+        """
+        await self._sessions.wait_for(position)
+        left = limit or _ALL
+        while left:
+            page = min(left, _PAGE)
             rows, _ = await self._sessions.select(
-                RevokedRow, _REVOKED_SINCE, {"user_id": user_id, "after": after, "limit": _PAGE}
+                RevokedRow, _REVOKED_SINCE, {"user_id": user_id, "after": after, "limit": page}
             )
             for row in rows:
                 yield row
-            if len(rows) < _PAGE:
+            if len(rows) < page:
                 return
-            after = rows[-1].sequence
+            after, left = rows[-1].sequence, left - page

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from contracts import envelope
+from contracts.errors import Invalid, SessionNotFound, UserNotFound, Violation
 from contracts.events.session import SessionRevoked
 from contracts.fields import PAGE_LIMIT, Device, Id, PageLimit, Sequence, Username
 from contracts.positions import Position
@@ -14,9 +15,14 @@ from contracts.rpc.vestnik.session.v1 import (
     ClientEvent,
     CreateSessionRequest,
     CreateSessionResponse,
+    EndSessionsRequest,
+    EndSessionsResponse,
     EventsSinceRequest,
+    ListHistoryRequest,
+    ListHistoryResponse,
     ListSessionsRequest,
     ListSessionsResponse,
+    PastSession,
     RefreshSessionRequest,
     RefreshSessionResponse,
     RevokeSessionRequest,
@@ -36,7 +42,11 @@ from services.session.domain import CreateSession
 from services.session.queries import Queries
 from streams.log import Log
 
-_LOGGED_OUT, _REVOKED_ELSEWHERE = "logout", "revoked_elsewhere"
+_LOGGED_OUT, _REVOKED_ELSEWHERE, _BY_OPERATOR = "logout", "revoked_elsewhere", "operator"
+_OPERATOR = "operator"
+
+
+Reason = Annotated[str, Meta(max_length=64, pattern=r"^[a-z_]*\Z")]
 
 
 class _Creation(msgspec.Struct, frozen=True):
@@ -44,6 +54,7 @@ class _Creation(msgspec.Struct, frozen=True):
     username: Username
     device: Device
     address: Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
+    credential: Annotated[int, Meta(ge=0)]
 
 
 class _Refresh(msgspec.Struct, frozen=True):
@@ -57,7 +68,18 @@ class _SessionId(msgspec.Struct, frozen=True):
 class _Revocation(msgspec.Struct, frozen=True):
     user_id: Id
     session_id: Id
-    reason: Annotated[str, Meta(max_length=64, pattern=r"^[a-z_]*\Z")]
+    reason: Reason
+
+
+class _Ends(msgspec.Struct, frozen=True):
+    reason: Reason
+    below_credential: Annotated[int, Meta(ge=0)]
+    user_id: Id | None = None
+    username: Username | None = None
+    session_id: Id | None = None
+    kept_session_id: Id | None = None
+    note: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")] | None = None
+    operator: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x20\x7f]*\Z")] | None = None
 
 
 class _Listing(msgspec.Struct, frozen=True):
@@ -68,6 +90,7 @@ class _Listing(msgspec.Struct, frozen=True):
 class _Since(msgspec.Struct, frozen=True):
     user_id: Id
     after: Sequence
+    limit: Annotated[int, Meta(ge=0)]
 
 
 class SessionServer(SessionServiceBase):
@@ -84,10 +107,15 @@ class SessionServer(SessionServiceBase):
                 "username": message.username,
                 "device": message.device,
                 "address": message.address,
+                "credential": message.credential,
             },
         )
         command = CreateSession(
-            user_id=asked.user_id, username=asked.username, device=asked.device, address=asked.address
+            user_id=asked.user_id,
+            username=asked.username,
+            device=asked.device,
+            address=asked.address,
+            credential=asked.credential,
         )
         return CreateSessionResponse(tokens=_tokens(await self._commands.create(command, current().provenance())))
 
@@ -119,6 +147,68 @@ class SessionServer(SessionServiceBase):
         position = Position.at(SESSION, max(ends)).encode() if ends else ""
         return RevokeSessionResponse(revoked=len(ends), position=position)
 
+    async def end_sessions(self, message: EndSessionsRequest) -> EndSessionsResponse:
+        call = current()
+        asked = validated(
+            _Ends,
+            {
+                "reason": message.reason,
+                "below_credential": message.below_credential,
+                "user_id": message.user_id,
+                "username": message.username,
+                "session_id": message.session_id or None,
+                "kept_session_id": message.kept_session_id or None,
+                "note": message.note or None,
+                "operator": message.operator or None,
+            },
+        )
+        everything = Position.at(SESSION, await self._log.end_of(SESSION))
+        user_id = asked.user_id or await self._user_called(asked.username, everything)
+        ids = await self._queries.active_ids(
+            user_id,
+            now=envelope.now(),
+            position=everything,
+            only=asked.session_id,
+            kept=asked.kept_session_id,
+            below_credential=asked.below_credential or None,
+        )
+        if asked.session_id is not None and not ids:
+            raise SessionNotFound
+        provenance, reason, note = call.provenance(), asked.reason, None
+        if call.caller == _OPERATOR:
+            provenance = msgspec.structs.replace(provenance, actor=f"{_OPERATOR}:{asked.operator or 'unknown'}")
+            reason, note = _BY_OPERATOR, asked.note
+        ends = await self._commands.revoke_all(user_id, ids, reason or _REVOKED_ELSEWHERE, provenance, note)
+        # Some may have been ended by another who was told the same; a reader shall see those ends too.
+        end = await self._log.end_of(SESSION)
+        return EndSessionsResponse(user_id=user_id, ended=list(ends), position=Position.at(SESSION, end).encode())
+
+    async def list_history(self, message: ListHistoryRequest) -> ListHistoryResponse:
+        asked = validated(_Listing, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        page = await self._queries.history(
+            asked.user_id,
+            limit=asked.limit,
+            cursor=message.cursor,
+            now=envelope.now(),
+            position=current().position,
+        )
+        return ListHistoryResponse(
+            sessions=[
+                PastSession(
+                    session_id=row.session_id,
+                    device=row.device or "",
+                    address=row.address or "",
+                    created_at=to_unix_ms(row.created_at),
+                    last_refreshed_at=to_unix_ms(row.last_refreshed_at),
+                    ended_at=None if row.ended_at is None else to_unix_ms(row.ended_at),
+                    reason=row.reason or "",
+                )
+                for row in page.sessions
+            ],
+            next=page.next,
+            position=page.position.encode(),
+        )
+
     async def list_sessions(self, message: ListSessionsRequest) -> ListSessionsResponse:
         asked = validated(_Listing, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
         page = await self._queries.active(
@@ -143,8 +233,10 @@ class SessionServer(SessionServiceBase):
         )
 
     async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(_Since, {"user_id": message.user_id, "after": message.after})
-        async for row in self._queries.revoked_since(asked.user_id, after=asked.after, position=current().position):
+        asked = validated(_Since, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
+        async for row in self._queries.revoked_since(
+            asked.user_id, after=asked.after, limit=asked.limit, position=current().position
+        ):
             yield ClientEvent(
                 type=SessionRevoked.TYPE,
                 sequence=row.sequence,
@@ -157,9 +249,18 @@ class SessionServer(SessionServiceBase):
         others = await self._queries.active_ids(
             asked.user_id, kept=asked.session_id, now=envelope.now(), position=everything
         )
-        return await self._commands.revoke_all(
+        ends = await self._commands.revoke_all(
             asked.user_id, others, asked.reason or _REVOKED_ELSEWHERE, current().provenance()
         )
+        return list(ends.values())
+
+    async def _user_called(self, username: str | None, position: Position) -> str:
+        if username is None:
+            raise Invalid(violations=(Violation("/user_id", "whose sessions is not said"),))
+        user_id = await self._queries.user_called(username, position)
+        if user_id is None:
+            raise UserNotFound(f"Nobody has ever logged in as {username}.")
+        return user_id
 
 
 def _tokens(issued: IssuedTokens) -> Tokens:

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 from datetime import datetime
+from typing import Protocol
 
 import jwt
 import msgspec
@@ -54,12 +55,18 @@ class RefreshTokens:
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
+class Keys(Protocol):
+    """What signs: another key now and then."""
+
+    def current(self) -> tuple[str, Ed25519PrivateKey]:
+        """The id and the key to sign with now."""
+
+
 class AccessTokens:
     """Signs access tokens, good for `seconds`."""
 
-    def __init__(self, key_id: str, key: Ed25519PrivateKey, *, issuer: str, seconds: int) -> None:
-        self._key_id = key_id
-        self._key = key
+    def __init__(self, keys: Keys, *, issuer: str, seconds: int) -> None:
+        self._keys = keys
         self._issuer = issuer
         self._seconds = seconds
 
@@ -76,5 +83,6 @@ class AccessTokens:
             "iat": issued,
             "exp": expires,
         }
-        token = jwt.encode(claims, self._key, algorithm="EdDSA", headers={"kid": self._key_id})
+        key_id, key = self._keys.current()
+        token = jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": key_id})
         return token, expires - issued

@@ -13,7 +13,7 @@ from streams.log import Append, Log
 
 EVENTS_A_CONVERSATION = 10
 _AT_ONCE = 1_000
-_HISTORY = Path(__file__).resolve().parents[3] / "shared" / "data" / "messages.tsv.gz"
+HISTORY = Path(__file__).resolve().parents[3] / "shared" / "data" / "messages.tsv.gz"
 # Where no recorded history is at hand: its median and its mean length.
 _MEDIAN, _MEAN = 49, 60
 
@@ -21,8 +21,8 @@ _MEDIAN, _MEAN = 49, 60
 @cache
 def texts() -> list[str]:
     """Texts of chat messages: those of a recorded history beside the project, or as long as those are."""
-    if _HISTORY.exists():
-        with gzip.open(_HISTORY, "rt", encoding="utf-8") as lines:
+    if HISTORY.exists():
+        with gzip.open(HISTORY, "rt", encoding="utf-8") as lines:
             return [line.rstrip("\n").split("\t", 3)[3] for line in lines][1:]
     chance = random.Random(7)
     lengths = [max(1, min(400, int(chance.lognormvariate(3.9, 0.64)))) for _ in range(10_000)]

@@ -3,45 +3,52 @@
 import argparse
 import asyncio
 import re
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import uvloop
 
 from contracts.subjects import MESSAGING
 from streams.client import Client
-from streams.log import Log
 from streams.reader import Reader
-from tests.bench import servers
-from tests.bench.events import seed
+from tests.bench import history, servers
 from tests.bench.report import Row, main
 
 _MEBI = 1024
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 async def measure(arguments: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
-    loop = asyncio.get_running_loop()
     async with servers.nats(sync_always=False) as (client, url):
-        await seed(Log(client), arguments.events)
+        await history.write(client, islice(history.talk(history.people()), arguments.events))
         for backlog in (arguments.events // 100, arguments.events // 10, arguments.events):
-            # A fresh process for each, of which nothing but the reader has used memory.
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                before, peak = await loop.run_in_executor(process, _follow, url, arguments.events - backlog)
+            before, most = await in_fresh_process(_read, url, arguments.events - backlog)
             rows.append(Row(f"a backlog of {backlog:,}: before", before, "MiB"))
-            rows.append(Row(f"a backlog of {backlog:,}: peak", peak, "MiB", "does not grow with the backlog"))
+            rows.append(Row(f"a backlog of {backlog:,}: peak", most, "MiB", "does not grow with the backlog"))
     return rows
 
 
-def _follow(url: str, after: int) -> tuple[float, float]:
-    return uvloop.run(_read(url, after))
+async def in_fresh_process(work: Callable[P, Coroutine[object, object, T]], *arguments: P.args, **named: P.kwargs) -> T:
+    """Does the work in a process of its own, of which nothing else has used memory."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return await asyncio.get_running_loop().run_in_executor(process, partial(_run, work, *arguments, **named))
+
+
+def _run(work: Callable[P, Coroutine[object, object, T]], *arguments: P.args, **named: P.kwargs) -> T:
+    return uvloop.run(work(*arguments, **named))
 
 
 async def _read(url: str, after: int) -> tuple[float, float]:
     client = Client()
     await client.connect(url)
-    before = _peak()
+    before = peak()
     async with Reader(client, MESSAGING, after=after, name="bench") as reader:
         async for batch in reader.batches():
             for message in batch.messages:
@@ -50,12 +57,11 @@ async def _read(url: str, after: int) -> tuple[float, float]:
             await asyncio.sleep(len(batch.messages) * 10e-6)
             if batch.pending == 0:
                 break
-    peak = _peak()
     await client.close()
-    return before, peak
+    return before, peak()
 
 
-def _peak() -> float:
+def peak() -> float:
     """The most memory that this process has had resident, in MiB."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None

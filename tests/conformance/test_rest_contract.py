@@ -53,6 +53,10 @@ ROUTES = [
     Route("PUT", "/v1/conversations/{user_id}/seen", (204, 401, 403, 404, 422), body=True),
     Route("GET", "/v1/conversations", (200, 401)),
     Route("GET", "/v1/notifications", (200, 401)),
+    Route("GET", "/v1/events", (200, 401, 422)),
+    Route("GET", "/v1/ws", (101, 401, 403, 426)),
+    Route("GET", "/v1/notifications/unread", (200, 401)),
+    Route("POST", "/v1/notifications/read", (204, 401, 422), body=True),
 ]
 CLOSED = [route for route in ROUTES if not route.public]
 WITH_BODY = [route for route in ROUTES if route.body]

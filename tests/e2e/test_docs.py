@@ -8,14 +8,20 @@ import pytest
 
 from tests.fix_system import ROOT, System
 
-_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+
+
+def blocks(page: Path, language: str = "sh") -> list[str]:
+    """What the page shows in the language, in its order."""
+    found: list[str] = re.findall(
+        rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    return found
 
 
 def commands(page: Path) -> str:
     """All shell blocks of a page but those that start the system, one after another."""
-    blocks: list[str] = _BLOCK.findall(page.read_text(encoding="utf-8"))
-    return "\n".join(block for block in blocks if "./just up" not in block)
+    return "\n".join(block for block in blocks(page) if "./just up" not in block)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial/first-steps.md"])

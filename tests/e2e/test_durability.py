@@ -75,7 +75,7 @@ async def test_a_dropped_database_is_built_again_and_no_mail_goes_out_twice(own_
     mails = api.mails()
     assert len(mails) == earlier + len(people)
 
-    drop_database(system.database_url())
+    drop_database(system.superusers_database_url())
     assert system.interrupt() == 0
     system.start()
 
@@ -91,7 +91,7 @@ async def test_a_database_dropped_while_it_is_stopped_is_built_again(own_api: Ap
     api, system = own_api, own_api.system
     _, people = await populated(api)
     before = await shown(people)
-    drop_database(system.database_url())
+    drop_database(system.superusers_database_url())
     system.kill_everything()
     system.start()
     assert await shown(people) == before

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.e2e.history import History
-from tests.e2e.people import Api
+from tests.e2e.people import PASSWORD, Api, Person, eventually
 from tests.fix_system import wait_until
 
 SERVICES = ["auth", "session", "profile", "contact", "messaging", "gateway"]
@@ -71,3 +71,41 @@ async def test_a_spent_token_stays_spent_and_a_revoked_session_stays_revoked(fra
         spent = await api.http.post("/v1/sessions/refresh", json={"refresh_token": stolen.refresh_token})
         assert spent.status_code == 401
     assert (await person.get("/v1/users/me")).status_code == 200
+
+
+@pytest.mark.parametrize("part", ["auth", "session"])
+async def test_a_password_changed_in_the_middle_of_a_fault_ends_all_other_sessions_or_was_not_changed(
+    fragile_api: Api, part: str
+) -> None:
+    api, system = fragile_api, fragile_api.system
+    people = await api.people(6)
+    others = [await api.again(person) for person in people]
+
+    async def change(person: Person) -> int:
+        body = {"current_password": PASSWORD, "new_password": "another horse"}
+        return (await person.ask("PUT", "/v1/users/me/password", json=body)).status_code
+
+    changes = [asyncio.create_task(change(person)) for person in people]
+    await asyncio.wait(changes, return_when=asyncio.FIRST_COMPLETED)
+    killed = system.serving(part)
+    for process in killed:
+        process.kill()
+    answers = await asyncio.gather(*changes)
+
+    def back() -> bool:
+        return len(set(system.serving(part)) - set(killed)) == len(killed) and system.is_ready()
+
+    await asyncio.to_thread(wait_until, back, f"{part} back")
+    for person, other, answer in zip(people, others, answers, strict=True):
+        changed = (await api.log_in(person.username, "another horse")).status_code == 201
+        assert changed or answer != 204
+        if changed:
+
+            async def refused(other: Person = other) -> bool:
+                return (await other.get("/v1/users/me")).status_code == 401
+
+            await eventually(refused, "the other session ended", within=30)
+        else:
+            assert (await api.log_in(person.username)).status_code == 201
+            assert (await other.get("/v1/users/me")).status_code == 200
+        assert (await person.get("/v1/users/me")).status_code == 200

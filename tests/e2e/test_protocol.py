@@ -13,7 +13,9 @@ from tests.e2e.people import Api, assert_problem
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v2/users", "/v1/users/", "/v1/conversations", "/%00"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/v1", "/v1/nothing", "/v2/users", "/v1/users/", "/v1/conversations", "/%00"]
+)
 async def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
     person = await api.person()
     if path == "/v1/conversations":

@@ -1,7 +1,6 @@
 """Auth and session as their main modules wire them, inside the test's process and over real gRPC."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
@@ -14,6 +13,8 @@ from contracts import envelope
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
 from contracts.rpc.vestnik.session.v1 import SessionServiceStub
 from infra.connections import open_pool
+from infra.embedded.ports import free_port
+from infra.key_stages import Terms
 from infra.rpc.client import Client
 from infra.rpc.server import RpcServer
 from infra.secrets import Secrets
@@ -28,17 +29,24 @@ from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions as SessionClient
 from services.auth.commands import Commands as AuthCommands
 from services.auth.login import Login
+from services.auth.password_changes import PasswordChanges
 from services.auth.passwords import Passwords
 from services.auth.queries import Queries as AuthQueries
+from services.auth.reactions import PasswordEndings
+from services.auth.resets import Reset, ResetTokens
 from services.auth.server import AuthServer
 from services.auth.verification import Verification, VerificationTokens
+from services.session.addresses import Keeps
 from services.session.commands import Commands as SessionCommands
 from services.session.queries import Queries as SessionQueries
 from services.session.server import SessionServer
 from services.session.tokens import AccessTokens, RefreshTokens
 from streams.log import Log
+from tests.integration.acting import ActingClient
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+TERMS = Terms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
 PASSWORD = "correct horse"
 
 
@@ -63,6 +71,8 @@ class Auth:
         self.passwords = Passwords(4)
         self.keys = ClaimKeys(secrets.claims_key)
         self.tokens = VerificationTokens(secrets.mail_key)
+        self.resets = ResetTokens(secrets.mail_key)
+        self.clock = clock
         self.commands = AuthCommands(self.aggregates, self.passwords, self.keys, self.tokens, lifetime=DAY, clock=clock)
 
     async def token(self, email: str) -> str:
@@ -73,14 +83,36 @@ class Auth:
         assert claim.expires_at is not None
         return self.tokens.sign(Verification(user_id=claim.holder, claim_key=key, expires_at=claim.expires_at))
 
+    def changes(self, sessions: SessionClient) -> PasswordChanges:
+        return PasswordChanges(
+            self.aggregates, self.passwords, self.keys, self.resets, sessions, lifetime=HOUR, clock=self.clock
+        )
 
-def session_commands(nats: NATS, secrets: Secrets, clock: Callable[[], datetime] = envelope.now) -> SessionCommands:
-    key_id, key = secrets.access_signing_key()
+    async def reset_token(self, email: str, expires_at: datetime | None = None) -> str:
+        """What a mail to the address would say."""
+        claim = (await self.aggregates.email_claims.load(self.keys.of_email(email))).state
+        assert claim.holder is not None
+        credential = (await self.aggregates.credentials.load(claim.holder)).state
+        asked = Reset(
+            user_id=claim.holder, credential=credential.generation, expires_at=expires_at or self.clock() + HOUR
+        )
+        return self.resets.sign(asked)
+
+
+def session_commands(
+    nats: NATS,
+    secrets: Secrets,
+    clock: Callable[[], datetime] = envelope.now,
+    *,
+    log: Log | None = None,
+    keeps_addresses: Keeps = "full",
+) -> SessionCommands:
     return SessionCommands(
-        Log(nats),
+        log or Log(nats),
         RefreshTokens(secrets.refresh_key),
-        AccessTokens(key_id, key, issuer="https://chat.example.org", seconds=900),
+        AccessTokens(secrets.signing_keys(TERMS), issuer="https://chat.example.org", seconds=900),
         lifetime=30 * DAY,
+        keeps_addresses=keeps_addresses,
         clock=clock,
     )
 
@@ -88,13 +120,25 @@ def session_commands(nats: NATS, secrets: Secrets, clock: Callable[[], datetime]
 class Services:
     """Both services behind gRPC, called as the gateway does."""
 
-    def __init__(self, settings: Settings, secrets: Secrets, auth: Auth, log: Log) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: Secrets,
+        auth: Auth,
+        log: Log,
+        sessions: SessionClient,
+        session_queries: SessionQueries,
+    ) -> None:
         self.settings = settings
         self.secrets = secrets
         self.auth_replica = auth
         self.log = log
-        self.to_auth = Client("auth", me="gateway", settings=settings, secrets=secrets)
-        self.to_session = Client("session", me="gateway", settings=settings, secrets=secrets)
+        # As auth calls it.
+        self.sessions = sessions
+        self.from_auth = ActingClient("session", me="auth", settings=settings, secrets=secrets)
+        self.session_queries = session_queries
+        self.to_auth = ActingClient("auth", settings=settings, secrets=secrets)
+        self.to_session = ActingClient("session", settings=settings, secrets=secrets)
         self.auth = self.to_auth.stub(AuthServiceStub)
         self.session = self.to_session.stub(SessionServiceStub)
 
@@ -102,8 +146,8 @@ class Services:
 @asynccontextmanager
 async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
     settings = Settings(
-        auth_address=f"127.0.0.1:{_free_port()}",
-        session_address=f"127.0.0.1:{_free_port()}",
+        auth_address=f"127.0.0.1:{free_port()}",
+        session_address=f"127.0.0.1:{free_port()}",
         public_url="https://chat.example.org",
     )
     async with AsyncExitStack() as stack:
@@ -116,29 +160,34 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         stack.callback(auth.passwords.close)
         between = Client("session", me="auth", settings=settings, secrets=secrets)
         stack.callback(between.close)
-        login = Login(auth.aggregates, auth.passwords, auth.keys, SessionClient(between))
+        sessions = SessionClient(between)
+        login = Login(auth.aggregates, auth.passwords, auth.keys, sessions)
         queries = AuthQueries(ReadModel(Users, pool, runners.waiting), auth.aggregates)
-        session = SessionServer(
-            session_commands(nats, secrets), SessionQueries(ReadModel(Sessions, pool, runners.waiting)), Log(nats)
-        )
+        session_queries = SessionQueries(ReadModel(Sessions, pool, runners.waiting))
+        session = SessionServer(session_commands(nats, secrets), session_queries, Log(nats))
         servers = {
             "auth": RpcServer(
-                "auth",
-                [AuthServer(auth.commands, login, queries)],
-                secrets=secrets,
-                callers=frozenset({"gateway", "contact"}),
+                "auth", [AuthServer(auth.commands, login, auth.changes(sessions), queries)], secrets=secrets
             ),
-            "session": RpcServer("session", [session], secrets=secrets, callers=frozenset({"gateway", "auth"})),
+            "session": RpcServer("session", [session], secrets=secrets),
         }
         for name, server in servers.items():
             await server.start(*settings.listen_address(name))
             server.set_ready(True)
             stack.push_async_callback(server.drain, 1.0)
-        services = Services(settings, secrets, auth, Log(nats))
+        services = Services(settings, secrets, auth, Log(nats), sessions, session_queries)
         stack.callback(services.to_auth.close)
         stack.callback(services.to_session.close)
+        stack.callback(services.from_auth.close)
+        endings = asyncio.create_task(PasswordEndings(nats, sessions, ack_wait=1.0, first_pause=0.05).run())
+        stack.push_async_callback(_cancelled, endings)
         await eventually(runners.ready)
         yield services
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 async def eventually(condition: Callable[[], bool], within: float = 20.0) -> None:
@@ -173,10 +222,3 @@ async def stored(nats: NATS, stream: str) -> list[Stored]:
         sealed = envelope.decode(message.data)
         found.append(Stored(sequence, str(message.subject), sealed.type, sealed.id, sealed.causation_id))
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

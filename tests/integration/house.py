@@ -26,8 +26,9 @@ from infra.settings import Settings
 from infra.supervisor.probes import grpc_health
 from streams.log import Append, Log
 from streams.topology import ensure_streams
+from tests.integration.acting import ActingClient
 
-_READY_WITHIN = 30.0
+_READY_WITHIN = 60.0
 _REPLICAS = 2
 
 
@@ -114,13 +115,13 @@ class House:
         process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(process.wait(), 15)
 
-    def client(self, service: str, replica: int | None = None, *, me: str = "gateway") -> Client:
-        """A client of all replicas in turn, or of one."""
+    def client(self, service: str, replica: int | None = None, *, me: str | None = None) -> Client:
+        """A client of all replicas in turn, or of one; as a service that may call it, or as the one that is named."""
         settings = self.settings
         if replica is not None:
             host, port = settings.addresses_of(service)[replica]
             settings = msgspec.structs.replace(settings, **{f"{service}_address": f"{host}:{port}"})
-        client = Client(service, me=me, settings=settings, secrets=self.secrets)
+        client = ActingClient(service, me=me, settings=settings, secrets=self.secrets)
         self._clients.append(client)
         return client
 

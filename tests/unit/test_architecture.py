@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import SERVICES, Settings
+from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("contracts", "streams", "projections", "services", "infra")
@@ -43,7 +43,7 @@ def test_every_service_has_the_same_inner_shape(service: str) -> None:
     assert {path.name for path in (ROOT / "services" / service).glob("*.py")} >= INNER_SHAPE
 
 
-@pytest.mark.parametrize("service", [*SERVICES, "gateway"])
+@pytest.mark.parametrize("service", [*SERVICES, "gateway", OPERATOR_SERVICE])
 def test_every_service_starts_in_the_same_way(service: str) -> None:
     main = importlib.import_module(f"services.{service}.main").main
     assert inspect.iscoroutinefunction(main)

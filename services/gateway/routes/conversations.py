@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from contracts.fields import Id
 from contracts.rpc.vestnik.messaging.v1 import Conversation, ListConversationsRequest
-from services.gateway.endpoints import Answer, AnyEndpoint, Endpoint, Incoming, NoBody, Page, Reply
+from services.gateway.endpoints import JSON, Answer, AnyEndpoint, Endpoint, Incoming, NoBody, Page, Reply, page_of
 from services.gateway.queries import PageQuery
 from services.gateway.routes.messages import MessageItem, item
 
@@ -23,8 +23,14 @@ class ConversationItem(msgspec.Struct, frozen=True):
 
 async def list_conversations(incoming: Incoming[PageQuery, NoBody]) -> Reply:
     messaging, query = incoming.parts.remotes.messaging, incoming.query
-    request = ListConversationsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
+    request = ListConversationsRequest(
+        user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor, as_json=True
+    )
     answer = await messaging.read(messaging.stub.list_conversations, request)
+    if answer.items is not None:
+        body = page_of(answer.items, answer.next or None)
+        return Reply(body=body, headers={"content-type": JSON}, position=answer.position)
+    # A replica of the release before, which knows nothing of JSON.
     items = [_conversation(found) for found in answer.conversations]
     return Reply(body=Page(items, answer.next or None), position=answer.position)
 

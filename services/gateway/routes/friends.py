@@ -55,6 +55,7 @@ async def add(incoming: Incoming[NoQuery, NoBody]) -> Reply:
         body=Friendship(friend_id, "accepted" if accepted else "requested"),
         position=answer.position,
         written_by=user_id,
+        concerns=friend_id,
     )
 
 
@@ -62,7 +63,7 @@ async def remove(incoming: Incoming[NoQuery, NoBody]) -> Reply:
     contact, user_id = incoming.parts.remotes.contact, incoming.caller.user_id
     request = RemoveFriendRequest(user_id=user_id, friend_id=incoming.path_id("user_id", UserNotFound))
     answer = await contact.command(contact.stub.remove_friend, request, repeatable=True)
-    return Reply(status=204, position=answer.position, written_by=user_id)
+    return Reply(status=204, position=answer.position, written_by=user_id, concerns=request.friend_id)
 
 
 async def list_friends(incoming: Incoming[FriendsQuery, NoBody]) -> Reply:

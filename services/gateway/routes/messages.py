@@ -7,10 +7,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from contracts.errors import ClientMessageIdReused, Invalid, MessageNotFound, NotFriends, UserNotFound, Violation
 from contracts.fields import ClientMessageId, Id, Sequence, Text
+from contracts.identifiers import pair_id
 from contracts.rpc.vestnik.messaging.v1 import GetMessagesRequest, MarkSeenRequest, Message, SendMessageRequest
 from services.gateway import limits
 from services.gateway.answers import whole
 from services.gateway.endpoints import (
+    JSON,
     Answer,
     AnyEndpoint,
     Counted,
@@ -20,7 +22,9 @@ from services.gateway.endpoints import (
     NoQuery,
     Page,
     Reply,
+    page_of,
 )
+from services.gateway.known_pages import KnownPage
 from services.gateway.queries import PageQuery, pack_cursor, unpack_cursor
 from services.gateway.times import Time, shown
 
@@ -68,6 +72,10 @@ class _Edge(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     after: Sequence | None = None
 
 
+_NEWEST = _Edge()
+_JSON = {"content-type": JSON}
+
+
 async def send(incoming: Incoming[NoQuery, NewMessage]) -> Reply:
     messaging, user_id = incoming.parts.remotes.messaging, incoming.caller.user_id
     request = SendMessageRequest(
@@ -76,7 +84,8 @@ async def send(incoming: Incoming[NoQuery, NewMessage]) -> Reply:
         text=incoming.body.text,
         client_message_id=incoming.body.client_message_id,
     )
-    answer = await messaging.command(messaging.stub.send_message, request, repeatable=True)
+    conversation_id = pair_id(user_id, request.recipient_id)
+    answer = await messaging.command(messaging.stub.send_message, request, repeatable=True, about=conversation_id)
     message: Message = whole(answer.message)
     body = SentMessage(
         message.message_id,
@@ -86,25 +95,43 @@ async def send(incoming: Incoming[NoQuery, NewMessage]) -> Reply:
         message.text,
         shown(message.sent_at),
     )
-    return Reply(status=201 if answer.created else 200, body=body, position=answer.position, written_by=user_id)
+    return Reply(
+        status=201 if answer.created else 200,
+        body=body,
+        position=answer.position,
+        written_by=user_id,
+        concerns=request.recipient_id,
+    )
 
 
 async def list_messages(incoming: Incoming[MessagesQuery, NoBody]) -> Reply:
-    messaging, query = incoming.parts.remotes.messaging, incoming.query
-    edge = _edge(query)
+    messaging, pages = incoming.parts.remotes.messaging, incoming.parts.pages
+    edge, limit = _edge(incoming.query), incoming.query.limit
+    user_id, peer_id = incoming.caller.user_id, incoming.path_id("user_id", NotFriends)
+    known = pages.get(user_id, peer_id, limit) if edge == _NEWEST else None
     request = GetMessagesRequest(
-        user_id=incoming.caller.user_id,
-        peer_id=incoming.path_id("user_id", NotFriends),
+        user_id=user_id,
+        peer_id=peer_id,
         before=edge.before,
         after=edge.after,
-        limit=query.limit,
+        limit=limit,
+        as_json=True,
+        known=known.version if known is not None else "",
     )
     answer = await messaging.read(messaging.stub.get_messages, request)
+    if answer.unchanged:
+        return Reply(body=whole(known).body, headers=_JSON, position=answer.position)
+    last = answer.messages[-1].sequence if answer.messages else answer.last
     following = None
-    if answer.more and answer.messages:
-        last = answer.messages[-1].sequence
+    if answer.more and last:
         following = pack_cursor(_Edge(after=last) if edge.after is not None else _Edge(before=last))
-    return Reply(body=Page([item(message) for message in answer.messages], following), position=answer.position)
+    if answer.items is None:
+        # A replica of the release before, which knows nothing of JSON.
+        return Reply(body=Page([item(message) for message in answer.messages], following), position=answer.position)
+    body = page_of(answer.items, following)
+    if answer.version and edge == _NEWEST:
+        pages.put(user_id, peer_id, limit, KnownPage(answer.version, body))
+    return Reply(body=body, headers=_JSON, position=answer.position)
 
 
 async def mark_seen(incoming: Incoming[NoQuery, Seen]) -> Reply:
@@ -113,7 +140,7 @@ async def mark_seen(incoming: Incoming[NoQuery, Seen]) -> Reply:
         user_id=user_id, peer_id=incoming.path_id("user_id", NotFriends), sequence=incoming.body.sequence
     )
     answer = await messaging.command(messaging.stub.mark_seen, request, repeatable=True)
-    return Reply(status=204, position=answer.position, written_by=user_id)
+    return Reply(status=204, position=answer.position, written_by=user_id, concerns=request.peer_id)
 
 
 def item(message: Message) -> MessageItem:
@@ -153,8 +180,9 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             200: Answer(description="It had been sent before: the same message.", body=SentMessage),
         },
         errors=(NotFriends, UserNotFound, ClientMessageIdReused),
-        limits=(Counted(limit=limits.SEND),),
+        limits=(Counted(limit=limits.SEND_ADDRESS), Counted(limit=limits.SEND)),
         writes=True,
+        command="send",
     ),
     Endpoint(
         method="GET",
@@ -181,5 +209,6 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         answers={204: Answer(description="Noted.")},
         errors=(NotFriends, MessageNotFound),
         writes=True,
+        command="seen",
     ),
 )

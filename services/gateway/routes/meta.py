@@ -41,7 +41,7 @@ async def metrics(incoming: Incoming[NoQuery, NoBody]) -> Reply:
 
 async def keys(incoming: Incoming[NoQuery, NoBody]) -> Reply:
     headers = {"content-type": "application/jwk-set+json", "cache-control": "public, max-age=300"}
-    return Reply(body=incoming.parts.jwks, headers=headers)
+    return Reply(body=incoming.parts.keys.jwks, headers=headers)
 
 
 async def docs(incoming: Incoming[NoQuery, NoBody]) -> Reply:

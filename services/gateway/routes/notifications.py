@@ -1,4 +1,4 @@
-"""The list of one's notifications."""
+"""One's notifications: the list, how many are unread, and having read them."""
 
 from typing import Annotated
 
@@ -6,8 +6,13 @@ import msgspec
 from msgspec import Meta
 
 from contracts.fields import Id
-from contracts.rpc.vestnik.messaging.v1 import ListNotificationsRequest, Notification
-from services.gateway.endpoints import Answer, AnyEndpoint, Endpoint, Incoming, NoBody, Page, Reply
+from contracts.rpc.vestnik.messaging.v1 import (
+    CountUnreadNotificationsRequest,
+    ListNotificationsRequest,
+    MarkNotificationsReadRequest,
+    Notification,
+)
+from services.gateway.endpoints import Answer, AnyEndpoint, Endpoint, Incoming, NoBody, NoQuery, Page, Reply
 from services.gateway.queries import PageQuery
 from services.gateway.times import Time, shown
 
@@ -20,12 +25,37 @@ class NotificationItem(msgspec.Struct, frozen=True):
     read: bool
 
 
+class Unread(msgspec.Struct, frozen=True):
+    unread_count: int
+
+
+class ReadNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    notification_ids: Annotated[
+        tuple[Id, ...],
+        Meta(min_length=1, max_length=200, description="Not one's own, or read already: nothing changes."),
+    ]
+
+
 async def list_notifications(incoming: Incoming[PageQuery, NoBody]) -> Reply:
     messaging, query = incoming.parts.remotes.messaging, incoming.query
     request = ListNotificationsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
     answer = await messaging.read(messaging.stub.list_notifications, request)
     items = [_item(found) for found in answer.notifications]
     return Reply(body=Page(items, answer.next or None), position=answer.position)
+
+
+async def count_unread(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    messaging = incoming.parts.remotes.messaging
+    request = CountUnreadNotificationsRequest(user_id=incoming.caller.user_id)
+    answer = await messaging.read(messaging.stub.count_unread_notifications, request)
+    return Reply(body=Unread(answer.unread), position=answer.position)
+
+
+async def mark_read(incoming: Incoming[NoQuery, ReadNotifications]) -> Reply:
+    messaging, user_id = incoming.parts.remotes.messaging, incoming.caller.user_id
+    request = MarkNotificationsReadRequest(user_id=user_id, notification_ids=list(incoming.body.notification_ids))
+    answer = await messaging.command(messaging.stub.mark_notifications_read, request, repeatable=True)
+    return Reply(status=204, position=answer.position, written_by=user_id)
 
 
 def _item(found: Notification) -> NotificationItem:
@@ -44,5 +74,28 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         body=NoBody,
         answers={200: Answer(description="A page of notifications.", body=Page[NotificationItem])},
         reads=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/notifications/unread",
+        tag="Notifications",
+        summary="How many notifications are unread",
+        handler=count_unread,
+        query=NoQuery,
+        body=NoBody,
+        answers={200: Answer(description="The number.", body=Unread)},
+        reads=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/notifications/read",
+        tag="Notifications",
+        summary="Say which notifications were read",
+        handler=mark_read,
+        query=NoQuery,
+        body=ReadNotifications,
+        answers={204: Answer(description="Noted.")},
+        writes=True,
+        command="read_notifications",
     ),
 )

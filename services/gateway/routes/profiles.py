@@ -61,7 +61,13 @@ class SearchQuery(PageQuery, frozen=True, kw_only=True):
             min_length=1,
             max_length=64,
             pattern=r"^[^\x00]*\Z",
-            description="Beginning of a username or of a display name; case does not matter.",
+            description=(
+                "Beginning of a username or of a display name, or words of either, in any order. Case and accents do"
+                " not matter, in any script. Found are first whose name begins with it, the very name first; then who"
+                " has its words in their names; then who has them but for a slip of the finger (a letter missing,"
+                " added, wrong, or swapped with the next) in words of four letters and more. Shorter words are found"
+                " where they stand whole; digits and punctuation are taken as they are."
+            ),
         ),
     ]
 
@@ -150,7 +156,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=SearchQuery,
         body=NoBody,
         answers={200: Answer(description="A page of profiles.", body=Page[ProfileBody])},
-        limits=(Counted(limit=limits.SEARCH),),
+        limits=(Counted(limit=limits.SEARCH_ADDRESS), Counted(limit=limits.SEARCH)),
         reads=True,
     ),
     Endpoint(
@@ -197,6 +203,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             304: Answer(description="It still has the tag given.", headers=("ETag", "Cache-Control", "Vary")),
         },
         errors=(ProfileNotFound,),
+        limits=(Counted(limit=limits.PROFILE_ADDRESS),),
         request_headers=("If-None-Match",),
         public=True,
         reads=True,

@@ -12,7 +12,7 @@ from contracts.errors import (
     RefreshTokenReused,
     SessionNotFound,
 )
-from contracts.fields import Device, Id, Password
+from contracts.fields import Device, Id, Password, folded_login
 from contracts.rpc.vestnik.auth.v1 import LoginRequest
 from contracts.rpc.vestnik.session.v1 import (
     ListSessionsRequest,
@@ -35,6 +35,7 @@ from services.gateway.endpoints import (
     Page,
     Reply,
 )
+from services.gateway.parts import Parts
 from services.gateway.queries import PageQuery
 from services.gateway.times import Time, shown
 
@@ -76,6 +77,15 @@ class SessionItem(msgspec.Struct, frozen=True):
 
 
 async def log_in(incoming: Incoming[NoQuery, Login]) -> Reply:
+    return _tokens(await begin(incoming), status=201)
+
+
+async def refresh(incoming: Incoming[NoQuery, RefreshToken]) -> Reply:
+    return _tokens(await renew(incoming.parts, incoming.body.refresh_token), status=200)
+
+
+async def begin(incoming: Incoming[NoQuery, Login]) -> Tokens:
+    """A new session for whoever knows the password."""
     auth = incoming.parts.remotes.auth
     request = LoginRequest(
         login=incoming.body.login,
@@ -84,14 +94,14 @@ async def log_in(incoming: Incoming[NoQuery, Login]) -> Reply:
         address=incoming.address,
     )
     answer = await auth.command(auth.stub.login, request, repeatable=False)
-    return _tokens(whole(answer.tokens), status=201)
+    return whole(answer.tokens)
 
 
-async def refresh(incoming: Incoming[NoQuery, RefreshToken]) -> Reply:
-    session = incoming.parts.remotes.session
-    request = RefreshSessionRequest(refresh_token=incoming.body.refresh_token)
-    answer = await session.command(session.stub.refresh_session, request, repeatable=True)
-    return _tokens(whole(answer.tokens), status=200)
+async def renew(parts: Parts, refresh_token: str) -> Tokens:
+    """The next tokens of a session; the refresh token is spent."""
+    request = RefreshSessionRequest(refresh_token=refresh_token)
+    answer = await parts.remotes.session.command(parts.remotes.session.stub.refresh_session, request, repeatable=True)
+    return whole(answer.tokens)
 
 
 async def list_sessions(incoming: Incoming[PageQuery, NoBody]) -> Reply:
@@ -129,7 +139,7 @@ async def _end_one(incoming: Incoming[NoQuery, NoBody], session_id: str, reason:
     request = RevokeSessionRequest(user_id=incoming.caller.user_id, session_id=session_id, reason=reason)
     answer = await _revoke(incoming, request)
     # The stream will say so too; here it holds from this answer on.
-    incoming.parts.revocations.add(session_id)
+    incoming.parts.revocations.add(session_id, reason)
     return _ended(incoming, answer)
 
 
@@ -163,9 +173,9 @@ def _item(session: Session, current_id: str) -> SessionItem:
     )
 
 
-def _session_of(body: RefreshToken) -> str:
+def session_of(refresh_token: str) -> str:
     """Whose refreshes are counted: a refresh token begins with its session's id."""
-    return body.refresh_token.partition(".")[0][:_SESSION_ID]
+    return refresh_token.partition(".")[0][:_SESSION_ID]
 
 
 ROUTES: tuple[AnyEndpoint, ...] = (
@@ -181,7 +191,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         errors=(InvalidCredentials, EmailNotVerified),
         limits=(
             Counted(limit=limits.LOGIN_ADDRESS),
-            Counted(limit=limits.LOGIN_NAME, key=lambda body: body.login.strip().lower()),
+            Counted(limit=limits.LOGIN_NAME, key=lambda body: folded_login(body.login.strip())),
         ),
         public=True,
         writes=True,
@@ -200,7 +210,10 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         body=RefreshToken,
         answers={200: Answer(description="The next tokens.", body=SessionTokens)},
         errors=(InvalidRefreshToken, RefreshTokenReused),
-        limits=(Counted(limit=limits.REFRESH, key=_session_of),),
+        limits=(
+            Counted(limit=limits.REFRESH_ADDRESS),
+            Counted(limit=limits.REFRESH, key=lambda body: session_of(body.refresh_token)),
+        ),
         public=True,
         writes=True,
     ),

@@ -5,8 +5,13 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from contracts.errors import EmailTaken, Invalid, InvalidToken, TokenExpired, UsernameTaken, Violation
-from contracts.fields import PASSWORD_BYTES, DisplayName, Email, Id, Password, Username
+from contracts.errors import (
+    EmailTaken,
+    InvalidToken,
+    TokenExpired,
+    UsernameTaken,
+)
+from contracts.fields import DisplayName, Email, Id, Password, Username, folded_login
 from contracts.rpc.vestnik.auth.v1 import (
     GetUserRequest,
     RegisterRequest,
@@ -17,6 +22,7 @@ from contracts.rpc.vestnik.auth.v1 import (
 from services.gateway import limits
 from services.gateway.answers import whole
 from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
+from services.gateway.password_length import check_length
 from services.gateway.times import Time, shown
 
 
@@ -56,9 +62,7 @@ class EmailAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def register(incoming: Incoming[NoQuery, NewUser]) -> Reply:
     new = incoming.body
-    least, most = PASSWORD_BYTES
-    if not least <= len(new.password.encode()) <= most:
-        raise Invalid(violations=(Violation("/password", f"Must have {least} to {most} bytes in UTF-8"),))
+    check_length(new.password, "/password")
     auth = incoming.parts.remotes.auth
     request = RegisterRequest(
         email=new.email,
@@ -110,7 +114,10 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         body=NewUser,
         answers={201: Answer(description="The new account.", body=RegisteredUser)},
         errors=(EmailTaken, UsernameTaken),
-        limits=(Counted(limit=limits.REGISTER),),
+        limits=(
+            Counted(limit=limits.REGISTER),
+            Counted(limit=limits.REGISTER_EMAIL, key=lambda body: folded_login(body.email)),
+        ),
         public=True,
         writes=True,
     ),
@@ -125,6 +132,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         body=EmailToken,
         answers={204: Answer(description="The address is verified.")},
         errors=(TokenExpired, InvalidToken),
+        limits=(Counted(limit=limits.VERIFY),),
         public=True,
         writes=True,
     ),
@@ -140,7 +148,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         answers={202: Answer(description="If the address waits for verification, a mail is on its way.")},
         limits=(
             Counted(limit=limits.RESEND_ADDRESS),
-            Counted(limit=limits.RESEND_EMAIL, key=lambda body: body.email.lower()),
+            Counted(limit=limits.RESEND_EMAIL, key=lambda body: folded_login(body.email)),
         ),
         public=True,
         writes=True,

@@ -11,7 +11,7 @@ import nats as nats_py
 from infra.secrets import Secrets
 from services.auth.mail import Letter
 from services.auth.outbox import FileOutbox
-from services.auth.reactions import VerificationMail
+from services.auth.reactions import AccountMail
 from tests.integration.accounts import Auth
 
 
@@ -27,7 +27,9 @@ class DyingOutbox:
 async def main(nats_url: str, secrets: str, folder: str) -> None:
     connection = await nats_py.connect(nats_url)
     auth = Auth(connection, Secrets.load(Path(secrets)))
-    await VerificationMail(connection, auth.aggregates, auth.tokens, DyingOutbox(Path(folder)), ack_wait=1.0).run()
+    await AccountMail(
+        connection, auth.aggregates, auth.tokens, auth.resets, DyingOutbox(Path(folder)), ack_wait=1.0
+    ).run()
 
 
 if __name__ == "__main__":

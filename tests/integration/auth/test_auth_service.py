@@ -21,6 +21,7 @@ from contracts.errors import (
 from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
+    AuthServiceStub,
     GetUserRequest,
     LoginRequest,
     RegisterRequest,
@@ -33,6 +34,7 @@ from contracts.rpc.vestnik.session.v1 import Tokens
 from infra.rpc.context import Call
 from infra.secrets import Secrets
 from tests.integration.accounts import PASSWORD, Services, running, stored
+from tests.integration.acting import ActingClient
 
 
 @pytest_asyncio.fixture
@@ -82,7 +84,7 @@ async def test_an_access_token_can_be_checked_with_the_published_key(services: S
     await register(services)
     await verify(services)
     tokens = await log_in(services, "anna")
-    keys = jwt.PyJWKSet.from_json(secrets.jwks().decode())
+    keys = jwt.PyJWKSet.from_json(secrets.jwks_path.read_text())
     claims = jwt.decode(
         tokens.access_token,
         keys[jwt.get_unverified_header(tokens.access_token)["kid"]],
@@ -183,6 +185,23 @@ async def test_others_find_whoever_has_just_registered_and_do_not_see_the_addres
         assert registered.user is not None
         seen = await get_user(services, registered.user.user_id, actor=new_id())
         assert (seen.username, seen.email) == (f"user{number}", "")
+
+
+async def test_no_service_is_shown_an_address_but_the_gateway_for_the_address_s_owner(services: Services) -> None:
+    registered = await register(services)
+    assert registered.user is not None
+    user_id = registered.user.user_id
+    assert (await get_user(services, user_id, actor=user_id)).email == "Anna@example.org"
+    contact = ActingClient("auth", me="contact", settings=services.settings, secrets=services.secrets)
+    try:
+        for actor in (None, user_id):
+            call = Call(request_id="request", actor=actor)
+            method = contact.stub(AuthServiceStub).get_user
+            answer = await contact.call(method, GetUserRequest(user_id=user_id), context=call)
+            assert answer.user is not None
+            assert (answer.user.username, answer.user.email) == ("anna", "")
+    finally:
+        contact.close()
 
 
 @pytest.mark.parametrize("actor", [None, "someone"])

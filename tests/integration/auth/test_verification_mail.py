@@ -4,20 +4,25 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 from nats.aio.client import Client as NATS
+from nats.js.errors import NotFoundError
 
 from contracts.envelope import Provenance
+from contracts.events.user import PasswordChanged
+from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import GetUserRequest
 from infra.embedded.nats import NatsServer
+from infra.rpc.context import Call
 from infra.secrets import Secrets
+from services.auth.clients import Sessions
 from services.auth.mail import Letter
 from services.auth.outbox import FileOutbox, NotSent, Outbox
-from services.auth.reactions import CONSUMER, VerificationMail
+from services.auth.reactions import CONSUMER, AccountMail
 from tests.integration.accounts import DAY, PASSWORD, Auth, Clock, eventually, mails, running, stored
 
 BY_NOBODY = Provenance(correlation_id="request")
@@ -38,10 +43,20 @@ class Recording:
         self.sent.append(letter)
 
 
+class Nobody(Sessions):
+    """Nobody has a session."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def end_older(self, *, user_id: str, event: PasswordChanged, provenance: Provenance) -> Position:
+        return Position()
+
+
 @asynccontextmanager
 async def reacting(nats: NATS, auth: Auth, outbox: Outbox, clock: Clock | None = None) -> AsyncIterator[None]:
-    reaction = VerificationMail(
-        nats, auth.aggregates, auth.tokens, outbox, ack_wait=1.0, first_pause=0.05, clock=clock or Clock()
+    reaction = AccountMail(
+        nats, auth.aggregates, auth.tokens, auth.resets, outbox, ack_wait=1.0, first_pause=0.05, clock=clock or Clock()
     )
     task = asyncio.create_task(reaction.run())
     try:
@@ -56,9 +71,10 @@ async def settled(nats: NATS) -> None:
     """Waits until the reaction has dealt with everything that is in the stream."""
     async with asyncio.timeout(20):
         while True:
-            info = await nats.jetstream().consumer_info("AUTH", CONSUMER)
-            if info.num_pending == 0 and info.num_ack_pending == 0:
-                return
+            with suppress(NotFoundError):  # not made yet
+                info = await nats.jetstream().consumer_info("AUTH", CONSUMER)
+                if info.num_pending == 0 and info.num_ack_pending == 0:
+                    return
             await asyncio.sleep(0.01)
 
 
@@ -218,8 +234,41 @@ async def test_after_the_database_was_lost_users_are_back_and_no_mail_goes_out_a
         await connection.execute("CREATE SCHEMA public")
     async with running(streams, database_url, secrets) as services, reacting(streams, replicas[1], outbox):
         for user_id in user_ids:
-            answer = await services.to_auth.call(services.auth.get_user, GetUserRequest(user_id=user_id))
+            answer = await services.to_auth.call(
+                services.auth.get_user,
+                GetUserRequest(user_id=user_id),
+                context=Call(request_id="request", actor=user_id),
+            )
             assert answer.user is not None
             assert answer.user.email == f"{answer.user.username}@example.org"
         await settled(streams)
     assert len(user_ids) == len(outbox.sent) == 5
+
+
+async def test_a_reset_that_was_asked_for_is_followed_by_one_mail_whose_token_is_good(
+    replicas: tuple[Auth, Auth], streams: NATS
+) -> None:
+    auth, outbox = replicas[0], Recording()
+    await register(auth, "anna")
+    await auth.commands.verify_email(await auth.token("anna@example.org"), BY_NOBODY)
+    changes = auth.changes(Nobody())
+    await asyncio.gather(*(changes.request_reset("anna@example.org", BY_NOBODY) for _ in range(5)))
+    async with reacting(streams, replicas[0], outbox), reacting(streams, replicas[1], outbox):
+        await settled(streams)
+    (letter,) = outbox.sent
+    assert (letter.kind, letter.recipient) == ("password_reset", "anna@example.org")
+    await changes.reset(token=letter.token, new="another horse", provenance=BY_NOBODY)
+    types = [event.type for event in await stored(streams, "AUTH")]
+    assert types[-2:] == ["mail.sent", "password.changed"]
+
+
+async def test_a_reset_mail_that_is_of_no_use_any_more_is_not_sent(replicas: tuple[Auth, Auth], streams: NATS) -> None:
+    auth, outbox = replicas[0], Recording()
+    await register(auth, "anna")
+    await auth.commands.verify_email(await auth.token("anna@example.org"), BY_NOBODY)
+    changes = auth.changes(Nobody())
+    await changes.request_reset("anna@example.org", BY_NOBODY)
+    await changes.reset(token=await auth.reset_token("anna@example.org"), new="another horse", provenance=BY_NOBODY)
+    async with reacting(streams, auth, outbox):
+        await settled(streams)
+    assert outbox.sent == []

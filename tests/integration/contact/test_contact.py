@@ -140,7 +140,7 @@ async def test_a_list_comes_in_pages_latest_first(house: House) -> None:
         await client.call(stub.get_friends, GetFriendsRequest(user_id=anna, cursor="nonsense"))
 
 
-async def test_who_was_away_is_told_the_latest_of_each(house: House) -> None:
+async def test_who_was_away_is_told_of_every_change(house: House) -> None:
     anna, ben, cleo = await people(house, 3)
     client = house.client("contact")
     await add(client, anna, ben)
@@ -151,12 +151,16 @@ async def test_who_was_away_is_told_the_latest_of_each(house: House) -> None:
     events = [event async for event in client.stream(stub.events_since, request, context=seen(position))]
     told = [(event.type, msgspec.json.decode(event.data)) for event in events]
     assert [(kind, data["user_id"], data["state"]) for kind, data in told] == [
+        ("friendship.created", ben, "outgoing"),
         ("friendship.removed", ben, "removed"),
         ("friendship.created", cleo, "incoming"),
     ]
     request = EventsSinceRequest(user_id=anna, after=events[0].sequence)
     rest = [event async for event in client.stream(stub.events_since, request, context=seen(position))]
-    assert [event.sequence for event in rest] == [events[1].sequence]
+    assert [event.sequence for event in rest] == [events[1].sequence, events[2].sequence]
+    request = EventsSinceRequest(user_id=anna, after=0, limit=2)
+    first = [event async for event in client.stream(stub.events_since, request, context=seen(position))]
+    assert [event.sequence for event in first] == [event.sequence for event in events[:2]]
 
 
 async def test_only_the_gateway_and_messaging_may_ask(house: House) -> None:

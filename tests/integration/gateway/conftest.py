@@ -16,13 +16,15 @@ from nats.aio.client import Client as NATS
 from contracts.envelope import Provenance, encode, seal
 from contracts.event import Event
 from contracts.identifiers import new_id
+from infra.embedded.ports import free_port
+from infra.key_stages import Terms
 from infra.rpc.server import RpcServer, Servable
 from infra.secrets import Secrets
 from infra.settings import SERVICES, Settings
 from services.gateway.app import App
 from services.gateway.main import gateway
+from services.gateway.metrics import Metrics
 from services.gateway.serving import listening_socket, serve
-from tests.fix_system import free_port
 from tests.integration.gateway.scripted import Auth, Contact, Messaging, Profile, ProfileRest, Script, Session
 
 
@@ -42,7 +44,7 @@ class Stage:
     session_id: str = field(default_factory=new_id)
 
     def token(self, *, user_id: str = "", session_id: str = "", expires_in: float = 600, issuer: str = "") -> str:
-        key_id, key = self.secrets.access_signing_key()
+        key_id, key = self.secrets.signing_keys(Terms.of(self.settings)).current()
         now = time.time()
         claims = {
             "iss": issuer or self.settings.issuer,
@@ -87,15 +89,15 @@ async def staged(tmp_path: Path, nats: NATS, **settings: object) -> AsyncIterato
     async with AsyncExitStack() as stack:
         servers = {}
         for name, kind in zip(SERVICES, (Auth, Session, Profile, Contact, Messaging), strict=True):
-            server = RpcServer(name, [cast(Servable, kind(script))], secrets=secrets, callers=frozenset({"gateway"}))
+            server = RpcServer(name, [cast(Servable, kind(script))], secrets=secrets)
             await server.start(*made.addresses_of(name)[0])
             server.set_ready(True)
             stack.push_async_callback(server.drain, 0.1)
             servers[name] = server
         rest_settings = Settings(port=made.addresses_of("profile_rest")[0][1])
         await stack.enter_async_context(_served(rest.app, rest_settings))
-        app = await stack.enter_async_context(gateway(made, secrets, nats))
-        url = await stack.enter_async_context(_served(app, made))
+        app = await stack.enter_async_context(gateway(made, secrets, nats, Metrics()))
+        url = await stack.enter_async_context(_served(app, made, app.end_streams))
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
         stage = Stage(made, secrets, nats, app, client, script, rest, servers)
         await ready(client)
@@ -103,11 +105,11 @@ async def staged(tmp_path: Path, nats: NATS, **settings: object) -> AsyncIterato
 
 
 @asynccontextmanager
-async def _served(app: object, settings: Settings) -> AsyncIterator[str]:
+async def _served(app: object, settings: Settings, ending: Callable[[], None] = lambda: None) -> AsyncIterator[str]:
     sock = listening_socket(settings)
     port = sock.getsockname()[1]
     stop = asyncio.Event()
-    task = asyncio.create_task(serve(app, sock, stop, drain_seconds=1))  # type: ignore[arg-type]  # any ASGI app
+    task = asyncio.create_task(serve(app, sock, stop, drain_seconds=1, ending=ending))  # type: ignore[arg-type]  # any ASGI app
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -53,6 +53,17 @@ class Auth(auth.AuthServiceBase):
     async def resend_verification(self, message: auth.ResendVerificationRequest) -> auth.ResendVerificationResponse:
         return await self.script.play("resend_verification", message, auth.ResendVerificationResponse)
 
+    async def change_password(self, message: auth.ChangePasswordRequest) -> auth.ChangePasswordResponse:
+        return await self.script.play("change_password", message, auth.ChangePasswordResponse)
+
+    async def request_password_reset(
+        self, message: auth.RequestPasswordResetRequest
+    ) -> auth.RequestPasswordResetResponse:
+        return await self.script.play("request_password_reset", message, auth.RequestPasswordResetResponse)
+
+    async def reset_password(self, message: auth.ResetPasswordRequest) -> auth.ResetPasswordResponse:
+        return await self.script.play("reset_password", message, auth.ResetPasswordResponse)
+
     async def get_user(self, message: auth.GetUserRequest) -> auth.GetUserResponse:
         return await self.script.play("get_user", message, auth.GetUserResponse)
 
@@ -66,6 +77,12 @@ class Session(session.SessionServiceBase):
 
     async def revoke_session(self, message: session.RevokeSessionRequest) -> session.RevokeSessionResponse:
         return await self.script.play("revoke_session", message, session.RevokeSessionResponse)
+
+    async def validate_session(self, message: session.ValidateSessionRequest) -> session.ValidateSessionResponse:
+        return await self.script.play("validate_session", message, session.ValidateSessionResponse)
+
+    async def list_history(self, message: session.ListHistoryRequest) -> session.ListHistoryResponse:
+        return await self.script.play("list_history", message, session.ListHistoryResponse)
 
     async def list_sessions(self, message: session.ListSessionsRequest) -> session.ListSessionsResponse:
         return await self.script.play("list_sessions", message, session.ListSessionsResponse)

@@ -3,16 +3,16 @@
 import time
 from pathlib import Path
 
-import pytest
+import msgspec
 from nats.aio.client import Client as NATS
 
 from contracts import subjects
+from contracts.envelope import Provenance, encode, seal
 from contracts.events.session import SessionRevoked
 from contracts.identifiers import new_id
 from contracts.rpc.vestnik.auth.v1 import GetUserResponse, User
 from infra.embedded.nats import NatsServer
-from services.gateway import following
-from tests.integration.gateway.conftest import Stage, ready, staged
+from tests.integration.gateway.conftest import Stage, ready, staged, until
 
 ACCOUNT = GetUserResponse(user=User(user_id=new_id(), username="anna", email="a@example.org"))
 
@@ -63,20 +63,64 @@ async def test_a_gateway_that_starts_knows_what_was_revoked_before(tmp_path: Pat
         assert await status(second, token) == 401
 
 
-async def test_a_gateway_that_hears_nothing_of_sessions_refuses_rather_than_risks(
-    stage: Stage, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(following, "SILENCE_SECONDS", 1.5)
+async def test_every_gateway_hears_of_an_end_from_the_stream(tmp_path: Path, streams: NATS) -> None:
+    async with staged(tmp_path, streams) as one, staged(tmp_path, streams, public_url=one.settings.issuer) as other:
+        token = one.token()
+        assert [await status(gateway, token) for gateway in (one, other)] == [200, 200]
+        event = SessionRevoked(user_id=one.user_id, reason="logout")
+        await one.append(subjects.session(one.session_id), one.session_id, event)
+        deadline = time.monotonic() + 10
+        for gateway in (one, other):
+            while await status(gateway, token) == 200:
+                assert time.monotonic() < deadline
+            assert await status(gateway, token) == 401
+
+
+async def test_whoever_watches_a_session_is_told_of_its_end_and_why(stage: Stage) -> None:
+    revocations, told = stage.app.parts.revocations, list[tuple[str, str | None]]()
+    other = new_id()
+    with (
+        revocations.watching(stage.session_id, lambda why: told.append(("one", why))),
+        revocations.watching(stage.session_id, lambda why: told.append(("two", why))),
+        revocations.watching(other, lambda why: told.append(("other", why))),
+    ):
+        event = SessionRevoked(user_id=stage.user_id, reason="password_changed")
+        await stage.append(subjects.session(stage.session_id), stage.session_id, event)
+        await until(lambda: len(told) >= 2)
+    assert sorted(told) == [("one", "password_changed"), ("two", "password_changed")]
+    with revocations.watching(stage.session_id, lambda why: told.append(("late", why))):
+        assert told[-1] == ("late", "password_changed")
+
+
+async def test_a_revocation_of_a_shape_to_come_still_ends_the_session(stage: Stage) -> None:
     token = stage.token()
     assert await status(stage, token) == 200
-
-    nats_server.kill()
+    event = SessionRevoked(user_id=stage.user_id, reason="logout")
+    sealed = seal(event, aggregate_id=stage.session_id, version=1, provenance=Provenance())
+    later = msgspec.structs.replace(sealed, schema=99, data=msgspec.Raw(b"{}"))
+    await stage.nats.jetstream().publish(subjects.session(stage.session_id), encode(later))
     deadline = time.monotonic() + 10
     while await status(stage, token) == 200:
         assert time.monotonic() < deadline
-    assert await status(stage, token) == 503
-    assert "revocations" in (await stage.client.get("/readyz")).json()["missing"]
 
-    await nats_server.start()
-    await ready(stage.client, within=20)
-    assert await status(stage, token) == 200
+
+async def test_a_gateway_that_hears_nothing_of_sessions_refuses_rather_than_risks(
+    tmp_path: Path, streams: NATS, nats_server: NatsServer
+) -> None:
+    told: list[str | None] = []
+    async with staged(tmp_path, streams, revocation_silence_seconds=2.0) as stage:
+        token = stage.token()
+        assert await status(stage, token) == 200
+
+        with stage.app.parts.revocations.watching(stage.session_id, told.append):
+            nats_server.kill()
+            deadline = time.monotonic() + 10
+            while await status(stage, token) == 200:
+                assert time.monotonic() < deadline
+            assert await status(stage, token) == 503
+            assert "revocations" in (await stage.client.get("/readyz")).json()["missing"]
+            await until(lambda: told == [None])
+
+        await nats_server.start()
+        await ready(stage.client, within=20)
+        assert await status(stage, token) == 200

@@ -1,18 +1,31 @@
-"""Rate limits over HTTP: headers on limited routes, and a refusal that says when to come back."""
+"""Rate limits over HTTP: headers, refusals, gateways that count together, and a store that comes and goes."""
 
+import asyncio
 from pathlib import Path
 
+import httpx
+import pytest
 from nats.aio.client import Client as NATS
 
-from contracts.rpc.vestnik.auth.v1 import LoginResponse, ResendVerificationResponse
-from contracts.rpc.vestnik.session.v1 import Tokens
+from contracts.rpc.vestnik.auth.v1 import LoginResponse, RegisterResponse, ResendVerificationResponse, User
+from contracts.rpc.vestnik.messaging.v1 import Message, SendMessageResponse
+from contracts.rpc.vestnik.profile.v1 import SearchProfilesResponse
+from contracts.rpc.vestnik.session.v1 import RefreshSessionResponse, Tokens
+from contracts.subjects import LIMITS, limit_uses
+from infra.embedded.nats import NatsServer
+from streams.jetstream import JetStream
 from tests.integration.gateway.conftest import Stage, staged
 
 BODY = {"login": "Anna", "password": "correct horse"}
+LOGGED_IN = {"login": LoginResponse(tokens=Tokens())}
+
+
+async def log_in(stage: Stage, **headers: str) -> int:
+    return (await stage.client.post("/v1/sessions", json=BODY, headers=headers)).status_code
 
 
 async def test_logins_are_counted_by_address_and_by_name(stage: Stage) -> None:
-    stage.script.answers = {"login": LoginResponse(tokens=Tokens())}
+    stage.script.answers = dict(LOGGED_IN)
     answers = [await stage.client.post("/v1/sessions", json=BODY) for _ in range(31)]
 
     assert [answer.status_code for answer in answers[:30]] == [201] * 30
@@ -25,16 +38,134 @@ async def test_logins_are_counted_by_address_and_by_name(stage: Stage) -> None:
     assert (await stage.client.post("/v1/sessions", json={**BODY, "login": "bo"})).status_code == 201
 
 
+async def test_every_costly_route_is_counted_by_address_and_by_account(stage: Stage) -> None:
+    stage.script.answers = {
+        **LOGGED_IN,
+        "register": RegisterResponse(user=User(user_id=stage.user_id, username="anna", email="a@example.org")),
+        "refresh_session": RefreshSessionResponse(tokens=Tokens()),
+        "resend_verification": ResendVerificationResponse(),
+        "send_message": SendMessageResponse(message=Message(), created=True),
+        "search_profiles": SearchProfilesResponse(),
+    }
+    new = {"email": "a@example.org", "username": "anna", "password": "correct horse"}
+    post, get = stage.client.post, stage.client.get
+    message = {"text": "x", "client_message_id": "c"}
+    for answer, names in [
+        (await post("/v1/users", json=new), ["register", "register-email"]),
+        (await post("/v1/sessions", json=BODY), ["login", "login-name"]),
+        (await post("/v1/sessions/refresh", json={"refresh_token": "t"}), ["refresh-address", "refresh"]),
+        (await post("/v1/users/resend-verification", json={"email": "a@example.org"}), ["resend", "resend-email"]),
+        (
+            await post(f"/v1/conversations/{stage.user_id}/messages", json=message, headers=stage.signed_in),
+            ["send-address", "send"],
+        ),
+        (await get("/v1/profiles?query=a", headers=stage.signed_in), ["search-address", "search"]),
+        (await get(f"/v1/profiles/{stage.user_id}"), ["profile-address"]),
+        (
+            await post("/v1/browser/sessions/refresh", headers={"cookie": "vestnik_refresh=t.1.m"}),
+            ["refresh-address", "refresh"],
+        ),
+    ]:
+        assert answer.status_code < 300, answer.text
+        for header in ("ratelimit-policy", "ratelimit"):
+            found = [part.strip().partition(";")[0].strip('"') for part in answer.headers[header].split(",")]
+            assert found == names
+
+
 async def test_refusals_of_limited_routes_have_the_headers_and_other_routes_have_none(stage: Stage) -> None:
-    stage.script.answers = {"resend_verification": ResendVerificationResponse()}
     malformed = await stage.client.post("/v1/users", content=b"{", headers={"content-type": "application/json"})
     assert (malformed.status_code, malformed.headers["ratelimit-policy"]) == (400, '"register";q=120;w=60')
     assert "ratelimit" not in (await stage.client.get("/healthz")).headers
 
 
+async def test_a_header_that_anyone_can_write_makes_no_new_client(stage: Stage) -> None:
+    stage.script.answers = dict(LOGGED_IN)
+    left = []
+    for number in range(3):
+        forged = {"x-forwarded-for": f"192.0.2.{number}", "forwarded": f"for=192.0.2.{number}"}
+        answer = await stage.client.post("/v1/sessions", json={**BODY, "login": f"n{number}"}, headers=forged)
+        left.append(answer.headers["ratelimit"].partition(";t=")[0])
+    assert left == ['"login";r=119', '"login";r=118', '"login";r=117']
+
+
+async def test_behind_a_trusted_proxy_each_client_is_counted_for_itself(tmp_path: Path, streams: NATS) -> None:
+    async with staged(tmp_path, streams, trusted_hops=1) as stage:
+        stage.script.answers = dict(LOGGED_IN)
+        for number in range(3):
+            forwarded = {"x-forwarded-for": f"203.0.113.9, 192.0.2.{number}"}
+            answer = await stage.client.post("/v1/sessions", json={**BODY, "login": f"n{number}"}, headers=forwarded)
+            assert answer.headers["ratelimit"].startswith('"login";r=119;')
+        asked = [getattr(request, "address", "") for _, request, _ in stage.script.asked]
+        assert asked == ["192.0.2.0", "192.0.2.1", "192.0.2.2"]
+
+
+async def test_two_gateways_count_together(tmp_path: Path, streams: NATS) -> None:
+    async with staged(tmp_path, streams) as first, staged(tmp_path, streams) as second:
+        first.script.answers = second.script.answers = dict(LOGGED_IN)
+        assert [await log_in(first) for _ in range(30)] == [201] * 30
+        async with asyncio.timeout(20):
+            while await log_in(second) == 201:
+                await asyncio.sleep(0.02)
+        assert await log_in(second) == 429
+
+
+async def test_a_gateway_that_starts_remembers_what_was_counted_before(tmp_path: Path, streams: NATS) -> None:
+    async with staged(tmp_path, streams) as stage:
+        stage.script.answers = dict(LOGGED_IN)
+        assert [await log_in(stage) for _ in range(30)] == [201] * 30
+
+    async with staged(tmp_path, streams) as stage:
+        stage.script.answers = dict(LOGGED_IN)
+        # One comes back every two seconds, in which a slow machine starts no gateway; without memory there were 30.
+        assert 429 in [await log_in(stage) for _ in range(20)]
+
+
+async def test_what_is_shared_names_nobody_and_is_forgotten(stage: Stage, streams: NATS) -> None:
+    stage.script.answers = {"send_message": SendMessageResponse(message=Message(), created=True), **LOGGED_IN}
+    await log_in(stage)
+    path = f"/v1/conversations/{stage.user_id}/messages"
+    await stage.client.post(path, json={"text": "x", "client_message_id": "c"}, headers=stage.signed_in)
+    jetstream = JetStream(streams)
+    async with asyncio.timeout(10):
+        while (told := await jetstream.last(LIMITS, limit_uses("login-name"))) is None:
+            await asyncio.sleep(0.02)
+    for secret in (b"anna", b"Anna", b"127.0.0.1", b"correct"):
+        assert secret not in told.payload
+    # Of a limit that forgets within seconds nothing is left after them.
+    async with asyncio.timeout(20):
+        while await jetstream.last(LIMITS, limit_uses("send")) is not None:
+            await asyncio.sleep(0.1)
+
+
+async def test_without_its_store_a_gateway_goes_on_counting_and_tells_later(
+    tmp_path: Path, streams: NATS, nats_server: NatsServer
+) -> None:
+    async with staged(tmp_path, streams) as stage:
+        stage.script.answers = dict(LOGGED_IN)
+        nats_server.kill()
+        assert [await log_in(stage) for _ in range(31)] == [201] * 30 + [429]
+        await nats_server.start()
+        jetstream = JetStream(streams)
+        async with asyncio.timeout(30):
+            while await jetstream.last(LIMITS, limit_uses("login-name")) is None:
+                await asyncio.sleep(0.05)
+
+
+async def test_rubbish_in_the_store_does_no_harm(stage: Stage, streams: NATS, caplog: pytest.LogCaptureFixture) -> None:
+    stage.script.answers = dict(LOGGED_IN)
+    context = streams.jetstream()
+    for rubbish in (b"", b"{", b'{"by": "x", "uses": {"!": 1}}', b'{"by": "x", "uses": {"AAAA": -5}}'):
+        await context.publish(limit_uses("login-name"), rubbish)
+    await context.publish(limit_uses("unknown"), b'{"by": "x", "uses": {}}')
+    async with asyncio.timeout(10):
+        while caplog.text.count("is not understood") < 3:
+            await asyncio.sleep(0.02)
+    assert await log_in(stage) == 201
+
+
 async def test_limits_can_be_switched_off_for_load_tests(tmp_path: Path, streams: NATS) -> None:
     async with staged(tmp_path, streams, rate_limits="off") as stage:
-        stage.script.answers = {"login": LoginResponse(tokens=Tokens())}
-        answers = [await stage.client.post("/v1/sessions", json=BODY) for _ in range(40)]
+        stage.script.answers = dict(LOGGED_IN)
+        answers: list[httpx.Response] = [await stage.client.post("/v1/sessions", json=BODY) for _ in range(40)]
         assert {answer.status_code for answer in answers} == {201}
         assert "ratelimit" not in answers[0].headers

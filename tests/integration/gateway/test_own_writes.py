@@ -1,11 +1,25 @@
 """Reading one's own writes: positions in, out, and remembered for each user."""
 
+from contracts import subjects
+from contracts.events.profile import ProfileUpdated
 from contracts.identifiers import new_id
+from contracts.live import NOTIFIED_MESSAGING
 from contracts.positions import Position
-from contracts.rpc.vestnik.contact.v1 import AddFriendResponse, FriendState, GetFriendsResponse
+from contracts.rpc.vestnik.contact.v1 import (
+    AddFriendResponse,
+    FriendState,
+    GetFriendsResponse,
+    RemoveFriendResponse,
+)
+from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, Message, SendMessageResponse
+from contracts.subjects import STREAMS
 from tests.integration.gateway.conftest import Stage
 
 PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+async def happened(stage: Stage) -> int:
+    return await stage.append(subjects.profile(PEER), PEER, ProfileUpdated(display_name="Bo"))
 
 
 async def test_a_write_is_seen_by_the_same_user_s_later_calls_without_a_header(stage: Stage) -> None:
@@ -18,28 +32,72 @@ async def test_a_write_is_seen_by_the_same_user_s_later_calls_without_a_header(s
 
     listed = await stage.client.get("/v1/friends", headers=stage.signed_in)
     assert stage.script.asked[-1][2].position == Position.at("CONTACT", 5)
-    assert Position.decode(listed.headers["vestnik-position"]) == Position({"CONTACT": 6, "AUTH": 2})
+    told = Position.decode(listed.headers["vestnik-position"])
+    assert (told.of("CONTACT"), told.of("AUTH")) == (6, 2)
+    # Of streams that the list knows nothing of, where they stood: to follow from there without a gap.
+    assert set(told.sequences) == set(STREAMS)
 
     other = {"authorization": f"Bearer {stage.token(user_id=new_id())}"}
     await stage.client.get("/v1/friends", headers=other)
     assert stage.script.asked[-1][2].position == Position()
 
 
+async def test_a_write_is_seen_for_a_moment_by_the_other_whom_it_concerns(stage: Stage) -> None:
+    stage.script.answers = {
+        "add_friend": AddFriendResponse(state=FriendState.OUTGOING, position=Position.at("CONTACT", 5).encode()),
+        "remove_friend": RemoveFriendResponse(position=Position.at("CONTACT", 6).encode()),
+        "send_message": SendMessageResponse(
+            message=Message(message_id=new_id(), sequence=1, text="Hi", sent_at=1),
+            created=True,
+            position=Position.at("MESSAGING", 7).encode(),
+        ),
+        "mark_seen": MarkSeenResponse(position=Position.at("MESSAGING", 8).encode()),
+        "get_friends": GetFriendsResponse(),
+    }
+    conversation = f"/v1/conversations/{PEER}"
+    peer = {"authorization": f"Bearer {stage.token(user_id=PEER)}"}
+    for method, path, body, seen in (
+        ("PUT", f"/v1/friends/{PEER}", None, {"CONTACT": 5}),
+        ("DELETE", f"/v1/friends/{PEER}", None, {"CONTACT": 6}),
+        ("POST", f"{conversation}/messages", {"text": "Hi", "client_message_id": "1"}, {"CONTACT": 6, "MESSAGING": 7}),
+        ("PUT", f"{conversation}/seen", {"sequence": 1}, {"CONTACT": 6, "MESSAGING": 8}),
+    ):
+        done = await stage.client.request(method, path, json=body, headers=stage.signed_in)
+        assert done.is_success, done.text
+        await stage.client.get("/v1/friends", headers=peer)
+        assert stage.script.asked[-1][2].position == Position(seen)
+
+
 async def test_a_position_sent_along_goes_with_commands_too_and_comes_back_merged(stage: Stage) -> None:
     stage.script.answers = {
         "add_friend": AddFriendResponse(state=FriendState.OUTGOING, position=Position.at("CONTACT", 5).encode())
     }
-    sent = Position({"PROFILE": 9, "CONTACT": 4})
+    sent = Position({"PROFILE": await happened(stage), "AUTH": 0})
 
     answer = await stage.client.put(
         f"/v1/friends/{PEER}", headers={**stage.signed_in, "vestnik-position": sent.encode()}
     )
 
     assert stage.script.asked[-1][2].position == sent
-    assert Position.decode(answer.headers["vestnik-position"]) == Position({"PROFILE": 9, "CONTACT": 5})
+    assert Position.decode(answer.headers["vestnik-position"]) == Position({**sent.sequences, "CONTACT": 5})
     # What a client claims to have seen is not remembered, only what was written.
     await stage.client.put(f"/v1/friends/{PEER}", headers=stage.signed_in)
     assert stage.script.asked[-1][2].position == Position.at("CONTACT", 5)
+
+
+async def test_a_position_that_no_stream_has_reached_is_refused_and_nobody_waits(stage: Stage) -> None:
+    stage.script.answers = {"get_friends": GetFriendsResponse()}
+    for made_up in ({"PROFILE": 10**12}, {"AUTH": 1}, {NOTIFIED_MESSAGING: 1}):
+        header = {"vestnik-position": Position(made_up).encode()}
+        for path, headers in ((f"/v1/profiles/{PEER}", header), ("/v1/friends", {**stage.signed_in, **header})):
+            answer = await stage.client.get(path, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+            assert answer.json()["errors"][0]["path"] == "/header/Vestnik-Position"
+    assert stage.script.asked == stage.rest.asked == []
+    # What was acknowledged a moment ago is never too far.
+    for _ in range(20):
+        true = {"vestnik-position": Position.at("PROFILE", await happened(stage)).encode()}
+        assert (await stage.client.get("/v1/friends", headers={**stage.signed_in, **true})).status_code == 200
 
 
 async def test_a_trace_is_passed_on_and_nonsense_is_not(stage: Stage) -> None:

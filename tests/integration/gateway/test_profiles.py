@@ -45,8 +45,9 @@ async def test_a_client_that_has_it_is_told_so(tag: str, stage: Stage) -> None:
 
 
 async def test_one_s_own_profile_and_one_with_a_position_are_private(stage: Stage) -> None:
-    stage.rest.answer = served(b'{"a":1}', "one", profile=9)
-    position = Position.at("PROFILE", 9).encode()
+    sequence = await stage.append(subjects.profile(USER), USER, ProfileUpdated(display_name="Anna"))
+    stage.rest.answer = served(b'{"a":1}', "one", profile=sequence)
+    position = Position.at("PROFILE", sequence).encode()
 
     own = await stage.client.get("/v1/profiles/me", headers=stage.signed_in)
     fresh = await stage.client.get(PATH, headers={"vestnik-position": position})

@@ -7,6 +7,7 @@ import pytest
 
 from contracts.identifiers import new_id
 from contracts.rpc.vestnik.auth.v1 import GetUserResponse, User
+from services.gateway import serving as serving_module
 from services.gateway import wire
 from services.gateway.serving import listening_socket, serve
 from tests.integration.gateway.conftest import Stage, until
@@ -93,3 +94,47 @@ async def test_a_stop_lets_a_running_request_finish(stage: Stage) -> None:
         answering.set()
         assert (await running).status_code == 200
     await asyncio.wait_for(serving, 5)
+
+
+async def test_a_connection_that_is_idle_is_closed_and_one_that_waits_for_an_answer_is_not(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_module, "_KEEP_ALIVE_SECONDS", 0.3)
+    answering = asyncio.Event()
+
+    async def slowly() -> GetUserResponse:
+        await answering.wait()
+        return GetUserResponse(user=User(user_id=new_id(), username="anna"))
+
+    stage.script.answers = {"get_user": slowly}
+    sock, stop = listening_socket(stage.settings), asyncio.Event()
+    port = sock.getsockname()[1]
+    serving = asyncio.create_task(serve(stage.app, sock, stop, drain_seconds=5))
+
+    async def ask(path: str, writer: asyncio.StreamWriter) -> None:
+        headers = "".join(f"{name}: {value}\r\n" for name, value in stage.signed_in.items())
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n".encode())
+
+    async def head(reader: asyncio.StreamReader) -> bytes:
+        found = await reader.readuntil(b"\r\n\r\n")
+        length = int(found.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        await reader.readexactly(length)
+        return found
+
+    async with asyncio.timeout(60):
+        busy, to_busy = await asyncio.open_connection("127.0.0.1", port)
+        await ask("/healthz", to_busy)
+        await head(busy)
+        await ask("/v1/users/me", to_busy)
+        idle, to_idle = await asyncio.open_connection("127.0.0.1", port)
+        await ask("/healthz", to_idle)
+        await head(idle)
+        assert await idle.read() == b""
+        answering.set()
+        assert (await head(busy)).startswith(b"HTTP/1.1 200 ")
+        # From then on it is idle itself.
+        assert await busy.read() == b""
+        for writer in (to_busy, to_idle):
+            writer.close()
+        stop.set()
+        await serving

@@ -9,7 +9,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 
-from infra.embedded.nats import NatsFailed, NatsServer
+from infra.embedded.nats import GARBAGE_PERCENT, NatsFailed, NatsServer
 from infra.secrets import NATS_PARTIES
 
 PASSWORDS = {party: f"right for {party}".replace(" ", "-") for party in NATS_PARTIES}
@@ -92,3 +92,18 @@ async def test_a_new_server_waits_for_an_orphan_that_still_works_in_the_folder(t
     await orphan.wait()
     await starting
     await successor.stop()
+
+
+@pytest.mark.parametrize("said", [None, "200"])
+async def test_it_collects_garbage_early_unless_the_environment_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None
+) -> None:
+    if said is None:
+        monkeypatch.delenv("GOGC", raising=False)
+    else:
+        monkeypatch.setenv("GOGC", said)
+    server = NatsServer(tmp_path / "nats")
+    await server.start()
+    variables = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
+    await server.stop()
+    assert f"GOGC={said or GARBAGE_PERCENT}".encode() in variables

@@ -11,6 +11,7 @@ from infra.embedded import postgres
 from infra.embedded.identity import postgres_identity
 from infra.embedded.launch import NOBODY
 from infra.embedded.postgres import PostgresFailed, PostgresServer
+from infra.secrets import DATABASE_PARTIES
 
 
 async def _run(url: str, command: str) -> None:
@@ -41,6 +42,37 @@ async def test_a_stale_pid_file_that_names_a_living_process_does_not_matter(tmp_
     (tmp_path / "postgres" / "cluster" / "postmaster.pid").write_text(f"{os.getpid()}\n")
     await server.start()
     await server.stop()
+
+
+async def test_everybody_has_his_login_also_in_a_database_that_is_made_again(tmp_path: Path) -> None:
+    passwords = {party: f"secret of {party}".replace(" ", "") for party in DATABASE_PARTIES}
+    server = PostgresServer(tmp_path / "postgres", passwords=passwords)
+    url = await server.start()
+    await _run(server.url_of("contact"), "CREATE TABLE kept AS SELECT 1 AS n")
+    server.kill()
+    await server.wait()
+    await server.start()
+    assert await _rows(server.url_of("contact"), "SELECT n FROM vestnik_contact.kept") == [(1,)]
+    await _run(url.rsplit("/", 1)[0] + "/postgres", "DROP DATABASE vestnik WITH (FORCE)")
+    server.kill()
+    await server.wait()
+    await server.start()
+    await _run(server.url_of("contact"), "CREATE TABLE kept AS SELECT 2 AS n")
+    assert await _rows(server.url_of("operator"), "SELECT n FROM vestnik_contact.kept") == [(2,)]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        await _run(server.url_of("auth"), "SELECT n FROM vestnik_contact.kept")
+    await server.stop()
+
+
+async def test_logins_that_cannot_be_made_are_said_in_one_line_and_nothing_is_left(tmp_path: Path) -> None:
+    server = PostgresServer(
+        tmp_path / "postgres",
+        passwords=dict.fromkeys(DATABASE_PARTIES, "secret"),
+        settings={"default_transaction_read_only": "on"},
+    )
+    with pytest.raises(PostgresFailed, match=r"logins: cannot execute .* in a read-only transaction"):
+        await server.start()
+    assert await server.wait() == -signal.SIGKILL
 
 
 async def test_an_interrupted_first_start_is_made_good(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ async def test_a_connection_to_nats_that_was_closed_for_good_ends_the_process(
     await nats._process_err("'Authentication Timeout'")
     with pytest.raises(SystemExit) as ended:
         async with asyncio.timeout(5):
-            await process.serve([], callers=())
+            await process.serve([])
     assert ended.value.code == 1
 
 
@@ -45,5 +45,5 @@ async def test_a_background_task_that_fails_ends_the_process(process: ServicePro
     process.spawn(fail(), "a task")
     with pytest.raises(SystemExit) as ended:
         async with asyncio.timeout(5):
-            await process.serve([], callers=())
+            await process.serve([])
     assert ended.value.code == 1

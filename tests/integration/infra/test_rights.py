@@ -10,10 +10,11 @@ import pytest_asyncio
 
 from contracts import subjects
 from contracts.durables import DURABLES
-from contracts.subjects import AUTH, CONTACT, MESSAGING, PUBLIC_FILTERS, STREAMS
+from contracts.subjects import AUTH, CONTACT, LIMITS, LIMITS_FILTER, MESSAGING, PUBLIC_FILTERS, STREAMS, limit_uses
 from infra.rights import inbox_of
-from infra.secrets import NATS_PARTIES, TOPOLOGY
+from infra.secrets import GATEWAY, NATS_PARTIES, TOPOLOGY
 from streams.log import Log
+from streams.topology import ensure_limits
 from tests.integration.infra.parties import (
     EVENTS,
     OTHERS_THAN_TOPOLOGY,
@@ -211,6 +212,22 @@ async def test_a_pushing_consumer_can_put_nothing_into_a_stream_and_command_noth
     assert await seen(party, CONTACT, None)
     assert await ends(house) == before
     assert inbox.pending_msgs == 0
+
+
+@pytest.mark.parametrize("name", NATS_PARTIES)
+async def test_the_counts_of_rate_limits_are_written_and_read_by_gateways_alone(house: Parties, name: str) -> None:
+    party = await house.party(name)
+    counting = {limit_uses("login"), f"{API}.CONSUMER.CREATE.{LIMITS}.x.{LIMITS_FILTER}"}
+    making = {f"{API}.STREAM.CREATE.{LIMITS}", f"{API}.STREAM.UPDATE.{LIMITS}"}
+    never = {f"{API}.{call}.{LIMITS}" for call in TO_A_STREAM}
+    never |= {f"{API}.STREAM.MSG.GET.{LIMITS}", f"{API}.CONSUMER.CREATE.{LIMITS}.x", "vestnik.limits.login.x"}
+    permitted = await party.permitted_to_publish([*counting, *making, *never])
+    assert permitted == {GATEWAY: counting, TOPOLOGY: making}.get(name, set())
+
+
+async def test_a_gateway_finds_the_stream_of_counts_as_it_should_be_and_changes_nothing(house: Parties) -> None:
+    await ensure_limits((await house.party(TOPOLOGY)).nats, replicas=1)
+    await ensure_limits((await house.party(GATEWAY)).nats, replicas=1)
 
 
 async def test_what_is_not_permitted_is_told_at_once(house: Parties) -> None:

@@ -15,9 +15,13 @@ from contracts.events.user import UserCreated
 from contracts.identifiers import new_id
 from contracts.subjects import AUTH, PUBLIC_FILTERS, STREAMS, user
 from infra.rights import NOTICES
-from infra.secrets import OPERATOR
+from infra.secrets import GATEWAY, OPERATOR, TOPOLOGY
+from services.gateway import limits
+from services.gateway.rate_limits import RateLimiter
+from services.gateway.shared_limits import SharedLimits
 from streams.log import Append, Log
 from streams.reaction import Reaction
+from streams.topology import ensure_limits
 from tests.integration.infra.parties import EVENTS, PRIVATE, Parties, append_everything, parties, seen
 
 
@@ -93,3 +97,20 @@ async def test_what_is_said_of_read_models_stays_within_a_service_but_for_the_op
     assert (await house.party("gateway")).name not in heard
     with pytest.raises(NoRespondersError):
         await listeners["contact"].nats.request(notice.replace("friends", "nobody"), timeout=1)
+
+
+async def test_gateways_share_what_they_have_counted(house: Parties) -> None:
+    await ensure_limits((await house.party(TOPOLOGY)).nats, replicas=1)
+    nats = (await house.party(GATEWAY)).nats
+    first, second = RateLimiter(b"k" * 32), RateLimiter(b"k" * 32)
+
+    async def make_stream() -> None:
+        await ensure_limits(nats, replicas=1)
+
+    sharing = [SharedLimits(nats, each, limits.ALL, make_stream=make_stream) for each in (first, second)]
+    async with sharing[0].at_work(), sharing[1].at_work():
+        first.take(limits.LOGIN_NAME, "anna")
+        async with asyncio.timeout(20):
+            while second.held == 0:
+                await asyncio.sleep(0.02)
+        assert second.take(limits.LOGIN_NAME, "anna").remaining == limits.LOGIN_NAME.capacity - 2

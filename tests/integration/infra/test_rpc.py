@@ -1,22 +1,20 @@
 """gRPC over real sockets: who is let in, what errors become, what a retry may do, how a server drains."""
 
 import asyncio
-import socket
+import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from grpclib import GRPCError, Status
-from grpclib.client import Channel
 
 from contracts.errors import (
     DeadlineExceeded,
-    Forbidden,
     Invalid,
     Overloaded,
     ReadModelBehind,
-    Unauthenticated,
     Unavailable,
     UserNotFound,
     VestnikError,
@@ -24,6 +22,7 @@ from contracts.errors import (
 )
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import AuthServiceBase, AuthServiceStub, GetUserRequest, GetUserResponse, User
+from infra.embedded.ports import free_port
 from infra.rpc.client import Client
 from infra.rpc.context import Call, current
 from infra.rpc.health import is_serving
@@ -46,13 +45,6 @@ async def known(message: GetUserRequest) -> GetUserResponse:
     return GetUserResponse(user=User(user_id=message.user_id))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 def secrets(tmp_path: Path) -> Secrets:
     return Secrets.create(tmp_path / "secrets")
@@ -60,7 +52,7 @@ def secrets(tmp_path: Path) -> Secrets:
 
 @asynccontextmanager
 async def serving(secrets: Secrets, answer: Answer, port: int) -> AsyncIterator[RpcServer]:
-    server = RpcServer("auth", [Auth(answer)], secrets=secrets, callers=frozenset({"gateway"}))
+    server = RpcServer("auth", [Auth(answer)], secrets=secrets)
     await server.start("127.0.0.1", port)
     server.set_ready(True)
     try:
@@ -69,20 +61,42 @@ async def serving(secrets: Secrets, answer: Answer, port: int) -> AsyncIterator[
         await server.drain(1.0)
 
 
+# Whether the calls of a test go together on a stream: they end in the same way.
+_CARRIED = False
+
+
+@pytest.fixture(params=[False, True], ids=["by itself", "carried"], autouse=True)
+def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "_CARRIED", request.param)
+
+
 @asynccontextmanager
-async def calling(secrets: Secrets, *ports: int, me: str = "gateway") -> AsyncIterator[Client]:
+async def calling(
+    secrets: Secrets, *ports: int, me: str = "gateway", carried: bool | None = None
+) -> AsyncIterator[Client]:
     addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
-    client = Client("auth", me=me, settings=Settings(auth_address=addresses), secrets=secrets)
+    carried = _CARRIED if carried is None else carried
+    client = Client("auth", me=me, settings=Settings(auth_address=addresses), secrets=secrets, carried=carried)
     try:
         yield client
     finally:
         client.close()
 
 
-async def ask(client: Client, *, timeout: float = 5.0, idempotent: bool = False, context: Call | None = None) -> str:
+FOR_U = Call(request_id="r", actor="u")
+
+
+async def ask(
+    client: Client,
+    *,
+    timeout: float = 5.0,
+    idempotent: bool = False,
+    context: Call = FOR_U,
+    about: str | None = None,
+) -> str:
     stub = client.stub(AuthServiceStub)
     answer = await client.call(
-        stub.get_user, GetUserRequest(user_id="u"), timeout=timeout, idempotent=idempotent, context=context
+        stub.get_user, GetUserRequest(user_id="u"), timeout=timeout, idempotent=idempotent, context=context, about=about
     )
     assert answer.user is not None
     return answer.user.user_id
@@ -96,7 +110,7 @@ async def test_a_call_carries_the_request_id_the_position_and_the_actor(secrets:
         return await known(message)
 
     port = free_port()
-    call = Call(request_id="r-1", traceparent="00-a-b-01", position=Position.at("AUTH", 7), actor="someone")
+    call = Call(request_id="r-1", traceparent="00-a-b-01", position=Position.at("AUTH", 7), actor="u")
     async with serving(secrets, remember, port), calling(secrets, port) as client:
         assert await ask(client, context=call) == "u"
     assert seen == [Call(**{**{f: getattr(call, f) for f in call.__struct_fields__}, "caller": "gateway"})]
@@ -135,42 +149,6 @@ async def test_what_goes_wrong_inside_is_not_shown_outside(secrets: Secrets, cap
     assert caught.value.code == "internal"
     assert "SELECT" not in str(caught.value)
     assert "SELECT" in caplog.text
-
-
-async def test_a_call_without_a_token_is_refused(secrets: Secrets) -> None:
-    port = free_port()
-    async with serving(secrets, known, port):
-        channel = Channel("127.0.0.1", port)
-        with pytest.raises(GRPCError) as caught:
-            await AuthServiceStub(channel).get_user(GetUserRequest(), timeout=2)
-        channel.close()
-    assert caught.value.status is Status.UNAUTHENTICATED
-
-
-async def test_a_token_of_another_deployment_is_refused(secrets: Secrets, tmp_path: Path) -> None:
-    port = free_port()
-    async with serving(secrets, known, port), calling(Secrets.create(tmp_path / "other"), port) as client:
-        with pytest.raises(Unauthenticated):
-            await ask(client)
-
-
-async def test_a_service_that_has_no_business_here_is_refused(secrets: Secrets) -> None:
-    port = free_port()
-    async with serving(secrets, known, port), calling(secrets, port, me="profile") as client:
-        with pytest.raises(Forbidden):
-            await ask(client)
-
-
-async def test_a_message_that_is_cut_short_is_refused(secrets: Secrets) -> None:
-    class Truncated(GetUserRequest):
-        def SerializeToString(self) -> bytes:  # noqa: N802 - the library's name
-            return bytes(GetUserRequest(user_id="someone"))[:-3]
-
-    port = free_port()
-    async with serving(secrets, known, port), calling(secrets, port) as client:
-        stub = client.stub(AuthServiceStub)
-        with pytest.raises(Invalid):
-            await client.call(stub.get_user, Truncated())
 
 
 async def test_health_needs_no_token_and_follows_readiness(secrets: Secrets) -> None:
@@ -272,3 +250,30 @@ async def test_a_refused_call_goes_to_another_replica(secrets: Secrets) -> None:
         hold.set()
         assert await running == "u"
         await draining
+
+
+async def test_calls_about_the_same_go_to_one_replica_and_to_another_when_that_is_gone(secrets: Secrets) -> None:
+    ports = free_port(), free_port()
+    answered: Counter[int] = Counter()
+
+    def counting(port: int) -> Answer:
+        async def get_user(message: GetUserRequest) -> GetUserResponse:
+            answered[port] += 1
+            return await known(message)
+
+        return get_user
+
+    async with serving(secrets, counting(ports[0]), ports[0]), calling(secrets, *ports) as client:
+        async with serving(secrets, counting(ports[1]), ports[1]):
+            homes: set[int] = set()
+            for number in range(20):
+                answered.clear()
+                for _ in range(3):
+                    await ask(client, about=f"aggregate {number}")
+                assert len(answered) == 1
+                homes |= set(answered)
+            assert homes == set(ports)
+        answered.clear()
+        for number in range(20):
+            assert await ask(client, idempotent=True, about=f"aggregate {number}") == "u"
+        assert answered == {ports[0]: 20}

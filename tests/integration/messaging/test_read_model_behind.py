@@ -1,12 +1,15 @@
 """Sending while the read model stands still: what it has not seen yet is looked up in the stream."""
 
 import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from nats.aio.client import Client as NATS
 
+from contracts.envelope import Recorded
 from contracts.errors import ReadModelBehind
+from contracts.events.message import MessageSent
 from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation
@@ -15,17 +18,33 @@ from infra.rpc.context import Call
 from infra.secrets import Secrets
 from infra.settings import Settings
 from projections.conversations import Conversations
-from projections.engine import ReadModel, Runners
-from services.messaging import commands
+from projections.engine import ReadModel, Runners, Write, handles, settling
+from projections.engine.connecting import connect
+from projections.engine.verify import verify
+from services.messaging import repeats
 from services.messaging.clients import Friendships, Remembered
 from services.messaging.commands import SendCommands
 from services.messaging.domain import SendMessage
-from services.messaging.queries import MessageQueries
+from services.messaging.queries import Looked, LookedIds, MessageQueries
 from streams.log import Log
 from tests.fix_postgres import Pool
 
 ANNA, BEN = new_id(), new_id()
 CALL = Call(request_id=new_id())
+
+
+class CountedQueries(MessageQueries):
+    """Counts the looks for one id, and those for many."""
+
+    asked = loaded = 0
+
+    async def by_client_id(self, conversation_id: str, sender_id: str, client_message_id: str) -> Looked:
+        self.asked += 1
+        return await super().by_client_id(conversation_id, sender_id, client_message_id)
+
+    async def client_ids(self, conversation_id: str, after: int, until: int) -> LookedIds:
+        self.loaded += 1
+        return await super().client_ids(conversation_id, after, until)
 
 
 class Replica:
@@ -34,8 +53,8 @@ class Replica:
     def __init__(self, nats: NATS, pool: Pool, runners: Runners, folder: Path) -> None:
         self._remembered = Remembered()
         contact = Client("contact", me="messaging", settings=Settings(), secrets=Secrets.create(folder))
-        queries = MessageQueries(ReadModel(Conversations, pool, runners.waiting))
-        self._commands = SendCommands(Log(nats), Friendships(contact, self._remembered), queries)
+        self.queries = CountedQueries(ReadModel(Conversations, pool, runners.waiting))
+        self._commands = SendCommands(Log(nats), Friendships(contact, self._remembered), self.queries)
 
     async def send(self, client_message_id: str) -> tuple[str, bool]:
         self._remembered.reached(0)
@@ -89,6 +108,52 @@ async def test_two_replicas_write_to_one_conversation_in_turn(
             assert await replica.send(f"id{number}") == (message_id, False)
 
 
+async def test_a_conversation_from_before_the_start_is_asked_about_once(
+    streams: NATS, pool: Pool, database_url: str, tmp_path: Path
+) -> None:
+    first = Replica(streams, pool, await caught_up(streams, pool, database_url), tmp_path)
+    ids = [(await first.send(f"id{number}"))[0] for number in range(100)]
+    runners = await caught_up(streams, pool, database_url)
+    # Some that the read model does not have.
+    ids += [(await first.send(f"id{number}"))[0] for number in range(100, 103)]
+    second = Replica(streams, pool, runners, tmp_path)
+    for number in range(103, 140):
+        message_id, created = await second.send(f"id{number}")
+        assert created
+        ids.append(message_id)
+    assert (second.queries.asked, second.queries.loaded) == (0, 1)
+    for number in (0, 99, 100, 102, 103, 139):
+        assert await second.send(f"id{number}") == (ids[number], False)
+    # What the other has written meanwhile, be it little or much, comes from the stream or is loaded again.
+    for count in (3, 70):
+        ids += [(await first.send(f"id{number}"))[0] for number in range(len(ids), len(ids) + count)]
+        ids.append((await second.send(f"id{len(ids)}"))[0])
+        for replica in (first, second):
+            assert await replica.send(f"id{len(ids) - 2}") == (ids[-2], False)
+            assert await replica.send(f"id{len(ids) - 1}") == (ids[-1], False)
+    assert len(await Log(streams).read(conversation(pair_id(ANNA, BEN)))) == len(ids)
+
+
+async def test_the_ids_of_a_long_conversation_are_loaded_when_asking_has_cost_as_much(
+    streams: NATS, pool: Pool, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Replica(streams, pool, await caught_up(streams, pool, database_url), tmp_path)
+    ids = [(await first.send(f"id{number}"))[0] for number in range(60)]
+    runners = await caught_up(streams, pool, database_url)
+    monkeypatch.setattr(repeats, "_FOR_ONE", 10)
+    monkeypatch.setattr(repeats, "_PAGE", 20)
+    second = Replica(streams, pool, runners, tmp_path)
+    for number in range(60, 90):
+        message_id, created = await second.send(f"id{number}")
+        assert created
+        ids.append(message_id)
+    assert 1 < second.queries.asked < 10
+    assert second.queries.loaded == 4
+    for number in range(90):
+        assert await second.send(f"id{number}") == (ids[number], False)
+    assert len(await Log(streams).read(conversation(pair_id(ANNA, BEN)))) == 90
+
+
 async def test_sending_waits_for_better_times_when_the_read_model_is_too_far_behind(
     streams: NATS, pool: Pool, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,9 +161,79 @@ async def test_sending_waits_for_better_times_when_the_read_model_is_too_far_beh
     first = Replica(streams, pool, runners, tmp_path)
     for number in range(20):
         await first.send(f"id{number}")
-    monkeypatch.setattr(commands, "MOST_BEHIND", 10)
+    monkeypatch.setattr(repeats, "MOST_BEHIND", 10)
     cold = Replica(streams, pool, runners, tmp_path)
     with pytest.raises(ReadModelBehind):
         await cold.send("id20")
     await caught_up(streams, pool, database_url)
     assert (await cold.send("id20"))[1]
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """The read model cannot take the message `id3`, until this is called."""
+    handler = Conversations.sent
+
+    def refusing(self: Conversations, event: Recorded[MessageSent], write: Write) -> None:
+        if event.data.client_message_id == "id3":
+            raise ValueError("poison")
+        handler(self, event, write)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Conversations, "sent", handles(MessageSent)(refusing))
+        yield patched.undo
+
+
+async def test_a_message_that_the_read_model_could_not_take_is_not_doubled(
+    streams: NATS, pool: Pool, database_url: str, tmp_path: Path, poison: Callable[[], None]
+) -> None:
+    first = Replica(streams, pool, await caught_up(streams, pool, database_url), tmp_path)
+    ids = [(await first.send(f"id{number}"))[0] for number in range(6)]
+    runners = await caught_up(streams, pool, database_url)
+    for number in range(6):
+        assert await Replica(streams, pool, runners, tmp_path).send(f"id{number}") == (ids[number], False)
+    assert (await Replica(streams, pool, runners, tmp_path).send("id6"))[1]
+    poison()
+    conn = await connect(database_url, "operator")
+    try:
+        for letter in await settling.heads(conn, Conversations):
+            assert (await settling.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
+    finally:
+        await conn.close()
+    runners = await caught_up(streams, pool, database_url)
+    assert (await Replica(streams, pool, runners, tmp_path).send("id3")) == (ids[3], False)
+    assert (await verify(Conversations, streams, database_url)).equal
+
+
+async def test_a_message_that_was_discarded_from_the_read_model_is_not_doubled(
+    streams: NATS, pool: Pool, database_url: str, tmp_path: Path, poison: Callable[[], None]
+) -> None:
+    first = Replica(streams, pool, await caught_up(streams, pool, database_url), tmp_path)
+    ids = [(await first.send(f"id{number}"))[0] for number in range(6)]
+    runners = await caught_up(streams, pool, database_url)
+    conn = await connect(database_url, "operator")
+    try:
+        (letter,) = await settling.heads(conn, Conversations)
+        await settling.discard(conn, letter, "a test", "an operator")
+        await settling.retry(conn, Log(streams), Conversations, letter)
+    finally:
+        await conn.close()
+    for number in range(6):
+        assert await Replica(streams, pool, runners, tmp_path).send(f"id{number}") == (ids[number], False)
+
+
+async def test_sending_waits_when_too_many_of_the_conversation_could_not_be_taken(
+    streams: NATS,
+    pool: Pool,
+    database_url: str,
+    tmp_path: Path,
+    poison: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = Replica(streams, pool, await caught_up(streams, pool, database_url), tmp_path)
+    for number in range(10):
+        await first.send(f"id{number}")
+    cold = Replica(streams, pool, await caught_up(streams, pool, database_url), tmp_path)
+    monkeypatch.setattr(repeats, "MOST_BEHIND", 5)
+    with pytest.raises(ReadModelBehind):
+        await cold.send("id10")

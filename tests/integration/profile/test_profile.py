@@ -22,6 +22,7 @@ from contracts.rpc.vestnik.profile.v1 import (
 from contracts.subjects import AUTH, PROFILE, profile, user
 from infra.rpc.client import Client
 from infra.rpc.context import Call
+from infra.rpc.credentials import Issuer
 from tests.integration.house import House, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -157,18 +158,55 @@ async def search(client: Client, query: str, position: str, limit: int = 50) -> 
 
 async def test_people_are_found_by_the_beginning_of_either_name(house: House) -> None:
     client = house.client("profile")
-    prefix = f"q{secrets.token_hex(4)}"
+    prefix = f"q{secrets.token_hex(4)}7"
     by_username, _ = await house.register(f"{prefix}_b")
     by_both, _ = await house.register(f"{prefix}_c", f"{prefix.upper()} A")
     by_name, _ = await house.register(name(), f"{prefix.upper()}Ж")
     for user_id in (by_username, by_both, by_name):
         _, position = await update(client, user_id, bio="x")
     for limit in (1, 2, 50):
-        assert await search(client, prefix.upper(), position, limit) == [by_username, by_both, by_name]
+        assert await search(client, prefix.upper(), position, limit) == [by_both, by_username, by_name]
     assert await search(client, f"{prefix}ж", position) == [by_name]
     assert await search(client, f"{prefix}%", position) == []
     with pytest.raises(Invalid):
         await search(client, "", position)
+
+
+def word() -> str:
+    """Letters that nobody else's name has."""
+    return "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(8))
+
+
+async def test_who_is_meant_is_found_in_spite_of_slips_after_who_is_called_so(house: House) -> None:
+    client = house.client("profile")
+    mark = word()
+    other = f"{mark[:3]}{'a' if mark[3] != 'a' else 'e'}{mark[4:]}"
+    near, _ = await house.register(name(), f"{other.title()} Orlova")
+    near_twice, _ = await house.register(f"{other}_{secrets.token_hex(2)}", f"{other.title()} O.")
+    last_name, _ = await house.register(name(), f"Ann {mark.title()}")
+    longer, _ = await house.register(name(), f"{mark.upper()}y")
+    exact, position = await house.register(name(), f"{mark[:1].upper()}\u0301{mark[1:]}")
+    for user_id in (near, near_twice, last_name, longer, exact):
+        _, position = await update(client, user_id, bio="x")
+    for limit in (1, 2, 50):
+        found = await search(client, mark, position, limit)
+        assert found[:3] == [exact, longer, last_name]
+        assert sorted(found[3:]) == sorted([near, near_twice])
+    assert await search(client, f"{mark} an", position) == [last_name]
+    swapped = mark[:4] + mark[5] + mark[4] + mark[6:]
+    if swapped != mark:
+        assert set(await search(client, swapped, position)) >= {exact, longer, last_name}
+    _, position = await update(client, exact, display_name="Somebody else")
+    assert exact not in await search(client, mark, position)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["%", "_", "\\", "'", '"', "a", "(((((", "aaaa(", "[[:<:]]", "***:(?i)anna", "{anna}", "%(prefix)s anna", "ﷺ" * 64,
+     "\u202e\u200d", "ab\ud7ff", "🙂🙂🙂🙂", "anna " * 12, "abcdefghij" * 6, "שלום עולם", "\x01\x1f\x7f", "x" * 64],
+)  # fmt: skip
+async def test_whatever_is_typed_is_answered(house: House, query: str) -> None:
+    assert len(await search(house.client("profile"), query, "", limit=1)) <= 20
 
 
 async def test_who_was_away_is_told_the_latest_of_each_friend(house: House) -> None:
@@ -191,9 +229,12 @@ async def test_who_was_away_is_told_the_latest_of_each_friend(house: House) -> N
     assert await since(Position.decode(before).of(PROFILE)) == [(anna, "three")]
 
 
-def rest(house: House, replica: int = 0) -> httpx.AsyncClient:
+def rest(house: House, replica: int = 0, *, public: bool = False) -> httpx.AsyncClient:
+    """As the gateway calls it; `public`: as anybody may."""
     host, port = house.settings.addresses_of("profile_rest")[replica]
-    return httpx.AsyncClient(base_url=f"http://{host}:{port}")
+    token = Issuer("gateway", house.secrets).token("profile")
+    headers = {} if public else {"Authorization": f"Bearer {token}"}
+    return httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=headers)
 
 
 async def test_profiles_are_read_over_rest_and_cached(house: House) -> None:
@@ -231,6 +272,25 @@ async def test_rest_says_that_there_is_no_profile(house: House, user_id: str) ->
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "profile_not_found"
+
+
+async def test_what_is_public_is_read_over_rest_without_a_token(house: House) -> None:
+    user_id, position = await house.register(name())
+    await get(house.client("profile"), user_id, seen(position))
+    async with rest(house, public=True) as http:
+        answer = await http.get(f"/profiles/{user_id}")
+        assert (answer.status_code, answer.json()["user_id"]) == (200, user_id)
+        waiting = await http.get(f"/profiles/{user_id}", headers={"Vestnik-Position": position})
+        assert (waiting.status_code, waiting.json()["code"]) == (401, "unauthenticated")
+
+
+async def test_whose_token_names_the_owner_is_served_as_soon_as_he_has_registered(house: House) -> None:
+    for _ in range(5):
+        user_id, _ = await house.register(name())
+        own = Issuer("gateway", house.secrets).token("profile", user_id)
+        async with rest(house) as http:
+            answer = await http.get(f"/profiles/{user_id}", headers={"Authorization": f"Bearer {own}"})
+        assert answer.status_code == 200
 
 
 async def test_rest_says_when_the_read_model_does_not_come(house: House) -> None:

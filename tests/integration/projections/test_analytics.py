@@ -1,61 +1,128 @@
-"""Messages, active people and logins an hour, out of two streams."""
+"""Messages, active people and logins an hour, out of two streams; and how long messages wait to be seen."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pytest
 from nats.aio.client import Client
 
 from contracts import subjects
-from contracts.envelope import now
+from contracts.envelope import Provenance, seal
+from contracts.event import Event
+from contracts.events.message import MessageSeen
 from contracts.events.session import SessionCreated, SessionRevoked
-from contracts.identifiers import new_id
+from contracts.identifiers import pair_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, SESSION
+from infra.cli.analytics import hours
 from projections.analytics import Analytics
-from projections.engine import ReadModel
+from projections.conversations import Conversations
 from projections.engine.connecting import connect
-from projections.engine.rebuild import rebuild
 from projections.engine.status import projection_statuses, stream_status
-from projections.engine.verify import verify
-from tests.fix_postgres import Pool
-from tests.integration.projections.writing import SENDER, Opened, Writer, conversation_ids
+from projections.engine.verify import NotBuilt
+from streams.log import Append, Log
+from tests.fix_read_models import OpenReadModel
+from tests.integration.projections.writing import RECIPIENT, SENDER, Opened, Writer, seen, sent
+
+CONVERSATION = pair_id(SENDER, RECIPIENT)
 
 
-class Hour(msgspec.Struct):
-    messages: int
-    logins: int
+async def test_hours_are_counted_whatever_the_order_of_the_streams(read_model: OpenReadModel) -> None:
+    model = await read_model(Analytics)
+    await model.given(sent("a", 1), sent("b", 2), at="2026-01-31T12:59:58Z")
+    await model.when(sent("c", 3), seen(CONVERSATION, 3), at="2026-01-31T13:00:00Z")
+    await model.when(login(RECIPIENT), SessionRevoked(user_id=RECIPIENT, reason="logout"), at="2026-01-31T13:00:05Z")
+    await model.when(seen(CONVERSATION, 3), at="2026-01-31T15:00:00Z")
+    hour = "to_char(hour AT TIME ZONE 'UTC', 'HH24')"
+    assert await model.rows(f"SELECT {hour}, messages, logins FROM {{analytics}} ORDER BY hour") == [
+        ("12", 2, 0),
+        ("13", 1, 1),
+    ]
+    assert await model.rows(f"SELECT {hour}, user_id FROM {{active_people}} ORDER BY hour, user_id") == [
+        ("12", SENDER),
+        *[("13", person) for person in sorted((SENDER, RECIPIENT))],
+        ("15", RECIPIENT),
+    ]
 
 
-class Active(msgspec.Struct):
-    user_id: str
-    messages: int
-
-
-async def test_hours_are_counted_whatever_the_order_of_the_streams(
-    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+async def test_the_report_tells_how_long_messages_waited_to_be_seen(
+    streams: Client, run: Opened, database_url: str
 ) -> None:
-    runners = await run(Analytics)
-    model = ReadModel(Analytics, pool, runners.waiting)
-    session = new_id()
-    said = await writer.say(conversation_ids(1)[0], "a", "b", "c")
-    login = SessionCreated(
-        user_id=SENDER, username="ada", device="", address="::1", expires_at=datetime(2027, 1, 1, tzinfo=UTC)
+    runners = await run(Analytics, Conversations)
+    talk = Talk(Log(streams))
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    await talk.say(SENDER, noon)
+    await talk.say(SENDER, noon + timedelta(seconds=10))
+    # Covers both.
+    await talk.see(RECIPIENT, 2, noon + timedelta(seconds=20))
+    await talk.say(SENDER, noon + timedelta(seconds=30))
+    # To answer is to have seen; a later mark of the same does not count.
+    await talk.say(RECIPIENT, noon + timedelta(seconds=60))
+    await talk.see(RECIPIENT, 3, noon + timedelta(seconds=90))
+    await talk.say(SENDER, noon + timedelta(hours=1))
+    last = await talk.see(SENDER, 4, noon + timedelta(hours=2))
+    for projection in (Analytics, Conversations):
+        await runners.waiting.wait(projection, Position.at(MESSAGING, last), timeout=30)
+    conn = await connect(database_url, "analytics")
+    try:
+        found = await hours(conn, noon + timedelta(minutes=5), noon + timedelta(days=1))
+        first, second, third = found
+        assert (first.messages, first.active_people, first.logins, first.seen) == (4, 2, 0, 4)
+        # 20, 10, 30 and, the answer seen by the next message, 3,540 seconds.
+        assert (first.seen_mean_seconds, first.seen_p50_seconds) == (900.0, 25.0)
+        assert (second.hour, second.messages, second.seen, second.seen_p50_seconds) == (
+            noon + timedelta(hours=1),
+            1,
+            0,
+            None,
+        )
+        assert (third.messages, third.active_people, third.seen) == (0, 1, 0)
+        assert [hour.hour for hour in await hours(conn, noon + timedelta(hours=1), second.hour)] == []
+        assert await hours(conn, noon + timedelta(hours=1), noon + timedelta(hours=1, seconds=1)) == [second]
+    finally:
+        await conn.close()
+
+
+async def test_a_report_without_read_models_says_so(database_url: str) -> None:
+    conn = await connect(database_url, "analytics")
+    try:
+        with pytest.raises(NotBuilt, match="analytics"):
+            await hours(conn, datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+    finally:
+        await conn.close()
+
+
+class Talk:
+    """A conversation of two, each event at the time that the test says."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._last: dict[str, tuple[int, int]] = {}
+
+    async def say(self, sender: str, at: datetime) -> int:
+        sequence = self._last.get(subjects.conversation(CONVERSATION), (0, 0))[1] + 1
+        message = sent("text", sequence)
+        if sender == RECIPIENT:
+            message = msgspec.structs.replace(message, sender_id=RECIPIENT, recipient_id=SENDER)
+        return await self._append(subjects.conversation(CONVERSATION), CONVERSATION, message, at)
+
+    async def see(self, reader: str, sequence: int, at: datetime) -> int:
+        peer = SENDER if reader == RECIPIENT else RECIPIENT
+        mark = MessageSeen(conversation_id=CONVERSATION, reader_id=reader, peer_id=peer, sequence=sequence)
+        return await self._append(subjects.read_mark(CONVERSATION, reader), CONVERSATION, mark, at)
+
+    async def _append(self, subject: str, aggregate_id: str, event: Event, at: datetime) -> int:
+        last, version = self._last.get(subject, (0, 0))
+        envelope = seal(event, aggregate_id=aggregate_id, version=version + 1, provenance=Provenance(), at=at)
+        last = await self._log.append(Append(subject=subject, expected=last, envelope=envelope))
+        self._last[subject] = (last, version + 1)
+        return last
+
+
+def login(user_id: str) -> SessionCreated:
+    return SessionCreated(
+        user_id=user_id, username="ada", device="", address="::1", expires_at=datetime(2027, 1, 1, tzinfo=UTC)
     )
-    ended = await writer.append(subjects.session(session), login, SessionRevoked(user_id=SENDER, reason="logout"))
-    await model.wait_for(Position({MESSAGING: said, SESSION: ended}))
-    hours, _ = await model.select(
-        Hour,
-        "SELECT sum(messages)::int AS messages, sum(logins)::int AS logins FROM {analytics} WHERE hour <= %(now)s",
-        {"now": now()},
-    )
-    assert hours == [Hour(3, 1)]
-    active, _ = await model.select(
-        Active, "SELECT user_id, sum(messages)::int AS messages FROM {active_people} GROUP BY 1"
-    )
-    assert active == [Active(SENDER, 3)]
-    await rebuild(Analytics, streams, database_url)
-    verdict = await verify(Analytics, streams, database_url)
-    assert (verdict.equal, verdict.events) == (True, 5)
 
 
 async def test_a_filtered_projection_that_has_read_everything_has_no_lag(

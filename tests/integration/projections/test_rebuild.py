@@ -7,12 +7,16 @@ import msgspec
 import pytest
 from nats.aio.client import Client
 
+from contracts.envelope import Recorded
+from contracts.events.message import MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import ReadModel
-from projections.engine.builds import State, ensure_schema
+from projections.engine import ReadModel, Write, handles
+from projections.engine.builds import State
 from projections.engine.connecting import connect
-from projections.engine.rebuild import Progress, RebuildUnderWay, rebuild
+from projections.engine.progress import Progress
+from projections.engine.rebuild import RebuildUnderWay, rebuild
+from projections.engine.schema import ensure_schema
 from projections.engine.switching import start_build
 from projections.engine.tables import BadTables
 from projections.engine.verify import verify
@@ -128,6 +132,34 @@ async def test_changed_columns_need_a_raised_version(
         await rebuild(Changed, streams, database_url)
     # The refused build is no unfinished one, to be taken up with the columns that were refused.
     assert (await rebuild(Letters, streams, database_url)).events == 1
+
+
+class Fewer(Letters):
+    name = "letters"
+    tables = """
+        CREATE TABLE {letters} (
+            conversation_id uuid PRIMARY KEY, messages bigint NOT NULL DEFAULT 0, last_text text,
+            last_sequence bigint, seen bigint
+        )
+    """
+
+    @handles(MessageSent)
+    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+        write.upsert("letters", key={"conversation_id": event.aggregate_id}, add={"messages": 1})
+
+
+async def test_a_table_that_todays_code_has_no_more_is_dropped_with_its_build(
+    streams: Client, writer: Writer, pool: Pool, database_url: str
+) -> None:
+    await writer.fill(conversation_ids(1), 1)
+    await rebuild(Letters, streams, database_url)
+    for _ in range(2):
+        await rebuild(Fewer, streams, database_url)
+    async with pool.connection() as conn:
+        cursor = await conn.execute(
+            "SELECT relname FROM pg_class WHERE relname LIKE 'letters%' AND relkind IN ('r', 'v') ORDER BY 1"
+        )
+        assert await cursor.fetchall() == [("letters_v1",), ("letters_v1_b2",), ("letters_v1_b3",)]
 
 
 async def test_builds_begun_at_the_same_moment_get_numbers_of_their_own(database_url: str) -> None:

@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
+import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, ReadModel, Runners
+from projections.engine import Projection, ReadModel, Runners, runner
+from projections.engine.batch import Batch
+from projections.engine.filling import Filling
+from projections.engine.sources import LIMIT
 from projections.engine.verify import verify
 from tests.fix_postgres import Pool
 from tests.integration.projections.letters import POISON, Letters
@@ -226,3 +230,26 @@ async def until_ready(runners: Runners) -> None:
 
 def test_a_projection_is_named_after_its_class() -> None:
     assert (Letters.name, Projection.version) == ("letters", 1)
+
+
+async def test_a_backlog_of_a_live_read_model_comes_in_batches_between_which_others_have_their_turn(
+    writer: Writer, run: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runners = await run(Letters)
+    conversations = conversation_ids(2)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill(conversations, 1)), 20)
+    await runners.stop()
+    last = await writer.fill(conversations, 2_000)
+    monkeypatch.setattr(runner, "_MOST_WHEN_LIVE", 500)
+    sizes: list[int] = []
+    write = Filling.write
+
+    async def noted(filling: Filling, batch: Batch) -> None:
+        sizes.append(batch.events)
+        await write(filling, batch)
+
+    monkeypatch.setattr(Filling, "write", noted)
+    again = await run(Letters)
+    await again.waiting.wait(Letters, Position.at(MESSAGING, last), 30)
+    assert sum(sizes) == 4_000
+    assert max(sizes) < 500 + LIMIT

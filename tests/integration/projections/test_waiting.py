@@ -5,12 +5,15 @@ import time
 
 import pytest
 from nats.aio.client import Client
+from prometheus_client import REGISTRY
 
 from contracts.errors import ReadModelBehind
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
+from infra.embedded.nats import NatsServer
 from projections.engine import ReadModel, Waiting
-from projections.engine.waiting import RECHECK_SECONDS
+from projections.engine.rebuild import rebuild
+from projections.engine.waiting import RECHECK_SECONDS, Reached, subject_of
 from tests.fix_postgres import Pool
 from tests.integration.projections.letters import Letters
 from tests.integration.projections.writing import Opened, Writer, conversation_ids
@@ -68,3 +71,118 @@ async def test_many_waiters_are_all_woken(run: Opened, writer: Writer, pool: Poo
     waiters = [asyncio.create_task(model.wait_for(Position.at(MESSAGING, place % 20 + 1))) for place in range(200)]
     await writer.say(conversation, *["text"] * 20)
     await asyncio.gather(*waiters)
+
+
+async def test_a_notice_that_is_lost_costs_a_moment_and_no_more(
+    streams: Client, run: Opened, writer: Writer, pool: Pool
+) -> None:
+    await run(Letters)
+    # Never started: it hears nothing.
+    deaf = Waiting([Letters], streams, pool)
+    for text in ("a", "b"):
+        last = await writer.say(conversation_ids(1)[0], text)
+        await deaf.wait(Letters, Position.at(MESSAGING, last), timeout=30)
+    await deaf.stop()
+
+
+async def test_whoever_waits_through_a_rebuild_is_woken_by_the_new_build(
+    streams: Client, run: Opened, writer: Writer, pool: Pool, database_url: str
+) -> None:
+    await run(Letters)
+    waiting = Waiting([Letters], streams, pool)
+    await waiting.start()
+    conversation = conversation_ids(1)[0]
+    last = await writer.say(conversation, "a")
+    await waiting.wait(Letters, Position.at(MESSAGING, last), timeout=30)
+    waiter = asyncio.create_task(waiting.wait(Letters, Position.at(MESSAGING, last + 1), timeout=60))
+    await rebuild(Letters, streams, database_url)
+    assert not waiter.done()
+    await writer.say(conversation, "b")
+    await waiter
+    await waiting.stop()
+
+
+async def test_whoever_waits_while_nats_is_away_is_woken_after_it_is_back(
+    nats_server: NatsServer, streams: Client, run: Opened, writer: Writer, pool: Pool
+) -> None:
+    await run(Letters)
+    waiting = Waiting([Letters], streams, pool)
+    await waiting.start()
+    conversation = conversation_ids(1)[0]
+    last = await writer.say(conversation, "a")
+    await waiting.wait(Letters, Position.at(MESSAGING, last), timeout=30)
+    waiter = asyncio.create_task(waiting.wait(Letters, Position.at(MESSAGING, last + 1), timeout=60))
+    nats_server.kill()
+    await nats_server.wait()
+    await nats_server.start()
+    async with asyncio.timeout(30):
+        while not streams.is_connected:
+            await asyncio.sleep(0.02)
+    await writer.say(conversation, "b")
+    await waiter
+    await waiting.stop()
+
+
+async def test_without_a_database_waiting_ends_in_time(streams: Client) -> None:
+    async with Pool(
+        "postgresql://localhost:1/nowhere", min_size=0, max_size=1, open=False, reconnect_timeout=0.1
+    ) as nowhere:
+        waiting = Waiting([Letters], streams, nowhere)
+        await waiting.start()
+        with pytest.raises(ReadModelBehind):
+            await waiting.wait(Letters, Position.at(MESSAGING, 1), timeout=0.3)
+        await waiting.stop()
+
+
+async def test_thousands_who_wait_in_vain_are_answered_and_forgotten(
+    streams: Client, run: Opened, writer: Writer, pool: Pool
+) -> None:
+    runners = await run(Letters)
+    conversation = conversation_ids(1)[0]
+    far = Position({MESSAGING: 2**63 - 1, CONTACT: 5})
+    in_vain = [asyncio.create_task(runners.waiting.wait(Letters, far, timeout=1.0)) for _ in range(3_000)]
+    for _ in range(10):
+        last = await writer.say(conversation, "text")
+        await runners.waiting.wait(Letters, Position.at(MESSAGING, last), timeout=30)
+    given_up = asyncio.create_task(runners.waiting.wait(Letters, far))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    answers = await asyncio.gather(*in_vain, given_up, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ReadModelBehind] * 3_000 + [asyncio.CancelledError]
+    assert runners.waiting.waiting(Letters) == 0
+
+
+async def test_what_is_no_notice_wakes_nobody(streams: Client, run: Opened, writer: Writer, pool: Pool) -> None:
+    runners = await run(Letters)
+    for nonsense in (b"", b"nonsense", b'{"identity": 1}', b'{"identity": "", "sequences": {"MESSAGING": "9"}}'):
+        await streams.publish(subject_of(Letters), nonsense)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation_ids(1)[0], "a")))
+    assert not runners.waiting.reached(Letters, Position.at(MESSAGING, 2))
+
+
+async def test_the_word_of_a_build_that_is_gone_is_soon_set_right(run: Opened, writer: Writer) -> None:
+    runners = await run(Letters)
+    last = await writer.say(conversation_ids(1)[0], "a")
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last))
+    runners.waiting.moved(Letters, Reached("a build of long ago", {}))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), timeout=30)
+
+
+async def test_waiting_is_told_in_figures(run: Opened, writer: Writer) -> None:
+    runners = await run(Letters)
+    own = (Letters.name, str(Letters.version))
+
+    def figures() -> list[float]:
+        names = ("wait_duration_seconds_count", "waited_in_vain_total", "waiting")
+        labels = dict(zip(("projection", "version"), own, strict=True))
+        return [REGISTRY.get_sample_value(f"vestnik_projection_{name}", labels) or 0.0 for name in names]
+
+    waited, in_vain, _ = figures()
+    waiter = asyncio.create_task(runners.waiting.wait(Letters, Position.at(MESSAGING, 1), timeout=30))
+    await asyncio.sleep(0)
+    assert figures() == [waited, in_vain, 1]
+    await writer.say(conversation_ids(1)[0], "a")
+    await waiter
+    with pytest.raises(ReadModelBehind):
+        await runners.waiting.wait(Letters, Position.at(MESSAGING, 99), timeout=0.05)
+    assert figures() == [waited + 1, in_vain + 1, 0]

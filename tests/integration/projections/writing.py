@@ -40,6 +40,10 @@ class Writer:
         self._last[subject] = (last, version + len(events))
         return last
 
+    def moved(self, subject: str, sequence: int) -> None:
+        """Somebody else has appended to the subject."""
+        self._last[subject] = (sequence, self._last.get(subject, (0, 0))[1])
+
     async def say(self, conversation: str, *texts: str) -> int:
         """Appends messages to a conversation; returns the last sequence in the stream."""
         _, version = self._last.get(subjects.conversation(conversation), (0, 0))

@@ -1,19 +1,24 @@
 """Refreshing over real streams: two at once end well, a stolen token ends the session, whichever replica is asked."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import pytest
 from nats.aio.client import Client as NATS
 
+from contracts import subjects
 from contracts.envelope import Provenance
 from contracts.errors import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
+from contracts.events.session import SessionCreated
 from contracts.identifiers import new_id
 from infra.secrets import Secrets
+from services.session.addresses import Keeps
 from services.session.commands import Commands, IssuedTokens
 from services.session.domain import GRACE, CreateSession
 from services.session.tokens import RefreshToken, RefreshTokens
-from tests.integration.accounts import DAY, Clock, stored
+from streams.log import Append, Log
+from tests.integration.accounts import DAY, Clock, session_commands, stored
 
 ANNA = new_id()
 BY_NOBODY = Provenance(correlation_id="request")
@@ -95,6 +100,98 @@ async def test_refreshing_and_logging_out_at_once_leaves_the_session_ended(
         assert isinstance(revoked, int)
         assert isinstance(refreshed, IssuedTokens | InvalidRefreshToken)
         assert await other.owner_of_active(tokens.session_id) is None
+
+
+class Between(Log):
+    """Lets something happen between a decision and its append."""
+
+    before: Callable[[], Awaitable[object]] | None = None
+
+    async def append_together(self, appends: Sequence[Append]) -> list[int]:
+        happens, self.before = self.before, None
+        if happens is not None:
+            await happens()
+        return await super().append_together(appends)
+
+
+@pytest.fixture
+def between(streams: NATS) -> Between:
+    return Between(streams)
+
+
+@pytest.fixture
+def slow(streams: NATS, secrets: Secrets, clock: Clock, between: Between) -> Commands:
+    """A replica whose decisions are old by the time they are appended."""
+    return session_commands(streams, secrets, clock, log=between)
+
+
+async def test_a_refresh_that_was_decided_before_the_session_ended_gets_nothing(
+    slow: Commands, between: Between, replicas: tuple[Commands, Commands], streams: NATS
+) -> None:
+    tokens = await create(replicas[1])
+    between.before = lambda: replicas[1].revoke(ANNA, tokens.session_id, "logout", BY_NOBODY)
+    with pytest.raises(InvalidRefreshToken):
+        await refresh(slow, tokens.refresh_token)
+    assert await types(streams) == ["session.created", "session.revoked"]
+
+
+async def test_an_end_that_was_decided_before_a_refresh_still_ends_the_session(
+    slow: Commands, between: Between, replicas: tuple[Commands, Commands]
+) -> None:
+    tokens = await create(replicas[1])
+    refreshed: list[IssuedTokens] = []
+
+    async def refreshes() -> None:
+        refreshed.append(await refresh(replicas[1], tokens.refresh_token))
+
+    between.before = refreshes
+    await slow.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY)
+    for token in (tokens, refreshed[0]):
+        with pytest.raises(InvalidRefreshToken):
+            await refresh(replicas[1], token.refresh_token)
+
+
+async def test_of_two_refreshes_of_one_token_the_later_append_gets_the_tokens_of_the_earlier(
+    slow: Commands, between: Between, replicas: tuple[Commands, Commands], streams: NATS
+) -> None:
+    tokens = await create(replicas[1])
+    first: list[IssuedTokens] = []
+
+    async def refreshes() -> None:
+        first.append(await refresh(replicas[1], tokens.refresh_token))
+
+    between.before = refreshes
+    second = await refresh(slow, tokens.refresh_token)
+    assert second.refresh_token == first[0].refresh_token
+    assert (await types(streams)).count("session.refreshed") == 1
+
+
+async def test_a_refresh_that_was_decided_before_its_token_was_spent_twice_over_ends_the_session(
+    slow: Commands, between: Between, replicas: tuple[Commands, Commands]
+) -> None:
+    """Its successor has been used by then: somebody else has the session."""
+    tokens = await create(replicas[1])
+
+    async def refreshes_twice() -> None:
+        successor = await refresh(replicas[1], tokens.refresh_token)
+        await refresh(replicas[1], successor.refresh_token)
+
+    between.before = refreshes_twice
+    with pytest.raises(RefreshTokenReused):
+        await refresh(slow, tokens.refresh_token)
+    assert await replicas[1].owner_of_active(tokens.session_id) is None
+
+
+@pytest.mark.parametrize(("keeps", "kept"), [("full", "192.0.2.1"), ("prefix", "192.0.2.0/24"), ("none", "")])
+async def test_no_more_of_an_address_is_recorded_than_the_setting_allows(
+    streams: NATS, secrets: Secrets, keeps: Keeps, kept: str
+) -> None:
+    commands = session_commands(streams, secrets, keeps_addresses=keeps)
+    tokens = await create(commands)
+    (message,) = await Log(streams).read(subjects.session(tokens.session_id))
+    created = message.open().data
+    assert isinstance(created, SessionCreated)
+    assert created.address == kept
 
 
 async def test_a_session_is_ended_once_and_by_its_user_alone(replicas: tuple[Commands, Commands]) -> None:

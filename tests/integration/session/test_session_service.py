@@ -176,7 +176,7 @@ async def test_the_audit_has_every_event_of_a_session(services: Services, databa
             rows: list[tuple[object, ...]] = []
             while len(rows) < 3:
                 found = await connection.execute(
-                    "SELECT event, username, device, address, reason FROM session_audit_v1 ORDER BY sequence"
+                    "SELECT event, username, device, address, reason FROM session_audit_v2 ORDER BY sequence"
                 )
                 rows = await found.fetchall()
     assert rows == [

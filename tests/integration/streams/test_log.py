@@ -1,11 +1,13 @@
 """What an append promises, against a real server."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 from nats.aio.client import Client
+from prometheus_client import REGISTRY
 
 from contracts.errors import Unavailable
 from contracts.subjects import MESSAGING, conversation
@@ -235,3 +237,56 @@ async def test_on_a_closed_connection_everything_fails_at_once(streams: Client) 
             await log.append(append_to("b"))
         with pytest.raises(Unavailable):
             await log.read(conversation("a"))
+
+
+async def _batched(streams: Client, sequences: Iterable[int]) -> int:
+    """How many of the stored messages came in a batch."""
+    js = streams.jetstream()
+    headers = [(await js.get_msg(MESSAGING, sequence)).headers or {} for sequence in sequences]
+    return sum("Nats-Batch-Id" in each for each in headers)
+
+
+async def test_many_appends_at_once_share_batches_and_are_stored_as_if_alone(log: Log, streams: Client) -> None:
+    appends = [append_to(f"shared-{number}") for number in range(64)]
+    sequences = await asyncio.gather(*map(log.append, appends))
+    assert sorted(sequences) == list(range(1, 65))
+    for append, sequence in zip(appends, sequences, strict=True):
+        (stored,) = await log.read(append.subject)
+        assert (stored.sequence, stored.event_id()) == (sequence, append.envelope.id)
+    assert await _batched(streams, sequences) > 32
+    # Repeated, each has the sequence that it had.
+    assert await asyncio.gather(*map(log.append, appends)) == sequences
+
+
+async def test_a_stale_condition_among_many_at_once_is_a_conflict_of_its_own_alone(log: Log) -> None:
+    await log.append(append_to("stale"))
+    appends = [append_to(f"fresh-{number}") for number in range(40)] + [append_to("stale")]
+    *stored, refused = await asyncio.gather(*map(log.append, appends), return_exceptions=True)
+    assert isinstance(refused, Conflict)
+    assert sorted(sequence for sequence in stored if isinstance(sequence, int)) == list(range(2, 42))
+
+
+async def test_many_events_of_one_aggregate_sent_at_once_have_one_winner(log: Log) -> None:
+    outcomes = await asyncio.gather(*(log.append(append_to("one")) for _ in range(50)), return_exceptions=True)
+    assert sum(isinstance(outcome, int) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 49
+    assert len(await log.read(conversation("one"))) == 1
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"vestnik_log_{name}", {"stream": MESSAGING, **labels}) or 0.0
+
+
+async def test_appends_are_counted_by_what_became_of_them(log: Log) -> None:
+    names = ("events_appended_total", "append_duration_seconds_count", "conflicts_total")
+    before = [counted(name) for name in names]
+    refused = counted("append_failures_total", error="ValueError")
+    await log.append(append_to("a"))
+    await log.append_together([append_to("b"), append_to("c")])
+    with pytest.raises(Conflict):
+        await log.append(append_to("a"))
+    with pytest.raises(ValueError):
+        await log.append_together([append_to(f"d{number}") for number in range(1_001)])
+    assert [counted(name) - found for name, found in zip(names, before, strict=True)] == [3, 2, 1]
+    # What was not tried is no failure of the log's.
+    assert counted("append_failures_total", error="ValueError") == refused

@@ -296,6 +296,14 @@ async def test_vestniks_own_streams_are_read_as_stored_events_and_never_remade(
         await asyncio.to_thread(bold.close)
 
 
+def test_the_servers_may_be_named_as_the_services_of_vestnik_name_them(nats_server: NatsServer) -> None:
+    factory = JetStreamFactory(Environment("Library", {"VESTNIK_NATS_URL": nats_server.url}))
+    recorder = recorder_of(factory)
+    recorder.insert_events([event(uuid4(), 1)])
+    assert recorder.max_notification_id() == 1
+    factory.close()
+
+
 @pytest.mark.parametrize(
     ("settings", "word"),
     [

@@ -278,3 +278,12 @@ async def test_an_append_on_what_the_stream_lost_fails_once(streams: Client) -> 
     with pytest.raises(Unavailable):
         await repository.execute("a", one_more, BY)
     assert (await repository.execute("a", one_more, BY)).version == 1
+
+
+async def test_the_commands_of_a_moment_share_the_syncs_to_disk(streams: Client) -> None:
+    repository = counting(Log(streams))
+    outcomes = await asyncio.gather(*(repository.execute(f"busy-{number}", one_more, BY) for number in range(64)))
+    assert sorted(outcome.sequence for outcome in outcomes) == list(range(1, 65))
+    js = streams.jetstream()
+    headers = [(await js.get_msg(MESSAGING, sequence)).headers or {} for sequence in range(1, 65)]
+    assert sum("Nats-Batch-Id" in each for each in headers) > 32

@@ -93,3 +93,13 @@ def test_whatever_stands_before_the_at_the_mail_has_one_recipient_and_its_own_he
     names = [line.partition(b":")[0] for line in head.splitlines() if not line.startswith((b" ", b"\t"))]
     assert names == [name.encode() for name in message.keys()]  # noqa: SIM118 - a message is no mapping
     assert f"Token: {TOKEN}".encode() in body.splitlines()
+
+
+def test_the_mail_that_resets_a_password_has_its_token_on_a_line_of_its_own() -> None:
+    letter = msgspec.structs.replace(LETTER, kind="password_reset", good_for=timedelta(hours=1))
+    message = compose(letter, "Vestnik <no-reply@localhost>", NOW)
+    text = message.get_content()
+    assert message["Subject"] == "Set another password"
+    assert [line for line in text.splitlines() if line.startswith("Token:")] == [f"Token: {TOKEN}"]
+    assert "for an hour" in text
+    assert max(map(len, text.splitlines())) <= 78

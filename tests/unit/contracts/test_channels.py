@@ -9,7 +9,7 @@ import pytest
 from contracts import subjects
 from contracts.catalogue import EVENTS
 from contracts.channels import CHANNEL_OF, CHANNELS, Channel
-from contracts.subjects import PUBLIC_FILTERS
+from contracts.subjects import PUBLIC_FILTERS, STREAMS
 
 
 def matches(pattern: str, subject: str) -> bool:
@@ -27,7 +27,8 @@ def aggregate_subjects() -> set[str]:
             with suppress(LookupError):
                 made = function(*inspect.signature(function).parameters)
                 if isinstance(made, str) and made.startswith("vestnik.") and not set(made) & set("*>"):
-                    found.add(name)
+                    # What lies in no event stream is no aggregate's.
+                    found |= {name} if subjects.stream_of(made) in STREAMS else set()
     return found
 
 

@@ -1,6 +1,9 @@
 """Events and their envelope: readable JSON, one class a type, no secret where others may read."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from uuid import UUID, uuid5
 
 import msgspec
 import pytest
@@ -12,7 +15,7 @@ from contracts.catalogue import EVENTS, decode
 from contracts.envelope import Envelope, Provenance
 from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileCreated
-from contracts.identifiers import is_id, new_id, pair_id
+from contracts.identifiers import is_id, new_id, notification_id, pair_id
 from contracts.personal import Sealed, plain
 from contracts.upcasts import STEPS, upcast
 
@@ -100,7 +103,54 @@ def test_ids_are_version_7_and_grow_with_time() -> None:
     assert 0 <= int(made.replace("-", "")[:12], 16) - before <= 60_000
 
 
+def test_ids_made_by_many_threads_are_all_different() -> None:
+    new_id()
+    with ThreadPoolExecutor(8) as pool:
+        made = [one for some in pool.map(lambda _: [new_id() for _ in range(2_000)], range(8)) for one in some]
+    assert len(set(made)) == len(made)
+
+
+def test_a_copy_of_the_process_makes_none_of_the_ids_that_the_original_makes() -> None:
+    new_id()
+    reader, writer = os.pipe()
+    copy = os.fork()
+    if copy == 0:
+        os.write(writer, "".join(new_id() for _ in range(100)).encode())
+        os._exit(0)
+    os.waitpid(copy, 0)
+    text = os.read(reader, 3_600).decode()
+    os.close(reader)
+    os.close(writer)
+    theirs = [text[place : place + 36] for place in range(0, len(text), 36)]
+    assert len(theirs) == 100
+    # The digits that are chance, since the moments differ.
+    assert not {one[15:] for one in theirs} & {new_id()[15:] for _ in range(500)}
+
+
 def test_a_pair_has_one_id_whoever_is_named_first() -> None:
     one, other = new_id(), new_id()
     assert pair_id(one, other) == pair_id(other, one)
     assert pair_id(one, other) != pair_id(one, new_id())
+
+
+def test_ids_that_follow_from_others_are_those_of_the_library() -> None:
+    for _ in range(200):
+        one, other = new_id(), new_id()
+        space = UUID("5b2e0d5c-7c0f-4c7e-9d4b-0a4a3f6f1c11")
+        assert pair_id(one, other) == str(uuid5(space, ":".join(sorted((one, other)))))
+        assert notification_id(one, other) == str(uuid5(UUID(one), other))
+
+
+def test_an_id_is_one_in_its_canonical_form_alone() -> None:
+    found = new_id()
+    assert is_id(found)
+    for other in (
+        found.upper(),
+        found[:-1],
+        f"{found}\n",
+        f"{{{found}}}",
+        found.replace("-", ""),
+        f"urn:uuid:{found}",
+        "",
+    ):
+        assert not is_id(other)

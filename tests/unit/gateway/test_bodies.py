@@ -1,6 +1,7 @@
 """Request bodies: what is malformed, what is invalid, and where."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message, Receive
 
-from contracts.errors import BodyTooLarge, Invalid, MalformedJson, UnsupportedMediaType
+from contracts.errors import BodyTooLarge, Invalid, MalformedJson, UnsupportedMediaType, Violation
 from services.gateway import bodies
 
 
@@ -57,9 +58,37 @@ def test_text_is_kept_as_it_came(text: str) -> None:
 
 
 @pytest.mark.parametrize("escape", ["\\ud800", "\\udc00", "\\ud800x", "\\ud800\\ud800", "\\udc00\\ud800"])
-def test_half_a_surrogate_pair_is_malformed(escape: str) -> None:
-    with pytest.raises(MalformedJson):
+def test_half_a_surrogate_pair_is_json_and_no_text(escape: str) -> None:
+    with pytest.raises(Invalid) as refused:
         bodies.decode(f'{{"text": "{escape}"}}'.encode(), DECODER)
+    assert [found.path for found in refused.value.violations] == ["/text"]
+
+
+@pytest.mark.parametrize("rest", ["", '"', '"}x', '", "n": NaN}', '", }'])
+def test_half_a_surrogate_pair_in_what_is_not_json_is_malformed(rest: str) -> None:
+    with pytest.raises(MalformedJson):
+        bodies.decode(f'{{"text": "\\ud800{rest}'.encode(), DECODER)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"text": "a", "text": "b"}',
+        '{"text": "a", "text": "a"}',
+        '{"text": "a", "t\\u0065xt": "b"}',
+        '{"\\u0074ext": "a", "text": "b"}',
+    ],
+)
+def test_a_name_that_is_given_twice_is_refused(body: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        bodies.decode(body.encode(), DECODER, [b'"text"'])
+    assert refused.value.violations == (Violation("/text", "Given more than once"),)
+
+
+@pytest.mark.parametrize("text", ['"text"', '{"text": 1, "text": 2}', "\\u0074", "a: b", "\U0001f989"])
+def test_a_value_may_look_like_a_name(text: str) -> None:
+    for encoded in (msgspec.json.encode({"text": text}), json.dumps({"text": text}).encode()):
+        assert bodies.decode(encoded, DECODER, [b'"text"']).text == text
 
 
 def receiving(messages: Iterator[Message]) -> Receive:

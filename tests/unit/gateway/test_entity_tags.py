@@ -11,9 +11,13 @@ def test_lists_weak_tags_and_the_star_are_read() -> None:
     assert parse('"a", W/"b"') == [EntityTag("a"), EntityTag("b", weak=True)]
     assert parse(" * ") == [EntityTag("*")]
     assert parse('""') == [EntityTag("")]
+    assert parse('"a",, "b" ,') == parse(', "a", ,"b"') == [EntityTag("a"), EntityTag("b")]
 
 
-@pytest.mark.parametrize("header", ["", "a", '"a', '"a" "b"', "W/a", "x" * 10_000, " " * 100_000])
+@pytest.mark.parametrize(
+    "header",
+    ["", "a", '"a', '"a" "b"', "W/a", "x" * 10_000, " " * 100_000, ",", ", " * 2_000, '"a"' + ", " * 2_000 + "b"],
+)
 def test_what_is_no_list_has_no_tags(header: str) -> None:
     assert parse(header) == []
 

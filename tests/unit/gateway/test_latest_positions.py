@@ -1,5 +1,9 @@
 """The memory of users' latest positions."""
 
+import time
+
+import pytest
+
 from contracts.positions import Position
 from services.gateway.latest_positions import LatestPositions
 
@@ -18,3 +22,25 @@ def test_who_has_been_quiet_the_longest_is_forgotten_first() -> None:
         positions.remember(user, Position({"AUTH": 1}))
     assert positions.of("a").sequences
     assert not positions.of("b").sequences
+
+
+def test_what_concerns_somebody_counts_for_a_moment_beside_what_they_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    positions = LatestPositions()
+    positions.remember("a", Position({"AUTH": 5}))
+    positions.concern("a", Position({"MESSAGING": 7}))
+    positions.concern("a", Position({"MESSAGING": 6, "CONTACT": 2}))
+    assert positions.seen_by("a") == Position({"AUTH": 5, "MESSAGING": 7, "CONTACT": 2})
+    assert positions.of("a") == Position({"AUTH": 5})
+    assert positions.seen_by("b") == Position()
+    now += 3
+    assert positions.seen_by("a") == Position({"AUTH": 5})
+
+
+def test_who_has_been_of_no_concern_the_longest_is_forgotten_first() -> None:
+    positions = LatestPositions(capacity=2)
+    for user in "abac":
+        positions.concern(user, Position({"AUTH": 1}))
+    assert positions.seen_by("a").sequences
+    assert not positions.seen_by("b").sequences

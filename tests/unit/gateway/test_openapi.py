@@ -14,14 +14,22 @@ from services.gateway.table import ENDPOINTS
 DOCUMENT = msgspec.json.decode(msgspec.json.encode(openapi.document(ENDPOINTS)))
 
 # Every route of the public interface with its success statuses and its own error codes.
+OPERATORS = {"not_an_operator", "not_found"}
 ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "POST /v1/users": ({201}, {"email_taken", "username_taken"}),
     "POST /v1/users/verify-email": ({204}, {"token_expired", "invalid_token"}),
     "POST /v1/users/resend-verification": ({202}, set()),
     "GET /v1/users/me": ({200}, set()),
+    "PUT /v1/users/me/password": ({204}, {"invalid_credentials"}),
+    "POST /v1/users/password-reset": ({202}, set()),
+    "POST /v1/users/password-reset/confirm": ({204}, {"token_expired", "invalid_token"}),
     "POST /v1/sessions": ({201}, {"invalid_credentials", "email_not_verified"}),
     "POST /v1/sessions/refresh": ({200}, {"invalid_refresh_token", "refresh_token_reused"}),
+    "POST /v1/browser/sessions": ({201}, {"invalid_credentials", "email_not_verified"}),
+    "POST /v1/browser/sessions/refresh": ({200}, {"invalid_refresh_token", "refresh_token_reused"}),
+    "DELETE /v1/browser/sessions/current": ({204}, {"session_not_found"}),
     "GET /v1/sessions": ({200}, set()),
+    "GET /v1/sessions/history": ({200}, set()),
     "DELETE /v1/sessions/{session_id}": ({204}, {"session_not_found"}),
     "DELETE /v1/sessions/current": ({204}, {"session_not_found"}),
     "DELETE /v1/sessions": ({204}, set()),
@@ -40,19 +48,35 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "PUT /v1/conversations/{user_id}/seen": ({204}, {"not_friends", "message_not_found"}),
     "GET /v1/conversations": ({200}, set()),
     "GET /v1/notifications": ({200}, set()),
+    "GET /v1/events": ({200}, {"rate_limited"}),
+    "GET /v1/ws": ({101}, {"upgrade_required", "forbidden", "rate_limited"}),
+    "GET /v1/notifications/unread": ({200}, set()),
+    "POST /v1/notifications/read": ({204}, set()),
+    "GET /v1/ops/status": ({200}, OPERATORS),
+    "GET /v1/ops/events": ({200}, OPERATORS),
+    "GET /v1/ops/session-events": ({200}, OPERATORS),
+    "GET /v1/ops/dead-letters": ({200}, OPERATORS),
+    "GET /v1/ops/dead-letter": ({200}, OPERATORS),
+    "POST /v1/ops/dead-letters/retry": ({200}, OPERATORS),
+    "POST /v1/ops/dead-letters/discard": ({200}, OPERATORS),
     "GET /healthz": ({200}, set()),
     "GET /readyz": ({200, 503}, set()),
     "GET /metrics": ({200}, set()),
     "GET /openapi.json": ({200}, set()),
     "GET /docs": ({200}, set()),
+    "GET /dev/mail": ({200}, {"not_found"}),
     "GET /.well-known/jwks.json": ({200}, set()),
 }
 PUBLIC = {
     "POST /v1/users",
     "POST /v1/users/verify-email",
     "POST /v1/users/resend-verification",
+    "POST /v1/users/password-reset",
+    "POST /v1/users/password-reset/confirm",
     "POST /v1/sessions",
     "POST /v1/sessions/refresh",
+    "POST /v1/browser/sessions",
+    "POST /v1/browser/sessions/refresh",
     "GET /v1/profiles/{user_id}",
 }
 

@@ -1,16 +1,19 @@
-"""Token buckets and the headers that tell of them."""
+"""How requests are counted, in one gateway and with what others say, and the headers that tell of it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contracts.errors import RateLimited
 from services.gateway import rate_limits
-from services.gateway.rate_limits import Limit, RateLimiter, Subject, address_key
+from services.gateway.rate_limits import Limit, RateLimiter, Subject
 
 LIMIT = Limit(name="send", quota=10, window=5, burst=3, subject=Subject.ACCOUNT)
+SECRET = b"s" * 32
 
 
 class Clock:
-    now = 0.0
+    now = 100.0
 
     def __call__(self) -> float:
         return self.now
@@ -18,48 +21,80 @@ class Clock:
 
 def test_a_burst_passes_then_the_rate_holds() -> None:
     clock = Clock()
-    limiter = RateLimiter(clock=clock)
+    limiter = RateLimiter(SECRET, clock=clock)
 
     assert [limiter.take(LIMIT, "a").allowed for _ in range(4)] == [True, True, True, False]
-    clock.now = 0.5
+    clock.now += 0.5
     assert [limiter.take(LIMIT, "a").allowed for _ in range(2)] == [True, False]
-    clock.now = 1_000.0
+    clock.now += 1_000.0
     assert limiter.take(LIMIT, "a").remaining == 2
     assert limiter.take(LIMIT, "b").remaining == 2
 
 
 def test_the_headers_say_what_is_left_and_when_there_is_more() -> None:
-    standing = RateLimiter(clock=Clock()).take(LIMIT, "a")
+    standing = RateLimiter(SECRET, clock=Clock()).take(LIMIT, "a")
 
     assert rate_limits.headers([standing]) == {"ratelimit-policy": '"send";q=10;w=5', "ratelimit": '"send";r=2;t=1'}
     assert rate_limits.headers([]) == {}
 
 
 def test_a_refusal_says_how_long_to_wait() -> None:
+    clock = Clock()
     slow = Limit(name="resend", quota=5, window=3600, burst=1, subject=Subject.BODY)
-    limiter = RateLimiter(clock=Clock())
+    limiter = RateLimiter(SECRET, clock=clock)
     rate_limits.check([limiter.take(slow, "a")])
 
     with pytest.raises(RateLimited) as refused:
         rate_limits.check([limiter.take(slow, "a")])
     assert refused.value.retry_after == 720
+    clock.now += 720
+    rate_limits.check([limiter.take(slow, "a")])
 
 
-def test_memory_is_bounded() -> None:
-    limiter = RateLimiter(capacity=2, clock=Clock())
-    for key in "abcab":
-        limiter.take(LIMIT, key)
-    assert len(limiter._buckets) == 2
+@given(st.lists(st.floats(0, 3), max_size=60))
+def test_nobody_ever_gets_more_than_a_burst_and_what_has_come_back_since(pauses: list[float]) -> None:
+    clock = Clock()
+    limiter = RateLimiter(SECRET, clock=clock)
+    allowed = 0
+    for pause in pauses:
+        clock.now += pause
+        allowed += limiter.take(LIMIT, "a").allowed
+    assert allowed <= LIMIT.capacity + (clock.now - Clock.now) * LIMIT.per_second + 1e-6
 
 
-@pytest.mark.parametrize(
-    ("address", "key"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("", ""),
-    ],
-)
-def test_an_ipv6_customer_is_one(address: str, key: str) -> None:
-    assert address_key(address) == key
+def test_what_another_gateway_has_counted_is_used_up_here_too() -> None:
+    first, second = RateLimiter(SECRET, clock=Clock()), RateLimiter(SECRET, clock=Clock())
+    for _ in range(2):
+        first.take(LIMIT, "a")
+    second.heard(LIMIT, first.collect()["send"])
+
+    assert [second.take(LIMIT, "a").allowed for _ in range(2)] == [True, False]
+    assert first.collect() == {}
+
+
+def test_what_was_counted_long_ago_is_forgiven() -> None:
+    limiter = RateLimiter(SECRET, clock=Clock())
+    other = RateLimiter(SECRET, clock=Clock())
+    other.take(LIMIT, "a")
+    uses = other.collect()["send"]
+    limiter.heard(LIMIT, uses, ago=10.0)
+    assert limiter.take(LIMIT, "a").remaining == 2
+    limiter.heard(LIMIT, uses, ago=0.25)
+    assert limiter.take(LIMIT, "a").remaining == 0
+
+
+def test_a_key_cannot_be_read_out_of_what_is_told() -> None:
+    one, other = RateLimiter(SECRET), RateLimiter(b"t" * 32)
+    one.take(LIMIT, "192.0.2.1")
+    other.take(LIMIT, "192.0.2.1")
+    assert one.collect() != other.collect()
+
+
+def test_memory_is_bounded_and_the_limit_with_most_keys_forgets_first() -> None:
+    rare = Limit(name="rare", quota=1, window=60, subject=Subject.BODY)
+    limiter = RateLimiter(SECRET, keys=10, clock=Clock())
+    limiter.take(rare, "victim")
+    for number in range(1_000):
+        limiter.take(LIMIT, f"flood-{number}")
+    assert limiter.held == 10
+    assert not limiter.take(rare, "victim").allowed

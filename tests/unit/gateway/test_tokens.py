@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 
 import jwt
-import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -13,14 +12,22 @@ from contracts.identifiers import new_id
 from services.gateway.tokens import AUDIENCE, AccessTokens, Caller
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-JWKS = msgspec.json.encode(
-    {
-        "keys": [
-            {**jwt.algorithms.OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k", "alg": "EdDSA"},
-        ]
-    }
-)
 USER, SESSION = new_id(), new_id()
+
+
+class Keys:
+    """Keys by their ids; another edition whenever a test says so."""
+
+    def __init__(self) -> None:
+        self.edition = 1
+        jwk = {**jwt.algorithms.OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k", "alg": "EdDSA"}
+        self.known = {"k": jwt.PyJWK(jwk)}
+
+    def look(self) -> None:
+        """They change when a test changes them."""
+
+    def find(self, key_id: str) -> jwt.PyJWK | None:
+        return self.known.get(key_id)
 
 
 class Ended(set[object]):
@@ -28,7 +35,7 @@ class Ended(set[object]):
 
 
 def tokens(revoked: Ended | None = None, capacity: int = 10) -> AccessTokens:
-    return AccessTokens(JWKS, issuer="us", revoked=revoked or Ended(), capacity=capacity)
+    return AccessTokens(Keys(), issuer="us", revoked=revoked or Ended(), capacity=capacity)
 
 
 def bearer(claims: Mapping[str, object] | None = None, key: Ed25519PrivateKey = KEY, kid: str = "k") -> str:
@@ -39,9 +46,18 @@ def bearer(claims: Mapping[str, object] | None = None, key: Ed25519PrivateKey = 
 
 
 def test_a_good_token_speaks_for_its_user() -> None:
-    caller = tokens().caller(bearer({"exp": 4_000_000_000}))
+    now = int(time.time())
+    caller = tokens().caller(bearer({"iat": now, "exp": now + 600}))
 
-    assert caller == Caller(USER, SESSION, 4_000_000_000.0)
+    assert caller == Caller(USER, SESSION, now + 600.0, "k")
+
+
+def test_no_token_is_good_for_longer_than_an_ended_session_is_remembered() -> None:
+    checked = AccessTokens(Keys(), issuer="us", revoked=Ended(), longest=300)
+    now = int(time.time())
+    assert checked.caller(bearer({"iat": now, "exp": now + 3600})).expires_at == now + 300
+    with pytest.raises(Unauthenticated):
+        checked.caller(bearer({"iat": now - 301, "exp": now + 3600}))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +73,8 @@ def test_a_good_token_speaks_for_its_user() -> None:
         {"exp": None},
         {"exp": 1},
         {"exp": "soon"},
+        {"iat": "now"},
+        {"iat": None},
     ],
 )
 def test_a_claim_that_is_wrong_or_missing_refuses(claims: dict[str, object]) -> None:
@@ -82,7 +100,7 @@ def test_other_keys_and_other_algorithms_refuse() -> None:
 def test_a_remembered_token_is_refused_once_it_ran_out_or_was_revoked() -> None:
     clock = [time.time()]
     revoked = Ended()
-    checked = AccessTokens(JWKS, issuer="us", revoked=revoked, clock=lambda: clock[0])
+    checked = AccessTokens(Keys(), issuer="us", revoked=revoked, clock=lambda: clock[0])
     header = bearer()
     checked.caller(header)
     revoked.add(SESSION)
@@ -98,11 +116,46 @@ def test_nobody_gets_in_while_it_is_not_known_who_was_put_out() -> None:
     deaf = Ended()
     deaf.alive = False
     with pytest.raises(Unavailable):
-        AccessTokens(JWKS, issuer="us", revoked=deaf).caller(bearer())
+        AccessTokens(Keys(), issuer="us", revoked=deaf).caller(bearer())
 
 
 def test_what_is_remembered_is_bounded() -> None:
     checked = tokens(capacity=2)
     for second in range(5):
-        checked.caller(bearer({"exp": 4_000_000_000 + second}))
+        checked.caller(bearer({"exp": int(time.time()) + 60 + second}))
     assert len(checked._verified) == 2
+
+
+def test_a_key_that_is_gone_takes_the_tokens_that_it_signed_with_it() -> None:
+    keys = Keys()
+    checked = AccessTokens(keys, issuer="us", revoked=Ended())
+    header = bearer()
+    checked.caller(header)
+    keys.known.clear()
+    keys.edition += 1
+    with pytest.raises(Unauthenticated):
+        checked.caller(header)
+
+
+def test_who_was_let_in_is_checked_again_for_what_comes_later() -> None:
+    clock = [time.time()]
+    revoked, keys = Ended(), Keys()
+    checked = AccessTokens(keys, issuer="us", revoked=revoked, clock=lambda: clock[0])
+    caller = checked.caller(bearer())
+    checked.check(caller)
+    revoked.add(SESSION)
+    with pytest.raises(Unauthenticated):
+        checked.check(caller)
+    revoked.clear()
+    revoked.alive = False
+    with pytest.raises(Unavailable):
+        checked.check(caller)
+    revoked.alive = True
+    key = keys.known.pop("k")
+    with pytest.raises(Unauthenticated):
+        checked.check(caller)
+    keys.known["k"] = key
+    checked.check(caller)
+    clock[0] += 61
+    with pytest.raises(Unauthenticated):
+        checked.check(caller)

@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from infra.embedded.ports import is_free, reserve_ports
+from infra.embedded import ports
+from infra.embedded.ports import free_port, free_ports, is_free, reserve_ports
 from infra.listening import open_listener
 
 
@@ -28,3 +29,12 @@ def test_held_ports_are_different() -> None:
     assert len({holder.getsockname()[1] for holder in holders}) == 20
     for holder in holders:
         holder.close()
+
+
+def test_no_port_is_given_out_twice_while_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_GIVEN", set())
+    monkeypatch.setattr(ports, "HIGHEST", ports.LOWEST + 300)
+    given = [*free_ports(20), *(free_port() for _ in range(100))]
+    assert len(set(given)) == len(given)
+    # Used up, they are given out anew.
+    assert len([free_port() for _ in range(300)]) == 300

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.messaging import recent
 from services.messaging.domain import Sent
 from services.messaging.recent import Tail, Tails
 
@@ -48,10 +50,27 @@ def test_a_tail_claims_only_what_it_holds(count: int) -> None:
     for sequence in range(1, count + 1):
         tail.add(message(sequence), f"id{sequence}")
     for sequence in range(1, count + 1):
-        if sequence * 10 > tail.since:
-            assert tail.find("anna", f"id{sequence}") == message(sequence)
-    assert tail.covers(tail.since, count * 10)
-    assert not tail.covers(tail.since - 1, count * 10)
+        found = tail.find("anna", f"id{sequence}")
+        assert found == message(sequence) if sequence > count - recent._OF_ONE else found is None
+        assert not tail.rules_out(tail.since, count * 10, "anna", f"id{sequence}")
+    assert tail.rules_out(tail.since, count * 10, "ben", "id1")
+    assert tail.rules_out(tail.since, count * 10, "anna", f"id{count + 1}")
+    assert not tail.rules_out(tail.since, count * 10 + 1, "ben", "id1")
+    assert not tail.rules_out(tail.since - 1, count * 10, "ben", "id1")
+
+
+def test_more_ids_than_may_be_held_are_given_up_and_nothing_is_claimed_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recent, "IDS_OF_ONE", 10)
+    tail = Tail(0)
+    for sequence in range(1, 101):
+        tail.add(message(sequence), f"id{sequence}")
+        for earlier in range(1, sequence + 1):
+            assert not tail.rules_out(0, sequence * 10, "anna", f"id{earlier}")
+    assert tail.since > 0
+    assert not tail.covers(0, 1_000)
+    assert tail.rules_out(tail.since, 1_000, "anna", "new")
 
 
 @given(st.lists(st.integers(min_value=0, max_value=5), max_size=60))
@@ -61,4 +80,29 @@ def test_what_all_tails_hold_is_counted_right(conversations: list[int]) -> None:
     for number in conversations:
         lengths[number] += 1
         tails.add(str(number), (lengths[number] - 1) * 10, message(lengths[number]), f"id{lengths[number]}")
-    assert tails._size == sum(lengths)
+    assert tails._size == sum(lengths) + sum(1 for length in lengths if length)
+
+
+def test_what_was_learned_of_earlier_messages_rules_out_new_ids_alone() -> None:
+    tail = Tail(0)
+    tail.learn([("anna", "id1"), ("ben", "id1")])
+    tail.until = 20
+    assert tail.rules_out(0, 20, "anna", "id2")
+    assert not tail.rules_out(0, 20, "ben", "id1")
+    assert not tail.rules_out(0, 21, "anna", "id2")
+    assert tail.find("anna", "id1") is None
+
+
+def test_the_conversation_used_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "_OF_ALL", 100)
+    tails = Tails()
+    long = Tail(0)
+    long.learn(("anna", f"id{number}") for number in range(64 * 60))
+    for name, tail in (("old", Tail(0)), ("long", long)):
+        tails.put(name, tail)
+    for number in range(50):
+        tails.add(f"new{number}", 0, message(1), "id1")
+    assert tails.get("old") is None
+    assert tails.get("long") is None
+    assert tails.get("new49") is not None
+    assert tails._size == sum(tail.room for tail in tails._tails.values()) <= 100

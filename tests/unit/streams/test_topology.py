@@ -8,7 +8,7 @@ from contracts.subjects import MESSAGING, STREAMS
 from streams.topology import DangerousStream, Placement, differences, settings_of
 
 WANTED = settings_of(MESSAGING, replicas=1)
-SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic", "compression"}
+SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic"}
 
 
 def test_every_stream_denies_deletion_and_has_no_limits() -> None:
@@ -24,12 +24,19 @@ def test_what_the_server_adds_is_no_difference() -> None:
     assert differences(WANTED | {"metadata": {"_nats.ver": "2.15.1"}}, WANTED) == {}
 
 
+def test_compression_stays_as_the_operator_set_it() -> None:
+    assert WANTED["compression"] == "none"
+    assert differences(WANTED | {"compression": "s2"}, WANTED) == {}
+
+
 @given(st.sampled_from(sorted(SAFE)))
 def test_a_safe_difference_is_set_right(setting: str) -> None:
     assert differences(WANTED | {setting: "other"}, WANTED) == {setting: WANTED[setting]}
 
 
-@given(st.sampled_from(sorted(set(WANTED) - SAFE - {"num_replicas"})), st.sampled_from(["other", 7, None]))
+@given(
+    st.sampled_from(sorted(set(WANTED) - SAFE - {"num_replicas", "compression"})), st.sampled_from(["other", 7, None])
+)
 def test_any_other_difference_names_itself(setting: str, found: object) -> None:
     with pytest.raises(DangerousStream) as danger:
         differences(WANTED | {setting: found}, WANTED)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from projections.engine.literals import Unwritable, array, json_of, text_of
+from projections.engine.literals import Unwritable, array, json_of, lines, text_of, texts_of
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,26 @@ def test_what_no_column_takes_is_refused(value: object) -> None:
         text_of(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))), "timestamp with time zone"),
+        (datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5))), "timestamp with time zone"),
+        (10**5_000, "numeric"),
+        ("\ud800", "text"),
+        (["a", "\udfff"], "text[]"),
+        ({"a": "\ud800"}, "jsonb"),
+        (10**5_000, "jsonb"),
+    ],
+    ids=["too early", "too late", "too long", "half a pair", "half in a list", "half in JSON", "too long in JSON"],
+)
+def test_what_has_no_text_is_refused_before_anything_is_sent(value: object, kind: str) -> None:
+    with pytest.raises(Unwritable):
+        array(texts_of([value], kind))
+    with pytest.raises(Unwritable):
+        lines([texts_of([None, value], kind)])
+
+
 def test_nothing_in_an_element_is_syntax() -> None:
     assert array(['a"b', "c\\d", "NULL", None, "", "{e}"]) == '{"a\\"b","c\\\\d","NULL",NULL,"","{e}"}'
 
@@ -44,3 +64,18 @@ def test_json_is_encoded_and_null_is_null() -> None:
     assert json_of(None) is None
     with pytest.raises(Unwritable):
         json_of(object())
+
+
+def test_a_column_of_one_kind_is_as_its_single_values() -> None:
+    for column in (["a", None], [1, 2], [True, 1], [Decimal(1), 2.5, None]):
+        assert list(texts_of(column, "text")) == [text_of(value) for value in column]
+    assert texts_of([{"a": 1}, None], "jsonb") == ['{"a":1}', None]
+
+
+def test_nothing_in_a_line_is_syntax() -> None:
+    columns: list[list[str | None]] = [["a\tb", "c\\N", None], ["\n\r", "", "\\."]]
+    assert lines(columns) == ["a\\tb\t\\n\\r", "c\\\\N\t", "\\N\t\\\\."]
+
+
+def test_nothing_makes_an_empty_array() -> None:
+    assert array([]) == "{}"

@@ -40,12 +40,44 @@ def test_a_list_of_streams_has_no_filters() -> None:
     assert Listed.filters() == {CONTACT: None}
 
 
+def test_of_a_stream_that_is_merely_named_it_reads_what_its_service_may() -> None:
+    class OfTwo(Projection):
+        streams = (CONTACT, AUTH)
+
+    assert OfTwo.run_by() == "contact"
+    assert OfTwo.filters() == {CONTACT: None, AUTH: "vestnik.auth.user.*"}
+
+
+def test_it_may_name_the_service_that_runs_it() -> None:
+    class Elsewhere(Projection):
+        streams = (CONTACT, AUTH)
+        service = "auth"
+
+    assert Elsewhere.run_by() == "auth"
+    assert Elsewhere.filters() == {CONTACT: "vestnik.contact.friendship.*", AUTH: None}
+
+
 def test_a_stream_that_does_not_exist_is_refused() -> None:
     class Lost(Projection):
         streams = ("NOWHERE",)
 
-    with pytest.raises(ValueError, match="lost"):
-        Lost.filters()
+    class Forgotten(Projection):
+        streams = CONTACT  # the comma of a tuple was forgotten
+
+    for projection in (Lost, Forgotten):
+        with pytest.raises(ValueError, match=projection.name):
+            projection.filters()
+        with pytest.raises(ValueError, match="streams must be some of"):
+            projection.run_by()
+
+
+def test_a_service_that_does_not_exist_is_refused() -> None:
+    class Adrift(Projection):
+        streams = (CONTACT,)
+        service = "contacts"
+
+    with pytest.raises(ValueError, match="adrift: service must be one of auth, session"):
+        Adrift.run_by()
 
 
 def test_handlers_are_found_by_the_type_of_the_event() -> None:

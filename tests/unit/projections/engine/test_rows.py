@@ -1,6 +1,7 @@
 """Folding a batch gives the rows that its events give one by one."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -8,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.engine.literals import Unwritable
-from projections.engine.rows import Rows, Table
+from projections.engine.rows import Rows
+from projections.engine.shapes import Shapes, Table
 from projections.engine.write import Action, How, Write
 
-TABLES = {"people": Table("people", "people_v1_b1", ("id",), {"id": "int8", "a": "int8", "b": "int8"})}
-State = dict[str, dict[str, int | None]]
+TABLES = {"people": Table("people", "people_v1_b1", ("id",), {"id": "bigint", "a": "bigint", "b": "bigint"})}
+State = dict[object, dict[str, int | None]]
 
 
-def applied(state: State, action: Action, key: str, columns: dict[str, tuple[How, Any]]) -> None:
+def applied(state: State, action: Action, key: object, columns: dict[str, tuple[How, Any]]) -> None:
     """What PostgreSQL does with one change."""
     if action is Action.DELETE:
         state.pop(key, None)
@@ -66,26 +68,28 @@ def say(write: Write, action: Action, key: int, said: dict[str, tuple[How, Any]]
 def test_folded_waves_end_in_the_state_of_single_changes(
     said: list[tuple[Action, int, dict[str, tuple[How, Any]]]],
 ) -> None:
-    rows, singly, folded = Rows(TABLES), State(), State()
+    rows, singly, folded = Rows(Shapes(TABLES)), State(), State()
     for action, key, what in said:
         write = Write()
         say(write, action, key, what)
         rows.merge(write.changes)
-        applied(singly, action, str(key), what)
-    for wave in rows.waves:
-        for (_, key_texts), row in wave.items():
-            applied(folded, row.action, key_texts[0], row.columns)
+        applied(singly, action, key, what)
+    for group in rows.groups():
+        assert len(set(group.keys)) == len(group.keys)
+        for (row,), values in zip(group.keys, group.values, strict=True):
+            written = {column: (how, value) for (column, how), value in zip(group.shape.columns, values, strict=True)}
+            applied(folded, group.shape.action, row, written)
     assert folded == singly
 
 
 def test_many_changes_of_one_row_become_one() -> None:
-    rows, write = Rows(TABLES), Write()
+    rows, write = Rows(Shapes(TABLES)), Write()
     for number in range(1_000):
         write.upsert("people", key={"id": 1}, add={"a": 1}, greatest={"b": number})
     rows.merge(write.changes)
-    assert len(rows.waves) == 1
-    (row,) = rows.waves[0].values()
-    assert row.columns == {"a": (How.ADD, 1_000), "b": (How.GREATEST, 999)}
+    (group,) = rows.groups()
+    assert group.shape.columns == (("a", How.ADD), ("b", How.GREATEST))
+    assert (group.keys, group.values) == ([(1,)], [(1_000, 999)])
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,7 @@ def test_many_changes_of_one_row_become_one() -> None:
         lambda write: write.upsert("people", key={"name": 1}),
         lambda write: write.upsert("people", key={"id": 1, "a": 2}),
         lambda write: write.upsert("people", key={"id": None}),
+        lambda write: write.upsert("people", key={"id": "one"}),
         lambda write: write.upsert("people", key={"id": 1}, set={"c": 1}),
         lambda write: write.upsert("people", key={"id": 1}, add={"a": 0.5}),
         lambda write: write.upsert("people", key={"id": 1}, add={"a": None}),
@@ -103,24 +108,75 @@ def test_many_changes_of_one_row_become_one() -> None:
     ],
 )
 def test_a_change_that_fits_no_table_leaves_nothing_behind(wrong: Any) -> None:  # noqa: ANN401 - a parameter
-    rows, write = Rows(TABLES), Write()
+    rows, write = Rows(Shapes(TABLES)), Write()
     write.upsert("people", key={"id": 7}, set={"a": 1})
     wrong(write)
     with pytest.raises(Unwritable):
         rows.merge(write.changes)
-    assert rows.waves == []
+    assert rows.groups() == []
 
 
 def test_keys_that_mean_the_same_are_one_row() -> None:
-    hours = {"hours": Table("hours", "hours_v1_b1", ("at",), {"at": "timestamptz", "n": "int8"})}
-    rows, write = Rows(hours), Write()
+    hours = {"hours": Table("hours", "hours_v1_b1", ("at",), {"at": "timestamp with time zone", "n": "bigint"})}
+    rows, write = Rows(Shapes(hours)), Write()
     moment = datetime(2026, 1, 1, 12, tzinfo=UTC)
     write.upsert("hours", key={"at": moment}, add={"n": 1})
     write.upsert("hours", key={"at": moment.astimezone()}, add={"n": 1})
     rows.merge(write.changes)
-    assert len(rows.waves[0]) == 1
+    (group,) = rows.groups()
+    assert group.values == [(2,)]
+
+
+def test_a_number_is_the_same_key_however_it_is_written() -> None:
+    rows, write = Rows(Shapes(TABLES)), Write()
+    write.upsert("people", key={"id": 7}, add={"a": 1})
+    write.upsert("people", key={"id": "07"}, add={"a": 1})
+    rows.merge(write.changes)
+    assert [group.keys for group in rows.groups()] == [[(7,)]]
 
 
 def test_a_column_cannot_be_written_twice_by_one_call() -> None:
-    with pytest.raises(ValueError, match="twice"):
-        Write().upsert("people", key={"id": 1}, set={"a": 1}, add={"a": 1})
+    rows, write = Rows(Shapes(TABLES)), Write()
+    write.upsert("people", key={"id": 1}, set={"a": 1}, add={"a": 1})
+    with pytest.raises(Unwritable, match="twice"):
+        rows.merge(write.changes)
+
+
+def test_values_that_cannot_be_combined_are_written_one_after_the_other() -> None:
+    rows, write = Rows(Shapes(TABLES)), Write()
+    write.upsert("people", key={"id": 1}, set={"a": "not a number"})
+    write.upsert("people", key={"id": 1}, add={"a": 1})
+    rows.merge(write.changes)
+    assert [group.values for group in rows.groups()] == [[("not a number",)], [(1,)]]
+
+
+def test_a_decimal_that_is_no_number_leaves_nothing_half_merged() -> None:
+    prices = {"prices": Table("prices", "prices_v1_b1", ("id",), {"id": "bigint", "highest": "numeric"})}
+    rows, write = Rows(Shapes(prices)), Write()
+    write.upsert("prices", key={"id": 1}, greatest={"highest": Decimal(1)})
+    write.upsert("prices", key={"id": 1}, greatest={"highest": Decimal("NaN")})
+    rows.merge(write.changes)
+    assert [str(value) for group in rows.groups() for (value,) in group.values] == ["1", "NaN"]
+
+
+def test_columns_may_be_called_as_what_is_done_to_them() -> None:
+    types = {"id": "bigint", **dict.fromkeys(["set", "add", "greatest", "least", "first"], "bigint")}
+    shapes = Shapes({"words": Table("words", "words_v1_b1", ("id",), types)})
+    said: list[dict[str, dict[str, object]]] = [
+        {"set": {"add": 1}},
+        {"add": {"set": 1}},
+        {"least": {"first": 1}},
+        {"first": {"least": 1}},
+        {"set": {"add": 1, "greatest": 2}},
+        {"greatest": {"add": 2}},
+    ]
+    for arguments in said:
+        write = Write()
+        write.upsert("words", key={"id": 1}, **arguments)
+        shape, _, _ = shapes.resolve(write.changes[0])
+        assert shape.columns == tuple((column, How(how)) for how, values in arguments.items() for column in values)
+    set_key = Shapes({"words": Table("words", "words_v1_b1", ("set",), {"set": "bigint", "add": "bigint"})})
+    for how in How:
+        write = Write()
+        write.upsert("words", key={"set": 1}, **{how.value: {"add": 1}})
+        assert set_key.resolve(write.changes[0])[0].columns == (("add", how),)

@@ -6,14 +6,20 @@
 __all__ = (
     "AuthServiceBase",
     "AuthServiceStub",
+    "ChangePasswordRequest",
+    "ChangePasswordResponse",
     "GetUserRequest",
     "GetUserResponse",
     "LoginRequest",
     "LoginResponse",
     "RegisterRequest",
     "RegisterResponse",
+    "RequestPasswordResetRequest",
+    "RequestPasswordResetResponse",
     "ResendVerificationRequest",
     "ResendVerificationResponse",
+    "ResetPasswordRequest",
+    "ResetPasswordResponse",
     "User",
     "VerifyEmailRequest",
     "VerifyEmailResponse",
@@ -37,6 +43,49 @@ if TYPE_CHECKING:
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class ChangePasswordRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "ChangePasswordRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    current_password: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    new_password: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    session_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The session that goes on; all others of the user end.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "ChangePasswordRequest", ChangePasswordRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ChangePasswordResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "ChangePasswordResponse"
+        ]
+
+    position: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "ChangePasswordResponse", ChangePasswordResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -165,6 +214,44 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class RequestPasswordResetRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "RequestPasswordResetRequest"
+        ]
+
+    email: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "RequestPasswordResetRequest", RequestPasswordResetRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class RequestPasswordResetResponse(betterproto2.Message):
+    """
+    The same for every address, known or not.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "RequestPasswordResetResponse"
+        ]
+
+    pass
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "RequestPasswordResetResponse", RequestPasswordResetResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class ResendVerificationRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -199,6 +286,44 @@ class ResendVerificationResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.auth.v1", "ResendVerificationResponse", ResendVerificationResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class ResetPasswordRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "ResetPasswordRequest"
+        ]
+
+    token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    new_password: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "ResetPasswordRequest", ResetPasswordRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ResetPasswordResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "ResetPasswordResponse"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "ResetPasswordResponse", ResetPasswordResponse
 )
 
 
@@ -337,6 +462,66 @@ class AuthServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def change_password(
+        self,
+        message: "ChangePasswordRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ChangePasswordResponse":
+        """
+        Raises InvalidCredentials where the current password is another.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.auth.v1.AuthService/ChangePassword",
+            message,
+            ChangePasswordResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def request_password_reset(
+        self,
+        message: "RequestPasswordResetRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "RequestPasswordResetResponse":
+
+        return await self._unary_unary(
+            "/vestnik.auth.v1.AuthService/RequestPasswordReset",
+            message,
+            RequestPasswordResetResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def reset_password(
+        self,
+        message: "ResetPasswordRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ResetPasswordResponse":
+        """
+        A token is good once; every session of the user ends.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.auth.v1.AuthService/ResetPassword",
+            message,
+            ResetPasswordResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def get_user(
         self,
         message: "GetUserRequest",
@@ -359,7 +544,7 @@ class AuthServiceStub(betterproto2_grpclib.ServiceStub):
 from ...session import v1 as __session__v1__
 
 VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n\x1avestnik/auth/v1/auth.proto\x12\x0fvestnik.auth.v1\x1a vestnik/session/v1/session.proto"\x97\x01\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x14\n\x05email\x18\x03 \x01(\tR\x05email\x12%\n\x0eemail_verified\x18\x04 \x01(\x08R\remailVerified\x12\x1d\n\ncreated_at\x18\x05 \x01(\x03R\tcreatedAt"\x98\x01\n\x0fRegisterRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12&\n\x0cdisplay_name\x18\x04 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01B\x0f\n\r_display_name"Y\n\x10RegisterResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"r\n\x0cLoginRequest\x12\x14\n\x05login\x18\x01 \x01(\tR\x05login\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address"C\n\rLoginResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"*\n\x12VerifyEmailRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"J\n\x13VerifyEmailResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"1\n\x19ResendVerificationRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1c\n\x1aResendVerificationResponse")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"X\n\x0fGetUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position2\xbd\x03\n\x0bAuthService\x12O\n\x08Register\x12 .vestnik.auth.v1.RegisterRequest\x1a!.vestnik.auth.v1.RegisterResponse\x12F\n\x05Login\x12\x1d.vestnik.auth.v1.LoginRequest\x1a\x1e.vestnik.auth.v1.LoginResponse\x12X\n\x0bVerifyEmail\x12#.vestnik.auth.v1.VerifyEmailRequest\x1a$.vestnik.auth.v1.VerifyEmailResponse\x12m\n\x12ResendVerification\x12*.vestnik.auth.v1.ResendVerificationRequest\x1a+.vestnik.auth.v1.ResendVerificationResponse\x12L\n\x07GetUser\x12\x1f.vestnik.auth.v1.GetUserRequest\x1a .vestnik.auth.v1.GetUserResponseb\x06proto3'
+    b'\n\x1avestnik/auth/v1/auth.proto\x12\x0fvestnik.auth.v1\x1a vestnik/session/v1/session.proto"\x97\x01\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x14\n\x05email\x18\x03 \x01(\tR\x05email\x12%\n\x0eemail_verified\x18\x04 \x01(\x08R\remailVerified\x12\x1d\n\ncreated_at\x18\x05 \x01(\x03R\tcreatedAt"\x98\x01\n\x0fRegisterRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12&\n\x0cdisplay_name\x18\x04 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01B\x0f\n\r_display_name"Y\n\x10RegisterResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"r\n\x0cLoginRequest\x12\x14\n\x05login\x18\x01 \x01(\tR\x05login\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address"C\n\rLoginResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"*\n\x12VerifyEmailRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"J\n\x13VerifyEmailResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"1\n\x19ResendVerificationRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1c\n\x1aResendVerificationResponse"\x9d\x01\n\x15ChangePasswordRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10current_password\x18\x02 \x01(\tR\x0fcurrentPassword\x12!\n\x0cnew_password\x18\x03 \x01(\tR\x0bnewPassword\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId"4\n\x16ChangePasswordResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"3\n\x1bRequestPasswordResetRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1e\n\x1cRequestPasswordResetResponse"O\n\x14ResetPasswordRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12!\n\x0cnew_password\x18\x02 \x01(\tR\x0bnewPassword"L\n\x15ResetPasswordResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"X\n\x0fGetUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position2\xf5\x05\n\x0bAuthService\x12O\n\x08Register\x12 .vestnik.auth.v1.RegisterRequest\x1a!.vestnik.auth.v1.RegisterResponse\x12F\n\x05Login\x12\x1d.vestnik.auth.v1.LoginRequest\x1a\x1e.vestnik.auth.v1.LoginResponse\x12X\n\x0bVerifyEmail\x12#.vestnik.auth.v1.VerifyEmailRequest\x1a$.vestnik.auth.v1.VerifyEmailResponse\x12m\n\x12ResendVerification\x12*.vestnik.auth.v1.ResendVerificationRequest\x1a+.vestnik.auth.v1.ResendVerificationResponse\x12a\n\x0eChangePassword\x12&.vestnik.auth.v1.ChangePasswordRequest\x1a\'.vestnik.auth.v1.ChangePasswordResponse\x12s\n\x14RequestPasswordReset\x12,.vestnik.auth.v1.RequestPasswordResetRequest\x1a-.vestnik.auth.v1.RequestPasswordResetResponse\x12^\n\rResetPassword\x12%.vestnik.auth.v1.ResetPasswordRequest\x1a&.vestnik.auth.v1.ResetPasswordResponse\x12L\n\x07GetUser\x12\x1f.vestnik.auth.v1.GetUserRequest\x1a .vestnik.auth.v1.GetUserResponseb\x06proto3'
 )
 
 
@@ -381,6 +566,30 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
     async def resend_verification(
         self, message: "ResendVerificationRequest"
     ) -> "ResendVerificationResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def change_password(
+        self, message: "ChangePasswordRequest"
+    ) -> "ChangePasswordResponse":
+        """
+        Raises InvalidCredentials where the current password is another.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def request_password_reset(
+        self, message: "RequestPasswordResetRequest"
+    ) -> "RequestPasswordResetResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def reset_password(
+        self, message: "ResetPasswordRequest"
+    ) -> "ResetPasswordResponse":
+        """
+        A token is good once; every session of the user ends.
+        """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -421,6 +630,33 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.resend_verification(request)
         await stream.send_message(response)
 
+    async def __rpc_change_password(
+        self,
+        stream: "grpclib.server.Stream[ChangePasswordRequest, ChangePasswordResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.change_password(request)
+        await stream.send_message(response)
+
+    async def __rpc_request_password_reset(
+        self,
+        stream: "grpclib.server.Stream[RequestPasswordResetRequest, RequestPasswordResetResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.request_password_reset(request)
+        await stream.send_message(response)
+
+    async def __rpc_reset_password(
+        self,
+        stream: "grpclib.server.Stream[ResetPasswordRequest, ResetPasswordResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.reset_password(request)
+        await stream.send_message(response)
+
     async def __rpc_get_user(
         self, stream: "grpclib.server.Stream[GetUserRequest, GetUserResponse]"
     ) -> None:
@@ -454,6 +690,24 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ResendVerificationRequest,
                 ResendVerificationResponse,
+            ),
+            "/vestnik.auth.v1.AuthService/ChangePassword": grpclib.const.Handler(
+                self.__rpc_change_password,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ChangePasswordRequest,
+                ChangePasswordResponse,
+            ),
+            "/vestnik.auth.v1.AuthService/RequestPasswordReset": grpclib.const.Handler(
+                self.__rpc_request_password_reset,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RequestPasswordResetRequest,
+                RequestPasswordResetResponse,
+            ),
+            "/vestnik.auth.v1.AuthService/ResetPassword": grpclib.const.Handler(
+                self.__rpc_reset_password,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ResetPasswordRequest,
+                ResetPasswordResponse,
             ),
             "/vestnik.auth.v1.AuthService/GetUser": grpclib.const.Handler(
                 self.__rpc_get_user,

@@ -6,6 +6,8 @@
 __all__ = (
     "ClientEvent",
     "Conversation",
+    "CountUnreadNotificationsRequest",
+    "CountUnreadNotificationsResponse",
     "EventsSinceRequest",
     "GetMessagesRequest",
     "GetMessagesResponse",
@@ -21,6 +23,7 @@ __all__ = (
     "MessagingServiceBase",
     "MessagingServiceStub",
     "Notification",
+    "NotificationsSinceRequest",
     "SendMessageRequest",
     "SendMessageResponse",
 )
@@ -110,6 +113,46 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class CountUnreadNotificationsRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "CountUnreadNotificationsRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.messaging.v1",
+    "CountUnreadNotificationsRequest",
+    CountUnreadNotificationsRequest,
+)
+
+
+@dataclass(eq=False, repr=False)
+class CountUnreadNotificationsResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "CountUnreadNotificationsResponse"
+        ]
+
+    unread: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+
+    position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.messaging.v1",
+    "CountUnreadNotificationsResponse",
+    CountUnreadNotificationsResponse,
+)
+
+
+@dataclass(eq=False, repr=False)
 class EventsSinceRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -123,6 +166,11 @@ class EventsSinceRequest(betterproto2.Message):
     after: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
     """
     Events after this sequence of the service's stream.
+    """
+
+    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    No more than so many, the oldest; 0: all.
     """
 
 
@@ -153,6 +201,16 @@ class GetMessagesRequest(betterproto2.Message):
 
     limit: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
 
+    as_json: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    """
+    The page in `items` instead of `messages`, as clients get it; a server that does not know this fills `messages`.
+    """
+
+    known: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    The `version` of the page that the caller has; with `as_json`.
+    """
+
 
 default_message_pool.register_message(
     "vestnik.messaging.v1", "GetMessagesRequest", GetMessagesRequest
@@ -179,6 +237,29 @@ class GetMessagesResponse(betterproto2.Message):
 
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
+    items: "bytes | None" = betterproto2.field(
+        4, betterproto2.TYPE_BYTES, optional=True
+    )
+    """
+    A JSON array in UTF-8; left out unless it was asked for.
+    """
+
+    last: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    """
+    With `items`: the sequence of the last of them; 0 where there is none.
+    """
+
+    version: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    With `items`: names what the page was made of, for whoever keeps it; the same for both people of a conversation and
+    for any limit. Empty: it is not to be kept.
+    """
+
+    unchanged: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    """
+    The page is the one that the caller has; nothing of it is here.
+    """
+
 
 default_message_pool.register_message(
     "vestnik.messaging.v1", "GetMessagesResponse", GetMessagesResponse
@@ -199,6 +280,11 @@ class ListConversationsRequest(betterproto2.Message):
     limit: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
 
     cursor: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    as_json: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    As in GetMessagesRequest.
+    """
 
 
 default_message_pool.register_message(
@@ -225,6 +311,13 @@ class ListConversationsResponse(betterproto2.Message):
     """
 
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    items: "bytes | None" = betterproto2.field(
+        4, betterproto2.TYPE_BYTES, optional=True
+    )
+    """
+    A JSON array in UTF-8; left out unless it was asked for.
+    """
 
 
 default_message_pool.register_message(
@@ -432,6 +525,42 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class NotificationsSinceRequest(betterproto2.Message):
+    """
+    What a user is told of comes from two streams; each is followed for itself.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "NotificationsSinceRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    stream: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    `CONTACT` or `MESSAGING`.
+    """
+
+    after: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    """
+    Events after this sequence of that stream.
+    """
+
+    limit: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    No more than so many, the oldest; 0: all.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "NotificationsSinceRequest", NotificationsSinceRequest
+)
+
+
+@dataclass(eq=False, repr=False)
 class SendMessageRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -589,6 +718,24 @@ class MessagingServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def count_unread_notifications(
+        self,
+        message: "CountUnreadNotificationsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "CountUnreadNotificationsResponse":
+
+        return await self._unary_unary(
+            "/vestnik.messaging.v1.MessagingService/CountUnreadNotifications",
+            message,
+            CountUnreadNotificationsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def events_since(
         self,
         message: "EventsSinceRequest",
@@ -611,9 +758,31 @@ class MessagingServiceStub(betterproto2_grpclib.ServiceStub):
         ):
             yield response
 
+    async def notifications_since(
+        self,
+        message: "NotificationsSinceRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AsyncIterator[ClientEvent]":
+        """
+        The notifications that a client missed and that nobody has read since, and which were read, oldest first.
+        """
+
+        async for response in self._unary_stream(
+            "/vestnik.messaging.v1.MessagingService/NotificationsSince",
+            message,
+            ClientEvent,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
+
 
 VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n$vestnik/messaging/v1/messaging.proto\x12\x14vestnik.messaging.v1"\xe1\x01\n\x07Message\x12\x1d\n\nmessage_id\x18\x01 \x01(\tR\tmessageId\x12\'\n\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence\x12\x1b\n\tsender_id\x18\x04 \x01(\tR\x08senderId\x12\x12\n\x04text\x18\x05 \x01(\tR\x04text\x12\x17\n\x07sent_at\x18\x06 \x01(\x03R\x06sentAt\x12\x1c\n\x07seen_at\x18\x07 \x01(\x03H\x00R\x06seenAt\x88\x01\x01B\n\n\x08_seen_at"\x94\x01\n\x12SendMessageRequest\x12\x1b\n\tsender_id\x18\x01 \x01(\tR\x08senderId\x12!\n\x0crecipient_id\x18\x02 \x01(\tR\x0brecipientId\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12*\n\x11client_message_id\x18\x04 \x01(\tR\x0fclientMessageId"\x84\x01\n\x13SendMessageResponse\x127\n\x07message\x18\x01 \x01(\x0b2\x1d.vestnik.messaging.v1.MessageR\x07message\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\xa9\x01\n\x12GetMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1b\n\x06before\x18\x03 \x01(\x03H\x00R\x06before\x88\x01\x01\x12\x19\n\x05after\x18\x04 \x01(\x03H\x01R\x05after\x88\x01\x01\x12\x14\n\x05limit\x18\x05 \x01(\x05R\x05limitB\t\n\x07_beforeB\x08\n\x06_after"\x80\x01\n\x13GetMessagesResponse\x129\n\x08messages\x18\x01 \x03(\x0b2\x1d.vestnik.messaging.v1.MessageR\x08messages\x12\x12\n\x04more\x18\x02 \x01(\x08R\x04more\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"_\n\x0fMarkSeenRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence".\n\x10MarkSeenResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"a\n\x18ListConversationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x88\x02\n\x0cConversation\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\'\n\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12@\n\x0clast_message\x18\x03 \x01(\x0b2\x1d.vestnik.messaging.v1.MessageR\x0blastMessage\x12!\n\x0cunread_count\x18\x04 \x01(\x03R\x0bunreadCount\x12#\n\rseen_sequence\x18\x05 \x01(\x03R\x0cseenSequence\x12,\n\x12peer_seen_sequence\x18\x06 \x01(\x03R\x10peerSeenSequence"\x95\x01\n\x19ListConversationsResponse\x12H\n\rconversations\x18\x01 \x03(\x0b2".vestnik.messaging.v1.ConversationR\rconversations\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"a\n\x18ListNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x91\x01\n\x0cNotification\x12\'\n\x0fnotification_id\x18\x01 \x01(\tR\x0enotificationId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n\x0cfrom_user_id\x18\x03 \x01(\tR\nfromUserId\x12\x0e\n\x02at\x18\x04 \x01(\x03R\x02at\x12\x12\n\x04read\x18\x05 \x01(\x08R\x04read"\x95\x01\n\x19ListNotificationsResponse\x12H\n\rnotifications\x18\x01 \x03(\x0b2".vestnik.messaging.v1.NotificationR\rnotifications\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"b\n\x1cMarkNotificationsReadRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10notification_ids\x18\x02 \x03(\tR\x0fnotificationIds";\n\x1dMarkNotificationsReadResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"C\n\x12EventsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\x82\x06\n\x10MessagingService\x12b\n\x0bSendMessage\x12(.vestnik.messaging.v1.SendMessageRequest\x1a).vestnik.messaging.v1.SendMessageResponse\x12b\n\x0bGetMessages\x12(.vestnik.messaging.v1.GetMessagesRequest\x1a).vestnik.messaging.v1.GetMessagesResponse\x12Y\n\x08MarkSeen\x12%.vestnik.messaging.v1.MarkSeenRequest\x1a&.vestnik.messaging.v1.MarkSeenResponse\x12t\n\x11ListConversations\x12..vestnik.messaging.v1.ListConversationsRequest\x1a/.vestnik.messaging.v1.ListConversationsResponse\x12t\n\x11ListNotifications\x12..vestnik.messaging.v1.ListNotificationsRequest\x1a/.vestnik.messaging.v1.ListNotificationsResponse\x12\x80\x01\n\x15MarkNotificationsRead\x122.vestnik.messaging.v1.MarkNotificationsReadRequest\x1a3.vestnik.messaging.v1.MarkNotificationsReadResponse\x12\\\n\x0bEventsSince\x12(.vestnik.messaging.v1.EventsSinceRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01b\x06proto3'
+    b'\n$vestnik/messaging/v1/messaging.proto\x12\x14vestnik.messaging.v1"\xe1\x01\n\x07Message\x12\x1d\n\nmessage_id\x18\x01 \x01(\tR\tmessageId\x12\'\n\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence\x12\x1b\n\tsender_id\x18\x04 \x01(\tR\x08senderId\x12\x12\n\x04text\x18\x05 \x01(\tR\x04text\x12\x17\n\x07sent_at\x18\x06 \x01(\x03R\x06sentAt\x12\x1c\n\x07seen_at\x18\x07 \x01(\x03H\x00R\x06seenAt\x88\x01\x01B\n\n\x08_seen_at"\x94\x01\n\x12SendMessageRequest\x12\x1b\n\tsender_id\x18\x01 \x01(\tR\x08senderId\x12!\n\x0crecipient_id\x18\x02 \x01(\tR\x0brecipientId\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12*\n\x11client_message_id\x18\x04 \x01(\tR\x0fclientMessageId"\x84\x01\n\x13SendMessageResponse\x127\n\x07message\x18\x01 \x01(\x0b2\x1d.vestnik.messaging.v1.MessageR\x07message\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\xd8\x01\n\x12GetMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1b\n\x06before\x18\x03 \x01(\x03H\x00R\x06before\x88\x01\x01\x12\x19\n\x05after\x18\x04 \x01(\x03H\x01R\x05after\x88\x01\x01\x12\x14\n\x05limit\x18\x05 \x01(\x05R\x05limit\x12\x17\n\x07as_json\x18\x06 \x01(\x08R\x06asJson\x12\x14\n\x05known\x18\x07 \x01(\tR\x05knownB\t\n\x07_beforeB\x08\n\x06_after"\xf1\x01\n\x13GetMessagesResponse\x129\n\x08messages\x18\x01 \x03(\x0b2\x1d.vestnik.messaging.v1.MessageR\x08messages\x12\x12\n\x04more\x18\x02 \x01(\x08R\x04more\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position\x12\x19\n\x05items\x18\x04 \x01(\x0cH\x00R\x05items\x88\x01\x01\x12\x12\n\x04last\x18\x05 \x01(\x03R\x04last\x12\x18\n\x07version\x18\x06 \x01(\tR\x07version\x12\x1c\n\tunchanged\x18\x07 \x01(\x08R\tunchangedB\x08\n\x06_items"_\n\x0fMarkSeenRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence".\n\x10MarkSeenResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"z\n\x18ListConversationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor\x12\x17\n\x07as_json\x18\x04 \x01(\x08R\x06asJson"\x88\x02\n\x0cConversation\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\'\n\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12@\n\x0clast_message\x18\x03 \x01(\x0b2\x1d.vestnik.messaging.v1.MessageR\x0blastMessage\x12!\n\x0cunread_count\x18\x04 \x01(\x03R\x0bunreadCount\x12#\n\rseen_sequence\x18\x05 \x01(\x03R\x0cseenSequence\x12,\n\x12peer_seen_sequence\x18\x06 \x01(\x03R\x10peerSeenSequence"\xba\x01\n\x19ListConversationsResponse\x12H\n\rconversations\x18\x01 \x03(\x0b2".vestnik.messaging.v1.ConversationR\rconversations\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position\x12\x19\n\x05items\x18\x04 \x01(\x0cH\x00R\x05items\x88\x01\x01B\x08\n\x06_items"a\n\x18ListNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x91\x01\n\x0cNotification\x12\'\n\x0fnotification_id\x18\x01 \x01(\tR\x0enotificationId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n\x0cfrom_user_id\x18\x03 \x01(\tR\nfromUserId\x12\x0e\n\x02at\x18\x04 \x01(\x03R\x02at\x12\x12\n\x04read\x18\x05 \x01(\x08R\x04read"\x95\x01\n\x19ListNotificationsResponse\x12H\n\rnotifications\x18\x01 \x03(\x0b2".vestnik.messaging.v1.NotificationR\rnotifications\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"b\n\x1cMarkNotificationsReadRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10notification_ids\x18\x02 \x03(\tR\x0fnotificationIds";\n\x1dMarkNotificationsReadResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position":\n\x1fCountUnreadNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"V\n CountUnreadNotificationsResponse\x12\x16\n\x06unread\x18\x01 \x01(\x03R\x06unread\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"x\n\x19NotificationsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n\x05after\x18\x03 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limit"Y\n\x12EventsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\xfa\x07\n\x10MessagingService\x12b\n\x0bSendMessage\x12(.vestnik.messaging.v1.SendMessageRequest\x1a).vestnik.messaging.v1.SendMessageResponse\x12b\n\x0bGetMessages\x12(.vestnik.messaging.v1.GetMessagesRequest\x1a).vestnik.messaging.v1.GetMessagesResponse\x12Y\n\x08MarkSeen\x12%.vestnik.messaging.v1.MarkSeenRequest\x1a&.vestnik.messaging.v1.MarkSeenResponse\x12t\n\x11ListConversations\x12..vestnik.messaging.v1.ListConversationsRequest\x1a/.vestnik.messaging.v1.ListConversationsResponse\x12t\n\x11ListNotifications\x12..vestnik.messaging.v1.ListNotificationsRequest\x1a/.vestnik.messaging.v1.ListNotificationsResponse\x12\x80\x01\n\x15MarkNotificationsRead\x122.vestnik.messaging.v1.MarkNotificationsReadRequest\x1a3.vestnik.messaging.v1.MarkNotificationsReadResponse\x12\x89\x01\n\x18CountUnreadNotifications\x125.vestnik.messaging.v1.CountUnreadNotificationsRequest\x1a6.vestnik.messaging.v1.CountUnreadNotificationsResponse\x12\\\n\x0bEventsSince\x12(.vestnik.messaging.v1.EventsSinceRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01\x12j\n\x12NotificationsSince\x12/.vestnik.messaging.v1.NotificationsSinceRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01b\x06proto3'
 )
 
 
@@ -652,11 +821,27 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def count_unread_notifications(
+        self, message: "CountUnreadNotificationsRequest"
+    ) -> "CountUnreadNotificationsResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def events_since(
         self, message: "EventsSinceRequest"
     ) -> "AsyncIterator[ClientEvent]":
         """
         What a client that was away missed, oldest first, from the read model; ends when it has been told all.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+        yield ClientEvent()
+
+    async def notifications_since(
+        self, message: "NotificationsSinceRequest"
+    ) -> "AsyncIterator[ClientEvent]":
+        """
+        The notifications that a client missed and that nobody has read since, and which were read, oldest first.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -713,6 +898,15 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.mark_notifications_read(request)
         await stream.send_message(response)
 
+    async def __rpc_count_unread_notifications(
+        self,
+        stream: "grpclib.server.Stream[CountUnreadNotificationsRequest, CountUnreadNotificationsResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.count_unread_notifications(request)
+        await stream.send_message(response)
+
     async def __rpc_events_since(
         self, stream: "grpclib.server.Stream[EventsSinceRequest, ClientEvent]"
     ) -> None:
@@ -720,6 +914,17 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
         assert request is not None
         await self._call_rpc_handler_server_stream(
             self.events_since,
+            stream,
+            request,
+        )
+
+    async def __rpc_notifications_since(
+        self, stream: "grpclib.server.Stream[NotificationsSinceRequest, ClientEvent]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        await self._call_rpc_handler_server_stream(
+            self.notifications_since,
             stream,
             request,
         )
@@ -762,10 +967,22 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
                 MarkNotificationsReadRequest,
                 MarkNotificationsReadResponse,
             ),
+            "/vestnik.messaging.v1.MessagingService/CountUnreadNotifications": grpclib.const.Handler(
+                self.__rpc_count_unread_notifications,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                CountUnreadNotificationsRequest,
+                CountUnreadNotificationsResponse,
+            ),
             "/vestnik.messaging.v1.MessagingService/EventsSince": grpclib.const.Handler(
                 self.__rpc_events_since,
                 grpclib.const.Cardinality.UNARY_STREAM,
                 EventsSinceRequest,
+                ClientEvent,
+            ),
+            "/vestnik.messaging.v1.MessagingService/NotificationsSince": grpclib.const.Handler(
+                self.__rpc_notifications_since,
+                grpclib.const.Cardinality.UNARY_STREAM,
+                NotificationsSinceRequest,
                 ClientEvent,
             ),
         }

@@ -88,6 +88,11 @@ class EventsSinceRequest(betterproto2.Message):
     Events after this sequence of the service's stream.
     """
 
+    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    No more than so many, the oldest; 0: all.
+    """
+
 
 default_message_pool.register_message(
     "vestnik.profile.v1", "EventsSinceRequest", EventsSinceRequest
@@ -186,7 +191,8 @@ class SearchProfilesRequest(betterproto2.Message):
 
     query: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    A prefix of the username or of the display name, case-insensitive.
+    A beginning of the username or of the display name, or words of either, with slips of the finger; case and
+    accents do not matter. The best matches come first.
     """
 
     limit: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
@@ -362,7 +368,7 @@ class ProfileServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n vestnik/profile/v1/profile.proto\x12\x12vestnik.profile.v1"\xe1\x01\n\x07Profile\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12!\n\x0cdisplay_name\x18\x03 \x01(\tR\x0bdisplayName\x12\x10\n\x03bio\x18\x04 \x01(\tR\x03bio\x12\x1d\n\navatar_url\x18\x05 \x01(\tR\tavatarUrl\x12\x1a\n\x08verified\x18\x06 \x01(\x08R\x08verified\x12\x1d\n\nupdated_at\x18\x07 \x01(\x03R\tupdatedAt\x12\x12\n\x04etag\x18\x08 \x01(\tR\x04etag",\n\x11GetProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"g\n\x12GetProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xd5\x01\n\x14UpdateProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12&\n\x0cdisplay_name\x18\x02 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01\x12\x15\n\x03bio\x18\x03 \x01(\tH\x01R\x03bio\x88\x01\x01\x12"\n\navatar_url\x18\x04 \x01(\tH\x02R\tavatarUrl\x88\x01\x01\x12\x19\n\x08if_match\x18\x05 \x03(\tR\x07ifMatchB\x0f\n\r_display_nameB\x06\n\x04_bioB\r\n\x0b_avatar_url"j\n\x15UpdateProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"[\n\x15SearchProfilesRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x81\x01\n\x16SearchProfilesResponse\x127\n\x08profiles\x18\x01 \x03(\x0b2\x1b.vestnik.profile.v1.ProfileR\x08profiles\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"E\n\x12EventsSinceRequest\x12\x19\n\x08user_ids\x18\x01 \x03(\tR\x07userIds\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\x96\x03\n\x0eProfileService\x12[\n\nGetProfile\x12%.vestnik.profile.v1.GetProfileRequest\x1a&.vestnik.profile.v1.GetProfileResponse\x12d\n\rUpdateProfile\x12(.vestnik.profile.v1.UpdateProfileRequest\x1a).vestnik.profile.v1.UpdateProfileResponse\x12g\n\x0eSearchProfiles\x12).vestnik.profile.v1.SearchProfilesRequest\x1a*.vestnik.profile.v1.SearchProfilesResponse\x12X\n\x0bEventsSince\x12&.vestnik.profile.v1.EventsSinceRequest\x1a\x1f.vestnik.profile.v1.ClientEvent0\x01b\x06proto3'
+    b'\n vestnik/profile/v1/profile.proto\x12\x12vestnik.profile.v1"\xe1\x01\n\x07Profile\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12!\n\x0cdisplay_name\x18\x03 \x01(\tR\x0bdisplayName\x12\x10\n\x03bio\x18\x04 \x01(\tR\x03bio\x12\x1d\n\navatar_url\x18\x05 \x01(\tR\tavatarUrl\x12\x1a\n\x08verified\x18\x06 \x01(\x08R\x08verified\x12\x1d\n\nupdated_at\x18\x07 \x01(\x03R\tupdatedAt\x12\x12\n\x04etag\x18\x08 \x01(\tR\x04etag",\n\x11GetProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"g\n\x12GetProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xd5\x01\n\x14UpdateProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12&\n\x0cdisplay_name\x18\x02 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01\x12\x15\n\x03bio\x18\x03 \x01(\tH\x01R\x03bio\x88\x01\x01\x12"\n\navatar_url\x18\x04 \x01(\tH\x02R\tavatarUrl\x88\x01\x01\x12\x19\n\x08if_match\x18\x05 \x03(\tR\x07ifMatchB\x0f\n\r_display_nameB\x06\n\x04_bioB\r\n\x0b_avatar_url"j\n\x15UpdateProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"[\n\x15SearchProfilesRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x81\x01\n\x16SearchProfilesResponse\x127\n\x08profiles\x18\x01 \x03(\x0b2\x1b.vestnik.profile.v1.ProfileR\x08profiles\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"[\n\x12EventsSinceRequest\x12\x19\n\x08user_ids\x18\x01 \x03(\tR\x07userIds\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\x96\x03\n\x0eProfileService\x12[\n\nGetProfile\x12%.vestnik.profile.v1.GetProfileRequest\x1a&.vestnik.profile.v1.GetProfileResponse\x12d\n\rUpdateProfile\x12(.vestnik.profile.v1.UpdateProfileRequest\x1a).vestnik.profile.v1.UpdateProfileResponse\x12g\n\x0eSearchProfiles\x12).vestnik.profile.v1.SearchProfilesRequest\x1a*.vestnik.profile.v1.SearchProfilesResponse\x12X\n\x0bEventsSince\x12&.vestnik.profile.v1.EventsSinceRequest\x1a\x1f.vestnik.profile.v1.ClientEvent0\x01b\x06proto3'
 )
 
 

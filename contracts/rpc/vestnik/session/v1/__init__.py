@@ -7,9 +7,14 @@ __all__ = (
     "ClientEvent",
     "CreateSessionRequest",
     "CreateSessionResponse",
+    "EndSessionsRequest",
+    "EndSessionsResponse",
     "EventsSinceRequest",
+    "ListHistoryRequest",
+    "ListHistoryResponse",
     "ListSessionsRequest",
     "ListSessionsResponse",
+    "PastSession",
     "RefreshSessionRequest",
     "RefreshSessionResponse",
     "RevokeSessionRequest",
@@ -95,6 +100,11 @@ class CreateSessionRequest(betterproto2.Message):
     The network address the login came from.
     """
 
+    credential: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
+    """
+    The generation of the credential that opens it.
+    """
+
 
 default_message_pool.register_message(
     "vestnik.session.v1", "CreateSessionRequest", CreateSessionRequest
@@ -121,6 +131,84 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class EndSessionsRequest(betterproto2.Message):
+    """
+
+
+    Oneofs:
+        - user:
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "EndSessionsRequest"
+        ]
+
+    user_id: "str | None" = betterproto2.field(
+        1, betterproto2.TYPE_STRING, optional=True, group="user"
+    )
+
+    username: "str | None" = betterproto2.field(
+        2, betterproto2.TYPE_STRING, optional=True, group="user"
+    )
+
+    session_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Only this one; empty: all.
+    """
+
+    kept_session_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    All but this one.
+    """
+
+    below_credential: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
+    """
+    Only those that an older generation of the credential opened; 0: all.
+    """
+
+    reason: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Why, in a word that the audit shows: `password_changed`, `password_reset`, `operator`.
+    """
+
+    note: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    From the operator alone: what he says of it, and who he is.
+    """
+
+    operator: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.session.v1", "EndSessionsRequest", EndSessionsRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class EndSessionsResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "EndSessionsResponse"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    ended: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+
+    position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.session.v1", "EndSessionsResponse", EndSessionsResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class EventsSinceRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -136,9 +224,61 @@ class EventsSinceRequest(betterproto2.Message):
     Events after this sequence of the service's stream.
     """
 
+    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    No more than so many, the oldest; 0: all.
+    """
+
 
 default_message_pool.register_message(
     "vestnik.session.v1", "EventsSinceRequest", EventsSinceRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListHistoryRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListHistoryRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    limit: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+
+    cursor: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.session.v1", "ListHistoryRequest", ListHistoryRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListHistoryResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListHistoryResponse"
+        ]
+
+    sessions: "list[PastSession]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+
+    next: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Empty on the last page.
+    """
+
+    position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.session.v1", "ListHistoryResponse", ListHistoryResponse
 )
 
 
@@ -187,6 +327,44 @@ class ListSessionsResponse(betterproto2.Message):
 default_message_pool.register_message(
     "vestnik.session.v1", "ListSessionsResponse", ListSessionsResponse
 )
+
+
+@dataclass(eq=False, repr=False)
+class PastSession(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "PastSession"
+        ]
+
+    session_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    device: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    address: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    As much of it as the installation keeps.
+    """
+
+    created_at: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+
+    last_refreshed_at: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+
+    ended_at: "int | None" = betterproto2.field(
+        6, betterproto2.TYPE_INT64, optional=True
+    )
+    """
+    Absent while it goes on.
+    """
+
+    reason: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    `logout`, `revoked_elsewhere`, `refresh_token_reused`, `password_changed`, `password_reset`, `expired`, `operator`.
+    """
+
+
+default_message_pool.register_message("vestnik.session.v1", "PastSession", PastSession)
 
 
 @dataclass(eq=False, repr=False)
@@ -459,6 +637,27 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def end_sessions(
+        self,
+        message: "EndSessionsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "EndSessionsResponse":
+        """
+        Ends many at once, for auth (another password) and for operators; those that have ended already stay as they are.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.session.v1.SessionService/EndSessions",
+            message,
+            EndSessionsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def list_sessions(
         self,
         message: "ListSessionsRequest",
@@ -472,6 +671,27 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
             "/vestnik.session.v1.SessionService/ListSessions",
             message,
             ListSessionsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_history(
+        self,
+        message: "ListHistoryRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListHistoryResponse":
+        """
+        Every session of a user, also those that have ended, with when and why.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.session.v1.SessionService/ListHistory",
+            message,
+            ListHistoryResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -501,7 +721,7 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n vestnik/session/v1/session.proto\x12\x12vestnik.session.v1"\xc3\x01\n\x06Tokens\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId\x12!\n\x0caccess_token\x18\x03 \x01(\tR\x0baccessToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x03R\texpiresIn\x12#\n\rrefresh_token\x18\x05 \x01(\tR\x0crefreshToken\x12\x1a\n\x08position\x18\x06 \x01(\tR\x08position"}\n\x14CreateSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address"K\n\x15CreateSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"7\n\x16ValidateSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId"J\n\x17ValidateSessionResponse\x12\x16\n\x06active\x18\x01 \x01(\x08R\x06active\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId"<\n\x15RefreshSessionRequest\x12#\n\rrefresh_token\x18\x01 \x01(\tR\x0crefreshToken"L\n\x16RefreshSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"\xa1\x01\n\x14RevokeSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1f\n\nsession_id\x18\x02 \x01(\tH\x00R\tsessionId\x12-\n\x12all_but_session_id\x18\x03 \x01(\tH\x00R\x0fallButSessionId\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reasonB\x08\n\x06target"M\n\x15RevokeSessionResponse\x12\x18\n\x07revoked\x18\x01 \x01(\x05R\x07revoked\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\\\n\x13ListSessionsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x8b\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n\x06device\x18\x02 \x01(\tR\x06device\x12\x1d\n\ncreated_at\x18\x03 \x01(\x03R\tcreatedAt\x12*\n\x11last_refreshed_at\x18\x04 \x01(\x03R\x0flastRefreshedAt"\x7f\n\x14ListSessionsResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.vestnik.session.v1.SessionR\x08sessions\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"C\n\x12EventsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\xee\x04\n\x0eSessionService\x12d\n\rCreateSession\x12(.vestnik.session.v1.CreateSessionRequest\x1a).vestnik.session.v1.CreateSessionResponse\x12j\n\x0fValidateSession\x12*.vestnik.session.v1.ValidateSessionRequest\x1a+.vestnik.session.v1.ValidateSessionResponse\x12g\n\x0eRefreshSession\x12).vestnik.session.v1.RefreshSessionRequest\x1a*.vestnik.session.v1.RefreshSessionResponse\x12d\n\rRevokeSession\x12(.vestnik.session.v1.RevokeSessionRequest\x1a).vestnik.session.v1.RevokeSessionResponse\x12a\n\x0cListSessions\x12\'.vestnik.session.v1.ListSessionsRequest\x1a(.vestnik.session.v1.ListSessionsResponse\x12X\n\x0bEventsSince\x12&.vestnik.session.v1.EventsSinceRequest\x1a\x1f.vestnik.session.v1.ClientEvent0\x01b\x06proto3'
+    b'\n vestnik/session/v1/session.proto\x12\x12vestnik.session.v1"\xc3\x01\n\x06Tokens\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId\x12!\n\x0caccess_token\x18\x03 \x01(\tR\x0baccessToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x03R\texpiresIn\x12#\n\rrefresh_token\x18\x05 \x01(\tR\x0crefreshToken\x12\x1a\n\x08position\x18\x06 \x01(\tR\x08position"\x9d\x01\n\x14CreateSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12\x1e\n\ncredential\x18\x05 \x01(\rR\ncredential"K\n\x15CreateSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"7\n\x16ValidateSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId"J\n\x17ValidateSessionResponse\x12\x16\n\x06active\x18\x01 \x01(\x08R\x06active\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId"<\n\x15RefreshSessionRequest\x12#\n\rrefresh_token\x18\x01 \x01(\tR\x0crefreshToken"L\n\x16RefreshSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"\xa1\x01\n\x14RevokeSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1f\n\nsession_id\x18\x02 \x01(\tH\x00R\tsessionId\x12-\n\x12all_but_session_id\x18\x03 \x01(\tH\x00R\x0fallButSessionId\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reasonB\x08\n\x06target"M\n\x15RevokeSessionResponse\x12\x18\n\x07revoked\x18\x01 \x01(\x05R\x07revoked\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\x8f\x02\n\x12EndSessionsRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tH\x00R\x06userId\x12\x1c\n\x08username\x18\x02 \x01(\tH\x00R\x08username\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12&\n\x0fkept_session_id\x18\x04 \x01(\tR\rkeptSessionId\x12)\n\x10below_credential\x18\x05 \x01(\rR\x0fbelowCredential\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\x12\x12\n\x04note\x18\x07 \x01(\tR\x04note\x12\x1a\n\x08operator\x18\x08 \x01(\tR\x08operatorB\x06\n\x04user"`\n\x13EndSessionsResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05ended\x18\x02 \x03(\tR\x05ended\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"[\n\x12ListHistoryRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\xee\x01\n\x0bPastSession\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n\x06device\x18\x02 \x01(\tR\x06device\x12\x18\n\x07address\x18\x03 \x01(\tR\x07address\x12\x1d\n\ncreated_at\x18\x04 \x01(\x03R\tcreatedAt\x12*\n\x11last_refreshed_at\x18\x05 \x01(\x03R\x0flastRefreshedAt\x12\x1e\n\x08ended_at\x18\x06 \x01(\x03H\x00R\x07endedAt\x88\x01\x01\x12\x16\n\x06reason\x18\x07 \x01(\tR\x06reasonB\x0b\n\t_ended_at"\x82\x01\n\x13ListHistoryResponse\x12;\n\x08sessions\x18\x01 \x03(\x0b2\x1f.vestnik.session.v1.PastSessionR\x08sessions\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\\\n\x13ListSessionsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x8b\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n\x06device\x18\x02 \x01(\tR\x06device\x12\x1d\n\ncreated_at\x18\x03 \x01(\x03R\tcreatedAt\x12*\n\x11last_refreshed_at\x18\x04 \x01(\x03R\x0flastRefreshedAt"\x7f\n\x14ListSessionsResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.vestnik.session.v1.SessionR\x08sessions\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"Y\n\x12EventsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\xae\x06\n\x0eSessionService\x12d\n\rCreateSession\x12(.vestnik.session.v1.CreateSessionRequest\x1a).vestnik.session.v1.CreateSessionResponse\x12j\n\x0fValidateSession\x12*.vestnik.session.v1.ValidateSessionRequest\x1a+.vestnik.session.v1.ValidateSessionResponse\x12g\n\x0eRefreshSession\x12).vestnik.session.v1.RefreshSessionRequest\x1a*.vestnik.session.v1.RefreshSessionResponse\x12d\n\rRevokeSession\x12(.vestnik.session.v1.RevokeSessionRequest\x1a).vestnik.session.v1.RevokeSessionResponse\x12^\n\x0bEndSessions\x12&.vestnik.session.v1.EndSessionsRequest\x1a\'.vestnik.session.v1.EndSessionsResponse\x12a\n\x0cListSessions\x12\'.vestnik.session.v1.ListSessionsRequest\x1a(.vestnik.session.v1.ListSessionsResponse\x12^\n\x0bListHistory\x12&.vestnik.session.v1.ListHistoryRequest\x1a\'.vestnik.session.v1.ListHistoryResponse\x12X\n\x0bEventsSince\x12&.vestnik.session.v1.EventsSinceRequest\x1a\x1f.vestnik.session.v1.ClientEvent0\x01b\x06proto3'
 )
 
 
@@ -530,9 +750,27 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def end_sessions(
+        self, message: "EndSessionsRequest"
+    ) -> "EndSessionsResponse":
+        """
+        Ends many at once, for auth (another password) and for operators; those that have ended already stay as they are.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def list_sessions(
         self, message: "ListSessionsRequest"
     ) -> "ListSessionsResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_history(
+        self, message: "ListHistoryRequest"
+    ) -> "ListHistoryResponse":
+        """
+        Every session of a user, also those that have ended, with when and why.
+        """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -582,12 +820,28 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.revoke_session(request)
         await stream.send_message(response)
 
+    async def __rpc_end_sessions(
+        self, stream: "grpclib.server.Stream[EndSessionsRequest, EndSessionsResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.end_sessions(request)
+        await stream.send_message(response)
+
     async def __rpc_list_sessions(
         self, stream: "grpclib.server.Stream[ListSessionsRequest, ListSessionsResponse]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.list_sessions(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_history(
+        self, stream: "grpclib.server.Stream[ListHistoryRequest, ListHistoryResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_history(request)
         await stream.send_message(response)
 
     async def __rpc_events_since(
@@ -627,11 +881,23 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
                 RevokeSessionRequest,
                 RevokeSessionResponse,
             ),
+            "/vestnik.session.v1.SessionService/EndSessions": grpclib.const.Handler(
+                self.__rpc_end_sessions,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                EndSessionsRequest,
+                EndSessionsResponse,
+            ),
             "/vestnik.session.v1.SessionService/ListSessions": grpclib.const.Handler(
                 self.__rpc_list_sessions,
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListSessionsRequest,
                 ListSessionsResponse,
+            ),
+            "/vestnik.session.v1.SessionService/ListHistory": grpclib.const.Handler(
+                self.__rpc_list_history,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListHistoryRequest,
+                ListHistoryResponse,
             ),
             "/vestnik.session.v1.SessionService/EventsSince": grpclib.const.Handler(
                 self.__rpc_events_since,

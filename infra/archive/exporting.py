@@ -1,0 +1,225 @@
+"""Export: every stream up to an end that is fixed at the start, while the system goes on.
+
+The ends are fixed effects first and causes last: a profile, a session, a friendship or a message comes after the user
+that it needs, and a message after the friendship, so that whatever is in the export has in it what it came from. What
+is still to come of the latest causes (the profile of a user who has just registered) the reactions make after import.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import IO, NamedTuple
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts.envelope import now
+from contracts.errors import Unavailable
+from contracts.identifiers import new_id
+from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION, STREAMS
+from infra.archive.keys import fingerprints
+from infra.archive.layout import FULL, MOST_EVENTS, End, Header, StreamInFile
+from infra.archive.underway import ImportUnderWay, mark
+from infra.archive.writer import Writer
+from infra.failures import Failure
+from infra.secrets import Secrets
+from streams.inbox import RequestFailed
+from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
+from streams.reader import ReadBatch, Reader
+from streams.restoring import Kept, kept_headers, last_of_batch
+
+# Effects before causes.
+ORDER = (MESSAGING, CONTACT, PROFILE, SESSION, AUTH)
+# Seconds without a word from the server after which an export gives up.
+_SILENCE = 60.0
+# Seconds for the rest of a batch that is being stored at the moment when the end is fixed.
+_BATCH_WAIT = 10.0
+_LOOK = 0.01
+
+# Hears how many events are done, of how many.
+Progress = Callable[[int, int], None]
+
+
+class StreamNotWhole(Failure):
+    """A stream lacks an event: it cannot be made again as it was."""
+
+    def __init__(self, stream: str, sequence: int) -> None:
+        super().__init__(
+            f"{stream} has no event {sequence:,}: somebody deleted from it, and it cannot be exported whole"
+        )
+
+
+class Exported(msgspec.Struct, frozen=True, kw_only=True):
+    """What was exported."""
+
+    file: str
+    id: str
+    created_at: str
+    streams: list[StreamInFile]
+    events: int
+    # Of the file.
+    bytes: int
+    # Of the events in it, before compression.
+    unpacked_bytes: int
+    digest: str
+    seconds: float
+    events_per_second: float
+
+
+class _Page(NamedTuple):
+    """The events of one block."""
+
+    stream: int
+    first: int
+    events: list[Kept]
+
+
+async def fixed_ends(nc: Client) -> dict[str, int]:
+    """The last sequence of each stream that an export made now has, in the order in which they are fixed.
+
+    Raises:
+        Failure: there is no such stream, or an import is under way.
+    """
+    jetstream = JetStream(nc)
+    if await mark(jetstream) is not None:
+        raise ImportUnderWay
+    assert set(ORDER) == set(STREAMS)
+    return {stream: await _end(jetstream, stream) for stream in ORDER}
+
+
+async def export(nc: Client, secrets: Secrets, file: IO[bytes], name: str, progress: Progress) -> Exported:
+    """Writes all streams to the file.
+
+    Raises:
+        Failure: a stream is missing or not whole, or the server fell silent.
+        OSError: the file cannot be written.
+    """
+    begun = time.monotonic()
+    ends = await fixed_ends(nc)
+    header = Header(
+        product="vestnik",
+        version=version("vestnik"),
+        id=new_id(),
+        created_at=now(),
+        streams=[StreamInFile(stream, end, end) for stream, end in ends.items()],
+        compression="zlib",
+        claims_key=secrets.claims_key,
+        fingerprints=fingerprints(secrets),
+    )
+    writer = Writer(file, header)
+    writing = _Writing(writer, header.events, progress)
+    try:
+        for index, (stream, end) in enumerate(ends.items()):
+            if end:
+                await _stream(nc, writing, index, stream, end)
+    finally:
+        await writing.settled()
+    written = await asyncio.to_thread(writer.end)
+    return _outcome(header, written, writer, name, time.monotonic() - begun)
+
+
+class _Writing:
+    """Compresses and writes one block in a thread while the next one is read."""
+
+    def __init__(self, writer: Writer, total: int, progress: Progress) -> None:
+        self._writer = writer
+        self._total = total
+        self._progress = progress
+        self._events = 0
+        self._under_way: asyncio.Task[None] | None = None
+
+    async def write(self, page: _Page) -> None:
+        await self._finish()
+        self._under_way = asyncio.create_task(asyncio.to_thread(self._writer.events, *page))
+        self._events += len(page.events)
+        self._progress(self._events, self._total)
+
+    async def flush(self) -> None:
+        await self._finish()
+
+    async def settled(self) -> None:
+        """Nothing is being written any more, however it ended."""
+        if self._under_way is not None:
+            await asyncio.wait([self._under_way])
+            if not self._under_way.cancelled():
+                self._under_way.exception()
+
+    async def _finish(self) -> None:
+        if self._under_way is not None:
+            await asyncio.shield(self._under_way)
+            self._under_way = None
+
+
+async def _stream(nc: Client, writing: _Writing, index: int, stream: str, end: int) -> None:
+    page, size, expected = _Page(index, 1, []), 0, 1
+    reader = Reader(nc, stream, name="export", headers=True, buffer=2 * MOST_EVENTS)
+    async with reader:
+        batches = aiter(reader.batches(limit=MOST_EVENTS))
+        while expected <= end:
+            batch = await _within_patience(anext(batches))
+            for message in batch.messages:
+                if expected > end:
+                    break
+                # Also behind the end: then the last event was deleted since the end was fixed.
+                if message.sequence != expected:
+                    raise StreamNotWhole(stream, expected)
+                expected += 1
+                page.events.append(Kept(message.subject, message.payload, kept_headers(message.headers)))
+                size += len(message.payload)
+                if len(page.events) == MOST_EVENTS or size >= FULL:
+                    await writing.write(page)
+                    page, size = _Page(index, expected, []), 0
+            if expected <= min(end, batch.position):
+                raise StreamNotWhole(stream, expected)
+    if page.events:
+        await writing.write(page)
+    await writing.flush()
+
+
+async def _within_patience(batch: Awaitable[ReadBatch]) -> ReadBatch:
+    """What comes next; an empty batch comes every second at least, as long as the server is there."""
+    try:
+        async with asyncio.timeout(_SILENCE):
+            return await batch
+    except TimeoutError:
+        raise Failure(f"NATS has said nothing for {_SILENCE:.0f} s") from None
+
+
+async def _end(jetstream: JetStream, stream: str) -> int:
+    """The stream's last sequence; what is being stored together with that event is waited for."""
+    try:
+        end = (await jetstream.info(stream)).state.last_seq
+        deadline = time.monotonic() + _BATCH_WAIT
+        while end:
+            last = await jetstream.at(stream, end)
+            if last is not None and last_of_batch(last.headers):
+                return end
+            if time.monotonic() > deadline:
+                raise StreamNotWhole(stream, end if last is None else end + 1)
+            if last is not None and await jetstream.at(stream, end + 1) is not None:
+                end += 1
+            else:
+                await asyncio.sleep(_LOOK)
+    except Refused as refused:
+        if refused.error.err_code == STREAM_NOT_FOUND:
+            raise Failure(f"there is no stream {stream}: nothing to export") from refused
+        raise
+    except RequestFailed as failure:
+        raise Unavailable from failure
+    return end
+
+
+def _outcome(header: Header, end: End, writer: Writer, name: str, seconds: float) -> Exported:
+    return Exported(
+        file=name,
+        id=header.id,
+        created_at=header.created_at.isoformat(),
+        streams=header.streams,
+        events=end.events,
+        bytes=writer.bytes,
+        unpacked_bytes=end.bytes,
+        digest=end.digest,
+        seconds=round(seconds, 3),
+        events_per_second=round(end.events / seconds, 1) if seconds else 0.0,
+    )

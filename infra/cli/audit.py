@@ -1,0 +1,105 @@
+"""`vestnik audit`: who logged in, from what device, when and why a session ended; straight from the stream."""
+
+import asyncio
+import csv
+import io
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import aclosing
+from datetime import datetime
+from typing import TextIO
+
+import click
+import msgspec
+
+from contracts.times import rfc3339
+from infra.audit import Query, Row, rows
+from infra.cli.moment import Moment
+from infra.connections import connect_nats
+from infra.running import find
+from infra.settings import Settings
+
+_COLUMNS = Row.__struct_fields__
+_WIDTHS = {"at": 24, "event": 17, "username": 18, "session_id": 36, "address": 18, "device": 24, "reason": 0}
+# What a spreadsheet takes for a formula when a cell begins with it.
+_FORMULA = ("=", "+", "-", "@")
+
+
+@click.group()
+def audit() -> None:
+    """Shows what happened to the accounts' security."""
+
+
+@audit.command()
+@click.option("--user", metavar="USER", help="Only this user's: an id or a username.")
+@click.option("--since", type=Moment(), help="Only from this time on: RFC 3339, or `7d` ago.")
+@click.option("--until", type=Moment(), help="Only before this time.")
+@click.option("--refreshes", is_flag=True, help="Show refreshes too, not only logins and ends.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
+def sessions(
+    user: str | None, since: datetime | None, until: datetime | None, refreshes: bool, as_json: bool, as_csv: bool
+) -> None:
+    """Shows every login and every end of a session, in the order of time.
+
+    An end has a reason: logout, revoked_elsewhere, refresh_token_reused, password_changed, password_reset, expired, or
+    `operator NAME: WHY`. Device and address are those of the login.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    query = Query(user=user, since=since, until=until, refreshes=refreshes)
+    render, header = (_json, "") if as_json else (_csv, _csv_line(_COLUMNS)) if as_csv else (_line, _HEADER)
+    asyncio.run(_run(Settings.load(), query, sys.stdout, render, header))
+
+
+async def _run(settings: Settings, query: Query, output: TextIO, render: Callable[[Row], str], header: str) -> None:
+    url = settings.nats_url or find(settings.data_dir).nats_url
+    nc = await connect_nats(msgspec.structs.replace(settings, nats_url=url), "operator-audit", patience=5.0)
+    try:
+        output.write(header)
+        async with aclosing(rows(nc, query)) as pages:
+            async for page in pages:
+                output.write("".join(map(render, page)))
+                output.flush()
+    finally:
+        # That the connection ends with the command is no news.
+        logging.getLogger("infra.connections").setLevel(logging.ERROR)
+        await nc.close()
+
+
+def _json(row: Row) -> str:
+    return msgspec.json.encode({**msgspec.structs.asdict(row), "at": rfc3339(row.at)}).decode() + "\n"
+
+
+def _csv(row: Row) -> str:
+    return _csv_line([_cell(_shown(value)) for value in msgspec.structs.astuple(row)])
+
+
+def _csv_line(cells: object) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)  # type: ignore[arg-type]  # any iterable
+    return line.getvalue()
+
+
+def _line(row: Row) -> str:
+    return _columns({name: _shown(getattr(row, name)) for name in _WIDTHS})
+
+
+def _columns(values: dict[str, str]) -> str:
+    return "  ".join(f"{values[name]:<{width}}" for name, width in _WIDTHS.items()).rstrip() + "\n"
+
+
+def _shown(value: object) -> str:
+    """As text that can be printed: what a client calls itself must not steer a terminal."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    text = "" if value is None else str(value)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _cell(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+_HEADER = _columns({name: name.upper() for name in _WIDTHS})

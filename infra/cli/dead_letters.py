@@ -1,0 +1,278 @@
+"""`vestnik dead-letters`: events that a projection could not apply, and what to do with them."""
+
+import asyncio
+import getpass
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import click
+import msgspec
+from psycopg import Error as DatabaseError
+from rich.console import Console
+from rich.markup import escape
+
+from infra.cli.events import Aggregate
+from infra.cli.letters import line, print_letter, print_retried
+from infra.connections import connect_nats
+from infra.database_owners import Owners
+from infra.running import connected
+from infra.settings import Settings
+from projections.engine import kept_letters, settling
+from projections.engine.builds import Connection
+from projections.engine.connecting import connect, out_of_reach
+from projections.engine.dead_letters import LetterId
+from projections.engine.kept_letters import Discarded, KeptLetter, Wanted
+from projections.engine.projection import Projection
+from projections.engine.retries import retry_all, retry_behind
+from projections.engine.schema import ensure_schema
+from projections.engine.settling import Retried
+from projections.registry import UnknownProjection, choose
+from services.operator.letters import LetterWithEvent, event_of, of_discard, of_letter
+from streams.jetstream import JetStream
+from streams.log import Log
+
+_LONGEST_REASON = 1_000
+_LONGEST_NAME = 80
+# How long a stream is waited for while the build's writer may be waiting for us.
+_PATIENCE = 5.0
+
+
+class Retries(msgspec.Struct, frozen=True):
+    retried: list[Retried]
+
+
+class Discards(msgspec.Struct, frozen=True):
+    """What was given up, and what became of those that had waited behind it."""
+
+    id: str
+    reason: str
+    by: str
+    retried: Retried
+
+
+class Id(click.ParamType[LetterId]):
+    """The id of a dead letter, as `list` prints it."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> LetterId:
+        try:
+            return value if isinstance(value, LetterId) else LetterId.parse(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no id of a dead letter, such as conversations.v1.b2.MESSAGING.17", param, ctx)
+
+
+class Reason(click.ParamType[str]):
+    """A few words, since they are kept for ever."""
+
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = " ".join(str(value).split())
+        if not text or "\x00" in text or len(text) > _LONGEST_REASON:
+            self.fail(f"say why, in 1 to {_LONGEST_REASON} characters", param, ctx)
+        return text
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Events that a projection could not apply, and later ones of the same aggregate that wait behind them."""
+
+
+@dead_letters.command("list")
+@click.argument("names", metavar="[PROJECTION]...", nargs=-1)
+@click.option(
+    "--state",
+    type=click.Choice(["failed", "parked", "discarded"]),
+    help="Only these; discarded ones are left out else.",
+)
+@click.option("--type", "event_type", metavar="TYPE", help="Only events of this type, as `message.sent`.")
+@click.option("--aggregate", type=Aggregate(), help="Only events of this aggregate.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def list_(
+    names: tuple[str, ...], state: str | None, event_type: str | None, aggregate: str | None, as_json: bool
+) -> None:
+    """Lists dead letters of the builds in use, those of one aggregate together and in order."""
+    projections = [projection.name for projection in _chosen(names)] if names else None
+    wanted = Wanted(
+        projections=projections,
+        state=None if state == "discarded" else state,
+        type=event_type,
+        aggregate_id=aggregate,
+    )
+    asyncio.run(_list(Settings.load(), wanted, discarded=state == "discarded", as_json=as_json))
+
+
+async def _list(settings: Settings, wanted: Wanted, *, discarded: bool, as_json: bool) -> None:
+    owners = await Owners.at(connected(settings).database_url)
+    console, any_at_all = Console(soft_wrap=True), False
+    for place in owners.urls():
+        async with _database(place) as conn:
+            letters = (
+                (of_discard(each) async for each in kept_letters.discarded(conn, wanted))
+                if discarded
+                else (of_letter(each) async for each in kept_letters.listed(conn, wanted))
+            )
+            async for letter in letters:
+                any_at_all = True
+                if as_json:
+                    sys.stdout.write(msgspec.json.encode(letter).decode() + "\n")
+                else:
+                    console.print(line(letter))
+    if not any_at_all and not as_json:
+        click.echo("no dead letters", err=True)
+
+
+@dead_letters.command()
+@click.argument("letter_id", metavar="ID", type=Id())
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def show(letter_id: LetterId, as_json: bool) -> None:
+    """Shows a dead letter: the event as it is stored (a private one without its data), the error, what waits behind."""
+    found = asyncio.run(_show(Settings.load(), letter_id))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        print_letter(found, Console())
+
+
+async def _show(settings: Settings, letter_id: LetterId) -> LetterWithEvent:
+    settings = connected(settings)
+    async with _acting(settings, _projection(letter_id)) as conn, _log(settings) as (_, jetstream):
+        found = await kept_letters.one(conn, letter_id)
+        event, why = await event_of(jetstream, found)
+    letter = of_discard(found) if isinstance(found, Discarded) else of_letter(found)
+    return LetterWithEvent(**msgspec.structs.asdict(letter), event=event, event_error=why)
+
+
+@dead_letters.command()
+@click.argument("names", metavar="[PROJECTION]...", nargs=-1)
+@click.option("--id", "letter_ids", type=Id(), multiple=True, help="Only this one and what waits behind it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], as_json: bool) -> None:
+    """Tries dead letters again with today's code and, where one goes through, those behind it; all, if none is named.
+
+    Services go on meanwhile. Each aggregate is a matter of its own: what could be applied stays applied, the first that
+    fails again waits with those behind it. The exit code is 1 when anything is left.
+    """
+    if names and letter_ids:
+        raise click.UsageError("name projections or ids, not both")
+    projections = _chosen(names)
+    for letter_id in letter_ids:
+        _projection(letter_id)
+    retried = asyncio.run(_retry(Settings.load(), projections, letter_ids))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(Retries(retried)).decode() + "\n")
+    else:
+        for each in retried:
+            print_retried(each, Console(stderr=True))
+        if not retried:
+            click.echo("no dead letters", err=True)
+    if any(each.outcome != "applied" for each in retried):
+        sys.exit(1)
+
+
+async def _retry(
+    settings: Settings, projections: list[type[Projection]], letter_ids: tuple[LetterId, ...]
+) -> list[Retried]:
+    settings = connected(settings)
+    owners = await Owners.at(settings.database_url)
+    by_place: dict[str, list[LetterId | type[Projection]]] = {}
+    for each in letter_ids or projections:
+        projection = _projection(each) if isinstance(each, LetterId) else each
+        by_place.setdefault(owners.url(projection.run_by()), []).append(each)
+    async with AsyncExitStack() as stack:
+        log, _ = await stack.enter_async_context(_log(settings))
+        chosen: list[tuple[Connection, list[tuple[type[Projection], KeptLetter]]]] = []
+        # All are looked at before anything is done, so that a slip of the hand does nothing.
+        for place, wanted in by_place.items():
+            conn = await stack.enter_async_context(_database(place))
+            chosen.append((conn, [found for each in wanted for found in await _heads(conn, each)]))
+        return [outcome for conn, letters in chosen for outcome in await retry_all(conn, log, letters)]
+
+
+async def _heads(conn: Connection, wanted: LetterId | type[Projection]) -> list[tuple[type[Projection], KeptLetter]]:
+    if isinstance(wanted, LetterId):
+        return [(_projection(wanted), await settling.failed_letter(conn, wanted))]
+    return [(wanted, letter) for letter in await settling.heads(conn, wanted)]
+
+
+@dead_letters.command()
+@click.argument("letter_id", metavar="ID", type=Id())
+@click.option("--reason", type=Reason(), required=True, help="Why; kept for ever.")
+@click.option("--by", help="Who decides so, where the system's user does not say it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+def discard(letter_id: LetterId, reason: str, by: str | None, as_json: bool) -> None:
+    """Gives an event up: this version of the read model leaves it out for good, in every rebuild too.
+
+    What waits behind it is tried at once. The event stays in its stream, and a later version of the projection meets it
+    afresh.
+    """
+    who = " ".join((by or _user()).split())[:_LONGEST_NAME]
+    done = asyncio.run(_discard(Settings.load(), letter_id, reason, who))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(done).decode() + "\n")
+        return
+    console = Console(stderr=True)
+    console.print(f"[yellow]discarded[/] {done.id} by {escape(done.by)}: {escape(done.reason)}")
+    if done.retried.applied or done.retried.left:
+        print_retried(done.retried, console)
+
+
+async def _discard(settings: Settings, letter_id: LetterId, reason: str, by: str) -> Discards:
+    projection = _projection(letter_id)
+    settings = connected(settings)
+    async with _acting(settings, projection) as conn, _log(settings) as (log, _):
+        letter = await settling.failed_letter(conn, letter_id)
+        await settling.discard(conn, letter, reason, by)
+        # The discard stands whatever becomes of those behind it.
+        return Discards(str(letter_id), reason, by, await retry_behind(conn, log, projection, letter))
+
+
+def _chosen(names: tuple[str, ...]) -> list[type[Projection]]:
+    try:
+        return choose(names)
+    except UnknownProjection as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _projection(letter_id: LetterId) -> type[Projection]:
+    (projection,) = _chosen((letter_id.projection,))
+    return projection
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+@asynccontextmanager
+async def _acting(settings: Settings, projection: type[Projection]) -> AsyncIterator[Connection]:
+    """A connection that acts for the projection's service."""
+    owners = await Owners.at(settings.database_url)
+    async with _database(owners.url(projection.run_by())) as conn:
+        yield conn
+
+
+@asynccontextmanager
+async def _database(database_url: str) -> AsyncIterator[Connection]:
+    conn = await connect(database_url, "vestnik dead-letters")
+    try:
+        await ensure_schema(conn)
+        yield conn
+    except DatabaseError as error:
+        raise out_of_reach(error) from error
+    finally:
+        await conn.close()
+
+
+@asynccontextmanager
+async def _log(settings: Settings) -> AsyncIterator[tuple[Log, JetStream]]:
+    nc = await connect_nats(settings, "operator-dead-letters", patience=_PATIENCE)
+    try:
+        yield Log(nc, patience=_PATIENCE), JetStream(nc, patience=_PATIENCE)
+    finally:
+        await nc.close()

@@ -1,0 +1,84 @@
+"""`vestnik keys`: the keys of access tokens, and putting another in the place of the present one."""
+
+import sys
+from datetime import UTC, datetime
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from infra.access_keys import AccessKeys
+from infra.key_stages import AccessKey, Terms
+from infra.secrets import Secrets
+from infra.settings import Settings
+
+# Where it goes into a file or another program nothing is cut.
+_WIDTH = 120
+_COLOURS = {"signing": "green", "published": "yellow", "retired": "dim"}
+
+
+@click.group()
+def keys() -> None:
+    """Shows the keys that sign access tokens, and replaces them without logging anybody out."""
+
+
+@keys.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def list_keys(as_json: bool) -> None:
+    """Shows each key and where it stands: published, signing, verifying, retired."""
+    _show(_keys().listed(datetime.now(UTC)), as_json)
+
+
+@keys.command()
+@click.option(
+    "--at-once",
+    is_flag=True,
+    help="The present key is not to be trusted: sign with the new one from now on, and remove all others. Every access "
+    "token has to be refreshed; nobody has to log in again.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def rotate(at_once: bool, as_json: bool) -> None:
+    """Adds a key that follows the present one.
+
+    It is published now and signs after VESTNIK_ACCESS_KEY_LEAD_SECONDS; the key before it verifies the tokens that it
+    signed until the last of them has run out, and is removed then. Nothing has to be restarted.
+    """
+    _show(_keys().rotate(datetime.now(UTC), at_once=at_once), as_json)
+
+
+@keys.command(name="rotate-services")
+def rotate_services() -> None:
+    """Gives each service another key for the tokens with which it calls the others.
+
+    Nothing has to be restarted: each signs with its new key within five minutes, and the keys before stay good until
+    the next time. Leave five minutes between two.
+    """
+    Secrets.load(Settings.load().secrets_path).rotate_service_keys()
+    click.echo("every service has a new key; the keys before are good until the next time")
+
+
+def _keys() -> AccessKeys:
+    settings = Settings.load()
+    return AccessKeys(settings.secrets_path, Terms.of(settings))
+
+
+def _show(found: list[AccessKey], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write("".join(msgspec.json.encode(key).decode() + "\n" for key in found))
+        return
+    table = Table("key", "state", "signs from", "retires")
+    for key in found:
+        state = key.state.value
+        colour = _COLOURS.get(state)
+        table.add_row(
+            key.key_id,
+            f"[{colour}]{state}[/]" if colour else state,
+            _moment(key.signs_from),
+            _moment(key.retires_at) if key.retires_at else "",
+        )
+    Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if moment.year > 1970 else "long ago"

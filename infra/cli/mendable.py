@@ -1,0 +1,15 @@
+"""The errors whose text is for the operator: one line, and no stack trace."""
+
+from contracts.errors import VestnikError
+from infra.failures import Failure
+from streams.reader import HistoryLost
+from streams.topology import DangerousStream, StreamForbidden, StreamMissing
+
+MENDABLE: tuple[type[Exception], ...] = (
+    Failure,
+    VestnikError,
+    DangerousStream,
+    HistoryLost,
+    StreamForbidden,
+    StreamMissing,
+)

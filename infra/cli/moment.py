@@ -1,0 +1,26 @@
+"""A time on the command line."""
+
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+import click
+
+
+class Moment(click.ParamType[datetime]):
+    """A time as RFC 3339 (`2026-11-23`, `2026-11-23T22:50:00Z`) or an age (`90s`, `15m`, `2h`, `7d`)."""
+
+    name = "time"
+    # Nothing happened before or will after; what lies further out cannot be reckoned with.
+    _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+    _UNITS: ClassVar[dict[str, str]] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        text = str(value).strip()
+        unit = self._UNITS.get(text[-1:])
+        try:
+            if unit is not None and text[:-1].isdigit():
+                return datetime.now(UTC) - timedelta(**{unit: int(text[:-1])})
+            moment = datetime.fromisoformat(text)
+        except (ValueError, OverflowError):
+            self.fail(f"{text!r} is neither a time like 2026-11-23T22:50:00Z nor an age like 15m", param, ctx)
+        return min(max(moment if moment.tzinfo else moment.replace(tzinfo=UTC), self._FIRST), self._LAST)

@@ -1,0 +1,106 @@
+"""`vestnik operators`: whose accounts may open the page at /ops."""
+
+import asyncio
+import getpass
+import os
+import sys
+
+import click
+import msgspec
+
+from contracts import subjects
+from contracts.events.user import UserCreated, UsernameClaimed
+from contracts.identifiers import is_id
+from contracts.times import rfc3339
+from infra.connections import connect_nats
+from infra.failures import Failure
+from infra.operators import Operator, Operators
+from infra.running import connected
+from infra.secrets import Secrets
+from infra.settings import Settings
+from services.auth.claims import ClaimKeys
+from streams.log import Log
+
+_PATIENCE = 5.0
+
+
+class NoSuchAccount(Failure):
+    """Nobody has registered so."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"there is no account {user}: register it first, in the browser")
+
+
+@click.group()
+def operators() -> None:
+    """Says whose accounts may open the operators' page at /ops.
+
+    It is kept in the folder of secrets: who may write there decides, and nobody else.
+    """
+
+
+@operators.command()
+@click.argument("user", metavar="USER")
+@click.option("--by", metavar="NAME", help="Who says so; whoever is logged in to this machine if left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def add(user: str, by: str | None, as_json: bool) -> None:
+    """Makes the account USER (a username or an id) an operator's, within a second and without a restart."""
+    settings = Settings.load()
+    user_id, username = asyncio.run(_account(connected(settings), user.strip().lower()))
+    who = " ".join((by or os.environ.get("SUDO_USER") or getpass.getuser()).split())[:80]
+    found = Operators(settings.secrets_path).add(user_id, username, who)
+    _tell(found, f"{found.username} is an operator", as_json)
+
+
+@operators.command()
+@click.argument("user", metavar="USER")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def remove(user: str, as_json: bool) -> None:
+    """Takes it back from the account USER; its page is refused within a second."""
+    found = Operators(Settings.load().secrets_path).remove(user.strip().lower())
+    _tell(found, f"{found.username} is an operator no more", as_json)
+
+
+@operators.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def list_(as_json: bool) -> None:
+    """Shows who is an operator, since when, and who said so."""
+    known = Operators(Settings.load().secrets_path).all()
+    for each in known:
+        line = msgspec.json.encode(each).decode() if as_json else _line(each)
+        click.echo(line)
+    if not known:
+        click.echo("no operators: `vestnik operators add USER` makes one", err=True)
+
+
+def _tell(found: Operator, text: str, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        click.echo(text, err=True)
+
+
+def _line(operator: Operator) -> str:
+    return f"{operator.username:<32}  {operator.user_id}  since {rfc3339(operator.since)}, by {operator.by}"
+
+
+async def _account(settings: Settings, user: str) -> tuple[str, str]:
+    """Id and username of an account, from the stream of accounts itself."""
+    nc = await connect_nats(settings, "operator-operators", patience=_PATIENCE)
+    try:
+        log = Log(nc, patience=_PATIENCE)
+        user_id = user if is_id(user) else await _holder(log, settings, user)
+        for message in await log.read(subjects.user(user_id)) if user_id else []:
+            event = message.open().data
+            if isinstance(event, UserCreated):
+                return user_id, event.username
+    finally:
+        await nc.close()
+    raise NoSuchAccount(user)
+
+
+async def _holder(log: Log, settings: Settings, username: str) -> str:
+    keys = ClaimKeys(Secrets.load(settings.secrets_path).claims_key)
+    message = await log.last(subjects.username_claim(keys.of_username(username)))
+    event = None if message is None else message.open().data
+    return event.user_id if isinstance(event, UsernameClaimed) else ""

@@ -1,0 +1,54 @@
+"""`vestnik rebuild`, and `--back`: read models built anew and swapped in, several at once."""
+
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.markup import escape
+
+from infra.cli.parallel import Failed, each
+from infra.cli.progress import Bars
+from infra.connections import connect_nats
+from infra.database_owners import Owners
+from infra.settings import Settings
+from projections.engine.projection import Projection
+from projections.engine.rebuild import Rebuilt, rebuild
+
+
+class Rebuilds(msgspec.Struct, frozen=True):
+    rebuilt: list[Rebuilt]
+    failed: list[Failed]
+
+    @property
+    def complete(self) -> bool:
+        return not self.failed
+
+
+def run(settings: Settings, projections: list[type[Projection]], back: bool, console: Console) -> Rebuilds:
+    outcome = uvloop.run(_run(settings, projections, back, console))
+    for one in outcome.rebuilt:
+        kept = "" if one.replaced is None else f", build {one.replaced} is kept"
+        letters = f"; {one.dead_letters:,} events wait as dead letters" if one.dead_letters else ""
+        console.print(
+            f"[green]{one.projection}[/] {'is back' if back else 'rebuilt'}: {one.events:,} events"
+            f" in {one.seconds:,.1f} s ({one.events_per_second:,.0f} events/s),"
+            f" build {one.build} of version {one.version} is live{kept}{letters}",
+            soft_wrap=True,
+        )
+    for failed in outcome.failed:
+        console.print(f"[red]{escape(failed.line())}[/]", soft_wrap=True)
+    return outcome
+
+
+async def _run(settings: Settings, projections: list[type[Projection]], back: bool, console: Console) -> Rebuilds:
+    owners = await Owners.at(settings.database_url)
+    nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
+    try:
+        with Bars(console) as bars:
+
+            async def one(projection: type[Projection]) -> Rebuilt:
+                database_url = owners.url(projection.run_by())
+                return await rebuild(projection, nc, database_url, bars.add(projection.name), back=back)
+
+            return Rebuilds(*await each(projections, one))
+    finally:
+        await nc.close()

@@ -1,0 +1,76 @@
+"""Who may do what at PostgreSQL: one login and one schema a service, and one login that looks after all of them.
+
+A service's schema holds its read models and the engine's tables that go with them. The login may make tables there and
+sees nothing else; it does not own the schema, so it can neither drop it nor let another one in. Logins and schemas have
+the same names, and that is how whoever connects finds its own.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+from infra.secrets import DATABASE_PARTIES, OPERATOR
+from infra.settings import SERVICES
+
+_ITERATIONS = 4096
+_SALT_BYTES = 16
+
+
+def role_of(party: str) -> str:
+    """The login of the party, and of a service also its schema."""
+    return f"vestnik_{party}"
+
+
+def url_of(database_url: str, party: str, password: str) -> str:
+    """The URL of the same database with the party's login."""
+    parts = urlsplit(database_url)
+    hosts = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{role_of(party)}:{password}@{hosts}"))
+
+
+def statements(database: str, passwords: Mapping[str, str]) -> Iterator[str]:
+    """What gives everybody his rights, statement by statement, for a superuser of the server, in the database itself.
+
+    They may be run again: passwords become those that are given. No password is in them, only what it is checked with.
+    """
+    name = '"' + database.replace('"', '""') + '"'
+    for party in DATABASE_PARTIES:
+        role = role_of(party)
+        yield (
+            f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')"
+            f" THEN CREATE ROLE {role}; END IF; END $$"
+        )
+        yield f"ALTER ROLE {role} LOGIN PASSWORD '{verifier(passwords[party])}'"
+    # It acts for each, and what it makes in doing so is theirs.
+    yield f"GRANT {', '.join(map(role_of, SERVICES))} TO {role_of(OPERATOR)}"
+    everybody = ", ".join(map(role_of, DATABASE_PARTIES))
+    yield f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
+    # A verification builds its shadow in temporary tables.
+    yield f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {everybody}"
+    # For the schemas in which read models of a moment in the past are built.
+    yield f"GRANT CREATE ON DATABASE {name} TO {role_of(OPERATOR)}"
+    yield "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+    for service in SERVICES:
+        role = role_of(service)
+        yield f"CREATE SCHEMA IF NOT EXISTS {role}"
+        yield f"GRANT USAGE, CREATE ON SCHEMA {role} TO {role}"
+        yield f"ALTER ROLE {role} IN DATABASE {name} SET search_path = {role}"
+    # People who look into read models need not name the schemas; `public` first, so that no table is made by accident.
+    looked_for = ", ".join(["public", *map(role_of, SERVICES)])
+    yield f"ALTER ROLE {role_of(OPERATOR)} IN DATABASE {name} SET search_path = {looked_for}"
+
+
+def verifier(password: str) -> str:
+    """What a server keeps of a password to check it with (SCRAM-SHA-256, RFC 5803): of no use to log in with."""
+    salt = secrets.token_bytes(_SALT_BYTES)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    return f"SCRAM-SHA-256${_ITERATIONS}:{_text(salt)}${_text(stored)}:{_text(server)}"
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()

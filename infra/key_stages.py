@@ -1,0 +1,95 @@
+"""Where a key of access tokens stands at which time: follows from the names of all keys and the clock alone."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+from infra.settings import Settings
+
+# For clocks that differ.
+_MARGIN = timedelta(seconds=60)
+_STAMP = "%Y%m%dT%H%M%SZ"
+_KEY_ID = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)-[0-9a-f]{8}\Z")
+# Of a key from before ids had a time.
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class State(StrEnum):
+    PUBLISHED = "published"
+    SIGNING = "signing"
+    VERIFYING = "verifying"
+    RETIRED = "retired"
+
+
+class AccessKey(msgspec.Struct, frozen=True, kw_only=True):
+    """One key and where it stands."""
+
+    key_id: str
+    state: State
+    made_at: datetime
+    # When it begins to sign.
+    signs_from: datetime
+    # When the last token that it signed has run out; None while no key follows it.
+    retires_at: datetime | None
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the stages take."""
+
+    # From its publication until a key signs: longer than any verifier keeps what it has read.
+    lead: timedelta
+    # Of an access token.
+    life: timedelta
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Terms":
+        return cls(
+            lead=timedelta(seconds=settings.access_key_lead_seconds),
+            life=timedelta(seconds=settings.access_token_seconds),
+        )
+
+
+def standings(key_ids: Iterable[str], terms: Terms, now: datetime) -> list[AccessKey]:
+    """Where each key stands, the oldest first."""
+    ids = sorted(key_ids, key=lambda key_id: (made_at(key_id), key_id))
+    # The first has nobody to wait for.
+    starts = [made_at(key_id) + (terms.lead if number else timedelta()) for number, key_id in enumerate(ids)]
+    started = [number for number, start in enumerate(starts) if start <= now]
+    signing = started[-1] if started else 0
+    found = []
+    for number, key_id in enumerate(ids):
+        retires = starts[number + 1] + terms.life + _MARGIN if number + 1 < len(ids) else None
+        if number > signing:
+            state = State.PUBLISHED
+        elif number == signing:
+            state = State.SIGNING
+        else:
+            state = State.RETIRED if retires is not None and retires <= now else State.VERIFYING
+        found.append(
+            AccessKey(
+                key_id=key_id,
+                state=state,
+                made_at=made_at(key_id),
+                signs_from=starts[number],
+                retires_at=retires,
+            )
+        )
+    return found
+
+
+def made_at(key_id: str) -> datetime:
+    found = _KEY_ID.match(key_id)
+    if found is None:
+        return _LONG_AGO
+    try:
+        return datetime.strptime(found["stamp"], _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return _LONG_AGO
+
+
+def new_key_id(now: datetime, random: str) -> str:
+    """`random`: eight hex characters, for keys that are made in the same second."""
+    return f"{now.astimezone(UTC):{_STAMP}}-{random}"

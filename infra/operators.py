@@ -1,0 +1,107 @@
+"""Who is an operator: the accounts that may open the page at /ops, in a file of the folder of secrets.
+
+Nobody becomes an operator by what is in a stream, in the database or in a token: whoever may write in that folder says
+so, and he could log in as the operator anyway. A change counts within a second, without a restart.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from infra.failures import Failure
+from infra.secret_files import locked, replace
+
+FILE = "operators.json"
+# Between two looks at the file.
+_LOOK = 1.0
+
+
+class Operator(msgspec.Struct, frozen=True):
+    """An account that may see and do what an operator may."""
+
+    user_id: str
+    # As what it does is recorded.
+    username: str
+    since: datetime
+    # Who said so, by the name at the machine.
+    by: str
+
+
+class NoSuchOperator(Failure):
+    """The account is not an operator's."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"{user} is not an operator")
+
+
+class UnreadableOperators(Failure):
+    """The file is not what we write."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} cannot be read: until it is mended or removed, nobody is an operator")
+
+
+class Operators:
+    """The operators, as they stand in the file now."""
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._looked = float("-inf")
+        self._known: dict[str, Operator] = {}
+
+    def find(self, user_id: str) -> Operator | None:
+        """The operator whose account this is, as it was a second ago at most.
+
+        Raises:
+            UnreadableOperators: the file is not what we write.
+        """
+        now = self._clock()
+        if now - self._looked >= _LOOK:
+            self._known = {each.user_id: each for each in self.all()}
+            self._looked = now
+        return self._known.get(user_id)
+
+    def all(self) -> list[Operator]:
+        """All of them, who became one first before the others.
+
+        Raises:
+            UnreadableOperators: the file is not what we write.
+        """
+        path = self._folder / FILE
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=list[Operator])
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.DecodeError) as error:
+            raise UnreadableOperators(path) from error
+
+    def add(self, user_id: str, username: str, by: str) -> Operator:
+        """Makes the account an operator's; who is one already stays as he is."""
+        with locked(self._folder):
+            known = self.all()
+            found = next((each for each in known if each.user_id == user_id), None)
+            if found is None:
+                found = Operator(user_id, username, datetime.now(UTC), by)
+                self._write([*known, found])
+        return found
+
+    def remove(self, user: str) -> Operator:
+        """Takes it back, by id or username.
+
+        Raises:
+            NoSuchOperator: there is none of that name.
+        """
+        with locked(self._folder):
+            known = self.all()
+            found = next((each for each in known if user in (each.user_id, each.username)), None)
+            if found is None:
+                raise NoSuchOperator(user)
+            self._write([each for each in known if each is not found])
+        return found
+
+    def _write(self, operators: list[Operator]) -> None:
+        replace(self._folder / FILE, msgspec.json.format(msgspec.json.encode(operators)))

@@ -1,0 +1,183 @@
+"""One stream of calls as the service has it: each call is a task of its own, checked like a call by itself."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from grpclib import GRPCError, Status
+from grpclib.const import Handler
+
+from contracts.access import Callers
+from contracts.errors import DeadlineExceeded, Invalid, VestnikError
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from infra.rpc.at_work import AtWork
+from infra.rpc.carrying import wire
+from infra.rpc.carrying.deadlines import Deadlines
+from infra.rpc.carrying.outbox import Outbox
+from infra.rpc.codec import StrictCodec
+from infra.rpc.context import Call, enter
+from infra.rpc.errors import to_grpc
+from infra.rpc.frames import LARGEST_MESSAGE, Stream, unframed
+from infra.rpc.guard import Guard, check_user, failure_of
+
+# A call just within its bound, and what stands around it.
+_LARGEST_FRAME = LARGEST_MESSAGE + 256 * 1024
+# No call has this number.
+_NOTICE = 0
+_CODEC = StrictCodec()
+
+
+class Method(NamedTuple):
+    handler: Handler
+    callers: Callers
+
+
+class Carried:
+    """Serves the calls of one stream."""
+
+    def __init__(
+        self, stream: Stream, party: str, methods: Mapping[str, Method], guard: Guard, at_work: AtWork, longest: float
+    ) -> None:
+        """`party`: the service that has opened it. `longest`: seconds that a call may take."""
+        self._stream = stream
+        self._party = party
+        self._methods = methods
+        self._guard = guard
+        self._at_work = at_work
+        self._longest = longest
+        self._outbox = Outbox()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._deadlines = Deadlines(self._expire)
+        self._overdue: set[int] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.ended = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Returns when the caller has ended the stream and every call is answered.
+
+        Raises:
+            Invalid: what came is no message, or a number is used twice; calls at work are cut off.
+        """
+        await self._stream.send_initial_metadata()
+        sending = asyncio.create_task(self._outbox.send_to(self._stream._stream))
+        receiving = asyncio.create_task(self._receive())
+        try:
+            await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                await sending
+            await receiving
+            await self._idle.wait()
+            self._outbox.close()
+            await sending
+        except asyncio.CancelledError:
+            # Cut off with calls at work: their caller need not wait for its deadlines to learn it.
+            if self._stream._stream.closable:
+                self._stream._stream.reset_nowait()
+            raise
+        finally:
+            ending = [sending, receiving, *self._tasks.values()]
+            for task in ending:
+                task.cancel()
+            self._deadlines.stop()
+            await asyncio.gather(*ending, return_exceptions=True)
+            self.ended.set()
+
+    def tell_stop(self) -> None:
+        """Tells the caller to go elsewhere; it ends the stream then, once it has all answers."""
+        self._outbox.put(_NOTICE, wire.STOPPING)
+
+    async def _receive(self) -> None:
+        while True:
+            await self._outbox.room()
+            message = await unframed(self._stream._stream, _LARGEST_FRAME)
+            if message is None:
+                return
+            calls, given_up = wire.read_calls(message)
+            for call in calls:
+                self._begin(call)
+            for number in given_up:
+                task = self._tasks.get(number)
+                if task is not None:
+                    task.cancel()
+
+    def _begin(self, call: wire.Call) -> None:
+        number = call.id
+        if number in self._tasks or number < 1:
+            raise Invalid("The number of a call is used twice, or is none.")
+        try:
+            self._at_work.enter()
+        except VestnikError as error:
+            self._outbox.put(number, wire.refusal(number, to_grpc(error, executed=False)))
+            return
+        task = asyncio.create_task(self._answer(call))
+        self._tasks[number] = task
+        self._deadlines.set(number, min(call.timeout / 1_000 or self._longest, self._longest))
+        self._idle.clear()
+        task.add_done_callback(lambda _: self._ended(number))
+
+    def _ended(self, number: int) -> None:
+        self._at_work.leave()
+        self._deadlines.drop(number)
+        self._overdue.discard(number)
+        del self._tasks[number]
+        if not self._tasks:
+            self._idle.set()
+
+    def _expire(self, number: int) -> None:
+        self._overdue.add(number)
+        self._tasks[number].cancel()
+
+    async def _answer(self, call: wire.Call) -> None:
+        try:
+            part = wire.answer(call.id, await self._perform(call))
+        except asyncio.CancelledError:
+            if call.id not in self._overdue:
+                # Nobody waits for it.
+                raise
+            part = wire.refusal(call.id, to_grpc(DeadlineExceeded()))
+        except Exception as error:
+            part = wire.refusal(call.id, failure_of(error, call.method))
+        self._outbox.put(call.id, part)
+
+    async def _perform(self, call: wire.Call) -> bytes:
+        credential = self._guard.of_call(call.authorization, self._party)
+        method = self._methods.get(call.method)
+        if method is None:
+            raise GRPCError(Status.UNIMPLEMENTED, "There is no such call here.")
+        handler, callers = method
+        field = self._guard.field(credential, callers)
+        enter(
+            Call(
+                request_id=call.request_id or new_id(),
+                traceparent=call.traceparent or None,
+                position=Position.decode(call.position),
+                actor=credential.user,
+                caller=credential.service,
+            )
+        )
+        if len(call.request) > LARGEST_MESSAGE:
+            raise Invalid(f"The message is larger than {LARGEST_MESSAGE} bytes.")
+        message = _CODEC.decode(call.request, handler.request_type)
+        check_user(message, field, credential.user)
+        one = _One(message)
+        func: Callable[[Any], Awaitable[None]] = handler.func
+        await func(one)
+        return _CODEC.encode(one.answer, handler.reply_type)
+
+
+class _One:
+    """Has of a server's stream what a generated unary method uses."""
+
+    __slots__ = ("_message", "answer")
+
+    def __init__(self, message: object) -> None:
+        self._message = message
+        self.answer: Any = None
+
+    async def recv_message(self) -> object:
+        return self._message
+
+    async def send_message(self, message: object) -> None:
+        self.answer = message

@@ -1,0 +1,42 @@
+"""When each of many calls has to be over, looked at together: a timer for each would be a good part of its cost."""
+
+import asyncio
+from collections.abc import Callable
+
+# Seconds between two looks, and so how much later than said a call may end.
+_LOOK = 0.02
+
+
+class Deadlines:
+    def __init__(self, expire: Callable[[int], None]) -> None:
+        """`expire`: called for each call whose time is over."""
+        self._expire = expire
+        self._due: dict[int, float] = {}
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, number: int, seconds: float) -> float:
+        """From now on; the time it is now, by the loop's clock."""
+        now = self._loop.time()
+        self._due[number] = now + seconds
+        if self._timer is None:
+            self._timer = self._loop.call_later(_LOOK, self._look)
+        return now
+
+    def drop(self, number: int) -> None:
+        self._due.pop(number, None)
+
+    def stop(self) -> None:
+        """Nothing expires any more."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        over = [number for number, due in self._due.items() if due <= now]
+        for number in over:
+            del self._due[number]
+            self._expire(number)
+        self._timer = self._loop.call_later(_LOOK, self._look) if self._due else None

@@ -1,0 +1,32 @@
+"""Generated stubs whose unary calls are carried: by the shortest way, without a stream object for each."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+Stub = TypeVar("Stub")
+
+
+def carrying(kind: Callable[[Any], Stub]) -> Callable[[Any], Stub]:
+    """The same stub; its unary calls need a timeout, and go to the `unary` of its channel."""
+    made: Callable[[Any], Stub] = _carrying(kind)
+    return made
+
+
+@cache
+def _carrying(kind: Any) -> Any:  # noqa: ANN401 - a class that was generated, and one made of it
+    return type(kind.__name__, (kind,), {"_unary_unary": _unary_unary})
+
+
+def _unary_unary(
+    stub: Any,  # noqa: ANN401 - of the class above
+    route: str,
+    request: object,
+    response_type: type[Any],
+    *,
+    timeout: float,
+    deadline: None = None,
+    metadata: Mapping[str, str],
+) -> Awaitable[Any]:
+    answer: Awaitable[Any] = stub.channel.unary(route, request, response_type, timeout, metadata)
+    return answer

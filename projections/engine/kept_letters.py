@@ -1,0 +1,225 @@
+"""Dead letters as an operator looks at them: those of the builds in use, and the discards of every version."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+
+import msgspec
+from psycopg.rows import kwargs_row
+
+from infra.failures import Failure
+from projections.engine.builds import Build, Connection, State
+from projections.engine.dead_letters import LetterId
+
+_PAGE = 1_000
+_COLUMNS = """
+SELECT l.projection, l.version, l.build, b.state AS build_state, b.identity::text AS identity, l.stream, l.sequence,
+    l.subject, l.type, l.state, l.reason, l.at, l.attempts, l.tried_at,
+    CASE WHEN l.state = 'failed' THEN (
+        SELECT count(*) FROM projection_dead_letters AS p
+        WHERE (p.projection, p.version, p.build, p.subject) = (l.projection, l.version, l.build, l.subject)
+          AND p.state = 'parked'
+    ) END AS waiting, head.first
+FROM projection_dead_letters AS l JOIN projection_builds AS b USING (projection, version, build)
+CROSS JOIN LATERAL (
+    SELECT min(f.sequence) AS first FROM projection_dead_letters AS f
+    WHERE (f.projection, f.version, f.build, f.subject) = (l.projection, l.version, l.build, l.subject)
+) AS head
+"""
+_LIST = (
+    _COLUMNS
+    + """
+WHERE b.state IN ('live', 'building')
+  AND (%(projections)s::text[] IS NULL OR l.projection = ANY(%(projections)s))
+  AND (%(state)s::text IS NULL OR l.state = %(state)s)
+  AND (%(type)s::text IS NULL OR l.type = %(type)s)
+  AND (%(aggregate)s::text IS NULL OR l.subject LIKE '%%.' || %(aggregate)s)
+  AND (l.sequence = head.first OR NOT %(heads)s)
+ORDER BY l.projection, l.version, l.build, l.stream, head.first, l.sequence
+"""
+)
+_ONE = (
+    _COLUMNS
+    + " WHERE (l.projection, l.version, l.build, l.stream, l.sequence) = (%s, %s, %s, %s, %s) AND b.state <> 'shadow'"
+)
+_DISCARDED = """
+SELECT projection, version, build, stream, sequence, subject, type, error, reason, discarded_by, discarded_at
+FROM projection_discards
+"""
+_DISCARDED_LIST = (
+    _DISCARDED
+    + """
+WHERE (%(projections)s::text[] IS NULL OR projection = ANY(%(projections)s))
+  AND (%(type)s::text IS NULL OR type = %(type)s)
+  AND (%(aggregate)s::text IS NULL OR subject LIKE '%%.' || %(aggregate)s)
+ORDER BY projection, version, stream, sequence
+"""
+)
+_DISCARDED_ONE = _DISCARDED + " WHERE (projection, version, stream, sequence) = (%s, %s, %s, %s)"
+
+
+class NoSuchLetter(Failure):
+    """There is no dead letter of this id."""
+
+    def __init__(self, letter_id: LetterId, why: str) -> None:
+        super().__init__(f"there is no dead letter {letter_id}: {why}")
+
+
+class KeptLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter, with what there is to know of it but the event itself."""
+
+    projection: str
+    version: int
+    build: int
+    # `live`, `building` or `retired`.
+    build_state: State
+    identity: str
+    stream: str
+    sequence: int
+    subject: str
+    type: str
+    # `failed`, or `parked` behind a failed one of its aggregate.
+    state: str
+    # Why it failed, when it was tried last.
+    reason: str
+    at: datetime
+    attempts: int
+    tried_at: datetime
+    # How many wait behind it; None for one that waits itself.
+    waiting: int | None
+    # The aggregate's first dead letter.
+    first: int
+
+    @property
+    def id(self) -> LetterId:
+        return LetterId(self.projection, self.version, self.build, self.stream, self.sequence)
+
+    @property
+    def head(self) -> LetterId:
+        """The letter that has to be settled first; itself, where it waits behind none."""
+        return self.id._replace(sequence=self.first)
+
+    @property
+    def aggregate_id(self) -> str:
+        return _aggregate_id(self.subject)
+
+    def of_build(self) -> Build:
+        return Build(
+            projection=self.projection,
+            version=self.version,
+            build=self.build,
+            state=self.build_state,
+            identity=self.identity,
+        )
+
+
+class Discarded(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that every build of the version leaves out, who decided so, when and why."""
+
+    projection: str
+    version: int
+    # The build in which it had failed.
+    build: int
+    stream: str
+    sequence: int
+    subject: str
+    type: str
+    # Why it could not be applied.
+    error: str
+    reason: str
+    discarded_by: str
+    discarded_at: datetime
+
+    @property
+    def id(self) -> LetterId:
+        return LetterId(self.projection, self.version, self.build, self.stream, self.sequence)
+
+    @property
+    def aggregate_id(self) -> str:
+        return _aggregate_id(self.subject)
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which letters to list; None: all."""
+
+    projections: Sequence[str] | None = None
+    state: str | None = None
+    type: str | None = None
+    aggregate_id: str | None = None
+    # Only the first of each aggregate.
+    heads: bool = False
+
+    def parameters(self) -> dict[str, object]:
+        # In LIKE an underscore or a percent sign would mean others.
+        escaped = None if self.aggregate_id is None else _escaped(self.aggregate_id)
+        return {
+            "projections": None if self.projections is None else list(self.projections),
+            "state": self.state,
+            "type": self.type,
+            "aggregate": escaped,
+            "heads": self.heads,
+        }
+
+
+async def listed(conn: Connection, wanted: Wanted) -> AsyncIterator[KeptLetter]:
+    """The letters of all builds in use, those of an aggregate together and in order; however many there are."""
+    async with conn.transaction(), conn.cursor("dead_letters", row_factory=kwargs_row(_kept)) as cursor:
+        cursor.itersize = _PAGE
+        await cursor.execute(_LIST, wanted.parameters())
+        async for letter in cursor:
+            yield letter
+
+
+async def heads(conn: Connection, projection: str) -> list[KeptLetter]:
+    """The first letter of each aggregate of the projection, of all its builds in use."""
+    wanted = Wanted(projections=[projection], heads=True)
+    async with conn.cursor(row_factory=kwargs_row(_kept)) as cursor:
+        await cursor.execute(_LIST, wanted.parameters())
+        return await cursor.fetchall()
+
+
+async def discarded(conn: Connection, wanted: Wanted) -> AsyncIterator[Discarded]:
+    async with conn.transaction(), conn.cursor("discards", row_factory=kwargs_row(Discarded)) as cursor:
+        cursor.itersize = _PAGE
+        await cursor.execute(_DISCARDED_LIST, wanted.parameters())
+        async for each in cursor:
+            yield each
+
+
+async def one(conn: Connection, letter_id: LetterId) -> KeptLetter | Discarded:
+    """The letter, or what became of it.
+
+    Raises:
+        NoSuchLetter: it is not there, or not any more.
+    """
+    async with conn.cursor(row_factory=kwargs_row(_kept)) as cursor:
+        await cursor.execute(_ONE, tuple(letter_id))
+        letter = await cursor.fetchone()
+    if letter is not None:
+        return letter
+    async with conn.cursor(row_factory=kwargs_row(Discarded)) as found:
+        await found.execute(
+            _DISCARDED_ONE, (letter_id.projection, letter_id.version, letter_id.stream, letter_id.sequence)
+        )
+        discard = await found.fetchone()
+    if discard is not None:
+        return discard
+    cursor_of_build = await conn.execute(
+        "SELECT state FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", letter_id[:3]
+    )
+    build = await cursor_of_build.fetchone()
+    if build is None:
+        raise NoSuchLetter(letter_id, f"build {letter_id.build} of version {letter_id.version} is gone")
+    raise NoSuchLetter(letter_id, "its build has none of this place; it may have been applied meanwhile")
+
+
+def _kept(build_state: str, **columns: object) -> KeptLetter:
+    return msgspec.convert({"build_state": build_state, **columns}, KeptLetter)
+
+
+def _aggregate_id(subject: str) -> str:
+    # Behind `vestnik.<service>.<kind>.`
+    return subject.split(".", 3)[-1]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,0 +1,33 @@
+"""The last error of a projection's runners, kept where whoever asks for the status finds it.
+
+Most of them are the database being away, so that word of one is left when it is back. It stays until another takes its
+place; how long it is worth showing is for the reader to say.
+"""
+
+from datetime import UTC, datetime
+from typing import Self
+
+import msgspec
+
+from projections.engine.builds import Connection
+from projections.engine.dead_letters import reason_of
+
+_KEEP = """
+INSERT INTO projection_errors (projection, version, error, at) VALUES (%s, %s, %s, %s)
+ON CONFLICT (projection, version) DO UPDATE SET error = EXCLUDED.error, at = EXCLUDED.at
+WHERE projection_errors.at < EXCLUDED.at
+"""
+
+
+class LastError(msgspec.Struct, frozen=True):
+    at: datetime
+    error: str
+
+    @classmethod
+    def now(cls, error: Exception) -> Self:
+        return cls(datetime.now(UTC), reason_of(error).partition("\n")[0])
+
+
+async def keep(conn: Connection, projection: str, version: int, error: LastError) -> None:
+    """Takes the place of an older one."""
+    await conn.execute(_KEEP, (projection, version, error.error, error.at))

@@ -1,0 +1,106 @@
+"""Who waits for one read model, and what is known of how far it is.
+
+Whoever waits stands in a heap of the first stream that is not far enough, so that news costs only those whom it wakes:
+thousands who wait for what never comes are not looked at.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from heapq import heapify, heappop, heappush
+from itertools import count
+
+import msgspec
+
+from contracts.errors import ReadModelBehind
+from contracts.positions import Position
+from projections.engine.projection import Projection
+
+# More than these are turned away at once: a read model that so many wait for is in trouble.
+MOST_WAITING = 10_000
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """A build's checkpoints after a commit."""
+
+    identity: str
+    sequences: dict[str, int]
+
+
+class Waiter:
+    """Somebody who waits; `woken` is done when the position is reached."""
+
+    __slots__ = ("position", "woken")
+
+    def __init__(self, position: Position) -> None:
+        self.position = position
+        self.woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class WaitingRoom:
+    def __init__(self, projection: type[Projection]) -> None:
+        self.projection = projection
+        self._identity = ""
+        self._sequences: dict[str, int] = {}
+        self._waiters: set[Waiter] = set()
+        # By the sequence that each waits for; whoever has left meanwhile is passed over.
+        self._queues: dict[str, list[tuple[int, int, Waiter]]] = {stream: [] for stream in projection.filters()}
+        self._arrivals = count()
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def has(self, position: Position) -> bool:
+        """Whether the read model is known to have reached the position in the streams that it reads."""
+        return self._lacking(position) is None
+
+    def enter(self, position: Position) -> Waiter:
+        """
+        Raises:
+            ReadModelBehind: too many wait already.
+        """
+        if len(self._waiters) >= MOST_WAITING:
+            raise ReadModelBehind(retry_after=1)
+        waiter = Waiter(position)
+        self._waiters.add(waiter)
+        self._place(waiter)
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        self._waiters.discard(waiter)
+        waiter.woken.cancel()
+        for queue in self._queues.values():
+            if len(queue) > 2 * len(self._waiters) + 100:
+                queue[:] = [place for place in queue if not place[2].woken.done()]
+                heapify(queue)
+
+    def learn(self, reached: Reached) -> None:
+        """Takes notice; another build's word replaces what was known, since its tables are others."""
+        if reached.identity == self._identity:
+            self._sequences = _highest(self._sequences, reached.sequences)
+        else:
+            self._identity, self._sequences = reached.identity, dict(reached.sequences)
+        for stream, queue in self._queues.items():
+            known = self._sequences.get(stream, 0)
+            while queue and queue[0][0] <= known:
+                waiter = heappop(queue)[2]
+                if not waiter.woken.done():
+                    self._place(waiter)
+
+    def _place(self, waiter: Waiter) -> None:
+        lacking = self._lacking(waiter.position)
+        if lacking is None:
+            waiter.woken.set_result(None)
+        else:
+            stream, sequence = lacking
+            heappush(self._queues[stream], (sequence, next(self._arrivals), waiter))
+
+    def _lacking(self, position: Position) -> tuple[str, int] | None:
+        """The first stream that is not far enough, and how far it has to be."""
+        for stream, sequence in position.sequences.items():
+            if stream in self._queues and sequence > self._sequences.get(stream, 0):
+                return stream, sequence
+        return None
+
+
+def _highest(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {stream: max(one.get(stream, 0), other.get(stream, 0)) for stream in {**one, **other}}

@@ -1,0 +1,132 @@
+"""Another password: by who knows the present one, or by who has the mail.
+
+Two things happen, in this order: `password.changed` is appended, on the condition that the credential is still the one
+that was proved; then the sessions that an older credential opened end. The first counts. The second follows it even
+when this process dies in between: a reaction does it again (reactions.py), and a login that was under way with the old
+password looks at the credential once more after its session has begun (login.py).
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from contracts import envelope
+from contracts.envelope import Provenance
+from contracts.errors import InvalidCredentials, TokenExpired, VestnikError
+from contracts.events.user import PasswordChanged
+from contracts.positions import Position
+from contracts.subjects import AUTH
+from services.auth import domain
+from services.auth.aggregates import Aggregates
+from services.auth.claims import ClaimKeys
+from services.auth.clients import Sessions
+from services.auth.not_due import record_not_due
+from services.auth.passwords import Passwords, accepted
+from services.auth.resets import ResetTokens
+from streams.repository import Outcome
+
+log = logging.getLogger(__name__)
+NEW_PASSWORD = "/new_password"  # noqa: S105  # where it stands in a request
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    # Of the change, and of the last session that it ended.
+    position: Position
+
+
+class PasswordChanges:
+    def __init__(
+        self,
+        aggregates: Aggregates,
+        passwords: Passwords,
+        keys: ClaimKeys,
+        tokens: ResetTokens,
+        sessions: Sessions,
+        *,
+        lifetime: timedelta,
+        clock: Callable[[], datetime] = envelope.now,
+    ) -> None:
+        """`lifetime`: how long a token that was mailed is good."""
+        self._aggregates = aggregates
+        self._passwords = passwords
+        self._keys = keys
+        self._tokens = tokens
+        self._sessions = sessions
+        self._lifetime = lifetime
+        self._clock = clock
+
+    async def change(self, *, user_id: str, current: str, new: str, session_id: str, provenance: Provenance) -> Changed:
+        """Another password; all sessions of the user but the one named end.
+
+        Raises:
+            InvalidCredentials: the present password is another, or was changed meanwhile.
+            Invalid: the new one is not 8 to 72 bytes long.
+            Overloaded: too many passwords are waiting.
+        """
+        accepted(new, NEW_PASSWORD)
+        known = (await self._aggregates.credentials.load(user_id)).state
+        if not await self._passwords.matches(current, known.password_hash):
+            raise InvalidCredentials
+        new_hash = await self._passwords.hash(new, NEW_PASSWORD)
+        outcome = await self._aggregates.credentials.execute(
+            user_id,
+            lambda state: domain.decide_change_password(state, known.generation, new_hash, session_id),
+            provenance,
+        )
+        return await self._changed(user_id, outcome, provenance)
+
+    async def request_reset(self, email: str, provenance: Provenance) -> None:
+        """Asks for a mail where the address is somebody's, and says nothing about it."""
+        key = self._keys.of_email(email)
+        claim = (await self._aggregates.email_claims.load(key)).state
+        credential = (await self._aggregates.credentials.load(claim.holder or domain.NOBODY)).state
+        outcome = await self._aggregates.email_claims.execute(
+            key,
+            lambda state: domain.decide_request_reset(
+                state, claim.holder, credential.generation, self._clock(), self._lifetime
+            ),
+            provenance,
+        )
+        if not outcome.events:
+            await record_not_due(self._aggregates, domain.RESET_MAIL, provenance)
+
+    async def reset(self, *, token: str, new: str, provenance: Provenance) -> Changed:
+        """Another password for whoever has the mail; all sessions of the user end, and the token is spent.
+
+        Raises:
+            InvalidToken: it was not signed here.
+            TokenExpired: it has run out, or was spent, or the password was changed since it was asked for.
+            Invalid: the password is not 8 to 72 bytes long.
+            Overloaded: too many passwords are waiting.
+        """
+        accepted(new, NEW_PASSWORD)
+        asked = self._tokens.read(token)
+        known = (await self._aggregates.credentials.load(asked.user_id)).state
+        # Before the hash, so that a spent token costs no fifth of a second.
+        if self._clock() >= asked.expires_at or known.generation != asked.credential:
+            raise TokenExpired
+        new_hash = await self._passwords.hash(new, NEW_PASSWORD)
+        provenance = msgspec.structs.replace(provenance, actor=asked.user_id)
+        outcome = await self._aggregates.credentials.execute(
+            asked.user_id,
+            lambda state: domain.decide_reset_password(state, asked.credential, new_hash),
+            provenance,
+        )
+        return await self._changed(asked.user_id, outcome, provenance)
+
+    async def _changed(self, user_id: str, outcome: Outcome[domain.Credential], provenance: Provenance) -> Changed:
+        (recorded,) = outcome.events
+        event = recorded.data
+        assert isinstance(event, PasswordChanged)
+        position = Position.at(AUTH, outcome.sequence)
+        try:
+            ended = await self._sessions.end_older(user_id=user_id, event=event, provenance=provenance)
+        except VestnikError as error:
+            # The password is another whatever becomes of this; the reaction ends the sessions as soon as it can.
+            log.warning("the sessions of user %s end later: %s", user_id, error)
+        else:
+            position = position.merge(ended)
+        return Changed(user_id=user_id, position=position)

@@ -1,0 +1,151 @@
+"""Whose friends are connected here: who is told of a profile's update, without a question for each.
+
+A user's friends are loaded once, when its first client comes, and kept true by the events of CONTACT from then on;
+also for a while after its last client has gone, since most come back.
+"""
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Collection
+from sys import intern
+
+# Friends of users that have no client here now, all together.
+_MOST_IDLE = 200_000
+
+# All friends of a user as contact's read model has them once it has reached a sequence of CONTACT.
+Load = Callable[[str, int], Awaitable[Collection[str]]]
+
+
+class Circle:
+    """One user's friends."""
+
+    __slots__ = ("changed", "clients", "friends", "loading", "whole_since")
+
+    def __init__(self) -> None:
+        self.friends: set[str] = set()
+        self.clients = 0
+        # The place in PROFILE from which on every update of a friend is told here; None while that is not so yet.
+        self.whole_since: int | None = None
+        self.loading: asyncio.Task[None] | None = None
+        # While loading: what has become of a friendship meanwhile; it is never older than what is loaded.
+        self.changed: dict[str, bool] = {}
+
+
+class Circles:
+    def __init__(self, load: Load, *, most_idle: int = _MOST_IDLE) -> None:
+        self._load = load
+        self._most_idle = most_idle
+        self._circles: dict[str, Circle] = {}
+        self._watchers: defaultdict[str, set[str]] = defaultdict(set)
+        self._idle: OrderedDict[str, None] = OrderedDict()
+        self._idle_friends = 0
+
+    def watchers(self, person: str) -> Collection[str]:
+        """The users known here that are friends of the person."""
+        return self._watchers.get(person, ())
+
+    async def enter(self, user_id: str, contact: int, profile: Callable[[], int]) -> Circle:
+        """The user's circle, once it is loaded. `contact`, `profile`: how far these streams were followed.
+
+        Raises:
+            VestnikError: it could not be loaded.
+        """
+        circle = self._circles.get(user_id)
+        if circle is None:
+            circle = self._circles[user_id] = Circle()
+        if user_id in self._idle:
+            del self._idle[user_id]
+            self._idle_friends -= len(circle.friends)
+        circle.clients += 1
+        if circle.whole_since is not None:
+            return circle
+        if circle.loading is None:
+            circle.loading = asyncio.create_task(self._fill(user_id, circle, contact, profile))
+        try:
+            await asyncio.shield(circle.loading)
+        except BaseException:
+            self.leave(user_id, circle)
+            raise
+        return circle
+
+    def leave(self, user_id: str, circle: Circle) -> None:
+        """One client less."""
+        if self._circles.get(user_id) is not circle:
+            return
+        circle.clients -= 1
+        if circle.clients > 0:
+            return
+        if circle.whole_since is None:
+            self._forget(user_id)
+            return
+        self._idle[user_id] = None
+        self._idle_friends += len(circle.friends)
+        while self._idle and self._idle_friends + len(self._idle) > self._most_idle:
+            oldest, _ = self._idle.popitem(last=False)
+            self._idle_friends -= len(self._circles[oldest].friends)
+            self._forget(oldest)
+
+    def changed(self, one: str, other: str, friends: bool) -> None:
+        """An event of CONTACT: the two are friends now, or not any more."""
+        for user_id, friend_id in ((one, other), (other, one)):
+            circle = self._circles.get(user_id)
+            if circle is None:
+                continue
+            if circle.whole_since is None:
+                circle.changed[friend_id] = friends
+            else:
+                self._set(user_id, circle, friend_id, friends)
+
+    def clear(self) -> None:
+        """Forgets everybody that has no client; those that have are to be ended and to begin anew."""
+        for user_id in list(self._circles):
+            self._forget(user_id)
+        self._idle.clear()
+        self._idle_friends = 0
+
+    async def _fill(self, user_id: str, circle: Circle, contact: int, profile: Callable[[], int]) -> None:
+        try:
+            loaded = dict.fromkeys(await self._load(user_id, contact), True)
+        except BaseException:
+            # The next one to come tries again.
+            circle.loading = None
+            circle.changed.clear()
+            raise
+        for friend_id, friends in (loaded | circle.changed).items():
+            if friends:
+                self._add(user_id, circle, friend_id)
+        circle.changed = {}
+        circle.loading = None
+        circle.whole_since = profile()
+
+    def _set(self, user_id: str, circle: Circle, friend_id: str, friends: bool) -> None:
+        before = len(circle.friends)
+        if friends:
+            self._add(user_id, circle, friend_id)
+        else:
+            circle.friends.discard(friend_id)
+            self._unwatch(user_id, friend_id)
+        if user_id in self._idle:
+            self._idle_friends += len(circle.friends) - before
+
+    def _add(self, user_id: str, circle: Circle, friend_id: str) -> None:
+        # Friends are each other's friends: one text serves for all who know the same person.
+        friend_id = intern(friend_id)
+        circle.friends.add(friend_id)
+        self._watchers[friend_id].add(user_id)
+
+    def _unwatch(self, user_id: str, friend_id: str) -> None:
+        watchers = self._watchers.get(friend_id)
+        if watchers is not None:
+            watchers.discard(user_id)
+            if not watchers:
+                del self._watchers[friend_id]
+
+    def _forget(self, user_id: str) -> None:
+        circle = self._circles.pop(user_id, None)
+        if circle is None:
+            return
+        if circle.loading is not None:
+            circle.loading.cancel()
+        for friend_id in circle.friends:
+            self._unwatch(user_id, friend_id)

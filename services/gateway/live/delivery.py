@@ -1,0 +1,256 @@
+"""Live delivery as the gateway runs it: follows the streams, feeds the hub, opens and ends the clients' feeds."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from nats.aio.client import Client as NATS
+
+from contracts.envelope import Recorded
+from contracts.errors import Overloaded, RateLimited, Unavailable
+from contracts.event import Event
+from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
+from contracts.events.profile import ProfileUpdated
+from contracts.events.session import SessionRefreshed
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from contracts.rpc.vestnik.session.v1 import ValidateSessionRequest
+from contracts.subjects import CONTACT, MESSAGING, PROFILE
+from infra.rpc.context import Call
+from services.gateway.following import Follower, from_now
+from services.gateway.live.circles import Circles
+from services.gateway.live.feed import HEARTBEAT, Feed
+from services.gateway.live.history import History
+from services.gateway.live.hub import Hub, Places
+from services.gateway.live.metrics import LiveMetrics
+from services.gateway.live.outlet import End, Outlet
+from services.gateway.live.places import places
+from services.gateway.live.profile_updates import ProfileUpdates
+from services.gateway.live.told import CHANNELS, STREAMS, tell
+from services.gateway.profile_reads import ProfileReads
+from services.gateway.remotes import Remotes
+from services.gateway.revocations import Revocations
+from services.gateway.tokens import Caller, Keys
+from streams.message import Message
+from streams.reader import ReadBatch
+
+log = logging.getLogger(__name__)
+# Clients at once: of a gateway, and of one user.
+MOST_CLIENTS = 20_000
+MOST_OF_ONE = 100
+_AGAIN_AFTER = 5
+# Seconds between two looks at whether the keys have changed.
+_LOOK_EVERY = 1.0
+
+
+class Beginning(msgspec.Struct, frozen=True):
+    """Who wants to be told, and from where on, for every channel."""
+
+    caller: Caller
+    places: Places
+
+
+class Live:
+    """One gateway's live delivery. It listens to the followers of streams that the gateway has anyway."""
+
+    def __init__(
+        self,
+        nats: NATS,
+        remotes: Remotes,
+        profiles: ProfileReads,
+        *,
+        revocations: Revocations,
+        session_seconds: float,
+        metrics: LiveMetrics,
+        keys: Keys,
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
+        """`session_seconds`: how long a session lasts after the end of the access token that it was refreshed with."""
+        self._nats = nats
+        self._remotes = remotes
+        self._revocations = revocations
+        self._session_seconds = session_seconds
+        self._metrics = metrics
+        self._heartbeat = heartbeat
+        self._history = History(remotes, nats)
+        self._hub = Hub(Circles(self._history.friends))
+        self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._begin_anew)
+        self._keys = keys
+        # With the id of the key that the client's token was signed with.
+        self._outlets: dict[Outlet, str] = {}
+        self._clients: Counter[str] = Counter()
+        self._stopping = False
+        self._followers = tuple(
+            Follower(nats, stream, start=from_now, name=f"live-{stream.lower()}") for stream in (CONTACT, MESSAGING)
+        )
+        for follower in self._followers:
+            follower.listener = self
+
+    @property
+    def alive(self) -> bool:
+        return all(follower.alive for follower in self._followers)
+
+    def positions(self) -> Position:
+        """How far the streams were told; of those that are followed by now."""
+        return Position(self._hub.positions())
+
+    async def run(self) -> None:
+        """Follows and tells until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for follower in self._followers:
+                group.create_task(follower.run())
+            group.create_task(self._profiles.run())
+            group.create_task(self._watch_keys())
+
+    def stop(self) -> None:
+        """Ends every client's events at once and takes no more clients."""
+        self._stopping = True
+        for outlet in self._outlets:
+            outlet.finish(End.STOPPING)
+
+    async def beginning(self, caller: Caller, since: str, seen: Position, *, notified: bool) -> Beginning:
+        """Where a client's events begin, checked; nothing is held for the client yet.
+
+        `since`: the position that the client brings; empty: now, which is behind `seen` in any case.
+
+        Raises:
+            Invalid: the position is not one of this system.
+            Unavailable: the streams are not followed just now, or the gateway stops.
+            Overloaded, RateLimited: too many clients, of all or of this user.
+        """
+        self._admit(caller.user_id)
+        channels = CHANNELS if notified else STREAMS
+        found = await places(self._hub, self._nats, since, seen, channels)
+        # Others may have come while this one waited.
+        self._admit(caller.user_id)
+        return Beginning(caller, found)
+
+    @asynccontextmanager
+    async def open(self, beginning: Beginning, kind: str) -> AsyncIterator[Feed]:
+        """The client's feed; it counts as a client until the end. `kind`: of connection, for the metrics."""
+        caller = beginning.caller
+        outlet = Outlet(
+            caller.user_id,
+            caller.session_id,
+            notified=len(beginning.places) > len(STREAMS),
+            expires_at=caller.expires_at + self._session_seconds,
+        )
+        self._outlets[outlet] = caller.key_id
+        self._clients[caller.user_id] += 1
+        self._metrics.opened(kind)
+        if self._stopping:
+            outlet.finish(End.STOPPING)
+        if self._keys.find(caller.key_id) is None:
+            outlet.finish(End.KEY)
+
+        def ended(reason: str | None) -> None:
+            if reason is None:
+                outlet.finish(End.UNSURE)
+            else:
+                outlet.finish(End.SESSION, reason)
+
+        try:
+            with self._revocations.watching(caller.session_id, ended):
+                async with Feed(
+                    self._hub,
+                    self._history,
+                    outlet,
+                    beginning.places,
+                    still_active=self._still_active,
+                    handed_out=self._metrics.delivered.add,
+                    heartbeat=self._heartbeat,
+                ) as feed:
+                    yield feed
+        finally:
+            del self._outlets[outlet]
+            self._clients[caller.user_id] -= 1
+            if not self._clients[caller.user_id]:
+                del self._clients[caller.user_id]
+            self._metrics.ended(kind, outlet.end or End.GONE)
+
+    # What followers say
+
+    def began(self, stream: str, sequence: int) -> None:
+        if stream in STREAMS:
+            self._hub.begin(stream, sequence)
+
+    def read(self, stream: str, batch: ReadBatch) -> None:
+        if stream not in STREAMS:
+            return
+        for message in batch.messages:
+            event = _opened(message)
+            if event is not None:
+                self._take(event)
+        if stream == PROFILE:
+            self._profiles.reached(batch.position)
+        else:
+            self._hub.reached(stream, batch.position)
+
+    def _take(self, event: Recorded[Event]) -> None:
+        match event.data:
+            case ProfileUpdated():
+                self._profiles.add(event)
+                return
+            case FriendshipAccepted() as agreed:
+                self._hub.circles.changed(agreed.requester_id, agreed.addressee_id, True)
+            case FriendshipRemoved() as ended:
+                self._hub.circles.changed(ended.remover_id, ended.other_id, False)
+            case SessionRefreshed() as refreshed:
+                self._hub.refreshed(refreshed.user_id, event.aggregate_id, refreshed.expires_at.timestamp())
+        some = False
+        for told in tell(event):
+            self._hub.tell(told)
+            some = True
+        if some:
+            self._metrics.told(time.time() - event.at.timestamp())
+
+    def _begin_anew(self, sequence: int) -> None:
+        """More updates of profiles wait than may: who may have missed one comes again, and finds it in its history."""
+        log.error("the profile service is too far behind: every live client begins anew")
+        for outlet in self._outlets:
+            outlet.finish(End.ANEW)
+        self._hub.circles.clear()
+        self._hub.lose(PROFILE, sequence)
+
+    async def _watch_keys(self) -> None:
+        """Ends what was opened with a token of a key that is gone: whoever has stolen the key may have opened it.
+
+        The owner of the session comes again with the next token.
+        """
+        edition = self._keys.edition
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            self._keys.look()
+            if edition == self._keys.edition:
+                continue
+            edition = self._keys.edition
+            for outlet, key_id in self._outlets.items():
+                if self._keys.find(key_id) is None:
+                    outlet.finish(End.KEY)
+
+    def _admit(self, user_id: str) -> None:
+        if self._stopping or not self._hub.begun or not self.alive:
+            raise Unavailable
+        if len(self._outlets) >= MOST_CLIENTS:
+            raise Overloaded(retry_after=_AGAIN_AFTER)
+        if self._clients[user_id] >= MOST_OF_ONE:
+            raise RateLimited("Too many live connections of one user.", retry_after=_AGAIN_AFTER)
+
+    async def _still_active(self, session_id: str) -> bool:
+        remote = self._remotes.session
+        call = Call(request_id=new_id(), caller="gateway")
+        request = ValidateSessionRequest(session_id=session_id)
+        return (await remote.read(remote.stub.validate_session, request, context=call)).active
+
+
+def _opened(message: Message) -> Recorded[Event] | None:
+    try:
+        return message.open()
+    except (msgspec.DecodeError, LookupError) as error:
+        # One bad event must not end what all others wait for; the projections put it on record.
+        log.error("event %d of %s cannot be told: %s", message.sequence, message.stream, type(error).__name__)
+        return None

@@ -1,0 +1,176 @@
+"""Where the streams' events and the clients of this process meet: routing by user, in memory, without waiting.
+
+One consumer a stream feeds it, however many clients there are. Nothing here awaits, so that every look at it is a look
+at one moment: that is what the joining of history and present rests on.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import msgspec
+
+from contracts.positions import Position
+from contracts.subjects import MESSAGING, PROFILE
+from services.gateway.live.circles import Circle, Circles
+from services.gateway.live.outlet import Outlet, Waiting
+from services.gateway.live.recent import Recent
+from services.gateway.live.told import CHANNELS, NOTIFIED, STREAMS, Told
+
+Places = dict[str, int]
+
+
+class Here(msgspec.Struct, frozen=True):
+    """A place in every stream, and the same as clients get it."""
+
+    places: Places
+    id: str
+
+
+class Hub:
+    """The clients of one gateway, and what was told of late."""
+
+    def __init__(self, circles: Circles, *, recent: Callable[[], Recent] = Recent) -> None:
+        self.circles = circles
+        self._recent = {channel: recent() for channel in CHANNELS}
+        # Everything up to here was told, by stream; not there before its follower has begun.
+        self._positions: Places = {}
+        # The last profile.updated that nobody here was told of, since nobody here knew the person.
+        self._passed_over = 0
+        self._outlets: dict[str, list[Outlet]] = {}
+        self._moved: set[asyncio.Future[None]] = set()
+        # Made when it is asked for, and dropped when anything moves.
+        self._here: Here | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether every stream is followed."""
+        return len(self._positions) == len(STREAMS)
+
+    def position(self, channel: str) -> int:
+        """Everything of the channel up to this sequence has been told."""
+        return self._positions[NOTIFIED.get(channel, channel)]
+
+    def positions(self) -> Places:
+        """Of the streams that are followed."""
+        return dict(self._positions)
+
+    def here(self) -> "Here":
+        """Where everybody stands who was handed all that was told."""
+        if self._here is None:
+            places = {stream: self._positions[stream] for stream in STREAMS}
+            self._here = Here(places, Position(places).encode())
+        return self._here
+
+    # What followers say
+
+    def begin(self, stream: str, sequence: int) -> None:
+        """What is told of the stream from now on lies behind this sequence."""
+        for channel in CHANNELS:
+            if NOTIFIED.get(channel, channel) == stream:
+                self._recent[channel].begin(sequence)
+        self._positions[stream] = sequence
+        self._here = None
+
+    def tell(self, told: Told) -> None:
+        """The next event of a channel."""
+        self._recent[told.channel].add(told)
+        stream = NOTIFIED.get(told.channel, told.channel)
+        if told.sequence > self._positions.get(stream, 0):
+            self._positions[stream] = told.sequence
+            self._here = None
+        for user_id in self.circles.watchers(told.about) if told.about else told.to:
+            outlets = self._outlets.get(user_id)
+            if outlets is not None:
+                self._deliver(told, "" if told.about else user_id, outlets)
+
+    def pass_over(self, sequence: int) -> None:
+        """A profile.updated of somebody whom nobody here knows."""
+        self._passed_over = sequence
+        # Or a circle that is whole from here on would be taken to have been told of it.
+        self.reached(PROFILE, sequence)
+
+    def lose(self, stream: str, sequence: int) -> None:
+        """Something up to the sequence will not be told: nobody may go on here from before it."""
+        self.begin(stream, sequence)
+        self.reached(stream, sequence)
+
+    def reached(self, stream: str, sequence: int) -> None:
+        """Everything up to the sequence has been told."""
+        if sequence > self._positions.get(stream, 0):
+            self._positions[stream] = sequence
+            self._here = None
+        for waiter in self._moved:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def refreshed(self, user_id: str, session_id: str, expires_at: float) -> None:
+        """The session runs out later than was known; Unix time."""
+        for outlet in self._outlets.get(user_id, ()):
+            if outlet.session_id == session_id:
+                outlet.expires_at = max(outlet.expires_at, expires_at)
+
+    # What clients ask
+
+    def covers(self, channel: str, sequence: int, circle: Circle) -> bool:
+        """Whether all that the channel has told behind the sequence is in memory, for somebody with this circle."""
+        if sequence < self._recent[channel].floor:
+            return False
+        if channel != PROFILE:
+            return True
+        # What was passed over before the circle was known may have been a friend's.
+        assert circle.whole_since is not None
+        return sequence >= min(circle.whole_since, self._passed_over)
+
+    def recent(self, user_id: str, places: Mapping[str, int], circle: Circle) -> list[Waiting]:
+        """What the user was told behind the places, in the order of CHANNELS."""
+        found: list[Waiting] = []
+        for channel in CHANNELS:
+            if channel in places:
+                found += _of(user_id, circle, self._recent[channel].since(places[channel]))
+        return found
+
+    def attach(self, outlet: Outlet) -> None:
+        """From now on the outlet gets what its user is told."""
+        self._outlets.setdefault(outlet.user_id, []).append(outlet)
+
+    def detach(self, outlet: Outlet) -> None:
+        outlets = self._outlets.get(outlet.user_id)
+        if outlets is not None and outlet in outlets:
+            outlets.remove(outlet)
+            if not outlets:
+                del self._outlets[outlet.user_id]
+
+    async def until_reached(self, places: Mapping[str, int], seconds: float) -> bool:
+        """Waits until all of that was told; whether it was in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self.has_reached(places):
+                    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    self._moved.add(waiter)
+                    try:
+                        await waiter
+                    finally:
+                        self._moved.discard(waiter)
+        except TimeoutError:
+            return False
+        return True
+
+    def has_reached(self, places: Mapping[str, int]) -> bool:
+        return all(self.position(channel) >= sequence for channel, sequence in places.items())
+
+    def _deliver(self, told: Told, data_of: str, outlets: list[Outlet]) -> None:
+        waiting: Waiting | None = None
+        for outlet in outlets:
+            if told.channel in NOTIFIED and not outlet.notified:
+                continue
+            if waiting is None:
+                waiting = Waiting(told.channel, told.sequence, told.type, told.to[data_of])
+            outlet.push(waiting)
+
+
+def _of(user_id: str, circle: Circle, told: Iterable[Told]) -> Iterator[Waiting]:
+    for each in told:
+        data = each.to.get("" if each.about else user_id)
+        if data is not None and (not each.about or each.about in circle.friends):
+            peer = next((other for other in each.to if other != user_id), "") if each.channel == MESSAGING else ""
+            yield Waiting(each.channel, each.sequence, each.type, data, peer)

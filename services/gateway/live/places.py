@@ -1,0 +1,65 @@
+"""From the position that a client brings to where it is told from, for each channel; false positions are refused.
+
+A position may be of any gateway, of a write or of a list: it may be ahead of what this gateway was told, for moments.
+What it does not speak of begins now.
+"""
+
+from collections.abc import Iterable
+
+from nats.aio.client import Client as NATS
+from nats.errors import Error as NatsError
+
+from contracts.errors import Invalid, Unavailable, Violation
+from contracts.positions import Position
+from services.gateway.live.hub import Hub, Places
+from services.gateway.live.told import NOTIFIED
+
+# Seconds for which a position ahead of this gateway is waited for.
+_PATIENCE = 5.0
+
+
+async def places(hub: Hub, nats: NATS, since: str, seen: Position, channels: Iterable[str]) -> Places:
+    """
+    `since`: empty for now, which is not before `seen`.
+
+    Raises:
+        Invalid: it is no position, or lies behind the end of a stream: it is another system's.
+        Unavailable: it lies ahead of this gateway, which does not get there.
+    """
+    now = Position(hub.positions())
+    if not since:
+        begin = {channel: now.merge(seen).of(NOTIFIED.get(channel, channel)) for channel in channels}
+    else:
+        given = _decoded(since)
+        # Each event first, then the notification it makes: who was told of neither gets both.
+        known = {**now.sequences, **given.sequences}
+        begin = {channel: known.get(channel, known[NOTIFIED.get(channel, channel)]) for channel in channels}
+    if not hub.has_reached(begin):
+        await _refuse_the_impossible(hub, nats, begin)
+        if not await hub.until_reached(begin, _PATIENCE):
+            raise Unavailable(retry_after=1)
+    return begin
+
+
+def _decoded(since: str) -> Position:
+    try:
+        return Position.decode(since)
+    except Invalid as error:
+        raise refusal() from error
+
+
+async def _refuse_the_impossible(hub: Hub, nats: NATS, begin: Places) -> None:
+    for channel, sequence in begin.items():
+        if sequence <= hub.position(channel):
+            continue
+        try:
+            info = await nats.jetstream().stream_info(NOTIFIED.get(channel, channel))
+        except (NatsError, TimeoutError) as error:
+            raise Unavailable(retry_after=1) from error
+        if sequence > info.state.last_seq:
+            raise refusal()
+
+
+def refusal() -> Invalid:
+    """Says it of the parameter; whoever took the position from elsewhere says from where."""
+    return Invalid("The position is not one of this system.", violations=(Violation("/query/since", "Not a position"),))

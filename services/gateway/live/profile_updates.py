@@ -1,0 +1,125 @@
+"""Updates of profiles, completed with what the event does not say, then told to the person's friends.
+
+One after the other, in the order of the stream, and only where a friend is connected here. While the profile service
+does not answer they wait, and nothing else does.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from contracts.envelope import Recorded
+from contracts.errors import ProfileNotFound, VestnikError
+from contracts.event import Event
+from contracts.events.profile import ProfileUpdated
+from contracts.identifiers import new_id
+from contracts.personal import plain
+from contracts.positions import Position
+from contracts.subjects import PROFILE
+from contracts.times import rfc3339
+from infra.rpc.context import Call
+from services.gateway.live.hub import Hub
+from services.gateway.live.told import profile_updated
+from services.gateway.profile_reads import ProfileReads
+
+log = logging.getLogger(__name__)
+MOST = 10_000
+_PAUSE = 0.5
+
+
+class _Unchanged(msgspec.Struct, frozen=True):
+    """What an update of a profile does not hold."""
+
+    username: str
+    verified: bool
+
+
+_DECODER = msgspec.json.Decoder(_Unchanged)
+
+
+class ProfileUpdates:
+    def __init__(self, hub: Hub, profiles: ProfileReads, *, overrun: Callable[[int], None], most: int = MOST) -> None:
+        """`overrun`: what to do when more wait than may; none up to and with the sequence is told any more."""
+        self._hub = hub
+        self._profiles = profiles
+        self._overrun = overrun
+        self._most = most
+        # Updates, and between them how far the stream was read.
+        self._waiting: deque[Recorded[Event] | int] = deque()
+        self._more = asyncio.Event()
+
+    def add(self, event: Recorded[Event]) -> None:
+        if isinstance(event.data, ProfileUpdated):
+            self._put(event)
+
+    def reached(self, sequence: int) -> None:
+        if self._waiting and isinstance(self._waiting[-1], int):
+            self._waiting[-1] = sequence
+        else:
+            self._put(sequence)
+
+    async def run(self) -> None:
+        """Tells until it is cancelled."""
+        while True:
+            await self._more.wait()
+            while self._waiting:
+                next_ = self._waiting[0]
+                await self._tell(next_)
+                if self._is_next(next_):
+                    self._waiting.popleft()
+            self._more.clear()
+
+    async def _tell(self, next_: Recorded[Event] | int) -> None:
+        if isinstance(next_, int):
+            self._hub.reached(PROFILE, next_)
+        elif self._hub.circles.watchers(next_.aggregate_id):
+            shown = await self._shown(next_)
+            if shown is not None and self._is_next(next_):
+                self._hub.tell(profile_updated(next_, shown))
+        else:
+            self._hub.pass_over(next_.sequence)
+
+    def _is_next(self, next_: Recorded[Event] | int) -> bool:
+        """Not any more where all were given up meanwhile."""
+        return bool(self._waiting) and self._waiting[0] is next_
+
+    async def _shown(self, event: Recorded[Event]) -> bytes | None:
+        """The profile as of the event; asked for until it is had."""
+        call = Call(request_id=new_id(), position=Position.at(PROFILE, event.sequence), caller="gateway")
+        while True:
+            try:
+                found = await self._profiles.get(event.aggregate_id, call)
+                return _completed(event, _DECODER.decode(found.body))
+            except (ProfileNotFound, msgspec.DecodeError):
+                log.exception("the update %d of a profile cannot be told", event.sequence)
+                return None
+            except VestnikError as error:
+                log.info("updates of profiles wait: %s", error)
+                await asyncio.sleep(_PAUSE)
+
+    def _put(self, next_: Recorded[Event] | int) -> None:
+        if len(self._waiting) >= self._most:
+            self._waiting.clear()
+            self._overrun(next_ if isinstance(next_, int) else next_.sequence)
+            return
+        self._waiting.append(next_)
+        self._more.set()
+
+
+def _completed(event: Recorded[Event], unchanged: _Unchanged) -> bytes:
+    updated = event.data
+    assert isinstance(updated, ProfileUpdated)
+    return msgspec.json.encode(
+        {
+            "user_id": event.aggregate_id,
+            "username": unchanged.username,
+            "display_name": plain(updated.display_name) or unchanged.username,
+            "bio": plain(updated.bio) or "",
+            "avatar_url": plain(updated.avatar_url) or None,
+            "verified": unchanged.verified,
+            "updated_at": rfc3339(event.at),
+        }
+    )

@@ -1,0 +1,13 @@
+"""What a client says when it begins to follow."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class EventsQuery(msgspec.Struct, frozen=True):
+    since: Annotated[
+        str, Meta(max_length=256, description="A position: the `id` of an event, or `Vestnik-Position` of a list.")
+    ] = ""
+    notifications: Annotated[bool, Meta(description="Whether notifications come too.")] = False

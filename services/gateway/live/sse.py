@@ -1,0 +1,89 @@
+"""A feed as server-sent events."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from random import randrange
+
+from starlette.types import Scope, Send
+
+from services.gateway.at_once import is_taken
+from services.gateway.live.delivery import Beginning, Live
+from services.gateway.live.feed import Item
+from services.gateway.live.outlet import End
+from services.gateway.streaming import MORE, abort
+
+log = logging.getLogger(__name__)
+# Seconds in which a client must take something of what is on its way to it.
+PATIENCE = 30.0
+# Milliseconds after which a client comes again; not all of them at once.
+_RETRY = (500, 1_500)
+_CHUNK = 64 * 1024
+
+
+class ServerSentEvents:
+    """What `GET /v1/events` answers with."""
+
+    __slots__ = ("_beginning", "_live", "_patience")
+
+    def __init__(self, live: Live, beginning: Beginning, *, patience: float = PATIENCE) -> None:
+        self._live = live
+        self._beginning = beginning
+        self._patience = patience
+
+    async def send(self, scope: Scope, gone: asyncio.Future[None], send: Send) -> None:
+        async with self._live.open(self._beginning, "sse") as feed:
+            gone.add_done_callback(lambda _: feed.give_up(End.GONE))
+            more: Callable[[bytes], None] | None = scope.get(MORE)
+            if more is not None:
+                write = more
+
+                def pass_on(item: Item) -> bool:
+                    if not is_taken(scope) or gone.done():
+                        return False
+                    write(_written(item))
+                    return True
+
+                feed.at_once = pass_on
+            try:
+                # The place from the first moment on: whoever loses the line before the first event begins there.
+                await self._pass_on(scope, send, f"retry: {randrange(*_RETRY)}\nid: {feed.id}\n\n".encode())  # noqa: S311
+                while feed.end is None:
+                    items = await feed.next()
+                    if feed.end is not None:
+                        break
+                    for chunk in _chunks(items) if items else (f":\nid: {feed.id}\n\n".encode(),):
+                        await self._pass_on(scope, send, chunk)
+            except TimeoutError:
+                feed.give_up(End.SLOW)
+                abort(scope)
+            except Exception:
+                # The edge: whatever went wrong inside is logged here; the client finds an end and comes again.
+                log.exception("a stream of events failed")
+                feed.give_up(End.FAILED)
+
+    async def _pass_on(self, scope: Scope, send: Send, chunk: bytes) -> None:
+        message = {"type": "http.response.body", "body": chunk, "more_body": True}
+        if is_taken(scope):
+            await send(message)
+            return
+        async with asyncio.timeout(self._patience):
+            await send(message)
+
+
+def _written(item: Item) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (item.id.encode(), item.type.encode(), item.data)
+
+
+def _chunks(items: Iterable[Item]) -> Iterator[bytes]:
+    """The events as they go over the line, several at once but not too much."""
+    gathered, size = [], 0
+    for item in items:
+        event = _written(item)
+        gathered.append(event)
+        size += len(event)
+        if size >= _CHUNK:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)

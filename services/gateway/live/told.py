@@ -1,0 +1,196 @@
+"""What one event of the streams tells to whom: the pure part of live delivery."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+import msgspec
+
+from contracts.envelope import Recorded
+from contracts.event import Event
+from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.session import SessionRevoked
+from contracts.identifiers import notification_id
+from contracts.live import (
+    FRIEND_ACCEPTED,
+    FRIEND_REQUEST,
+    MESSAGE,
+    NOTIFICATION_CREATED,
+    NOTIFICATION_READ,
+    NOTIFIED_CONTACT,
+    NOTIFIED_MESSAGING,
+)
+from contracts.personal import plain
+from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
+from contracts.times import rfc3339
+
+# In the order in which a client that was away is told of them: first whether it may still be told at all.
+STREAMS = (SESSION, CONTACT, PROFILE, MESSAGING)
+NOTIFIED = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
+CHANNELS = (*STREAMS, *NOTIFIED)
+
+_ENCODE = msgspec.json.Encoder().encode
+
+
+# About as much as a notification takes.
+_NOTICE_BYTES = 256
+
+
+class _Message(msgspec.Struct):
+    """`message.sent` as one of the two receives it."""
+
+    message_id: str
+    conversation_id: str
+    # The other person.
+    user_id: str
+    sequence: int
+    sender_id: str
+    text: str
+    sent_at: str
+
+
+class _Notice(Mapping[str, bytes]):
+    """A notification to one user, made when somebody looks at it: each message makes one, and few clients want them."""
+
+    __slots__ = ("_at", "_data", "_event_id", "_from_user_id", "_kind", "_user_id")
+
+    def __init__(self, event: Recorded[Event], user_id: str, kind: str, from_user_id: str) -> None:
+        self._event_id = event.id
+        self._at = event.at
+        self._user_id = user_id
+        self._kind = kind
+        self._from_user_id = from_user_id
+        self._data = b""
+
+    def __getitem__(self, user_id: str) -> bytes:
+        if user_id != self._user_id:
+            raise KeyError(user_id)
+        if not self._data:
+            self._data = _ENCODE(
+                {
+                    "notification_id": notification_id(user_id, self._event_id),
+                    "kind": self._kind,
+                    "from_user_id": self._from_user_id,
+                    "at": rfc3339(self._at),
+                    "read": False,
+                }
+            )
+        return self._data
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self._user_id,))
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as clients receive it."""
+
+    # A stream, or the notifications that are born of one.
+    channel: str
+    # In the stream.
+    sequence: int
+    type: str
+    at: datetime
+    # User id -> the JSON object that this user's clients receive.
+    to: Mapping[str, bytes]
+    # Whose friends are told, all the same; empty where `to` says it.
+    about: str = ""
+
+    def size(self) -> int:
+        """Bytes, roughly."""
+        return _NOTICE_BYTES if isinstance(self.to, _Notice) else sum(map(len, self.to.values()))
+
+
+def tell(event: Recorded[Event]) -> Iterator[Told]:
+    """What the event tells, and to whom; a profile's update is told by `profile_updated`."""
+    match event.data:
+        case MessageSent():
+            yield from _sent(event, event.data)
+        case MessageSeen() as seen:
+            data = {
+                "conversation_id": seen.conversation_id,
+                "user_id": seen.reader_id,
+                "sequence": seen.sequence,
+                "seen_at": rfc3339(event.at),
+            }
+            yield _told(event, MESSAGING, dict.fromkeys((seen.reader_id, seen.peer_id), data))
+        case NotificationRead() as read:
+            data = {"notification_ids": read.notification_ids}
+            yield _told(event, NOTIFIED_MESSAGING, {event.aggregate_id: data}, NOTIFICATION_READ)
+        case FriendshipCreated() as asked:
+            yield _befriended(event, asked.requester_id, "outgoing", asked.addressee_id, "incoming")
+            yield _notified(event, NOTIFIED_CONTACT, asked.addressee_id, FRIEND_REQUEST, asked.requester_id)
+        case FriendshipAccepted() as agreed:
+            yield _befriended(event, agreed.requester_id, "accepted", agreed.addressee_id, "accepted")
+            yield _notified(event, NOTIFIED_CONTACT, agreed.requester_id, FRIEND_ACCEPTED, agreed.addressee_id)
+        case FriendshipRemoved() as ended:
+            yield _befriended(event, ended.remover_id, "removed", ended.other_id, "removed")
+        case SessionRevoked() as revoked:
+            data = {"session_id": event.aggregate_id, "reason": revoked.reason}
+            yield _told(event, SESSION, {revoked.user_id: data})
+        case _:
+            return
+
+
+def profile_updated(event: Recorded[Event], shown: bytes) -> Told:
+    """To the person's friends."""
+    return Told(
+        channel=PROFILE,
+        sequence=event.sequence,
+        type=event.type,
+        at=event.at,
+        to={"": shown},
+        about=event.aggregate_id,
+    )
+
+
+def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[Told]:
+    sender_id, recipient_id = sent.sender_id, sent.recipient_id
+    shown = _Message(
+        sent.message_id,
+        event.aggregate_id,
+        recipient_id,
+        sent.sequence,
+        sender_id,
+        plain(sent.text) or "",
+        rfc3339(event.at),
+    )
+    to = {sender_id: _ENCODE(shown)}
+    shown.user_id = sender_id
+    to[recipient_id] = _ENCODE(shown)
+    yield Told(channel=MESSAGING, sequence=event.sequence, type=event.type, at=event.at, to=to)
+    yield _notified(event, NOTIFIED_MESSAGING, sent.recipient_id, MESSAGE, sent.sender_id)
+
+
+def _befriended(event: Recorded[Event], one: str, ones: str, other: str, others: str) -> Told:
+    at = rfc3339(event.at)
+    return _told(
+        event,
+        CONTACT,
+        {
+            one: {"user_id": other, "state": ones, "at": at},
+            other: {"user_id": one, "state": others, "at": at},
+        },
+    )
+
+
+def _notified(event: Recorded[Event], channel: str, user_id: str, kind: str, from_user_id: str) -> Told:
+    return Told(
+        channel=channel,
+        sequence=event.sequence,
+        type=NOTIFICATION_CREATED,
+        at=event.at,
+        to=_Notice(event, user_id, kind, from_user_id),
+    )
+
+
+def _told(event: Recorded[Event], channel: str, to: dict[str, dict[str, object]], kind: str = "") -> Told:
+    return Told(
+        channel=channel,
+        sequence=event.sequence,
+        type=kind or event.type,
+        at=event.at,
+        to={user_id: _ENCODE(data) for user_id, data in to.items()},
+    )

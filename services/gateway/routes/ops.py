@@ -1,0 +1,229 @@
+"""The operators' page's routes: for accounts that the operator's service knows as operators, and for nobody else."""
+
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from contracts.errors import NotAnOperator, NotFound, VestnikError
+from contracts.rpc.vestnik.operator.v1 import (
+    DiscardDeadLetterRequest,
+    Document,
+    GetDeadLetterRequest,
+    GetStatusRequest,
+    ListDeadLettersRequest,
+    ListEventsRequest,
+    ListSessionEventsRequest,
+    OperatorServiceStub,
+    RetryDeadLetterRequest,
+)
+from services.gateway import limits
+from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Handler, Incoming, NoBody, NoQuery, Reply
+from services.gateway.remotes import Remote
+from services.gateway.routes.ops_shapes import (
+    DeadLetterAndEvent,
+    DeadLetters,
+    SessionEvents,
+    Settled,
+    StreamEvents,
+    SystemStatus,
+)
+
+B = TypeVar("B")
+Q = TypeVar("Q")
+S = TypeVar("S", bound=msgspec.Struct)
+Limit = Annotated[int, Meta(ge=1, le=500, description="How many at most.")]
+LetterId = Annotated[str, Meta(min_length=1, max_length=200, description="As `conversations.v1.b2.MESSAGING.17`.")]
+_TAG = "Operators"
+_WHO = "Only for accounts that `vestnik operators add` has made operators'. "
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Limit = 50
+    stream: Annotated[str, Meta(max_length=32, description="Only this stream.")] = ""
+    type: Annotated[str, Meta(max_length=64, description="Only events of this type.")] = ""
+    aggregate_id: Annotated[str, Meta(max_length=128, description="Only events of this aggregate.")] = ""
+    before: Annotated[str, Meta(max_length=256, description="`older` of the page before.")] = ""
+    after: Annotated[str, Meta(max_length=256, description="`newer` of the page before: what has come since.")] = ""
+
+
+class LoginsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Limit = 100
+    user: Annotated[str, Meta(max_length=64, description="Only of this user: a username or an id.")] = ""
+    since: Annotated[str, Meta(max_length=40, description="RFC 3339: only from then on.")] = ""
+    until: Annotated[str, Meta(max_length=40, description="RFC 3339: only before then.")] = ""
+    refreshes: Annotated[bool, Meta(description="Refreshes too.")] = False
+
+
+class LettersQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Limit = 100
+    discarded: Annotated[bool, Meta(description="Those that were given up, instead of those that wait.")] = False
+
+
+class LetterQuery(msgspec.Struct, frozen=True, kw_only=True):
+    id: LetterId
+
+
+class Retrying(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: LetterId
+
+
+class GivingUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: LetterId
+    reason: Annotated[str, Meta(min_length=1, max_length=1000, description="Why; kept for ever.")]
+
+
+async def status(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    operator = _operator(incoming)
+    request = GetStatusRequest(user_id=incoming.caller.user_id)
+    return _reply(await operator.command(operator.stub.get_status, request, repeatable=True), SystemStatus)
+
+
+async def events(incoming: Incoming[EventsQuery, NoBody]) -> Reply:
+    operator, query = _operator(incoming), incoming.query
+    request = ListEventsRequest(
+        user_id=incoming.caller.user_id,
+        stream=query.stream.upper(),
+        type=query.type,
+        aggregate_id=query.aggregate_id,
+        limit=query.limit,
+        before=query.before,
+        after=query.after,
+    )
+    return _reply(await operator.read(operator.stub.list_events, request), StreamEvents)
+
+
+async def session_events(incoming: Incoming[LoginsQuery, NoBody]) -> Reply:
+    operator, query = _operator(incoming), incoming.query
+    request = ListSessionEventsRequest(
+        user_id=incoming.caller.user_id,
+        user=query.user,
+        since=query.since,
+        until=query.until,
+        refreshes=query.refreshes,
+        limit=query.limit,
+    )
+    return _reply(await operator.command(operator.stub.list_session_events, request, repeatable=True), SessionEvents)
+
+
+async def dead_letters(incoming: Incoming[LettersQuery, NoBody]) -> Reply:
+    operator, query = _operator(incoming), incoming.query
+    request = ListDeadLettersRequest(user_id=incoming.caller.user_id, discarded=query.discarded, limit=query.limit)
+    return _reply(await operator.read(operator.stub.list_dead_letters, request), DeadLetters)
+
+
+async def dead_letter(incoming: Incoming[LetterQuery, NoBody]) -> Reply:
+    operator = _operator(incoming)
+    request = GetDeadLetterRequest(user_id=incoming.caller.user_id, id=incoming.query.id)
+    return _reply(await operator.read(operator.stub.get_dead_letter, request), DeadLetterAndEvent)
+
+
+async def retry(incoming: Incoming[NoQuery, Retrying]) -> Reply:
+    operator = _operator(incoming)
+    request = RetryDeadLetterRequest(user_id=incoming.caller.user_id, id=incoming.body.id)
+    return _reply(await operator.command(operator.stub.retry_dead_letter, request, repeatable=False), Settled)
+
+
+async def discard(incoming: Incoming[NoQuery, GivingUp]) -> Reply:
+    operator = _operator(incoming)
+    request = DiscardDeadLetterRequest(
+        user_id=incoming.caller.user_id, id=incoming.body.id, reason=incoming.body.reason
+    )
+    return _reply(await operator.command(operator.stub.discard_dead_letter, request, repeatable=False), Settled)
+
+
+def _operator(incoming: Incoming[Q, B]) -> Remote[OperatorServiceStub]:
+    """
+    Raises:
+        NotFound: this deployment has no such page.
+    """
+    operator = incoming.parts.remotes.operator
+    if operator is None:
+        raise NotFound
+    return operator
+
+
+def _reply(document: Document, kind: type[S]) -> Reply:
+    """The document as the interface describes it: what is not described is left out."""
+    return Reply(body=msgspec.json.decode(document.json, type=kind))
+
+
+def _route(
+    method: str,
+    path: str,
+    summary: str,
+    handler: Handler[Q, B],
+    query: type[Q],
+    body: type[B],
+    answer: type[msgspec.Struct],
+    description: str = "",
+    errors: tuple[type[VestnikError], ...] = (),
+) -> Endpoint[Q, B]:
+    return Endpoint(
+        method=method,
+        path=f"/v1/ops/{path}",
+        tag=_TAG,
+        summary=summary,
+        description=_WHO + description,
+        handler=handler,
+        query=query,
+        body=body,
+        answers={200: Answer(description=f"{summary}.", body=answer)},
+        errors=(NotAnOperator, NotFound, *errors),
+        limits=(Counted(limit=limits.OPS),),
+    )
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    _route("GET", "status", "Streams, projections and services", status, NoQuery, NoBody, SystemStatus),
+    _route(
+        "GET",
+        "events",
+        "Events of the streams",
+        events,
+        EventsQuery,
+        NoBody,
+        StreamEvents,
+        "The newest first. Private events come without data, and nothing personal is shown.",
+    ),
+    _route(
+        "GET",
+        "session-events",
+        "Who logged in, and how sessions ended",
+        session_events,
+        LoginsQuery,
+        NoBody,
+        SessionEvents,
+        "The newest first, straight from the stream.",
+    ),
+    _route(
+        "GET",
+        "dead-letters",
+        "Events that a projection could not apply",
+        dead_letters,
+        LettersQuery,
+        NoBody,
+        DeadLetters,
+    ),
+    _route("GET", "dead-letter", "One of them, with its event", dead_letter, LetterQuery, NoBody, DeadLetterAndEvent),
+    _route(
+        "POST",
+        "dead-letters/retry",
+        "What became of the retry",
+        retry,
+        NoQuery,
+        Retrying,
+        Settled,
+        "Tries the event, and those that wait behind it, with today's code. What could be applied stays applied.",
+    ),
+    _route(
+        "POST",
+        "dead-letters/discard",
+        "What became of those behind it",
+        discard,
+        NoQuery,
+        GivingUp,
+        Settled,
+        "Gives an event up for good: this version of the read model leaves it out. Kept with the reason and the name.",
+    ),
+)

@@ -1,0 +1,161 @@
+"""What the operators' page is told, as the interface describes it; the operator's service says the same in JSON."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from services.gateway.times import Time
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    name: str
+    events: int
+    bytes: int
+    last_sequence: int
+
+
+class LettersWaiting(msgspec.Struct, frozen=True):
+    failed: int
+    parked: int
+
+
+class Mishap(msgspec.Struct, frozen=True):
+    at: Time
+    error: str
+
+
+class BuildProgress(msgspec.Struct, frozen=True):
+    events: int
+    total: int
+    fraction: float
+    seconds_left: float | None
+
+
+class ProjectionState(msgspec.Struct, frozen=True):
+    name: str
+    version: int
+    build: int
+    state: Annotated[
+        str, Meta(description="`live`, `building`, `returning`, `interrupted`, `missing` or `unknown`; more may come.")
+    ]
+    position: Annotated[dict[str, int], Meta(description="Its place in each of its streams.")]
+    lag: Annotated[int | None, Meta(description="Events that it has not applied yet; null where that is not known.")]
+    lag_seconds: float | None
+    events_per_second: float
+    checkpoint_at: Time | None
+    dead_letters: LettersWaiting
+    last_error: Annotated[Mishap | None, Meta(description="Of the last 24 hours.")]
+    progress: Annotated[BuildProgress | None, Meta(description="Of a build that is not live.")]
+    bytes: int
+    kept_bytes: int
+
+
+class ServiceState(msgspec.Struct, frozen=True):
+    name: str
+    state: Annotated[str, Meta(description="`serving`, `partly`, `not_ready` or `down`; more may come.")]
+
+
+class SilentServer(msgspec.Struct, frozen=True):
+    part: str
+    reason: str
+
+
+class SystemStatus(msgspec.Struct, frozen=True):
+    at: Time
+    streams: list[StreamState]
+    projections: list[ProjectionState]
+    services: list[ServiceState]
+    unreachable: Annotated[list[SilentServer], Meta(description="Servers that do not answer.")]
+
+
+class StreamEvent(msgspec.Struct, frozen=True, kw_only=True):
+    stream: str
+    sequence: int
+    subject: str
+    id: str
+    type: str
+    schema: int
+    aggregate_id: str
+    version: int
+    at: Time
+    actor: str | None
+    correlation_id: str | None
+    causation_id: str | None
+    traceparent: str | None
+    data: Annotated[
+        dict[str, Any] | None,
+        Meta(description="null for a private event; what is personal stands as `•••`."),
+    ]
+
+
+class StreamEvents(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[StreamEvent]
+    older: Annotated[str | None, Meta(description="For `before`: where older ones are; null where there are none.")]
+    newer: Annotated[str, Meta(description="For `after`: where to follow from.")]
+    skipped: Annotated[int, Meta(description="How many newer ones were passed over, since too many had come.")]
+    unreadable: Annotated[int, Meta(description="Messages that are no events of ours.")]
+
+
+class SessionEvent(msgspec.Struct, frozen=True, kw_only=True):
+    at: Time
+    event: str
+    user_id: str
+    username: str
+    session_id: str
+    device: str | None
+    address: str | None
+    reason: Annotated[str | None, Meta(description="Why the session ended; null unless it is an end.")]
+
+
+class SessionEvents(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[SessionEvent]
+    more: Annotated[bool, Meta(description="Whether there are older ones.")]
+    unreadable: Annotated[bool, Meta(description="Whether events could not be read, so that some may be missing.")]
+
+
+class Discarding(msgspec.Struct, frozen=True):
+    reason: str
+    by: str
+    at: Time
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    projection: str
+    version: int
+    build: int
+    stream: str
+    sequence: int
+    subject: str
+    aggregate_id: str
+    type: str
+    state: Annotated[str, Meta(description="`failed`, `parked` (it waits behind a failed one) or `discarded`.")]
+    error: str
+    attempts: int | None
+    tried_at: Time | None
+    at: Time | None
+    waiting: Annotated[int | None, Meta(description="How many wait behind it.")]
+    behind: Annotated[str | None, Meta(description="The id of the one that it waits behind.")]
+    discard: Discarding | None
+
+
+class DeadLetterAndEvent(DeadLetter, frozen=True, kw_only=True):
+    event: StreamEvent | None
+    event_error: Annotated[str | None, Meta(description="Why the event cannot be shown.")]
+
+
+class DeadLetters(msgspec.Struct, frozen=True):
+    items: list[DeadLetter]
+    more: bool
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the dead letters of an aggregate."""
+
+    id: str
+    outcome: Annotated[str, Meta(description="`applied`, `failed` or `refused`.")]
+    applied: int
+    left: int
+    failed_id: str | None
+    reason: str | None

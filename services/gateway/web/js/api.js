@@ -1,0 +1,156 @@
+// Requests to the gateway: the access token is in this module's memory alone, the refresh token in a cookie that no
+// script can read. A request that meets an outdated token gets the next one and is repeated once.
+
+/** What the gateway refused, by its stable code; `offline` where there was no answer at all. */
+export class Refused extends Error {
+  constructor(problem, status, retryAfter) {
+    super(problem.detail || problem.code);
+    this.code = problem.code || "other";
+    this.detail = problem.detail || "";
+    this.errors = problem.errors;
+    this.status = status;
+    this.retryAfter = retryAfter;
+    this.offline = status === 0;
+    // Whether the same request may succeed later.
+    this.passing = status === 0 || status === 429 || status === 502 || status === 503 || status === 504;
+  }
+}
+
+const SESSIONS = "/v1/browser/sessions";
+const EARLY_MS = 30_000;
+const TIMEOUT_MS = 20_000;
+
+let access = null;
+let refreshing = null;
+let onEnded = () => {};
+
+/** `ended` is called with the code when the session turns out to be over. */
+export function whenEnded(ended) {
+  onEnded = ended;
+}
+
+/** Who is logged in: `{user_id, session_id}`, or null. */
+export function who() {
+  return access && { user_id: access.user_id, session_id: access.session_id };
+}
+
+export async function logIn(login, password) {
+  keep(await ask("POST", SESSIONS, { body: { login, password, device: device() }, open: true }));
+}
+
+/** Takes the session up again that the cookie stands for. Throws `Refused` where there is none. */
+export async function resume() {
+  await refresh();
+  return who();
+}
+
+export async function logOut() {
+  try {
+    await ask("DELETE", `${SESSIONS}/current`);
+  } finally {
+    access = null;
+  }
+}
+
+/** Forgets the session without a word to anybody: it is over already. */
+export function forget() {
+  access = null;
+}
+
+/** An access token that is good for a while yet. */
+export async function token() {
+  if (!access || Date.now() > access.until - EARLY_MS) await refresh();
+  return access.access_token;
+}
+
+/**
+ * One request; its answer's JSON, or null. `open`: needs nobody logged in.
+ * Throws `Refused`.
+ */
+export async function ask(method, path, { body, headers = {}, open = false, type = "application/json", position } = {}) {
+  let answer = await send(method, path, body, headers, open, type);
+  if (answer.status === 401 && !open && access) {
+    await refresh(access.access_token);
+    answer = await send(method, path, body, headers, open, type);
+  }
+  position?.(answer.headers.get("Vestnik-Position"));
+  return read(answer);
+}
+
+export const get = (path) => ask("GET", path);
+export const put = (path, body) => ask("PUT", path, { body });
+export const post = (path, body) => ask("POST", path, { body });
+export const remove = (path) => ask("DELETE", path);
+
+/** All items of a list, page by page, and the position behind which the live stream has what is not among them. */
+export async function all(path, most = 1000) {
+  const items = [];
+  let position = null;
+  for (let cursor = null; ; ) {
+    const mark = path.includes("?") ? "&" : "?";
+    const page = await ask("GET", `${path}${mark}limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`,
+      { position: (found) => { position ??= found; } });
+    items.push(...page.items);
+    cursor = page.next;
+    if (!cursor || items.length >= most) return { items, position };
+  }
+}
+
+async function send(method, path, body, headers, open, type) {
+  const sent = { ...headers };
+  if (body !== undefined) sent["Content-Type"] = type;
+  if (!open) sent.Authorization = `Bearer ${await token()}`;
+  try {
+    return await fetch(path, {
+      method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body),
+      cache: "no-cache", signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+  } catch {
+    throw new Refused({ code: "offline" }, 0);
+  }
+}
+
+async function read(answer) {
+  if (answer.ok) return answer.status === 204 || answer.status === 202 ? null : answer.json();
+  let problem = {};
+  try {
+    problem = await answer.json();
+  } catch { /* a proxy's own page says nothing that we could show */ }
+  throw new Refused(problem, answer.status, Number(answer.headers.get("Retry-After")) || 0);
+}
+
+// Tabs share the cookie: they take turns, so that each spends the token that the one before was given.
+function refresh(stale) {
+  refreshing ??= inTurn(async () => {
+    if (access && stale && access.access_token !== stale) return;
+    try {
+      const tokens = await ask("POST", `${SESSIONS}/refresh`, { open: true });
+      // Somebody else has logged in from another tab: what is shown here is not theirs.
+      if (access && tokens.user_id !== access.user_id) throw new Refused({ code: "someone_else" }, 401);
+      keep(tokens);
+    } catch (error) {
+      if (!error.passing) {
+        const had = access;
+        access = null;
+        if (had) onEnded(error.code);
+      }
+      throw error;
+    }
+  }).finally(() => { refreshing = null; });
+  return refreshing;
+}
+
+function inTurn(work) {
+  return navigator.locks ? navigator.locks.request("vestnik-refresh", work) : work();
+}
+
+function keep(tokens) {
+  access = { ...tokens, until: Date.now() + tokens.expires_in * 1000 };
+}
+
+function device() {
+  const agent = navigator.userAgent;
+  const browser = /Firefox/.test(agent) ? "Firefox" : /Edg\//.test(agent) ? "Edge" : /Chrome/.test(agent) ? "Chrome" : /Safari/.test(agent) ? "Safari" : "Browser";
+  const system = /Android/.test(agent) ? "Android" : /iPhone|iPad/.test(agent) ? "iOS" : /Mac/.test(agent) ? "macOS" : /Windows/.test(agent) ? "Windows" : /Linux/.test(agent) ? "Linux" : "";
+  return `Vestnik web, ${browser}${system ? `, ${system}` : ""}`;
+}

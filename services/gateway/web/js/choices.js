@@ -1,0 +1,32 @@
+// What somebody has chosen on this device, and who was here last: nothing secret.
+
+const PREFIX = "vestnik.";
+const listeners = [];
+
+function storage(work) {
+  try {
+    return work(localStorage);
+  } catch {
+    return null; // storage may be forbidden: then nothing is remembered
+  }
+}
+
+export function chosen(name) {
+  return storage((kept) => kept.getItem(PREFIX + name));
+}
+
+export function choose(name, value) {
+  storage((kept) => kept.setItem(PREFIX + name, value));
+  for (const listener of listeners) listener();
+}
+choose.listen = (listener) => listeners.push(listener);
+
+/** Who was logged in here: lets the messenger open without a connection. */
+export function me() {
+  const known = chosen("me");
+  return known ? { user_id: known } : null;
+}
+
+export function rememberMe(who) {
+  storage((kept) => (who ? kept.setItem(`${PREFIX}me`, who.user_id) : kept.removeItem(`${PREFIX}me`)));
+}

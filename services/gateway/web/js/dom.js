@@ -1,0 +1,55 @@
+// Elements without a template language: text is always text, so nothing that people write can become markup.
+
+/** Makes an element. `on…` properties are listeners, `data` and `aria` are spread, others are attributes or properties. */
+export function el(tag, props = {}, ...children) {
+  const node = tag === "svg" || tag === "path"
+    ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(props ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "data") Object.assign(node.dataset, value);
+    else if (name === "aria") for (const [key, one] of Object.entries(value)) node.setAttribute(`aria-${key}`, one);
+    else if (name === "value" || name === "checked" || name === "disabled") node[name] = value;
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+/** Replaces all that is in a node. */
+export function fill(node, ...children) {
+  node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+const SHAPES = {
+  back: "M15 5l-7 7 7 7",
+  bell: "M6 17h12l-1.5-2.5V10a4.5 4.5 0 0 0-9 0v4.5zM10 20h4",
+  chats: "M4 5h16v11H9l-5 4z",
+  chart: "M4 4v16h16M8 15l3.5-4 3 2.5L20 7",
+  check: "M5 12.5l4.5 4.5L19 7.5",
+  checks: "M2 12.5l4.5 4.5L15 7.5M10.5 16l1.5 1L21.5 7.5",
+  clock: "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 8v4.5l3 2",
+  close: "M6 6l12 12M18 6L6 18",
+  down: "M6 9l6 6 6-6",
+  gear: "M12 8.5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7zM12 3v2.5M12 18.5V21M3 12h2.5M18.5 12H21M5.6 5.6l1.8 1.8M16.6 16.6l1.8 1.8M5.6 18.4l1.8-1.8M16.6 7.4l1.8-1.8",
+  list: "M9 6h11M9 12h11M9 18h11M4.5 6h.01M4.5 12h.01M4.5 18h.01",
+  people: "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM2.5 20a6.5 6.5 0 0 1 13 0M16 4.5a3.5 3.5 0 0 1 0 6.5M18 14.5a6.5 6.5 0 0 1 3.5 5.5",
+  search: "M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM15.5 15.5L21 21",
+  send: "M4 12l16-8-5 16-3.5-6.5z",
+  warn: "M12 4l9 16H3zM12 10v4M12 17v.5",
+};
+
+/** A picture out of lines, for the eye alone: whoever uses it gives its meaning in words. */
+export function icon(name) {
+  return el("svg", { viewBox: "0 0 24 24", class: "icon", aria: { hidden: "true" } }, el("path", { d: SHAPES[name] }));
+}
+
+/** A round sign of a person: no picture is fetched from anywhere, since that would tell others who looks at whom. */
+export function avatar(profile, size = "") {
+  const name = profile?.display_name || profile?.username || "?";
+  const letters = [...name.trim()].slice(0, 1).join("").toUpperCase() || "?";
+  let hue = 0;
+  for (const character of profile?.user_id ?? name) hue = (hue * 31 + character.codePointAt(0)) % 12;
+  return el("span", { class: `avatar hue-${hue} ${size}`, aria: { hidden: "true" } }, letters);
+}

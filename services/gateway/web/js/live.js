@@ -1,0 +1,95 @@
+// The live stream: read over `fetch`, since EventSource cannot carry the access token in a header and a token has no
+// business in a URL. After every break it goes on behind the last event that was taken.
+
+import { token } from "./api.js";
+
+const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
+// A comment comes every 15 seconds: after three of them missed the line is dead, whatever the system says.
+const SILENCE_MS = 45_000;
+
+export class Live {
+  /** `take(kind, data)` has every event once and in order; `state(on)` says whether the line stands. */
+  constructor({ take, state }) {
+    this.take = take;
+    this.state = state;
+    this.last = null;
+    this.stopped = new AbortController();
+    this.pause = FIRST_PAUSE_MS;
+    this.wake = () => {};
+    this.online = () => this.wake();
+  }
+
+  /** Follows until stopped, from a position on where one is known. */
+  async run(since) {
+    this.last = since ?? this.last;
+    window.addEventListener("online", this.online);
+    document.addEventListener("visibilitychange", this.online);
+    while (!this.stopped.signal.aborted) {
+      try {
+        await this.#read();
+      } catch (error) {
+        if (error.code === "invalid") this.last = null;
+        if (error.status === 401) break;
+      }
+      this.state(false);
+      if (this.stopped.signal.aborted) break;
+      await new Promise((resolve) => {
+        this.wake = resolve;
+        setTimeout(resolve, this.pause);
+      });
+      this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
+    }
+  }
+
+  stop() {
+    this.stopped.abort();
+    window.removeEventListener("online", this.online);
+    document.removeEventListener("visibilitychange", this.online);
+    this.wake();
+  }
+
+  async #read() {
+    const broken = new AbortController();
+    const stop = () => broken.abort();
+    this.stopped.signal.addEventListener("abort", stop);
+    // The line may seem to stand for long after the network has gone.
+    window.addEventListener("offline", stop);
+    let silence = setTimeout(stop, SILENCE_MS);
+    try {
+      const headers = { Authorization: `Bearer ${await token()}`, Accept: "text/event-stream" };
+      if (this.last) headers["Last-Event-ID"] = this.last;
+      const answer = await fetch("/v1/events?notifications=true", { headers, cache: "no-store", signal: broken.signal });
+      if (!answer.ok) throw Object.assign(new Error("no stream"), { status: answer.status, code: (await answer.json().catch(() => ({}))).code });
+      this.pause = FIRST_PAUSE_MS;
+      this.state(true);
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let text = "";
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) return;
+        clearTimeout(silence);
+        silence = setTimeout(stop, SILENCE_MS);
+        const blocks = (text + value).replaceAll("\r\n", "\n").split("\n\n");
+        text = blocks.pop();
+        for (const block of blocks) this.#take(block);
+      }
+    } finally {
+      clearTimeout(silence);
+      this.stopped.signal.removeEventListener("abort", stop);
+      window.removeEventListener("offline", stop);
+    }
+  }
+
+  #take(block) {
+    let kind = "message", id = null;
+    const data = [];
+    for (const line of block.split("\n")) {
+      const [name, value] = [line.slice(0, Math.max(0, line.indexOf(":"))), line.slice(line.indexOf(":") + 1).replace(/^ /, "")];
+      if (name === "event") kind = value;
+      else if (name === "data") data.push(value);
+      else if (name === "id") id = value;
+    }
+    if (data.length) this.take(kind, JSON.parse(data.join("\n")));
+    if (id !== null) this.last = id;
+  }
+}

@@ -1,0 +1,164 @@
+// The events of the streams: the newest first, followed as they come, and back into the past on request.
+
+import { get } from "../api.js";
+import { el, icon } from "../dom.js";
+import { json } from "./json.js";
+import { moment, say } from "./words.js";
+
+const STREAMS = ["AUTH", "SESSION", "PROFILE", "CONTACT", "MESSAGING"];
+// Types by stream, as contracts have them; a test compares.
+export const TYPES = {
+  AUTH: ["user.created", "user.email_verified", "credential.set", "credential.rehashed", "password.changed", "password.reset_requested", "email.claimed", "email.verification_requested", "email.verified", "username.claimed", "mail.sent", "mail.not_due"],
+  SESSION: ["session.created", "session.refreshed", "session.revoked"],
+  PROFILE: ["profile.created", "profile.updated"],
+  CONTACT: ["friendship.created", "friendship.accepted", "friendship.removed"],
+  MESSAGING: ["message.sent", "message.seen", "notification.read"],
+};
+const PAGE = 50, MOST = 500;
+
+export class Events {
+  static every = 1_000;
+
+  constructor(tell) {
+    this.tell = tell;
+    this.filter = { stream: "", type: "", aggregate_id: "" };
+    this.rows = new Map();
+    this.asking = 0;
+    this.list = el("ol", { class: "events panel-wide", hidden: true });
+    this.end = el("div", { class: "more" });
+    this.note = el("p", { class: "soft", role: "status" });
+    this.filters = el("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); this.#start(); } });
+    this.node = el("div", {}, this.filters, this.list, this.note, this.end);
+    this.#drawFilters();
+  }
+
+  async open() {
+    await this.#start();
+  }
+
+  /** What has come since the last look. */
+  async tick() {
+    if (!this.newer) return;
+    const asked = this.asking;
+    const found = await get(`/v1/ops/events?${this.#query({ limit: 200, after: this.newer })}`);
+    if (asked !== this.asking) return;
+    this.newer = found.newer;
+    if (found.skipped) this.note.textContent = say("skipped", { n: found.skipped });
+    for (const event of found.items.reverse()) {
+      if (this.rows.has(event.id)) continue;
+      const row = this.#row(event, true);
+      this.list.prepend(row);
+      this.rows.set(event.id, row);
+    }
+    this.#trim();
+    this.#bounds();
+  }
+
+  draw() {
+    this.#drawFilters();
+    this.#start().catch((error) => this.tell(error));
+  }
+
+  async #start() {
+    const asked = (this.asking += 1);
+    const found = await get(`/v1/ops/events?${this.#query({ limit: PAGE })}`);
+    if (asked !== this.asking) return;
+    this.rows.clear();
+    this.list.replaceChildren();
+    this.note.textContent = found.unreadable ? say("unreadable", { n: found.unreadable }) : "";
+    this.newer = found.newer;
+    this.#append(found);
+  }
+
+  async #more() {
+    const asked = this.asking;
+    const found = await get(`/v1/ops/events?${this.#query({ limit: PAGE, before: this.older })}`);
+    if (asked === this.asking) this.#append(found);
+  }
+
+  #append(found) {
+    this.older = found.older;
+    for (const event of found.items) {
+      if (this.rows.has(event.id)) continue;
+      const row = this.#row(event, false);
+      this.list.append(row);
+      this.rows.set(event.id, row);
+    }
+    this.#bounds();
+  }
+
+  #bounds() {
+    this.list.hidden = !this.rows.size;
+    this.end.replaceChildren(
+      this.older ? el("button", { type: "button", onclick: () => this.#more().catch((error) => this.tell(error)) }, say("older"))
+        : this.rows.size ? el("p", { class: "soft" }, say("no_more")) : el("div", { class: "blank" }, icon("search"), el("strong", {}, say("no_events"))));
+  }
+
+  /** Of what goes on and on only so much is kept; one that somebody looks at stays. */
+  #trim() {
+    while (this.rows.size > MOST) {
+      const last = this.list.lastElementChild;
+      if (last.contains(document.activeElement)) return;
+      last.remove();
+      this.rows.delete(last.dataset.id);
+      this.older = null;
+    }
+  }
+
+  #row(event, fresh) {
+    const id = `event-${event.id}`;
+    const detail = el("div", { class: "detail", id, hidden: true });
+    const button = el("button", { class: "event", type: "button", aria: { expanded: "false", controls: id }, onclick: () => {
+      detail.hidden = !detail.hidden;
+      button.setAttribute("aria-expanded", String(!detail.hidden));
+      if (!detail.childElementCount) this.#fillDetail(detail, event);
+    } },
+    el("time", { class: "num", datetime: event.at }, moment(event.at)),
+    el("span", { class: "where" }, el("span", { class: "dot" }), event.stream),
+    el("span", { class: "what" }, event.type),
+    el("span", { class: "which mono" }, event.aggregate_id),
+    el("span", { class: "seq num" }, `#${event.sequence}`));
+    return el("li", { class: `${event.stream.toLowerCase()} ${fresh ? "fresh" : ""}`, data: { id: event.id } }, button, detail);
+  }
+
+  #fillDetail(detail, event) {
+    detail.append(json(event, event.type),
+      el("p", { class: "soft" }, event.data === null ? say("private") : say("masked")),
+      el("div", { class: "row-actions" },
+        el("button", { type: "button", onclick: () => this.#only(event) }, say("only_this")),
+        el("button", { type: "button", onclick: async ({ target }) => {
+          await navigator.clipboard?.writeText(JSON.stringify(event)).then(() => { target.textContent = say("copied"); }, () => {});
+        } }, say("copy"))));
+  }
+
+  #only(event) {
+    this.filter = { stream: event.stream, type: "", aggregate_id: event.aggregate_id };
+    this.draw();
+  }
+
+  #query(more) {
+    return new URLSearchParams(Object.entries({ ...this.filter, ...more }).filter(([, value]) => value));
+  }
+
+  #choose(stream) {
+    this.filter.stream = stream;
+    if (stream && !TYPES[stream].includes(this.filter.type)) this.filter.type = "";
+    this.draw();
+    this.filters.querySelector("[aria-pressed=true]")?.focus();
+  }
+
+  #drawFilters() {
+    const { stream, type, aggregate_id: aggregate } = this.filter;
+    const types = Object.entries(TYPES).filter(([name]) => !stream || name === stream);
+    this.filters.replaceChildren(
+      el("div", { class: "choices", role: "group", aria: { label: say("stream") } }, ["", ...STREAMS].map((name) =>
+        el("button", { type: "button", class: name.toLowerCase(), aria: { pressed: String(name === stream) }, onclick: () => this.#choose(name) }, name && el("span", { class: "dot" }), name || say("all")))),
+      el("div", { class: "field" }, el("label", { for: "event-type" }, say("type")),
+        el("select", { id: "event-type", onchange: ({ target }) => { this.filter.type = target.value; this.draw(); } },
+          el("option", { value: "" }, say("every_type")),
+          types.map(([name, own]) => el("optgroup", { label: name }, own.map((one) => el("option", { value: one, selected: one === type }, one)))))),
+      el("div", { class: "field wide" }, el("label", { for: "event-aggregate" }, say("aggregate")),
+        el("input", { id: "event-aggregate", type: "search", value: aggregate, placeholder: say("aggregate_hint"), maxlength: 128, spellcheck: "false", autocomplete: "off",
+          onchange: ({ target }) => { this.filter.aggregate_id = target.value.trim(); this.#start().catch((error) => this.tell(error)); } })));
+  }
+}

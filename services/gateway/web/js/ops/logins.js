@@ -1,0 +1,93 @@
+// Who logged in, from where, and when and why each session ended.
+
+import { get } from "../api.js";
+import { el, icon } from "../dom.js";
+import { moment, say, word } from "./words.js";
+
+const SPANS = [["last_hour", 3_600], ["last_day", 86_400], ["last_week", 604_800], ["ever", 0]];
+
+export class Logins {
+  static every = 4_000;
+
+  constructor(tell) {
+    this.tell = tell;
+    this.filter = { user: "", span: 86_400, refreshes: false };
+    this.state = "";
+    this.filters = el("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); this.#again(); } });
+    this.place = el("div", {});
+    this.node = el("div", {}, this.filters, this.place);
+    this.#drawFilters();
+  }
+
+  async open() {
+    await this.tick();
+  }
+
+  async tick() {
+    const asked = JSON.stringify(this.filter);
+    const { user, span, refreshes } = this.filter;
+    const query = new URLSearchParams({ limit: 200 });
+    if (user) query.set("user", user);
+    // To the minute, so that all who ask within one ask the same.
+    if (span) query.set("since", new Date(Math.floor(Date.now() / 60_000) * 60_000 - span * 1000).toISOString());
+    if (refreshes) query.set("refreshes", "true");
+    const found = await get(`/v1/ops/session-events?${query}`);
+    if (asked !== JSON.stringify(this.filter)) return;
+    const state = JSON.stringify(found);
+    if (state === this.state) return;
+    this.state = state;
+    this.found = found;
+    this.#drawRows();
+  }
+
+  draw() {
+    this.#drawFilters();
+    if (this.found) this.#drawRows();
+  }
+
+  #again() {
+    this.state = "";
+    this.tick().catch((error) => this.tell(error));
+  }
+
+  #drawFilters() {
+    const { user, span, refreshes } = this.filter;
+    this.filters.replaceChildren(
+      el("div", { class: "field wide" }, el("label", { for: "login-user" }, say("user")),
+        el("input", { id: "login-user", type: "search", value: user, placeholder: say("user_hint"), maxlength: 64, spellcheck: "false", autocomplete: "off", autocapitalize: "none",
+          onchange: ({ target }) => { this.filter.user = target.value.trim(); this.#again(); } })),
+      el("div", { class: "choices", role: "group", aria: { label: say("since") } }, SPANS.map(([name, seconds]) =>
+        el("button", { type: "button", aria: { pressed: String(seconds === span) }, onclick: () => {
+          this.filter.span = seconds;
+          this.#drawFilters();
+          this.filters.querySelector("[aria-pressed=true]").focus();
+          this.#again();
+        } }, say(name)))),
+      el("label", { class: "check" }, el("input", { type: "checkbox", checked: refreshes, onchange: ({ target }) => { this.filter.refreshes = target.checked; this.#again(); } }), say("refreshes")));
+  }
+
+  #drawRows() {
+    const { items, more, unreadable } = this.found;
+    const heads = ["at", "event", "user", "device", "address", "session"];
+    const table = el("div", { class: "panel-wide" }, el("table", { class: "table" },
+      el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, say(name))))),
+      el("tbody", {}, items.map((one) => el("tr", {},
+        el("td", { class: "num", data: { name: say("at") } }, el("time", { datetime: one.at }, moment(one.at))),
+        el("td", { data: { name: say("event") } }, what(one)),
+        el("td", { data: { name: say("user") } }, el("span", { class: "name" }, one.username)),
+        el("td", { data: { name: say("device") } }, one.device || "–"),
+        el("td", { class: "mono", data: { name: say("address") } }, one.address || "–"),
+        el("td", { class: "mono", data: { name: say("session") }, title: one.session_id }, `…${one.session_id.slice(-8)}`))))));
+    this.place.replaceChildren(
+      unreadable ? el("p", { class: "alarm" }, icon("warn"), say("not_whole")) : "",
+      items.length ? table : el("div", { class: "blank panel-wide" }, icon("people"), el("strong", {}, say("no_logins"))),
+      more ? el("p", { class: "more soft" }, say("more_logins")) : "");
+  }
+}
+
+function what(one) {
+  if (one.event === "session.created") return el("span", { class: "pill good" }, say("logged_in"));
+  if (one.event === "session.refreshed") return el("span", { class: "pill" }, say("refreshed"));
+  const suspicious = one.reason === "refresh_token_reused" || one.reason?.startsWith("operator");
+  return el("span", { class: `pill ${suspicious ? "bad" : ""}` }, word("r", one.reason ?? "ended"));
+}

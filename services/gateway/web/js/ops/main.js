@@ -1,0 +1,254 @@
+// The operators' page: whoever is logged in to the messenger and is an operator sees the system move.
+
+import * as api from "../api.js";
+import { choose, chosen, me, rememberMe } from "../choices.js";
+import { el, fill, icon } from "../dom.js";
+import { forgetAllOf } from "../kept.js";
+import { chooseLanguage, currentLanguage, LANGUAGES, reason, t } from "../words.js";
+import { form } from "../views/welcome.js";
+import { Events } from "./events.js";
+import { Letters } from "./letters.js";
+import { Logins } from "./logins.js";
+import { Overview } from "./overview.js";
+import { say } from "./words.js";
+
+const app = document.getElementById("app"), notes = document.getElementById("notes");
+const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], logins: ["people", Logins] };
+const NOTE_MS = 6_000, LONGEST_PAUSE_MS = 15_000;
+const LATER_DENIED = new Set(["not_an_operator", "not_found"]);
+let page = null;
+
+class Page {
+  constructor(status) {
+    this.status = status;
+    this.views = {};
+    this.paused = false;
+    this.closed = false;
+    this.pause = 0;
+    this.main = el("main", { id: "main", tabindex: "-1" });
+    this.dead = el("span", { class: "badge", hidden: true });
+    this.view("overview").take(status);
+    addEventListener("hashchange", this.route);
+    document.addEventListener("visibilitychange", this.wake);
+    this.draw();
+    this.#watch();
+    this.#follow();
+  }
+
+  close() {
+    this.closed = true;
+    removeEventListener("hashchange", this.route);
+    document.removeEventListener("visibilitychange", this.wake);
+    this.wake();
+  }
+
+  view(name) {
+    this.views[name] ??= new SECTIONS[name][1](tell, note);
+    return this.views[name];
+  }
+
+  get section() {
+    const name = location.hash.slice(2);
+    return name in SECTIONS ? name : "overview";
+  }
+
+  route = () => {
+    this.#marks();
+    this.#show().catch(tell);
+    this.main.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  };
+
+  wake = () => {
+    this.waking?.();
+  };
+
+  draw() {
+    document.title = `${say("title")} · ${t("app")}`;
+    this.pulse = el("button", { class: "pulse quiet", type: "button", title: say("pause_hint"), onclick: () => {
+      this.paused = !this.paused;
+      this.#state();
+      this.wake();
+    } }, el("i", {}), el("span", { class: "words" }));
+    this.links = Object.entries(SECTIONS).map(([name, [picture]]) => el("a", { href: `#/${name}`, data: { name } }, icon(picture), el("span", {}, say(name)), name === "letters" && this.dead));
+    fill(app, el("div", { class: "ops" },
+      el("header", { class: "bar" },
+        el("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); this.main.focus(); } }, say("skip")),
+        el("h1", { class: "brand" }, el("img", { src: "/web/icon.svg", alt: "" }), t("app"), el("small", {}, say("title"))),
+        el("nav", { class: "sections", aria: { label: say("sections") } }, this.links),
+        el("div", { class: "end" }, this.pulse)),
+      this.main,
+      el("footer", {},
+        el("a", { href: "/" }, say("messenger")),
+        Object.entries(LANGUAGES).map(([code, name]) => el("button", { class: "quiet", type: "button", lang: code, aria: { pressed: String(code === currentLanguage()) }, onclick: () => choose("language", code) }, name)),
+        el("select", { aria: { label: t("theme") }, onchange: ({ target }) => choose("theme", target.value) }, ["system", "light", "dark"].map((one) => el("option", { value: one, selected: (chosen("theme") ?? "system") === one }, t(`theme_${one}`)))),
+        el("button", { class: "quiet", type: "button", onclick: logOut }, say("log_out")))));
+    for (const view of Object.values(this.views)) view.draw();
+    this.#marks();
+    this.#state();
+    this.#show().catch(tell);
+  }
+
+  async #show() {
+    const view = this.view(this.section);
+    if (this.main.firstElementChild !== view.node) this.main.replaceChildren(view.node);
+    view.draw();
+    if (view.open) await view.open();
+  }
+
+  #marks() {
+    for (const link of this.links) {
+      if (link.dataset.name === this.section) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    const failed = this.status.projections.reduce((total, one) => total + one.dead_letters.failed, 0);
+    this.dead.hidden = !failed;
+    this.dead.textContent = failed;
+  }
+
+  #state() {
+    this.pulse.setAttribute("aria-pressed", String(this.paused));
+    this.pulse.classList.toggle("lost", this.pause > 0 && !this.paused);
+    this.pulse.lastElementChild.textContent = say(this.paused ? "paused" : this.pause ? "lost" : "live");
+    if (matchMedia("(max-width: 420px)").matches) this.pulse.setAttribute("aria-label", this.pulse.lastElementChild.textContent);
+  }
+
+  /** The status of the whole, whichever section is shown: lines have no gaps, and the mark of dead letters is true. */
+  #watch() {
+    return this.#repeat(() => Overview.every, async () => {
+      this.status = await api.get("/v1/ops/status");
+      this.view("overview").take(this.status);
+      if (this.section === "overview") this.view("overview").draw();
+      this.#marks();
+    });
+  }
+
+  #follow() {
+    return this.#repeat(() => SECTIONS[this.section][1].every, () => this.view(this.section).tick?.());
+  }
+
+  /** Again and again, while somebody looks; slower where nobody answers. */
+  async #repeat(every, work) {
+    let failures = 0;
+    while (!this.closed) {
+      await this.#sleep(Math.min(LONGEST_PAUSE_MS, every() * 2 ** failures));
+      if (this.closed || this.paused || document.hidden) continue;
+      try {
+        await work();
+        if (failures) this.pause = 0;
+        failures = 0;
+      } catch (error) {
+        if (this.closed) return;
+        if (LATER_DENIED.has(error.code)) return void denied(error);
+        failures = Math.min(failures + 1, 4);
+        this.pause = 1;
+      }
+      this.#state();
+    }
+  }
+
+  #sleep(milliseconds) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      const before = this.waking;
+      this.waking = () => { clearTimeout(timer); resolve(); before?.(); this.waking = undefined; };
+    });
+  }
+}
+
+/** What went wrong, for a moment. */
+function tell(error) {
+  if (LATER_DENIED.has(error.code) && error.code !== "not_found") return denied(error);
+  if (error.code === "not_found") return note(say("e_not_found"));
+  note(error.code === "invalid" || error.code === "unavailable" ? say("e_other", { detail: error.detail }) : reason(error));
+}
+
+function note(text) {
+  const line = el("p", {}, text);
+  notes.append(line);
+  setTimeout(() => line.remove(), NOTE_MS);
+}
+
+function close() {
+  page?.close();
+  page = null;
+}
+
+/** The way in, for who is not logged in. */
+function welcome(said = "") {
+  close();
+  document.title = `${say("title")} · ${t("app")}`;
+  fill(app, el("div", { class: "welcome" },
+    el("header", {}, el("img", { src: "/web/icon.svg", alt: "", width: 56, height: 56 }), el("h1", {}, t("app")), el("p", { class: "soft" }, say("title"))),
+    el("main", { class: "panel", id: "main" }, form({
+      title: say("log_in"), said: said || say("log_in_hint"), action: t("log_in"),
+      fields: [["login", t("login"), { autocomplete: "username", required: true }], ["password", t("password"), { type: "password", autocomplete: "current-password", required: true }]],
+      async submit(values) {
+        await api.logIn(values.login, values.password);
+        rememberMe(api.who());
+        await enter();
+      },
+    })),
+    el("footer", {}, Object.entries(LANGUAGES).map(([code, name]) => el("button", { class: "quiet", type: "button", lang: code, aria: { pressed: String(code === currentLanguage()) }, onclick: () => choose("language", code) }, name)))));
+  app.querySelector("input")?.focus();
+}
+
+/** Logged in, and no operator. */
+function denied(error) {
+  close();
+  const missing = error.code === "not_found";
+  document.title = `${say("title")} · ${t("app")}`;
+  fill(app, el("div", { class: "welcome" }, el("main", { class: "panel deny", id: "main" },
+    el("h1", {}, say(missing ? "no_page" : "denied")),
+    el("p", { class: "said" }, say(missing ? "no_page_hint" : "denied_hint")),
+    !missing && el("code", {}, "vestnik operators add USERNAME"),
+    el("div", { class: "row-actions" },
+      el("button", { class: "primary", type: "button", onclick: () => enter().catch(tell) }, say("try_again")),
+      el("a", { class: "button", href: "/" }, say("messenger")),
+      el("button", { type: "button", onclick: logOut }, say("log_out"))))));
+}
+
+async function logOut() {
+  const owner = api.who()?.user_id;
+  await api.logOut().catch(() => {});
+  rememberMe(null);
+  if (owner) await forgetAllOf(owner);
+  welcome(t("ended_logout"));
+}
+
+async function enter() {
+  let status;
+  try {
+    status = await api.get("/v1/ops/status");
+  } catch (error) {
+    if (LATER_DENIED.has(error.code)) return denied(error);
+    throw error;
+  }
+  close();
+  page = new Page(status);
+}
+
+function redraw() {
+  chooseLanguage(chosen("language"));
+  document.documentElement.dataset.theme = chosen("theme") ?? "system";
+  if (page) page.draw();
+  else if (api.who()) enter().catch(tell);
+  else welcome();
+}
+
+async function begin() {
+  chooseLanguage(chosen("language"));
+  document.documentElement.dataset.theme = chosen("theme") ?? "system";
+  api.whenEnded(() => welcome(t("ended")));
+  if (!me()) return welcome();
+  try {
+    await api.resume();
+  } catch (error) {
+    if (!error.passing) rememberMe(null);
+    return welcome(error.passing ? reason(error) : "");
+  }
+  await enter().catch((error) => welcome(reason(error)));
+}
+
+choose.listen(redraw);
+begin();

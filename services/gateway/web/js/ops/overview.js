@@ -1,0 +1,122 @@
+// Streams, read models and services at a glance.
+
+import { el, icon } from "../dom.js";
+import { Trends } from "./charts.js";
+import { moment, number, percent, rate, say, size, span, word } from "./words.js";
+
+// Samples kept of each line: three minutes of them.
+const ROOM = 90;
+const EVERY_MS = 2_000;
+const GOOD = new Set(["live", "serving"]), WAITING = new Set(["building", "returning", "interrupted", "partly", "not_ready"]);
+// From so many seconds on a read model's lag is seen by people.
+const LATE = 5;
+
+export class Overview {
+  static every = EVERY_MS;
+
+  constructor() {
+    this.trends = new Trends(ROOM);
+    this.last = null;
+    this.node = el("div", {});
+  }
+
+  /** Takes a status in, also while another section is shown: the lines go on. */
+  take(status) {
+    const at = Date.parse(status.at);
+    const seconds = this.last ? (at - Date.parse(this.last.at)) / 1000 : 0;
+    if (seconds < 0.2 && this.last) return;
+    let all = 0;
+    for (const stream of status.streams) {
+      const before = this.last?.streams.find((one) => one.name === stream.name);
+      if (!before || !seconds) continue;
+      const value = Math.max(0, stream.last_sequence - before.last_sequence) / seconds;
+      all += value;
+      this.trends.add(stream.name, value);
+    }
+    if (status.streams.length && seconds) this.trends.add("all", all);
+    for (const one of status.projections) {
+      const before = this.last?.projections.find((other) => other.name === one.name && other.build === one.build);
+      if (before && seconds) this.trends.add(`${one.name} ${one.version} ${one.build}`, Math.max(0, moved(one) - moved(before)) / seconds);
+    }
+    this.last = status;
+  }
+
+  draw() {
+    const status = this.last;
+    // What somebody is just selecting to copy stays.
+    const selected = document.getSelection();
+    if (!selected.isCollapsed && this.node.contains(selected.anchorNode)) return;
+    if (!status) return void this.node.replaceChildren(el("p", { class: "blank", role: "status" }, "…"));
+    this.node.replaceChildren(
+      ...status.unreachable.map((one) => el("p", { class: "alarm", role: "alert" }, icon("warn"), say("unreachable", one))),
+      this.#tiles(status),
+      el("h2", {}, say("streams")), el("div", { class: "streams" }, status.streams.map((one) => this.#stream(one))),
+      el("h2", {}, say("read_models")), this.#projections(status.projections),
+      el("h2", {}, say("services")), el("ul", { class: "services" }, status.services.map((one) => el("li", { class: "service panel-wide" },
+        el("span", { class: `dot ${kind(one.state)}` }), one.name, el("span", {}, word("s", one.state))))));
+  }
+
+  #tiles({ streams, projections }) {
+    const rates = this.trends.of("all");
+    const events = sum(streams, (one) => one.events), bytes = sum(streams, (one) => one.bytes);
+    const failed = sum(projections, (one) => one.dead_letters.failed), parked = sum(projections, (one) => one.dead_letters.parked);
+    const live = projections.filter((one) => one.state === "live");
+    const last = live.reduce((most, one) => ((one.lag ?? 0) > (most?.lag ?? 0) ? one : most), null);
+    return el("dl", { class: "tiles" },
+      tile(say("events_per_second"), [el("span", { class: "num" }, rate(rates.at(-1) ?? 0)), el("small", { class: "soft num" }, say("most", { n: Math.ceil(Math.max(0, ...rates)) }))],
+        [this.trends.draw("all"), el("div", { class: "axis", aria: { hidden: "true" } }, el("span", {}, say("ago", { minutes: (ROOM * EVERY_MS) / 60_000 })), el("span", {}, say("now")))]),
+      tile(say("stored"), el("span", { class: "num" }, number(events)), el("small", { class: "num" }, say("on_disk", { size: size(bytes) }))),
+      tile(say("behind"), el("span", { class: "num" }, last ? number(last.lag) : "0"), el("small", {}, last ? say("behind_by", { name: last.name, seconds: number(last.lag_seconds ?? 0, 1) }) : say("nobody_behind")), (last?.lag_seconds ?? 0) >= LATE ? "late" : ""),
+      tile(say("dead"), el("span", { class: "num" }, number(failed)), el("small", {}, parked ? say("waiting_too", { n: parked }) : failed ? "" : say("none_dead")), failed ? "bad" : ""));
+  }
+
+  #stream(one) {
+    return el("section", { class: `stream panel-wide ${one.name.toLowerCase()}` },
+      el("header", {}, el("span", { class: "dot" }), el("h3", {}, one.name), el("span", { class: "rate num" }, say("per_second", { rate: rate(this.trends.of(one.name).at(-1) ?? 0) }))),
+      this.trends.draw(one.name),
+      el("p", { class: "facts num" }, el("span", {}, el("b", {}, number(one.events)), ` ${say("stream_events")}`), el("span", {}, size(one.bytes))));
+  }
+
+  #projections(projections) {
+    const heads = [["name"], ["state"], ["lag", "right"], ["rate", "right"], ["trend", "trend"], ["dead", "right"], ["size", "right"]];
+    return el("div", { class: "panel-wide" }, el("table", { class: "table" },
+      el("thead", {}, el("tr", {}, heads.map(([name, style]) => el("th", { scope: "col", class: style }, say(name))))),
+      el("tbody", {}, projections.map((one) => [this.#projection(one), one.last_error && el("tr", { class: "note" },
+        el("td", { colspan: 7, class: "whole" }, say("last_error", { when: moment(one.last_error.at), error: one.last_error.error })))]))));
+  }
+
+  #projection(one) {
+    const { failed, parked } = one.dead_letters;
+    const late = (one.lag_seconds ?? 0) >= LATE;
+    return el("tr", {},
+      el("td", { class: "whole" }, el("span", { class: "name" }, one.name), " ", el("small", {}, say("version", one))),
+      el("td", { data: { name: say("state") } }, el("span", { class: `pill ${kind(one.state)}` }, word("s", one.state)), one.progress && progress(one)),
+      el("td", { class: "right num", data: { name: say("lag") } }, one.lag === null ? say("unknown") : one.lag ? el("span", { class: late ? "pill wait" : "" }, `${say("lag_events", { n: one.lag })}, ${span(one.lag_seconds ?? 0)}`) : say("lag_none")),
+      el("td", { class: "right num", data: { name: say("rate") } }, rate(one.events_per_second)),
+      el("td", { class: "trend" }, this.trends.draw(`${one.name} ${one.version} ${one.build}`)),
+      el("td", { class: "right num", data: { name: say("dead") } }, failed ? el("a", { class: "pill bad", href: "#/letters" }, number(failed), parked ? ` + ${number(parked)}` : "") : "0"),
+      el("td", { class: "right num", data: { name: say("size") } }, size(one.bytes)));
+  }
+}
+
+function tile(name, big, small, style = "") {
+  return el("div", { class: `tile panel-wide ${style}` }, el("dt", {}, name), el("dd", { class: "big" }, big), el("dd", {}, small));
+}
+
+function progress({ progress: { fraction, seconds_left: left }, name }) {
+  const done = percent(fraction);
+  return el("div", {}, el("progress", { max: 1, value: fraction, aria: { label: name } }), el("small", { class: "num" }, left === null ? say("progress_open", { percent: done }) : say("progress", { percent: done, left: span(left) })));
+}
+
+function kind(state) {
+  return GOOD.has(state) ? "good" : WAITING.has(state) ? "wait" : "bad";
+}
+
+/** How far it has come, over all of its streams. */
+function moved(projection) {
+  return sum(Object.values(projection.position), (sequence) => sequence);
+}
+
+function sum(items, value) {
+  return items.reduce((total, one) => total + value(one), 0);
+}

@@ -1,0 +1,364 @@
+// What the messenger knows: conversations, messages, people, notifications. Views listen to it and draw; the live
+// stream, the outbox and the answers of requests change it. Data flows one way.
+
+import * as api from "./api.js";
+import { keepSeen, seen } from "./kept.js";
+import { Live } from "./live.js";
+import { Outbox } from "./outbox.js";
+
+const PAGE = 50;
+const PROFILES_AT_ONCE = 6;
+const KEPT_MESSAGES = 50;
+const MOST_NOTIFICATIONS = 100;
+const KEEP_AFTER_MS = 1_000;
+const SAY_AGAIN_MS = 3_000;
+
+/** A conversation as a list has it, unless the live stream was ahead of the read model: marks and messages only grow. */
+function newer(known, found) {
+  if (!known) return found;
+  const ahead = (known.last_message?.sequence ?? 0) > (found.last_message?.sequence ?? 0);
+  const last_message = ahead ? known.last_message : found.last_message;
+  const seen_sequence = Math.max(known.seen_sequence, found.seen_sequence);
+  return {
+    ...found, last_message, seen_sequence,
+    peer_seen_sequence: Math.max(known.peer_seen_sequence, found.peer_seen_sequence),
+    unread_count: Math.max(0, (last_message?.sequence ?? 0) - seen_sequence),
+  };
+}
+
+export class Store extends EventTarget {
+  constructor(me) {
+    super();
+    this.me = me;
+    // By the other person's id: {user_id, conversation_id, last_message, unread_count, seen_sequence, peer_seen_sequence}.
+    this.conversations = new Map();
+    // By the other person's id: {items: dense and ascending, start: whether the first message is among them}.
+    this.threads = new Map();
+    this.profiles = new Map();
+    this.friends = { accepted: [], incoming: [], outgoing: [] };
+    this.notifications = [];
+    // By the other person's id: how far was seen while nobody could be told.
+    this.unsaid = new Map();
+    this.connected = false;
+    this.ready = false;
+    this.wanted = new Set();
+    this.fetching = 0;
+    this.outbox = new Outbox({
+      owner: me.user_id,
+      sent: (message, answer) => this.#sent(message, answer),
+      changed: (peer) => this.#tell("thread", peer),
+    });
+    this.live = new Live({
+      take: (kind, data) => this.#take(kind, data),
+      state: (on) => this.#connected(on),
+    });
+  }
+
+  /** Shows what was kept, then loads what there is, then follows. */
+  async open() {
+    await this.#recall();
+    await this.outbox.open();
+    this.#follow();
+  }
+
+  close() {
+    this.closed = true;
+    this.live.stop();
+    this.outbox.stop();
+    clearTimeout(this.keeping);
+  }
+
+  get unread() {
+    return [...this.conversations.values()].reduce((sum, one) => sum + one.unread_count, 0);
+  }
+
+  /** Conversations, the one with the newest message first. */
+  get ordered() {
+    const newest = (one) => this.outbox.to(one.user_id).at(-1)?.at ?? Date.parse(one.last_message?.sent_at ?? 0);
+    return [...this.conversations.values()].sort((one, other) => newest(other) - newest(one));
+  }
+
+  /** Somebody's profile; if it is not known yet, `profile` is told when it is. */
+  profile(userId) {
+    const known = this.profiles.get(userId);
+    if (!known && !this.wanted.has(userId)) {
+      this.wanted.add(userId);
+      this.#fetchProfiles();
+    }
+    return known;
+  }
+
+  nameOf(userId) {
+    const profile = this.profile(userId);
+    return profile ? profile.display_name || profile.username : "…";
+  }
+
+  remember(...profiles) {
+    for (const profile of profiles) {
+      this.profiles.set(profile.user_id, profile);
+      this.wanted.delete(profile.user_id);
+    }
+    this.#tell("profile");
+    this.#keepSoon();
+  }
+
+  async loadConversations() {
+    const before = new Set(this.conversations.keys());
+    const { items, position } = await api.all("/v1/conversations");
+    const listed = items.map((one) => [one.user_id, newer(this.conversations.get(one.user_id), one)]);
+    // What was begun while the list was on its way is not in it; what was there before and is no more has been closed.
+    const begun = [...this.conversations].filter(([peer]) => !before.has(peer));
+    this.conversations = new Map([...begun, ...listed]);
+    this.ready = true;
+    this.#tell("conversations");
+    this.#keepSoon();
+    return position;
+  }
+
+  async loadFriends() {
+    const [accepted, incoming, outgoing] = await Promise.all(
+      ["accepted", "incoming", "outgoing"].map((state) => api.all(`/v1/friends?state=${state}`)));
+    this.friends = { accepted: accepted.items, incoming: incoming.items, outgoing: outgoing.items };
+    this.#tell("friends");
+  }
+
+  async loadNotifications() {
+    this.notifications = (await api.get(`/v1/notifications?limit=${MOST_NOTIFICATIONS}`)).items;
+    this.#tell("notifications");
+  }
+
+  async readNotifications(ids) {
+    await api.post("/v1/notifications/read", { notification_ids: ids });
+    this.#readElsewhere(ids);
+  }
+
+  async befriend(userId) {
+    await api.put(`/v1/friends/${userId}`);
+    await this.#friendsChanged();
+  }
+
+  async unfriend(userId) {
+    await api.remove(`/v1/friends/${userId}`);
+    await this.#friendsChanged();
+  }
+
+  /** The newest page of a thread, or what came since where a part is known. */
+  async openThread(peer) {
+    const known = this.threads.get(peer);
+    const last = known?.items.at(-1)?.sequence ?? 0;
+    let page = await api.get(`/v1/conversations/${peer}/messages?limit=${PAGE}`);
+    const items = page.items.reverse();
+    if (known && items.length && items[0].sequence <= last + 1) {
+      this.#join(peer, items);
+    } else {
+      this.threads.set(peer, { items, start: page.next === null });
+    }
+    this.#tell("thread", peer);
+    this.#keepSoon();
+  }
+
+  /** One page further into the past; false where there is nothing more. */
+  async loadOlder(peer) {
+    const thread = this.threads.get(peer);
+    if (!thread || thread.start || !thread.items.length) return false;
+    thread.older ??= api.get(`/v1/conversations/${peer}/messages?limit=100&before=${thread.items[0].sequence}`)
+      .then((page) => {
+        const known = thread.items[0].sequence;
+        thread.items = [...page.items.reverse().filter((one) => one.sequence < known), ...thread.items];
+        thread.start = page.next === null;
+      }).finally(() => { thread.older = null; });
+    await thread.older;
+    return true;
+  }
+
+  /** Everything up to here was looked at. */
+  async markSeen(peer, sequence) {
+    const conversation = this.conversations.get(peer);
+    if (!conversation || sequence <= conversation.seen_sequence) return;
+    conversation.seen_sequence = sequence;
+    conversation.unread_count = Math.max(0, (conversation.last_message?.sequence ?? sequence) - sequence);
+    this.#tell("conversations");
+    try {
+      await api.put(`/v1/conversations/${peer}/seen`, { sequence });
+    } catch (error) {
+      if (!error.passing) return;
+      this.unsaid.set(peer, sequence);
+      // Not in the name of whoever is logged in by then.
+      setTimeout(() => this.connected && !this.closed && this.#sayUnsaid(), SAY_AGAIN_MS);
+    }
+  }
+
+  #sayUnsaid() {
+    for (const [peer, sequence] of this.unsaid) {
+      api.put(`/v1/conversations/${peer}/seen`, { sequence }).then(() => this.unsaid.get(peer) === sequence && this.unsaid.delete(peer), () => {});
+    }
+  }
+
+  async #follow() {
+    for (let pause = 500; !this.closed; pause = Math.min(2 * pause, 15_000)) {
+      try {
+        // The stream goes on from where the list ends: nothing falls between the two.
+        this.live.run(await this.loadConversations());
+        await Promise.all([this.loadFriends(), this.loadNotifications(), this.#loadMe()]);
+        return;
+      } catch (error) {
+        this.live.stop();
+        if (!error.passing) return;
+        this.#connected(false);
+        this.live = new Live({ take: (kind, data) => this.#take(kind, data), state: (on) => this.#connected(on) });
+        await new Promise((resolve) => {
+          window.addEventListener("online", resolve, { once: true });
+          setTimeout(resolve, pause);
+        });
+      }
+    }
+  }
+
+  async #loadMe() {
+    this.remember(await api.get("/v1/profiles/me"));
+  }
+
+  #connected(on) {
+    if (this.connected === on) return;
+    this.connected = on;
+    this.#tell("connection");
+    if (!on) return;
+    this.outbox.open();
+    this.#sayUnsaid();
+  }
+
+  #take(kind, data) {
+    if (kind === "message.sent") this.#arrived(data);
+    else if (kind === "message.seen") this.#seen(data);
+    else if (kind.startsWith("friendship.")) this.#friendsChanged();
+    else if (kind === "profile.updated") this.remember(data);
+    else if (kind === "notification.created") this.#notified(data);
+    else if (kind === "notification.read") this.#readElsewhere(data.notification_ids);
+    else if (kind === "session.revoked") this.#revoked(data);
+  }
+
+  /** The stream tells the end of all of one's sessions; that of another device is its own affair. */
+  #revoked(data) {
+    if (data.session_id === api.who()?.session_id) this.dispatchEvent(new CustomEvent("ended", { detail: data }));
+    else this.#tell("sessions");
+  }
+
+  #arrived(data) {
+    const message = { message_id: data.message_id, sequence: data.sequence, sender_id: data.sender_id, text: data.text, sent_at: data.sent_at };
+    this.#put(data.user_id, data.conversation_id, message);
+  }
+
+  #sent(message, answer) {
+    this.#put(message.peer, answer.conversation_id, {
+      message_id: answer.message_id, sequence: answer.sequence, sender_id: answer.sender_id, text: answer.text, sent_at: answer.sent_at,
+    });
+  }
+
+  /** One message, from wherever: the stream and the answer to sending both bring it. */
+  #put(peer, conversationId, message) {
+    const conversation = this.conversations.get(peer) ?? {
+      user_id: peer, conversation_id: conversationId, last_message: null, unread_count: 0, seen_sequence: 0, peer_seen_sequence: 0,
+    };
+    this.conversations.set(peer, conversation);
+    if (message.sequence > (conversation.last_message?.sequence ?? 0)) conversation.last_message = message;
+    // Writing counts as having seen.
+    if (message.sender_id === this.me.user_id) conversation.seen_sequence = Math.max(conversation.seen_sequence, message.sequence);
+    else conversation.peer_seen_sequence = Math.max(conversation.peer_seen_sequence, message.sequence);
+    conversation.unread_count = Math.max(0, conversation.last_message.sequence - conversation.seen_sequence);
+    if (this.threads.has(peer)) this.#join(peer, [message]);
+    this.#tell("conversations");
+    this.#tell("thread", peer);
+    this.#keepSoon();
+  }
+
+  /** Adds what is new; behind a gap the newest page is loaded anew, so that a thread is always dense. */
+  #join(peer, items) {
+    const thread = this.threads.get(peer);
+    for (const message of items) {
+      const last = thread.items.at(-1)?.sequence ?? (thread.start ? 0 : null);
+      if (last === null || message.sequence > last + 1) {
+        this.openThread(peer).catch(() => {});
+        return;
+      }
+      if (message.sequence === last + 1) thread.items.push(message);
+      else {
+        const place = message.sequence - thread.items[0]?.sequence;
+        if (place >= 0 && place < thread.items.length) thread.items[place] = { ...thread.items[place], ...message };
+      }
+    }
+  }
+
+  #seen({ conversation_id: id, user_id: reader, sequence }) {
+    const conversation = [...this.conversations.values()].find((one) => one.conversation_id === id);
+    if (!conversation) return;
+    const mark = reader === this.me.user_id ? "seen_sequence" : "peer_seen_sequence";
+    conversation[mark] = Math.max(conversation[mark], sequence);
+    conversation.unread_count = Math.max(0, (conversation.last_message?.sequence ?? 0) - conversation.seen_sequence);
+    this.#tell("conversations");
+    this.#tell("thread", conversation.user_id);
+  }
+
+  async #friendsChanged() {
+    await Promise.all([this.loadFriends(), this.loadConversations(), this.loadNotifications()]).catch(() => {});
+  }
+
+  #notified(notification) {
+    if (this.notifications.some((one) => one.notification_id === notification.notification_id)) return;
+    this.notifications = [notification, ...this.notifications].slice(0, MOST_NOTIFICATIONS);
+    this.#tell("notifications");
+  }
+
+  #readElsewhere(ids) {
+    for (const one of this.notifications) if (ids.includes(one.notification_id)) one.read = true;
+    this.#tell("notifications");
+  }
+
+  async #fetchProfiles() {
+    while (this.fetching < PROFILES_AT_ONCE && this.wanted.size) {
+      const [userId] = this.wanted;
+      this.wanted.delete(userId);
+      this.fetching += 1;
+      fetch(`/v1/profiles/${userId}`).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null)
+        .then((profile) => {
+          this.fetching -= 1;
+          if (profile) this.profiles.set(userId, profile);
+          this.#tellSoon();
+          this.#fetchProfiles();
+        });
+    }
+  }
+
+  #tellSoon() {
+    this.telling ??= setTimeout(() => {
+      this.telling = null;
+      this.#tell("profile");
+      this.#keepSoon();
+    }, 60);
+  }
+
+  #tell(kind, detail) {
+    if (!this.closed) this.dispatchEvent(new CustomEvent(kind, { detail }));
+  }
+
+  async #recall() {
+    const kept = await seen(this.me.user_id);
+    if (!kept) return;
+    this.conversations = new Map(kept.conversations.map((one) => [one.user_id, one]));
+    this.profiles = new Map(kept.profiles.map((one) => [one.user_id, one]));
+    this.threads = new Map(kept.threads.map(([peer, items]) => [peer, { items, start: items[0]?.sequence === 1 }]));
+    this.ready = this.conversations.size > 0;
+    this.#tell("conversations");
+    this.#tell("profile");
+  }
+
+  #keepSoon() {
+    this.keeping ??= setTimeout(() => {
+      this.keeping = null;
+      keepSeen(this.me.user_id, {
+        conversations: [...this.conversations.values()],
+        profiles: [...this.profiles.values()].slice(-500),
+        threads: [...this.threads].slice(-20).map(([peer, thread]) => [peer, thread.items.slice(-KEPT_MESSAGES)]),
+      });
+    }, KEEP_AFTER_MS);
+  }
+}

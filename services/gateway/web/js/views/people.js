@@ -1,0 +1,93 @@
+// People: finding them, asking and being asked, friends.
+
+import * as api from "../api.js";
+import { avatar, el, fill, icon } from "../dom.js";
+import { reason, t } from "../words.js";
+
+const PAUSE_MS = 250;
+
+export function peopleView(store) {
+  const found = el("div", { class: "found", role: "region", aria: { live: "polite", label: t("search_people") } });
+  const lists = el("div");
+  const problem = el("p", { class: "problem", role: "alert" });
+  let timer = null, asked = 0, profiles = [];
+  const search = el("input", { type: "search", class: "search", placeholder: t("search_hint"), aria: { label: t("search_people") }, maxlength: 64, oninput: () => {
+    clearTimeout(timer);
+    timer = setTimeout(find, PAUSE_MS);
+  } });
+  const node = el("section", { class: "page" }, el("h2", {}, t("people")), search, problem, found, lists);
+
+  async function find() {
+    const query = search.value.trim(), turn = ++asked;
+    if (!query) {
+      profiles = [];
+      return fill(found);
+    }
+    try {
+      const page = await api.get(`/v1/profiles?limit=20&query=${encodeURIComponent(query)}`);
+      if (turn !== asked) return; // somebody has typed on
+      profiles = page.items.filter((one) => one.user_id !== store.me.user_id);
+      store.remember(...profiles);
+      problem.textContent = "";
+      draw();
+    } catch (error) {
+      problem.textContent = reason(error);
+    }
+  }
+
+  function act(work) {
+    return async ({ currentTarget }) => {
+      currentTarget.disabled = true;
+      problem.textContent = "";
+      try {
+        await work();
+      } catch (error) {
+        problem.textContent = reason(error);
+        currentTarget.disabled = false;
+      }
+    };
+  }
+
+  const button = (text, work, kind = "") => el("button", { class: kind, type: "button", onclick: act(work) }, text);
+  const chat = (id) => el("a", { class: "button", href: `#/chat/${id}` }, t("open_chat"));
+
+  function row(id, ...actions) {
+    const profile = store.profile(id);
+    return el("li", { class: "person" }, avatar(profile ?? { user_id: id }),
+      el("div", {}, el("span", { class: "who" }, store.nameOf(id)), profile && el("span", { class: "soft" }, `@${profile.username}`)),
+      el("div", { class: "actions" }, actions));
+  }
+
+  function standing(id) {
+    const is = (state) => store.friends[state].some((one) => one.user_id === id);
+    if (is("accepted")) return chat(id);
+    if (is("incoming")) return button(t("accept"), () => store.befriend(id), "primary");
+    if (is("outgoing")) return el("span", { class: "soft" }, t("asked"));
+    return button(t("add"), () => store.befriend(id), "primary");
+  }
+
+  function removing(id) {
+    return el("button", { class: "quiet", type: "button", aria: { label: `${t("remove")}: ${store.nameOf(id)}` }, onclick: () => {
+      const dialog = el("dialog", { aria: { label: t("remove") } }, el("p", {}, t("remove_sure", { name: store.nameOf(id) })),
+        el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, t("cancel")),
+          button(t("remove"), async () => { await store.unfriend(id); dialog.close(); }, "danger")));
+      dialog.addEventListener("close", () => dialog.remove());
+      node.append(dialog);
+      dialog.showModal();
+    } }, icon("close"));
+  }
+
+  function draw() {
+    if (search.value.trim()) fill(found, profiles.length ? el("ul", { class: "persons" }, profiles.map((one) => row(one.user_id, standing(one.user_id)))) : el("p", { class: "soft" }, t("found_none")));
+    const { accepted, incoming, outgoing } = store.friends;
+    const part = (title, ids, actions) => ids.length > 0 && [el("h3", {}, title), el("ul", { class: "persons" }, ids.map(({ user_id: id }) => row(id, actions(id))))];
+    fill(lists,
+      part(t("requests"), incoming, (id) => [button(t("accept"), () => store.befriend(id), "primary"), button(t("decline"), () => store.unfriend(id))]),
+      part(t("sent_requests"), outgoing, (id) => [button(t("withdraw"), () => store.unfriend(id))]),
+      el("h3", {}, t("friends")),
+      accepted.length ? el("ul", { class: "persons" }, accepted.map(({ user_id: id }) => row(id, chat(id), removing(id)))) : el("p", { class: "soft" }, t("none")));
+  }
+
+  draw();
+  return { node, shown: () => search.focus(), update: (kind) => ["friends", "profile"].includes(kind) && !node.querySelector("dialog") && draw() };
+}

@@ -1,0 +1,122 @@
+// The frame of the messenger once somebody is logged in: navigation, the list on the left, the view of the address.
+
+import { el, fill, icon } from "../dom.js";
+import { t } from "../words.js";
+import { ChatList } from "./chats.js";
+import { notificationsView } from "./notifications.js";
+import { peopleView } from "./people.js";
+import { settingsView } from "./settings.js";
+import { Thread } from "./thread.js";
+
+const VIEWS = ["chats", "people", "notifications", "settings"];
+const ICONS = { chats: "chats", people: "people", notifications: "bell", settings: "gear" };
+
+export class Shell {
+  constructor(app, store, { logOut }) {
+    this.app = app;
+    this.store = store;
+    this.logOut = logOut;
+    this.view = null;
+    this.listening = new AbortController();
+  }
+
+  open() {
+    const { signal } = this.listening;
+    const on = (kind, work) => this.store.addEventListener(kind, work, { signal });
+    on("connection", () => this.#connection());
+    for (const kind of ["conversations", "friends", "notifications"]) on(kind, () => this.#badges());
+    for (const kind of ["conversations", "friends", "notifications", "profile", "sessions", "thread"]) {
+      on(kind, ({ detail }) => { this.list?.update(); this.view?.update?.(kind, detail); });
+    }
+    window.addEventListener("hashchange", () => this.#show(), { signal });
+    window.addEventListener("keydown", (event) => this.#key(event), { signal });
+    document.addEventListener("visibilitychange", () => this.view?.update?.("visible"), { signal });
+    this.draw();
+    this.store.open();
+  }
+
+  close() {
+    this.listening.abort();
+    this.view?.close?.();
+    this.store.close();
+  }
+
+  draw() {
+    this.list = new ChatList(this.store);
+    this.main = el("main", { class: "view", id: "main", tabindex: "-1" });
+    this.bar = el("p", { class: "connection", role: "status", hidden: true });
+    this.badges = {};
+    this.tabs = VIEWS.map((name) => {
+      this.badges[name] = el("span", { class: "badge", hidden: true });
+      return el("a", { href: name === "chats" ? "#/" : `#/${name}`, data: { view: name } }, icon(ICONS[name]), el("span", { class: "tab" }, t(name)), this.badges[name]);
+    });
+    fill(this.app, el("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); this.main.focus(); } }, t("skip")),
+      this.bar, el("div", { class: "shell" },
+        el("nav", { class: "tabs", aria: { label: t("main_menu") } }, this.tabs),
+        el("aside", { class: "list", aria: { label: t("chats") } }, this.list.node),
+        this.main));
+    this.#show();
+    this.#badges();
+    this.#connection();
+  }
+
+  #show() {
+    const [, name = "", id] = location.hash.split("/");
+    const peer = name === "chat" && /^[0-9a-f-]{36}$/.test(id ?? "") ? id : null;
+    const view = peer ? "chats" : VIEWS.includes(name) ? name : "chats";
+    this.view?.close?.();
+    this.app.dataset.view = peer ? "thread" : view;
+    for (const tab of this.tabs) {
+      if (tab.dataset.view === view) tab.setAttribute("aria-current", "page");
+      else tab.removeAttribute("aria-current");
+    }
+    this.list.select(peer);
+    const { store } = this;
+    if (peer) this.view = new Thread(store, peer);
+    else if (view === "people") this.view = peopleView(store);
+    else if (view === "notifications") this.view = notificationsView(store);
+    else if (view === "settings") this.view = settingsView(store, this.logOut);
+    else this.view = { node: el("div", { class: "nothing" }, icon("chats"), el("p", {}, t("pick_chat")), el("p", { class: "soft keys" }, t("shortcut"))) };
+    fill(this.main, this.view.node);
+    this.view.shown?.();
+    this.#badges();
+  }
+
+  #badges() {
+    const { store } = this;
+    const counts = {
+      chats: store.unread, people: store.friends.incoming.length,
+      notifications: store.notifications.filter((one) => !one.read && one.kind !== "message").length,
+    };
+    for (const [name, count] of Object.entries(counts)) {
+      const badge = this.badges[name];
+      badge.hidden = count === 0;
+      badge.textContent = count > 99 ? "99+" : String(count);
+    }
+    document.title = counts.chats ? `(${counts.chats}) ${t("app")}` : t("app");
+  }
+
+  #connection() {
+    clearTimeout(this.telling);
+    this.app.dataset.line = this.store.connected ? "up" : "down";
+    const say = () => {
+      this.bar.hidden = this.store.connected;
+      this.bar.textContent = this.store.connected ? "" : navigator.onLine ? t("connecting") : t("offline");
+    };
+    // A moment's break is nobody's business.
+    if (this.store.connected || !navigator.onLine) say();
+    else this.telling = setTimeout(say, 1_500);
+  }
+
+  #key(event) {
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+      event.preventDefault();
+      this.list.search.focus();
+    } else if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+      event.preventDefault();
+      this.list.step(event.key === "ArrowDown" ? 1 : -1);
+    } else if (event.key === "Escape" && !document.querySelector("dialog[open]") && location.hash.length > 2) {
+      location.hash = "#/";
+    }
+  }
+}

@@ -1,0 +1,235 @@
+// One conversation. However long it is, only a window of it is in the page: rows beyond are taken out as one scrolls,
+// and the row under the eye stays where it is.
+
+import { avatar, el, fill, icon } from "../dom.js";
+import { clock, day, full, reason, t } from "../words.js";
+
+const MOST_ROWS = 180, STEP = 30;
+// Pixels from an end of the window at which it is moved on.
+const NEAR = 900;
+const AT_BOTTOM = 40;
+
+export class Thread {
+  constructor(store, peer) {
+    this.store = store;
+    this.peer = peer;
+    // The window: places in the thread's items.
+    this.from = 0;
+    this.until = 0;
+    this.rows = new Map();
+    this.following = true;
+    this.log = el("div", { class: "log", role: "log", tabindex: "0", aria: { live: "polite", relevant: "additions" }, onscroll: () => this.#scrolled() });
+    this.list = el("ol", { class: "messages" });
+    this.begin = el("p", { class: "soft beginning", hidden: true }, t("beginning"));
+    this.waiting = el("ol", { class: "messages waiting" });
+    this.log.append(this.begin, this.list, this.waiting);
+    this.jump = el("button", { class: "jump", type: "button", hidden: true, aria: { label: t("to_newest") }, onclick: () => this.#toBottom() }, icon("down"));
+    this.text = el("textarea", { rows: 1, maxlength: 4000, placeholder: t("write"), dir: "auto", aria: { label: t("write") }, enterkeyhint: "send",
+      onkeydown: (event) => this.#key(event), oninput: () => this.#grow() });
+    this.form = el("form", { class: "composer", onsubmit: (event) => { event.preventDefault(); this.#send(); } },
+      this.text, el("button", { class: "primary round", type: "submit", aria: { label: t("send") } }, icon("send")));
+    this.problem = el("p", { class: "problem", role: "alert" });
+    this.head = el("header", { class: "head" });
+    this.node = el("section", { class: "thread" }, this.head, el("div", { class: "stage" }, this.log, this.jump), this.problem, this.form);
+    this.#header();
+  }
+
+  shown() {
+    this.#draw();
+    this.#toBottom();
+    if (matchMedia("(pointer: fine)").matches) this.text.focus();
+    this.store.openThread(this.peer).then(() => this.#toBottom(), (error) => {
+      if (!error.passing) this.problem.textContent = reason(error);
+      this.form.hidden = error.code === "not_friends";
+    });
+  }
+
+  close() {
+    cancelAnimationFrame(this.drawing);
+  }
+
+  update(kind, detail) {
+    if (kind === "profile" || kind === "conversations") this.#header();
+    if (kind === "thread" && detail !== this.peer) return;
+    if (kind === "thread" || kind === "conversations" || kind === "visible") {
+      this.drawing ??= requestAnimationFrame(() => {
+        this.drawing = null;
+        this.#draw();
+      });
+    }
+  }
+
+  get items() {
+    return this.store.threads.get(this.peer)?.items ?? [];
+  }
+
+  #header() {
+    const profile = this.store.profile(this.peer);
+    const state = JSON.stringify([profile?.display_name, profile?.username, profile?.bio]);
+    if (state === this.headState) return;
+    this.headState = state;
+    fill(this.head, el("a", { class: "quiet back", href: "#/", aria: { label: t("back") } }, icon("back")), avatar(profile ?? { user_id: this.peer }),
+      el("div", {}, el("h2", {}, this.store.nameOf(this.peer)), profile && el("p", { class: "soft" }, `@${profile.username}${profile.bio ? ` · ${profile.bio}` : ""}`)));
+  }
+
+  #draw() {
+    const { items } = this;
+    const thread = this.store.threads.get(this.peer);
+    if (this.first !== items[0]?.sequence) {
+      // Older ones came in before: the same rows have other places now.
+      const moved = this.first && items.length ? this.first - items[0].sequence : 0;
+      this.from += moved;
+      this.until += moved;
+      this.first = items[0]?.sequence;
+    }
+    if (this.following || this.until > items.length) {
+      this.until = items.length;
+      this.from = Math.max(0, Math.min(this.from, this.until - 1), this.until - MOST_ROWS);
+      if (this.until - this.from < STEP) this.from = Math.max(0, this.until - STEP);
+    }
+    this.#window();
+    this.begin.hidden = !(thread?.start && this.from === 0);
+    this.#drawWaiting();
+    if (this.following) this.log.scrollTop = this.log.scrollHeight;
+    this.jump.hidden = this.following;
+    this.#look();
+  }
+
+  /** Makes the page hold exactly the rows of the window. */
+  #window() {
+    const shown = this.items.slice(this.from, this.until);
+    const peerSeen = this.store.conversations.get(this.peer)?.peer_seen_sequence ?? 0;
+    const wanted = [];
+    let before = this.items[this.from - 1];
+    for (const message of shown) {
+      wanted.push(this.#row(message, before, peerSeen));
+      before = message;
+    }
+    const keep = new Set(wanted);
+    for (const row of [...this.list.children]) if (!keep.has(row)) row.remove();
+    let place = this.list.firstElementChild;
+    for (const row of wanted) {
+      if (row === place) place = place.nextElementSibling;
+      else this.list.insertBefore(row, place);
+    }
+    const sequences = new Set(shown.map((one) => one.sequence));
+    for (const sequence of this.rows.keys()) if (!sequences.has(sequence)) this.rows.delete(sequence);
+  }
+
+  #row(message, before, peerSeen) {
+    const mine = message.sender_id === this.store.me.user_id;
+    const newDay = !before || new Date(before.sent_at).toDateString() !== new Date(message.sent_at).toDateString();
+    const joined = !newDay && before?.sender_id === message.sender_id && Date.parse(message.sent_at) - Date.parse(before.sent_at) < 300_000;
+    const seen = mine && message.sequence <= peerSeen;
+    const state = `${newDay} ${joined} ${seen}`;
+    const known = this.rows.get(message.sequence);
+    if (known?.state === state) return known.row;
+    const row = known?.row ?? el("li");
+    row.className = `message ${mine ? "mine" : "theirs"} ${joined ? "joined" : ""}`;
+    fill(row, newDay && el("p", { class: "day" }, el("span", {}, day(message.sent_at))),
+      el("div", { class: "bubble" },
+        el("span", { class: "hidden" }, `${mine ? t("you") : this.store.nameOf(this.peer)}: `),
+        el("p", { class: "text", dir: "auto" }, message.text),
+        el("span", { class: "meta" }, el("time", { datetime: message.sent_at, title: full(message.sent_at) }, clock(message.sent_at)),
+          mine && el("span", { class: seen ? "tick seen" : "tick", title: t(seen ? "seen" : "sent") }, icon(seen ? "checks" : "check"), el("span", { class: "hidden" }, t(seen ? "seen" : "sent"))))));
+    this.rows.set(message.sequence, { row, state });
+    return row;
+  }
+
+  #drawWaiting() {
+    const waiting = this.store.outbox.to(this.peer);
+    const state = JSON.stringify(waiting.map((one) => [one.id, one.failed]));
+    if (state === this.waitingState) return;
+    this.waitingState = state;
+    fill(this.waiting, waiting.map((one) => el("li", { class: "message mine" }, el("div", { class: `bubble ${one.failed ? "failed" : "pending"}` },
+      el("p", { class: "text", dir: "auto" }, one.text),
+      el("span", { class: "meta" }, clock(one.at), el("span", { class: "tick", title: t("waiting") }, icon(one.failed ? "warn" : "clock"), el("span", { class: "hidden" }, one.failed ? "" : t("waiting")))),
+      one.failed && el("p", { class: "why" }, t("failed", { why: reason(one.failed) }), " ",
+        el("button", { class: "link", type: "button", onclick: () => this.store.outbox.retry(one.id) }, t("retry")), " ",
+        el("button", { class: "link", type: "button", onclick: () => this.store.outbox.discard(one.id) }, t("discard")))))));
+  }
+
+  #scrolled() {
+    const { log } = this;
+    this.following = log.scrollHeight - log.scrollTop - log.clientHeight < AT_BOTTOM && this.until >= this.items.length;
+    this.jump.hidden = this.following;
+    if (log.scrollTop < NEAR) this.#back();
+    else if (log.scrollHeight - log.scrollTop - log.clientHeight < NEAR && this.until < this.items.length) this.#forward();
+    this.#look();
+  }
+
+  async #back() {
+    if (this.moving) return;
+    this.moving = true;
+    try {
+      if (this.from === 0) {
+        if (!await this.store.loadOlder(this.peer)) return;
+        const moved = this.first - this.items[0].sequence;
+        this.first = this.items[0].sequence;
+        this.from += moved;
+        this.until += moved;
+      }
+      if (this.from === 0) return;
+      const from = Math.max(0, this.from - STEP);
+      this.#steadily(() => {
+        this.from = from;
+        this.until = Math.min(this.until, from + MOST_ROWS);
+      });
+    } catch { /* the next scroll tries again */
+    } finally {
+      this.moving = false;
+      this.begin.hidden = !(this.store.threads.get(this.peer)?.start && this.from === 0);
+    }
+  }
+
+  #forward() {
+    this.#steadily(() => {
+      this.until = Math.min(this.items.length, this.until + STEP);
+      this.from = Math.max(this.from, this.until - MOST_ROWS);
+    });
+  }
+
+  /** Moves the window while a row that stays in it keeps its place on the screen. */
+  #steadily(move) {
+    const top = this.log.getBoundingClientRect().top;
+    const anchor = [...this.list.children].find((row) => row.getBoundingClientRect().bottom > top);
+    const before = anchor?.getBoundingClientRect().top;
+    move();
+    this.#window();
+    if (anchor?.isConnected) this.log.scrollTop += anchor.getBoundingClientRect().top - before;
+  }
+
+  #toBottom() {
+    this.following = true;
+    this.#draw();
+    this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  /** What is on the screen of somebody who is looking has been seen. */
+  #look() {
+    if (document.hidden || !this.following || !this.items.length) return;
+    this.store.markSeen(this.peer, this.items.at(-1).sequence);
+  }
+
+  #key(event) {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && matchMedia("(pointer: fine)").matches) {
+      event.preventDefault();
+      this.#send();
+    }
+  }
+
+  #grow() {
+    this.text.style.setProperty("height", "auto");
+    this.text.style.setProperty("height", `${Math.min(this.text.scrollHeight, 160)}px`);
+  }
+
+  #send() {
+    const text = this.text.value.replace(/\s+$/, "");
+    if (!text.trim()) return;
+    this.text.value = "";
+    this.#grow();
+    this.following = true;
+    this.store.outbox.add(this.peer, text);
+    this.text.focus();
+  }
+}

@@ -1,0 +1,111 @@
+"""Questions that come while others are under way, asked together as soon as those are answered.
+
+Nobody waits for company: a question that comes alone goes out alone. The more there are, the more go together, which
+is when it pays, and the same question is asked once for all of them. A question is answered by what was asked after
+it came, never by what was under way already.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from contracts.errors import Overloaded, Unavailable
+
+Q = TypeVar("Q", bound=Hashable)
+A = TypeVar("A")
+
+_TOGETHER = 64
+_WAITING = 1_000
+_SECONDS = 10.0
+
+
+class Gathering(Generic[Q, A]):
+    def __init__(
+        self,
+        answer: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
+        *,
+        at_once: int = 2,
+        together: int = _TOGETHER,
+        most_waiting: int = _WAITING,
+        seconds: float = _SECONDS,
+    ) -> None:
+        """`answer` is given questions and gives their answers in the same order; so many times `at_once`."""
+        self._answer = answer
+        self._at_once = at_once
+        self._together = together
+        self._most_waiting = most_waiting
+        self._seconds = seconds
+        self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def ask(self, question: Q) -> A:
+        """
+        Raises:
+            Overloaded: too many wait already.
+            Unavailable: there was no answer in time.
+            Whatever `answer` raises; everybody whose question was asked together gets it.
+        """
+        if len(self._waiting) >= self._most_waiting:
+            raise Overloaded(retry_after=1)
+        answered: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, answered))
+        if len(self._under_way) < self._at_once:
+            self._under_way.add(asyncio.create_task(self._work(), name="gathered questions"))
+        return await answered
+
+    async def stop(self) -> None:
+        """Gives up what is under way; whoever still waits is cancelled."""
+        tasks = list(self._under_way)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        while self._waiting:
+            self._waiting.popleft()[1].cancel()
+
+    async def _work(self) -> None:
+        try:
+            while asked := self._next():
+                await self._ask_together(asked)
+        finally:
+            # In the step that found nobody waiting: whoever comes in the next one is not left to a task that ends.
+            task = asyncio.current_task()
+            if task is not None:
+                self._under_way.discard(task)
+
+    async def _ask_together(self, asked: "Mapping[Q, list[asyncio.Future[A]]]") -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                answers = await self._answer(list(asked))
+            for each, answer in zip(asked.values(), answers, strict=True):
+                for answered in each:
+                    if not answered.done():
+                        answered.set_result(answer)
+        except TimeoutError as error:
+            _fail(asked.values(), Unavailable("The read model cannot be read just now.", retry_after=1), error)
+        except Exception as error:  # handed on to all who asked: it is theirs to answer for
+            _fail(asked.values(), error, error.__cause__)
+        finally:
+            for each in asked.values():
+                for answered in each:
+                    answered.cancel()
+
+    def _next(self) -> "dict[Q, list[asyncio.Future[A]]]":
+        """Those who have waited longest and still do, by what they ask."""
+        found: dict[Q, list[asyncio.Future[A]]] = {}
+        while self._waiting:
+            question, answered = self._waiting[0]
+            if question not in found and len(found) >= self._together:
+                break
+            self._waiting.popleft()
+            if not answered.done():
+                found.setdefault(question, []).append(answered)
+        return found
+
+
+def _fail(waiting: "Iterable[list[asyncio.Future[A]]]", error: Exception, cause: BaseException | None) -> None:
+    error.__cause__ = cause
+    for each in waiting:
+        for answered in each:
+            if not answered.done():
+                answered.set_exception(error)

@@ -1,0 +1,214 @@
+"""What pages are made of: the database writes their JSON, and answers many who ask at the same moment at once."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from contracts.positions import Position
+from projections.conversations import Conversations
+from projections.engine import ReadModel
+from projections.engine.read_model import Snapshot
+from services.messaging.queries import SEEN_AT, ConversationsCursor
+
+# Between two items, which have no such character in them.
+SEPARATOR = "\n"
+_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+def _time(column: str) -> str:
+    return f"""'"' || to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"'"""
+
+
+# A message `m`, whose `seen_at` is left out while there is none.
+_MESSAGE = f"""
+    '{{"message_id":"' || m.message_id || '","sequence":' || m.sequence || ',"sender_id":"' || m.sender_id
+    || '","text":' || to_json(m.text) || ',"sent_at":' || {_time("m.sent_at")}
+    || CASE WHEN m.seen_at IS NULL THEN '' ELSE ',"seen_at":' || {_time("m.seen_at")} END || '}}'
+"""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Somebody wants to read a conversation with somebody."""
+
+    user_id: str
+    peer_id: str
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How things stand with the conversation that was asked for in this turn."""
+
+    turn: int
+    open: bool
+    conversation_id: str
+    # The last of its events that the rows have, in MESSAGING; not of those that were late.
+    changed: int
+
+
+class NewestRow(msgspec.Struct, frozen=True):
+    """The newest messages of a conversation, newest first: each as JSON, and its sequence."""
+
+    turn: int
+    open: bool
+    conversation_id: str
+    changed: int
+    items: str | None
+    sequences: str | None
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Somebody wants to read a part of a conversation: so many messages from a sequence on, without that one."""
+
+    user_id: str
+    peer_id: str
+    bound: int
+    limit: int
+
+
+class PartRow(msgspec.Struct, frozen=True):
+    """A part of a conversation, in the order asked for."""
+
+    turn: int
+    open: bool
+    items: str | None
+    last: int | None
+    more: bool
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Somebody wants a page of the conversations."""
+
+    user_id: str
+    limit: int
+    after: ConversationsCursor | None
+
+
+class ListRow(msgspec.Struct, frozen=True):
+    """A page of somebody's conversations, the latest activity first."""
+
+    turn: int
+    items: str | None
+    more: bool
+    activity_at: datetime | None
+    peer_id: str | None
+
+
+class PageQueries:
+    def __init__(self, model: ReadModel[Conversations]) -> None:
+        self._model = model
+
+    async def wait_for(self, position: Position) -> None:
+        await self._model.wait_for(position)
+
+    async def standings(self, asked: Sequence[Asked]) -> tuple[list[Standing], Snapshot]:
+        """How it stands with each; a conversation that never was is not among them."""
+        return await self._model.select_snapshot(
+            Standing,
+            """
+            SELECT asked.turn, c.open, c.conversation_id, c.stream_sequence AS changed
+            FROM unnest(%(users)s::uuid[], %(peers)s::uuid[]) WITH ORDINALITY AS asked (user_id, peer_id, turn)
+            JOIN {conversations} AS c USING (user_id, peer_id)
+            """,
+            _pairs(asked),
+        )
+
+    async def newest(self, asked: Sequence[Asked], count: int) -> tuple[list[NewestRow], Snapshot]:
+        """So many messages of each, the newest first, as far as the conversation is open."""
+        return await self._model.select_snapshot(
+            NewestRow,
+            f"""
+            SELECT asked.turn, c.open, c.conversation_id, c.stream_sequence AS changed, page.items, page.sequences
+            FROM unnest(%(users)s::uuid[], %(peers)s::uuid[]) WITH ORDINALITY AS asked (user_id, peer_id, turn)
+            JOIN {{conversations}} AS c USING (user_id, peer_id)
+            CROSS JOIN LATERAL (
+                SELECT string_agg({_MESSAGE}, E'\\n' ORDER BY m.sequence DESC) AS items,
+                       string_agg(m.sequence::text, ' ' ORDER BY m.sequence DESC) AS sequences
+                FROM (
+                    SELECT m.*, {SEEN_AT} AS seen_at FROM {{messages}} AS m
+                    WHERE m.conversation_id = c.conversation_id AND c.open
+                    ORDER BY m.sequence DESC LIMIT %(count)s
+                ) AS m
+            ) AS page
+            """,  # noqa: S608
+            {**_pairs(asked), "count": count},
+        )
+
+    async def parts(self, wanted: Sequence[Part], *, ascending: bool) -> tuple[list[PartRow], Position]:
+        """Oldest first above the bounds, or newest first below; a conversation that never was is not among them."""
+        which, order = ("m.sequence > wanted.bound", "ASC") if ascending else ("m.sequence < wanted.bound", "DESC")
+        return await self._model.select(
+            PartRow,
+            f"""
+            SELECT wanted.turn, c.open, page.*
+            FROM unnest(%(users)s::uuid[], %(peers)s::uuid[], %(bounds)s::bigint[], %(limits)s::bigint[])
+                WITH ORDINALITY AS wanted (user_id, peer_id, bound, most, turn)
+            JOIN {{conversations}} AS c USING (user_id, peer_id)
+            CROSS JOIN LATERAL (
+                SELECT string_agg({_MESSAGE}, E'\\n' ORDER BY m.sequence {order})
+                           FILTER (WHERE m.number <= wanted.most) AS items,
+                       max(m.sequence) FILTER (WHERE m.number = LEAST(wanted.most, m.found)) AS last,
+                       count(*) > wanted.most AS more
+                FROM (
+                    SELECT m.*, {SEEN_AT} AS seen_at, count(*) OVER () AS found,
+                           row_number() OVER (ORDER BY m.sequence {order}) AS number
+                    FROM (
+                        SELECT * FROM {{messages}} AS m
+                        WHERE m.conversation_id = c.conversation_id AND c.open AND {which}
+                        ORDER BY m.sequence {order} LIMIT wanted.most + 1
+                    ) AS m
+                ) AS m
+            ) AS page
+            """,  # noqa: S608
+            {
+                "users": [each.user_id for each in wanted],
+                "peers": [each.peer_id for each in wanted],
+                "bounds": [each.bound for each in wanted],
+                "limits": [each.limit for each in wanted],
+            },
+        )
+
+    async def lists(self, wanted: Sequence[Wanted]) -> tuple[list[ListRow], Position]:
+        """A page of the open conversations for each, in turn."""
+        return await self._model.select(
+            ListRow,
+            f"""
+            SELECT wanted.turn, page.* FROM unnest(
+                %(users)s::uuid[], %(limits)s::bigint[], %(times)s::timestamptz[], %(peers)s::uuid[]
+            ) WITH ORDINALITY AS wanted (user_id, most, activity_at, peer_id, turn) CROSS JOIN LATERAL (
+                SELECT string_agg(
+                           '{{"user_id":"' || c.peer_id || '","conversation_id":"' || c.conversation_id
+                           || '","last_message":' || COALESCE({_MESSAGE}, 'null')
+                           || ',"unread_count":' || c.last_sequence - c.seen_sequence
+                           || ',"seen_sequence":' || c.seen_sequence
+                           || ',"peer_seen_sequence":' || c.peer_seen_sequence || '}}',
+                           E'\\n' ORDER BY c.activity_at DESC, c.peer_id DESC
+                       ) FILTER (WHERE c.number <= wanted.most) AS items,
+                       count(*) > wanted.most AS more,
+                       max(c.activity_at) FILTER (WHERE c.number = wanted.most) AS activity_at,
+                       max(c.peer_id::text) FILTER (WHERE c.number = wanted.most) AS peer_id
+                FROM (
+                    SELECT c.*, row_number() OVER (ORDER BY c.activity_at DESC, c.peer_id DESC) AS number FROM (
+                        SELECT * FROM {{conversations}} AS c
+                        WHERE c.user_id = wanted.user_id AND c.open
+                          AND (c.activity_at, c.peer_id) < (wanted.activity_at, wanted.peer_id)
+                        ORDER BY c.activity_at DESC, c.peer_id DESC LIMIT wanted.most + 1
+                    ) AS c
+                ) AS c
+                LEFT JOIN LATERAL (
+                    SELECT m.*, {SEEN_AT} AS seen_at FROM {{messages}} AS m
+                    WHERE m.conversation_id = c.conversation_id AND m.sequence = c.last_sequence
+                ) AS m ON true
+            ) AS page
+            """,  # noqa: S608
+            {
+                "users": [each.user_id for each in wanted],
+                "limits": [each.limit for each in wanted],
+                "times": [each.after.activity_at if each.after else _END_OF_TIME for each in wanted],
+                "peers": [each.after.peer_id if each.after else _LAST_ID for each in wanted],
+            },
+        )
+
+
+def _pairs(asked: Sequence[Asked]) -> dict[str, object]:
+    return {"users": [each.user_id for each in asked], "peers": [each.peer_id for each in asked]}

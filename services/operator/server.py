@@ -1,0 +1,189 @@
+"""The operator's service over gRPC: makes sure that it is an operator who asks, and answers in JSON documents."""
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from nats.aio.client import Client as NATS
+
+from contracts import catalogue
+from contracts.errors import Invalid, NotAnOperator, NotFound, Unavailable, Violation
+from contracts.positions import Position
+from contracts.rpc.vestnik.operator.v1 import (
+    DiscardDeadLetterRequest,
+    Document,
+    GetDeadLetterRequest,
+    GetStatusRequest,
+    ListDeadLettersRequest,
+    ListEventsRequest,
+    ListSessionEventsRequest,
+    OperatorServiceBase,
+    RetryDeadLetterRequest,
+)
+from contracts.subjects import STREAMS
+from contracts.validation import validated
+from infra import audit, history
+from infra.failures import Failure
+from infra.operators import Operator, Operators
+from infra.settings import Settings
+from projections.engine.dead_letters import LetterId
+from projections.engine.kept_letters import NoSuchLetter
+from projections.registry import UnknownProjection
+from services.operator import browsing
+from services.operator.glance import Status, glance
+from services.operator.logins import Logins
+from services.operator.settlement import DeadLetters
+
+log = logging.getLogger(__name__)
+_MOST = 500
+# One look at the system serves all who ask within so many seconds.
+_STATUS_AGE = 0.9
+_ENCODER = msgspec.json.Encoder()
+
+Limit = Annotated[int, Meta(ge=1, le=_MOST)]
+
+
+class _Page(msgspec.Struct, frozen=True):
+    limit: Limit
+
+
+class _Events(msgspec.Struct, frozen=True):
+    limit: Limit
+    aggregate_id: Annotated[str, Meta(max_length=128, pattern=r"^[^\s*>\x00]*\Z")]
+
+
+class _Logins(msgspec.Struct, frozen=True):
+    limit: Limit
+    user: Annotated[str, Meta(max_length=64)]
+
+
+class _Discard(msgspec.Struct, frozen=True):
+    reason: Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*\Z")]
+
+
+class OperatorServer(OperatorServiceBase):
+    def __init__(self, operators: Operators, nc: NATS, settings: Settings) -> None:
+        self._operators = operators
+        self._nc = nc
+        self._settings = settings
+        self._letters = DeadLetters(nc, settings.database_url)
+        self._logins = Logins(nc)
+        self._looking = asyncio.Lock()
+        self._status: tuple[float, Status] | None = None
+
+    async def get_status(self, message: GetStatusRequest) -> Document:
+        self._operator(message.user_id)
+        async with self._looking:
+            if self._status is None or time.monotonic() - self._status[0] > _STATUS_AGE:
+                found = await glance(self._settings, self._nc)
+                self._status = (time.monotonic(), found)
+            return _document(self._status[1])
+
+    async def list_events(self, message: ListEventsRequest) -> Document:
+        self._operator(message.user_id)
+        asked = validated(_Events, {"limit": message.limit, "aggregate_id": message.aggregate_id})
+        if message.stream and message.stream not in STREAMS:
+            raise Invalid(violations=(Violation("/stream", "No stream of ours"),))
+        if message.type and message.type not in catalogue.EVENTS:
+            raise Invalid(violations=(Violation("/type", "No event of ours"),))
+        query = history.Query(
+            streams=(message.stream,) if message.stream else tuple(STREAMS),
+            type=message.type or None,
+            aggregate_id=asked.aggregate_id or None,
+        )
+        try:
+            if message.after:
+                after = Position.decode(message.after)
+                return _document(await browsing.since(self._nc, query, limit=asked.limit, after=after))
+            before = Position.decode(message.before) if message.before else None
+            return _document(await browsing.newest(self._nc, query, limit=asked.limit, before=before))
+        except Failure as failure:
+            raise Unavailable(str(failure)) from failure
+
+    async def list_session_events(self, message: ListSessionEventsRequest) -> Document:
+        self._operator(message.user_id)
+        asked = validated(_Logins, {"limit": message.limit, "user": message.user})
+        query = audit.Query(
+            user=asked.user.strip() or None,
+            since=_moment(message.since, "/since"),
+            until=_moment(message.until, "/until"),
+            refreshes=message.refreshes,
+        )
+        try:
+            return _document(await self._logins.newest(query, asked.limit))
+        except Failure as failure:
+            raise Unavailable(str(failure)) from failure
+
+    async def list_dead_letters(self, message: ListDeadLettersRequest) -> Document:
+        self._operator(message.user_id)
+        asked = validated(_Page, {"limit": message.limit})
+        try:
+            return _document(await self._letters.found(discarded=message.discarded, limit=asked.limit))
+        except Failure as failure:
+            raise Unavailable(str(failure)) from failure
+
+    async def get_dead_letter(self, message: GetDeadLetterRequest) -> Document:
+        self._operator(message.user_id)
+        try:
+            return _document(await self._letters.one(_letter_id(message.id)))
+        except (NoSuchLetter, UnknownProjection) as error:
+            raise NotFound(str(error)) from error
+
+    async def retry_dead_letter(self, message: RetryDeadLetterRequest) -> Document:
+        operator = self._operator(message.user_id)
+        try:
+            return _document(await self._letters.retry(_letter_id(message.id), operator))
+        except (NoSuchLetter, UnknownProjection) as error:
+            raise NotFound(str(error)) from error
+        except Failure as failure:
+            raise Invalid(str(failure)) from failure
+
+    async def discard_dead_letter(self, message: DiscardDeadLetterRequest) -> Document:
+        operator = self._operator(message.user_id)
+        reason = validated(_Discard, {"reason": " ".join(message.reason.split())}).reason
+        try:
+            return _document(await self._letters.discard(_letter_id(message.id), reason, operator))
+        except (NoSuchLetter, UnknownProjection) as error:
+            raise NotFound(str(error)) from error
+        except Failure as failure:
+            raise Invalid(str(failure)) from failure
+
+    def _operator(self, user_id: str) -> Operator:
+        """The operator who asks; the service token names the very user (contracts/access.py).
+
+        Raises:
+            NotAnOperator: it is none.
+        """
+        try:
+            found = self._operators.find(user_id)
+        except Failure as failure:
+            log.error("%s", failure)
+            raise NotAnOperator from failure
+        if found is None:
+            raise NotAnOperator
+        return found
+
+
+def _document(content: msgspec.Struct) -> Document:
+    return Document(json=_ENCODER.encode(content))
+
+
+def _letter_id(text: str) -> LetterId:
+    try:
+        return LetterId.parse(text)
+    except ValueError as error:
+        raise Invalid(violations=(Violation("/id", "No id of a dead letter"),)) from error
+
+
+def _moment(text: str, path: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Invalid(violations=(Violation(path, "Not a time (RFC 3339)"),)) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -1,0 +1,147 @@
+"""Dead letters for the page: listed, shown, tried again, given up; by the very code that the command line runs."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import msgspec
+from nats.aio.client import Client as NATS
+from psycopg import Error as DatabaseError
+
+from infra.database_owners import Owners
+from infra.failures import Failure
+from infra.operators import Operator
+from projections.engine import kept_letters, settling
+from projections.engine.builds import Connection
+from projections.engine.connecting import connect, out_of_reach
+from projections.engine.dead_letters import LetterId
+from projections.engine.kept_letters import Discarded, Wanted
+from projections.engine.projection import Projection
+from projections.engine.retries import retry_all, retry_behind
+from projections.engine.schema import ensure_schema
+from projections.engine.settling import Retried
+from projections.registry import choose
+from services.operator.letters import Letter, LetterWithEvent, event_of, of_discard, of_letter
+from services.operator.masking import masked
+from streams.jetstream import JetStream
+from streams.log import Log
+
+log = logging.getLogger(__name__)
+# How long a stream is waited for while a build's writer may be waiting for us.
+_PATIENCE = 5.0
+# Seconds.
+_OWNERS_AGE = 60.0
+_ALL = Wanted(projections=None, state=None, type=None, aggregate_id=None)
+
+
+class LettersFound(msgspec.Struct, frozen=True):
+    items: list[Letter]
+    # Whether there are more than these.
+    more: bool
+
+
+class DeadLetters:
+    """What there is to see of dead letters and to do about them."""
+
+    def __init__(self, nc: NATS, database_url: str) -> None:
+        self._jetstream = JetStream(nc, patience=_PATIENCE)
+        self._log = Log(nc, patience=_PATIENCE)
+        self._database_url = database_url
+        self._owners: Owners | None = None
+        self._asked = 0.0
+        # Two who press the same button at once would only wait for each other in the database.
+        self._turn = asyncio.Lock()
+
+    async def found(self, *, discarded: bool, limit: int) -> LettersFound:
+        """Those of the builds in use, or those that were given up."""
+        letters: list[Letter] = []
+        for place in (await self._whose()).urls():
+            async with _database(place) as conn:
+                source = (
+                    (of_discard(each) async for each in kept_letters.discarded(conn, _ALL))
+                    if discarded
+                    else (of_letter(each) async for each in kept_letters.listed(conn, _ALL))
+                )
+                async with aclosing(source):
+                    async for letter in source:
+                        if len(letters) == limit:
+                            return LettersFound(letters, more=True)
+                        letters.append(letter)
+        return LettersFound(letters, more=False)
+
+    async def one(self, letter_id: LetterId) -> LetterWithEvent:
+        """The letter with its event, without what is personal.
+
+        Raises:
+            NoSuchLetter: it is not there, or not any more.
+            UnknownProjection: nor is there such a projection.
+        """
+        async with self._acting(_projection(letter_id)) as conn:
+            found = await kept_letters.one(conn, letter_id)
+        try:
+            event, why = await event_of(self._jetstream, found, raw=False)
+        except Failure as failure:
+            event, why = None, str(failure)
+        letter = of_discard(found) if isinstance(found, Discarded) else of_letter(found)
+        return LetterWithEvent(
+            **msgspec.structs.asdict(letter), event=None if event is None else masked(event), event_error=why
+        )
+
+    async def retry(self, letter_id: LetterId, by: Operator) -> Retried:
+        """Tries it and those behind it. What could be applied stays applied, however this ends.
+
+        Raises:
+            Failure: there is no such letter that has failed.
+            UnknownProjection: nor such a projection.
+        """
+        projection = _projection(letter_id)
+        async with self._turn, self._acting(projection) as conn:
+            letter = await settling.failed_letter(conn, letter_id)
+            log.info("%s (%s) retries %s", by.username, by.user_id, letter_id)
+            (retried,) = await retry_all(conn, self._log, [(projection, letter)])
+            return retried
+
+    async def discard(self, letter_id: LetterId, reason: str, by: Operator) -> Retried:
+        """Gives it up for good, kept with the reason and the operator's name; then tries those behind it.
+
+        Raises: as `retry` does.
+        """
+        projection = _projection(letter_id)
+        async with self._turn, self._acting(projection) as conn:
+            letter = await settling.failed_letter(conn, letter_id)
+            await settling.discard(conn, letter, reason, by.username)
+            log.info("%s (%s) discarded %s", by.username, by.user_id, letter_id)
+            return await retry_behind(conn, self._log, projection, letter)
+
+    @asynccontextmanager
+    async def _acting(self, projection: type[Projection]) -> AsyncIterator[Connection]:
+        """A connection that acts for the projection's service."""
+        async with _database((await self._whose()).url(projection.run_by())) as conn:
+            yield conn
+
+    async def _whose(self) -> Owners:
+        """Where the read models of each service are; hardly ever does that change."""
+        now = time.monotonic()
+        if self._owners is None or now - self._asked > _OWNERS_AGE:
+            self._owners, self._asked = await Owners.at(self._database_url), now
+        return self._owners
+
+
+@asynccontextmanager
+async def _database(database_url: str) -> AsyncIterator[Connection]:
+    """A connection of its own: what settles holds locks on it, and loses them with it."""
+    conn = await connect(database_url, "operator dead-letters")
+    try:
+        await ensure_schema(conn)
+        yield conn
+    except DatabaseError as error:
+        raise out_of_reach(error) from error
+    finally:
+        await conn.close()
+
+
+def _projection(letter_id: LetterId) -> type[Projection]:
+    (projection,) = choose((letter_id.projection,))
+    return projection

@@ -1,0 +1,61 @@
+"""What a process says of the events that it appends."""
+
+import asyncio
+import time
+from functools import cache
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from prometheus_client import Counter, Histogram
+
+APPENDED = Counter("vestnik_log_events_appended", "Events appended and acknowledged.", ("stream",))
+SECONDS = Histogram(
+    "vestnik_log_append_duration_seconds",
+    "Seconds from asking for an append to its acknowledgement, which is durable.",
+    ("stream",),
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+)
+CONFLICTS = Counter(
+    "vestnik_log_conflicts", "Appends that were refused, since somebody else had appended before.", ("stream",)
+)
+FAILURES = Counter("vestnik_log_append_failures", "Appends that failed, by error.", ("stream", "error"))
+
+
+class _OfStream(NamedTuple):
+    appended: Counter
+    seconds: Histogram
+    conflicts: Counter
+
+
+class Measured:
+    """Measures one append; whoever was cancelled is not counted."""
+
+    __slots__ = ("_begun", "_conflict", "_events", "_stream")
+
+    def __init__(self, stream: str, events: int, *, conflict: type[Exception]) -> None:
+        """`conflict`: the error that says that somebody else was first."""
+        self._stream = stream
+        self._events = events
+        self._conflict = conflict
+
+    def __enter__(self) -> Self:
+        self._begun = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        figures = _of(self._stream)
+        if kind is None:
+            figures.seconds.observe(time.perf_counter() - self._begun)
+            figures.appended.inc(self._events)
+        elif issubclass(kind, self._conflict):
+            figures.conflicts.inc()
+        elif not issubclass(kind, asyncio.CancelledError):
+            FAILURES.labels(self._stream, kind.__name__).inc()
+
+
+@cache
+def _of(stream: str) -> _OfStream:
+    """Looked up once: an append is a few microseconds of work here."""
+    return _OfStream(APPENDED.labels(stream), SECONDS.labels(stream), CONFLICTS.labels(stream))

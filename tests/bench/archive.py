@@ -1,0 +1,81 @@
+"""How fast all streams go into one file, are checked, and come back into an empty system, and how large the file is."""
+
+import argparse
+import resource
+import tempfile
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+from infra.archive.checking import importable
+from infra.archive.exporting import Exported, export
+from infra.archive.importing import Imported, Steps, import_file
+from infra.archive.store import Store
+from infra.archive.target import target
+from infra.secrets import Secrets
+from infra.settings import Settings
+from streams.client import Client
+from streams.log import Log
+from tests.bench import servers
+from tests.bench.events import seed
+from tests.bench.report import Row, main
+
+_MEBIBYTE = 2**20
+
+
+async def measure(arguments: argparse.Namespace) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "export"
+        secrets = Secrets.create(Path(folder) / "secrets")
+        async with servers.nats(sync_always=True) as (client, _):
+            await seed(Log(client), arguments.events)
+            before, busy = _peak(), time.process_time()
+            exported = await _export(client, secrets, path)
+            exporting = time.process_time() - busy
+        begin = time.perf_counter()
+        importable(path, _silent)
+        checked = time.perf_counter() - begin
+        async with servers.nats(sync_always=True) as (_, url):
+            settings = Settings(nats_url=url, data_dir=Path(folder), secrets_dir=str(Path(folder) / "secrets"))
+            busy = time.process_time()
+            imported = await _import(path, settings)
+            importing = time.process_time() - busy
+        peak = _peak()
+    return [
+        Row(f"export of {exported.events:,} events", exported.events_per_second, "events/s"),
+        Row("CPU of this process for it", exporting / exported.events * 1e6, "µs/event"),
+        Row("of these, unpacked", exported.unpacked_bytes / exported.seconds / _MEBIBYTE, "MiB/s"),
+        Row("the file", exported.bytes / exported.events, "bytes/event"),
+        Row("the events in it, unpacked", exported.unpacked_bytes / exported.events, "bytes/event"),
+        Row("ratio", exported.unpacked_bytes / exported.bytes, "times"),
+        Row("check of the file", exported.events / checked, "events/s"),
+        Row("import into an empty system, synced to disk", imported.events_per_second, "events/s"),
+        Row("CPU of this process for it, check included", importing / imported.events * 1e6, "µs/event"),
+        Row("memory that all this took at most, beyond what it began with", peak - before, "MiB", "bounded"),
+    ]
+
+
+async def _export(client: Client, secrets: Secrets, path: Path) -> Exported:
+    with target(path, force=False) as file:
+        return await export(client, secrets, file, str(path), _silent)
+
+
+async def _import(path: Path, settings: Settings) -> Imported:
+    return await import_file(path, nullcontext(Store(settings, alone=True)), Steps(_silent, _silent, _unheard))
+
+
+def _silent(done: int, total: int) -> None:
+    """Nobody hears how far it is."""
+
+
+def _unheard(text: str) -> None:
+    """Nor what else there is to say."""
+
+
+def _peak() -> float:
+    """Of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main(measure, events=1_000_000)

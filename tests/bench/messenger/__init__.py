@@ -1,0 +1,1 @@
+"""The whole messenger under load, measured from outside: `./just bench messenger`."""

@@ -1,0 +1,157 @@
+"""Large worlds: one long conversation, very many people, and a past of a million messages."""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from contracts.identifiers import new_id
+from tests.bench.messenger import gauges
+from tests.bench.messenger.accounts import log_in
+from tests.bench.messenger.driving import Outcome, drive, outcome
+from tests.bench.messenger.reading import list_conversations, read_last_50, search
+from tests.bench.messenger.sending import send
+from tests.bench.messenger.wire import Connection, request
+from tests.bench.messenger.world import Person, World, someone
+
+_OTHER_PAIRS = 10_000
+
+
+class Measured(msgspec.Struct):
+    """What a large world came to: loads, and figures by name."""
+
+    outcomes: list[Outcome] = []
+    figures: dict[str, float] = {}
+
+
+class _Page(msgspec.Struct):
+    items: list[dict[str, object]]
+    next: str | None
+
+
+_PAGE = msgspec.json.Decoder(_Page)
+
+
+async def long_conversation(world: World, *, messages: int, seconds: float) -> Measured:
+    """Opened, scrolled back through, and written into by both."""
+    pair = world.pairs[0]
+    one, other = pair
+    begin = time.perf_counter()
+    await world.seeder.talk([(one.user_id, other.user_id)], messages)
+    written = time.perf_counter()
+    await world.caught_up()
+    figures = {
+        "messages in the conversation": float(messages),
+        "seconds to write them": round(written - begin, 1),
+        "… and more until all read models had them": round(time.perf_counter() - written, 1),
+    }
+    outcomes = [
+        await read_last_50(world, in_flight=64, seconds=seconds, name="long: open", pairs=[pair]),
+        await _scroll_back(world, pair, messages, seconds),
+        await _anywhere(world, pair, messages, seconds),
+        await send(world, in_flight=64, seconds=seconds, name="long: send into", pairs=[pair]),
+    ]
+    return Measured(outcomes, figures)
+
+
+async def many_users(world: World, *, users: int, seconds: float) -> Measured:
+    """A crowd around the pairs that are measured; some of it befriends them and writes."""
+    begin = time.perf_counter()
+    names = [f"{_syllables(number)}{number}" for number in range(users)]
+    crowd = someone(await world.seeder.people(names))
+    friends = [(crowd[place], crowd[-1 - place]) for place in range(min(200, users // 2))]
+    await world.seeder.befriend([(one.user_id, other.user_id) for one, other in friends])
+    written = time.perf_counter()
+    await world.caught_up()
+    await world.seeder.reactions_done(900)
+    figures = {
+        "users": float(users),
+        "seconds to write them": round(written - begin, 1),
+        "… and more until all read models had them": round(time.perf_counter() - written, 1),
+    }
+    people = [person for pair in friends for person in pair]
+    await world.let_in(people)
+    await world.renew()
+    await world.with_messages(friends)
+    outcomes = [
+        await send(world, in_flight=64, seconds=seconds, name="users: send-64", pairs=friends),
+        await read_last_50(world, in_flight=64, seconds=seconds, name="users: read", pairs=friends),
+        await list_conversations(world, in_flight=64, seconds=seconds, name="users: list", people=people),
+        await search(world, names=names, in_flight=16, seconds=seconds, name="users: search"),
+        await log_in(world, in_flight=8, seconds=seconds, name="users: login", people=crowd),
+    ]
+    return Measured(outcomes, figures)
+
+
+async def growth(world: World, *, messages: int, seconds: float) -> Measured:
+    """The rate of sending, and the memory, with so many messages stored against none."""
+    before = gauges.memory(world.system)
+    await send(world, in_flight=16, seconds=2, name="growth: warm", warm_up=0)
+    empty = await send(world, in_flight=64, seconds=seconds, name="growth: send-64, empty")
+    begin = time.perf_counter()
+    pairs = [(one.user_id, other.user_id) for one, other in world.pairs]
+    pairs += [(new_id(), new_id()) for _ in range(min(_OTHER_PAIRS, messages // 10))]
+    await world.seeder.befriend(pairs[len(world.pairs) :])
+    await world.seeder.talk(pairs, messages)
+    written = time.perf_counter()
+    await world.caught_up()
+    caught_up = time.perf_counter()
+    await world.renew()
+    after = gauges.memory(world.system)
+    full = await send(world, in_flight=64, seconds=seconds, name="growth: send-64, full")
+    read = await read_last_50(world, in_flight=64, seconds=seconds, name="growth: read, full")
+    figures = {
+        "messages stored": float(messages),
+        "events a second, written": round(messages / (written - begin), 0),
+        "… and more seconds until all read models had them": round(caught_up - written, 1),
+        "rate with them against without, %": round(100 * full.per_second / max(empty.per_second, 0.1), 1),
+        "memory idle, MiB (PSS)": round(sum(before.values()), 0),
+        "memory with them, MiB (PSS)": round(sum(after.values()), 0),
+    }
+    return Measured([empty, full, read], figures)
+
+
+async def _scroll_back(world: World, pair: tuple[Person, Person], messages: int, seconds: float) -> Outcome:
+    """One page behind the other, from the newest on, by one person; each follows the one before without a gap."""
+    one, other = pair
+    path = f"/v1/conversations/{other.user_id}/messages?limit=50"
+    connection = await Connection.open(world.system.url)
+    taken: list[float] = []
+    cursor, expected = "", messages
+    before, begin = gauges.costs(world.system), time.perf_counter()
+    try:
+        while time.perf_counter() - begin < seconds:
+            asked = time.perf_counter()
+            wanted = f"{path}&cursor={cursor}" if cursor else path
+            status, body = await connection.ask(request("GET", world.system.url, wanted, one.token))
+            assert status == 200, body
+            page = _PAGE.decode(body)
+            taken.append((time.perf_counter() - asked) * 1_000)
+            if not cursor:
+                expected = int(str(page.items[0]["sequence"]))
+            for item in page.items:
+                assert item["sequence"] == expected, f"{item['sequence']} instead of {expected}"
+                expected -= 1
+            cursor = page.next or ""
+    finally:
+        connection.close()
+    elapsed, cpu = time.perf_counter() - begin, gauges.costs(world.system).since(before)
+    return outcome("long: scroll back", 1, taken, elapsed, cpu, 0)
+
+
+async def _anywhere(world: World, pair: tuple[Person, Person], messages: int, seconds: float) -> Outcome:
+    """Pages from all over the conversation."""
+    one, other = pair
+
+    def make(turn: int) -> tuple[bytes, int]:
+        before = 51 + turn * 7919 % max(messages - 51, 1)
+        path = f"/v1/conversations/{other.user_id}/messages?limit=50&before={before}"
+        return request("GET", world.system.url, path, one.token), turn
+
+    return await drive(world, "long: any page", make, in_flight=64, seconds=seconds)
+
+
+def _syllables(number: int) -> str:
+    """A beginning of a name, of which there are so many that few share one."""
+    parts: Sequence[str] = ("ka", "lo", "mi", "nu", "pe", "ra", "so", "ti", "ve", "za")
+    return "".join(parts[number // 10**place % 10] for place in range(4))

@@ -1,0 +1,300 @@
+"""What each step of reading a page costs the processor, each alone and nothing else around it, in microseconds.
+
+As in `send_steps`: the rest is played by something that answers at once, and of some rounds the least counts, so that a
+busy machine does not show. The steps of before are still there for whoever asks for messages one by one: `…-rows`.
+`database` is what the database's own processes add to the step before it.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import uvloop
+
+from contracts.identifiers import new_id, pair_id
+from contracts.positions import Position
+from contracts.rpc.vestnik.messaging.v1 import (
+    GetMessagesRequest,
+    GetMessagesResponse,
+    Message,
+    MessagingServiceBase,
+    MessagingServiceStub,
+)
+from contracts.subjects import MESSAGING
+from infra.connections import open_pool
+from infra.embedded.ports import free_port
+from infra.rpc.client import Client
+from infra.rpc.context import Call, enter
+from infra.rpc.server import RpcServer
+from infra.secrets import Secrets
+from infra.settings import Settings
+from projections.conversations import Conversations
+from projections.engine import ReadModel
+from projections.engine.connecting import connect
+from projections.engine.schema import ensure_schema
+from projections.engine.switching import start_build, switch
+from projections.engine.tables import add_indexes, physical_names
+from projections.engine.waiting import Waiting
+from services.gateway.app import App
+from services.gateway.known_pages import KnownPages
+from services.gateway.table import ENDPOINTS
+from services.gateway.wire import BoundedProtocol
+from services.messaging.pages.newest import NewestPages
+from services.messaging.pages.queries import PageQueries
+from services.messaging.pages.reading import Reading
+from services.messaging.queries import MessageQueries
+from services.messaging.server import MessagingServer
+from tests.bench import servers
+from tests.bench.messenger.gauges import processor_seconds
+from tests.bench.report import machine
+from tests.bench.send_steps import ANNA, AT_ONCE, BORIS, ROUNDS, TEXT, Played, Step, Wire, _Live
+from tests.processes import family
+
+_CONVERSATIONS, _MESSAGES = 256, 120
+POSITION = Position.at(MESSAGING, 123_456).encode()
+
+
+def rows() -> GetMessagesResponse:
+    """A page as messages, one by one."""
+    found = [
+        Message(
+            message_id=new_id(),
+            conversation_id=pair_id(ANNA, BORIS),
+            sequence=number,
+            sender_id=ANNA,
+            text=TEXT,
+            sent_at=1_790_000_000_123,
+            seen_at=1_790_000_000_456,
+        )
+        for number in range(50, 0, -1)
+    ]
+    return GetMessagesResponse(messages=found, more=True, position=POSITION)
+
+
+def ready(version: str = "") -> GetMessagesResponse:
+    """The same as JSON."""
+    item = {
+        "message_id": new_id(),
+        "sequence": 7,
+        "sender_id": ANNA,
+        "text": TEXT,
+        "sent_at": "2026-01-31T12:00:00.000Z",
+        "seen_at": "2026-01-31T12:00:00.000Z",
+    }
+    return GetMessagesResponse(
+        items=msgspec.json.encode([item] * 50), last=1, more=True, version=version, position=POSITION
+    )
+
+
+def unchanged() -> GetMessagesResponse:
+    """The same where the caller has it."""
+    return GetMessagesResponse(unchanged=True, position=POSITION)
+
+
+class PlayedReading(Played):
+    """Answers so; with that nothing has changed, once the caller has a page."""
+
+    def __init__(self, answer: GetMessagesResponse) -> None:
+        super().__init__(limited=False)
+        self.get_messages = None
+        self.pages = KnownPages()
+        self.live = cast(Any, _Live(self.positions_reached()))
+        self._answer = answer
+
+    async def read(self, method: object, request: GetMessagesRequest) -> GetMessagesResponse:
+        return ready("7") if self._answer.unchanged and not request.known else self._answer
+
+
+@asynccontextmanager
+async def http(answer: GetMessagesResponse) -> AsyncIterator[Step]:
+    """The gateway, bytes of a request in, bytes of an answer out, but for the call."""
+    import uvicorn
+    from uvicorn.server import ServerState
+
+    played = PlayedReading(answer)
+    app = App(ENDPOINTS, cast(Any, played))
+    config = uvicorn.Config(
+        app, lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False
+    )
+    config.load()
+    protocol = BoundedProtocol(config=config, server_state=ServerState(), app_state={})
+    protocol.connection_made(Wire())
+    request = (
+        f"GET /v1/conversations/{BORIS}/messages?limit=50 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"
+        f"Authorization: Bearer {played.keys.token}\r\n\r\n"
+    ).encode()
+
+    async def step(count: int) -> None:
+        for _ in range(count):
+            protocol.data_received(request)
+            while not protocol.cycle.response_complete:
+                await asyncio.sleep(0)
+
+    yield step
+    protocol.connection_lost(None)
+
+
+class Answering(MessagingServiceBase):
+    def __init__(self, answer: GetMessagesResponse) -> None:
+        self._answer = answer
+
+    async def get_messages(self, message: GetMessagesRequest) -> GetMessagesResponse:
+        return self._answer
+
+
+@asynccontextmanager
+async def calls(answer: GetMessagesResponse, *, carried: bool) -> AsyncIterator[Step]:
+    """64 calls under way between two ends over TCP, both ends' work in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        secrets = Secrets.create(Path(folder) / "secrets")
+        port = free_port()
+        server = RpcServer("messaging", [Answering(answer)], secrets=secrets)
+        await server.start("127.0.0.1", port)
+        settings = Settings(messaging_address=f"127.0.0.1:{port}")
+        client = Client("messaging", me="gateway", settings=settings, secrets=secrets, carried=carried)
+        stub = client.stub(MessagingServiceStub)
+
+        async def one(count: int) -> None:
+            enter(Call(request_id=new_id(), actor=ANNA, position=Position.at(MESSAGING, 123_456)))
+            for _ in range(count):
+                request = GetMessagesRequest(user_id=ANNA, peer_id=BORIS, limit=50, as_json=True)
+                await client.call(stub.get_messages, request, timeout=12.0, idempotent=True)
+
+        async def step(count: int) -> None:
+            await asyncio.gather(*(one(count // AT_ONCE) for _ in range(AT_ONCE)))
+
+        yield step
+        client.close()
+        await server.drain(1.0)
+
+
+@asynccontextmanager
+async def reading(*, as_json: bool, kept: bool) -> AsyncIterator[Step]:
+    """Messaging from the read call to the answer, with a database that has the pages in memory."""
+    async with servers.postgres() as url:
+        peers = await _filled(url)
+        pool = await open_pool(url, "bench")
+        try:
+            nothing = cast(Any, None)
+            model = ReadModel(Conversations, pool, Waiting([Conversations], nothing, pool))
+            pages = Reading(PageQueries(model), NewestPages() if kept else NewestPages(most_bytes=0))
+            server = MessagingServer(nothing, nothing, nothing, MessageQueries(model), nothing, pages)
+            turns = cycle(peers)
+
+            async def one(count: int) -> None:
+                enter(Call(request_id=new_id(), actor=ANNA))
+                for _ in range(count):
+                    await server.get_messages(
+                        GetMessagesRequest(user_id=ANNA, peer_id=next(turns), limit=50, as_json=as_json)
+                    )
+
+            async def step(count: int) -> None:
+                await asyncio.gather(*(one(count // AT_ONCE) for _ in range(AT_ONCE)))
+
+            await step(2 * _CONVERSATIONS)
+            yield step
+            await pages.stop()
+        finally:
+            await pool.close()
+
+
+async def _filled(url: str) -> list[str]:
+    """A live build with a person's conversations: the others in them."""
+    conn = await connect(url, "bench")
+    try:
+        await ensure_schema(conn)
+        build = await start_build(conn, Conversations)
+
+        async def nothing(position: Position) -> bool:
+            return True
+
+        assert await switch(conn, Conversations, build, nothing)
+        peers = [new_id() for _ in range(_CONVERSATIONS)]
+        tables = physical_names(Conversations, build)
+        pairs = [pair_id(ANNA, peer) for peer in peers]
+        await conn.execute(
+            f"""
+            INSERT INTO {tables["conversations"]}
+                (user_id, peer_id, conversation_id, open, activity_at, stream_sequence)
+            SELECT %s::uuid, peer, pair, true, now(), 7 FROM unnest(%s::uuid[], %s::uuid[]) AS u (peer, pair)
+            """,
+            (ANNA, peers, pairs),
+        )
+        await conn.execute(
+            f"""
+            INSERT INTO {tables["messages"]}
+            SELECT pair, n, gen_random_uuid(), CASE WHEN n %% 3 = 0 THEN %s::uuid ELSE peer END, %s, now(), n::text, n
+            FROM unnest(%s::uuid[], %s::uuid[]) AS u (peer, pair), generate_series(1, %s) AS n
+            """,
+            (ANNA, TEXT, peers, pairs, _MESSAGES),
+        )
+        await add_indexes(conn, Conversations, build)
+        await conn.execute("VACUUM ANALYZE")
+    finally:
+        await conn.close()
+    return peers
+
+
+STEPS: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Step]]] = {
+    "http-rows": lambda: http(rows()),
+    "http": lambda: http(ready()),
+    "http-unchanged": lambda: http(unchanged()),
+    "call-rows": lambda: calls(rows(), carried=False),
+    "call-by-itself": lambda: calls(ready(), carried=False),
+    "call-carried": lambda: calls(ready(), carried=True),
+    "call-carried-unchanged": lambda: calls(unchanged(), carried=True),
+    "reading-rows": lambda: reading(as_json=False, kept=False),
+    "reading-made": lambda: reading(as_json=True, kept=False),
+    "reading-kept": lambda: reading(as_json=True, kept=True),
+}
+
+
+def _database_seconds() -> float:
+    return sum(
+        processor_seconds(each.pid) for each in family(os.getpid()) if each.command and "postgres" in each.command[0]
+    )
+
+
+async def measure(names: list[str], count: int) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name in names:
+        async with STEPS[name]() as step:
+            await step(AT_ONCE)
+            best, database = float("inf"), float("inf")
+            for _ in range(ROUNDS):
+                begin, before = time.process_time(), _database_seconds()
+                await step(count)
+                best = min(best, time.process_time() - begin)
+                database = min(database, _database_seconds() - before)
+            found[name] = round(best / count * 1e6, 1)
+            if name.startswith("reading"):
+                found[f"{name}: database"] = round(database / count * 1e6, 1)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", nargs="*", choices=[*STEPS, []], help="default: all of them")
+    parser.add_argument("--count", type=int, default=2_048)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    found = uvloop.run(measure(arguments.step or list(STEPS), arguments.count))
+    if arguments.json:
+        sys.stdout.write(msgspec.json.encode({"microseconds": found, "machine": machine()}).decode() + "\n")
+        return
+    for name, spent in found.items():
+        sys.stdout.write(f"{name:<28}{spent:>10,.1f} µs\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""How long it takes to find people by name: beginnings, words in the middle, slips, names that many have."""
+
+import argparse
+import random
+import time
+
+from nats.aio.client import Client as NATS
+
+from contracts import subjects
+from contracts.envelope import Provenance, open_event, seal
+from contracts.events.profile import ProfileCreated
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from infra.connections import open_pool
+from projections.engine import ReadModel, Waiting, Write, tables
+from projections.engine.builds import State, set_state
+from projections.engine.connecting import connect
+from projections.engine.rows import Rows
+from projections.engine.schema import ensure_schema
+from projections.engine.shapes import Shapes
+from projections.engine.statements import statement
+from projections.engine.switching import start_build
+from projections.profiles import Profiles
+from services.profile.queries import ProfileQueries
+from tests.bench import servers
+from tests.bench.report import Row, main, percentile
+
+_FIRST = "anna boris vera gleb daria egor zoya ivan kira lev maria marina mark martin nina oleg pavel raisa sofia timur"
+_FIRST += " ulyana fedor alexander alexandra alexey elena ekaterina natalia dmitry sergey andrey mikhail svetlana olga"
+_LAST = "orlov sokolov volkov lebedev kozlov novikov morozov petrov pavlov semenov golubev vinogradov bogdanov vorobyov"
+_LAST += " fedorov mikhailov belyaev tarasov belov komarov kiselev makarov andreev kovalev ilyin gusev titov kuzmin"
+_SYLLABLES = ["ka", "lo", "mi", "ne", "ra", "su", "ti", "vo", "be", "di"]
+
+
+async def measure(arguments: argparse.Namespace) -> list[Row]:
+    async with servers.postgres() as url:
+        chance = random.Random(11)
+        names = [_name(chance, number) for number in range(arguments.profiles)]
+        begun = time.perf_counter()
+        await _fill(url, names)
+        filled = time.perf_counter() - begun
+        pool = await open_pool(url, "bench")
+        try:
+            queries = ProfileQueries(ReadModel(Profiles, pool, Waiting([Profiles], NATS(), pool)))
+            rows = [Row(f"filling {arguments.profiles:,} profiles", arguments.profiles / filled, "rows/s")]
+            for what, asked in _queries(chance, names, arguments.searches).items():
+                rows += await _timed(queries, what, asked)
+        finally:
+            await pool.close()
+        return rows
+
+
+def _name(chance: random.Random, number: int) -> tuple[str, str]:
+    first, last = chance.choice(_FIRST.split()), chance.choice(_LAST.split())
+    middle = "".join(chance.choices(_SYLLABLES, k=2))
+    return f"{first}_{middle}{number}", f"{first.title()} {middle.title()} {last.title()}"
+
+
+async def _fill(url: str, names: list[tuple[str, str]]) -> None:
+    """As the engine writes them, without the streams."""
+    conn = await connect(url, "bench")
+    try:
+        await ensure_schema(conn)
+        build = await start_build(conn, Profiles)
+        shapes = Shapes(await tables.inspect(conn, Profiles, build))
+        projection = Profiles()
+        for batch in (names[start : start + 5_000] for start in range(0, len(names), 5_000)):
+            folded = Rows(shapes)
+            for username, display_name in batch:
+                user_id = new_id()
+                envelope = seal(
+                    ProfileCreated(username=username, display_name=display_name),
+                    aggregate_id=user_id,
+                    version=1,
+                    provenance=Provenance(),
+                )
+                event = open_event(envelope, stream=subjects.PROFILE, sequence=1, subject=subjects.profile(user_id))
+                write = Write()
+                projection.created(event, write)  # type: ignore[arg-type]  # what was sealed above
+                folded.merge(write.changes)
+            async with conn.transaction():
+                for group in folded.groups():
+                    await conn.execute(*statement(group))
+        await tables.add_indexes(conn, Profiles, build)
+        for table in Profiles.table_names():
+            await tables.show(conn, Profiles, build, table)
+        await set_state(conn, build, State.LIVE)
+        await conn.execute("ANALYZE")
+    finally:
+        await conn.close()
+
+
+def _queries(chance: random.Random, names: list[tuple[str, str]], number: int) -> dict[str, list[str]]:
+    picked = chance.choices(names, k=number)
+    return {
+        "a whole username": [username for username, _ in picked],
+        "the first three letters, which thousands have": [display[:3] for _, display in picked],
+        "a last name": [display.rsplit(" ", 1)[1] for _, display in picked],
+        "a first name with a slip, which thousands have": [_slip(chance, display.split()[0]) for _, display in picked],
+        "a full name with a slip in each word": [
+            " ".join(_slip(chance, word) for word in display.split()) for _, display in picked
+        ],
+        "nobody's name": ["".join(chance.choices("qwxjy", k=8)) for _ in picked],
+    }
+
+
+def _slip(chance: random.Random, word: str) -> str:
+    place = chance.randrange(1, len(word) - 1)
+    return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+
+
+async def _timed(queries: ProfileQueries, what: str, asked: list[str]) -> list[Row]:
+    taken: list[float] = []
+    found = 0
+    for query in asked:
+        begun = time.perf_counter()
+        page, _, _ = await queries.search(query, Position(), limit=50, after=None)
+        taken.append((time.perf_counter() - begun) * 1_000)
+        found += bool(page)
+    taken.sort()
+    return [
+        Row(f"{what} (found {found / len(asked):.0%}), p50", percentile(taken, 0.5), "ms"),
+        Row(f"{what}, p99", percentile(taken, 0.99), "ms", "under 50"),
+    ]
+
+
+if __name__ == "__main__":
+    main(measure, profiles=100_000, searches=200)

@@ -1,0 +1,214 @@
+"""Pictures of the messenger and of the operators' page, with invented people: `./just pictures`.
+
+Everything is real but the hours: people in the pictures write over some days, and the pictures are made in minutes.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import random
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
+
+from tests.browser import demo
+from tests.browser.demo import ENGLISH, RUSSIAN, Scene
+from tests.e2e.conftest import client
+from tests.e2e.people import PASSWORD, Api, Person
+from tests.e2e.poison import poisoned
+from tests.fix_system import ROOT, System
+
+FOLDER = ROOT / "docs" / "pictures"
+DESKTOP, PHONE = {"width": 1200, "height": 760}, {"width": 390, "height": 780}
+LANGUAGES = {"en": (ENGLISH, "en-GB"), "ru": (RUSSIAN, "ru-RU")}
+_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+# Of somebody whose profile has not come yet.
+_NAMELESS = re.compile("^…")
+# What is shown, on what, in which colours and language; the operators' page in the second list.
+VIEWS = (
+    ("chat", "desktop", "light", "en"),
+    ("chat", "desktop", "dark", "ru"),
+    ("welcome", "desktop", "dark", "en"),
+    ("people", "desktop", "light", "ru"),
+    ("chats", "phone", "light", "en"),
+    ("chat", "phone", "dark", "en"),
+    ("chats", "phone", "dark", "ru"),
+    ("settings", "phone", "light", "ru"),
+)
+OPERATORS_VIEWS = (
+    (("overview", "letters"), "desktop", "light", "en"),
+    (("events",), "desktop", "dark", "en"),
+    (("overview",), "desktop", "dark", "ru"),
+    (("overview",), "phone", "dark", "en"),
+    (("logins", "events"), "phone", "light", "ru"),
+)
+
+
+async def make(folder: Path, kind: str, seconds: int) -> None:
+    with TemporaryDirectory() as scratch:
+        Path(scratch).chmod(0o755)
+        system = System(Path(scratch) / "data")
+        try:
+            await asyncio.to_thread(system.start)
+            async with client(system) as http, _browser() as browser:
+                await _Studio(Api(system, http), browser, folder, kind, seconds).work()
+        finally:
+            await asyncio.to_thread(system.stop)
+
+
+class _Studio:
+    def __init__(self, api: Api, browser: Browser, folder: Path, kind: str, seconds: int) -> None:
+        self._api = api
+        self._browser = browser
+        self._folder = folder
+        self._kind = kind
+        self._seconds = seconds
+
+    async def work(self) -> None:
+        people = {language: await demo.play(self._api, scene) for language, (scene, _) in LANGUAGES.items()}
+        operator = people["en"]
+        done = await asyncio.to_thread(self._api.system.vestnik, "operators", "add", operator.username)
+        assert done.returncode == 0, done.stderr
+        at_work = asyncio.create_task(_traffic(self._api))
+        try:
+            opened = [
+                (sections, device, scheme, language, await self._operators(operator, device, scheme, language))
+                for sections, device, scheme, language in OPERATORS_VIEWS
+            ]
+            one, other = await self._api.friends()
+            await poisoned(self._api, one, other)
+            for view, device, scheme, language in VIEWS:
+                page = await self._messenger(people[language], view, device, scheme, language)
+                await self._keep(page, f"{view}-{device}-{scheme}-{language}")
+                await page.context.close()
+            # Until the lines have something to show.
+            await asyncio.sleep(self._seconds)
+            for sections, device, scheme, language, page in opened:
+                for section in sections:
+                    await page.goto(f"/ops#/{section}")
+                    there = {"overview": ".tiles", "events": ".event", "letters": ".letter", "logins": "tbody tr"}
+                    await page.locator(there[section]).first.wait_for()
+                    if section == "events" and device == "desktop":
+                        await page.locator(".event").nth(1).click()
+                    await self._keep(page, f"ops-{section}-{device}-{scheme}-{language}")
+        finally:
+            at_work.cancel()
+            await asyncio.gather(at_work, return_exceptions=True)
+
+    async def _messenger(self, person: Person, view: str, device: str, scheme: str, language: str) -> Page:
+        page = await self._page(device, scheme, language)
+        await page.goto("/")
+        if view == "welcome":
+            await page.locator("#field-login").wait_for()
+            return page
+        await _log_in(page, person)
+        if view == "chat":
+            await page.locator(".chat").first.click()
+            await page.locator(".message .tick.seen").last.wait_for()
+        elif view == "chats":
+            await page.locator(".chat .badge").first.wait_for()
+        else:
+            await page.goto(f"/#/{view}")
+            await page.locator({"people": ".person .primary", "settings": ".card .person"}[view]).first.wait_for()
+        return page
+
+    async def _operators(self, operator: Person, device: str, scheme: str, language: str) -> Page:
+        page = await self._page(device, scheme, language)
+        await page.goto("/ops")
+        await _log_in(page, operator)
+        await page.locator(".tiles").wait_for()
+        return page
+
+    async def _page(self, device: str, scheme: str, language: str) -> Page:
+        scene, locale = LANGUAGES[language]
+        options: dict[str, Any] = {"color_scheme": scheme, "locale": locale, "reduced_motion": "reduce"}
+        options["viewport"] = {"desktop": DESKTOP, "phone": PHONE}[device]
+        context = await self._browser.new_context(
+            base_url=self._api.system.url, device_scale_factor=2 if device == "phone" else 1.5, **options
+        )
+        page = await context.new_page()
+        await page.route("**/v1/conversations**", lambda route: _retimed(route, scene))
+        return page
+
+    async def _keep(self, page: Page, name: str) -> None:
+        await page.mouse.move(0, 0)
+        await expect(page.locator(".who, .head h2, .person", has_text=_NAMELESS)).to_have_count(0)
+        session = await page.context.new_cdp_session(page)
+        options = {"format": self._kind, **({"quality": 82} if self._kind == "webp" else {})}
+        taken = await session.send("Page.captureScreenshot", options)
+        await asyncio.to_thread((self._folder / f"{name}.{self._kind}").write_bytes, base64.b64decode(taken["data"]))
+        sys.stdout.write(f"{name}\n")
+
+
+async def _log_in(page: Page, person: Person) -> None:
+    await page.locator("#field-login").fill(person.username)
+    await page.locator("#field-password").fill(PASSWORD)
+    await page.locator("form button[type=submit]").click()
+    await page.locator("nav").first.wait_for()
+
+
+async def _retimed(route: Route, scene: Scene) -> None:
+    """The gateway's answer, at the hours of the scene."""
+    if route.request.method != "GET":
+        await route.continue_()
+        return
+    answer = await route.fetch()
+    body, now = await answer.json(), datetime.now(UTC)
+    for item in body.get("items", ()):
+        message = item.get("last_message") or item
+        told = demo.told_at(scene, message.get("text", ""), now)
+        if told is not None:
+            message["sent_at"] = told.isoformat()
+    await route.fulfill(response=answer, body=json.dumps(body))
+
+
+async def _traffic(api: Api) -> None:
+    """A day's coming and going, in a few minutes: people write, look, come and leave."""
+    chance = random.Random(3)
+    pairs = [await api.friends() for _ in range(4)]
+    busy = 0.5
+    while True:
+        busy = min(1.0, max(0.1, busy + chance.uniform(-0.12, 0.12)))
+        one, other = chance.choice(pairs)
+        (sent,) = await one.sends(other, "…")
+        if chance.random() < 0.4:
+            await other.sees(one, sent["sequence"])
+        if chance.random() < 0.05:
+            again = await api.again(one, device=chance.choice(["Vestnik web, Firefox, Linux", "A phone", "Laptop"]))
+            if chance.random() < 0.6:
+                await again.ask("DELETE", "/v1/sessions/current")
+        await asyncio.sleep(chance.uniform(0, 0.5) * (1.1 - busy))
+
+
+@asynccontextmanager
+async def _browser() -> AsyncIterator[Browser]:
+    program = next((path for path in map(shutil.which, _PROGRAMS) if path), None)
+    if program is None:
+        sys.exit("no Chromium is installed (on Debian: apt install chromium)")
+    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=["--disable-gpu", *as_root])
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--into", type=Path, default=FOLDER, help="folder; docs/pictures if left out")
+    parser.add_argument("--kind", choices=["webp", "png"], default="webp")
+    parser.add_argument("--seconds", type=int, default=100, help="how long the system is watched before")
+    given = parser.parse_args()
+    given.into.mkdir(parents=True, exist_ok=True)
+    asyncio.run(make(given.into, given.kind, given.seconds))

@@ -1,0 +1,77 @@
+"""People before their browsers: each has a context of its own, as on a device of its own."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
+
+from tests.e2e.people import PASSWORD, Api, Person
+
+DESKTOP = {"width": 1200, "height": 800}
+PHONE = {"width": 390, "height": 844}
+WITHIN = 20_000
+# What a browser says of requests that were refused or could not be made: the page shows that to people itself.
+_EXPECTED = ("Failed to load resource",)
+
+expect.set_options(timeout=WITHIN)
+
+
+class Sitting:
+    """Opens pages, and keeps what they complained about."""
+
+    def __init__(self, browser: Browser, api: Api) -> None:
+        self.browser = browser
+        self.api = api
+        self.complaints: list[str] = []
+        self._contexts: list[BrowserContext] = []
+
+    async def page(self, *, size: dict[str, int] = DESKTOP, **options: Any) -> Page:  # noqa: ANN401 - playwright's own
+        """An empty device at the messenger's address."""
+        context = await self.browser.new_context(
+            viewport=size,  # type: ignore[arg-type]  # a mapping of the very two names that it wants
+            base_url=self.api.system.url,
+            **{"locale": "en-GB", **options},
+        )
+        context.set_default_timeout(WITHIN)
+        self._contexts.append(context)
+        page = await context.new_page()
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", self._asked)
+        await page.goto("/")
+        return page
+
+    async def log_in(self, person: Person, **options: Any) -> Page:  # noqa: ANN401 - playwright's own
+        page = await self.page(**options)
+        await page.locator("#field-login").fill(person.username)
+        await page.locator("#field-password").fill(PASSWORD)
+        await page.locator("form button[type=submit]").click()
+        await page.locator("nav.tabs").wait_for()
+        return page
+
+    async def close(self) -> None:
+        for context in self._contexts:
+            await context.close()
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not message.text.startswith(_EXPECTED):
+            self.complaints.append(message.text)
+
+    def _asked(self, request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and f"{parts.scheme}://{parts.netloc}" != self.api.system.url:
+            self.complaints.append(f"a request to {request.url}")
+
+
+async def open_chat(page: Page, person: Person) -> None:
+    await page.locator(f".chat[href='#/chat/{person.user_id}']").click()
+    await page.locator(".composer textarea").wait_for()
+
+
+async def write(page: Page, text: str) -> None:
+    await page.locator(".composer textarea").fill(text)
+    await page.locator(".composer button").click()
+
+
+def message(page: Page, text: str) -> Any:  # noqa: ANN401 - a locator
+    return page.locator(".message .text", has_text=text)

@@ -1,0 +1,72 @@
+"""How it looks and reads: every view, on both sizes, in both schemes and languages; pictures are left to look at."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page
+
+from tests.browser.conftest import PICTURES
+from tests.browser.sitting import DESKTOP, PHONE, Sitting, open_chat
+from tests.e2e.people import Api
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+AUDIT = (Path(__file__).parent / "audit.js").read_text()
+# What moves for ever is left to move.
+SETTLED = """Promise.all(document.getAnimations()
+  .filter((each) => each.effect.getComputedTiming().endTime !== Infinity)
+  .map((each) => each.finished.catch(() => {})))"""
+SIZES = {"desktop": DESKTOP, "phone": PHONE}
+
+
+async def assert_readable(page: Page, name: str) -> None:
+    """Nothing that the audit finds; a picture is kept either way."""
+    await page.evaluate(SETTLED)
+    await asyncio.to_thread(PICTURES.mkdir, parents=True, exist_ok=True)
+    await page.screenshot(path=PICTURES / f"{name}.png")
+    assert await page.evaluate(AUDIT) == [], name
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+async def test_every_view_can_be_read_by_everybody(
+    sitting: Sitting, api: Api, size: str, scheme: str, language: str
+) -> None:
+    anna = await api.person(display_name="Anna Karenina")
+    boris = await api.person(display_name="Борис")
+    clara = await api.person(display_name="Clara")
+    await api.befriend(anna, boris)
+    assert (await clara.add(anna)).status_code == 201
+    await boris.sends(anna, "Добрый день!", "How was the journey? " * 12)
+    await anna.sends(boris, "Long, but fine. 🚂", "See you tomorrow at nine.")
+    options: dict[str, Any] = {"size": SIZES[size], "color_scheme": scheme, "locale": language}
+    name = f"{size}-{scheme}-{language}"
+    stranger = await sitting.page(**options)
+    await assert_readable(stranger, f"{name}-welcome")
+    page = await sitting.log_in(anna, **options)
+    await page.locator(".chat .last").wait_for()
+    await assert_readable(page, f"{name}-chats")
+    await open_chat(page, boris)
+    await page.locator(".message").nth(3).wait_for()
+    await assert_readable(page, f"{name}-chat")
+    for view, there in (("people", ".person"), ("notifications", ".person"), ("settings", ".card .person")):
+        await page.goto(f"/#/{view}")
+        await page.locator(there).first.wait_for()
+        await assert_readable(page, f"{name}-{view}")
+
+
+async def test_every_phrase_is_said_in_every_language(sitting: Sitting) -> None:
+    page = await sitting.page()
+    words = await page.evaluate("import('/web/js/words.js').then((module) => module.WORDS)")
+    assert words["en"].keys() == words["ru"].keys()
+
+    def names(phrase: str | dict[str, str]) -> set[str]:
+        texts = [phrase] if isinstance(phrase, str) else list(phrase.values())
+        return {part.partition("}")[0] for text in texts for part in text.split("{")[1:]}
+
+    for key, phrase in words["en"].items():
+        assert names(phrase) == names(words["ru"][key]), key
+    assert set(words["ru"]["unread"]) == {"one", "few", "many", "other"}

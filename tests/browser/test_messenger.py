@@ -1,0 +1,247 @@
+"""The messenger as people use it, in a real browser against a real system."""
+
+import asyncio
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.sitting import PHONE, Sitting, message, open_chat, write
+from tests.e2e.people import PASSWORD, Api, eventually
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+
+async def test_somebody_registers_finds_a_friend_and_they_write_to_each_other(sitting: Sitting, api: Api) -> None:
+    boris = await api.person(display_name="Борис")
+    account = api.registration()
+    page = await sitting.page()
+    await page.get_by_role("button", name="Create an account").click()
+    await page.get_by_label("E-mail").fill(str(account["email"]))
+    await page.get_by_label("Username").fill(str(account["username"]))
+    await page.get_by_label("Name", exact=True).fill("Anna")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Create an account").click()
+    await page.get_by_role("heading", name="Check your mail").wait_for()
+
+    async def shown() -> bool:
+        await page.get_by_role("button", name="Show the mail").click()
+        return bool(await page.get_by_label("Token").input_value())
+
+    await eventually(shown, "the mail", within=30)
+    await page.get_by_role("button", name="Verify").click()
+    await page.get_by_role("link", name="People").click()
+    await page.get_by_role("searchbox", name="Find people").fill(boris.username)
+    await page.get_by_role("button", name="Add").click()
+    await expect(page.get_by_role("button", name="Withdraw")).to_be_visible()
+
+    other = await sitting.log_in(boris, size=PHONE)
+    await other.get_by_role("link", name="People").click()
+    await other.get_by_role("button", name="Accept").click()
+    await other.get_by_role("link", name="Write").click()
+    await write(other, "Привет, Anna!")
+    await page.get_by_role("link", name="Chats").click()
+    await expect(page.locator(".chat .badge")).to_have_text("1")
+    await expect(page).to_have_title("(1) Vestnik")
+    await open_chat(page, boris)
+    await expect(message(page, "Привет, Anna!")).to_be_visible()
+    await expect(page.locator(".chat .badge")).to_have_count(0)
+    await expect(other.locator(".tick.seen")).to_have_count(1)
+    await write(page, "Hello, Boris!")
+    await expect(message(other, "Hello, Boris!")).to_be_visible()
+    await expect(page.locator(".tick.seen")).to_have_count(1)
+
+
+async def test_what_is_written_without_a_connection_goes_out_once_and_in_order(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    page = await sitting.log_in(anna)
+    await open_chat(page, boris)
+    await write(page, "before")
+    await expect(page.locator(".messages:not(.waiting) .message")).to_have_count(1)
+    await page.context.set_offline(True)
+    for number in range(5):
+        await write(page, f"offline {number}")
+    await expect(page.locator(".waiting .message")).to_have_count(5)
+    await expect(page.locator(".connection")).to_be_visible()
+    await page.context.set_offline(False)
+    await expect(page.locator(".waiting .message")).to_have_count(0)
+    found = await boris.messages(anna)
+    assert [each["text"] for each in reversed(found)] == ["before", *(f"offline {number}" for number in range(5))]
+    await expect(page.locator(".messages:not(.waiting) .message")).to_have_count(6)
+
+
+async def test_unsent_messages_outlive_the_page(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    page = await sitting.log_in(anna)
+    await open_chat(page, boris)
+    # The worker has the page's files by now: it opens without a connection.
+    await page.evaluate("navigator.serviceWorker.ready")
+    await page.reload()
+    await page.locator(".composer textarea").wait_for()
+    await page.context.set_offline(True)
+    await write(page, "kept on disk")
+    await expect(page.locator(".waiting .message")).to_have_count(1)
+    await page.reload()
+    await expect(page.locator(".waiting .message")).to_have_count(1)
+    await page.context.set_offline(False)
+    await expect(page.locator(".waiting .message")).to_have_count(0)
+    assert [each["text"] for each in await boris.messages(anna)] == ["kept on disk"]
+
+
+async def test_everything_that_came_while_the_line_was_down_is_there_afterwards(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    await boris.sends(anna, "first")
+    page = await sitting.log_in(anna)
+    await open_chat(page, boris)
+    await expect(message(page, "first")).to_be_visible()
+    await page.context.set_offline(True)
+    await expect(page.locator(".connection")).to_be_visible()
+    await boris.sends(anna, *(f"missed {number}" for number in range(70)))
+    await page.context.set_offline(False)
+    await expect(message(page, "missed 69")).to_be_visible()
+    await expect(page.locator(".message")).to_have_count(71)
+
+
+async def test_a_session_that_is_ended_elsewhere_ends_here_at_once(sitting: Sitting, api: Api) -> None:
+    anna, _ = await api.friends()
+    page = await sitting.log_in(anna)
+    await page.locator("#app[data-line=up]").wait_for()
+    response = await anna.ask("DELETE", "/v1/sessions")
+    assert response.status_code == 204
+    await expect(page.get_by_text("You were logged out from another device.")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+async def test_ending_another_device_from_here_keeps_this_one(sitting: Sitting, api: Api) -> None:
+    anna, _ = await api.friends()
+    page = await sitting.log_in(anna)
+    await page.locator("#app[data-line=up]").wait_for()
+    await page.get_by_role("link", name="Settings").click()
+    await page.get_by_role("button", name="Log out there").click()
+    await expect(page.get_by_role("button", name="Log out there")).to_have_count(0)
+    await expect(page.locator(".card .person")).to_have_count(1)
+    await expect(page.locator("nav.tabs")).to_be_visible()
+    assert (await anna.get("/v1/users/me")).status_code == 401
+
+
+async def test_a_tab_never_becomes_somebody_else(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    first = await sitting.log_in(anna)
+    second = await first.context.new_page()
+    await second.goto("/")
+    await second.get_by_role("link", name="Settings").click()
+    # The first tab hears nothing: it sleeps, or has no connection.
+    await first.evaluate("window.stop()")
+    await second.get_by_role("button", name="Log out", exact=True).click()
+    await second.locator("#field-login").fill(boris.username)
+    await second.locator("#field-password").fill(PASSWORD)
+    await second.locator("form button[type=submit]").click()
+    await second.locator("nav.tabs").wait_for()
+    await first.evaluate("import('/web/js/api.js').then((api) => api.get('/v1/users/me').catch(() => {}))")
+    await expect(first.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+async def test_a_reload_stays_logged_in_and_no_script_can_read_what_lasts(sitting: Sitting, api: Api) -> None:
+    anna, _ = await api.friends()
+    page = await sitting.log_in(anna)
+    await page.reload()
+    await page.locator("nav.tabs").wait_for()
+    assert await page.evaluate("document.cookie") == ""
+    kept = await page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+    assert "refresh" not in kept
+    assert "eyJ" not in kept
+    (cookie,) = await page.context.cookies(f"{api.system.url}/v1/browser/sessions/refresh")
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    await page.get_by_role("link", name="Settings").click()
+    await page.get_by_role("button", name="Log out", exact=True).click()
+    await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    assert await page.context.cookies(f"{api.system.url}/v1/browser/sessions/refresh") == []
+
+
+async def test_two_tabs_share_the_session(sitting: Sitting, api: Api) -> None:
+    anna, _ = await api.friends()
+    first = await sitting.log_in(anna)
+    tabs = [await first.context.new_page() for _ in range(3)]
+    await asyncio.gather(*(tab.goto("/") for tab in tabs))
+    for tab in tabs:
+        await tab.locator("nav.tabs").wait_for()
+    await first.reload()
+    await first.locator("nav.tabs").wait_for()
+
+
+async def test_what_people_write_is_text_and_nothing_else(sitting: Sitting, api: Api) -> None:
+    hostile = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    anna = await api.person()
+    boris = await api.person(display_name="<b>Boris</b>")
+    await api.befriend(anna, boris)
+    await boris.sends(anna, hostile, "שלום עולם", "a\u0301\u200d👩‍👩‍👧 " + "x" * 3_900)
+    page = await sitting.log_in(anna)
+    await open_chat(page, boris)
+    await expect(page.locator(".message .text").first).to_have_text(hostile)
+    await expect(page.locator(".head h2")).to_have_text("<b>Boris</b>")
+    assert await page.locator(".message img, .message script").count() == 0
+    wider = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    assert not await page.evaluate(wider), "a long word makes the page wider than the screen"
+
+
+async def test_a_long_conversation_scrolls_to_its_beginning_in_a_bounded_page(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    count = 700
+    await boris.sends(anna, *(f"number {number}." for number in range(count)))
+    page = await sitting.log_in(anna)
+    await open_chat(page, boris)
+    await expect(message(page, f"number {count - 1}.")).to_be_visible()
+    log = page.locator(".log")
+
+    async def at_the_beginning() -> bool:
+        await log.evaluate("node => { node.scrollTop = 0 }")
+        assert await page.locator(".message").count() <= 240
+        return await page.locator(".beginning").is_visible()
+
+    await eventually(at_the_beginning, "the beginning", within=60)
+    await expect(message(page, "number 0.")).to_be_visible()
+    shown = await page.locator(".message .text").all_text_contents()
+    first = int(re.sub(r"\D", "", shown[0]))
+    assert shown == [f"number {number}." for number in range(first, first + len(shown))], "a gap, or out of order"
+    await page.get_by_role("button", name="To the newest messages").click()
+    await expect(message(page, f"number {count - 1}.")).to_be_visible()
+
+
+async def test_a_friendship_that_ends_takes_the_conversation_away(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    await boris.sends(anna, "still here")
+    page = await sitting.log_in(anna)
+    await expect(page.locator(".chat")).to_have_count(1)
+    await boris.remove(anna)
+    await expect(page.locator(".chat")).to_have_count(0)
+
+
+async def test_on_a_phone_the_list_and_the_conversation_take_turns(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    page = await sitting.log_in(anna, size=PHONE)
+    await expect(page.locator(".chat-list")).to_be_visible()
+    await open_chat(page, boris)
+    await expect(page.locator(".chat-list")).to_be_hidden()
+    await page.get_by_role("link", name="Back").click()
+    await expect(page.locator(".chat-list")).to_be_visible()
+
+
+async def test_the_keyboard_alone_is_enough(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    page = await sitting.log_in(anna)
+    await page.locator(".chat").wait_for()
+    await page.keyboard.press("Alt+ArrowDown")
+    await page.locator(".composer textarea").wait_for()
+    await expect(page.locator(".composer textarea")).to_be_focused()
+    await page.keyboard.type("typed")
+    await page.keyboard.press("Shift+Enter")
+    await page.keyboard.type("in two lines")
+    await page.keyboard.press("Enter")
+    await expect(message(page, "in two lines")).to_be_visible()
+    await page.keyboard.press("Control+k")
+    await expect(page.locator(".chat-list .search")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".nothing")).to_be_visible()
+    found = await boris.messages(anna)
+    assert [each["text"] for each in found] == ["typed\nin two lines"]

@@ -1,0 +1,158 @@
+"""The operators' page in a real browser against a real system."""
+
+import asyncio
+
+import pytest
+from playwright.async_api import Page, expect
+
+from contracts import catalogue
+from contracts.subjects import STREAMS
+from tests.browser.sitting import DESKTOP, PHONE, Sitting
+from tests.browser.test_looks import assert_readable
+from tests.e2e.people import PASSWORD, Api, Person, eventually
+from tests.e2e.poison import poisoned
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+SECTIONS = ("overview", "events", "letters", "logins")
+
+
+async def operator(api: Api) -> Person:
+    person = await api.person(display_name="Olga")
+    done = await asyncio.to_thread(api.system.vestnik, "operators", "add", person.username)
+    assert done.returncode == 0, done.stderr
+    return person
+
+
+async def enter(page: Page, person: Person) -> None:
+    await page.goto("/ops")
+    await page.locator("#field-login").fill(person.username)
+    await page.locator("#field-password").fill(PASSWORD)
+    await page.locator("form button[type=submit]").click()
+
+
+async def test_an_operator_sees_the_streams_move(sitting: Sitting, api: Api) -> None:
+    olga = await operator(api)
+    anna, boris = await api.friends()
+    page = await sitting.page()
+    await enter(page, olga)
+    stream = page.locator(".stream.messaging .facts b")
+    await expect(page.locator(".stream")).to_have_count(5)
+    await expect(page.locator("tbody tr .name", has_text="conversations")).to_be_visible()
+    await expect(page.locator(".service", has_text="gateway")).to_contain_text("serving")
+    before = await stream.inner_text()
+    await anna.sends(boris, "Meet me at the bridge.")
+    await expect(stream).not_to_have_text(before)
+
+    await page.get_by_role("link", name="Events").click()
+    await page.locator(".event").first.wait_for()
+    (sent,) = await anna.sends(boris, "Or at the mill.")
+    fresh = page.locator(".events li.fresh.messaging", has_text=sent["conversation_id"])
+    await expect(fresh).to_have_count(1)
+    await fresh.get_by_role("button").first.click()
+    await expect(fresh.locator(".json")).to_contain_text(sent["message_id"])
+    await expect(fresh.locator(".json")).to_contain_text("•••")
+    await fresh.get_by_role("button", name="Only this aggregate").click()
+    await expect(page.locator(".event .which").last).to_have_text(sent["conversation_id"])
+    assert await page.locator(".event", has_not_text=sent["conversation_id"]).count() == 0
+    assert "mill" not in await page.content()
+
+    await page.get_by_role("link", name="Sessions").click()
+    await page.get_by_label("User").fill(anna.username)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("tbody tr")).to_have_count(1)
+    await expect(page.locator("tbody tr")).to_contain_text("logged in")
+
+
+async def test_a_dead_letter_appears_and_is_given_up_with_a_reason(sitting: Sitting, api: Api) -> None:
+    olga = await operator(api)
+    anna, boris = await api.friends()
+    page = await sitting.page()
+    await enter(page, olga)
+    await page.locator(".tiles").wait_for()
+    conversation_id = await poisoned(api, anna, boris)
+    await expect(page.locator(".sections .badge")).to_be_visible()
+    await page.get_by_role("link", name="Dead letters").first.click()
+    letters = page.locator(".letter.failed", has_text=conversation_id)
+    await letters.first.wait_for()
+    tried = False
+    while await letters.count():
+        letter, left = letters.first, await letters.count()
+        await letter.get_by_role("button", name="Show the event").click()
+        await expect(letter.locator(".json")).to_contain_text(conversation_id)
+        if not tried:
+            await letter.get_by_role("button", name="Try again").click()
+            await expect(page.locator("#notes")).to_contain_text("It still fails")
+            tried = True
+        await letter.get_by_role("button", name="Give up").click()
+        await page.get_by_label("Reason").fill("Written by a script.")
+        await page.get_by_role("button", name="Give it up").click()
+        await expect(letters).to_have_count(left - 1)
+    await page.get_by_role("button", name="Given up").click()
+    given_up = page.locator(".letter.discarded", has_text=conversation_id).first
+    await expect(given_up).to_contain_text("Written by a script.")
+    await expect(given_up).to_contain_text(olga.username)
+
+
+async def test_nobody_else_sees_anything(sitting: Sitting, api: Api) -> None:
+    anna = await api.person()
+    page = await sitting.page()
+    await enter(page, anna)
+    await page.get_by_role("heading", name="This account is not an operator's").wait_for()
+    await assert_readable(page, "ops-denied")
+    await expect(page.locator(".stream")).to_have_count(0)
+    # Somebody at the machine makes it one, and takes it back.
+    done = await asyncio.to_thread(api.system.vestnik, "operators", "add", anna.username)
+    assert done.returncode == 0, done.stderr
+
+    async def let_in() -> bool:
+        return (await anna.get("/v1/ops/status")).status_code == 200
+
+    await eventually(let_in, "an operator", within=30)
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.locator(".stream")).to_have_count(5)
+    done = await asyncio.to_thread(api.system.vestnik, "operators", "remove", anna.username)
+    assert done.returncode == 0, done.stderr
+    await page.get_by_role("heading", name="This account is not an operator's").wait_for()
+
+
+async def test_a_session_that_ends_ends_the_page(sitting: Sitting, api: Api) -> None:
+    olga = await operator(api)
+    page = await sitting.page()
+    await enter(page, olga)
+    await page.locator(".tiles").wait_for()
+    assert (await olga.ask("DELETE", "/v1/sessions")).status_code == 204
+    await page.get_by_text("This session has ended.").wait_for()
+    await expect(page.locator(".tiles")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme", "language"),
+    [(PHONE, "dark", "ru"), (DESKTOP, "light", "en"), (PHONE, "light", "en"), (DESKTOP, "dark", "ru")],
+)
+async def test_every_section_can_be_read_by_everybody(
+    sitting: Sitting, api: Api, size: dict[str, int], scheme: str, language: str
+) -> None:
+    olga = await operator(api)
+    anna, boris = await api.friends()
+    await anna.sends(boris, "Good morning!")
+    name = f"{'phone' if size is PHONE else 'desktop'}-{scheme}-{language}-ops"
+    page = await sitting.page(size=size, color_scheme=scheme, locale=language)
+    await enter(page, olga)
+    for section in SECTIONS:
+        await page.goto(f"/ops#/{section}")
+        await page.locator(
+            {"overview": ".tiles", "events": ".event", "letters": ".letters > *", "logins": "tbody tr"}[section]
+        ).first.wait_for()
+        await assert_readable(page, f"{name}-{section}")
+        wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide == 0, f"{section} is wider than the screen"
+
+
+async def test_every_phrase_is_said_in_every_language_and_every_type_can_be_chosen(sitting: Sitting) -> None:
+    page = await sitting.page()
+    words = await page.evaluate("import('/web/js/ops/words.js').then((module) => module.WORDS)")
+    assert words["en"].keys() == words["ru"].keys()
+    types = await page.evaluate("import('/web/js/ops/events.js').then((module) => module.TYPES)")
+    assert {name for own in types.values() for name in own} == set(catalogue.EVENTS)
+    assert list(types) == list(STREAMS)

@@ -1,0 +1,106 @@
+"""The audit of logins and what operators do to sessions, as commands against a running system."""
+
+import csv
+import io
+from typing import Any
+
+import msgspec
+
+from contracts.identifiers import new_id
+from tests.e2e.people import PASSWORD, Api, Json, eventually, items
+from tests.fix_system import System
+
+FIELDS = ["at", "event", "user_id", "username", "session_id", "device", "address", "reason"]
+
+
+def lines(system: System, *arguments: str) -> list[Json]:
+    done = system.vestnik(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+
+
+async def refresh(api: Api, token: str) -> Json:
+    found: Json = (await api.http.post("/v1/sessions/refresh", json={"refresh_token": token})).json()
+    return found
+
+
+async def test_the_audit_tells_who_logged_in_and_why_each_session_ended(api: Api) -> None:
+    person = await api.person()
+    out = await api.again(person, device="phone ☎")
+    await out.ask("DELETE", "/v1/sessions/current")
+    elsewhere = await api.again(person)
+    await person.ask("DELETE", f"/v1/sessions/{elsewhere.session_id}")
+    stolen = await api.again(person)
+    second = await refresh(api, stolen.refresh_token)
+    await refresh(api, second["refresh_token"])
+    assert (await refresh(api, stolen.refresh_token))["code"] == "refresh_token_reused"
+    other = await api.again(person)
+    body = {"current_password": PASSWORD, "new_password": "another horse"}
+    assert (await person.ask("PUT", "/v1/users/me/password", json=body)).status_code == 204
+
+    found = lines(api.system, "audit", "sessions", "--user", person.username)
+    assert all(list(row) == FIELDS for row in found)
+    assert [(row["session_id"], row["event"], row["reason"]) for row in found] == [
+        (person.session_id, "session.created", None),
+        (out.session_id, "session.created", None),
+        (out.session_id, "session.revoked", "logout"),
+        (elsewhere.session_id, "session.created", None),
+        (elsewhere.session_id, "session.revoked", "revoked_elsewhere"),
+        (stolen.session_id, "session.created", None),
+        (stolen.session_id, "session.revoked", "refresh_token_reused"),
+        (other.session_id, "session.created", None),
+        (other.session_id, "session.revoked", "password_changed"),
+    ]
+    assert {(row["user_id"], row["username"], row["address"]) for row in found} == {
+        (person.user_id, person.username, "127.0.0.1")
+    }
+    assert {row["device"] for row in found if row["session_id"] == out.session_id} == {"phone ☎"}
+    assert lines(api.system, "audit", "sessions", "--user", person.user_id) == found
+    refreshes = lines(api.system, "audit", "sessions", "--user", person.user_id, "--refreshes")
+    assert [row["event"] for row in refreshes].count("session.refreshed") == 2
+    until = ("--until", found[3]["at"])
+    assert lines(api.system, "audit", "sessions", "--user", person.user_id, *until) == found[:3]
+    assert lines(api.system, "audit", "sessions", "--user", person.user_id, "--since", found[3]["at"]) == found[3:]
+
+    table = api.system.vestnik("audit", "sessions", "--user", person.username).stdout.splitlines()
+    assert len(table) == 1 + len(found)
+    written = api.system.vestnik("audit", "sessions", "--user", person.username, "--csv").stdout
+    assert list(csv.DictReader(io.StringIO(written)))[2] == {name: found[2][name] or "" for name in FIELDS}
+
+
+async def test_an_operator_ends_sessions_and_it_is_recorded_who_did_it_and_why(api: Api) -> None:
+    person = await api.person()
+    one, other = await api.again(person), await api.again(person)
+    revoke = ("sessions", "revoke", "--reason", "stolen phone", "--by", "alice")
+    (answer,) = lines(api.system, *revoke, "--user", person.username.upper(), "--session", one.session_id)
+    assert answer == {"user_id": person.user_id, "ended": [one.session_id]}
+
+    async def refused() -> bool:
+        return (await one.get("/v1/users/me")).status_code == 401
+
+    await eventually(refused, "the ended session refused")
+    assert (await other.get("/v1/users/me")).status_code == 200
+    (answer,) = lines(api.system, *revoke, "--user", person.user_id)
+    assert sorted(answer["ended"]) == sorted([person.session_id, other.session_id])
+    assert lines(api.system, *revoke, "--user", person.user_id) == [{"user_id": person.user_id, "ended": []}]
+
+    ends = [row for row in lines(api.system, "audit", "sessions", "--user", person.username) if row["reason"]]
+    assert {row["reason"] for row in ends} == {"operator alice: stolen phone"}
+    (event,) = lines(api.system, "events", "--type", "session.revoked", "--id", one.session_id)
+    assert event["actor"] == "operator:alice"
+    again = await api.again(person)
+    rows: list[dict[str, Any]] = items(await again.get("/v1/sessions/history"))
+    assert [row["reason"] for row in rows] == [None, "operator", "operator", "operator"]
+
+
+def test_what_an_operator_asks_for_in_vain_is_told_in_one_line(system: System) -> None:
+    for arguments, word in (
+        (("sessions", "revoke", "--user", "nobody.at.all", "--reason", "x"), "nobody.at.all"),
+        (("sessions", "revoke", "--user", new_id(), "--session", new_id(), "--reason", "x"), "no such session"),
+        (("sessions", "revoke", "--user", "a b", "--reason", "x"), "username"),
+        (("audit", "sessions", "--json", "--csv"), "exclude"),
+    ):
+        done = system.vestnik(*arguments)
+        assert done.returncode != 0, arguments
+        assert word in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,178 @@
+"""Another key for access tokens while people are logged in; and no key or token in any log or stream."""
+
+import asyncio
+import base64
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+
+import jwt
+import msgspec
+import nats as nats_py
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+
+from contracts.subjects import STREAMS
+from infra.running import find
+from streams.reader import Reader
+from tests.e2e.conftest import client
+from tests.e2e.people import PASSWORD, Api, Json, Person, assert_problem, eventually
+from tests.e2e.test_docs import commands
+from tests.fix_system import ROOT, System
+
+
+@pytest.fixture(scope="module")
+def rotating_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Two replicas of everything that speak TLS with each other, new keys that sign after two seconds, and a log of all
+    there is to say."""
+    system = System(
+        tmp_path_factory.mktemp("keys") / "data",
+        replicas=2,
+        settings={
+            "VESTNIK_ACCESS_KEY_LEAD_SECONDS": "2",
+            "VESTNIK_LOG_LEVEL": "debug",
+            "VESTNIK_RPC_TLS": "on",
+        },
+    )
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
+@pytest_asyncio.fixture
+async def api(rotating_system: System) -> AsyncIterator[Api]:
+    async with client(rotating_system) as http:
+        yield Api(rotating_system, http)
+
+
+def rotate(system: System, *options: str) -> list[Json]:
+    done = system.vestnik("keys", "rotate", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    return [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+
+
+def kid(token: str) -> str:
+    return str(jwt.get_unverified_header(token)["kid"])
+
+
+async def refresh(api: Api, person: Person) -> None:
+    answer = await api.http.post("/v1/sessions/refresh", json={"refresh_token": person.refresh_token})
+    assert answer.status_code == 200, answer.text
+    person.access_token, person.refresh_token = answer.json()["access_token"], answer.json()["refresh_token"]
+
+
+async def published(api: Api) -> set[str]:
+    answer = await api.http.get("/.well-known/jwks.json")
+    return {str(key["kid"]) for key in answer.json()["keys"]}
+
+
+async def test_a_rotation_logs_nobody_out(api: Api) -> None:
+    early, late = await api.people(2)
+    old = kid(early.access_token)
+    keys = rotate(api.system)
+    new = keys[-1]["key_id"]
+    assert [key["state"] for key in keys] == ["signing", "published"]
+
+    async def is_published() -> bool:
+        return new in await published(api)
+
+    async def is_signing() -> bool:
+        await refresh(api, late)
+        assert (await late.get("/v1/users/me")).status_code == 200
+        return kid(late.access_token) == str(new)
+
+    await eventually(is_published, "the new key published")
+    await eventually(is_signing, "the new key signing", within=20)
+    # What the old key signed is as good as before, at whichever gateway.
+    for _ in range(10):
+        assert (await early.get("/v1/users/me")).status_code == 200
+    assert await published(api) == {old, new}
+    listed = api.system.vestnik("keys", "list")
+    assert listed.returncode == 0
+    assert old in listed.stdout
+    assert "verifying" in listed.stdout
+
+
+async def test_a_key_that_is_not_trusted_any_more_costs_a_refresh_and_no_login(api: Api) -> None:
+    person = await api.person()
+    (key,) = rotate(api.system, "--at-once")
+
+    async def is_refused() -> bool:
+        answers = [await person.get("/v1/users/me") for _ in range(6)]
+        return all(answer.status_code == 401 for answer in answers)
+
+    await eventually(is_refused, "tokens of the removed key refused")
+    assert_problem(await person.get("/v1/users/me"), 401, "unauthenticated")
+
+    async def is_good_again() -> bool:
+        await refresh(api, person)
+        answers = [await person.get("/v1/users/me") for _ in range(6)]
+        return kid(person.access_token) == key["key_id"] and all(answer.status_code == 200 for answer in answers)
+
+    await eventually(is_good_again, "tokens of the new key good")
+    assert await published(api) == {key["key_id"]}
+
+
+@pytest.mark.parametrize("page", ["change-the-keys.md", "audit-logins.md"])
+async def test_the_howto_works_as_it_is_shown(api: Api, page: str) -> None:
+    if (await api.log_in("anna")).status_code != 201:
+        await api.person(username="anna")
+    session = (await api.log_in("anna")).json()["session_id"]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-euo", "pipefail", "-c", commands(ROOT / "docs" / "howto" / page)],
+        cwd=ROOT,
+        env=api.system.environment | {"SESSION": session},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert ("signing" if page == "change-the-keys.md" else session) in done.stdout
+
+
+async def test_neither_a_log_nor_a_stream_holds_a_key_a_password_or_a_token(api: Api) -> None:
+    person = await api.person(password="a very secret horse")
+    await api.http.post("/v1/sessions", json={"login": person.email, "password": "a wrong secret horse"})
+    await refresh(api, person)
+    secrets = {
+        person.access_token,
+        person.access_token.rpartition(".")[2],
+        person.refresh_token.rpartition(".")[2],
+        await api.mailed_token(person.email),
+        PASSWORD,
+        "secret horse",
+    }
+    for path in (api.system.data_dir / "secrets").iterdir():
+        content = path.read_bytes()
+        if b"PRIVATE" in content:
+            secrets |= {line for line in content.decode().splitlines() if line and "-----" not in line}
+        elif path.suffix == ".key":
+            secrets |= {content.hex(), base64.b64encode(content).decode(), base64.urlsafe_b64encode(content).decode()}
+        elif path.suffix == ".password":
+            secrets.add(content.decode())
+    log = api.system.log.read_text(errors="replace")
+    assert [secret for secret in secrets if secret in log] == []
+    connection = await nats_py.connect(find(api.system.data_dir).nats_url, inbox_prefix=b"_INBOX_operator")
+    try:
+        for stream in STREAMS:
+            held = await everything(connection, stream)
+            assert [secret for secret in secrets if secret.encode() in held] == [], stream
+            assert (stream in ("CONTACT", "MESSAGING")) or held
+    finally:
+        await connection.close()
+
+
+async def everything(connection: NATS, stream: str) -> bytes:
+    """All payloads of the stream, one behind the other."""
+    held = []
+    async with Reader(connection, stream, name="scan") as reader:
+        async for batch in reader.batches():
+            held += [message.payload for message in batch.messages]
+            if batch.pending == 0:
+                return b"\n".join(held)
+    raise AssertionError("a reader does not end by itself")

@@ -1,0 +1,250 @@
+"""What operators see of a running system, and what they do about it: status, metrics, dead letters, runbooks."""
+
+import asyncio
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from psycopg import sql
+
+from projections.conversations import Conversations
+from tests.e2e.people import Api, Json, eventually
+from tests.e2e.poison import poisoned
+from tests.e2e.test_cli import live_table
+from tests.e2e.test_docs import commands
+from tests.fix_system import ROOT, System
+
+
+async def said(api: Api, *arguments: str, code: int = 0) -> Json:
+    done = await asyncio.to_thread(api.system.vestnik, *arguments, "--json")
+    assert done.returncode == code, done.stderr
+    found: Json = json.loads(done.stdout)
+    return found
+
+
+async def lines(api: Api, *arguments: str) -> list[Json]:
+    done = await asyncio.to_thread(api.system.vestnik, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+async def test_the_status_says_how_far_each_projection_is_in_events_and_in_seconds(api: Api) -> None:
+    await api.friends()
+
+    async def caught_up() -> bool:
+        rows = (await said(api, "status"))["projections"]
+        return all(row["lag"] == 0 and row["lag_seconds"] == 0 for row in rows)
+
+    await eventually(caught_up, "every projection at its streams' ends", within=30)
+    for row in (await said(api, "status"))["projections"]:
+        assert (row["state"], row["last_error"]) == ("live", None)
+        assert set(row["dead_letters"]) == {"failed", "parked"}
+        assert row["bytes"] > 0
+        assert row["checkpoint_at"]
+
+
+async def test_every_process_tells_its_figures_at_the_place_that_the_status_names(api: Api) -> None:
+    services = (await said(api, "status"))["services"]
+    for service in services:
+        # Nobody chats through the operator's, so there is one of it.
+        assert len(service["metrics"]) == (1 if service["name"] == "operator" else api.system.replicas)
+        for url in service["metrics"]:
+            answer = await api.http.get(url)
+            assert answer.status_code == 200
+            names = {family.name for family in text_string_to_metric_families(answer.text)}
+            assert "process_resident_memory_bytes" in names
+            if service["name"] != "gateway":
+                assert "vestnik_log_events_appended" in names
+                assert "vestnik_projection_leading" in names
+    leading = 0
+    for url in next(service["metrics"] for service in services if service["name"] == "messaging"):
+        text = (await api.http.get(url)).text
+        of_today = f'projection="conversations",version="{Conversations.version}"'
+        leading += text.count(f"vestnik_projection_leading{{{of_today}}} 1.0")
+    # However many replicas there are, one applies.
+    assert leading == 1
+
+
+def read_until(terminal: int, text: str, times: int) -> str:
+    """What a program writes to the terminal until the text has come so often."""
+    seen, deadline = b"", time.monotonic() + 30
+    while seen.decode(errors="replace").count(text) < times:
+        assert time.monotonic() < deadline, seen.decode(errors="replace")
+        if select.select([terminal], [], [], 0.5)[0]:
+            seen += os.read(terminal, 65_536)
+    return seen.decode(errors="replace")
+
+
+@pytest.mark.parametrize("kind", ["xterm-256color", "dumb"])
+def test_the_watched_status_is_shown_again_and_again_until_it_is_interrupted(system: System, kind: str) -> None:
+    ours, theirs = pty.openpty()
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "infra.cli.main", "status", "--watch", "--interval", "0.1"],
+        cwd=ROOT,
+        env=system.environment | {"TERM": kind, "COLUMNS": "160", "LINES": "80"},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    try:
+        read_until(ours, "conversations", 3)
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(20) == 130
+        os.write(theirs, b"\nthe end\n")
+        rest = read_until(ours, "the end", 1)
+        assert "Traceback" not in rest
+        # A terminal that can hide its cursor has it back.
+        assert "\x1b[?25h" in rest or kind == "dumb"
+    finally:
+        watching.kill()
+        watching.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_watched_status_is_one_object_a_line_where_a_program_reads_it(system: System) -> None:
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "infra.cli.main", "status", "--watch", "--interval", "0.1", "--json"],
+        cwd=ROOT,
+        env=system.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert watching.stdout is not None
+    with watching.stdout as output:
+        for _ in range(3):
+            assert json.loads(output.readline())["streams"]
+        watching.send_signal(signal.SIGINT)
+    assert watching.wait(20) == 130
+
+
+@pytest.mark.parametrize(("part", "missing"), [("nats", "streams"), ("postgres", "projections")])
+def test_the_status_says_what_is_not_reachable_and_shows_the_rest(own_system: System, part: str, missing: str) -> None:
+    """A server that is stopped, not gone: it takes connections and says nothing."""
+    for server in own_system.serving(part):
+        os.kill(server.pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        done = own_system.vestnik("status", "--json")
+        assert time.monotonic() - begun < 30
+    finally:
+        for server in own_system.serving(part):
+            os.kill(server.pid, signal.SIGCONT)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert part in done.stderr
+    found = json.loads(done.stdout)
+    assert [each["part"] for each in found["unreachable"]] == [part]
+    if missing == "streams":
+        assert found["streams"] == []
+        assert all(row["lag"] is None and row["state"] == "live" for row in found["projections"])
+    else:
+        assert len(found["streams"]) == 5
+        assert {row["state"] for row in found["projections"]} == {"unknown"}
+    own_system.wait_ready()
+
+
+async def test_the_runbooks_commands_work_as_they_are_shown(own_api: Api) -> None:
+    api = own_api
+    anna, boris = await api.friends()
+    conversation_id = await poisoned(api, anna, boris)
+
+    async def failed() -> bool:
+        return len(await lines(api, "dead-letters", "list", "conversations", "--aggregate", conversation_id)) == 1
+
+    await eventually(failed, "a dead letter", within=30)
+    (letter,) = await lines(api, "dead-letters", "list", "conversations", "--aggregate", conversation_id)
+    assert (letter["state"], letter["type"], letter["waiting"]) == ("failed", "message.sent", 0)
+    shown = await said(api, "dead-letters", "show", letter["id"])
+    assert shown["event"]["data"] == {"text": "no message of anybody"}
+    for page in ("projection-behind.md", "dead-letter.md"):
+        output = await asyncio.to_thread(in_shell, api.system, ROOT / "docs" / "runbooks" / page, letter["id"])
+        # In the status, and in the list; the same page's commands have put it right.
+        assert "1 + 0 waiting" in output or letter["id"] in output
+    assert await lines(api, "dead-letters", "list", "conversations") == []
+    (kept,) = await lines(api, "dead-letters", "list", "conversations", "--state", "discarded")
+    assert kept["discard"]["reason"].startswith("written by a script")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said_of_it"),
+    [
+        (["show", "conversations.v1.b99.MESSAGING.1"], "build 99 of version 1 is gone"),
+        (["retry", "--id", "friends.v1.b1.CONTACT.999999"], "there is no dead letter"),
+        (["retry", "--id", "nothing.v1.b1.CONTACT.1"], "there is no projection 'nothing'"),
+        (["discard", "17", "--reason", "a test"], "is no id of a dead letter"),
+        (["discard", "friends.v1.b1.CONTACT.1", "--reason", " "], "say why"),
+        (["retry", "friends", "--id", "friends.v1.b1.CONTACT.1"], "not both"),
+    ],
+)
+def test_what_cannot_be_done_with_dead_letters_is_said_in_a_line(
+    own_system: System, arguments: list[str], said_of_it: str
+) -> None:
+    done = own_system.vestnik("dead-letters", *arguments)
+    assert done.returncode != 0
+    assert said_of_it in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_a_mended_event_is_applied_by_command_while_everything_runs(own_api: Api) -> None:
+    """The fault is in the table, so that the services of this very release can be mended while they run."""
+    api = own_api
+    anna, boris = await api.friends()
+    await anna.sends(boris, "one")
+    with psycopg.connect(api.system.database_url(), autocommit=True) as connection:
+        table = sql.Identifier(*live_table(connection, "conversations_messages"))
+        connection.execute(sql.SQL("ALTER TABLE {} ADD CONSTRAINT fault CHECK (text <> 'a fault')").format(table))
+        sent = [(await anna.write(boris, text, f"id-{len(text)}")).json() for text in ("a fault", "three")]
+        # Neither is in the read model, and neither is sent twice.
+        for message in sent:
+            again = await anna.write(boris, message["text"], f"id-{len(message['text'])}")
+            assert (again.status_code, again.json()) == (200, message)
+
+        async def waiting() -> list[Json]:
+            found = await lines(api, "dead-letters", "list", "conversations", "--type", "message.sent")
+            return found if len(found) == 2 else []
+
+        letters = await eventually(waiting, "both events among the dead letters", within=30)
+        assert [letter["state"] for letter in letters] == ["failed", "parked"]
+        assert "fault" in letters[0]["error"]
+        assert letters[1]["behind"] == letters[0]["id"]
+        connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT fault").format(table))
+    outcome = await said(api, "dead-letters", "retry", "--id", letters[0]["id"])
+    assert [(each["outcome"], each["applied"], each["left"]) for each in outcome["retried"]] == [("applied", 2, 0)]
+    await anna.sends(boris, "four")
+    assert [message["text"] for message in await boris.messages(anna, after=0)] == ["one", "a fault", "three", "four"]
+    assert (await said(api, "verify", "conversations"))["equal"]
+
+
+def in_shell(system: System, page: Path, letter_id: str) -> str:
+    """Runs the page's commands as an operator would type them."""
+    own = {"ID": letter_id, "DATABASE_URL": system.database_url(), "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", PSQL + commands(page)],
+        cwd=ROOT,
+        env=system.environment | own,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+# The machine may have no psql of its own: the query goes to the same server by another client.
+PSQL = f"""psql() {{ {sys.executable} -c 'import psycopg, sys
+for row in psycopg.connect(sys.argv[1]).execute(sys.argv[3]): print(*row)' "$@"; }}
+"""

@@ -1,0 +1,152 @@
+"""The operators' routes: for operators alone, and saying what the command line says."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.e2e.people import Api, Json, Person, assert_problem, eventually
+from tests.e2e.poison import poisoned
+
+READING = ("status", "events", "session-events", "dead-letters", "dead-letter?id=friends.v1.b1.CONTACT.1")
+
+
+async def operator(api: Api) -> Person:
+    person = await api.person()
+    done = await asyncio.to_thread(api.system.vestnik, "operators", "add", person.username, "--by", "alice", "--json")
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)["user_id"], json.loads(done.stdout)["by"]) == (person.user_id, "alice")
+
+    async def known() -> bool:
+        return (await person.get("/v1/ops/status")).status_code == 200
+
+    await eventually(known, "an operator")
+    return person
+
+
+async def asked(person: Person, path: str) -> Json:
+    response = await person.get(f"/v1/ops/{path}")
+    assert response.status_code == 200, response.text
+    found: Json = response.json()
+    return found
+
+
+async def test_only_operators_are_told_anything(api: Api) -> None:
+    anna = await api.person()
+    for path in READING:
+        assert_problem(await api.http.get(f"/v1/ops/{path}"), 401, "unauthenticated")
+        assert_problem(await anna.get(f"/v1/ops/{path}"), 403, "not_an_operator")
+    letter = {"id": "friends.v1.b1.CONTACT.1"}
+    for path, body in (("retry", letter), ("discard", {**letter, "reason": "a test"})):
+        url = f"/v1/ops/dead-letters/{path}"
+        assert_problem(await api.http.post(url, json=body), 401, "unauthenticated")
+        assert_problem(await anna.ask("POST", url, json=body), 403, "not_an_operator")
+
+
+async def test_an_operator_is_one_until_it_is_taken_back(api: Api) -> None:
+    person = await operator(api)
+    listed = await asyncio.to_thread(api.system.vestnik, "operators", "list", "--json")
+    assert person.user_id in [json.loads(line)["user_id"] for line in listed.stdout.splitlines()]
+    done = await asyncio.to_thread(api.system.vestnik, "operators", "remove", person.user_id)
+    assert done.returncode == 0, done.stderr
+
+    async def refused() -> bool:
+        return (await person.get("/v1/ops/status")).status_code == 403
+
+    await eventually(refused, "an operator no more")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("add", "nobody_of_that_name"), "there is no account"), (("remove", "nobody"), "is not an operator")],
+)
+async def test_who_has_no_account_is_made_no_operator(api: Api, arguments: tuple[str, ...], words: str) -> None:
+    done = await asyncio.to_thread(api.system.vestnik, "operators", *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+
+
+async def test_the_status_is_that_of_the_command_line(api: Api) -> None:
+    person = await operator(api)
+    found = await asked(person, "status")
+    done = await asyncio.to_thread(api.system.vestnik, "status", "--json")
+    told = json.loads(done.stdout)
+    for part in ("streams", "projections", "services"):
+        assert [row["name"] for row in found[part]] == [row["name"] for row in told[part]]
+    assert {"name": "operator", "state": "serving"} in found["services"]
+
+
+async def test_events_come_without_what_is_personal_or_private(api: Api) -> None:
+    person = await operator(api)
+    anna, boris = await api.friends()
+    begun = (await asked(person, "events?limit=1"))["newer"]
+    (sent,) = await anna.sends(boris, "Meet me at the bridge.")
+    found = await asked(person, f"events?stream=messaging&aggregate_id={sent['conversation_id']}&after={begun}")
+    (event,) = found["items"]
+    assert (event["type"], event["version"], event["data"]["text"]) == ("message.sent", 1, "•••")
+    assert event["data"]["message_id"] == sent["message_id"]
+    private = await asked(person, "events?type=credential.set&limit=1")
+    assert private["items"][0]["data"] is None
+    everything = json.dumps(await asked(person, "events?limit=500"))
+    assert "bridge" not in everything
+    assert "$2b$" not in everything
+
+
+@pytest.mark.parametrize("query", ["stream=NOBODY", "type=nothing", "before=!", "limit=0", "aggregate_id=*"])
+async def test_a_question_that_makes_no_sense_is_refused(api: Api, query: str) -> None:
+    person = await operator(api)
+    assert_problem(await person.get(f"/v1/ops/events?{query}"), 422, "invalid")
+    assert_problem(await person.get("/v1/ops/session-events?since=yesterday"), 422, "invalid")
+
+
+async def test_logins_and_their_ends_are_those_of_the_audit(api: Api) -> None:
+    person, anna = await operator(api), await api.person()
+    other = await api.again(anna, device="A phone")
+    assert (await other.ask("DELETE", "/v1/sessions/current")).status_code == 204
+
+    async def told() -> list[Json]:
+        found = await asked(person, f"session-events?user={anna.username}")
+        rows: list[Json] = found["items"]
+        return rows if len(rows) == 3 else []
+
+    rows = await eventually(told, "the audit")
+    assert [(row["event"], row["reason"]) for row in rows] == [
+        ("session.revoked", "logout"),
+        ("session.created", None),
+        ("session.created", None),
+    ]
+    assert rows[0]["device"] == "A phone"
+    assert (await asked(person, f"session-events?user={anna.username}&until=2020-01-01T00:00:00Z"))["items"] == []
+
+
+async def test_a_dead_letter_is_seen_tried_again_and_given_up(own_api: Api) -> None:
+    api = own_api
+    person = await operator(api)
+    anna, boris = await api.friends()
+    conversation_id = await poisoned(api, anna, boris)
+
+    async def failed() -> Json | None:
+        letters = (await asked(person, "dead-letters"))["items"]
+        return next(
+            (one for one in letters if one["aggregate_id"] == conversation_id and one["projection"] == "conversations"),
+            None,
+        )
+
+    letter = await eventually(failed, "a dead letter", within=30)
+    assert letter is not None
+    assert letter["state"] == "failed"
+    shown = await asked(person, f"dead-letter?id={letter['id']}")
+    assert shown["event"]["data"] == {"text": "•••"}
+    tried = await person.ask("POST", "/v1/ops/dead-letters/retry", json={"id": letter["id"]})
+    assert (tried.status_code, tried.json()["outcome"]) == (200, "failed")
+    without = await person.ask("POST", "/v1/ops/dead-letters/discard", json={"id": letter["id"], "reason": " "})
+    assert_problem(without, 422, "invalid")
+    given_up = {"id": letter["id"], "reason": "Written by a script."}
+    done = await person.ask("POST", "/v1/ops/dead-letters/discard", json=given_up)
+    assert (done.status_code, done.json()["left"]) == (200, 0), done.text
+    kept = (await asked(person, "dead-letters?discarded=true"))["items"]
+    (discard,) = [one["discard"] for one in kept if one["id"] == letter["id"]]
+    assert (discard["by"], discard["reason"]) == (person.username, "Written by a script.")
+    assert_problem(await person.ask("POST", "/v1/ops/dead-letters/retry", json={"id": letter["id"]}), 422, "invalid")
+    gone = await person.get("/v1/ops/dead-letter?id=friends.v1.b1.CONTACT.999999")
+    assert_problem(gone, 404, "not_found")

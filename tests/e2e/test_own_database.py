@@ -1,0 +1,84 @@
+"""The system on a PostgreSQL of one's own that was prepared with what `vestnik postgres-logins` prints."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import pytest_asyncio
+from click.testing import CliRunner
+from psycopg import sql
+
+from infra.cli.postgres_logins import postgres_logins
+from infra.database_rights import role_of, url_of
+from infra.embedded.postgres import PostgresServer
+from infra.secrets import DATABASE_PARTIES, GATEWAY, OPERATOR, Secrets
+from tests.e2e.conftest import client
+from tests.e2e.people import Api
+from tests.fix_system import System
+from tests.processes import Process
+
+NAME = "shop floor"
+CONNECTED = "SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+
+
+@pytest_asyncio.fixture
+async def prepared(
+    postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[str, Secrets]]:
+    """A database whose name has to be quoted, as a superuser has prepared it; the superuser's URL."""
+    monkeypatch.setenv("VESTNIK_SECRETS_DIR", str(tmp_path / "secrets"))
+    printed = CliRunner().invoke(postgres_logins, ["--database", NAME])
+    assert printed.exit_code == 0, printed.output
+    secrets = Secrets.load(tmp_path / "secrets")
+    assert not any(password in printed.output for password in secrets.database_passwords().values())
+    url = postgres_server.url.rsplit("/", 1)[0] + "/shop%20floor"
+    async with await psycopg.AsyncConnection.connect(postgres_server.url, autocommit=True) as admin:
+        await admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(NAME)))
+        try:
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as there:
+                # All of it at once, as `psql --single-transaction -f` does.
+                await there.execute(printed.output.encode())
+            yield url, secrets
+        finally:
+            await admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(NAME)))
+
+
+@pytest.fixture
+def prepared_system(prepared: tuple[str, Secrets], tmp_path: Path) -> Iterator[System]:
+    url, secrets = prepared
+    operators = url_of(url, OPERATOR, secrets.database_password(OPERATOR))
+    settings = {"VESTNIK_DATABASE_URL": operators, "VESTNIK_SECRETS_DIR": str(tmp_path / "secrets")}
+    system = System(tmp_path / "data", settings=settings)
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
+async def test_every_service_logs_in_as_itself_and_is_told_of_no_other_login(
+    prepared_system: System, prepared: tuple[str, Secrets]
+) -> None:
+    url, secrets = prepared
+    async with client(prepared_system) as http:
+        api = Api(prepared_system, http)
+        anna, boris = await api.friends()
+        await anna.sends(boris, "hello")
+        assert [message["text"] for message in await anna.messages(boris)] == ["hello"]
+    async with await psycopg.AsyncConnection.connect(url) as conn:
+        found = {str(user) for (user,) in await (await conn.execute(CONNECTED, (NAME,))).fetchall()}
+    assert found == {role_of(party) for party in DATABASE_PARTIES}
+    passwords = secrets.database_passwords()
+    for service in (*DATABASE_PARTIES, GATEWAY):
+        (process,) = prepared_system.serving(service)
+        told = {party for party, password in passwords.items() if password in environment(process)}
+        assert told == {service} - {GATEWAY}
+    for command in (["verify"], ["rebuild", "--all"], ["rebuild", "--all", "--drop-old"], ["status"]):
+        done = await asyncio.to_thread(prepared_system.vestnik, *command, within=240)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def environment(process: Process) -> str:
+    return Path(f"/proc/{process.pid}/environ").read_text()

@@ -1,0 +1,133 @@
+"""Passwords changed and reset over HTTP, with a real mail in between."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import httpx
+
+from tests.e2e.people import PASSWORD, Api, Person, assert_problem, eventually, items
+from tests.listening import listening
+
+NEW = "another horse 🐎"
+
+
+async def change(person: Person, current: str, new: str) -> httpx.Response:
+    body = {"current_password": current, "new_password": new}
+    return await person.ask("PUT", "/v1/users/me/password", json=body)
+
+
+async def ask_for_reset(api: Api, email: str) -> httpx.Response:
+    return await api.http.post("/v1/users/password-reset", json={"email": email})
+
+
+async def confirm(api: Api, token: str, new: str) -> httpx.Response:
+    return await api.http.post("/v1/users/password-reset/confirm", json={"token": token, "new_password": new})
+
+
+async def refused(person: Person) -> None:
+    async def is_refused() -> bool:
+        return (await person.get("/v1/users/me")).status_code == 401
+
+    await eventually(is_refused, "the ended session refused")
+
+
+async def test_a_changed_password_logs_all_other_devices_out(api: Api) -> None:
+    person = await api.person()
+    others = [await api.again(person) for _ in range(2)]
+    assert (await change(person, PASSWORD, NEW)).status_code == 204
+    await asyncio.gather(*map(refused, others))
+    for other in others:
+        answer = await api.http.post("/v1/sessions/refresh", json={"refresh_token": other.refresh_token})
+        assert_problem(answer, 401, "invalid_refresh_token")
+    # By the position of the change the list is already right.
+    assert [row["session_id"] for row in items(await person.get("/v1/sessions"))] == [person.session_id]
+    assert_problem(await api.log_in(person.email), 401, "invalid_credentials")
+    assert (await api.log_in(person.email, NEW)).status_code == 201
+
+
+async def test_a_change_needs_the_present_password_and_a_possible_new_one(api: Api) -> None:
+    person = await api.person()
+    assert_problem(await change(person, "wrong password", NEW), 401, "invalid_credentials")
+    for new in ("short", "é" * 37, "nul\x00 inside it"):
+        assert_problem(await change(person, PASSWORD, new), 422, "invalid")
+    assert_problem(
+        await api.http.put("/v1/users/me/password", json={"current_password": PASSWORD, "new_password": NEW}),
+        401,
+        "unauthenticated",
+    )
+    assert (await api.log_in(person.email)).status_code == 201
+
+
+async def test_a_password_is_reset_by_mail_and_every_device_logged_out(api: Api) -> None:
+    person = await api.person()
+    verification = await api.mailed_token(person.email)
+    assert (await ask_for_reset(api, person.email.upper())).status_code == 202
+    token = await api.mailed_token(person.email, verification)
+    assert_problem(await confirm(api, token, "short"), 422, "invalid")
+    assert (await confirm(api, token, NEW)).status_code == 204
+    await refused(person)
+    assert_problem(await api.log_in(person.email), 401, "invalid_credentials")
+    again = await api.log_in(person.email, NEW)
+    assert again.status_code == 201
+    assert_problem(await confirm(api, token, PASSWORD), 410, "token_expired")
+    assert_problem(await confirm(api, verification, PASSWORD), 422, "invalid_token")
+    assert_problem(await confirm(api, "garbage", PASSWORD), 422, "invalid_token")
+
+
+async def test_asking_for_a_reset_tells_nobody_who_has_an_account(api: Api) -> None:
+    account = await api.register()
+    known = [await ask_for_reset(api, account["email"]) for _ in range(2)]
+    unknown = [await ask_for_reset(api, f"{uuid4().hex}@example.org") for _ in range(2)]
+    assert {answer.status_code for answer in (*known, *unknown)} == {202}
+    assert {answer.content for answer in (*known, *unknown)} == {b""}
+    shown = [{name for name in answer.headers if name != "x-request-id"} for answer in (*known, *unknown)]
+    assert all(names == shown[0] for names in shown)
+
+
+async def test_the_history_tells_of_every_session_where_it_came_from_and_why_it_ended(api: Api) -> None:
+    person = await api.person()
+    logged_out = await api.again(person, device="phone ☎")
+    await logged_out.ask("DELETE", "/v1/sessions/current")
+    stolen = await api.again(person)
+    await person.ask("DELETE", f"/v1/sessions/{stolen.session_id}")
+    reused = await api.again(person)
+    first = (await api.http.post("/v1/sessions/refresh", json={"refresh_token": reused.refresh_token})).json()
+    await api.http.post("/v1/sessions/refresh", json={"refresh_token": first["refresh_token"]})
+    answer = await api.http.post("/v1/sessions/refresh", json={"refresh_token": reused.refresh_token})
+    assert_problem(answer, 401, "refresh_token_reused")
+    left = await api.again(person)
+    assert (await change(person, PASSWORD, NEW)).status_code == 204
+    rows = items(await person.get("/v1/sessions/history"))
+    assert [(row["session_id"], row["reason"]) for row in rows] == [
+        (left.session_id, "password_changed"),
+        (reused.session_id, "refresh_token_reused"),
+        (stolen.session_id, "revoked_elsewhere"),
+        (logged_out.session_id, "logout"),
+        (person.session_id, None),
+    ]
+    assert [row["ended_at"] is None for row in rows] == [False] * 4 + [True]
+    assert [row["current"] for row in rows] == [False] * 4 + [True]
+    assert (rows[3]["device"], rows[3]["address"]) == ("phone ☎", "127.0.0.1")
+    page = (await person.get("/v1/sessions/history", params={"limit": 2})).json()
+    assert [row["session_id"] for row in page["items"]] == [left.session_id, reused.session_id]
+    rest = items(await person.get("/v1/sessions/history", params={"cursor": page["next"]}))
+    assert rest == rows[2:]
+
+
+async def test_the_live_streams_of_other_devices_end_with_a_change_of_the_password(api: Api) -> None:
+    person = await api.person()
+    others = [await api.again(person) for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(listening(api.system.url, other.access_token)) for other in others]
+        own = await stack.enter_async_context(listening(api.system.url, person.access_token))
+        assert (await change(person, PASSWORD, NEW)).status_code == 204
+        for stream in streams:
+            await stream.until_end()
+            assert (stream.events[-1].type, stream.events[-1].data["reason"]) == (
+                "session.revoked",
+                "password_changed",
+            )
+        # One's own goes on, and tells of the others' ends.
+        await own.until(lambda stream: len(stream.events) == 3)
+        assert {event.data["session_id"] for event in own.events} == {other.session_id for other in others}

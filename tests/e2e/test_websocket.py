@@ -1,0 +1,248 @@
+"""The same events over a WebSocket, and commands upward."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import msgspec
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from contracts.positions import Position
+from tests.e2e.people import Api, Json, Person, items
+from tests.listening import listening
+
+
+class Line:
+    """One connection: what came down, by kind."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.events: list[Json] = []
+        self.answers: dict[str | None, Json] = {}
+        self.id = ""
+
+    async def read(self) -> None:
+        found: Json = msgspec.json.decode(await self.connection.recv())
+        if "answer" in found:
+            self.answers[found["answer"]] = found
+            return
+        self.id = found["id"]
+        if found["event"] != "heartbeat":
+            self.events.append(found)
+
+    async def events_until(self, number: int) -> list[Json]:
+        # Heartbeats would make a wait for each message one for ever.
+        try:
+            async with asyncio.timeout(20):
+                while len(self.events) < number:
+                    await self.read()
+        except TimeoutError:
+            pytest.fail(f"not {number} events: {self.events}")
+        return self.events
+
+    async def ask(self, command: str, user_id: str = "", **body: object) -> Json:
+        return await self.answer_to(await self.say(command, user_id, **body))
+
+    async def say(self, command: str, user_id: str = "", **body: object) -> str:
+        command_id = uuid4().hex
+        message = {"id": command_id, "command": command, "user_id": user_id, "body": body}
+        await self.connection.send(msgspec.json.encode(message).decode())
+        return command_id
+
+    async def answer_to(self, command_id: str | None) -> Json:
+        async with asyncio.timeout(20):
+            while command_id not in self.answers:
+                await self.read()
+        return self.answers[command_id]
+
+
+@asynccontextmanager
+async def line(api: Api, person: Person, query: str = "", origin: str | None = None) -> AsyncIterator[Line]:
+    """As a browser does it: the token as a subprotocol."""
+    url = api.system.url.replace("http", "ws", 1) + "/v1/ws" + query
+    protocols = ["vestnik.v1", f"bearer.{person.access_token}"]
+    async with connect(url, subprotocols=protocols, origin=origin, proxy=None) as connection:  # type: ignore[arg-type]
+        found = Line(connection)
+        async with asyncio.timeout(20):
+            await found.read()
+        assert found.id
+        yield found
+
+
+async def test_what_is_sent_comes_down_and_is_answered(api: Api) -> None:
+    anna, boris = await api.friends()
+    async with line(api, anna) as annas, line(api, boris) as boriss:
+        assert annas.connection.subprotocol == "vestnik.v1"
+        answer = await annas.ask("send", boris.user_id, text="Hello", client_message_id="1")
+        assert (answer["status"], answer["body"]["text"], answer["body"]["sequence"]) == (201, "Hello", 1)
+        assert Position.decode(answer["position"]).of("MESSAGING")
+        again = await annas.ask("send", boris.user_id, text="Hello", client_message_id="1")
+        assert (again["status"], again["body"]) == (200, answer["body"])
+        seen = await boriss.ask("seen", anna.user_id, sequence=1)
+        assert (seen["status"], seen.get("body")) == (204, None)
+        for found, other in ((annas, boris), (boriss, anna)):
+            message, mark = await found.events_until(2)
+            assert (message["event"], mark["event"]) == ("message.sent", "message.seen")
+            assert message["data"] == {**answer["body"], "user_id": other.user_id}
+            assert message["id"] != mark["id"]
+
+
+async def test_a_command_is_refused_as_over_rest(api: Api) -> None:
+    anna, boris = await api.friends()
+    stranger = await api.person()
+    cases: list[tuple[str, str, Json, Json]] = [
+        ("send", stranger.user_id, {"text": "Hi", "client_message_id": "1"}, {}),
+        ("send", "nobody", {"text": "Hi", "client_message_id": "1"}, {}),
+        ("send", boris.user_id, {"text": "", "client_message_id": "1"}, {}),
+        ("send", boris.user_id, {"text": "Hi", "client_message_id": "1", "more": 1}, {}),
+        ("seen", boris.user_id, {"sequence": 9}, {}),
+    ]
+    async with line(api, anna) as found:
+        for command, user_id, body, _ in cases:
+            path = f"/v1/conversations/{user_id}/" + ("messages" if command == "send" else "seen")
+            rest = await anna.ask("POST" if command == "send" else "PUT", path, json=body)
+            answer = await found.ask(command, user_id, **body)
+            assert rest.status_code >= 400
+            assert answer["status"] == rest.status_code
+            assert {**answer["body"], "instance": path} == rest.json()
+
+
+async def test_what_is_no_command_is_answered_and_the_line_goes_on(api: Api) -> None:
+    anna, boris = await api.friends()
+    async with line(api, anna) as found:
+        for text, command_id, status, code in (
+            ("{", None, 400, "malformed_json"),
+            ('"x"', None, 422, "invalid"),
+            ('{"id": "1"}', "1", 422, "invalid"),
+            ('{"id": "2", "command": "register"}', "2", 422, "invalid"),
+            ('{"id": "3", "command": "send", "surprise": 1}', "3", 422, "invalid"),
+            ('{"id": "4", "command": "send", "position": "nonsense"}', "4", 422, "invalid"),
+        ):
+            found.answers.clear()
+            await found.connection.send(text)
+            answer = await found.answer_to(command_id)
+            assert (answer["status"], answer["body"]["code"]) == (status, code)
+        assert (await found.ask("send", boris.user_id, text="still", client_message_id="1"))["status"] == 201
+
+
+async def test_many_commands_at_once_are_each_answered(api: Api) -> None:
+    anna, boris = await api.friends()
+    async with line(api, anna) as found:
+        asked = [
+            await found.say("send", boris.user_id, text=f"number {number}", client_message_id=str(number))
+            for number in range(200)
+        ]
+        answers = [await found.answer_to(command_id) for command_id in asked]
+        assert [answer["body"]["text"] for answer in answers] == [f"number {number}" for number in range(200)]
+        assert sorted(answer["body"]["sequence"] for answer in answers) == list(range(1, 201))
+        assert [event["data"]["sequence"] for event in await found.events_until(200)] == list(range(1, 201))
+
+
+async def test_it_goes_on_where_server_sent_events_ended_and_the_other_way_round(api: Api) -> None:
+    anna, boris = await api.friends()
+    async with listening(api.system.url, boris.access_token) as stream:
+        position = stream.id
+    await anna.sends(boris, "one")
+    async with line(api, boris, f"?since={position}") as found:
+        assert [event["data"]["text"] for event in await found.events_until(1)] == ["one"]
+        position = found.id
+    await anna.sends(boris, "two")
+    async with listening(api.system.url, boris.access_token, since=position) as stream:
+        await stream.until(lambda each: bool(each.events))
+        assert [event.data["text"] for event in stream.events] == ["two"]
+
+
+async def test_the_line_is_closed_when_the_session_ends(api: Api) -> None:
+    anna = await api.person()
+    phone = await api.again(anna)
+    async with line(api, phone) as found:
+        assert (await anna.ask("DELETE", f"/v1/sessions/{phone.session_id}")).status_code == 204
+        [ended] = await found.events_until(1)
+        assert (ended["event"], ended["data"]["session_id"]) == ("session.revoked", phone.session_id)
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(found.connection.recv(), 20)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
+
+
+async def test_the_handshake_is_refused_with_a_problem(api: Api) -> None:
+    anna = await api.person()
+    stranger = Person(
+        api.http,
+        {"user_id": "", "username": "", "email": ""},
+        {"session_id": "", "access_token": "nonsense", "refresh_token": ""},
+    )
+    for person, query, origin, status, code in (
+        (stranger, "", None, 401, "unauthenticated"),
+        (anna, "?since=nonsense", None, 422, "invalid"),
+        (anna, "", "https://elsewhere.example", 403, "forbidden"),
+        (anna, "/nothing", None, 404, "not_found"),
+    ):
+        with pytest.raises(InvalidStatus) as refused:
+            async with line(api, person, query, origin):
+                pass
+        assert refused.value.response.status_code == status
+        assert msgspec.json.decode(refused.value.response.body)["code"] == code
+    async with line(api, anna, origin=api.system.url):
+        pass
+    plain = await anna.get("/v1/ws")
+    assert (plain.status_code, plain.json()["code"], plain.headers["upgrade"]) == (426, "upgrade_required", "websocket")
+
+
+async def test_what_is_too_large_or_no_text_closes_the_line(api: Api) -> None:
+    anna = await api.person()
+    for message, code in (("x" * 70_000, 1009), (b"bytes", 1003)):
+        async with line(api, anna) as found:
+            await found.connection.send(message)
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(found.connection.recv(), 20)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == code
+
+
+async def test_notifications_come_live_to_who_wants_them_and_are_read_once(api: Api) -> None:
+    anna, boris = await api.people(2)
+    async with line(api, boris, "?notifications=true") as boriss, line(api, boris) as plain:
+        begin = boriss.id
+        await api.befriend(anna, boris)
+        await anna.sends(boris, "Hello", "again")
+        await boris.sends(anna, "Hi")
+        events = list(await boriss.events_until(8))
+        told = [event["data"] for event in events if event["event"] == "notification.created"]
+        assert [data["kind"] for data in told] == ["friend_request", "message", "message"]
+        assert all(data["from_user_id"] == anna.user_id and data["read"] is False for data in told)
+        assert [event["event"] for event in await plain.events_until(5)] == [
+            "friendship.created",
+            "friendship.accepted",
+            "message.sent",
+            "message.sent",
+            "message.sent",
+        ]
+        headers = {"Vestnik-Position": Position.decode(boriss.id).encode()}
+        listed = items(await boris.get("/v1/notifications", headers=headers))
+        assert {row["notification_id"] for row in listed} == {data["notification_id"] for data in told}
+        assert (await boris.get("/v1/notifications/unread", headers=headers)).json() == {"unread_count": 3}
+        read = told[0]["notification_id"]
+        assert (await boriss.ask("read_notifications", notification_ids=[read]))["status"] == 204
+        assert (await boriss.events_until(9))[-1]["event"] == "notification.read"
+        assert boriss.events[-1]["data"] == {"notification_ids": [read]}
+    again = await boris.ask("POST", "/v1/notifications/read", json={"notification_ids": [read]})
+    assert again.status_code == 204
+    assert (await boris.get("/v1/notifications/unread")).json() == {"unread_count": 2}
+    # Who comes later is told of what is still unread, once, from any place.
+    async with line(api, boris, f"?notifications=true&since={begin}") as later:
+        assert [
+            event["data"]["notification_id"]
+            for event in await later.events_until(8)
+            if event["event"] == "notification.created" and event["data"]["notification_id"] != read
+        ] == [data["notification_id"] for data in told[1:]]
+    places = [event["id"] for event in events]
+    for number, place in enumerate(places):
+        async with line(api, boris, f"?notifications=true&since={place}") as later:
+            wanted = [event["data"] for event in events[number + 1 :]]
+            rest = await later.events_until(len(wanted) + 1)
+            assert sorted(map(str, wanted)) == sorted(str(event["data"]) for event in rest[:-1])
+            assert rest[-1]["event"] == "notification.read"

@@ -1,0 +1,169 @@
+"""Given events, when others happen, then these are the rows: tests of projections, on a real PostgreSQL.
+
+    async def test_messages_are_counted(read_model: OpenReadModel) -> None:
+        model = await read_model(Talkativeness)
+        await model.given(sent_by(ANNA), sent_by(ANNA))
+        await model.when(sent_by(BORIS))
+        assert await model.rows("SELECT user_id, messages FROM {talkativeness}") == [...]
+
+The engine applies the events as it does in a service, without the streams and their waiting. When the test is over
+everything is applied again in other ways (as one backlog, and stream by stream in either order): a projection whose
+rows depend on that would not survive a rebuild, and the test fails.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+import pytest_asyncio
+
+from contracts.channels import CHANNEL_OF
+from contracts.envelope import Provenance, encode, seal
+from contracts.event import Event
+from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.message import MessageSeen, MessageSent
+from contracts.identifiers import new_id, pair_id
+from projections.engine import Projection
+from projections.engine.builds import Build, Connection
+from projections.engine.comparison import Comparison, compare
+from projections.engine.connecting import connect
+from projections.engine.filling import Filling
+from projections.engine.schema import ensure_schema
+from projections.engine.switching import drop_build, start_build
+from projections.engine.tables import inspect
+from streams.message import Message
+
+# When the first event happens, if the test does not say; each further one happens a second later.
+BEGINNING = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+class ReadModelUnderTest:
+    """One projection with tables of its own, empty at first."""
+
+    def __init__(
+        self, projection: type[Projection], conn: Connection, beside: Connection, build: Build, filling: Filling
+    ) -> None:
+        self._projection = projection
+        self._conn = conn
+        self._beside = beside
+        self._build = build
+        self._filling = filling
+        self._happened: list[Message] = []
+        self._versions: dict[str, int] = {}
+        self._at = BEGINNING
+
+    async def given(self, *events: Event, of: str | None = None, at: datetime | str | None = None) -> None:
+        """Applies the events together, as the engine does with a backlog.
+
+        `of` is the id of the aggregate that they happen to; events between two people tell it themselves, others get
+        a new one. `at` is when: a time, or its text in RFC 3339.
+        """
+        await _apply(self._conn, self._filling, self._messages(events, of, at))
+
+    async def when(self, *events: Event, of: str | None = None, at: datetime | str | None = None) -> None:
+        """Applies the events one by one, as the engine does when there is little to do."""
+        for message in self._messages(events, of, at):
+            await _apply(self._conn, self._filling, [message])
+
+    async def rows(self, query: str) -> list[tuple[object, ...]]:
+        """What a query finds; `{table}` stands for a table of the projection. UUIDs come as text."""
+        names = {table: self._build.table(self._projection.view(table)) for table in self._projection.table_names()}
+        cursor = await self._conn.execute(self._projection.with_tables(query, names).encode())
+        uuids = {place for place, column in enumerate(cursor.description or ()) if column.type_display == "uuid"}
+        return [
+            tuple(str(value) if place in uuids and value is not None else value for place, value in enumerate(row))
+            for row in await cursor.fetchall()
+        ]
+
+    async def follows_from_the_events_alone(self) -> None:
+        """Fails where the rows are others when the same events are applied in other batches and interleavings."""
+        streams = list(self._projection.filters())
+        for order in (streams, streams[::-1]):
+            build = await start_build(self._beside, self._projection)
+            filling = await Filling.open(self._beside, self._projection, build)
+            for stream in order:
+                await _apply(self._beside, filling, [each for each in self._happened if each.stream == stream])
+            comparison = Comparison()
+            rows = await inspect(self._conn, self._projection, self._build)
+            others = await inspect(self._beside, self._projection, build)
+            async with self._conn.transaction(), self._beside.transaction():
+                for name, table in rows.items():
+                    await compare(self._conn, table, self._beside, others[name], comparison)
+            assert comparison.differences == [], f"other rows when the streams are read one after another: {order}"
+            await drop_build(self._beside, self._projection, build)
+
+    def _messages(self, events: Sequence[Event], of: str | None, at: datetime | str | None) -> list[Message]:
+        if at is not None:
+            self._at = datetime.fromisoformat(at) if isinstance(at, str) else at
+        return [self._message(event, of) for event in events]
+
+    def _message(self, event: Event, of: str | None) -> Message:
+        channel = CHANNEL_OF[event.TYPE]
+        seen = self._projection.filters().get(channel.stream, "")
+        assert seen != "", f"the projection does not read {channel.stream}"
+        assert seen is None or fnmatchcase(channel.address, seen.replace(">", "*")), f"it does not see {event.TYPE}"
+        subject = channel.subject(*_ids(event, of, len(channel.parameters)))
+        version = self._versions[subject] = self._versions.get(subject, 0) + 1
+        envelope = seal(
+            event,
+            aggregate_id=subject.removeprefix(channel.address.partition("{")[0]).partition(".")[0],
+            version=version,
+            provenance=Provenance(),
+            at=self._at,
+        )
+        self._at += timedelta(seconds=1)
+        sequence = 1 + sum(message.stream == channel.stream for message in self._happened)
+        message = Message(stream=channel.stream, sequence=sequence, subject=subject, payload=encode(envelope))
+        self._happened.append(message)
+        return message
+
+
+class OpenReadModel(Protocol):
+    async def __call__(self, projection: type[Projection]) -> ReadModelUnderTest: ...
+
+
+@asynccontextmanager
+async def opened(projection: type[Projection], database_url: str) -> AsyncIterator[ReadModelUnderTest]:
+    """A projection on empty tables in the database."""
+    conn, beside = [await connect(database_url, projection.name) for _ in range(2)]
+    async with conn, beside:
+        await ensure_schema(conn)
+        build = await start_build(conn, projection)
+        model = ReadModelUnderTest(projection, conn, beside, build, await Filling.open(conn, projection, build))
+        yield model
+        await model.follows_from_the_events_alone()
+
+
+@pytest_asyncio.fixture
+async def read_model(database_url: str) -> AsyncIterator[OpenReadModel]:
+    """Opens read models; see the beginning of this file."""
+    async with AsyncExitStack() as stack:
+
+        async def start(projection: type[Projection]) -> ReadModelUnderTest:
+            return await stack.enter_async_context(opened(projection, database_url))
+
+        yield start
+
+
+async def _apply(conn: Connection, filling: Filling, messages: Sequence[Message]) -> None:
+    for stream in dict.fromkeys(message.stream for message in messages):
+        of_stream = [message for message in messages if message.stream == stream]
+        await filling.apply(stream, of_stream, of_stream[-1].sequence)
+    cursor = await conn.execute("SELECT type, reason FROM projection_dead_letters WHERE state = 'failed'")
+    assert await cursor.fetchall() == [], "an event could not be applied"
+
+
+def _ids(event: Event, of: str | None, number: int) -> list[str]:
+    """What the event's subject names, as far as its data tells."""
+    match event:
+        case MessageSent():
+            return [pair_id(event.sender_id, event.recipient_id)]
+        case MessageSeen():
+            return [event.conversation_id, event.reader_id]
+        case FriendshipCreated() | FriendshipAccepted():
+            return [pair_id(event.requester_id, event.addressee_id)]
+        case FriendshipRemoved():
+            return [pair_id(event.remover_id, event.other_id)]
+    return [of or new_id() for _ in range(number)]

@@ -1,0 +1,147 @@
+"""Two systems with the rights of a deployment: one that is exported and one that is imported into."""
+
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from contracts import subjects
+from contracts.envelope import Provenance, seal
+from contracts.event import Event
+from contracts.events.friendship import FriendshipCreated
+from contracts.events.message import MessageSent
+from contracts.events.profile import ProfileCreated
+from contracts.events.session import SessionRevoked
+from contracts.events.user import UserCreated
+from contracts.identifiers import new_id
+from contracts.subjects import STREAMS, stream_of
+from infra.archive.exporting import Exported, export
+from infra.archive.importing import Imported, Steps, import_file
+from infra.archive.store import Store
+from infra.secrets import OPERATOR, Secrets
+from infra.settings import Settings
+from streams.jetstream import JetStream
+from streams.log import Append, Log
+from streams.message import Message
+from streams.reader import Reader
+from streams.restoring import kept_headers
+from tests.integration.infra.parties import Parties, parties
+
+# What is compared of a stored event.
+Stored = tuple[int, str, bytes, dict[str, str]]
+
+
+class Place:
+    """A server with its parties and secrets."""
+
+    def __init__(self, folder: Path, house: Parties) -> None:
+        self.folder = folder
+        self.house = house
+        self.settings = Settings(
+            data_dir=folder, secrets_dir=str(folder / "secrets"), nats_url=house.server.url_of(OPERATOR)
+        )
+
+    async def log_of(self, stream: str) -> Log:
+        return Log((await self.house.party(STREAMS[stream])).nats)
+
+    async def append(self, subject: str, event: Event, *, expected: int = 0, version: int = 1) -> int:
+        envelope = seal(event, aggregate_id=subject.rsplit(".", 1)[1], version=version, provenance=Provenance())
+        log = await self.log_of(stream_of(subject))
+        return await log.append(Append(subject=subject, expected=expected, envelope=envelope))
+
+    async def export(self, path: Path) -> Exported:
+        operator = (await self.house.party(OPERATOR)).nats
+        with path.open("wb") as file:
+            return await export(operator, Secrets.load(self.folder / "secrets"), file, str(path), silent)
+
+    async def import_(self, path: Path, *, alone: bool = True, steps: Steps | None = None) -> Imported:
+        return await import_file(
+            path, nullcontext(Store(self.settings, alone=alone)), steps or Steps(silent, silent, unheard)
+        )
+
+    async def jetstream(self) -> JetStream:
+        return JetStream((await self.house.party(OPERATOR)).nats)
+
+    async def everything(self) -> dict[str, list[Stored]]:
+        jetstream = await self.jetstream()
+        found: dict[str, list[Stored]] = {}
+        operator = (await self.house.party(OPERATOR)).nats
+        for stream in STREAMS:
+            found[stream] = []
+            end = (await jetstream.info(stream)).state.last_seq
+            async with Reader(operator, stream, name="test", headers=True) as reader:
+                batches = aiter(reader.batches())
+                while len(found[stream]) < end:
+                    found[stream] += map(stored, (await anext(batches)).messages)
+        return found
+
+    async def ends(self) -> dict[str, int]:
+        jetstream = await self.jetstream()
+        return {stream: (await jetstream.info(stream)).state.last_seq for stream in STREAMS}
+
+
+def stored(message: Message) -> Stored:
+    return message.sequence, message.subject, message.payload, kept_headers(message.headers)
+
+
+def silent(done: int, total: int) -> None:
+    """Nobody hears how far it is."""
+
+
+def unheard(text: str) -> None:
+    """Nobody hears what else there is to say."""
+
+
+def sent(sequence: int, text: str = "hello") -> MessageSent:
+    one, other = new_id(), new_id()
+    return MessageSent(
+        message_id=new_id(),
+        sender_id=one,
+        recipient_id=other,
+        sequence=sequence,
+        text=text,
+        client_message_id=new_id(),
+    )
+
+
+@pytest_asyncio.fixture
+async def source(tmp_path: Path) -> AsyncIterator[Place]:
+    folder = tmp_path / "source"
+    async with parties(folder) as house:
+        yield Place(folder, house)
+
+
+@pytest_asyncio.fixture
+async def target(tmp_path: Path) -> AsyncIterator[Place]:
+    folder = tmp_path / "target"
+    async with parties(folder) as house:
+        yield Place(folder, house)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "export"
+
+
+@pytest_asyncio.fixture
+async def filled(source: Place) -> Place:
+    """Some events in every stream: several blocks of messages, and what others than our services may have left."""
+    user, other = new_id(), new_id()
+    created = FriendshipCreated(requester_id=user, addressee_id=other)
+    await source.append(subjects.user(user), UserCreated(username="anna", display_name="Änna"))
+    await source.append(subjects.profile(user), ProfileCreated(username="anna", display_name="Änna"))
+    await source.append(subjects.friendship(new_id()), created)
+    await source.append(subjects.session(new_id()), SessionRevoked(user_id=user, reason="logout"))
+    log = await source.log_of(subjects.MESSAGING)
+    for _ in range(3):
+        page = []
+        for _ in range(900):
+            conversation = subjects.conversation(new_id())
+            envelope = seal(sent(1), aggregate_id=conversation, version=1, provenance=Provenance(actor=user))
+            page.append(Append(subject=conversation, expected=0, envelope=envelope))
+        await log.append_together(page)
+    messaging = (await source.house.party("messaging")).nats
+    await messaging.request(subjects.notifications("n"), b"\xff no event of ours \x00", headers={"Of": "somebody"})
+    return source

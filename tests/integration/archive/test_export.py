@@ -1,0 +1,124 @@
+"""Where an export of a system at work ends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from nats.aio.client import Client
+
+from contracts import subjects
+from contracts.envelope import Provenance, seal
+from contracts.events.profile import ProfileCreated
+from contracts.events.user import UserCreated
+from contracts.identifiers import new_id
+from contracts.subjects import AUTH, MESSAGING, PROFILE, SESSION, session
+from infra.archive import exporting
+from infra.archive.exporting import StreamNotWhole, export, fixed_ends
+from infra.archive.reader import Block, check
+from infra.secrets import OPERATOR, Secrets
+from streams.log import Append
+from streams.topology import settings_of
+from tests.integration.archive.conftest import Place, sent, silent
+
+_ROUNDS = 40
+
+
+@asynccontextmanager
+async def going_on(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """The work is done again and again, for as long as the context lasts."""
+
+    async def forever() -> None:
+        while True:
+            await work()
+
+    await work()
+    task = asyncio.create_task(forever())
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_no_effect_is_exported_without_its_cause(source: Place) -> None:
+    async def register() -> None:
+        user = new_id()
+        await source.append(subjects.user(user), UserCreated(username="anna"))
+        await source.append(subjects.profile(user), ProfileCreated(username="anna", display_name="Anna"))
+
+    operator = (await source.house.party(OPERATOR)).nats
+    async with going_on(register):
+        found = [await fixed_ends(operator) for _ in range(_ROUNDS)]
+    assert all(ends[PROFILE] <= ends[AUTH] for ends in found)
+    assert found[0][AUTH] < found[-1][AUTH]
+
+
+async def test_an_export_never_ends_within_what_was_appended_as_one(source: Place) -> None:
+    log = await source.log_of(MESSAGING)
+
+    async def together() -> None:
+        page = []
+        for _ in range(20):
+            conversation = subjects.conversation(new_id())
+            envelope = seal(sent(1), aggregate_id=conversation, version=1, provenance=Provenance())
+            page.append(Append(subject=conversation, expected=0, envelope=envelope))
+        await log.append_together(page)
+
+    operator = (await source.house.party(OPERATOR)).nats
+    async with going_on(together):
+        found = [await fixed_ends(operator) for _ in range(_ROUNDS)]
+    assert [ends[MESSAGING] % 20 for ends in found] == [0] * _ROUNDS
+    assert found[0][MESSAGING] < found[-1][MESSAGING]
+
+
+async def test_what_is_appended_during_an_export_is_not_in_it(filled: Place, path: Path) -> None:
+    async def write() -> None:
+        await filled.append(subjects.conversation(new_id()), sent(1))
+
+    async with going_on(write):
+        exported = await filled.export(path)
+    found: list[Block] = []
+    assert check(path, silent, found.append).damages == []
+    events = {stream.name: stream.events for stream in exported.streams}
+    counted = {name: sum(len(block.events) for block in found if block.stream == name) for name in events}
+    assert counted == events
+    assert (await filled.ends())[MESSAGING] > events[MESSAGING]
+
+
+async def deletable(streams: Client) -> None:
+    """Ours deny it: somebody with power over the server has made this stream anew, with five events."""
+    await streams.request(f"$JS.API.STREAM.DELETE.{SESSION}", b"")
+    settings = settings_of(SESSION, replicas=1) | {"deny_delete": False}
+    await streams.request(f"$JS.API.STREAM.CREATE.{SESSION}", msgspec.json.encode(settings))
+    for number in range(5):
+        await streams.jetstream().publish(session(str(number)), b"{}")
+
+
+async def test_a_stream_that_lacks_an_event_is_named_and_not_exported(streams: Client, tmp_path: Path) -> None:
+    await deletable(streams)
+    await streams.jetstream().delete_msg(SESSION, 3)
+    with (tmp_path / "export").open("wb") as file, pytest.raises(StreamNotWhole, match="SESSION has no event 3"):
+        await export(streams, Secrets.create(tmp_path / "secrets"), file, "export", silent)
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+async def test_a_last_event_that_goes_while_it_is_exported_is_not_waited_for(
+    behind: int, streams: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deletable(streams)
+
+    async def fixed(nc: Client) -> dict[str, int]:
+        ends = await fixed_ends(nc)
+        await nc.jetstream().delete_msg(SESSION, ends[SESSION])
+        for _ in range(behind):
+            await nc.jetstream().publish(session("behind"), b"{}")
+        return ends
+
+    monkeypatch.setattr(exporting, "fixed_ends", fixed)
+    with (tmp_path / "export").open("wb") as file, pytest.raises(StreamNotWhole, match="SESSION has no event 5"):
+        async with asyncio.timeout(20):
+            await export(streams, Secrets.create(tmp_path / "secrets"), file, "export", silent)

@@ -1,0 +1,204 @@
+"""What an import does to the streams of a system with rights, and what it never does."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from contracts import subjects
+from contracts.events.user import UserCreated
+from contracts.identifiers import new_id
+from contracts.subjects import AUTH, CONTACT, MESSAGING, STREAMS
+from infra.archive import quiet
+from infra.archive.importing import Interfered, NotEmpty, Steps
+from infra.archive.quiet import ServicesAtWork
+from infra.archive.underway import ImportUnderWay, mark
+from infra.failures import Failure
+from infra.secrets import Secrets
+from streams.reader import Reader
+from tests.integration.archive.conftest import Place, silent, unheard
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends an import in the middle."""
+
+
+def interrupted_after(events: int) -> Steps:
+    def appended(done: int, total: int) -> None:
+        if done >= events:
+            raise Interrupted
+
+    return Steps(silent, appended, unheard)
+
+
+async def test_every_event_is_at_the_place_that_it_had_byte_for_byte(filled: Place, target: Place, path: Path) -> None:
+    exported = await filled.export(path)
+    imported = await target.import_(path)
+    assert await target.everything() == await filled.everything()
+    assert imported.events == exported.events == sum((await filled.ends()).values())
+    assert imported.found == 0
+    assert await mark(await target.jetstream()) is None
+
+
+async def test_an_export_of_what_was_imported_holds_the_same(filled: Place, target: Place, path: Path) -> None:
+    await filled.export(path)
+    await target.import_(path)
+    again = await target.export(path.with_name("again"))
+    assert again.streams == (await filled.export(path.with_name("once more"))).streams
+
+
+async def test_the_system_goes_on_behind_the_last_event(filled: Place, target: Place, path: Path) -> None:
+    user = new_id()
+    before = await filled.append(subjects.user(user), UserCreated(username="boris"))
+    await filled.export(path)
+    await target.import_(path)
+    changed = UserCreated(username="boris", display_name="Boris")
+    assert await target.append(subjects.user(user), changed, expected=before, version=2) == before + 1
+
+
+async def test_the_key_of_the_claims_comes_with_it_and_other_keys_are_spoken_of(
+    filled: Place, target: Place, path: Path
+) -> None:
+    await filled.export(path)
+    notes = (await target.import_(path)).notes
+    of_source, of_target = (Secrets.load(each.folder / "secrets") for each in (filled, target))
+    assert of_target.claims_key == of_source.claims_key
+    assert of_target.refresh_key != of_source.refresh_key
+    assert [note.split()[0].rsplit("/")[-1] for note in notes] == ["claims.key", "refresh.key", "mail.key"]
+    data = path.read_bytes()
+    for key in (of_source.refresh_key, of_source.mail_key, of_source.nats_password("auth").encode()):
+        assert key not in data
+
+
+async def test_a_system_that_is_not_empty_is_refused_and_left_as_it_is(
+    filled: Place, target: Place, path: Path
+) -> None:
+    await filled.export(path)
+    await target.append(subjects.friendship(new_id()), UserCreated(username="x"))
+    before, key = await target.everything(), Secrets.load(target.folder / "secrets").claims_key
+    with pytest.raises(NotEmpty, match=r"CONTACT \(1 events\)"):
+        await target.import_(path)
+    assert await target.everything() == before
+    assert await mark(await target.jetstream()) is None
+    assert Secrets.load(target.folder / "secrets").claims_key == key
+
+
+async def test_a_damaged_file_changes_nothing(filled: Place, target: Place, path: Path) -> None:
+    await filled.export(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(Failure, match="damaged"):
+        await target.import_(path)
+    assert set((await target.ends()).values()) == {0}
+    assert await mark(await target.jetstream()) is None
+
+
+@pytest.mark.parametrize("events", [1, 1_500, 2_701])
+async def test_an_import_that_was_interrupted_goes_on_where_it_was(
+    filled: Place, target: Place, path: Path, events: int
+) -> None:
+    await filled.export(path)
+    with pytest.raises(Interrupted):
+        await target.import_(path, steps=interrupted_after(events))
+    there = sum((await target.ends()).values())
+    assert there >= events
+    assert await mark(await target.jetstream()) is not None
+    assert (await target.import_(path)).found == there
+    assert await target.everything() == await filled.everything()
+
+
+async def test_a_system_that_is_half_imported_is_neither_exported_nor_filled_from_another_export(
+    filled: Place, target: Place, path: Path
+) -> None:
+    await filled.export(path)
+    with pytest.raises(Interrupted):
+        await target.import_(path, steps=interrupted_after(1))
+    with pytest.raises(ImportUnderWay):
+        await target.export(path.with_name("half"))
+    await filled.export(path.with_name("other"))
+    with pytest.raises(Failure, match="the import of another export"):
+        await target.import_(path.with_name("other"))
+
+
+async def test_who_appends_meanwhile_is_found_out_and_named(filled: Place, target: Place, path: Path) -> None:
+    await filled.export(path)
+    with pytest.raises(Interrupted):
+        await target.import_(path, steps=interrupted_after(1_000))
+    end = (await target.ends())[MESSAGING]
+    await target.append(subjects.conversation(new_id()), UserCreated(username="x"))
+    with pytest.raises(Interfered, match=f"MESSAGING has another event {end + 1:,} than the file"):
+        await target.import_(path)
+    assert await mark(await target.jetstream()) is not None
+
+
+async def test_who_appends_to_a_stream_that_is_still_empty_is_found_out_too(
+    filled: Place, target: Place, path: Path
+) -> None:
+    await filled.export(path)
+    with pytest.raises(Interrupted):
+        await target.import_(path, steps=interrupted_after(1))
+    for _ in range(2):
+        await target.append(subjects.friendship(new_id()), UserCreated(username="x"))
+    with pytest.raises(Interfered, match=CONTACT):
+        await target.import_(path)
+
+
+async def test_services_that_do_not_stop_keep_an_import_from_beginning(
+    filled: Place, target: Place, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled.export(path)
+    monkeypatch.setattr(quiet, "_PATIENCE", 0.5)
+    said: list[str] = []
+    party = await target.house.party("auth")
+    async with Reader(party.nats, AUTH, name="projection-users") as reader:
+        await anext(aiter(reader.batches()))
+        with pytest.raises(ServicesAtWork, match="auth"):
+            await target.import_(path, alone=False, steps=Steps(silent, silent, said.append))
+    assert said == ["waiting for auth to stop; they start again by themselves"]
+    assert set((await target.ends()).values()) == {0}
+    assert await mark(await target.jetstream()) is None
+    await target.import_(path, alone=False)
+    assert await target.ends() == await filled.ends()
+
+
+async def test_an_import_that_is_given_up_before_its_first_event_leaves_the_system_to_the_services(
+    filled: Place, target: Place, path: Path
+) -> None:
+    await filled.export(path)
+    party = await target.house.party("auth")
+    waiting = asyncio.Event()
+    async with Reader(party.nats, AUTH, name="projection-users") as reader:
+        await anext(aiter(reader.batches()))
+        steps = Steps(silent, silent, lambda _: waiting.set())
+        importing = asyncio.create_task(target.import_(path, alone=False, steps=steps))
+        async with asyncio.timeout(30):
+            await waiting.wait()
+        assert await mark(await target.jetstream()) is not None
+        importing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await importing
+    assert await mark(await target.jetstream()) is None
+
+
+async def test_without_the_passwords_of_the_owners_nothing_is_imported(
+    filled: Place, target: Place, path: Path
+) -> None:
+    await filled.export(path)
+    (target.folder / "secrets" / f"nats-{STREAMS[AUTH]}.password").unlink()
+    with pytest.raises(Failure, match=r"nats-auth\.password is not there"):
+        await target.import_(path)
+    assert set((await target.ends()).values()) == {0}
+
+
+async def test_the_same_import_twice_at_once_brings_every_event_in_once(
+    filled: Place, target: Place, path: Path
+) -> None:
+    await filled.export(path)
+    twice = (target.import_(path, alone=False), target.import_(path, alone=False))
+    outcomes = await asyncio.gather(*twice, return_exceptions=True)
+    assert await target.everything() == await filled.everything()
+    assert await mark(await target.jetstream()) is None
+    failed = [str(outcome) for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert len(failed) < 2
+    assert all("the other one has ended" in said or "at the same moment" in said for said in failed)

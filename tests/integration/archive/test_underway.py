@@ -1,0 +1,54 @@
+"""The mark of an import: it outlives what may come in between, and services wait for its end."""
+
+import asyncio
+
+import msgspec
+import pytest
+from nats.aio.client import Client
+
+from contracts.subjects import AUTH
+from infra.archive import underway
+from infra.archive.underway import mark, set_mark, until_import, until_whole
+from infra.embedded.nats import NatsServer
+from streams.jetstream import JetStream
+from streams.topology import ensure_streams, settings_of
+
+
+async def test_the_mark_outlives_a_restart_and_an_update_of_the_stream(
+    streams: Client, nats_server: NatsServer
+) -> None:
+    jetstream = JetStream(streams)
+    await set_mark(jetstream, "one")
+    nats_server.kill()
+    await nats_server.wait()
+    await nats_server.start()
+    found = (await jetstream.info(AUTH)).config | {"description": "before an update"}
+    await streams.request(f"$JS.API.STREAM.UPDATE.{AUTH}", msgspec.json.encode(found))
+    await ensure_streams(streams, replicas=1)
+    info = await jetstream.info(AUTH)
+    assert info.config["description"] == settings_of(AUTH, replicas=1)["description"]
+    assert await mark(jetstream) == "one"
+    await set_mark(jetstream, None)
+    assert await mark(jetstream) is None
+
+
+async def test_a_store_without_streams_has_no_mark(nats: Client) -> None:
+    assert await mark(JetStream(nats)) is None
+
+
+async def test_a_service_waits_as_long_as_the_mark_is_there_and_hears_when_it_comes(
+    streams: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(underway, "EVERY", 0.02)
+    jetstream = JetStream(streams)
+    async with asyncio.timeout(30):
+        await until_whole(streams)
+        stops = asyncio.create_task(until_import(streams))
+        await set_mark(jetstream, "one")
+        await stops
+        starts = asyncio.create_task(until_whole(streams))
+        while "finishes it" not in caplog.text:
+            await asyncio.sleep(0.01)
+        assert not starts.done()
+        await set_mark(jetstream, None)
+        await starts

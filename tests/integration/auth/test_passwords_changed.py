@@ -1,0 +1,365 @@
+"""Another password, by who knows the old one or has the mail: what it ends, and what it leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+
+from contracts import subjects
+from contracts.envelope import Provenance
+from contracts.errors import (
+    Forbidden,
+    Invalid,
+    InvalidCredentials,
+    InvalidToken,
+    Overloaded,
+    TokenExpired,
+    Unavailable,
+)
+from contracts.events.session import SessionRevoked
+from contracts.events.user import PasswordChanged
+from contracts.positions import Position
+from contracts.rpc.vestnik.auth.v1 import (
+    ChangePasswordRequest,
+    GetUserRequest,
+    LoginRequest,
+    RegisterRequest,
+    RequestPasswordResetRequest,
+    ResendVerificationRequest,
+    ResetPasswordRequest,
+    VerifyEmailRequest,
+)
+from contracts.rpc.vestnik.session.v1 import EndSessionsRequest, Tokens, ValidateSessionRequest
+from infra.rpc.client import Client
+from infra.rpc.context import Call
+from infra.secrets import Secrets
+from services.auth.clients import Sessions
+from services.auth.login import Login
+from services.auth.passwords import Passwords
+from tests.integration.accounts import PASSWORD, Services, eventually, running, stored
+
+NEW = "another horse"
+BY_NOBODY = Provenance(correlation_id="request")
+
+
+@pytest_asyncio.fixture
+async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
+    async with running(streams, database_url, secrets) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def anna(services: Services) -> str:
+    """Somebody registered and verified; the id."""
+    answer = await services.to_auth.call(
+        services.auth.register, RegisterRequest(email="anna@example.org", username="anna", password=PASSWORD)
+    )
+    assert answer.user is not None
+    token = await services.auth_replica.token("anna@example.org")
+    await services.to_auth.call(services.auth.verify_email, VerifyEmailRequest(token=token))
+    return answer.user.user_id
+
+
+async def log_in(services: Services, password: str = PASSWORD) -> Tokens:
+    answer = await services.to_auth.call(
+        services.auth.login, LoginRequest(login="anna", password=password, device="phone", address="192.0.2.1")
+    )
+    assert answer.tokens is not None
+    return answer.tokens
+
+
+async def change(services: Services, tokens: Tokens, *, current: str = PASSWORD, new: str = NEW) -> str:
+    answer = await services.to_auth.call(
+        services.auth.change_password,
+        ChangePasswordRequest(
+            user_id=tokens.user_id, current_password=current, new_password=new, session_id=tokens.session_id
+        ),
+        context=Call(request_id="request", actor=tokens.user_id),
+    )
+    return answer.position
+
+
+async def reset(services: Services, token: str, new: str = NEW) -> str:
+    answer = await services.to_auth.call(
+        services.auth.reset_password, ResetPasswordRequest(token=token, new_password=new)
+    )
+    return answer.position
+
+
+async def active(services: Services, tokens: Tokens) -> bool:
+    request = ValidateSessionRequest(session_id=tokens.session_id)
+    return (await services.to_session.call(services.session.validate_session, request)).active
+
+
+async def ends(services: Services, tokens: Tokens) -> list[tuple[str, str | None]]:
+    """Why the session ended, and by whom."""
+    events = [message.open() for message in await services.log.read(subjects.session(tokens.session_id))]
+    return [(event.data.reason, event.actor) for event in events if isinstance(event.data, SessionRevoked)]
+
+
+async def test_a_change_ends_all_other_sessions_and_the_old_password(services: Services, anna: str) -> None:
+    here, *others = [await log_in(services) for _ in range(4)]
+    position = Position.decode(await change(services, here))
+    assert set(position.sequences) == {"AUTH", "SESSION"}
+    assert await active(services, here)
+    for other in others:
+        assert await ends(services, other) == [("password_changed", anna)]
+    with pytest.raises(InvalidCredentials):
+        await log_in(services)
+    assert (await log_in(services, NEW)).user_id == anna
+
+
+async def test_who_does_not_know_the_password_changes_nothing(services: Services, anna: str) -> None:
+    here, other = await log_in(services), await log_in(services)
+    with pytest.raises(InvalidCredentials):
+        await change(services, here, current="wrong password")
+    with pytest.raises(Invalid) as refusal:
+        await change(services, here, new="short")
+    assert refusal.value.violations[0].path == "/new_password"
+    assert await active(services, other)
+    assert (await log_in(services)).user_id == anna
+
+
+async def test_of_two_changes_at_once_one_counts(services: Services, anna: str) -> None:
+    one, other = await log_in(services), await log_in(services)
+    news = ("first horse 1", "second horse 2")
+    answers = await asyncio.gather(
+        change(services, one, new=news[0]), change(services, other, new=news[1]), return_exceptions=True
+    )
+    assert sum(isinstance(answer, InvalidCredentials) for answer in answers) == 1, answers
+    good = news[[isinstance(answer, str) for answer in answers].index(True)]
+    await log_in(services, good)
+    assert [await active(services, tokens) for tokens in (one, other)].count(True) == 1
+
+
+async def test_the_session_kept_by_one_change_ends_with_the_next_that_is_not_its_own(
+    services: Services, anna: str
+) -> None:
+    first = await log_in(services)
+    await change(services, first)
+    second = await log_in(services, NEW)
+    await change(services, second, current=NEW, new="third horse 3")
+    assert not await active(services, first)
+    assert await active(services, second)
+
+
+async def test_a_reset_ends_every_session_and_its_token_is_good_once(services: Services, anna: str) -> None:
+    sessions = [await log_in(services) for _ in range(3)]
+    token = await services.auth_replica.reset_token("anna@example.org")
+    await reset(services, token)
+    for tokens in sessions:
+        assert await ends(services, tokens) == [("password_reset", anna)]
+    with pytest.raises(TokenExpired):
+        await reset(services, token, "yet another horse")
+    assert await active(services, await log_in(services, NEW))
+
+
+async def test_of_two_uses_of_a_token_at_once_one_counts(services: Services, anna: str) -> None:
+    token = await services.auth_replica.reset_token("anna@example.org")
+    news = [f"horse number {number}" for number in range(4)]
+    answers = await asyncio.gather(*(reset(services, token, new) for new in news), return_exceptions=True)
+    assert sum(isinstance(answer, TokenExpired) for answer in answers) == 3, answers
+    await log_in(services, news[[isinstance(answer, str) for answer in answers].index(True)])
+
+
+async def test_a_change_of_the_password_spends_the_tokens_that_are_out(services: Services, anna: str) -> None:
+    token = await services.auth_replica.reset_token("anna@example.org")
+    await change(services, await log_in(services))
+    with pytest.raises(TokenExpired):
+        await reset(services, token)
+
+
+async def test_a_token_runs_out_and_one_of_other_hands_or_for_another_purpose_is_none(
+    services: Services, anna: str
+) -> None:
+    auth = services.auth_replica
+    late = await auth.reset_token("anna@example.org", expires_at=auth.clock() - timedelta(seconds=1))
+    with pytest.raises(TokenExpired):
+        await reset(services, late)
+    good = await auth.reset_token("anna@example.org")
+    for wrong in ("garbage", good[:-4] + "AAAA", good + "AAAA", await auth.token("anna@example.org")):
+        with pytest.raises(InvalidToken):
+            await reset(services, wrong)
+    with pytest.raises(Invalid):
+        await reset(services, good, "short")
+    await reset(services, good)
+
+
+async def test_a_mail_is_asked_for_once_a_minute_and_only_where_the_address_was_verified(
+    services: Services, anna: str, streams: NATS
+) -> None:
+    await services.to_auth.call(
+        services.auth.register, RegisterRequest(email="new@example.org", username="new", password=PASSWORD)
+    )
+    for email in ("ANNA@example.org", "anna@example.org", "new@example.org", "nobody@example.org"):
+        await services.to_auth.call(services.auth.request_password_reset, RequestPasswordResetRequest(email=email))
+    assert [event.type for event in await stored(streams, "AUTH")].count("password.reset_requested") == 1
+
+
+async def test_asking_for_a_mail_stores_one_event_whatever_the_address_so_that_it_takes_the_same_time(
+    services: Services, anna: str, streams: NATS
+) -> None:
+    """However slow the streams are: what is waited for is the same, and so is what comes of their failure."""
+    await services.to_auth.call(
+        services.auth.register, RegisterRequest(email="new@example.org", username="new", password=PASSWORD)
+    )
+    addresses = ("anna@example.org", "anna@example.org", "new@example.org", "nobody@example.org")
+    before = len(await stored(streams, "AUTH"))
+    for email in addresses:
+        await services.to_auth.call(services.auth.request_password_reset, RequestPasswordResetRequest(email=email))
+    for email in addresses:
+        await services.to_auth.call(services.auth.resend_verification, ResendVerificationRequest(email=email))
+    kinds = [event.type for event in (await stored(streams, "AUTH"))[before:] if event.type != "mail.sent"]
+    asked, none = "password.reset_requested", "mail.not_due"
+    assert kinds == [asked, none, none, none, none, none, "email.verification_requested", none]
+
+
+class Interrupted(Sessions):
+    """Lets something happen just before or just after a session begins."""
+
+    def __init__(self, services: Services, before: Callable[[], Awaitable[object]] | None = None) -> None:
+        self._sessions = services.sessions
+        self.before = before
+        self.after: Callable[[], Awaitable[object]] | None = None
+        self.created: list[Tokens] = []
+
+    async def create(self, *, user_id: str, username: str, device: str, address: str, credential: int) -> Tokens:
+        if self.before is not None:
+            await self.before()
+        tokens = await self._sessions.create(
+            user_id=user_id, username=username, device=device, address=address, credential=credential
+        )
+        self.created.append(tokens)
+        if self.after is not None:
+            await self.after()
+        return tokens
+
+    async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
+        await self._sessions.end(user_id=user_id, session_id=session_id, reason=reason)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_login_that_races_a_change_of_the_password_ends_revoked(
+    services: Services, anna: str, moment: str
+) -> None:
+    """The password was checked; before its session begins, or before it is answered, the password is another."""
+    here = await log_in(services)
+    sessions = Interrupted(services)
+    setattr(sessions, moment, lambda: change(services, here))
+    auth = services.auth_replica
+    login = Login(auth.aggregates, auth.passwords, auth.keys, sessions)
+    with pytest.raises(InvalidCredentials):
+        await login.login(login="anna", password=PASSWORD, device="thief", address="198.51.100.7")
+    (created,) = sessions.created
+    assert not await active(services, created)
+    assert [reason for reason, _ in await ends(services, created)] == ["password_changed"]
+    assert await active(services, here)
+
+
+async def test_logins_during_a_change_of_the_password_leave_no_session_of_the_old_one(
+    services: Services, anna: str
+) -> None:
+    here = await log_in(services)
+    logins = [asyncio.create_task(log_in(services)) for _ in range(12)]
+    await change(services, here)
+    answers = await asyncio.gather(*logins, return_exceptions=True)
+    assert all(isinstance(answer, Tokens | InvalidCredentials) for answer in answers), answers
+    began = [answer for answer in answers if isinstance(answer, Tokens)]
+    assert not any([await active(services, tokens) for tokens in began])
+    assert await active(services, here)
+
+
+class Absent(Sessions):
+    """The session service, down."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def end_older(self, *, user_id: str, event: PasswordChanged, provenance: Provenance) -> Position:
+        self.asked += 1
+        raise Unavailable
+
+
+async def test_sessions_end_even_if_nobody_could_be_told_when_the_password_changed(
+    services: Services, anna: str
+) -> None:
+    here, other = await log_in(services), await log_in(services)
+    absent = Absent()
+    changed = await services.auth_replica.changes(absent).change(
+        user_id=anna, current=PASSWORD, new=NEW, session_id=here.session_id, provenance=BY_NOBODY
+    )
+    assert (changed.user_id, absent.asked) == (anna, 1)
+    over = asyncio.Event()
+
+    async def watch() -> None:
+        while await active(services, other):
+            await asyncio.sleep(0.02)
+        over.set()
+
+    watching = asyncio.create_task(watch())
+    await eventually(over.is_set)
+    await watching
+    assert await ends(services, other) == [("password_changed", anna)]
+    assert await active(services, here)
+
+
+async def test_nobody_but_auth_and_the_operator_ends_the_sessions_of_others(services: Services, anna: str) -> None:
+    request = EndSessionsRequest(user_id=anna, reason="password_changed")
+    for service in ("gateway", "profile", "messaging"):
+        client = Client("session", me=service, settings=services.settings, secrets=services.secrets)
+        try:
+            with pytest.raises(Forbidden):
+                await client.call(services.session.end_sessions, request, context=Call(request_id="r", actor=anna))
+        finally:
+            client.close()
+
+
+async def test_a_hash_of_a_lower_cost_is_brought_up_to_todays_with_a_login_and_ends_nothing(
+    services: Services, anna: str, streams: NATS
+) -> None:
+    before = await log_in(services)
+    reset_token = await services.auth_replica.reset_token("anna@example.org")
+    auth, dearer = services.auth_replica, Passwords(5)
+    try:
+        login = Login(auth.aggregates, dearer, auth.keys, services.sessions)
+        for _ in range(2):
+            tokens = await login.login(login="anna", password=PASSWORD, device="", address="192.0.2.1")
+            assert await active(services, tokens)
+    finally:
+        dearer.close()
+    credential = (await auth.aggregates.credentials.load(anna)).state
+    assert credential.password_hash is not None
+    assert credential.password_hash.startswith("$2b$05$")
+    assert [event.type for event in await stored(streams, "AUTH")].count("credential.rehashed") == 1
+    assert await active(services, before)
+    # A setting that was lowered again does not weaken what is there.
+    await log_in(services)
+    assert (await auth.aggregates.credentials.load(anna)).state == credential
+    await reset(services, reset_token)
+
+
+async def test_a_full_queue_of_passwords_refuses_and_leaves_the_rest_of_auth_quick(
+    services: Services, anna: str
+) -> None:
+    auth = services.auth_replica
+    slow = Passwords(9, workers=1, queue=8)
+    login = Login(auth.aggregates, slow, auth.keys, services.sessions)
+
+    async def flood() -> object:
+        return await login.login(login="nobody", password="wrong password", device="", address="")
+
+    flooding = [asyncio.create_task(flood()) for _ in range(30)]
+    try:
+        done, pending = await asyncio.wait(flooding, return_when=asyncio.FIRST_COMPLETED)
+        refusals = [task.exception() for task in done]
+        assert any(isinstance(error, Overloaded) and error.retry_after for error in refusals), refusals
+        for _ in range(5):
+            await services.to_auth.call(services.auth.get_user, GetUserRequest(user_id=anna))
+        # All of that was answered while passwords were still waiting.
+        assert any(not task.done() for task in pending)
+    finally:
+        await asyncio.wait(flooding)
+        slow.close()

@@ -1,0 +1,223 @@
+"""Live events at one gateway: slow clients, sessions that run out, a gateway that stops, one question for many."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from nats.aio.client import Client as NATS
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_socket
+from websockets.exceptions import ConnectionClosed
+
+from contracts import subjects
+from contracts.events.message import MessageSent
+from contracts.identifiers import new_id, pair_id
+from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResponse
+from contracts.rpc.vestnik.session.v1 import ValidateSessionResponse
+from infra.access_keys import AccessKeys
+from infra.key_stages import Terms
+from services.gateway.live import delivery
+from tests.integration.gateway.conftest import Stage, staged, until
+from tests.listening import Refused, Stream, connect, listening
+
+PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
+FRIENDS = GetFriendsResponse(friends=[Friend(user_id=PEER, state=FriendState.ACCEPTED)])
+# More than the buffers of the two ends of a connection hold, and less than the gateway remembers.
+_MANY, _LONG = 1_700, "x" * 4_000
+
+
+def address(stage: Stage) -> str:
+    return str(stage.client.base_url).rstrip("/")
+
+
+async def write(stage: Stage, count: int, text: str) -> None:
+    """Messages from the peer, straight into the stream."""
+    conversation = pair_id(PEER, stage.user_id)
+    for begin in range(1, count + 1, 100):
+        await asyncio.gather(
+            *(
+                stage.append(subjects.conversation(conversation), conversation, message(stage, sequence, text))
+                for sequence in range(begin, min(begin + 100, count + 1))
+            )
+        )
+
+
+@asynccontextmanager
+async def socket(stage: Stage, token: str) -> AsyncIterator[ClientConnection]:
+    url = address(stage).replace("http", "ws", 1) + "/v1/ws"
+    async with connect_socket(url, additional_headers={"Authorization": f"Bearer {token}"}) as line:
+        yield line
+
+
+async def down(line: ClientConnection) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(await line.recv())
+    return found
+
+
+async def answer(line: ClientConnection, command: str) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        await line.send(msgspec.json.encode({"id": "one", "command": command}).decode())
+        while "answer" not in (found := await down(line)):
+            pass
+    return found
+
+
+def message(stage: Stage, sequence: int, text: str) -> MessageSent:
+    return MessageSent(
+        message_id=new_id(),
+        sender_id=PEER,
+        recipient_id=stage.user_id,
+        sequence=sequence,
+        text=text,
+        client_message_id=str(sequence),
+    )
+
+
+def sequences(stream: Stream) -> list[int]:
+    return [event.data["sequence"] for event in stream.events]
+
+
+async def test_a_slow_client_is_ended_and_comes_back_and_delays_nobody(stage: Stage) -> None:
+    stage.script.answers = {"get_friends": FRIENDS}
+    url, token = address(stage), stage.token()
+    async with listening(url, token) as slow, listening(url, token) as quick:
+        # The slow one takes nothing at all while everything is told.
+        slow.pause()
+        writing = asyncio.create_task(write(stage, _MANY, _LONG))
+        await quick.until(lambda found: len(found.events) >= _MANY, within=60)
+        await writing
+        # Now it takes what was on its way, and finds the end: a clear one, unless it took nothing for too long.
+        slow.resume()
+        with suppress(OSError, EOFError):
+            await slow.until_end(within=60)
+            assert slow.finished
+        got = [event.id for event in slow.events]
+        assert 0 < len(got) < _MANY
+        assert sequences(slow) == sequences(quick)[: len(got)]
+        ended = (await stage.client.get("/metrics")).text
+        assert 'vestnik_live_clients_ended_total{kind="sse",reason="too slow"} 1.0' in ended
+    async with listening(url, token, last_event_id=slow.id) as again:
+        await again.until(lambda found: len(found.events) >= _MANY - len(got), within=60)
+        assert sequences(slow) + sequences(again) == sequences(quick)
+
+
+async def test_a_session_that_runs_out_ends_its_streams(tmp_path: Path, streams: NATS) -> None:
+    async with staged(tmp_path, streams, session_days=1, access_token_seconds=86_400) as stage:
+        stage.script.answers = {
+            "get_friends": GetFriendsResponse(),
+            "validate_session": ValidateSessionResponse(active=False),
+        }
+        # With these settings a session lasts no longer than the token that it was refreshed with.
+        async with listening(address(stage), stage.token(expires_in=3)) as stream:
+            await stream.until_end(within=40)
+            assert [(event.type, event.data) for event in stream.events] == [
+                ("session.revoked", {"session_id": stage.session_id, "reason": "expired"})
+            ]
+            assert stream.finished
+
+
+async def test_a_session_that_was_prolonged_elsewhere_goes_on(tmp_path: Path, streams: NATS) -> None:
+    async with staged(tmp_path, streams, session_days=1, access_token_seconds=86_400) as stage:
+        stage.script.answers = {
+            "get_friends": GetFriendsResponse(),
+            "validate_session": ValidateSessionResponse(active=True, user_id=stage.user_id),
+        }
+        async with listening(address(stage), stage.token(expires_in=2)) as stream:
+            await until(lambda: any(method == "validate_session" for method, _, _ in stage.script.asked), within=40)
+            await write(stage, 1, "still here")
+            await stream.until(lambda found: bool(found.events))
+            assert [event.type for event in stream.events] == ["message.sent"]
+
+
+async def test_what_was_opened_with_a_key_that_was_stolen_ends_when_the_key_is_replaced(stage: Stage) -> None:
+    stage.script.answers = {"get_friends": GetFriendsResponse()}
+    token, terms = stage.token(), Terms.of(stage.settings)
+    async with listening(address(stage), token) as stream, socket(stage, token) as line:
+        AccessKeys(stage.settings.secrets_path, terms).rotate(datetime.now(UTC), at_once=True)
+        await stream.until_end()
+        assert (stream.finished, stream.events) == (True, [])
+        with pytest.raises(ConnectionClosed) as closed:
+            await answer(line, "read_notifications")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1013
+        # Its owner comes again with a token of the new key.
+        async with listening(address(stage), stage.token(), last_event_id=stream.id) as again:
+            assert again.id
+
+
+async def test_a_command_needs_a_token_that_is_still_good_and_the_events_do_not(stage: Stage) -> None:
+    stage.script.answers = {"get_friends": FRIENDS}
+    async with socket(stage, stage.token(expires_in=2)) as line:
+        async with asyncio.timeout(20):
+            while (refused := await answer(line, "nothing"))["status"] == 422:
+                await asyncio.sleep(0.1)
+        assert (refused["status"], refused["body"]["code"]) == (401, "unauthenticated")
+        assert (await answer(line, "read_notifications"))["status"] == 401
+        await write(stage, 1, "still here")
+        async with asyncio.timeout(20):
+            while (await down(line)).get("event") != "message.sent":
+                pass
+
+
+async def test_a_gateway_that_stops_ends_every_stream_at_once(tmp_path: Path, streams: NATS) -> None:
+    async with staged(tmp_path, streams) as stage:
+        stage.script.answers = {"get_friends": GetFriendsResponse()}
+        opened = [await connect(address(stage), stage.token()) for _ in range(3)]
+    for stream in opened:
+        await stream.until_end()
+        assert stream.finished
+        stream.close()
+
+
+async def test_many_clients_of_a_user_ask_for_its_friends_once(stage: Stage) -> None:
+    stage.script.answers = {"get_friends": FRIENDS}
+    url, token = address(stage), stage.token()
+    opened = await asyncio.gather(*(connect(url, token) for _ in range(10)))
+    await write(stage, 1, "Hello")
+    for stream in opened:
+        await stream.until(lambda found: bool(found.events))
+        stream.close()
+    async with listening(url, token, since=opened[0].id) as again:
+        await write(stage, 1, "again")
+        await again.until(lambda found: bool(found.events))
+    assert [method for method, _, _ in stage.script.asked] == ["get_friends"]
+
+
+async def test_a_stream_that_fails_inside_ends_cleanly(stage: Stage) -> None:
+    # Nobody has told the script whether the two are friends: contact's answer is an error.
+    stage.script.answers = {"get_friends": GetFriendsResponse()}
+    url, token = address(stage), stage.token()
+    async with listening(url, token) as stream:
+        begin = stream.id
+    await write(stage, 1, "Hello")
+    await until(lambda: stage.app.parts.live.positions().of("MESSAGING") > 0)
+    async with listening(url, token, since=begin) as stream:
+        await stream.until_end()
+        assert (stream.finished, stream.events) == (True, [])
+
+
+async def test_clients_of_one_user_that_come_at_once_are_bounded_like_those_that_come_one_by_one(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "MOST_OF_ONE", 1)
+    everybody_waits = asyncio.Barrier(2)
+
+    async def together(*_: object) -> Mapping[str, int]:
+        await everybody_waits.wait()
+        return {"MESSAGING": 0}
+
+    monkeypatch.setattr(delivery, "places", together)
+    stage.script.answers = {"get_friends": GetFriendsResponse()}
+    opened = await asyncio.gather(*(connect(address(stage), stage.token()) for _ in range(2)), return_exceptions=True)
+    streams = [found for found in opened if isinstance(found, Stream)]
+    for stream in streams:
+        stream.close()
+    [refused] = [found for found in opened if not isinstance(found, Stream)]
+    assert len(streams) == 1
+    assert isinstance(refused, Refused)
+    assert refused.status == 429

@@ -1,0 +1,67 @@
+"""A WebSocket's handshake and commands as no decent client sends them."""
+
+import msgspec
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from contracts.rpc.vestnik.contact.v1 import GetFriendsResponse
+from tests.integration.gateway.conftest import Stage
+
+
+def address(stage: Stage, query: str = "") -> str:
+    return str(stage.client.base_url).rstrip("/").replace("http", "ws", 1) + "/v1/ws" + query
+
+
+async def test_a_refused_handshake_has_the_headers_of_every_answer(stage: Stage) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(address(stage, "?since=x"), additional_headers=stage.signed_in, proxy=None):
+            pass
+    headers = refused.value.response.headers
+    assert refused.value.response.status_code == 422
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert '"live"' in headers["ratelimit"]
+    assert headers["x-request-id"]
+
+
+COMMANDS = [
+    '{"id":"1","command":"\\u0073end","body":[' + "1" * 5_000 + "]}",
+    '{"id":"1","command":"seen","command":"send"}',
+    '{"id":"1","command":"send","b\\u006fdy":{},"body":{}}',
+    '{"id":"1","command":"send","body":{"t\\u0065xt":' + "1" * 5_000 + "}}",
+]
+
+
+async def test_a_command_that_can_be_read_in_two_ways_or_holds_a_huge_number_is_refused(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.script.answers = {"get_friends": GetFriendsResponse()}
+    async with connect(address(stage), additional_headers=stage.signed_in, proxy=None) as connection:
+        for command in COMMANDS:
+            await connection.send(command)
+            while "answer" not in (answer := msgspec.json.decode(await connection.recv())):
+                pass
+            assert (answer["answer"], answer["status"], answer["body"]["code"]) == ("1", 422, "invalid")
+    assert "a command failed" not in caplog.text
+
+
+HALVED = [
+    ('{"id":"1","command":"send","body":{"text":"\\ud83d","client_message_id":"1"}}', "1"),
+    ('{"command":"send","body":{"text":"\\ud83d","id":"2"},"id":"1"}', "1"),
+    ('{"command":"send","body":{"text":"\\ud83d","id":"2"}}', None),
+    ('{"id":"\\ud83d","command":"send"}', None),
+    ('{"id":1,"command":"\\ud83d"}', None),
+    ('["\\ud83d"]', None),
+]
+
+
+async def test_a_command_with_half_an_emoji_is_answered_by_its_id(stage: Stage) -> None:
+    stage.script.answers = {"get_friends": GetFriendsResponse()}
+    async with connect(address(stage), additional_headers=stage.signed_in, proxy=None) as connection:
+        for command, command_id in HALVED:
+            await connection.send(command)
+            while "answer" not in (answer := msgspec.json.decode(await connection.recv())):
+                pass
+            assert (answer["answer"], answer["status"], answer["body"]["code"]) == (command_id, 422, "invalid"), command

@@ -1,0 +1,158 @@
+"""What stands on the wire of a WebSocket, byte for byte: whole texts are taken apart by us, all else by the library."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from contracts.rpc.vestnik.contact.v1 import GetFriendsResponse
+from tests.integration.gateway.conftest import Stage
+
+TEXT, CONTINUATION, BINARY, CLOSE, PING, PONG = 0x1, 0x0, 0x2, 0x8, 0x9, 0xA
+FIN = 0x80
+WITHIN = 60
+
+
+def frame(kind: int, payload: bytes, *, final: bool = True, masked: bool = True) -> bytes:
+    """A client's, in the shortest form of its length."""
+    head = bytes((kind | (FIN if final else 0),))
+    bit, length = (0x80 if masked else 0), len(payload)
+    if length < 126:
+        head += bytes((bit | length,))
+    elif length < 1 << 16:
+        head += bytes((bit | 126,)) + length.to_bytes(2, "big")
+    else:
+        head += bytes((bit | 127,)) + length.to_bytes(8, "big")
+    if not masked:
+        return head + payload
+    mask = os.urandom(4)
+    return head + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+
+
+def command(name: str, size: int = 0) -> bytes:
+    """One that is answered by the gateway itself, and refused: there is no such command. `size`: bytes in all."""
+    body = msgspec.json.encode({"id": name, "command": "none"})
+    return body + b" " * (size - len(body))
+
+
+class Line:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+        # What came while something else was looked for.
+        self._passed_over: list[tuple[int, bytes]] = []
+
+    async def send(self, *pieces: bytes) -> None:
+        """Each in a packet of its own, as far as the network lets us."""
+        for piece in pieces:
+            self.writer.write(piece)
+            await self.writer.drain()
+            await asyncio.sleep(0)
+
+    async def frame(self) -> tuple[int, bytes]:
+        """The next from the gateway."""
+        async with asyncio.timeout(WITHIN):
+            first, length = await self._reader.readexactly(2)
+            if length >= 126:
+                length = int.from_bytes(await self._reader.readexactly(2 if length == 126 else 8), "big")
+            return first & 0x0F, await self._reader.readexactly(length)
+
+    async def of(self, kind: int) -> bytes:
+        """The next of this kind; events and heartbeats are none that was asked for."""
+        kept = next((each for each in self._passed_over if each[0] == kind), None)
+        if kept is not None:
+            self._passed_over.remove(kept)
+            return kept[1]
+        while True:
+            found, payload = await self.frame()
+            if found == PING:
+                await self.send(frame(PONG, payload))
+            elif found == TEXT and payload.startswith(b'{"event"'):
+                continue
+            elif found == kind:
+                return payload
+            else:
+                self._passed_over.append((found, payload))
+
+    async def answers(self, count: int) -> set[str]:
+        """To whom the next answers are."""
+        return {msgspec.json.decode(await self.of(TEXT))["answer"] for _ in range(count)}
+
+    async def closed_with(self) -> int:
+        return int.from_bytes((await self.of(CLOSE))[:2], "big")
+
+
+@asynccontextmanager
+async def line(stage: Stage) -> AsyncIterator[Line]:
+    stage.script.answers = {"get_friends": GetFriendsResponse()}
+    url = stage.client.base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    head = [
+        "GET /v1/ws HTTP/1.1",
+        f"Host: {url.host}:{url.port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *(f"{name}: {value}" for name, value in stage.signed_in.items()),
+    ]
+    writer.write("\r\n".join([*head, "\r\n"]).encode())
+    async with asyncio.timeout(WITHIN):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    try:
+        yield Line(reader, writer)
+    finally:
+        writer.close()
+
+
+async def test_commands_are_read_however_the_network_has_cut_or_joined_them(stage: Stage) -> None:
+    async with line(stage) as found:
+        await found.send(b"".join(frame(TEXT, command(str(number))) for number in range(40)))
+        assert await found.answers(40) == {str(number) for number in range(40)}
+        await found.send(*(bytes((byte,)) for byte in frame(TEXT, command("in bytes", 200))))
+        whole = frame(TEXT, command("one", 300)) + frame(TEXT, command("two", 70)) + frame(PING, b"still there?")
+        await found.send(whole[:5], whole[5:310], whole[310:-3], whole[-3:])
+        assert await found.answers(3) == {"in bytes", "one", "two"}
+        assert await found.of(PONG) == b"still there?"
+
+
+async def test_a_command_in_parts_is_one_and_may_be_interrupted_by_a_ping(stage: Stage) -> None:
+    async with line(stage) as found:
+        text = command("in parts")
+        await found.send(
+            frame(TEXT, text[:3], final=False) + frame(PING, b"1"),
+            frame(CONTINUATION, text[3:9], final=False) + frame(CONTINUATION, text[9:]) + frame(TEXT, command("next")),
+        )
+        assert await found.of(PONG) == b"1"
+        assert await found.answers(2) == {"in parts", "next"}
+
+
+async def test_the_largest_message_is_taken_and_a_larger_one_ends_the_line(stage: Stage) -> None:
+    async with line(stage) as found:
+        await found.send(frame(TEXT, command("largest", 64 * 1024)))
+        assert await found.answers(1) == {"largest"}
+        await found.send(frame(TEXT, command("too large", 64 * 1024 + 1)))
+        assert await found.closed_with() == 1009
+
+
+@pytest.mark.parametrize(
+    ("pieces", "code"),
+    [
+        ([frame(TEXT, command("1"), masked=False)], 1002),
+        ([frame(TEXT, command("1")[:3], final=False), frame(TEXT, command("2"))], 1002),
+        ([frame(CONTINUATION, command("1"))], 1002),
+        ([frame(TEXT | 0x40, command("1"))], 1002),
+        ([frame(TEXT, b'{"id":"\xff"}')], 1007),
+        ([frame(BINARY, command("1"))], 1003),
+        ([frame(CLOSE, (1000).to_bytes(2, "big"))], 1000),
+    ],
+)
+async def test_what_is_no_text_ends_the_line_and_what_comes_behind_it_counts_for_nothing(
+    stage: Stage, pieces: list[bytes], code: int
+) -> None:
+    async with line(stage) as found:
+        await found.send(b"".join([*pieces, frame(TEXT, command("behind"))]))
+        assert await found.closed_with() == code

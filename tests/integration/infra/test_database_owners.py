@@ -1,0 +1,91 @@
+"""An operator's command acts for the service whose read model it is, with a schema a service as well as without."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from psycopg import AsyncConnection
+
+from contracts.errors import Unavailable
+from infra.database_owners import NotTheirs, Owners
+from infra.database_rights import role_of
+from infra.secrets import OPERATOR
+from infra.settings import SERVICES, BadSetting
+from projections.engine import switching
+from projections.engine.connecting import connect
+from tests.integration.infra.logins import Logins, go_live, logins, one_of
+
+RELATIONS = "SELECT DISTINCT schemaname, tableowner FROM pg_tables WHERE schemaname ~ '^(vestnik|public)' ORDER BY 1"
+
+
+@pytest_asyncio.fixture
+async def house(database_url: str) -> AsyncIterator[Logins]:
+    async with logins(database_url) as found:
+        yield found
+
+
+async def test_what_an_operator_makes_for_a_service_is_the_services(house: Logins) -> None:
+    owners = await Owners.at(house.url(OPERATOR))
+    assert owners.are_parted
+    for service in SERVICES:
+        projection = one_of(service)
+        conn = await connect(owners.url(service), "operator")
+        await go_live(conn, projection)
+        await conn.close()
+        # The service goes on with it, and can drop it.
+        own = await house.of(service)
+        live = await switching.live_build(own, projection)
+        assert live is not None
+        assert live.build == 2
+        await go_live(own, projection)
+        await switching.drop_build(own, projection, live)
+    cursor = await (await house.of(OPERATOR)).execute(RELATIONS.encode())
+    assert await cursor.fetchall() == [(role_of(service), role_of(service)) for service in sorted(SERVICES)]
+
+
+async def test_an_operator_who_acts_for_one_service_can_do_nothing_to_another(house: Logins) -> None:
+    owners = await Owners.at(house.url(OPERATOR))
+    conn = await connect(owners.url("contact"), "operator")
+    cursor = await conn.execute("SELECT has_schema_privilege('vestnik_messaging', 'USAGE'), current_user::text")
+    assert await cursor.fetchone() == (False, "vestnik_contact")
+    await conn.close()
+
+
+async def test_options_of_the_given_url_stay(house: Logins) -> None:
+    given = f"{house.url(OPERATOR)}?options=-c%20work_mem%3D5MB"
+    conn = await connect((await Owners.at(given)).url("contact"), "operator")
+    cursor = await conn.execute("SELECT current_setting('work_mem'), current_user::text")
+    assert await cursor.fetchone() == ("5MB", "vestnik_contact")
+    await conn.close()
+
+
+async def test_a_services_login_is_no_operators(house: Logins) -> None:
+    owners = await Owners.at(house.url("contact"))
+    assert "contact" in owners.url("contact")
+    with pytest.raises(NotTheirs, match="may not act for messaging: use that of vestnik_operator"):
+        owners.url("messaging")
+    with pytest.raises(NotTheirs):
+        owners.urls()
+
+
+async def test_where_services_have_no_schemas_all_share_the_login(database_url: str) -> None:
+    owners = await Owners.at(database_url)
+    assert not owners.are_parted
+    assert owners.urls() == {database_url: list(SERVICES)}
+
+
+async def test_a_database_that_does_not_answer_is_told_without_its_password(database_url: str) -> None:
+    host = database_url.rsplit("@", 1)[1]
+    with pytest.raises(Unavailable, match="does not answer") as refused:
+        await Owners.at(f"postgresql://nobody:hidden@{host}")
+    assert "hidden" not in str(refused.value)
+    with pytest.raises(BadSetting) as bad:
+        await Owners.at("postgresql://a:hidden@b/c?nonsense=1")
+    assert "hidden" not in str(bad.value)
+
+
+async def test_connections_that_act_for_services_are_told_apart_from_the_superusers(house: Logins) -> None:
+    owners = await Owners.at(house.database_url)
+    async with await AsyncConnection.connect(owners.url("auth")) as conn:
+        cursor = await conn.execute("SELECT current_user::text, current_schema()::text")
+        assert await cursor.fetchone() == ("vestnik_auth", "vestnik_auth")

@@ -1,0 +1,250 @@
+"""What each login may do at PostgreSQL, and that it may do nothing else: every forbidden thing is tried."""
+
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from infra.database_rights import role_of, url_of
+from infra.secrets import DATABASE_PARTIES, GATEWAY, OPERATOR
+from infra.settings import SERVICES
+from projections.engine import builds, switching
+from projections.registry import owned_by
+from tests.integration.infra.logins import Logins, go_live, logins, one_of, refusal, relations_of, whole
+
+DENIED = "42501"
+# Somebody who may not look into a schema is not told what is there.
+NOT_THERE = "42P01"
+TO_A_RELATION = [
+    "SELECT * FROM {}",
+    "TABLE {}",
+    "COPY {} TO STDOUT",
+    "INSERT INTO {} DEFAULT VALUES",
+    "UPDATE {} SET ctid = ctid",
+    "DELETE FROM {}",
+    "DO $$ BEGIN LOCK TABLE {} IN ACCESS SHARE MODE; END $$",
+    "COMMENT ON {kind} {} IS 'mine'",
+    "ALTER {kind} {} RENAME TO mine",
+    "ALTER {kind} {} OWNER TO CURRENT_USER",
+    "ALTER {kind} {} SET SCHEMA public",
+    "GRANT SELECT ON {} TO PUBLIC",
+    "DROP {kind} {}",
+    "CREATE VIEW {own}.peep AS SELECT * FROM {}",
+]
+TO_A_TABLE = [
+    "TRUNCATE {}",
+    "ALTER TABLE {} ADD COLUMN mine int",
+    "CREATE INDEX ON {} ((1))",
+    "CREATE TRIGGER mine BEFORE INSERT ON {} EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "CREATE TABLE {own}.heir () INHERITS ({})",
+]
+TO_THE_SERVER = [
+    "CREATE ROLE intruder",
+    "CREATE ROLE intruder SUPERUSER",
+    "ALTER ROLE vestnik SUPERUSER PASSWORD 'known'",
+    "DROP ROLE vestnik_operator",
+    "CREATE DATABASE intruder",
+    "CREATE TABLESPACE intruder LOCATION '/tmp'",
+    "ALTER SYSTEM SET fsync = off",
+    "SET session_replication_role = replica",
+    "SET log_statement = 'none'",
+    "COPY (SELECT 1) TO PROGRAM 'true'",
+    "COPY (SELECT 1) TO '/tmp/intruder'",
+    "SELECT pg_read_file('PG_VERSION')",
+    "SELECT pg_ls_dir('.')",
+    "SELECT lo_import('/etc/hostname')",
+    "SELECT * FROM pg_authid",
+    "SELECT * FROM pg_shadow",
+    "SELECT pg_reload_conf()",
+    "SELECT pg_rotate_logfile()",
+    "SELECT pg_switch_wal()",
+    "CREATE LANGUAGE plpython3u",
+    "CREATE FUNCTION {own}.f() RETURNS int LANGUAGE c AS '/tmp/x.so', 'f'",
+    "CREATE EXTENSION dblink",
+    "CREATE FOREIGN DATA WRAPPER intruder",
+    "CREATE SERVER intruder FOREIGN DATA WRAPPER postgres_fdw",
+    "CREATE EVENT TRIGGER intruder ON ddl_command_start EXECUTE FUNCTION pg_notify()",
+    "CREATE PUBLICATION intruder FOR ALL TABLES",
+    "CREATE SUBSCRIPTION intruder CONNECTION '' PUBLICATION p WITH (connect = false)",
+    "SELECT pg_create_physical_replication_slot('intruder')",
+]
+# What the server does not know, or does not find, is as good a refusal.
+REFUSED = {DENIED, NOT_THERE, "42704", "42883", "0A000", "58P01", "42P02"}
+
+
+@pytest_asyncio.fixture
+async def house(database_url: str) -> AsyncIterator[Logins]:
+    async with logins(database_url) as found:
+        yield found
+
+
+def others(party: str) -> list[str]:
+    return [other for other in DATABASE_PARTIES if other != party]
+
+
+async def refused(house: Logins, party: str, statements: list[str]) -> dict[str, str | None]:
+    """Each statement with what became of it, for those that were not refused for want of a right."""
+    conn = await house.of(party)
+    outcomes = {statement: await refusal(conn, statement) for statement in statements}
+    return {statement: state for statement, state in outcomes.items() if state != DENIED}
+
+
+async def test_a_service_makes_changes_and_drops_its_own_and_finds_it_by_its_plain_name(house: Logins) -> None:
+    for service in SERVICES:
+        conn = await house.of(service)
+        for projection in owned_by(service):
+            await go_live(conn, projection)
+            cursor = await conn.execute(f"SELECT count(*) FROM {projection.view(projection.table_names()[0])}".encode())
+            assert await cursor.fetchone() == (0,)
+            for old in await builds.retired(conn, projection.name, projection.version):
+                await switching.drop_build(conn, projection, old)
+
+
+async def test_nobody_reads_or_touches_what_is_anothers(house: Logins) -> None:
+    for service in SERVICES:
+        before = await whole(house.database_url)
+        for other in SERVICES:
+            if other == service:
+                continue
+            relations = await relations_of(house.database_url, other)
+            assert {kind for _, kind in relations} == {"r", "v"}
+            for name, kind in relations:
+                tried = [*TO_A_RELATION, *(TO_A_TABLE if kind == "r" else [])]
+                words = {"kind": "TABLE" if kind == "r" else "VIEW", "own": role_of(service)}
+                assert await refused(house, service, [each.format(name, **words) for each in tried]) == {}
+        assert await whole(house.database_url) == before
+
+
+async def test_nobody_makes_anything_outside_of_its_own_schema(house: Logins) -> None:
+    for service in SERVICES:
+        before = await whole(house.database_url)
+        tried = ["CREATE SCHEMA mine", f"CREATE SCHEMA mine AUTHORIZATION {role_of(service)}"]
+        for schema in ("public", "pg_catalog", *(role_of(other) for other in SERVICES if other != service)):
+            tried += [
+                f"CREATE TABLE {schema}.mine (n int)",
+                f"CREATE TABLE {schema}.mine AS SELECT 1",
+                f"CREATE VIEW {schema}.mine AS SELECT 1",
+                f"CREATE FUNCTION {schema}.now() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+                f"CREATE TYPE {schema}.mine AS ENUM ()",
+                f"CREATE SEQUENCE {schema}.mine",
+            ]
+        assert await refused(house, service, tried) == {}
+        assert await whole(house.database_url) == before
+
+
+async def test_nobody_drops_a_schema_or_the_database_or_lets_another_in(house: Logins) -> None:
+    for service in SERVICES:
+        before = await whole(house.database_url)
+        conn, own = await house.of(service), role_of(service)
+        database = house.database_url.rsplit("/", 1)[1]
+        for schema in (*map(role_of, SERVICES), "public"):
+            for statement in (f"DROP SCHEMA {schema} CASCADE", f"ALTER SCHEMA {schema} RENAME TO mine"):
+                assert await refusal(conn, statement) == DENIED
+        for statement in (f"ALTER DATABASE {database} RENAME TO mine", f"ALTER DATABASE {database} OWNER TO {own}"):
+            assert await refusal(conn, statement) == DENIED
+        assert await refusal(conn, f"DROP DATABASE {database}") in (DENIED, "55006")
+        for other in others(service):
+            # It has the right and may not hand it on: the server warns, and does nothing.
+            assert await refusal(conn, f"GRANT ALL ON SCHEMA {own} TO {role_of(other)}") is None
+            assert await refusal(conn, f"GRANT CREATE ON DATABASE {database} TO {role_of(other)}") in (None, DENIED)
+        assert await whole(house.database_url) == before
+
+
+async def test_a_right_to_a_table_that_is_handed_on_does_not_open_the_schema(house: Logins) -> None:
+    owner, other = await house.of("contact"), await house.of("messaging")
+    assert await refusal(owner, "GRANT ALL ON ALL TABLES IN SCHEMA vestnik_contact TO PUBLIC") is None
+    assert await refusal(other, "SELECT * FROM vestnik_contact.projection_builds") == DENIED
+
+
+async def test_nobody_becomes_another(house: Logins) -> None:
+    for service in SERVICES:
+        before = await whole(house.database_url)
+        tried = []
+        for role in ("vestnik", *map(role_of, others(service))):
+            tried += [
+                f"SET ROLE {role}",
+                f"SET SESSION AUTHORIZATION {role}",
+                f"GRANT {role} TO {role_of(service)}",
+                f"GRANT {role_of(service)} TO {role}",
+                f"ALTER ROLE {role} PASSWORD 'known'",
+                f"ALTER ROLE {role} SET search_path = {role_of(service)}",
+                f"REASSIGN OWNED BY {role} TO {role_of(service)}",
+                f"DROP OWNED BY {role}",
+                f"ALTER DEFAULT PRIVILEGES FOR ROLE {role} GRANT ALL ON TABLES TO PUBLIC",
+            ]
+        for role in ("pg_read_all_data", "pg_write_all_data", "pg_read_all_stats", "pg_signal_backend"):
+            tried += [f"SET ROLE {role}", f"GRANT {role} TO {role_of(service)}"]
+        tried += [f"ALTER ROLE {role_of(service)} {right}" for right in ("SUPERUSER", "CREATEROLE", "CREATEDB")]
+        assert await refused(house, service, tried) == {}
+        assert await whole(house.database_url) == before
+
+
+async def test_nobody_does_what_is_for_a_superuser(house: Logins) -> None:
+    before = await whole(house.database_url)
+    for party in DATABASE_PARTIES:
+        conn = await house.of(party)
+        own = role_of(party if party != OPERATOR else SERVICES[0])
+        outcomes = {each: await refusal(conn, each.format(own=own)) for each in TO_THE_SERVER}
+        assert {each: state for each, state in outcomes.items() if state not in REFUSED} == {}
+    assert await whole(house.database_url) == before
+
+
+async def test_nobody_sees_what_another_asks_or_ends_his_connection(house: Logins) -> None:
+    for service in SERVICES:
+        conn = await house.of(service)
+        for other in others(service):
+            victim = await house.of(other)
+            await victim.execute(b"SELECT 'a secret'")
+            pid = victim.info.backend_pid
+            cursor = await conn.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", (pid,))
+            assert await cursor.fetchone() == ("<insufficient privilege>",)
+            assert await refusal(conn, f"SELECT pg_terminate_backend({pid})") == DENIED
+            assert await refusal(conn, f"SELECT pg_cancel_backend({pid})") == DENIED
+
+
+async def test_only_who_has_a_login_of_the_system_gets_in(house: Logins, database_url: str) -> None:
+    for party, password in ((GATEWAY, "x"), ("contact", "wrong")):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            await psycopg.AsyncConnection.connect(url_of(database_url, party, password))
+    # Somebody else's login at the same server.
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as admin:
+        await admin.execute(b"DROP ROLE IF EXISTS stranger")
+        await admin.execute(b"CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
+        try:
+            hosts = database_url.rsplit("@", 1)[1]
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                await psycopg.AsyncConnection.connect(f"postgresql://stranger:stranger@{hosts}")
+        finally:
+            await admin.execute(b"DROP ROLE stranger")
+
+
+async def test_the_operator_reads_everything_and_acts_for_each_service(house: Logins) -> None:
+    conn = await house.of(OPERATOR)
+    for service in SERVICES:
+        for name, _ in await relations_of(house.database_url, service):
+            await conn.execute(f"SELECT * FROM {name}".encode())
+        for projection in [one_of(service)]:
+            # Whoever looks into a read model needs not know whose it is.
+            await conn.execute(f"SELECT * FROM {projection.view(projection.table_names()[0])}".encode())
+        await conn.execute(f"SET ROLE {role_of(service)}".encode())
+        await conn.execute(f"CREATE TABLE {role_of(service)}.made (n int)".encode())
+        await conn.execute(b"RESET ROLE")
+        await (await house.of(service)).execute(b"DROP TABLE made")
+    assert await refusal(conn, "CREATE TABLE by_accident (n int)") == DENIED
+
+
+async def test_rights_may_be_given_again_and_change_nothing_but_passwords(house: Logins) -> None:
+    before = await whole(house.database_url)
+    await house.give_rights()
+    assert await whole(house.database_url) == before
+
+
+async def test_an_operator_who_reads_at_length_is_seen_by_the_service_that_wants_to_switch(house: Logins) -> None:
+    projection = one_of("contact")
+    reader, service = await house.of(OPERATOR), await house.of("contact")
+    assert await switching.long_reader(service, projection) is None
+    async with reader.transaction():
+        await reader.execute(f"SELECT * FROM {projection.view('friends')}".encode())
+        assert "a reader of its views to end" in str(await switching.long_reader(service, projection))
+    assert await switching.long_reader(service, projection) is None

@@ -1,0 +1,84 @@
+"""Looking through the streams: every event once, the newest first, however rare and however many there are."""
+
+from nats.aio.client import Client
+
+from contracts.envelope import Provenance, seal
+from contracts.events.session import SessionRevoked
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from contracts.subjects import MESSAGING, STREAMS, conversation, session
+from infra.history import Query
+from services.operator import browsing
+from services.operator.browsing import EventsFound, newest, since
+from streams.log import Append, Log
+from tests.integration.streams.conftest import fill
+
+EVERYTHING = Query(streams=tuple(STREAMS))
+
+
+async def revoke(log: Log, session_id: str) -> None:
+    event = SessionRevoked(user_id=new_id(), reason="logout")
+    envelope = seal(event, aggregate_id=session_id, version=1, provenance=Provenance())
+    await log.append(Append(subject=session(session_id), expected=0, envelope=envelope))
+
+
+async def pages(nats: Client, query: Query, limit: int) -> list[EventsFound]:
+    """All there is, page by page back to the beginning."""
+    found = [await newest(nats, query, limit=limit)]
+    while found[-1].older is not None:
+        found.append(await newest(nats, query, limit=limit, before=Position.decode(found[-1].older)))
+    return found
+
+
+async def test_going_back_shows_every_event_of_every_stream_once(streams: Client) -> None:
+    log = Log(streams)
+    await fill(log, 700)
+    sessions = [new_id() for _ in range(30)]
+    for session_id in sessions:
+        await revoke(log, session_id)
+    await fill(log, 40)
+    found = await pages(streams, EVERYTHING, 100)
+    items = [event for page in found for event in page.items]
+    assert [event.sequence for event in items if event.stream == MESSAGING] == list(range(740, 0, -1))
+    assert [event.aggregate_id for event in items if event.stream == "SESSION"] == sessions[::-1]
+    assert all(len(page.items) == 100 for page in found[:-1])
+    assert [event.at for event in items] == sorted((event.at for event in items), reverse=True)
+
+
+async def test_a_rare_event_is_found_however_far_back_it_is(streams: Client) -> None:
+    log = Log(streams)
+    await fill(log, 1, "rare")
+    await fill(log, 3_000)
+    found = await pages(streams, Query(streams=(MESSAGING,), aggregate_id="rare"), 10)
+    assert [event.sequence for page in found for event in page.items] == [1]
+
+
+async def test_what_has_come_since_is_shown_and_of_very_much_only_the_newest(streams: Client) -> None:
+    log = Log(streams)
+    await fill(log, 5)
+    begun = await newest(streams, EVERYTHING, limit=2)
+    assert [event.sequence for event in begun.items] == [5, 4]
+    nothing = await since(streams, EVERYTHING, limit=10, after=Position.decode(begun.newer))
+    assert (nothing.items, nothing.newer) == ([], begun.newer)
+    await fill(log, 3)
+    found = await since(streams, EVERYTHING, limit=10, after=Position.decode(begun.newer))
+    assert [event.sequence for event in found.items] == [8, 7, 6]
+    await fill(log, browsing.MOST_BEHIND + 10)
+    many = await since(streams, EVERYTHING, limit=50, after=Position.decode(found.newer))
+    end = 8 + browsing.MOST_BEHIND + 10
+    assert [event.sequence for event in many.items] == list(range(end, end - 50, -1))
+    assert many.skipped == browsing.MOST_BEHIND + 10 - 50
+
+
+async def test_nothing_personal_is_shown_and_garbage_is_counted(streams: Client) -> None:
+    log = Log(streams)
+    await fill(log, 2)
+    await streams.request(conversation("b"), b"no event", timeout=5)
+    found = await newest(streams, EVERYTHING, limit=10)
+    assert [b"hello" in bytes(event.data) for event in found.items] == [False, False]
+    assert found.unreadable == 1
+
+
+async def test_empty_streams_have_nothing_to_show(streams: Client) -> None:
+    found = await newest(streams, EVERYTHING, limit=10)
+    assert (found.items, found.older) == ([], None)

@@ -1,0 +1,148 @@
+"""Who is let in at the profile service's REST edge: what is public is, the gateway with its token, nobody else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import httpx
+import msgspec
+import pytest
+
+from contracts.errors import VestnikError
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from contracts.subjects import AUTH
+from infra.listening import open_listener
+from infra.rpc.context import Call
+from infra.rpc.credentials import Issuer, Verifier
+from infra.rpc.tls import HTTP, client_side, make_certificates, server_side
+from infra.secrets import Secrets
+from infra.settings import Settings
+from services.gateway.metrics import Metrics
+from services.gateway.profile_cache import ProfileCache
+from services.gateway.profile_news import ProfileNews
+from services.gateway.profile_reads import ProfileReads
+from services.profile.commands import ProfileCommands
+from services.profile.domain import ShownProfile
+from services.profile.rest import profile_app, serve_rest
+
+ANNA = new_id()
+
+
+class Commands:
+    """Shows one profile to everybody, and remembers who asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    async def get(self, user_id: str, call: Call) -> tuple[ShownProfile, Position]:
+        self.calls.append(call)
+        shown = ShownProfile(
+            user_id=user_id,
+            username="anna",
+            display_name="Anna",
+            bio="",
+            avatar_url="",
+            verified=True,
+            updated_at=datetime(2026, 1, 31, tzinfo=UTC),
+        )
+        return shown, Position()
+
+
+class NoNews:
+    """Nothing is kept, so that everything is asked for."""
+
+    alive = False
+    position = Position()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    Secrets.create(tmp_path / "secrets")
+    make_certificates(tmp_path / "secrets")
+    return Settings(data_dir=tmp_path)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, certificate: str = "profile") -> AsyncIterator[tuple[Commands, int]]:
+    commands, stop = Commands(), asyncio.Event()
+    listener = open_listener("127.0.0.1", 0, shared=False)
+    app = profile_app(cast(ProfileCommands, commands), Verifier("profile", Secrets.load(settings.secrets_path)))
+    context = server_side(settings, certificate, HTTP)
+    task = asyncio.create_task(serve_rest(app, listener, stop, 1, context))
+    try:
+        yield commands, listener.getsockname()[1]
+    finally:
+        stop.set()
+        await task
+
+
+@asynccontextmanager
+async def reading(
+    settings: Settings, port: int, *, me: str = "gateway", token_of: str = "gateway"
+) -> AsyncIterator[ProfileReads]:
+    issuer = Issuer(token_of, Secrets.load(settings.secrets_path))
+    tls = client_side(settings, me, "profile", HTTP)
+    news = cast(ProfileNews, NoNews())
+    async with ProfileReads([("127.0.0.1", port)], ProfileCache(), news, Metrics(), issuer=issuer, tls=tls) as reads:
+        yield reads
+
+
+def call(actor: str | None = None) -> Call:
+    return Call(request_id="r", actor=actor, position=Position.at(AUTH, 7))
+
+
+@pytest.mark.parametrize("tls", ["off", "on"])
+async def test_the_gateway_reads_in_the_owners_name_and_in_nobody_elses(settings: Settings, tls: str) -> None:
+    settings = msgspec.structs.replace(settings, rpc_tls=tls)
+    async with serving(settings) as (commands, port), reading(settings, port) as reads:
+        for actor in (ANNA, new_id(), None):
+            found = await reads.get(ANNA, call(actor))
+            assert b'"anna"' in found.body
+    assert [each.actor for each in commands.calls] == [ANNA, None, None]
+    assert {(each.caller, each.request_id, each.position.of(AUTH)) for each in commands.calls} == {("gateway", "r", 7)}
+
+
+async def test_who_shows_another_partys_token_or_certificate_or_none_reads_nothing(settings: Settings) -> None:
+    settings = msgspec.structs.replace(settings, rpc_tls="on")
+    plain = msgspec.structs.replace(settings, rpc_tls="off")
+    async with serving(settings) as (commands, port):
+        async with reading(settings, port, me="contact") as reads:
+            with pytest.raises(VestnikError) as refused:
+                await reads.get(ANNA, call())
+            assert refused.value.code == "unauthenticated"
+        async with reading(plain, port) as reads:
+            with pytest.raises(VestnikError) as unreachable:
+                await reads.get(ANNA, call())
+            assert unreachable.value.code == "unavailable"
+    assert commands.calls == []
+
+
+async def test_another_service_cannot_pass_for_profile_over_rest(settings: Settings) -> None:
+    settings = msgspec.structs.replace(settings, rpc_tls="on")
+    async with serving(settings, certificate="contact") as (commands, port), reading(settings, port) as reads:
+        with pytest.raises(VestnikError) as refused:
+            await reads.get(ANNA, call())
+        assert refused.value.code == "unavailable"
+    assert commands.calls == []
+
+
+async def test_a_token_that_is_not_the_gateways_for_profile_reads_nothing(settings: Settings) -> None:
+    secrets = Secrets.load(settings.secrets_path)
+    wrong = {
+        "Bearer nonsense": 401,
+        "": 401,
+        f"Basic {Issuer('gateway', secrets).token('profile')}": 401,
+        f"Bearer {Issuer('gateway', secrets).token('contact')}": 401,
+        f"Bearer {Issuer('contact', secrets).token('profile')}": 403,
+    }
+    async with serving(settings) as (commands, port), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        for authorization, status in wrong.items():
+            answer = await http.get(f"/profiles/{ANNA}", headers={"Authorization": authorization})
+            assert (answer.status_code, commands.calls) == (status, [])
+        # What names a user without a token names nobody.
+        await http.get(f"/profiles/{ANNA}", headers={"Vestnik-Actor": ANNA})
+    assert [(each.actor, each.caller) for each in commands.calls] == [(None, "rest")]

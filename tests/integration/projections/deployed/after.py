@@ -1,0 +1,25 @@
+"""The projection as it is deployed next: other columns, and an index for them."""
+
+from contracts.envelope import Recorded
+from contracts.events.message import MessageSent
+from contracts.personal import plain
+from contracts.subjects import MESSAGING
+from projections.engine import Projection, Write, handles
+
+
+class Talks(Projection):
+    version = 2
+    streams = (MESSAGING,)
+    tables = """
+        CREATE TABLE {talks} (
+            conversation_id uuid PRIMARY KEY,
+            messages bigint NOT NULL DEFAULT 0,
+            letters bigint NOT NULL DEFAULT 0
+        );
+        CREATE INDEX ON {talks} (letters);
+    """
+
+    @handles(MessageSent)
+    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+        letters = len(plain(event.data.text) or "")
+        write.upsert("talks", key={"conversation_id": event.aggregate_id}, add={"messages": 1, "letters": letters})

@@ -1,0 +1,16 @@
+"""The projection as it was deployed first: how many messages a conversation has."""
+
+from contracts.envelope import Recorded
+from contracts.events.message import MessageSent
+from contracts.subjects import MESSAGING
+from projections.engine import Projection, Write, handles
+
+
+class Talks(Projection):
+    version = 1
+    streams = (MESSAGING,)
+    tables = "CREATE TABLE {talks} (conversation_id uuid PRIMARY KEY, messages bigint NOT NULL DEFAULT 0)"
+
+    @handles(MessageSent)
+    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+        write.upsert("talks", key={"conversation_id": event.aggregate_id}, add={"messages": 1})

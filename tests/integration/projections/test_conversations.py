@@ -1,0 +1,49 @@
+"""Conversations out of what was said and who are friends, whichever of the two is read first."""
+
+from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
+from contracts.events.message import MessageSeen, MessageSent
+from contracts.identifiers import new_id, pair_id
+from projections.conversations import Conversations
+from tests.fix_read_models import OpenReadModel
+
+ANNA, BORIS = new_id(), new_id()
+MARKS = """
+    SELECT user_id, open, last_sequence, last_sequence - seen_sequence AS unread, peer_seen_sequence
+    FROM {conversations} ORDER BY user_id = '{anna}' DESC
+""".replace("{anna}", ANNA)
+
+
+def said(sender: str, recipient: str, sequence: int) -> MessageSent:
+    return MessageSent(
+        message_id=new_id(),
+        sender_id=sender,
+        recipient_id=recipient,
+        sequence=sequence,
+        text="text",
+        client_message_id=str(sequence),
+    )
+
+
+async def test_both_see_the_same_conversation_from_their_side(read_model: OpenReadModel) -> None:
+    model = await read_model(Conversations)
+    friends = FriendshipAccepted(requester_id=ANNA, addressee_id=BORIS)
+    await model.given(friends, said(ANNA, BORIS, 1), said(ANNA, BORIS, 2), said(ANNA, BORIS, 3))
+    assert await model.rows(MARKS) == [(ANNA, True, 3, 0, 0), (BORIS, True, 3, 3, 3)]
+    seen = MessageSeen(conversation_id=pair_id(ANNA, BORIS), reader_id=BORIS, peer_id=ANNA, sequence=2)
+    await model.when(seen)
+    assert await model.rows(MARKS) == [(ANNA, True, 3, 0, 2), (BORIS, True, 3, 1, 3)]
+    # Whoever answers has seen what came before.
+    await model.when(said(BORIS, ANNA, 4))
+    assert await model.rows(MARKS) == [(ANNA, True, 4, 1, 4), (BORIS, True, 4, 0, 3)]
+
+
+async def test_a_conversation_closes_and_opens_with_the_friendship(read_model: OpenReadModel) -> None:
+    model = await read_model(Conversations)
+    friends = FriendshipAccepted(requester_id=ANNA, addressee_id=BORIS)
+    await model.given(friends, said(ANNA, BORIS, 1))
+    await model.when(FriendshipRemoved(remover_id=BORIS, other_id=ANNA))
+    # It had been on its way when the friendship ended.
+    await model.when(said(ANNA, BORIS, 2))
+    assert await model.rows(MARKS) == [(ANNA, False, 2, 0, 0), (BORIS, False, 2, 2, 2)]
+    await model.when(FriendshipAccepted(requester_id=BORIS, addressee_id=ANNA))
+    assert await model.rows(MARKS) == [(ANNA, True, 2, 0, 0), (BORIS, True, 2, 2, 2)]

@@ -1,0 +1,106 @@
+"""A build makes room for readers: it notices them, and then reads or writes, but not both at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+
+from contracts.positions import Position
+from contracts.subjects import MESSAGING
+from projections.engine import courtesy
+from projections.engine.batch import Batch
+from projections.engine.builds import Connection
+from projections.engine.connecting import connect
+from projections.engine.filling import Filling
+from projections.engine.pipeline import Pipeline
+from projections.engine.rebuild import rebuild
+from projections.engine.schema import ensure_schema
+from projections.engine.sources import Sources
+from projections.engine.switching import start_build
+from tests.fix_postgres import Pool
+from tests.integration.projections.letters import Letters
+from tests.integration.projections.writing import Writer, conversation_ids
+
+PATIENCE = 60
+
+
+@pytest_asyncio.fixture
+async def builder(database_url: str) -> AsyncIterator[Connection]:
+    conn = await connect(database_url, "rebuild letters")
+    yield conn
+    await conn.close()
+
+
+async def _until(conn: Connection, expected: bool) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while await courtesy.somebody_reads(conn) is not expected:
+            pass
+
+
+async def test_a_reader_is_noticed_for_a_moment(builder: Connection, pool: Pool) -> None:
+    await _until(builder, False)
+
+    async def read() -> None:
+        while True:
+            async with pool.connection() as conn:
+                await conn.execute("SELECT")
+
+    reading = asyncio.create_task(read())
+    try:
+        await _until(builder, True)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    await _until(builder, False)
+
+
+async def test_who_applies_or_builds_is_no_reader(builder: Connection, database_url: str) -> None:
+    await _until(builder, False)
+    for name in ("projection letters", "switch letters", "shadow letters"):
+        other = await connect(database_url, name)
+        assert await courtesy.somebody_reads(builder) is False
+        await other.close()
+
+
+@pytest.mark.parametrize("one_at_a_time", [True, False])
+async def test_a_pipeline_reads_and_writes_at_once_or_one_at_a_time(
+    streams: Client, writer: Writer, builder: Connection, monkeypatch: pytest.MonkeyPatch, one_at_a_time: bool
+) -> None:
+    await writer.fill(conversation_ids(4), 250)
+    await ensure_schema(builder)
+    filling = await Filling.open(builder, Letters, await start_build(builder, Letters))
+    write = filling.write
+    async with Pipeline(Sources(streams, Letters.filters(), filling.position, name="test", limit=100), filling) as line:
+        line.one_at_a_time = one_at_a_time
+        read_meanwhile = []
+
+        async def observed(batch: Batch) -> None:
+            await write(batch)
+            if not one_at_a_time and not line.at_end and line._sources.left:
+                async with asyncio.timeout(PATIENCE):
+                    while not line._next.events:
+                        await builder.execute("SELECT")
+            read_meanwhile.append(line._next.events)
+
+        monkeypatch.setattr(filling, "write", observed)
+        while not line.at_end:
+            assert await line.step(PATIENCE) is not None
+    assert any(read_meanwhile) is not one_at_a_time
+    assert filling.position == Position.at(MESSAGING, 1_000)
+
+
+async def test_a_rebuild_among_readers_is_as_complete_as_any(
+    streams: Client, writer: Writer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    async def always(conn: Connection) -> bool:
+        looks.append(conn)
+        return True
+
+    monkeypatch.setattr(courtesy, "somebody_reads", always)
+    await writer.fill(conversation_ids(4), 250)
+    assert (await rebuild(Letters, streams, database_url)).events == 1_000
+    assert looks

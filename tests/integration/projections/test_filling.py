@@ -1,0 +1,311 @@
+"""A build has one writer that knows where it stands; everything it writes moves with the checkpoint, or not at all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+
+from contracts import subjects
+from contracts.envelope import Recorded
+from contracts.events.friendship import FriendshipAccepted
+from contracts.events.message import MessageSent
+from contracts.identifiers import new_id, pair_id
+from contracts.personal import plain
+from contracts.positions import Position
+from contracts.subjects import CONTACT, MESSAGING
+from projections.engine import Projection, Write, filling, handles, pipeline
+from projections.engine.batch import Batch
+from projections.engine.builds import Build, Connection
+from projections.engine.connecting import connect
+from projections.engine.dead_letters import Counts
+from projections.engine.filling import Filling, Superseded
+from projections.engine.pipeline import Pipeline
+from projections.engine.rebuild import rebuild
+from projections.engine.schema import ensure_schema
+from projections.engine.sources import LIMIT, Sources
+from projections.engine.switching import start_build
+from streams.message import Message
+from streams.reader import Reader
+from tests.integration.projections.letters import POISON, Letters
+from tests.integration.projections.writing import Writer, conversation_ids
+
+
+@pytest_asyncio.fixture
+async def conn(database_url: str) -> AsyncIterator[Connection]:
+    opened = await connect(database_url, "filling")
+    await ensure_schema(opened)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+@pytest_asyncio.fixture
+async def build(conn: Connection) -> Build:
+    return await start_build(conn, Letters)
+
+
+async def stored(nc: Client, stream: str = MESSAGING) -> list[Message]:
+    """All that is in the stream."""
+    found: list[Message] = []
+    async with Reader(nc, stream, name="test") as reader:
+        async for batch in reader.batches():
+            found += batch.messages
+            if batch.pending == 0 and found:
+                break
+    return found
+
+
+async def number(conn: Connection, query: str) -> int:
+    row = await (await conn.execute(query.encode())).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+COUNT = "SELECT coalesce(sum(messages), 0) FROM letters_v1_b1"
+TEXTS = "SELECT count(*) FROM letters_texts_v1_b1"
+
+
+NO_TEXT = {
+    "too early": (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))), None),
+    "too long": (None, 10**5_000),
+    "too large": (None, Decimal("1e200000")),
+    "half": (None, None, "\ud800"),
+    "nothing": (None, None, "\x00"),
+    "deep": (None, None, None, {"a": "\ud800"}),
+}
+
+
+class Values(Projection):
+    """Takes a text for values that the database does not take."""
+
+    version = 1
+    streams = (MESSAGING,)
+    tables = """
+        CREATE TABLE {values} (id uuid PRIMARY KEY, at timestamptz, number numeric, text text, json jsonb, name text)
+    """
+
+    @handles(MessageSent)
+    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+        name = str(plain(event.data.text))
+        values = dict(zip(("at", "number", "text", "json"), (*NO_TEXT.get(name, ()), *[None] * 4), strict=False))
+        write.upsert("values", key={"id": event.data.message_id}, set={**values, "name": name})
+
+
+@pytest.mark.parametrize("copied_from", [1, 10_000])
+async def test_whatever_an_event_makes_of_a_value_it_ends_as_a_dead_letter(
+    streams: Client, writer: Writer, conn: Connection, copied_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "_COPIED_FROM", copied_from)
+    build = await start_build(conn, Values)
+    conversations = conversation_ids(len(NO_TEXT))
+    for conversation, poison in zip(conversations, NO_TEXT, strict=True):
+        last = await writer.say(conversation, "fine", poison, "behind it")
+    opened = await Filling.open(conn, Values, build)
+    await opened.apply(MESSAGING, await stored(streams), last)
+    assert opened.letters == Counts(failed=len(NO_TEXT), parked=len(NO_TEXT))
+    assert opened.position.of(MESSAGING) == last
+    assert await number(conn, "SELECT count(*) FROM values_v1_b1 WHERE name = 'fine'") == len(NO_TEXT)
+
+
+@pytest.mark.parametrize("copied_from", [1, 10_000])
+async def test_of_two_writers_the_one_that_comes_second_writes_nothing(
+    streams: Client,
+    writer: Writer,
+    conn: Connection,
+    build: Build,
+    copied_from: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(filling, "_COPIED_FROM", copied_from)
+    await writer.fill(conversation_ids(3), 10)
+    messages = await stored(streams)
+    one, other = await Filling.open(conn, Letters, build), await Filling.open(conn, Letters, build)
+    await one.apply(MESSAGING, messages[:20], 20)
+    with pytest.raises(Superseded):
+        await other.apply(MESSAGING, messages, 30)
+    assert (await number(conn, COUNT), await number(conn, TEXTS)) == (20, 20)
+    await one.apply(MESSAGING, messages, 30)
+    assert (await number(conn, COUNT), await number(conn, TEXTS)) == (30, 30)
+
+
+async def test_a_writer_that_comes_second_is_stopped_even_where_an_event_is_refused(
+    streams: Client, writer: Writer, conn: Connection, build: Build
+) -> None:
+    await writer.say(conversation_ids(1)[0], "a", "poison for the table", "b")
+    messages = await stored(streams)
+    one, other = await Filling.open(conn, Letters, build), await Filling.open(conn, Letters, build)
+    await one.apply(MESSAGING, messages, 3)
+    with pytest.raises(Superseded):
+        await other.apply(MESSAGING, messages, 3)
+    assert await number(conn, COUNT) == 1
+    assert await number(conn, "SELECT count(*) FROM projection_dead_letters") == 2
+
+
+async def test_a_later_batch_cannot_be_written_before_an_earlier_one(
+    streams: Client, writer: Writer, conn: Connection, build: Build
+) -> None:
+    await writer.fill(conversation_ids(1), 10)
+    messages = await stored(streams)
+    one = await Filling.open(conn, Letters, build)
+    earlier, later = one.batch(), one.batch()
+    one.take(earlier, MESSAGING, messages[:5], 5)
+    one.take(later, MESSAGING, messages[5:], 10)
+    with pytest.raises(Superseded):
+        await one.write(later)
+    assert await number(conn, COUNT) == 0
+
+
+@pytest.mark.parametrize("poison", [POISON, "poison for the table"])
+async def test_a_batch_taken_before_the_one_before_it_failed_lets_its_aggregate_wait(
+    streams: Client, writer: Writer, conn: Connection, build: Build, poison: str
+) -> None:
+    bad, good = conversation_ids(2)
+    await writer.say(bad, poison)
+    await writer.say(good, "a")
+    await writer.say(bad, "waits")
+    await writer.say(good, "b")
+    messages = await stored(streams)
+    one = await Filling.open(conn, Letters, build)
+    earlier, later = one.batch(), one.batch()
+    one.take(earlier, MESSAGING, messages[:2], 2)
+    one.take(later, MESSAGING, messages[2:], 4)
+    await one.write(earlier)
+    await one.write(later)
+    assert await number(conn, COUNT) == 2
+    cursor = await conn.execute("SELECT sequence, state FROM projection_dead_letters ORDER BY sequence")
+    assert await cursor.fetchall() == [(1, "failed"), (3, "parked")]
+    assert one.letters == (1, 1)
+
+
+async def test_rows_that_turn_out_not_to_be_new_are_merged(
+    streams: Client, writer: Writer, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Latest(Projection):
+        streams = (MESSAGING,)
+        tables = "CREATE TABLE {latest} (conversation_id uuid PRIMARY KEY, sequence bigint, text text)"
+
+        @handles(MessageSent)
+        def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+            said = {"sequence": event.data.sequence, "text": event.data.text}
+            write.upsert("latest", key={"conversation_id": event.aggregate_id}, set=said)
+
+    monkeypatch.setattr(filling, "_COPIED_FROM", 2)
+    conversations = conversation_ids(5)
+    for _ in range(3):
+        for conversation in conversations:
+            await writer.say(conversation, "tab\tand\nline \\N")
+    messages = await stored(streams)
+    one = await Filling.open(conn, Latest, await start_build(conn, Latest))
+    for end in (5, 10, 15):
+        await one.apply(MESSAGING, messages[end - 5 : end], end)
+    cursor = await conn.execute("SELECT DISTINCT sequence, text FROM latest_v1_b1")
+    assert await cursor.fetchall() == [(3, "tab\tand\nline \\N")]
+    assert one.letters == (0, 0)
+
+
+class Both(Projection):
+    streams = (CONTACT, MESSAGING)
+    tables = "CREATE TABLE {both} (id uuid PRIMARY KEY, events bigint NOT NULL DEFAULT 0)"
+
+    @handles(MessageSent, FriendshipAccepted)
+    def happened(self, event: Recorded[MessageSent | FriendshipAccepted], write: Write) -> None:
+        write.upsert("both", key={"id": event.aggregate_id}, add={"events": 1})
+
+
+async def test_one_batch_moves_the_checkpoints_of_all_its_streams_or_of_none(
+    streams: Client, writer: Writer, conn: Connection
+) -> None:
+    one, other = new_id(), new_id()
+    pair = pair_id(one, other)
+    await writer.append(subjects.friendship(pair), FriendshipAccepted(requester_id=one, addressee_id=other))
+    await writer.say(pair, "a", "b")
+    friends, said = await stored(streams, CONTACT), await stored(streams)
+    build = await start_build(conn, Both)
+    first, second = await Filling.open(conn, Both, build), await Filling.open(conn, Both, build)
+    await first.apply(CONTACT, friends, 1)
+    batch = second.batch()
+    second.take(batch, MESSAGING, said, 2)
+    second.take(batch, CONTACT, friends, 1)
+    with pytest.raises(Superseded):
+        await second.write(batch)
+    assert await number(conn, "SELECT events FROM both_v1_b1") == 1
+    await first.apply(MESSAGING, said, 2)
+    assert await number(conn, "SELECT events FROM both_v1_b1") == 3
+    assert first.position == Position({CONTACT: 1, MESSAGING: 2})
+
+
+async def test_events_that_nobody_handles_move_the_checkpoint(
+    streams: Client, writer: Writer, conn: Connection
+) -> None:
+    class Deaf(Projection):
+        streams = (MESSAGING,)
+        tables = "CREATE TABLE {deaf} (id uuid PRIMARY KEY)"
+
+    await writer.fill(conversation_ids(1), 3)
+    build = await start_build(conn, Deaf)
+    await (await Filling.open(conn, Deaf, build)).apply(MESSAGING, await stored(streams), 3)
+    assert (await Filling.open(conn, Deaf, build)).position == Position.at(MESSAGING, 3)
+
+
+async def test_a_slow_database_makes_batches_larger_but_never_without_bound(
+    streams: Client, writer: Writer, conn: Connection, build: Build, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_EVENTS", 500)
+    conversations = conversation_ids(4)
+    end = await writer.fill(conversations, 1_000)
+    one = await Filling.open(conn, Letters, build)
+    sizes: list[int] = []
+    async with Pipeline(Sources(streams, Letters.filters(), one.position, name="test", limit=100), one) as line:
+        while not line.at_end:
+            batch = await line.step()
+            assert batch is not None
+            sizes.append(batch.events)
+    assert sum(sizes) == end == await number(conn, TEXTS)
+    assert max(sizes) <= 500 + 100
+    assert LIMIT <= pipeline._BACKLOG
+
+
+async def test_a_build_gets_its_readers_indexes_when_it_is_shown(
+    streams: Client, writer: Writer, conn: Connection, database_url: str
+) -> None:
+    indexes = "SELECT count(*) FROM pg_indexes WHERE tablename = 'letters_texts_v1_b1'"
+    await writer.fill(conversation_ids(1), 3)
+    await start_build(conn, Letters)
+    assert await number(conn, indexes) == 1
+    await rebuild(Letters, streams, database_url)
+    assert await number(conn, indexes) == 2
+
+
+async def test_a_pipeline_that_is_cancelled_twice_leaves_nothing_running(
+    streams: Client, writer: Writer, conn: Connection, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await writer.fill(conversation_ids(1), 3)
+    before = asyncio.all_tasks()
+    opened = await Filling.open(conn, Letters, build)
+    writing = asyncio.Event()
+
+    async def slow(batch: Batch) -> None:
+        writing.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(opened, "write", slow)
+
+    async def apply() -> None:
+        async with Pipeline(Sources(streams, Letters.filters(), Position(), name="twice"), opened) as running:
+            await running.step()
+
+    applying = asyncio.create_task(apply())
+    await asyncio.wait_for(writing.wait(), 20)
+    applying.cancel()
+    await asyncio.sleep(0)
+    applying.cancel()
+    await asyncio.wait([applying], timeout=20)
+    assert applying.cancelled()
+    # The client's own tasks come to their ends by themselves, or go on with the connection.
+    names = [str(task.get_coro()) for task in asyncio.all_tasks() - before]
+    assert [name for name in names if "Subscription" not in name] == []

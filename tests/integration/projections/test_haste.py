@@ -1,0 +1,42 @@
+"""Batches have pauses between them, which end for whoever waits, wherever that is."""
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.positions import Position
+from contracts.subjects import MESSAGING
+from projections.engine import Waiting, haste
+from tests.fix_postgres import Pool
+from tests.integration.projections.letters import Letters
+from tests.integration.projections.writing import Opened, Writer, conversation_ids
+
+PATIENCE = 30
+
+
+@pytest.fixture(autouse=True)
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So long that nobody can be lucky."""
+    monkeypatch.setattr(haste, "_REST_SECONDS", 4 * PATIENCE)
+
+
+async def test_who_waits_in_the_process_that_applies_ends_the_pause(run: Opened, writer: Writer) -> None:
+    runners = await run(Letters)
+    conversation = conversation_ids(1)[0]
+    for text in ("one", "another", "a third"):
+        last = await writer.say(conversation, text)
+        await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
+
+
+async def test_who_waits_in_another_process_ends_the_pause(
+    streams: Client, run: Opened, writer: Writer, pool: Pool
+) -> None:
+    await run(Letters)
+    waiting = Waiting([Letters], streams, pool)
+    await waiting.start()
+    try:
+        conversation = conversation_ids(1)[0]
+        for text in ("one", "another", "a third"):
+            last = await writer.say(conversation, text)
+            await waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
+    finally:
+        await waiting.stop()

@@ -1,0 +1,124 @@
+"""An event applied late, behind those of other aggregates, leaves every read model as if it had come in time."""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+from nats.aio.client import Client
+
+from contracts import subjects
+from contracts.envelope import Envelope, Recorded, open_event
+from contracts.event import Event
+from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.profile import ProfileCreated, ProfileUpdated
+from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
+from contracts.events.user import EmailClaimed, EmailVerified, UserCreated, UserEmailVerified, UsernameClaimed
+from contracts.identifiers import new_id, pair_id
+from contracts.positions import Position
+from projections.engine import filling, settling
+from projections.engine.connecting import connect
+from projections.engine.verify import verify
+from projections.registry import choose
+from streams.log import Log
+from tests.integration.projections.writing import Opened, Writer
+
+SOON = datetime(2027, 1, 1, tzinfo=UTC)
+Story = list[tuple[str, Event]]
+
+
+def registration(user_id: str, name: str) -> Story:
+    email = subjects.email_claim(new_id())
+    session = subjects.session(new_id())
+    return [
+        (subjects.username_claim(new_id()), UsernameClaimed(user_id=user_id)),
+        (email, EmailClaimed(user_id=user_id, email=f"{name}@example.org", username=name, expires_at=SOON)),
+        (subjects.user(user_id), UserCreated(username=name)),
+        (subjects.profile(user_id), ProfileCreated(username=name, display_name=name)),
+        (email, EmailVerified(user_id=user_id)),
+        (subjects.user(user_id), UserEmailVerified()),
+        (session, SessionCreated(user_id=user_id, username=name, device="a", address="::1", expires_at=SOON)),
+        (subjects.profile(user_id), ProfileUpdated(display_name=f"{name} the second", bio="new")),
+        (session, SessionRefreshed(user_id=user_id, generation=2, expires_at=SOON)),
+        (session, SessionRevoked(user_id=user_id, reason="logout")),
+    ]
+
+
+def friendship(one: str, other: str) -> Story:
+    pair = pair_id(one, other)
+    subject, talk = subjects.friendship(pair), subjects.conversation(pair)
+    story: Story = [
+        (subject, FriendshipCreated(requester_id=one, addressee_id=other)),
+        (subject, FriendshipAccepted(requester_id=one, addressee_id=other)),
+    ]
+    for sequence in range(1, 9):
+        sender, recipient = (one, other) if sequence % 3 else (other, one)
+        message = MessageSent(
+            message_id=new_id(),
+            sender_id=sender,
+            recipient_id=recipient,
+            sequence=sequence,
+            text=f"text {sequence}",
+            client_message_id=str(sequence),
+        )
+        seen = MessageSeen(conversation_id=pair, reader_id=recipient, peer_id=sender, sequence=sequence)
+        story += [(talk, message), (subjects.read_mark(pair, recipient), seen)]
+    story.append((subjects.notifications(one), NotificationRead(notification_ids=(new_id(),))))
+    story.append((subject, FriendshipRemoved(remover_id=other, other_id=one)))
+    return story
+
+
+def interleaved(chance: random.Random, stories: list[Story]) -> Story:
+    """One story of all, in which each keeps its own order."""
+    turns = [place for place, story in enumerate(stories) for _ in story]
+    chance.shuffle(turns)
+    tellers = [iter(story) for story in stories]
+    return [next(tellers[place]) for place in turns]
+
+
+def refusing(chosen: set[tuple[str, int]]) -> Callable[..., Recorded[Event]]:
+    def refuse(opened: Envelope, *, stream: str, sequence: int, subject: str) -> Recorded[Event]:
+        if (stream, sequence) in chosen:
+            raise ValueError("not today")
+        return open_event(opened, stream=stream, sequence=sequence, subject=subject)
+
+    return refuse
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_events_that_are_applied_late_make_no_difference(
+    seed: int, streams: Client, writer: Writer, run: Opened, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    people = [new_id() for _ in range(4)]
+    stories = [registration(person, f"person{number}") for number, person in enumerate(people)]
+    stories += [friendship(one, other) for one, other in pairwise(people)]
+    ends: dict[str, int] = {}
+    for subject, event in interleaved(chance, stories):
+        ends[subjects.stream_of(subject)] = await writer.append(subject, event)
+    places = [(stream, sequence) for stream, end in ends.items() for sequence in range(1, end + 1)]
+    monkeypatch.setattr(filling, "open_event", refusing(set(chance.sample(places, len(places) // 3))))
+    projections = choose([])
+    runners = await run(*projections)
+    for projection in projections:
+        await runners.waiting.wait(projection, Position(ends), 30)
+    monkeypatch.undo()
+    conn = await connect(database_url, "operator")
+    try:
+        retried = 0
+        for projection in projections:
+            heads = await settling.heads(conn, projection)
+            chance.shuffle(heads)
+            for letter in heads:
+                outcome = await settling.retry(conn, Log(streams), projection, letter)
+                assert (outcome.outcome, outcome.left) == ("applied", 0)
+                retried += outcome.applied
+        assert retried > len(places) // 3
+    finally:
+        await conn.close()
+    for projection in projections:
+        verdict = await verify(projection, streams, database_url)
+        assert verdict.differences == []
+        assert (verdict.equal, verdict.dead_letters) == (True, 0)

@@ -1,0 +1,108 @@
+"""A rebuild takes no lock that readers would feel, however long somebody reads."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest_asyncio
+from nats.aio.client import Client
+
+from contracts.positions import Position
+from contracts.subjects import MESSAGING
+from projections.engine.progress import Progress
+from projections.engine.rebuild import rebuild
+from projections.engine.verify import verify
+from tests.integration.projections.letters import Letters
+from tests.integration.projections.writing import Opened, Writer, conversation_ids
+
+# The server itself measures how long a lock is waited for, and refuses the reader that would wait longer. Ours are held
+# for milliseconds; on a machine with much else to do a moment of the processor may be long in coming.
+IMPATIENT = "SET lock_timeout = '1s'"
+READ = "SELECT count(*) FROM letters_v1 JOIN letters_texts_v1 USING (conversation_id)"
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'letters_v1'::regclass"
+
+Reader = psycopg.AsyncConnection[tuple[object, ...]]
+
+
+@pytest_asyncio.fixture
+async def readers(database_url: str) -> AsyncIterator[list[Reader]]:
+    opened = [await psycopg.AsyncConnection.connect(database_url, autocommit=True) for _ in range(3)]
+    try:
+        for reader in opened:
+            await reader.execute(IMPATIENT)
+        yield opened
+    finally:
+        for reader in opened:
+            await reader.close()
+
+
+async def filled(writer: Writer, run: Opened) -> None:
+    runners = await run(Letters)
+    last = await writer.fill(conversation_ids(4), 250)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 15)
+
+
+async def test_a_reader_that_goes_on_for_long_neither_waits_nor_makes_others_wait(
+    streams: Client, writer: Writer, run: Opened, readers: list[Reader], database_url: str
+) -> None:
+    await filled(writer, run)
+    long, other, watching = readers
+    waiting = asyncio.Event()
+
+    def report(progress: Progress) -> None:
+        if "a reader of its views to end" in (progress.waits_for or ""):
+            waiting.set()
+
+    async with long.transaction():
+        await long.execute(READ)
+        rebuilding = asyncio.create_task(rebuild(Letters, streams, database_url, report))
+        async with asyncio.timeout(30):
+            await waiting.wait()
+        for _ in range(100):
+            await other.execute(READ)
+            # Nobody stands in the queue at all: not the rebuild either, behind which others would stand.
+            assert await (await watching.execute(WAITING)).fetchone() == (0,)
+        await long.execute(READ)
+        assert not rebuilding.done()
+    async with asyncio.timeout(30):
+        assert (await rebuilding).build == 2
+
+
+async def test_readers_of_moments_are_never_held_up(
+    streams: Client, writer: Writer, run: Opened, readers: list[Reader], database_url: str
+) -> None:
+    await filled(writer, run)
+    stop = asyncio.Event()
+
+    async def read(reader: Reader) -> int:
+        reads = 0
+        while not stop.is_set():
+            async with reader.transaction():
+                await reader.execute(READ)
+                await reader.execute(READ)
+            reads += 1
+        return reads
+
+    reading = [asyncio.create_task(read(reader)) for reader in readers]
+    for back in (False, False, True, True):
+        await rebuild(Letters, streams, database_url, back=back)
+    stop.set()
+    assert min(await asyncio.gather(*reading)) > 0
+    assert (await verify(Letters, streams, database_url)).equal
+
+
+async def test_old_tables_that_somebody_reads_are_dropped_another_time(
+    streams: Client, writer: Writer, run: Opened, readers: list[Reader], database_url: str
+) -> None:
+    await filled(writer, run)
+    long, other, _ = readers
+    async with long.transaction():
+        # Of the tables, as a verification does, not through the view.
+        await long.execute("SELECT count(*) FROM letters_v1_b1")
+        for build in (2, 3):
+            assert (await rebuild(Letters, streams, database_url)).build == build
+            await other.execute(READ)
+        await long.execute("SELECT count(*) FROM letters_v1_b1")
+    await rebuild(Letters, streams, database_url)
+    cursor = await other.execute("SELECT build FROM projection_builds ORDER BY build")
+    assert await cursor.fetchall() == [(3,), (4,)]

@@ -1,0 +1,30 @@
+"""The audit tells who came, from where, and why and by whose hand it ended."""
+
+from datetime import UTC, datetime, timedelta
+
+from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
+from contracts.identifiers import new_id
+from projections.session_audit import SessionAudit
+from tests.fix_read_models import OpenReadModel
+
+ANNA, SESSION = new_id(), new_id()
+LATER = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+async def test_every_event_of_a_session_is_a_row(read_model: OpenReadModel) -> None:
+    model = await read_model(SessionAudit)
+    login = SessionCreated(user_id=ANNA, username="anna", device="phone", address="192.0.2.1", expires_at=LATER)
+    await model.given(login, of=SESSION, at="2026-01-31T12:00:00Z")
+    await model.when(SessionRefreshed(user_id=ANNA, generation=2, expires_at=LATER), of=SESSION)
+    await model.when(SessionRevoked(user_id=ANNA, reason="operator", note="a lost phone"), of=SESSION)
+    rows = await model.rows(
+        "SELECT at, event, user_id, session_id, username, device, address, reason, note FROM {session_audit}"
+        " ORDER BY sequence"
+    )
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    nothing = (None,) * 5
+    assert rows == [
+        (noon, "session.created", ANNA, SESSION, "anna", "phone", "192.0.2.1", None, None),
+        (noon + timedelta(seconds=1), "session.refreshed", ANNA, SESSION, *nothing),
+        (noon + timedelta(seconds=2), "session.revoked", ANNA, SESSION, None, None, None, "operator", "a lost phone"),
+    ]

@@ -1,0 +1,81 @@
+"""How sessions end of which others say so: by another password, and by time alone; over real gRPC."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+
+from contracts import envelope
+from contracts.identifiers import new_id
+from contracts.positions import Position
+from contracts.rpc.vestnik.session.v1 import (
+    CreateSessionRequest,
+    EndSessionsRequest,
+    ListHistoryRequest,
+    RevokeSessionRequest,
+    Tokens,
+    ValidateSessionRequest,
+)
+from infra.rpc.context import Call
+from infra.secrets import Secrets
+from tests.integration.accounts import DAY, Services, running
+
+ANNA = new_id()
+BY_ANNA = Call(request_id="request", actor=ANNA)
+
+
+@pytest_asyncio.fixture
+async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
+    async with running(streams, database_url, secrets) as made:
+        yield made
+
+
+async def create(services: Services, device: str = "phone", credential: int = 1) -> Tokens:
+    request = CreateSessionRequest(
+        user_id=ANNA, username="anna", device=device, address="192.0.2.1", credential=credential
+    )
+    answer = await services.from_auth.call(services.session.create_session, request, context=BY_ANNA)
+    assert answer.tokens is not None
+    return answer.tokens
+
+
+async def active(services: Services, tokens: Tokens) -> bool:
+    request = ValidateSessionRequest(session_id=tokens.session_id)
+    return (await services.to_session.call(services.session.validate_session, request)).active
+
+
+async def test_a_session_that_ran_out_has_ended_in_the_history_when_its_last_event_said(services: Services) -> None:
+    ended, left = await create(services, "phone"), await create(services, "tablet")
+    request = RevokeSessionRequest(user_id=ANNA, session_id=ended.session_id, reason="logout")
+    answer = await services.to_session.call(services.session.revoke_session, request, context=BY_ANNA)
+    position, later = Position.decode(answer.position), envelope.now() + 31 * DAY
+    page = await services.session_queries.history(ANNA, limit=10, cursor="", now=later, position=position)
+    assert [(row.session_id, row.reason) for row in page.sessions] == [
+        (left.session_id, "expired"),
+        (ended.session_id, "logout"),
+    ]
+    first = page.sessions[0]
+    assert first.ended_at == first.last_refreshed_at + timedelta(days=30)
+    assert (first.device, first.address) == ("tablet", "192.0.2.1")
+    # At present it goes on.
+    call = Call(request_id="request", actor=ANNA, position=position)
+    history = await services.to_session.call(
+        services.session.list_history, ListHistoryRequest(user_id=ANNA, limit=1), context=call
+    )
+    (now,) = history.sessions
+    assert (now.session_id, now.ended_at, now.reason, bool(history.next)) == (left.session_id, None, "", True)
+
+
+async def test_sessions_that_an_older_credential_opened_end_and_no_others(services: Services) -> None:
+    old, oldest, kept, new = [await create(services, credential=number) for number in (1, 0, 1, 2)]
+    request = EndSessionsRequest(
+        user_id=ANNA, kept_session_id=kept.session_id, below_credential=2, reason="password_changed"
+    )
+    first = await services.from_auth.call(services.session.end_sessions, request, context=BY_ANNA)
+    assert set(first.ended) == {old.session_id, oldest.session_id}
+    again = await services.from_auth.call(services.session.end_sessions, request, context=BY_ANNA)
+    assert list(again.ended) == []
+    # Whoever ended them: what is read from there on shows it.
+    assert Position.decode(again.position).of("SESSION") >= Position.decode(first.position).of("SESSION")
+    assert [await active(services, tokens) for tokens in (old, oldest, kept, new)] == [False, False, True, True]

@@ -1,0 +1,112 @@
+"""Reading an aggregate backwards along its conditions: the same events as a search finds, wherever they lie."""
+
+from itertools import count
+
+import pytest
+
+from contracts.envelope import encode
+from contracts.subjects import MESSAGING, conversation
+from streams.client import Client
+from streams.inbox import NoAnswer
+from streams.jetstream import JetStream, Link
+from streams.log import Log
+from streams.message import Message
+from tests.integration.streams.conftest import append_to
+
+_FAR = 600
+_strangers = count()
+
+
+async def _strangers_come(log: Log) -> None:
+    """So many events of others that a search would have to look at."""
+    await log.append_together([append_to(f"stranger-{next(_strangers)}") for _ in range(_FAR)])
+
+
+@pytest.fixture
+async def sequences(log: Log, streams: Client) -> list[int]:
+    """Where the events of `a` are: far apart and close together, several of one batch, one without a condition."""
+    found = [await log.append(append_to("a"))]
+    for version in (2, 3, 4):
+        found.append(await log.append(append_to("a", expected=found[-1], version=version)))
+    await _strangers_come(log)
+    batch = [append_to("a", expected=found[-1], version=5), append_to("b"), append_to("a", version=6)]
+    first, _, third = await log.append_together(batch)
+    found += [first, third]
+    await _strangers_come(log)
+    found.append(await log.append(append_to("a", expected=found[-1], version=7)))
+    unconditional = append_to("a", version=8)
+    stored = await streams.jetstream().publish(unconditional.subject, encode(unconditional.envelope))
+    found.append(stored.seq)
+    for version in range(9, 15):
+        await _strangers_come(log)
+        found.append(await log.append(append_to("a", expected=found[-1], version=version)))
+    return found
+
+
+async def _read(log: Log, after: int = 0) -> list[int]:
+    messages = await log.read(conversation("a"), after=after)
+    assert all(message.subject == conversation("a") for message in messages)
+    return [message.sequence for message in messages]
+
+
+async def test_an_aggregate_is_read_whole_and_from_any_place(log: Log, sequences: list[int]) -> None:
+    assert await _read(log) == sequences
+    assert [message.envelope().version for message in await log.read(conversation("a"))] == list(range(1, 15))
+    for place, sequence in enumerate(sequences):
+        assert await _read(log, sequence) == sequences[place + 1 :]
+        assert await _read(log, sequence - 1) == sequences[place:]
+
+
+async def test_what_a_pattern_names_is_read_as_one(log: Log, sequences: list[int]) -> None:
+    found = await log.read(conversation("*"), after=sequences[1])
+    assert [message.sequence for message in found] == list(range(sequences[2], sequences[-1] + 1))
+
+
+async def test_events_far_apart_are_asked_for_one_by_one_and_not_searched(
+    log: Log, sequences: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def search(*arguments: object, **named: object) -> tuple[list[Message], bool]:
+        raise AssertionError("a search")
+
+    monkeypatch.setattr(JetStream, "many", search)
+    # Behind the one that names no predecessor.
+    assert await _read(log, sequences[7]) == sequences[8:]
+
+
+@pytest.mark.parametrize("fault", [None, NoAnswer()])
+async def test_what_a_replica_lacks_comes_from_the_leader(
+    log: Log, sequences: list[int], monkeypatch: pytest.MonkeyPatch, fault: Exception | None
+) -> None:
+    async def nothing(self: JetStream, stream: str, sequence: int) -> Link | None:
+        if fault is not None:
+            raise fault
+        return None
+
+    monkeypatch.setattr(JetStream, "link_at", nothing)
+    assert await _read(log) == sequences
+    assert await _read(log, sequences[9]) == sequences[10:]
+
+
+async def test_a_sequence_that_is_another_aggregates_is_not_taken_for_this_ones(log: Log, streams: Client) -> None:
+    first = await log.append(append_to("a"))
+    other = await log.append(append_to("b"))
+    await log.append(append_to("a", expected=first, version=2))
+
+    class Lying(JetStream):
+        async def last_link(self, stream: str, subject: str) -> Link | None:
+            link = await super().last_link(stream, subject)
+            return link and Link(link.message, other)
+
+    lying = Log(streams)
+    lying._events._jetstream = Lying(streams)
+    assert await _read(lying) == [1, 3]
+
+
+async def test_a_predecessor_is_known_from_either_api(streams: Client, sequences: list[int]) -> None:
+    jetstream = JetStream(streams)
+    direct = await jetstream.link_at(MESSAGING, sequences[1])
+    assert direct is not None
+    assert direct.previous == sequences[0]
+    assert direct == await jetstream.link_of_leader(MESSAGING, sequences[1])
+    assert await jetstream.link_at(MESSAGING, sequences[-1] + 1) is None
+    assert await jetstream.link_of_leader(MESSAGING, sequences[-1] + 1) is None

@@ -1,0 +1,85 @@
+"""What is published the short way arrives as what the client library publishes, and is refused as there."""
+
+import asyncio
+from itertools import product
+
+import nats
+import pytest
+from nats.aio.msg import Msg
+from nats.errors import BadSubjectError, ConnectionClosedError, MaxPayloadError
+
+from infra.embedded.nats import NatsServer
+from streams.client import Client
+
+
+async def test_a_plain_client_gets_every_byte(nats_server: NatsServer) -> None:
+    ours = Client()
+    await ours.connect(nats_server.url)
+    theirs = await nats.connect(nats_server.url)
+    got: asyncio.Queue[Msg] = asyncio.Queue()
+    try:
+        subject = ours.new_inbox()
+        await theirs.subscribe(subject, cb=got.put)
+        # Its `flush` says nothing of what was pending; what comes back was sent behind the subscription.
+        await theirs.publish(subject)
+        await got.get()
+        for headers, payload, reply in product(
+            (None, {"Nats-Msg-Id": "один", "Other": "1"}),
+            (b"", b"\r\nPUB other 0\r\n\r\n", bytes(range(256)) * 100),
+            ("", "to.whom"),
+        ):
+            await ours.publish(subject, payload, reply, headers)
+            async with asyncio.timeout(10):
+                message = await got.get()
+            assert (message.data, message.reply, message.headers) == (payload, reply, headers)
+    finally:
+        await ours.close()
+        await theirs.close()
+
+
+async def test_what_was_subscribed_to_before_a_flush_is_missed_no_more(nats_server: NatsServer) -> None:
+    ours, theirs = Client(), Client()
+    await ours.connect(nats_server.url)
+    await theirs.connect(nats_server.url)
+    got: asyncio.Queue[Msg] = asyncio.Queue()
+    try:
+        # A single one came through by luck nearly always.
+        for _ in range(200):
+            subject = ours.new_inbox()
+            subscription = await ours.subscribe(subject, cb=got.put)
+            await ours.flush()
+            await theirs.publish(subject, b"")
+            async with asyncio.timeout(10):
+                await got.get()
+            await subscription.unsubscribe()
+    finally:
+        await ours.close()
+        await theirs.close()
+
+
+async def test_nobody_can_put_a_command_of_the_protocol_into_a_message(nats_server: NatsServer) -> None:
+    client = Client()
+    await client.connect(nats_server.url)
+    got: asyncio.Queue[Msg] = asyncio.Queue()
+    try:
+        inbox = client.new_inbox()
+        await client.subscribe(f"{inbox}.>", cb=got.put)
+        await client.flush()
+        for bad in (f"{inbox}.a b", f"{inbox}.a\r\nPUB {inbox}.b 0\r\n", f"{inbox}.a\n", ""):
+            with pytest.raises(BadSubjectError):
+                await client.publish(bad, b"")
+        with pytest.raises(BadSubjectError):
+            await client.publish(f"{inbox}.a", b"", reply="to whom")
+        with pytest.raises(MaxPayloadError):
+            await client.publish(f"{inbox}.a", b" " * (client.max_payload + 1))
+        await client.publish(f"{inbox}.c", b"", headers={"Name": f"1\r\n\r\nPUB {inbox}.b 0\r\n"})
+        await client.publish(f"{inbox}.d", b"")
+        async with asyncio.timeout(10):
+            seen = [await got.get(), await got.get()]
+        assert [message.subject for message in seen] == [f"{inbox}.c", f"{inbox}.d"]
+        assert list(seen[0].headers or {}) == ["Name"]
+        assert got.empty()
+    finally:
+        await client.close()
+    with pytest.raises(ConnectionClosedError):
+        await client.publish("after", b"")

@@ -1,0 +1,101 @@
+"""Stored events go back to their places on three nodes too, whoever dies and whoever else appends meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+
+from contracts.subjects import CONTACT, PROFILE, SESSION, friendship, profile, session
+from streams.jetstream import JetStream
+from streams.reader import Reader
+from streams.restoring import Displaced, Kept, Restoring, kept_headers
+from tests.fix_cluster import Cluster
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("cluster")]
+SUBJECT = {PROFILE: profile, CONTACT: friendship, SESSION: session}
+PATIENCE = 60.0
+A_BATCH = 200
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def nats(cluster: Cluster) -> AsyncIterator[Client]:
+    client = await cluster.connect()
+    yield client
+    await client.close()
+
+
+def events(stream: str, first: int, count: int) -> list[Kept]:
+    return [
+        Kept(SUBJECT[stream](str(n)), f'{{"n":{n}}}'.encode() + b" " * 300, {"Nats-Msg-Id": f"{stream}-{n}"})
+        for n in range(first, first + count)
+    ]
+
+
+async def stored(nats: Client, stream: str) -> list[Kept]:
+    jetstream = JetStream(nats, patience=PATIENCE)
+    end = (await jetstream.info(stream)).state.last_seq
+    found: list[Kept] = []
+    async with Reader(nats, stream, name="test", headers=True) as reader:
+        batches = aiter(reader.batches())
+        while len(found) < end:
+            messages = (await anext(batches)).messages
+            found += [Kept(each.subject, each.payload, kept_headers(each.headers)) for each in messages]
+    return found
+
+
+async def test_every_event_is_in_its_place_though_leaders_are_deposed_and_killed(
+    cluster: Cluster, nats: Client
+) -> None:
+    restoring = Restoring(nats, PROFILE, patience=PATIENCE)
+    for number in range(9):
+        first = number * A_BATCH + 1
+        putting = asyncio.create_task(restoring.put(first, events(PROFILE, first, A_BATCH)))
+        if number == 3:
+            await cluster.step_down(PROFILE)
+        if number == 6:
+            dead = await cluster.leader(PROFILE)
+            await cluster.kill(dead)
+            await putting
+            await cluster.restart(dead)
+        await putting
+    await cluster.whole(PROFILE)
+    assert await stored(nats, PROFILE) == events(PROFILE, 1, 9 * A_BATCH)
+
+
+async def test_two_that_put_the_same_events_store_each_once(cluster: Cluster, nats: Client) -> None:
+    async def put_all() -> None:
+        restoring = Restoring(nats, CONTACT, patience=PATIENCE)
+        for first in range(1, 20 * 10, 10):
+            await restoring.put(first, events(CONTACT, first, 10))
+
+    await cluster.whole(CONTACT)
+    await asyncio.gather(put_all(), put_all())
+    assert await stored(nats, CONTACT) == events(CONTACT, 1, 200)
+
+
+async def test_who_else_appends_takes_no_place_unseen(cluster: Cluster, nats: Client) -> None:
+    """A stranger appends now and then without any condition: from then on nothing of ours is stored behind it."""
+    await cluster.whole(SESSION)
+    rival = await cluster.connect()
+    restoring = Restoring(nats, SESSION, patience=PATIENCE)
+    ours, rounds = 0, 0
+
+    async def stranger() -> None:
+        await rival.jetstream().publish(session("stranger"), f"{rounds}".encode(), timeout=30)
+
+    while rounds < 60:
+        rounds += 1
+        first = ours + rounds
+        batch = events(SESSION, first, 5)
+        outcomes = await asyncio.gather(restoring.put(first, batch), stranger(), return_exceptions=True)
+        assert outcomes[1] is None
+        found = await stored(nats, SESSION)
+        if outcomes[0] is None:
+            ours += 5
+            assert found[first - 1 : first + 4] == batch
+        else:
+            assert isinstance(outcomes[0], Displaced), outcomes[0]
+        assert len(found) == ours + rounds
+    await rival.close()

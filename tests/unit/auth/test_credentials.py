@@ -1,0 +1,92 @@
+"""Given a credential, when its password is changed, reset or hashed anew, then these events follow or that refusal."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from contracts.errors import InvalidCredentials, TokenExpired
+from contracts.event import Event
+from contracts.events.user import (
+    CredentialRehashed,
+    CredentialSet,
+    EmailClaimed,
+    EmailVerified,
+    PasswordChanged,
+    PasswordResetRequested,
+)
+from services.auth import domain
+from services.auth.domain import Credential, EmailClaim
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def credential(*events: Event) -> Credential:
+    """As the last event alone says it."""
+    return domain.evolve_credential(Credential(), events[-1], NOW)
+
+
+def claim(*events: Event) -> EmailClaim:
+    state = EmailClaim()
+    for event in events:
+        state = domain.evolve_email_claim(state, event, NOW)
+    return state
+
+
+FIRST = CredentialSet(password_hash="1")
+CLAIMED = EmailClaimed(user_id="anna", email="anna@example.org", username="anna", expires_at=NOW + HOUR)
+VERIFIED = claim(CLAIMED, EmailVerified(user_id="anna"))
+
+
+def test_a_change_makes_the_next_generation_and_names_the_session_that_goes_on() -> None:
+    (event,) = domain.decide_change_password(credential(FIRST), 1, "2", "here")
+    assert event == PasswordChanged(password_hash="2", generation=2, reason="password_changed", kept_session_id="here")
+    assert credential(FIRST, event) == Credential(password_hash="2", generation=2, changed_by="password_changed")
+
+
+def test_what_was_proved_must_still_be_the_password() -> None:
+    state = credential(FIRST, *domain.decide_change_password(credential(FIRST), 1, "2", "here"))
+    with pytest.raises(InvalidCredentials):
+        domain.decide_change_password(state, 1, "3", "there")
+    with pytest.raises(TokenExpired):
+        domain.decide_reset_password(state, 1, "3")
+
+
+def test_a_reset_keeps_no_session() -> None:
+    (event,) = domain.decide_reset_password(credential(FIRST), 1, "2")
+    assert event == PasswordChanged(password_hash="2", generation=2, reason="password_reset")
+
+
+def test_a_new_hash_of_the_same_password_is_no_change() -> None:
+    state = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, "2"))
+    (event,) = domain.decide_rehash(state, state, "dearer")
+    assert isinstance(event, CredentialRehashed)
+    after = credential(FIRST, event)
+    assert (after.generation, after.changed_by, after.password_hash) == (2, "password_reset", "dearer")
+    assert domain.decide_rehash(after, state, "dearer still") == ()
+
+
+def test_a_reset_is_asked_for_where_the_address_is_verified_and_once_a_minute() -> None:
+    def ask(state: EmailClaim, at: datetime, credential: int = 1) -> tuple[Event, ...]:
+        return domain.decide_request_reset(state, state.holder, credential, at, HOUR)
+
+    assert ask(claim(), NOW) == ()
+    assert ask(claim(CLAIMED), NOW) == ()
+    assert ask(VERIFIED, NOW, credential=0) == ()
+    (event,) = ask(VERIFIED, NOW)
+    assert event == PasswordResetRequested(user_id="anna", credential=1, expires_at=NOW + HOUR)
+    asked = domain.evolve_email_claim(VERIFIED, event, NOW)
+    assert ask(asked, NOW + domain.RESET_PAUSE - timedelta(seconds=1)) == ()
+    assert len(ask(asked, NOW + domain.RESET_PAUSE)) == 1
+
+
+def test_a_reset_is_for_whoever_held_the_address_when_it_was_asked_for() -> None:
+    assert domain.decide_request_reset(VERIFIED, "boris", 1, NOW, HOUR) == ()
+
+
+def test_a_mail_is_of_no_use_once_the_password_is_another_or_time_has_run_out() -> None:
+    asked = PasswordResetRequested(user_id="anna", credential=1, expires_at=NOW + HOUR)
+    assert domain.reset_is_due(VERIFIED, credential(FIRST), asked, NOW)
+    assert not domain.reset_is_due(VERIFIED, credential(FIRST), asked, NOW + HOUR)
+    changed = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, "2"))
+    assert not domain.reset_is_due(VERIFIED, changed, asked, NOW)

@@ -1,0 +1,182 @@
+"""The joint of history and present, in any order in which events, gateways, read models and clients can move."""
+
+import asyncio
+from collections.abc import Collection
+from random import Random
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.envelope import now
+from contracts.errors import Unavailable
+from contracts.positions import Position
+from contracts.subjects import PROFILE
+from services.gateway.live.circles import Circles
+from services.gateway.live.feed import Feed, Item
+from services.gateway.live.history import Page
+from services.gateway.live.hub import Hub
+from services.gateway.live.outlet import Outlet, Waiting
+from services.gateway.live.recent import Recent
+from services.gateway.live.told import STREAMS, Told
+
+ME, FRIEND, STRANGER, OWN_SESSION = "me", "friend", "stranger", "session"
+
+
+class World:
+    """The streams as they are, and gateways that have heard of some of it."""
+
+    def __init__(self, random: Random, gateways: int = 2) -> None:
+        self.random = random
+        # What each event tells, in order; None where it tells this user nothing.
+        self.streams: dict[str, list[Told]] = {stream: [] for stream in STREAMS}
+        self.hubs = [self._hub() for _ in range(gateways)]
+        # Nothing happens any more.
+        self.over = False
+
+    def _hub(self) -> Hub:
+        async def load(user_id: str, contact: int) -> Collection[str]:
+            self.move(2)
+            await asyncio.sleep(0)
+            return {FRIEND}
+
+        hub = Hub(Circles(load), recent=lambda: Recent(most=self.random.randint(1, 6)))
+        for stream in STREAMS:
+            hub.begin(stream, 0)
+        return hub
+
+    def happen(self) -> None:
+        stream = self.random.choice(STREAMS)
+        sequence = len(self.streams[stream]) + 1
+        data = msgspec.json.encode({"session_id": "another", "n": sequence})
+        mine = self.random.random() < 0.6
+        about, to = "", {ME: data, FRIEND: data} if mine else {STRANGER: data}
+        if stream == PROFILE:
+            about, to = (FRIEND if mine else STRANGER), {"": data}
+        told = Told(channel=stream, sequence=sequence, type=stream, at=now(), to=to, about=about)
+        self.streams[stream].append(told)
+
+    def hear(self, hub: Hub) -> None:
+        """A gateway hears the next of a stream, or that there was nothing for it."""
+        stream = self.random.choice(STREAMS)
+        heard = hub.position(stream)
+        for told in self.streams[stream][heard : heard + self.random.randint(1, 3)]:
+            if told.about and not hub.circles.watchers(told.about):
+                hub.pass_over(told.sequence)
+            else:
+                hub.tell(told)
+            hub.reached(stream, told.sequence)
+
+    def move(self, steps: int) -> None:
+        if self.over:
+            return
+        for _ in range(self.random.randint(0, steps)):
+            if self.random.random() < 0.4:
+                self.happen()
+            else:
+                self.hear(self.random.choice(self.hubs))
+
+    def settle(self) -> None:
+        self.over = True
+        for hub in self.hubs:
+            while any(hub.position(stream) < len(events) for stream, events in self.streams.items()):
+                self.hear(hub)
+
+    def mine(self) -> dict[str, list[int]]:
+        return {
+            stream: [told.sequence for told in events if ME in told.to or told.about == FRIEND]
+            for stream, events in self.streams.items()
+        }
+
+    # What the owners answer
+
+    async def page(self, channel: str, user_id: str, friends: Collection[str], after: int, until: int) -> Page:
+        self.move(4)
+        await asyncio.sleep(0)
+        if not self.over and self.random.random() < 0.1:
+            raise Unavailable
+        size = self.random.randint(1, 4)
+        found = [
+            Waiting(channel, told.sequence, told.type, next(iter(told.to.values())))
+            for told in self.streams[channel]
+            if after < told.sequence <= until and (ME in told.to or told.about in friends)
+        ]
+        self.move(4)
+        page = found[:size]
+        return Page(page, until if len(found) <= size else page[-1].sequence)
+
+    async def are_friends(self, user_id: str, other_id: str) -> bool:
+        return True
+
+
+async def still_active(session_id: str) -> bool:
+    return True
+
+
+def feed(world: World, hub: Hub, position: str) -> tuple[Feed, Outlet]:
+    places = {stream: Position.decode(position).of(stream) for stream in STREAMS}
+    outlet = Outlet(ME, OWN_SESSION, notified=False, expires_at=float("inf"))
+    made = Feed(
+        hub, world, outlet, places, still_active=still_active, handed_out=lambda number: None, heartbeat=0.0, pause=0.0
+    )
+    return made, outlet
+
+
+async def live(random: Random) -> None:
+    world = World(random)
+    world.move(30)
+    position, got = "", dict[str, list[int]]({stream: [] for stream in STREAMS})
+
+    def get(item: Item) -> None:
+        nonlocal position
+        before, after = Position.decode(position), Position.decode(item.id)
+        assert all(after.of(each) >= before.of(each) for each in STREAMS)
+        got[item.type].append(msgspec.json.decode(item.data)["n"])
+        position = item.id
+
+    def take(items: list[Item]) -> bool:
+        """The client gets what is on its way to it, or only some; its position is that of the last it got."""
+        arrived = items[: random.randint(0, len(items))] if random.random() < 0.2 else items
+        for item in arrived:
+            get(item)
+        return len(arrived) == len(items)
+
+    def at_once(item: Item) -> bool:
+        if random.random() < 0.3:
+            return False
+        get(item)
+        return True
+
+    for _ in range(random.randint(1, 5)):
+        # A client that comes to a gateway waits until that has come as far as its position.
+        hub = random.choice(world.hubs)
+        while not hub.has_reached(Position.decode(position).sequences):
+            world.hear(hub)
+        found, _ = feed(world, hub, position)
+        found.at_once = at_once if random.random() < 0.8 else None
+        async with found:
+            for _ in range(random.randint(0, 12)):
+                world.move(6)
+                # Something happens while it rests, too.
+                asyncio.get_running_loop().call_soon(world.move, 6)
+                items = await found.next()
+                if items and not take(items):
+                    break
+                if not items and random.random() < 0.5:
+                    position = found.id
+    world.settle()
+    found, _ = feed(world, world.hubs[0], position)
+    async with found:
+        idle = 0
+        while idle < 3:
+            items = await found.next()
+            idle = 0 if items else idle + 1
+            for item in items:
+                got[item.type].append(msgspec.json.decode(item.data)["n"])
+    assert got == world.mine()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_every_event_comes_once_and_in_order(random: Random) -> None:
+    asyncio.run(live(random))

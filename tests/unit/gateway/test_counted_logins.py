@@ -1,0 +1,41 @@
+"""A limit that goes by an account counts all spellings of its login as one."""
+
+import pytest
+
+from services.auth.claims import ClaimKeys
+from services.gateway.endpoints import AnyEndpoint, Counted
+from services.gateway.rate_limits import Subject
+from services.gateway.table import ENDPOINTS
+
+KEYS = ClaimKeys(b"k" * 32)
+SPELLINGS = ("alice@site.org", "ALICE@SITE.ORG", "alice@ſite.org", "Alice@ſITE.org")
+OTHERS = ("åsa@example.org", "a\u030asa@example.org", "ÅSA@example.org")
+
+
+class Body:
+    def __init__(self, login: str) -> None:
+        self.login = self.email = login
+
+
+def counting() -> list[tuple[AnyEndpoint, Counted[object]]]:
+    return [
+        (endpoint, counted)
+        for endpoint in ENDPOINTS
+        for counted in endpoint.limits
+        if counted.limit.subject is Subject.BODY and "refresh" not in counted.limit.name
+    ]
+
+
+@pytest.mark.parametrize("spellings", [SPELLINGS, OTHERS])
+def test_whatever_is_the_same_account_is_the_same_key_of_every_limit(spellings: tuple[str, ...]) -> None:
+    assert len({KEYS.of_email(spelling) for spelling in spellings}) == 1
+    found = counting()
+    assert {counted.limit.name for _, counted in found} == {
+        "register-email",
+        "login-name",
+        "resend-email",
+        "reset-email",
+    }
+    for endpoint, counted in found:
+        assert counted.key is not None
+        assert len({counted.key(Body(spelling)) for spelling in spellings}) == 1, endpoint.path

@@ -1,0 +1,88 @@
+"""What is written about metrics, for people and for Prometheus, is what the code tells."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics import MetricWrapperBase
+
+import projections.engine.metrics
+import services.messaging.pages.metrics
+import streams.metrics
+from infra.metrics_endpoint import BESIDE
+from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
+from services.gateway.live.metrics import LiveMetrics
+from services.gateway.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOYMENT = ROOT / "infra" / "deployment"
+_ROW = re.compile(r"^\| `(vestnik_\w+)` \| (\w+) \| (.*?) \|", re.MULTILINE)
+_LABEL_SETS = re.compile(r"by \(([a-z_, ]+)\)|\{(\w+)[=!]~?\"")
+
+
+def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
+    """Every metric of ours, and its labels."""
+    modules: tuple[ModuleType, ...] = (projections.engine.metrics, streams.metrics, services.messaging.pages.metrics)
+    figures = (*modules, Metrics(), LiveMetrics(CollectorRegistry()))
+    for value in (value for each in figures for value in vars(each).values()):
+        if isinstance(value, MetricWrapperBase):
+            yield from ((family, value._labelnames) for family in value.describe())
+        elif hasattr(value, "collect") and not isinstance(value, type | CollectorRegistry):
+            for family in value.collect():
+                assert isinstance(family, CounterMetricFamily | HistogramMetricFamily)
+                yield family, family._labelnames
+
+
+def told() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Every metric of ours by the name under which it is scraped: its kind and its labels."""
+    return {
+        f"{family.name}_total" if family.type == "counter" else family.name: (family.type, labels)
+        for family, labels in families()
+    }
+
+
+def test_the_page_names_every_metric_with_its_kind_and_its_labels() -> None:
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    written = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in _ROW.findall(page)}
+    assert written == told()
+
+
+def test_names_are_as_prometheus_wants_them() -> None:
+    units = re.compile(r"_(seconds|bytes|total|ratio|events|letters|clients|leading|running|waiting)$")
+    assert [name for name in told() if not units.search(name)] == []
+
+
+def test_alerts_know_metrics_that_exist_alone() -> None:
+    samples = set(told())
+    for name, (kind, _) in told().items():
+        if kind == "histogram":
+            samples |= {f"{name}_{part}" for part in ("bucket", "count", "sum")}
+    rules = (DEPLOYMENT / "alerts.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"\bvestnik_\w+", rules)) <= samples
+    labels = {label for _, own in told().values() for label in own} | {"le", "job", "instance", "service"}
+    used = {label.strip() for group in _LABEL_SETS.findall(rules) for part in group for label in part.split(",")}
+    used |= set(re.findall(r"\$labels\.(\w+)", rules))
+    assert used - {""} <= labels
+
+
+def test_every_alert_leads_to_a_runbook() -> None:
+    rules = (DEPLOYMENT / "alerts.yml").read_text(encoding="utf-8")
+    alerts = rules.split("- alert: ")[1:]
+    assert len(alerts) > 5
+    for alert in alerts:
+        name = alert.partition("\n")[0]
+        assert re.fullmatch(r"Vestnik[A-Za-z]+", name), name
+        assert re.search(r"^\s+expr: ", alert, re.MULTILINE), name
+        (runbook,) = re.findall(r"runbook: (\S+)", alert)
+        assert (ROOT / runbook).is_file(), name
+
+
+def test_the_example_scrapes_every_service_where_it_has_its_metrics() -> None:
+    example = (DEPLOYMENT / "prometheus.yml").read_text(encoding="utf-8")
+    targets = dict(re.findall(r'targets: \["127\.0\.0\.1:(\d+)"\]\s+labels: \{service: (\w+)\}', example))
+    settings = Settings()
+    ports = {str(settings.listen_address(service)[1] + BESIDE): service for service in (*SERVICES, OPERATOR_SERVICE)}
+    assert targets == ports | {str(settings.port + BESIDE): "gateway"}
