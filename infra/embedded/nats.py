@@ -17,8 +17,9 @@ import nats.errors
 from infra.embedded.child import Child, OnLine
 from infra.embedded.folder_lock import lock_folder
 from infra.embedded.ports import free_port
+from infra.embedded.staging import Staging
 from infra.failures import Failure
-from infra.rights import accounts, inbox_of
+from infra.rights import STORE, accounts, inbox_of
 from infra.secrets import TOPOLOGY
 
 READY_WITHIN = 60.0  # a large store is read back first
@@ -30,6 +31,10 @@ KEPT_FREE = 256 * MEBIBYTE
 # How much garbage gathers in the server before it is collected, in percent of what it holds (Go's own default is 100).
 # What it holds are blocks of streams above all, so that with more it takes twice the memory that is of use.
 GARBAGE_PERCENT = "50"
+
+
+# What the server calls the account of whoever logs in without a name.
+_EVERYBODY = "$G"
 
 
 class NatsFailed(Failure):
@@ -76,6 +81,9 @@ class NatsServer:
         self._sync_always = sync_always
         self._on_line = on_line
         self._node = node
+        self._store = data_dir / "store"
+        # A cluster gathers batches in memory by itself.
+        self._staging = Staging(self._store, STORE if passwords is not None else _EVERYBODY) if node is None else None
         self._name = node.name if node is not None else f"vestnik-{secrets.token_hex(4)}"
         self._child: Child | None = None
 
@@ -99,12 +107,16 @@ class NatsServer:
         for attempt in range(1, ATTEMPTS + 1):
             self._port = self._port or free_port()
             lock = await lock_folder(self._folder, ORPHAN_GONE_WITHIN)
+            if self._staging is not None:
+                self._staging.remember()
             try:
                 self._child = await self._launch(lock)
             finally:
                 os.close(lock)
             if await self._became_ready(self._child):
                 self._fixed_port = self._port  # clients know it from now on
+                if self._staging is not None:
+                    await self._staging.place()
                 return self.url
             if attempt < ATTEMPTS and not self._fixed_port and self._port_was_taken():
                 self._port = 0
@@ -118,7 +130,9 @@ class NatsServer:
 
     async def stop(self) -> None:
         if self._child is not None:
-            await self._child.stop(signal.SIGTERM, STOP_WITHIN)
+            code = await self._child.stop(signal.SIGTERM, STOP_WITHIN)
+            if self._staging is not None and code != -signal.SIGKILL:
+                self._staging.leave()
 
     def kill(self) -> None:
         self._running().kill()
@@ -145,10 +159,9 @@ class NatsServer:
         )
 
     def _settings(self) -> dict[str, object]:
-        store = self._folder / "store"
         jetstream: dict[str, object] = {
-            "store_dir": str(store),
-            "max_file_store": _room(store),
+            "store_dir": str(self._store),
+            "max_file_store": _room(self._store),
             "max_memory_store": 256 * MEBIBYTE,
         }
         if self._sync_always:
