@@ -1,19 +1,21 @@
 """Group commit: what waits while appends are under way goes out as one atomic batch, without a timer.
 
 A server that syncs every append to disk before it acknowledges does so once a message, but once a batch too. A batch
-has a fixed price of a few milliseconds, so that a few appends are quicker by themselves: this is decided when there is
-room for the next, by how many wait. Each event in a batch keeps its own condition on its own subject, and whatever
-becomes of a batch that is not plainly stored, each of its events is settled by itself afterwards.
+has a price of its own, so that a few appends are quicker by themselves: this is decided when there is room for the
+next, by how many wait and by what both have cost (batch_price.py). Each event in a batch keeps its own condition on its
+own subject, and whatever becomes of a batch that is not plainly stored, each of its events is settled by itself
+afterwards.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 import msgspec
 
-# From so many on a batch is quicker; fewer go out by themselves, so many at once.
-_FEWEST = 10
+from streams.batch_price import BatchPrice
+
 # Bounds what is lost when one stale condition refuses a batch.
 _MOST = 128
 
@@ -48,10 +50,11 @@ class GroupCommit(Generic[T]):
         self._alone = 0
         self._batch: asyncio.Task[None] | None = None
         self._flushing = False
+        self._price = BatchPrice()
 
     async def enter(self, append: T) -> Attempt:
         """Waits for its turn; whoever was not stored in a batch must `leave` when it is settled."""
-        if self._alone < _FEWEST and not (self._waiting or self._batch or self._flushing):
+        if self._alone < self._price.fewest and not (self._waiting or self._batch or self._flushing):
             self._alone += 1
             return _ALONE
         turn: asyncio.Future[Attempt] = asyncio.get_running_loop().create_future()
@@ -64,8 +67,11 @@ class GroupCommit(Generic[T]):
                 self.leave()
             raise
 
-    def leave(self) -> None:
+    def leave(self, seconds: float | None = None) -> None:
+        """`seconds`: how long it took to be stored by itself, if it was."""
         self._alone -= 1
+        if seconds is not None:
+            self._price.single(seconds)
         self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -78,12 +84,12 @@ class GroupCommit(Generic[T]):
         self._flushing = False
         self._waiting = [(append, turn) for append, turn in self._waiting if not turn.done()]
         group = self._group()
-        if len(group) >= _FEWEST:
+        if len(group) >= self._price.fewest:
             chosen = {id(turn) for _, turn in group}
             self._waiting = [entry for entry in self._waiting if id(entry[1]) not in chosen]
             self._batch = asyncio.create_task(self._send(group))
             return
-        room = max(0, _FEWEST - self._alone)
+        room = max(0, self._price.fewest - self._alone)
         for _, turn in self._waiting[:room]:
             self._alone += 1
             turn.set_result(_ALONE)
@@ -91,7 +97,7 @@ class GroupCommit(Generic[T]):
 
     def _group(self) -> list[tuple[T, asyncio.Future[Attempt]]]:
         """The first of each subject among those who wait: a second one's condition would not count."""
-        if len(self._waiting) < _FEWEST:
+        if len(self._waiting) < self._price.fewest:
             return []
         first: dict[Hashable, tuple[T, asyncio.Future[Attempt]]] = {}
         for append, turn in self._waiting:
@@ -101,8 +107,11 @@ class GroupCommit(Generic[T]):
     async def _send(self, group: list[tuple[T, asyncio.Future[Attempt]]]) -> None:
         # Should this be cut off, with the event loop, nothing is known of any of them.
         attempts = [Attempt(uncertain=True)] * len(group)
+        begun = time.monotonic()
         try:
             attempts = await self._together([append for append, _ in group])
+            if attempts[0].sequence is not None:
+                self._price.batch(time.monotonic() - begun)
         finally:
             for (_, turn), attempt in zip(group, attempts, strict=True):
                 if turn.done():

@@ -6,6 +6,7 @@ stand directly behind that sequence, so one look there tells *stored* from *some
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from uuid import uuid4
@@ -99,10 +100,14 @@ class Log:
         attempt = await group.enter(append)
         if attempt.sequence is not None:
             return attempt.sequence
+        begun, took = time.monotonic(), None
         try:
-            return (await self._store([append], self._send_one, uncertain=attempt.uncertain, deadline=deadline))[0]
+            stored = await self._store([append], self._send_one, uncertain=attempt.uncertain, deadline=deadline)
+            if not attempt.uncertain:
+                took = time.monotonic() - begun
+            return stored[0]
         finally:
-            group.leave()
+            group.leave(took)
 
     async def append_together(self, appends: Sequence[Append]) -> list[int]:
         """Stores several events of one stream, all or none, as one atomic batch.
