@@ -73,6 +73,7 @@ class Reader:
         self._buffer = buffer
         self._headers = headers
         self._patience = patience
+        self._in_turns = False
         self._consumer: Consumer | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,6 +81,12 @@ class Reader:
 
     async def __aexit__(self, *exception: object) -> None:
         await self._drop()
+
+    def take_turns(self, in_turns: bool) -> None:
+        """Whether the server is asked for more only when all of it was taken: a little at a time, and slower."""
+        self._in_turns = in_turns
+        if self._consumer is not None:
+            self._consumer.in_turns = in_turns
 
     async def batches(self, *, limit: int = 5_000) -> AsyncIterator[ReadBatch]:
         """Everything behind the position, in order and without end; a batch each second at least, if only an empty one.
@@ -149,6 +156,7 @@ class Reader:
             buffer=self._buffer,
             headers=self._headers,
         )
+        consumer.in_turns = self._in_turns
         self._consumer = consumer
         try:
             await consumer.start(self._position)

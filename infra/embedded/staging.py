@@ -3,9 +3,9 @@
 On a single node it keeps each batch in a file store of its own first, three folders and five syncs for every one, to
 complete it from there should it be killed amid writing it to the stream; a cluster does that in memory. In memory these
 files outlive the server too, though not the machine. If that loses its power while a batch is being written, events of
-the batch may stand in the stream without the others. None of them was acknowledged, and in MESSAGING each has a
-condition of its own or continues its own aggregate: nobody counts on them as one. Of other streams' batches somebody
-does, and they stay on the disk.
+the batch may stand in the stream without the others. None of them was acknowledged, and in MESSAGING a batch is always
+of commands that have nothing to do with each other, one event each. In other streams a command may append several, all
+or none, and their batches stay on the disk.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from pathlib import Path
 from contracts.subjects import MESSAGING
 
 # Linux's own file system in memory, for whoever is logged in.
-_MEMORY = Path("/dev/shm")
+_MEMORY = Path("/dev/shm")  # noqa: S108 - in it each server has a folder that is its own
 _PREFIX = "vestnik-"
 # Clients that were waiting for the server may be before us, with a batch or two.
 _ATTEMPTS = 100

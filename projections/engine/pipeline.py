@@ -24,6 +24,10 @@ _BACKLOG = 2_000
 _GATHERING_SECONDS = 1.0
 # How long the last batch may take when the pipeline is left.
 _LAST_WRITE_SECONDS = 2.0
+# Among readers: what one batch may hold, and how long to rest after it, in times of what it took.
+_EVENTS_AMONG_READERS = 4_000
+_REST = 0.5
+_LONGEST_REST = 0.25
 # As many events as are written within some tens of milliseconds.
 _NEAR = 500
 
@@ -39,12 +43,13 @@ class Pipeline:
         `haste`: who waits for the next batch; without it, one comes right after the other.
         """
         self._haste = haste
-        # Whether to do one thing at a time, reading or writing: half of the speed, and a core for others.
-        self.one_at_a_time = False
+        self._among_readers = False
+        # When the last step among readers was begun.
+        self._stepped = 0.0
         # When the last batch that was written was begun, and how long it took.
         self._begun = float("-inf")
         self._took = 0.0
-        self._most = _EVENTS if most is None else most
+        self._usually = self._most = _EVENTS if most is None else most
         self._sources = sources
         self._filling = filling
         self._next = filling.batch()
@@ -86,6 +91,9 @@ class Pipeline:
         Raises:
             Superseded: as `Filling.write`; and whatever reading raises.
         """
+        if self._among_readers:
+            await asyncio.sleep(min((time.monotonic() - self._stepped) * _REST, _LONGEST_REST))
+            self._stepped = time.monotonic()
         if self._haste is not None:
             # Without reading: what comes meanwhile lies ready, and is taken in one piece.
             await self._haste.rest(self._begun, self._took)
@@ -98,7 +106,7 @@ class Pipeline:
         self._written = batch.events
         self._writing = asyncio.create_task(self._filling.write(batch))
         while not self._writing.done():
-            if self.one_at_a_time or self._is_full() or (self._haste is not None and self._written < _NEAR):
+            if self._among_readers or self._is_full() or (self._haste is not None and self._written < _NEAR):
                 await asyncio.wait([self._writing])
             else:
                 await self._read(None, self._writing)
@@ -109,6 +117,20 @@ class Pipeline:
             # A mere sign of life has no price, and keeps no event waiting.
             self._begun, self._took = begun, batch.seconds
         return batch
+
+    @property
+    def among_readers(self) -> bool:
+        """Whether to make room: the server, this process and the database then work one after the other, a little at a
+        time, and rest in between. Another core is free for others nearly always, and half of the time all are."""
+        return self._among_readers
+
+    @among_readers.setter
+    def among_readers(self, among_readers: bool) -> None:
+        if among_readers and not self._among_readers:
+            self._stepped = time.monotonic()
+        self._among_readers = among_readers
+        self._most = min(self._usually, _EVENTS_AMONG_READERS) if among_readers else self._usually
+        self._sources.take_turns(among_readers)
 
     @property
     def at_end(self) -> bool:

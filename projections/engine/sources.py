@@ -42,14 +42,16 @@ class Sources:
         self._name = name
         self._limit = limit
         self._batches: asyncio.Queue[tuple[str, ReadBatch] | Exception] = asyncio.Queue(maxsize=1)
-        self._readers: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._readers: list[Reader] = []
+        self._in_turns = False
         # How many events each stream still has to offer; None until its first batch was taken.
         self.pending: dict[str, int | None] = dict.fromkeys(filters)
         if until is not None:
             self.pending |= {stream: 0 for stream in filters if after.of(stream) >= until.of(stream)}
 
     async def __aenter__(self) -> Self:
-        self._readers = [
+        self._tasks = [
             asyncio.create_task(self._read(stream), name=f"{self._name}-{stream}")
             for stream in self._filters
             if self.pending[stream] != 0
@@ -59,9 +61,15 @@ class Sources:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def take_turns(self, in_turns: bool) -> None:
+        """Whether the server looks for more only when what it has sent was taken, so that only one of us is busy."""
+        self._in_turns = in_turns
         for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+            reader.take_turns(in_turns)
 
     async def next(self) -> tuple[str, ReadBatch]:
         """The next batch of any of the streams; waits for as long as there is none.
@@ -101,6 +109,8 @@ class Sources:
                 subject_filter=self._filters[stream],
                 name=self._name,
             ) as reader:
+                reader.take_turns(self._in_turns)
+                self._readers.append(reader)
                 async for batch in reader.batches(limit=self._limit):
                     await self._batches.put((stream, batch if end is None else _up_to(batch, end)))
                     if end is not None and batch.position >= end:

@@ -64,14 +64,14 @@ class Takeover:
         async with Pipeline(sources, self._filling) as pipeline:
             await self._catch_up(pipeline)
             await self._tell(pipeline, 0, "its indexes")
-            if pipeline.one_at_a_time:
+            if pipeline.among_readers:
                 await courtesy.without_help(self._switcher)
             if await tables.add_indexes(self._switcher, self._projection, self._filling.build):
                 await self._follow(pipeline, _PAUSE_SECONDS[0], None)
                 await self._catch_up(pipeline)
 
             # From here on the live build may have to wait for this one.
-            pipeline.one_at_a_time = False
+            pipeline.among_readers = False
 
             async def catch_up(target: Position) -> bool:
                 return await self._reach(pipeline, target)
@@ -90,7 +90,7 @@ class Takeover:
     async def _catch_up(self, pipeline: Pipeline) -> None:
         """Applies nearly all there is; comes to an end, since applying is quicker than appending."""
         while not pipeline.is_near_end:
-            pipeline.one_at_a_time = await courtesy.somebody_reads(self._switcher)
+            pipeline.among_readers = await courtesy.somebody_reads(self._switcher)
             if not await self._step(pipeline, _LOOK_SECONDS):
                 await self._tell(pipeline, 0, "NATS to answer")
 

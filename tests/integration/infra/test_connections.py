@@ -1,12 +1,14 @@
 """Connecting: what does not let us in, or does not answer, is given up in time, and said to be what it is."""
 
+import select
 import socket
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from contracts.errors import Unavailable
-from infra.connections import connect_nats
+from infra.connections import connect_nats, open_pool
 from infra.embedded.nats import NatsServer
 from infra.secrets import NATS_PARTIES
 from infra.settings import Settings
@@ -26,3 +28,26 @@ async def test_a_server_that_takes_the_connection_and_says_nothing_is_not_said_t
         settings = Settings(nats_url=f"nats://auth:right@127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(Unavailable, match="does not answer"):
             await connect_nats(settings, "test", patience=0.5)
+
+
+async def test_a_connection_that_the_database_has_closed_is_replaced_before_it_is_handed_out(database_url: str) -> None:
+    pool = await open_pool(database_url, "test", max_size=1)
+    async with pool.connection() as first:
+        pid, descriptor = first.info.backend_pid, first.fileno()
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as other:
+        await other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    assert select.select([descriptor], [], [], 5) == ([descriptor], [], [])
+    async with pool.connection() as second:
+        assert second.info.backend_pid != pid
+        assert await (await second.execute("SELECT 1")).fetchone() == (1,)
+    await pool.close()
+
+
+async def test_a_connection_is_handed_out_without_a_word_to_the_database(database_url: str) -> None:
+    pool = await open_pool(database_url, "test", max_size=1)
+    async with pool.connection() as first:
+        await first.execute("SELECT 'the last word'")
+    async with pool.connection() as second, await psycopg.AsyncConnection.connect(database_url) as other:
+        found = await other.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", (second.info.backend_pid,))
+        assert await found.fetchone() == ("SELECT 'the last word'",)
+    await pool.close()

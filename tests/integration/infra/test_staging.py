@@ -1,4 +1,4 @@
-"""Batches of MESSAGING are gathered in memory: a killed server completes them, and a machine without power loses little.
+"""Batches of MESSAGING are gathered in memory: a killed server completes them, and one without power loses little.
 
 The server is killed at moments spread over the writing of a batch, so that each run meets other moments.
 """

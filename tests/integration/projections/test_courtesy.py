@@ -64,21 +64,21 @@ async def test_who_applies_or_builds_is_no_reader(builder: Connection, database_
         await other.close()
 
 
-@pytest.mark.parametrize("one_at_a_time", [True, False])
-async def test_a_pipeline_reads_and_writes_at_once_or_one_at_a_time(
-    streams: Client, writer: Writer, builder: Connection, monkeypatch: pytest.MonkeyPatch, one_at_a_time: bool
+@pytest.mark.parametrize("among_readers", [True, False])
+async def test_a_pipeline_reads_and_writes_at_once_or_one_after_the_other(
+    streams: Client, writer: Writer, builder: Connection, monkeypatch: pytest.MonkeyPatch, among_readers: bool
 ) -> None:
     await writer.fill(conversation_ids(4), 250)
     await ensure_schema(builder)
     filling = await Filling.open(builder, Letters, await start_build(builder, Letters))
     write = filling.write
     async with Pipeline(Sources(streams, Letters.filters(), filling.position, name="test", limit=100), filling) as line:
-        line.one_at_a_time = one_at_a_time
+        line.among_readers = among_readers
         read_meanwhile = []
 
         async def observed(batch: Batch) -> None:
             await write(batch)
-            if not one_at_a_time and not line.at_end and line._sources.left:
+            if not among_readers and not line.at_end and line._sources.left:
                 async with asyncio.timeout(PATIENCE):
                     while not line._next.events:
                         await builder.execute("SELECT")
@@ -87,7 +87,7 @@ async def test_a_pipeline_reads_and_writes_at_once_or_one_at_a_time(
         monkeypatch.setattr(filling, "write", observed)
         while not line.at_end:
             assert await line.step(PATIENCE) is not None
-    assert any(read_meanwhile) is not one_at_a_time
+    assert any(read_meanwhile) is not among_readers
     assert filling.position == Position.at(MESSAGING, 1_000)
 
 

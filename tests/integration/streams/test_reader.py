@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from contracts.errors import Unavailable
 from contracts.subjects import AUTH, MESSAGING, conversation
 from infra.embedded.nats import NatsServer
+from streams.consumer import Consumer
 from streams.log import Log
 from streams.message import Message
 from streams.reader import HistoryLost, ReadBatch, Reader
@@ -48,6 +49,36 @@ async def test_a_stream_is_read_whole_and_then_followed(streams: Client, log: Lo
         await fill(log, 10)
         live = await until(batches, 2_510)
         assert live == await log.read(conversation("a"), after=2_500)
+
+
+async def test_a_reader_that_takes_turns_asks_only_when_all_was_taken(
+    streams: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(log, 2_500)
+    asked: list[int] = []
+    may_pull = Consumer._may_pull
+
+    def observed(consumer: Consumer, size: int) -> bool:
+        if may_pull(consumer, size):
+            asked.append(len(consumer._arrived) + consumer._asked)
+            return True
+        return False
+
+    monkeypatch.setattr(Consumer, "_may_pull", observed)
+    async with Reader(streams, MESSAGING, name="test") as reader:
+        reader.take_turns(True)
+        batches = reader.batches(limit=300)
+        read = await until(batches, 1_300)
+        assert len(asked) >= 3
+        assert not any(asked)
+        # From here on as any other, and back again.
+        reader.take_turns(False)
+        read += await until(batches, 1_900)
+        reader.take_turns(True)
+        read += await until(batches, 2_500)
+        await fill(log, 10)
+        read += await until(batches, 2_510)
+    assert sequences(read) == list(range(1, 2_511))
 
 
 async def test_reading_begins_behind_a_position(streams: Client, log: Log) -> None:

@@ -77,6 +77,15 @@ def test_a_notification_is_read_once() -> None:
     assert decide_read(["a"], set()) == ()
 
 
+@given(st.lists(st.text(max_size=2)), st.sets(st.text(max_size=2)), st.integers(0, 9), st.integers(0, 9))
+def test_a_command_appends_one_event_at_most(asked: list[str], unread: set[str], mark: int, sequence: int) -> None:
+    # A batch of this stream may fall apart where the machine loses its power: no command's own events may.
+    assert len(decide_read(asked, unread)) <= 1
+    assert len(decide_send(Conversation(mark), send(), None)) == 1
+    seen = decide_seen(ReadMark(mark), conversation_id="c", reader_id="anna", peer_id="ben", sequence=sequence)
+    assert len(seen) <= 1
+
+
 @given(st.lists(st.integers(min_value=1, max_value=20), max_size=30))
 def test_a_mark_only_moves_forward(sequences: list[int]) -> None:
     state, marks = ReadMark(), list[int]()
