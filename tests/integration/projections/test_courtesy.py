@@ -9,7 +9,7 @@ from nats.aio.client import Client
 
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import courtesy
+from projections.engine import courtesy, pipeline
 from projections.engine.batch import Batch
 from projections.engine.builds import Connection
 from projections.engine.connecting import connect
@@ -89,6 +89,31 @@ async def test_a_pipeline_reads_and_writes_at_once_or_one_after_the_other(
             assert await line.step(PATIENCE) is not None
     assert any(read_meanwhile) is not among_readers
     assert filling.position == Position.at(MESSAGING, 1_000)
+
+
+async def test_among_readers_batches_are_small_and_the_server_is_asked_for_little(
+    streams: Client, writer: Writer, builder: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_EVENTS_AMONG_READERS", 100)
+    await writer.fill(conversation_ids(4), 250)
+    await ensure_schema(builder)
+    filling = await Filling.open(builder, Letters, await start_build(builder, Letters))
+    sizes = []
+    async with Pipeline(Sources(streams, Letters.filters(), filling.position, name="test", limit=100), filling) as line:
+        line.among_readers = True
+        while filling.position.of(MESSAGING) < 500:
+            batch = await line.step(PATIENCE)
+            assert batch is not None
+            sizes.append(batch.events)
+        assert max(sizes) <= 100
+        # Nobody reads any more.
+        line.among_readers = False
+        while not line.at_end:
+            batch = await line.step(PATIENCE)
+            assert batch is not None
+            sizes.append(batch.events)
+    assert max(sizes) > 100
+    assert sum(sizes) == 1_000
 
 
 async def test_a_rebuild_among_readers_is_as_complete_as_any(
