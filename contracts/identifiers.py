@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID
 
@@ -39,8 +40,7 @@ def _chance() -> str:
 
 def pair_id(one: str, other: str) -> str:
     """The id that two people share, in whichever order they are named: of their friendship and conversation."""
-    pair = f"{one}:{other}" if one < other else f"{other}:{one}"
-    return _named(_PAIRS, pair)
+    return _shared(one, other) if one < other else _shared(other, one)
 
 
 def notification_id(user_id: str, event_id: str) -> str:
@@ -51,6 +51,12 @@ def notification_id(user_id: str, event_id: str) -> str:
 def is_id(text: str) -> bool:
     """Whether the text is a UUID in its canonical form: lower case, with hyphens."""
     return _ID.fullmatch(text) is not None
+
+
+# Whoever writes to somebody does so again, and each message needs the id several times in every process it comes to.
+@lru_cache(maxsize=16_384)
+def _shared(first: str, second: str) -> str:
+    return _named(_PAIRS, f"{first}:{second}")
 
 
 def _named(space: bytes, name: str) -> str:

@@ -40,7 +40,8 @@ class StrictCodec(ProtoCodec):
             return super().encode(message, message_type)
         if not isinstance(message, message_type):
             raise TypeError(f"{type(message).__name__} is not {message_type.__name__}")
-        return _emptied(_plan(message_type), message).SerializeToString()
+        plan = _plan(message_type)
+        return plan.google(**_emptied(plan, message)).SerializeToString()
 
     def decode(self, data: bytes, message_type: Any) -> Any:  # noqa: ANN401 - as the library's codecs are typed
         """Raises `Invalid` where the bytes are not a message of the type."""
@@ -76,7 +77,8 @@ def _filled(plan: _Plan, kind: type[betterproto2.Message], source: Message) -> b
     return made
 
 
-def _emptied(plan: _Plan, source: betterproto2.Message) -> Message:
+def _emptied(plan: _Plan, source: betterproto2.Message) -> dict[str, Any]:
+    """What the C library makes the message of; one within it is a table too, since a finished one would be copied."""
     values = source.__dict__
     given = {name: values[name] for name in plan.plain}
     for name, _, turn in plan.turned:
@@ -85,7 +87,7 @@ def _emptied(plan: _Plan, source: betterproto2.Message) -> Message:
         value = values[name]
         if value is not None:
             given[name] = perhaps(value) if perhaps is not None else value
-    return plan.google(**given)
+    return given
 
 
 @cache
