@@ -1,6 +1,7 @@
 """Times as they cross the edges: Unix milliseconds in gRPC, RFC 3339 with milliseconds in JSON; always UTC."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -16,4 +17,16 @@ def from_unix_ms(value: int) -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """`2026-01-31T12:00:00.000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339_of(to_unix_ms(moment))
+
+
+def rfc3339_of(unix_ms: int) -> str:
+    """The same of Unix milliseconds."""
+    seconds, milliseconds = divmod(unix_ms, 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=1_024)
+def _second(unix_seconds: int) -> str:
+    # What is shown is mostly of this very second, or of the one page that is read.
+    return (_EPOCH + timedelta(seconds=unix_seconds)).replace(tzinfo=None).isoformat()

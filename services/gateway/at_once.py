@@ -4,29 +4,23 @@ The protocols on the wire put what they know into the scope; without it everythi
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import Scope
 
-# Whether the request has come as a whole; whether what is sent now is taken at once. Both: () -> bool.
+# Takes the body, if all of it is here: () -> bytes | None.
 WHOLE: Final = "vestnik.whole"
+# Whether what is sent now is taken at once: () -> bool.
 TAKEN: Final = "vestnik.taken"
 
 
-def _never() -> bool:
-    return False
-
-
-def has_come(scope: Scope) -> bool:
-    """Whether the body is here, all of it."""
-    return _asked(scope.get(WHOLE))
+def whole_body(scope: Scope) -> bytes | None:
+    """The body, where all of it is here; else it has to be received."""
+    take: Callable[[], bytes | None] | None = scope.get(WHOLE)
+    return take() if take is not None else None
 
 
 def is_taken(scope: Scope) -> bool:
     """Whether sending something now waits for nobody."""
-    return _asked(scope.get(TAKEN))
-
-
-def _asked(known: Any) -> bool:  # noqa: ANN401 - a scope holds anything
-    says: Callable[[], bool] = known or _never
-    return says()
+    says: Callable[[], bool] | None = scope.get(TAKEN)
+    return says is not None and says()

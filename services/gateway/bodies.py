@@ -41,16 +41,14 @@ def check_size(body: bytes) -> None:
         raise BodyTooLarge
 
 
-async def read(receive: Receive, *, has_come: bool = False) -> bytes:
-    """The whole body. `has_come`: all of it is here, so that nobody waits.
+async def read(receive: Receive) -> bytes:
+    """The whole body, waited for.
 
     Raises:
         BodyTooLarge: it turns out larger than 64 KiB.
         MalformedJson: it did not arrive in time.
         ClientDisconnect: the client went away.
     """
-    if has_come:
-        return await _received(receive)
     try:
         async with asyncio.timeout(PATIENCE):
             return await _received(receive)

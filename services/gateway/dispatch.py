@@ -148,7 +148,10 @@ class Dispatcher(Generic[Q, B]):
         bodies.check_length(request.headers.get("content-length"))
         if not self.endpoint.takes_body:
             return self.endpoint.body()
-        body = await bodies.read(request.receive, has_come=request.has_come)
+        body = request.whole_body()
+        if body is None:
+            body = await bodies.read(request.receive)
+        bodies.check_size(body)
         bodies.check_media_type(request.headers.get("content-type"), self.endpoint.media_types)
         return bodies.decode(body, self._decoder, self._names)
 

@@ -56,9 +56,19 @@ class Exchange(RequestResponseCycle):
         scope = cast(dict[str, object], self.scope)
         scope[ABORT] = connection.transport.abort
         scope[TAKEN] = connection.is_taken
-        scope[WHOLE] = self._is_whole
+        scope[WHOLE] = self.whole_body
         scope[ANSWER] = self.answer
         scope[MORE] = self.more
+
+    def whole_body(self) -> bytes | None:
+        """Takes the body, where all of it is here and there is nothing to say to the client first."""
+        if self.more_body or self.disconnected or self.response_complete or self.waiting_for_100_continue:
+            return None
+        # As in `receive`: whoever asks that next waits for the client to go away.
+        self.flow.resume_reading()
+        self.message_event.clear()
+        body, self.body = bytes(self.body), bytearray()
+        return body
 
     def answer(self, status: int, head: bytes, body: bytes) -> None:
         """Writes the whole answer at once; `head`: its header fields, each with its end of line, the length included.
@@ -85,6 +95,3 @@ class Exchange(RequestResponseCycle):
         """Writes more of an answer that was begun without a length, to a client that takes what it is sent."""
         if not self.disconnected:
             self.transport.write(b"%x\r\n%b\r\n" % (len(part), part))
-
-    def _is_whole(self) -> bool:
-        return not self.more_body

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
-from services.gateway.at_once import has_come
+from services.gateway.at_once import whole_body
 
 D = TypeVar("D")
 
@@ -52,10 +52,9 @@ class HttpRequest:
         client = self._scope.get("client")
         return client[0] if client else ""
 
-    @property
-    def has_come(self) -> bool:
-        """Whether the body is here, all of it."""
-        return has_come(self._scope)
+    def whole_body(self) -> bytes | None:
+        """The body, where all of it is here; else it has to be received."""
+        return whole_body(self._scope)
 
     @property
     def shown_path(self) -> str:

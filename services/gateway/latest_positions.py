@@ -12,6 +12,7 @@ from contracts.positions import Position
 _USERS = 100_000
 # Longer than a read model that keeps up ever needs.
 _MOMENT_SECONDS = 2.0
+_NOWHERE = Position()
 
 
 class LatestPositions:
@@ -25,11 +26,11 @@ class LatestPositions:
 
     def of(self, user_id: str) -> Position:
         """Of the user's own writes."""
-        return self._written.get(user_id, Position())
+        return self._written.get(user_id, _NOWHERE)
 
     def seen_by(self, user_id: str) -> Position:
         """What a read or a command of the user has to have seen."""
-        own = self.of(user_id)
+        own = self._written.get(user_id, _NOWHERE)
         found = self._concerning.get(user_id)
         if found is None:
             return own
@@ -41,7 +42,8 @@ class LatestPositions:
 
     def remember(self, user_id: str, position: Position) -> None:
         """Keeps that the user has written up to the position; never goes back."""
-        self._written[user_id] = self.of(user_id).merge(position)
+        before = self._written.get(user_id)
+        self._written[user_id] = position if before is None else before.merge(position)
         self._written.move_to_end(user_id)
         if len(self._written) > self._capacity:
             self._written.popitem(last=False)

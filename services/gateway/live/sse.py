@@ -7,7 +7,7 @@ from random import randrange
 
 from starlette.types import Scope, Send
 
-from services.gateway.at_once import is_taken
+from services.gateway.at_once import TAKEN, is_taken
 from services.gateway.live.delivery import Beginning, Live
 from services.gateway.live.feed import Item
 from services.gateway.live.outlet import End
@@ -35,11 +35,12 @@ class ServerSentEvents:
         async with self._live.open(self._beginning, "sse") as feed:
             gone.add_done_callback(lambda _: feed.give_up(End.GONE))
             more: Callable[[bytes], None] | None = scope.get(MORE)
-            if more is not None:
-                write = more
+            taken: Callable[[], bool] | None = scope.get(TAKEN)
+            if more is not None and taken is not None:
+                write, is_free = more, taken
 
                 def pass_on(item: Item) -> bool:
-                    if not is_taken(scope) or gone.done():
+                    if not is_free() or gone.done():
                         return False
                     write(_written(item))
                     return True
