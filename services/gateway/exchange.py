@@ -53,7 +53,7 @@ class Exchange(RequestResponseCycle):
         self.response_complete = False
         self.chunked_encoding = None
         self.expected_content_length = 0
-        scope = cast(dict[str, object], self.scope)
+        scope = cast("dict[str, object]", self.scope)
         scope[ABORT] = connection.transport.abort
         scope[TAKEN] = connection.is_taken
         scope[WHOLE] = self.whole_body
