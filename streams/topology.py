@@ -16,7 +16,8 @@ from contracts.subjects import LIMITS, LIMITS_FILTER, STREAMS, all_of
 from streams.inbox import Denied, RequestFailed
 from streams.jetstream import STREAM_IN_USE, STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
 
-_DUPLICATE_WINDOW = 120_000_000_000
+# Longer than an append is tried again; later its condition does the same. For so long the server keeps each id.
+_DUPLICATE_WINDOW = 30_000_000_000
 # Of the stream of rate limits: no window is longer, and old counts go first when there are too many.
 _LIMITS_AGE = 2 * 3600 * 1_000_000_000
 _LIMITS_BYTES = 64 * 1024 * 1024

@@ -251,8 +251,16 @@ def _program() -> Path:
 
 
 def _environ() -> dict[str, str]:
-    """Ours, in which an operator may have said how the server is to use memory, in the words of Go."""
-    return {"GOGC": GARBAGE_PERCENT} | dict(os.environ)
+    """Ours, in which an operator may have said how the server is to use the machine, in the words of Go.
+
+    Half of its cores unless they did: whoever the server works for has to run as well, and on few cores its threads
+    cost more than they bring while they look for something to do.
+    """
+    return {"GOGC": GARBAGE_PERCENT, "GOMAXPROCS": str(max(1, _cores() // 2))} | dict(os.environ)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _room(store: Path) -> int:

@@ -94,16 +94,18 @@ async def test_a_new_server_waits_for_an_orphan_that_still_works_in_the_folder(t
     await successor.stop()
 
 
-@pytest.mark.parametrize("said", [None, "200"])
-async def test_it_collects_garbage_early_unless_the_environment_says_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None
+@pytest.mark.parametrize("said", [{}, {"GOGC": "200", "GOMAXPROCS": "7"}])
+async def test_it_is_modest_unless_the_environment_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, str]
 ) -> None:
-    if said is None:
-        monkeypatch.delenv("GOGC", raising=False)
-    else:
-        monkeypatch.setenv("GOGC", said)
+    half = max(1, len(os.sched_getaffinity(0)) // 2)
+    for name in ("GOGC", "GOMAXPROCS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
     server = NatsServer(tmp_path / "nats")
     await server.start()
     variables = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
     await server.stop()
-    assert f"GOGC={said or GARBAGE_PERCENT}".encode() in variables
+    wanted = {"GOGC": GARBAGE_PERCENT, "GOMAXPROCS": str(half)} | said
+    assert {f"{name}={value}".encode() for name, value in wanted.items()} <= set(variables)
