@@ -89,7 +89,16 @@ class Reader:
             self._consumer.in_turns = in_turns
 
     async def batches(self, *, limit: int = 5_000) -> AsyncIterator[ReadBatch]:
-        """Everything behind the position, in order and without end; a batch each second at least, if only an empty one.
+        """Everything behind the position, in order and without end.
+
+        Raises:
+            as `next`.
+        """
+        while True:
+            yield await self.next(limit)
+
+    async def next(self, limit: int) -> ReadBatch:
+        """What comes next, in order; a batch each second at least, if only an empty one.
 
         No sign of life comes while the server is out of reach; the reader goes on when it is back.
 
@@ -99,10 +108,6 @@ class Reader:
             Unavailable: the connection was closed for good.
             PermissionError: this service has no right to read this.
         """
-        while True:
-            yield await self._next(limit)
-
-    async def _next(self, limit: int) -> ReadBatch:
         while True:
             consumer = self._consumer
             if consumer is None:

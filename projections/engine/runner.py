@@ -26,6 +26,7 @@ from projections.engine.pipeline import Pipeline
 from projections.engine.progress import Tracking
 from projections.engine.projection import Projection
 from projections.engine.schema import ensure_schema
+from projections.engine.shared_reading import SharedReading
 from projections.engine.sources import Sources
 from projections.engine.takeover import covers
 from projections.engine.waiting import Reached, Waiting, subject_of
@@ -59,8 +60,11 @@ _PASSING = (
 
 
 class Runner:
-    def __init__(self, projection: type[Projection], nc: NATS, database_url: str, waiting: Waiting) -> None:
+    def __init__(
+        self, projection: type[Projection], nc: NATS, database_url: str, waiting: Waiting, sharing: SharedReading
+    ) -> None:
         self._projection = projection
+        self._sharing = sharing
         self._nc = nc
         self._database_url = database_url
         self._waiting = waiting
@@ -160,8 +164,10 @@ class Runner:
         await self._announce(filling)
         tracking = await Tracking.resume(conn, build) if build.state is State.BUILDING else None
         name = f"projection-{self._projection.name}"
-        sources = Sources(self._nc, self._projection.filters(), filling.position, name=name)
         is_live = build.state is State.LIVE
+        # A build that is being filled has a pace of its own.
+        sharing = self._sharing if is_live else None
+        sources = Sources(self._nc, self._projection.filters(), filling.position, name=name, sharing=sharing)
         most, haste = (_MOST_WHEN_LIVE, self._waiting.haste(self._projection)) if is_live else (None, None)
         async with Pipeline(sources, filling, most=most, haste=haste) as pipeline:
             self._figures.follows(pipeline, filling, is_live=is_live)

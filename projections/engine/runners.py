@@ -8,6 +8,7 @@ from nats.aio.client import Client as NATS
 from infra.connections import Pool
 from projections.engine.projection import Projection
 from projections.engine.runner import Runner
+from projections.engine.shared_reading import SharedReading
 from projections.engine.waiting import Waiting
 
 
@@ -16,8 +17,9 @@ class Runners:
 
     def __init__(self, projections: Sequence[type[Projection]], nc: NATS, pool: Pool, database_url: str) -> None:
         self.waiting = Waiting(projections, nc, pool)
+        sharing = SharedReading(nc)
         self._runners = {
-            projection.name: Runner(projection, nc, database_url, self.waiting) for projection in projections
+            projection.name: Runner(projection, nc, database_url, self.waiting, sharing) for projection in projections
         }
         self._tasks: list[asyncio.Task[None]] = []
 

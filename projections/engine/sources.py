@@ -9,6 +9,7 @@ from nats.aio.client import Client as NATS
 
 from contracts.errors import Unavailable
 from contracts.positions import Position
+from projections.engine.shared_reading import Follower, SharedReading
 from streams.inbox import Denied, RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
 from streams.message import Message
@@ -33,14 +34,19 @@ class Sources:
         name: str,
         until: Position | None = None,
         limit: int = LIMIT,
+        sharing: SharedReading | None = None,
     ) -> None:
-        """`until`: each stream is read up to here and no further; None: without end."""
+        """
+        `until`: each stream is read up to here and no further; None: without end.
+        `sharing`: with whom to read together; None: nobody, at a pace of its own.
+        """
         self._nc = nc
         self._filters = filters
         self._after = after
         self._until = until
         self._name = name
         self._limit = limit
+        self._sharing = sharing
         self._batches: asyncio.Queue[tuple[str, ReadBatch] | Exception] = asyncio.Queue(maxsize=1)
         self._tasks: list[asyncio.Task[None]] = []
         self._readers: list[Reader] = []
@@ -66,7 +72,10 @@ class Sources:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def take_turns(self, in_turns: bool) -> None:
-        """Whether the server looks for more only when what it has sent was taken, so that only one of us is busy."""
+        """Whether the server looks for more only when what it has sent was taken, so that only one of us is busy.
+
+        It is of no effect on what is read together with others.
+        """
         self._in_turns = in_turns
         for reader in self._readers:
             reader.take_turns(in_turns)
@@ -102,22 +111,23 @@ class Sources:
     async def _read(self, stream: str) -> None:
         end = None if self._until is None else self._until.of(stream)
         try:
-            async with Reader(
-                self._nc,
-                stream,
-                after=self._after.of(stream),
-                subject_filter=self._filters[stream],
-                name=self._name,
-            ) as reader:
-                reader.take_turns(self._in_turns)
-                self._readers.append(reader)
-                async for batch in reader.batches(limit=self._limit):
+            async with self._reader(stream) as reader:
+                while True:
+                    batch = await reader.next(self._limit)
                     await self._batches.put((stream, batch if end is None else _up_to(batch, end)))
                     if end is not None and batch.position >= end:
                         return
-            raise ConnectionError(f"the reader of {stream} ended")
         except Exception as error:  # handed over: raised by `next`
             await self._batches.put(error)
+
+    def _reader(self, stream: str) -> Reader | Follower:
+        after, subject_filter = self._after.of(stream), self._filters[stream]
+        if self._sharing is not None:
+            return self._sharing.follower(stream, subject_filter, after=after, name=self._name)
+        reader = Reader(self._nc, stream, after=after, subject_filter=subject_filter, name=self._name)
+        reader.take_turns(self._in_turns)
+        self._readers.append(reader)
+        return reader
 
 
 async def end_of(nc: NATS, stream: str) -> int:
