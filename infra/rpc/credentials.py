@@ -118,7 +118,8 @@ class Verifier:
             claims = msgspec.convert(self._decoded(token, claimed), _Claims)
             if claims.exp - claims.iat > LIFE:
                 raise jwt.InvalidTokenError("longer than we make them")
-        except (jwt.PyJWTError, msgspec.ValidationError) as error:
+        except (jwt.PyJWTError, msgspec.ValidationError, RecursionError) as error:
+            # The last: brackets in brackets, without end.
             raise Unauthenticated("A valid service token is needed.") from error
         return Credential(claimed, claims.sub, claims.exp)
 

@@ -1,6 +1,7 @@
 """Who is let in over gRPC: every way to come without a token, with somebody else's, or in somebody else's name."""
 
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,9 @@ from infra.rpc.credentials import Issuer, Verifier
 from infra.rpc.server import RpcServer
 from infra.secrets import Secrets
 from tests.integration.infra.test_rpc import calling
+
+# Brackets in brackets, where a token has its claims.
+_NESTED = urlsafe_b64encode(b'{"iss":' + b"[" * 1_400).decode().rstrip("=")
 
 ANNA, BORIS = "anna", "boris"
 TERMS = Terms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
@@ -101,7 +105,8 @@ async def test_a_token_that_is_not_right_in_every_respect_is_refused(
 
 
 @pytest.mark.parametrize(
-    "authorization", ["-", "Bearer", "Bearer ", "Basic abc", "Bearer a.b.c", "Bearer " + "x" * 9_000]
+    "authorization",
+    ["-", "Bearer", "Bearer ", "Basic abc", "Bearer a.b.c", "Bearer " + "x" * 9_000, f"Bearer e30.{_NESTED}.e30"],
 )
 async def test_what_is_no_token_is_refused(port: int, authorization: str) -> None:
     assert await status(port, authorization=authorization) is Status.UNAUTHENTICATED

@@ -1,6 +1,7 @@
 """Access tokens: what is checked, what is remembered."""
 
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 
 import jwt
@@ -82,8 +83,14 @@ def test_a_claim_that_is_wrong_or_missing_refuses(claims: dict[str, object]) -> 
         tokens().caller(bearer(claims))
 
 
+def nested() -> str:
+    """A token whose header is nothing but brackets."""
+    return urlsafe_b64encode(b'{"alg":"EdDSA","kid":' + b"[" * 2_900).decode().rstrip("=")
+
+
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Basic abc", "Bearer a.b.c", "Bearer é", "Bearer " + "x" * 5000]
+    "header",
+    [None, "", "Bearer", "Basic abc", "Bearer a.b.c", "Bearer é", "Bearer " + "x" * 5000, f"Bearer {nested()}.e30.e30"],
 )
 def test_what_is_no_token_refuses(header: str | None) -> None:
     with pytest.raises(Unauthenticated):
