@@ -148,8 +148,7 @@ class AccessTokens:
                 raise jwt.ExpiredSignatureError
         except jwt.ExpiredSignatureError as error:
             raise Unauthenticated("The access token has run out.") from error
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            # The last: brackets in brackets, without end.
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise Unauthenticated from error
         if not is_id(str(caller.user_id)) or not is_id(str(caller.session_id)):
             raise Unauthenticated

@@ -23,8 +23,8 @@ from infra.rpc.server import RpcServer
 from infra.secrets import Secrets
 from tests.integration.infra.test_rpc import calling
 
-# Brackets in brackets, where a token has its claims.
-_NESTED = urlsafe_b64encode(b'{"iss":' + b"[" * 1_400).decode().rstrip("=")
+# Brackets in brackets, among the claims of a token.
+_NESTED = urlsafe_b64encode(b'{"x":' + b"[" * 1_400).decode().rstrip("=")
 
 ANNA, BORIS = "anna", "boris"
 TERMS = Terms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
