@@ -43,7 +43,7 @@ from tests.fix_older_events import ANNA, GreetingSent, as_stored, sender
 from tests.fix_postgres import Pool
 from tests.integration.projections import letters
 from tests.integration.projections.letters import POISON, Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids
+from tests.integration.projections.writing import Opened, Writer, conversation_ids, until_ready
 
 Mend = Callable[[], None]
 
@@ -168,6 +168,8 @@ async def test_events_that_come_during_retries_are_applied_once_and_in_order(
 ) -> None:
     monkeypatch.setattr(settling, "PAGE", 7)
     runners = await run(Letters)
+    # While events come without end, a first build goes live at some time, and what was kept of it before is gone.
+    await until_ready(runners)
     bad, other = conversation_ids(2)
     monkeypatch.setattr(letters, "POISON", "text 40")
     stop = asyncio.Event()

@@ -5,16 +5,9 @@ import asyncio
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from projections.analytics import Analytics
-from projections.engine import Runners
 from projections.engine.connecting import connect, runner_lock, try_lock
 from tests.integration.projections.letters import Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids
-
-
-async def until_ready(runners: Runners) -> None:
-    async with asyncio.timeout(15):
-        while not runners.ready():
-            await asyncio.sleep(0.01)
+from tests.integration.projections.writing import Opened, Writer, conversation_ids, until_ready
 
 
 async def test_a_replica_that_stands_by_is_not_ready_while_the_build_is_behind(

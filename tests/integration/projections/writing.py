@@ -1,5 +1,6 @@
 """Appends events of conversations, each with the version and the condition that it needs."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -87,3 +88,9 @@ def seen(conversation: str, sequence: int) -> MessageSeen:
 
 def conversation_ids(number: int) -> list[str]:
     return [pair_id(new_id(), new_id()) for _ in range(number)]
+
+
+async def until_ready(runners: Runners) -> None:
+    async with asyncio.timeout(15):
+        while not runners.ready():
+            await asyncio.sleep(0.01)
