@@ -26,8 +26,8 @@ _GATHERING_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 2.0
 # Among readers: what one batch may hold, and how long to rest after it, in times of what it took.
 _EVENTS_AMONG_READERS = 4_000
-_REST = 0.5
-_LONGEST_REST = 0.25
+_REST = 2.0
+_LONGEST_REST = 0.3
 # As many events as are written within some tens of milliseconds.
 _NEAR = 500
 
@@ -121,7 +121,7 @@ class Pipeline:
     @property
     def among_readers(self) -> bool:
         """Whether to make room: the server, this process and the database then work one after the other, a little at a
-        time, and rest in between. Another core is free for others nearly always, and half of the time all are."""
+        time, and rest in between. Another core is free for others nearly always, and most of the time all are."""
         return self._among_readers
 
     @among_readers.setter
