@@ -11,6 +11,7 @@ or none, and their batches stay on the disk.
 import asyncio
 import shutil
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from contracts.subjects import MESSAGING
 # Linux's own file system in memory, for whoever is logged in.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - in it each server has a folder that is its own
 _PREFIX = "vestnik-"
+# In a server's folder there: what the server is given, and a link back to where it finds it.
+_BATCHES, _BACK = "batches", "of"
+# Seconds after which a folder without a server is nobody's; a server that is just starting has one for moments.
+_ABANDONED = 60.0
 # Clients that were waiting for the server may be before us, with a batch or two.
 _ATTEMPTS = 100
 _PAUSE = 0.01
@@ -36,22 +41,25 @@ class Staging:
 
     def remember(self) -> None:
         """Before the server starts: it may complete a batch from where an earlier one has left it."""
-        if self._link.is_symlink() and (place := self._link.readlink()).is_relative_to(_MEMORY):
-            self._places.append(place)
+        if self._link.is_symlink() and (batches := self._link.readlink()).is_relative_to(_MEMORY):
+            self._places.append(batches.parent)
 
     async def place(self) -> None:
         """Once the server is ready, which has completed what there was and removed the link."""
         self._discard()
+        _clear_away()
         with suppress(OSError):
             if shutil.disk_usage(_MEMORY).free < _ROOM:
                 return
             place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_MEMORY))
             self._places.append(place)
+            (place / _BACK).symlink_to(self._link.absolute())
+            (place / _BATCHES).mkdir(mode=0o700)
             self._link.parent.mkdir(parents=True, exist_ok=True)
             for _ in range(_ATTEMPTS):
                 with suppress(OSError):
                     self._remove_link()
-                    self._link.symlink_to(place)
+                    self._link.symlink_to(place / _BATCHES)
                     return
                 await asyncio.sleep(_PAUSE)
 
@@ -73,3 +81,13 @@ class Staging:
             if place.name.startswith(_PREFIX):
                 shutil.rmtree(place, ignore_errors=True)
         self._places.clear()
+
+
+def _clear_away() -> None:
+    """What servers have left that were killed, and whose data is gone since: nobody will ask for it."""
+    for place in _MEMORY.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            link = (place / _BACK).readlink()
+            is_in_use = link.is_symlink() and link.readlink() == place / _BATCHES
+            if not is_in_use and time.time() - place.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(place, ignore_errors=True)

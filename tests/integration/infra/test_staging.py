@@ -4,6 +4,7 @@ The server is killed at moments spread over the writing of a batch, so that each
 """
 
 import asyncio
+import os
 import random
 import shutil
 from pathlib import Path
@@ -157,3 +158,26 @@ async def test_a_folder_in_use_is_left_until_it_is_empty(tmp_path: Path) -> None
     assert place.is_dir()
     there.leave()
     assert not place.exists()
+
+
+async def test_what_a_killed_server_has_left_is_cleared_away_once_its_data_is_gone(tmp_path: Path) -> None:
+    gone, kept = staging.Staging(tmp_path / "gone", "$G"), staging.Staging(tmp_path / "kept", "$G")
+    await gone.place()
+    await kept.place()
+    left, used = (
+        (tmp_path / name / "jetstream" / "$G" / "streams" / MESSAGING / "batches").readlink()
+        for name in ("gone", "kept")
+    )
+    shutil.rmtree(tmp_path / "gone")
+    next_one = staging.Staging(tmp_path / "next", "$G")
+    await next_one.place()
+    # Somebody may be about to make their link.
+    assert left.is_dir()
+    for place in (left.parent, used.parent):
+        os.utime(place, (0, 0))
+    staging._clear_away()
+    assert not left.parent.exists()
+    assert used.is_dir()
+    kept.leave()
+    next_one.leave()
+    assert not used.parent.exists()
