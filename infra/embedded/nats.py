@@ -130,8 +130,10 @@ class NatsServer:
 
     async def stop(self) -> None:
         if self._child is not None:
+            was_running = self._child.exit_code is None
             code = await self._child.stop(signal.SIGTERM, STOP_WITHIN)
-            if self._staging is not None and code != -signal.SIGKILL:
+            # A server that fell over or was killed may have a batch to complete.
+            if self._staging is not None and was_running and code >= 0:
                 self._staging.leave()
 
     def kill(self) -> None:
