@@ -24,6 +24,8 @@ _HOLD_SECONDS = 2.0
 # Between two attempts to switch, growing.
 _PAUSE_SECONDS = (0.05, 1.0)
 _LOOK_SECONDS = 3.0
+# How often it is looked whether a build that makes room for readers comes nearer to the end.
+_GAIN_SECONDS = 5.0
 
 
 class Takeover:
@@ -46,6 +48,10 @@ class Takeover:
         # Read by this object.
         self.events = 0
         self._heard = time.monotonic()
+        # Whether less was left at each look than at the one before; when that was, and how much.
+        self._gains = True
+        self._looked = time.monotonic()
+        self._left_then = float("inf")
 
     async def run(self) -> None:
         """Returns when the build is live.
@@ -90,9 +96,17 @@ class Takeover:
     async def _catch_up(self, pipeline: Pipeline) -> None:
         """Applies nearly all there is; comes to an end, since applying is quicker than appending."""
         while not pipeline.is_near_end:
-            pipeline.among_readers = await courtesy.somebody_reads(self._switcher)
+            self._look_at_gain(pipeline)
+            pipeline.among_readers = self._gains and await courtesy.somebody_reads(self._switcher)
             if not await self._step(pipeline, _LOOK_SECONDS):
                 await self._tell(pipeline, 0, "NATS to answer")
+
+    def _look_at_gain(self, pipeline: Pipeline) -> None:
+        """Where others write as fast as a build that makes room it would never get there: then it makes none."""
+        now = time.monotonic()
+        if pipeline.is_counted and now - self._looked >= _GAIN_SECONDS:
+            self._gains = self._gains and pipeline.left < self._left_then
+            self._looked, self._left_then = now, pipeline.left
 
     async def _step(self, pipeline: Pipeline, seconds: float, waits_for: str | None = None) -> bool:
         """Applies the next batch; False if none came in time."""

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import courtesy, pipeline
+from projections.engine import courtesy, pipeline, takeover
 from projections.engine.batch import Batch
 from projections.engine.builds import Connection
 from projections.engine.connecting import connect
@@ -129,3 +129,31 @@ async def test_a_rebuild_among_readers_is_as_complete_as_any(
     await writer.fill(conversation_ids(4), 250)
     assert (await rebuild(Letters, streams, database_url)).events == 1_000
     assert looks
+
+
+@pytest.mark.parametrize("gains", [True, False])
+async def test_a_rebuild_that_comes_no_nearer_to_the_end_makes_no_room_any_more(
+    streams: Client, writer: Writer, database_url: str, monkeypatch: pytest.MonkeyPatch, gains: bool
+) -> None:
+    made_room = []
+
+    async def always(conn: Connection) -> bool:
+        return True
+
+    step = Pipeline.step
+
+    async def observed(line: Pipeline, timeout: float | None = None) -> Batch | None:
+        made_room.append(line.among_readers)
+        return await step(line, timeout)
+
+    monkeypatch.setattr(courtesy, "somebody_reads", always)
+    monkeypatch.setattr(Pipeline, "step", observed)
+    monkeypatch.setattr(pipeline, "_EVENTS_AMONG_READERS", 100)
+    monkeypatch.setattr(takeover, "_GAIN_SECONDS", 0.0)
+    if not gains:
+        monkeypatch.setattr(Pipeline, "left", 10_000)
+    await writer.fill(conversation_ids(4), 1_000)
+    assert (await rebuild(Letters, streams, database_url)).events == 4_000
+    assert made_room[0]
+    # The last steps are those of the switch, for which no room is made in any case.
+    assert (sum(made_room) > 10) is gains
