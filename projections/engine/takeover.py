@@ -15,7 +15,7 @@ from projections.engine.filling import Filling
 from projections.engine.pipeline import Pipeline
 from projections.engine.progress import Report, Tracking
 from projections.engine.projection import Projection
-from projections.engine.sources import SILENCE_SECONDS, Sources
+from projections.engine.sources import SILENCE_SECONDS, Sources, end_of
 from projections.engine.waiting import Reached, subject_of
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,8 @@ class Takeover:
 
             # From here on the live build may have to wait for this one.
             pipeline.among_readers = False
+            if await switching.live_build(self._switcher, self._projection) is None:
+                await self._complete(pipeline)
 
             async def catch_up(target: Position) -> bool:
                 return await self._reach(pipeline, target)
@@ -100,6 +102,12 @@ class Takeover:
             pipeline.among_readers = self._gains and await courtesy.somebody_reads(self._switcher)
             if not await self._step(pipeline, _LOOK_SECONDS):
                 await self._tell(pipeline, 0, "NATS to answer")
+
+    async def _complete(self, pipeline: Pipeline) -> None:
+        """Applies all that there is now: a first build finds no live one that would say how far to go."""
+        goal = Position({stream: await end_of(self._nc, stream) for stream in self._projection.filters()})
+        while not (pipeline.at_end or covers(self._filling.position, goal)):
+            await self._step(pipeline, _LOOK_SECONDS)
 
     def _look_at_gain(self, pipeline: Pipeline) -> None:
         """Where others write as fast as a build that makes room it would never get there: then it makes none."""

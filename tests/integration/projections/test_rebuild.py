@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 import pytest
@@ -11,12 +12,13 @@ from contracts.envelope import Recorded
 from contracts.events.message import MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import ReadModel, Write, handles
+from projections.engine import ReadModel, Write, handles, pipeline, takeover
 from projections.engine.builds import State
 from projections.engine.connecting import connect
 from projections.engine.progress import Progress
 from projections.engine.rebuild import RebuildUnderWay, rebuild
 from projections.engine.schema import ensure_schema
+from projections.engine.sources import Sources
 from projections.engine.switching import start_build
 from projections.engine.tables import BadTables
 from projections.engine.verify import verify
@@ -70,6 +72,20 @@ async def test_reads_and_read_your_own_writes_hold_during_rebuilds(
     async with pool.connection() as conn:
         assert await (await conn.execute(BUILDS)).fetchall() == [(3, "retired"), (4, "live")]
     assert (await verify(Letters, streams, database_url)).equal
+
+
+async def test_a_first_build_goes_live_with_all_that_there_was(
+    streams: Client, writer: Writer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a live build would still have to be waited for at is a whole backlog here.
+    monkeypatch.setattr(pipeline, "_NEAR", 10_000)
+    monkeypatch.setattr(pipeline, "_EVENTS", 100)
+    monkeypatch.setattr(takeover, "Sources", partial(Sources, limit=100))
+    monkeypatch.setattr(takeover, "_PAUSE_SECONDS", (0.0, 1.0))
+    last = await writer.fill(conversation_ids(4), 500)
+    rebuilt = await rebuild(Letters, streams, database_url)
+    assert (rebuilt.replaced, rebuilt.events) == (None, 2_000)
+    assert rebuilt.position == {MESSAGING: last}
 
 
 async def test_an_interrupted_rebuild_is_taken_up_where_it_stopped(
