@@ -2,21 +2,21 @@
 
 A server that syncs every append to disk before it acknowledges does so once a message, but once a batch too. A batch
 has a price of its own, so that a few appends are quicker by themselves: this is decided when there is room for the
-next, by how many wait and by what both have cost (batch_price.py). Each event in a batch keeps its own condition on its
-own subject, and whatever becomes of a batch that is not plainly stored, each of its events is settled by itself
-afterwards.
+next, by how many wait and by what both have cost (batch_price.py). An append is one event or several on one subject,
+all or none of them; in a batch each keeps its own condition on its own subject, and whatever becomes of a batch that is
+not plainly stored, each of its appends is settled by itself afterwards.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
 
 from streams.batch_price import BatchPrice
 
-# Bounds what is lost when one stale condition refuses a batch.
+# Events in a batch, give or take those of one append: bounds what is lost when one stale condition refuses it.
 _MOST = 128
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Attempt(msgspec.Struct, frozen=True):
     """What became of something that had its turn."""
 
-    # Its sequence, where a batch stored it; None: it has to be stored by itself.
+    # Of its first event, where a batch stored it; None: it has to be stored by itself.
     sequence: int | None = None
     # Whether a batch may have stored it, or may still do so.
     uncertain: bool = False
@@ -33,27 +33,32 @@ class Attempt(msgspec.Struct, frozen=True):
 
 _ALONE = Attempt()
 
+_Turn = tuple[Sequence[T], asyncio.Future[Attempt]]
+
 
 class GroupCommit(Generic[T]):
     """The appends of one stream: lets a few through at once and gathers the others."""
 
     def __init__(
-        self, together: Callable[[list[T]], Awaitable[list[Attempt]]], condition_on: Callable[[T], Hashable]
+        self, together: Callable[[list[Sequence[T]]], Awaitable[list[Attempt]]], condition_on: Callable[[T], Hashable]
     ) -> None:
         """
-        `together`: makes one attempt to store them as one batch, and fails with nothing.
-        `condition_on`: what an append's condition is about; one batch holds one condition on each.
+        `together`: makes one attempt to store these appends as one batch, and fails with nothing.
+        `condition_on`: what the condition of an event is about; one batch holds one condition on each.
         """
         self._together = together
         self._condition_on = condition_on
-        self._waiting: list[tuple[T, asyncio.Future[Attempt]]] = []
+        self._waiting: list[_Turn[T]] = []
         self._alone = 0
         self._batch: asyncio.Task[None] | None = None
         self._flushing = False
         self._price = BatchPrice()
 
-    async def enter(self, append: T) -> Attempt:
-        """Waits for its turn; whoever was not stored in a batch must `leave` when it is settled."""
+    async def enter(self, append: Sequence[T]) -> Attempt:
+        """Waits for its turn; whoever was not stored in a batch must `leave` when it is settled.
+
+        `append`: events that are stored in this order, all or none, on the condition of the first.
+        """
         if self._alone < self._price.fewest and not (self._waiting or self._batch or self._flushing):
             self._alone += 1
             return _ALONE
@@ -84,7 +89,7 @@ class GroupCommit(Generic[T]):
         self._flushing = False
         self._waiting = [(append, turn) for append, turn in self._waiting if not turn.done()]
         group = self._group()
-        if len(group) >= self._price.fewest:
+        if _events(group) >= self._price.fewest:
             chosen = {id(turn) for _, turn in group}
             self._waiting = [entry for entry in self._waiting if id(entry[1]) not in chosen]
             self._batch = asyncio.create_task(self._send(group))
@@ -95,16 +100,21 @@ class GroupCommit(Generic[T]):
             turn.set_result(_ALONE)
         del self._waiting[:room]
 
-    def _group(self) -> list[tuple[T, asyncio.Future[Attempt]]]:
+    def _group(self) -> list[_Turn[T]]:
         """The first of each subject among those who wait: a second one's condition would not count."""
-        if len(self._waiting) < self._price.fewest:
+        if _events(self._waiting) < self._price.fewest:
             return []
-        first: dict[Hashable, tuple[T, asyncio.Future[Attempt]]] = {}
-        for append, turn in self._waiting:
-            first.setdefault(self._condition_on(append), (append, turn))
-        return list(first.values())[:_MOST]
+        first: dict[Hashable, _Turn[T]] = {}
+        room = _MOST
+        for turn in self._waiting:
+            if room <= 0:
+                break
+            if (subject := self._condition_on(turn[0][0])) not in first:
+                first[subject] = turn
+                room -= len(turn[0])
+        return list(first.values())
 
-    async def _send(self, group: list[tuple[T, asyncio.Future[Attempt]]]) -> None:
+    async def _send(self, group: list[_Turn[T]]) -> None:
         # Should this be cut off, with the event loop, nothing is known of any of them.
         attempts = [Attempt(uncertain=True)] * len(group)
         begun = time.monotonic()
@@ -121,3 +131,7 @@ class GroupCommit(Generic[T]):
                 turn.set_result(attempt)
             self._batch = None
             self._flush_soon()
+
+
+def _events(turns: list[_Turn[T]]) -> int:
+    return sum(len(append) for append, _ in turns)

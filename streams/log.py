@@ -6,6 +6,7 @@ stand directly behind that sequence, so one look there tells *stored* from *some
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -28,6 +29,8 @@ from streams.message import Message
 from streams.metrics import Measured
 
 _LARGEST_BATCH = 1000
+# Events on one subject up to which they share a batch with others'.
+_SHARES = 64
 # In seconds: how long one attempt may take, and how long to wait before the next.
 _ATTEMPT = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
@@ -88,29 +91,10 @@ class Log:
         """
         stream = self._stream_of(append.subject)
         with Measured(stream, 1, conflict=Conflict):
-            return await self._append(stream, append)
-
-    async def _append(self, stream: str, append: Append) -> int:
-        if not self._group_commit:
-            return (await self._store([append], self._send_one))[0]
-        group = self._groups.get(stream)
-        if group is None:
-            group = self._groups[stream] = GroupCommit(self._try_together, _subject)
-        deadline = asyncio.get_running_loop().time() + self._patience
-        attempt = await group.enter(append)
-        if attempt.sequence is not None:
-            return attempt.sequence
-        begun, took = time.monotonic(), None
-        try:
-            stored = await self._store([append], self._send_one, uncertain=attempt.uncertain, deadline=deadline)
-            if not attempt.uncertain:
-                took = time.monotonic() - begun
-            return stored[0]
-        finally:
-            group.leave(took)
+            return (await self._append(stream, (append,)))[0]
 
     async def append_together(self, appends: Sequence[Append]) -> list[int]:
-        """Stores several events of one stream, all or none, as one atomic batch.
+        """Stores several events of one stream, all or none, as one atomic batch or in one with others'.
 
         Of several on one subject, in order, the first one's condition counts.
 
@@ -123,11 +107,15 @@ class Log:
         """
         if not appends:
             return []
-        if len(appends) > _LARGEST_BATCH or len({self._stream_of(append.subject) for append in appends}) > 1:
-            raise ValueError(f"a batch is up to {_LARGEST_BATCH} events of one stream")
         if len(appends) == 1:
             return [await self.append(appends[0])]
-        with Measured(self._stream_of(appends[0].subject), len(appends), conflict=Conflict):
+        subjects = {append.subject for append in appends}
+        stream, *others = {self._stream_of(subject) for subject in subjects}
+        if len(appends) > _LARGEST_BATCH or others:
+            raise ValueError(f"a batch is up to {_LARGEST_BATCH} events of one stream")
+        with Measured(stream, len(appends), conflict=Conflict):
+            if len(subjects) == 1 and len(appends) <= _SHARES:
+                return await self._append(stream, appends)
             return await self._store(appends, self._send_batch)
 
     async def last(self, subject: str) -> Message | None:
@@ -178,6 +166,27 @@ class Log:
         first = await reachable(self._jetstream.first_since(stream, moment))
         return first.sequence - 1 if first else await self.end_of(stream)
 
+    async def _append(self, stream: str, appends: Sequence[Append]) -> list[int]:
+        """Events on one subject, by themselves or in a batch with others'."""
+        send = self._send_one if len(appends) == 1 else self._send_batch
+        if not self._group_commit:
+            return await self._store(appends, send)
+        group = self._groups.get(stream)
+        if group is None:
+            group = self._groups[stream] = GroupCommit(self._try_together, _subject)
+        deadline = asyncio.get_running_loop().time() + self._patience
+        attempt = await group.enter(appends)
+        if attempt.sequence is not None:
+            return list(range(attempt.sequence, attempt.sequence + len(appends)))
+        begun, took = time.monotonic(), None
+        try:
+            stored = await self._store(appends, send, uncertain=attempt.uncertain, deadline=deadline)
+            if len(appends) == 1 and not attempt.uncertain:
+                took = time.monotonic() - begun
+            return stored
+        finally:
+            group.leave(took)
+
     async def _store(
         self,
         appends: Sequence[Append],
@@ -222,13 +231,15 @@ class Log:
             raise DeadlineExceeded from why
         raise Unavailable from why
 
-    async def _try_together(self, appends: list[Append]) -> list[Attempt]:
-        """One attempt at events that have nothing to do with each other; what is not stored is then told singly."""
+    async def _try_together(self, appends: list[Sequence[Append]]) -> list[Attempt]:
+        """One attempt at appends that have nothing to do with each other; what is not stored is then told singly."""
         uncertain = False
+        events = [event for append in appends for event in append]
         try:
-            ack = await self._send_batch(appends, _ATTEMPT)
+            ack = await self._send_batch(events, _ATTEMPT)
             if ack.error is None and not ack.duplicate:
-                return [Attempt(sequence) for sequence in range(ack.seq - len(appends) + 1, ack.seq + 1)]
+                ends = itertools.accumulate(map(len, appends), initial=ack.seq - len(events) + 1)
+                return [Attempt(first) for first, _ in zip(ends, appends, strict=False)]
             uncertain = leaves_uncertain(ack, uncertain)
         except RequestFailed as failure:
             uncertain = failure.uncertain

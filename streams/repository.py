@@ -153,21 +153,19 @@ class Repository(Generic[S]):
     def forget(self, aggregate_id: str) -> None:
         self._cache.discard(aggregate_id)
 
-    async def _append(
-        self, aggregate_id: str, loaded: Loaded[S], events: Sequence[Event], provenance: Provenance
-    ) -> Outcome[S]:
-        appends = self.appends(aggregate_id, loaded, events, provenance)
+    async def _store(
+        self, aggregate_id: str, ahead: Loaded[S], staged: Sequence[tuple[Append, Event]]
+    ) -> tuple[Loaded[S], tuple[Recorded[Event], ...]]:
+        """Stores what is staged; `ahead` is the aggregate as it is then, but for the sequence."""
         try:
-            sequences = await self._log.append_together(appends)
+            sequences = await self._log.append_together([append for append, _ in staged])
         except (Unavailable, DeadlineExceeded):
             # Should the stream have lost what is in memory here, no append on it could ever succeed.
             self.forget(aggregate_id)
             raise
-        recorded = tuple(map(_recorded, appends, events, sequences))
-        for one in recorded:
-            loaded = self._with(loaded, one.data, one.at, one.sequence)
-        self._remember(aggregate_id, loaded)
-        return Outcome(loaded.state, loaded.sequence, loaded.version, recorded)
+        stored = Loaded(ahead.state, sequences[-1], ahead.version)
+        self._remember(aggregate_id, stored)
+        return stored, tuple(_recorded(*each, sequence) for each, sequence in zip(staged, sequences, strict=True))
 
     async def _catch_up(self, aggregate_id: str, loaded: Loaded[S], *, fresh: bool = False) -> Loaded[S]:
         """The aggregate as the stream's leader has it."""
@@ -231,42 +229,76 @@ class Editing(Generic[S]):
     def __init__(self, repository: Repository[S], aggregate_id: str, loaded: Loaded[S], *, confirmed: bool) -> None:
         self._repository = repository
         self._aggregate_id = aggregate_id
-        self.loaded = loaded
+        self._loaded = loaded
+        # With what is staged, but for the sequence: that is still the one behind which it has to be stored.
+        self._ahead = loaded
+        self._staged: list[tuple[Append, Event]] = []
         # Whether the stream's leader has confirmed the state in this call.
         self.confirmed = confirmed
 
     @property
     def state(self) -> S:
-        return self.loaded.state
+        """With what is staged."""
+        return self._ahead.state
 
     @property
     def sequence(self) -> int:
-        return self.loaded.sequence
+        """The stream sequence of the last event that is stored."""
+        return self._loaded.sequence
 
     @property
     def version(self) -> int:
-        return self.loaded.version
+        """With what is staged."""
+        return self._ahead.version
 
     async def confirm(self) -> bool:
         """Whether the state that a decision was made on holds; if it does not, it is the new one from here on."""
         return self.confirmed or not await self.refresh()
 
     async def refresh(self) -> bool:
-        """Brings the state up to what the stream's leader has; whether it changed."""
-        before = self.loaded.sequence
-        self.loaded = await self._repository.load(self._aggregate_id)
+        """Brings the state up to what the stream's leader has, with nothing staged; whether it changed."""
+        before = self._loaded.sequence
+        self._loaded = await self._repository.load(self._aggregate_id)
+        self._unstage()
         self.confirmed = True
-        return self.loaded.sequence != before
+        return self._loaded.sequence != before
 
-    async def append(self, events: Sequence[Event], provenance: Provenance) -> Outcome[S]:
-        """Appends on condition that nothing has come behind the state.
+    def stage(self, events: Sequence[Event], provenance: Provenance) -> None:
+        """Has the events stored with the next `store`; whatever is decided until then, is decided behind them."""
+        for append, event in zip(
+            self._repository.appends(self._aggregate_id, self._ahead, events, provenance), events, strict=True
+        ):
+            self._staged.append((append, event))
+            with_event = self._repository._with(self._ahead, event, append.envelope.at, self._ahead.sequence)
+            self._ahead = with_event
+
+    async def store(self) -> tuple[Recorded[Event], ...]:
+        """Appends what is staged, all or none, on condition that nothing has come behind the state.
+
+        Whatever becomes of it, nothing is staged any more.
 
         Raises:
             Conflict: something has; `refresh()` and decide again.
         """
-        outcome = await self._repository._append(self._aggregate_id, self.loaded, events, provenance)
-        self.loaded = Loaded(outcome.state, outcome.sequence, outcome.version)
-        return outcome
+        try:
+            self._loaded, recorded = await self._repository._store(self._aggregate_id, self._ahead, self._staged)
+        finally:
+            self._unstage()
+        return recorded
+
+    async def append(self, events: Sequence[Event], provenance: Provenance) -> Outcome[S]:
+        """Stages the events and stores them.
+
+        Raises:
+            Conflict: as `store`.
+        """
+        self.stage(events, provenance)
+        recorded = await self.store() if self._staged else ()
+        return Outcome(self._loaded.state, self._loaded.sequence, self._loaded.version, recorded)
+
+    def _unstage(self) -> None:
+        self._staged = []
+        self._ahead = self._loaded
 
 
 def _recorded(append: Append, event: Event, sequence: int) -> Recorded[Event]:

@@ -1,5 +1,7 @@
 """Load, decide, append: sending, marking as seen, marking notifications as read."""
 
+from collections.abc import Sequence
+
 from contracts.errors import NotFriends, Overloaded, UserNotFound
 from contracts.identifiers import pair_id
 from contracts.positions import Position
@@ -22,11 +24,15 @@ from services.messaging.domain import (
 )
 from services.messaging.queries import MessageQueries, NotificationQueries
 from services.messaging.repeats import Repeats
+from streams.combining import Combining, Turn
 from streams.log import Conflict, Log
-from streams.repository import Repository
+from streams.repository import Editing, Repository
 
 # How often a command begins again because somebody else was first.
 _TRIES = 20
+
+# The message, and whether this call has sent it.
+_Turn = Turn[tuple[SendMessage, Call], tuple[Sent, bool]]
 
 
 class SendCommands:
@@ -34,6 +40,7 @@ class SendCommands:
         self._log = log
         self._friendships = friendships
         self._repeats = Repeats(log, queries)
+        self._sends = Combining(self._send_all)
         self._conversations: Repository[Conversation] = Repository(
             log,
             subject=conversation,
@@ -61,20 +68,51 @@ class SendCommands:
             if (sent_before := await self._sent_before(conversation_id, command)) is None:
                 raise
             return sent_before, False
+        return await self._sends.do(conversation_id, (command, call))
+
+    async def _send_all(self, conversation_id: str, turns: Sequence[_Turn]) -> None:
+        """Sends them in the order in which they came, as many at once as can be."""
+        conflicts = 0
         async with self._conversations.locked(conversation_id) as editing:
-            for _ in range(_TRIES):
-                before = editing.sequence
-                used = await self._repeats.find(conversation_id, before, editing.state.last_sequence, command)
-                events = decide_send(editing.state, command, used)
-                if used is not None and not events:
-                    return used, False
+            while waiting := [turn for turn in turns if not turn.is_over]:
                 try:
-                    outcome = await editing.append(events, call.provenance())
+                    await self._send_first(conversation_id, editing, waiting)
+                    conflicts = 0
                 except Conflict:
+                    conflicts += 1
+                    if conflicts == _TRIES:
+                        raise Overloaded from None
                     await editing.refresh()
-                    continue
-                return self._repeats.add(conversation_id, before, outcome.events[0]), True
-        raise Overloaded
+
+    async def _send_first(self, conversation_id: str, editing: Editing[Conversation], turns: Sequence[_Turn]) -> None:
+        """Answers the first of them, and with it those behind it that are certain to be new: they are one append.
+
+        Raises:
+            Conflict: somebody else was first; those that have no answer have to be decided anew.
+        """
+        before, length = editing.sequence, editing.state.last_sequence
+        staged: dict[tuple[str, str], _Turn] = {}
+        for turn in turns:
+            command, call = turn.command
+            of_command = command.sender_id, command.client_message_id
+            if staged and (of_command in staged or not self._repeats.rules_out(conversation_id, before, command)):
+                break
+            try:
+                used = None if staged else await self._repeats.find(conversation_id, before, length, command)
+                events = decide_send(editing.state, command, used)
+            except Exception as error:  # of this command alone
+                turn.fail(error)
+                continue
+            if used is not None and not events:
+                turn.answer((used, False))
+                continue
+            editing.stage(events, call.provenance())
+            staged[of_command] = turn
+        if not staged:
+            return
+        for turn, stored in zip(staged.values(), await editing.store(), strict=True):
+            turn.answer((self._repeats.add(conversation_id, before, stored), True))
+            before = stored.sequence
 
     async def _sent_before(self, conversation_id: str, command: SendMessage) -> Sent | None:
         """This very message, if it stands in the conversation by now."""

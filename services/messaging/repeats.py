@@ -45,6 +45,13 @@ class Repeats:
         self._tails.add(conversation_id, after, found, message.data.client_message_id)
         return found
 
+    def rules_out(self, conversation_id: str, until: int, command: SendMessage) -> bool:
+        """Whether it is known here that no message up to the stream sequence `until` has the sender's id."""
+        if not until:
+            return True
+        tail = self._tails.get(conversation_id)
+        return tail is not None and tail.rules_out(0, until, command.sender_id, command.client_message_id)
+
     async def find(self, conversation_id: str, until: int, length: int, command: SendMessage) -> Sent | None:
         """The message that has the sender's id already, if one of the conversation has.
 

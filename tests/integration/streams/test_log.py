@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from contracts.errors import Unavailable
 from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats import NatsServer
-from streams.log import Conflict, Log
+from streams.log import Append, Conflict, Log
 from tests.integration.streams.conftest import append_to
 
 
@@ -125,6 +125,46 @@ async def test_a_batch_sent_again_is_stored_once(log: Log) -> None:
     assert await log.append_together(batch) == [1, 2, 3]
     assert await log.append_together(batch) == [1, 2, 3]
     assert await log.end_of(MESSAGING) == 3
+
+
+def three_each(names: range) -> list[list[Append]]:
+    return [[append_to(str(name), version=version) for version in (1, 2, 3)] for name in names]
+
+
+async def stored_as_told(log: Log, appends: list[Append], sequences: object) -> None:
+    assert isinstance(sequences, list)
+    assert sequences == [*range(sequences[0], sequences[0] + len(appends))]
+    stored = await log.read(appends[0].subject)
+    assert [message.sequence for message in stored] == sequences
+    assert [message.envelope().id for message in stored] == [append.envelope.id for append in appends]
+
+
+async def test_several_events_on_one_subject_share_a_batch_with_others(streams: Client, log: Log) -> None:
+    appends = three_each(range(40))
+    results = await asyncio.gather(*(log.append_together(each) for each in appends))
+    for each, sequences in zip(appends, results, strict=True):
+        await stored_as_told(log, each, sequences)
+    js = streams.jetstream()
+    headers = [(await js.get_msg(MESSAGING, sequence)).headers or {} for sequence in range(1, 121)]
+    assert len({each["Nats-Batch-Id"] for each in headers}) < 20
+    # All of them again, long after: stored once.
+    assert await asyncio.gather(*(log.append_together(each) for each in appends)) == results
+    assert await log.end_of(MESSAGING) == 120
+
+
+async def test_of_several_that_share_a_batch_a_stale_one_is_refused_alone(log: Log) -> None:
+    await log.append_together([append_to("stale"), append_to("stale", version=2)])
+    appends = three_each(range(40))
+    results = await asyncio.gather(
+        *(log.append_together(each) for each in appends[:20]),
+        log.append_together([append_to("stale", expected=1, version=2), append_to("stale", version=3)]),
+        *(log.append_together(each) for each in appends[20:]),
+        return_exceptions=True,
+    )
+    assert isinstance(results.pop(20), Conflict)
+    for each, sequences in zip(appends, results, strict=True):
+        await stored_as_told(log, each, sequences)
+    assert await log.end_of(MESSAGING) == 122
 
 
 async def test_of_two_batches_over_the_same_aggregates_one_wins_whole(log: Log) -> None:

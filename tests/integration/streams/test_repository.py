@@ -185,6 +185,40 @@ async def test_editing_meets_a_conflict_and_goes_on_from_the_new_state(log: Log)
         assert (editing.state, editing.sequence) == (3, 3)
 
 
+@pytest.mark.parametrize("tail_only", [True, False])
+async def test_what_is_staged_is_decided_on_and_stored_as_one(streams: Client, log: Log, tail_only: bool) -> None:
+    repository = counting(log, tail_only=tail_only)
+    async with repository.locked("a") as editing:
+        for number in range(1, 6):
+            editing.stage([sent(editing.state + 1)], BY)
+            assert (editing.state, editing.version, editing.sequence) == (number, number, 0)
+        assert await log.end_of(MESSAGING) == 0
+        recorded = await editing.store()
+        assert [event.sequence for event in recorded] == [1, 2, 3, 4, 5]
+        assert (editing.state, editing.version, editing.sequence) == (5, 5, 5)
+    assert [message.open() for message in await log.read(conversation("a"))] == list(recorded)
+    loaded = repository.peek("a")
+    assert loaded == await counting(log).load("a")
+
+
+async def test_of_what_is_staged_nothing_is_left_behind_a_conflict(log: Log) -> None:
+    other = counting(log)
+    async with counting(log).locked("a") as editing:
+        await other.execute("a", one_more, BY)
+        for _ in range(3):
+            editing.stage([sent(editing.state + 1)], BY)
+        with pytest.raises(Conflict):
+            await editing.store()
+        assert (editing.state, editing.sequence) == (0, 0)
+        await editing.refresh()
+        assert (editing.state, editing.sequence) == (1, 1)
+        editing.stage([sent(editing.state + 1)], BY)
+        await editing.refresh()
+        assert (editing.state, editing.sequence) == (1, 1)
+        assert (await editing.append([sent(2)], BY)).version == 2
+    assert await log.end_of(MESSAGING) == 2
+
+
 async def test_a_batch_over_several_aggregates_is_made_of_their_appends(log: Log) -> None:
     repository = counting(log)
     loaded = {name: await repository.load(name) for name in ("a", "b")}

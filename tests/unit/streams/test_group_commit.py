@@ -1,7 +1,7 @@
 """Who goes alone, who goes together, and that nobody is forgotten whatever becomes of a batch."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -13,13 +13,13 @@ _TOGETHER_FROM = 10
 class Store:
     """Takes batches when told to; `answer` says what becomes of one."""
 
-    def __init__(self, answer: Callable[[list[str]], list[Attempt]] | None = None) -> None:
+    def __init__(self, answer: Callable[[list[Sequence[str]]], list[Attempt]] | None = None) -> None:
         self.batches: list[list[str]] = []
         self.open = asyncio.Event()
-        self._answer = answer or (lambda batch: [Attempt(int(name.partition("/")[2])) for name in batch])
+        self._answer = answer or (lambda batch: [Attempt(int(append[0].partition("/")[2])) for append in batch])
 
-    async def together(self, batch: list[str]) -> list[Attempt]:
-        self.batches.append(batch)
+    async def together(self, batch: list[Sequence[str]]) -> list[Attempt]:
+        self.batches.append([event for append in batch for event in append])
         await self.open.wait()
         return self._answer(batch)
 
@@ -35,7 +35,7 @@ def group(store: Store) -> GroupCommit[str]:
 async def alone(commit: GroupCommit[str], count: int) -> None:
     """So many that are under way by themselves."""
     for number in range(count):
-        assert await commit.enter(f"alone-{number}/0") == Attempt()
+        assert await commit.enter([f"alone-{number}/0"]) == Attempt()
 
 
 async def settled(condition: Callable[[], bool]) -> None:
@@ -45,11 +45,13 @@ async def settled(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def begin(commit: GroupCommit[str], names: list[str]) -> list[asyncio.Task[Attempt]]:
-    async def enter(name: str) -> Attempt:
-        return await commit.enter(name)
+def begin(commit: GroupCommit[str], appends: Sequence[str | list[str]]) -> list[asyncio.Task[Attempt]]:
+    """Appends of one event each, or of several."""
 
-    return [asyncio.create_task(enter(name)) for name in names]
+    async def enter(append: str | list[str]) -> Attempt:
+        return await commit.enter([append] if isinstance(append, str) else append)
+
+    return [asyncio.create_task(enter(append)) for append in appends]
 
 
 async def outcome(*waiting: Awaitable[Attempt]) -> list[Attempt]:
@@ -99,6 +101,28 @@ async def test_a_batch_holds_one_condition_on_each_subject() -> None:
     assert await outcome(waiting[-1]) == [Attempt()]
 
 
+async def test_events_of_one_append_stay_together_in_a_batch_and_it_learns_the_first_ones_sequence() -> None:
+    store = Store()
+    store.open.set()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    several = ["a/7", "a/8", "a/9"]
+    names = [f"{number}/{number}" for number in range(_TOGETHER_FROM - len(several))]
+    told = await outcome(*begin(commit, [*names, several]))
+    assert told == [*map(Attempt, range(len(names))), Attempt(7)]
+    assert store.batches == [[*names, *several]]
+
+
+async def test_it_is_events_that_a_batch_is_worth_its_price_for_and_that_bound_it() -> None:
+    store = Store()
+    store.open.set()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    appends = [[f"{number}/{number}"] * 50 for number in range(7)]
+    assert await outcome(*begin(commit, appends)) == [*map(Attempt, range(7))]
+    assert [len(batch) for batch in store.batches] == [150, 150, 50]
+
+
 async def test_one_batch_at_a_time_and_what_comes_meanwhile_is_the_next() -> None:
     store = Store()
     commit = group(store)
@@ -143,7 +167,7 @@ async def test_after_a_batch_that_was_not_stored_each_is_told_to_go_alone() -> N
 
 
 async def test_a_batch_that_is_cut_off_leaves_everyone_uncertain() -> None:
-    async def together(batch: list[str]) -> list[Attempt]:
+    async def together(batch: list[Sequence[str]]) -> list[Attempt]:
         raise asyncio.CancelledError
 
     commit: GroupCommit[str] = GroupCommit(together, subject)

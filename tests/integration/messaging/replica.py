@@ -1,0 +1,75 @@
+"""The sending part of messaging in the test's own process, as many replicas of it as a test wants."""
+
+import asyncio
+from pathlib import Path
+
+from nats.aio.client import Client as NATS
+
+from contracts.identifiers import new_id, pair_id
+from contracts.positions import Position
+from contracts.subjects import MESSAGING
+from infra.rpc.client import Client
+from infra.rpc.context import Call
+from infra.secrets import Secrets
+from infra.settings import Settings
+from projections.conversations import Conversations
+from projections.engine import ReadModel, Runners
+from services.messaging.clients import Friendships, Remembered
+from services.messaging.commands import SendCommands
+from services.messaging.domain import SendMessage
+from services.messaging.queries import Looked, LookedIds, MessageQueries
+from streams.log import Log
+from tests.fix_postgres import Pool
+
+ANNA, BEN = new_id(), new_id()
+CALL = Call(request_id=new_id())
+
+
+class CountedQueries(MessageQueries):
+    """Counts the looks for one id, and those for many."""
+
+    asked = loaded = 0
+
+    async def by_client_id(self, conversation_id: str, sender_id: str, client_message_id: str) -> Looked:
+        self.asked += 1
+        return await super().by_client_id(conversation_id, sender_id, client_message_id)
+
+    async def client_ids(self, conversation_id: str, after: int, until: int) -> LookedIds:
+        self.loaded += 1
+        return await super().client_ids(conversation_id, after, until)
+
+
+class Replica:
+    """The sending part of one process, with nothing remembered but the friendship."""
+
+    def __init__(self, nats: NATS, pool: Pool, runners: Runners, folder: Path) -> None:
+        self._remembered = Remembered()
+        contact = Client("contact", me="messaging", settings=Settings(), secrets=Secrets.create(folder))
+        self.queries = CountedQueries(ReadModel(Conversations, pool, runners.waiting))
+        self._commands = SendCommands(Log(nats), Friendships(contact, self._remembered), self.queries)
+
+    async def send(self, client_message_id: str, text: str = "text") -> tuple[str, bool]:
+        self._remembered.reached(0)
+        self._remembered.remember(pair_id(ANNA, BEN), self._remembered.ended)
+        command = SendMessage(
+            message_id=new_id(),
+            sender_id=ANNA,
+            recipient_id=BEN,
+            text=text,
+            client_message_id=client_message_id,
+        )
+        message, created = await self._commands.send(command, CALL)
+        return message.message_id, created
+
+
+async def caught_up(streams: NATS, pool: Pool, database_url: str) -> Runners:
+    """The read model, brought up to the end of its streams and then left alone."""
+    runners = Runners([Conversations], streams, pool, database_url)
+    await runners.start()
+    async with asyncio.timeout(20):
+        while not runners.ready():
+            await asyncio.sleep(0.01)
+    end = Position.at(MESSAGING, await Log(streams).end_of(MESSAGING))
+    await ReadModel(Conversations, pool, runners.waiting).wait_for(end, timeout=20)
+    await runners.stop()
+    return runners
