@@ -89,6 +89,15 @@ class Client(NATS):
         await self._send_command(_PING)
         await self._flush_pending()
 
+    async def close(self) -> None:
+        """As the library's; also where the server has gone, and what was pending with it."""
+        try:
+            await super().close()
+        except OSError:
+            # It stops at what it cannot send any more; that is dropped by now, and all the rest is still to be done.
+            self._status = NATS.DISCONNECTED
+            await super().close()
+
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         super()._remove_sub(sid, max_msgs)
         self.directly.pop(sid, None)

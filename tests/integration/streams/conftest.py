@@ -1,5 +1,6 @@
 """A little domain of its own for the tests of streams: conversations, of which only the count matters."""
 
+import asyncio
 from datetime import datetime
 
 import pytest
@@ -14,6 +15,9 @@ from streams.log import Append, Log
 from streams.repository import Repository
 
 SENDER, RECIPIENT = new_id(), new_id()
+# Seconds after which an append is given up that is refused at once, again and again: right before it would be tried
+# once more. An attempt that is cut off could have taken effect, which would be another word.
+SHORT_PATIENCE = 1.1
 
 
 def sent(sequence: int, text: str = "hello") -> MessageSent:
@@ -43,6 +47,13 @@ async def fill(log: Log, count: int, conversation_id: str = "a") -> None:
         versions = range(version + start + 1, version + min(start + 1_000, count) + 1)
         page = [append_to(conversation_id, expected=expected, version=each) for each in versions]
         expected = (await log.append_together(page))[-1]
+
+
+async def until_noticed(nats: Client) -> None:
+    """Waits until the client knows that its server is gone: what it sends before may have arrived, for all it knows."""
+    async with asyncio.timeout(60):
+        while nats.is_connected:
+            await asyncio.sleep(0.01)
 
 
 def evolve(state: int, event: Event, at: datetime) -> int:

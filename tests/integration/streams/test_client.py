@@ -10,6 +10,7 @@ from nats.errors import BadSubjectError, ConnectionClosedError, MaxPayloadError
 
 from infra.embedded.nats import NatsServer
 from streams.client import Client
+from tests.integration.streams.conftest import until_noticed
 
 
 async def test_a_plain_client_gets_every_byte(nats_server: NatsServer) -> None:
@@ -29,7 +30,7 @@ async def test_a_plain_client_gets_every_byte(nats_server: NatsServer) -> None:
             ("", "to.whom"),
         ):
             await ours.publish(subject, payload, reply, headers)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 message = await got.get()
             assert (message.data, message.reply, message.headers) == (payload, reply, headers)
     finally:
@@ -49,7 +50,7 @@ async def test_what_was_subscribed_to_before_a_flush_is_missed_no_more(nats_serv
             subscription = await ours.subscribe(subject, cb=got.put)
             await ours.flush()
             await theirs.publish(subject, b"")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await got.get()
             await subscription.unsubscribe()
     finally:
@@ -74,7 +75,7 @@ async def test_nobody_can_put_a_command_of_the_protocol_into_a_message(nats_serv
             await client.publish(f"{inbox}.a", b" " * (client.max_payload + 1))
         await client.publish(f"{inbox}.c", b"", headers={"Name": f"1\r\n\r\nPUB {inbox}.b 0\r\n"})
         await client.publish(f"{inbox}.d", b"")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             seen = [await got.get(), await got.get()]
         assert [message.subject for message in seen] == [f"{inbox}.c", f"{inbox}.d"]
         assert list(seen[0].headers or {}) == ["Name"]
@@ -83,3 +84,23 @@ async def test_nobody_can_put_a_command_of_the_protocol_into_a_message(nats_serv
         await client.close()
     with pytest.raises(ConnectionClosedError):
         await client.publish("after", b"")
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_a_connection_whose_server_has_gone_is_closed_like_any(nats_server: NatsServer, noticed: bool) -> None:
+    over = asyncio.Event()
+
+    async def closed() -> None:
+        over.set()
+
+    client = Client()
+    await client.connect(nats_server.url, max_reconnect_attempts=-1, closed_cb=closed)
+    await client.subscribe("subject")
+    nats_server.kill()
+    await nats_server.wait()
+    if noticed:
+        await until_noticed(client)
+    await client.publish("subject", b"nobody gets it")
+    await client.close()
+    assert client.is_closed
+    assert over.is_set()
