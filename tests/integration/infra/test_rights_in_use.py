@@ -61,7 +61,7 @@ async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(house: 
     try:
         for each in expected:
             await Log(owner.nats).append(created(each))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await everything.wait()
             operator = await house.party(OPERATOR)
             while (await operator.ask(f"$JS.API.CONSUMER.INFO.{AUTH}.{place.name}"))["num_ack_pending"] != 0:
@@ -91,8 +91,8 @@ async def test_what_is_said_of_read_models_stays_within_a_service_but_for_the_op
         teller = await house.party(name)
         await teller.nats.publish(notice, name.encode())
         await teller.settled()
-    heard = {name: [(await each.next_msg(5)).data] for name, each in subscriptions.items()}
-    heard["contact"].append((await subscriptions["contact"].next_msg(5)).data)
+    heard = {name: [(await each.next_msg(60)).data] for name, each in subscriptions.items()}
+    heard["contact"].append((await subscriptions["contact"].next_msg(60)).data)
     assert heard == {"contact": [b"contact", b"operator"], "profile": [b"operator"]}
     assert (await house.party("gateway")).name not in heard
     with pytest.raises(NoRespondersError):
@@ -102,7 +102,8 @@ async def test_what_is_said_of_read_models_stays_within_a_service_but_for_the_op
 async def test_gateways_share_what_they_have_counted(house: Parties) -> None:
     await ensure_limits((await house.party(TOPOLOGY)).nats, replicas=1)
     nats = (await house.party(GATEWAY)).nats
-    first, second = RateLimiter(b"k" * 32), RateLimiter(b"k" * 32)
+    # Nothing comes back of what was used, however slow the machine is.
+    first, second = (RateLimiter(b"k" * 32, clock=lambda: 1_000.0) for _ in range(2))
 
     async def make_stream() -> None:
         await ensure_limits(nats, replicas=1)
@@ -110,7 +111,7 @@ async def test_gateways_share_what_they_have_counted(house: Parties) -> None:
     sharing = [SharedLimits(nats, each, limits.ALL, make_stream=make_stream) for each in (first, second)]
     async with sharing[0].at_work(), sharing[1].at_work():
         first.take(limits.LOGIN_NAME, "anna")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while second.held == 0:
                 await asyncio.sleep(0.02)
         assert second.take(limits.LOGIN_NAME, "anna").remaining == limits.LOGIN_NAME.capacity - 2
