@@ -1,6 +1,8 @@
 """Looks at processes from outside, by /proc."""
 
 import asyncio
+import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -24,6 +26,14 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def command_of(pid: int) -> list[str]:
+    """Program and arguments; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 async def all_gone(pids: set[int], within: float) -> None:
     """Waits until none of them runs any more."""
     async with asyncio.timeout(within):
@@ -33,9 +43,9 @@ async def all_gone(pids: set[int], within: float) -> None:
 
 def _children(pid: int) -> list[int]:
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += map(int, task.read_text().split())
-        except (FileNotFoundError, ProcessLookupError):
-            continue
+    # It may end while it is looked at.
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
     return found

@@ -15,11 +15,11 @@ import pytest
 
 from infra import running
 from infra.supervisor import probes
-from tests.integration.infra.processes import all_gone, descendants, is_alive
+from tests.integration.infra.processes import all_gone, command_of, descendants, is_alive
 
 PROGRAM = Path(__file__).with_name("small_system.py")
 READY = re.compile(r"Vestnik is ready: (http://\S+)")
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class System:
@@ -195,7 +195,7 @@ def _kill(pid: int) -> None:
 def _pid_of(supervisor: int, name: str) -> int:
     marks = {"nats": "nats-server", "postgres": "bin/postgres"}
     for pid in descendants(supervisor):
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-        if (arguments[-2] == name and arguments[-3] == "serve") or arguments[0].endswith(marks.get(name, "\0")):
+        arguments = command_of(pid)
+        if arguments[-2:] == ["serve", name] or (arguments and arguments[0].endswith(marks.get(name, "\0"))):
             return pid
     raise AssertionError(f"no process {name}")
