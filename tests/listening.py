@@ -65,13 +65,13 @@ class Stream:
             self._take(block.decode())
         return True
 
-    async def until(self, condition: Callable[["Stream"], bool], within: float = 20.0) -> None:
+    async def until(self, condition: Callable[["Stream"], bool], within: float = 60.0) -> None:
         """Reads until the condition holds; fails where it does not in time, or where the stream ends before."""
         async with asyncio.timeout(within):
             while not condition(self):
                 assert await self.read(), f"ended after {self.events}"
 
-    async def until_end(self, within: float = 20.0) -> None:
+    async def until_end(self, within: float = 60.0) -> None:
         async with asyncio.timeout(within):
             while await self.read():
                 pass

@@ -40,7 +40,9 @@ def environment(shared_nats_server: NatsServer, database_url: str) -> dict[str, 
 
 def run(folder: Path, file: str, environment: dict[str, str]) -> str:
     command = [sys.executable, "-W", "error", file]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 

@@ -65,7 +65,7 @@ NAMES: dict[str, Any] = {"ids": lambda route: route.name}
 
 @pytest_asyncio.fixture
 async def http(system: System) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=system.url, timeout=30, verify=False) as client:
+    async with httpx.AsyncClient(base_url=system.url, timeout=60, verify=False) as client:
         yield client
 
 

@@ -30,7 +30,7 @@ async def test_every_answer_to_requests_out_of_the_document_is_as_the_document_s
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{api.system.url}/openapi.json"]
     command += ["-H", f"Authorization: Bearer {person.access_token}", "--max-examples", _EXAMPLES, "--phases", phases]
     command += ["--exclude-path-regex", f"^({'|'.join(_LEFT_OUT)})$", "--exclude-checks", _OPAQUE]
-    command += ["--request-timeout", "30", "--seed", "1", "--no-color"]
+    command += ["--request-timeout", "60", "--seed", "1", "--no-color"]
     for operation in _ENDS_THE_SESSION:
         command += ["--exclude-operation-id", operation]
     done = await asyncio.to_thread(

@@ -10,7 +10,7 @@ from tests.fix_system import System
 def client(system: System) -> httpx.AsyncClient:
     """Enough connections for the storms, and patience for a system whose parts are being killed."""
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-    return httpx.AsyncClient(base_url=system.url, timeout=30, limits=limits, verify=False)
+    return httpx.AsyncClient(base_url=system.url, timeout=60, limits=limits, verify=False)
 
 
 @pytest_asyncio.fixture

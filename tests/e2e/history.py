@@ -111,7 +111,7 @@ async def _everything(reader: Person, writer: Person, at_least: int) -> list[Jso
             read += page
         return read if len(read) >= at_least else []
 
-    return await eventually(caught_up, f"{at_least} messages in the read model", within=30) if at_least else []
+    return await eventually(caught_up, f"{at_least} messages in the read model", within=60) if at_least else []
 
 
 def _bare(messages: list[Json]) -> list[tuple[object, ...]]:

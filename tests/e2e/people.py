@@ -22,7 +22,7 @@ _NUMBERS = count(1)
 Json = dict[str, Any]
 
 
-async def eventually(condition: Callable[[], Awaitable[T]], what: str, *, within: float = 10.0) -> T:
+async def eventually(condition: Callable[[], Awaitable[T]], what: str, *, within: float = 60.0) -> T:
     """Asks again and again until the answer is true; the answer."""
     deadline = time.monotonic() + within
     while True:
@@ -136,7 +136,7 @@ class Api:
 
     async def mailed_token(self, email: str, *known: str) -> str:
         """The newest token mailed to the address, other than those known."""
-        token = await self._mailbox.token(email, timeout=15, other_than=frozenset(known))
+        token = await self._mailbox.token(email, timeout=60, other_than=frozenset(known))
         assert token is not None, f"no mail to {email}"
         return token
 

@@ -30,7 +30,7 @@ async def poisoned(api: Api, one: Person, other: Person) -> str:
             "at": "2026-01-31T12:00:00Z",
             "data": {"text": "no message of anybody"},
         }
-        await client.request(conversation(conversation_id), json.dumps(envelope).encode(), timeout=5)
+        await client.request(conversation(conversation_id), json.dumps(envelope).encode(), timeout=60)
     finally:
         await client.close()
     return conversation_id

@@ -227,7 +227,7 @@ async def test_a_stream_ends_with_its_session_and_with_no_other(api: Api) -> Non
         await anna.ask("DELETE", f"/v1/sessions/{other.session_id}")
         await annas.until(enough(2))
         with pytest.raises(Refused) as refused:
-            await asyncio.wait_for(listening(api.system.url, phone.access_token, since=phones.id).__aenter__(), 20)
+            await asyncio.wait_for(listening(api.system.url, phone.access_token, since=phones.id).__aenter__(), 60)
         assert (refused.value.status, refused.value.problem["code"]) == (401, "unauthenticated")
 
 
@@ -258,7 +258,7 @@ async def test_the_open_streams_are_in_the_metrics(api: Api) -> None:
     async with listening(api.system.url, anna.access_token):
 
         async def counted() -> bool:
-            async with httpx.AsyncClient(base_url=api.system.url) as http:
+            async with httpx.AsyncClient(base_url=api.system.url, timeout=60) as http:
                 shown = (await http.get("/metrics")).text
             return any(
                 line.startswith('vestnik_live_clients{kind="sse"}') and float(line.split()[-1]) >= 1

@@ -16,7 +16,7 @@ SERVERS = ["nats", "postgres"]
 
 async def answered(ask: Callable[[], Awaitable[Response]]) -> int:
     """The status; of two gateways one may be ready later, and lets nobody in before it knows who was put out."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while (status := (await ask()).status_code) == 503:
             await asyncio.sleep(0.02)
     return status
@@ -38,7 +38,7 @@ async def test_a_killed_part_loses_nothing_and_comes_back(fragile_api: Api, part
         def back() -> bool:
             return len(set(system.serving(part)) - set(killed)) == number and system.is_ready()
 
-        await asyncio.to_thread(wait_until, back, f"{part} back", within=30)
+        await asyncio.to_thread(wait_until, back, f"{part} back")
         await history.grows_by(50)
     await history.check()
     # The whole way works again, whatever was killed: registration, mail, login, friendship, message.
@@ -114,7 +114,7 @@ async def test_a_password_changed_in_the_middle_of_a_fault_ends_all_other_sessio
             async def refused(other: Person = other) -> bool:
                 return (await other.get("/v1/users/me")).status_code == 401
 
-            await eventually(refused, "the other session ended", within=30)
+            await eventually(refused, "the other session ended")
         else:
             assert (await api.log_in(person.username)).status_code == 201
             assert (await other.get("/v1/users/me")).status_code == 200

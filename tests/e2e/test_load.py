@@ -92,7 +92,7 @@ async def test_a_stopped_load_goes_on_where_it_was(api: Api, history: Path) -> N
     with begun(api.system, history, "--state", str(state), "--in-flight", "2") as running:
         wait_until(lambda: state.exists() and b'"sent"' in state.read_bytes(), "the first messages sent", within=60)
         running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     assert running.returncode == 130
     first = json.loads(output)
     assert first["stopped"]

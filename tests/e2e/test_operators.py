@@ -132,7 +132,7 @@ async def test_a_dead_letter_is_seen_tried_again_and_given_up(own_api: Api) -> N
             None,
         )
 
-    letter = await eventually(failed, "a dead letter", within=30)
+    letter = await eventually(failed, "a dead letter")
     assert letter is not None
     assert letter["state"] == "failed"
     shown = await asked(person, f"dead-letter?id={letter['id']}")

@@ -16,7 +16,7 @@ FAR = "eyJNIjo5MDA3MTk5MjU0NzQwOTkxfQ"  # a position of MESSAGING that no stream
 async def one_line(system: System) -> AsyncIterator[Api]:
     """One connection, and so one gateway."""
     limits = httpx.Limits(max_connections=1)
-    async with httpx.AsyncClient(base_url=system.url, timeout=30, limits=limits, verify=False) as http:
+    async with httpx.AsyncClient(base_url=system.url, timeout=60, limits=limits, verify=False) as http:
         yield Api(system, http)
 
 

@@ -88,7 +88,7 @@ async def test_a_change_is_visible_at_once_to_oneself_and_soon_to_others(api: Ap
     async def seen() -> bool:
         return bool((await api.http.get(path)).json()["bio"] == "first")
 
-    await eventually(seen, "the change in the public profile", within=5)
+    await eventually(seen, "the change in the public profile", within=20)
 
 
 async def test_a_position_makes_a_public_read_fresh_and_private(api: Api) -> None:

@@ -200,7 +200,7 @@ async def test_the_page_of_the_documentation_fetches_nothing_from_outside(api: A
 
 
 async def test_one_bad_request_does_not_disturb_the_next(api: Api) -> None:
-    async with httpx.AsyncClient(base_url=api.system.url, verify=False, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=api.system.url, verify=False, timeout=60) as http:
         for _ in range(3):
             assert (await http.post("/v1/users", content=b" " * 70_000, headers=JSON)).status_code == 413
             assert (await http.post("/v1/users", json=api.registration())).status_code == 201

@@ -36,7 +36,7 @@ class Line:
     async def events_until(self, number: int) -> list[Json]:
         # Heartbeats would make a wait for each message one for ever.
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len(self.events) < number:
                     await self.read()
         except TimeoutError:
@@ -53,7 +53,7 @@ class Line:
         return command_id
 
     async def answer_to(self, command_id: str | None) -> Json:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while command_id not in self.answers:
                 await self.read()
         return self.answers[command_id]
@@ -66,7 +66,7 @@ async def line(api: Api, person: Person, query: str = "", origin: str | None = N
     protocols = ["vestnik.v1", f"bearer.{person.access_token}"]
     async with connect(url, subprotocols=protocols, origin=origin, proxy=None) as connection:  # type: ignore[arg-type]
         found = Line(connection)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await found.read()
         assert found.id
         yield found
@@ -163,7 +163,7 @@ async def test_the_line_is_closed_when_the_session_ends(api: Api) -> None:
         [ended] = await found.events_until(1)
         assert (ended["event"], ended["data"]["session_id"]) == ("session.revoked", phone.session_id)
         with pytest.raises(ConnectionClosed) as closed:
-            await asyncio.wait_for(found.connection.recv(), 20)
+            await asyncio.wait_for(found.connection.recv(), 60)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4401
 
@@ -198,7 +198,7 @@ async def test_what_is_too_large_or_no_text_closes_the_line(api: Api) -> None:
         async with line(api, anna) as found:
             await found.connection.send(message)
             with pytest.raises(ConnectionClosed) as closed:
-                await asyncio.wait_for(found.connection.recv(), 20)
+                await asyncio.wait_for(found.connection.recv(), 60)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == code
 

@@ -190,7 +190,7 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     await asyncio.wait({task})
 
 
-async def eventually(condition: Callable[[], bool], within: float = 20.0) -> None:
+async def eventually(condition: Callable[[], bool], within: float = 60.0) -> None:
     """Waits until the condition holds."""
     async with asyncio.timeout(within):
         while not condition():

@@ -74,7 +74,7 @@ class House:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
         for process in self._processes.values():
-            await asyncio.wait_for(process.wait(), 15)
+            await asyncio.wait_for(process.wait(), 60)
         await self.nats.close()
         await asyncio.gather(self._nats_server.stop(), self._postgres.stop())
 
@@ -113,7 +113,7 @@ class House:
         """SIGTERM to one replica; its exit code."""
         process = self._processes[service, number]
         process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(process.wait(), 15)
+        return await asyncio.wait_for(process.wait(), 60)
 
     def client(self, service: str, replica: int | None = None, *, me: str | None = None) -> Client:
         """A client of all replicas in turn, or of one; as a service that may call it, or as the one that is named."""

@@ -14,6 +14,9 @@ from services.auth.outbox import FileOutbox
 from services.auth.reactions import AccountMail
 from tests.integration.accounts import Auth
 
+# Seconds after which its event is given to another.
+ACK_WAIT = 3.0
+
 
 class DyingOutbox:
     def __init__(self, folder: Path) -> None:
@@ -28,7 +31,7 @@ async def main(nats_url: str, secrets: str, folder: str) -> None:
     connection = await nats_py.connect(nats_url)
     auth = Auth(connection, Secrets.load(Path(secrets)))
     await AccountMail(
-        connection, auth.aggregates, auth.tokens, auth.resets, DyingOutbox(Path(folder)), ack_wait=1.0
+        connection, auth.aggregates, auth.tokens, auth.resets, DyingOutbox(Path(folder)), ack_wait=ACK_WAIT
     ).run()
 
 

@@ -24,6 +24,7 @@ from services.auth.mail import Letter
 from services.auth.outbox import FileOutbox, NotSent, Outbox
 from services.auth.reactions import CONSUMER, AccountMail
 from tests.integration.accounts import DAY, PASSWORD, Auth, Clock, eventually, mails, running, stored
+from tests.integration.auth.dying_sender import ACK_WAIT
 
 BY_NOBODY = Provenance(correlation_id="request")
 ROOT = Path(__file__).parents[3]
@@ -54,9 +55,18 @@ class Nobody(Sessions):
 
 
 @asynccontextmanager
-async def reacting(nats: NATS, auth: Auth, outbox: Outbox, clock: Clock | None = None) -> AsyncIterator[None]:
+async def reacting(
+    nats: NATS, auth: Auth, outbox: Outbox, clock: Clock | None = None, *, ack_wait: float = 30.0
+) -> AsyncIterator[None]:
     reaction = AccountMail(
-        nats, auth.aggregates, auth.tokens, auth.resets, outbox, ack_wait=1.0, first_pause=0.05, clock=clock or Clock()
+        nats,
+        auth.aggregates,
+        auth.tokens,
+        auth.resets,
+        outbox,
+        ack_wait=ack_wait,
+        first_pause=0.05,
+        clock=clock or Clock(),
     )
     task = asyncio.create_task(reaction.run())
     try:
@@ -69,7 +79,7 @@ async def reacting(nats: NATS, auth: Auth, outbox: Outbox, clock: Clock | None =
 
 async def settled(nats: NATS) -> None:
     """Waits until the reaction has dealt with everything that is in the stream."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with suppress(NotFoundError):  # not made yet
                 info = await nats.jetstream().consumer_info("AUTH", CONSUMER)
@@ -139,17 +149,17 @@ async def test_a_crash_between_sending_and_recording_costs_one_duplicate_at_most
         str(folder),
         cwd=ROOT,
     )
-    assert await asyncio.wait_for(process.wait(), 30) == -9
+    assert await asyncio.wait_for(process.wait(), 60) == -9
     assert len(mails(folder)) == 1
     outbox = Recording()
-    async with reacting(streams, auth, outbox):
+    async with reacting(streams, auth, outbox, ack_wait=ACK_WAIT):
         await eventually(lambda: len(outbox.sent) == 1)
         await settled(streams)
     # The same event, hence the same Message-ID and, for a mail that is a file, the same file.
     assert outbox.sent[0].event_id in mails(folder)[0].name
     await FileOutbox(folder, "no-reply@localhost").send(outbox.sent[0])
     assert len(mails(folder)) == 1
-    async with reacting(streams, auth, outbox):
+    async with reacting(streams, auth, outbox, ack_wait=ACK_WAIT):
         await settled(streams)
     assert len(outbox.sent) == 1
     assert [event.type for event in await stored(streams, "AUTH")].count("mail.sent") == 1

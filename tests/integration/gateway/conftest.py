@@ -66,14 +66,14 @@ class Stage:
         return (await self.nats.jetstream().publish(subject, encode(envelope))).seq
 
 
-async def ready(client: httpx.AsyncClient, within: float = 10.0) -> None:
+async def ready(client: httpx.AsyncClient, within: float = 60.0) -> None:
     """Waits until the gateway says that it is ready."""
     async with asyncio.timeout(within):
         while (await client.get("/readyz")).status_code != 200:
             await asyncio.sleep(0.02)
 
 
-async def until(condition: Callable[[], bool], within: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], within: float = 60.0) -> None:
     """Waits for a condition; fails when it does not come true in time."""
     async with asyncio.timeout(within):
         while not condition():
@@ -98,7 +98,7 @@ async def staged(tmp_path: Path, nats: NATS, **settings: object) -> AsyncIterato
         await stack.enter_async_context(_served(rest.app, rest_settings))
         app = await stack.enter_async_context(gateway(made, secrets, nats, Metrics()))
         url = await stack.enter_async_context(_served(app, made, app.end_streams))
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60))
         stage = Stage(made, secrets, nats, app, client, script, rest, servers)
         await ready(client)
         yield stage

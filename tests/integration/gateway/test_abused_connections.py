@@ -76,10 +76,10 @@ async def test_blank_lines_do_not_hold_a_connection(first: bytes, monkeypatch: p
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(first)
         if first:
-            await asyncio.wait_for(reader.readuntil(b"host"), 10)
+            await asyncio.wait_for(reader.readuntil(b"host"), 60)
         writer.write(b"\r\n")
         with contextlib.suppress(ConnectionError):
-            assert await asyncio.wait_for(reader.read(), 10) == b""
+            assert await asyncio.wait_for(reader.read(), 60) == b""
         writer.close()
 
 
@@ -128,9 +128,9 @@ async def test_a_message_without_end_closes_the_websocket() -> None:
     async with serving() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /v1/ws HTTP/1.1\r\n" + UPGRADE + KEY + b"\r\n")
-        assert b" 101 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        assert b" 101 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
         writer.write(begin + more * (websocket_wire.MOST_FRAGMENTS + 100))
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 60)
         assert answer[:1] == b"\x88"
         assert int.from_bytes(answer[2:4], "big") == 1009
         writer.close()

@@ -60,7 +60,7 @@ async def down(line: ClientConnection) -> dict[str, Any]:
 
 
 async def answer(line: ClientConnection, command: str) -> dict[str, Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await line.send(msgspec.json.encode({"id": "one", "command": command}).decode())
         while "answer" not in (found := await down(line)):
             pass
@@ -113,7 +113,7 @@ async def test_a_session_that_runs_out_ends_its_streams(tmp_path: Path, streams:
             "validate_session": ValidateSessionResponse(active=False),
         }
         # With these settings a session lasts no longer than the token that it was refreshed with.
-        async with listening(address(stage), stage.token(expires_in=3)) as stream:
+        async with listening(address(stage), stage.token(expires_in=6)) as stream:
             await stream.until_end(within=40)
             assert [(event.type, event.data) for event in stream.events] == [
                 ("session.revoked", {"session_id": stage.session_id, "reason": "expired"})
@@ -127,8 +127,8 @@ async def test_a_session_that_was_prolonged_elsewhere_goes_on(tmp_path: Path, st
             "get_friends": GetFriendsResponse(),
             "validate_session": ValidateSessionResponse(active=True, user_id=stage.user_id),
         }
-        async with listening(address(stage), stage.token(expires_in=2)) as stream:
-            await until(lambda: any(method == "validate_session" for method, _, _ in stage.script.asked), within=40)
+        async with listening(address(stage), stage.token(expires_in=6)) as stream:
+            await until(lambda: any(method == "validate_session" for method, _, _ in stage.script.asked))
             await write(stage, 1, "still here")
             await stream.until(lambda found: bool(found.events))
             assert [event.type for event in stream.events] == ["message.sent"]
@@ -152,14 +152,14 @@ async def test_what_was_opened_with_a_key_that_was_stolen_ends_when_the_key_is_r
 
 async def test_a_command_needs_a_token_that_is_still_good_and_the_events_do_not(stage: Stage) -> None:
     stage.script.answers = {"get_friends": FRIENDS}
-    async with socket(stage, stage.token(expires_in=2)) as line:
-        async with asyncio.timeout(20):
+    async with socket(stage, stage.token(expires_in=6)) as line:
+        async with asyncio.timeout(60):
             while (refused := await answer(line, "nothing"))["status"] == 422:
                 await asyncio.sleep(0.1)
         assert (refused["status"], refused["body"]["code"]) == (401, "unauthenticated")
         assert (await answer(line, "read_notifications"))["status"] == 401
         await write(stage, 1, "still here")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await down(line)).get("event") != "message.sent":
                 pass
 

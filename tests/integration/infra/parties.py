@@ -15,7 +15,7 @@ from streams.log import Log
 from streams.reader import Reader
 from streams.topology import ensure_streams
 
-WITHIN = 5.0
+WITHIN = 60.0
 PRIVATE = [subjects.credential("u"), subjects.email_claim("k"), subjects.username_claim("k"), subjects.mail("u")]
 OTHERS_THAN_TOPOLOGY = tuple(party for party in NATS_PARTIES if party != TOPOLOGY)
 # One of each kind.

@@ -39,7 +39,7 @@ from tests.integration.infra.test_rpc import Answer, Auth, known, serving
 from tests.integration.projections.silent_proxy import SilentProxy
 
 GET_USER = "/vestnik.auth.v1.AuthService/GetUser"
-WITHIN = 20.0
+WITHIN = 60.0
 
 
 @pytest.fixture

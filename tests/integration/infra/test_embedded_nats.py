@@ -16,7 +16,7 @@ PASSWORDS = {party: f"right for {party}".replace(" ", "-") for party in NATS_PAR
 
 
 async def _connect(url: str) -> Client:
-    return await nats.connect(url, allow_reconnect=False, connect_timeout=2)
+    return await nats.connect(url, allow_reconnect=False, connect_timeout=60)
 
 
 async def test_acknowledged_messages_survive_sigkill_and_the_port_stays(tmp_path: Path) -> None:

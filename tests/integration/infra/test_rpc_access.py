@@ -54,7 +54,7 @@ async def status(port: int, **metadata: str) -> Status:
     """What a call for Anna with these headers ends in."""
     channel = Channel("127.0.0.1", port)
     try:
-        await AuthServiceStub(channel).get_user(GetUserRequest(user_id=ANNA), timeout=5, metadata=metadata)
+        await AuthServiceStub(channel).get_user(GetUserRequest(user_id=ANNA), timeout=60, metadata=metadata)
     except GRPCError as error:
         return error.status
     finally:

@@ -39,7 +39,7 @@ def version(request: pytest.FixtureRequest) -> Any:  # noqa: ANN401 - two module
 async def ask(channel: Channel, version: Any, **question: str) -> Any:  # noqa: ANN401 - grpclib's own
     grpc, pb2 = version
     stub = grpc.ServerReflectionStub(channel)
-    [answer] = await stub.ServerReflectionInfo([pb2.ServerReflectionRequest(**question)], timeout=10)
+    [answer] = await stub.ServerReflectionInfo([pb2.ServerReflectionRequest(**question)], timeout=60)
     return answer
 
 

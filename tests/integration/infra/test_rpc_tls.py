@@ -52,7 +52,7 @@ async def ask(settings: Settings, me: str = "gateway", token_of: str = "gateway"
     try:
         stub = client.stub(AuthServiceStub)
         request, call = GetUserRequest(user_id=ANNA), Call(request_id="r", actor=ANNA)
-        answer = await client.call(stub.get_user, request, timeout=2, context=call)
+        answer = await client.call(stub.get_user, request, timeout=10, context=call)
     finally:
         client.close()
     assert answer.user is not None
@@ -61,7 +61,7 @@ async def ask(settings: Settings, me: str = "gateway", token_of: str = "gateway"
 
 async def test_a_service_with_its_own_certificate_is_let_in(auth: Settings) -> None:
     assert await ask(auth) == ANNA
-    assert await is_serving(*auth.addresses_of("auth")[0], tls=client_side(auth, "operator", "auth"), timeout=5)
+    assert await is_serving(*auth.addresses_of("auth")[0], tls=client_side(auth, "operator", "auth"), timeout=60)
 
 
 async def test_who_shows_no_certificate_is_not(auth: Settings) -> None:

@@ -66,10 +66,10 @@ async def caught_up(streams: NATS, pool: Pool, database_url: str) -> Runners:
     """The read model, brought up to the end of its streams and then left alone."""
     runners = Runners([Conversations], streams, pool, database_url)
     await runners.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not runners.ready():
             await asyncio.sleep(0.01)
     end = Position.at(MESSAGING, await Log(streams).end_of(MESSAGING))
-    await ReadModel(Conversations, pool, runners.waiting).wait_for(end, timeout=20)
+    await ReadModel(Conversations, pool, runners.waiting).wait_for(end, timeout=60)
     await runners.stop()
     return runners

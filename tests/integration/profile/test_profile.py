@@ -73,7 +73,7 @@ async def test_everybody_who_registers_gets_a_profile_once(house: House) -> None
 
 async def test_the_reaction_alone_makes_profiles(house: House) -> None:
     user_id, _ = await house.register(name())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await house.log.last_sequence(profile(user_id)):
             await asyncio.sleep(0.02)
 
@@ -234,7 +234,7 @@ def rest(house: House, replica: int = 0, *, public: bool = False) -> httpx.Async
     host, port = house.settings.addresses_of("profile_rest")[replica]
     token = Issuer("gateway", house.secrets).token("profile")
     headers = {} if public else {"Authorization": f"Bearer {token}"}
-    return httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=headers)
+    return httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=headers, timeout=60)
 
 
 async def test_profiles_are_read_over_rest_and_cached(house: House) -> None:
@@ -298,7 +298,7 @@ async def test_rest_says_when_the_read_model_does_not_come(house: House) -> None
     await get(house.client("profile"), user_id, seen(position))
     far = Position.at(AUTH, 10**9).encode()
     async with rest(house) as http:
-        answer = await http.get(f"/profiles/{user_id}", headers={"Vestnik-Position": far}, timeout=20)
+        answer = await http.get(f"/profiles/{user_id}", headers={"Vestnik-Position": far}, timeout=60)
         nonsense = await http.get(f"/profiles/{user_id}", headers={"Vestnik-Position": "nonsense"})
     assert (answer.status_code, answer.json()["code"]) == (503, "read_model_behind")
     assert int(answer.headers["retry-after"]) >= 1

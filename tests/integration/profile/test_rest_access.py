@@ -139,7 +139,10 @@ async def test_a_token_that_is_not_the_gateways_for_profile_reads_nothing(settin
         f"Bearer {Issuer('gateway', secrets).token('contact')}": 401,
         f"Bearer {Issuer('contact', secrets).token('profile')}": 403,
     }
-    async with serving(settings) as (commands, port), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with (
+        serving(settings) as (commands, port),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http,
+    ):
         for authorization, status in wrong.items():
             answer = await http.get(f"/profiles/{ANNA}", headers={"Authorization": authorization})
             assert (answer.status_code, commands.calls) == (status, [])

@@ -22,7 +22,7 @@ from projections.engine.status import projection_statuses, stream_status
 from projections.engine.verify import NotBuilt
 from streams.log import Append, Log
 from tests.fix_read_models import OpenReadModel
-from tests.integration.projections.writing import RECIPIENT, SENDER, Opened, Writer, seen, sent
+from tests.integration.projections.writing import PATIENCE, RECIPIENT, SENDER, Opened, Writer, seen, sent
 
 CONVERSATION = pair_id(SENDER, RECIPIENT)
 
@@ -136,4 +136,4 @@ async def test_a_filtered_projection_that_has_read_everything_has_no_lag(
     finally:
         await conn.close()
     assert [status.lag for status in found] == [0]
-    await runners.waiting.wait(Analytics, Position.at(SESSION, last))
+    await runners.waiting.wait(Analytics, Position.at(SESSION, last), PATIENCE)

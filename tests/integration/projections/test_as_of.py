@@ -26,7 +26,7 @@ from projections.engine.verify import verify
 from streams.log import Append, Log
 from tests.fix_postgres import Pool
 from tests.integration.projections.letters import POISON, Letters
-from tests.integration.projections.writing import SENDER, Opened, Writer, conversation_ids, sent
+from tests.integration.projections.writing import PATIENCE, SENDER, Opened, Writer, conversation_ids, sent
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -73,7 +73,7 @@ async def test_what_was_stored_by_then_is_there_and_the_live_build_is_untouched(
     while now() == moment:
         await asyncio.sleep(0)
     last = await writer.say(conversation, "c")
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
     before = await fetched(pool, "SELECT build, state, identity FROM projection_builds")
     (found,) = await built(streams, database_url, moment)
     assert found.position == {MESSAGING: last - 1}

@@ -108,7 +108,7 @@ def mend(monkeypatch: pytest.MonkeyPatch) -> Mend:
 
 
 async def applied(runners: Runners, last: int) -> None:
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 20)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
 
 
 class Texts(msgspec.Struct):
@@ -224,7 +224,7 @@ async def test_a_retry_brings_older_events_to_todays_shape(
     for place, schema in enumerate((1, 3)):
         last = await operator.log.append(as_stored(schema, talk, expected=place, version=place + 1))
     runners = await run(Words)
-    await runners.waiting.wait(Words, Position.at(MESSAGING, last), 20)
+    await runners.waiting.wait(Words, Position.at(MESSAGING, last), 60)
     assert [letter.state for letter in await operator.letters()] == ["failed", "parked"]
     assert "no step leads" in (await operator.failed(Words)).reason
     monkeypatch.setitem(upcasts.STEPS, (GreetingSent.TYPE, 1), sender)
@@ -321,7 +321,7 @@ async def test_a_build_that_begins_in_the_middle_of_a_discard_knows_of_it(
         held = await hold_all(*arguments)  # type: ignore[arg-type]  # whatever it is given
         building.append(asyncio.create_task(half_built(operator, conn, last)))
         # It is added before the discard is done, or waits for that: as soon as either can be told.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not building[0].done() and not await is_waiting(pool):
                 await asyncio.sleep(0.01)
         return held
@@ -465,7 +465,7 @@ async def test_what_a_private_event_holds_is_told_by_no_error(writer: Writer, ru
     for email, name in (("secret@example.org", "2026-01-01"), ("a@example.org", "secret"), (["secret"], "2026-01-01")):
         claim = EmailClaimed(user_id=new_id(), email=email, username=name, expires_at=soon)  # type: ignore[arg-type]  # one is wrong
         last = await writer.append(subjects.email_claim(new_id()), claim)
-    await runners.waiting.wait(Claims, Position.at(subjects.AUTH, last), 20)
+    await runners.waiting.wait(Claims, Position.at(subjects.AUTH, last), 60)
     reasons = [letter.reason for letter in await operator.letters()]
     assert len(reasons) == 3
     assert "claims_v1_b1_email_check" in reasons[0]

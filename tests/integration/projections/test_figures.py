@@ -28,7 +28,7 @@ def value(name: str, projection: type[Projection] = Letters, **labels: str) -> f
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -38,7 +38,7 @@ async def test_what_was_applied_is_counted_and_nothing_is_behind(writer: Writer,
     batches = value("batch_duration_seconds_count") or 0.0
     last = await writer.fill(conversation_ids(3), 40)
     runners = await run(Letters)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 20)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     await until(lambda: value("events_applied_total") == before + 120)
     assert value("leading") == 1
     assert value("lag_events", stream=MESSAGING) == 0
@@ -54,7 +54,7 @@ async def test_the_lag_in_seconds_grows_while_a_batch_cannot_be_applied(
     writer: Writer, run: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runners = await run(Letters)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation_ids(1)[0], "a")), 20)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation_ids(1)[0], "a")), 60)
     held = asyncio.Event()
     commit = Filling._commit
 
@@ -68,7 +68,7 @@ async def test_the_lag_in_seconds_grows_while_a_batch_cannot_be_applied(
     first = value("lag_seconds", stream=MESSAGING) or 0.0
     await until(lambda: (value("lag_seconds", stream=MESSAGING) or 0.0) > first)
     held.set()
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 20)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     await until(lambda: value("lag_seconds", stream=MESSAGING) == 0)
 
 
@@ -77,7 +77,7 @@ async def test_dead_letters_are_told_and_forgotten_when_they_are_settled_elsewhe
 ) -> None:
     runners = await run(Letters)
     last = await writer.say(conversation_ids(1)[0], POISON, "b", "c")
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 20)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     await until(lambda: value("dead_letters", state="failed") == 1 and value("dead_letters", state="parked") == 2)
     monkeypatch.setattr(letters, "POISON", "no message says this")
     conn = await connect(database_url, "operator")
@@ -93,11 +93,11 @@ async def test_dead_letters_are_told_and_forgotten_when_they_are_settled_elsewhe
 async def test_an_error_is_counted_and_kept_for_whoever_asks(writer: Writer, run: Opened, pool: Pool) -> None:
     runners = await run(Letters)
     conversation = conversation_ids(1)[0]
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation, "a")), 20)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation, "a")), 60)
     before = value("errors_total") or 0.0
     async with pool.connection() as conn:
         await conn.execute(KILL)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation, "b")), 20)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation, "b")), 60)
     await until(lambda: (value("errors_total") or 0.0) > before)
     async with pool.connection() as conn:
         cursor = await conn.execute("SELECT projection, version, error FROM projection_errors")

@@ -13,7 +13,7 @@ from projections.engine.rebuild import NothingKept, rebuild
 from projections.engine.verify import verify
 from tests.fix_postgres import Pool
 from tests.integration.projections.letters import Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids
+from tests.integration.projections.writing import PATIENCE, Opened, Writer, conversation_ids
 
 BUILDS = "SELECT build, state FROM projection_builds ORDER BY build"
 
@@ -29,7 +29,7 @@ async def test_reads_and_own_writes_hold_on_the_way_back_and_forward(
     model = ReadModel(Letters, pool, runners.waiting)
     conversation = conversation_ids(1)[0]
     written = 300
-    await model.wait_for(Position.at(MESSAGING, await writer.fill([conversation], written)))
+    await model.wait_for(Position.at(MESSAGING, await writer.fill([conversation], written)), PATIENCE)
     await rebuild(Letters, streams, database_url)
     stop = asyncio.Event()
 
@@ -56,10 +56,10 @@ async def test_the_build_before_is_brought_up_to_date_before_it_is_shown(
 ) -> None:
     runners = await run(Letters)
     conversation = conversation_ids(1)[0]
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill([conversation], 3)))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill([conversation], 3)), PATIENCE)
     await rebuild(Letters, streams, database_url)
     last = await writer.fill([conversation], 5)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
     done = await rebuild(Letters, streams, database_url, back=True)
     assert (done.events, done.position) == (5, {MESSAGING: last})
 
@@ -68,7 +68,7 @@ async def test_where_no_build_is_kept_there_is_no_way_back(
     streams: Client, writer: Writer, run: Opened, database_url: str
 ) -> None:
     runners = await run(Letters)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill(conversation_ids(1), 1)))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill(conversation_ids(1), 1)), PATIENCE)
     with pytest.raises(NothingKept, match="no earlier build of letters version 1"):
         await rebuild(Letters, streams, database_url, back=True)
 
@@ -77,7 +77,7 @@ async def test_the_next_rebuild_keeps_the_build_that_it_replaces(
     streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
 ) -> None:
     runners = await run(Letters)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill(conversation_ids(1), 1)))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill(conversation_ids(1), 1)), PATIENCE)
     await rebuild(Letters, streams, database_url)
     await rebuild(Letters, streams, database_url, back=True)
     await rebuild(Letters, streams, database_url)

@@ -39,7 +39,7 @@ async def filled(writer: Writer, run: Opened, *projections: type[Projection]) ->
     last = await writer.fill(conversation_ids(1), 5)
     for projection in projections:
         runners = await run(projection)
-        await runners.waiting.wait(projection, Position.at(MESSAGING, last), 15)
+        await runners.waiting.wait(projection, Position.at(MESSAGING, last), 60)
 
 
 def builds(dropped: list[Dropped]) -> list[tuple[int, int]]:
@@ -75,7 +75,7 @@ async def test_a_version_whose_service_is_gone_goes_with_its_views(
     old = await run(Letters)
     new = await run(Newer)
     for runners, projection in ((old, Letters), (new, Newer)):
-        await runners.waiting.wait(projection, Position.at(MESSAGING, last), 15)
+        await runners.waiting.wait(projection, Position.at(MESSAGING, last), 60)
     await old.stop()
     dropped, in_use = await drop_kept("letters", 2, database_url)
     assert (builds(dropped), in_use) == ([(1, 1)], [])
@@ -90,11 +90,11 @@ async def test_a_dropped_version_that_is_deployed_again_is_built_anew(
     await filled(writer, run, Newer)
     old = await run(Letters)
     last = await writer.fill(conversation_ids(1), 5)
-    await old.waiting.wait(Letters, Position.at(MESSAGING, last), 15)
+    await old.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     await old.stop()
     await drop_kept("letters", 2, database_url)
     again = await run(Letters)
-    await again.waiting.wait(Letters, Position.at(MESSAGING, last), 15)
+    await again.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     counts, _ = await ReadModel(Letters, pool, again.waiting).select(
         Count, "SELECT sum(messages)::bigint AS messages FROM {letters}"
     )
@@ -135,7 +135,7 @@ async def test_builds_of_a_projection_that_is_no_more_are_found_and_go(
 ) -> None:
     last = await writer.fill(conversation_ids(1), 5)
     runners = await run(Letters)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 15)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     await runners.stop()
     assert await known_projections(database_url) == ["letters"]
     dropped, in_use = await drop_kept("letters", None, database_url)
@@ -164,7 +164,7 @@ async def test_the_status_shows_an_older_version_for_as_long_as_a_service_runs_i
     last = await writer.fill(conversation_ids(1), 5)
     old, new = await run(Letters), await run(Newer)
     for runners, projection in ((old, Letters), (new, Newer)):
-        await runners.waiting.wait(projection, Position.at(MESSAGING, last), 15)
+        await runners.waiting.wait(projection, Position.at(MESSAGING, last), 60)
 
     async def shown() -> list[tuple[int, str]]:
         conn = await connecting.connect(database_url, "status")

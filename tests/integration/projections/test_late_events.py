@@ -103,7 +103,7 @@ async def test_events_that_are_applied_late_make_no_difference(
     projections = choose([])
     runners = await run(*projections)
     for projection in projections:
-        await runners.waiting.wait(projection, Position(ends), 30)
+        await runners.waiting.wait(projection, Position(ends), 60)
     monkeypatch.undo()
     conn = await connect(database_url, "operator")
     try:

@@ -11,7 +11,7 @@ from projections.engine import Projection, ReadModel, Write, handles
 from streams.log import Log
 from tests.fix_older_events import ANNA, STORED, GreetingSent, as_stored
 from tests.fix_postgres import Pool
-from tests.integration.projections.writing import Opened
+from tests.integration.projections.writing import PATIENCE, Opened
 
 
 class Greetings(Projection):
@@ -34,6 +34,6 @@ async def test_older_events_become_rows_as_todays_do(greetings: None, streams: C
         last = await log.append(as_stored(schema, talk, expected=place, version=place + 1))
     runners = await run(Greetings)
     model = ReadModel(Greetings, pool, runners.waiting)
-    await model.wait_for(Position.at(MESSAGING, last))
+    await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
     rows, _ = await model.select(Row, "SELECT * FROM {greetings}")
     assert rows == [Row(ANNA, 6)]

@@ -15,7 +15,7 @@ async def test_a_replica_that_stands_by_is_not_ready_while_the_build_is_behind(
 ) -> None:
     first = await run(Letters)
     last = await writer.fill(conversation_ids(2), 100)
-    await first.waiting.wait(Letters, Position.at(MESSAGING, last), 15)
+    await first.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     await first.stop()
     # Another replica applies, and has got nowhere yet.
     leader = await connect(database_url, "another replica")

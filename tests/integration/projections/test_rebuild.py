@@ -24,7 +24,7 @@ from projections.engine.tables import BadTables
 from projections.engine.verify import verify
 from tests.fix_postgres import Pool
 from tests.integration.projections.letters import Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids
+from tests.integration.projections.writing import PATIENCE, Opened, Writer, conversation_ids
 
 BUILDS = "SELECT build, state FROM projection_builds ORDER BY build"
 
@@ -40,7 +40,7 @@ async def test_reads_and_read_your_own_writes_hold_during_rebuilds(
     model = ReadModel(Letters, pool, runners.waiting)
     conversations = conversation_ids(4)
     written = 200
-    await model.wait_for(Position.at(MESSAGING, await writer.fill(conversations, 50)))
+    await model.wait_for(Position.at(MESSAGING, await writer.fill(conversations, 50)), PATIENCE)
     stop = asyncio.Event()
 
     async def write_and_read() -> int:
@@ -93,7 +93,7 @@ async def test_an_interrupted_rebuild_is_taken_up_where_it_stopped(
 ) -> None:
     runners = await run(Letters)
     last = await writer.fill(conversation_ids(13), 500)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
 
     def stop(progress: Progress) -> None:
         raise KeyboardInterrupt
@@ -109,7 +109,7 @@ async def test_an_interrupted_rebuild_is_taken_up_where_it_stopped(
 async def test_progress_ends_with_every_event(streams: Client, writer: Writer, run: Opened, database_url: str) -> None:
     runners = await run(Letters)
     last = await writer.fill(conversation_ids(2), 300)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
     reports: list[Progress] = []
     await rebuild(Letters, streams, database_url, reports.append)
     assert (reports[-1].events, reports[-1].total) == (600, 600)
@@ -128,7 +128,7 @@ async def test_two_rebuilds_of_one_read_model_exclude_each_other(
 ) -> None:
     runners = await run(Letters)
     last = await writer.fill(conversation_ids(2), 500)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
     results = await asyncio.gather(*(rebuild(Letters, streams, database_url) for _ in range(2)), return_exceptions=True)
     assert [type(result) for result in results].count(RebuildUnderWay) == 1
 
@@ -138,7 +138,7 @@ async def test_changed_columns_need_a_raised_version(
 ) -> None:
     runners = await run(Letters)
     last = await writer.fill(conversation_ids(1), 1)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
 
     class Changed(Letters):
         name = "letters"

@@ -39,7 +39,7 @@ async def readers(database_url: str) -> AsyncIterator[list[Reader]]:
 async def filled(writer: Writer, run: Opened) -> None:
     runners = await run(Letters)
     last = await writer.fill(conversation_ids(4), 250)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 15)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
 
 
 async def test_a_reader_that_goes_on_for_long_neither_waits_nor_makes_others_wait(
@@ -56,7 +56,7 @@ async def test_a_reader_that_goes_on_for_long_neither_waits_nor_makes_others_wai
     async with long.transaction():
         await long.execute(READ)
         rebuilding = asyncio.create_task(rebuild(Letters, streams, database_url, report))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await waiting.wait()
         for _ in range(100):
             await other.execute(READ)
@@ -64,7 +64,7 @@ async def test_a_reader_that_goes_on_for_long_neither_waits_nor_makes_others_wai
             assert await (await watching.execute(WAITING)).fetchone() == (0,)
         await long.execute(READ)
         assert not rebuilding.done()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert (await rebuilding).build == 2
 
 

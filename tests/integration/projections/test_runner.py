@@ -18,7 +18,7 @@ from projections.engine.sources import LIMIT
 from projections.engine.verify import verify
 from tests.fix_postgres import Pool
 from tests.integration.projections.letters import POISON, Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids, seen
+from tests.integration.projections.writing import PATIENCE, Opened, Writer, conversation_ids, seen
 
 RUNNERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'projection letters'"
 
@@ -47,7 +47,7 @@ async def test_rows_appear_with_the_position_that_they_reflect(writer: Writer, r
     await writer.say(one, "a", "b")
     await writer.say(other, "c")
     last = await writer.append(subjects.read_mark(one, "x"), seen(one, 2))
-    await model.wait_for(Position.at(MESSAGING, last))
+    await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
     rows, position = await model.select(Row, "SELECT * FROM {letters} WHERE conversation_id = %(id)s", {"id": one})
     assert rows == [Row(one, 2, "b", 2, 2)]
     assert position.of(MESSAGING) == last
@@ -56,7 +56,7 @@ async def test_rows_appear_with_the_position_that_they_reflect(writer: Writer, r
 async def test_rows_keep_the_order_of_the_query(writer: Writer, run: Opened, pool: Pool) -> None:
     runners = await run(Letters)
     model = ReadModel(Letters, pool, runners.waiting)
-    await model.wait_for(Position.at(MESSAGING, await writer.fill(conversation_ids(1), 300)))
+    await model.wait_for(Position.at(MESSAGING, await writer.fill(conversation_ids(1), 300)), PATIENCE)
 
     class Text(msgspec.Struct):
         sequence: int
@@ -69,7 +69,7 @@ async def test_no_rows_still_tell_the_position(writer: Writer, run: Opened, pool
     runners = await run(Letters)
     model = ReadModel(Letters, pool, runners.waiting)
     last = await writer.say(conversation_ids(1)[0], "a")
-    await model.wait_for(Position.at(MESSAGING, last))
+    await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
     rows, position = await model.select(Row, "SELECT * FROM {letters} WHERE messages > 5")
     assert (rows, position) == ([], Position.at(MESSAGING, last))
 
@@ -82,7 +82,7 @@ async def test_two_runners_apply_every_event_once(
     last = await writer.fill(conversations, 100)
     for runners in (one, other):
         model = ReadModel(Letters, pool, runners.waiting)
-        await model.wait_for(Position.at(MESSAGING, last))
+        await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
         assert await total(model) == 1_000
     assert (await verify(Letters, streams, database_url)).equal
 
@@ -90,9 +90,9 @@ async def test_two_runners_apply_every_event_once(
 async def test_a_runner_that_stops_is_replaced_by_another(writer: Writer, run: Opened, pool: Pool) -> None:
     one, other = await run(Letters), await run(Letters)
     conversation = conversation_ids(1)[0]
-    await one.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation, "a")))
+    await one.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation, "a")), PATIENCE)
     await one.stop()
-    await other.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation, "b")), 5)
+    await other.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation, "b")), PATIENCE)
 
 
 @pytest_asyncio.fixture
@@ -125,7 +125,7 @@ async def test_runners_whose_connections_are_killed_apply_every_event_once(
         await asyncio.wait([traffic], timeout=0.1)
     model = ReadModel(Letters, pool, runners[0].waiting)
     end = (await streams.jetstream().stream_info(MESSAGING)).state.last_seq
-    await model.wait_for(Position.at(MESSAGING, end), 15)
+    await model.wait_for(Position.at(MESSAGING, end), PATIENCE)
     assert killed > 0
     assert await total(model) == await traffic
     assert (await verify(Letters, streams, database_url)).equal
@@ -143,7 +143,7 @@ async def test_runners_that_are_cancelled_at_any_moment_apply_every_event_once(
     await runners.start()
     try:
         end = (await streams.jetstream().stream_info(MESSAGING)).state.last_seq
-        await runners.waiting.wait(Letters, Position.at(MESSAGING, end), 15)
+        await runners.waiting.wait(Letters, Position.at(MESSAGING, end), PATIENCE)
     finally:
         await runners.stop()
     verdict = await verify(Letters, streams, database_url)
@@ -161,13 +161,13 @@ async def test_a_poisoned_event_waits_with_its_aggregate_while_all_others_go_on(
     last = await writer.say(fine, "text")
     runners = await run(Letters)
     model = ReadModel(Letters, pool, runners.waiting)
-    await model.wait_for(Position.at(MESSAGING, last))
+    await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
     rows, _ = await model.select(Row, "SELECT * FROM {letters} WHERE conversation_id = %(id)s", {"id": fine})
     assert rows[0].messages == 301
     rows, _ = await model.select(Row, "SELECT * FROM {letters} WHERE conversation_id <> %(id)s", {"id": fine})
     assert sorted(row.conversation_id for row in rows) == sorted([one, two, three])
     assert [(row.messages, row.last_text) for row in rows] == [(1, "a")] * 3
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(one, "d")))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(one, "d")), PATIENCE)
     async with pool.connection() as conn:
         cursor = await conn.execute(
             "SELECT subject, state, reason FROM projection_dead_letters ORDER BY subject, sequence"
@@ -189,13 +189,13 @@ async def test_a_poisoned_event_waits_with_its_aggregate_while_all_others_go_on(
 async def test_a_wiped_database_is_rebuilt_by_a_plain_start(writer: Writer, run: Opened, pool: Pool) -> None:
     first = await run(Letters)
     last = await writer.fill(conversation_ids(3), 50)
-    await first.waiting.wait(Letters, Position.at(MESSAGING, last))
+    await first.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
     await first.stop()
     async with pool.connection() as conn:
         await conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     second = await run(Letters)
     model = ReadModel(Letters, pool, second.waiting)
-    await model.wait_for(Position.at(MESSAGING, last))
+    await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
     assert await total(model) == 150
     await until_ready(second)
 
@@ -212,8 +212,8 @@ async def test_a_raised_version_is_built_beside_the_old_one_which_goes_on(
     await writer.say(conversation, "a")
     new = await run(Newer)
     last = await writer.say(conversation, "b")
-    await old.waiting.wait(Letters, Position.at(MESSAGING, last))
-    await new.waiting.wait(Newer, Position.at(MESSAGING, last))
+    await old.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
+    await new.waiting.wait(Newer, Position.at(MESSAGING, last), PATIENCE)
     await until_ready(new)
     models: list[ReadModel[Letters]] = [
         ReadModel(Letters, pool, old.waiting),
@@ -223,7 +223,7 @@ async def test_a_raised_version_is_built_beside_the_old_one_which_goes_on(
 
 
 async def until_ready(runners: Runners) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not runners.ready():
             await asyncio.sleep(0.01)
 
@@ -237,7 +237,7 @@ async def test_a_backlog_of_a_live_read_model_comes_in_batches_between_which_oth
 ) -> None:
     runners = await run(Letters)
     conversations = conversation_ids(2)
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill(conversations, 1)), 20)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill(conversations, 1)), PATIENCE)
     await runners.stop()
     last = await writer.fill(conversations, 2_000)
     monkeypatch.setattr(runner, "_MOST_WHEN_LIVE", 500)
@@ -250,6 +250,6 @@ async def test_a_backlog_of_a_live_read_model_comes_in_batches_between_which_oth
 
     monkeypatch.setattr(Filling, "write", noted)
     again = await run(Letters)
-    await again.waiting.wait(Letters, Position.at(MESSAGING, last), 30)
+    await again.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
     assert sum(sizes) == 4_000
     assert max(sizes) < 500 + LIMIT

@@ -92,7 +92,7 @@ async def test_a_step_waits_for_a_long_reader_without_holding_up_others(
             await rows(other, "SELECT * FROM projection_builds")
             await asyncio.wait([change], timeout=0.02)
         assert not change.done()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await change
     assert await rows(other, FURTHER_COLUMN) == [(7,)]
 

@@ -23,7 +23,7 @@ from tests.fix_postgres import Pool
 from tests.integration.projections.letters import POISON, Letters
 from tests.integration.projections.writing import Opened, Writer, conversation_ids, seen
 
-PATIENCE = 30
+PATIENCE = 60
 ALL = (MESSAGING, None)
 NOBODY = "vestnik.messaging.nobody.>"
 

@@ -31,15 +31,15 @@ async def test_a_replica_of_which_nothing_is_heard_is_replaced_and_applies_nothi
         silent = Runners([Letters], streams, pool, proxy.url)
         await silent.start()
         try:
-            await silent.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill(conversations, 20)), 30)
+            await silent.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill(conversations, 20)), 60)
             other = await run(Letters)
             proxy.fall_silent()
             last = await writer.fill(conversations, 20)
             # Two seconds until the database gives it up, half a second until the other asks for the lock again.
-            await other.waiting.wait(Letters, Position.at(MESSAGING, last), 30)
+            await other.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
             proxy.speak_again()
             last = await writer.fill(conversations, 20)
-            await other.waiting.wait(Letters, Position.at(MESSAGING, last), 30)
+            await other.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
             assert (await verify(Letters, streams, database_url)).equal
         finally:
             proxy.speak_again()
@@ -56,10 +56,10 @@ async def test_a_replica_that_hangs_is_replaced(
         await connecting.be_heard_of(conn)
         runners = await run(Letters)
         last = await writer.fill(conversation_ids(1), 5)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not runners.ready():
                 await asyncio.sleep(0.01)
-        await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 30)
+        await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     finally:
         await conn.close()
 
@@ -73,7 +73,7 @@ async def test_a_replica_that_hangs_right_behind_a_batch_is_replaced(
     await before.start()
     try:
         last = await writer.fill(conversations, 5)
-        await before.waiting.wait(Letters, Position.at(MESSAGING, last), 30)
+        await before.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     finally:
         await before.stop()
     conn = await connecting.connect(database_url, "hangs")
@@ -86,7 +86,7 @@ async def test_a_replica_that_hangs_right_behind_a_batch_is_replaced(
         await (await Filling.open(conn, Letters, build)).apply(MESSAGING, [], last + 1)
         runners = await run(Letters)
         last = await writer.fill(conversations, 5)
-        await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 30)
+        await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     finally:
         await conn.close()
 

@@ -37,7 +37,7 @@ SHADOW_TABLES = "SELECT count(*) FROM pg_class WHERE relname LIKE 'letters%_b2' 
 
 
 async def caught_up(runners: Runners, last: int) -> None:
-    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 10)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
 
 
 async def test_an_untouched_read_model_is_equal_while_others_write(
@@ -149,7 +149,7 @@ async def test_a_verification_that_is_killed_leaves_nothing_at_all(
     with pytest.raises(Unavailable):
         await verify(Letters, streams, database_url, look_and_die)
     assert seen[0] > 0
-    async with pool.connection() as conn, asyncio.timeout(15):
+    async with pool.connection() as conn, asyncio.timeout(60):
         while await (await conn.execute(TEMPORARY_TABLES)).fetchone() != (0,):
             await asyncio.sleep(0.01)
         assert await (await conn.execute(SHADOWS)).fetchone() == (0,)
@@ -185,7 +185,7 @@ async def test_the_command_verifies_the_others_where_one_was_never_built(
     nats_server: NatsServer, streams: Client, writer: Writer, run: Opened, database_url: str, tmp_path: Path
 ) -> None:
     runners = await run(Notifications)
-    await runners.waiting.wait(Notifications, Position.at(MESSAGING, await writer.fill(conversation_ids(1), 3)), 15)
+    await runners.waiting.wait(Notifications, Position.at(MESSAGING, await writer.fill(conversation_ids(1), 3)), 60)
     own = {"VESTNIK_NATS_URL": nats_server.url, "VESTNIK_DATABASE_URL": database_url, "VESTNIK_DATA_DIR": str(tmp_path)}
     done = await asyncio.to_thread(
         subprocess.run,

@@ -14,6 +14,9 @@ from contracts.identifiers import new_id, pair_id
 from projections.engine import Projection, Runners
 from streams.log import Append, Log
 
+# Seconds that a slow machine may need for what takes it moments.
+PATIENCE = 60
+
 
 class Writer:
     """Appends events of one conversation after another, each with the right version."""
@@ -91,6 +94,6 @@ def conversation_ids(number: int) -> list[str]:
 
 
 async def until_ready(runners: Runners) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while not runners.ready():
             await asyncio.sleep(0.01)

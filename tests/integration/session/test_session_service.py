@@ -172,7 +172,7 @@ async def test_the_audit_has_every_event_of_a_session(services: Services, databa
     ended = await revoke(services, RevokeSessionRequest(user_id=ANNA, session_id=tokens.session_id, reason="logout"))
     await listed(services, ended.position)
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             rows: list[tuple[object, ...]] = []
             while len(rows) < 3:
                 found = await connection.execute(

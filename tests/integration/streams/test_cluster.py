@@ -146,7 +146,7 @@ async def raw(client: Client, append: Append) -> Ack:
         "Nats-Msg-Id": append.envelope.id,
         "Nats-Expected-Last-Subject-Sequence": str(append.expected),
     }
-    return decode((await client.request(append.subject, encode(append.envelope), timeout=10, headers=headers)).data)
+    return decode((await client.request(append.subject, encode(append.envelope), timeout=60, headers=headers)).data)
 
 
 async def test_a_repeated_append_is_the_same_to_us_whatever_the_server_answers(clients: list[Client]) -> None:

@@ -22,7 +22,7 @@ from infra.embedded.nats import NatsServer
 from streams.log import Append, Log
 from tests.integration.streams.conftest import append_to, fill
 
-PATIENCE = 30
+PATIENCE = 60
 USER = new_id()
 ENVELOPE = {
     "id", "type", "schema", "aggregate_id", "version", "at", "actor", "correlation_id", "causation_id",

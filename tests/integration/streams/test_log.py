@@ -13,7 +13,7 @@ from contracts.errors import Unavailable
 from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats import NatsServer
 from streams.log import Append, Conflict, Log
-from tests.integration.streams.conftest import append_to
+from tests.integration.streams.conftest import SHORT_PATIENCE, append_to, until_noticed
 
 
 async def test_an_append_on_its_condition_is_stored_and_read_back(log: Log) -> None:
@@ -46,7 +46,7 @@ async def test_an_append_on_a_stale_condition_conflicts_and_stores_nothing(log: 
 
 async def test_an_append_on_a_condition_from_the_future_is_never_stored(streams: Client) -> None:
     with pytest.raises(Unavailable):
-        await Log(streams, patience=0.3).append(append_to("a", expected=7))
+        await Log(streams, patience=SHORT_PATIENCE).append(append_to("a", expected=7))
     assert await Log(streams).end_of(MESSAGING) == 0
 
 
@@ -252,9 +252,10 @@ async def test_an_event_larger_than_the_server_takes_is_refused_at_once(log: Log
 async def test_without_a_server_an_append_is_unavailable_after_its_patience(
     streams: Client, nats_server: NatsServer
 ) -> None:
-    log = Log(streams, patience=0.5)
-    await log.append(append_to("a"))
+    await Log(streams).append(append_to("a"))
+    log = Log(streams, patience=SHORT_PATIENCE)
     await nats_server.stop()
+    await until_noticed(streams)
     with pytest.raises(Unavailable):
         await log.append(append_to("b"))
     with pytest.raises(Unavailable):
@@ -265,14 +266,15 @@ async def test_without_a_server_an_append_is_unavailable_after_its_patience(
 
 async def test_without_a_stream_an_append_is_unavailable(nats: Client) -> None:
     with pytest.raises(Unavailable):
-        await Log(nats, patience=0.3).append(append_to("a"))
+        await Log(nats, patience=SHORT_PATIENCE).append(append_to("a"))
 
 
 async def test_on_a_closed_connection_everything_fails_at_once(streams: Client) -> None:
     log = Log(streams, patience=60)
     await log.append(append_to("a"))
     await streams.close()
-    async with asyncio.timeout(5):
+    # Of its patience nothing is needed.
+    async with asyncio.timeout(30):
         with pytest.raises(Unavailable):
             await log.append(append_to("b"))
         with pytest.raises(Unavailable):

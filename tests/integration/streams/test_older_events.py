@@ -27,7 +27,7 @@ from streams.repository import Repository
 from tests.fix_older_events import ANNA, STORED, TODAY, GreetingSent, as_stored
 from tests.integration.streams.test_events_command import ENVELOPE
 
-PATIENCE = 30
+PATIENCE = 60
 TALK = new_id()
 
 Show = Callable[..., Awaitable[list[dict[str, Any]]]]

@@ -15,7 +15,7 @@ from contracts.subjects import MESSAGING, conversation
 from streams.log import Conflict, Log
 from streams.repository import BrokenHistory
 from streams.topology import ensure_streams
-from tests.integration.streams.conftest import append_to, counting, sent
+from tests.integration.streams.conftest import SHORT_PATIENCE, append_to, counting, sent
 
 BY = Provenance(actor="someone", correlation_id="a request")
 
@@ -305,12 +305,16 @@ async def test_a_stream_that_lost_what_is_in_memory_is_noticed_once(streams: Cli
     assert (await repository.execute("a", one_more, BY)).version == 1
 
 
-async def test_an_append_on_what_the_stream_lost_fails_once(streams: Client) -> None:
-    repository = counting(Log(streams, patience=0.3))
+async def test_an_append_on_what_the_stream_lost_fails_once(
+    streams: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = counting(log)
     await repository.execute("a", lambda state: [sent(state + 1), sent(state + 2)], BY)
     await lose_everything(streams)
-    with pytest.raises(Unavailable):
-        await repository.execute("a", one_more, BY)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(log, "_patience", SHORT_PATIENCE)
+        with pytest.raises(Unavailable):
+            await repository.execute("a", one_more, BY)
     assert (await repository.execute("a", one_more, BY)).version == 1
 
 

@@ -11,7 +11,7 @@ from streams.jetstream import JetStream
 from streams.log import Log
 from streams.restoring import Displaced, IdTaken, Kept, Restoring, kept_headers, last_of_batch
 from streams.topology import settings_of
-from tests.integration.streams.conftest import append_to
+from tests.integration.streams.conftest import SHORT_PATIENCE, append_to, until_noticed
 
 
 def kept(number: int, event_id: str | None = None) -> Kept:
@@ -72,7 +72,8 @@ async def test_an_id_that_the_stream_has_already_is_told_and_nothing_is_stored(s
 async def test_a_server_that_is_away_is_waited_for_and_then_told(streams: Client, nats_server: NatsServer) -> None:
     nats_server.kill()
     await nats_server.wait()
-    restoring = Restoring(streams, MESSAGING, patience=1.0)
+    await until_noticed(streams)
+    restoring = Restoring(streams, MESSAGING, patience=SHORT_PATIENCE)
     with pytest.raises(Unavailable):
         await restoring.put(1, events(1, 3))
     await nats_server.start()

@@ -83,7 +83,7 @@ async def test_who_else_appends_takes_no_place_unseen(cluster: Cluster, nats: Cl
     ours, rounds = 0, 0
 
     async def stranger() -> None:
-        await rival.jetstream().publish(session("stranger"), f"{rounds}".encode(), timeout=30)
+        await rival.jetstream().publish(session("stranger"), f"{rounds}".encode(), timeout=60)
 
     while rounds < 60:
         rounds += 1

@@ -52,7 +52,7 @@ class Connection:
             await asyncio.sleep(0)
 
     async def until_done(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.done.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

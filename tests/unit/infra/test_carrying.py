@@ -14,7 +14,7 @@ from infra.rpc.carrying.deadlines import Deadlines
 from infra.rpc.carrying.outbox import Outbox
 from infra.rpc.errors import from_grpc, to_grpc
 
-WITHIN = 20.0
+WITHIN = 60.0
 
 
 class Stream:

@@ -18,10 +18,10 @@ def test_a_held_port_is_nobody_elses_and_its_owners_again_and_again() -> None:
             open_listener(host, port, shared=False)
         for _ in range(3):
             with open_listener(host, port, shared=True) as owner:
-                socket.create_connection((host, port), timeout=5).close()
+                socket.create_connection((host, port), timeout=60).close()
                 owner.accept()[0].close()
             with pytest.raises(ConnectionRefusedError):
-                socket.create_connection((host, port), timeout=5)
+                socket.create_connection((host, port), timeout=60)
 
 
 def test_held_ports_are_different() -> None:

@@ -40,7 +40,7 @@ async def alone(commit: GroupCommit[str], count: int) -> None:
 
 async def settled(condition: Callable[[], bool]) -> None:
     """Lets everything that can run do so, until the condition holds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 
@@ -55,7 +55,7 @@ def begin(commit: GroupCommit[str], appends: Sequence[str | list[str]]) -> list[
 
 
 async def outcome(*waiting: Awaitable[Attempt]) -> list[Attempt]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return await asyncio.gather(*waiting)
 
 
