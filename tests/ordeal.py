@@ -133,6 +133,10 @@ async def ordeal(folder: Path, seconds: float, chance: random.Random) -> Outcome
         writers = [asyncio.create_task(writer.run()) for _ in range(_WRITERS)]
         try:
             await _harass(replicas, nats, postgres, seconds, chance, kills)
+            # A slow machine may have spent all of the time on starting again.
+            async with asyncio.timeout(_CATCH_UP_SECONDS):
+                while not writer.acknowledged:
+                    await asyncio.sleep(0.05)
         finally:
             for task in writers:
                 task.cancel()

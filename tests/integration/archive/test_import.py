@@ -148,13 +148,14 @@ async def test_services_that_do_not_stop_keep_an_import_from_beginning(
     filled: Place, target: Place, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await filled.export(path)
-    monkeypatch.setattr(quiet, "_PATIENCE", 0.5)
     said: list[str] = []
     party = await target.house.party("auth")
     async with Reader(party.nats, AUTH, name="projection-users") as reader:
         await anext(aiter(reader.batches()))
-        with pytest.raises(ServicesAtWork, match="auth"):
-            await target.import_(path, alone=False, steps=Steps(silent, silent, said.append))
+        with monkeypatch.context() as impatient:
+            impatient.setattr(quiet, "_PATIENCE", 0.5)
+            with pytest.raises(ServicesAtWork, match="auth"):
+                await target.import_(path, alone=False, steps=Steps(silent, silent, said.append))
     assert said == ["waiting for auth to stop; they start again by themselves"]
     assert set((await target.ends()).values()) == {0}
     assert await mark(await target.jetstream()) is None
@@ -172,7 +173,7 @@ async def test_an_import_that_is_given_up_before_its_first_event_leaves_the_syst
         await anext(aiter(reader.batches()))
         steps = Steps(silent, silent, lambda _: waiting.set())
         importing = asyncio.create_task(target.import_(path, alone=False, steps=steps))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await waiting.wait()
         assert await mark(await target.jetstream()) is not None
         importing.cancel()

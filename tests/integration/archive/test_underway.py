@@ -41,7 +41,7 @@ async def test_a_service_waits_as_long_as_the_mark_is_there_and_hears_when_it_co
 ) -> None:
     monkeypatch.setattr(underway, "EVERY", 0.02)
     jetstream = JetStream(streams)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await until_whole(streams)
         stops = asyncio.create_task(until_import(streams))
         await set_mark(jetstream, "one")

@@ -35,7 +35,7 @@ from infra.rpc.frames import LARGEST_MESSAGE, framed, unframed
 from infra.rpc.server import RpcServer
 from infra.secrets import Secrets
 from infra.settings import Settings
-from tests.integration.infra.test_rpc import Answer, Auth, known, serving
+from tests.integration.infra.test_rpc import SOON, Answer, Auth, known, serving
 from tests.integration.projections.silent_proxy import SilentProxy
 
 GET_USER = "/vestnik.auth.v1.AuthService/GetUser"
@@ -243,7 +243,7 @@ async def test_a_full_line_takes_no_more_calls(secrets: Secrets, monkeypatch: py
         running = [asyncio.create_task(ask(client, f"user-{number}")) for number in range(3)]
         await until(lambda: len(held.begun) == 3)
         with pytest.raises(Overloaded):
-            await ask(client, timeout=0.3)
+            await ask(client, timeout=SOON)
         held.go.set()
         await asyncio.gather(*running)
         assert await ask(client) == "u"
@@ -593,7 +593,7 @@ async def test_with_no_replica_left_a_call_is_unavailable(secrets: Secrets) -> N
         async with serving(secrets, known, port):
             assert await ask(client) == "u"
         with pytest.raises(Unavailable):
-            await ask(client, timeout=0.3)
+            await ask(client, timeout=SOON)
 
 
 async def test_a_closed_client_leaves_no_call_waiting(secrets: Secrets) -> None:
