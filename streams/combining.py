@@ -6,8 +6,8 @@ be stored as one append instead of one after the other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar, cast
 
 from contracts.errors import Overloaded
 
@@ -21,27 +21,47 @@ R = TypeVar("R")
 class Turn(Generic[C, R]):
     """A command that somebody waits for."""
 
-    __slots__ = ("_result", "command")
+    __slots__ = ("_error", "_result", "_waiter", "command", "is_over")
 
     def __init__(self, command: C) -> None:
         self.command = command
-        self._result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it was answered, or nobody waits for it any more."""
-        return self._result.done()
+        # Whether it was answered, or nobody waits for it any more.
+        self.is_over = False
+        self._result: R | None = None
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
 
     def answer(self, result: R) -> None:
-        if not self._result.done():
-            self._result.set_result(result)
+        self._result = result
+        self._end()
 
     def fail(self, error: Exception) -> None:
-        if not self._result.done():
-            self._result.set_exception(error)
+        self._error = error
+        self._end()
 
-    def __await__(self) -> Generator[object, None, R]:
-        return self._result.__await__()
+    async def wait(self) -> R:
+        if not self.is_over:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self.is_over = True
+        return self.result()
+
+    def result(self) -> R:
+        """What it was answered.
+
+        Raises:
+            what it failed with.
+        """
+        if self._error is not None:
+            raise self._error
+        return cast(R, self._result)
+
+    def _end(self) -> None:
+        self.is_over = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class Combining(Generic[C, R]):
@@ -72,7 +92,7 @@ class Combining(Generic[C, R]):
             await self._work(key, (turn,))
         finally:
             self._go_on(key)
-        return await turn
+        return turn.result()
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -81,13 +101,16 @@ class Combining(Generic[C, R]):
         line.append(turn)
         timer = asyncio.get_running_loop().call_later(self._patience, _give_up, line, turn)
         try:
-            return await turn
+            return await turn.wait()
         finally:
             timer.cancel()
 
     def _go_on(self, key: str) -> None:
         """Whoever was at work is done, or has given up: those who have come meanwhile are next."""
         line = self._lines[key]
+        if not line:
+            del self._lines[key]
+            return
         turns = [turn for turn in line if not turn.is_over]
         if not turns:
             del self._lines[key]
@@ -103,12 +126,13 @@ class Combining(Generic[C, R]):
             await self._work(key, turns)
         except Exception as error:  # handed over: raised where each of them is waited for
             for turn in turns:
-                turn.fail(error)
+                if not turn.is_over:
+                    turn.fail(error)
         finally:
             self._go_on(key)
 
 
 def _give_up(line: list[Turn[C, R]], turn: Turn[C, R]) -> None:
-    # Once it was taken something may come of it, and whoever works on it has patience of his own.
+    # Once it was taken, something may come of it, and whoever works on it has patience of his own.
     if turn in line:
         turn.fail(Overloaded())

@@ -265,12 +265,10 @@ class Editing(Generic[S]):
 
     def stage(self, events: Sequence[Event], provenance: Provenance) -> None:
         """Has the events stored with the next `store`; whatever is decided until then, is decided behind them."""
-        for append, event in zip(
-            self._repository.appends(self._aggregate_id, self._ahead, events, provenance), events, strict=True
-        ):
+        appends = self._repository.appends(self._aggregate_id, self._ahead, events, provenance)
+        for append, event in zip(appends, events, strict=True):
             self._staged.append((append, event))
-            with_event = self._repository._with(self._ahead, event, append.envelope.at, self._ahead.sequence)
-            self._ahead = with_event
+            self._ahead = self._repository._with(self._ahead, event, append.envelope.at, self._loaded.sequence)
 
     async def store(self) -> tuple[Recorded[Event], ...]:
         """Appends what is staged, all or none, on condition that nothing has come behind the state.

@@ -74,9 +74,9 @@ class SendCommands:
         """Sends them in the order in which they came, as many at once as can be."""
         conflicts = 0
         async with self._conversations.locked(conversation_id) as editing:
-            while waiting := [turn for turn in turns if not turn.is_over]:
+            while turns:
                 try:
-                    await self._send_first(conversation_id, editing, waiting)
+                    turns = await self._send_first(conversation_id, editing, turns)
                     conflicts = 0
                 except Conflict:
                     conflicts += 1
@@ -84,21 +84,32 @@ class SendCommands:
                         raise Overloaded from None
                     await editing.refresh()
 
-    async def _send_first(self, conversation_id: str, editing: Editing[Conversation], turns: Sequence[_Turn]) -> None:
+    async def _send_first(
+        self, conversation_id: str, editing: Editing[Conversation], turns: Sequence[_Turn]
+    ) -> Sequence[_Turn]:
         """Answers the first of them, and with it those behind it that are certain to be new: they are one append.
+
+        Returns:
+            Those that are left.
 
         Raises:
             Conflict: somebody else was first; those that have no answer have to be decided anew.
         """
-        before, length = editing.sequence, editing.state.last_sequence
+        before = editing.sequence
         staged: dict[tuple[str, str], _Turn] = {}
-        for turn in turns:
+        left: Sequence[_Turn] = ()
+        for place, turn in enumerate(turns):
+            if turn.is_over:
+                continue
             command, call = turn.command
             of_command = command.sender_id, command.client_message_id
-            if staged and (of_command in staged or not self._repeats.rules_out(conversation_id, before, command)):
-                break
+            used: Sent | None = None
             try:
-                used = None if staged else await self._repeats.find(conversation_id, before, length, command)
+                if of_command in staged or not self._repeats.rules_out(conversation_id, before, command):
+                    if staged:
+                        left = turns[place:]
+                        break
+                    used = await self._repeats.find(conversation_id, before, editing.state.last_sequence, command)
                 events = decide_send(editing.state, command, used)
             except Exception as error:  # of this command alone
                 turn.fail(error)
@@ -108,11 +119,11 @@ class SendCommands:
                 continue
             editing.stage(events, call.provenance())
             staged[of_command] = turn
-        if not staged:
-            return
-        for turn, stored in zip(staged.values(), await editing.store(), strict=True):
-            turn.answer((self._repeats.add(conversation_id, before, stored), True))
-            before = stored.sequence
+        if staged:
+            for turn, stored in zip(staged.values(), await editing.store(), strict=True):
+                turn.answer((self._repeats.add(conversation_id, before, stored), True))
+                before = stored.sequence
+        return left
 
     async def _sent_before(self, conversation_id: str, command: SendMessage) -> Sent | None:
         """This very message, if it stands in the conversation by now."""
