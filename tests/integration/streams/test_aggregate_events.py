@@ -6,6 +6,7 @@ import pytest
 
 from contracts.envelope import encode
 from contracts.subjects import MESSAGING, conversation
+from streams import aggregate_events
 from streams.client import Client
 from streams.inbox import NoAnswer
 from streams.jetstream import JetStream, Link
@@ -71,6 +72,34 @@ async def test_events_far_apart_are_asked_for_one_by_one_and_not_searched(
     monkeypatch.setattr(JetStream, "many", search)
     # Behind the one that names no predecessor.
     assert await _read(log, sequences[7]) == sequences[8:]
+
+
+async def test_a_search_goes_no_further_back_than_events_lie_close_together(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequences = [await log.append(append_to("a"))]
+    for version in range(2, 9):
+        if version == 5:
+            await _strangers_come(log)
+            await _strangers_come(log)
+        sequences.append(await log.append(append_to("a", expected=sequences[-1], version=version)))
+    began = []
+    search = JetStream.many
+
+    async def noted(
+        self: JetStream, stream: str, subject: str, after: int, *, limit: int | None = None
+    ) -> tuple[list[Message], bool]:
+        began.append(after)
+        return await search(self, stream, subject, after, limit=limit)
+
+    monkeypatch.setattr(JetStream, "many", noted)
+    monkeypatch.setattr(aggregate_events, "_REACH", _FAR)
+    assert await _read(log) == sequences
+    # From the last but one, and from the one before the strangers.
+    assert began == [sequences[-2] - _FAR, 0]
+    began.clear()
+    assert await _read(log, sequences[0]) == sequences[1:]
+    assert began == [sequences[-2] - _FAR, sequences[0]]
 
 
 @pytest.mark.parametrize("fault", [None, NoAnswer()])
