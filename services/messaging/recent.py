@@ -27,6 +27,8 @@ class Tail:
         # Every message behind `since`, up to and with `until`, is known here: stream sequences.
         self.since = since
         self.until = since
+        # The number of the last of them in its conversation; 0: none is known.
+        self.number = 0
         # How often the read model was asked for one id.
         self.asked = 0
         # The room it takes, in messages, as last counted by whoever keeps it.
@@ -53,13 +55,16 @@ class Tail:
         return digest(sender_id, client_message_id) not in self._digests
 
     def learn(self, ids: Iterable[tuple[str, str]]) -> None:
-        """Ids, the sender's and the client's, of messages that are not held whole; `until` is the caller's to move."""
+        """Ids, the sender's and the client's, of messages that are not held whole.
+
+        `until` and `number` are the caller's to move.
+        """
         self._digests.update(digest(*each) for each in ids)
 
     def add(self, message: Sent, client_message_id: str) -> None:
         """The next message of the conversation; of the oldest one held whole the id stays, within a bound."""
         self._sent[message.sender_id, client_message_id] = message
-        self.until = message.stream_sequence
+        self.until, self.number = message.stream_sequence, message.sequence
         if len(self._sent) <= _OF_ONE:
             return
         key, oldest = self._sent.popitem(last=False)

@@ -26,8 +26,8 @@ MOST_BEHIND = 20_000
 _FOR_ONE = 500
 # So many are loaded at once: meanwhile nobody else has a turn.
 _PAGE = 10_000
-# As many messages of other replicas are read from the stream rather than loaded with all the others.
-_FEW = 64
+# As many messages of other replicas are read from the stream, a request each, rather than loaded with all the others.
+_FEW = 16
 
 
 class Repeats:
@@ -94,7 +94,9 @@ class Repeats:
 
     async def _learn(self, conversation_id: str, tail: Tail | None, until: int, length: int) -> Tail | None:
         """All ids of the conversation up to `until`, where that is worth it; None: it is not, or cannot be done."""
-        if tail is not None and not tail.since and await self._follow(conversation_id, tail, most=_FEW):
+        # How many are missing is known beforehand: what lies far apart in the stream must never be searched for.
+        is_near = tail is not None and not tail.since and length - tail.number <= _FEW
+        if tail is not None and is_near and await self._follow(conversation_id, tail):
             return tail
         asked = tail.asked if tail is not None else 0
         if length > min(recent.IDS_OF_ONE, (asked + 1) * _FOR_ONE):
@@ -108,18 +110,15 @@ class Repeats:
             # Each page is a picture of its own moment: all of them together hold what the earliest can.
             applied = min(applied, looked.seen.applied)
             found.learn(looked.ids)
-        found.until, found.asked = applied, asked
-        if applied < until and not await self._follow(conversation_id, found, most=None):
+        found.until, found.number, found.asked = applied, length, asked
+        if applied < until and not await self._follow(conversation_id, found):
             return None
         self._tails.put(conversation_id, found)
         return found
 
-    async def _follow(self, conversation_id: str, tail: Tail, *, most: int | None) -> bool:
+    async def _follow(self, conversation_id: str, tail: Tail) -> bool:
         """Learns of the messages behind the tail from the stream; whether it could."""
-        limit = None if most is None else most + 1
-        stored = await self._log.read(conversation(conversation_id), after=tail.until, limit=limit)
-        if limit is not None and len(stored) >= limit:
-            return False
+        stored = await self._log.read(conversation(conversation_id), after=tail.until)
         try:
             opened = [found for each in stored if (found := _opened(each)) is not None]
         except (msgspec.DecodeError, LookupError):

@@ -17,6 +17,7 @@ from projections.engine.connecting import connect
 from projections.engine.verify import verify
 from services.messaging import repeats
 from streams.log import Log
+from streams.message import Message
 from tests.fix_postgres import Pool
 from tests.integration.messaging.replica import ANNA, BEN, Replica, caught_up
 
@@ -70,6 +71,35 @@ async def test_a_conversation_from_before_the_start_is_asked_about_once(
             assert await replica.send(f"id{len(ids) - 2}") == (ids[-2], False)
             assert await replica.send(f"id{len(ids) - 1}") == (ids[-1], False)
     assert len(await Log(streams).read(conversation(pair_id(ANNA, BEN)))) == len(ids)
+
+
+async def test_what_many_others_wrote_meanwhile_is_not_searched_for_in_the_stream(
+    streams: NATS, pool: Pool, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runners = await caught_up(streams, pool, database_url)
+    first, second = (Replica(streams, pool, runners, tmp_path) for _ in range(2))
+    await first.send("id0")
+    for number in range(1, 70):
+        await second.send(f"id{number}")
+    runners = await caught_up(streams, pool, database_url)
+    read = Log.read
+    behind: list[int] = []
+
+    async def noted(self: Log, subject: str, *, after: int = 0, limit: int | None = None) -> list[Message]:
+        found = await read(self, subject, after=after, limit=limit)
+        behind.append(len(found))
+        return found
+
+    monkeypatch.setattr(Log, "read", noted)
+    assert (await first.send("id70"))[1]
+    assert first.queries.loaded == 1
+    assert sum(behind) <= 1
+    for count in (1, 15):
+        for number in range(count):
+            await second.send(f"{count}-{number}")
+        assert (await first.send(f"{count}"))[1]
+    # A few are read from the stream as they are: nothing is loaded again for them.
+    assert first.queries.loaded == 1
 
 
 async def test_the_ids_of_a_long_conversation_are_loaded_when_asking_has_cost_as_much(
