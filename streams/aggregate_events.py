@@ -51,9 +51,10 @@ class AggregateEvents:
         if link is None or link.message.sequence <= after:
             return []
         backwards = [link.message]
-        while link.previous is not None and link.previous > after:
+        while link.previous is None or link.previous > after:
             known = link.message.sequence
-            if len(backwards) >= _FEW and known - link.previous < _NEAR:
+            # One that does not say is the second of its batch as a rule.
+            if link.previous is None or (len(backwards) >= _FEW and known - link.previous < _NEAR):
                 begin = max(after, known - _REACH)
                 near = await self._between(stream, subject, begin, known)
                 if begin == after:

@@ -74,16 +74,10 @@ async def test_events_far_apart_are_asked_for_one_by_one_and_not_searched(
     assert await _read(log, sequences[7]) == sequences[8:]
 
 
-async def test_a_search_goes_no_further_back_than_events_lie_close_together(
-    log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sequences = [await log.append(append_to("a"))]
-    for version in range(2, 9):
-        if version == 5:
-            await _strangers_come(log)
-            await _strangers_come(log)
-        sequences.append(await log.append(append_to("a", expected=sequences[-1], version=version)))
-    began = []
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Behind which sequences searches have begun; each may begin so many messages back as strangers come at a time."""
+    began: list[int] = []
     search = JetStream.many
 
     async def noted(
@@ -94,12 +88,33 @@ async def test_a_search_goes_no_further_back_than_events_lie_close_together(
 
     monkeypatch.setattr(JetStream, "many", noted)
     monkeypatch.setattr(aggregate_events, "_REACH", _FAR)
+    return began
+
+
+async def test_a_search_goes_back_only_as_far_as_events_lie_close_together(log: Log, searches: list[int]) -> None:
+    sequences = [await log.append(append_to("a"))]
+    for version in range(2, 9):
+        if version == 5:
+            await _strangers_come(log)
+            await _strangers_come(log)
+        sequences.append(await log.append(append_to("a", expected=sequences[-1], version=version)))
     assert await _read(log) == sequences
     # From the last but one, and from the one before the strangers.
-    assert began == [sequences[-2] - _FAR, 0]
-    began.clear()
+    assert searches == [sequences[-2] - _FAR, 0]
+    searches.clear()
     assert await _read(log, sequences[0]) == sequences[1:]
-    assert began == [sequences[-2] - _FAR, sequences[0]]
+    assert searches == [sequences[-2] - _FAR, sequences[0]]
+
+
+async def test_what_a_batch_has_together_is_searched_for_close_by(log: Log, searches: list[int]) -> None:
+    sequences = [await log.append(append_to("a"))]
+    for version in (2, 5, 8):
+        await _strangers_come(log)
+        await _strangers_come(log)
+        batch = [append_to("a", expected=sequences[-1], version=version + each) for each in range(3)]
+        sequences += await log.append_together(batch)
+    assert await _read(log) == sequences
+    assert searches == [sequences[place] - _FAR for place in (-1, -4, -7)]
 
 
 @pytest.mark.parametrize("fault", [None, NoAnswer()])
