@@ -29,7 +29,9 @@ ATTEMPTS = 5
 MEBIBYTE = 1024 * 1024
 KEPT_FREE = 256 * MEBIBYTE
 # How much garbage gathers in the server before it is collected, in percent of what it holds (Go's own default is 100).
-# What it holds are blocks of streams above all, so that with more it takes twice the memory that is of use.
+# What it holds are blocks of streams above all, so that with more it takes twice the memory that is of use; with half
+# of this it works a quarter more. There is no limit besides: each subject takes 150 bytes for good, and a server that
+# has about as much in use as its limit does little else than collect.
 GARBAGE_PERCENT = "50"
 
 
