@@ -1,28 +1,24 @@
-"""Load, decide, append: sending, marking as seen, marking notifications as read."""
+"""Load, decide, append: sending, and marking as seen."""
 
 from collections.abc import Sequence
 
 from contracts.errors import NotFriends, Overloaded, UserNotFound
 from contracts.identifiers import pair_id
-from contracts.positions import Position
-from contracts.subjects import MESSAGING, conversation, notifications, read_mark
+from contracts.subjects import conversation, read_mark
 from infra.rpc.context import Call
 from services.messaging.clients import Friendships
 from services.messaging.domain import (
     Conversation,
-    Notifications,
     ReadMark,
     SendMessage,
     Sent,
     check_seen,
-    decide_read,
     decide_seen,
     decide_send,
     evolve_conversation,
-    evolve_notifications,
     evolve_read_mark,
 )
-from services.messaging.queries import MessageQueries, NotificationQueries
+from services.messaging.queries import MessageQueries
 from services.messaging.repeats import Repeats
 from streams.combining import Combining, Turn
 from streams.log import Conflict, Log
@@ -176,38 +172,3 @@ class SeenCommands:
             call.provenance(),
         )
         return outcome.sequence
-
-
-class NotificationCommands:
-    def __init__(self, log: Log, queries: NotificationQueries) -> None:
-        self._queries = queries
-        self._notifications: Repository[Notifications] = Repository(
-            log,
-            subject=notifications,
-            initial=Notifications(),
-            evolve=evolve_notifications,
-            tail_only=True,
-        )
-
-    async def mark_read(self, user_id: str, notification_ids: tuple[str, ...], call: Call) -> int:
-        """Marks the user's notifications as read, each once; the sequence of the last such event in MESSAGING.
-
-        Raises:
-            ReadModelBehind: what is read already cannot be told now.
-        """
-        async with self._notifications.locked(user_id) as editing:
-            await editing.refresh()
-            for _ in range(_TRIES):
-                # With every earlier mark in the read model, nothing is marked twice.
-                position = call.position.merge(Position.at(MESSAGING, editing.sequence))
-                unread = await self._queries.unread(user_id, notification_ids, position)
-                events = decide_read(notification_ids, unread)
-                if not events:
-                    # Somebody else may have marked them between the two reads: the answer has to cover that.
-                    await editing.refresh()
-                    return editing.sequence
-                try:
-                    return (await editing.append(events, call.provenance())).sequence
-                except Conflict:
-                    await editing.refresh()
-        raise Overloaded

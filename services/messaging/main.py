@@ -7,10 +7,12 @@ from projections.engine import ReadModel, Runners
 from projections.notifications import Notifications
 from projections.registry import owned_by
 from services.messaging.clients import Friendships, Remembered
-from services.messaging.commands import NotificationCommands, SeenCommands, SendCommands
+from services.messaging.commands import SeenCommands, SendCommands
+from services.messaging.notifications.commands import NotificationCommands
+from services.messaging.notifications.queries import NotificationQueries
 from services.messaging.pages.queries import PageQueries
 from services.messaging.pages.reading import Reading
-from services.messaging.queries import MessageQueries, NotificationQueries
+from services.messaging.queries import MessageQueries
 from services.messaging.reactions import follow_friendships
 from services.messaging.server import MessagingServer
 

@@ -40,10 +40,12 @@ from contracts.subjects import MESSAGING
 from contracts.times import to_unix_ms
 from contracts.validation import validated
 from infra.rpc.context import current
-from services.messaging.commands import NotificationCommands, SeenCommands, SendCommands
+from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.domain import SendMessage
 from services.messaging.missed import missed
-from services.messaging.notified import notified
+from services.messaging.notifications.commands import NotificationCommands
+from services.messaging.notifications.notified import notified
+from services.messaging.notifications.queries import NotificationQueries, NotificationsCursor
 from services.messaging.pages.queries import Asked, Wanted
 from services.messaging.pages.reading import Reading
 from services.messaging.queries import (
@@ -51,8 +53,6 @@ from services.messaging.queries import (
     ConversationsCursor,
     MessageQueries,
     MessageRow,
-    NotificationQueries,
-    NotificationsCursor,
 )
 
 

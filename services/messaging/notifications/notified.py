@@ -10,7 +10,7 @@ import msgspec
 from contracts.live import NOTIFICATION_CREATED, NOTIFICATION_READ
 from contracts.rpc.vestnik.messaging.v1 import ClientEvent
 from contracts.times import rfc3339
-from services.messaging.queries import NotificationQueries, NotifiedRow
+from services.messaging.notifications.queries import NotificationQueries, NotifiedRow
 
 _PAGE = 500
 _ALL = 1 << 62

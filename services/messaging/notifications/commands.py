@@ -1,0 +1,48 @@
+"""Load, decide, append: marking notifications as read."""
+
+from contracts.errors import Overloaded
+from contracts.positions import Position
+from contracts.subjects import MESSAGING, notifications
+from infra.rpc.context import Call
+from services.messaging.domain import Notifications, decide_read, evolve_notifications
+from services.messaging.notifications.queries import NotificationQueries
+from streams.log import Conflict, Log
+from streams.repository import Repository
+
+# How often a command begins again because somebody else was first.
+_TRIES = 20
+
+
+class NotificationCommands:
+    def __init__(self, log: Log, queries: NotificationQueries) -> None:
+        self._queries = queries
+        self._notifications: Repository[Notifications] = Repository(
+            log,
+            subject=notifications,
+            initial=Notifications(),
+            evolve=evolve_notifications,
+            tail_only=True,
+        )
+
+    async def mark_read(self, user_id: str, notification_ids: tuple[str, ...], call: Call) -> int:
+        """Marks the user's notifications as read, each once; the sequence of the last such event in MESSAGING.
+
+        Raises:
+            ReadModelBehind: what is read already cannot be told now.
+        """
+        async with self._notifications.locked(user_id) as editing:
+            await editing.refresh()
+            for _ in range(_TRIES):
+                # With every earlier mark in the read model, nothing is marked twice.
+                position = call.position.merge(Position.at(MESSAGING, editing.sequence))
+                unread = await self._queries.unread(user_id, notification_ids, position)
+                events = decide_read(notification_ids, unread)
+                if not events:
+                    # Somebody else may have marked them between the two reads: the answer has to cover that.
+                    await editing.refresh()
+                    return editing.sequence
+                try:
+                    return (await editing.append(events, call.provenance())).sequence
+                except Conflict:
+                    await editing.refresh()
+        raise Overloaded

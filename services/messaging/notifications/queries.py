@@ -1,0 +1,139 @@
+"""What the messaging service reads of notifications, from the read model `notifications` alone."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from contracts.fields import Id
+from contracts.positions import Position
+from projections.engine.read_model import ReadModel
+from projections.notifications import Notifications
+from services.messaging.queries import END_OF_TIME, LAST_ID
+
+
+class NotificationRow(msgspec.Struct, frozen=True):
+    notification_id: str
+    kind: str
+    from_user_id: str
+    at: datetime
+    read: bool
+
+
+class NotificationsCursor(msgspec.Struct, frozen=True):
+    at: datetime
+    notification_id: Id
+
+
+class NotifiedRow(msgspec.Struct, frozen=True):
+    """What a user was told of, or, where there are `read_ids`, which of it was read, with its place in the stream."""
+
+    stream_sequence: int
+    notification_id: str | None
+    kind: str | None
+    from_user_id: str | None
+    at: datetime | None
+    read_ids: list[str] | None
+
+
+class _Id(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Count(msgspec.Struct, frozen=True):
+    count: int
+
+
+class NotificationQueries:
+    def __init__(self, model: ReadModel[Notifications]) -> None:
+        self._model = model
+
+    async def notifications(
+        self, user_id: str, position: Position, *, limit: int, after: NotificationsCursor | None
+    ) -> tuple[list[NotificationRow], NotificationsCursor | None, Position]:
+        """A page of what the user was told of, newest first."""
+        await self._model.wait_for(position)
+        rows, reached = await self._model.select(
+            NotificationRow,
+            """
+            SELECT n.notification_id, n.kind, n.from_user_id, n.at, r.user_id IS NOT NULL AS read
+            FROM (
+                SELECT * FROM {notifications}
+                WHERE user_id = %(user_id)s AND (at, notification_id) < (%(at)s, %(notification_id)s::uuid)
+                ORDER BY at DESC, notification_id DESC LIMIT %(limit)s
+            ) AS n
+            LEFT JOIN {notification_reads} AS r
+              ON r.user_id = n.user_id AND r.notification_id = n.notification_id
+            ORDER BY n.at DESC, n.notification_id DESC
+            """,
+            {
+                "user_id": user_id,
+                "at": after.at if after else END_OF_TIME,
+                "notification_id": after.notification_id if after else LAST_ID,
+                "limit": limit + 1,
+            },
+        )
+        page = rows[:limit]
+        more = NotificationsCursor(page[-1].at, page[-1].notification_id) if len(rows) > limit else None
+        return page, more, reached
+
+    async def unread(self, user_id: str, notification_ids: Sequence[str], position: Position) -> frozenset[str]:
+        """Those of the ids that are notifications of the user and were not read, as of the position at least."""
+        await self._model.wait_for(position)
+        rows, _ = await self._model.select(
+            _Id,
+            """
+            SELECT n.notification_id AS id FROM {notifications} AS n
+            WHERE n.user_id = %(user_id)s AND n.notification_id = ANY(%(ids)s::uuid[])
+              AND NOT EXISTS (
+                  SELECT FROM {notification_reads} AS r
+                  WHERE r.user_id = n.user_id AND r.notification_id = n.notification_id
+              )
+            """,
+            {"user_id": user_id, "ids": list(notification_ids)},
+        )
+        return frozenset(row.id for row in rows)
+
+    async def wait_for(self, position: Position) -> None:
+        await self._model.wait_for(position)
+
+    async def count_unread(self, user_id: str, position: Position) -> tuple[int, Position]:
+        """How many notifications of the user nobody has read."""
+        await self._model.wait_for(position)
+        rows, reached = await self._model.select(
+            _Count,
+            """
+            SELECT count(*) AS count FROM {notifications} AS n
+            WHERE n.user_id = %(user_id)s AND NOT EXISTS (
+                SELECT FROM {notification_reads} AS r
+                WHERE r.user_id = n.user_id AND r.notification_id = n.notification_id
+            )
+            """,
+            {"user_id": user_id},
+        )
+        return rows[0].count, reached
+
+    async def notified_since(self, user_id: str, stream: str, after: int, limit: int) -> list[NotifiedRow]:
+        """What the user was told of behind the sequence and has not read since, and what was read, oldest first."""
+        rows, _ = await self._model.select(
+            NotifiedRow,
+            """
+            SELECT * FROM (
+                (SELECT n.stream_sequence, n.notification_id, n.kind, n.from_user_id, n.at, NULL::text[] AS read_ids
+                 FROM {notifications} AS n
+                 WHERE n.user_id = %(user_id)s AND n.stream = %(stream)s AND n.stream_sequence > %(after)s
+                   AND NOT EXISTS (
+                       SELECT FROM {notification_reads} AS r
+                       WHERE r.user_id = n.user_id AND r.notification_id = n.notification_id
+                   )
+                 ORDER BY n.stream_sequence LIMIT %(limit)s)
+                UNION ALL
+                (SELECT r.stream_sequence, NULL, NULL, NULL, NULL, array_agg(r.notification_id::text ORDER BY 1)
+                 FROM {notification_reads} AS r
+                 WHERE %(stream)s = 'MESSAGING' AND r.user_id = %(user_id)s AND r.stream_sequence > %(after)s
+                 GROUP BY r.stream_sequence ORDER BY r.stream_sequence LIMIT %(limit)s)
+            ) AS told ORDER BY stream_sequence LIMIT %(limit)s
+            """,
+            {"user_id": user_id, "stream": stream, "after": after, "limit": limit},
+        )
+        return rows
