@@ -19,7 +19,7 @@ from contracts import envelope, subjects
 from contracts.envelope import Envelope
 from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
 from streams import acknowledgement
-from streams.acknowledgement import Ack, asks_for_a_look, leaves_uncertain
+from streams.acknowledgement import Ack, asks_for_a_look, leaves_uncertain, says_incomplete
 from streams.aggregate_events import AggregateEvents, reachable
 from streams.delivered import Delivered
 from streams.group_commit import Attempt, GroupCommit
@@ -116,7 +116,7 @@ class Log:
         with Measured(stream, len(appends), conflict=Conflict):
             if len(subjects) == 1 and len(appends) <= _SHARES:
                 return await self._append(stream, appends)
-            return await self._store(appends, self._send_batch)
+            return await self._store(appends, self._send_together)
 
     async def last(self, subject: str) -> Message | None:
         """The subject's last event, from the stream's leader: what was acknowledged before is seen."""
@@ -168,7 +168,7 @@ class Log:
 
     async def _append(self, stream: str, appends: Sequence[Append]) -> list[int]:
         """Events on one subject, by themselves or in a batch with others'."""
-        send = self._send_one if len(appends) == 1 else self._send_batch
+        send = self._send_one if len(appends) == 1 else self._send_together
         if not self._group_commit:
             return await self._store(appends, send)
         group = self._groups.get(stream)
@@ -292,19 +292,28 @@ class Log:
         )
         return acknowledgement.decode(answer.data)
 
-    async def _send_batch(self, appends: Sequence[Append], timeout: float) -> Ack:
-        """Every message has the reply subject, so that a refusal of any is heard; only the last is acknowledged."""
+    async def _send_together(self, appends: Sequence[Append], timeout: float) -> Ack:
+        """As one batch; where a message of it was refused, or got lost, once more to hear why."""
+        ack = await self._send_batch(appends, timeout)
+        return await self._send_batch(appends, timeout, answered=True) if says_incomplete(ack) else ack
+
+    async def _send_batch(self, appends: Sequence[Append], timeout: float, *, answered: bool = False) -> Ack:
+        """The last message alone is answered: an answer to each is a sixth of the server's work, and says nothing.
+
+        `answered`: each is, so that it is heard why one is refused.
+        """
         batch = uuid4().hex
         seen: set[str] = set()
         async with self._inbox.conversation(_speaks) as (reply, answer):
             for number, append in enumerate(appends, 1):
                 headers = self._headers(append, conditional=append.subject not in seen)
                 headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
-                if number == len(appends):
+                is_last = number == len(appends)
+                if is_last:
                     headers["Nats-Batch-Commit"] = "1"
                 seen.add(append.subject)
-                payload = envelope.encode(append.envelope)
-                await self._inbox.publish(append.subject, payload, reply=reply, headers=headers, timeout=timeout)
+                payload, to = envelope.encode(append.envelope), reply if is_last or answered else ""
+                await self._inbox.publish(append.subject, payload, reply=to, headers=headers, timeout=timeout)
             await self._inbox.wait(answer, appends[-1].subject, timeout)
         return acknowledgement.decode(answer.messages[-1].data)
 

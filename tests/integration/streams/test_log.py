@@ -12,6 +12,9 @@ from prometheus_client import REGISTRY
 from contracts.errors import Unavailable
 from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats import NatsServer
+from streams.delivered import Delivered
+from streams.inbox import Answer
+from streams.jetstream import Refused
 from streams.log import Append, Conflict, Log
 from tests.integration.streams.conftest import SHORT_PATIENCE, append_to, until_noticed
 
@@ -118,6 +121,33 @@ async def test_a_batch_with_one_stale_condition_stores_nothing(log: Log) -> None
             await log.append_together(batch)
         assert conflict.value.subject == conversation("c")
     assert await log.end_of(MESSAGING) == 1
+
+
+async def test_it_is_heard_why_a_message_of_a_batch_is_refused(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = [append_to("a"), append_to("b"), append_to("c")]
+    headers = Log._headers
+
+    def misled(self: Log, append: Append, *, conditional: bool = True) -> dict[str, str]:
+        named = headers(self, append, conditional=conditional)
+        return named | ({"Nats-Expected-Stream": "ANOTHER"} if append is batch[1] else {})
+
+    monkeypatch.setattr(Log, "_headers", misled)
+    with pytest.raises(Refused, match="expected stream does not match"):
+        await log.append_together(batch)
+    assert await log.end_of(MESSAGING) == 0
+
+
+async def test_of_a_batch_only_the_end_is_answered(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[bytes] = []
+    take = Answer.take
+
+    def noted(self: Answer, message: Delivered) -> None:
+        answers.append(message.data)
+        take(self, message)
+
+    monkeypatch.setattr(Answer, "take", noted)
+    await log.append_together([append_to(str(number)) for number in range(50)])
+    assert len(answers) == 1
 
 
 async def test_a_batch_sent_again_is_stored_once(log: Log) -> None:
