@@ -7,9 +7,10 @@ be stored as one append instead of one after the other.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
 from typing import Generic, TypeVar, cast
 
-from contracts.errors import Overloaded
+from contracts.errors import DeadlineExceeded, Overloaded
 
 # What is taken together, at most.
 _MOST = 64
@@ -21,7 +22,7 @@ R = TypeVar("R")
 class Turn(Generic[C, R]):
     """A command that somebody waits for."""
 
-    __slots__ = ("_error", "_result", "_waiter", "command", "is_over")
+    __slots__ = ("_error", "_result", "_trace", "_waiter", "command", "is_over")
 
     def __init__(self, command: C) -> None:
         self.command = command
@@ -29,6 +30,7 @@ class Turn(Generic[C, R]):
         self.is_over = False
         self._result: R | None = None
         self._error: Exception | None = None
+        self._trace: TracebackType | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def answer(self, result: R) -> None:
@@ -36,7 +38,7 @@ class Turn(Generic[C, R]):
         self._end()
 
     def fail(self, error: Exception) -> None:
-        self._error = error
+        self._error, self._trace = error, error.__traceback__
         self._end()
 
     async def wait(self) -> R:
@@ -55,7 +57,8 @@ class Turn(Generic[C, R]):
             what it failed with.
         """
         if self._error is not None:
-            raise self._error
+            # Several may have failed with the same one, to which each raise adds where it was raised.
+            raise self._error.with_traceback(self._trace)
         return cast(R, self._result)
 
     def _end(self) -> None:
@@ -125,11 +128,19 @@ class Combining(Generic[C, R]):
         try:
             await self._work(key, turns)
         except Exception as error:  # handed over: raised where each of them is waited for
-            for turn in turns:
-                if not turn.is_over:
-                    turn.fail(error)
+            _fail(turns, error)
+        except asyncio.CancelledError:
+            # At the end of the loop nobody waits any more; should the work end so by itself, they would for ever.
+            _fail(turns, DeadlineExceeded())
+            raise
         finally:
             self._go_on(key)
+
+
+def _fail(turns: Sequence[Turn[C, R]], error: Exception) -> None:
+    for turn in turns:
+        if not turn.is_over:
+            turn.fail(error)
 
 
 def _give_up(line: list[Turn[C, R]], turn: Turn[C, R]) -> None:

@@ -215,6 +215,11 @@ class Log:
                     return stored
             except Denied as denied:
                 raise PermissionError(f"no right to append to {appends[0].subject}") from denied
+            except Overloaded as full:
+                # That is said of this attempt; an earlier one may have been stored before the space ran out.
+                if uncertain:
+                    raise DeadlineExceeded from full
+                raise
             except RequestFailed as failure:
                 uncertain = uncertain or failure.uncertain
                 why = failure
@@ -266,6 +271,7 @@ class Log:
 
         Raises:
             Conflict: they are not stored and never can be.
+            NoAnswer: the first of them are stored, and the last is not.
         """
         first_on: dict[str, int] = {}
         for place, append in enumerate(appends):
@@ -279,8 +285,16 @@ class Log:
             if found.event_id() != append.envelope.id:
                 raise Conflict(append.subject, append.expected)
             begin = found.sequence - place
-            return list(range(begin, begin + len(appends)))
+            end = begin + len(appends)
+            if end - 1 != found.sequence and not await self._stands(appends[-1], end - 1):
+                # The server has been cut off while it wrote the batch, and has not completed it.
+                raise NoAnswer
+            return list(range(begin, end))
         return None
+
+    async def _stands(self, append: Append, sequence: int) -> bool:
+        found = await self._jetstream.at(self._stream_of(append.subject), sequence)
+        return found is not None and found.event_id() == append.envelope.id
 
     async def _behind(self, append: Append) -> Message | None:
         return await self._jetstream.next(self._stream_of(append.subject), append.subject, append.expected)

@@ -2,10 +2,10 @@
 
 On a single node it keeps each batch in a file store of its own first, three folders and five syncs for every one, to
 complete it from there should it be killed amid writing it to the stream; a cluster does that in memory. In memory these
-files outlive the server too, though not the machine. If that loses its power while a batch is being written, events of
-the batch may stand in the stream without the others. None of them was acknowledged, and in MESSAGING a batch is always
-of commands that have nothing to do with each other, one event each. In other streams a command may append several, all
-or none, and their batches stay on the disk.
+files outlive the server too, though not the machine. If that loses its power while a batch is being written, the first
+events of the batch may stand in the stream without the others. None of them was acknowledged, and in MESSAGING a batch
+is always of commands of one event each, none of which counts on those behind it. In other streams a command may append
+several, all or none, and their batches stay on the disk.
 """
 
 import asyncio

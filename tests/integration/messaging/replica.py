@@ -42,19 +42,19 @@ class CountedQueries(MessageQueries):
 class Replica:
     """The sending part of one process, with nothing remembered but the friendship."""
 
-    def __init__(self, nats: NATS, pool: Pool, runners: Runners, folder: Path) -> None:
+    def __init__(self, nats: NATS, pool: Pool, runners: Runners, folder: Path, *, log: Log | None = None) -> None:
         self._remembered = Remembered()
         contact = Client("contact", me="messaging", settings=Settings(), secrets=Secrets.create(folder))
         self.queries = CountedQueries(ReadModel(Conversations, pool, runners.waiting))
-        self._commands = SendCommands(Log(nats), Friendships(contact, self._remembered), self.queries)
+        self._commands = SendCommands(log or Log(nats), Friendships(contact, self._remembered), self.queries)
 
-    async def send(self, client_message_id: str, text: str = "text") -> tuple[str, bool]:
+    async def send(self, client_message_id: str, text: str = "text", *, to: str = BEN) -> tuple[str, bool]:
         self._remembered.reached(0)
-        self._remembered.remember(pair_id(ANNA, BEN), self._remembered.ended)
+        self._remembered.remember(pair_id(ANNA, to), self._remembered.ended)
         command = SendMessage(
             message_id=new_id(),
             sender_id=ANNA,
-            recipient_id=BEN,
+            recipient_id=to,
             text=text,
             client_message_id=client_message_id,
         )

@@ -1,20 +1,25 @@
 """Messages to one conversation at the same moment: in order, once each, and no more syncs to disk than needed."""
 
 import asyncio
+import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from nats.aio.client import Client as NATS
 
-from contracts.errors import ClientMessageIdReused, NotFriends
+from contracts.errors import ClientMessageIdReused, DeadlineExceeded, NotFriends, Unavailable
 from contracts.event import Event
 from contracts.events.message import MessageSent
-from contracts.identifiers import pair_id
+from contracts.identifiers import new_id, pair_id
 from contracts.subjects import MESSAGING, conversation
 from services.messaging.domain import Conversation, SendMessage, Sent, decide_send
+from streams.delivered import Delivered
+from streams.inbox import Answer
 from streams.log import Log
 from tests.fix_postgres import Pool
+from tests.history_checker import History, RecordingLog, all_of
 from tests.integration.messaging.replica import ANNA, BEN, Replica, caught_up
 
 CONVERSATION = conversation(pair_id(ANNA, BEN))
@@ -125,3 +130,51 @@ async def test_a_mistake_about_one_message_is_no_matter_to_the_others(
     answers = await asyncio.gather(*(replica.send(f"id{number}") for number in range(10)), return_exceptions=True)
     assert [isinstance(answer, NotFriends) for answer in answers] == [number in (3, 7) for number in range(10)]
     assert len(await stored(streams)) == 8
+
+
+async def test_whatever_gets_lost_on_the_way_each_is_stored_once_and_everybody_is_told_the_truth(
+    streams: NATS, pool: Pool, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two replicas, few conversations, acknowledgements that are lost, callers that give up, everything asked twice."""
+    chance, take, patience = random.Random(7), Answer.take, 60
+    monkeypatch.setattr("streams.log._ATTEMPT", 0.5)
+
+    def lose_some(answer: Answer, message: Delivered) -> None:
+        is_acknowledgement = b'"seq"' in message.data and b'"message"' not in message.data
+        if not is_acknowledgement or chance.random() > 0.1:
+            take(answer, message)
+
+    monkeypatch.setattr(Answer, "take", lose_some)
+    runners, history = await caught_up(streams, pool, database_url), History()
+    replicas = [
+        Replica(streams, pool, runners, tmp_path, log=RecordingLog(streams, history, patience=5)) for _ in range(2)
+    ]
+    friends = [BEN, *(new_id() for _ in range(11))]
+    told: list[tuple[str, str, str, bool]] = []
+
+    async def insist(friend: str, client_message_id: str) -> None:
+        while True:
+            sending = asyncio.create_task(chance.choice(replicas).send(client_message_id, to=friend))
+            if chance.random() < 0.2:
+                for _ in range(chance.randrange(30)):
+                    await asyncio.sleep(0)
+                sending.cancel()
+            async with asyncio.timeout(patience):
+                await asyncio.wait([sending])
+            if sending.cancelled() or isinstance(sending.exception(), Unavailable | DeadlineExceeded):
+                continue
+            told.append((friend, client_message_id, *sending.result()))
+            return
+
+    asked = [(chance.choice(friends), f"id{number}") for number in range(300)] * 2
+    await asyncio.gather(*(insist(*each) for each in asked))
+    messages = await all_of(streams, MESSAGING)
+    assert history.violations(messages) == []
+    opened = [message.open().data for message in messages]
+    stored_as = {(e.recipient_id, e.client_message_id): e.message_id for e in opened if isinstance(e, MessageSent)}
+    assert set(stored_as) == set(asked)
+    assert len(messages) == len(stored_as)
+    assert all(stored_as[friend, named] == message_id for friend, named, message_id, _ in told)
+    # Who was told so, is the only one.
+    assert set(Counter(message_id for *_, message_id, created in told if created).values()) == {1}
+    assert any(len(attempt.events) > 1 for attempt in history.attempts)

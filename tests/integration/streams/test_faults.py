@@ -197,6 +197,47 @@ async def test_an_attempt_that_lands_between_two_looks_is_no_conflict(
     assert await slow.append_together(appends) == list(range(1, count + 1))
 
 
+async def test_an_attempt_that_may_have_been_stored_is_not_called_refused_since_space_ran_out(
+    streams: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempt lands just after the look for it, and takes the last of the space."""
+    slow, one, attempts = Log(streams), append_to("a"), 0
+
+    async def send(appends: Sequence[Append], timeout: float) -> Ack:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise NoAnswer
+        await log.append(one)
+        raise Overloaded
+
+    monkeypatch.setattr(slow, "_send_one", send)
+    with pytest.raises(DeadlineExceeded):
+        await slow.append(one)
+    assert await log.append(one) == 1
+
+
+@pytest.mark.parametrize("names", ["aaa", "abc"])
+async def test_events_of_which_only_the_first_stand_are_not_called_stored(
+    streams: Client, log: Log, monkeypatch: pytest.MonkeyPatch, names: str
+) -> None:
+    """As after a server's machine that lost its power amid a batch which was gathered in memory."""
+    appends = [append_to(name, version=names[:place].count(name) + 1) for place, name in enumerate(names)]
+    await log.append_together(appends[:2])
+    surviving = Log(streams, patience=SHORT_PATIENCE)
+
+    async def unanswered(appends: Sequence[Append], timeout: float) -> Ack:
+        raise NoAnswer
+
+    monkeypatch.setattr(surviving, "_send_batch", unanswered)
+    with pytest.raises(DeadlineExceeded):
+        await surviving.append_together(appends)
+    # Nor once they cannot be stored any more.
+    with pytest.raises(DeadlineExceeded):
+        await Log(streams, patience=SHORT_PATIENCE).append_together(appends)
+    assert await log.end_of(MESSAGING) == 2
+
+
 async def test_an_append_outlasts_a_cluster_without_a_leader(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until one is elected, looking for the event is answered by 10008."""
     look, refusals = log._jetstream.next, 2

@@ -1,11 +1,12 @@
 """Nobody waits who need not, nobody is forgotten, and what waits together is worked on together."""
 
 import asyncio
+import traceback
 from collections.abc import Sequence
 
 import pytest
 
-from contracts.errors import NotFriends, Overloaded
+from contracts.errors import DeadlineExceeded, NotFriends, Overloaded
 from streams import combining
 from streams.combining import Combining, Turn
 
@@ -18,7 +19,7 @@ class Worker:
     def __init__(self) -> None:
         self.groups: list[tuple[str, list[int]]] = []
         self.may_go_on = asyncio.Event()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.combining = Combining(self.work, patience=PATIENCE)
 
     async def work(self, key: str, turns: Sequence[Turn[int, int]]) -> None:
@@ -102,6 +103,41 @@ async def test_work_that_fails_fails_for_all_who_have_no_answer_and_the_line_goe
     assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError, NotFriends]
     worker.error = None
     assert await worker.combining.do("a", 3) == 3
+    assert len(worker.combining) == 0
+
+
+async def test_each_is_told_where_the_work_failed_and_not_where_others_were_told(worker: Worker) -> None:
+    first = await worker.begin(1)
+    worker.error = RuntimeError("broken")
+    waiting = await worker.begin(*range(2, 12))
+    traces: list[int] = []
+
+    async def told(task: asyncio.Task[int]) -> None:
+        try:
+            await task
+        except RuntimeError as error:
+            traces.append(len(traceback.extract_tb(error.__traceback__)))
+
+    tellings = [asyncio.create_task(told(task)) for task in waiting]
+    worker.may_go_on.set()
+    await asyncio.gather(*first, return_exceptions=True)
+    await asyncio.gather(*tellings)
+    assert len(traces) == 10
+    assert len(set(traces)) == 1
+
+
+async def test_nobody_waits_for_work_that_was_cut_off_and_the_line_goes_on(worker: Worker) -> None:
+    (first,) = await worker.begin(1)
+    waiting = await worker.begin(2, 3)
+    await worker.finish_first(first)
+    worker.error = asyncio.CancelledError()
+    worker.may_go_on.set()
+    async with asyncio.timeout(60):
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+    # What has become of it is not known.
+    assert [type(answer) for answer in answers] == [DeadlineExceeded, DeadlineExceeded]
+    worker.error = None
+    assert await worker.combining.do("a", 4) == 4
     assert len(worker.combining) == 0
 
 
