@@ -12,7 +12,6 @@ from itertools import cycle
 from typing import Any, Protocol, TypeVar
 
 from grpclib import GRPCError
-from grpclib.client import Channel
 from grpclib.client import Stream as ClientStream
 from grpclib.config import Configuration
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
@@ -21,6 +20,7 @@ from grpclib.exceptions import StreamTerminatedError
 from contracts.errors import DeadlineExceeded, Unavailable, VestnikError
 from infra.rpc.carrying.carrier import Carrier
 from infra.rpc.carrying.stub import carrying
+from infra.rpc.channel import Channel
 from infra.rpc.codec import StrictCodec
 from infra.rpc.context import Call, current
 from infra.rpc.credentials import Issuer

@@ -1,12 +1,12 @@
 """Asking a gRPC server whether it serves; needs no credential."""
 
 from grpclib import GRPCError
-from grpclib.client import Channel
 from grpclib.config import Configuration
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from infra.rpc.channel import Channel
 from infra.rpc.tls import Tls
 
 

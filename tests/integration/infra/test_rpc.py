@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from grpclib import GRPCError, Status
+from grpclib.protocol import H2Protocol
 
 from contracts.errors import (
     DeadlineExceeded,
@@ -23,6 +24,7 @@ from contracts.errors import (
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import AuthServiceBase, AuthServiceStub, GetUserRequest, GetUserResponse, User
 from infra.embedded.ports import free_port
+from infra.rpc.channel import Channel
 from infra.rpc.client import Client
 from infra.rpc.context import Call, current
 from infra.rpc.health import is_serving
@@ -182,6 +184,30 @@ async def test_a_service_that_comes_back_in_time_answers_the_waiting_call(secret
         await asyncio.sleep(0)
         async with serving(secrets, known, port):
             assert await waiting == "u"
+
+
+async def test_a_connection_that_is_lost_as_it_is_made_costs_no_call(
+    secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that to a process that is killed behind the kernel's own welcome."""
+    create, made = Channel._create_connection, 0
+
+    async def lost_at_first(channel: Channel) -> H2Protocol:
+        nonlocal made
+        made += 1
+        protocol = await create(channel)
+        if made == 1:
+            protocol.connection_lost(None)
+        return protocol
+
+    monkeypatch.setattr(Channel, "_create_connection", lost_at_first)
+    port = free_port()
+    async with serving(secrets, known, port), calling(secrets, port) as client:
+        assert await ask(client) == "u"
+        assert made == 2
+        made = 0
+        assert not await is_serving("127.0.0.1", port)
+        assert await is_serving("127.0.0.1", port)
 
 
 async def test_a_slow_answer_ends_with_the_deadline(secrets: Secrets) -> None:
