@@ -111,9 +111,6 @@ class Combining(Generic[C, R]):
     def _go_on(self, key: str) -> None:
         """Whoever was at work is done, or has given up: those who have come meanwhile are next."""
         line = self._lines[key]
-        if not line:
-            del self._lines[key]
-            return
         turns = [turn for turn in line if not turn.is_over]
         if not turns:
             del self._lines[key]

@@ -243,8 +243,8 @@ class Log:
         try:
             ack = await self._send_batch(events, _ATTEMPT)
             if ack.error is None and not ack.duplicate:
-                ends = itertools.accumulate(map(len, appends), initial=ack.seq - len(events) + 1)
-                return [Attempt(first) for first, _ in zip(ends, appends, strict=False)]
+                firsts = itertools.accumulate(map(len, appends), initial=ack.seq - len(events) + 1)
+                return [Attempt(first) for first, _ in zip(firsts, appends, strict=False)]
             uncertain = leaves_uncertain(ack, uncertain)
         except RequestFailed as failure:
             uncertain = failure.uncertain

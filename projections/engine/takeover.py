@@ -100,14 +100,18 @@ class Takeover:
         while not pipeline.is_near_end:
             self._look_at_gain(pipeline)
             pipeline.among_readers = self._gains and await courtesy.somebody_reads(self._switcher)
-            if not await self._step(pipeline, _LOOK_SECONDS):
-                await self._tell(pipeline, 0, "NATS to answer")
+            await self._advance(pipeline)
 
     async def _complete(self, pipeline: Pipeline) -> None:
         """Applies all that there is now: a first build finds no live one that would say how far to go."""
         goal = Position({stream: await end_of(self._nc, stream) for stream in self._projection.filters()})
         while not (pipeline.at_end or covers(self._filling.position, goal)):
-            await self._step(pipeline, _LOOK_SECONDS)
+            await self._advance(pipeline)
+
+    async def _advance(self, pipeline: Pipeline) -> None:
+        """Applies the next batch, or says that none comes."""
+        if not await self._step(pipeline, _LOOK_SECONDS):
+            await self._tell(pipeline, 0, "NATS to answer")
 
     def _look_at_gain(self, pipeline: Pipeline) -> None:
         """Where others write as fast as a build that makes room it would never get there: then it makes none."""

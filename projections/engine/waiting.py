@@ -28,12 +28,12 @@ from projections.engine.haste import Haste
 from projections.engine.projection import Projection
 from projections.engine.waiting_room import Reached, WaitingRoom
 
-__all__ = ["RECHECK_SECONDS", "Reached", "Waiting", "subject_of"]
+__all__ = ["Reached", "Waiting", "subject_of"]
 
 log = logging.getLogger(__name__)
 # A notice is there within milliseconds; only who has got none by then asks the database.
-FIRST_CHECK_SECONDS = 0.025
-RECHECK_SECONDS = 1.0
+_FIRST_CHECK_SECONDS = 0.025
+_RECHECK_SECONDS = 1.0
 
 _LIVE = """
 SELECT b.identity::text, c.stream, c.sequence FROM projection_builds AS b
@@ -147,13 +147,13 @@ class Waiting:
 
     async def _read_while_waiting(self, room: WaitingRoom) -> None:
         try:
-            pause = FIRST_CHECK_SECONDS
+            pause = _FIRST_CHECK_SECONDS
             while True:
                 await asyncio.sleep(pause)
                 if not len(room):
                     return
                 await self._read(room)
-                pause = RECHECK_SECONDS
+                pause = _RECHECK_SECONDS
         finally:
             # Without a pause in between: nobody can enter and find a check that is about to end.
             del self._checks[room.projection.name]

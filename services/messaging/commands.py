@@ -25,7 +25,7 @@ from streams.log import Conflict, Log
 from streams.repository import Editing, Repository
 
 # How often a command begins again because somebody else was first.
-_TRIES = 20
+TRIES = 20
 
 # The message, and whether this call has sent it.
 _Turn = Turn[tuple[SendMessage, Call], tuple[Sent, bool]]
@@ -33,7 +33,6 @@ _Turn = Turn[tuple[SendMessage, Call], tuple[Sent, bool]]
 
 class SendCommands:
     def __init__(self, log: Log, friendships: Friendships, queries: MessageQueries) -> None:
-        self._log = log
         self._friendships = friendships
         self._repeats = Repeats(log, queries)
         self._sends = Combining(self._send_all)
@@ -52,7 +51,7 @@ class SendCommands:
             NotFriends, UserNotFound: these two cannot write to each other.
             ClientMessageIdReused: the id stands for another text.
             ReadModelBehind: it cannot be told now whether the message was sent before.
-            Overloaded: others were first too many times.
+            Overloaded: others were first too many times, or for too long.
         """
         if command.sender_id == command.recipient_id:
             raise NotFriends
@@ -76,7 +75,7 @@ class SendCommands:
                     conflicts = 0
                 except Conflict:
                     conflicts += 1
-                    if conflicts == _TRIES:
+                    if conflicts == TRIES:
                         raise Overloaded from None
                     await editing.refresh()
 

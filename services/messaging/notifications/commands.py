@@ -4,13 +4,11 @@ from contracts.errors import Overloaded
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, notifications
 from infra.rpc.context import Call
+from services.messaging.commands import TRIES
 from services.messaging.domain import Notifications, decide_read, evolve_notifications
 from services.messaging.notifications.queries import NotificationQueries
 from streams.log import Conflict, Log
 from streams.repository import Repository
-
-# How often a command begins again because somebody else was first.
-_TRIES = 20
 
 
 class NotificationCommands:
@@ -32,7 +30,7 @@ class NotificationCommands:
         """
         async with self._notifications.locked(user_id) as editing:
             await editing.refresh()
-            for _ in range(_TRIES):
+            for _ in range(TRIES):
                 # With every earlier mark in the read model, nothing is marked twice.
                 position = call.position.merge(Position.at(MESSAGING, editing.sequence))
                 unread = await self._queries.unread(user_id, notification_ids, position)
