@@ -1,8 +1,9 @@
 """Makes the virtual environment in .venv out of requirements.lock, and hands over to `just` in it.
 
-Only the standard library is here to stand on. pip installs the locked uv, and uv the rest, in a third of the time;
-where uv cannot reach the package index (it does not read pip's configuration), pip does it all. Either way every
-file is checked against the hashes of the lock. A stamp written last says that the environment is whole.
+Only the standard library is here to stand on, and of the Pythons at hand the best (`pythons.py`). pip installs the
+locked uv, and uv the rest, in a third of the time; where uv cannot reach the package index (it does not read pip's
+configuration), pip does it all. Either way every file is checked against the hashes of the lock. A stamp written last
+says that the environment is whole.
 """
 
 import fcntl
@@ -24,6 +25,7 @@ STAMP = VENV / "whole.stamp"
 PYTHON = VENV / "bin" / "python"
 # Would send .venv's Python elsewhere, or keep it from remembering what it compiled.
 ODD_FOR_PYTHON = {"PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+NAMES_PYTHON = "VENV_PYTHON"
 UNREACHABLE = re.compile(
     r"NewConnectionError|ConnectTimeout|Temporary failure in name resolution|Name or service not known|"
     r"Network is unreachable|Failed to establish a new connection|Max retries exceeded|ProxyError|"
@@ -61,23 +63,38 @@ def command_for(arguments: list[str]) -> list[str]:
 
 def environ() -> dict[str, str]:
     """The environment of every chore: the tools of .venv first, and bytecode kept there, out of the tree."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ODD_FOR_PYTHON}
+    inherited = _inherited()
     path = f"{VENV / 'bin'}{os.pathsep}{inherited.get('PATH', os.defpath)}"
     return {**inherited, "VIRTUAL_ENV": str(VENV), "PATH": path, "PYTHONPYCACHEPREFIX": str(VENV / "bytecode")}
 
 
+def _inherited() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ODD_FOR_PYTHON}
+
+
 def fingerprint() -> str:
-    """What the environment depends on: the lock, the project's entry points, this Python, and the place."""
+    """What the environment depends on: the lock, the project's entry points, its own Python, and the place.
+
+    Its own Python, whichever started this: people and programs with another one on their PATH use the same .venv.
+    """
+    of_python = PYTHON.stat()  # the program behind the link: an upgrade puts another file there
+    parts = (
+        LOCK.read_bytes(),
+        (ROOT / "pyproject.toml").read_bytes(),
+        (VENV / "pyvenv.cfg").read_bytes(),
+        f"{PYTHON.resolve()} {of_python.st_size} {of_python.st_mtime_ns}".encode(),
+        str(ROOT).encode(),
+    )
     digest = hashlib.sha256()
-    for part in (LOCK.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), sys.version.encode(), str(ROOT).encode()):
+    for part in parts:
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()
 
 
 def _is_whole() -> bool:
     try:
-        return STAMP.read_text() == fingerprint() and PYTHON.exists()
-    except FileNotFoundError:
+        return STAMP.read_text() == fingerprint()
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
@@ -98,7 +115,7 @@ def _alone() -> Iterator[None]:
 
 
 def _make() -> None:
-    if not _belongs_to_this_python():
+    if not _can_be_kept():
         _make_empty()
     STAMP.unlink(missing_ok=True)
     _install_lock()
@@ -107,22 +124,35 @@ def _make() -> None:
     _say("the environment is ready")
 
 
-def _belongs_to_this_python() -> bool:
-    """Whether there is an environment of this very Python that was whole once; anything else is made anew."""
+def _can_be_kept() -> bool:
+    """Whether there is an environment that was whole once, here, and whose Python is the one that it was made with."""
+    from infra import pythons  # here, as below: whoever finds .venv whole need not wait for it
+
     try:
-        kept = (VENV / "pyvenv.cfg").read_text()
-    except FileNotFoundError:
+        made_with = re.search(r"^version = (\S+)$", (VENV / "pyvenv.cfg").read_text(), re.MULTILINE)
+        here = str(ROOT) in STAMP.with_suffix(".root").read_text()
+    except (FileNotFoundError, NotADirectoryError):
         return False
-    version = ".".join(map(str, sys.version_info[:3]))
-    return STAMP.exists() and f"version = {version}\n" in kept and str(ROOT) in STAMP.with_suffix(".root").read_text()
+    return made_with is not None and here and STAMP.exists() and pythons.version_of(PYTHON) == made_with.group(1)
 
 
 def _make_empty() -> None:
-    _say("making .venv (once)")
-    if VENV.is_symlink() or VENV.is_file():
-        VENV.unlink()
-    shutil.rmtree(VENV, ignore_errors=True)
-    made = _run([sys.executable, "-m", "venv", str(VENV)])
+    from infra import pythons
+
+    program = pythons.running().program
+    if name := os.environ.get(NAMES_PYTHON):
+        program = _chosen(name)
+    elif better := pythons.better():
+        another, why = better
+        _say(f"making .venv (once) with {another}: {program} {why}")
+        _clear()
+        if pythons.makes(another, VENV):
+            STAMP.with_suffix(".root").write_text(str(ROOT))
+            return
+        _say(f"{another} could not make it")
+    _say(f"making .venv (once) with {program}")
+    _clear()
+    made = _run([program, "-m", "venv", str(VENV)])
     if made.returncode != 0:
         shutil.rmtree(VENV, ignore_errors=True)
         if "ensurepip" in made.stdout or "No module named venv" in made.stdout:
@@ -130,8 +160,24 @@ def _make_empty() -> None:
             raise CannotSetUp(
                 f"this Python has no working `venv` module. On Debian or Ubuntu: apt install python{version}-venv"
             )
-        raise CannotSetUp(f"`{sys.executable} -m venv {VENV}` failed: {_last_line(made.stdout)}")
+        raise CannotSetUp(f"`{program} -m venv {VENV}` failed: {_last_line(made.stdout)}")
     STAMP.with_suffix(".root").write_text(str(ROOT))
+
+
+def _chosen(name: str) -> str:
+    from infra import python_trial, pythons
+
+    python = pythons.named(name)
+    if python is None:
+        needed = ", ".join(python_trial.NEEDED)
+        raise CannotSetUp(f"{NAMES_PYTHON}={name} is not a Python 3.11 or newer that has the modules {needed}")
+    return python.program
+
+
+def _clear() -> None:
+    if VENV.is_symlink() or VENV.is_file():
+        VENV.unlink()
+    shutil.rmtree(VENV, ignore_errors=True)
 
 
 def _install_lock() -> None:
@@ -207,7 +253,7 @@ def _run(command: list[str], **extra: str) -> subprocess.CompletedProcess[str]:
         check=False,
         close_fds=False,
         cwd=ROOT,
-        env=dict(os.environ, PIP_NO_INPUT="1", PYTHONNOUSERSITE="1", **extra),
+        env={**_inherited(), "PIP_NO_INPUT": "1", "PYTHONNOUSERSITE": "1", **extra},
     )
 
 

@@ -1,12 +1,14 @@
 """The set-up script and the lock that it installs."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from infra import environment
+from infra import environment, pythons
 from infra.environment import CannotSetUp, _check, requirement_of
 from infra.lock import strange_lines
 
@@ -62,9 +64,195 @@ def test_a_failed_installation_says_what_is_missing(output: str, said: str) -> N
         _check(subprocess.CompletedProcess([], 1, output))
 
 
-def test_a_python_without_venv_says_which_package_brings_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A project with nothing but a lock, and the .venv that it shall have."""
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text("")
+    venv = tmp_path / ".venv"
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "LOCK", tmp_path / "requirements.lock")
+    monkeypatch.setattr(environment, "VENV", venv)
+    monkeypatch.setattr(environment, "STAMP", venv / "whole.stamp")
+    monkeypatch.setattr(environment, "PYTHON", venv / "bin" / "python")
+    monkeypatch.delenv("VENV_PYTHON", raising=False)
+    return venv
+
+
+def _interpreter(path: Path, version: str) -> Path:
+    """What says that it is a Python of that version and makes environments with itself."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"""#!/bin/sh
+case "$*" in
+*version_info*) echo {version} ;;
+*"-m venv "*)
+    for venv; do :; done
+    /bin/mkdir -p "$venv/bin" && /bin/ln -s {path} "$venv/bin/python"
+    echo "version = {version}" > "$venv/pyvenv.cfg" ;;
+*) echo pip 1 ;;
+esac
+"""
+    )
+    path.chmod(0o755)
+    return path
+
+
+def _make_whole(monkeypatch: pytest.MonkeyPatch, program: Path) -> list[str]:
+    """Makes the environment with that Python, without packages; what was said comes back."""
+    said: list[str] = []
+    monkeypatch.setattr(environment, "_say", said.append)
+    monkeypatch.setattr(environment, "_install_lock", lambda: None)
+    monkeypatch.setattr(environment, "_install_project", lambda: None)
+    monkeypatch.setattr(
+        pythons, "running", lambda: pythons.Python(program=str(program), version=(3, 11, 2), wheels="any")
+    )
+    monkeypatch.setattr(pythons, "better", lambda: None)
+    environment._make()
+    return said
+
+
+def test_an_environment_is_whole_whichever_python_asks(
+    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+) -> None:
+    assert not environment._is_whole()
+    _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
+    assert environment._is_whole()
+    monkeypatch.setattr(sys, "version", "3.13.0 (another)")
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
+    monkeypatch.setattr(sys, "executable", "/another/python")
+    assert environment._is_whole()
+    assert environment._can_be_kept()
+
+
+def test_whoever_finds_it_whole_starts_no_program(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
+    _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert environment._is_whole()
+
+
+def test_it_is_made_anew_when_its_python_is_gone(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
+    python = _interpreter(tmp_path / "python", "3.11.2")
+    _make_whole(monkeypatch, python)
+    python.unlink()
+    assert not environment._is_whole()
+    assert not environment._can_be_kept()
+
+
+def test_it_is_made_anew_when_its_python_has_become_another_version(
+    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+) -> None:
+    python = _interpreter(tmp_path / "python", "3.11.2")
+    _make_whole(monkeypatch, python)
+    (place / "left").touch()
+    _interpreter(python, "3.11.10")
+    assert not environment._is_whole()
+    assert _make_whole(monkeypatch, python)[0].startswith("making .venv")
+    assert not (place / "left").exists()
+    assert environment._is_whole()
+
+
+def test_it_is_kept_when_its_python_was_built_anew_in_the_same_version(
+    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+) -> None:
+    python = _interpreter(tmp_path / "python", "3.11.2")
+    _make_whole(monkeypatch, python)
+    (place / "left").touch()
+    os.utime(python, ns=(0, 0))
+    assert not environment._is_whole()
+    assert _make_whole(monkeypatch, python) == ["the environment is ready"]
+    assert (place / "left").exists()
+    assert environment._is_whole()
+
+
+def test_it_is_filled_anew_when_the_lock_changes_and_made_anew_in_another_place(
+    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+) -> None:
+    _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
+    environment.LOCK.write_text("uv==1\n")
+    assert not environment._is_whole()
+    assert environment._can_be_kept()
+    monkeypatch.setattr(environment, "ROOT", tmp_path / "moved")
+    assert not environment._can_be_kept()
+
+
+def test_one_that_was_never_whole_is_not_kept(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
+    _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
+    environment.STAMP.unlink()
+    assert not environment._is_whole()
+    assert not environment._can_be_kept()
+
+
+def test_a_file_in_its_place_is_no_environment(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
+    place.touch()
+    assert not environment._is_whole()
+    _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
+    assert environment._is_whole()
+
+
+def test_a_better_python_makes_it_and_this_is_said(
+    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    another = _interpreter(tmp_path / "another", "3.11.2")
+    monkeypatch.setattr(pythons, "running", lambda: pythons.Python(program="/slow", version=(3, 11, 7), wheels="any"))
+    monkeypatch.setattr(pythons, "better", lambda: (str(another), "takes twice as long"))
+    environment._make_empty()
+    assert (place / "bin" / "python").resolve() == another
+    assert capsys.readouterr().err == f"just: making .venv (once) with {another}: /slow takes twice as long\n"
+
+
+@pytest.mark.parametrize(
+    "body", ["exit 1", 'for venv; do :; done; /bin/mkdir -p "$venv/bin"', f'exec {sys.executable} -c "while 1: 1"']
+)
+def test_the_running_python_makes_it_where_the_better_one_cannot(
+    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path, body: str
+) -> None:
+    monkeypatch.setattr(pythons, "PATIENCE", 0.05)
+    broken, running = tmp_path / "broken", _interpreter(tmp_path / "python", "3.11.7")
+    broken.write_text(f"#!/bin/sh\n{body}\n")
+    broken.chmod(0o755)
+    said: list[str] = []
+    monkeypatch.setattr(environment, "_say", said.append)
+    monkeypatch.setattr(
+        pythons, "running", lambda: pythons.Python(program=str(running), version=(3, 11, 7), wheels="any")
+    )
+    monkeypatch.setattr(pythons, "better", lambda: (str(broken), "is slow"))
+    environment._make_empty()
+    assert (place / "bin" / "python").resolve() == running
+    assert said[1:] == [f"{broken} could not make it", f"making .venv (once) with {running}"]
+
+
+def test_a_python_that_is_named_makes_it_whether_or_not_it_is_quick(
+    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+) -> None:
+    mine = _interpreter(tmp_path / "mine", "3.12.1")
+    monkeypatch.setenv("VENV_PYTHON", "mine")
+    monkeypatch.setattr(
+        pythons, "named", {"mine": pythons.Python(program=str(mine), version=(3, 12, 1), wheels="any")}.get
+    )
+    monkeypatch.setattr(pythons, "better", lambda: pytest.fail("nobody asked for a better one"))
+    environment._make_empty()
+    assert (place / "bin" / "python").resolve() == mine
+
+
+def test_a_named_python_that_cannot_be_used_is_an_error_and_leaves_everything(
+    monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    place.mkdir()
+    monkeypatch.setenv("VENV_PYTHON", "/no/such/python")
+    with pytest.raises(CannotSetUp, match=r"^VENV_PYTHON=/no/such/python is not a Python 3\.11 or newer"):
+        environment._make_empty()
+    assert place.exists()
+
+
+def test_installers_do_not_see_what_would_send_python_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/elsewhere")
+    assert environment._run(["/bin/sh", "-c", 'echo "home: $PYTHONHOME"']).stdout == "home: \n"
+
+
+def test_a_python_without_venv_says_which_package_brings_it(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     output = "The virtual environment was not created successfully because ensurepip is not available."
-    monkeypatch.setattr(environment, "VENV", tmp_path / "venv")
+    monkeypatch.setattr(pythons, "better", lambda: None)
     monkeypatch.setattr(environment, "_run", lambda _: subprocess.CompletedProcess([], 1, output))
     with pytest.raises(CannotSetUp, match=r"apt install python3\.\d+-venv"):
         environment._make_empty()
