@@ -107,13 +107,16 @@ def seconds_of_loop(program: str) -> float | None:
 
 def makes(program: str, folder: Path) -> bool:
     """Whether that Python made a virtual environment there in which pip works."""
-    if answer_of([program, "-I", "-m", "venv", str(folder)], 12 * PATIENCE) is None:
+    if answer_of([program, "-I", "-m", "venv", str(folder)], 12 * PATIENCE, inherits=True) is None:
         return False
     return answer_of([str(folder / "bin" / "python"), "-I", "-m", "pip", "--version"], 3 * PATIENCE) is not None
 
 
-def answer_of(command: Sequence[str], seconds: float) -> str | None:
-    """What a command prints; None if it fails, prints without end, or takes longer than that: then it is ended."""
+def answer_of(command: Sequence[str], seconds: float, *, inherits: bool = False) -> str | None:
+    """What a command prints; None if it fails, prints without end, or takes longer than that: then it is ended.
+
+    With `inherits` it gets the inheritable descriptors, and so the lock on .venv, which it then holds beyond our end.
+    """
     ends = monotonic() + seconds
     try:
         asked = subprocess.Popen(  # noqa: S603 - a Python of the PATH
@@ -121,6 +124,7 @@ def answer_of(command: Sequence[str], seconds: float) -> str | None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            close_fds=not inherits,
             process_group=0,  # with whatever it starts: a switcher's script may start the Python
         )
     except OSError:

@@ -249,6 +249,16 @@ def test_an_environment_is_made_when_pip_works_in_it(fake: Fake, tmp_path: Path,
     assert python.exists()
 
 
+def test_what_fills_the_folder_holds_the_lock_and_what_is_only_asked_does_not(fake: Fake, tmp_path: Path) -> None:
+    lock = os.open(tmp_path, os.O_RDONLY)
+    os.set_inheritable(lock, True)
+    try:
+        fake("venv/bin/python", f"[ ! -e /dev/fd/{lock} ]")
+        assert makes(str(fake("maker", f"[ -e /dev/fd/{lock} ]")), tmp_path / "venv")
+    finally:
+        os.close(lock)
+
+
 def test_the_version_of_a_python_is_asked_of_itself(fake: Fake) -> None:
     version = pythons.version_of(Path(sys.executable))
     assert version is not None
