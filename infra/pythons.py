@@ -52,7 +52,7 @@ def running() -> Python:
 def named(name: str) -> Python | None:
     """The Python of that path, or of that name on the PATH, if Vestnik can run on it."""
     program = shutil.which(os.path.expanduser(name))
-    python = look_at(os.path.abspath(program)) if program else None
+    python = look_at(program) if program else None
     return python if python and python.version >= OLDEST else None
 
 
