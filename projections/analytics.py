@@ -4,13 +4,17 @@ How long messages wait to be seen is not here: it follows from the rows of `conv
 was sent and when it was seen (infra/cli/analytics.py asks for both).
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSeen, MessageSent
 from contracts.events.session import SessionCreated
 from contracts.subjects import MESSAGING, SESSION
 from projections.engine import Projection, Write, handles
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HOUR = timedelta(hours=1)
 
 
 class Analytics(Projection):
@@ -55,4 +59,10 @@ class Analytics(Projection):
 
 
 def _hour(at: datetime) -> datetime:
-    return at.replace(minute=0, second=0, microsecond=0)
+    return _begin((at - _EPOCH) // _HOUR)
+
+
+# One and the same object for all that happens in an hour: neither made nor hashed anew with each event.
+@lru_cache(maxsize=1_000)
+def _begin(hour: int) -> datetime:
+    return _EPOCH + hour * _HOUR

@@ -216,7 +216,7 @@ class Filling:
                 write = Write()
                 for handler in handlers:
                     handler(event, write)
-                merge(write.changes)
+                merge(write.changes, kind)
             except Exception as error:  # whatever an event does to its handler, the others have to go on
                 reason = None if message.subject in blocked else reason_of(error, kind)
                 batch.letters.append(DeadLetter(message=message, type=kind, reason=reason))
@@ -358,7 +358,7 @@ class Filling:
         """Writes the steps, or none of them and returns why."""
         rows = Rows(self._shapes)
         for step in steps:
-            rows.merge(step.changes)
+            rows.merge(step.changes, step.type)
         try:
             async with self._conn.transaction():
                 for group in rows.groups():

@@ -39,13 +39,13 @@ class Rows:
         # Rows that a later wave changes once more.
         self._overtaken: list[tuple[Key, Row]] = []
 
-    def merge(self, changes: Sequence[Change]) -> None:
-        """Adds one event's changes, all of them or none.
+    def merge(self, changes: Sequence[Change], kind: str = "") -> None:
+        """Adds one event's changes, all of them or none. `kind`: its type.
 
         Raises:
             Unwritable: a change does not fit its table.
         """
-        for shape, key, values in [self._shapes.resolve(change) for change in changes]:
+        for shape, key, values in self._shapes.resolve(changes, kind):
             latest = self._latest.get(shape.name)
             if latest is None:
                 latest = self._latest[shape.name] = {}

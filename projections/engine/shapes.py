@@ -7,11 +7,12 @@ known from the shape. Two changes of one row become one by a fold, of which ther
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from types import NoneType
 from typing import NamedTuple
 
-from projections.engine.literals import Unwritable, text_of
-from projections.engine.write import Action, Change, How
+from projections.engine.literals import MOMENTS, Unwritable, text_of
+from projections.engine.write import Action, Change, How, Values
 
 Key = tuple[object, ...]
 Columns = tuple[tuple[str, How], ...]
@@ -61,6 +62,10 @@ class Shape:
         self.folds: dict[Shape, Fold | None] = {}
 
 
+# What a change says: its shape, its key in the table's order, and the values in the order of the shape's columns.
+Resolved = tuple[Shape, Key, Sequence[object]]
+
+
 class Fold(NamedTuple):
     """How a row takes up a change: its shape afterwards, and its values out of those before and the change's."""
 
@@ -72,26 +77,59 @@ class Fold(NamedTuple):
 class Form:
     """One way in which handlers name table, key and columns; knows the shape that this means."""
 
-    __slots__ = ("fits", "key_types", "shape", "take")
+    __slots__ = ("_key_types", "shape", "take")
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         table = shape.table
-        self.key_types = tuple([int if table.types[column] in _WHOLE_NUMBERS else str for column in table.key])
-        # Both compiled, since they run several times an event; nothing but places and quoted names goes into them.
-        key = "".join(f"given[{column!r}], " for column in table.key)
-        values = "".join(f"{how.value}[{column!r}], " for column, how in shape.columns)
-        # The key in the table's order and the values in the shape's, out of what a change says.
-        self.take: Callable[..., tuple[Key, tuple[object, ...]]] = eval(  # noqa: S307 - see above
-            f"lambda given, {', '.join(How)}: (({key}), ({values}))"
-        )
-        plain = {f"plain{place}": _PLAIN[how] for place, (_, how) in enumerate(shape.columns) if how in _PLAIN}
-        terms = [f"type(key[{place}]) is {kind.__name__}" for place, kind in enumerate(self.key_types)]
-        terms += [f"type(values[{name.removeprefix('plain')}]) in {name}" for name in plain]
-        # Whether they are of kinds that need no closer look.
-        self.fits: Callable[[Key, tuple[object, ...]], bool] = eval(  # noqa: S307 - see above
-            f"lambda key, values: {' and '.join(terms)}", plain
-        )
+        self._key_types = tuple([int if table.types[column] in _WHOLE_NUMBERS else str for column in table.key])
+        # What `resolve` gives for a change of this form whose values are of kinds that need no closer look; None, or a
+        # KeyError, for any other. Compiled, since it runs several times an event.
+        self.take: Callable[..., Resolved | None] = _compiled(shape, self._key_types)
+
+    def look(self, change: Change) -> Resolved:
+        """What `resolve` gives for a change of this form, whatever its values.
+
+        Raises:
+            Unwritable: as `resolve`.
+        """
+        _, _, given, *said = change
+        by_how = dict(zip(How, said, strict=True))
+        columns = self.shape.columns
+        values = tuple([(by_how[how] or {})[column] for column, how in columns])
+        key = _key(self.shape.table, given, self._key_types)
+        for column, value in zip(columns, values, strict=True):
+            _check(*column, value)
+        return self.shape, key, values
+
+
+def _compiled(shape: Shape, key_types: Sequence[type]) -> "Callable[..., Resolved | None]":
+    """Nothing but places and quoted names goes into what is compiled."""
+    known: dict[str, object] = {"shape": shape, "upon": shape.action, "name": shape.name, "datetime": datetime}
+    known["text"] = _text_of_moment
+    tests = ["action is upon", "table == name", f"type(given) is dict and len(given) == {len(key_types)}"]
+    for how in How:
+        count = [each for _, each in shape.columns].count(how)
+        # Other mappings may have a value for every name.
+        tests.append(f"type({how}) is dict and len({how}) == {count}" if count else f"not {how}")
+    for place, (column, kind) in enumerate(zip(shape.table.key, key_types, strict=True)):
+        if shape.table.types[column] == MOMENTS:
+            tests.append(f"type(given[{column!r}]) is datetime and (key{place} := text(given[{column!r}]))")
+        else:
+            tests.append(f"type(key{place} := given[{column!r}]) is {kind.__name__}")
+    values = [f"{how}[{column!r}]" for column, how in shape.columns]
+    for place, (_, how) in enumerate(shape.columns):
+        if how in _PLAIN:
+            known[f"plain{place}"] = _PLAIN[how]
+            tests.append(f"type(value{place} := {values[place]}) in plain{place}")
+            values[place] = f"value{place}"
+    key = "".join(f"key{place}, " for place in range(len(key_types)))
+    found: Callable[..., Resolved | None] = eval(  # noqa: S307 - see above
+        f"lambda action, table, given, {', '.join(How)}:"
+        f" (shape, ({key}), ({''.join(f'{value}, ' for value in values)})) if {' and '.join(tests)} else None",
+        known,
+    )
+    return found
 
 
 class Shapes:
@@ -101,17 +139,32 @@ class Shapes:
         self._tables = tables
         self._shapes: dict[tuple[str, Action, Columns], Shape] = {}
         self._forms: dict[tuple[object, ...], Form] = {}
+        # What the last event of each type has said, which the next one says too as a rule.
+        self._usual: dict[str, list[Form]] = {}
 
-    def resolve(self, change: Change) -> tuple[Shape, Key, Sequence[object]]:
-        """The change as its shape, its key in the table's order, and its values.
+    def resolve(self, changes: Sequence[Change], kind: str = "") -> Sequence[Resolved]:
+        """Each change as its shape, its key in the table's order, and its values.
 
         Keys are equal for whatever the database takes for the same.
+        `kind`: the type of the event whose changes they are.
 
         Raises:
-            Unwritable: it does not fit its table.
+            Unwritable: one does not fit its table.
         """
+        usual = self._usual.get(kind)
+        if usual is not None and len(usual) == len(changes):
+            try:
+                found = [form.take(*change) for form, change in zip(usual, changes, strict=True)]
+            except KeyError:
+                pass
+            else:
+                if None not in found:
+                    return found  # type: ignore[return-value]  # none of them is None
+        forms = self._usual[kind] = [self._form_of(change) for change in changes]
+        return [form.take(*change) or form.look(change) for form, change in zip(forms, changes, strict=True)]
+
+    def _form_of(self, change: Change) -> Form:
         action, table, given, set_, add, greatest, least, first = change
-        # This runs several times an event: nothing is looked at here that the names alone can tell.
         words = (
             action,
             table,
@@ -130,13 +183,7 @@ class Shapes:
         form = self._forms.get(words)
         if form is None:
             form = self._forms[words] = self._form(change)
-        shape = form.shape
-        key, values = form.take(given, set_, add, greatest, least, first)
-        if not form.fits(key, values):
-            key = _key(shape.table, key, form.key_types)
-            for column, value in zip(shape.columns, values, strict=True):
-                _check(*column, value)
-        return shape, key, values
+        return form
 
     def shape(self, table: Table, action: Action, columns: Columns) -> Shape:
         """The one shape of its kind."""
@@ -199,8 +246,8 @@ def _nothing(old: Sequence[object], new: Sequence[object]) -> Sequence[object]:
     return ()
 
 
-def _key(table: Table, key: Key, types: Sequence[type]) -> Key:
-    return tuple([_key_value(*each) for each in zip(table.key, key, types, strict=True)])
+def _key(table: Table, given: Values, types: Sequence[type]) -> Key:
+    return tuple([_key_value(column, given[column], wanted) for column, wanted in zip(table.key, types, strict=True)])
 
 
 def _key_value(column: str, value: object, wanted: type) -> object:
@@ -213,6 +260,12 @@ def _key_value(column: str, value: object, wanted: type) -> object:
         return int(text)
     except ValueError as error:
         raise Unwritable(f"{column}: {value!r} is no whole number") from error
+
+
+# Many rows have a moment in common that is part of their keys: an hour, a day.
+@lru_cache(maxsize=1_000)
+def _text_of_moment(moment: datetime) -> str | None:
+    return text_of(moment)
 
 
 def _check(column: str, how: How, value: object) -> None:

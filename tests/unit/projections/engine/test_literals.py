@@ -5,6 +5,8 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from projections.engine.literals import Unwritable, array, json_of, lines, text_of, texts_of
 
@@ -70,6 +72,13 @@ def test_a_column_of_one_kind_is_as_its_single_values() -> None:
     for column in (["a", None], [1, 2], [True, 1], [Decimal(1), 2.5, None]):
         assert list(texts_of(column, "text")) == [text_of(value) for value in column]
     assert texts_of([{"a": 1}, None], "jsonb") == ['{"a":1}', None]
+
+
+@given(st.lists(st.datetimes(timezones=st.just(UTC)), min_size=1))
+def test_a_column_of_moments_is_the_same_moments_as_its_single_values(column: list[datetime]) -> None:
+    texts = texts_of(column, "timestamp with time zone")
+    assert [datetime.fromisoformat(str(text)) for text in texts] == column
+    assert list(texts_of(column, "text")) == [text_of(value) for value in column]
 
 
 def test_nothing_in_a_line_is_syntax() -> None:

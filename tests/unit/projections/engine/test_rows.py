@@ -1,5 +1,6 @@
 """Folding a batch gives the rows that its events give one by one."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -127,6 +128,59 @@ def test_keys_that_mean_the_same_are_one_row() -> None:
     assert group.values == [(2,)]
 
 
+@given(st.lists(st.tuples(st.sampled_from(["sent", "seen"]), changes), max_size=8))
+def test_what_the_events_before_have_said_makes_no_difference(
+    events: list[tuple[str, list[tuple[Action, int, dict[str, tuple[How, Any]]]]]],
+) -> None:
+    usual, rows, anew = Shapes(TABLES), Rows(Shapes(TABLES)), Rows(Shapes(TABLES))
+    for kind, said in events:
+        write = Write()
+        for action, key, what in said:
+            say(write, action, key, what)
+        resolved = [
+            (shape.action, dict(zip(shape.columns, values, strict=True)), key)
+            for shape, key, values in usual.resolve(write.changes, kind)
+        ]
+        assert resolved == [
+            (shape.action, dict(zip(shape.columns, values, strict=True)), key)
+            for change in write.changes
+            for shape, key, values in Shapes(TABLES).resolve([change])
+        ]
+        rows.merge(write.changes, kind)
+        for change in write.changes:
+            anew.merge([change])
+    assert _written(rows) == _written(anew)
+
+
+def _written(rows: Rows) -> dict[object, list[object]]:
+    """What is written to each row, in order."""
+    found: dict[object, list[object]] = {}
+    for group in rows.groups():
+        for key, values in zip(group.keys, group.values, strict=True):
+            columns = dict(zip(group.shape.columns, values, strict=True))
+            found.setdefault(key, []).append((group.shape.action, columns))
+    return found
+
+
+def test_a_mapping_that_has_a_value_for_every_name_says_what_it_names() -> None:
+    shapes = Shapes(TABLES)
+    for column in ("a", "b", "a"):
+        write = Write()
+        write.upsert("people", key={"id": 1}, add=Counter({column: 1}))
+        ((shape, _, values),) = shapes.resolve(write.changes, "counted")
+        assert (shape.columns, values) == (((column, How.ADD),), (1,))
+
+
+def test_a_moment_without_a_zone_is_no_key() -> None:
+    hours = {"hours": Table("hours", "hours_v1_b1", ("at",), {"at": "timestamp with time zone"})}
+    rows, write = Rows(Shapes(hours)), Write()
+    write.upsert("hours", key={"at": datetime(2026, 1, 1)})  # noqa: DTZ001 - has no zone
+    for _ in range(2):
+        with pytest.raises(Unwritable):
+            rows.merge(write.changes)
+    assert rows.groups() == []
+
+
 def test_a_number_is_the_same_key_however_it_is_written() -> None:
     rows, write = Rows(Shapes(TABLES)), Write()
     write.upsert("people", key={"id": 7}, add={"a": 1})
@@ -173,10 +227,11 @@ def test_columns_may_be_called_as_what_is_done_to_them() -> None:
     for arguments in said:
         write = Write()
         write.upsert("words", key={"id": 1}, **arguments)
-        shape, _, _ = shapes.resolve(write.changes[0])
+        ((shape, _, _),) = shapes.resolve(write.changes)
         assert shape.columns == tuple((column, How(how)) for how, values in arguments.items() for column in values)
     set_key = Shapes({"words": Table("words", "words_v1_b1", ("set",), {"set": "bigint", "add": "bigint"})})
     for how in How:
         write = Write()
         write.upsert("words", key={"set": 1}, **{how.value: {"add": 1}})
-        assert set_key.resolve(write.changes[0])[0].columns == (("add", how),)
+        ((shape, _, _),) = set_key.resolve(write.changes)
+        assert shape.columns == (("add", how),)
