@@ -22,6 +22,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     stored_ns: int | None = None
     # Those that it was stored with, where they were asked for.
     headers: dict[str, str] | None = None
+    # The event, where it was opened already, for several who read it.
+    opened: Recorded[Event] | None = None
 
     @property
     def stored_at(self) -> datetime | None:
@@ -43,6 +45,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
             msgspec.DecodeError: the payload is no envelope, or its data does not have the event's shape.
             LookupError: an event type or schema that this program does not know.
         """
+        if self.opened is not None:
+            return self.opened
         return envelope.open_event(self.envelope(), stream=self.stream, sequence=self.sequence, subject=self.subject)
 
     def event_id(self) -> str:

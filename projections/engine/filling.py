@@ -13,8 +13,9 @@ from typing import Self
 
 from psycopg import AsyncCursor, errors
 
+from contracts.envelope import Envelope, Recorded, open_event
 from contracts.envelope import decode as decode_envelope
-from contracts.envelope import open_event
+from contracts.event import Event
 from contracts.positions import Position
 from projections.engine import builds, connecting, dead_letters, tables
 from projections.engine.batch import Batch, Step
@@ -204,15 +205,15 @@ class Filling:
         for message in messages:
             kind = "?"
             try:
-                envelope = decode_envelope(message.payload)
-                kind = envelope.type
+                found = message.opened or decode_envelope(message.payload)
+                kind = found.type
                 handlers = handlers_of(kind)
                 if handlers is None:
                     continue
                 if message.subject in blocked:
                     batch.letters.append(DeadLetter(message=message, type=kind, reason=None))
                     continue
-                event = open_event(envelope, stream=message.stream, sequence=message.sequence, subject=message.subject)
+                event = found if isinstance(found, Recorded) else _open(found, message)
                 write = Write()
                 for handler in handlers:
                     handler(event, write)
@@ -366,6 +367,10 @@ class Filling:
         except REFUSALS as refusal:
             return refusal
         return None
+
+
+def _open(envelope: Envelope, message: Message) -> Recorded[Event]:
+    return open_event(envelope, stream=message.stream, sequence=message.sequence, subject=message.subject)
 
 
 class _Rate:

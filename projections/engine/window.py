@@ -1,7 +1,9 @@
-"""The last messages of a stream, for several who take them at their own pace."""
+"""The last messages of a stream, opened, for several who take them at their own pace."""
 
 from bisect import bisect_right
 from operator import attrgetter
+
+import msgspec
 
 from streams.message import Message
 from streams.reader import ReadBatch
@@ -29,7 +31,7 @@ class Window:
 
     def add(self, batch: ReadBatch) -> None:
         """What was read right behind `end`. The oldest give way to it; itself it is kept whole, whatever its size."""
-        self._messages += batch.messages
+        self._messages += map(_opened, batch.messages)
         self._bytes += sum([len(message.payload) for message in batch.messages])
         self.end, self._pending = batch.position, batch.pending
         self._make_room(len(self._messages) - len(batch.messages))
@@ -53,3 +55,11 @@ class Window:
         if count:
             self.begin = self._messages[count - 1].sequence
             del self._messages[:count]
+
+
+def _opened(message: Message) -> Message:
+    """What cannot be opened stays as it came: each who takes it finds out by itself why, and sees to it."""
+    try:
+        return msgspec.structs.replace(message, opened=message.open())
+    except Exception:  # whatever is wrong with one event, the others have to go on
+        return message

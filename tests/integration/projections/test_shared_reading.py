@@ -371,6 +371,25 @@ async def test_two_read_models_of_a_stream_are_kept_up_to_date_by_one_consumer(
         assert (verdict.equal, verdict.dead_letters) == (True, 22)
 
 
+async def test_what_cannot_be_opened_is_a_dead_letter_of_each(
+    streams: Client, writer: Writer, run: Opened, pool: Pool
+) -> None:
+    runners = await run(Letters, Others)
+    odd, other = conversation_ids(2)
+    await until_applied(runners, await writer.fill([other], 10))
+    await until_consumers(streams, 1)
+    stored = await streams.jetstream().publish(subjects.conversation(odd), b"no envelope")
+    await until_applied(runners, await writer.say(other, "goes on"))
+    async with pool.connection() as conn:
+        cursor = await conn.execute(
+            "SELECT projection, sequence, type, reason FROM projection_dead_letters ORDER BY projection"
+        )
+        found = [
+            (name, sequence, kind, "DecodeError" in reason) for name, sequence, kind, reason in await cursor.fetchall()
+        ]
+    assert found == [("letters", stored.seq, "?", True), ("others", stored.seq, "?", True)]
+
+
 async def until_applied(runners: Runners, last: int) -> None:
     for projection in (Letters, Others):
         await runners.waiting.wait(projection, Position.at(MESSAGING, last), PATIENCE)

@@ -1,7 +1,10 @@
 """What a window holds has no gaps, and no end of it is believed to be further than it is."""
 
+import msgspec
 import pytest
 
+from contracts.envelope import Envelope, Provenance, encode, seal
+from contracts.events.message import MessageSeen
 from projections.engine import window
 from projections.engine.window import Window
 from streams.message import Message
@@ -11,6 +14,11 @@ from streams.reader import ReadBatch
 def piece(*sequences: int, position: int | None = None, pending: int = 0, size: int = 1) -> ReadBatch:
     messages = [Message("S", sequence, "s", b"x" * size) for sequence in sequences]
     return ReadBatch(messages, sequences[-1] if position is None else position, pending)
+
+
+def _envelope() -> Envelope:
+    seen = MessageSeen(conversation_id="c", reader_id="r", peer_id="p", sequence=7)
+    return seal(seen, aggregate_id="c.r", version=1, provenance=Provenance())
 
 
 def taken(found: ReadBatch) -> tuple[list[int], int, int]:
@@ -83,3 +91,21 @@ def test_what_is_forgotten_is_held_for_nobody_but_who_has_had_it() -> None:
     assert [position for position in range(4) if held.holds(position)] == [2]
     held.add(piece(3))
     assert taken(held.after(2, 10)) == ([3], 3, 0)
+
+
+def test_who_takes_an_event_finds_it_opened() -> None:
+    envelope = _envelope()
+    held = Window(0)
+    held.add(ReadBatch([Message("S", 5, "s", encode(envelope))], 5, 0))
+    (first,), (second,) = held.after(0, 10).messages, held.after(4, 10).messages
+    assert first.opened is not None
+    assert first.opened is second.opened
+    assert first.opened == Message("S", 5, "s", first.payload).open()
+
+
+def test_what_cannot_be_opened_is_as_it_came() -> None:
+    payloads = [b"no envelope", encode(msgspec.structs.replace(_envelope(), type="never.heard.of"))]
+    messages = [Message("S", sequence, "s", payload) for sequence, payload in enumerate(payloads, start=1)]
+    held = Window(0)
+    held.add(ReadBatch(messages, 2, 0))
+    assert held.after(0, 10).messages == messages
