@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from psycopg import AsyncCursor, errors
+from psycopg import errors
 
 from contracts.envelope import Envelope, Recorded, open_event
 from contracts.envelope import decode as decode_envelope
@@ -264,22 +264,20 @@ class Filling:
             await self._write_large(batch, moves, groups)
             return
         statements = [statement(group) for group in groups]
-        moved: list[AsyncCursor[tuple[object, ...]]] = []
         try:
             # The commit goes along with the rest, and all answers are one wait: whatever fails on the way, here or
             # there, keeps the commit from being sent or from being carried out.
-            async with self._conn.pipeline() as pipeline:
-                await self._conn.execute("BEGIN")
-                moved += [await self._conn.execute(MOVE_CHECKPOINT, move) for move in moves]
+            async with self._conn.pipeline() as pipeline, self._conn.cursor() as cursor:
+                await cursor.execute("BEGIN")
+                for move in moves:
+                    await cursor.execute(MOVE_CHECKPOINT, move)
                 for query, arrays in statements:
-                    await self._conn.execute(query, arrays)
+                    await cursor.execute(query, arrays)
                 await dead_letters.add(self._conn, self.build, batch.letters)
-                await self._conn.execute("COMMIT")
+                await cursor.execute("COMMIT")
                 await pipeline.sync()
-        except errors.Error as error:
+        except errors.Error:
             await self._conn.rollback()
-            if isinstance(error, errors.DivisionByZero) and any(cursor.rowcount != 1 for cursor in moved):
-                raise Superseded(_NOT_MOVED) from error
             raise
         await connecting.be_watched(self._conn)
 

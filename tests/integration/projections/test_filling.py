@@ -112,6 +112,35 @@ async def test_whatever_an_event_makes_of_a_value_it_ends_as_a_dead_letter(
     assert await number(conn, "SELECT count(*) FROM values_v1_b1 WHERE name = 'fine'") == len(NO_TEXT)
 
 
+class Parts(Projection):
+    """Its table divides by zero for the second message of a conversation."""
+
+    version = 1
+    streams = (MESSAGING,)
+    tables = """
+        CREATE TABLE {parts} (
+            id uuid PRIMARY KEY, number bigint, part bigint GENERATED ALWAYS AS (100 / (number - 2)) STORED
+        )
+    """
+
+    @handles(MessageSent)
+    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+        write.upsert("parts", key={"id": event.data.message_id}, set={"number": event.data.sequence})
+
+
+async def test_a_table_that_divides_by_zero_is_not_taken_for_a_checkpoint_that_has_moved(
+    streams: Client, writer: Writer, conn: Connection
+) -> None:
+    build = await start_build(conn, Parts)
+    one, other = conversation_ids(2)
+    await writer.say(one, "first", "second", "third")
+    last = await writer.say(other, "first")
+    opened = await Filling.open(conn, Parts, build)
+    await opened.apply(MESSAGING, await stored(streams), last)
+    assert opened.letters == Counts(failed=1, parked=1)
+    assert await number(conn, "SELECT count(*) FROM parts_v1_b1") == 2
+
+
 @pytest.mark.parametrize("copied_from", [1, 10_000])
 async def test_of_two_writers_the_one_that_comes_second_writes_nothing(
     streams: Client,
