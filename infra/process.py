@@ -15,6 +15,7 @@ from nats.aio.client import Client as NATS
 
 from contracts.subjects import STREAMS
 from infra.archive import underway
+from infra.collecting import collect_seldom
 from infra.connections import Pool, connect_nats, open_pool
 from infra.metrics_endpoint import metrics_endpoint
 from infra.rpc.client import Client
@@ -76,6 +77,7 @@ class ServiceProcess:
         await server.start(
             host, port, shared=self.settings.listen_shared == "on", tls_context=server_side(self.settings, self.name)
         )
+        collect_seldom()
         log.info("%s listens on %s:%d", self.name, host, port)
         watch = asyncio.create_task(self._watch_readiness(server))
         try:

@@ -46,6 +46,7 @@ class GroupCommit(Generic[T]):
         `together`: makes one attempt to store these appends as one batch, and fails with nothing.
         `condition_on`: what the condition of an event is about; one batch holds one condition on each.
         """
+        self._loop = asyncio.get_running_loop()
         self._together = together
         self._condition_on = condition_on
         self._waiting: list[_Turn[T]] = []
@@ -62,7 +63,7 @@ class GroupCommit(Generic[T]):
         if self._alone < self._price.fewest and not (self._waiting or self._batch or self._flushing):
             self._alone += 1
             return _ALONE
-        turn: asyncio.Future[Attempt] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Attempt] = self._loop.create_future()
         self._waiting.append((append, turn))
         self._flush_soon()
         try:
@@ -83,7 +84,7 @@ class GroupCommit(Generic[T]):
         """Everyone who is awake already may come first: those whose batch has just returned come back together."""
         if self._waiting and not self._flushing and not self._batch:
             self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
@@ -92,7 +93,7 @@ class GroupCommit(Generic[T]):
         if _events(group) >= self._price.fewest:
             chosen = {id(turn) for _, turn in group}
             self._waiting = [entry for entry in self._waiting if id(entry[1]) not in chosen]
-            self._batch = asyncio.create_task(self._send(group))
+            self._batch = self._loop.create_task(self._send(group))
             return
         room = max(0, self._price.fewest - self._alone)
         for _, turn in self._waiting[:room]:

@@ -174,7 +174,7 @@ class Log:
         group = self._groups.get(stream)
         if group is None:
             group = self._groups[stream] = GroupCommit(self._try_together, _subject)
-        deadline = asyncio.get_running_loop().time() + self._patience
+        deadline = time.monotonic() + self._patience
         attempt = await group.enter(appends)
         if attempt.sequence is not None:
             return list(range(attempt.sequence, attempt.sequence + len(appends)))
@@ -199,11 +199,10 @@ class Log:
 
         `uncertain`: whether an attempt may have taken effect, or may still do so.
         """
-        loop = asyncio.get_running_loop()
-        deadline = deadline or loop.time() + self._patience
+        deadline = deadline or time.monotonic() + self._patience
         pause = _FIRST_PAUSE
         why: Exception | None = None
-        while (left := deadline - loop.time()) > 0:
+        while (left := deadline - time.monotonic()) > 0:
             try:
                 if uncertain and (stored := await self._settle_by(deadline, appends)) is not None:
                     return stored
@@ -255,7 +254,7 @@ class Log:
     async def _settle_by(self, deadline: float, appends: Sequence[Append]) -> list[int] | None:
         """Finds it out in time; where it cannot, the outcome is uncertain, whatever an attempt's answer said."""
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 return await self._settle(appends)
         except Denied:
             raise

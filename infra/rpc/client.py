@@ -5,6 +5,7 @@ right, but each append of one makes the other's next one conflict, and what eith
 """
 
 import asyncio
+import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
@@ -126,8 +127,7 @@ class Client:
             Unavailable: no replica could be reached.
             VestnikError: what the service answered.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        deadline = time.monotonic() + timeout
         pause, attempts = 0.0, 0
         while True:
             # Taken up by the stub before anything else can be called: it opens its call at once.
@@ -135,7 +135,7 @@ class Client:
             try:
                 return await method(
                     request,
-                    timeout=max(deadline - loop.time(), 0.001),
+                    timeout=max(deadline - time.monotonic(), 0.001),
                     metadata=self._metadata(context or current()),
                 )
             except TimeoutError as error:
@@ -155,7 +155,7 @@ class Client:
             attempts += 1
             if attempts >= len(self._replicas):
                 pause = min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
-            if loop.time() + pause >= deadline:
+            if time.monotonic() + pause >= deadline:
                 raise failure
             await asyncio.sleep(pause)
 

@@ -10,6 +10,8 @@ from services.gateway.streaming import ABORT, MORE
 from services.gateway.whole_response import ANSWER
 
 if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
     from services.gateway.wire import BoundedProtocol
 
 _CLOSE = b"connection: close\r\n"
@@ -59,6 +61,15 @@ class Exchange(RequestResponseCycle):
         scope[WHOLE] = self.whole_body
         scope[ANSWER] = self.answer
         scope[MORE] = self.more
+
+    async def run_asgi(self, app: "ASGI3Application") -> None:
+        try:
+            await super().run_asgi(app)
+        finally:
+            # The scope names this exchange, which has the scope: so each request goes at once, and does not lie about
+            # until garbage is looked for.
+            scope = cast("dict[str, object]", self.scope)
+            del scope[WHOLE], scope[ANSWER], scope[MORE]
 
     def whole_body(self) -> bytes | None:
         """Takes the body, where all of it is here and there is nothing to say to the client first."""

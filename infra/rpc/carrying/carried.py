@@ -46,6 +46,8 @@ class Carried:
         self._guard = guard
         self._at_work = at_work
         self._longest = longest
+        # Asked of asyncio each time, it costs a system call: which process is this?
+        self._loop = asyncio.get_running_loop()
         self._outbox = Outbox()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._deadlines = Deadlines(self._expire)
@@ -111,7 +113,7 @@ class Carried:
         except VestnikError as error:
             self._outbox.put(number, wire.refusal(number, to_grpc(error, executed=False)))
             return
-        task = asyncio.create_task(self._answer(call))
+        task = self._loop.create_task(self._answer(call))
         self._tasks[number] = task
         self._deadlines.set(number, min(call.timeout / 1_000 or self._longest, self._longest))
         self._idle.clear()

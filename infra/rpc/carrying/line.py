@@ -24,6 +24,7 @@ class Line:
     def __init__(self, part_with: "Callable[[Line], None]") -> None:
         """`part_with`: called when no new calls shall be made on it; those under way go on."""
         self._part_with = part_with
+        self._loop = asyncio.get_running_loop()
         self._outbox = Outbox()
         self._numbers = count(1)
         # With the time at which each was asked.
@@ -46,7 +47,7 @@ class Line:
             ConnectionError: the line was lost before the call was sent.
         """
         number = next(self._numbers)
-        waiting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[number] = waiting, self._deadlines.set(number, timeout)
         self._outbox.put(number, wire.call(number, method, request, timeout=timeout, metadata=metadata))
         try:
@@ -98,13 +99,12 @@ class Line:
         await stream.end()
 
     async def _receive(self, stream: ClientStream[Any, Any]) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             with stream._wrapper:
                 message = await unframed(stream._stream, _LARGEST_MESSAGE)
             if message is None:
                 raise StreamTerminatedError("the service ended the stream of calls")
-            self._heard = loop.time()
+            self._heard = self._loop.time()
             answers, stopping = wire.read_answers(message)
             for answer in answers:
                 self._take(answer)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -123,6 +123,14 @@ def _size(arguments: argparse.Namespace) -> Size:
     return msgspec.structs.replace(size, **changed)
 
 
+def _wait_for_turns() -> None:
+    """As the system's own processes do (infra/embedded/launch.py): clients on other machines would not push the gateway
+    off its processor with everything that it writes to them."""
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="default: all of them")
@@ -147,6 +155,7 @@ def main() -> None:
             if not arguments.json:
                 _say(results.lines(result, against))
     else:
+        _wait_for_turns()
         run = uvloop.run(measure(arguments, size, against))
         results.keep(run)
     if arguments.plots is not None:

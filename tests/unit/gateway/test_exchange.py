@@ -1,6 +1,8 @@
-"""The body of a request: taken at once where all of it is here, else left to be received."""
+"""The body of a request: taken at once where all of it is here, else left to be received; and what is left of it."""
 
 import asyncio
+import gc
+import weakref
 
 import uvicorn
 from starlette.requests import ClientDisconnect
@@ -9,6 +11,7 @@ from uvicorn.server import ServerState
 
 from services.gateway import bodies
 from services.gateway.at_once import whole_body
+from services.gateway.whole_response import ANSWER
 from services.gateway.wire import BoundedProtocol
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
@@ -64,6 +67,13 @@ class Connection:
         self.done.set()
 
 
+class Answering(Connection):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.here = whole_body(scope)
+        scope[ANSWER](200, b"content-length: 0\r\n", b"")
+        self.done.set()
+
+
 async def test_a_body_that_is_here_is_taken_and_what_comes_next_is_that_the_client_is_gone() -> None:
     connection = Connection()
     await connection.send(HEAD + b"\r\nbody")
@@ -95,3 +105,22 @@ async def test_nothing_is_taken_of_a_client_that_is_gone() -> None:
     connection.protocol.connection_lost(None)
     await connection.until_done()
     assert (connection.here, connection.gone) == (None, True)
+
+
+async def test_a_request_that_was_answered_goes_with_the_next_one_and_leaves_no_garbage() -> None:
+    connection = Answering()
+    await connection.send(HEAD + b"\r\nbody")
+    await connection.until_done()
+    first = connection.protocol.cycle
+    assert first is not None
+    assert first.response_complete
+    left = weakref.ref(first)
+    del first
+    gc.disable()
+    try:
+        connection.done.clear()
+        await connection.send(HEAD + b"\r\nbody")
+        await connection.until_done()
+        assert left() is None
+    finally:
+        gc.enable()
