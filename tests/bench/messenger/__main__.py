@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from infra.collecting import collect_seldom
 from tests.bench.messenger import gauges, plots, results
 from tests.bench.messenger.driving import Outcome
 from tests.bench.messenger.results import Result, Run
@@ -156,6 +157,8 @@ def main() -> None:
                 _say(results.lines(result, against))
     else:
         _wait_for_turns()
+        # What is noted down of each message stays, and would be looked through again and again while others wait.
+        collect_seldom()
         run = uvloop.run(measure(arguments, size, against))
         results.keep(run)
     if arguments.plots is not None:
