@@ -7,7 +7,6 @@ import sys
 
 import click
 
-from infra import nats_library
 from infra.background import give_way
 
 SUMMARIES = {
@@ -34,8 +33,6 @@ SUMMARIES = {
 }
 # They read whole streams, while the services on the same machine have people to serve.
 _LONG = {"rebuild", "verify", "export"}
-# They are there for as long as the system is, several at once.
-_STAYING = {"up", "serve"}
 INTERRUPTED = 130
 
 
@@ -48,8 +45,6 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in SUMMARIES:
             return None
-        if cmd_name in _STAYING:
-            nats_library.load(os.environ.get("VESTNIK_NATS_URL", ""))
         name = cmd_name.replace("-", "_")
         if keyword.iskeyword(name):
             name += "_"

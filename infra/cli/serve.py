@@ -4,6 +4,7 @@ import importlib
 
 import click
 
+from infra import nats_library
 from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
 
 
@@ -13,5 +14,7 @@ def serve(service: str) -> None:
     """Runs one process of SERVICE in the foreground, with the settings of the environment, until SIGTERM."""
     import uvloop
 
+    settings = Settings.load()
+    nats_library.load(settings.nats_url)
     main = importlib.import_module(f"services.{service}.main").main
-    uvloop.run(main(Settings.load()))
+    uvloop.run(main(settings))
