@@ -78,7 +78,7 @@ def wait_for_turns() -> None:
     writer aside would have two changes of processes for each write, and a batch of one. Each works off what has come
     instead.
     """
-    if hasattr(os, "SCHED_BATCH"):
+    if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:  # any other was chosen by somebody
         with contextlib.suppress(OSError):  # where it is not allowed, everything goes as well and a little slower
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 

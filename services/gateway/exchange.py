@@ -66,8 +66,8 @@ class Exchange(RequestResponseCycle):
         try:
             await super().run_asgi(app)
         finally:
-            # The scope names this exchange, which has the scope: so each request goes at once, and does not lie about
-            # until garbage is looked for.
+            # The exchange has the scope, and the scope the exchange. Let go of here, a request is gone once it is
+            # answered and does not lie about until garbage is looked for.
             scope = cast("dict[str, object]", self.scope)
             del scope[WHOLE], scope[ANSWER], scope[MORE]
 

@@ -12,13 +12,14 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import uvloop
 
 from infra.collecting import collect_seldom
+from infra.embedded.launch import wait_for_turns
 from tests.bench.messenger import gauges, plots, results
 from tests.bench.messenger.driving import Outcome
 from tests.bench.messenger.results import Result, Run
@@ -124,14 +125,6 @@ def _size(arguments: argparse.Namespace) -> Size:
     return msgspec.structs.replace(size, **changed)
 
 
-def _wait_for_turns() -> None:
-    """As the system's own processes do (infra/embedded/launch.py): clients on other machines would not push the gateway
-    off its processor with everything that it writes to them."""
-    if hasattr(os, "SCHED_BATCH"):
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="default: all of them")
@@ -156,7 +149,9 @@ def main() -> None:
             if not arguments.json:
                 _say(results.lines(result, against))
     else:
-        _wait_for_turns()
+        # As the system's own processes do: clients on other machines would not push the gateway off its processor with
+        # everything that it writes to them.
+        wait_for_turns()
         # What is noted down of each message stays, and would be looked through again and again while others wait.
         collect_seldom()
         run = uvloop.run(measure(arguments, size, against))
