@@ -52,8 +52,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_url: Annotated[
         str,
         Doc(
-            description="Where mail goes: `smtp://user:password@host:587` (STARTTLS where offered) or `smtps://…`; "
-            "empty: each mail becomes an .eml file in `<data dir>/mail/`."
+            description="Where mail goes: `smtp://user:password@host:587` (STARTTLS) or `smtps://…` (TLS from the "
+            "start). With a login, or a host that is not this machine, nothing is sent without TLS; "
+            "`?tls=opportunistic` uses it only where the server offers it, `?tls=off` never. The certificate must be "
+            "valid for the host; `SSL_CERT_FILE` names the authorities to trust. Empty: each mail becomes an .eml file "
+            "in `<data dir>/mail/`."
         ),
     ] = ""
     mail_from: Annotated[str, Doc(description="Sender of the mails.")] = "Vestnik <no-reply@localhost>"

@@ -6,6 +6,7 @@ from datetime import UTC
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, default
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -19,7 +20,9 @@ from services.auth.mail import Letter, compose
 from streams.reaction import Postponed
 
 _SMTP_TIMEOUT = 20.0
-_STARTTLS = {"offered": None, "always": True, "never": False}
+# What `?tls=` may be, as aiosmtplib's `start_tls`.
+_STARTTLS = {"required": True, "opportunistic": None, "off": False}
+_FORM = "VESTNIK_SMTP_URL must be smtp://host:port[?tls=required|opportunistic|off] or smtps://host:port"
 
 
 class NotSent(Postponed):
@@ -47,13 +50,17 @@ def outbox(smtp_url: str, sender: str, folder: Path) -> Outbox:
 
 
 class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
-    """What `smtp://user:password@host:port?starttls=offered|always|never` and `smtps://…` say."""
+    """What `smtp://user:password@host:port?tls=required|opportunistic|off` and `smtps://…` say.
+
+    TLS is required by default, whether the server offers it or not, for a login and for a host that is not this
+    machine. A certificate is always verified.
+    """
 
     host: str
     port: int
     # TLS from the first byte.
     tls: bool
-    # None: where the server offers it.
+    # True: always, or nothing is sent. None: where the server offers it.
     starttls: bool | None
     username: str | None
     password: str | None
@@ -68,17 +75,22 @@ class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
         try:
             parts = urlsplit(url)
             port = parts.port
+            query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         except ValueError as error:
             raise BadSetting("VESTNIK_SMTP_URL is not a URL") from error
-        starttls = parse_qs(parts.query).get("starttls", ["offered"])[-1]
-        if parts.scheme not in ("smtp", "smtps") or not parts.hostname or starttls not in _STARTTLS:
-            raise BadSetting("VESTNIK_SMTP_URL must be smtp://host:port[?starttls=offered|always|never] or smtps://…")
-        tls = parts.scheme == "smtps"
+        tls, host = parts.scheme == "smtps", parts.hostname
+        # A misspelt parameter must not pass for the default.
+        if parts.scheme not in ("smtp", "smtps") or not host or set(query) - (set() if tls else {"tls"}):
+            raise BadSetting(_FORM)
+        needed = "required" if parts.username or not _is_this_machine(host) else "opportunistic"
+        asked = query.get("tls", [needed])[-1]
+        if asked not in _STARTTLS:
+            raise BadSetting(_FORM)
         return cls(
-            host=parts.hostname,
+            host=host,
             port=port or (465 if tls else 587 if parts.username else 25),
             tls=tls,
-            starttls=False if tls else _STARTTLS[starttls],
+            starttls=False if tls else _STARTTLS[asked],
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
         )
@@ -133,6 +145,14 @@ class FileOutbox:
             await asyncio.to_thread(_write, self._folder / name, content)
         except OSError as error:
             raise NotSent(str(error)) from error
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether the host is a loopback address or `localhost`. No other name is looked up: a resolver may lie."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _only(message: EmailMessage, header: str) -> Address:

@@ -9,10 +9,21 @@ from contextlib import asynccontextmanager
 
 class SmtpServer:
     def __init__(
-        self, *, context: ssl.SSLContext | None = None, login: tuple[str, str] | None = None, refuse: int = 0
+        self,
+        *,
+        context: ssl.SSLContext | None = None,
+        hides_starttls: bool = False,
+        refuses_starttls: bool = False,
+        login: tuple[str, str] | None = None,
+        refuse: int = 0,
     ) -> None:
         self._context = context
+        # As if an attacker had taken the offer out of the answer to EHLO.
+        self.hides_starttls = hides_starttls
+        self._refuses_starttls = refuses_starttls
         self._login = login
+        # Every command, in upper case.
+        self.heard: list[str] = []
         # How many mails to turn away for now.
         self.refuse = refuse
         self.port = 0
@@ -42,13 +53,17 @@ class SmtpServer:
             while line := (await reader.readline()).decode().strip():
                 encrypted = writer.get_extra_info("ssl_object") is not None
                 verb = line.upper()
+                self.heard.append(verb)
                 if verb.startswith("EHLO"):
                     await say("250-test")
-                    if self._context is not None and not encrypted:
+                    offered = (self._context is not None and not encrypted) or self._refuses_starttls
+                    if offered and not self.hides_starttls:
                         await say("250-STARTTLS")
                     if self._login is not None:
                         await say("250-AUTH PLAIN")
                     await say("250 8BITMIME")
+                elif verb == "STARTTLS" and self._refuses_starttls:
+                    await say("454 no TLS now")
                 elif verb == "STARTTLS":
                     await say("220 go ahead")
                     assert self._context is not None

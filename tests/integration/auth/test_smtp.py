@@ -29,7 +29,7 @@ LETTER = Letter(
 def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """A server's certificate that this process trusts."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a mail server")])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -68,7 +68,7 @@ async def test_a_mail_arrives_with_its_token_on_a_line() -> None:
     assert "<Anna@example.org>" in recipient
 
 
-async def test_encryption_is_used_where_it_is_offered_and_the_login_comes_after_it(tls: ssl.SSLContext) -> None:
+async def test_a_login_comes_after_the_encryption(tls: ssl.SSLContext) -> None:
     server = SmtpServer(context=tls, login=("us@er", "p:ss/word"))
     async with server.listening():
         await send(f"smtp://us%40er:p%3Ass%2Fword@127.0.0.1:{server.port}")
@@ -82,23 +82,68 @@ async def test_smtps_is_encrypted_from_the_start(tls: ssl.SSLContext) -> None:
     assert server.encrypted == [True]
 
 
-async def test_starttls_never_keeps_to_plain(tls: ssl.SSLContext) -> None:
+async def test_on_this_machine_encryption_is_used_where_it_is_offered(tls: ssl.SSLContext) -> None:
     server = SmtpServer(context=tls)
     async with server.listening():
-        await send(f"smtp://127.0.0.1:{server.port}?starttls=never")
-    assert server.encrypted == [False]
+        await send(f"smtp://127.0.0.1:{server.port}")
+        await send(f"smtp://127.0.0.1:{server.port}?tls=off")
+    assert server.encrypted == [True, False]
 
 
-async def test_starttls_always_sends_nothing_in_plain() -> None:
-    server = SmtpServer()
+async def test_a_server_that_hides_starttls_gets_neither_password_nor_mail(tls: ssl.SSLContext) -> None:
+    server = SmtpServer(context=tls, hides_starttls=True, login=("anna", "right"))
     async with server.listening():
-        with pytest.raises(NotSent):
-            await send(f"smtp://127.0.0.1:{server.port}?starttls=always")
+        with pytest.raises(NotSent, match="STARTTLS"):
+            await send(f"smtp://anna:right@127.0.0.1:{server.port}")
+        with pytest.raises(NotSent, match="STARTTLS"):
+            await send(f"smtp://127.0.0.1:{server.port}?tls=required")
     assert server.mails == []
+    assert {verb.split()[0] for verb in server.heard} <= {"EHLO", "HELO", "QUIT"}
 
 
-async def test_a_wrong_login_is_reported_without_the_password() -> None:
-    server = SmtpServer(login=("anna", "right"))
+async def test_a_server_that_refuses_starttls_gets_neither_password_nor_mail() -> None:
+    server = SmtpServer(refuses_starttls=True, login=("anna", "right"))
+    async with server.listening():
+        with pytest.raises(NotSent, match="454"):
+            await send(f"smtp://anna:right@127.0.0.1:{server.port}")
+    assert server.mails == []
+    assert {verb.split()[0] for verb in server.heard} <= {"EHLO", "HELO", "STARTTLS", "QUIT"}
+
+
+async def test_opportunistic_encryption_goes_on_without_it(tls: ssl.SSLContext) -> None:
+    server = SmtpServer(context=tls, hides_starttls=True, login=("anna", "right"))
+    async with server.listening():
+        await send(f"smtp://anna:right@127.0.0.1:{server.port}?tls=opportunistic")
+        server.hides_starttls = False
+        await send(f"smtp://anna:right@127.0.0.1:{server.port}?tls=opportunistic")
+    assert server.encrypted == [False, True]
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+async def test_a_certificate_that_nobody_vouches_for_gets_neither_password_nor_mail(
+    tls: ssl.SSLContext, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    server = SmtpServer(context=tls, login=("anna", "right"))
+    async with server.listening(tls=scheme == "smtps"):
+        with pytest.raises(NotSent, match="CERTIFICATE_VERIFY_FAILED"):
+            await send(f"{scheme}://anna:right@127.0.0.1:{server.port}")
+    assert server.mails == []
+    assert not any(verb.startswith(("AUTH", "MAIL")) for verb in server.heard)
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+async def test_a_certificate_of_another_host_gets_neither_password_nor_mail(tls: ssl.SSLContext, scheme: str) -> None:
+    server = SmtpServer(context=tls, login=("anna", "right"))
+    async with server.listening(tls=scheme == "smtps"):
+        with pytest.raises(NotSent, match="CERTIFICATE_VERIFY_FAILED"):
+            await send(f"{scheme}://anna:right@localhost:{server.port}")
+    assert server.mails == []
+    assert not any(verb.startswith(("AUTH", "MAIL")) for verb in server.heard)
+
+
+async def test_a_wrong_login_is_reported_without_the_password(tls: ssl.SSLContext) -> None:
+    server = SmtpServer(context=tls, login=("anna", "right"))
     async with server.listening():
         with pytest.raises(NotSent) as failure:
             await send(f"smtp://anna:guess123@127.0.0.1:{server.port}")

@@ -47,7 +47,7 @@ async def test_a_folder_that_cannot_be_made_means_another_try(tmp_path: Path) ->
 
 
 def test_an_smtp_url_says_host_port_login_and_tls() -> None:
-    server = SmtpServer.of("smtp://us%40er:p%3Aw@mail.example.org:2525?starttls=always")
+    server = SmtpServer.of("smtp://us%40er:p%3Aw@mail.example.org:2525?tls=required")
     assert (server.host, server.port, server.tls, server.starttls) == ("mail.example.org", 2525, False, True)
     assert (server.username, server.password) == ("us@er", "p:w")
 
@@ -56,18 +56,40 @@ def test_an_smtp_url_says_host_port_login_and_tls() -> None:
     ("url", "port", "tls", "starttls"),
     [
         ("smtp://localhost", 25, False, None),
-        ("smtp://me:secret@localhost", 587, False, None),
-        ("smtp://localhost?starttls=never", 25, False, False),
+        ("smtp://127.0.0.9", 25, False, None),
+        ("smtp://[::1]", 25, False, None),
+        ("smtp://localhost?tls=off", 25, False, False),
+        ("smtp://localhost?tls=required", 25, False, True),
+        ("smtp://me:secret@localhost", 587, False, True),
+        ("smtp://me:secret@localhost?tls=opportunistic", 587, False, None),
+        ("smtp://mail", 25, False, True),
+        ("smtp://mail.localhost", 25, False, True),
+        ("smtp://localhost.example.org", 25, False, True),
+        ("smtp://10.0.0.1", 25, False, True),
+        ("smtp://[fe80::1]", 25, False, True),
+        ("smtp://mail?tls=opportunistic", 25, False, None),
         ("smtps://localhost", 465, True, False),
+        ("smtps://me:secret@mail", 465, True, False),
     ],
 )
-def test_what_an_smtp_url_leaves_out_follows_custom(url: str, port: int, tls: bool, starttls: bool | None) -> None:
+def test_a_login_or_another_machine_implies_tls(url: str, port: int, tls: bool, starttls: bool | None) -> None:
     server = SmtpServer.of(url)
     assert (server.port, server.tls, server.starttls) == (port, tls, starttls)
 
 
 @pytest.mark.parametrize(
-    "url", ["http://x", "smtp://", "smtp://me:secret@x:99999", "smtp://me:secret@x?starttls=perhaps"]
+    "url",
+    [
+        "http://x",
+        "smtp://",
+        "smtp://me:secret@x:99999",
+        "smtp://me:secret@x?tls=perhaps",
+        "smtp://me:secret@x?tls=",
+        "smtp://me:secret@x?tsl=required",
+        "smtp://me:secret@x?starttls=always",
+        "smtp://me:secret@x?required",
+        "smtps://me:secret@x?tls=off",
+    ],
 )
 def test_a_wrong_smtp_url_is_refused_without_showing_its_password(url: str) -> None:
     with pytest.raises(BadSetting) as refusal:
