@@ -1,8 +1,10 @@
 """Load, decide, append: friendships asked for, accepted and ended."""
 
+import msgspec
+
 from contracts.errors import SelfFriendship, UserNotFound
 from contracts.identifiers import pair_id
-from contracts.subjects import friendship
+from contracts.subjects import CONTACT, friendship
 from infra.rpc.context import Call
 from services.contact.clients import People
 from services.contact.domain import Friendship, Relation, Status, decide_add, decide_remove, evolve, relation
@@ -10,13 +12,22 @@ from streams.log import Log
 from streams.repository import Repository
 
 
-def friendship_repository(log: Log) -> Repository[Friendship]:
-    return Repository(log, subject=friendship, initial=Friendship(), evolve=evolve, tail_only=True)
+class Standing(msgspec.Struct, frozen=True):
+    """How two users stand to each other."""
+
+    friends: bool
+    # The sequence of the pair's last event; 0 where there is none.
+    sequence: int
+    # Where CONTACT ended before the pair was read.
+    read_at: int
 
 
 class ContactCommands:
-    def __init__(self, repository: Repository[Friendship], people: People) -> None:
-        self._repository = repository
+    def __init__(self, log: Log, people: People) -> None:
+        self._log = log
+        self._repository: Repository[Friendship] = Repository(
+            log, subject=friendship, initial=Friendship(), evolve=evolve, tail_only=True
+        )
         self._people = people
 
     async def add(self, user_id: str, friend_id: str, call: Call) -> tuple[Relation, bool, int]:
@@ -50,16 +61,18 @@ class ContactCommands:
         )
         return outcome.sequence
 
-    async def is_friend(self, user_id: str, friend_id: str) -> tuple[bool, int]:
-        """Whether the two are friends, confirmed against the stream now, and the sequence of the last event.
+    async def is_friend(self, user_id: str, friend_id: str) -> Standing:
+        """Whether the two are friends, confirmed against the stream now.
 
         Raises:
             UserNotFound: one of them has never registered.
         """
+        # Before the read, so that the answer is no older than this end.
+        read_at = await self._log.end_of(CONTACT)
         loaded = await self._repository.load(pair_id(user_id, friend_id))
         if loaded.state.status is Status.NONE:
             # Where anything ever happened between the two, both exist.
             for person in (user_id, friend_id):
                 if not await self._people.known(person):
                     raise UserNotFound
-        return loaded.state.status is Status.ACCEPTED, loaded.sequence
+        return Standing(loaded.state.status is Status.ACCEPTED, loaded.sequence, read_at)

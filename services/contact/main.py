@@ -6,7 +6,7 @@ from projections.engine import ReadModel, Runners
 from projections.friends import Friends
 from projections.registry import owned_by
 from services.contact.clients import People
-from services.contact.commands import ContactCommands, friendship_repository
+from services.contact.commands import ContactCommands
 from services.contact.queries import FriendQueries
 from services.contact.server import ContactServer
 
@@ -18,7 +18,7 @@ async def main(settings: Settings) -> None:
         try:
             queries = FriendQueries(ReadModel(Friends, process.pool, runners.waiting))
             people = People(queries, process.client("auth"))
-            commands = ContactCommands(friendship_repository(process.log), people)
+            commands = ContactCommands(process.log, people)
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)
             await process.serve([ContactServer(commands, queries)])

@@ -89,11 +89,11 @@ class ContactServer(ContactServiceBase):
     async def is_friend(self, message: IsFriendRequest) -> IsFriendResponse:
         asked = validated(_Pair, {"user_id": message.user_id, "friend_id": message.friend_id})
         try:
-            friends, sequence = await self._commands.is_friend(asked.user_id, asked.friend_id)
+            found = await self._commands.is_friend(asked.user_id, asked.friend_id)
         except UserNotFound:
             return IsFriendResponse(relation=RpcRelation.UNKNOWN_USER)
-        relation = RpcRelation.FRIENDS if friends else RpcRelation.NOT_FRIENDS
-        return IsFriendResponse(relation=relation, position=_position(sequence))
+        relation = RpcRelation.FRIENDS if found.friends else RpcRelation.NOT_FRIENDS
+        return IsFriendResponse(relation=relation, position=_position(found.sequence), read_at=found.read_at)
 
     async def get_friends(self, message: GetFriendsRequest) -> GetFriendsResponse:
         asked = validated(

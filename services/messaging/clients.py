@@ -22,40 +22,56 @@ _ALIVE = 1.0
 
 
 class Remembered:
-    """The friendships that contact said yes to, less those that have ended since."""
+    """The friendships that contact said yes to, without those that have ended since."""
 
     def __init__(self) -> None:
         self._pairs: OrderedDict[str, None] = OrderedDict()
+        self._follows = False
         self._reached = 0
         self._heard = float("-inf")
-        # How many have ended, as the follower counts.
-        self.ended = 0
+        # Where CONTACT had the last removal that the follower has read, or where the follower began. A yes that was
+        # read before may be older than a removal.
+        self.ended_at = 0
 
     def holds(self, pair: str, position: Position) -> bool:
         fresh = time.monotonic() - self._heard <= _ALIVE and self._reached >= position.of(CONTACT)
         return fresh and pair in self._pairs
 
-    def remember(self, pair: str, ended_before: int) -> None:
-        """A yes; it does not count where a friendship ended while it was on its way here."""
-        if ended_before != self.ended:
+    def remember(self, pair: str, read_at: int) -> None:
+        """Keeps a yes, unless the follower has already read a removal that it may not account for.
+
+        `read_at`: where CONTACT ended when the yes was read, at the least.
+        """
+        if not self._follows or read_at < self.ended_at:
             return
         self._pairs[pair] = None
         if len(self._pairs) > _REMEMBERED:
             self._pairs.popitem(last=False)
 
-    def forget(self, pair: str) -> None:
-        self.ended += 1
+    def forget(self, pair: str, sequence: int) -> None:
+        """The friendship was removed at this sequence of CONTACT."""
+        self.ended_at = max(self.ended_at, sequence)
         self._pairs.pop(pair, None)
+
+    def forget_all(self, sequence: int) -> None:
+        """Any friendship may have been removed at this sequence of CONTACT."""
+        self.ended_at = max(self.ended_at, sequence)
+        self._pairs.clear()
 
     def reached(self, sequence: int) -> None:
         """The follower has read CONTACT up to here, just now."""
         self._reached = max(self._reached, sequence)
         self._heard = time.monotonic()
 
+    def follows(self, sequence: int) -> None:
+        """The follower reads CONTACT behind this sequence, the stream's end just now."""
+        self.forget_all(sequence)
+        self._follows = True
+
     def lost(self) -> None:
-        """The follower begins anew: what ended in between would be missed."""
+        """Nobody follows CONTACT: removals are missed from here on."""
         self._pairs.clear()
-        self.ended += 1
+        self._follows = False
         self._heard = float("-inf")
 
 
@@ -70,21 +86,24 @@ class Friendships:
         Raises:
             NotFriends: the two are not friends now.
             UserNotFound: one of them has never registered.
-            Unavailable: contact does not answer.
+            Unavailable: contact does not answer, or from a stream that lies behind what is known here.
         """
         pair = pair_id(user_id, peer_id)
         if self._remembered.holds(pair, position):
             return
-        ended_before = self._remembered.ended
+        known = max(self._remembered.ended_at, position.of(CONTACT))
         answer = await self._contact.call(
             self._stub.is_friend,
             IsFriendRequest(user_id=user_id, friend_id=peer_id),
             timeout=_TIMEOUT,
             idempotent=True,
         )
+        # A contact of the release before does not say where it has read.
+        if 0 < answer.read_at < known:
+            raise Unavailable(retry_after=1)
         match answer.relation:
             case Relation.FRIENDS:
-                self._remembered.remember(pair, ended_before)
+                self._remembered.remember(pair, answer.read_at)
             case Relation.NOT_FRIENDS:
                 raise NotFriends
             case Relation.UNKNOWN_USER:

@@ -18,7 +18,7 @@ _RETRY = 1.0
 
 
 async def follow_friendships(nats: NATS, event_log: Log, remembered: Remembered) -> None:
-    """Follows for as long as the process lives; begins anew, with nothing remembered, where that fails."""
+    """Follows until the process ends; starts over, with nothing remembered, when the stream cannot be read."""
     while True:
         try:
             await _follow(nats, event_log, remembered)
@@ -30,8 +30,7 @@ async def follow_friendships(nats: NATS, event_log: Log, remembered: Remembered)
 
 async def _follow(nats: NATS, event_log: Log, remembered: Remembered) -> None:
     end = await event_log.end_of(CONTACT)
-    # What ended before that will not be told: whatever was remembered while nobody followed may have.
-    remembered.lost()
+    remembered.follows(end)
     reader = Reader(nats, CONTACT, after=end, subject_filter=PUBLIC_FILTERS[CONTACT], name="friendships")
     async with reader:
         async for batch in reader.batches():
@@ -39,8 +38,8 @@ async def _follow(nats: NATS, event_log: Log, remembered: Remembered) -> None:
                 try:
                     envelope = message.envelope()
                 except msgspec.DecodeError:
-                    remembered.lost()
+                    remembered.forget_all(message.sequence)
                     continue
                 if envelope.type == FriendshipRemoved.TYPE:
-                    remembered.forget(envelope.aggregate_id)
+                    remembered.forget(envelope.aggregate_id, message.sequence)
             remembered.reached(batch.position)

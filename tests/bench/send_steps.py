@@ -310,6 +310,7 @@ class AtOnce:
 class Friends:
     def __init__(self, friends: list[str]) -> None:
         self._remembered = Remembered()
+        self._remembered.follows(0)
         for friend in friends:
             self._remembered.remember(pair_id(ANNA, friend), 0)
 

@@ -44,13 +44,14 @@ class Replica:
 
     def __init__(self, nats: NATS, pool: Pool, runners: Runners, folder: Path, *, log: Log | None = None) -> None:
         self._remembered = Remembered()
+        self._remembered.follows(0)
         contact = Client("contact", me="messaging", settings=Settings(), secrets=Secrets.create(folder))
         self.queries = CountedQueries(ReadModel(Conversations, pool, runners.waiting))
         self._commands = SendCommands(log or Log(nats), Friendships(contact, self._remembered), self.queries)
 
     async def send(self, client_message_id: str, text: str = "text", *, to: str = BEN) -> tuple[str, bool]:
         self._remembered.reached(0)
-        self._remembered.remember(pair_id(ANNA, to), self._remembered.ended)
+        self._remembered.remember(pair_id(ANNA, to), 0)
         command = SendMessage(
             message_id=new_id(),
             sender_id=ANNA,

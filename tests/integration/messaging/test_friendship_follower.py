@@ -41,13 +41,13 @@ async def test_a_friendship_that_ended_before_the_follower_began_is_not_remember
     try:
         accepted = await append(log, FriendshipAccepted(requester_id=ANNA, addressee_id=BEN), 0, 1)
         # Contact says yes while nobody follows; then it ends.
-        remembered.remember(PAIR, remembered.ended)
+        remembered.remember(PAIR, accepted)
         removed = await append(log, FriendshipRemoved(remover_id=BEN, other_id=ANNA), accepted, 2)
         log.may_end.set()
         other = pair_id(ANNA, new_id())
         async with asyncio.timeout(60):
             while not remembered.holds(other, Position.at(CONTACT, removed)):
-                remembered.remember(other, remembered.ended)
+                remembered.remember(other, removed)
                 await asyncio.sleep(0.01)
         assert not remembered.holds(PAIR, Position.at(CONTACT, removed))
     finally:
