@@ -63,10 +63,13 @@ class Dispatcher(Generic[Q, B]):
         Raises:
             VestnikError: whatever is wrong with it.
         """
+        address = client_address(request.peer, request.headers, trusted_hops=self._parts.settings.trusted_hops)
+        # Before the token: to verify one costs more than all the rest.
+        self._count_address(address, standings)
         asked = Asked(
             request_id=request_id,
             signed_in=self._authenticate(request.headers.get("authorization")),
-            address=client_address(request.peer, request.headers, trusted_hops=self._parts.settings.trusted_hops),
+            address=address,
             headers=request.headers,
             path=request.path_params,
             query=request.query,
@@ -80,17 +83,16 @@ class Dispatcher(Generic[Q, B]):
             bodies.check_size(body)
             return bodies.decode(body, self._decoder, self._names) if self.endpoint.takes_body else self.endpoint.body()
 
+        self._count_address(asked.address, standings)
         return await self.perform(asked, decoded, standings)
 
     async def perform(self, asked: Asked, read_body: Callable[[], Awaitable[B]], standings: list[Standing]) -> Reply:
-        """The one way on which everything is counted, checked and done, however it was asked for."""
+        """The one way on which everything is counted, checked and done, once the address has been counted."""
         endpoint, signed_in, address = self.endpoint, asked.signed_in, asked.address
-        for counted in self._of_address:
-            self._take(standings, counted, counted_as(address))
-        if signed_in is not None:
+        if signed_in is not None and self._of_account:
             for counted in self._of_account:
                 self._take(standings, counted, signed_in.user_id)
-        rate_limits.check(standings)
+            rate_limits.check(standings)
         call = Call(
             request_id=asked.request_id,
             traceparent=traceparent(asked.headers.get("traceparent")),
@@ -124,6 +126,11 @@ class Dispatcher(Generic[Q, B]):
         except Invalid as error:
             raise self._placed(error) from error
         return self._positioned(reply, call, before)
+
+    def _count_address(self, address: str, standings: list[Standing]) -> None:
+        for counted in self._of_address:
+            self._take(standings, counted, counted_as(address))
+        rate_limits.check(standings)
 
     def _authenticate(self, authorization: str | None) -> Caller | None:
         try:

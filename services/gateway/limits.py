@@ -1,7 +1,7 @@
-"""The limits on routes that cost much or can be abused, by address and by account; an ordinary client meets none.
+"""The limits of all routes, by address and by account; an ordinary client meets none.
 
 By address they are wide, since many people may share one; what is aimed at one account is counted by that account,
-from however many addresses it comes.
+from however many addresses it comes. A route that declares no limits has those of its class: `of_class`.
 """
 
 from services.gateway.rate_limits import Limit, Subject
@@ -25,7 +25,30 @@ SEARCH_ADDRESS = Limit(name="search-address", quota=1200, window=60, subject=Sub
 SEARCH = Limit(name="search", quota=120, window=60, subject=Subject.ACCOUNT)
 PROFILE_ADDRESS = Limit(name="profile-address", quota=6_000, window=60, subject=Subject.ADDRESS)
 LIVE_ADDRESS = Limit(name="live-address", quota=6_000, window=60, subject=Subject.ADDRESS)
+FRIENDS_ADDRESS = Limit(name="friends-address", quota=6_000, window=60, subject=Subject.ADDRESS)
+# Requests, acceptances, withdrawals and removals together.
+FRIENDS = Limit(name="friends", quota=60, window=60, burst=120, subject=Subject.ACCOUNT)
+PROFILE_CHANGE_ADDRESS = Limit(name="profile-change-address", quota=3_000, window=60, subject=Subject.ADDRESS)
+PROFILE_CHANGE = Limit(name="profile-change", quota=120, window=3600, burst=60, subject=Subject.ACCOUNT)
 OPS = Limit(name="ops", quota=1_200, window=60, subject=Subject.ACCOUNT)
 LIVE = Limit(name="live", quota=120, window=60, subject=Subject.ACCOUNT)
 
+# What protects a gateway from being kept busy is counted by each gateway alone, so that reads cost no messages.
+READ_ADDRESS = Limit(name="read-address", quota=2_000, window=1, burst=4_000, subject=Subject.ADDRESS, shared=False)
+READ = Limit(name="read", quota=100, window=1, burst=200, subject=Subject.ACCOUNT, shared=False)
+WRITE_ADDRESS = Limit(name="write-address", quota=2_000, window=1, burst=4_000, subject=Subject.ADDRESS, shared=False)
+WRITE = Limit(name="write", quota=100, window=1, burst=200, subject=Subject.ACCOUNT, shared=False)
+PUBLIC_ADDRESS = Limit(name="public-address", quota=6_000, window=60, subject=Subject.ADDRESS, shared=False)
+HEALTH_ADDRESS = Limit(name="health-address", quota=6_000, window=60, subject=Subject.ADDRESS, shared=False)
+METRICS_ADDRESS = Limit(name="metrics-address", quota=300, window=60, subject=Subject.ADDRESS, shared=False)
+# Every message over a WebSocket, also one that is no command; a command is counted by its route besides.
+COMMAND = Limit(name="command", quota=300, window=1, burst=600, subject=Subject.ACCOUNT, shared=False)
+
 ALL = tuple(found for found in globals().values() if isinstance(found, Limit))
+
+
+def of_class(*, public: bool, writes: bool) -> tuple[Limit, ...]:
+    """The limits of a route that declares none."""
+    if public:
+        return (PUBLIC_ADDRESS,)
+    return (WRITE_ADDRESS, WRITE) if writes else (READ_ADDRESS, READ)

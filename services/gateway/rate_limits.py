@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -22,6 +22,8 @@ from contracts.errors import RateLimited
 # Keys remembered, of all limits together; one takes about 250 bytes.
 _KEYS = 200_000
 _DIGEST = 12
+# Of the latest keys the digest is remembered: most requests come from few.
+_DIGESTS = 10_000
 
 
 class Subject(StrEnum):
@@ -43,6 +45,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     subject: Subject
     # How many may come at once; the quota where it is not said.
     burst: int | None = None
+    # Whether all gateways count together. A limit that only protects the gateway itself is counted by each alone.
+    shared: bool = True
 
     @property
     def capacity(self) -> int:
@@ -76,7 +80,9 @@ class RateLimiter:
     """
 
     def __init__(self, secret: bytes, *, keys: int = _KEYS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._secret = secret
+        self._digest = lru_cache(_DIGESTS)(
+            lambda key: blake2b(key.encode(errors="replace"), digest_size=_DIGEST, key=secret).digest()
+        )
         self._keys = keys
         self._clock = clock
         self._tables: dict[str, _Table] = {}
@@ -84,7 +90,7 @@ class RateLimiter:
 
     def take(self, limit: Limit, key: str) -> Standing:
         """Counts one request."""
-        digest = blake2b(key.encode(errors="replace"), digest_size=_DIGEST, key=self._secret).digest()
+        digest = self._digest(key)
         table = self._table(limit)
         now, rate = self._clock(), table.rate
         full_at = table.full_at.get(digest, now)
@@ -95,7 +101,8 @@ class RateLimiter:
         if allowed:
             left -= 1.0
             self._set(table, digest, full_at + 1.0 / rate)
-            table.uses[digest] = table.uses.get(digest, 0) + 1
+            if table.shared:
+                table.uses[digest] = table.uses.get(digest, 0) + 1
         remaining = int(left) if left > 0.0 else 0
         return Standing(limit, remaining, math.ceil((remaining + 1 - left) / rate) or 1, allowed)
 
@@ -141,6 +148,7 @@ class _Table:
     def __init__(self, limit: Limit) -> None:
         self.rate = limit.per_second
         self.capacity = limit.capacity
+        self.shared = limit.shared
         # When all of it will be there again; what is missing until then has been used.
         self.full_at: OrderedDict[bytes, float] = OrderedDict()
         # What this gateway has counted since it was last collected.

@@ -1,11 +1,12 @@
 """The table of all routes, with the one that describes the others."""
 
+from dataclasses import replace
 from functools import cache
 
 import msgspec
 
-from services.gateway import openapi
-from services.gateway.endpoints import JSON, Answer, AnyEndpoint, Endpoint, Incoming, NoBody, NoQuery, Reply
+from services.gateway import limits, openapi
+from services.gateway.endpoints import JSON, Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
 from services.gateway.routes import (
     browser,
     conversations,
@@ -33,7 +34,15 @@ def _document() -> bytes:
     return msgspec.json.encode(openapi.document(ENDPOINTS))
 
 
-ENDPOINTS: tuple[AnyEndpoint, ...] = (
+def _limited(endpoint: AnyEndpoint) -> AnyEndpoint:
+    """The endpoint with the limits of its class, where it declares none."""
+    if endpoint.limits:
+        return endpoint
+    of_class = limits.of_class(public=endpoint.public, writes=endpoint.writes)
+    return replace(endpoint, limits=tuple(Counted(limit=limit) for limit in of_class))
+
+
+_DECLARED: tuple[AnyEndpoint, ...] = (
     *users.ROUTES,
     *passwords.ROUTES,
     *sessions.ROUTES,
@@ -60,3 +69,5 @@ ENDPOINTS: tuple[AnyEndpoint, ...] = (
         public=True,
     ),
 )
+
+ENDPOINTS = tuple(_limited(endpoint) for endpoint in _DECLARED)

@@ -141,9 +141,11 @@ class WebSockets:
         self._check_origin(headers)
         parts, peer = self._parts, scope["client"][0] if scope["client"] else ""
         address = client_address(peer, headers, trusted_hops=parts.settings.trusted_hops)
-        caller = parts.tokens.caller(_authorization(headers, scope["subprotocols"]))
         if parts.limiter is not None:
             standings.append(parts.limiter.take(limits.LIVE_ADDRESS, counted_as(address)))
+            rate_limits.check(standings)
+        caller = parts.tokens.caller(_authorization(headers, scope["subprotocols"]))
+        if parts.limiter is not None:
             standings.append(parts.limiter.take(limits.LIVE, caller.user_id))
             rate_limits.check(standings)
         query = queries.decode(scope["query_string"], EventsQuery)
@@ -158,6 +160,15 @@ class WebSockets:
         ours = {headers.get("host", "").lower(), urlsplit(self._parts.settings.public_url).netloc.lower()}
         if urlsplit(origin).netloc.lower() not in ours - {""}:
             raise Forbidden("Pages of another origin are not served.")
+
+    def count(self, caller: Caller) -> None:
+        """Counts one message of the user, before it is looked at.
+
+        Raises:
+            RateLimited: there were too many of late.
+        """
+        if self._parts.limiter is not None:
+            rate_limits.check([self._parts.limiter.take(limits.COMMAND, caller.user_id)])
 
     async def perform(self, command: Command, caller: Caller, address: str) -> Answer:
         """
@@ -281,6 +292,7 @@ class _Connection:
     async def _answer(self, text: str, feed: Feed) -> None:
         command_id: str | None = None
         try:
+            self._sockets.count(self._caller)
             command = bodies.decode(text.encode(), _DECODER, _NAMES)
             command_id = command.id
             answer = await self._sockets.perform(command, self._caller, self._address)

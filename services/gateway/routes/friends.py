@@ -14,7 +14,8 @@ from contracts.rpc.vestnik.contact.v1 import (
     GetFriendsRequest,
     RemoveFriendRequest,
 )
-from services.gateway.endpoints import Answer, AnyEndpoint, Endpoint, Incoming, NoBody, NoQuery, Page, Reply
+from services.gateway import limits
+from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Page, Reply
 from services.gateway.queries import PageQuery
 from services.gateway.times import Time, shown
 
@@ -85,6 +86,8 @@ def _item(friend: Friend) -> FriendItem:
     return FriendItem(friend.user_id, state, shown(friend.since))
 
 
+_LIMITS: tuple[Counted[NoBody], ...] = (Counted(limit=limits.FRIENDS_ADDRESS), Counted(limit=limits.FRIENDS))
+
 ROUTES: tuple[AnyEndpoint, ...] = (
     Endpoint(
         method="PUT",
@@ -99,6 +102,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             200: Answer(description="Agreed, or nothing changed: the present state.", body=Friendship),
         },
         errors=(UserNotFound, SelfFriendship),
+        limits=_LIMITS,
         writes=True,
     ),
     Endpoint(
@@ -111,6 +115,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         body=NoBody,
         answers={204: Answer(description="There is no friendship (any more).")},
         errors=(UserNotFound,),
+        limits=_LIMITS,
         writes=True,
     ),
     Endpoint(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from services.gateway.endpoints import Answer, AnyEndpoint, Endpoint, Incoming, NoBody, NoQuery, Reply
+from services.gateway import limits
+from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
 from services.gateway.metrics import MEDIA_TYPE
 
 _PAGE = Path(__file__).parent.parent / "page"
@@ -71,6 +72,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NoBody,
         answers={200: Answer(description="It does.", body=Health)},
+        limits=(Counted(limit=limits.HEALTH_ADDRESS),),
         public=True,
     ),
     Endpoint(
@@ -85,6 +87,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             200: Answer(description="All of it.", body=Health),
             503: Answer(description="Not all: the parts that are missing.", body=NotReady),
         },
+        limits=(Counted(limit=limits.HEALTH_ADDRESS),),
         public=True,
     ),
     Endpoint(
@@ -96,6 +99,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NoBody,
         answers={200: Answer(description="All figures.", media_type="text/plain")},
+        limits=(Counted(limit=limits.METRICS_ADDRESS),),
         public=True,
     ),
     Endpoint(

@@ -170,7 +170,7 @@ def _route(
         body=body,
         answers={200: Answer(description=f"{summary}.", body=answer)},
         errors=(NotAnOperator, NotFound, *errors),
-        limits=(Counted(limit=limits.OPS),),
+        limits=(Counted(limit=limits.READ_ADDRESS), Counted(limit=limits.OPS)),
     )
 
 

@@ -70,7 +70,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         body=PasswordChange,
         answers={204: Answer(description="The password is the new one.")},
         errors=(InvalidCredentials,),
-        limits=(Counted(limit=limits.CHANGE_PASSWORD),),
+        limits=(Counted(limit=limits.WRITE_ADDRESS), Counted(limit=limits.CHANGE_PASSWORD)),
         writes=True,
     ),
     Endpoint(

@@ -185,6 +185,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         body=ProfilePatch,
         answers={200: Answer(description="The profile as it is now.", body=ProfileBody, headers=("ETag",))},
         errors=(StaleProfile, ProfileNotFound),
+        limits=(Counted(limit=limits.PROFILE_CHANGE_ADDRESS), Counted(limit=limits.PROFILE_CHANGE)),
         media_types=(JSON, MERGE_PATCH),
         request_headers=("If-Match",),
         writes=True,

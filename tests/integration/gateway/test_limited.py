@@ -9,11 +9,13 @@ import pytest
 from nats.aio.client import Client as NATS
 
 from contracts.rpc.vestnik.auth.v1 import LoginResponse, RegisterResponse, ResendVerificationResponse, User
-from contracts.rpc.vestnik.messaging.v1 import Message, SendMessageResponse
-from contracts.rpc.vestnik.profile.v1 import SearchProfilesResponse
+from contracts.rpc.vestnik.contact.v1 import AddFriendResponse, FriendState, GetFriendsResponse, RemoveFriendResponse
+from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, Message, SendMessageResponse
+from contracts.rpc.vestnik.profile.v1 import Profile, SearchProfilesResponse, UpdateProfileResponse
 from contracts.rpc.vestnik.session.v1 import RefreshSessionResponse, Tokens
 from contracts.subjects import LIMITS, limit_uses
 from infra.embedded.nats import NatsServer
+from services.gateway import limits
 from streams.jetstream import JetStream
 from tests.integration.gateway.conftest import Stage, staged
 
@@ -50,7 +52,7 @@ async def test_logins_are_counted_by_address_and_by_name(stage: Stage) -> None:
     assert (await stage.client.post("/v1/sessions", json={**BODY, "login": "bo"})).status_code == 201
 
 
-async def test_every_costly_route_is_counted_by_address_and_by_account(stage: Stage) -> None:
+async def test_requests_of_every_kind_are_counted_by_address_and_by_account(stage: Stage) -> None:
     stage.script.answers = {
         **LOGGED_IN,
         "register": RegisterResponse(user=User(user_id=stage.user_id, username="anna", email="a@example.org")),
@@ -58,9 +60,15 @@ async def test_every_costly_route_is_counted_by_address_and_by_account(stage: St
         "resend_verification": ResendVerificationResponse(),
         "send_message": SendMessageResponse(message=Message(), created=True),
         "search_profiles": SearchProfilesResponse(),
+        "add_friend": AddFriendResponse(state=FriendState.OUTGOING, created=True),
+        "remove_friend": RemoveFriendResponse(),
+        "get_friends": GetFriendsResponse(),
+        "update_profile": UpdateProfileResponse(profile=Profile()),
+        "mark_seen": MarkSeenResponse(),
     }
     new = {"email": "a@example.org", "username": "anna", "password": "correct horse"}
-    post, get = stage.client.post, stage.client.get
+    post, get, mine = stage.client.post, stage.client.get, stage.signed_in
+    friend, messages = f"/v1/friends/{stage.user_id}", f"/v1/conversations/{stage.user_id}"
     message = {"text": "x", "client_message_id": "c"}
     for answer, names in [
         (await post("/v1/users", json=new), ["register", "register-email"]),
@@ -68,10 +76,21 @@ async def test_every_costly_route_is_counted_by_address_and_by_account(stage: St
         (await post("/v1/sessions/refresh", json={"refresh_token": "t"}), ["refresh-address", "refresh"]),
         (await post("/v1/users/resend-verification", json={"email": "a@example.org"}), ["resend", "resend-email"]),
         (
-            await post(f"/v1/conversations/{stage.user_id}/messages", json=message, headers=stage.signed_in),
+            await post(f"{messages}/messages", json=message, headers=mine),
             ["send-address", "send"],
         ),
-        (await get("/v1/profiles?query=a", headers=stage.signed_in), ["search-address", "search"]),
+        (await get("/v1/profiles?query=a", headers=mine), ["search-address", "search"]),
+        (await stage.client.put(friend, headers=mine), ["friends-address", "friends"]),
+        (await stage.client.delete(friend, headers=mine), ["friends-address", "friends"]),
+        (
+            await stage.client.patch("/v1/profiles/me", json={"bio": "x"}, headers=mine),
+            ["profile-change-address", "profile-change"],
+        ),
+        (await stage.client.put(f"{messages}/seen", json={"sequence": 1}, headers=mine), ["write-address", "write"]),
+        (await get("/v1/friends", headers=mine), ["read-address", "read"]),
+        (await get("/metrics"), ["metrics-address"]),
+        (await get("/healthz"), ["health-address"]),
+        (await get("/.well-known/jwks.json"), ["public-address"]),
         (await get(f"/v1/profiles/{stage.user_id}"), ["profile-address"]),
         (
             await post("/v1/browser/sessions/refresh", headers={"cookie": "vestnik_refresh=t.1.m"}),
@@ -84,10 +103,43 @@ async def test_every_costly_route_is_counted_by_address_and_by_account(stage: St
             assert found == names
 
 
-async def test_refusals_of_limited_routes_have_the_headers_and_other_routes_have_none(stage: Stage) -> None:
+async def test_refusals_have_the_headers_too(stage: Stage) -> None:
     malformed = await stage.client.post("/v1/users", content=b"{", headers={"content-type": "application/json"})
     assert (malformed.status_code, malformed.headers["ratelimit-policy"]) == (400, '"register";q=120;w=60')
-    assert "ratelimit" not in (await stage.client.get("/healthz")).headers
+    unknown = await stage.client.get("/v1/friends", headers={"authorization": "Bearer x"})
+    assert (unknown.status_code, unknown.headers["ratelimit-policy"]) == (401, '"read-address";q=2000;w=1')
+
+
+async def test_friend_requests_of_one_account_are_limited_and_its_reads_go_on(stage: Stage) -> None:
+    stop_the_clock(stage)
+    stage.script.answers = {
+        "add_friend": AddFriendResponse(state=FriendState.OUTGOING, created=True),
+        "get_friends": GetFriendsResponse(),
+    }
+    path, headers = f"/v1/friends/{stage.user_id}", stage.signed_in
+    answers = [await stage.client.put(path, headers=headers) for _ in range(121)]
+    assert [answer.status_code for answer in answers] == [201] * 120 + [429]
+    assert (answers[-1].json()["code"], answers[-1].headers["retry-after"]) == ("rate_limited", "1")
+    assert (await stage.client.delete(path, headers=headers)).status_code == 429
+    assert (await stage.client.get("/v1/friends", headers=headers)).status_code == 200
+
+
+async def test_tokens_that_are_none_are_counted_before_they_are_verified(stage: Stage) -> None:
+    stop_the_clock(stage)
+    limiter = stage.app.parts.limiter
+    assert limiter is not None
+    for _ in range(limits.READ_ADDRESS.capacity):
+        limiter.take(limits.READ_ADDRESS, "127.0.0.1")
+    refused = await stage.client.get("/v1/friends", headers={"authorization": "Bearer x"})
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+
+
+async def test_what_a_gateway_counts_for_itself_is_not_told(stage: Stage) -> None:
+    stage.script.answers = {"get_friends": GetFriendsResponse()}
+    await stage.client.get("/v1/friends", headers=stage.signed_in)
+    limiter = stage.app.parts.limiter
+    assert limiter is not None
+    assert not {"read", "read-address", "health-address"} & set(limiter.collect())
 
 
 async def test_a_header_that_anyone_can_write_makes_no_new_client(stage: Stage) -> None:

@@ -6,6 +6,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from contracts.rpc.vestnik.contact.v1 import GetFriendsResponse
+from services.gateway import limits
 from tests.integration.gateway.conftest import Stage
 
 
@@ -65,3 +66,20 @@ async def test_a_command_with_half_an_emoji_is_answered_by_its_id(stage: Stage) 
             while "answer" not in (answer := msgspec.json.decode(await connection.recv())):
                 pass
             assert (answer["answer"], answer["status"], answer["body"]["code"]) == (command_id, 422, "invalid"), command
+
+
+async def test_messages_over_a_websocket_are_limited_whatever_they_say(stage: Stage) -> None:
+    stage.script.answers = {"get_friends": GetFriendsResponse()}
+    limiter = stage.app.parts.limiter
+    assert limiter is not None
+    async with connect(address(stage), additional_headers=stage.signed_in, proxy=None) as connection:
+        at = limiter._clock()
+        limiter._clock = lambda: at
+        for _ in range(limits.COMMAND.capacity):
+            limiter.take(limits.COMMAND, stage.user_id)
+        for text, command_id in (('{"id":"1","command":"none"}', "1"), ("{", None)):
+            await connection.send(text)
+            while "answer" not in (answer := msgspec.json.decode(await connection.recv())):
+                pass
+            assert (answer["answer"], answer["status"], answer["body"]["code"]) == (command_id, 429, "rate_limited")
+            assert answer["retry_after"] == 1

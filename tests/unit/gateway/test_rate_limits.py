@@ -98,3 +98,10 @@ def test_memory_is_bounded_and_the_limit_with_most_keys_forgets_first() -> None:
         limiter.take(LIMIT, f"flood-{number}")
     assert limiter.held == 10
     assert not limiter.take(rare, "victim").allowed
+
+
+def test_a_limit_that_is_not_shared_is_counted_here_and_told_to_nobody() -> None:
+    alone = Limit(name="read", quota=1, window=60, subject=Subject.ACCOUNT, shared=False)
+    limiter = RateLimiter(SECRET, clock=Clock())
+    assert [limiter.take(alone, "a").allowed for _ in range(2)] == [True, False]
+    assert limiter.collect() == {}
