@@ -28,7 +28,7 @@ Username = Annotated[
         min_length=3,
         max_length=32,
         pattern=r"^[A-Za-z0-9_.]+\Z",
-        description="Of a-z 0-9 _ . (case-insensitive; kept in lower case).",
+        description="Of a-z 0-9 _ . (case-insensitive; kept in lower case). Some names are reserved, such as `admin`.",
         examples=["anna"],
     ),
 ]

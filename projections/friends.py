@@ -1,21 +1,23 @@
-"""Friendships as each of the two sees them, and the contact entries of everybody who has registered."""
+"""Friendships as each of the two sees them, and the contact entries of all users with a verified address."""
 
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.user import UserCreated
+from contracts.events.user import UserCreated, UserEmailVerified
 from contracts.subjects import AUTH, CONTACT
 from projections.engine import Projection, Write, handles
 
 
 class Friends(Projection):
-    version = 2
+    version = 3
     streams = (CONTACT, AUTH)
     # Every change stays in a row of its own, so that whoever was away can be told of each.
     tables = """
         CREATE TABLE {contacts} (
             user_id uuid PRIMARY KEY,
             username text,
-            since timestamptz
+            since timestamptz,
+            -- until then the user is unknown to others
+            verified boolean NOT NULL DEFAULT false
         );
         CREATE TABLE {friends} (
             user_id uuid,
@@ -47,6 +49,10 @@ class Friends(Projection):
             key={"user_id": event.aggregate_id},
             set={"username": event.data.username, "since": event.at},
         )
+
+    @handles(UserEmailVerified)
+    def verified(self, event: Recorded[UserEmailVerified], write: Write) -> None:
+        write.upsert("contacts", key={"user_id": event.aggregate_id}, set={"verified": True})
 
     @handles(FriendshipCreated)
     def created(self, event: Recorded[FriendshipCreated], write: Write) -> None:

@@ -1,7 +1,7 @@
 """What people show of themselves, and the terms they are searched by.
 
 A row begins with whichever is read first, the registration (stream AUTH) or the profile (stream PROFILE); there is
-a profile to show once `sequence` is set.
+a profile to show once `sequence` is set, to others once `verified` is. The indexes hold what others may find.
 """
 
 from contracts.envelope import Recorded
@@ -14,7 +14,7 @@ from projections.engine import Projection, Write, handles
 
 
 class Profiles(Projection):
-    version = 3
+    version = 4
     streams = (PROFILE, AUTH)
     tables = """
         CREATE TABLE {profiles} (
@@ -42,11 +42,11 @@ class Profiles(Projection):
             sequence bigint,
             updated_sequence bigint
         );
-        CREATE INDEX ON {profiles} (username_term, user_id);
-        CREATE INDEX ON {profiles} (name_term, user_id);
+        CREATE INDEX ON {profiles} (username_term, user_id) WHERE verified;
+        CREATE INDEX ON {profiles} (name_term, user_id) WHERE verified;
         CREATE INDEX ON {profiles} USING gin (string_to_array(username_forms || ' ' || COALESCE(name_forms, ''), ' '))
             -- who registers is rarer than who searches, and a search reads through whatever was put off
-            WITH (fastupdate = off);
+            WITH (fastupdate = off) WHERE verified;
     """
 
     @handles(UserCreated)

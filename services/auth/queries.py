@@ -60,14 +60,19 @@ class Queries:
         return found
 
     async def other_user(self, user_id: str) -> FoundUser:
-        """The user as others see them; whoever's registration was acknowledged is found, however new.
+        """The user as others see them, as soon as the verification of the address was acknowledged.
 
-        Does not wait for the read model: that a user exists cannot change.
+        Does not wait for the read model: that a user is verified cannot change. What the read model does not show as
+        verified is read from the stream.
 
         Raises:
-            UserNotFound: there is no such user.
+            UserNotFound: there is no such user, or none with a verified address.
         """
-        found = await self._from_read_model(user_id) or await self._from_stream(user_id)
+        found = await self._from_read_model(user_id)
+        if found is None or not found.email_verified:
+            found = await self._from_stream(user_id)
+        if not found.email_verified:
+            raise UserNotFound
         return msgspec.structs.replace(found, email="")
 
     async def _from_read_model(self, user_id: str) -> FoundUser | None:

@@ -41,6 +41,7 @@ from services.auth.mail import address_of
 from services.auth.password_changes import PasswordChanges
 from services.auth.passwords import accepted
 from services.auth.queries import Queries
+from services.auth.reserved_names import is_reserved
 
 # Asking for a mail takes this long whether there is one to send or not, so that the time tells nothing.
 _ASKING_SECONDS = 0.05
@@ -92,6 +93,7 @@ class AuthServer(AuthServiceBase):
             {"email": message.email, "username": message.username, "display_name": message.display_name},
         )
         _deliverable(asked.email)
+        _not_reserved(asked.username)
         accepted(message.password)
         user = await self._commands.register(
             email=asked.email,
@@ -204,3 +206,8 @@ def _deliverable(email: str) -> None:
         address_of(email)
     except ValueError as error:
         raise Invalid(violations=(Violation("/email", "not an address that mail can be sent to"),)) from error
+
+
+def _not_reserved(username: str) -> None:
+    if is_reserved(username):
+        raise Invalid(violations=(Violation("/username", "is reserved"),))

@@ -1,4 +1,4 @@
-"""Who has registered: users never disappear, so that a yes holds for ever; a no is only auth's to say."""
+"""Which user ids exist for others: those with a verified address. A yes is final; only auth can say no."""
 
 from collections import OrderedDict
 from typing import Protocol
@@ -11,25 +11,25 @@ _REMEMBERED = 200_000
 _TIMEOUT = 3.0
 
 
-class Registered(Protocol):
+class Contacts(Protocol):
     """The contact entries of the read model."""
 
-    async def is_registered(self, user_id: str) -> bool: ...
+    async def is_verified(self, user_id: str) -> bool: ...
 
 
 class People:
-    def __init__(self, contacts: Registered, auth: Client) -> None:
+    def __init__(self, contacts: Contacts, auth: Client) -> None:
         self._contacts = contacts
         self._auth = auth
         self._stub = auth.stub(AuthServiceStub)
         self._known: OrderedDict[str, None] = OrderedDict()
 
     async def known(self, user_id: str) -> bool:
-        """Whether the user has registered: remembered, or in the read model, or said by auth."""
+        """Whether the user exists and has verified the address: remembered, in the read model, or said by auth."""
         if user_id in self._known:
             self._known.move_to_end(user_id)
             return True
-        if not (await self._contacts.is_registered(user_id) or await self._ask(user_id)):
+        if not (await self._contacts.is_verified(user_id) or await self._ask(user_id)):
             return False
         self._known[user_id] = None
         if len(self._known) > _REMEMBERED:

@@ -37,7 +37,7 @@ class ContactCommands:
 
         Raises:
             SelfFriendship: both are the same person.
-            UserNotFound: one of them has never registered.
+            UserNotFound: there is no such user, or none with a verified address.
         """
         if user_id == friend_id:
             raise SelfFriendship
@@ -65,7 +65,7 @@ class ContactCommands:
         """Whether the two are friends, confirmed against the stream now.
 
         Raises:
-            UserNotFound: one of them has never registered.
+            UserNotFound: there is no such user, or none with a verified address.
         """
         # Before the read, so that the answer is no older than this end.
         read_at = await self._log.end_of(CONTACT)

@@ -43,10 +43,10 @@ class FriendQueries:
     async def wait_for(self, position: Position) -> None:
         await self._model.wait_for(position)
 
-    async def is_registered(self, user_id: str) -> bool:
-        """Whether the read model knows the user; a no proves nothing, it may be behind."""
+    async def is_verified(self, user_id: str) -> bool:
+        """Whether the read model has a verified user of that id; a no proves nothing, it may be behind."""
         rows, _ = await self._model.select(
-            _Found, "SELECT user_id FROM {contacts} WHERE user_id = %(user_id)s", {"user_id": user_id}
+            _Found, "SELECT user_id FROM {contacts} WHERE user_id = %(user_id)s AND verified", {"user_id": user_id}
         )
         return bool(rows)
 

@@ -85,7 +85,7 @@ class Friendships:
         """
         Raises:
             NotFriends: the two are not friends now.
-            UserNotFound: one of them has never registered.
+            UserNotFound: there is no such user, or none with a verified address.
             Unavailable: contact does not answer, or from a stream that lies behind what is known here.
         """
         pair = pair_id(user_id, peer_id)

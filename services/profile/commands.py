@@ -54,13 +54,14 @@ class ProfileCommands:
         """The profile from the read model, which has reached the caller's position.
 
         Raises:
-            ProfileNotFound: there is no such user.
+            ProfileNotFound: there is no such user, or, for others, none with a verified address.
         """
-        found, position = await self._queries.find(user_id, call.position)
+        own = call.actor == user_id
+        found, position = await self._queries.find(user_id, call.position, unverified=own)
         if found is not None:
             return found, position
         created = await self._make_sure(user_id, call)
-        found, position = await self._queries.find(user_id, created)
+        found, position = await self._queries.find(user_id, created, unverified=own)
         if found is None:
             raise ProfileNotFound
         return found, position
@@ -76,14 +77,14 @@ class ProfileCommands:
         """A user who has just registered may be here before the reaction: it is done now, the same way.
 
         Raises:
-            ProfileNotFound: no such user has registered.
+            ProfileNotFound: there is no such user, or, for others, none with a verified address.
         """
         registration = await self._queries.registration(user_id, call.position)
         if registration is None and call.actor == user_id:
             # Whoever acts has registered, so the read model only has to catch up with that.
             end = Position.at(AUTH, await self._log.end_of(AUTH))
             registration = await self._queries.registration(user_id, end)
-        if registration is None:
+        if registration is None or not (registration.verified or call.actor == user_id):
             raise ProfileNotFound
         sequence = await self.create(user_id, _creation(registration), _caused_by(registration))
         return Position.at(PROFILE, sequence)

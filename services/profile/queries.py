@@ -33,14 +33,14 @@ WITH begun AS MATERIALIZED (
     SELECT 1 AS tier, found.* FROM (
         (SELECT username_term AS term, {_SHOWN}
          FROM {{profiles}}
-         WHERE %(tier)s = 1 AND username_term < %(end)s
+         WHERE verified AND %(tier)s = 1 AND username_term < %(end)s
            AND (username_term, user_id) > (%(begin)s, %(user_id)s::uuid)
            AND (%(prefix)s <= name_term AND name_term < username_term) IS NOT TRUE
          ORDER BY username_term, user_id LIMIT %(limit)s)
         UNION ALL
         (SELECT name_term, {_SHOWN}
          FROM {{profiles}}
-         WHERE %(tier)s = 1 AND name_term < %(end)s
+         WHERE verified AND %(tier)s = 1 AND name_term < %(end)s
            AND (name_term, user_id) > (%(begin)s, %(user_id)s::uuid)
            AND (%(prefix)s <= username_term AND username_term <= name_term) IS NOT TRUE
          ORDER BY name_term, user_id LIMIT %(limit)s)
@@ -50,7 +50,7 @@ WITH begun AS MATERIALIZED (
     SELECT CASE WHEN words ~ ALL(%(typed)s::text[]) THEN 2 ELSE 3 END AS tier, username_term AS term, {_SHOWN}
     FROM (
         SELECT *, username_words || COALESCE(name_words, '') AS words FROM {{profiles}}
-        WHERE {_LOOK_UP}
+        WHERE verified AND {_LOOK_UP}
           AND {_BEGINS.format(column="username_term")} IS NOT TRUE AND {_BEGINS.format(column="name_term")} IS NOT TRUE
     ) AS candidate
     WHERE cardinality(%(forms_0)s::text[]) > 0 AND (SELECT count(*) FROM begun) < %(limit)s
@@ -123,13 +123,19 @@ class ProfileQueries:
     def __init__(self, model: ReadModel[Profiles]) -> None:
         self._model = model
 
-    async def find(self, user_id: str, position: Position) -> tuple[ShownProfile | None, Position]:
-        """The profile, once the read model has reached the position; None where it has no profile of that user."""
+    async def find(self, user_id: str, position: Position, *, unverified: bool) -> tuple[ShownProfile | None, Position]:
+        """The profile, once the read model has reached the position; None where it has no profile of that user.
+
+        `unverified`: also that of a user whose address is not verified, which is for its owner alone.
+        """
         await self._model.wait_for(position)
         rows, reached = await self._model.select(
             ProfileRow,
-            f"SELECT {_SHOWN} FROM {{profiles}} WHERE user_id = %(user_id)s AND sequence IS NOT NULL",  # noqa: S608
-            {"user_id": user_id},
+            f"""
+            SELECT {_SHOWN} FROM {{profiles}}
+            WHERE user_id = %(user_id)s AND sequence IS NOT NULL AND (verified OR %(unverified)s)
+            """,  # noqa: S608
+            {"user_id": user_id, "unverified": unverified},
         )
         return (rows[0].shown() if rows else None), reached
 

@@ -53,6 +53,8 @@ async def test_a_refused_registration_takes_nothing(api: Api) -> None:
         ("username", "two words"),
         ("username", "żółw"),
         ("username", "tab\t"),
+        ("username", "Support"),
+        ("username", "_ad.min_"),
         ("password", "7 bytes"),
         ("password", "x" * 73),
         ("password", "ä" * 37),

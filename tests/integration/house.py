@@ -126,6 +126,11 @@ class House:
         return client
 
     async def register(self, username: str, display_name: str | None = None) -> tuple[str, str]:
+        """A user with a verified address as auth would make one; the id and the position of the verification."""
+        user_id, _ = await self.register_unverified(username, display_name)
+        return user_id, await self.verify(user_id)
+
+    async def register_unverified(self, username: str, display_name: str | None = None) -> tuple[str, str]:
         """A user as auth would make one; the id and the position of the registration."""
         user_id = new_id()
         position = await self._append(user_id, 0, 1, UserCreated(username=username, display_name=display_name))

@@ -179,10 +179,13 @@ async def test_users_see_themselves_at_once_with_their_address(services: Service
     assert (await get_user(services, user_id, actor=user_id, position=position)).email_verified
 
 
-async def test_others_find_whoever_has_just_registered_and_do_not_see_the_address(services: Services) -> None:
+async def test_others_find_a_user_as_soon_as_it_is_verified_and_do_not_see_the_address(services: Services) -> None:
     for number in range(20):
         registered = await register(services, f"user{number}")
         assert registered.user is not None
+        with pytest.raises(UserNotFound):
+            await get_user(services, registered.user.user_id, actor=new_id())
+        await verify(services, f"user{number}")
         seen = await get_user(services, registered.user.user_id, actor=new_id())
         assert (seen.username, seen.email) == (f"user{number}", "")
 
@@ -191,6 +194,7 @@ async def test_no_service_is_shown_an_address_but_the_gateway_for_the_address_s_
     registered = await register(services)
     assert registered.user is not None
     user_id = registered.user.user_id
+    await verify(services)
     assert (await get_user(services, user_id, actor=user_id)).email == "Anna@example.org"
     contact = ActingClient("auth", me="contact", settings=services.settings, secrets=services.secrets)
     try:

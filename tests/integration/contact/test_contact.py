@@ -168,3 +168,17 @@ async def test_only_the_gateway_and_messaging_may_ask(house: House) -> None:
     assert await relation(house.client("contact", me="messaging"), anna, ben) is Relation.NOT_FRIENDS
     with pytest.raises(Forbidden):
         await relation(house.client("contact", me="session"), anna, ben)
+
+
+async def test_an_unverified_account_is_an_unknown_id_to_others_until_it_is_verified(house: House) -> None:
+    anna, ben = await people(house)
+    unverified, _ = await house.register_unverified(f"u{secrets.token_hex(6)}")
+    for replica in (0, 1):
+        client = house.client("contact", replica)
+        with pytest.raises(UserNotFound):
+            await add(client, anna, unverified)
+        assert await relation(client, anna, unverified) is Relation.UNKNOWN_USER
+    await house.verify(unverified)
+    for replica, friend in ((0, anna), (1, ben)):
+        client = house.client("contact", replica)
+        assert (await add(client, friend, unverified)).state is FriendState.OUTGOING

@@ -65,7 +65,7 @@ async def test_everybody_who_registers_gets_a_profile_once(house: House) -> None
         await get(client, user_id, seen(position))
     for user_id, _ in registered:
         (event,) = [message.open() for message in await house.log.read(profile(user_id))]
-        (cause,) = await house.log.read(user(user_id))
+        cause, _ = await house.log.read(user(user_id))
         assert isinstance(event.data, ProfileCreated)
         assert event.causation_id == cause.event_id()
         assert event.data.display_name in ("Anna", event.data.username)
@@ -93,7 +93,7 @@ async def test_an_update_is_read_back_everywhere(house: House) -> None:
         one, user_id, bio="Hello", avatar_url="https://example.org/a.png", position=position
     )
     assert await get(other, user_id, seen(reached)) == changed
-    assert (changed.username, changed.display_name, changed.verified) == (username, "Anna", False)
+    assert (changed.username, changed.display_name, changed.verified) == (username, "Anna", True)
     cleared, reached = await update(other, user_id, display_name="", avatar_url="", position=reached)
     assert (cleared.display_name, cleared.bio, cleared.avatar_url) == (username, "Hello", "")
     same, unmoved = await update(one, user_id, bio="Hello", position=reached)
@@ -101,9 +101,9 @@ async def test_an_update_is_read_back_everywhere(house: House) -> None:
 
 
 async def test_verification_shows_and_changes_the_tag(house: House) -> None:
-    user_id, position = await house.register(name())
+    user_id, position = await house.register_unverified(name())
     client = house.client("profile")
-    before = await get(client, user_id, seen(position))
+    before = await get(client, user_id, seen(position, user_id))
     verified = await house.verify(user_id)
     after = await get(client, user_id, seen(verified))
     assert (before.verified, after.verified) == (False, True)
@@ -255,7 +255,7 @@ async def test_profiles_are_read_over_rest_and_cached(house: House) -> None:
                 "display_name": "Anna",
                 "bio": "Привет",
                 "avatar_url": None,
-                "verified": False,
+                "verified": True,
             }
             tag = answer.headers["etag"]
             for sent in (tag, f"W/{tag}", f'"other", {tag}', "*"):
@@ -314,3 +314,24 @@ async def test_both_edges_end_together(house: House) -> None:
             await http.get(f"/profiles/{user_id}")
     assert (await get(house.client("profile"), user_id, seen(position))).user_id == user_id
     await house.start_replica("profile", 1)
+
+
+async def test_an_unverified_account_has_no_profile_for_others_until_it_is_verified(house: House) -> None:
+    client = house.client("profile")
+    username = f"v{secrets.token_hex(6)}"
+    user_id, position = await house.register_unverified(username, "Vera")
+    own = await get(client, user_id, seen(position, user_id))
+    assert (own.username, own.verified) == (username, False)
+    _, position = await update(client, user_id, bio="Hello", position=position)
+    with pytest.raises(ProfileNotFound):
+        await get(client, user_id, seen(position))
+    async with rest(house) as http:
+        hidden = await http.get(f"/profiles/{user_id}", headers={"Vestnik-Position": position})
+    assert (hidden.status_code, hidden.json()["code"]) == (404, "profile_not_found")
+    assert hidden.headers["cache-control"] == "no-store"
+    assert await search(client, username, position) == []
+    assert await search(client, username[:-1] + "z", position) == []
+    verified = Position.decode(position).merge(Position.decode(await house.verify(user_id))).encode()
+    shown = await get(client, user_id, seen(verified))
+    assert (shown.username, shown.bio, shown.verified) == (username, "Hello", True)
+    assert await search(client, username, verified) == [user_id]
