@@ -12,6 +12,7 @@ from psycopg import Error as DatabaseError
 from infra.database_owners import Owners
 from infra.database_rights import role_of
 from infra.failures import Failure
+from infra.secrets import OPERATOR
 from projections.engine.builds import Connection
 from projections.engine.schema import ensure_schema
 from projections.registry import catalogue
@@ -109,3 +110,8 @@ async def _hand_over(conn: Connection, owners: dict[str, str]) -> None:
         role = role_of(owners[str(projection)])
         await conn.execute(sql.SQL("ALTER {} {} OWNER TO {}").format(what, relation, sql.Identifier(role)))
         await conn.execute(sql.SQL("ALTER {} {} SET SCHEMA {}").format(what, relation, sql.Identifier(role)))
+        await conn.execute(
+            sql.SQL("GRANT SELECT ON {} TO {}").format(
+                sql.Identifier(role, str(name)), sql.Identifier(role_of(OPERATOR))
+            )
+        )

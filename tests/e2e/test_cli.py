@@ -182,7 +182,7 @@ async def test_a_verification_names_the_row_that_was_changed_by_hand(own_api: Ap
         return bool((await boris.get(f"/v1/profiles/{anna.user_id}")).json()["bio"] == "as it was")
 
     await eventually(written, "the profile")
-    with psycopg.connect(api.system.database_url(), autocommit=True) as connection:
+    with psycopg.connect(api.system.superusers_database_url(), autocommit=True) as connection:
         table = live_table(connection, "profiles")
         changed = connection.execute(
             sql.SQL("UPDATE {} SET bio = 'changed by hand' WHERE user_id = %s").format(sql.Identifier(*table)),

@@ -23,11 +23,11 @@ class Logins:
     def __init__(self, database_url: str, passwords: dict[str, str]) -> None:
         # The superuser's.
         self.database_url = database_url
-        self._passwords = passwords
+        self.passwords = passwords
         self._open: dict[str, Connection] = {}
 
     def url(self, party: str) -> str:
-        return url_of(self.database_url, party, self._passwords[party])
+        return url_of(self.database_url, party, self.passwords[party])
 
     async def of(self, party: str) -> Connection:
         """The party's connection, made when it is first asked for."""
@@ -39,7 +39,7 @@ class Logins:
         """As a superuser does in a database of his; more than once, if need be."""
         name = self.database_url.rsplit("/", 1)[1]
         async with await AsyncConnection.connect(self.database_url) as conn:
-            for statement in statements(name, self._passwords):
+            for statement in statements(name, self.passwords):
                 await conn.execute(statement.encode())
 
     async def close(self) -> None:
@@ -106,9 +106,12 @@ async def whole(database_url: str) -> list[tuple[object, ...]]:
             "SELECT c.oid::regclass::text, c.relowner::regrole::text, c.relacl::text, c.relkind::text"
             " FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
             " WHERE n.nspname ~ '^(vestnik_|public)' ORDER BY 1",
-            "SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles"
-            " WHERE rolname ~ '^vestnik' ORDER BY 1",
-            "SELECT roleid::regrole::text, member::regrole::text FROM pg_auth_members ORDER BY 1, 2",
+            "SELECT rolname, rolinherit, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
+            " FROM pg_roles WHERE rolname ~ '^vestnik' ORDER BY 1",
+            "SELECT roleid::regrole::text, member::regrole::text, inherit_option, set_option FROM pg_auth_members"
+            " ORDER BY 1, 2",
+            "SELECT defaclrole::regrole::text, defaclnamespace::regnamespace::text, defaclacl::text FROM pg_default_acl"
+            " ORDER BY 1, 2",
             "SELECT extname FROM pg_extension ORDER BY 1",
         ):
             found += await (await conn.execute(query.encode())).fetchall()

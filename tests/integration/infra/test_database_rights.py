@@ -6,7 +6,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from infra.database_rights import role_of, url_of
+from infra.database_rights import role_of, statements, url_of
 from infra.secrets import DATABASE_PARTIES, GATEWAY, OPERATOR
 from infra.settings import SERVICES
 from projections.engine import builds, switching
@@ -54,6 +54,9 @@ TO_THE_SERVER = [
     "SELECT pg_read_file('PG_VERSION')",
     "SELECT pg_ls_dir('.')",
     "SELECT lo_import('/etc/hostname')",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_create(0)",
+    "SELECT lo_from_bytea(0, 'x')",
     "SELECT * FROM pg_authid",
     "SELECT * FROM pg_shadow",
     "SELECT pg_reload_conf()",
@@ -219,19 +222,84 @@ async def test_only_who_has_a_login_of_the_system_gets_in(house: Logins, databas
             await admin.execute(b"DROP ROLE stranger")
 
 
+async def test_no_login_connects_to_another_database_of_the_server(house: Logins) -> None:
+    for party in DATABASE_PARTIES:
+        server = house.url(party).rsplit("/", 1)[0]
+        for database in ("postgres", "template1"):
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                await psycopg.AsyncConnection.connect(f"{server}/{database}")
+
+
+async def test_a_database_that_lets_every_login_in_is_named_and_left_as_it_is(house: Logins) -> None:
+    async with await psycopg.AsyncConnection.connect(house.database_url, autocommit=True) as admin:
+        await admin.execute(b"CREATE DATABASE somebody_elses TEMPLATE template0")
+        try:
+            warnings: list[str] = []
+            admin.add_notice_handler(lambda notice: warnings.append(str(notice.message_primary)))
+            for statement in statements(house.database_url.rsplit("/", 1)[1], house.passwords):
+                await admin.execute(statement.encode())
+            assert any("to the database somebody_elses" in warning for warning in warnings)
+            cursor = await admin.execute("SELECT datacl FROM pg_database WHERE datname = 'somebody_elses'")
+            assert await cursor.fetchone() == (None,)
+        finally:
+            await admin.execute(b"DROP DATABASE somebody_elses")
+
+
 async def test_the_operator_reads_everything_and_acts_for_each_service(house: Logins) -> None:
     conn = await house.of(OPERATOR)
     for service in SERVICES:
         for name, _ in await relations_of(house.database_url, service):
             await conn.execute(f"SELECT * FROM {name}".encode())
         for projection in [one_of(service)]:
-            # Whoever looks into a read model needs not know whose it is.
+            # A person who looks into a read model need not know which service it belongs to.
             await conn.execute(f"SELECT * FROM {projection.view(projection.table_names()[0])}".encode())
         await conn.execute(f"SET ROLE {role_of(service)}".encode())
         await conn.execute(f"CREATE TABLE {role_of(service)}.made (n int)".encode())
         await conn.execute(b"RESET ROLE")
+        await conn.execute(f"SELECT * FROM {role_of(service)}.made".encode())
         await (await house.of(service)).execute(b"DROP TABLE made")
     assert await refusal(conn, "CREATE TABLE by_accident (n int)") == DENIED
+
+
+async def test_the_operator_changes_nothing_of_a_service_without_acting_for_it(house: Logins) -> None:
+    before = await whole(house.database_url)
+    for service in SERVICES:
+        tried = [f"CREATE TABLE {role_of(service)}.by_accident (n int)", f"DROP SCHEMA {role_of(service)} CASCADE"]
+        for name, kind in await relations_of(house.database_url, service):
+            what = "TABLE" if kind == "r" else "VIEW"
+            tried += [f"INSERT INTO {name} DEFAULT VALUES", f"DELETE FROM {name}", f"DROP {what} {name} CASCADE"]
+            tried += [f"ALTER {what} {name} RENAME TO mine", f"ALTER {what} {name} OWNER TO CURRENT_USER"]
+            tried += [f"TRUNCATE {name}", f"CREATE INDEX ON {name} ((1))"] if kind == "r" else []
+        assert await refused(house, OPERATOR, tried) == {}
+    assert await whole(house.database_url) == before
+
+
+async def test_rights_of_an_earlier_release_become_todays(house: Logins) -> None:
+    async with await psycopg.AsyncConnection.connect(house.database_url, autocommit=True) as admin:
+        before = await whole(house.database_url)
+        operator = role_of(OPERATOR)
+        await admin.execute(f"ALTER ROLE {operator} INHERIT".encode())
+        for service in SERVICES:
+            role = role_of(service)
+            await admin.execute(f"REVOKE {role} FROM {operator}".encode())
+            await admin.execute(f"GRANT {role} TO {operator}".encode())
+            await admin.execute(f"REVOKE USAGE ON SCHEMA {role} FROM {operator}".encode())
+            await admin.execute(f"REVOKE SELECT ON ALL TABLES IN SCHEMA {role} FROM {operator}".encode())
+        await admin.execute(b"GRANT CONNECT, TEMPORARY ON DATABASE postgres, template1 TO PUBLIC")
+        await admin.execute(
+            b"GRANT EXECUTE ON FUNCTION lo_create(oid), lo_creat(int), lo_from_bytea(oid, bytea) TO PUBLIC"
+        )
+        assert await refusal(await house.of(OPERATOR), "DROP TABLE vestnik_contact.projection_builds") != DENIED
+        assert await refusal(await house.of("contact"), "SELECT lo_create(0)") is None
+
+        await house.give_rights()
+
+        assert await whole(house.database_url) == before
+    await test_no_login_connects_to_another_database_of_the_server(house)
+    await test_the_operator_reads_everything_and_acts_for_each_service(house)
+    assert await refusal(await house.of(OPERATOR), "DELETE FROM vestnik_contact.projection_builds") == DENIED
+    for party in DATABASE_PARTIES:
+        assert await refusal(await house.of(party), "SELECT lo_create(0)") == DENIED
 
 
 async def test_rights_may_be_given_again_and_change_nothing_but_passwords(house: Logins) -> None:

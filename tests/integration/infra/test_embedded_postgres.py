@@ -64,6 +64,36 @@ async def test_everybody_has_his_login_also_in_a_database_that_is_made_again(tmp
     await server.stop()
 
 
+async def test_a_folder_of_an_earlier_release_has_todays_rights_after_the_next_start(tmp_path: Path) -> None:
+    passwords = dict.fromkeys(DATABASE_PARTIES, "secret")
+    earlier = PostgresServer(tmp_path / "postgres", passwords=passwords)
+    url = await earlier.start()
+    for statement in (
+        "ALTER ROLE vestnik_operator INHERIT",
+        "REVOKE vestnik_contact FROM vestnik_operator",
+        "GRANT vestnik_contact TO vestnik_operator",
+        "GRANT CONNECT ON DATABASE postgres TO PUBLIC",
+        "GRANT EXECUTE ON FUNCTION lo_create(oid) TO PUBLIC",
+    ):
+        await _run(url, statement)
+    await _run(earlier.url_of("contact"), "CREATE TABLE kept AS SELECT 1 AS n")
+    await _run(earlier.url_of("operator"), "DELETE FROM vestnik_contact.kept")
+    await earlier.stop()
+
+    server = PostgresServer(tmp_path / "postgres", passwords=passwords)
+    await server.start()
+    for party, statement in (
+        ("operator", "INSERT INTO vestnik_contact.kept VALUES (2)"),
+        ("contact", "SELECT lo_create(0)"),
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await _run(server.url_of(party), statement)
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        await _run(server.url_of("contact").rsplit("/", 1)[0] + "/postgres", "SELECT 1")
+    assert await _rows(server.url_of("operator"), "SELECT n FROM vestnik_contact.kept") == []
+    await server.stop()
+
+
 async def test_logins_that_cannot_be_made_are_said_in_one_line_and_nothing_is_left(tmp_path: Path) -> None:
     server = PostgresServer(
         tmp_path / "postgres",

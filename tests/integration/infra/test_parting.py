@@ -6,7 +6,7 @@ import pytest
 from psycopg import AsyncConnection, sql
 
 from infra.database_rights import role_of, statements, url_of
-from infra.secrets import DATABASE_PARTIES
+from infra.secrets import DATABASE_PARTIES, OPERATOR
 from infra.settings import SERVICES
 from infra.supervisor.parting import NotHandedOver, part
 from projections.engine.builds import Connection
@@ -62,6 +62,9 @@ async def test_every_read_model_is_with_its_service_as_it_was_and_nothing_is_lef
                 assert await live_build(conn, projection) is not None
                 for table in projection.table_names():
                     await rows(conn, projection.view(table))
+                    operator = await AsyncConnection.connect(url_of(database_url, OPERATOR, passwords[OPERATOR]))
+                    assert await rows(operator, projection.view(table)) == await rows(conn, projection.view(table))
+                    await operator.close()
             if service == friends.run_by():
                 assert await rows(conn, friends.view("contacts")) == contacts
                 assert await discards(conn, friends.name, friends.version) == {("CONTACT", 7)}
