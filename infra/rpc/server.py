@@ -67,8 +67,10 @@ class RpcServer:
         carrying = _Served({PATH: Handler(self._carry, Cardinality.STREAM_STREAM, Calls, Answers)})
         # Health and reflection need no credential: they show no data.
         health = Health({each: [self._health] for each in guarded})
+        public = [_Served(_bounded(each)) for each in with_reflection([*guarded, carrying, health])[len(guarded) + 1 :]]
         self._server = BoundedServer(
-            with_reflection([*guarded, carrying, health]),
+            [*guarded, carrying, *public],
+            guarded={PATH, *(path for mapping in mappings for path in mapping)},
             codec=StrictCodec(),
             status_details_codec=ProtoStatusDetailsCodec(),
             config=BOUNDS,
@@ -78,7 +80,7 @@ class RpcServer:
         self, host: str, port: int, *, shared: bool = False, tls_context: ssl.SSLContext | None = None
     ) -> None:
         """Begins to listen; health says NOT_SERVING until `set_ready`. `shared`: somebody holds the port for us."""
-        await self._server.start(host, port, reuse_port=shared, ssl=tls_context)
+        await self._server.listen(host, port, shared=shared, tls=tls_context)
 
     def set_ready(self, ready: bool) -> None:
         self._health.set(ready and not self._at_work.stopping)
@@ -159,6 +161,28 @@ class RpcServer:
         finally:
             if carried is not None:
                 self._streams.discard(carried)
+
+
+def _bounded(service: Servable) -> dict[str, Handler]:
+    """The methods of a service that needs no credential: messages are bounded, and unary calls end in time."""
+    methods = service.__mapping__()
+    return {path: handler._replace(func=_bounded_call(path, handler)) for path, handler in methods.items()}
+
+
+def _bounded_call(path: str, handler: Handler) -> Callable[[Stream], Awaitable[None]]:
+    limit = LONGEST_CALL if handler.cardinality is Cardinality.UNARY_UNARY else None
+
+    async def bounded(stream: Stream) -> None:
+        _check_messages(stream, None, None, handler.cardinality is not Cardinality.STREAM_STREAM)
+        try:
+            async with asyncio.timeout(limit):
+                await handler.func(stream)
+        except (GRPCError, StreamTerminatedError):
+            raise
+        except Exception as error:
+            raise failure_of(error, path) from error
+
+    return bounded
 
 
 def _check_messages(stream: Stream, field: str | None, user: str | None, single: bool) -> None:
