@@ -49,6 +49,18 @@ def stream_of(subject: str) -> str:
     return subject.split(".", 2)[1].upper()
 
 
+def passes(subject: str, subject_filter: str) -> bool:
+    """Whether the subject passes a filter, in which `*` is one part and a `>` at the end one or more."""
+    parts, wanted = subject.split("."), subject_filter.split(".")
+    if wanted[-1] == ">":
+        wanted.pop()
+        if len(parts) <= len(wanted):
+            return False
+    elif len(parts) != len(wanted):
+        return False
+    return all(want in ("*", part) for part, want in zip(parts, wanted, strict=False))
+
+
 def user(user_id: str) -> str:
     return f"vestnik.auth.user.{user_id}"
 

@@ -155,9 +155,9 @@ class JetStream:
         stored = nanoseconds_of(headers["Nats-Time-Stamp"])
         return Link(Message(stream, sequence, headers["Nats-Subject"], answer.data, stored), _previous(headers))
 
-    async def next(self, stream: str, subject: str, after: int) -> Message | None:
+    async def next(self, stream: str, subject: str, after: int, *, headers: bool = False) -> Message | None:
         """The first message of the subject behind a sequence, from the stream's leader."""
-        return await self._get(stream, {"seq": after + 1, "next_by_subj": subject})
+        return await self._get(stream, {"seq": after + 1, "next_by_subj": subject}, headers=headers)
 
     async def first_since(self, stream: str, moment: datetime) -> Message | None:
         """The first message of the stream stored at a moment or later."""

@@ -17,6 +17,7 @@ from contracts.errors import Unavailable
 from streams.consumer import Broken, Consumer
 from streams.inbox import Closed, Denied, RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
+from streams.losses import Gap, missing
 from streams.message import Message
 from streams.topology import StreamMissing
 
@@ -33,6 +34,8 @@ class ReadBatch(msgspec.Struct, frozen=True):
     position: int
     # How many more the server says there are; 0: the end was reached.
     pending: int
+    # Sequences up to the position that have no event, where the reader reads a whole stream of events.
+    gaps: list[Gap] = []
 
 
 class HistoryLost(Exception):
@@ -56,13 +59,16 @@ class Reader:
         buffer: int = 10_000,
         headers: bool = False,
         patience: float = 60.0,
+        whole: bool = False,
     ) -> None:
         """
         `name`: stands in the name of every consumer this reader makes, behind the connection's own name.
         `buffer`: how many messages may wait in memory (16 MiB of them at most, by default limits of the server).
         `headers`: whether messages come with those that they were stored with; they halve the rate.
         `patience`: seconds to wait for a stream that is not there yet, or for a server that will not serve it.
+        `whole`: of a stream of events, without a filter: every sequence has an event, and what has none is named.
         """
+        assert not (whole and subject_filter)
         self._nc = nc
         self._jetstream = JetStream(nc)
         self._stream = stream
@@ -73,8 +79,11 @@ class Reader:
         self._buffer = buffer
         self._headers = headers
         self._patience = patience
+        self._whole = whole
         self._in_turns = False
         self._consumer: Consumer | None = None
+        # Where the stream ended when the consumer was made.
+        self._end = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -112,11 +121,13 @@ class Reader:
             consumer = self._consumer
             if consumer is None:
                 consumer = await self._begin()
-                if consumer.pending == 0:
+                if consumer.pending == 0 and (not self._whole or self._end <= self._position):
                     # Said at once: the first heartbeat would say it later.
                     return ReadBatch([], self._position, 0)
             try:
                 messages = await consumer.receive(limit)
+                if self._whole:
+                    return await self._whole_batch(messages, consumer)
             except Broken as broken:
                 _LOG.info("reading %s again from %d: %s", self._stream, self._position + 1, broken)
                 await self._drop()
@@ -125,6 +136,45 @@ class Reader:
             else:
                 self._position = consumer.position
                 return ReadBatch(messages, self._position, consumer.pending)
+
+    async def _whole_batch(self, messages: list[Message], consumer: Consumer) -> ReadBatch:
+        """The messages with those that did not come and are there all the same, and the gaps where there is none.
+
+        Raises:
+            Broken: the leader does not tell.
+        """
+        position = max(self._position, consumer.position)
+        if messages and messages[0].sequence <= self._position:
+            # The leader has given it out before the consumer did.
+            messages = [message for message in messages if message.sequence > self._position]
+        gaps: list[Gap] = []
+        if position - self._position != len(messages):
+            try:
+                messages, gaps = await self._complete(messages, position)
+            except (RequestFailed, Refused) as failure:
+                await asyncio.sleep(_LONGEST_PAUSE)
+                raise Broken(f"what is missing could not be asked for: {failure}") from failure
+            except BaseException:
+                # Whoever goes on reading begins behind the position with another consumer.
+                await self._drop()
+                raise
+        self._position = position
+        return ReadBatch(messages, position, consumer.pending, gaps)
+
+    async def _complete(self, messages: list[Message], position: int) -> tuple[list[Message], list[Gap]]:
+        complete: list[Message] = []
+        gaps: list[Gap] = []
+        expected = self._position + 1
+        for message in (*messages, None):
+            last = position if message is None else message.sequence - 1
+            if expected <= last:
+                found, lost = await missing(self._jetstream, self._stream, expected, last, headers=self._headers)
+                complete += found
+                gaps += lost
+            if message is not None:
+                complete.append(message)
+                expected = message.sequence + 1
+        return complete, gaps
 
     async def _begin(self) -> Consumer:
         """A consumer that begins behind the position, as soon as the server makes one."""
@@ -149,9 +199,9 @@ class Reader:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _start(self) -> Consumer:
-        end = (await self._jetstream.info(self._stream)).state.last_seq
-        if end < self._position:
-            raise HistoryLost(self._stream, end, self._position)
+        self._end = (await self._jetstream.info(self._stream)).state.last_seq
+        if self._end < self._position:
+            raise HistoryLost(self._stream, self._end, self._position)
         consumer = Consumer(
             self._nc,
             self._jetstream,

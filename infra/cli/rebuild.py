@@ -8,10 +8,12 @@ import msgspec
 from rich.console import Console
 
 from infra.cli import dropping, inspecting, rebuilding
+from infra.cli.accepting import Loss
 from infra.cli.moment import Moment
 from infra.running import connected
 from infra.settings import Settings
 from projections.registry import UnknownProjection, choose
+from streams.losses import Gap
 
 
 @click.command()
@@ -24,6 +26,13 @@ from projections.registry import UnknownProjection, choose
 @click.option("--as-of", "moment", type=Moment(), help="Build the state at this time, events of then included.")
 @click.option("--into", "schema", metavar="SCHEMA", help="The database schema that the state at a time is built into.")
 @click.option("--replace", is_flag=True, help="Replace what --as-of has built into the schema before.")
+@click.option(
+    "--accept-loss",
+    "losses",
+    type=Loss(),
+    multiple=True,
+    help="Go on without these events, MESSAGING:7 or MESSAGING:7-9, which the stream has lost; recorded for good.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 def rebuild(
     names: tuple[str, ...],
@@ -33,12 +42,14 @@ def rebuild(
     moment: datetime | None,
     schema: str | None,
     replace: bool,
+    losses: tuple[Gap, ...],
     as_json: bool,
 ) -> None:
     """Rebuilds read models from their streams and swaps them in; reads are served all the while.
 
     Several are built at once. Ctrl-C stops it; the same command takes it up again where it was. The build that was
     live before is kept until the next rebuild, for --back; a version that was deployed before is kept until --drop-old.
+    Where a stream has lost events they are named and nothing is swapped in, unless --accept-loss gives them up.
     With --as-of and --into the live read models are left alone, and their state at a time is built for inspection.
     """
     if bool(names) == every:
@@ -49,6 +60,8 @@ def rebuild(
         raise click.UsageError("--back, --drop-old and --as-of exclude each other")
     if replace and moment is None:
         raise click.UsageError("--replace goes with --as-of and --into")
+    if losses and (drop_old or moment is not None):
+        raise click.UsageError("--accept-loss goes with a rebuild of live read models")
     if moment is not None and moment > datetime.now(UTC):
         raise click.UsageError("--as-of lies ahead: nobody knows what will have happened by then")
     try:
@@ -63,7 +76,7 @@ def rebuild(
     elif moment is not None and schema is not None:
         outcome = inspecting.run(settings, projections, moment, schema, replace, console)
     else:
-        outcome = rebuilding.run(settings, projections, back, console)
+        outcome = rebuilding.run(settings, projections, back, losses, console)
     if as_json:
         sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
     if not outcome.complete:

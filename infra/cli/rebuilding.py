@@ -1,10 +1,13 @@
 """`vestnik rebuild`, and `--back`: read models built anew and swapped in, several at once."""
 
+from collections.abc import Sequence
+
 import msgspec
 import uvloop
 from rich.console import Console
 from rich.markup import escape
 
+from infra.cli.accepting import accept_losses
 from infra.cli.parallel import Failed, each
 from infra.cli.progress import Bars
 from infra.connections import connect_nats
@@ -12,6 +15,7 @@ from infra.database_owners import Owners
 from infra.settings import Settings
 from projections.engine.projection import Projection
 from projections.engine.rebuild import Rebuilt, rebuild
+from streams.losses import Gap, named
 
 
 class Rebuilds(msgspec.Struct, frozen=True):
@@ -23,8 +27,11 @@ class Rebuilds(msgspec.Struct, frozen=True):
         return not self.failed
 
 
-def run(settings: Settings, projections: list[type[Projection]], back: bool, console: Console) -> Rebuilds:
-    outcome = uvloop.run(_run(settings, projections, back, console))
+def run(
+    settings: Settings, projections: list[type[Projection]], back: bool, losses: Sequence[Gap], console: Console
+) -> Rebuilds:
+    """`losses`: what is given up before, for good."""
+    outcome = uvloop.run(_run(settings, projections, back, losses, console))
     for one in outcome.rebuilt:
         kept = "" if one.replaced is None else f", build {one.replaced} is kept"
         letters = f"; {one.dead_letters:,} events wait as dead letters" if one.dead_letters else ""
@@ -39,10 +46,15 @@ def run(settings: Settings, projections: list[type[Projection]], back: bool, con
     return outcome
 
 
-async def _run(settings: Settings, projections: list[type[Projection]], back: bool, console: Console) -> Rebuilds:
+async def _run(
+    settings: Settings, projections: list[type[Projection]], back: bool, losses: Sequence[Gap], console: Console
+) -> Rebuilds:
     owners = await Owners.at(settings.database_url)
     nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
     try:
+        if losses:
+            await accept_losses(settings, nc, losses)
+            console.print(f"given up for good: {named(losses)}", soft_wrap=True)
         with Bars(console) as bars:
 
             async def one(projection: type[Projection]) -> Rebuilt:

@@ -21,6 +21,8 @@ from projections.engine.verify import verify as verify_one
 from projections.registry import UnknownProjection, choose
 
 _LONGEST_VALUE = 60
+# Gaps that are named.
+_LOST = 10
 
 
 class Verdicts(msgspec.Struct, frozen=True):
@@ -76,11 +78,20 @@ async def _run(settings: Settings, projections: list[type[Projection]], console:
 def _print(verdict: Verdict, console: Console) -> None:
     letters = _letters(verdict)
     letters += f"; {verdict.discarded} events are discarded" if verdict.discarded else ""
+    letters += f"; lost and given up: {verdict.lost_accepted:,}" if verdict.lost_accepted else ""
     if verdict.equal:
         console.print(
             f"[green]{verdict.projection}[/] equal: {verdict.rows:,} rows, {verdict.events:,} events,"
             f" {verdict.seconds:,.1f} s{letters}"
         )
+        return
+    if verdict.lost:
+        console.print(
+            f"[red]{verdict.projection}[/] lacks events that its streams have lost: {', '.join(verdict.lost[:_LOST])}"
+            f"{' …' if len(verdict.lost) > _LOST else ''}; see docs/runbooks/lost-events.md",
+            soft_wrap=True,
+        )
+    if not verdict.differences:
         return
     console.print(
         f"[red]{verdict.projection}[/] differs: {verdict.changed:,} rows changed, {verdict.missing:,} missing,"

@@ -25,6 +25,7 @@ _OF_A_PROJECTION = (
     "projection_checkpoints",
     "projection_dead_letters",
     "projection_progress",
+    "projection_lost_events",
     "projection_discards",
     "projection_errors",
 )

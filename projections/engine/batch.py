@@ -5,6 +5,7 @@ from typing import NamedTuple
 from projections.engine.dead_letters import DeadLetter
 from projections.engine.rows import Rows
 from projections.engine.write import Change
+from streams.losses import Gap
 from streams.message import Message
 
 
@@ -22,6 +23,8 @@ class Batch:
         self.before: dict[str, int] = {}
         self.after: dict[str, int] = {}
         self.messages: dict[str, list[Message]] = {}
+        # Sequences in which the streams have no event.
+        self.gaps: list[Gap] = []
         self.events = 0
         self.bytes = 0
         # How many pieces of streams it is made of; those that bring nothing are signs of life.

@@ -17,7 +17,7 @@ from contracts.envelope import Envelope, Recorded, open_event
 from contracts.envelope import decode as decode_envelope
 from contracts.event import Event
 from contracts.positions import Position
-from projections.engine import builds, connecting, dead_letters, tables
+from projections.engine import builds, connecting, dead_letters, lost_events, tables
 from projections.engine.batch import Batch, Step
 from projections.engine.builds import MOVE_CHECKPOINT, Build, Connection
 from projections.engine.dead_letters import Counts, DeadLetter, Discards, Standing, in_line, reason_of
@@ -27,6 +27,7 @@ from projections.engine.rows import Group, Rows
 from projections.engine.shapes import Shapes, Table
 from projections.engine.statements import copy_data, copy_statement, statement
 from projections.engine.write import Action, How, Write
+from streams.losses import Gap
 from streams.message import Message
 
 # What PostgreSQL says of a row that it does not take: bad data, a constraint, one row twice, a value too large, JSON
@@ -101,9 +102,12 @@ class Filling:
     def batch(self) -> Batch:
         return Batch(Rows(self._shapes), self._knowledge)
 
-    def take(self, batch: Batch, stream: str, messages: Sequence[Message], sequence: int) -> None:
+    def take(
+        self, batch: Batch, stream: str, messages: Sequence[Message], sequence: int, gaps: Sequence[Gap] = ()
+    ) -> None:
         """Folds the messages into the batch, which moves the stream's checkpoint to `sequence`.
 
+        `gaps`: where the stream has no event, up to `sequence`; they are kept with the build.
         Batches are written in the order in which they were taken; a next one may be taken while one is written.
         """
         before = self._taken[stream]
@@ -111,6 +115,7 @@ class Filling:
             return
         fresh = [message for message in messages if message.sequence > before]
         batch.move(stream, before, sequence, fresh)
+        batch.gaps += [gap for gap in gaps if gap.last > before]
         self._taken[stream] = sequence
         # What a rebuild makes lives until its batch is written, or dies at once: looking for cycles in it again and
         # again, and then in all of the program, is in vain.
@@ -274,6 +279,7 @@ class Filling:
                 for query, arrays in statements:
                     await cursor.execute(query, arrays)
                 await dead_letters.add(self._conn, self.build, batch.letters)
+                await lost_events.add(self._conn, self.build, batch.gaps)
                 await cursor.execute("COMMIT")
                 await pipeline.sync()
         except errors.Error:
@@ -294,6 +300,7 @@ class Filling:
                 else:
                     await self._conn.execute(*statement(group))
             await dead_letters.add(self._conn, self.build, batch.letters)
+            await lost_events.add(self._conn, self.build, batch.gaps)
 
     async def _move(self, moves: Sequence[tuple[object, ...]]) -> None:
         try:
@@ -329,6 +336,7 @@ class Filling:
             await self._write_in_pieces(steps, batch.letters)
             batch.letters = in_line(batch.letters)
             await dead_letters.add(self._conn, self.build, batch.letters)
+            await lost_events.add(self._conn, self.build, batch.gaps)
 
     async def _write_in_pieces(self, steps: list[Step], letters: list[DeadLetter]) -> None:
         """Finds the events that PostgreSQL refuses by halving, and writes all others in their order."""

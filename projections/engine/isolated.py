@@ -89,7 +89,14 @@ async def fill(
         if end < target:
             raise StreamTooShort(stream, end, target)
         until = Position.at(stream, target)
-        sources = Sources(nc, {stream: filters[stream]}, Position(), name=f"isolated-{projection.name}", until=until)
+        sources = Sources(
+            nc,
+            {stream: filters[stream]},
+            Position(),
+            name=f"isolated-{projection.name}",
+            until=until,
+            reads_all=True,
+        )
         async with Pipeline(sources, filling) as pipeline:
             while not pipeline.at_end:
                 batch = await pipeline.step(SILENCE_SECONDS)

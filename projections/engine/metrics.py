@@ -53,6 +53,11 @@ DEAD_LETTERS = Gauge(
     "Events that could not be applied (failed), and those of the same aggregates that wait behind them (parked).",
     (*_OWN, "state"),
 )
+LOST = Gauge(
+    "vestnik_projection_lost_events",
+    "Events that the streams should have and have not, as far as no operator has accepted that.",
+    _OWN,
+)
 ERRORS = Counter(
     "vestnik_projection_errors", "Times that a runner had to begin again: a lost connection, a missing stream.", _OWN
 )
@@ -100,7 +105,7 @@ class Figures:
     def stands_by(self) -> None:
         """Another process tells these now."""
         self._pipeline = self._filling = None
-        for gauge in (CHECKPOINT, PROGRESS):
+        for gauge in (CHECKPOINT, PROGRESS, LOST):
             _forget(gauge, *self._labels)
         for state in Counts._fields:
             _forget(DEAD_LETTERS, *self._labels, state)
@@ -127,6 +132,9 @@ class Figures:
             self._events_of_build += batch.events
             total = self._events_of_build + self._pipeline.left
             PROGRESS.labels(*self._labels).set(self._events_of_build / total if total else 1.0)
+
+    def lost(self, events: int) -> None:
+        LOST.labels(*self._labels).set(events)
 
     def failed(self) -> None:
         self._errors.inc()

@@ -189,6 +189,6 @@ class Pipeline:
             return False
         reading, self._reading = self._reading, None
         stream, piece = reading.result()
-        self._filling.take(self._next, stream, piece.messages, piece.position)
+        self._filling.take(self._next, stream, piece.messages, piece.position, piece.gaps)
         self._next.reads += 1
         return True

@@ -21,6 +21,7 @@ from projections.engine import builds, dead_letters, switching
 from projections.engine.builds import Build, Connection, State
 from projections.engine.connecting import connect, leave, rebuild_lock, runner_lock, try_lock
 from projections.engine.filling import Filling, Superseded
+from projections.engine.lost_events import EventsLost
 from projections.engine.progress import Progress, Report, Tracking, unheard
 from projections.engine.projection import Projection
 from projections.engine.schema import ensure_schema
@@ -74,6 +75,7 @@ async def rebuild(
     Raises:
         RebuildUnderWay: somebody else is doing so.
         BadTables: the projection's tables have changed and its version has not.
+        EventsLost: the streams lack events, and no operator has accepted that.
         NothingKept: there is none to go back to.
         Unavailable: the database or NATS were away for too long; the next call goes on where this one stopped.
     """
@@ -137,8 +139,8 @@ class _Rebuild:
             self._build = await (self._kept(conn) if self._back else self._claim(conn))
             try:
                 await self._fill(conn, self._build)
-            except BadTables:
-                # Its columns will never do: left behind, it would be taken up again and again.
+            except (BadTables, EventsLost):
+                # Its columns will never do, and a stream that was mended has to be read from its beginning.
                 if self._build.state is State.BUILDING:
                     await switching.drop_build(conn, self._projection, self._build)
                 raise

@@ -16,11 +16,12 @@ from psycopg import Error as DatabaseError
 
 from contracts.errors import VestnikError
 from contracts.positions import Position
-from projections.engine import builds, last_errors, switching, tables
+from projections.engine import builds, last_errors, lost_events, switching, tables
 from projections.engine.builds import Build, Connection, State
 from projections.engine.connecting import be_heard_of, connect, leave, runner_lock, try_lock
 from projections.engine.filling import Filling, Superseded
 from projections.engine.last_errors import LastError
+from projections.engine.lost_events import EventsLost
 from projections.engine.metrics import Figures
 from projections.engine.pipeline import Pipeline
 from projections.engine.progress import Tracking
@@ -44,10 +45,13 @@ _LAST_WORD_SECONDS = 2.0
 # build that nobody reads yet is filled as quickly as can be.
 _MOST_WHEN_LIVE = 4_000
 _BACKOFF_SECONDS = (0.05, 5.0)
+# How often it is looked whether an operator has accepted the losses that are known.
+_LOSSES_SECONDS = 10.0
 # What a lost connection, a restarted server, a missing stream or a wiped database looks like; anything else is a fault
 # of the program.
 _PASSING = (
     DatabaseError,
+    EventsLost,
     HistoryLost,
     NatsError,
     OSError,
@@ -93,6 +97,9 @@ class Runner:
                 log.warning("%s: %s; again in %.2f s", self._projection.name, error, self._backoff)
                 self._figures.failed()
                 self._error = LastError.now(error)
+                if isinstance(error, EventsLost):
+                    # An operator has to act.
+                    self._backoff = _BACKOFF_SECONDS[1]
             await asyncio.sleep(self._backoff)
             self._backoff = min(self._backoff * 2, _BACKOFF_SECONDS[1])
 
@@ -169,9 +176,10 @@ class Runner:
         sharing = self._sharing if is_live else None
         sources = Sources(self._nc, self._projection.filters(), filling.position, name=name, sharing=sharing)
         most, haste = (_MOST_WHEN_LIVE, self._waiting.haste(self._projection)) if is_live else (None, None)
+        lost = await self._look_for_losses(conn, build) if is_live else False
         async with Pipeline(sources, filling, most=most, haste=haste) as pipeline:
             self._figures.follows(pipeline, filling, is_live=is_live)
-            heard_of = time.monotonic()
+            heard_of = looked = time.monotonic()
             while True:
                 batch = await pipeline.step(_SIGN_SECONDS)
                 if batch is not None and batch.moves:
@@ -185,6 +193,8 @@ class Runner:
                     continue
                 self._backoff = _BACKOFF_SECONDS[0]
                 self._figures.applied(batch)
+                if is_live and (batch.gaps or (lost and time.monotonic() - looked >= _LOSSES_SECONDS)):
+                    lost, looked = await self._look_for_losses(conn, build), time.monotonic()
                 if tracking is not None:
                     await tracking.moved(batch.events, pipeline.left if pipeline.is_counted else None)
                 if not await self._has_caught_up(pipeline, filling):
@@ -192,9 +202,35 @@ class Runner:
                 if build.state is State.LIVE:
                     self.ready = True
                     continue
+                await self._assert_whole(conn, build)
                 await tables.add_indexes(conn, self._projection, build)
                 if await switching.switch(conn, self._projection, build, _nothing_to_catch_up):
                     return
+
+    async def _look_for_losses(self, conn: Connection, build: Build) -> bool:
+        """Reports the events that the build did not find in its streams; whether there are any."""
+        gaps = await lost_events.unaccepted(self._nc, await lost_events.found(conn, build))
+        self._figures.lost(sum(map(len, gaps)))
+        if gaps:
+            error = EventsLost(self._projection.name, gaps)
+            log.error("%s", error)
+            self._error = LastError.now(error)
+            await self._tell_error(conn)
+        return bool(gaps)
+
+    async def _assert_whole(self, conn: Connection, build: Build) -> None:
+        """
+        Raises:
+            EventsLost: the streams lack events, and no operator has accepted that.
+            Superseded: they have some of them again, and a build has to begin at the beginning.
+        """
+        gaps = await lost_events.unaccepted(self._nc, await lost_events.found(conn, build))
+        self._figures.lost(sum(map(len, gaps)))
+        if await lost_events.are_back(self._nc, gaps):
+            await switching.drop_build(conn, self._projection, build)
+            raise Superseded("a stream was mended")
+        if gaps:
+            raise EventsLost(self._projection.name, gaps)
 
     async def _has_caught_up(self, pipeline: Pipeline, filling: Filling) -> bool:
         """Whether it is near the end, and nothing is left of what there was when it first was."""

@@ -139,6 +139,23 @@ STEPS = (
         );
         """,
     ),
+    Step(
+        "events that a build did not find in its streams",
+        """
+        CREATE TABLE projection_lost_events (
+            projection text,
+            version integer,
+            build integer,
+            stream text,
+            -- Both included.
+            first bigint,
+            last bigint NOT NULL,
+            found_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (projection, version, build, stream, first),
+            FOREIGN KEY (projection, version, build) REFERENCES projection_builds ON DELETE CASCADE
+        );
+        """,
+    ),
 )
 
 

@@ -113,7 +113,12 @@ class SharedReader:
         stream, subject_filter = self._key
         try:
             async with Reader(
-                self._sharing.nc, stream, after=after, subject_filter=subject_filter, name="projections"
+                self._sharing.nc,
+                stream,
+                after=after,
+                subject_filter=subject_filter,
+                name="projections",
+                whole=subject_filter is None,
             ) as reader:
                 while True:
                     await self._wanted.wait()
@@ -197,7 +202,12 @@ class Follower:
     def _read_alone(self) -> None:
         stream, subject_filter = self._key
         self._own = Reader(
-            self._sharing.nc, stream, after=self._position, subject_filter=subject_filter, name=self._name
+            self._sharing.nc,
+            stream,
+            after=self._position,
+            subject_filter=subject_filter,
+            name=self._name,
+            whole=subject_filter is None,
         )
         self._is_near = False
 

@@ -7,11 +7,13 @@ from typing import Self
 
 from nats.aio.client import Client as NATS
 
+from contracts import subjects
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from projections.engine.shared_reading import Follower, SharedReading
 from streams.inbox import Denied, RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
+from streams.losses import Gap
 from streams.message import Message
 from streams.reader import ReadBatch, Reader
 
@@ -35,10 +37,13 @@ class Sources:
         until: Position | None = None,
         limit: int = LIMIT,
         sharing: SharedReading | None = None,
+        reads_all: bool = False,
     ) -> None:
         """
         `until`: each stream is read up to here and no further; None: without end.
         `sharing`: with whom to read together; None: nobody, at a pace of its own.
+        `reads_all`: the filters are applied here and not by the server, which takes the right to read everything. A
+            filter leaves gaps by nature: without it, as in a stream that has none, each event that is lost is named.
         """
         self._nc = nc
         self._filters = filters
@@ -47,6 +52,7 @@ class Sources:
         self._name = name
         self._limit = limit
         self._sharing = sharing
+        self._reads_all = reads_all
         self._batches: asyncio.Queue[tuple[str, ReadBatch] | Exception] = asyncio.Queue(maxsize=1)
         self._tasks: list[asyncio.Task[None]] = []
         self._readers: list[Reader] = []
@@ -110,10 +116,13 @@ class Sources:
 
     async def _read(self, stream: str) -> None:
         end = None if self._until is None else self._until.of(stream)
+        subject_filter = self._filters[stream] if self._reads_all else None
         try:
             async with self._reader(stream) as reader:
                 while True:
                     batch = await reader.next(self._limit)
+                    if subject_filter is not None:
+                        batch = _passing(batch, subject_filter)
                     await self._batches.put((stream, batch if end is None else _up_to(batch, end)))
                     if end is not None and batch.position >= end:
                         return
@@ -121,10 +130,17 @@ class Sources:
             await self._batches.put(error)
 
     def _reader(self, stream: str) -> Reader | Follower:
-        after, subject_filter = self._after.of(stream), self._filters[stream]
+        after, subject_filter = self._after.of(stream), None if self._reads_all else self._filters[stream]
         if self._sharing is not None:
             return self._sharing.follower(stream, subject_filter, after=after, name=self._name)
-        reader = Reader(self._nc, stream, after=after, subject_filter=subject_filter, name=self._name)
+        reader = Reader(
+            self._nc,
+            stream,
+            after=after,
+            subject_filter=subject_filter,
+            name=self._name,
+            whole=subject_filter is None,
+        )
         reader.take_turns(self._in_turns)
         self._readers.append(reader)
         return reader
@@ -154,4 +170,10 @@ def _up_to(batch: ReadBatch, end: int) -> ReadBatch:
     if batch.position < end:
         return batch
     messages: list[Message] = [message for message in batch.messages if message.sequence <= end]
-    return ReadBatch(messages, end, 0)
+    gaps = [Gap(gap.stream, gap.first, min(gap.last, end)) for gap in batch.gaps if gap.first <= end]
+    return ReadBatch(messages, end, 0, gaps)
+
+
+def _passing(batch: ReadBatch, subject_filter: str) -> ReadBatch:
+    messages = [message for message in batch.messages if subjects.passes(message.subject, subject_filter)]
+    return ReadBatch(messages, batch.position, batch.pending, batch.gaps)

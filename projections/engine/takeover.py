@@ -9,9 +9,10 @@ from nats.errors import Error as NatsError
 
 from contracts.errors import Unavailable
 from contracts.positions import Position
-from projections.engine import courtesy, switching, tables
+from projections.engine import courtesy, lost_events, switching, tables
 from projections.engine.builds import Connection
 from projections.engine.filling import Filling
+from projections.engine.lost_events import EventsLost
 from projections.engine.pipeline import Pipeline
 from projections.engine.progress import Report, Tracking
 from projections.engine.projection import Projection
@@ -59,6 +60,7 @@ class Takeover:
         Raises:
             BadTables: the columns differ from those that readers know.
             Unavailable: the streams were out of reach for too long.
+            EventsLost: the streams lack events, and no operator has accepted that.
             Superseded, psycopg.Error: to be taken up again from what the database says.
         """
         sources = Sources(
@@ -66,9 +68,11 @@ class Takeover:
             self._projection.filters(),
             self._filling.position,
             name=f"rebuild-{self._projection.name}",
+            reads_all=True,
         )
         async with Pipeline(sources, self._filling) as pipeline:
             await self._catch_up(pipeline)
+            await self._assert_whole()
             await self._tell(pipeline, 0, "its indexes")
             if pipeline.among_readers:
                 await courtesy.without_help(self._switcher)
@@ -89,6 +93,7 @@ class Takeover:
                 # Behind a long reader an attempt would only make others wait; the build keeps up meanwhile.
                 reader = await switching.long_reader(self._switcher, self._projection)
                 if reader is None:
+                    await self._assert_whole()
                     if await switching.switch(self._switcher, self._projection, self._filling.build, catch_up):
                         break
                     pause = min(pause * 2, _PAUSE_SECONDS[1])
@@ -101,6 +106,12 @@ class Takeover:
             self._look_at_gain(pipeline)
             pipeline.among_readers = self._gains and await courtesy.somebody_reads(self._switcher)
             await self._advance(pipeline)
+
+    async def _assert_whole(self) -> None:
+        gaps = await lost_events.found(self._switcher, self._filling.build)
+        gaps = await lost_events.unaccepted(self._nc, gaps)
+        if gaps:
+            raise EventsLost(self._projection.name, gaps)
 
     async def _complete(self, pipeline: Pipeline) -> None:
         """Applies all that there is now: a first build finds no live one that would say how far to go."""

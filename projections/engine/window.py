@@ -5,6 +5,7 @@ from operator import attrgetter
 
 import msgspec
 
+from streams.losses import Gap
 from streams.message import Message
 from streams.reader import ReadBatch
 
@@ -22,6 +23,7 @@ class Window:
         self.begin = self.end = after
         self._messages: list[Message] = []
         self._bytes = 0
+        self._gaps: list[Gap] = []
         # How many more the server says there are.
         self._pending = 0
 
@@ -32,20 +34,23 @@ class Window:
     def add(self, batch: ReadBatch) -> None:
         """What was read right behind `end`. The oldest give way to it; itself it is kept whole, whatever its size."""
         self._messages += map(_opened, batch.messages)
+        self._gaps += batch.gaps
         self._bytes += sum([len(message.payload) for message in batch.messages])
         self.end, self._pending = batch.position, batch.pending
         self._make_room(len(self._messages) - len(batch.messages))
 
     def forget(self) -> None:
         """Holds nothing any more, and goes on from where it was."""
-        self.begin, self._messages, self._bytes = self.end, [], 0
+        self.begin, self._messages, self._bytes, self._gaps = self.end, [], 0, []
 
     def after(self, position: int, limit: int) -> ReadBatch:
         """The messages behind a position that it holds, at most so many; none where there are no more yet."""
         first = bisect_right(self._messages, position, key=_sequence)
         messages = self._messages[first : first + limit]
         left = len(self._messages) - first - len(messages)
-        return ReadBatch(messages, messages[-1].sequence if left else self.end, self._pending + left)
+        end = messages[-1].sequence if left else self.end
+        gaps = [gap for gap in self._gaps if position < gap.first and gap.last <= end]
+        return ReadBatch(messages, end, self._pending + left, gaps)
 
     def _make_room(self, most: int) -> None:
         count = 0
@@ -55,6 +60,7 @@ class Window:
         if count:
             self.begin = self._messages[count - 1].sequence
             del self._messages[:count]
+            self._gaps = [gap for gap in self._gaps if gap.last > self.begin]
 
 
 def _opened(message: Message) -> Message:

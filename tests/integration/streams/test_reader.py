@@ -5,6 +5,7 @@ import itertools
 import math
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
@@ -13,10 +14,13 @@ from contracts.errors import Unavailable
 from contracts.subjects import AUTH, MESSAGING, conversation
 from infra.embedded.nats import NatsServer
 from streams.consumer import Consumer
+from streams.jetstream import JetStream
 from streams.log import Log
+from streams.losses import Gap
 from streams.message import Message
 from streams.reader import HistoryLost, ReadBatch, Reader
 from streams.topology import StreamMissing, ensure_streams
+from tests.damage import flip_a_byte
 from tests.integration.streams.conftest import append_to, fill
 
 PATIENCE = 60
@@ -299,3 +303,58 @@ async def test_a_closed_connection_ends_the_reading(streams: Client, log: Log) -
         await streams.close()
         with pytest.raises(Unavailable):
             await until(batches, 4)
+
+
+async def test_a_reader_of_a_whole_stream_names_what_was_lost_on_disk(
+    nats_server: NatsServer, streams: Client, log: Log, tmp_path: Path
+) -> None:
+    await fill(log, 20)
+    events = await log.read(conversation("a"))
+    await nats_server.stop()
+    # The first one, two in a row, and the last one; with its notes the server counts them and skips them.
+    for event in (events[0], events[7], events[8], events[19]):
+        flip_a_byte(tmp_path / "nats", MESSAGING, b'"id":"%b"' % event.envelope().id.encode())
+    await nats_server.start()
+    assert (await JetStream(streams).info(MESSAGING)).state.messages == 20
+    lost = [Gap(MESSAGING, 1, 1), Gap(MESSAGING, 8, 9), Gap(MESSAGING, 20, 20)]
+    async with Reader(streams, MESSAGING, name="test", whole=True) as reader:
+        sequences, gaps = await read_whole(reader, 20)
+    assert sequences == [sequence for sequence in range(1, 21) if sequence not in (1, 8, 9, 20)]
+    assert gaps == lost
+    async with Reader(streams, MESSAGING, after=19, name="test", whole=True) as reader:
+        assert await read_whole(reader, 20) == ([], lost[2:])
+
+
+async def test_what_is_written_while_a_whole_stream_is_read_is_no_gap(streams: Client, log: Log) -> None:
+    total = 3_000
+    async with Reader(streams, MESSAGING, name="test", buffer=100, whole=True) as reader:
+        writing = asyncio.create_task(fill(log, total))
+        assert await read_whole(reader, total) == (list(range(1, total + 1)), [])
+        await writing
+
+
+async def test_what_a_reader_did_not_get_and_the_leader_has_is_no_loss(
+    streams: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive = Consumer.receive
+
+    async def forgetful(self: Consumer, limit: int) -> list[Message]:
+        return [message for message in await receive(self, limit) if message.sequence not in (1, 5, 6, 10)]
+
+    monkeypatch.setattr(Consumer, "receive", forgetful)
+    await fill(log, 10)
+    async with Reader(streams, MESSAGING, name="test", whole=True) as reader:
+        assert await read_whole(reader, 10) == (list(range(1, 11)), [])
+
+
+async def read_whole(reader: Reader, end: int) -> tuple[list[int], list[Gap]]:
+    """Sequences and gaps up to a position."""
+    sequences: list[int] = []
+    gaps: list[Gap] = []
+    async with asyncio.timeout(PATIENCE):
+        async for batch in reader.batches():
+            sequences += [message.sequence for message in batch.messages]
+            gaps += batch.gaps
+            if batch.position >= end:
+                return sequences, gaps
+    raise AssertionError

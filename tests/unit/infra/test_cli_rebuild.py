@@ -22,6 +22,12 @@ AT_NOON = ("friends", "--as-of", "2026-01-31T12:00:00Z")
         ((*AT_NOON, "--into", "then", "--back"), "exclude each other"),
         (("friends", "--back", "--drop-old"), "exclude each other"),
         (("friends", "--replace"), "goes with"),
+        (("friends", "--accept-loss", "CONTACT:7", "--drop-old"), "goes with a rebuild"),
+        ((*AT_NOON, "--into", "then", "--accept-loss", "CONTACT:7"), "goes with a rebuild"),
+        (("friends", "--accept-loss", "CONTACT"), "names no event"),
+        (("friends", "--accept-loss", "LIMITS:7"), "names no event"),
+        (("friends", "--accept-loss", "CONTACT:0"), "comes before"),
+        (("friends", "--accept-loss", "CONTACT:9-7"), "comes before"),
     ],
     ids=" ".join,
 )

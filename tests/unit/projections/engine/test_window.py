@@ -7,6 +7,7 @@ from contracts.envelope import Envelope, Provenance, encode, seal
 from contracts.events.message import MessageSeen
 from projections.engine import window
 from projections.engine.window import Window
+from streams.losses import Gap
 from streams.message import Message
 from streams.reader import ReadBatch
 
@@ -109,3 +110,13 @@ def test_what_cannot_be_opened_is_as_it_came() -> None:
     held = Window(0)
     held.add(ReadBatch(messages, 2, 0))
     assert held.after(0, 10).messages == messages
+
+
+def test_gaps_go_to_those_who_have_not_had_them() -> None:
+    held = Window(0)
+    gaps = [Gap("S", 2, 3), Gap("S", 6, 6)]
+    held.add(msgspec.structs.replace(piece(1, 4, 5, position=6), gaps=gaps))
+    assert held.after(0, 10).gaps == gaps
+    assert held.after(0, 2).gaps == gaps[:1]
+    assert held.after(4, 10).gaps == gaps[1:]
+    assert held.after(6, 10).gaps == []

@@ -1,0 +1,41 @@
+"""A loss is given up by an operator, with the login that may change a stream, and only where there is one."""
+
+from pathlib import Path
+
+import pytest
+
+from contracts.subjects import CONTACT, MESSAGING, conversation
+from infra.cli.accepting import NotLost, accept_losses
+from infra.secrets import OPERATOR, MissingSecret
+from infra.settings import Settings
+from streams.jetstream import JetStream
+from streams.losses import Gap, accepted
+from tests.damage import flip_a_byte
+from tests.integration.infra.parties import Parties, parties
+
+
+def settings_of(house: Parties, folder: Path) -> Settings:
+    return Settings(nats_url=house.server.url_of(OPERATOR), secrets_dir=str(folder / "secrets"))
+
+
+async def test_a_loss_is_recorded_in_its_stream_by_an_operator(tmp_path: Path) -> None:
+    async with parties(tmp_path) as house:
+        owner = await house.party("messaging")
+        for text in ("one", "other"):
+            await owner.ask(conversation(text), {"text": text})
+        await house.server.stop()
+        flip_a_byte(tmp_path / "nats", MESSAGING, b'"other"')
+        await house.server.start()
+        operator = (await house.party(OPERATOR)).nats
+        settings = settings_of(house, tmp_path)
+        for there in (Gap(MESSAGING, 1, 1), Gap(MESSAGING, 1, 2), Gap(MESSAGING, 3, 3), Gap(CONTACT, 1, 1)):
+            with pytest.raises(NotLost):
+                await accept_losses(settings, operator, [Gap(MESSAGING, 2, 2), there])
+        assert accepted((await JetStream(operator).info(MESSAGING)).config) == []
+        for _ in range(2):
+            await accept_losses(settings, operator, [Gap(MESSAGING, 2, 2)])
+        (decision,) = accepted((await JetStream(operator).info(MESSAGING)).config)
+        assert (decision.first, decision.last) == (2, 2)
+        (tmp_path / "secrets" / "nats-topology.password").unlink()
+        with pytest.raises(MissingSecret):
+            await accept_losses(settings, operator, [Gap(MESSAGING, 2, 2)])
