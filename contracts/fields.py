@@ -1,9 +1,11 @@
 """What the fields of commands and requests may hold: the limits of the public interface, in one place."""
 
-import unicodedata
 from typing import Annotated
 
 from msgspec import Meta
+
+from contracts import visible_text
+from contracts.mail_addresses import folded_address
 
 # What would break a mail's headers or stands for another address has no place in one; letters of any script have.
 _NOT_IN_ADDRESS = r"@\s\x00-\x1f\x7f<>()\[\],;:\\\""
@@ -37,8 +39,31 @@ Password = Annotated[
     str,
     Meta(min_length=1, max_length=72, pattern=_NO_NUL, description="8 to 72 bytes in UTF-8."),
 ]
-DisplayName = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
-Bio = Annotated[str, Meta(max_length=500, pattern=_NO_NUL)]
+DisplayName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern=visible_text.NAME,
+        description=(
+            "Something to see, without control characters or characters that change the direction of writing; kept in"
+            " NFC."
+        ),
+        examples=["Anna"],
+    ),
+]
+Bio = Annotated[
+    str,
+    Meta(
+        max_length=500,
+        pattern=visible_text.LINES,
+        description=(
+            "Lines of text, or nothing: something to see, without control characters (a line feed is none) or"
+            " characters that change the direction of writing; kept in NFC."
+        ),
+        examples=["Writes."],
+    ),
+]
 AvatarUrl = Annotated[
     str,
     Meta(
@@ -48,7 +73,17 @@ AvatarUrl = Annotated[
     ),
 ]
 Device = Annotated[str, Meta(max_length=100, pattern=_NO_NUL)]
-Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=_NO_NUL, description="Any Unicode but NUL.")]
+Text = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=4000,
+        pattern=visible_text.MESSAGE,
+        description="Any Unicode but NUL, and not white space alone; kept as it is.",
+        examples=["Hello"],
+    ),
+]
+SearchText = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
 ClientMessageId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Id = Annotated[
     str,
@@ -70,4 +105,4 @@ def folded_login(text: str) -> str:
 
     Whoever counts or claims by an address folds it here, so that no spelling of it is another key.
     """
-    return unicodedata.normalize("NFC", text.casefold())
+    return folded_address(text)

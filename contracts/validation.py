@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from contracts.errors import Invalid, Violation
+from contracts.visible_text import in_words
 
 T = TypeVar("T")
 
@@ -30,4 +31,4 @@ def violation(error: msgspec.ValidationError) -> Violation:
     found = _PATH.match(str(error))
     path = (found["path"] or "") if found else ""
     message = found["message"] if found else str(error)
-    return Violation(re.sub(r"\.|\[|\]\.|\]", "/", path).rstrip("/").replace("//", "/"), message)
+    return Violation(re.sub(r"\.|\[|\]\.|\]", "/", path).rstrip("/").replace("//", "/"), in_words(message))

@@ -50,6 +50,8 @@ class History(msgspec.Struct, frozen=True):
 def read_history(path: Path, limit: int | None = None) -> History:
     """Reads and checks the file; with a limit, all of it is hashed but only the first messages are kept.
 
+    Messages of white space alone are left out.
+
     Raises:
         LoadError: the file cannot be read, or a line of it is not a message.
     """
@@ -57,6 +59,9 @@ def read_history(path: Path, limit: int | None = None) -> History:
     people: dict[str, None] = {}
     conversations: dict[Pair, list[Line]] = {}
     for line in _lines(content, path.name, limit):
+        # Which no gateway takes.
+        if line.text.isspace():
+            continue
         people[line.sender] = people[line.recipient] = None
         pair = (line.sender, line.recipient)
         if pair not in conversations and pair[::-1] in conversations:

@@ -9,6 +9,8 @@ import re
 
 import msgspec
 
+from contracts.visible_text import NAME
+
 _PLAIN = re.compile(r"[0-9a-z]{1,20}")
 _LONGEST_DISPLAY_NAME = 64
 
@@ -32,11 +34,12 @@ class Namespace:
     def identity(self, person: str) -> Identity:
         """A person's registration; names that cannot be usernames are hashed, with a mark no plain name has."""
         name = person if _PLAIN.fullmatch(person) else f"_{self._secret('name', person)[:16]}"
+        shown = person[:_LONGEST_DISPLAY_NAME]
         return Identity(
             email=f"{name}@{self._short}.example",
             username=f"{name}_{self._short}",
             password=self._secret("password", person)[:32],
-            display_name=person.replace("\x00", "")[:_LONGEST_DISPLAY_NAME] or "?",
+            display_name=shown if re.search(NAME, shown) else name,
         )
 
     def client_message_id(self, line: int) -> str:

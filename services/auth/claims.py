@@ -7,6 +7,7 @@ import hashlib
 import hmac
 
 from contracts.fields import folded_login
+from contracts.mail_addresses import folded_text, spelled_out
 
 _LENGTH = 32  # hex characters: 128 bits
 
@@ -16,8 +17,20 @@ class ClaimKeys:
         self._key = key
 
     def of_email(self, email: str) -> str:
-        """The address's key; addresses that differ only in case share one."""
+        """The address's key; all spellings of an address share one."""
         return self._digest("email", folded_login(email))
+
+    def of_spellings(self, email: str) -> tuple[str, ...]:
+        """The keys under which the address may have been claimed, the likeliest first.
+
+        More than one only for a domain in another script: its spellings once had a key each.
+        """
+        spellings = (email, folded_login(email), spelled_out(email))
+        return tuple(dict.fromkeys(self.of_text(spelling) for spelling in spellings))
+
+    def of_text(self, email: str) -> str:
+        """The key of this one spelling; upper and lower case are the same."""
+        return self._digest("email", folded_text(email))
 
     def of_username(self, username: str) -> str:
         return self._digest("username", username.lower())

@@ -17,6 +17,7 @@ from contracts.identifiers import new_id
 from services.auth import domain
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
+from services.auth.email_keys import email_key
 from services.auth.not_due import record_not_due
 from services.auth.passwords import Passwords
 from services.auth.verification import Verification, VerificationTokens
@@ -96,7 +97,7 @@ class Commands:
     async def resend_verification(self, email: str, provenance: Provenance) -> None:
         """Asks for another verification mail where somebody waits for one, and says nothing about it."""
         outcome = await self._aggregates.email_claims.execute(
-            self._keys.of_email(email),
+            await email_key(self._aggregates.email_claims, self._keys, email),
             lambda claim: domain.decide_request_verification(claim, self._clock(), self._lifetime),
             provenance,
         )
@@ -129,13 +130,14 @@ class Commands:
 
     async def _claims(self, command: domain.Register, provenance: Provenance) -> list[Append]:
         aggregates, keys = self._aggregates, self._keys
-        email_key, username_key = keys.of_email(command.email), keys.of_username(command.username)
-        email_claim = await aggregates.email_claims.load(email_key)
+        address_key = await email_key(aggregates.email_claims, keys, command.email)
+        username_key = keys.of_username(command.username)
+        email_claim = await aggregates.email_claims.load(address_key)
         email_claimed = domain.decide_claim_email(email_claim.state, command, self._clock(), self._lifetime)
         username_claim = await aggregates.username_claims.load(username_key)
         username_claimed = domain.decide_claim_username(username_claim.state, command)
         return [
-            *aggregates.email_claims.appends(email_key, email_claim, email_claimed, provenance),
+            *aggregates.email_claims.appends(address_key, email_claim, email_claimed, provenance),
             *aggregates.username_claims.appends(username_key, username_claim, username_claimed, provenance),
         ]
 

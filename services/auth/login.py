@@ -15,6 +15,7 @@ from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.domain import NOBODY, Credential
+from services.auth.email_keys import email_key
 from services.auth.passwords import Passwords
 
 log = logging.getLogger(__name__)
@@ -83,5 +84,6 @@ class Login:
 
     async def _holder(self, login: str) -> str | None:
         if "@" in login:
-            return (await self._aggregates.email_claims.load(self._keys.of_email(login))).state.holder
+            key = await email_key(self._aggregates.email_claims, self._keys, login)
+            return (await self._aggregates.email_claims.load(key)).state.holder
         return (await self._aggregates.username_claims.load(self._keys.of_username(login))).state.holder

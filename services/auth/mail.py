@@ -8,6 +8,7 @@ from email.utils import format_datetime, parseaddr
 
 import msgspec
 
+from contracts.mail_addresses import ascii_domain
 from services.auth.domain import RESET_MAIL, VERIFICATION_MAIL
 
 _HOST_NAME = re.compile(
@@ -65,7 +66,7 @@ def address_of(email: str) -> Address:
         ValueError: no mail could ever be delivered to it.
     """
     local, _, domain = email.rpartition("@")
-    host = domain if domain.isascii() else domain.encode("idna").decode("ascii")
+    host = domain if domain.isascii() else ascii_domain(domain)
     if not local or not _HOST_NAME.match(host):
         raise ValueError("not a host name after the @")
     return Address(username=local, domain=host)

@@ -22,6 +22,7 @@ from services.auth import domain
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions
+from services.auth.email_keys import email_key
 from services.auth.not_due import record_not_due
 from services.auth.passwords import Passwords, accepted
 from services.auth.resets import ResetTokens
@@ -80,7 +81,7 @@ class PasswordChanges:
 
     async def request_reset(self, email: str, provenance: Provenance) -> None:
         """Asks for a mail where the address is somebody's, and says nothing about it."""
-        key = self._keys.of_email(email)
+        key = await email_key(self._aggregates.email_claims, self._keys, email)
         claim = (await self._aggregates.email_claims.load(key)).state
         credential = (await self._aggregates.credentials.load(claim.holder or domain.NOBODY)).state
         outcome = await self._aggregates.email_claims.execute(

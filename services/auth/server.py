@@ -34,6 +34,7 @@ from contracts.rpc.vestnik.auth.v1 import (
 from contracts.subjects import AUTH
 from contracts.times import to_unix_ms
 from contracts.validation import validated
+from contracts.visible_text import normalized
 from infra.rpc.context import current
 from services.auth.commands import Commands
 from services.auth.login import Login
@@ -90,7 +91,11 @@ class AuthServer(AuthServiceBase):
     async def register(self, message: RegisterRequest) -> RegisterResponse:
         asked = validated(
             _Registration,
-            {"email": message.email, "username": message.username, "display_name": message.display_name},
+            {
+                "email": message.email,
+                "username": message.username,
+                "display_name": None if message.display_name is None else normalized(message.display_name),
+            },
         )
         _deliverable(asked.email)
         _not_reserved(asked.username)

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from contracts.errors import BodyTooLarge, Invalid, MalformedJson, UnsupportedMediaType, Violation
+from contracts.visible_text import in_words
 from services.gateway import ambiguous_json
 
 LARGEST = 64 * 1024
@@ -119,7 +120,7 @@ def violation(error: msgspec.ValidationError, prefix: str = "") -> Violation:
     field = _FIELD.search(message)
     if field is not None:
         pointer += "/" + field["name"].replace("~", "~0").replace("/", "~1")
-    return Violation(pointer, message)
+    return Violation(pointer, in_words(message))
 
 
 def _check_json(body: bytes) -> None:

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from contracts.cursors import decode_cursor, encode_cursor
 from contracts.events.profile import ProfileUpdated
-from contracts.fields import PAGE_LIMIT, AvatarUrl, Bio, DisplayName, Id, PageLimit
+from contracts.fields import PAGE_LIMIT, AvatarUrl, Bio, DisplayName, Id, PageLimit, SearchText
 from contracts.rpc.vestnik.profile.v1 import (
     ClientEvent,
     EventsSinceRequest,
@@ -23,6 +23,7 @@ from contracts.rpc.vestnik.profile.v1 import (
 )
 from contracts.times import to_unix_ms
 from contracts.validation import validated
+from contracts.visible_text import normalized
 from infra.rpc.context import current
 from services.profile.commands import ProfileCommands
 from services.profile.domain import ShownProfile, UpdateProfile
@@ -50,7 +51,7 @@ class _Update(msgspec.Struct, frozen=True):
 
 
 class _Search(msgspec.Struct, frozen=True):
-    query: DisplayName
+    query: SearchText
     limit: PageLimit
 
 
@@ -71,7 +72,11 @@ class ProfileServer(ProfileServiceBase):
         return GetProfileResponse(profile=_profile(found), position=position.encode())
 
     async def update_profile(self, message: UpdateProfileRequest) -> UpdateProfileResponse:
-        patch = {"display_name": message.display_name, "bio": message.bio, "avatar_url": message.avatar_url}
+        patch = {
+            "display_name": _normalized(message.display_name),
+            "bio": _normalized(message.bio),
+            "avatar_url": message.avatar_url,
+        }
         asked = validated(
             _Update,
             {"user_id": message.user_id, "if_match": message.if_match}
@@ -103,6 +108,10 @@ class ProfileServer(ProfileServiceBase):
             after, left = page[-1][0], left - len(page)
             if len(page) < size:
                 return
+
+
+def _normalized(text: str | None) -> str | None:
+    return None if text is None else normalized(text)
 
 
 def _profile(found: ShownProfile) -> Profile:

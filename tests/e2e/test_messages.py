@@ -16,7 +16,7 @@ TEXTS = {
     "combining": "e\u0301 and \u00e9, Z̸̢̛a̷l̴g̵o̶",
     "zero width": "a\u200bb\u200dc\ufeff",
     "family": "👨‍👩‍👧‍👦🏳️‍🌈",
-    "whitespace": "  \t\r\n \u2028\u2029\u0085  ",
+    "whitespace around": "  \t\r\n \u2028\u2029\u0085x  \n",
     "controls": "".join(map(chr, range(1, 32))) + "\x7f",
     "markup": "<script>alert('1')</script> & \"quotes\" \\ %s {} '; DROP TABLE users; --",
     "noncharacters": "\ufffe\uffff\U0010ffff",
@@ -45,7 +45,7 @@ async def test_a_text_is_kept_byte_for_byte(api: Api, text: str) -> None:
     assert read.encode() == text.encode()
 
 
-@pytest.mark.parametrize("text", ["", "x" * 4001, "nul\x00inside", None, 5])
+@pytest.mark.parametrize("text", ["", "x" * 4001, "nul\x00inside", " ", "\t\r\n \u2028\u2029\u0085\u3000", None, 5])
 async def test_what_is_no_text_is_refused(api: Api, text: object) -> None:
     anna, boris = await api.friends()
     body = {"text": text, "client_message_id": "c"}

@@ -126,6 +126,11 @@ async def test_a_change_on_a_stale_profile_is_refused(api: Api) -> None:
         ("display_name", "x" * 65),
         ("bio", "x" * 501),
         ("bio", "nul\x00"),
+        ("bio", " \n"),
+        ("bio", "\x1b[2J"),
+        ("display_name", "\u200b\u2060"),
+        ("display_name", "Anna\u202eaveL"),
+        ("display_name", "Anna\nLev"),
         ("avatar_url", "http://example.org/a.png"),
         ("avatar_url", "javascript:alert(1)"),
         ("avatar_url", "https://example.org/" + "x" * 500),
@@ -136,6 +141,13 @@ async def test_a_change_that_is_not_valid_is_refused(api: Api, field: str, value
     person = await api.person()
     found = assert_problem(await person.ask("PATCH", "/v1/profiles/me", json={field: value}), 422, "invalid")
     assert [error["path"] for error in found["errors"]] in ([f"/{field}"], [""])
+
+
+async def test_names_and_descriptions_are_kept_in_one_spelling(api: Api) -> None:
+    person = await api.person(display_name="Rene\u0301")
+    assert (await person.get("/v1/profiles/me")).json()["display_name"] == "Ren\u00e9"
+    changed = await change(person, {"display_name": "A\u030asa", "bio": "cafe\u0301\nthe\u0301"})
+    assert (changed["display_name"], changed["bio"]) == ("\u00c5sa", "caf\u00e9\nth\u00e9")
 
 
 async def test_profiles_are_found_by_the_beginning_of_either_name(api: Api) -> None:

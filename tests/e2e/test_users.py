@@ -41,6 +41,19 @@ async def test_a_refused_registration_takes_nothing(api: Api) -> None:
     assert (await api.http.post("/v1/users", json=free)).status_code == 201
 
 
+async def test_an_address_in_another_script_is_one_account_however_it_is_spelled(api: Api) -> None:
+    name = api.registration()["username"]
+    spelled, encoded = f"{name}@exämple.org", f"{name}@XN--EXMPLE-CUA.org"
+    account = await api.register(username=name, email=spelled)
+    # Mail goes to the domain as DNS has it.
+    await api.verify(encoded.lower())
+    again = await api.http.post("/v1/users", json=api.registration(email=encoded))
+    assert_problem(again, 409, "email_taken")
+    for login in (spelled, encoded):
+        answer = await api.log_in(login)
+        assert (answer.status_code, answer.json()["user_id"]) == (201, account["user_id"])
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -62,6 +75,9 @@ async def test_a_refused_registration_takes_nothing(api: Api) -> None:
         ("display_name", ""),
         ("display_name", "x" * 65),
         ("display_name", "nul\x00"),
+        ("display_name", " "),
+        ("display_name", "\u3164"),
+        ("display_name", "Anna\u202e"),
         ("nickname", "unknown field"),
     ],
 )

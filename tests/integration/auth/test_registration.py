@@ -8,8 +8,12 @@ from nats.aio.client import Client as NATS
 
 from contracts.envelope import Provenance
 from contracts.errors import EmailTaken, TokenExpired, UsernameTaken
+from contracts.event import Event
+from contracts.events.user import EmailClaimed, EmailVerified
+from contracts.identifiers import new_id
 from infra.secrets import Secrets
 from services.auth.commands import Registered, Verified
+from services.auth.email_keys import email_key
 from tests.integration.accounts import DAY, PASSWORD, Auth, Clock, stored
 
 BY_NOBODY = Provenance(correlation_id="request")
@@ -164,3 +168,43 @@ async def test_asking_for_another_mail_prolongs_the_claim_of_whoever_waits(
     await one.commands.resend_verification("nobody@example.org", BY_NOBODY)
     after = [event.type for event in (await stored(streams, "AUTH"))[before:]]
     assert after == ["mail.not_due", "mail.not_due"]
+
+
+async def registered_before(auth: Auth, email: str, key: str) -> str:
+    """A verified account from before all spellings of an address shared a key; its id."""
+    user_id = new_id()
+    events: tuple[Event, ...] = (
+        EmailClaimed(user_id=user_id, email=email, username="anna", expires_at=auth.clock() + DAY),
+        EmailVerified(user_id=user_id),
+    )
+    await auth.aggregates.email_claims.execute(key, lambda _: events, BY_NOBODY)
+    return user_id
+
+
+@pytest.mark.parametrize("spelled", ["a@exämple.org", "a@xn--exmple-cua.org"])
+async def test_an_address_in_another_script_from_before_is_found_by_every_spelling(
+    replicas: tuple[Auth, Auth], spelled: str
+) -> None:
+    one, other = replicas
+    before = one.keys.of_text(spelled)
+    await registered_before(one, spelled, before)
+    for spelling in ("a@exämple.org", "A@xn--exmple-cua.org", "a@EXÄMPLE.org"):
+        assert await email_key(other.aggregates.email_claims, other.keys, spelling) == before
+        with pytest.raises(EmailTaken):
+            await register(other, spelling, "boris")
+
+
+async def test_of_two_accounts_from_before_with_one_address_each_answers_to_its_own_spelling(
+    replicas: tuple[Auth, Auth],
+) -> None:
+    one, other = replicas
+    for spelling in ("a@exämple.org", "a@xn--exmple-cua.org"):
+        await registered_before(one, spelling, one.keys.of_text(spelling))
+        found = await email_key(other.aggregates.email_claims, other.keys, spelling)
+        assert found == one.keys.of_text(spelling)
+
+
+async def test_the_address_that_an_older_folding_took_for_this_one_is_another(replicas: tuple[Auth, Auth]) -> None:
+    one, other = replicas
+    await registered_before(one, "a@strasse.de", one.keys.of_text("a@strasse.de"))
+    assert (await register(other, "a@straße.de", "boris")).email == "a@straße.de"

@@ -345,7 +345,14 @@ async def test_who_was_away_is_told_in_order(house: House) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("text", ""), ("text", "x" * 4001), ("text", "a\x00b"), ("client_message_id", "a b"), ("recipient_id", "x")],
+    [
+        ("text", ""),
+        ("text", "x" * 4001),
+        ("text", "a\x00b"),
+        ("text", " \u3000\n"),
+        ("client_message_id", "a b"),
+        ("recipient_id", "x"),
+    ],
 )
 async def test_what_is_out_of_bounds_is_refused(house: House, field: str, value: str) -> None:
     anna, ben = await people(house)

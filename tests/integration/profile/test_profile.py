@@ -142,6 +142,26 @@ async def test_nobody_is_invented(house: House) -> None:
     assert [violation.path for violation in caught.value.violations] == ["/avatar_url"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("display_name", "\u200b"),
+        ("display_name", "a\u202eb"),
+        ("display_name", "\ufb2c" * 22),
+        ("bio", " "),
+        ("bio", "\x07"),
+    ],
+)
+async def test_what_cannot_be_shown_is_refused(house: House, field: str, value: str) -> None:
+    client = house.client("profile")
+    user_id, _ = await house.register(name())
+    with pytest.raises(Invalid) as caught:
+        await update(
+            client, user_id, bio=value if field == "bio" else None, display_name=value if field != "bio" else None
+        )
+    assert [violation.path for violation in caught.value.violations] == [f"/{field}"]
+
+
 async def search(client: Client, query: str, position: str, limit: int = 50) -> list[str]:
     stub = client.stub(ProfileServiceStub)
     found: list[str] = []

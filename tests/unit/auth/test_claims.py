@@ -10,6 +10,14 @@ def test_addresses_that_differ_only_in_case_share_a_key() -> None:
     assert KEYS.of_email("ÅSA@example.org") == KEYS.of_email("a\u030asa@example.org")
 
 
+def test_an_address_in_another_script_has_one_key_and_is_looked_for_under_those_of_its_spellings() -> None:
+    spelled, encoded = "a@exämple.org", "a@xn--exmple-cua.org"
+    assert KEYS.of_email(spelled) == KEYS.of_email(encoded)
+    assert set(KEYS.of_spellings(spelled)) == set(KEYS.of_spellings(encoded))
+    assert len(KEYS.of_spellings(spelled)) == 2
+    assert KEYS.of_spellings("Anna@example.org") == (KEYS.of_email("anna@example.org"),)
+
+
 def test_usernames_that_differ_only_in_case_share_a_key() -> None:
     assert KEYS.of_username("Anna") == KEYS.of_username("anna")
 

@@ -63,6 +63,10 @@ def test_a_domain_in_another_script_is_written_in_idna() -> None:
     assert address_of("anna@bücher.example").addr_spec == "anna@xn--bcher-kva.example"
 
 
+def test_a_mail_goes_to_the_domain_that_was_meant_and_to_none_that_looks_like_it() -> None:
+    assert address_of("anna@straße.de").addr_spec == "anna@xn--strae-oqa.de"
+
+
 @pytest.mark.parametrize(
     "email", ["a@b", "a@x>,<y.org", "a@-x.org", "a@x..org", "a@[127.0.0.1]", "@x.org", "a@" + "x" * 260 + ".org"]
 )

@@ -9,6 +9,7 @@ from services.gateway.table import ENDPOINTS
 
 KEYS = ClaimKeys(b"k" * 32)
 SPELLINGS = ("alice@site.org", "ALICE@SITE.ORG", "alice@ſite.org", "Alice@ſITE.org")
+IN_OTHER_SCRIPTS = ("a@exämple.org", "A@EXÄMPLE.org", "a@xn--exmple-cua.org", "a@ｅxämple.org")
 OTHERS = ("åsa@example.org", "a\u030asa@example.org", "ÅSA@example.org")
 
 
@@ -26,7 +27,7 @@ def counting() -> list[tuple[AnyEndpoint, Counted[object]]]:
     ]
 
 
-@pytest.mark.parametrize("spellings", [SPELLINGS, OTHERS])
+@pytest.mark.parametrize("spellings", [SPELLINGS, OTHERS, IN_OTHER_SCRIPTS])
 def test_whatever_is_the_same_account_is_the_same_key_of_every_limit(spellings: tuple[str, ...]) -> None:
     assert len({KEYS.of_email(spelling) for spelling in spellings}) == 1
     found = counting()

@@ -41,6 +41,13 @@ def test_a_limit_keeps_the_first_messages_and_the_digest(tmp_path: Path) -> None
     assert part.digest == read_history(path).digest
 
 
+def test_messages_of_white_space_alone_are_left_out_and_the_others_keep_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "history.tsv"
+    path.write_text("sender\trecipient\tunix_time\ttext\na\tb\t1\t \u3000\na\tb\t2\thello\n")
+    (lines,) = read_history(path).conversations.values()
+    assert [(line.number, line.text) for line in lines] == [(3, "hello")]
+
+
 def test_characters_that_end_lines_elsewhere_stay_in_the_text(tmp_path: Path) -> None:
     history = read_history(written(tmp_path, "a\tb\t1\tone\u2028two\x85three\rfour"))
     assert history.conversations["a", "b"][0].text == "one\u2028two\x85three\rfour"

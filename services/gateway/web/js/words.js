@@ -38,7 +38,9 @@ const ENGLISH = {
   e_token_expired: "The token has run out. Ask for another one.", e_invalid_token: "This is not a good token.",
   e_rate_limited: "Too many tries. Wait {seconds} s.", e_invalid: "Please check: {detail}", e_offline: "No connection.",
   e_not_friends: "You are not friends any more.", e_user_not_found: "There is no such person.", e_other: "That did not work. Try again in a moment.",
-  e_overloaded: "The server is busy. Try again in a moment.", shortcut: "Ctrl+K finds, Alt+↑ and Alt+↓ change the chat, Esc goes back.",
+  e_overloaded: "The server is busy. Try again in a moment.",
+  e_at_display_name: "A name has 1 to 64 visible characters.", e_at_bio: "The text about you has up to 500 visible characters.", e_at_text: "A message has 1 to 4,000 characters, not white space alone.",
+  shortcut: "Ctrl+K finds, Alt+↑ and Alt+↓ change the chat, Esc goes back.",
   loading: "Loading…", beginning: "The beginning of the conversation",
   skip: "Skip to the conversation",
 };
@@ -81,7 +83,9 @@ const RUSSIAN = {
   e_token_expired: "Срок кода истёк. Запросите другой.", e_invalid_token: "Код неверен.",
   e_rate_limited: "Слишком много попыток. Подождите {seconds} с.", e_invalid: "Проверьте: {detail}", e_offline: "Нет связи.",
   e_not_friends: "Вы больше не друзья.", e_user_not_found: "Такого человека нет.", e_other: "Не получилось. Попробуйте чуть позже.",
-  e_overloaded: "Сервер занят. Попробуйте чуть позже.", shortcut: "Ctrl+K — поиск, Alt+↑ и Alt+↓ — другой чат, Esc — назад.",
+  e_overloaded: "Сервер занят. Попробуйте чуть позже.",
+  e_at_display_name: "В имени от 1 до 64 видимых знаков.", e_at_bio: "В тексте о себе до 500 видимых знаков.", e_at_text: "В сообщении от 1 до 4000 знаков, и не одни пробелы.",
+  shortcut: "Ctrl+K — поиск, Alt+↑ и Alt+↓ — другой чат, Esc — назад.",
   loading: "Загрузка…", beginning: "Начало разговора",
   skip: "К разговору",
 };
@@ -119,10 +123,16 @@ export function t(key, values = {}) {
 /** What went wrong, in words: an error of the interface by its code. */
 export function reason(error) {
   if (error?.code === "rate_limited") return t("e_rate_limited", { seconds: error.retryAfter || 1 });
-  if (error?.code === "invalid") return t("e_invalid", { detail: error.errors?.map((one) => one.message).join("; ") || error.detail });
+  if (error?.code === "invalid") return error.errors?.map(wrong).join(" ") || t("e_invalid", { detail: error.detail });
   if (error?.offline) return t("e_offline");
   const key = `e_${error?.code}`;
   return key in ENGLISH ? t(key) : t("e_other");
+}
+
+/** What is wrong with one field, in the language chosen where there are words for it. */
+function wrong({ path, message }) {
+  const key = `e_at${path.replaceAll("/", "_")}`;
+  return key in ENGLISH ? t(key) : t("e_invalid", { detail: message });
 }
 
 // Made once each: to make one takes longer than to use it, and a long conversation asks hundreds of times.

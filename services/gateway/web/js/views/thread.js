@@ -225,7 +225,7 @@ export class Thread {
 
   #send() {
     const text = this.text.value.replace(/\s+$/, "");
-    if (!text.trim()) return;
+    if (!/[^\s\x1c-\x1f\x85]/.test(text)) return;
     this.text.value = "";
     this.#grow();
     this.following = true;
