@@ -217,6 +217,12 @@ class Unavailable(VestnikError):
     code, status, grpc = "unavailable", 503, "UNAVAILABLE"
 
 
+class NoQuorum(Unavailable):
+    """The event store cannot confirm just now what is true; try again shortly."""
+
+    code, status, grpc = "no_quorum", 503, "UNAVAILABLE"
+
+
 class DeadlineExceeded(VestnikError):
     """The answer did not come in time; whether the request took effect is not known."""
 

@@ -39,6 +39,16 @@ def limit_uses(limit: str) -> str:
     return f"vestnik.limits.{limit}"
 
 
+# No event stream either: each process appends to it in a cluster, to see whether its NATS node is part of a quorum.
+QUORUM = "QUORUM"
+QUORUM_FILTER = "vestnik.quorum.>"
+
+
+def quorum_of(party: str, process_id: str) -> str:
+    """Where one process of a party appends."""
+    return f"vestnik.quorum.{party}.{process_id}"
+
+
 def all_of(stream: str) -> str:
     """The pattern of every subject of the stream."""
     return f"vestnik.{STREAMS[stream]}.>"

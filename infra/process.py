@@ -18,6 +18,7 @@ from infra.archive import underway
 from infra.collecting import collect_seldom
 from infra.connections import Pool, connect_nats, open_pool
 from infra.metrics_endpoint import metrics_endpoint
+from infra.quorum import quorum_of_process
 from infra.rpc.client import Client
 from infra.rpc.server import RpcServer, Servable
 from infra.rpc.tls import server_side
@@ -25,6 +26,7 @@ from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.telemetry import configure_logging
 from streams.log import Log
+from streams.quorum import Quorum
 from streams.topology import Placement, ensure_streams
 
 log = logging.getLogger(__name__)
@@ -34,13 +36,17 @@ _READINESS_STEP = 0.2
 class ServiceProcess:
     """What every service has at hand while it runs."""
 
-    def __init__(self, name: str, settings: Settings, secrets: Secrets, nats: NATS, pool: Pool) -> None:
+    def __init__(
+        self, name: str, settings: Settings, secrets: Secrets, nats: NATS, pool: Pool, quorum: Quorum | None = None
+    ) -> None:
+        """`quorum`: None where the streams have no replicas, so that every read is the truth."""
         self.name = name
         self.settings = settings
         self.secrets = secrets
         self.nats = nats
         self.pool = pool
-        self.log = Log(nats)
+        self.quorum = quorum
+        self.log = Log(nats, quorum=self.quorum)
         self._stop = asyncio.Event()
         self._failed = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -148,12 +154,15 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     nats = await connect_nats(settings, name)
     await underway.until_whole(nats)
     own = [stream for stream, owner in STREAMS.items() if owner == name]
-    await ensure_streams(
-        nats, replicas=settings.stream_replicas, placement=Placement.parse(settings.stream_placement), names=own
-    )
+    placement = Placement.parse(settings.stream_placement)
+    await ensure_streams(nats, replicas=settings.stream_replicas, placement=placement, names=own)
+    quorum = await quorum_of_process(settings, nats, name)
     pool = await open_pool(settings.database_url, name)
-    process = ServiceProcess(name, settings, secrets, nats, pool)
+    process = ServiceProcess(name, settings, secrets, nats, pool, quorum)
     process.spawn(process.stop_for_import(), "watch for imports")
+    if quorum is not None:
+        process.spawn(quorum.run(), "evidence of a quorum")
+        process.ready_when(lambda: quorum.was_held)
     try:
         yield process
     finally:

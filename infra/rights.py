@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from contracts.durables import DURABLES, Durable
-from contracts.subjects import LIMITS, LIMITS_FILTER, PUBLIC_FILTERS, STREAMS, all_of
+from contracts.subjects import (
+    LIMITS,
+    LIMITS_FILTER,
+    PUBLIC_FILTERS,
+    QUORUM,
+    QUORUM_FILTER,
+    STREAMS,
+    all_of,
+    quorum_of,
+)
 from infra.secrets import GATEWAY, NATS_PARTIES, OPERATOR, TOPOLOGY
 
 # The account that holds the streams. It has no user.
@@ -45,7 +54,7 @@ class Rights(msgspec.Struct, frozen=True):
 
 def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
     """The `accounts` block of a server's configuration."""
-    exports = [f"{_API}.>", "$JS.ACK.>", *map(all_of, STREAMS), LIMITS_FILTER]
+    exports = [f"{_API}.>", "$JS.ACK.>", *map(all_of, STREAMS), LIMITS_FILTER, QUORUM_FILTER]
     found: dict[str, object] = {
         STORE: {
             "jetstream": "enabled",
@@ -74,7 +83,8 @@ def inbox_of(party: str) -> str:
 def rights_of(party: str) -> Rights:
     """What the party may do; `topology` makes the streams and does nothing else."""
     if party == TOPOLOGY:
-        return Rights([_INFO, *_each_stream("STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", also=(LIMITS,))], [])
+        making = _each_stream("STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", also=(LIMITS, QUORUM))
+        return Rights([_INFO, *making], [])
     others = [durable for durable in DURABLES if durable.service != party]
     denied = [subject for durable in DURABLES for subject in _deleting(durable)]
     denied += [subject for durable in others for subject in _using(durable)]
@@ -84,7 +94,8 @@ def rights_of(party: str) -> Rights:
         listing += [f"{_API}.CONSUMER.INFO.{stream}.*" for stream in STREAMS]
         reading = [subject for stream in STREAMS for subject in _reading_all(stream)]
         return Rights([*listing, *reading], denied, says=True)
-    imports = [_INFO]
+    # In a cluster, where it looks whether its node is part of a quorum.
+    imports = [_INFO, quorum_of(party, "*"), f"{_API}.STREAM.INFO.{QUORUM}"]
     for stream, owner in STREAMS.items():
         if owner == party:
             imports += [all_of(stream), *_reading_all(stream)]

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ from streams.inbox import Denied, NoAnswer, RequestFailed
 from streams.jetstream import JetStream, Refused
 from streams.message import Message
 from streams.metrics import Measured
+from streams.quorum import Quorum
 
 _LARGEST_BATCH = 1000
 # Events on one subject up to which they share a batch with others'.
@@ -62,11 +64,13 @@ class Log:
         patience: float = 10.0,
         stream_of: Callable[[str], str] = subjects.stream_of,
         group_commit: bool = True,
+        quorum: Quorum | None = None,
     ) -> None:
         """
         `patience`: seconds for which an append is tried again; more than a cluster needs for a new leader.
         `stream_of`: the stream that a subject lies in.
         `group_commit`: many appends at once share a sync to disk; no gain where the server does not sync each append.
+        `quorum`: what is read counts only while this holds; None: a single node, whose reads are the truth.
         """
         self._patience = patience
         self._stream_of = stream_of
@@ -75,6 +79,9 @@ class Log:
         self._inbox = self._jetstream.inbox
         self._group_commit = group_commit
         self._groups: dict[str, GroupCommit[Append]] = {}
+        self._confirmed: AbstractContextManager[None] = quorum or nullcontext()
+        # Whether there are replicas, so that a leader's answer may be an old one.
+        self.replicated = quorum is not None
 
     async def append(self, append: Append) -> int:
         """Stores one event on its condition; it is durable when this returns.
@@ -119,8 +126,13 @@ class Log:
             return await self._store(appends, self._send_together)
 
     async def last(self, subject: str) -> Message | None:
-        """The subject's last event, from the stream's leader: what was acknowledged before is seen."""
-        return await reachable(self._jetstream.last(self._stream_of(subject), subject))
+        """The subject's last event, from the stream's leader: what was acknowledged before is seen.
+
+        Raises:
+            NoQuorum: the leader may be one that was cut off and replaced; so do all other reads.
+        """
+        with self._confirmed:
+            return await reachable(self._jetstream.last(self._stream_of(subject), subject))
 
     async def last_sequence(self, subject: str) -> int:
         """The sequence of the subject's last event, from the stream's leader; 0 if there is none."""
@@ -151,19 +163,24 @@ class Log:
             PermissionError: this service may not read that.
         """
         stream = self._stream_of(subject)
-        if until_version is None and at is None and from_version == 1:
-            return await self._events.read(stream, subject, after=after, limit=limit)
+        plain = until_version is None and at is None and from_version == 1
         # Versions are dense: so many events reach the last one that is wanted, wherever the reading begins.
-        found = await self._events.read(stream, subject, after=after, limit=until_version)
+        enough = limit if plain else until_version
+        with self._confirmed:
+            found = await self._events.read(stream, subject, after=after, limit=enough)
+        if plain:
+            return found
         return _part(found, from_version, until_version, at)[:limit]
 
     async def end_of(self, stream: str) -> int:
         """The stream's last sequence."""
-        return (await reachable(self._jetstream.info(stream))).state.last_seq
+        with self._confirmed:
+            return (await reachable(self._jetstream.info(stream))).state.last_seq
 
     async def end_before(self, stream: str, moment: datetime) -> int:
         """The sequence behind which everything stored at a moment or later stands."""
-        first = await reachable(self._jetstream.first_since(stream, moment))
+        with self._confirmed:
+            first = await reachable(self._jetstream.first_since(stream, moment))
         return first.sequence - 1 if first else await self.end_of(stream)
 
     async def _append(self, stream: str, appends: Sequence[Append]) -> list[int]:

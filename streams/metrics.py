@@ -6,7 +6,7 @@ from functools import cache
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 APPENDED = Counter("vestnik_log_events_appended", "Events appended and acknowledged.", ("stream",))
 SECONDS = Histogram(
@@ -19,6 +19,11 @@ CONFLICTS = Counter(
     "vestnik_log_conflicts", "Appends that were refused, since somebody else had appended before.", ("stream",)
 )
 FAILURES = Counter("vestnik_log_append_failures", "Appends that failed, by error.", ("stream", "error"))
+
+QUORUM_WAITING = Gauge(
+    "vestnik_quorum_waiting",
+    "1 while decisions wait for evidence that the NATS node is part of a quorum; always 0 without replicas.",
+)
 
 
 class _OfStream(NamedTuple):

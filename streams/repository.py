@@ -174,6 +174,9 @@ class Repository(Generic[S]):
             last = await self._log.last(subject)
             end = last.sequence if last is not None else 0
             if end < loaded.sequence:
+                if self._log.replicated:
+                    # A leader that lags behind what was read already; what is in memory is the newer of the two.
+                    raise Unavailable(retry_after=1)
                 self.forget(aggregate_id)
                 raise BrokenHistory(f"{subject} ends at {end}, but was read up to {loaded.sequence}: events are gone")
             if last is None or end == loaded.sequence:

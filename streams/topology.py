@@ -12,7 +12,7 @@ import msgspec
 from nats.aio.client import Client
 
 from contracts.errors import Unavailable
-from contracts.subjects import LIMITS, LIMITS_FILTER, STREAMS, all_of
+from contracts.subjects import LIMITS, LIMITS_FILTER, QUORUM, QUORUM_FILTER, STREAMS, all_of
 from streams.inbox import Denied, RequestFailed
 from streams.jetstream import STREAM_IN_USE, STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
 
@@ -21,6 +21,9 @@ _DUPLICATE_WINDOW = 30_000_000_000
 # Of the stream of rate limits: no window is longer, and old counts go first when there are too many.
 _LIMITS_AGE = 2 * 3600 * 1_000_000_000
 _LIMITS_BYTES = 64 * 1024 * 1024
+# Of the stream of evidence: processes that have ended leave nothing behind.
+_QUORUM_AGE = 60 * 1_000_000_000
+_QUORUM_BYTES = 1024 * 1024
 # What may differ from what was found, and is then set: none of it touches a stored event.
 _SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic"}
 # What a stream is made with, and its operator may set otherwise.
@@ -141,6 +144,41 @@ def settings_of_limits(*, replicas: int, placement: Placement = ANYWHERE) -> dic
         "deny_purge": True,
         "sealed": False,
     } | ({"placement": placement.settings()} if placement != ANYWHERE else {})
+
+
+def settings_of_quorum(*, replicas: int, placement: Placement = ANYWHERE) -> dict[str, Any]:
+    """The settings of the stream that processes append to for evidence of a quorum: one message each, in memory.
+
+    Nothing reads it. Where all servers have lost it, the cluster makes it again, empty.
+    """
+    return {
+        "name": QUORUM,
+        "description": "Evidence that nodes are part of a quorum",
+        "subjects": [QUORUM_FILTER],
+        "storage": "memory",
+        "compression": "none",
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs": -1,
+        "max_bytes": _QUORUM_BYTES,
+        "max_age": _QUORUM_AGE,
+        "max_msgs_per_subject": 1,
+        "max_msg_size": -1,
+        "num_replicas": replicas,
+        "duplicate_window": _DUPLICATE_WINDOW,
+        "allow_direct": False,
+        "allow_rollup_hdrs": False,
+        "allow_msg_ttl": False,
+        "deny_delete": True,
+        "deny_purge": True,
+        "sealed": False,
+    } | ({"placement": placement.settings()} if placement != ANYWHERE else {})
+
+
+async def ensure_quorum(nc: Client, *, replicas: int, placement: Placement = ANYWHERE, patience: float = 10.0) -> None:
+    """As `ensure_streams`, for the stream of evidence; one node alone needs none."""
+    if replicas > 1:
+        await ensure_stream(nc, settings_of_quorum(replicas=replicas, placement=placement), patience=patience)
 
 
 async def ensure_limits(nc: Client, *, replicas: int, placement: Placement = ANYWHERE, patience: float = 10.0) -> None:

@@ -1,4 +1,4 @@
-"""Three NATS servers as one cluster on the loopback address, whose nodes tests kill, restart and depose.
+"""Three NATS servers as one cluster on the loopback address, whose nodes tests kill, restart, depose and cut off.
 
 A cluster takes seconds to elect its leaders, so that one is shared by the tests of a module: each works on aggregates
 of its own and leaves all nodes running.
@@ -16,12 +16,14 @@ from nats.errors import Error as NatsError
 from infra.embedded.nats import ClusterNode, NatsServer
 from infra.embedded.ports import free_ports
 from streams.client import Client
-from streams.topology import ensure_streams
+from streams.topology import ensure_quorum, ensure_streams
+from tests.links import LinkedNode, Links
 
 NAME = "three"
 SIZE = 3
 _WITHIN = 120.0
 _LOOK = 0.05
+_LEADS = "Self is new JetStream cluster metadata leader"
 
 
 class _Replica(msgspec.Struct):
@@ -45,25 +47,34 @@ _INFO = msgspec.json.Decoder(_Info)
 class Cluster:
     """The nodes by name; `client` is connected to any of those that live."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, linked: bool = False) -> None:
+        """`linked`: nodes can be cut off."""
         free = free_ports(2 * SIZE)
         ports, routes = free[:SIZE], free[SIZE:]
         self.nodes: dict[str, NatsServer] = {}
-        for number, (port, route) in enumerate(zip(ports, routes, strict=True), 1):
-            others = [each for each in routes if each != route]
-            node = ClusterNode(cluster=NAME, name=f"node-{number}", port=route, routes=others)
-            self.nodes[node.name] = NatsServer(folder / node.name, port=port, node=node)
+        self._folders: dict[str, Path] = {}
+        listening = {f"node-{number}": route for number, route in enumerate(routes, 1)}
+        self.links = Links(listening) if linked else None
+        for port, (name, route) in zip(ports, listening.items(), strict=True):
+            if self.links is not None:
+                node: ClusterNode = LinkedNode(NAME, name, route, self.links.routes_of(name))
+            else:
+                node = ClusterNode(NAME, name, route, [each for each in routes if each != route])
+            self._folders[name] = folder / name
+            self.nodes[name] = NatsServer(folder / name, port=port, node=node)
         self.client = Client()
 
     async def start(self) -> None:
         """All nodes at once: none is ready before most are there."""
+        if self.links is not None:
+            await self.links.start()
         await asyncio.gather(*(node.start() for node in self.nodes.values()))
 
-    async def connect(self) -> Client:
-        """A client that finds a living node quickly; whoever asks for it closes it."""
+    async def connect(self, *names: str) -> Client:
+        """A client of these nodes, or of any, that finds one which lives quickly; whoever asks for it closes it."""
         client = Client()
         await client.connect(
-            [node.url for node in self.nodes.values()],
+            [self.nodes[name].url for name in names or self.nodes],
             reconnect_time_wait=0.05,  # type: ignore[arg-type]  # seconds that it sleeps; a fraction is meant
             max_reconnect_attempts=-1,
             connect_timeout=1,
@@ -96,6 +107,31 @@ class Cluster:
 
         await self._group(stream, complete)
 
+    async def stubborn_leader(self, stream: str) -> str:
+        """Moves the stream's lead to the node that leads the whole cluster: cut off, it answers for longest."""
+        async with asyncio.timeout(_WITHIN):
+            while (chief := self._chief()) != await self.leader(stream):
+                request = msgspec.json.encode({"placement": {"preferred": chief}})
+                await self.client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", request, timeout=60)
+        return chief
+
+    def _chief(self) -> str:
+        """The node that leads JetStream's metadata, which the servers say in their logs alone."""
+        said: list[tuple[str, str]] = []
+        for name, folder in self._folders.items():
+            lines = (folder / "server.log").read_text().splitlines()
+            said += [(line.split("] ", 1)[1], name) for line in lines if _LEADS in line]
+        return max(said)[1]
+
+    def cut(self, name: str) -> None:
+        """Parts the node from both others; clients still reach it."""
+        assert self.links is not None
+        self.links.cut(name)
+
+    def heal(self, name: str) -> None:
+        assert self.links is not None
+        self.links.heal(name)
+
     async def step_down(self, stream: str) -> None:
         """Deposes the stream's leader: the nodes elect another."""
         answer = await self.client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", b"", timeout=60)
@@ -104,6 +140,8 @@ class Cluster:
     async def stop(self) -> None:
         await self.client.close()
         await asyncio.gather(*(node.stop() for node in self.nodes.values()))
+        if self.links is not None:
+            await self.links.stop()
 
     async def _group(self, stream: str, condition: Callable[[_Group], bool]) -> _Group:
         async with asyncio.timeout(_WITHIN):
@@ -125,6 +163,20 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         await cluster.start()
         cluster.client = await cluster.connect()
         await ensure_streams(cluster.client, replicas=SIZE, patience=_WITHIN)
+        yield cluster
+    finally:
+        await cluster.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def linked_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """As `cluster`, with nodes that can be cut off and the stream of evidence."""
+    cluster = Cluster(tmp_path_factory.mktemp("linked"), linked=True)
+    try:
+        await cluster.start()
+        cluster.client = await cluster.connect()
+        await ensure_streams(cluster.client, replicas=SIZE, patience=_WITHIN)
+        await ensure_quorum(cluster.client, replicas=SIZE, patience=_WITHIN)
         yield cluster
     finally:
         await cluster.stop()

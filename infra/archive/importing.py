@@ -29,7 +29,7 @@ from infra.secrets import OPERATOR, TOPOLOGY
 from streams.jetstream import JetStream
 from streams.log import Log
 from streams.restoring import Displaced, IdTaken
-from streams.topology import Placement, ensure_streams
+from streams.topology import Placement, ensure_quorum, ensure_streams
 
 # What the server adds to an event for its place, at most.
 _PLACE_BYTES = 512
@@ -104,9 +104,9 @@ async def import_file(path: Path, place: AbstractAsyncContextManager[Store], ste
         operator = await connection(OPERATOR)
         _fits(end, topology.max_payload)
         settings = store.settings
-        await ensure_streams(
-            topology, replicas=settings.stream_replicas, placement=Placement.parse(settings.stream_placement)
-        )
+        placement = Placement.parse(settings.stream_placement)
+        await ensure_streams(topology, replicas=settings.stream_replicas, placement=placement)
+        await ensure_quorum(topology, replicas=settings.stream_replicas, placement=placement)
         jetstream = JetStream(topology)
         own_mark = await _begin(jetstream, operator, header)
         try:

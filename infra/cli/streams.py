@@ -4,12 +4,12 @@ import asyncio
 
 import click
 
-from contracts.subjects import LIMITS, STREAMS
+from contracts.subjects import LIMITS, QUORUM, STREAMS
 from infra.connections import connect_nats
 from infra.failures import Failure
 from infra.secrets import TOPOLOGY
 from infra.settings import Settings
-from streams.topology import Placement, ensure_limits, ensure_streams
+from streams.topology import Placement, ensure_limits, ensure_quorum, ensure_streams
 
 
 class NoServer(Failure):
@@ -26,7 +26,8 @@ def streams() -> None:
     if not settings.nats_url:
         raise NoServer("VESTNIK_NATS_URL names no server; `vestnik up` makes the streams of its own by itself")
     asyncio.run(_make(settings))
-    click.echo(f"{', '.join((*STREAMS, LIMITS))}: as they should be")
+    made = (*STREAMS, LIMITS, *((QUORUM,) if settings.stream_replicas > 1 else ()))
+    click.echo(f"{', '.join(made)}: as they should be")
 
 
 async def _make(settings: Settings) -> None:
@@ -35,5 +36,6 @@ async def _make(settings: Settings) -> None:
         placement = Placement.parse(settings.stream_placement)
         await ensure_streams(nc, replicas=settings.stream_replicas, placement=placement)
         await ensure_limits(nc, replicas=settings.stream_replicas, placement=placement)
+        await ensure_quorum(nc, replicas=settings.stream_replicas, placement=placement)
     finally:
         await nc.close()

@@ -18,7 +18,7 @@ from grpclib.config import Configuration
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import StreamTerminatedError
 
-from contracts.errors import DeadlineExceeded, Unavailable, VestnikError
+from contracts.errors import DeadlineExceeded, NoQuorum, Unavailable, VestnikError
 from infra.rpc.carrying.carrier import Carrier
 from infra.rpc.carrying.stub import carrying
 from infra.rpc.channel import Channel
@@ -154,6 +154,9 @@ class Client:
                 failure = Unavailable()  # refused: the call was never sent
             attempts += 1
             if attempts >= len(self._replicas):
+                if isinstance(failure, NoQuorum):
+                    # It lasts for seconds: the caller says when to come again.
+                    raise failure
                 pause = min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
             if time.monotonic() + pause >= deadline:
                 raise failure

@@ -12,6 +12,7 @@ from nats.aio.client import Client as NATS
 from infra.collecting import collect_seldom
 from infra.connections import connect_nats
 from infra.metrics_endpoint import metrics_endpoint
+from infra.quorum import quorum_of_process
 from infra.rpc.client import Client
 from infra.rpc.credentials import Issuer
 from infra.rpc.tls import HTTP, client_side
@@ -93,11 +94,14 @@ async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> Non
 async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Metrics) -> AsyncIterator[App]:
     """The application with its followers at work."""
     cache = ProfileCache()
+    quorum = await quorum_of_process(settings, nats, _ME)
+    confirm = quorum.require if quorum is not None else lambda: None
     revocations = Revocations(
         nats,
         access_token_seconds=settings.access_token_seconds,
         name="revocations",
         silence=settings.revocation_silence_seconds,
+        quorum=quorum,
     )
     news = ProfileNews(nats, cache, name="profiles")
     limiter = RateLimiter(secrets.limits_key) if settings.limited else None
@@ -112,6 +116,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             "revocations": lambda: revocations.alive,
             "profile news": lambda: news.alive,
             "live": lambda: live.alive,
+            "quorum": lambda: quorum is None or quorum.was_held,
         },
         {service: settings.addresses_of(service) for service in SERVICES},
         tls=partial(client_side, settings, _ME),
@@ -133,6 +138,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 session_seconds=settings.session_days * 86_400 - settings.access_token_seconds,
                 metrics=LiveMetrics(metrics.registry),
                 keys=keys,
+                confirm=confirm,
             )
             revocations.listen(live)
             news.listen(live)
@@ -146,7 +152,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 revocations=revocations,
                 positions=LatestPositions(),
                 pages=KnownPages(),
-                ends=StreamEnds(asking(nats)),
+                ends=StreamEnds(asking(nats), confirm=confirm),
                 limiter=limiter,
                 profiles=profiles,
                 live=live,
@@ -154,7 +160,8 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 metrics=metrics,
             )
             async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
-                following = [group.create_task(work.run()) for work in (revocations, news, live)]
+                works = (revocations, news, live, *((quorum,) if quorum is not None else ()))
+                following = [group.create_task(work.run()) for work in works]
                 try:
                     yield App(ENDPOINTS, parts, files=web_files.load())
                 finally:

@@ -19,6 +19,7 @@ from contracts.events.session import SessionRevoked
 from contracts.subjects import SESSION
 from services.gateway.following import SILENCE_SECONDS, Follower, Listener, from_time
 from streams.message import Message
+from streams.quorum import Quorum
 
 log = logging.getLogger(__name__)
 # For clocks that differ, seconds.
@@ -45,9 +46,15 @@ class Revocations:
         access_token_seconds: int,
         name: str,
         silence: float = SILENCE_SECONDS,
+        quorum: Quorum | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`silence`: seconds without sight of the stream after which nothing here may be relied on."""
+        """
+        `silence`: seconds without sight of the stream after which nothing here may be relied on.
+        `quorum`: a node that has not been part of one for as long shows no stream as it is.
+        """
+        self._silence = silence
+        self._quorum = quorum
         self._life = access_token_seconds + MARGIN
         self._clock = clock
         # In the order of forgetting.
@@ -59,7 +66,7 @@ class Revocations:
 
     @property
     def alive(self) -> bool:
-        return self._follower.alive
+        return self._follower.alive and (self._quorum is None or self._quorum.seen_within(self._silence))
 
     def __contains__(self, session_id: object, /) -> bool:
         return session_id in self._ended

@@ -1,7 +1,8 @@
 """How far the streams go, so that a position that cannot be is refused at once, and nobody waits for it.
 
 A true position may be ahead of all that this gateway has heard: of a write through another gateway a moment ago. So
-nothing is refused on an answer that is older than the question; but all who ask meanwhile share the next answer.
+nothing is refused on an answer that is older than the question; but all who ask meanwhile share the next answer. In a
+cluster that answer may be of a leader that was cut off, so that a refusal also needs evidence of a quorum.
 """
 
 import asyncio
@@ -27,8 +28,17 @@ Ask = Callable[[str], Awaitable[int]]
 
 
 class StreamEnds:
-    def __init__(self, ask: Ask, *, pause: float = _PAUSE, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        *,
+        confirm: Callable[[], None] = lambda: None,
+        pause: float = _PAUSE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`confirm`: raises where an answer may be older than what the cluster agrees on."""
         self._ask = ask
+        self._confirm = confirm
         self._pause = pause
         self._clock = clock
         self._ends: dict[str, _End] = {}
@@ -37,11 +47,12 @@ class StreamEnds:
         """Whether the streams go as far as the position. `known`: how far they go in any case.
 
         Raises:
-            Unavailable: nobody can tell just now.
+            Unavailable: it cannot be known just now.
         """
         for channel, sequence in position.sequences.items():
             stream = _STREAM_OF.get(channel, channel)
             if sequence > known.of(stream) and not await self._is_reached(stream, sequence):
+                self._confirm()
                 return False
         return True
 

@@ -14,6 +14,7 @@ from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import ContactServiceStub, IsFriendRequest, Relation
 from contracts.subjects import CONTACT
 from infra.rpc.client import Client
+from streams.quorum import Quorum
 
 _TIMEOUT = 5.0
 _REMEMBERED = 200_000
@@ -24,7 +25,11 @@ _ALIVE = 1.0
 class Remembered:
     """The friendships that contact said yes to, without those that have ended since."""
 
-    def __init__(self) -> None:
+    def __init__(self, quorum: Quorum | None = None) -> None:
+        """`quorum`: while it does not hold nothing is remembered, and afterwards everything is asked again."""
+        self._quorum = quorum
+        if quorum is not None:
+            quorum.when_lost(self.forget_all)
         self._pairs: OrderedDict[str, None] = OrderedDict()
         self._follows = False
         self._reached = 0
@@ -35,7 +40,7 @@ class Remembered:
 
     def holds(self, pair: str, position: Position) -> bool:
         fresh = time.monotonic() - self._heard <= _ALIVE and self._reached >= position.of(CONTACT)
-        return fresh and pair in self._pairs
+        return fresh and pair in self._pairs and (self._quorum is None or self._quorum.holds)
 
     def remember(self, pair: str, read_at: int) -> None:
         """Keeps a yes, unless the follower has already read a removal that it may not account for.
@@ -53,8 +58,8 @@ class Remembered:
         self.ended_at = max(self.ended_at, sequence)
         self._pairs.pop(pair, None)
 
-    def forget_all(self, sequence: int) -> None:
-        """Any friendship may have been removed at this sequence of CONTACT."""
+    def forget_all(self, sequence: int = 0) -> None:
+        """Any friendship may have been removed, at this sequence of CONTACT where it is known."""
         self.ended_at = max(self.ended_at, sequence)
         self._pairs.clear()
 

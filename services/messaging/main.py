@@ -25,7 +25,7 @@ async def main(settings: Settings) -> None:
             conversations = ReadModel(Conversations, process.pool, runners.waiting)
             messages, pages = MessageQueries(conversations), Reading(PageQueries(conversations))
             notifications = NotificationQueries(ReadModel(Notifications, process.pool, runners.waiting))
-            remembered = Remembered()
+            remembered = Remembered(process.quorum)
             friendships = Friendships(process.client("contact"), remembered)
             sending = SendCommands(process.log, friendships, messages)
             server = MessagingServer(

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -26,10 +27,13 @@ from infra.settings import Settings
 from infra.supervisor.probes import grpc_health
 from streams.log import Append, Log
 from streams.topology import ensure_streams
+from tests.fix_cluster import SIZE, Cluster
 from tests.integration.acting import ActingClient
 
 _READY_WITHIN = 60.0
 _REPLICAS = 2
+# Settings of single replicas, by service and number, made from those of all.
+Own = Callable[[Settings], Mapping[tuple[str, int], Mapping[str, str]]]
 
 
 def seen(position: str, actor: str | None = None) -> Call:
@@ -38,9 +42,11 @@ def seen(position: str, actor: str | None = None) -> Call:
 
 
 class House:
-    def __init__(self, folder: Path, services: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, services: tuple[str, ...], *, cluster: Cluster | None = None) -> None:
+        """`cluster`: whose streams are used, instead of those of a server of its own."""
         self._folder = folder
         self._services = services
+        self._cluster = cluster
         self._nats_server = NatsServer(folder / "nats")
         self._postgres = PostgresServer(folder / "postgres", settings={"fsync": "off"})
         self._processes: dict[tuple[str, int], asyncio.subprocess.Process] = {}
@@ -50,21 +56,27 @@ class House:
         self.nats: NATS
         self.log: Log
 
-    async def start(self) -> None:
-        nats_url, database_url = await asyncio.gather(self._nats_server.start(), self._postgres.start())
+    async def start(self, own: Own = lambda settings: {}) -> None:
+        nats_url, database_url = await asyncio.gather(self._start_nats(), self._postgres.start())
         addresses = {
             f"{service}_address": ",".join(f"127.0.0.1:{free_port()}" for _ in range(_REPLICAS))
             for service in (*self._services, "profile_rest")
         }
         self.settings = msgspec.structs.replace(
             Settings(data_dir=self._folder, nats_url=nats_url, database_url=database_url, bcrypt_cost=4),
+            stream_replicas=1 if self._cluster is None else SIZE,
             **addresses,
         )
-        self.nats = await nats_py.connect(nats_url)
-        await ensure_streams(self.nats, replicas=1)
+        self.nats = await nats_py.connect(nats_url.split(","))
+        await ensure_streams(self.nats, replicas=self.settings.stream_replicas)
         self.log = Log(self.nats)
+        settings = own(self.settings)
         await asyncio.gather(
-            *(self.start_replica(service, number) for service in self._services for number in range(_REPLICAS))
+            *(
+                self.start_replica(service, number, settings.get((service, number), {}))
+                for service in self._services
+                for number in range(_REPLICAS)
+            )
         )
 
     async def stop(self) -> None:
@@ -78,7 +90,12 @@ class House:
         await self.nats.close()
         await asyncio.gather(self._nats_server.stop(), self._postgres.stop())
 
-    async def start_replica(self, service: str, number: int) -> None:
+    async def _start_nats(self) -> str:
+        if self._cluster is None:
+            return await self._nats_server.start()
+        return ",".join(node.url for node in self._cluster.nodes.values())
+
+    async def start_replica(self, service: str, number: int, settings: Mapping[str, str] | None = None) -> None:
         host, port = self.settings.addresses_of(service)[number]
         rest_host, rest_port = self.settings.addresses_of("profile_rest")[number]
         own = {
@@ -91,7 +108,7 @@ class House:
             "infra.cli.main",
             "serve",
             service,
-            env=_inherited() | self.settings.environment() | own,
+            env=_inherited() | self.settings.environment() | own | dict(settings or {}),
             stdin=asyncio.subprocess.DEVNULL,
         )
         self._processes[service, number] = process

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -67,16 +67,21 @@ class Live:
         session_seconds: float,
         metrics: LiveMetrics,
         keys: Keys,
+        confirm: Callable[[], None] = lambda: None,
         heartbeat: float = HEARTBEAT,
     ) -> None:
-        """`session_seconds`: how long a session lasts after the end of the access token that it was refreshed with."""
+        """
+        `session_seconds`: how long a session lasts after the end of the access token that it was refreshed with.
+        `confirm`: raises Unavailable where the end of a stream may be older than what the cluster agrees on.
+        """
+        self._confirm = confirm
         self._nats = nats
         self._remotes = remotes
         self._revocations = revocations
         self._session_seconds = session_seconds
         self._metrics = metrics
         self._heartbeat = heartbeat
-        self._history = History(remotes, nats)
+        self._history = History(remotes, nats, confirm=confirm)
         self._hub = Hub(Circles(self._history.friends))
         self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._begin_anew)
         self._keys = keys
@@ -124,7 +129,7 @@ class Live:
         """
         self._admit(caller.user_id)
         channels = CHANNELS if notified else STREAMS
-        found = await places(self._hub, self._nats, since, seen, channels)
+        found = await places(self._hub, self._nats, since, seen, channels, self._confirm)
         # Others may have come while this one waited.
         self._admit(caller.user_id)
         return Beginning(caller, found)

@@ -1,6 +1,6 @@
 """What a client missed, asked of the owners' read models, page by page."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -46,7 +46,9 @@ class Page:
 
 
 class History:
-    def __init__(self, remotes: Remotes, nats: NATS, *, page: int = PAGE) -> None:
+    def __init__(self, remotes: Remotes, nats: NATS, *, confirm: Callable[[], None], page: int = PAGE) -> None:
+        """`confirm`: raises Unavailable where the end of a stream may be older than what the cluster agrees on."""
+        self._confirm = confirm
         self._remotes = remotes
         self._nats = nats
         self._page = page
@@ -101,7 +103,9 @@ class History:
 
     async def _end_of(self, stream: str) -> int:
         try:
-            return int((await self._nats.jetstream().stream_info(stream)).state.last_seq)
+            end = int((await self._nats.jetstream().stream_info(stream)).state.last_seq)
+            self._confirm()
+            return end
         except (NatsError, TimeoutError) as error:
             raise Unavailable(retry_after=1) from error
 

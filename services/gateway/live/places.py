@@ -4,7 +4,7 @@ A position may be of any gateway, of a write or of a list: it may be ahead of wh
 What it does not speak of begins now.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
@@ -18,9 +18,12 @@ from services.gateway.live.told import NOTIFIED
 _PATIENCE = 5.0
 
 
-async def places(hub: Hub, nats: NATS, since: str, seen: Position, channels: Iterable[str]) -> Places:
+async def places(
+    hub: Hub, nats: NATS, since: str, seen: Position, channels: Iterable[str], confirm: Callable[[], None]
+) -> Places:
     """
     `since`: empty for now, which is not before `seen`.
+    `confirm`: raises Unavailable where the end of a stream may be older than what the cluster agrees on.
 
     Raises:
         Invalid: it is no position, or lies behind the end of a stream: it is another system's.
@@ -35,7 +38,7 @@ async def places(hub: Hub, nats: NATS, since: str, seen: Position, channels: Ite
         known = {**now.sequences, **given.sequences}
         begin = {channel: known.get(channel, known[NOTIFIED.get(channel, channel)]) for channel in channels}
     if not hub.has_reached(begin):
-        await _refuse_the_impossible(hub, nats, begin)
+        await _refuse_the_impossible(hub, nats, begin, confirm)
         if not await hub.until_reached(begin, _PATIENCE):
             raise Unavailable(retry_after=1)
     return begin
@@ -48,7 +51,7 @@ def _decoded(since: str) -> Position:
         raise refusal() from error
 
 
-async def _refuse_the_impossible(hub: Hub, nats: NATS, begin: Places) -> None:
+async def _refuse_the_impossible(hub: Hub, nats: NATS, begin: Places, confirm: Callable[[], None]) -> None:
     for channel, sequence in begin.items():
         if sequence <= hub.position(channel):
             continue
@@ -57,6 +60,7 @@ async def _refuse_the_impossible(hub: Hub, nats: NATS, begin: Places) -> None:
         except (NatsError, TimeoutError) as error:
             raise Unavailable(retry_after=1) from error
         if sequence > info.state.last_seq:
+            confirm()
             raise refusal()
 
 

@@ -10,11 +10,24 @@ import pytest_asyncio
 
 from contracts import subjects
 from contracts.durables import DURABLES
-from contracts.subjects import AUTH, CONTACT, LIMITS, LIMITS_FILTER, MESSAGING, PUBLIC_FILTERS, STREAMS, limit_uses
+from contracts.subjects import (
+    AUTH,
+    CONTACT,
+    LIMITS,
+    LIMITS_FILTER,
+    MESSAGING,
+    PUBLIC_FILTERS,
+    QUORUM,
+    QUORUM_FILTER,
+    STREAMS,
+    limit_uses,
+    quorum_of,
+)
 from infra.rights import inbox_of
-from infra.secrets import GATEWAY, NATS_PARTIES, TOPOLOGY
+from infra.secrets import GATEWAY, NATS_PARTIES, OPERATOR, TOPOLOGY
 from streams.log import Log
-from streams.topology import ensure_limits
+from streams.quorum import Quorum
+from streams.topology import ensure_limits, ensure_stream, settings_of_quorum
 from tests.integration.infra.parties import (
     EVENTS,
     OTHERS_THAN_TOPOLOGY,
@@ -223,6 +236,36 @@ async def test_the_counts_of_rate_limits_are_written_and_read_by_gateways_alone(
     never |= {f"{API}.STREAM.MSG.GET.{LIMITS}", f"{API}.CONSUMER.CREATE.{LIMITS}.x", "vestnik.limits.login.x"}
     permitted = await party.permitted_to_publish([*counting, *making, *never])
     assert permitted == {GATEWAY: counting, TOPOLOGY: making}.get(name, set())
+
+
+@pytest.mark.parametrize("name", NATS_PARTIES)
+async def test_evidence_of_a_quorum_is_appended_by_each_process_for_itself_and_read_by_nobody(
+    house: Parties, name: str
+) -> None:
+    party = await house.party(name)
+    own, others = quorum_of(name, "1"), [quorum_of(other, "1") for other in NATS_PARTIES if other != name]
+    making = {f"{API}.STREAM.CREATE.{QUORUM}", f"{API}.STREAM.UPDATE.{QUORUM}"}
+    never = {f"{API}.{call}.{QUORUM}" for call in TO_A_STREAM}
+    never |= {f"{API}.STREAM.MSG.GET.{QUORUM}", f"{API}.CONSUMER.CREATE.{QUORUM}.x.{QUORUM_FILTER}"}
+    permitted = await party.permitted_to_publish([own, *others, *making, *never])
+    assert permitted == {OPERATOR: set(), TOPOLOGY: making}.get(name, {own})
+
+
+async def test_a_process_gathers_evidence_with_the_rights_that_it_has(house: Parties) -> None:
+    """The server is one node, which is a quorum by itself."""
+    settings = settings_of_quorum(replicas=1)
+    await ensure_stream((await house.party(TOPOLOGY)).nats, settings)
+    party = await house.party("contact")
+    await ensure_stream(party.nats, settings)
+    quorum = Quorum(party.nats, quorum_of("contact", "1"))
+    running = asyncio.create_task(quorum.run())
+    try:
+        async with asyncio.timeout(60):
+            while not quorum.holds:
+                await asyncio.sleep(0.05)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_gateway_finds_the_stream_of_counts_as_it_should_be_and_changes_nothing(house: Parties) -> None:

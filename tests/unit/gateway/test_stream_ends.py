@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from nats.errors import NoRespondersError
 
-from contracts.errors import Unavailable
+from contracts.errors import NoQuorum, Unavailable
 from contracts.live import NOTIFIED_MESSAGING
 from contracts.positions import Position
 from services.gateway.stream_ends import StreamEnds
@@ -54,6 +54,19 @@ async def test_what_lies_behind_a_streams_end_is_not_reached_until_the_stream_ge
     assert await ends.are_reached(at(6), at(5))
     assert not await ends.are_reached(Position({NOTIFIED_MESSAGING: 7}), at(5))
     assert await ends.are_reached(Position({NOTIFIED_MESSAGING: 6}), at(5))
+
+
+async def test_nothing_is_refused_on_the_word_of_a_node_that_may_be_cut_off() -> None:
+    """The stream ends at 5 there; 6 was acknowledged by the others."""
+
+    def confirm() -> None:
+        raise NoQuorum(retry_after=5)
+
+    streams = Streams()
+    ends = StreamEnds(streams.ask, confirm=confirm)
+    with pytest.raises(NoQuorum):
+        await ends.are_reached(at(6), at(4))
+    assert await ends.are_reached(at(5), at(4))
 
 
 async def test_many_made_up_positions_share_a_question_and_a_true_one_among_them_is_not_refused() -> None:

@@ -1,5 +1,6 @@
 """Which answers of contact are remembered, and which are refused as older than what is known here."""
 
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -11,6 +12,7 @@ from contracts.rpc.vestnik.contact.v1 import IsFriendResponse, Relation
 from contracts.subjects import CONTACT
 from infra.rpc.client import Client
 from services.messaging.clients import Friendships, Remembered
+from streams.quorum import Quorum
 
 ANNA, BEN = new_id(), new_id()
 PAIR = pair_id(ANNA, BEN)
@@ -124,4 +126,32 @@ async def test_an_event_that_cannot_be_read_may_be_the_removal_of_any_friendship
     remembered.remember(PAIR, 10)
     assert not holds(remembered)
     remembered.remember(PAIR, 11)
+    assert holds(remembered)
+
+
+class Evidence:
+    """What messaging asks of a quorum."""
+
+    holds = True
+
+    def __init__(self) -> None:
+        self.lost: list[Callable[[], None]] = []
+
+    def when_lost(self, call: Callable[[], None]) -> None:
+        self.lost.append(call)
+
+
+async def test_without_evidence_of_a_quorum_nothing_is_remembered_and_after_a_gap_it_is_asked_again() -> None:
+    evidence = Evidence()
+    remembered = Remembered(cast(Quorum, evidence))
+    remembered.follows(10)
+    remembered.remember(PAIR, 10)
+    assert holds(remembered)
+    evidence.holds = False
+    assert not holds(remembered)
+    for lost in evidence.lost:
+        lost()
+    evidence.holds = True
+    assert not holds(remembered)
+    remembered.remember(PAIR, 10)
     assert holds(remembered)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.subjects import MESSAGING, STREAMS
-from streams.topology import DangerousStream, Placement, differences, settings_of
+from streams.topology import DangerousStream, Placement, differences, settings_of, settings_of_quorum
 
 WANTED = settings_of(MESSAGING, replicas=1)
 SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic"}
@@ -18,6 +18,13 @@ def test_every_stream_denies_deletion_and_has_no_limits() -> None:
         assert settings["deny_purge"]
         assert (settings["max_age"], settings["max_msgs"], settings["max_bytes"]) == (0, -1, -1)
         assert settings["num_replicas"] == 3
+
+
+def test_the_stream_of_evidence_keeps_one_message_a_process_in_memory_and_not_for_long() -> None:
+    settings = settings_of_quorum(replicas=3, placement=Placement(cluster="east"))
+    assert (settings["storage"], settings["max_msgs_per_subject"], settings["num_replicas"]) == ("memory", 1, 3)
+    assert settings["max_age"] > 0
+    assert settings["placement"] == {"cluster": "east"}
 
 
 def test_what_the_server_adds_is_no_difference() -> None:

@@ -1,0 +1,163 @@
+"""Evidence that the NATS node of a connection is part of a quorum: an append a second to a small replicated stream.
+
+In a cluster a read proves nothing by itself: a leader that was cut off from its peers goes on answering for a second
+or two after the others have elected another and acknowledged new events. Only an append passes through the group. So
+each process appends to a stream of its own kind (QUORUM: in memory, one message a process), and whatever is decided on
+a read from a leader counts only while an append was acknowledged that was sent within the last `AGE_SECONDS`. That is
+less than the four seconds that a group needs at the least to replace a leader that it has lost.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts.errors import NoQuorum
+from streams import acknowledgement
+from streams.client import deliver
+from streams.delivered import Delivered
+from streams.metrics import QUORUM_WAITING
+
+_LOG = logging.getLogger(__name__)
+# Evidence counts for so long from the sending of the append; docs/reference/guarantees.md states it.
+AGE_SECONDS = 3.0
+# After a gap or a reconnect it counts once it has lasted for so long: nodes that meet again settle first.
+HOLD_SECONDS = 5.0
+EVERY_SECONDS = 1.0
+
+
+class Quorum:
+    """The evidence of one connection, and a context for reads that need it: checked before and after.
+
+    Times are on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        nc: Client,
+        subject: str,
+        *,
+        age: float = AGE_SECONDS,
+        hold: float = HOLD_SECONDS,
+        every: float = EVERY_SECONDS,
+    ) -> None:
+        """`subject`: one of the stream QUORUM, for this process alone."""
+        self._nc = nc
+        self._subject = subject
+        self._age = age
+        self._hold = hold
+        self._every = every
+        self._when_lost: list[Callable[[], None]] = []
+        # When each append that is not acknowledged yet was sent, and on which connection.
+        self._sent: dict[str, tuple[float, int]] = {}
+        self._count = 0
+        # The connection that the evidence is of: how many there were before.
+        self._connection = -1
+        # When the last of the acknowledged appends was sent, and the first since there was no gap.
+        self._latest = self._since = float("-inf")
+        # Until when decisions may rely on it.
+        self._until = float("-inf")
+        self._told = False
+        # Whether it has counted at any time.
+        self.was_held = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether a read over this connection, answered by now, is what the cluster agrees on."""
+        return time.monotonic() <= self._until and self._connection == self._nc.stats["reconnects"]
+
+    def require(self) -> None:
+        """
+        Raises:
+            NoQuorum: there is no evidence that counts.
+        """
+        if not self.holds:
+            raise NoQuorum(retry_after=self._wait())
+
+    def seen_within(self, seconds: float) -> bool:
+        """Whether an append that was sent within so many seconds was acknowledged, over whichever connection."""
+        return time.monotonic() - self._latest <= seconds
+
+    def when_lost(self, call: Callable[[], None]) -> None:
+        """Calls `call` after each gap, before evidence counts again: what was read before has to be read again."""
+        self._when_lost.append(call)
+
+    def __enter__(self) -> None:
+        self.require()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.require()
+
+    async def run(self) -> None:
+        """Appends until it is cancelled."""
+        inbox = self._nc.new_inbox()
+        subscription = await deliver(self._nc, f"{inbox}.*", self._take, headers=True)
+        try:
+            while True:
+                await self._append(inbox)
+                await asyncio.sleep(self._every)
+                self._tell()
+        finally:
+            if self._nc.is_connected:
+                await subscription.unsubscribe()
+
+    async def _append(self, inbox: str) -> None:
+        if not self._nc.is_connected:
+            return
+        now = time.monotonic()
+        # An acknowledgement of these would be no evidence any more.
+        self._sent = {token: sent for token, sent in self._sent.items() if now - sent[0] <= self._age}
+        self._count += 1
+        token = str(self._count)
+        self._sent[token] = now, self._nc.stats["reconnects"]
+        await self._nc.publish(self._subject, b"", reply=f"{inbox}.{token}")
+
+    def _take(self, message: Delivered) -> None:
+        sent, connection = self._sent.pop(message.subject.rpartition(".")[2], (float("-inf"), -1))
+        if message.status is not None or connection != self._nc.stats["reconnects"]:
+            return
+        try:
+            refused = acknowledgement.decode(message.data).error
+        except msgspec.DecodeError:
+            return
+        if refused is None:
+            self._acknowledged(sent, connection)
+
+    def _acknowledged(self, sent: float, connection: int) -> None:
+        now = time.monotonic()
+        if now - sent > self._age:
+            return
+        if connection != self._connection or now - self._latest > self._age:
+            self._connection = connection
+            self._since = sent
+            self._until = float("-inf")
+            for call in self._when_lost:
+                call()
+        self._latest = max(self._latest, sent)
+        if self._latest - self._since >= self._hold:
+            self._until = self._latest + self._age
+            self.was_held = True
+
+    def _wait(self) -> int:
+        """Whole seconds after which it may count again."""
+        left = self._hold - (time.monotonic() - self._since) if self.seen_within(self._age) else self._hold
+        return max(1, math.ceil(left))
+
+    def _tell(self) -> None:
+        holds = self.holds
+        QUORUM_WAITING.set(not holds)
+        if holds == self._told:
+            return
+        self._told = holds
+        if holds:
+            _LOG.info("the NATS node of this connection is part of a quorum")
+        else:
+            _LOG.warning("no evidence that the NATS node of this connection is part of a quorum: decisions wait")
