@@ -232,22 +232,31 @@ class MessageQueries:
         more = ConversationsCursor(page[-1].activity_at, page[-1].peer_id) if len(rows) > limit else None
         return page, more, reached
 
-    async def sent_since(self, user_id: str, after: int, limit: int) -> list[SentRow]:
-        """Messages of the user's open conversations behind the stream sequence, oldest first."""
+    async def sent_since(self, user_id: str, after: int, limit: int, most_bytes: int) -> list[SentRow]:
+        """Messages of the user's open conversations behind the stream sequence, oldest first.
+
+        The last one is the one with which their texts have so many bytes.
+        """
         rows, _ = await self._model.select(
             SentRow,
             """
-            SELECT m.message_id, m.conversation_id, c.peer_id, m.sequence, m.sender_id, m.text, m.sent_at,
-                   m.stream_sequence
-            FROM {conversations} AS c CROSS JOIN LATERAL (
-                SELECT * FROM {messages} AS m
-                WHERE m.conversation_id = c.conversation_id AND m.stream_sequence > %(after)s
-                ORDER BY m.stream_sequence LIMIT %(limit)s
-            ) AS m
-            WHERE c.user_id = %(user_id)s AND c.open AND c.stream_sequence > %(after)s
-            ORDER BY m.stream_sequence LIMIT %(limit)s
+            SELECT message_id, conversation_id, peer_id, sequence, sender_id, text, sent_at, stream_sequence FROM (
+                SELECT *, sum(octet_length(text)) OVER (ORDER BY stream_sequence) - octet_length(text) AS before FROM (
+                    SELECT m.message_id, m.conversation_id, c.peer_id, m.sequence, m.sender_id, m.text, m.sent_at,
+                           m.stream_sequence
+                    FROM {conversations} AS c CROSS JOIN LATERAL (
+                        SELECT * FROM {messages} AS m
+                        WHERE m.conversation_id = c.conversation_id AND m.stream_sequence > %(after)s
+                        ORDER BY m.stream_sequence LIMIT %(limit)s
+                    ) AS m
+                    WHERE c.user_id = %(user_id)s AND c.open AND c.stream_sequence > %(after)s
+                    ORDER BY m.stream_sequence LIMIT %(limit)s
+                ) AS missed
+            ) AS counted
+            WHERE before < %(most_bytes)s
+            ORDER BY stream_sequence
             """,
-            {"user_id": user_id, "after": after, "limit": limit},
+            {"user_id": user_id, "after": after, "limit": limit, "most_bytes": most_bytes},
         )
         return rows
 

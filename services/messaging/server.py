@@ -97,6 +97,10 @@ class _Since(msgspec.Struct, frozen=True):
     limit: Annotated[int, Meta(ge=0)]
 
 
+class _MissedSince(_Since, frozen=True):
+    most_bytes: Annotated[int, Meta(ge=0)]
+
+
 class _NotifiedSince(_Since, frozen=True):
     stream: Literal["CONTACT", "MESSAGING"]
 
@@ -237,9 +241,17 @@ class MessagingServer(MessagingServiceBase):
         return MarkNotificationsReadResponse(position=_position(sequence))
 
     async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(_Since, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
+        asked = validated(
+            _MissedSince,
+            {
+                "user_id": message.user_id,
+                "after": message.after,
+                "limit": message.limit,
+                "most_bytes": message.most_bytes,
+            },
+        )
         await self._messages.wait_for(current().position)
-        async for event in missed(self._messages, asked.user_id, asked.after, asked.limit):
+        async for event in missed(self._messages, asked.user_id, asked.after, asked.limit, asked.most_bytes):
             yield event
 
     async def count_unread_notifications(

@@ -22,6 +22,7 @@ from contracts.rpc.vestnik.session.v1 import ValidateSessionRequest
 from contracts.subjects import CONTACT, MESSAGING, PROFILE
 from infra.rpc.context import Call
 from services.gateway.following import Follower, from_now
+from services.gateway.live.catch_ups import CatchUps
 from services.gateway.live.circles import Circles
 from services.gateway.live.feed import HEARTBEAT, Feed
 from services.gateway.live.history import History
@@ -84,6 +85,7 @@ class Live:
         self._history = History(remotes, nats, confirm=confirm)
         self._hub = Hub(Circles(self._history.friends))
         self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._begin_anew)
+        self._catch_ups = CatchUps()
         self._keys = keys
         # With the id of the key that the client's token was signed with.
         self._outlets: dict[Outlet, str] = {}
@@ -166,6 +168,7 @@ class Live:
                     outlet,
                     beginning.places,
                     still_active=self._still_active,
+                    catch_ups=self._catch_ups,
                     handed_out=self._metrics.delivered.add,
                     heartbeat=self._heartbeat,
                 ) as feed:

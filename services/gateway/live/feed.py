@@ -27,6 +27,7 @@ from contracts.errors import DeadlineExceeded, Overloaded, ReadModelBehind, Unav
 from contracts.events.session import SessionRevoked
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
+from services.gateway.live.catch_ups import SMALL, CatchUps
 from services.gateway.live.circles import Circle
 from services.gateway.live.history import Page
 from services.gateway.live.hub import Here, Hub, Places
@@ -47,7 +48,9 @@ AtOnce = Callable[["Item"], bool]
 
 
 class Pages(Protocol):
-    async def page(self, channel: str, user_id: str, friends: Collection[str], after: int, until: int) -> Page: ...
+    async def page(
+        self, channel: str, user_id: str, friends: Collection[str], after: int, until: int, most_bytes: int
+    ) -> Page: ...
 
     async def are_friends(self, user_id: str, other_id: str) -> bool: ...
 
@@ -70,6 +73,16 @@ def _text_of(places: tuple[tuple[str, int], ...]) -> str:
     return Position(dict(places)).encode()
 
 
+def _beginning(events: list[Waiting]) -> list[Waiting]:
+    """The first events, up to the one with which their data has more bytes than go out at once."""
+    size = 0
+    for number, event in enumerate(events):
+        size += len(event.data)
+        if size > SMALL:
+            return events[: number + 1]
+    return events
+
+
 class _Ended(msgspec.Struct, frozen=True):
     session_id: str
 
@@ -89,6 +102,7 @@ class Feed:
         places: Places,
         *,
         still_active: StillActive,
+        catch_ups: CatchUps,
         handed_out: Callable[[int], None],
         heartbeat: float = HEARTBEAT,
         pause: float = _PAUSE,
@@ -100,6 +114,7 @@ class Feed:
         self._outlet = outlet
         self._places = places
         self._still_active = still_active
+        self._catch_ups = catch_ups
         self._handed_out = handed_out
         self._heartbeat = heartbeat
         self._pause = pause
@@ -113,6 +128,8 @@ class Feed:
         self._known: Places = {}
         self._closed: Places = {}
         self._attached = False
+        # Whether a page of what was missed is on its way to the client.
+        self._page_out = False
         self._over = False
         self._farewell = False
 
@@ -123,6 +140,7 @@ class Feed:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._hub.detach(self._outlet)
+        self._catch_ups.give_back(self._outlet)
         if self._circle is not None:
             self._hub.circles.leave(self._outlet.user_id, self._circle)
 
@@ -148,6 +166,10 @@ class Feed:
         circle = self._circle or await self._enter()
         if circle is None:
             return self._nothing()
+        if self._page_out:
+            # The client has it.
+            self._page_out = False
+            self._catch_ups.give_back(self._outlet)
         while not self._attached:
             items = await self._catch_up(circle)
             if items is not None:
@@ -177,18 +199,24 @@ class Feed:
             return await self._ask(doubtful)
         # From here to the end nothing waits.
         found = [event for event in self._remembered(circle) if self._closed.get(event.peer, 0) < event.sequence]
-        if len(found) <= _FEW:
+        part = _beginning(found)
+        if len(part) == len(found) <= _FEW:
             hub.attach(outlet)
             self._attached = True
-        return self._numbered(found) or None
+        return self._numbered(part) or None
 
     async def _page(self, channel: str, circle: Circle) -> list[Item] | None:
-        until = self._hub.position(channel)
+        outlet = self._outlet
+        if not self._catch_ups.take(outlet):
+            await outlet.wait(self._heartbeat)
+            return []
+        self._page_out = True
+        until, size = self._hub.position(channel), self._catch_ups.page_bytes
         try:
-            page = await self._history.page(channel, self._outlet.user_id, circle.friends, self._places[channel], until)
+            page = await self._history.page(channel, outlet.user_id, circle.friends, self._places[channel], until, size)
         except _TRANSIENT as error:
             log.info("what a client missed of %s cannot be had just now: %s", channel, error)
-            await self._outlet.wait(self._pause)
+            await outlet.wait(self._pause)
             return []
         items = self._numbered(page.events)
         self._places[channel] = max(self._places[channel], page.reached)

@@ -53,8 +53,12 @@ class History:
         self._nats = nats
         self._page = page
 
-    async def page(self, channel: str, user_id: str, friends: Collection[str], after: int, until: int) -> Page:
+    async def page(
+        self, channel: str, user_id: str, friends: Collection[str], after: int, until: int, most_bytes: int
+    ) -> Page:
         """What the user is to be told of the channel behind `after`, up to and with `until`.
+
+        It ends with the event with which its data has `most_bytes`.
 
         Raises:
             VestnikError: the owner does not answer, or its read model has not come as far as `until`.
@@ -66,12 +70,16 @@ class History:
             position = position.merge(Position.at(CONTACT, await self._end_of(CONTACT)))
         call = Call(request_id=new_id(), position=position, actor=user_id, caller="gateway")
         found: list[Waiting] = []
-        async with aclosing(self._ask(channel, stream, user_id, friends, after, call)) as events:
+        size = 0
+        async with aclosing(self._ask(channel, stream, user_id, friends, after, most_bytes, call)) as events:
             async for event in events:
                 if event.sequence > until:
                     # What is folded into something later than `until` is told when that comes.
                     return Page(found, until)
                 found.append(Waiting(channel, event.sequence, event.type, event.data))
+                size += len(event.data)
+                if size >= most_bytes:
+                    return Page(found, event.sequence)
         return Page(found, until if len(found) < self._page else found[-1].sequence)
 
     async def friends(self, user_id: str, contact: int) -> Collection[str]:
@@ -110,7 +118,14 @@ class History:
             raise Unavailable(retry_after=1) from error
 
     def _ask(
-        self, channel: str, stream: str, user_id: str, friends: Collection[str], after: int, call: Call
+        self,
+        channel: str,
+        stream: str,
+        user_id: str,
+        friends: Collection[str],
+        after: int,
+        most_bytes: int,
+        call: Call,
     ) -> AsyncGenerator[ClientEvent, None]:
         remotes, size = self._remotes, self._page
         if channel in NOTIFIED:
@@ -123,15 +138,24 @@ class History:
             befriended = ContactSince(user_id=user_id, after=after, limit=size)
             return remotes.contact.told(remotes.contact.stub.events_since, befriended, call)
         if channel == PROFILE:
-            return self._updated(friends, after, call)
-        written = MessagingSince(user_id=user_id, after=after, limit=size)
+            return self._updated(friends, after, most_bytes, call)
+        written = MessagingSince(user_id=user_id, after=after, limit=size, most_bytes=most_bytes)
         return remotes.messaging.told(remotes.messaging.stub.events_since, written, call)
 
-    async def _updated(self, friends: Collection[str], after: int, call: Call) -> AsyncGenerator[ClientEvent, None]:
+    async def _updated(
+        self, friends: Collection[str], after: int, most_bytes: int, call: Call
+    ) -> AsyncGenerator[ClientEvent, None]:
         remote, people, found = self._remotes.profile, sorted(friends), list[ClientEvent]()
         for begin in range(0, len(people), _MOST_FRIENDS):
             request = ProfileSince(user_ids=people[begin : begin + _MOST_FRIENDS], after=after, limit=self._page)
-            found += [event async for event in remote.told(remote.stub.events_since, request, call)]
+            size = 0
+            async with aclosing(remote.told(remote.stub.events_since, request, call)) as updates:
+                async for update in updates:
+                    found.append(update)
+                    size += len(update.data)
+                    # What lies behind this one cannot be in the page.
+                    if size >= most_bytes:
+                        break
         found.sort(key=lambda event: event.sequence)
         for event in found[: self._page]:
             yield event

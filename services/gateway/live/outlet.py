@@ -86,14 +86,14 @@ class Outlet:
             return
         self._waiting.append(event)
         self._bytes += len(event.data)
-        self._wake()
+        self.wake()
 
     def finish(self, end: End, reason: str = "") -> None:
         """Nothing more is taken in; what is said first stands. `reason`: why the session ended."""
         if self.end is None:
             self.end = end
             self.reason = reason
-            self._wake()
+            self.wake()
 
     def take(self) -> list[Waiting]:
         """Everything that waits."""
@@ -108,13 +108,14 @@ class Outlet:
             return
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        self._timer = loop.call_later(max(seconds, 0.0), self._wake)
+        self._timer = loop.call_later(max(seconds, 0.0), self.wake)
         try:
             await self._waiter
         finally:
             self._timer.cancel()
             self._waiter = self._timer = None
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Ends the wait of the client's task, if it waits."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

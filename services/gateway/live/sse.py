@@ -11,11 +11,10 @@ from services.gateway.at_once import TAKEN, is_taken
 from services.gateway.live.delivery import Beginning, Live
 from services.gateway.live.feed import Item
 from services.gateway.live.outlet import End
+from services.gateway.live.pace import PATIENCE, Pace
 from services.gateway.streaming import MORE, abort
 
 log = logging.getLogger(__name__)
-# Seconds in which a client must take something of what is on its way to it.
-PATIENCE = 30.0
 # Milliseconds after which a client comes again; not all of them at once.
 _RETRY = (500, 1_500)
 _CHUNK = 64 * 1024
@@ -32,6 +31,7 @@ class ServerSentEvents:
         self._patience = patience
 
     async def send(self, scope: Scope, gone: asyncio.Future[None], send: Send) -> None:
+        pace = Pace(self._patience)
         async with self._live.open(self._beginning, "sse") as feed:
             gone.add_done_callback(lambda _: feed.give_up(End.GONE))
             more: Callable[[bytes], None] | None = scope.get(MORE)
@@ -48,13 +48,13 @@ class ServerSentEvents:
                 feed.at_once = pass_on
             try:
                 # The place from the first moment on: whoever loses the line before the first event begins there.
-                await self._pass_on(scope, send, f"retry: {randrange(*_RETRY)}\nid: {feed.id}\n\n".encode())  # noqa: S311
+                await _pass_on(scope, send, pace, f"retry: {randrange(*_RETRY)}\nid: {feed.id}\n\n".encode())  # noqa: S311
                 while feed.end is None:
                     items = await feed.next()
                     if feed.end is not None:
                         break
                     for chunk in _chunks(items) if items else (f":\nid: {feed.id}\n\n".encode(),):
-                        await self._pass_on(scope, send, chunk)
+                        await _pass_on(scope, send, pace, chunk)
             except TimeoutError:
                 feed.give_up(End.SLOW)
                 abort(scope)
@@ -63,13 +63,14 @@ class ServerSentEvents:
                 log.exception("a stream of events failed")
                 feed.give_up(End.FAILED)
 
-    async def _pass_on(self, scope: Scope, send: Send, chunk: bytes) -> None:
-        message = {"type": "http.response.body", "body": chunk, "more_body": True}
-        if is_taken(scope):
-            await send(message)
-            return
-        async with asyncio.timeout(self._patience):
-            await send(message)
+
+async def _pass_on(scope: Scope, send: Send, pace: Pace, chunk: bytes) -> None:
+    message = {"type": "http.response.body", "body": chunk, "more_body": True}
+    if is_taken(scope):
+        await send(message)
+        pace.took(len(chunk))
+    else:
+        await pace.wait(send(message), len(chunk))
 
 
 def _written(item: Item) -> bytes:

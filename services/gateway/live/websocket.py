@@ -37,6 +37,7 @@ from services.gateway.http_request import RequestHeaders
 from services.gateway.live.delivery import Beginning
 from services.gateway.live.feed import Feed, Item
 from services.gateway.live.outlet import End
+from services.gateway.live.pace import PATIENCE, Pace
 from services.gateway.live.query import EventsQuery
 from services.gateway.load import Load
 from services.gateway.parts import Parts
@@ -53,8 +54,6 @@ _BEARER = "bearer."
 _POSITION = POSITION.encode()
 # Commands of one connection at work at once; the next is read when one is done.
 MOST_AT_WORK = 32
-# Seconds in which a client must take something of what is on its way to it.
-PATIENCE = 30.0
 # What a client is told with the end (RFC 6455, section 7.4; from 4000 on they are ours).
 NOT_TEXT, SESSION_ENDED = 1003, 4401
 _CLOSE = {End.STOPPING: 1001, End.FAILED: 1011, End.SESSION: SESSION_ENDED}
@@ -223,6 +222,7 @@ class _Connection:
         self._send = send
         self._caller = caller
         self._address = address
+        self._pace = Pace()
         self._slots = asyncio.Semaphore(MOST_AT_WORK)
         self._at_work: set[asyncio.Task[None]] = set()
         # Writes a message that is taken at once, and says whether it did.
@@ -312,9 +312,9 @@ class _Connection:
 
     async def _pass_on(self, text: bytes) -> None:
         if self._write(text):
-            return
-        async with asyncio.timeout(PATIENCE):
-            await self._send({"type": "websocket.send", "text": text.decode()})
+            self._pace.took(len(text))
+        else:
+            await self._pace.wait(self._send({"type": "websocket.send", "text": text.decode()}), len(text))
 
 
 def _authorization(headers: Headers, subprotocols: list[str]) -> str | None:

@@ -313,9 +313,9 @@ async def test_notifications_are_told_and_read_once(house: House) -> None:
     assert [each.read for each in read] == [True, False]
 
 
-async def missed(client: Client, user_id: str, after: int, position: str) -> list[ClientEvent]:
+async def missed(client: Client, user_id: str, after: int, position: str, *, most_bytes: int = 0) -> list[ClientEvent]:
     stub = client.stub(MessagingServiceStub)
-    request = EventsSinceRequest(user_id=user_id, after=after)
+    request = EventsSinceRequest(user_id=user_id, after=after, most_bytes=most_bytes)
     return [event async for event in client.stream(stub.events_since, request, context=seen(position))]
 
 
@@ -341,6 +341,22 @@ async def test_who_was_away_is_told_in_order(house: House) -> None:
     removed = await unfriend(house, anna, cleo)
     rest = await missed(client, anna, 0, removed)
     assert [event.type for event in rest] == ["message.sent", "message.seen", "message.sent"]
+
+
+async def test_an_answer_of_what_was_missed_ends_at_its_bound_of_bytes_and_goes_on_from_there(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client = house.client("messaging")
+    # More than is read from the database at once.
+    for number in range(50):
+        position = (await send(client, anna, ben, f"{number:02}" + "🦉" * 3_990)).position
+    every = await missed(client, ben, 0, position)
+    assert len(every) == 50
+    found: list[ClientEvent] = []
+    while part := await missed(client, ben, found[-1].sequence if found else 0, position, most_bytes=40_000):
+        assert len(part) <= 3
+        assert sum(len(event.data) for event in part[:-1]) < 40_000
+        found += part
+    assert found == every
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from contracts.envelope import now
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from contracts.subjects import PROFILE
+from services.gateway.live.catch_ups import SMALL, CatchUps
 from services.gateway.live.circles import Circles
 from services.gateway.live.feed import Feed, Item
 from services.gateway.live.history import Page
@@ -33,6 +34,7 @@ class World:
         self.hubs = [self._hub() for _ in range(gateways)]
         # Nothing happens any more.
         self.over = False
+        self.catch_ups = CatchUps(most_of_one=2)
 
     def _hub(self) -> Hub:
         async def load(user_id: str, contact: int) -> Collection[str]:
@@ -90,7 +92,9 @@ class World:
 
     # What the owners answer
 
-    async def page(self, channel: str, user_id: str, friends: Collection[str], after: int, until: int) -> Page:
+    async def page(
+        self, channel: str, user_id: str, friends: Collection[str], after: int, until: int, most_bytes: int
+    ) -> Page:
         self.move(4)
         await asyncio.sleep(0)
         if not self.over and self.random.random() < 0.1:
@@ -117,7 +121,15 @@ def feed(world: World, hub: Hub, position: str) -> tuple[Feed, Outlet]:
     places = {stream: Position.decode(position).of(stream) for stream in STREAMS}
     outlet = Outlet(ME, OWN_SESSION, notified=False, expires_at=float("inf"))
     made = Feed(
-        hub, world, outlet, places, still_active=still_active, handed_out=lambda number: None, heartbeat=0.0, pause=0.0
+        hub,
+        world,
+        outlet,
+        places,
+        still_active=still_active,
+        catch_ups=world.catch_ups,
+        handed_out=lambda number: None,
+        heartbeat=0.0,
+        pause=0.0,
     )
     return made, outlet
 
@@ -180,3 +192,74 @@ async def live(random: Random) -> None:
 @given(st.randoms(use_true_random=False))
 def test_every_event_comes_once_and_in_order(random: Random) -> None:
     asyncio.run(live(random))
+
+
+def behind(world: World) -> None:
+    """Everything is past, and no gateway has any of it in memory."""
+    for stream in STREAMS:
+        for sequence in range(1, 30):
+            data = msgspec.json.encode({"session_id": "another", "n": sequence})
+            to = {"": data} if stream == PROFILE else {ME: data}
+            about = FRIEND if stream == PROFILE else ""
+            world.streams[stream].append(
+                Told(channel=stream, sequence=sequence, type=stream, at=now(), to=to, about=about)
+            )
+    world.over = True
+    for hub in world.hubs:
+        for stream in STREAMS:
+            hub.lose(stream, 29)
+
+
+async def test_a_client_holds_no_page_while_others_of_its_user_hold_theirs() -> None:
+    world = World(Random(1))
+    behind(world)
+    feeds = [feed(world, world.hubs[0], "")[0] for _ in range(3)]
+    one, two, three = feeds
+    assert await one.next()
+    assert await two.next()
+    # A sign of life and nothing more, as often as it asks.
+    for _ in range(5):
+        assert await three.next() == []
+        assert three.end is None
+    async with one:
+        pass
+    assert await three.next()
+    assert len(world.catch_ups) == 2
+    for each in (two, three):
+        async with each:
+            pass
+    assert len(world.catch_ups) == 0
+
+
+async def test_a_client_that_has_caught_up_leaves_its_turn_to_others() -> None:
+    world = World(Random(1))
+    behind(world)
+    feeds = [feed(world, world.hubs[0], "")[0] for _ in range(6)]
+    got = [0] * len(feeds)
+    while min(got) < 29 * len(STREAMS):
+        for number, each in enumerate(feeds):
+            got[number] += len(await each.next())
+            assert len(world.catch_ups) <= 2
+    for each in feeds:
+        await each.next()
+    assert len(world.catch_ups) == 0
+
+
+async def test_what_is_in_memory_goes_out_in_parts() -> None:
+    world = World(Random(1))
+    hub = Hub(Circles(world_friends), recent=Recent)
+    for stream in STREAMS:
+        hub.begin(stream, 0)
+    found, _ = feed(world, hub, "")
+    large = b'{"n":"' + b"x" * 10_000 + b'"}'
+    for sequence in range(1, 101):
+        hub.tell(Told(channel="MESSAGING", sequence=sequence, type="t", at=now(), to={ME: large}))
+    sizes: list[int] = []
+    while sum(sizes) < 100:
+        sizes.append(len(await found.next()))
+    assert sum(sizes) == 100
+    assert max(sizes) * 10_000 <= SMALL + 10_000
+
+
+async def world_friends(user_id: str, contact: int) -> Collection[str]:
+    return {FRIEND}

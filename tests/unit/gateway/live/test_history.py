@@ -24,4 +24,4 @@ async def test_a_closed_conversation_is_not_shown_on_the_word_of_a_node_that_may
 
     history = History(cast(Any, None), cast(Any, Streams()), confirm=refuses)
     with pytest.raises(NoQuorum):
-        await history.page(MESSAGING, "anna", (), 1, 2)
+        await history.page(MESSAGING, "anna", (), 1, 2, 1_000)
