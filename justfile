@@ -13,9 +13,9 @@ up *args:
 vestnik *args:
     @exec vestnik "$@"
 
-# Run the tests; arguments go to pytest
+# Run the tests, and those that failed once more; arguments go to pytest
 test *args:
-    pytest -n 2 --dist loadgroup "$@"
+    @exec python -m tests.suite "$@"
 
 # Check style, types, imports, generated code, released event schemas and the lock
 check:

@@ -48,6 +48,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(130)
     command = command_for(list(arguments))
+    if arguments[:1] == ["test"]:
+        os.chdir(ROOT)  # as just does for a recipe
     os.execve(command[0], command, environ())  # noqa: S606 - handing over is the purpose
 
 
@@ -58,6 +60,8 @@ def command_for(arguments: list[str]) -> list[str]:
         return [str(tools / "vestnik"), *arguments]
     if arguments[:1] == ["vestnik"]:
         return [str(tools / "vestnik"), *arguments[1:]]
+    if arguments[:1] == ["test"]:
+        return [str(PYTHON), "-m", "tests.suite", *arguments[1:]]
     return [str(tools / "just"), "--justfile", str(ROOT / "justfile"), *arguments]
 
 

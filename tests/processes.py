@@ -37,11 +37,15 @@ class Process(msgspec.Struct, frozen=True):
             return 0.0
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def kill(self) -> None:
-        """SIGKILL, where it still lives."""
+    def send(self, number: signal.Signals) -> None:
+        """Sends the signal if the process still lives."""
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL, where it still lives."""
+        self.send(signal.SIGKILL)
 
 
 def process(pid: int) -> Process | None:
@@ -50,20 +54,30 @@ def process(pid: int) -> Process | None:
     return found[1] if found else None
 
 
+def children(pid: int) -> list[Process]:
+    """The processes whose parent it is, zombies included."""
+    return _by_parent().get(pid, [])
+
+
 def family(pid: int) -> set[Process]:
     """The process and all that descend from it."""
-    children: dict[int, list[Process]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (found := _stat(int(entry.name))):
-            children.setdefault(found[0], []).append(found[1])
+    by_parent = _by_parent()
     first = process(pid)
     members = {first} if first else set()
     unseen = [pid]
     while unseen:
-        for child in children.get(unseen.pop(), []):
+        for child in by_parent.get(unseen.pop(), []):
             members.add(child)
             unseen.append(child.pid)
     return members
+
+
+def _by_parent() -> dict[int, list[Process]]:
+    found: dict[int, list[Process]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (each := _stat(int(entry.name))):
+            found.setdefault(each[0], []).append(each[1])
+    return found
 
 
 def _stat(pid: int) -> tuple[int, Process, str] | None:

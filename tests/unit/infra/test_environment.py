@@ -48,7 +48,8 @@ def test_what_runs_until_a_signal_is_run_directly() -> None:
     tools = environment.VENV / "bin"
     assert environment.command_for(["up", "--port", "1"]) == [str(tools / "vestnik"), "up", "--port", "1"]
     assert environment.command_for(["vestnik", "status"]) == [str(tools / "vestnik"), "status"]
-    assert environment.command_for(["test", "-x"])[-2:] == ["test", "-x"]
+    assert environment.command_for(["test", "-x"]) == [str(environment.PYTHON), "-m", "tests.suite", "-x"]
+    assert environment.command_for(["check"])[-1:] == ["check"]
 
 
 @pytest.mark.parametrize(

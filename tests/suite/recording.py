@@ -1,0 +1,72 @@
+"""Pytest plug-in of `./just test`: writes what became of each test to a file, or runs one recorded test alone."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import pytest
+
+from tests.suite.scheduling import Scheduling
+
+NAME = "tests.suite.recording"
+Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
+
+# pytest-xdist appends `@group` to the id of a test that belongs to a group. An `@` within a parameter stays.
+_GROUP = re.compile(r"^(?P<test>.*?::[^\[@]*(?:\[.*\])?)@[^\]]*$", re.DOTALL)
+
+
+class Record(msgspec.Struct):
+    """What became of the tests of one pytest run, by node id without the group."""
+
+    outcomes: dict[str, Outcome] = {}
+    # The first failure of each test that failed, as pytest shows it.
+    failures: dict[str, str] = {}
+    # With --exitfirst or --maxfail, tests may be left that never ran.
+    whole: bool = True
+
+
+def without_group(test: str) -> str:
+    found = _GROUP.match(test)
+    return found["test"] if found else test
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("suite", "options of ./just test itself")
+    group.addoption("--record", metavar="FILE", help="write what became of each test to FILE")
+    group.addoption("--alone", metavar="TEST", help="run this one test, whatever else is named")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return  # the controller sees every report of its workers
+    if test := config.getoption("--alone"):
+        config.args = [str(config.rootpath / test)]
+    if file := config.getoption("--record"):
+        config.pluginmanager.register(_Recorder(Path(file), whole=not config.getoption("maxfail")))
+
+
+@pytest.hookimpl(optionalhook=True)  # where pytest-xdist is switched off
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling | None:
+    return Scheduling(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+class _Recorder:
+    def __init__(self, file: Path, *, whole: bool) -> None:
+        self._file = file
+        self._record = Record(whole=whole)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        test = without_group(report.nodeid)
+        expected = hasattr(report, "wasxfail")
+        if report.failed:  # in setup and teardown too, and when a worker crashed
+            self._record.outcomes[test] = "failed"
+            self._record.failures.setdefault(test, report.longreprtext)
+        elif report.skipped:
+            self._record.outcomes.setdefault(test, "xfailed" if expected else "skipped")
+        elif report.when == "call":
+            self._record.outcomes.setdefault(test, "xpassed" if expected else "passed")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        self._file.write_bytes(msgspec.json.encode(self._record))

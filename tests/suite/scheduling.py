@@ -1,0 +1,34 @@
+"""Hands out tests to pytest-xdist's workers as `--dist loadgroup` does, and survives the crash of a worker.
+
+In pytest-xdist 3.8 a crash near the end of a run makes it hang: the replacement gets one unit of work, and a worker
+starts a test only once it knows the next one or that there is none. A test that crashes its worker is also run again
+by the replacement, and crashes that one too.
+"""
+
+from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]  # it ships no types
+
+
+class Scheduling(LoadGroupScheduling):  # type: ignore[misc]  # a base without types
+    """LoadGroupScheduling with a crash that ends one test only."""
+
+    def remove_node(self, node: object) -> str | None:
+        """Returns the test that the worker ran when it crashed, if any; its other tests go back to the queue."""
+        units = self.assigned_work.pop(node)
+        crashed: str | None = next((test for unit in units.values() for test, done in unit.items() if not done), None)
+        if crashed is None:
+            return None
+        for scope, unit in units.items():
+            if crashed in unit:
+                unit[crashed] = True
+            if not all(unit.values()):
+                self.workqueue[scope] = unit
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return crashed
+
+    def schedule(self) -> None:
+        """Begins the run, or gives a replacement its work: two units, or one and the word that it is the last."""
+        replacement = self.collection is not None
+        super().schedule()
+        if replacement:
+            super().schedule()
