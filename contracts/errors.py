@@ -14,6 +14,8 @@ class Violation(msgspec.Struct, frozen=True):
     # JSON pointer into the input, `/text`; empty for the whole of it.
     path: str
     message: str
+    # Stable, where programs are to tell it from other things wrong with the same field.
+    code: str = ""
 
 
 class VestnikError(Exception):

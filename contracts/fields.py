@@ -34,10 +34,20 @@ Username = Annotated[
         examples=["anna"],
     ),
 ]
-# Counted in characters here; the 72 bytes that bcrypt reads are checked where the password is used.
-Password = Annotated[
+# Of a login: whatever may once have been set.
+Password = Annotated[str, Meta(min_length=1, max_length=1024, pattern=_NO_NUL)]
+# Counted in characters here; the bytes are checked where the password is used.
+ChosenPassword = Annotated[
     str,
-    Meta(min_length=1, max_length=72, pattern=_NO_NUL, description="8 to 72 bytes in UTF-8."),
+    Meta(
+        min_length=8,
+        max_length=1024,
+        pattern=_NO_NUL,
+        description=(
+            "8 characters to 1,024 bytes in UTF-8. One of the most common passwords, or one that contains the username"
+            " or the e-mail address, is refused with `weak_password`."
+        ),
+    ),
 ]
 DisplayName = Annotated[
     str,
@@ -96,7 +106,8 @@ Id = Annotated[
 Sequence = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 PageLimit = Annotated[int, Meta(ge=1, le=200)]
 
-PASSWORD_BYTES = (8, 72)
+# At least and at most.
+PASSWORD_CHARACTERS, PASSWORD_BYTES = 8, 1024
 PAGE_LIMIT = 50
 
 

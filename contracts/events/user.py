@@ -31,6 +31,10 @@ class CredentialSet(Event, frozen=True, kw_only=True):
     PRIVATE: ClassVar[bool] = True
     # bcrypt, in its text form with cost and salt.
     password_hash: str
+    # What bcrypt was given: `bcrypt`, the password itself; `bcrypt-hmac-sha384`, the Base64 of its HMAC under a key.
+    scheme: str = "bcrypt"
+    # Which key, where there is one.
+    key_id: str | None = None
 
 
 class PasswordChanged(Event, frozen=True, kw_only=True):
@@ -46,10 +50,13 @@ class PasswordChanged(Event, frozen=True, kw_only=True):
     reason: str
     # The session in which it was changed.
     kept_session_id: str | None = None
+    # Both as in `credential.set`.
+    scheme: str = "bcrypt"
+    key_id: str | None = None
 
 
 class CredentialRehashed(Event, frozen=True, kw_only=True):
-    """On the credential's subject: the same password with a higher cost; ends nothing."""
+    """On the credential's subject: the same password, hashed as it is done today; ends nothing."""
 
     TYPE: ClassVar[str] = "credential.rehashed"
     PRIVATE: ClassVar[bool] = True
@@ -57,6 +64,9 @@ class CredentialRehashed(Event, frozen=True, kw_only=True):
     # Both as before.
     generation: int
     changed_by: str = ""
+    # Both as in `credential.set`.
+    scheme: str = "bcrypt"
+    key_id: str | None = None
 
 
 class EmailClaimed(Event, frozen=True, kw_only=True):

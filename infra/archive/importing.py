@@ -81,12 +81,16 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     events_per_second: float
 
 
-async def import_file(path: Path, place: AbstractAsyncContextManager[Store], steps: Steps) -> Imported:
+async def import_file(
+    path: Path, place: AbstractAsyncContextManager[Store], steps: Steps, *, passwords_lost: bool = False
+) -> Imported:
     """Brings the file's events into the streams; called again after an interruption, it goes on.
 
-    `place`: the system, which is entered when the file is known to be good.
+    `place`: the system, which is entered when the file is known to be good. `passwords_lost`: the key that the
+    passwords were hashed with may be another one, or none.
 
     Raises:
+        PasswordsLost: it is, and that was not asked for: nothing was changed.
         Failure: the file is damaged, the system is not empty, or services are at work: nothing was changed.
         Interfered: somebody else appended; the mark stays.
         Unavailable, Overloaded, DeadlineExceeded: the server is away, or full; the same import goes on later.
@@ -94,6 +98,8 @@ async def import_file(path: Path, place: AbstractAsyncContextManager[Store], ste
     header, end = await _checked(path, steps.checking)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(place)
+        if not passwords_lost:
+            keys.check_passwords(store.settings.secrets_path, header.fingerprints)
 
         async def connection(party: str) -> Client:
             client = await connect_nats(store.as_party(party), f"import-{party}", patience=_PATIENCE)

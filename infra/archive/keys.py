@@ -2,7 +2,8 @@
 
 Subjects of claims are keyed by a secret of the deployment: under another key nobody could log in, and every address
 and name could be taken once more. That key is in the file, where it reveals nothing that does not stand beside it. The
-keys that sign refresh tokens and mails are not: with them sessions could be forged. Of those there is a fingerprint.
+keys that sign refresh tokens and mails are not: with them sessions could be forged. Neither is the key of passwords:
+with it the hashes in the file could be guessed at. Of those there is a fingerprint.
 """
 
 import hashlib
@@ -10,17 +11,31 @@ import hmac
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from infra.failures import Failure
 from infra.secrets import MissingSecret, Secrets, replace_claims_key
 
-CLAIMS, REFRESH, MAIL = "claims.key", "refresh.key", "mail.key"
+CLAIMS, REFRESH, MAIL, PASSWORD = "claims.key", "refresh.key", "mail.key", "password.key"
 _OF: dict[str, Callable[[Secrets], bytes]] = {
     REFRESH: lambda secrets: secrets.refresh_key,
     MAIL: lambda secrets: secrets.mail_key,
+    PASSWORD: lambda secrets: secrets.password_key,
 }
 _WITHOUT = {
     REFRESH: "everyone has to log in again, since no refresh token from before is good",
     MAIL: "verification mails from before are no good, and have to be asked for again",
+    PASSWORD: "no password from before is good, and everyone has to reset theirs by mail",
 }
+
+
+class PasswordsLost(Failure):
+    """An import would make every password useless."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder / PASSWORD} is not the key that the export's passwords were hashed with. Put that one there,"
+            " from the backup of the keys, and import again. Where it is lost, import with --passwords-lost: no"
+            " password from before is good then, and everyone has to reset theirs by mail. No event was imported"
+        )
 
 
 def fingerprint(key: bytes) -> str:
@@ -37,6 +52,17 @@ def fingerprints(secrets: Secrets) -> dict[str, str]:
         except MissingSecret:
             continue
     return found
+
+
+def check_passwords(folder: Path, of_file: Mapping[str, str]) -> None:
+    """Makes sure that the passwords of the export are good under the key in the folder of secrets.
+
+    Raises:
+        PasswordsLost: they are not. An export from before there was this key needs none.
+    """
+    wanted = of_file.get(PASSWORD)
+    if wanted is not None and fingerprints(Secrets.load(folder)).get(PASSWORD) != wanted:
+        raise PasswordsLost(folder)
 
 
 def take_over(folder: Path, claims_key: bytes, of_file: Mapping[str, str]) -> list[str]:

@@ -19,13 +19,18 @@ from infra.settings import Settings
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--check", "check_only", is_flag=True, help="Only check the file, and name all damage in it.")
+@click.option(
+    "--passwords-lost",
+    is_flag=True,
+    help="Import without the export's password.key: everyone has to reset their password by mail.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
-def import_(file: Path, check_only: bool, as_json: bool) -> None:
+def import_(file: Path, check_only: bool, passwords_lost: bool, as_json: bool) -> None:
     """Brings the events of an export into an empty system: to the same places, byte for byte.
 
     The whole FILE is checked before the first event is appended. The system may be stopped, or running: then its
     services stop for as long as it takes, and start again by themselves. After an interruption, of whatever kind, the
-    same command goes on where it was.
+    same command goes on where it was. The folder of secrets needs the `password.key` that the export was made with.
     """
     console = Console(stderr=True)
     if check_only:
@@ -33,7 +38,7 @@ def import_(file: Path, check_only: bool, as_json: bool) -> None:
             found = verdict(file, bar.move)
         _say_verdict(found, console, as_json=as_json)
         sys.exit(0 if found.sound and not found.refused else 1)
-    imported = uvloop.run(_run(Settings.load(), file, console))
+    imported = uvloop.run(_run(Settings.load(), file, console, passwords_lost=passwords_lost))
     if as_json:
         sys.stdout.write(msgspec.json.encode(imported).decode() + "\n")
         return
@@ -46,10 +51,10 @@ def import_(file: Path, check_only: bool, as_json: bool) -> None:
         console.print(f"[yellow]note[/]: {escape(note)}", highlight=False)
 
 
-async def _run(settings: Settings, file: Path, console: Console) -> Imported:
+async def _run(settings: Settings, file: Path, console: Console, *, passwords_lost: bool) -> Imported:
     with Bar(console, "check", "MiB") as checking, Bar(console, "import", "events") as appending:
         steps = Steps(checking.move, appending.move, console.print)
-        return await import_file(file, reach(settings, make=True), steps)
+        return await import_file(file, reach(settings, make=True), steps, passwords_lost=passwords_lost)
 
 
 def _say_verdict(found: Verdict, console: Console, *, as_json: bool) -> None:

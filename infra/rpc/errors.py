@@ -19,7 +19,8 @@ def to_grpc(error: VestnikError, *, executed: bool = True) -> GRPCError:
         details.append(
             BadRequest(
                 field_violations=[
-                    BadRequest.FieldViolation(field=found.path, description=found.message) for found in error.violations
+                    BadRequest.FieldViolation(field=found.path, description=found.message, reason=found.code)
+                    for found in error.violations
                 ]
             )
         )
@@ -42,7 +43,7 @@ def from_grpc(error: GRPCError) -> VestnikError:
             return DeadlineExceeded()
         return VestnikError("Something went wrong.")
     violations = tuple(
-        Violation(violation.field, violation.description)
+        Violation(violation.field, violation.description, violation.reason)
         for found in details
         if isinstance(found, BadRequest)
         for violation in found.field_violations

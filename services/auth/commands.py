@@ -21,6 +21,7 @@ from services.auth.email_keys import email_key
 from services.auth.not_due import record_not_due
 from services.auth.passwords import Passwords
 from services.auth.verification import Verification, VerificationTokens
+from services.auth.weak_passwords import WeakPasswords
 from streams.log import Append, Conflict
 from streams.repository import Loaded
 
@@ -52,6 +53,7 @@ class Commands:
         self,
         aggregates: Aggregates,
         passwords: Passwords,
+        weak: WeakPasswords,
         keys: ClaimKeys,
         tokens: VerificationTokens,
         *,
@@ -60,6 +62,7 @@ class Commands:
     ) -> None:
         self._aggregates = aggregates
         self._passwords = passwords
+        self._weak = weak
         self._keys = keys
         self._tokens = tokens
         self._lifetime = lifetime
@@ -72,16 +75,17 @@ class Commands:
 
         Raises:
             EmailTaken, UsernameTaken: somebody has it.
-            Invalid: the password is not 8 to 72 bytes long.
+            Invalid: the password is too short, too long, or one that is guessed first.
             Overloaded: too many passwords are waiting to be hashed.
         """
+        self._weak.check(password, username=username, email=email)
         command = domain.Register(user_id=new_id(), email=email, username=username.lower(), display_name=display_name)
         # Whoever asks has no account yet: the new user is the actor.
         provenance = msgspec.structs.replace(provenance, actor=command.user_id)
         # Before the hash, so that a taken name costs no fifth of a second.
         await self._claims(command, provenance)
-        password_hash = await self._passwords.hash(password)
-        return await _until_undisputed(lambda: self._register(command, password_hash, provenance))
+        hashed = await self._passwords.hash(password)
+        return await _until_undisputed(lambda: self._register(command, hashed, provenance))
 
     async def verify_email(self, token: str, provenance: Provenance) -> Verified:
         """Verifies the address that the token was mailed to; a good token may be used again and changes nothing.
@@ -104,12 +108,12 @@ class Commands:
         if not outcome.events:
             await record_not_due(self._aggregates, domain.VERIFICATION_MAIL, provenance)
 
-    async def _register(self, command: domain.Register, password_hash: str, provenance: Provenance) -> Registered:
+    async def _register(self, command: domain.Register, hashed: domain.Hashed, provenance: Provenance) -> Registered:
         claims = await self._claims(command, provenance)
         credential = self._aggregates.credentials.appends(
             command.user_id,
             Loaded(state=domain.Credential(), sequence=0, version=0),
-            domain.decide_set_credential(password_hash),
+            domain.decide_set_credential(hashed),
             provenance,
         )
         user = self._aggregates.users.appends(

@@ -33,6 +33,8 @@ VERIFICATION_MAIL, RESET_MAIL = "verification", "password_reset"
 CHANGED, RESET = "password_changed", "password_reset"
 # Stands for whoever holds an unknown login: has no user, no credential, and costs the same look-ups.
 NOBODY = "00000000-0000-0000-0000-000000000000"
+# Schemes of hashes.
+PLAIN, KEYED = "bcrypt", "bcrypt-hmac-sha384"
 # Between two mails that reset a password, so that nobody's mailbox is flooded.
 RESET_PAUSE = timedelta(minutes=1)
 
@@ -57,9 +59,19 @@ class UsernameClaim(msgspec.Struct, frozen=True, kw_only=True):
     holder: str | None = None
 
 
+class Hashed(msgspec.Struct, frozen=True, kw_only=True):
+    """A password as it is stored."""
+
+    # bcrypt, in its text form with cost and salt.
+    password_hash: str
+    # What bcrypt was given: the password's own bytes, or a digest of it under the key that is named.
+    scheme: str = PLAIN
+    key_id: str | None = None
+
+
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    # bcrypt, in its text form; None for somebody without a password.
-    password_hash: str | None = None
+    # None for somebody without a password.
+    hashed: Hashed | None = None
     # 0: none; 1 after registration, one more with each change of the password.
     generation: int = 0
     # How the last change came about; empty before the first.
@@ -106,15 +118,17 @@ def evolve_credential(state: Credential, event: Event, at: datetime) -> Credenti
     """What the last event alone says: a password may be changed for years and is never read from its beginning."""
     match event:
         case CredentialSet():
-            return Credential(password_hash=event.password_hash, generation=1)
+            return Credential(hashed=_hashed(event), generation=1)
         case PasswordChanged():
-            return Credential(password_hash=event.password_hash, generation=event.generation, changed_by=event.reason)
+            return Credential(hashed=_hashed(event), generation=event.generation, changed_by=event.reason)
         case CredentialRehashed():
-            return Credential(
-                password_hash=event.password_hash, generation=event.generation, changed_by=event.changed_by
-            )
+            return Credential(hashed=_hashed(event), generation=event.generation, changed_by=event.changed_by)
         case _:
             return state
+
+
+def _hashed(event: CredentialSet | PasswordChanged | CredentialRehashed) -> Hashed:
+    return Hashed(password_hash=event.password_hash, scheme=event.scheme, key_id=event.key_id)
 
 
 def evolve_user(state: User, event: Event, at: datetime) -> User:
@@ -165,12 +179,12 @@ def decide_claim_username(state: UsernameClaim, command: Register) -> tuple[Even
     return (UsernameClaimed(user_id=command.user_id),)
 
 
-def decide_set_credential(password_hash: str) -> tuple[Event, ...]:
-    return (CredentialSet(password_hash=password_hash),)
+def decide_set_credential(hashed: Hashed) -> tuple[Event, ...]:
+    return (CredentialSet(password_hash=hashed.password_hash, scheme=hashed.scheme, key_id=hashed.key_id),)
 
 
 def decide_change_password(
-    state: Credential, generation: int, password_hash: str, kept_session_id: str
+    state: Credential, generation: int, hashed: Hashed, kept_session_id: str
 ) -> tuple[Event, ...]:
     """Another password in place of the one that was proved.
 
@@ -181,7 +195,9 @@ def decide_change_password(
         raise InvalidCredentials
     return (
         PasswordChanged(
-            password_hash=password_hash,
+            password_hash=hashed.password_hash,
+            scheme=hashed.scheme,
+            key_id=hashed.key_id,
             generation=generation + 1,
             reason=CHANGED,
             kept_session_id=kept_session_id or None,
@@ -189,7 +205,7 @@ def decide_change_password(
     )
 
 
-def decide_reset_password(state: Credential, generation: int, password_hash: str) -> tuple[Event, ...]:
+def decide_reset_password(state: Credential, generation: int, hashed: Hashed) -> tuple[Event, ...]:
     """Another password in place of the one that the token was made for.
 
     Raises:
@@ -197,14 +213,30 @@ def decide_reset_password(state: Credential, generation: int, password_hash: str
     """
     if state.generation != generation:
         raise TokenExpired
-    return (PasswordChanged(password_hash=password_hash, generation=generation + 1, reason=RESET),)
+    return (
+        PasswordChanged(
+            password_hash=hashed.password_hash,
+            scheme=hashed.scheme,
+            key_id=hashed.key_id,
+            generation=generation + 1,
+            reason=RESET,
+        ),
+    )
 
 
-def decide_rehash(state: Credential, proved: Credential, password_hash: str) -> tuple[Event, ...]:
+def decide_rehash(state: Credential, proved: Credential, hashed: Hashed) -> tuple[Event, ...]:
     """The same password with another hash; nothing, where somebody else was first."""
     if state != proved:
         return ()
-    return (CredentialRehashed(password_hash=password_hash, generation=state.generation, changed_by=state.changed_by),)
+    return (
+        CredentialRehashed(
+            password_hash=hashed.password_hash,
+            scheme=hashed.scheme,
+            key_id=hashed.key_id,
+            generation=state.generation,
+            changed_by=state.changed_by,
+        ),
+    )
 
 
 def decide_request_reset(

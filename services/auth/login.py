@@ -7,7 +7,7 @@ as a known one, a bcrypt check among them, and gets the same answer: nobody can 
 import logging
 from contextlib import suppress
 
-from contracts.errors import EmailNotVerified, InvalidCredentials, Overloaded, SessionNotFound
+from contracts.errors import EmailNotVerified, Invalid, InvalidCredentials, Overloaded, SessionNotFound
 from contracts.rpc.vestnik.session.v1 import Tokens
 from infra.rpc.context import current
 from services.auth import domain
@@ -39,7 +39,7 @@ class Login:
         user_id = await self._holder(login) or NOBODY
         user = (await self._aggregates.users.load(user_id)).state
         credential = (await self._aggregates.credentials.load(user_id)).state
-        if not await self._passwords.matches(password, credential.password_hash):
+        if not await self._passwords.matches(password, credential.hashed):
             raise InvalidCredentials
         if not user.email_verified:
             raise EmailNotVerified
@@ -71,15 +71,16 @@ class Login:
         raise InvalidCredentials
 
     async def _rehash(self, user_id: str, credential: Credential, password: str) -> None:
-        """Brings a hash of less than today's cost up to it; not while others wait, for whom it is no time."""
-        if credential.password_hash is None or not self._passwords.is_outdated(credential.password_hash):
+        """Hashes a password as it is done today; not while others wait, for whom it is no time."""
+        if credential.hashed is None or not self._passwords.is_outdated(credential.hashed):
             return
         try:
-            password_hash = await self._passwords.hash(password)
-        except Overloaded:
+            hashed = await self._passwords.hash(password)
+        except (Overloaded, Invalid):
+            # Invalid: a password from before, of 8 bytes and fewer characters. It stays as it is.
             return
         await self._aggregates.credentials.execute(
-            user_id, lambda state: domain.decide_rehash(state, credential, password_hash), current().provenance()
+            user_id, lambda state: domain.decide_rehash(state, credential, hashed), current().provenance()
         )
 
     async def _holder(self, login: str) -> str | None:

@@ -21,29 +21,35 @@ from services.auth.reactions import AccountMail, PasswordEndings
 from services.auth.resets import ResetTokens
 from services.auth.server import AuthServer
 from services.auth.verification import VerificationTokens
+from services.auth.weak_passwords import WeakPasswords, common_passwords
 
 
 async def main(settings: Settings) -> None:
     mails = outbox(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")
-    passwords = Passwords(settings.bcrypt_cost)
+    weak = WeakPasswords(common_passwords())
     async with service_process("auth", settings) as process:
         aggregates = Aggregates(process.log)
+        passwords = Passwords(settings.bcrypt_cost, process.secrets.password_key)
         keys = ClaimKeys(process.secrets.claims_key)
         tokens = VerificationTokens(process.secrets.mail_key)
-        commands = Commands(aggregates, passwords, keys, tokens, lifetime=timedelta(hours=settings.verification_hours))
+        commands = Commands(
+            aggregates, passwords, weak, keys, tokens, lifetime=timedelta(hours=settings.verification_hours)
+        )
+        runners = Runners(owned_by("auth"), process.nats, process.pool, settings.database_url)
+        queries = Queries(ReadModel(Users, process.pool, runners.waiting), aggregates)
         resets, sessions = ResetTokens(process.secrets.mail_key), Sessions(process.client("session"))
         changes = PasswordChanges(
             aggregates,
             passwords,
+            weak,
+            queries.address_of,
             keys,
             resets,
             sessions,
             lifetime=timedelta(minutes=settings.password_reset_minutes),
         )
         login = Login(aggregates, passwords, keys, sessions)
-        runners = Runners(owned_by("auth"), process.nats, process.pool, settings.database_url)
         await runners.start()
-        queries = Queries(ReadModel(Users, process.pool, runners.waiting), aggregates)
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
         process.spawn(AccountMail(process.nats, aggregates, tokens, resets, mails).run(), "account mail")

@@ -7,7 +7,7 @@ password looks at the credential once more after its session has begun (login.py
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -26,7 +26,11 @@ from services.auth.email_keys import email_key
 from services.auth.not_due import record_not_due
 from services.auth.passwords import Passwords, accepted
 from services.auth.resets import ResetTokens
+from services.auth.weak_passwords import WeakPasswords
 from streams.repository import Outcome
+
+# The address of a user, empty where it is not known.
+Addresses = Callable[[str], Awaitable[str]]
 
 log = logging.getLogger(__name__)
 NEW_PASSWORD = "/new_password"  # noqa: S105  # where it stands in a request
@@ -43,6 +47,8 @@ class PasswordChanges:
         self,
         aggregates: Aggregates,
         passwords: Passwords,
+        weak: WeakPasswords,
+        addresses: Addresses,
         keys: ClaimKeys,
         tokens: ResetTokens,
         sessions: Sessions,
@@ -53,6 +59,8 @@ class PasswordChanges:
         """`lifetime`: how long a token that was mailed is good."""
         self._aggregates = aggregates
         self._passwords = passwords
+        self._weak = weak
+        self._addresses = addresses
         self._keys = keys
         self._tokens = tokens
         self._sessions = sessions
@@ -64,12 +72,13 @@ class PasswordChanges:
 
         Raises:
             InvalidCredentials: the present password is another, or was changed meanwhile.
-            Invalid: the new one is not 8 to 72 bytes long.
+            Invalid: the new one is too short, too long, or one that is guessed first.
             Overloaded: too many passwords are waiting.
         """
         accepted(new, NEW_PASSWORD)
+        await self._refuse_weak(user_id, new)
         known = (await self._aggregates.credentials.load(user_id)).state
-        if not await self._passwords.matches(current, known.password_hash):
+        if not await self._passwords.matches(current, known.hashed):
             raise InvalidCredentials
         new_hash = await self._passwords.hash(new, NEW_PASSWORD)
         outcome = await self._aggregates.credentials.execute(
@@ -100,7 +109,7 @@ class PasswordChanges:
         Raises:
             InvalidToken: it was not signed here.
             TokenExpired: it has run out, or was spent, or the password was changed since it was asked for.
-            Invalid: the password is not 8 to 72 bytes long.
+            Invalid: the password is too short, too long, or one that is guessed first.
             Overloaded: too many passwords are waiting.
         """
         accepted(new, NEW_PASSWORD)
@@ -109,6 +118,7 @@ class PasswordChanges:
         # Before the hash, so that a spent token costs no fifth of a second.
         if self._clock() >= asked.expires_at or known.generation != asked.credential:
             raise TokenExpired
+        await self._refuse_weak(asked.user_id, new)
         new_hash = await self._passwords.hash(new, NEW_PASSWORD)
         provenance = msgspec.structs.replace(provenance, actor=asked.user_id)
         outcome = await self._aggregates.credentials.execute(
@@ -117,6 +127,11 @@ class PasswordChanges:
             provenance,
         )
         return await self._changed(asked.user_id, outcome, provenance)
+
+    async def _refuse_weak(self, user_id: str, password: str) -> None:
+        user = (await self._aggregates.users.load(user_id)).state
+        email = await self._addresses(user_id)
+        self._weak.check(password, username=user.username, email=email, path=NEW_PASSWORD)
 
     async def _changed(self, user_id: str, outcome: Outcome[domain.Credential], provenance: Provenance) -> Changed:
         (recorded,) = outcome.events

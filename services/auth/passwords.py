@@ -1,9 +1,16 @@
 """Passwords: bcrypt in threads of its own, since one hash keeps a core busy for a fifth of a second.
 
+bcrypt reads 72 bytes, so it is given a keyed digest of the password that fits: the Base64 of HMAC-SHA-384 under
+`password.key`. Hashes from before were made of the password's own bytes; they are checked as they were made.
+
 The queue is bounded: a burst of logins is told to come back, instead of waiting until nobody wants the answer.
 """
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -13,11 +20,14 @@ from typing import TypeVar
 import bcrypt
 
 from contracts.errors import Invalid, Overloaded, Violation
-from contracts.fields import PASSWORD_BYTES
+from contracts.fields import PASSWORD_BYTES, PASSWORD_CHARACTERS
+from services.auth.domain import KEYED, Hashed
 
 R = TypeVar("R")
 
-_SHORTEST, _LONGEST = PASSWORD_BYTES
+log = logging.getLogger(__name__)
+# Bytes that bcrypt reads.
+_BCRYPT = 72
 # Jobs a worker may have waiting: at cost 12 the last of them waits about three seconds.
 _QUEUE_PER_WORKER = 16
 _RETRY_AFTER = 2
@@ -26,51 +36,64 @@ _RETRY_AFTER = 2
 class Passwords:
     """Hashes and checks passwords; `close` when done."""
 
-    def __init__(self, cost: int, *, workers: int | None = None, queue: int | None = None) -> None:
+    def __init__(self, cost: int, key: bytes, *, workers: int | None = None, queue: int | None = None) -> None:
         workers = workers or os.cpu_count() or 1
         self._cost = cost
+        self._key = key
+        self._key_id = key_id(key)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="bcrypt")
         self._places = threading.BoundedSemaphore(workers + (workers * _QUEUE_PER_WORKER if queue is None else queue))
 
-    async def hash(self, password: str, path: str = "/password") -> str:
-        """The bcrypt hash, in its text form.
+    async def hash(self, password: str, path: str = "/password") -> Hashed:
+        """The password as it is stored.
 
         Raises:
-            Invalid: the password, which stands at `path`, is not 8 to 72 bytes long.
+            Invalid: the password, which stands at `path`, has fewer than 8 characters or more than 1,024 bytes.
             Overloaded: too many are waiting.
         """
-        raw = accepted(password, path)
-        return (await self._run(lambda: bcrypt.hashpw(raw, bcrypt.gensalt(self._cost)))).decode()
+        digest = self._digest(accepted(password, path))
+        made = await self._run(lambda: bcrypt.hashpw(digest, bcrypt.gensalt(self._cost)))
+        return Hashed(password_hash=made.decode(), scheme=KEYED, key_id=self._key_id)
 
-    async def matches(self, password: str, password_hash: str | None) -> bool:
+    async def matches(self, password: str, hashed: Hashed | None) -> bool:
         """Whether the password is the one that was hashed; without a hash the same work, and no.
 
         Raises:
             Overloaded: too many are waiting.
         """
         raw = password.encode()
-        possible = password_hash is not None and _SHORTEST <= len(raw) <= _LONGEST
-        same = await self._run(lambda: self._check(raw[:_LONGEST], password_hash))
+        digest = self._digest(raw)
+        if hashed is None or hashed.scheme == KEYED:
+            given, possible = digest, hashed is not None and hashed.key_id == self._key_id
+        else:
+            given, possible = raw[:_BCRYPT], len(raw) <= _BCRYPT
+        if hashed is not None and hashed.scheme == KEYED and not possible:
+            log.error("a password was hashed under password.key %s, and this is %s", hashed.key_id, self._key_id)
+        same = await self._run(lambda: self._check(given, hashed))
         return same and possible
 
-    def is_outdated(self, password_hash: str) -> bool:
-        """Whether the hash cost less than one does today."""
-        return _cost_of(password_hash) < self._cost
+    def is_outdated(self, hashed: Hashed) -> bool:
+        """Whether it would be hashed otherwise today: at a higher cost, or under a key."""
+        return hashed.scheme != KEYED or _cost_of(hashed.password_hash) < self._cost
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _check(self, raw: bytes, password_hash: str | None) -> bool:
+    def _digest(self, raw: bytes) -> bytes:
+        """64 characters of Base64, without a NUL, whatever the password."""
+        return base64.b64encode(hmac.digest(self._key, raw, hashlib.sha384))
+
+    def _check(self, given: bytes, hashed: Hashed | None) -> bool:
         """A no takes as long whatever it is about: an older, cheaper hash is made up for.
 
         Cost c takes twice as long as c - 1, so that one of each cost from c to d - 1 takes as long, after c, as d.
         """
-        if password_hash is None:
-            return bcrypt.checkpw(raw, _nobodys(self._cost))
-        same = bcrypt.checkpw(raw, password_hash.encode())
+        if hashed is None:
+            return bcrypt.checkpw(given, _nobodys(self._cost))
+        same = bcrypt.checkpw(given, hashed.password_hash.encode())
         if not same:
-            for cost in range(_cost_of(password_hash), self._cost):
-                bcrypt.checkpw(raw, _nobodys(cost))
+            for cost in range(_cost_of(hashed.password_hash), self._cost):
+                bcrypt.checkpw(given, _nobodys(cost))
         return same
 
     async def _run(self, job: Callable[[], R]) -> R:
@@ -86,13 +109,18 @@ def accepted(password: str, path: str = "/password") -> bytes:
     """The bytes of the password, which stands at `path` in the request.
 
     Raises:
-        Invalid: they are not 8 to 72; bcrypt would ignore what follows, so longer ones are refused, never cut.
+        Invalid: it has fewer than 8 characters, more than 1,024 bytes, or a NUL.
     """
     raw = password.encode()
-    if not _SHORTEST <= len(raw) <= _LONGEST or b"\0" in raw:
-        message = f"must be {_SHORTEST} to {_LONGEST} bytes long in UTF-8"
+    if len(password) < PASSWORD_CHARACTERS or len(raw) > PASSWORD_BYTES or b"\0" in raw:
+        message = f"Must have {PASSWORD_CHARACTERS} characters at least and {PASSWORD_BYTES:,} bytes in UTF-8 at most"
         raise Invalid(violations=(Violation(path, message),))
     return raw
+
+
+def key_id(key: bytes) -> str:
+    """Names the key in events and tells nothing of it."""
+    return hmac.digest(key, b"vestnik password key", hashlib.sha256).hex()[:16]
 
 
 def _cost_of(password_hash: str) -> int:

@@ -1,4 +1,4 @@
-"""How long a password that is set may be: counted in bytes, which no schema of JSON can say."""
+"""How long a password that is set may be at most: counted in bytes, which no schema of JSON can say."""
 
 from contracts.errors import Invalid, Violation
 from contracts.fields import PASSWORD_BYTES
@@ -7,8 +7,7 @@ from contracts.fields import PASSWORD_BYTES
 def check_length(password: str, path: str) -> None:
     """
     Raises:
-        Invalid: the password, which stands at `path`, is not 8 to 72 bytes long.
+        Invalid: the password, which stands at `path`, has more than 1,024 bytes.
     """
-    least, most = PASSWORD_BYTES
-    if not least <= len(password.encode()) <= most:
-        raise Invalid(violations=(Violation(path, f"Must have {least} to {most} bytes in UTF-8"),))
+    if len(password.encode()) > PASSWORD_BYTES:
+        raise Invalid(violations=(Violation(path, f"Must have {PASSWORD_BYTES:,} bytes in UTF-8 at most"),))

@@ -20,6 +20,10 @@ class FieldError(msgspec.Struct, frozen=True):
 
     path: Annotated[str, Meta(description="JSON pointer into the body, or `/query/<name>`, `/header/<name>`.")]
     message: str
+    code: Annotated[
+        str | UnsetType,
+        Meta(description="Stable, for what programs tell apart: `weak_password` for one that is guessed first."),
+    ] = UNSET
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +69,7 @@ def headers(error: VestnikError) -> dict[str, str]:
 
 def _field_errors(error: VestnikError) -> list[FieldError] | UnsetType:
     if error.violations:
-        return [FieldError(found.path, found.message) for found in error.violations]
+        return [FieldError(found.path, found.message, found.code or UNSET) for found in error.violations]
     if error.code == "invalid":
         return [FieldError("", error.detail)]
     return UNSET

@@ -69,8 +69,9 @@ async def test_an_address_in_another_script_is_one_account_however_it_is_spelled
         ("username", "Support"),
         ("username", "_ad.min_"),
         ("password", "7 bytes"),
-        ("password", "x" * 73),
-        ("password", "ä" * 37),
+        ("password", "ä" * 7),
+        ("password", "x" * 1025),
+        ("password", "ä" * 513),
         ("password", None),
         ("display_name", ""),
         ("display_name", "x" * 65),
@@ -86,6 +87,21 @@ async def test_a_field_that_is_not_valid_is_named(api: Api, field: str, value: o
     found = assert_problem(response, 422, "invalid")
     assert [error["path"] for error in found["errors"]] in ([f"/{field}"], [""])
     assert all(error["message"] for error in found["errors"])
+
+
+async def test_a_password_that_is_guessed_first_is_refused_with_a_code_of_its_own(api: Api) -> None:
+    form = api.registration()
+    for weak in ("Football", "password1", f"my name: {form['username']}", f"{form['email']}!"):
+        found = assert_problem(await api.http.post("/v1/users", json={**form, "password": weak}), 422, "invalid")
+        assert [(error["path"], error["code"]) for error in found["errors"]] == [("/password", "weak_password")]
+    assert (await api.http.post("/v1/users", json=form)).status_code == 201
+
+
+async def test_every_byte_of_a_long_password_counts(api: Api) -> None:
+    password = "ä" * 511 + "xy"
+    person = await api.person(password=password)
+    assert_problem(await api.log_in(person.email, password[:-1] + "z"), 401, "invalid_credentials")
+    assert_problem(await api.log_in(person.email, password[:72]), 401, "invalid_credentials")
 
 
 @pytest.mark.parametrize("field", ["email", "username", "password"])

@@ -29,13 +29,14 @@ from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions as SessionClient
 from services.auth.commands import Commands as AuthCommands
 from services.auth.login import Login
-from services.auth.password_changes import PasswordChanges
+from services.auth.password_changes import Addresses, PasswordChanges
 from services.auth.passwords import Passwords
 from services.auth.queries import Queries as AuthQueries
 from services.auth.reactions import PasswordEndings
 from services.auth.resets import Reset, ResetTokens
 from services.auth.server import AuthServer
 from services.auth.verification import Verification, VerificationTokens
+from services.auth.weak_passwords import WeakPasswords
 from services.session.addresses import Keeps
 from services.session.commands import Commands as SessionCommands
 from services.session.queries import Queries as SessionQueries
@@ -63,17 +64,25 @@ class Clock:
         self._ahead += span
 
 
+async def nowhere(user_id: str) -> str:
+    """No address is known."""
+    return ""
+
+
 class Auth:
     """The domain side of one replica of auth: caches of its own, streams shared with the others."""
 
     def __init__(self, nats: NATS, secrets: Secrets, clock: Callable[[], datetime] = envelope.now) -> None:
         self.aggregates = Aggregates(Log(nats))
-        self.passwords = Passwords(4)
+        self.passwords = Passwords(4, secrets.password_key)
+        self.weak = WeakPasswords(frozenset({"password1"}))
         self.keys = ClaimKeys(secrets.claims_key)
         self.tokens = VerificationTokens(secrets.mail_key)
         self.resets = ResetTokens(secrets.mail_key)
         self.clock = clock
-        self.commands = AuthCommands(self.aggregates, self.passwords, self.keys, self.tokens, lifetime=DAY, clock=clock)
+        self.commands = AuthCommands(
+            self.aggregates, self.passwords, self.weak, self.keys, self.tokens, lifetime=DAY, clock=clock
+        )
 
     async def token(self, email: str) -> str:
         """What the latest mail to the address says."""
@@ -83,9 +92,17 @@ class Auth:
         assert claim.expires_at is not None
         return self.tokens.sign(Verification(user_id=claim.holder, claim_key=key, expires_at=claim.expires_at))
 
-    def changes(self, sessions: SessionClient) -> PasswordChanges:
+    def changes(self, sessions: SessionClient, addresses: Addresses = nowhere) -> PasswordChanges:
         return PasswordChanges(
-            self.aggregates, self.passwords, self.keys, self.resets, sessions, lifetime=HOUR, clock=self.clock
+            self.aggregates,
+            self.passwords,
+            self.weak,
+            addresses,
+            self.keys,
+            self.resets,
+            sessions,
+            lifetime=HOUR,
+            clock=self.clock,
         )
 
     async def reset_token(self, email: str, expires_at: datetime | None = None) -> str:
@@ -127,6 +144,7 @@ class Services:
         auth: Auth,
         log: Log,
         sessions: SessionClient,
+        auth_queries: AuthQueries,
         session_queries: SessionQueries,
     ) -> None:
         self.settings = settings
@@ -136,6 +154,7 @@ class Services:
         # As auth calls it.
         self.sessions = sessions
         self.from_auth = ActingClient("session", me="auth", settings=settings, secrets=secrets)
+        self.auth_queries = auth_queries
         self.session_queries = session_queries
         self.to_auth = ActingClient("auth", settings=settings, secrets=secrets)
         self.to_session = ActingClient("session", settings=settings, secrets=secrets)
@@ -167,7 +186,9 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         session = SessionServer(session_commands(nats, secrets), session_queries, Log(nats))
         servers = {
             "auth": RpcServer(
-                "auth", [AuthServer(auth.commands, login, auth.changes(sessions), queries)], secrets=secrets
+                "auth",
+                [AuthServer(auth.commands, login, auth.changes(sessions, queries.address_of), queries)],
+                secrets=secrets,
             ),
             "session": RpcServer("session", [session], secrets=secrets),
         }
@@ -175,7 +196,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
             await server.start(*settings.listen_address(name))
             server.set_ready(True)
             stack.push_async_callback(server.drain, 1.0)
-        services = Services(settings, secrets, auth, Log(nats), sessions, session_queries)
+        services = Services(settings, secrets, auth, Log(nats), sessions, queries, session_queries)
         stack.callback(services.to_auth.close)
         stack.callback(services.to_session.close)
         stack.callback(services.from_auth.close)

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from contracts.errors import InvalidCredentials, InvalidToken, TokenExpired
-from contracts.fields import Email, Password, folded_login
+from contracts.fields import ChosenPassword, Email, Password, folded_login
 from contracts.rpc.vestnik.auth.v1 import ChangePasswordRequest, RequestPasswordResetRequest, ResetPasswordRequest
 from services.gateway import limits
 from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoQuery, Reply
@@ -15,12 +15,12 @@ from services.gateway.password_length import check_length
 
 class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     current_password: Password
-    new_password: Password
+    new_password: ChosenPassword
 
 
 class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: Annotated[str, Meta(min_length=1, max_length=2048, description="From the mail that was asked for.")]
-    new_password: Password
+    new_password: ChosenPassword
 
 
 class ForgottenPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ from contracts.errors import (
     TokenExpired,
     UsernameTaken,
 )
-from contracts.fields import DisplayName, Email, Id, Password, Username, folded_login
+from contracts.fields import ChosenPassword, DisplayName, Email, Id, Username, folded_login
 from contracts.rpc.vestnik.auth.v1 import (
     GetUserRequest,
     RegisterRequest,
@@ -31,7 +31,7 @@ class NewUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     email: Email
     username: Username
-    password: Password
+    password: ChosenPassword
     display_name: DisplayName | UnsetType = UNSET
 
 

@@ -56,9 +56,15 @@ class Place:
         with path.open("wb") as file:
             return await export(operator, Secrets.load(self.folder / "secrets"), file, str(path), silent)
 
-    async def import_(self, path: Path, *, alone: bool = True, steps: Steps | None = None) -> Imported:
+    async def import_(
+        self, path: Path, *, alone: bool = True, steps: Steps | None = None, passwords_lost: bool = True
+    ) -> Imported:
+        """`passwords_lost`: each place has keys of its own."""
         return await import_file(
-            path, nullcontext(Store(self.settings, alone=alone)), steps or Steps(silent, silent, unheard)
+            path,
+            nullcontext(Store(self.settings, alone=alone)),
+            steps or Steps(silent, silent, unheard),
+            passwords_lost=passwords_lost,
         )
 
     async def jetstream(self) -> JetStream:

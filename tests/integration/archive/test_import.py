@@ -1,6 +1,7 @@
 """What an import does to the streams of a system with rights, and what it never does."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from contracts.identifiers import new_id
 from contracts.subjects import AUTH, CONTACT, MESSAGING, STREAMS
 from infra.archive import quiet
 from infra.archive.importing import Interfered, NotEmpty, Steps
+from infra.archive.keys import PasswordsLost
 from infra.archive.quiet import ServicesAtWork
 from infra.archive.underway import ImportUnderWay, mark
 from infra.failures import Failure
@@ -64,10 +66,42 @@ async def test_the_key_of_the_claims_comes_with_it_and_other_keys_are_spoken_of(
     of_source, of_target = (Secrets.load(each.folder / "secrets") for each in (filled, target))
     assert of_target.claims_key == of_source.claims_key
     assert of_target.refresh_key != of_source.refresh_key
-    assert [note.split()[0].rsplit("/")[-1] for note in notes] == ["claims.key", "refresh.key", "mail.key"]
+    assert [note.split()[0].rsplit("/")[-1] for note in notes] == [
+        "claims.key",
+        "refresh.key",
+        "mail.key",
+        "password.key",
+    ]
     data = path.read_bytes()
-    for key in (of_source.refresh_key, of_source.mail_key, of_source.nats_password("auth").encode()):
+    for key in (
+        of_source.refresh_key,
+        of_source.mail_key,
+        of_source.password_key,
+        of_source.nats_password("auth").encode(),
+    ):
         assert key not in data
+
+
+async def test_without_the_key_of_the_passwords_nothing_is_imported_unless_they_are_given_up(
+    filled: Place, target: Place, path: Path
+) -> None:
+    await filled.export(path)
+    with pytest.raises(PasswordsLost, match=r"password\.key .* --passwords-lost"):
+        await target.import_(path, passwords_lost=False)
+    assert set((await target.ends()).values()) == {0}
+    assert await mark(await target.jetstream()) is None
+    (note,) = [found for found in (await target.import_(path)).notes if found.startswith("password.key")]
+    assert "reset" in note
+
+
+async def test_with_the_key_of_the_passwords_there_is_nothing_to_give_up(
+    filled: Place, target: Place, path: Path
+) -> None:
+    await filled.export(path)
+    shutil.copy(filled.folder / "secrets" / "password.key", target.folder / "secrets" / "password.key")
+    imported = await target.import_(path, passwords_lost=False)
+    assert imported.events
+    assert not any(note.startswith("password.key") for note in imported.notes)
 
 
 async def test_a_system_that_is_not_empty_is_refused_and_left_as_it_is(

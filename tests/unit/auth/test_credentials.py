@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from contracts.errors import InvalidCredentials, TokenExpired
@@ -15,10 +16,14 @@ from contracts.events.user import (
     PasswordResetRequested,
 )
 from services.auth import domain
-from services.auth.domain import Credential, EmailClaim
+from services.auth.domain import KEYED, Credential, EmailClaim, Hashed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+
+
+def keyed(text: str) -> Hashed:
+    return Hashed(password_hash=text, scheme=KEYED, key_id="key")
 
 
 def credential(*events: Event) -> Credential:
@@ -38,32 +43,51 @@ CLAIMED = EmailClaimed(user_id="anna", email="anna@example.org", username="anna"
 VERIFIED = claim(CLAIMED, EmailVerified(user_id="anna"))
 
 
+def test_an_event_from_before_there_was_a_key_is_a_hash_of_the_password_itself() -> None:
+    stored = msgspec.json.decode(b'{"password_hash":"1"}', type=CredentialSet)
+    assert credential(stored) == Credential(hashed=Hashed(password_hash="1", scheme="bcrypt"), generation=1)
+
+
+def test_a_registration_names_the_scheme_and_the_key() -> None:
+    (event,) = domain.decide_set_credential(keyed("1"))
+    assert event == CredentialSet(password_hash="1", scheme="bcrypt-hmac-sha384", key_id="key")
+
+
 def test_a_change_makes_the_next_generation_and_names_the_session_that_goes_on() -> None:
-    (event,) = domain.decide_change_password(credential(FIRST), 1, "2", "here")
-    assert event == PasswordChanged(password_hash="2", generation=2, reason="password_changed", kept_session_id="here")
-    assert credential(FIRST, event) == Credential(password_hash="2", generation=2, changed_by="password_changed")
+    (event,) = domain.decide_change_password(credential(FIRST), 1, keyed("2"), "here")
+    assert event == PasswordChanged(
+        password_hash="2",
+        scheme="bcrypt-hmac-sha384",
+        key_id="key",
+        generation=2,
+        reason="password_changed",
+        kept_session_id="here",
+    )
+    assert credential(FIRST, event) == Credential(hashed=keyed("2"), generation=2, changed_by="password_changed")
 
 
 def test_what_was_proved_must_still_be_the_password() -> None:
-    state = credential(FIRST, *domain.decide_change_password(credential(FIRST), 1, "2", "here"))
+    state = credential(FIRST, *domain.decide_change_password(credential(FIRST), 1, keyed("2"), "here"))
     with pytest.raises(InvalidCredentials):
-        domain.decide_change_password(state, 1, "3", "there")
+        domain.decide_change_password(state, 1, keyed("3"), "there")
     with pytest.raises(TokenExpired):
-        domain.decide_reset_password(state, 1, "3")
+        domain.decide_reset_password(state, 1, keyed("3"))
 
 
 def test_a_reset_keeps_no_session() -> None:
-    (event,) = domain.decide_reset_password(credential(FIRST), 1, "2")
-    assert event == PasswordChanged(password_hash="2", generation=2, reason="password_reset")
+    (event,) = domain.decide_reset_password(credential(FIRST), 1, keyed("2"))
+    assert event == PasswordChanged(
+        password_hash="2", scheme="bcrypt-hmac-sha384", key_id="key", generation=2, reason="password_reset"
+    )
 
 
 def test_a_new_hash_of_the_same_password_is_no_change() -> None:
-    state = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, "2"))
-    (event,) = domain.decide_rehash(state, state, "dearer")
+    state = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, keyed("2")))
+    (event,) = domain.decide_rehash(state, state, keyed("dearer"))
     assert isinstance(event, CredentialRehashed)
     after = credential(FIRST, event)
-    assert (after.generation, after.changed_by, after.password_hash) == (2, "password_reset", "dearer")
-    assert domain.decide_rehash(after, state, "dearer still") == ()
+    assert (after.generation, after.changed_by, after.hashed) == (2, "password_reset", keyed("dearer"))
+    assert domain.decide_rehash(after, state, keyed("dearer still")) == ()
 
 
 def test_a_reset_is_asked_for_where_the_address_is_verified_and_once_a_minute() -> None:
@@ -88,5 +112,5 @@ def test_a_mail_is_of_no_use_once_the_password_is_another_or_time_has_run_out() 
     asked = PasswordResetRequested(user_id="anna", credential=1, expires_at=NOW + HOUR)
     assert domain.reset_is_due(VERIFIED, credential(FIRST), asked, NOW)
     assert not domain.reset_is_due(VERIFIED, credential(FIRST), asked, NOW + HOUR)
-    changed = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, "2"))
+    changed = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, keyed("2")))
     assert not domain.reset_is_due(VERIFIED, changed, asked, NOW)

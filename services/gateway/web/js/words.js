@@ -6,7 +6,7 @@ const ENGLISH = {
   log_in: "Log in", log_out: "Log out", register: "Create an account", login: "E-mail or username",
   email: "E-mail", username: "Username", password: "Password", display_name: "Name", new_password: "New password",
   current_password: "Current password", no_account: "No account yet?", have_account: "Have an account already?",
-  username_hint: "3 to 32 of a–z, 0–9, _ and .", password_hint: "At least 8 characters",
+  username_hint: "3 to 32 of a–z, 0–9, _ and .", password_hint: "At least 8 characters; not a common one, and without your name",
   forgot: "Forgot the password?", reset_title: "A new password", reset_hint: "If there is an account with this address, a mail with a token is on its way.",
   reset_ask: "Send me a token", reset_confirm: "Set the new password", reset_done: "The password is changed. Log in with it.",
   verify_title: "Check your mail", verify_hint: "We have sent a token to {email}. Paste it here:", token: "Token",
@@ -40,6 +40,8 @@ const ENGLISH = {
   e_not_friends: "You are not friends any more.", e_user_not_found: "There is no such person.", e_other: "That did not work. Try again in a moment.",
   e_overloaded: "The server is busy. Try again in a moment.",
   e_at_display_name: "A name has 1 to 64 visible characters.", e_at_bio: "The text about you has up to 500 visible characters.", e_at_text: "A message has 1 to 4,000 characters, not white space alone.",
+  e_weak_password: "This password is guessed first. Choose one that is less common and does not contain your name or address.",
+  e_at_password: "A password has 8 characters to 1,024 bytes.", e_at_new_password: "A password has 8 characters to 1,024 bytes.",
   shortcut: "Ctrl+K finds, Alt+↑ and Alt+↓ change the chat, Esc goes back.",
   loading: "Loading…", beginning: "The beginning of the conversation",
   skip: "Skip to the conversation",
@@ -51,7 +53,7 @@ const RUSSIAN = {
   log_in: "Войти", log_out: "Выйти", register: "Создать учётную запись", login: "Почта или имя пользователя",
   email: "Почта", username: "Имя пользователя", password: "Пароль", display_name: "Имя", new_password: "Новый пароль",
   current_password: "Нынешний пароль", no_account: "Ещё нет учётной записи?", have_account: "Уже есть учётная запись?",
-  username_hint: "от 3 до 32 знаков: a–z, 0–9, _ и .", password_hint: "Не меньше 8 знаков",
+  username_hint: "от 3 до 32 знаков: a–z, 0–9, _ и .", password_hint: "Не меньше 8 знаков; не из самых частых и без вашего имени",
   forgot: "Забыли пароль?", reset_title: "Новый пароль", reset_hint: "Если с этим адресом есть учётная запись, письмо с кодом уже в пути.",
   reset_ask: "Прислать код", reset_confirm: "Сменить пароль", reset_done: "Пароль изменён. Войдите с новым.",
   verify_title: "Проверьте почту", verify_hint: "Мы отправили код на {email}. Вставьте его сюда:", token: "Код",
@@ -85,6 +87,8 @@ const RUSSIAN = {
   e_not_friends: "Вы больше не друзья.", e_user_not_found: "Такого человека нет.", e_other: "Не получилось. Попробуйте чуть позже.",
   e_overloaded: "Сервер занят. Попробуйте чуть позже.",
   e_at_display_name: "В имени от 1 до 64 видимых знаков.", e_at_bio: "В тексте о себе до 500 видимых знаков.", e_at_text: "В сообщении от 1 до 4000 знаков, и не одни пробелы.",
+  e_weak_password: "Такой пароль подбирают первым. Выберите менее частый, без вашего имени и адреса.",
+  e_at_password: "В пароле от 8 знаков до 1024 байт.", e_at_new_password: "В пароле от 8 знаков до 1024 байт.",
   shortcut: "Ctrl+K — поиск, Alt+↑ и Alt+↓ — другой чат, Esc — назад.",
   loading: "Загрузка…", beginning: "Начало разговора",
   skip: "К разговору",
@@ -130,8 +134,8 @@ export function reason(error) {
 }
 
 /** What is wrong with one field, in the language chosen where there are words for it. */
-function wrong({ path, message }) {
-  const key = `e_at${path.replaceAll("/", "_")}`;
+function wrong({ path, message, code }) {
+  const key = code ? `e_${code}` : `e_at${path.replaceAll("/", "_")}`;
   return key in ENGLISH ? t(key) : t("e_invalid", { detail: message });
 }
 
