@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from contracts import catalogue
 from contracts.event import Event
@@ -18,8 +19,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
     # User id of whoever acted, or `operator:<name>`; None for the system itself.
     actor: str | None = None
-    # The id of the request that began it all.
+    # Our own id of the request that began it all.
     correlation_id: str | None = None
+    # The client's id of that request, where it gave one: anything that fits, and not unique.
+    request_id: str | None = None
     # The id of the event that this one reacts to.
     causation_id: str | None = None
     # W3C trace context.
@@ -39,6 +42,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at: datetime
     actor: str | None = None
     correlation_id: str | None = None
+    # Left out where the client gave none, as of most.
+    request_id: str | UnsetType = UNSET
     causation_id: str | None = None
     traceparent: str | None = None
     # The event's own fields, as JSON.
@@ -85,6 +90,7 @@ def seal(
         at=at or now(),
         actor=provenance.actor,
         correlation_id=provenance.correlation_id,
+        request_id=provenance.request_id or UNSET,
         causation_id=provenance.causation_id,
         traceparent=provenance.traceparent,
         data=msgspec.Raw(_ENCODER.encode(event)),

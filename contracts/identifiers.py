@@ -3,9 +3,12 @@
 import os
 import re
 import time
+from datetime import datetime
 from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID
+
+from contracts.times import from_unix_ms
 
 # Two random bits behind the two that RFC 9562 fixes, as one hexadecimal digit.
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
@@ -36,6 +39,11 @@ def _chance() -> str:
             # Another thread may do the same just now, or take them all.
             digits = os.urandom(_ASKED_FOR * _DIGITS // 2).hex()
             _spare.extend(digits[place : place + _DIGITS] for place in range(0, len(digits), _DIGITS))
+
+
+def made_at(identifier: str) -> datetime:
+    """When an id of `new_id` was made, to the millisecond, UTC."""
+    return from_unix_ms(int(identifier[:8] + identifier[9:13], 16))
 
 
 def pair_id(one: str, other: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Iterator
 from datetime import datetime, timedelta
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from nats.aio.client import Client
 
 from contracts import catalogue
@@ -70,6 +71,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str | None
     causation_id: str | None
     traceparent: str | None
+    # The client's own id of the request; left out where it gave none.
+    request_id: str | UnsetType = UNSET
     # `null` for a private event.
     data: msgspec.Raw
 

@@ -55,7 +55,8 @@ can be tried again has `Retry-After`.
 {rows}
 
 What is no request for a route is answered in the same form, and its connection closed: 400 `malformed_request` (not
-HTTP, no `Host` or several, unclear where the body ends), 414 `uri_too_long`, 431 `headers_too_large`.
+HTTP, no `Host` or several, several `Authorization` headers, unclear where the body ends), 414
+`uri_too_long`, 431 `headers_too_large`.
 """
 
 
@@ -64,8 +65,9 @@ def events_page() -> str:
     return f"""# Events
 {_NOTE}
 Every event lies in JetStream as JSON: an envelope with `id` (UUIDv7), `type`, `schema` (version of the data's
-shape), `aggregate_id`, `version` (1, 2, 3, … within the aggregate), `at`, `actor`, `correlation_id`,
-`causation_id`, `traceparent`, and the event's own fields in `data`. The subject is one per aggregate and does not
+shape), `aggregate_id`, `version` (1, 2, 3, … within the aggregate), `at`, `actor`, `correlation_id`
+(our own id of the request), `request_id` (the client's `X-Request-Id`, where it sent one), `causation_id`,
+`traceparent`, and the event's own fields in `data`. The subject is one per aggregate and does not
 hold the type. Private events lie on subjects that only the owner of the stream may read. *Personal* fields may also
 come as `{{key, ciphertext}}`. [asyncapi.json](asyncapi.json) says the same as an AsyncAPI 3 document.
 

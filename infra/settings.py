@@ -139,6 +139,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_days: Annotated[int, Doc(ge=1, le=3650, description="How long a session lasts after its last refresh.")] = (
         30
     )
+    session_longest_days: Annotated[
+        int, Doc(ge=1, le=3650, description="How long a session lasts at most, however often it is refreshed.")
+    ] = 90
     password_reset_minutes: Annotated[
         int, Doc(ge=5, le=1440, description="How long a token that resets a password is good.")
     ] = 60

@@ -10,12 +10,16 @@ from contracts.identifiers import new_id
 from contracts.positions import Position
 
 REQUEST_ID = "x-request-id"
+CORRELATION_ID = "x-correlation-id"
 TRACEPARENT = "traceparent"
 POSITION = "vestnik-position"
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
+    # The client's own id where it gave one; as answers and logs show it.
     request_id: str
+    # Ours, where that one is the client's: events are correlated by an id that nobody else can choose.
+    correlation_id: str = ""
     traceparent: str | None = None
     # What the caller has seen; a read waits until its read model has seen it too.
     position: Position = Position()
@@ -27,7 +31,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def provenance(self, causation_id: str | None = None) -> Provenance:
         return Provenance(
             actor=self.actor,
-            correlation_id=self.request_id,
+            correlation_id=self.correlation_id or self.request_id,
+            request_id=self.request_id if self.correlation_id else None,
             causation_id=causation_id,
             traceparent=self.traceparent,
         )
@@ -35,6 +40,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def metadata(self) -> dict[str, str]:
         """As gRPC metadata, for the next service; service and actor are in the service token."""
         pairs = {REQUEST_ID: self.request_id}
+        if self.correlation_id:
+            pairs[CORRELATION_ID] = self.correlation_id
         if self.traceparent:
             pairs[TRACEPARENT] = self.traceparent
         if self.position.sequences:
@@ -54,6 +61,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
         return cls(
             request_id=text(REQUEST_ID) or new_id(),
+            correlation_id=text(CORRELATION_ID),
             traceparent=text(TRACEPARENT) or None,
             position=Position.decode(text(POSITION)),
             actor=actor,

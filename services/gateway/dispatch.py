@@ -17,7 +17,7 @@ from services.gateway.http_request import HttpRequest
 from services.gateway.parts import Parts
 from services.gateway.rate_limits import Standing, Subject
 from services.gateway.tokens import Caller
-from services.gateway.tracing import traceparent
+from services.gateway.tracing import correlation_id, traceparent
 
 B = TypeVar("B")
 Q = TypeVar("Q")
@@ -95,6 +95,7 @@ class Dispatcher(Generic[Q, B]):
             rate_limits.check(standings)
         call = Call(
             request_id=asked.request_id,
+            correlation_id=correlation_id(asked.headers.get("x-request-id"), asked.request_id),
             traceparent=traceparent(asked.headers.get("traceparent")),
             position=await self._seen(asked.headers.get(POSITION), signed_in),
             actor=signed_in.user_id if signed_in else None,

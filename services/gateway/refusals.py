@@ -29,6 +29,7 @@ LARGE_HEADERS = Refusal(
 LONG_URL = Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, "uri_too_long", "The URL is too long.")
 NO_HOST = Refusal(HTTPStatus.BAD_REQUEST, "malformed_request", "The request needs one Host header.")
 FRAMING = Refusal(HTTPStatus.BAD_REQUEST, "malformed_request", "Where the request's body ends is ambiguous.")
+TWO_CREDENTIALS = Refusal(HTTPStatus.BAD_REQUEST, "malformed_request", "The request has two Authorization headers.")
 NOT_WITH_GET = Refusal(
     HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "A WebSocket begins with GET.", {"allow": "GET"}
 )

@@ -14,6 +14,11 @@ def request_id(given: str | None) -> str:
     return given if given and _REQUEST_ID.fullmatch(given) else new_id()
 
 
+def correlation_id(given: str | None, shown: str) -> str:
+    """An id of ours beside the one that is shown, where that is the caller's; else nothing, since it is ours."""
+    return new_id() if given == shown else ""
+
+
 def traceparent(given: str | None) -> str | None:
     """The caller's trace context, if it is one."""
     return given if given and _TRACEPARENT.fullmatch(given) else None

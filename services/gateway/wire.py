@@ -24,6 +24,7 @@ from services.gateway.refusals import (
     NO_HOST,
     NOT_HTTP,
     TOO_MANY,
+    TWO_CREDENTIALS,
     Refusal,
     written,
 )
@@ -198,7 +199,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(self._refusal or NOT_HTTP)
 
     def _check_headers(self, version: str) -> None:
-        hosts = lengths = 0
+        hosts = lengths = credentials = 0
         chunked = False
         size = len(self.url)
         for name, value in self.headers:
@@ -207,6 +208,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 hosts += 1
             elif name == b"content-length":
                 lengths += 1
+            elif name == b"authorization":
+                credentials += 1
             elif name == b"transfer-encoding":
                 if chunked or value.strip().lower() != b"chunked":
                     self._stop(FRAMING)
@@ -219,6 +222,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop(FRAMING)
         if hosts > 1 or (not hosts and version != "1.0"):
             self._stop(NO_HOST)
+        if credentials > 1:
+            self._stop(TWO_CREDENTIALS)
 
     def _stop(self, refusal: Refusal) -> None:
         """Within the parser: nothing of the request is served."""

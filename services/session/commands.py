@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -10,10 +10,10 @@ from contracts import envelope, subjects
 from contracts.envelope import Provenance
 from contracts.errors import RefreshTokenReused, SessionNotFound
 from contracts.events.session import SessionRevoked
-from contracts.identifiers import new_id
+from contracts.identifiers import made_at, new_id
 from services.session import domain
 from services.session.addresses import Keeps, kept_of
-from services.session.domain import Session
+from services.session.domain import Session, Terms
 from services.session.tokens import AccessTokens, RefreshToken, RefreshTokens
 from streams.log import Log
 from streams.repository import Repository
@@ -42,7 +42,7 @@ class Commands:
         refresh_tokens: RefreshTokens,
         access_tokens: AccessTokens,
         *,
-        lifetime: timedelta,
+        terms: Terms,
         keeps_addresses: Keeps = "full",
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
@@ -51,7 +51,7 @@ class Commands:
         )
         self._refresh_tokens = refresh_tokens
         self._access_tokens = access_tokens
-        self._lifetime = lifetime
+        self._terms = terms
         self._keeps_addresses = keeps_addresses
         self._clock = clock
 
@@ -61,7 +61,7 @@ class Commands:
         command = msgspec.structs.replace(command, address=kept_of(command.address, self._keeps_addresses))
         outcome = await self._sessions.execute(
             session_id,
-            lambda _: domain.decide_create(command, self._clock(), self._lifetime),
+            lambda _: domain.decide_create(command, self._clock(), self._terms),
             msgspec.structs.replace(provenance, actor=command.user_id),
         )
         return self._issue(session_id, outcome.state, outcome.sequence)
@@ -74,11 +74,14 @@ class Commands:
             RefreshTokenReused: it was spent before; the session has ended now.
         """
         token = self._refresh_tokens.read(refresh_token)
+        began = made_at(token.session_id)
         # Whose session it is cannot change.
         known = self._sessions.peek(token.session_id) or await self._sessions.load(token.session_id)
         outcome = await self._sessions.execute(
             token.session_id,
-            lambda session: domain.decide_refresh(session, token.generation, self._clock(), self._lifetime),
+            lambda session: domain.decide_refresh(
+                session, token.generation, began=began, now=self._clock(), terms=self._terms
+            ),
             msgspec.structs.replace(provenance, actor=known.state.user_id),
         )
         if any(isinstance(event.data, SessionRevoked) for event in outcome.events):

@@ -57,30 +57,49 @@ class CreateSession(msgspec.Struct, frozen=True, kw_only=True):
     credential: int = 0
 
 
-def decide_create(command: CreateSession, now: datetime, lifetime: timedelta) -> tuple[Event, ...]:
+class Terms(msgspec.Struct, frozen=True):
+    """How long sessions last."""
+
+    # After the last refresh, or the login.
+    idle: timedelta
+    # After the login, however often they are refreshed.
+    longest: timedelta
+
+    def end(self, began: datetime, now: datetime) -> datetime:
+        """When a session that began then ends, if it is refreshed now and not again."""
+        return min(now + self.idle, began + self.longest)
+
+
+def decide_create(command: CreateSession, now: datetime, terms: Terms) -> tuple[Event, ...]:
     return (
         SessionCreated(
             user_id=command.user_id,
             username=command.username,
             device=command.device,
             address=command.address,
-            expires_at=now + lifetime,
+            expires_at=terms.end(now, now),
             credential=command.credential,
         ),
     )
 
 
-def decide_refresh(state: Session, generation: int, now: datetime, lifetime: timedelta) -> tuple[Event, ...]:
+def decide_refresh(
+    state: Session, generation: int, *, began: datetime, now: datetime, terms: Terms
+) -> tuple[Event, ...]:
     """The next generation; nothing where a spent token is served again; the session's end where one was reused.
+
+    `began`: when the session was made.
 
     Raises:
         InvalidRefreshToken: the session is not there, has ended or run out, or never had this generation.
     """
-    if not state.active(now) or generation > state.generation or generation < 1:
+    # The second end counts for sessions whose last event is from before there was one, or a longer one.
+    if not state.active(now) or now >= began + terms.longest or generation > state.generation or generation < 1:
         raise InvalidRefreshToken
     assert state.user_id is not None
     if generation == state.generation:
-        return (SessionRefreshed(user_id=state.user_id, generation=generation + 1, expires_at=now + lifetime),)
+        expires_at = terms.end(began, now)
+        return (SessionRefreshed(user_id=state.user_id, generation=generation + 1, expires_at=expires_at),)
     if generation == state.generation - 1 and state.refreshed_at is not None and now - state.refreshed_at <= GRACE:
         return ()
     return (SessionRevoked(user_id=state.user_id, reason=REUSED),)

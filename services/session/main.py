@@ -10,6 +10,7 @@ from projections.engine.read_model import ReadModel
 from projections.engine.runners import Runners
 from projections.registry import owned_by
 from projections.sessions import Sessions
+from services.session import domain
 from services.session.commands import Commands
 from services.session.queries import Queries
 from services.session.retired_keys import tidied
@@ -25,7 +26,7 @@ async def main(settings: Settings) -> None:
             process.log,
             RefreshTokens(process.secrets.refresh_key),
             AccessTokens(keys, issuer=settings.issuer, seconds=settings.access_token_seconds),
-            lifetime=timedelta(days=settings.session_days),
+            terms=domain.Terms(timedelta(days=settings.session_days), timedelta(days=settings.session_longest_days)),
             keeps_addresses=settings.audit_address,
         )
         runners = Runners(owned_by("session"), process.nats, process.pool, settings.database_url)

@@ -21,8 +21,8 @@ def cookie(response: httpx.Response) -> str:
     return str(value.partition("=")[2])
 
 
-async def refresh(api: Api, token: str | None) -> httpx.Response:
-    headers = {} if token is None else {"Cookie": f"theme=dark; vestnik_refresh={token}"}
+async def refresh(api: Api, token: str | None, **more: str) -> httpx.Response:
+    headers = {**more} if token is None else {"Cookie": f"theme=dark; vestnik_refresh={token}", **more}
     response = await api.http.post(f"{PATH}/refresh", headers=headers)
     api.http.cookies.clear()
     return response
@@ -44,6 +44,13 @@ async def test_the_refresh_token_is_in_the_cookie_alone_and_rotates(api: Api) ->
     assert (await refresh(api, second)).status_code == 200
     assert_problem(await refresh(api, first), 401, "refresh_token_reused")
     assert_problem(await api.http.get("/v1/users/me", headers=headers), 401, "unauthenticated")
+
+
+async def test_a_page_of_another_origin_of_the_same_site_spends_no_token(api: Api) -> None:
+    token = cookie(await begin(api, await api.person()))
+    for more in ({"Sec-Fetch-Site": "same-site"}, {"Origin": "https://other.example.org"}):
+        assert_problem(await refresh(api, token, **more), 403, "forbidden")
+    assert (await refresh(api, token, **{"Sec-Fetch-Site": "same-origin"})).status_code == 200
 
 
 async def test_the_cookie_alone_opens_nothing_but_the_next_tokens(api: Api) -> None:

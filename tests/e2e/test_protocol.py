@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from contracts.identifiers import is_id
 from tests.e2e.people import Api, assert_problem
 
 JSON = {"Content-Type": "application/json"}
@@ -119,7 +120,9 @@ async def test_the_request_id_is_in_the_events_it_caused(api: Api) -> None:
     )
     assert shown.returncode == 0, shown.stderr
     (event,) = [json.loads(line) for line in shown.stdout.splitlines()]
-    assert event["correlation_id"] == tag
+    # Ours, which nobody else can choose, and beside it the client's.
+    assert is_id(event["correlation_id"])
+    assert event["request_id"] == tag
     assert event["actor"] == anna.user_id
     assert event["traceparent"].split("-")[1] == trace
 

@@ -39,6 +39,7 @@ from services.auth.verification import Verification, VerificationTokens
 from services.auth.weak_passwords import WeakPasswords
 from services.session.addresses import Keeps
 from services.session.commands import Commands as SessionCommands
+from services.session.domain import Terms as SessionTerms
 from services.session.queries import Queries as SessionQueries
 from services.session.server import SessionServer
 from services.session.tokens import AccessTokens, RefreshTokens
@@ -128,7 +129,7 @@ def session_commands(
         log or Log(nats),
         RefreshTokens(secrets.refresh_key),
         AccessTokens(secrets.signing_keys(TERMS), issuer="https://chat.example.org", seconds=900),
-        lifetime=30 * DAY,
+        terms=SessionTerms(30 * DAY, 90 * DAY),
         keeps_addresses=keeps_addresses,
         clock=clock,
     )

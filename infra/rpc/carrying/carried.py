@@ -153,6 +153,7 @@ class Carried:
         enter(
             Call(
                 request_id=call.request_id or new_id(),
+                correlation_id=call.correlation_id,
                 traceparent=call.traceparent or None,
                 position=Position.decode(call.position),
                 actor=credential.user,

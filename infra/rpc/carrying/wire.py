@@ -14,7 +14,7 @@ from grpclib.encoding.proto import ProtoStatusDetailsCodec
 
 from contracts.errors import Invalid
 from contracts.rpc.vestnik.calls.v1 import Answers, Calls
-from infra.rpc.context import POSITION, REQUEST_ID, TRACEPARENT
+from infra.rpc.context import CORRELATION_ID, POSITION, REQUEST_ID, TRACEPARENT
 
 # The C library's own objects: these two are on the way of every call, and nobody else works with them.
 _CALLS: Any = GetMessageClass(Calls.DESCRIPTOR)
@@ -34,6 +34,7 @@ class Call(Protocol):
     timeout: int
     authorization: str
     request_id: str
+    correlation_id: str
     traceparent: str
     position: str
 
@@ -56,6 +57,7 @@ def call(number: int, method: str, request: bytes, *, timeout: float, metadata: 
         timeout=max(1, round(timeout * 1_000)),
         authorization=metadata.get(AUTHORIZATION, ""),
         request_id=metadata.get(REQUEST_ID, ""),
+        correlation_id=metadata.get(CORRELATION_ID, ""),
         traceparent=metadata.get(TRACEPARENT, ""),
         position=metadata.get(POSITION, ""),
     )

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -29,7 +28,7 @@ from contracts.errors import (
     Violation,
 )
 from infra.rpc.context import Call, enter
-from services.gateway import bodies, limits, problems, queries, rate_limits
+from services.gateway import bodies, limits, origins, problems, queries, rate_limits
 from services.gateway.client_address import client_address, counted_as
 from services.gateway.cors import Cors
 from services.gateway.dispatch import POSITION, Asked, Dispatcher, encoded
@@ -156,8 +155,7 @@ class WebSockets:
         origin = headers.get("origin")
         if origin is None or (self._cors is not None and self._cors.allows(origin)):
             return
-        ours = {headers.get("host", "").lower(), urlsplit(self._parts.settings.public_url).netloc.lower()}
-        if urlsplit(origin).netloc.lower() not in ours - {""}:
+        if not origins.is_own(origin, headers, self._parts.settings.public_url):
             raise Forbidden("Pages of another origin are not served.")
 
     def count(self, caller: Caller) -> None:

@@ -1,7 +1,8 @@
 """Sessions of a page in a browser: the refresh token is in a cookie that no script can read.
 
 Whatever gets to run in the page by mistake can act while it runs, and can take nothing away that lasts longer than an
-access token. The cookie goes to these routes alone and is never sent on the word of another site (`SameSite=Strict`).
+access token. The cookie goes to these routes alone and is never sent on the word of another site (`SameSite=Strict`);
+of another origin of the same site it is sent, and not taken.
 """
 
 from typing import Annotated, Literal
@@ -12,6 +13,7 @@ from starlette.datastructures import Headers
 
 from contracts.errors import (
     EmailNotVerified,
+    Forbidden,
     InvalidCredentials,
     InvalidRefreshToken,
     RefreshTokenReused,
@@ -20,7 +22,7 @@ from contracts.errors import (
 from contracts.fields import Id, folded_login
 from contracts.rpc.vestnik.session.v1 import Tokens
 from infra.settings import Settings
-from services.gateway import limits
+from services.gateway import limits, origins
 from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
 from services.gateway.routes import sessions
 from services.gateway.routes.sessions import Login
@@ -45,6 +47,7 @@ async def log_in(incoming: Incoming[NoQuery, Login]) -> Reply:
 
 
 async def refresh(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    origins.check_own(incoming.headers, incoming.parts.settings.public_url)
     token = _cookie(incoming.headers.getlist("cookie"))
     if token is None:
         raise InvalidRefreshToken
@@ -123,12 +126,14 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path=f"{_PATH}/refresh",
         tag="Sessions",
         summary="Get the next tokens for a page in a browser",
-        description="As `POST /v1/sessions/refresh`, with the refresh token of the cookie.",
+        description=(
+            "As `POST /v1/sessions/refresh`, with the refresh token of the cookie, and for pages of this origin alone."
+        ),
         handler=refresh,
         query=NoQuery,
         body=NoBody,
         answers={200: Answer(description="The next tokens.", body=BrowserTokens, headers=("Set-Cookie",))},
-        errors=(InvalidRefreshToken, RefreshTokenReused),
+        errors=(InvalidRefreshToken, RefreshTokenReused, Forbidden),
         limits=(Counted(limit=limits.REFRESH_ADDRESS), Counted(limit=limits.REFRESH, key_of_headers=_session_of)),
         public=True,
         writes=True,

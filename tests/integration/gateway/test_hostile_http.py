@@ -92,6 +92,20 @@ async def test_a_request_that_can_be_read_in_two_ways_is_refused_and_nothing_beh
     assert not stage.script.asked
 
 
+async def test_two_authorization_headers_are_refused(stage: Stage) -> None:
+    for second in (b"authorization", b"Authorization"):
+        both = b"authorization: Bearer a\r\n" + second + b": Bearer b\r\n"
+        answer = await exchange(port_of(stage), b"GET /v1/users/me HTTP/1.1\r\n" + HOST + both + b"\r\n" + SMUGGLED)
+        assert statuses(answer) == [400], answer
+        assert b'"malformed_request"' in answer
+    upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: "
+    upgrade += b"dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    both = b"authorization: Bearer a\r\nauthorization: Bearer b\r\n"
+    answer = await exchange(port_of(stage), b"GET /v1/ws HTTP/1.1\r\n" + HOST + upgrade + both + b"\r\n")
+    assert statuses(answer) == [400], answer
+    assert not stage.script.asked
+
+
 PATHS = [
     (b"/v1/users%2fme", 404),
     (b"/v1%2Fusers/me", 404),

@@ -48,6 +48,20 @@ async def test_each_refresh_gives_the_next_tokens(replicas: tuple[Commands, Comm
     assert await types(streams) == ["session.created"] + ["session.refreshed"] * 6
 
 
+async def test_a_session_ends_for_good_90_days_after_its_login(
+    replicas: tuple[Commands, Commands], clock: Clock
+) -> None:
+    tokens = await create(replicas[0])
+    for number in range(4):
+        clock.forward(22 * DAY)
+        tokens = await refresh(replicas[number % 2], tokens.refresh_token)
+    assert await replicas[0].owner_of_active(tokens.session_id) == ANNA
+    clock.forward(2 * DAY)
+    with pytest.raises(InvalidRefreshToken):
+        await refresh(replicas[0], tokens.refresh_token)
+    assert await replicas[1].owner_of_active(tokens.session_id) is None
+
+
 async def test_two_at_once_get_the_same_successor(replicas: tuple[Commands, Commands], streams: NATS) -> None:
     for round_ in range(10):
         tokens = await create(replicas[round_ % 2])

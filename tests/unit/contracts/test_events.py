@@ -15,7 +15,7 @@ from contracts.catalogue import EVENTS, decode
 from contracts.envelope import Envelope, Provenance
 from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileCreated
-from contracts.identifiers import is_id, new_id, notification_id, pair_id
+from contracts.identifiers import is_id, made_at, new_id, notification_id, pair_id
 from contracts.personal import Sealed, plain
 from contracts.upcasts import STEPS, upcast
 
@@ -90,7 +90,7 @@ def test_an_envelope_of_another_shape_is_refused() -> None:
 def test_the_envelope_is_what_the_architecture_says() -> None:
     assert set(Envelope.__struct_fields__) == {
         "id", "type", "schema", "aggregate_id", "version", "at", "actor",
-        "correlation_id", "causation_id", "traceparent", "data",
+        "correlation_id", "request_id", "causation_id", "traceparent", "data",
     }  # fmt: skip
 
 
@@ -154,3 +154,8 @@ def test_an_id_is_one_in_its_canonical_form_alone() -> None:
         "",
     ):
         assert not is_id(other)
+
+
+def test_an_id_says_when_it_was_made() -> None:
+    before = envelope.now()
+    assert before <= made_at(new_id()) <= envelope.now()

@@ -26,7 +26,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "POST /v1/sessions": ({201}, {"invalid_credentials", "email_not_verified"}),
     "POST /v1/sessions/refresh": ({200}, {"invalid_refresh_token", "refresh_token_reused"}),
     "POST /v1/browser/sessions": ({201}, {"invalid_credentials", "email_not_verified"}),
-    "POST /v1/browser/sessions/refresh": ({200}, {"invalid_refresh_token", "refresh_token_reused"}),
+    "POST /v1/browser/sessions/refresh": ({200}, {"invalid_refresh_token", "refresh_token_reused", "forbidden"}),
     "DELETE /v1/browser/sessions/current": ({204}, {"session_not_found"}),
     "GET /v1/sessions": ({200}, set()),
     "GET /v1/sessions/history": ({200}, set()),

@@ -109,7 +109,13 @@ async def test_calls_are_over_in_the_order_of_their_deadlines_and_those_that_hav
 
 
 def test_parts_in_a_row_are_read_as_one_message() -> None:
-    metadata = {"authorization": "Bearer t", "x-request-id": "r", "traceparent": "00-a-b-01", "vestnik-position": "p"}
+    metadata = {
+        "authorization": "Bearer t",
+        "x-request-id": "r",
+        "x-correlation-id": "c",
+        "traceparent": "00-a-b-01",
+        "vestnik-position": "p",
+    }
     parts = [wire.call(number, "/p.S/M", b"q%d" % number, timeout=1.5, metadata=metadata) for number in (1, 2)]
     calls, given_up = wire.read_calls(parts[0] + wire.given_up(7) + parts[1])
     assert [(call.id, call.method, call.request, call.timeout) for call in calls] == [
@@ -117,8 +123,10 @@ def test_parts_in_a_row_are_read_as_one_message() -> None:
         (2, "/p.S/M", b"q2", 1_500),
     ]
     assert list(given_up) == [7]
-    found = [(call.authorization, call.request_id, call.traceparent, call.position) for call in calls]
-    assert found == [("Bearer t", "r", "00-a-b-01", "p")] * 2
+    found = [
+        (call.authorization, call.request_id, call.correlation_id, call.traceparent, call.position) for call in calls
+    ]
+    assert found == [("Bearer t", "r", "c", "00-a-b-01", "p")] * 2
 
 
 def test_an_error_comes_back_as_it_was() -> None:

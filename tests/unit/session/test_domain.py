@@ -2,19 +2,21 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import InvalidRefreshToken, SessionNotFound, VestnikError
 from contracts.event import Event
-from contracts.events.session import SessionRefreshed, SessionRevoked
+from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from services.session import domain
-from services.session.domain import CreateSession, Session
+from services.session.domain import CreateSession, Session, Terms
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 MONTH = 30 * DAY
+TERMS = Terms(MONTH, 90 * DAY)
 CREATE = CreateSession(user_id="anna", username="anna", device="phone", address="192.0.2.1")
 
 
@@ -24,10 +26,14 @@ def evolved(state: Session, events: tuple[Event, ...], at: datetime) -> Session:
     return state
 
 
+def refresh(state: Session, generation: int, at: datetime) -> tuple[Event, ...]:
+    return domain.decide_refresh(state, generation, began=START, now=at, terms=TERMS)
+
+
 def session(*refreshed: datetime) -> Session:
-    state = evolved(Session(), domain.decide_create(CREATE, START, MONTH), START)
+    state = evolved(Session(), domain.decide_create(CREATE, START, TERMS), START)
     for at in refreshed:
-        state = evolved(state, domain.decide_refresh(state, state.generation, at, MONTH), at)
+        state = evolved(state, refresh(state, state.generation, at), at)
     return state
 
 
@@ -39,45 +45,67 @@ def test_a_new_session_has_the_first_generation_and_lives_for_its_lifetime() -> 
 
 
 def test_the_good_token_makes_the_next_generation_and_prolongs_the_session() -> None:
-    events = domain.decide_refresh(session(), 1, START + DAY, MONTH)
+    events = refresh(session(), 1, START + DAY)
     assert events == (SessionRefreshed(user_id="anna", generation=2, expires_at=START + DAY + MONTH),)
+
+
+def test_a_session_ends_at_the_latest_when_its_longest_time_is_over_however_often_it_is_refreshed() -> None:
+    days = [START + number * 20 * DAY for number in range(1, 5)]
+    state = session(*days)
+    assert state.expires_at == START + 90 * DAY
+    assert refresh(state, 5, START + 90 * DAY - timedelta(seconds=1))
+    with pytest.raises(InvalidRefreshToken):
+        refresh(state, 5, START + 90 * DAY)
+
+
+def test_a_session_from_before_there_was_a_longest_time_is_not_refreshed_beyond_it() -> None:
+    state = msgspec.structs.replace(session(), expires_at=START + 110 * DAY)
+    assert refresh(state, 1, START + 89 * DAY) == (
+        SessionRefreshed(user_id="anna", generation=2, expires_at=START + 90 * DAY),
+    )
+    with pytest.raises(InvalidRefreshToken):
+        refresh(state, 1, START + 90 * DAY)
+
+
+def test_the_longest_time_counts_from_the_login_when_it_is_the_shorter_one_too() -> None:
+    (created,) = domain.decide_create(CREATE, START, Terms(MONTH, DAY))
+    assert isinstance(created, SessionCreated)
+    assert created.expires_at == START + DAY
 
 
 def test_a_token_spent_moments_ago_is_served_again() -> None:
     state = session(START + DAY)
-    assert domain.decide_refresh(state, 1, START + DAY + domain.GRACE, MONTH) == ()
+    assert refresh(state, 1, START + DAY + domain.GRACE) == ()
 
 
 def test_a_token_spent_longer_ago_ends_the_session() -> None:
     state = session(START + DAY)
     late = START + DAY + domain.GRACE + timedelta(milliseconds=1)
-    assert domain.decide_refresh(state, 1, late, MONTH) == (
-        SessionRevoked(user_id="anna", reason="refresh_token_reused"),
-    )
+    assert refresh(state, 1, late) == (SessionRevoked(user_id="anna", reason="refresh_token_reused"),)
 
 
 def test_a_spent_token_whose_successor_was_used_ends_the_session_at_once() -> None:
     state = session(START + DAY, START + DAY)
-    assert isinstance(domain.decide_refresh(state, 1, START + DAY, MONTH)[0], SessionRevoked)
+    assert isinstance(refresh(state, 1, START + DAY)[0], SessionRevoked)
 
 
 @pytest.mark.parametrize("generation", [1, 2])
 def test_no_token_of_a_revoked_session_is_good(generation: int) -> None:
     state = evolved(session(START), (SessionRevoked(user_id="anna", reason="logout"),), START)
     with pytest.raises(InvalidRefreshToken):
-        domain.decide_refresh(state, generation, START, MONTH)
+        refresh(state, generation, START)
 
 
 @pytest.mark.parametrize("generation", [1, 2])
 def test_no_token_of_a_session_that_ran_out_is_good(generation: int) -> None:
     with pytest.raises(InvalidRefreshToken):
-        domain.decide_refresh(session(START), generation, START + MONTH, MONTH)
+        refresh(session(START), generation, START + MONTH)
 
 
 @pytest.mark.parametrize(("state", "generation"), [(Session(), 1), (session(), 2), (session(), 0)])
 def test_a_token_that_was_never_given_is_refused(state: Session, generation: int) -> None:
     with pytest.raises(InvalidRefreshToken):
-        domain.decide_refresh(state, generation, START, MONTH)
+        refresh(state, generation, START)
 
 
 def test_a_user_ends_their_own_session() -> None:
@@ -121,7 +149,7 @@ def test_whatever_happens_one_generation_is_good_at_most_and_an_ended_session_st
         generation = state.generation - back
         try:
             if what == "refresh":
-                events = domain.decide_refresh(state, generation, now, MONTH)
+                events = refresh(state, generation, now)
             else:
                 events = domain.decide_revoke(state, "anna", "logout", now)
         except VestnikError:
