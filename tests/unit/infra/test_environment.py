@@ -177,6 +177,28 @@ def test_it_is_filled_anew_when_the_lock_changes_and_made_anew_in_another_place(
     assert not environment._can_be_kept()
 
 
+@pytest.mark.parametrize(
+    ("good", "tried"), [("cache", ["cache"]), ("index", ["cache", "index"]), ("pip", ["cache", "index", "pip"])]
+)
+def test_what_was_downloaded_before_is_installed_without_the_index(
+    monkeypatch: pytest.MonkeyPatch, place: Path, good: str, tried: list[str]
+) -> None:
+    place.mkdir()
+    environment.LOCK.write_text("uv==1 \\\n    --hash=sha256:aa\n")
+    found: list[str] = []
+
+    def run(command: list[str], **_: str) -> subprocess.CompletedProcess[str]:
+        if command[-1] == str(environment.LOCK):
+            found.append("pip" if "pip" in command[2:3] else "cache" if "--offline" in command else "index")
+            return subprocess.CompletedProcess(command, int(found[-1] != good), "")
+        return subprocess.CompletedProcess(command, 0, "")
+
+    monkeypatch.setattr(environment, "_run", run)
+    monkeypatch.setattr(environment, "_say", lambda _: None)
+    environment._install_lock()
+    assert found == tried
+
+
 def test_one_that_was_never_whole_is_not_kept(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
     _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
     environment.STAMP.unlink()
