@@ -37,7 +37,9 @@ A messenger: accounts, profiles, friendships, messages.
 waits until what it reads has got there, 5 seconds at most, then answers 503 `read_model_behind`. A position that \
 this system has never been at is refused with 422.
 
-**Errors** are problem documents (RFC 9457); `code` is stable, and what programs should look at.
+**Errors** are problem documents (RFC 9457); `code` is stable, and what programs should look at. \
+A 503 comes with `Retry-After`; with `no_quorum` the part of the event store that was asked may be cut off from the \
+others: it cannot confirm what is true.
 
 **Lists** come in pages: pass `next` of one page as `cursor` for the following.
 """

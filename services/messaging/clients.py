@@ -2,7 +2,8 @@
 
 Only a *yes* is remembered, and it is used only while the follower of CONTACT (reactions.py) has reached the position
 that the request carries and had a sign of life within the last second: a removal that the caller may know of has
-then been seen here too.
+then been seen here too. In a cluster the sign is that it has read all that the stream's leader had: a consumer on a
+node whose copy lags sends heartbeats like any other.
 """
 
 import time
@@ -34,6 +35,9 @@ class Remembered:
         self._follows = False
         self._reached = 0
         self._heard = float("-inf")
+        # In a cluster: where CONTACT ended, as its leader said, and when it was asked.
+        self._end = 0
+        self._asked_at = float("-inf")
         # Where CONTACT had the last removal that the follower has read, or where the follower began. A yes that was
         # read before may be older than a removal.
         self.ended_at = 0
@@ -66,7 +70,19 @@ class Remembered:
     def reached(self, sequence: int) -> None:
         """The follower has read CONTACT up to here, just now."""
         self._reached = max(self._reached, sequence)
-        self._heard = time.monotonic()
+        if self._quorum is None:
+            self._heard = time.monotonic()
+        else:
+            self._compare()
+
+    def ends(self, sequence: int, asked_at: float) -> None:
+        """CONTACT ended here, as its leader said when it was asked at this time of the monotonic clock."""
+        self._end, self._asked_at = sequence, asked_at
+        self._compare()
+
+    def _compare(self) -> None:
+        if self._reached >= self._end:
+            self._heard = max(self._heard, self._asked_at)
 
     def follows(self, sequence: int) -> None:
         """The follower reads CONTACT behind this sequence, the stream's end just now."""
@@ -77,7 +93,7 @@ class Remembered:
         """Nobody follows CONTACT: removals are missed from here on."""
         self._pairs.clear()
         self._follows = False
-        self._heard = float("-inf")
+        self._heard = self._asked_at = float("-inf")
 
 
 class Friendships:

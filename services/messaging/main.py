@@ -13,7 +13,7 @@ from services.messaging.notifications.queries import NotificationQueries
 from services.messaging.pages.queries import PageQueries
 from services.messaging.pages.reading import Reading
 from services.messaging.queries import MessageQueries
-from services.messaging.reactions import follow_friendships
+from services.messaging.reactions import confirm_end, follow_friendships
 from services.messaging.server import MessagingServer
 
 
@@ -37,6 +37,8 @@ async def main(settings: Settings) -> None:
                 pages,
             )
             process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")
+            if process.quorum is not None:
+                process.spawn(confirm_end(process.log, remembered), "end of friendships")
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)
             try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import msgspec
 from nats.aio.client import Client as NATS
@@ -15,6 +16,7 @@ from streams.reader import Reader
 
 log = logging.getLogger(__name__)
 _RETRY = 1.0
+_CONFIRM = 0.5
 
 
 async def follow_friendships(nats: NATS, event_log: Log, remembered: Remembered) -> None:
@@ -26,6 +28,17 @@ async def follow_friendships(nats: NATS, event_log: Log, remembered: Remembered)
             log.warning("following %s waits: %s", CONTACT, error)
         remembered.lost()
         await asyncio.sleep(_RETRY)
+
+
+async def confirm_end(event_log: Log, remembered: Remembered) -> None:
+    """Asks CONTACT's leader for the stream's end, twice a second, until the process ends: for a cluster."""
+    while True:
+        asked_at = time.monotonic()
+        try:
+            remembered.ends(await event_log.end_of(CONTACT), asked_at)
+        except VestnikError as error:
+            log.debug("the end of %s is not known: %s", CONTACT, error)
+        await asyncio.sleep(_CONFIRM)
 
 
 async def _follow(nats: NATS, event_log: Log, remembered: Remembered) -> None:

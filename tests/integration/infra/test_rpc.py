@@ -14,6 +14,7 @@ from grpclib.protocol import H2Protocol
 from contracts.errors import (
     DeadlineExceeded,
     Invalid,
+    NoQuorum,
     Overloaded,
     ReadModelBehind,
     Unavailable,
@@ -169,6 +170,25 @@ async def test_a_dead_replica_is_passed_over(secrets: Secrets) -> None:
     alive, dead = free_port(), free_port()
     async with serving(secrets, known, alive), calling(secrets, dead, alive) as client:
         assert [await ask(client) for _ in range(4)] == ["u"] * 4
+
+
+async def test_a_replica_without_a_quorum_is_passed_over_and_where_all_are_nobody_waits(secrets: Secrets) -> None:
+    cut_off, well, asked = free_port(), free_port(), 0
+
+    async def undecided(message: GetUserRequest) -> GetUserResponse:
+        nonlocal asked
+        asked += 1
+        raise NoQuorum(retry_after=4)
+
+    async with serving(secrets, undecided, cut_off):
+        async with serving(secrets, known, well), calling(secrets, cut_off, well) as both:
+            assert [await ask(both, idempotent=True) for _ in range(4)] == ["u"] * 4
+        asked = 0
+        async with calling(secrets, cut_off) as one:
+            with pytest.raises(NoQuorum) as refused:
+                await ask(one, idempotent=True)
+    assert refused.value.retry_after == 4
+    assert asked == 1
 
 
 async def test_a_service_that_is_down_is_unavailable_within_the_deadline(secrets: Secrets) -> None:

@@ -1,6 +1,8 @@
 """What is remembered of friendships, while the follower of CONTACT comes and goes."""
 
 import asyncio
+from collections.abc import Callable
+from typing import cast
 
 from nats.aio.client import Client as NATS
 
@@ -11,8 +13,9 @@ from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
 from contracts.subjects import CONTACT, friendship
 from services.messaging.clients import Remembered
-from services.messaging.reactions import follow_friendships
+from services.messaging.reactions import confirm_end, follow_friendships
 from streams.log import Append, Log
+from streams.quorum import Quorum
 
 ANNA, BEN = new_id(), new_id()
 PAIR = pair_id(ANNA, BEN)
@@ -53,3 +56,36 @@ async def test_a_friendship_that_ended_before_the_follower_began_is_not_remember
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+
+class Held:
+    """Evidence of a quorum that is always there."""
+
+    holds = True
+
+    def when_lost(self, call: Callable[[], None]) -> None:
+        """It never is."""
+
+
+async def test_in_a_cluster_what_the_leader_has_was_read_before_anything_is_remembered(streams: NATS) -> None:
+    log, remembered = Log(streams), Remembered(cast(Quorum, Held()))
+    accepted = await append(log, FriendshipAccepted(requester_id=ANNA, addressee_id=BEN), 0, 1)
+    following = [
+        asyncio.create_task(follow_friendships(streams, log, remembered)),
+        asyncio.create_task(confirm_end(log, remembered)),
+    ]
+    try:
+        async with asyncio.timeout(60):
+            while not remembered.holds(PAIR, Position.at(CONTACT, accepted)):
+                remembered.remember(PAIR, accepted)
+                await asyncio.sleep(0.01)
+            removed = await append(log, FriendshipRemoved(remover_id=BEN, other_id=ANNA), accepted, 2)
+            other = pair_id(ANNA, new_id())
+            while not remembered.holds(other, Position.at(CONTACT, removed)):
+                remembered.remember(other, removed)
+                await asyncio.sleep(0.01)
+        assert not remembered.holds(PAIR, Position())
+    finally:
+        for each in following:
+            each.cancel()
+        await asyncio.gather(*following, return_exceptions=True)

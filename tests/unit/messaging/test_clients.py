@@ -1,5 +1,6 @@
 """Which answers of contact are remembered, and which are refused as older than what is known here."""
 
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -141,17 +142,39 @@ class Evidence:
         self.lost.append(call)
 
 
+def confirmed(remembered: Remembered, end: int = 10) -> bool:
+    """Whether the pair is remembered once the leader has said where the stream ends, whatever time the test takes."""
+    remembered.ends(end, time.monotonic() + 60.0)
+    return remembered.holds(PAIR, NOWHERE)
+
+
 async def test_without_evidence_of_a_quorum_nothing_is_remembered_and_after_a_gap_it_is_asked_again() -> None:
     evidence = Evidence()
     remembered = Remembered(cast(Quorum, evidence))
     remembered.follows(10)
+    remembered.reached(10)
     remembered.remember(PAIR, 10)
-    assert holds(remembered)
+    assert confirmed(remembered)
     evidence.holds = False
-    assert not holds(remembered)
+    assert not confirmed(remembered)
     for lost in evidence.lost:
         lost()
     evidence.holds = True
-    assert not holds(remembered)
+    assert not confirmed(remembered)
     remembered.remember(PAIR, 10)
-    assert holds(remembered)
+    assert confirmed(remembered)
+
+
+async def test_in_a_cluster_a_follower_that_lags_behind_the_stream_s_leader_keeps_nothing_remembered() -> None:
+    """It is heard of all the time; its node's copy of the stream lacks the removal at 11."""
+    remembered = Remembered(cast(Quorum, Evidence()))
+    remembered.follows(10)
+    remembered.remember(PAIR, 10)
+    remembered.reached(10)
+    assert not remembered.holds(PAIR, NOWHERE)
+    remembered.ends(11, time.monotonic() + 60.0)
+    for _ in range(3):
+        remembered.reached(10)
+        assert not remembered.holds(PAIR, NOWHERE)
+    remembered.reached(11)
+    assert remembered.holds(PAIR, NOWHERE)
