@@ -1,4 +1,4 @@
-"""Where the system that runs on this machine is found: `<data dir>/run.json`, written when it is ready."""
+"""Where the system that runs on this machine is found: `<data dir>/run.json`, written when its processes start."""
 
 import os
 from pathlib import Path
@@ -49,7 +49,7 @@ def find(folder: Path) -> Running:
     """The system that runs with this data directory.
 
     Raises:
-        NotRunning: there is none, or it is not ready yet.
+        NotRunning: there is none, or its servers are not up yet.
     """
     try:
         running = msgspec.json.decode((folder / NAME).read_bytes(), type=Running)

@@ -1,38 +1,86 @@
 """Finds every projection by its module: adding a projection is adding one file beside this one.
 
-Each says itself which service runs it, so that there is no list to keep; that service's next start takes it up.
+Each says itself which service runs it, so that there is no list to keep; that service's next start takes it up. A file
+that cannot be loaded is a broken projection of the file's name; it keeps no other from running.
 """
 
 import importlib
+import logging
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import projections
+from projections.engine import metrics
+from projections.engine.broken import Broken
 from projections.engine.projection import Projection
+
+log = logging.getLogger(__name__)
 
 
 class UnknownProjection(LookupError):
-    """There is no projection of this name."""
+    """There is no projection of this name, or it cannot be loaded."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"there is no projection {name!r}; there are: {', '.join(known)}")
+        if name in (failed := broken()):
+            super().__init__(f"the projection {name!r} cannot be loaded: {failed[name].last_error.error}")
+        else:
+            super().__init__(f"there is no projection {name!r}; there are: {', '.join(known)}")
+
+
+def catalogue() -> dict[str, type[Projection]]:
+    """Every projection that works by its name, in the order of the names."""
+    return {name: found for name, found in _everything().items() if not isinstance(found, Broken)}
+
+
+def broken() -> dict[str, Broken]:
+    """The projections that cannot be loaded, by name."""
+    return {name: found for name, found in _everything().items() if isinstance(found, Broken)}
+
+
+def find(name: str) -> type[Projection] | Broken:
+    """The projection of this name, for a service that reads it whether or not it works.
+
+    Raises:
+        UnknownProjection: there is none of this name.
+    """
+    try:
+        return _everything()[name]
+    except KeyError:
+        raise UnknownProjection(name, list(catalogue())) from None
 
 
 @cache
-def catalogue() -> dict[str, type[Projection]]:
-    """Every projection by its name, in the order of the names."""
-    found: dict[str, type[Projection]] = {}
+def _everything() -> dict[str, type[Projection] | Broken]:
+    found: dict[str, type[Projection] | Broken] = {}
     for entry in pkgutil.iter_modules(projections.__path__):
         if entry.ispkg or entry.name == "registry":
             continue
-        module = importlib.import_module(f"projections.{entry.name}")
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Projection) and value.__module__ == module.__name__:
-                if value.name in found:
-                    raise ValueError(f"two projections are called {value.name}")
-                found[value.name] = value
+        for name, loaded in _loaded(entry.name):
+            if name in found:
+                loaded = Broken.by(name, ValueError(f"two projections are called {name}"))
+            if isinstance(loaded, Broken):
+                log.error("projection %s cannot be loaded: %s", name, loaded.last_error.error, exc_info=loaded.cause)
+                metrics.FAILED.labels(name, "0").set(1)
+            found[name] = loaded
     return dict(sorted(found.items()))
+
+
+def _loaded(name: str) -> Iterator[tuple[str, type[Projection] | Broken]]:
+    """The projections of a module by name. Whatever its code raises concerns that module alone."""
+    try:
+        module = importlib.import_module(f"projections.{name}")
+    except Exception as error:
+        yield name, Broken.by(name, error)
+        return
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Projection) and value.__module__ == module.__name__:
+            try:
+                value.check()
+            except Exception as error:
+                yield value.name, Broken.by(value.name, error)
+            else:
+                yield value.name, value
 
 
 def owned_by(service: str) -> list[type[Projection]]:

@@ -122,8 +122,11 @@ class Machine:
         self._gateways = [self._gateway(place, listener) for place in layout.gateways]
         for each in (*self._services, *self._gateways):
             each.start()
+        self._write_places(layout)
         await self._all_ready([*self._services, *self._gateways])
-        self._announce(layout, time.monotonic() - began)
+        self._console.say(f"everything is up after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
+        self._console.say(f"Vestnik is ready: {gateway_url(self._settings)}")
+        self.ready.set()
 
     def _reserve(self, count: int) -> list[int]:
         self._held = reserve_ports(count)
@@ -215,11 +218,11 @@ class Machine:
         reachable = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - asked, not bound
         return Supervised(place.name, program, probes.http_ok(reachable, port, "/readyz"), self._console)
 
-    def _announce(self, layout: Layout, seconds: float) -> None:
-        url = gateway_url(self._settings)
+    def _write_places(self, layout: Layout) -> None:
+        """Lets commands find the system, also while a part of it is not ready: they say which."""
         found = running.Running(
             pid=os.getpid(),
-            gateway_url=url,
+            gateway_url=gateway_url(self._settings),
             nats_url=self._settings.nats_url,
             database_url=self._settings.database_url,
             addresses=dict(layout.addresses),
@@ -228,9 +231,6 @@ class Machine:
             },
         )
         running.write(self._settings.data_dir, found)
-        self._console.say(f"everything is up after {seconds:.1f} s; Ctrl-C stops it")
-        self._console.say(f"Vestnik is ready: {url}")
-        self.ready.set()
 
     async def _all_ready(self, parts: Sequence[Supervised]) -> None:
         """Waits for all, however long recovery takes; says now and then whom it waits for."""

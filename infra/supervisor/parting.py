@@ -15,7 +15,7 @@ from infra.failures import Failure
 from infra.secrets import OPERATOR
 from projections.engine.builds import Connection
 from projections.engine.schema import ensure_schema
-from projections.registry import catalogue
+from projections.registry import broken, catalogue
 
 log = logging.getLogger(__name__)
 _BEFORE = "public"
@@ -67,6 +67,8 @@ async def _part(database_url: str) -> None:
         cursor = await conn.execute("SELECT to_regclass('public.projection_builds') IS NOT NULL")
         if await cursor.fetchone() != (True,):
             return
+        if failed := broken():
+            raise NotHandedOver(f"read models are handed over once all projections load; {', '.join(failed)} cannot be")
         log.info("read models are handed over to their services")
         await _make_ready(conn, database_url)
         async with conn.transaction():

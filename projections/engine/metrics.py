@@ -61,6 +61,11 @@ LOST = Gauge(
 ERRORS = Counter(
     "vestnik_projection_errors", "Times that a runner had to begin again: a lost connection, a missing stream.", _OWN
 )
+FAILED = Gauge(
+    "vestnik_projection_failed",
+    "1 where the projection fails by its own fault: bad tables, code that raises or cannot be loaded (version 0).",
+    _OWN,
+)
 WAIT_SECONDS = Histogram(
     "vestnik_projection_wait_duration_seconds",
     "Seconds that calls waited until the read model had reached their position; those that need not wait are left out.",
@@ -90,6 +95,7 @@ class Figures:
         self._events_of_build = 0
         self._errors = ERRORS.labels(*self._labels)
         self._leading = LEADING.labels(*self._labels)
+        self._failed = FAILED.labels(*self._labels)
 
     def leads(self, leading: bool) -> None:
         self._leading.set(leading)
@@ -136,8 +142,13 @@ class Figures:
     def lost(self, events: int) -> None:
         LOST.labels(*self._labels).set(events)
 
-    def failed(self) -> None:
+    def error(self, *, failed: bool) -> None:
+        """The runner begins again; `failed`: it has done so too often by the projection's own fault."""
         self._errors.inc()
+        self._failed.set(failed)
+
+    def recovered(self) -> None:
+        self._failed.set(0)
 
     def _age(self, stream: str) -> float:
         oldest = None if self._pipeline is None else self._pipeline.oldest(stream)

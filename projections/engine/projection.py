@@ -90,6 +90,18 @@ class Projection:
         return service
 
     @classmethod
+    def check(cls) -> None:
+        """Looks at the attributes, as far as this needs no server.
+
+        Raises:
+            Exception: what is wrong with one of them.
+        """
+        filters, tables = cls.filters(), cls.table_names()
+        if not filters or not tables:
+            raise ValueError(f"projection {cls.name}: it needs a stream and a table")
+        cls().handlers()
+
+    @classmethod
     def table_names(cls) -> tuple[str, ...]:
         """The names inside the braces of its CREATE TABLE statements, in order."""
         return tuple(dict.fromkeys(_TABLE.findall(cls.tables)))

@@ -5,7 +5,7 @@ also while another build is being put under the views (readers hold a lock on th
 """
 
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import msgspec
 from psycopg import OperationalError, errors
@@ -14,10 +14,10 @@ from psycopg.types.string import TextLoader
 from contracts.errors import ReadModelBehind, Unavailable
 from contracts.positions import Position
 from infra.connections import Pool
+from projections.engine.broken import Broken
 from projections.engine.projection import Projection
 from projections.engine.waiting import Reached, Waiting
 
-P = TypeVar("P", bound=Projection)
 R = TypeVar("R", bound=msgspec.Struct)
 
 _WITH_POSITION = """
@@ -61,6 +61,8 @@ ORDER BY found.place
 """
 # Events that could not be applied, of which a snapshot names the aggregates; with more, all aggregates are suspected.
 _MOST_LACKING = 1_000
+# A broken projection is mended by a deploy.
+_BROKEN_RETRY_AFTER = 30
 
 
 class Gaps(msgspec.Struct, frozen=True):
@@ -88,12 +90,13 @@ class Snapshot(msgspec.Struct, frozen=True):
         return self.lacking is None or not self.lacking.isdisjoint(subjects)
 
 
-class ReadModel(Generic[P]):
-    def __init__(self, projection: type[P], pool: Pool, waiting: Waiting) -> None:
-        self._projection = projection
+class ReadModel:
+    """What readers see of a projection; of a broken one, that it is unavailable."""
+
+    def __init__(self, projection: type[Projection] | Broken, pool: Pool, waiting: Waiting) -> None:
+        self._found = projection
         self._pool = pool
         self._waiting = waiting
-        self._views = {table: projection.view(table) for table in projection.table_names()}
         self._statements: dict[tuple[str, str], bytes] = {}
 
     async def select(
@@ -176,11 +179,20 @@ class ReadModel(Generic[P]):
             await cursor.execute(statement, params)
             return [column.name for column in cursor.description or ()], await cursor.fetchall()
 
+    @property
+    def _projection(self) -> type[Projection]:
+        if isinstance(self._found, Broken):
+            raise Unavailable(f"The read model {self._found.name} has failed.", retry_after=_BROKEN_RETRY_AFTER)
+        return self._found
+
+    def _views(self) -> dict[str, str]:
+        return {table: self._projection.view(table) for table in self._projection.table_names()}
+
     def _statement(self, template: str, sql: str) -> bytes:
         """The whole statement; made once for each query, of which a program has a fixed few."""
         found = self._statements.get((template, sql))
         if found is None:
-            query = self._projection.with_tables(sql, self._views)
+            query = self._projection.with_tables(sql, self._views())
             found = (
                 template.replace("{projection}", self._projection.name)
                 .replace("{version}", str(self._projection.version))

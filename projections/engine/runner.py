@@ -7,12 +7,12 @@ connections are normal: the runner begins again from the checkpoint in the datab
 import asyncio
 import logging
 import time
-from contextlib import suppress
 
 import msgspec
 from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
 from psycopg import Error as DatabaseError
+from psycopg import InterfaceError, OperationalError
 
 from contracts.errors import VestnikError
 from contracts.positions import Position
@@ -40,18 +40,17 @@ log = logging.getLogger(__name__)
 _STANDBY_SECONDS = 0.5
 # How often whoever applies shows the database that it is there.
 _SIGN_SECONDS = 1.0
-_LAST_WORD_SECONDS = 2.0
 # Events in a batch while people are served, for whom the process has no time as long as a batch is put together. A
 # build that nobody reads yet is filled as quickly as can be.
 _MOST_WHEN_LIVE = 4_000
 _BACKOFF_SECONDS = (0.05, 5.0)
 # How often it is looked whether an operator has accepted the losses that are known.
 _LOSSES_SECONDS = 10.0
-# What a lost connection, a restarted server, a missing stream or a wiped database looks like; anything else is a fault
-# of the program.
+# Faults in a row after which a projection has failed. One alone may be another process that wipes the database.
+_FAULTS_OF_A_FAILURE = 3
+# What a lost connection, a restarted server or a missing stream looks like; anything else is a fault of the projection,
+# and so is what the database says of its statements.
 _PASSING = (
-    DatabaseError,
-    EventsLost,
     HistoryLost,
     NatsError,
     OSError,
@@ -83,25 +82,54 @@ class Runner:
         self.ready = False
         # Whether this process is the one that applies.
         self.leading = False
+        self._faults = 0
+        # Whether the database has been told that nothing is wrong any more, since this process began or failed.
+        self._is_recovered = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether it fails by its own fault again and again. It goes on trying, and recovers with the next batch."""
+        return self._faults >= _FAULTS_OF_A_FAILURE
 
     async def run(self) -> None:
-        """Runs until cancelled.
-
-        Raises:
-            tables.BadTables, and whatever else is wrong with the projection itself.
-        """
+        """Runs until cancelled. An error of the projection concerns the projection alone: the process goes on."""
         while True:
             try:
                 await self._take_part()
-            except _PASSING as error:
-                log.warning("%s: %s; again in %.2f s", self._projection.name, error, self._backoff)
-                self._figures.failed()
-                self._error = LastError.now(error)
-                if isinstance(error, EventsLost):
-                    # An operator has to act.
-                    self._backoff = _BACKOFF_SECONDS[1]
+            except Exception as error:
+                self._note(error)
             await asyncio.sleep(self._backoff)
             self._backoff = min(self._backoff * 2, _BACKOFF_SECONDS[1])
+
+    def _note(self, error: Exception) -> None:
+        if _is_fault(error):
+            self._faults += 1
+            self._is_recovered = False
+        first = self._faults == _FAULTS_OF_A_FAILURE
+        log.log(
+            logging.ERROR if first else logging.WARNING,
+            "%s: %s; again in %.2f s",
+            self._projection.name,
+            error,
+            self._backoff,
+            exc_info=error if first else None,
+        )
+        self._figures.error(failed=self.failed)
+        self._error = LastError.now(error)
+        if isinstance(error, EventsLost):
+            # An operator has to act.
+            self._backoff = _BACKOFF_SECONDS[1]
+
+    async def _recover(self, conn: Connection) -> None:
+        self._backoff = _BACKOFF_SECONDS[0]
+        if not self._is_recovered:
+            await last_errors.recovered(conn, self._projection.name, self._projection.version)
+            self._is_recovered = True
+            self._recovered()
+
+    def _recovered(self) -> None:
+        self._faults = 0
+        self._figures.recovered()
 
     async def _take_part(self) -> None:
         conn = await connect(self._database_url, f"projection {self._projection.name}")
@@ -111,6 +139,8 @@ class Runner:
             while not await try_lock(conn, runner_lock(self._projection)):
                 self._figures.stands_by()
                 self.ready = await self._is_caught_up(conn)
+                if self.ready:
+                    self._recovered()
                 self._backoff = _BACKOFF_SECONDS[0]
                 await asyncio.sleep(_STANDBY_SECONDS)
             await be_heard_of(conn)
@@ -121,14 +151,6 @@ class Runner:
                 except Superseded:
                     log.info("%s: goes on with the build that is live now", self._projection.name)
                     await asyncio.sleep(_BACKOFF_SECONDS[0])
-        except _PASSING:
-            raise
-        except Exception as error:  # the process ends with it: an operator is to find what it was
-            self._error = LastError.now(error)
-            with suppress(DatabaseError, TimeoutError):
-                async with asyncio.timeout(_LAST_WORD_SECONDS):
-                    await self._tell_error(conn)
-            raise
         finally:
             self._lead(False)
             await leave(conn)
@@ -157,7 +179,8 @@ class Runner:
     async def _tell_error(self, conn: Connection) -> None:
         """Leaves word of the last error where an operator finds it, whichever process had it."""
         if self._error is not None:
-            await last_errors.keep(conn, self._projection.name, self._projection.version, self._error)
+            name, version = self._projection.name, self._projection.version
+            await last_errors.keep(conn, name, version, self._error, failing=self.failed)
             self._error = None
 
     def _lead(self, leading: bool) -> None:
@@ -172,6 +195,8 @@ class Runner:
         tracking = await Tracking.resume(conn, build) if build.state is State.BUILDING else None
         name = f"projection-{self._projection.name}"
         is_live = build.state is State.LIVE
+        if not is_live:
+            self.ready = False  # also where a database was dropped under a read model that was ready
         # A build that is being filled has a pace of its own.
         sharing = self._sharing if is_live else None
         sources = Sources(self._nc, self._projection.filters(), filling.position, name=name, sharing=sharing)
@@ -191,7 +216,7 @@ class Runner:
                     heard_of = time.monotonic()
                 if batch is None:
                     continue
-                self._backoff = _BACKOFF_SECONDS[0]
+                await self._recover(conn)
                 self._figures.applied(batch)
                 if is_live and (batch.gaps or (lost and time.monotonic() - looked >= _LOSSES_SECONDS)):
                     lost, looked = await self._look_for_losses(conn, build), time.monotonic()
@@ -253,6 +278,12 @@ class Runner:
         self._waiting.moved(self._projection, reached)
         if self._nc.is_connected:
             await self._nc.publish(subject_of(self._projection), msgspec.json.encode(reached))
+
+
+def _is_fault(error: Exception) -> bool:
+    if isinstance(error, DatabaseError):
+        return not isinstance(error, OperationalError | InterfaceError)
+    return not isinstance(error, _PASSING)
 
 
 async def _nothing_to_catch_up(position: Position) -> bool:

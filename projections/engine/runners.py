@@ -30,11 +30,11 @@ class Runners:
         ]
 
     def ready(self) -> bool:
-        """Whether every read model has caught up once, here or in another replica, and no runner has failed."""
-        return all(runner.ready for runner in self._runners.values()) and not any(task.done() for task in self._tasks)
+        """Whether every read model has caught up once, here or in another replica; one that has failed keeps nobody."""
+        return all(runner.ready or runner.failed for runner in self._runners.values())
 
     async def watch(self) -> None:
-        """Returns never; raises what a runner failed with, so that the process can end and start afresh."""
+        """Returns never; a runner that ended all the same is a fault of the engine, and ends the process."""
         await asyncio.gather(*map(asyncio.shield, self._tasks))
 
     async def stop(self) -> None:

@@ -156,6 +156,10 @@ STEPS = (
         );
         """,
     ),
+    Step(
+        "whether a projection fails by its own fault",
+        "ALTER TABLE projection_errors ADD COLUMN failing boolean NOT NULL DEFAULT false;",
+    ),
 )
 
 

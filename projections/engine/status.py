@@ -2,18 +2,23 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import LiteralString, TypeVar
 
 import msgspec
 from nats.aio.client import Client as NATS
 from nats.js.errors import NotFoundError
 
+from projections.engine.broken import Broken
 from projections.engine.builds import Connection
 from projections.engine.lag import Lag, lag_of
 from projections.engine.last_errors import LastError
 from projections.engine.projection import Projection
 from projections.engine.schema import ensure_schema
 
+R = TypeVar("R", bound=msgspec.Struct)
+
 _MISSING = "missing"
+_FAILED = "failed"
 _LIVE = "live"
 _UNKNOWN = "unknown"
 # A rate is that of the last batches; after this many seconds without one nothing is being applied.
@@ -32,9 +37,6 @@ SELECT b.projection, b.version,
      WHERE (l.projection, l.version, l.build) = (b.projection, b.version, b.build) AND l.state = 'failed'),
     (SELECT count(*) FROM projection_dead_letters AS l
      WHERE (l.projection, l.version, l.build) = (b.projection, b.version, b.build) AND l.state = 'parked'),
-    -- One that is older explains nothing any more.
-    (SELECT jsonb_build_object('at', e.at, 'error', e.error) FROM projection_errors AS e
-     WHERE (e.projection, e.version) = (b.projection, b.version) AND e.at > now() - interval '24 hours'),
     p.events, p.total,
     (SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint FROM unnest(b.tables) AS name),
     (SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint
@@ -69,6 +71,11 @@ GROUP BY b.projection, b.version, b.state, b.build, b.tables, f.at_work, f.is_ru
     p.build, p.events, p.total, p.events_per_second
 ORDER BY b.projection, b.version, b.build
 """
+# One that is older explains nothing any more, unless it lasts.
+_ERRORS = """
+SELECT projection, version, at, error, failing FROM projection_errors
+WHERE failing OR at > now() - interval '24 hours'
+"""
 _PATIENCE = 2.0
 
 
@@ -96,14 +103,15 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     lag_seconds: float | None
     events_per_second: float
     # `live`, `building` (or `returning`, to the build of before), `interrupted`: the same command takes it up again;
-    # `missing` where no service has built it yet; `unknown` where PostgreSQL does not answer.
+    # `missing` where no service has built it yet; `failed` by its own fault, which is the last error; `unknown` where
+    # PostgreSQL does not answer.
     state: str
     # Which set of tables; 0 where there is none.
     build: int
     # When a checkpoint was last moved.
     checkpoint_at: datetime | None
     dead_letters: DeadLetters
-    # Of the last 24 hours.
+    # Of the last 24 hours, or what it fails with.
     last_error: LastError | None
     # How far a build is that is not live.
     progress: "Filled | None"
@@ -123,6 +131,14 @@ class Filled(msgspec.Struct, frozen=True):
     seconds_left: float | None
 
 
+class _Error(msgspec.Struct, frozen=True):
+    projection: str
+    version: int
+    at: datetime
+    error: str
+    failing: bool
+
+
 class _Row(msgspec.Struct, frozen=True):
     projection: str
     version: int
@@ -134,7 +150,6 @@ class _Row(msgspec.Struct, frozen=True):
     checkpoint_at: datetime | None = None
     failed: int = 0
     parked: int = 0
-    last_error: LastError | None = None
     events: int | None = None
     total: int | None = None
     bytes: int = 0
@@ -169,9 +184,8 @@ async def projection_statuses(
     `nc`: None where NATS does not answer; how far each is behind is not known then.
     """
     await ensure_schema(conn)
-    cursor = await conn.execute(_BUILDS)
-    fields = _Row.__struct_fields__
-    rows = [msgspec.convert(dict(zip(fields, row, strict=True)), _Row) for row in await cursor.fetchall()]
+    rows = await _fetch(conn, _BUILDS, _Row)
+    errors = {(error.projection, error.version): error for error in await _fetch(conn, _ERRORS, _Error)}
     ends = {stream.name: stream.last_sequence for stream in streams}
     statuses: list[ProjectionStatus] = []
     for projection in projections:
@@ -185,8 +199,22 @@ async def projection_statuses(
             own.append(_Row(projection.name, projection.version, _MISSING, 0, start, None, False))
         for row in own:
             lag = None if nc is None else await lag_of(nc, projection, row.position, ends)
-            statuses.append(_status(row, lag))
+            error = errors.get((row.projection, row.version))
+            if error is not None and error.failing and row.version == projection.version:
+                row = msgspec.structs.replace(row, state=_FAILED)
+            statuses.append(_status(row, lag, None if error is None else LastError(error.at, error.error)))
     return statuses
+
+
+async def _fetch(conn: Connection, statement: LiteralString, kind: type[R]) -> list[R]:
+    cursor = await conn.execute(statement)
+    fields = kind.__struct_fields__
+    return [msgspec.convert(dict(zip(fields, row, strict=True)), kind) for row in await cursor.fetchall()]
+
+
+def failed_status(broken: Broken) -> ProjectionStatus:
+    """What is known of a projection whose code cannot be loaded."""
+    return _status(_Row(broken.name, 0, _FAILED, 0, {}, None, False), None, broken.last_error)
 
 
 def unknown_statuses(projections: Sequence[type[Projection]]) -> list[ProjectionStatus]:
@@ -197,7 +225,7 @@ def unknown_statuses(projections: Sequence[type[Projection]]) -> list[Projection
     ]
 
 
-def _status(row: _Row, lag: Lag | None) -> ProjectionStatus:
+def _status(row: _Row, lag: Lag | None, error: LastError | None = None) -> ProjectionStatus:
     return ProjectionStatus(
         name=row.projection,
         version=row.version,
@@ -209,7 +237,7 @@ def _status(row: _Row, lag: Lag | None) -> ProjectionStatus:
         build=row.build,
         checkpoint_at=row.checkpoint_at,
         dead_letters=DeadLetters(row.failed, row.parked),
-        last_error=row.last_error,
+        last_error=error,
         progress=row.progress(),
         bytes=row.bytes,
         kept_bytes=row.kept_bytes,

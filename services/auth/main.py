@@ -6,8 +6,7 @@ from infra.process import service_process
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
 from projections.engine.runners import Runners
-from projections.registry import owned_by
-from projections.users import Users
+from projections.registry import find, owned_by
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions
@@ -36,7 +35,7 @@ async def main(settings: Settings) -> None:
             aggregates, passwords, weak, keys, tokens, lifetime=timedelta(hours=settings.verification_hours)
         )
         runners = Runners(owned_by("auth"), process.nats, process.pool, settings.database_url)
-        queries = Queries(ReadModel(Users, process.pool, runners.waiting), aggregates)
+        queries = Queries(ReadModel(find("users"), process.pool, runners.waiting), aggregates)
         resets, sessions = ResetTokens(process.secrets.mail_key), Sessions(process.client("session"))
         changes = PasswordChanges(
             aggregates,

@@ -9,7 +9,6 @@ from contracts.errors import UserNotFound, VestnikError
 from contracts.positions import Position
 from contracts.subjects import AUTH
 from projections.engine.read_model import ReadModel
-from projections.users import Users
 from services.auth.aggregates import Aggregates
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ class FoundUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Queries:
-    def __init__(self, users: ReadModel[Users], aggregates: Aggregates) -> None:
+    def __init__(self, users: ReadModel, aggregates: Aggregates) -> None:
         self._users = users
         self._aggregates = aggregates
 

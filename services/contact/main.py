@@ -3,8 +3,7 @@
 from infra.process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
-from projections.friends import Friends
-from projections.registry import owned_by
+from projections.registry import find, owned_by
 from services.contact.clients import People
 from services.contact.commands import ContactCommands
 from services.contact.queries import FriendQueries
@@ -16,7 +15,7 @@ async def main(settings: Settings) -> None:
         runners = Runners(owned_by("contact"), process.nats, process.pool, settings.database_url)
         await runners.start()
         try:
-            queries = FriendQueries(ReadModel(Friends, process.pool, runners.waiting))
+            queries = FriendQueries(ReadModel(find("friends"), process.pool, runners.waiting))
             people = People(queries, process.client("auth"))
             commands = ContactCommands(process.log, people)
             process.spawn(runners.watch(), "projections")

@@ -7,7 +7,6 @@ import msgspec
 from contracts.fields import Id
 from contracts.positions import Position
 from projections.engine.read_model import ReadModel
-from projections.friends import Friends
 from services.contact.domain import Relation
 
 # Behind every friendship: where the first page begins.
@@ -37,7 +36,7 @@ class _Found(msgspec.Struct, frozen=True):
 
 
 class FriendQueries:
-    def __init__(self, model: ReadModel[Friends]) -> None:
+    def __init__(self, model: ReadModel) -> None:
         self._model = model
 
     async def wait_for(self, position: Position) -> None:

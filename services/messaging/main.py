@@ -2,10 +2,8 @@
 
 from infra.process import service_process
 from infra.settings import Settings
-from projections.conversations import Conversations
 from projections.engine import ReadModel, Runners
-from projections.notifications import Notifications
-from projections.registry import owned_by
+from projections.registry import find, owned_by
 from services.messaging.clients import Friendships, Remembered
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.notifications.commands import NotificationCommands
@@ -22,9 +20,9 @@ async def main(settings: Settings) -> None:
         runners = Runners(owned_by("messaging"), process.nats, process.pool, settings.database_url)
         await runners.start()
         try:
-            conversations = ReadModel(Conversations, process.pool, runners.waiting)
+            conversations = ReadModel(find("conversations"), process.pool, runners.waiting)
             messages, pages = MessageQueries(conversations), Reading(PageQueries(conversations))
-            notifications = NotificationQueries(ReadModel(Notifications, process.pool, runners.waiting))
+            notifications = NotificationQueries(ReadModel(find("notifications"), process.pool, runners.waiting))
             remembered = Remembered(process.quorum)
             friendships = Friendships(process.client("contact"), remembered)
             sending = SendCommands(process.log, friendships, messages)

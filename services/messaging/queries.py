@@ -8,7 +8,6 @@ from contracts.errors import NotFriends
 from contracts.fields import Id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation
-from projections.conversations import Conversations
 from projections.engine.read_model import Gaps, ReadModel
 from services.messaging.domain import Sent
 
@@ -117,7 +116,7 @@ class _ClientIds(msgspec.Struct, frozen=True):
 
 
 class MessageQueries:
-    def __init__(self, model: ReadModel[Conversations]) -> None:
+    def __init__(self, model: ReadModel) -> None:
         self._model = model
 
     async def wait_for(self, position: Position) -> None:

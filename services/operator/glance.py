@@ -24,11 +24,12 @@ from projections.engine.connecting import connect
 from projections.engine.status import (
     ProjectionStatus,
     StreamStatus,
+    failed_status,
     projection_statuses,
     stream_status,
     unknown_statuses,
 )
-from projections.registry import choose
+from projections.registry import broken, choose
 from streams.inbox import RequestFailed
 from streams.jetstream import Refused
 
@@ -105,7 +106,7 @@ async def _servers(
                 streams = []
             except _DATABASE_SILENT as error:
                 unreachable.append(_unreachable(DATABASE, error))
-                projections = unknown_statuses(choose([]))
+                projections = [*unknown_statuses(choose([])), *map(failed_status, broken().values())]
     finally:
         if nc is not None and nc is not given:
             await nc.close()
@@ -124,7 +125,8 @@ async def _projections(settings: Settings, nc: NATS | None, streams: list[Stream
             await conn.close()
 
     found = await asyncio.gather(*map(at, places))
-    return sorted(itertools.chain.from_iterable(found), key=lambda status: status.name)
+    failed = map(failed_status, broken().values())
+    return sorted(itertools.chain(*found, failed), key=lambda status: status.name)
 
 
 def _services(settings: Settings) -> tuple[str, ...]:

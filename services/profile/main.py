@@ -8,8 +8,7 @@ from infra.rpc.credentials import Verifier
 from infra.rpc.tls import HTTP, server_side
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
-from projections.profiles import Profiles
-from projections.registry import owned_by
+from projections.registry import find, owned_by
 from services.profile.commands import ProfileCommands, profile_repository
 from services.profile.queries import ProfileQueries
 from services.profile.reactions import create_profiles
@@ -22,7 +21,7 @@ async def main(settings: Settings) -> None:
         runners = Runners(owned_by("profile"), process.nats, process.pool, settings.database_url)
         await runners.start()
         try:
-            queries = ProfileQueries(ReadModel(Profiles, process.pool, runners.waiting))
+            queries = ProfileQueries(ReadModel(find("profiles"), process.pool, runners.waiting))
             commands = ProfileCommands(process.log, profile_repository(process.log), queries)
             process.spawn(create_profiles(process.nats, commands), "profile creation")
             process.spawn(runners.watch(), "projections")

@@ -10,7 +10,6 @@ from msgspec import Meta
 from contracts.fields import Id
 from contracts.positions import Position
 from projections.engine.read_model import ReadModel
-from projections.profiles import Profiles
 from services.profile.domain import ShownProfile
 from services.profile.search import LOOKED_UP, wanted
 
@@ -120,7 +119,7 @@ class SearchCursor(msgspec.Struct, frozen=True):
 
 
 class ProfileQueries:
-    def __init__(self, model: ReadModel[Profiles]) -> None:
+    def __init__(self, model: ReadModel) -> None:
         self._model = model
 
     async def find(self, user_id: str, position: Position, *, unverified: bool) -> tuple[ShownProfile | None, Position]:

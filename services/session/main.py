@@ -8,8 +8,7 @@ from infra.process import service_process
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
 from projections.engine.runners import Runners
-from projections.registry import owned_by
-from projections.sessions import Sessions
+from projections.registry import find, owned_by
 from services.session import domain
 from services.session.commands import Commands
 from services.session.queries import Queries
@@ -31,7 +30,7 @@ async def main(settings: Settings) -> None:
         )
         runners = Runners(owned_by("session"), process.nats, process.pool, settings.database_url)
         await runners.start()
-        queries = Queries(ReadModel(Sessions, process.pool, runners.waiting))
+        queries = Queries(ReadModel(find("sessions"), process.pool, runners.waiting))
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
         process.spawn(tidied(AccessKeys(settings.secrets_path, terms)), "retired keys")

@@ -10,7 +10,6 @@ import msgspec
 from contracts.cursors import decode_cursor, encode_cursor
 from contracts.positions import Position
 from projections.engine.read_model import ReadModel
-from projections.sessions import Sessions
 
 _ACTIVE = """
 SELECT session_id, device, created_at, last_refreshed_at
@@ -103,7 +102,7 @@ class _Before(msgspec.Struct, frozen=True):
 
 
 class Queries:
-    def __init__(self, sessions: ReadModel[Sessions]) -> None:
+    def __init__(self, sessions: ReadModel) -> None:
         self._sessions = sessions
 
     async def active(

@@ -69,7 +69,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
     ]
 
 
-async def _paced(client: Client, model: ReadModel[Conversations], events: int, rate: int) -> list[tuple[float, float]]:
+async def _paced(client: Client, model: ReadModel, events: int, rate: int) -> list[tuple[float, float]]:
     """Milliseconds from the append, and from its acknowledgement, to the row, of each event."""
     log, talks, lines = Log(client), [_Talk() for _ in range(_TALKS)], texts()
     begin = time.perf_counter()
@@ -80,7 +80,7 @@ async def _paced(client: Client, model: ReadModel[Conversations], events: int, r
     return await asyncio.gather(*tasks)
 
 
-async def _say(log: Log, model: ReadModel[Conversations], talk: _Talk, text: str) -> tuple[float, float]:
+async def _say(log: Log, model: ReadModel, talk: _Talk, text: str) -> tuple[float, float]:
     begun = time.perf_counter()
     async with talk.turn:
         talk.version += 1

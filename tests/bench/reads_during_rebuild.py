@@ -82,7 +82,7 @@ def _lasting(seconds: int) -> Callable[[float], bool]:
 
 
 class _Readers:
-    def __init__(self, model: ReadModel[Conversations], people: dict[int, str]) -> None:
+    def __init__(self, model: ReadModel, people: dict[int, str]) -> None:
         self._queries = MessageQueries(model)
         self._pairs = [(people[one], people[other]) for one, other in history.pairs()]
         self._chance = random.Random(3)

@@ -37,7 +37,11 @@ class ProjectionState(msgspec.Struct, frozen=True):
     version: int
     build: int
     state: Annotated[
-        str, Meta(description="`live`, `building`, `returning`, `interrupted`, `missing` or `unknown`; more may come.")
+        str,
+        Meta(
+            description="`live`, `building`, `returning`, `interrupted`, `missing`, `failed` or `unknown`;"
+            " more may come."
+        ),
     ]
     position: Annotated[dict[str, int], Meta(description="Its place in each of its streams.")]
     lag: Annotated[int | None, Meta(description="Events that it has not applied yet; null where that is not known.")]

@@ -8,7 +8,6 @@ import msgspec
 from contracts.fields import Id
 from contracts.positions import Position
 from projections.engine.read_model import ReadModel
-from projections.notifications import Notifications
 from services.messaging.queries import END_OF_TIME, LAST_ID
 
 
@@ -45,7 +44,7 @@ class _Count(msgspec.Struct, frozen=True):
 
 
 class NotificationQueries:
-    def __init__(self, model: ReadModel[Notifications]) -> None:
+    def __init__(self, model: ReadModel) -> None:
         self._model = model
 
     async def notifications(

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import msgspec
 
 from contracts.positions import Position
-from projections.conversations import Conversations
 from projections.engine import ReadModel
 from projections.engine.read_model import Snapshot
 from services.messaging.queries import SEEN_AT, ConversationsCursor
@@ -95,7 +94,7 @@ class ListRow(msgspec.Struct, frozen=True):
 
 
 class PageQueries:
-    def __init__(self, model: ReadModel[Conversations]) -> None:
+    def __init__(self, model: ReadModel) -> None:
         self._model = model
 
     async def wait_for(self, position: Position) -> None:

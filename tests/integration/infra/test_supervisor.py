@@ -123,6 +123,23 @@ async def test_sigkill_of_everything_at_once_is_survived(tmp_path: Path) -> None
         await _execute(running.find(tmp_path / "data").database_url, "SELECT n FROM vestnik_auth.kept")
 
 
+async def test_commands_find_the_system_while_a_service_is_not_ready(tmp_path: Path) -> None:
+    async with system(tmp_path / "data") as up:
+        async with asyncio.timeout(PATIENCE):
+            while not any(command_of(pid)[-2:] == ["serve", "contact"] for pid in descendants(up.pid)):
+                await asyncio.sleep(0.01)
+        contact = _pid_of(up.pid, "contact")
+        os.kill(contact, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not (tmp_path / "data" / running.NAME).exists():
+                    await asyncio.sleep(0.01)
+            assert running.find(tmp_path / "data").pid == up.pid
+        finally:
+            os.kill(contact, signal.SIGCONT)
+        await up.line_with(READY.pattern)
+
+
 @pytest.mark.parametrize("victim", ["auth", "gateway", "nats", "postgres"])
 async def test_a_killed_child_comes_back_at_its_address(tmp_path: Path, victim: str) -> None:
     async with system(tmp_path / "data") as up:

@@ -50,7 +50,7 @@ TEXTS = (
 class Both:
     """The two ways to a page: kept or made as JSON, and row by row."""
 
-    def __init__(self, model: ReadModel[Conversations]) -> None:
+    def __init__(self, model: ReadModel) -> None:
         self.rows, self.pages = MessageQueries(model), Reading(PageQueries(model))
         self._versions: dict[tuple[str, int], Cut] = {}
 

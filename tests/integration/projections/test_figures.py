@@ -113,7 +113,7 @@ async def test_an_older_error_does_not_take_the_place_of_a_newer_one(run: Opened
     try:
         older, newer = LastError.now(ValueError("older")), LastError.now(ValueError("newer"))
         for error in (newer, older):
-            await keep(conn, "letters", 1, error)
+            await keep(conn, "letters", 1, error, failing=False)
         cursor = await conn.execute("SELECT error FROM projection_errors")
         assert await cursor.fetchall() == [("ValueError: newer",)]
     finally:

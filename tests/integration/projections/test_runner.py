@@ -35,7 +35,7 @@ class Count(msgspec.Struct):
     messages: int
 
 
-async def total(model: ReadModel[Letters]) -> int:
+async def total(model: ReadModel) -> int:
     rows, _ = await model.select(Count, "SELECT coalesce(sum(messages), 0)::bigint AS messages FROM {letters}")
     return rows[0].messages
 
@@ -215,9 +215,9 @@ async def test_a_raised_version_is_built_beside_the_old_one_which_goes_on(
     await old.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
     await new.waiting.wait(Newer, Position.at(MESSAGING, last), PATIENCE)
     await until_ready(new)
-    models: list[ReadModel[Letters]] = [
+    models: list[ReadModel] = [
         ReadModel(Letters, pool, old.waiting),
-        ReadModel[Letters](Newer, pool, new.waiting),
+        ReadModel(Newer, pool, new.waiting),
     ]
     assert [await total(model) for model in models] == [2, 2]
 

@@ -52,7 +52,7 @@ async def main(deployed: str, port: int) -> None:
             await runners.stop()
 
 
-async def counted(model: ReadModel[Projection], sequence: int) -> Answer:
+async def counted(model: ReadModel, sequence: int) -> Answer:
     try:
         await model.wait_for(Position.at(MESSAGING, sequence))
         rows, position = await model.select(Count, "SELECT coalesce(sum(messages), 0)::bigint AS messages FROM {talks}")

@@ -1,0 +1,62 @@
+"""A projection that fails by its own fault: it says so, keeps nobody waiting, and recovers where its cause goes."""
+
+import asyncio
+
+from nats.aio.client import Client
+
+from contracts.subjects import MESSAGING
+from projections.engine import Projection
+from projections.engine.status import ProjectionStatus, projection_statuses
+from tests.fix_postgres import Pool
+from tests.integration.projections.letters import Letters
+from tests.integration.projections.test_runner import until_ready
+from tests.integration.projections.writing import PATIENCE, Opened
+
+
+class Refused(Projection):
+    """Its tables are refused until somebody makes the type that they use."""
+
+    streams = (MESSAGING,)
+    tables = "CREATE TABLE {refused} (id later PRIMARY KEY)"
+
+
+class Raising(Projection):
+    """Its own code raises."""
+
+    streams = (MESSAGING,)
+    tables = "CREATE TABLE {raising} (id uuid PRIMARY KEY)"
+
+    def __init__(self) -> None:
+        raise ZeroDivisionError("never made")
+
+
+async def test_what_the_database_refuses_has_failed_until_the_database_takes_it(
+    streams: Client, run: Opened, pool: Pool
+) -> None:
+    runners = await run(Refused)
+    await until_ready(runners)
+    found = await until_state(Refused, "failed", pool, streams)
+    assert found.last_error is not None
+    assert 'type "later" does not exist' in found.last_error.error
+    async with pool.connection() as conn:
+        await conn.execute("CREATE DOMAIN later AS uuid")
+    assert (await until_state(Refused, "live", pool, streams)).last_error is not None
+    await until_ready(runners)
+
+
+async def test_one_whose_code_raises_has_failed_and_others_go_on(streams: Client, run: Opened, pool: Pool) -> None:
+    await until_ready(await run(Raising, Letters))
+    found = await until_state(Raising, "failed", pool, streams)
+    assert found.last_error is not None
+    assert found.last_error.error == "ZeroDivisionError: never made"
+    await until_state(Letters, "live", pool, streams)
+
+
+async def until_state(projection: type[Projection], state: str, pool: Pool, streams: Client) -> ProjectionStatus:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            async with pool.connection() as conn:
+                (found,) = await projection_statuses([projection], conn, streams, [])
+            if found.state == state:
+                return found
+            await asyncio.sleep(0.02)
