@@ -17,6 +17,7 @@ from contracts.subjects import STREAMS
 from infra.archive import underway
 from infra.collecting import collect_seldom
 from infra.connections import Pool, connect_nats, open_pool
+from infra.database_watch import DatabaseWatch
 from infra.metrics_endpoint import metrics_endpoint
 from infra.quorum import quorum_of_process
 from infra.rpc.client import Client
@@ -163,6 +164,9 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     if quorum is not None:
         process.spawn(quorum.run(), "evidence of a quorum")
         process.ready_when(lambda: quorum.was_held)
+    database = DatabaseWatch(settings.database_url, name)
+    process.spawn(database.run(), "watch of the database")
+    process.ready_when(database.answers)
     try:
         yield process
     finally:

@@ -12,11 +12,18 @@ from infra.rpc.tls import Tls
 
 async def is_serving(host: str, port: int, *, timeout: float = 1.0, tls: Tls | None = None) -> bool:
     """Whether the server answers that it is ready, within `timeout` seconds."""
+    return await said_serving(host, port, timeout=timeout, tls=tls) is True
+
+
+async def said_serving(host: str, port: int, *, timeout: float = 1.0, tls: Tls | None = None) -> bool | None:
+    """Whether the server says that it is ready or refuses the connection; None: nothing within `timeout` seconds."""
     config = Configuration(ssl_target_name_override=tls.target if tls else None)
     channel = Channel(host, port, ssl=tls.context if tls else None, config=config)
     try:
         answer = await HealthStub(channel).Check(HealthCheckRequest(), timeout=timeout)
-    except (OSError, TimeoutError, GRPCError, StreamTerminatedError):
+    except TimeoutError:  # before OSError, of which it is one
+        return None
+    except (OSError, GRPCError, StreamTerminatedError):
         return False
     finally:
         channel.close()

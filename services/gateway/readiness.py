@@ -4,11 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
-from infra.rpc.health import is_serving
+from infra.rpc.health import said_serving
 from infra.rpc.tls import Tls
 
 # An answer is used this long, so that probes cost the services next to nothing.
 _FRESH = 0.5
+# A service that says nothing counts as it was for this long: one slow second takes no gateway out.
+_PATIENCE = 5.0
 
 Condition = Callable[[], bool]
 
@@ -29,6 +31,7 @@ class Readiness:
         self._asking = asyncio.Lock()
         self._asked_at = float("-inf")
         self._silent: list[str] = []
+        self._served_at = dict.fromkeys(services, float("-inf"))
 
     async def missing(self) -> list[str]:
         """The parts that are not ready, by name; empty when all are."""
@@ -40,11 +43,14 @@ class Readiness:
         return own + self._silent
 
     async def _ask_services(self) -> list[str]:
-        answers = await asyncio.gather(
-            *(_one_serves(replicas, self._tls[service]) for service, replicas in self._services.items())
-        )
-        return [name for name, serves in zip(self._services, answers, strict=True) if not serves]
+        serves = await asyncio.gather(*map(self._one_serves, self._services))
+        return [name for name, one_serves in zip(self._services, serves, strict=True) if not one_serves]
 
-
-async def _one_serves(replicas: list[tuple[str, int]], tls: Tls | None) -> bool:
-    return any(await asyncio.gather(*(is_serving(host, port, tls=tls) for host, port in replicas)))
+    async def _one_serves(self, service: str) -> bool:
+        """Whether a replica of the service is ready."""
+        replicas, tls = self._services[service], self._tls[service]
+        said = await asyncio.gather(*(said_serving(host, port, tls=tls) for host, port in replicas))
+        if any(said):
+            self._served_at[service] = time.monotonic()
+            return True
+        return None in said and time.monotonic() - self._served_at[service] < _PATIENCE
