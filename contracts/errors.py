@@ -225,6 +225,12 @@ class NoQuorum(Unavailable):
     code, status, grpc = "no_quorum", 503, "UNAVAILABLE"
 
 
+class HistoryLost(VestnikError):
+    """Stored events are missing, so nothing is added to them until an operator has seen to it."""
+
+    code, status, grpc = "history_lost", 503, "DATA_LOSS"
+
+
 class DeadlineExceeded(VestnikError):
     """The answer did not come in time; whether the request took effect is not known."""
 

@@ -15,6 +15,7 @@ from nats.aio.client import Client as NATS
 
 from contracts.subjects import STREAMS
 from infra.archive import underway
+from infra.checkpoints import Checkpoints
 from infra.collecting import collect_seldom
 from infra.connections import Pool, connect_nats, open_pool
 from infra.database_watch import DatabaseWatch
@@ -27,6 +28,7 @@ from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.telemetry import configure_logging
 from streams.log import Log
+from streams.loss_watch import LossWatch
 from streams.quorum import Quorum
 from streams.topology import Placement, ensure_streams
 
@@ -47,7 +49,12 @@ class ServiceProcess:
         self.nats = nats
         self.pool = pool
         self.quorum = quorum
-        self.log = Log(nats, quorum=self.quorum)
+        self.watches = {
+            stream: LossWatch(nats, stream, Checkpoints(pool, stream).highest, quorum=quorum)
+            for stream, owner in STREAMS.items()
+            if owner == name
+        }
+        self.log = Log(nats, quorum=self.quorum, watches=self.watches)
         self._stop = asyncio.Event()
         self._failed = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,6 +121,12 @@ class ServiceProcess:
         log.warning("%s stops: an import begins", self.name)
         self._stop.set()
 
+    async def stop_for_loss(self, watch: LossWatch) -> None:
+        """Ends the process when a loss that it had noticed is given up: it may remember what is lost."""
+        await watch.run()
+        log.warning("%s stops: lost events were given up", self.name)
+        self._stop.set()
+
     async def _watch_readiness(self, server: RpcServer) -> None:
         while True:
             server.set_ready(self.nats.is_connected and all(condition() for condition in self._conditions))
@@ -167,6 +180,8 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     database = DatabaseWatch(settings.database_url, name)
     process.spawn(database.run(), "watch of the database")
     process.ready_when(database.answers)
+    for stream, watch in process.watches.items():
+        process.spawn(process.stop_for_loss(watch), f"watch for losses in {stream}")
     try:
         yield process
     finally:

@@ -64,6 +64,8 @@ class StreamState(msgspec.Struct, frozen=True):
     bytes: int = 0
     first_seq: int = 0
     last_seq: int = 0
+    # Sequences between the two that have no message; None where that was not asked for, or there are none.
+    deleted: list[int] | None = None
 
 
 class StreamInfo(msgspec.Struct, frozen=True):
@@ -120,9 +122,9 @@ class JetStream:
                 raise Refused(error)
             await asyncio.sleep(_PAUSE)
 
-    async def info(self, stream: str) -> StreamInfo:
-        """The stream's settings and state, from its leader."""
-        return await self.ask(f"STREAM.INFO.{stream}", None, _INFO)
+    async def info(self, stream: str, *, deleted: bool = False) -> StreamInfo:
+        """The stream's settings and state, from its leader; with the deleted sequences only if asked for them."""
+        return await self.ask(f"STREAM.INFO.{stream}", {"deleted_details": True} if deleted else None, _INFO)
 
     async def at(self, stream: str, sequence: int) -> Message | None:
         """The message at a sequence, with its headers, from the stream's leader."""

@@ -8,7 +8,7 @@ stand directly behind that sequence, so one look there tells *stored* from *some
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from uuid import uuid4
@@ -18,7 +18,7 @@ from nats.aio.client import Client
 
 from contracts import envelope, subjects
 from contracts.envelope import Envelope
-from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
+from contracts.errors import DeadlineExceeded, HistoryLost, Overloaded, Unavailable
 from streams import acknowledgement
 from streams.acknowledgement import Ack, asks_for_a_look, leaves_uncertain, says_incomplete
 from streams.aggregate_events import AggregateEvents, reachable
@@ -26,6 +26,7 @@ from streams.delivered import Delivered
 from streams.group_commit import Attempt, GroupCommit
 from streams.inbox import Denied, NoAnswer, RequestFailed
 from streams.jetstream import JetStream, Refused
+from streams.loss_watch import LossWatch
 from streams.message import Message
 from streams.metrics import Measured
 from streams.quorum import Quorum
@@ -65,12 +66,14 @@ class Log:
         stream_of: Callable[[str], str] = subjects.stream_of,
         group_commit: bool = True,
         quorum: Quorum | None = None,
+        watches: Mapping[str, LossWatch] | None = None,
     ) -> None:
         """
         `patience`: seconds for which an append is tried again; more than a cluster needs for a new leader.
         `stream_of`: the stream that a subject lies in.
         `group_commit`: many appends at once share a sync to disk; no gain where the server does not sync each append.
         `quorum`: what is read counts only while this holds; None: a single node, whose reads are the truth.
+        `watches`: by stream, who says that events are missing, so that nothing is appended.
         """
         self._patience = patience
         self._stream_of = stream_of
@@ -82,6 +85,7 @@ class Log:
         self._confirmed: AbstractContextManager[None] = quorum or nullcontext()
         # Whether there are replicas, so that a leader's answer may be an old one.
         self.replicated = quorum is not None
+        self._watches = watches or {}
 
     async def append(self, append: Append) -> int:
         """Stores one event on its condition; it is durable when this returns.
@@ -91,6 +95,7 @@ class Log:
 
         Raises:
             Conflict: the subject has moved on; this event is not stored.
+            HistoryLost: not stored; the stream lacks events that it had.
             Unavailable, Overloaded: not stored; the event store cannot be reached, or has no space.
             DeadlineExceeded: whether it was stored could not be found out in time.
             PermissionError: this service may not append there; told at once.
@@ -218,23 +223,29 @@ class Log:
         """
         deadline = deadline or time.monotonic() + self._patience
         pause = _FIRST_PAUSE
+        watch = self._watches.get(self._stream_of(appends[0].subject))
         why: Exception | None = None
         while (left := deadline - time.monotonic()) > 0:
             try:
                 if uncertain and (stored := await self._settle_by(deadline, appends)) is not None:
                     return stored
+                if watch is not None:
+                    await watch.assert_whole()
                 ack = await send(appends, min(left, _ATTEMPT))
                 if ack.error is None and not ack.duplicate:
-                    return list(range(ack.seq - len(appends) + 1, ack.seq + 1))
+                    first = ack.seq - len(appends) + 1
+                    if watch is not None:
+                        watch.acknowledged(first, ack.seq)
+                    return list(range(first, ack.seq + 1))
                 uncertain = leaves_uncertain(ack, uncertain)
                 if asks_for_a_look(ack) and (stored := await self._settle_by(deadline, appends)) is not None:
                     return stored
             except Denied as denied:
                 raise PermissionError(f"no right to append to {appends[0].subject}") from denied
-            except Overloaded as full:
-                # That is said of this attempt; an earlier one may have been stored before the space ran out.
+            except (Overloaded, HistoryLost, Unavailable) as refusal:
+                # That is said of this attempt; an earlier one may have been stored before, when there was space.
                 if uncertain:
-                    raise DeadlineExceeded from full
+                    raise DeadlineExceeded from refusal
                 raise
             except RequestFailed as failure:
                 uncertain = uncertain or failure.uncertain
@@ -256,15 +267,20 @@ class Log:
         """One attempt at appends that have nothing to do with each other; what is not stored is then told singly."""
         uncertain = False
         events = [event for append in appends for event in append]
+        watch = self._watches.get(self._stream_of(events[0].subject))
         try:
+            if watch is not None:
+                await watch.assert_whole()
             ack = await self._send_batch(events, _ATTEMPT)
             if ack.error is None and not ack.duplicate:
+                if watch is not None:
+                    watch.acknowledged(ack.seq - len(events) + 1, ack.seq)
                 firsts = itertools.accumulate(map(len, appends), initial=ack.seq - len(events) + 1)
                 return [Attempt(first) for first, _ in zip(firsts, appends, strict=False)]
             uncertain = leaves_uncertain(ack, uncertain)
         except RequestFailed as failure:
             uncertain = failure.uncertain
-        except (Refused, Overloaded, ValueError):
+        except (Refused, Overloaded, HistoryLost, Unavailable, ValueError):
             pass
         return [Attempt(uncertain=uncertain)] * len(appends)
 

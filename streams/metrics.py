@@ -18,6 +18,9 @@ SECONDS = Histogram(
 CONFLICTS = Counter(
     "vestnik_log_conflicts", "Appends that were refused, since somebody else had appended before.", ("stream",)
 )
+LOST_EVENTS = Gauge(
+    "vestnik_log_lost_events", "Events that a stream had and lacks now, so that appends are refused.", ("stream",)
+)
 FAILURES = Counter("vestnik_log_append_failures", "Appends that failed, by error.", ("stream", "error"))
 
 QUORUM_WAITING = Gauge(

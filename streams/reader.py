@@ -38,7 +38,7 @@ class ReadBatch(msgspec.Struct, frozen=True):
     gaps: list[Gap] = []
 
 
-class HistoryLost(Exception):
+class StreamWentBack(Exception):
     """A stream ends before the position that was read already: it is not the stream that it was."""
 
     def __init__(self, stream: str, end: int, position: int) -> None:
@@ -113,7 +113,7 @@ class Reader:
 
         Raises:
             StreamMissing: the stream did not appear in time.
-            HistoryLost: the stream is shorter than what was read of it.
+            StreamWentBack: the stream is shorter than what was read of it.
             Unavailable: the connection was closed for good.
             PermissionError: this service has no right to read this.
         """
@@ -201,7 +201,7 @@ class Reader:
     async def _start(self) -> Consumer:
         self._end = (await self._jetstream.info(self._stream)).state.last_seq
         if self._end < self._position:
-            raise HistoryLost(self._stream, self._end, self._position)
+            raise StreamWentBack(self._stream, self._end, self._position)
         consumer = Consumer(
             self._nc,
             self._jetstream,

@@ -2,14 +2,14 @@
 
 from contracts.errors import VestnikError
 from infra.failures import Failure
-from streams.reader import HistoryLost
+from streams.reader import StreamWentBack
 from streams.topology import DangerousStream, StreamForbidden, StreamMissing
 
 MENDABLE: tuple[type[Exception], ...] = (
     Failure,
     VestnikError,
     DangerousStream,
-    HistoryLost,
+    StreamWentBack,
     StreamForbidden,
     StreamMissing,
 )

@@ -64,7 +64,17 @@ def _parts(found: Status) -> Iterator[Table | Text]:
     for service in found.services:
         services.add_row(service.name, _coloured(service.state))
     yield from (table for table in (streams, projections, services) if table.row_count)
+    ends = {stream.name: stream.last_sequence for stream in found.streams}
+    for stream in found.streams:
+        if (missing := stream.last_sequence - stream.events) > 0:
+            yield Text(f"{stream.name} lacks {missing:,} of its {stream.last_sequence:,} events", style="red")
     for projection in found.projections:
+        for name, sequence in projection.position.items():
+            if sequence > ends.get(name, sequence):
+                yield Text(
+                    f"{projection.name} has applied {name} up to {sequence:,}, and it ends at {ends[name]:,}",
+                    style="red",
+                )
         if projection.last_error is not None:
             at = f"{projection.last_error.at:%Y-%m-%d %H:%M:%S}"
             yield Text(f"{projection.name}: last error at {at}: {projection.last_error.error}", style="yellow")

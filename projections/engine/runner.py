@@ -33,7 +33,7 @@ from projections.engine.takeover import covers
 from projections.engine.waiting import Reached, Waiting, subject_of
 from streams.inbox import RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
-from streams.reader import HistoryLost
+from streams.reader import StreamWentBack
 from streams.topology import StreamMissing
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ _FAULTS_OF_A_FAILURE = 3
 # What a lost connection, a restarted server or a missing stream looks like; anything else is a fault of the projection,
 # and so is what the database says of its statements.
 _PASSING = (
-    HistoryLost,
+    StreamWentBack,
     NatsError,
     OSError,
     Refused,
@@ -80,6 +80,8 @@ class Runner:
         # Whether readers can be sent to this process: the version has a live build that has caught up, here or in the
         # replica that applies.
         self.ready = False
+        # Whether the build that it applied to last was live.
+        self._is_live = False
         # Whether this process is the one that applies.
         self.leading = False
         self._faults = 0
@@ -116,9 +118,12 @@ class Runner:
         )
         self._figures.error(failed=self.failed)
         self._error = LastError.now(error)
-        if isinstance(error, EventsLost):
+        if isinstance(error, EventsLost | StreamWentBack):
             # An operator has to act.
             self._backoff = _BACKOFF_SECONDS[1]
+        if isinstance(error, StreamWentBack):
+            # What a live read model has can be read; nothing is added to the stream meanwhile.
+            self.ready = self._is_live
 
     async def _recover(self, conn: Connection) -> None:
         self._backoff = _BACKOFF_SECONDS[0]
@@ -194,7 +199,7 @@ class Runner:
         await self._announce(filling)
         tracking = await Tracking.resume(conn, build) if build.state is State.BUILDING else None
         name = f"projection-{self._projection.name}"
-        is_live = build.state is State.LIVE
+        is_live = self._is_live = build.state is State.LIVE
         if not is_live:
             self.ready = False  # also where a database was dropped under a read model that was ready
         # A build that is being filled has a pace of its own.

@@ -25,7 +25,7 @@ from services.gateway.rate_limits import Limit, RateLimiter
 from streams.inbox import Inbox, RequestFailed
 from streams.jetstream import Refused
 from streams.message import Message
-from streams.reader import HistoryLost, Reader
+from streams.reader import Reader, StreamWentBack
 from streams.topology import DangerousStream, StreamMissing
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ class SharedLimits:
             try:
                 await self._make_stream()
                 await self._follow()
-            except HistoryLost:
+            except StreamWentBack:
                 # It was made anew; whatever is in it is new too.
                 self._position = 0
             except (StreamMissing, DangerousStream, PermissionError, Unavailable, Refused, RequestFailed) as error:

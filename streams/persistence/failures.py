@@ -9,7 +9,7 @@ from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
 from streams.inbox import RequestFailed
 from streams.jetstream import Refused
 from streams.log import Conflict
-from streams.reader import HistoryLost
+from streams.reader import StreamWentBack
 from streams.topology import DangerousStream, StreamMissing
 
 
@@ -26,7 +26,7 @@ def in_the_librarys_words() -> Iterator[None]:
         yield
     except Conflict as error:
         raise IntegrityError(str(error)) from error
-    except (Unavailable, Overloaded, DeadlineExceeded, HistoryLost, RequestFailed) as error:
+    except (Unavailable, Overloaded, DeadlineExceeded, StreamWentBack, RequestFailed) as error:
         raise OperationalError(str(error)) from error
     except (Refused, PermissionError, StreamMissing, DangerousStream) as error:
         raise ProgrammingError(str(error)) from error

@@ -17,7 +17,7 @@ from infra.embedded.nats import NatsServer
 from projections.engine import Runners, shared_reading, window
 from projections.engine.shared_reading import Follower, SharedReading
 from projections.engine.verify import verify
-from streams.reader import HistoryLost, ReadBatch
+from streams.reader import ReadBatch, StreamWentBack
 from streams.topology import ensure_streams
 from tests.fix_postgres import Pool
 from tests.integration.projections.letters import POISON, Letters
@@ -296,11 +296,11 @@ async def test_a_stream_that_has_lost_events_is_a_clear_word_to_everybody(
     await streams.jetstream().delete_stream(MESSAGING)
     await ensure_streams(streams, replicas=1, names=[MESSAGING])
     for task in waiting:
-        with pytest.raises(HistoryLost, match=f"ends at 0, but was read up to {last}"):
+        with pytest.raises(StreamWentBack, match=f"ends at 0, but was read up to {last}"):
             await task
     # Nobody is led to the reader that has failed.
     assert not party.sharing.readers
-    with pytest.raises(HistoryLost):
+    with pytest.raises(StreamWentBack):
         await one.once()
     afresh = await party.together()
     assert [reads.got for reads in afresh] == [[], []]

@@ -18,7 +18,7 @@ from streams.jetstream import JetStream
 from streams.log import Log
 from streams.losses import Gap
 from streams.message import Message
-from streams.reader import HistoryLost, ReadBatch, Reader
+from streams.reader import ReadBatch, Reader, StreamWentBack
 from streams.topology import StreamMissing, ensure_streams
 from tests.damage import flip_a_byte
 from tests.integration.streams.conftest import append_to, fill
@@ -291,7 +291,7 @@ async def test_a_stream_that_never_comes_is_a_clear_word(nats: Client) -> None:
 async def test_a_stream_shorter_than_what_was_read_of_it_is_a_clear_word(streams: Client, log: Log) -> None:
     await fill(log, 3)
     async with Reader(streams, MESSAGING, after=4, name="test") as reader:
-        with pytest.raises(HistoryLost, match="ends at 3, but was read up to 4"):
+        with pytest.raises(StreamWentBack, match="ends at 3, but was read up to 4"):
             await anext(reader.batches())
 
 

@@ -91,3 +91,14 @@ def test_a_build_under_way_tells_how_far_it_is() -> None:
 def test_what_is_not_reachable_is_named() -> None:
     found = Status(NOON, [], [], [], [Unreachable("postgres", "no answer in time")])
     assert unreachable(found) == ["postgres is not reachable: no answer in time"]
+
+
+def test_a_stream_that_lacks_events_stands_out() -> None:
+    assert "lacks" not in shown(PROJECTION)
+    found = Status(NOON, [StreamStatus("MESSAGING", 3_000, 1_000_000, 3_001)], [PROJECTION], [], [])
+    console = Console(file=StringIO(), width=160, color_system=None)
+    console.print(tables(found))
+    assert isinstance(console.file, StringIO)
+    said = console.file.getvalue()
+    assert "MESSAGING lacks 1 of its 3,001 events" in said
+    assert "conversations has applied MESSAGING up to 3,456, and it ends at 3,001" in said

@@ -1,0 +1,37 @@
+"""How far the read models of a service have applied a stream, as its database says."""
+
+import asyncio
+import logging
+
+from psycopg import Error as DatabaseError
+from psycopg import errors
+from psycopg_pool import PoolTimeout
+
+from infra.connections import Pool
+
+log = logging.getLogger(__name__)
+_HIGHEST = "SELECT coalesce(max(sequence), 0)::bigint FROM projection_checkpoints WHERE stream = %s"
+# A database that is away keeps nobody from asking the stream.
+_PATIENCE_SECONDS = 1.0
+
+
+class Checkpoints:
+    """The checkpoints in one stream, of all builds of the service's read models."""
+
+    def __init__(self, pool: Pool, stream: str) -> None:
+        self._pool = pool
+        self._stream = stream
+        self._known = 0
+
+    async def highest(self) -> int:
+        """The highest sequence applied by a read model; what was known last where the database does not answer."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS), self._pool.connection() as conn:
+                row = await (await conn.execute(_HIGHEST, (self._stream,))).fetchone()
+                self._known = int(str(row[0])) if row else 0
+        except errors.UndefinedTable:
+            # A database without any read model yet.
+            self._known = 0
+        except (DatabaseError, PoolTimeout, TimeoutError) as error:
+            log.debug("checkpoints of %s: %s", self._stream, error)
+        return self._known
