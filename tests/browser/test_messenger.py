@@ -52,6 +52,28 @@ async def test_somebody_registers_finds_a_friend_and_they_write_to_each_other(si
     await expect(page.locator(".tick.seen")).to_have_count(1)
 
 
+@pytest.mark.parametrize(
+    ("locale", "weak", "unseen"),
+    [
+        ("en-GB", "This password is guessed first.", "A name has 1 to 64 visible characters."),
+        ("ru-RU", "Такой пароль подбирают первым.", "В имени от 1 до 64 видимых знаков."),
+    ],
+)
+async def test_what_is_refused_is_said_in_the_language_of_the_page(
+    sitting: Sitting, api: Api, locale: str, weak: str, unseen: str
+) -> None:
+    account = api.registration()
+    page = await sitting.page(locale=locale)
+    await page.locator("form button.link").first.click()
+    await page.locator("#field-email").fill(str(account["email"]))
+    await page.locator("#field-username").fill(str(account["username"]))
+    for password, name, said in (("Password1", "Anna", weak), (PASSWORD, "\u200b", unseen)):
+        await page.locator("#field-password").fill(password)
+        await page.locator("#field-display_name").fill(name)
+        await page.locator("form button[type=submit]").click()
+        await expect(page.locator(".problem")).to_contain_text(said)
+
+
 async def test_what_is_written_without_a_connection_goes_out_once_and_in_order(sitting: Sitting, api: Api) -> None:
     anna, boris = await api.friends()
     page = await sitting.log_in(anna)

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from contracts.identifiers import is_id
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually
 from tests.e2e.poison import poisoned
 
@@ -85,6 +86,13 @@ async def test_events_come_without_what_is_personal_or_private(api: Api) -> None
     (event,) = found["items"]
     assert (event["type"], event["version"], event["data"]["text"]) == ("message.sent", 1, "•••")
     assert event["data"]["message_id"] == sent["message_id"]
+    assert is_id(event["correlation_id"])
+    assert "request_id" not in event
+    body = {"text": "Once more", "client_message_id": "c"}
+    path = f"/v1/conversations/{boris.user_id}/messages"
+    await anna.ask("POST", path, json=body, headers={"X-Request-Id": "order-7"})
+    found = await asked(person, f"events?stream=messaging&aggregate_id={sent['conversation_id']}&after={begun}")
+    assert [one.get("request_id") for one in found["items"]] in ([None, "order-7"], ["order-7", None])
     private = await asked(person, "events?type=credential.set&limit=1")
     assert private["items"][0]["data"] is None
     everything = json.dumps(await asked(person, "events?limit=500"))

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from services.gateway.times import Time
 
@@ -84,9 +84,12 @@ class StreamEvent(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     at: Time
     actor: str | None
-    correlation_id: str | None
+    correlation_id: Annotated[str | None, Meta(description="Our own id of the request that began it.")]
     causation_id: str | None
     traceparent: str | None
+    request_id: Annotated[
+        str | UnsetType, Meta(description="The client's `X-Request-Id`; left out where it sent none.")
+    ] = UNSET
     data: Annotated[
         dict[str, Any] | None,
         Meta(description="null for a private event; what is personal stands as `•••`."),
