@@ -170,7 +170,8 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     own = [stream for stream, owner in STREAMS.items() if owner == name]
     placement = Placement.parse(settings.stream_placement)
     await ensure_streams(nats, replicas=settings.stream_replicas, placement=placement, names=own)
-    quorum = await quorum_of_process(settings, nats, name)
+    # The operator's process owns no stream and decides nothing by itself; it has no right to the stream of evidence.
+    quorum = await quorum_of_process(settings, nats, name) if own else None
     pool = await open_pool(settings.database_url, name)
     process = ServiceProcess(name, settings, secrets, nats, pool, quorum)
     process.spawn(process.stop_for_import(), "watch for imports")

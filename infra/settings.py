@@ -156,7 +156,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Doc(ge=1, le=720, description="How long a verification token, and the claim on its e-mail, is good."),
     ] = 24
-    stream_replicas: Annotated[Literal[1, 3, 5], Doc(description="NATS servers that keep a copy of each stream.")] = 1
+    stream_replicas: Annotated[
+        Literal[1, 3, 5],
+        Doc(
+            description="NATS servers that keep a copy of each stream; the same for every process. With more than one, "
+            "a process decides nothing while its NATS node may be cut off from the others."
+        ),
+    ] = 1
     stream_placement: Annotated[
         str,
         Doc(

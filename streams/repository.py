@@ -1,7 +1,8 @@
 """Load, decide, append: an aggregate's state in memory, one writer at a time, and another try on conflict.
 
 A cached state proves nothing by itself. The append's condition guards a decision that appends; one that refuses, or
-has nothing to append, counts only on state that the stream's leader confirmed in the same call.
+has nothing to append, counts only on state that the stream's leader confirmed in the same call. In a cluster
+`streams/log.py` lets that pass only with evidence that the leader is one still.
 """
 
 from collections.abc import Callable, Sequence

@@ -11,9 +11,10 @@ from nats.aio.client import Client as NATS
 
 from infra.connections import Pool
 from infra.embedded.ports import free_port
-from infra.process import ServiceProcess
-from infra.secrets import Secrets
+from infra.process import ServiceProcess, service_process
+from infra.secrets import OPERATOR, Secrets
 from infra.settings import Settings
+from tests.integration.infra.parties import parties
 
 
 @pytest_asyncio.fixture
@@ -47,3 +48,19 @@ async def test_a_background_task_that_fails_ends_the_process(process: ServicePro
         async with asyncio.timeout(60):
             await process.serve([])
     assert ended.value.code == 1
+
+
+async def test_the_operator_s_process_starts_on_a_cluster_with_the_rights_that_it_has(
+    tmp_path: Path, database_url: str
+) -> None:
+    """It needs no evidence of a quorum, and may not append for any."""
+    async with parties(tmp_path) as house:
+        settings = Settings(
+            nats_url=house.server.url_of(OPERATOR),
+            database_url=database_url,
+            stream_replicas=3,
+            listen=f"127.0.0.1:{free_port()}",
+            secrets_dir=str(tmp_path / "secrets"),
+        )
+        async with service_process("operator", settings) as process:
+            assert process.quorum is None
