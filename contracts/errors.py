@@ -183,6 +183,18 @@ class SelfFriendship(VestnikError):
     code, status, grpc = "self_friendship", 422, "INVALID_ARGUMENT"
 
 
+class RequestTooSoon(VestnikError):
+    """This person has declined; another request is possible later."""
+
+    code, status, grpc = "request_too_soon", 429, "RESOURCE_EXHAUSTED"
+
+
+class TooManyPendingRequests(VestnikError):
+    """Too many of your friend requests are waiting for an answer; withdraw some first."""
+
+    code, status, grpc = "too_many_pending_requests", 409, "FAILED_PRECONDITION"
+
+
 class NotFriends(VestnikError):
     """Only friends can write to each other."""
 

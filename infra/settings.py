@@ -70,6 +70,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "auto"
     bcrypt_cost: Annotated[int, Doc(ge=4, le=16, description="Cost of password hashes; 12 is 0.2 s of a core.")] = 12
     rate_limits: Annotated[Literal["on", "off"], Doc(description="`off` only for load tests.")] = "on"
+    pending_friend_requests: Annotated[
+        int,
+        Doc(ge=1, le=100_000, description="How many friend requests of one user may wait for an answer."),
+    ] = 500
     rpc_tls: Annotated[
         Literal["on", "off"],
         Doc(description="`on`: the services speak TLS with each other and both sides show a certificate."),

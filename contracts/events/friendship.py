@@ -11,6 +11,10 @@ class FriendshipCreated(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "friendship.created"
     requester_id: str
     addressee_id: str
+    # Of the requests that each had made since the two were last friends, and that came to nothing: a weight, 3 for one
+    # that was declined and 1 for one that was withdrawn.
+    requester_setbacks: int = 0
+    addressee_setbacks: int = 0
 
 
 class FriendshipAccepted(Event, frozen=True, kw_only=True):
@@ -28,3 +32,6 @@ class FriendshipRemoved(Event, frozen=True, kw_only=True):
     # Who did it, and the other.
     remover_id: str
     other_id: str
+    # As in `friendship.created`, this request included; 0 after a friendship.
+    remover_setbacks: int = 0
+    other_setbacks: int = 0

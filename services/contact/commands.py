@@ -1,13 +1,18 @@
 """Load, decide, append: friendships asked for, accepted and ended."""
 
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
 import msgspec
 
-from contracts.errors import SelfFriendship, UserNotFound
+from contracts import envelope
+from contracts.errors import SelfFriendship, TooManyPendingRequests, UserNotFound
 from contracts.identifiers import pair_id
 from contracts.subjects import CONTACT, friendship
 from infra.rpc.context import Call
 from services.contact.clients import People
-from services.contact.domain import Friendship, Relation, Status, decide_add, decide_remove, evolve, relation
+from services.contact.domain import Friendship, Relation, Status, asks, decide_add, decide_remove, evolve, relation
 from streams.log import Log
 from streams.repository import Repository
 
@@ -22,13 +27,31 @@ class Standing(msgspec.Struct, frozen=True):
     read_at: int
 
 
+class Requests(Protocol):
+    """The requests of the read model."""
+
+    async def pending(self, user_id: str, most: int) -> int: ...
+
+
 class ContactCommands:
-    def __init__(self, log: Log, people: People) -> None:
+    def __init__(
+        self,
+        log: Log,
+        people: People,
+        requests: Requests,
+        *,
+        most_pending: int,
+        clock: Callable[[], datetime] = envelope.now,
+    ) -> None:
+        """`most_pending`: how many requests of one user may wait for an answer."""
         self._log = log
         self._repository: Repository[Friendship] = Repository(
             log, subject=friendship, initial=Friendship(), evolve=evolve, tail_only=True
         )
         self._people = people
+        self._requests = requests
+        self._most_pending = most_pending
+        self._clock = clock
 
     async def add(self, user_id: str, friend_id: str, call: Call) -> tuple[Relation, bool, int]:
         """Asks for a friendship, or accepts the one asked for.
@@ -38,15 +61,22 @@ class ContactCommands:
         Raises:
             SelfFriendship: both are the same person.
             UserNotFound: there is no such user, or none with a verified address.
+            RequestTooSoon: the friend has declined.
+            TooManyPendingRequests: as many requests of the user as there may be wait for an answer. They are counted
+                in the read model, so that requests made within its lag may go beyond.
         """
         if user_id == friend_id:
             raise SelfFriendship
         for person in (user_id, friend_id):
             if not await self._people.known(person):
                 raise UserNotFound
+        pair = pair_id(user_id, friend_id)
+        # Only for a request: friends are made, and repeated calls answered, also while the read model is away.
+        if asks((await self._repository.load(pair)).state, user_id):
+            await self._check_pending(user_id)
         outcome = await self._repository.execute(
-            pair_id(user_id, friend_id),
-            lambda state: decide_add(state, user_id, friend_id),
+            pair,
+            lambda state: decide_add(state, user_id, friend_id, self._clock()),
             call.provenance(),
         )
         seen = relation(outcome.state, user_id)
@@ -76,3 +106,7 @@ class ContactCommands:
                 if not await self._people.known(person):
                     raise UserNotFound
         return Standing(loaded.state.status is Status.ACCEPTED, loaded.sequence, read_at)
+
+    async def _check_pending(self, user_id: str) -> None:
+        if await self._requests.pending(user_id, self._most_pending) >= self._most_pending:
+            raise TooManyPendingRequests

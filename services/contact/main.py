@@ -17,7 +17,7 @@ async def main(settings: Settings) -> None:
         try:
             queries = FriendQueries(ReadModel(find("friends"), process.pool, runners.waiting))
             people = People(queries, process.client("auth"))
-            commands = ContactCommands(process.log, people)
+            commands = ContactCommands(process.log, people, queries, most_pending=settings.pending_friend_requests)
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)
             await process.serve([ContactServer(commands, queries)])

@@ -35,6 +35,10 @@ class _Found(msgspec.Struct, frozen=True):
     user_id: str
 
 
+class _Count(msgspec.Struct, frozen=True):
+    count: int
+
+
 class FriendQueries:
     def __init__(self, model: ReadModel) -> None:
         self._model = model
@@ -48,6 +52,19 @@ class FriendQueries:
             _Found, "SELECT user_id FROM {contacts} WHERE user_id = %(user_id)s AND verified", {"user_id": user_id}
         )
         return bool(rows)
+
+    async def pending(self, user_id: str, most: int) -> int:
+        """How many requests of the user wait for an answer, as far as the read model has come; counted up to `most`."""
+        rows, _ = await self._model.select(
+            _Count,
+            """
+            SELECT count(*) AS count FROM (
+                SELECT FROM {friends} WHERE user_id = %(user_id)s AND state = 'outgoing' LIMIT %(most)s
+            ) AS pending
+            """,
+            {"user_id": user_id, "most": most},
+        )
+        return rows[0].count
 
     async def friends(
         self,

@@ -42,11 +42,14 @@ def seen(position: str, actor: str | None = None) -> Call:
 
 
 class House:
-    def __init__(self, folder: Path, services: tuple[str, ...], *, cluster: Cluster | None = None) -> None:
-        """`cluster`: whose streams are used, instead of those of a server of its own."""
+    def __init__(
+        self, folder: Path, services: tuple[str, ...], *, cluster: Cluster | None = None, **settings: object
+    ) -> None:
+        """`cluster`: whose streams are used, instead of those of a server of its own; `settings`: of all services."""
         self._folder = folder
         self._services = services
         self._cluster = cluster
+        self._own_settings = settings
         self._nats_server = NatsServer(folder / "nats")
         self._postgres = PostgresServer(folder / "postgres", settings={"fsync": "off"})
         self._processes: dict[tuple[str, int], asyncio.subprocess.Process] = {}
@@ -66,6 +69,7 @@ class House:
             Settings(data_dir=self._folder, nats_url=nats_url, database_url=database_url, bcrypt_cost=4),
             stream_replicas=1 if self._cluster is None else SIZE,
             **addresses,
+            **self._own_settings,
         )
         self.nats = await nats_py.connect(nats_url.split(","))
         await ensure_streams(self.nats, replicas=self.settings.stream_replicas)

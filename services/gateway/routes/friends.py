@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from contracts.errors import SelfFriendship, UserNotFound, VestnikError
+from contracts.errors import RequestTooSoon, SelfFriendship, TooManyPendingRequests, UserNotFound, VestnikError
 from contracts.fields import Id
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendRequest,
@@ -94,6 +94,10 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/friends/{user_id}",
         tag="Friends",
         summary="Ask for friendship, or agree to it",
+        description=(
+            "Whoever was declined may ask again after an hour; after further declines in a row it is a day, a week, 30 "
+            "days. Three requests that were withdrawn weigh as much as one that was declined."
+        ),
         handler=add,
         query=NoQuery,
         body=NoBody,
@@ -101,7 +105,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             201: Answer(description="Asked.", body=Friendship),
             200: Answer(description="Agreed, or nothing changed: the present state.", body=Friendship),
         },
-        errors=(UserNotFound, SelfFriendship),
+        errors=(UserNotFound, SelfFriendship, RequestTooSoon, TooManyPendingRequests),
         limits=_LIMITS,
         writes=True,
     ),

@@ -7,10 +7,12 @@ import pytest_asyncio
 
 from tests.integration.house import House
 
+MOST_PENDING = 12
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    house = House(tmp_path_factory.mktemp("contact"), ("auth", "contact"))
+    house = House(tmp_path_factory.mktemp("contact"), ("auth", "contact"), pending_friend_requests=MOST_PENDING)
     try:
         await house.start()
         yield house

@@ -6,7 +6,7 @@ import secrets
 import msgspec
 import pytest
 
-from contracts.errors import Forbidden, Invalid, SelfFriendship, UserNotFound
+from contracts.errors import Forbidden, Invalid, RequestTooSoon, SelfFriendship, TooManyPendingRequests, UserNotFound
 from contracts.identifiers import new_id, pair_id
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendRequest,
@@ -22,6 +22,7 @@ from contracts.rpc.vestnik.contact.v1 import (
 )
 from contracts.subjects import friendship
 from infra.rpc.client import Client
+from tests.integration.contact.conftest import MOST_PENDING
 from tests.integration.house import House, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -138,6 +139,37 @@ async def test_a_list_comes_in_pages_latest_first(house: House) -> None:
     assert found == others[::-1]
     with pytest.raises(Invalid):
         await client.call(stub.get_friends, GetFriendsRequest(user_id=anna, cursor="nonsense"))
+
+
+async def test_who_was_declined_waits_before_asking_again_at_every_replica(house: House) -> None:
+    anna, ben = await people(house)
+    one, other = house.client("contact", 0), house.client("contact", 1)
+    await add(one, anna, ben)
+    await remove(one, ben, anna)
+    for client in (one, other):
+        with pytest.raises(RequestTooSoon) as refused:
+            await add(client, anna, ben)
+        assert refused.value.retry_after is not None
+        assert 3_000 < refused.value.retry_after <= 3_600
+    assert (await add(other, ben, anna)).created
+    assert (await add(other, anna, ben)).state is FriendState.ACCEPTED
+
+
+async def test_so_many_requests_of_one_user_wait_and_no_more(house: House) -> None:
+    anna, *others = await people(house, MOST_PENDING + 3)
+    *asked, asking, one_more = others
+    client = house.client("contact")
+    for other in asked:
+        position = (await add(client, anna, other)).position
+    await friends(client, anna, position)
+    await add(client, asking, anna)
+    with pytest.raises(TooManyPendingRequests):
+        await add(client, anna, one_more)
+    # What is no request of one's own goes on.
+    assert (await add(client, anna, asking)).state is FriendState.ACCEPTED
+    assert (await add(client, anna, asked[0])).state is FriendState.OUTGOING
+    await friends(client, anna, await remove(client, anna, asked[0]))
+    assert (await add(client, anna, one_more)).created
 
 
 async def test_who_was_away_is_told_of_every_change(house: House) -> None:

@@ -37,7 +37,10 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "GET /v1/profiles/me": ({200, 304}, {"profile_not_found"}),
     "GET /v1/profiles": ({200}, set()),
     "PATCH /v1/profiles/me": ({200}, {"stale_profile"}),
-    "PUT /v1/friends/{user_id}": ({200, 201}, {"user_not_found", "self_friendship"}),
+    "PUT /v1/friends/{user_id}": (
+        {200, 201},
+        {"user_not_found", "self_friendship", "request_too_soon", "too_many_pending_requests"},
+    ),
     "DELETE /v1/friends/{user_id}": ({204}, set()),
     "GET /v1/friends": ({200}, set()),
     "POST /v1/conversations/{user_id}/messages": (

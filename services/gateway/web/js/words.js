@@ -43,6 +43,7 @@ const ENGLISH = {
   e_weak_password: "This password is guessed first. Choose one that is less common and does not contain your name or address.",
   e_at_password: "A password has 8 characters to 1,024 bytes.", e_at_new_password: "A password has 8 characters to 1,024 bytes.",
   shortcut: "Ctrl+K finds, Alt+↑ and Alt+↓ change the chat, Esc goes back.",
+  e_request_too_soon: "This person has declined. Ask again later.", e_too_many_pending_requests: "Too many of your requests are waiting. Withdraw some first.",
   loading: "Loading…", beginning: "The beginning of the conversation",
   skip: "Skip to the conversation",
 };
@@ -90,6 +91,7 @@ const RUSSIAN = {
   e_weak_password: "Такой пароль подбирают первым. Выберите менее частый, без вашего имени и адреса.",
   e_at_password: "В пароле от 8 знаков до 1024 байт.", e_at_new_password: "В пароле от 8 знаков до 1024 байт.",
   shortcut: "Ctrl+K — поиск, Alt+↑ и Alt+↓ — другой чат, Esc — назад.",
+  e_request_too_soon: "Этот человек отклонил запрос. Попробуйте позже.", e_too_many_pending_requests: "Слишком много запросов ждут ответа. Сначала отзовите часть.",
   loading: "Загрузка…", beginning: "Начало разговора",
   skip: "К разговору",
 };
