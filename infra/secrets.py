@@ -32,7 +32,7 @@ PARTIES = (*SERVICES, GATEWAY, OPERATOR)
 NATS_PARTIES = (*PARTIES, TOPOLOGY)
 # Who has a login at PostgreSQL; the gateway needs none.
 DATABASE_PARTIES = (*SERVICES, OPERATOR)
-_RANDOM = ("claims", "refresh", "mail", "limits", "password")
+_RANDOM = ("claims", "refresh", "mail", "limits", "password", "devices")
 _PASSWORDS = (
     "postgres",
     *(f"postgres-{party}" for party in DATABASE_PARTIES),
@@ -90,6 +90,11 @@ class Secrets:
     def password_key(self) -> bytes:
         """Keys the digest of a password that bcrypt is given; for auth alone. Without it no password is good."""
         return self._file("password.key")
+
+    @property
+    def devices_key(self) -> bytes:
+        """Signs the tokens of devices that have logged in."""
+        return self._file("devices.key")
 
     @property
     def limits_key(self) -> bytes:

@@ -7,13 +7,23 @@ as a known one, a bcrypt check among them, and gets the same answer: nobody can 
 import logging
 from contextlib import suppress
 
-from contracts.errors import EmailNotVerified, Invalid, InvalidCredentials, Overloaded, SessionNotFound
+import msgspec
+
+from contracts.errors import (
+    EmailNotVerified,
+    Invalid,
+    InvalidCredentials,
+    Overloaded,
+    RateLimited,
+    SessionNotFound,
+)
 from contracts.rpc.vestnik.session.v1 import Tokens
 from infra.rpc.context import current
 from services.auth import domain
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions
+from services.auth.devices import DeviceTokens
 from services.auth.domain import NOBODY, Credential
 from services.auth.email_keys import email_key
 from services.auth.passwords import Passwords
@@ -21,17 +31,43 @@ from services.auth.passwords import Passwords
 log = logging.getLogger(__name__)
 
 
+class LoggedIn(msgspec.Struct, frozen=True):
+    tokens: Tokens
+    # Marks the device at its next login.
+    device_token: str
+
+
 class Login:
-    def __init__(self, aggregates: Aggregates, passwords: Passwords, keys: ClaimKeys, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        aggregates: Aggregates,
+        passwords: Passwords,
+        keys: ClaimKeys,
+        sessions: Sessions,
+        devices: DeviceTokens,
+    ) -> None:
         self._aggregates = aggregates
         self._passwords = passwords
         self._keys = keys
         self._sessions = sessions
+        self._devices = devices
 
-    async def login(self, *, login: str, password: str, device: str, address: str) -> Tokens:
+    async def login(
+        self,
+        *,
+        login: str,
+        password: str,
+        device: str,
+        address: str,
+        device_token: str = "",
+        known_device_only: bool = False,
+    ) -> LoggedIn:
         """Begins a session for whoever knows the password.
 
+        `known_device_only`: others have guessed too often at this login, whether there is an account or not.
+
         Raises:
+            RateLimited: only a known device may try just now, and `device_token` is of none.
             InvalidCredentials: the login is not known or the password is another.
             EmailNotVerified: both are right, but the address was never verified.
             Overloaded: too many passwords are waiting to be checked.
@@ -39,6 +75,9 @@ class Login:
         user_id = await self._holder(login) or NOBODY
         user = (await self._aggregates.users.load(user_id)).state
         credential = (await self._aggregates.credentials.load(user_id)).state
+        known = bool(device_token) and self._devices.knows(device_token, user_id, credential.generation)
+        if known_device_only and not known:
+            raise RateLimited
         if not await self._passwords.matches(password, credential.hashed):
             raise InvalidCredentials
         if not user.email_verified:
@@ -52,7 +91,7 @@ class Login:
             credential=credential.generation,
         )
         await self._confirm(tokens, credential)
-        return tokens
+        return LoggedIn(tokens, device_token if known else self._devices.make(user_id, credential.generation))
 
     async def _confirm(self, tokens: Tokens, credential: Credential) -> None:
         """That the password is still the one that was checked.

@@ -11,6 +11,7 @@ from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.commands import Commands
+from services.auth.devices import DeviceTokens
 from services.auth.login import Login
 from services.auth.outbox import outbox
 from services.auth.password_changes import PasswordChanges
@@ -37,6 +38,7 @@ async def main(settings: Settings) -> None:
         runners = Runners(owned_by("auth"), process.nats, process.pool, settings.database_url)
         queries = Queries(ReadModel(find("users"), process.pool, runners.waiting), aggregates)
         resets, sessions = ResetTokens(process.secrets.mail_key), Sessions(process.client("session"))
+        devices = DeviceTokens(process.secrets.devices_key)
         changes = PasswordChanges(
             aggregates,
             passwords,
@@ -45,9 +47,10 @@ async def main(settings: Settings) -> None:
             keys,
             resets,
             sessions,
+            devices,
             lifetime=timedelta(minutes=settings.password_reset_minutes),
         )
-        login = Login(aggregates, passwords, keys, sessions)
+        login = Login(aggregates, passwords, keys, sessions, devices)
         await runners.start()
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")

@@ -22,6 +22,7 @@ from services.auth import domain
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions
+from services.auth.devices import DeviceTokens
 from services.auth.email_keys import email_key
 from services.auth.not_due import record_not_due
 from services.auth.passwords import Passwords, accepted
@@ -40,6 +41,8 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     # Of the change, and of the last session that it ended.
     position: Position
+    # For the device that has changed it.
+    device_token: str
 
 
 class PasswordChanges:
@@ -52,6 +55,7 @@ class PasswordChanges:
         keys: ClaimKeys,
         tokens: ResetTokens,
         sessions: Sessions,
+        devices: DeviceTokens,
         *,
         lifetime: timedelta,
         clock: Callable[[], datetime] = envelope.now,
@@ -64,6 +68,7 @@ class PasswordChanges:
         self._keys = keys
         self._tokens = tokens
         self._sessions = sessions
+        self._devices = devices
         self._lifetime = lifetime
         self._clock = clock
 
@@ -145,4 +150,5 @@ class PasswordChanges:
             log.warning("the sessions of user %s end later: %s", user_id, error)
         else:
             position = position.merge(ended)
-        return Changed(user_id=user_id, position=position)
+        device_token = self._devices.make(user_id, outcome.state.generation)
+        return Changed(user_id=user_id, position=position, device_token=device_token)

@@ -79,6 +79,7 @@ class _LoginTerms(msgspec.Struct, frozen=True):
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
     device: Device
     address: Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
+    device_token: Annotated[str, Meta(max_length=256)]
 
 
 class AuthServer(AuthServiceBase):
@@ -126,12 +127,18 @@ class AuthServer(AuthServiceBase):
                 "password": message.password,
                 "device": message.device,
                 "address": message.address,
+                "device_token": message.device_token,
             },
         )
-        tokens = await self._login.login(
-            login=asked.login, password=asked.password, device=asked.device, address=asked.address
+        logged_in = await self._login.login(
+            login=asked.login,
+            password=asked.password,
+            device=asked.device,
+            address=asked.address,
+            device_token=asked.device_token,
+            known_device_only=message.known_device_only,
         )
-        return LoginResponse(tokens=tokens)
+        return LoginResponse(tokens=logged_in.tokens, device_token=logged_in.device_token)
 
     async def verify_email(self, message: VerifyEmailRequest) -> VerifyEmailResponse:
         asked = validated(_Token, {"token": message.token})
@@ -160,7 +167,7 @@ class AuthServer(AuthServiceBase):
             session_id=asked.session_id,
             provenance=current().provenance(),
         )
-        return ChangePasswordResponse(position=changed.position.encode())
+        return ChangePasswordResponse(position=changed.position.encode(), device_token=changed.device_token)
 
     async def request_password_reset(self, message: RequestPasswordResetRequest) -> RequestPasswordResetResponse:
         asked = validated(_Address, {"email": message.email})
@@ -173,7 +180,9 @@ class AuthServer(AuthServiceBase):
         changed = await self._changes.reset(
             token=asked.token, new=message.new_password, provenance=current().provenance()
         )
-        return ResetPasswordResponse(user_id=changed.user_id, position=changed.position.encode())
+        return ResetPasswordResponse(
+            user_id=changed.user_id, position=changed.position.encode(), device_token=changed.device_token
+        )
 
     async def get_user(self, message: GetUserRequest) -> GetUserResponse:
         asked = validated(_UserId, {"user_id": message.user_id})

@@ -172,7 +172,7 @@ def _response(reply: Reply, limits: Mapping[str, str]) -> WholeResponse | Stream
     if reply.stream is not None:
         return StreamingReply(reply.stream, {**problems.NOTHING_TO_RUN, **reply.headers, **limits})
     body, headers = encoded(reply)
-    return WholeResponse(body, reply.status, {**_USUAL, **headers, **limits})
+    return WholeResponse(body, reply.status, {**_USUAL, **headers, **limits}, reply.cookies)
 
 
 def _problem(error: VestnikError, path: str, more: Mapping[str, str]) -> WholeResponse:

@@ -1,9 +1,9 @@
 """Which web pages of other origins may use the gateway from a browser (CORS): none, unless the settings name them.
 
 Access tokens travel in a header, so a page that was not let in can do nothing that its visitor's browser would add
-anything to. The one cookie (routes/browser.py) holds the refresh token of the gateway's own page: another site's page
-gets no browser to send it (`SameSite=Strict`), and no page of another origin is let in with cookies, whatever the
-settings say, since `Access-Control-Allow-Credentials` is never sent.
+anything to. The cookies (routes/browser.py) hold the refresh token and the device token of the gateway's own page:
+another site's page gets no browser to send them (`SameSite=Strict`), and no page of another origin is let in with
+cookies, whatever the settings say, since `Access-Control-Allow-Credentials` is never sent.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ _RESPONSE_HEADERS = (
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",
+    "Vestnik-Device-Token",
     "Vestnik-Position",
     "WWW-Authenticate",
     "X-Request-Id",

@@ -120,6 +120,7 @@ class Dispatcher(Generic[Q, B]):
             headers=asked.headers,
             address=address,
             signed_in=signed_in,
+            standings=standings,
         )
         before = _NOWHERE if endpoint.writes else self._parts.live.positions()
         try:
@@ -213,5 +214,9 @@ def encoded(reply: Reply) -> tuple[bytes, Mapping[str, str]]:
 
 def _with_header(reply: Reply, position: str) -> Reply:
     return Reply(
-        status=reply.status, body=reply.body, headers={**reply.headers, POSITION: position}, position=reply.position
+        status=reply.status,
+        body=reply.body,
+        headers={**reply.headers, POSITION: position},
+        cookies=reply.cookies,
+        position=reply.position,
     )

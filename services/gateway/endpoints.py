@@ -14,7 +14,7 @@ from contracts.identifiers import is_id
 from infra.rpc.context import Call
 from services.gateway.parts import Parts
 from services.gateway.queries import NoQuery
-from services.gateway.rate_limits import Limit
+from services.gateway.rate_limits import Limit, Standing
 from services.gateway.tokens import Caller
 
 B = TypeVar("B")
@@ -49,6 +49,8 @@ class Incoming(msgspec.Struct, Generic[Q, B], kw_only=True):
     address: str
     # None only on public routes.
     signed_in: Caller | None = None
+    # Of the limits that the request was counted against; a handler that counts more adds to them.
+    standings: list[Standing]
 
     @property
     def caller(self) -> Caller:
@@ -84,6 +86,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     # Sent piece by piece instead, for as long as it lasts.
     stream: Streamed | None = None
     headers: Mapping[str, str] = {}
+    # Whole values of Set-Cookie.
+    cookies: tuple[str, ...] = ()
     # Encoded: where the write stands in the streams, or what the read model that answered has seen.
     position: str = ""
     # Whose latest position this is; None where it is a read's.

@@ -6,11 +6,23 @@ from however many addresses it comes. A route that declares no limits has those 
 
 from services.gateway.rate_limits import Limit, Subject
 
+
+def _failures(name: str) -> tuple[Limit, ...]:
+    """Wrong passwords: 10 at once, then one in 10 s, soon one in 2 min, after some hours one in 7 min.
+
+    In any hour these are 50 at most. An account has two logins, its name and its address, so 100 with both.
+    """
+    return (
+        Limit(name=name, quota=6, window=60, burst=10, subject=Subject.BODY),
+        Limit(name=f"{name}-hour", quota=30, window=3600, burst=20, subject=Subject.BODY),
+        Limit(name=f"{name}-day", quota=200, window=86_400, burst=100, subject=Subject.BODY),
+    )
+
+
 REGISTER = Limit(name="register", quota=120, window=60, subject=Subject.ADDRESS)
 REGISTER_EMAIL = Limit(name="register-email", quota=20, window=3600, subject=Subject.BODY)
 VERIFY = Limit(name="verify", quota=300, window=60, subject=Subject.ADDRESS)
 LOGIN_ADDRESS = Limit(name="login", quota=120, window=60, subject=Subject.ADDRESS)
-LOGIN_NAME = Limit(name="login-name", quota=30, window=60, subject=Subject.BODY)
 REFRESH_ADDRESS = Limit(name="refresh-address", quota=1200, window=60, subject=Subject.ADDRESS)
 REFRESH = Limit(name="refresh", quota=60, window=60, subject=Subject.BODY)
 RESEND_ADDRESS = Limit(name="resend", quota=60, window=3600, subject=Subject.ADDRESS)
@@ -44,7 +56,15 @@ METRICS_ADDRESS = Limit(name="metrics-address", quota=300, window=60, subject=Su
 # Every message over a WebSocket, also one that is no command; a command is counted by its route besides.
 COMMAND = Limit(name="command", quota=300, window=1, burst=600, subject=Subject.ACCOUNT, shared=False)
 
-ALL = tuple(found for found in globals().values() if isinstance(found, Limit))
+# Counted where passwords are tried: guessing.py.
+LOGIN_FAILURES = _failures("login-name")
+DEVICE_FAILURES = _failures("login-device")
+PASSWORD_FAILURES = _failures("password")
+
+ALL = (
+    *(found for found in globals().values() if isinstance(found, Limit)),
+    *(*LOGIN_FAILURES, *DEVICE_FAILURES, *PASSWORD_FAILURES),
+)
 
 
 def of_class(*, public: bool, writes: bool) -> tuple[Limit, ...]:

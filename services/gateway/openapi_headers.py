@@ -30,7 +30,11 @@ RESPONSE_HEADERS: dict[str, dict[str, Any]] = {
         "schema": _POSITION,
     },
     "X-Accel-Buffering": {"description": "`no`: a proxy passes on each event at once.", "schema": _TEXT},
-    "Set-Cookie": {"description": "The refresh token, where no script can read it.", "schema": _TEXT},
+    "Set-Cookie": {"description": "Refresh token and device token, where no script can read them.", "schema": _TEXT},
+    "Vestnik-Device-Token": {
+        "description": "Send it as `device_token` with the next login from this device.",
+        "schema": _TEXT,
+    },
     "ETag": {"description": "Changes whenever the profile does.", "schema": _TEXT},
     "Cache-Control": {"description": "How long it may be kept, and by whom.", "schema": _TEXT},
     "Vary": {"description": "`Vestnik-Position`: a request with one is answered for itself.", "schema": _TEXT},

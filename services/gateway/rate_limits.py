@@ -10,7 +10,7 @@ seconds; `r` what remains, `t` seconds until some of it comes back).
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache, lru_cache
 from hashlib import blake2b
@@ -106,8 +106,26 @@ class RateLimiter:
         remaining = int(left) if left > 0.0 else 0
         return Standing(limit, remaining, math.ceil((remaining + 1 - left) / rate) or 1, allowed)
 
+    def take_all(self, limits: Sequence[Limit], key: str) -> list[Standing]:
+        """Counts one request against all of the limits, or against none where one of them has no more left."""
+        standings = [self.take(limit, key) for limit in limits]
+        if not all(found.allowed for found in standings):
+            self.give_back([found.limit for found in standings if found.allowed], key)
+        return standings
+
+    def give_back(self, limits: Iterable[Limit], key: str) -> None:
+        """Takes back a request that was counted, also where it was told to others already."""
+        digest = self._digest(key)
+        for limit in limits:
+            table = self._table(limit)
+            full_at = table.full_at.get(digest)
+            if full_at is not None:
+                table.full_at[digest] = full_at - 1.0 / table.rate
+            if table.shared:
+                table.uses[digest] = table.uses.get(digest, 0) - 1
+
     def heard(self, limit: Limit, uses: Mapping[bytes, int], *, ago: float = 0.0) -> None:
-        """Adds what others have counted, so many seconds ago."""
+        """Adds what others have counted, so many seconds ago; less than nothing is what they have given back."""
         table, at = self._table(limit), self._clock() - ago
         for digest, count in uses.items():
             full_at = max(table.full_at.get(digest, at), at)
@@ -117,8 +135,9 @@ class RateLimiter:
         """What was counted here since the last time: by limit, how often by key."""
         collected = {}
         for name, table in self._tables.items():
-            if table.uses:
-                collected[name], table.uses = table.uses, {}
+            uses, table.uses = table.uses, {}
+            if changed := {digest: count for digest, count in uses.items() if count}:
+                collected[name] = changed
         return collected
 
     @property

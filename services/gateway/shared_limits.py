@@ -46,7 +46,7 @@ class Uses(msgspec.Struct, frozen=True):
 
     # Which gateway, since its start: it knows its own counts.
     by: str
-    # How often, by the key's digest in base64.
+    # How often, by the key's digest in base64; less than nothing where more was given back.
     uses: dict[str, int]
 
 
@@ -118,7 +118,7 @@ class SharedLimits:
         limit = self._limits.get(message.subject.rpartition(".")[2])
         try:
             said = _USES.decode(message.payload)
-            uses = {base64.b64decode(key, validate=True): count for key, count in said.uses.items() if count > 0}
+            uses = {base64.b64decode(key, validate=True): count for key, count in said.uses.items()}
         except (msgspec.DecodeError, ValueError) as error:
             log.warning("%s of %s is not understood: %s", message.sequence, LIMITS, error)
             return

@@ -1,6 +1,6 @@
 """An answer that is there as a whole, with headers that are names and values of ours: sent as it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from starlette.responses import Response
@@ -18,13 +18,17 @@ _EMPTY = (204, 304)
 class WholeResponse(Response):
     body: bytes
 
-    def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
-        """`headers`: their names in lower case; the length is added, and more may be until it is sent."""
+    def __init__(self, body: bytes, status: int, headers: dict[str, str], cookies: tuple[str, ...] = ()) -> None:
+        """`headers`: their names in lower case; the length is added, and more may be until it is sent.
+
+        `cookies`: values of Set-Cookie, the one header that may come several times.
+        """
         # Past the library's constructor, which looks at every header and encodes a body.
         self.status_code = status
         self.body = body
         self.background = None
         self.named = headers
+        self._cookies = cookies
         if status not in _EMPTY:
             headers["content-length"] = str(len(body))
 
@@ -33,12 +37,18 @@ class WholeResponse(Response):
         if answer is not None and is_taken(scope):
             answer(self.status_code, self._head(), self.body)
             return
-        self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.named.items()]
+        self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._lines()]
         await super().__call__(scope, receive, send)
 
     def _head(self) -> bytes:
-        head = "".join([f"{name}: {value}\r\n" for name, value in self.named.items()])
+        lines = self._lines()
+        head = "".join([f"{name}: {value}\r\n" for name, value in lines])
         # None of them may end a line by itself, and begin another.
-        if head.count("\r") != len(self.named) or head.count("\n") != len(self.named) or "\0" in head:
+        if head.count("\r") != len(lines) or head.count("\n") != len(lines) or "\0" in head:
             raise ValueError("a header of more than one line")
         return head.encode("latin-1")
+
+    def _lines(self) -> Collection[tuple[str, str]]:
+        if not self._cookies:
+            return self.named.items()
+        return [*self.named.items(), *(("set-cookie", value) for value in self._cookies)]

@@ -28,6 +28,7 @@ from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions as SessionClient
 from services.auth.commands import Commands as AuthCommands
+from services.auth.devices import DeviceTokens
 from services.auth.login import Login
 from services.auth.password_changes import Addresses, PasswordChanges
 from services.auth.passwords import Passwords
@@ -80,6 +81,7 @@ class Auth:
         self.keys = ClaimKeys(secrets.claims_key)
         self.tokens = VerificationTokens(secrets.mail_key)
         self.resets = ResetTokens(secrets.mail_key)
+        self.devices = DeviceTokens(secrets.devices_key)
         self.clock = clock
         self.commands = AuthCommands(
             self.aggregates, self.passwords, self.weak, self.keys, self.tokens, lifetime=DAY, clock=clock
@@ -102,6 +104,7 @@ class Auth:
             self.keys,
             self.resets,
             sessions,
+            self.devices,
             lifetime=HOUR,
             clock=self.clock,
         )
@@ -181,7 +184,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         between = Client("session", me="auth", settings=settings, secrets=secrets)
         stack.callback(between.close)
         sessions = SessionClient(between)
-        login = Login(auth.aggregates, auth.passwords, auth.keys, sessions)
+        login = Login(auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices)
         queries = AuthQueries(ReadModel(Users, pool, runners.waiting), auth.aggregates)
         session_queries = SessionQueries(ReadModel(Sessions, pool, runners.waiting))
         session = SessionServer(session_commands(nats, secrets), session_queries, Log(nats))

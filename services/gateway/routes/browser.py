@@ -1,8 +1,8 @@
-"""Sessions of a page in a browser: the refresh token is in a cookie that no script can read.
+"""Sessions of a page in a browser: refresh token and device token are in cookies that no script can read.
 
 Whatever gets to run in the page by mistake can act while it runs, and can take nothing away that lasts longer than an
-access token. The cookie goes to these routes alone and is never sent on the word of another site (`SameSite=Strict`);
-of another origin of the same site it is sent, and not taken.
+access token. The cookies go to these routes alone and are never sent on the word of another site (`SameSite=Strict`);
+of another origin of the same site they are sent, and the refresh token is not taken.
 """
 
 from typing import Annotated, Literal
@@ -19,17 +19,19 @@ from contracts.errors import (
     RefreshTokenReused,
     SessionNotFound,
 )
-from contracts.fields import Id, folded_login
+from contracts.fields import Id
 from contracts.rpc.vestnik.session.v1 import Tokens
 from infra.settings import Settings
 from services.gateway import limits, origins
+from services.gateway.answers import whole
 from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
 from services.gateway.routes import sessions
-from services.gateway.routes.sessions import Login
+from services.gateway.routes.sessions import PasswordLogin
 
 _PATH = "/v1/browser/sessions"
-_NAME = "vestnik_refresh"
+_REFRESH, _DEVICE = "vestnik_refresh", "vestnik_device"
 _DAY = 86_400
+_DEVICE_SECONDS = 400 * _DAY
 
 
 class BrowserTokens(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,63 +44,71 @@ class BrowserTokens(msgspec.Struct, frozen=True, kw_only=True):
     expires_in: Annotated[int, Meta(description="Seconds until the access token runs out.")]
 
 
-async def log_in(incoming: Incoming[NoQuery, Login]) -> Reply:
-    return _tokens(incoming.parts.settings, await sessions.begin(incoming), status=201)
+async def log_in(incoming: Incoming[NoQuery, PasswordLogin]) -> Reply:
+    token = _cookie(incoming.headers.getlist("cookie"), _DEVICE) or ""
+    answer = await sessions.begin(incoming, token if len(token) <= sessions.DEVICE_TOKEN_LENGTH else "")
+    settings = incoming.parts.settings
+    return _tokens(settings, whole(answer.tokens), 201, device_cookies(settings, answer.device_token))
 
 
 async def refresh(incoming: Incoming[NoQuery, NoBody]) -> Reply:
     origins.check_own(incoming.headers, incoming.parts.settings.public_url)
-    token = _cookie(incoming.headers.getlist("cookie"))
+    token = _cookie(incoming.headers.getlist("cookie"), _REFRESH)
     if token is None:
         raise InvalidRefreshToken
-    return _tokens(incoming.parts.settings, await sessions.renew(incoming.parts, token), status=200)
+    return _tokens(incoming.parts.settings, await sessions.renew(incoming.parts, token), 200)
 
 
 async def log_out(incoming: Incoming[NoQuery, NoBody]) -> Reply:
     ended = await sessions.end_current(incoming)
     return Reply(
         status=ended.status,
-        headers={"set-cookie": _set(incoming.parts.settings, "", seconds=0)},
+        cookies=(_set(incoming.parts.settings, _REFRESH, "", seconds=0),),
         position=ended.position,
         written_by=ended.written_by,
     )
 
 
-def _tokens(settings: Settings, tokens: Tokens, status: int) -> Reply:
+def device_cookies(settings: Settings, token: str) -> tuple[str, ...]:
+    """The cookie that marks the browser at its next login; none where auth is of the release before."""
+    return (_set(settings, _DEVICE, token, seconds=_DEVICE_SECONDS),) if token else ()
+
+
+def _tokens(settings: Settings, tokens: Tokens, status: int, more_cookies: tuple[str, ...] = ()) -> Reply:
     body = BrowserTokens(
         user_id=tokens.user_id,
         session_id=tokens.session_id,
         access_token=tokens.access_token,
         expires_in=tokens.expires_in,
     )
-    cookie = _set(settings, tokens.refresh_token, seconds=settings.session_days * _DAY)
+    cookie = _set(settings, _REFRESH, tokens.refresh_token, seconds=settings.session_days * _DAY)
     return Reply(
         status=status,
         body=body,
-        headers={"set-cookie": cookie},
+        cookies=(cookie, *more_cookies),
         position=tokens.position,
         written_by=tokens.user_id,
     )
 
 
-def _set(settings: Settings, value: str, *, seconds: int) -> str:
+def _set(settings: Settings, name: str, value: str, *, seconds: int) -> str:
     # Browsers keep a Secure cookie of a plain http address for nobody; behind https it is never sent without.
     secure = "; Secure" if settings.issuer.startswith("https://") or settings.hsts_seconds else ""
-    return f"{_NAME}={value}; Path={_PATH}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    return f"{name}={value}; Path={_PATH}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
-def _cookie(headers: list[str]) -> str | None:
-    """The one refresh token among the cookies (RFC 6265, section 5.4), whatever others of the host look like.
+def _cookie(headers: list[str], name: str) -> str | None:
+    """The one value of this name among the cookies (RFC 6265, section 5.4), whatever others of the host look like.
 
     Two that differ are none: somebody else has put one there, and nobody can tell which. An empty one says nothing.
     """
     pairs = (pair.strip().partition("=") for header in headers for pair in header.split(";"))
-    values = {value.strip() for name, _, value in pairs if name.rstrip() == _NAME and value.strip()}
+    values = {value.strip() for found, _, value in pairs if found.rstrip() == name and value.strip()}
     return values.pop() if len(values) == 1 else None
 
 
 def _session_of(headers: Headers) -> str | None:
-    token = _cookie(headers.getlist("cookie"))
+    token = _cookie(headers.getlist("cookie"), _REFRESH)
     return sessions.session_of(token) if token is not None else None
 
 
@@ -108,16 +118,15 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path=_PATH,
         tag="Sessions",
         summary="Log in from a page in a browser",
-        description="As `POST /v1/sessions`; the refresh token comes in a cookie that no script can read.",
+        description=(
+            "As `POST /v1/sessions`; the refresh token and the device token come in cookies that no script can read."
+        ),
         handler=log_in,
         query=NoQuery,
-        body=Login,
+        body=PasswordLogin,
         answers={201: Answer(description="A new session.", body=BrowserTokens, headers=("Set-Cookie",))},
         errors=(InvalidCredentials, EmailNotVerified),
-        limits=(
-            Counted(limit=limits.LOGIN_ADDRESS),
-            Counted(limit=limits.LOGIN_NAME, key=lambda body: folded_login(body.login.strip())),
-        ),
+        limits=(Counted(limit=limits.LOGIN_ADDRESS),),
         public=True,
         writes=True,
     ),

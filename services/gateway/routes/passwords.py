@@ -8,9 +8,11 @@ from msgspec import Meta
 from contracts.errors import InvalidCredentials, InvalidToken, TokenExpired
 from contracts.fields import ChosenPassword, Email, Password, folded_login
 from contracts.rpc.vestnik.auth.v1 import ChangePasswordRequest, RequestPasswordResetRequest, ResetPasswordRequest
-from services.gateway import limits
+from infra.settings import Settings
+from services.gateway import guessing, limits, rate_limits
 from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoQuery, Reply
 from services.gateway.password_length import check_length
+from services.gateway.routes.browser import device_cookies
 
 
 class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,8 +38,12 @@ async def change_password(incoming: Incoming[NoQuery, PasswordChange]) -> Reply:
         new_password=incoming.body.new_password,
         session_id=caller.session_id,
     )
-    answer = await auth.command(auth.stub.change_password, request, repeatable=False)
-    return Reply(status=204, position=answer.position, written_by=caller.user_id)
+    guess = guessing.of_user(incoming.parts.limiter, caller.user_id)
+    with guessing.judged(guess):
+        incoming.standings.extend(guess.standings)
+        rate_limits.check(guess.standings)
+        answer = await auth.command(auth.stub.change_password, request, repeatable=False)
+    return _changed(incoming.parts.settings, answer.device_token, answer.position, caller.user_id)
 
 
 async def request_password_reset(incoming: Incoming[NoQuery, ForgottenPassword]) -> Reply:
@@ -52,8 +58,21 @@ async def reset_password(incoming: Incoming[NoQuery, NewPassword]) -> Reply:
     check_length(incoming.body.new_password, "/new_password")
     request = ResetPasswordRequest(token=incoming.body.token, new_password=incoming.body.new_password)
     answer = await auth.command(auth.stub.reset_password, request, repeatable=False)
-    return Reply(status=204, position=answer.position, written_by=answer.user_id or None)
+    return _changed(incoming.parts.settings, answer.device_token, answer.position, answer.user_id or None)
 
+
+def _changed(settings: Settings, device_token: str, position: str, user_id: str | None) -> Reply:
+    """The device that has changed the password stays a known one: a program by the header, a page by its cookie."""
+    return Reply(
+        status=204,
+        headers={"vestnik-device-token": device_token} if device_token else {},
+        cookies=device_cookies(settings, device_token),
+        position=position,
+        written_by=user_id,
+    )
+
+
+_HEADERS = ("Vestnik-Device-Token", "Set-Cookie")
 
 ROUTES: tuple[AnyEndpoint, ...] = (
     Endpoint(
@@ -63,12 +82,13 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         summary="Change the password",
         description=(
             "All other sessions of the user end; that of the request goes on. A login under way with the old password "
-            "fails. Tokens for a reset that were mailed before are spent."
+            "fails. Tokens for a reset that were mailed before are spent, and so are the device tokens of all other "
+            "devices."
         ),
         handler=change_password,
         query=NoQuery,
         body=PasswordChange,
-        answers={204: Answer(description="The password is the new one.")},
+        answers={204: Answer(description="The password is the new one.", headers=_HEADERS)},
         errors=(InvalidCredentials,),
         limits=(Counted(limit=limits.WRITE_ADDRESS), Counted(limit=limits.CHANGE_PASSWORD)),
         writes=True,
@@ -105,7 +125,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=reset_password,
         query=NoQuery,
         body=NewPassword,
-        answers={204: Answer(description="The password is the new one; log in with it.")},
+        answers={204: Answer(description="The password is the new one; log in with it.", headers=_HEADERS)},
         errors=(TokenExpired, InvalidToken),
         limits=(Counted(limit=limits.RESET_CONFIRM),),
         public=True,

@@ -1,6 +1,6 @@
 """Logging in, staying logged in, and ending sessions."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -9,11 +9,12 @@ from contracts.errors import (
     EmailNotVerified,
     InvalidCredentials,
     InvalidRefreshToken,
+    RateLimited,
     RefreshTokenReused,
     SessionNotFound,
 )
-from contracts.fields import Device, Id, Password, folded_login
-from contracts.rpc.vestnik.auth.v1 import LoginRequest
+from contracts.fields import Device, Id, Password
+from contracts.rpc.vestnik.auth.v1 import LoginRequest, LoginResponse
 from contracts.rpc.vestnik.session.v1 import (
     ListSessionsRequest,
     RefreshSessionRequest,
@@ -22,7 +23,7 @@ from contracts.rpc.vestnik.session.v1 import (
     Session,
     Tokens,
 )
-from services.gateway import limits
+from services.gateway import guessing, limits, rate_limits
 from services.gateway.answers import whole
 from services.gateway.endpoints import (
     Answer,
@@ -42,7 +43,10 @@ from services.gateway.times import Time, shown
 _SESSION_ID = 36
 
 
-class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+DEVICE_TOKEN_LENGTH = 256
+
+
+class PasswordLogin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who wants in."""
 
     login: Annotated[
@@ -51,6 +55,19 @@ class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
     password: Password
     device: Annotated[Device, Meta(description="What the client calls itself; shown in the list of sessions.")] = ""
+
+
+class Login(PasswordLogin, frozen=True, forbid_unknown_fields=True):
+    device_token: Annotated[
+        str,
+        Meta(
+            max_length=DEVICE_TOKEN_LENGTH,
+            description="Of an earlier login from this device, which others' wrong passwords then do not keep out.",
+        ),
+    ] = ""
+
+
+L = TypeVar("L", bound=PasswordLogin)
 
 
 class SessionTokens(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +79,16 @@ class SessionTokens(msgspec.Struct, frozen=True, kw_only=True):
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # the kind of a token, not one
     expires_in: Annotated[int, Meta(description="Seconds until the access token runs out.")]
     refresh_token: Annotated[str, Meta(description="Good for one refresh.")]
+
+
+class NewSession(SessionTokens, frozen=True, kw_only=True):
+    device_token: Annotated[
+        str,
+        Meta(
+            description="Send it with the next login from this device. It is good until the password is another, and "
+            "opens nothing by itself."
+        ),
+    ]
 
 
 class RefreshToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,24 +104,44 @@ class SessionItem(msgspec.Struct, frozen=True):
 
 
 async def log_in(incoming: Incoming[NoQuery, Login]) -> Reply:
-    return _tokens(await begin(incoming), status=201)
+    answer = await begin(incoming, incoming.body.device_token)
+    tokens = whole(answer.tokens)
+    body = NewSession(**msgspec.structs.asdict(_session_tokens(tokens)), device_token=answer.device_token)
+    return Reply(status=201, body=body, position=tokens.position, written_by=tokens.user_id)
 
 
 async def refresh(incoming: Incoming[NoQuery, RefreshToken]) -> Reply:
-    return _tokens(await renew(incoming.parts, incoming.body.refresh_token), status=200)
+    tokens = await renew(incoming.parts, incoming.body.refresh_token)
+    return Reply(status=200, body=_session_tokens(tokens), position=tokens.position, written_by=tokens.user_id)
 
 
-async def begin(incoming: Incoming[NoQuery, Login]) -> Tokens:
-    """A new session for whoever knows the password."""
-    auth = incoming.parts.remotes.auth
-    request = LoginRequest(
-        login=incoming.body.login,
-        password=incoming.body.password,
-        device=incoming.body.device,
-        address=incoming.address,
-    )
-    answer = await auth.command(auth.stub.login, request, repeatable=False)
-    return whole(answer.tokens)
+async def begin(incoming: Incoming[NoQuery, L], device_token: str) -> LoginResponse:
+    """A new session for whoever knows the password; `device_token`: empty where the client has shown none.
+
+    Raises:
+        RateLimited: too many wrong passwords of this login, or of this device where it has a token.
+    """
+    auth, limiter, asked = incoming.parts.remotes.auth, incoming.parts.limiter, incoming.body
+    by_login = guessing.of_login(limiter, asked.login)
+    guesses = [by_login, guessing.of_device(limiter, device_token)] if device_token else [by_login]
+    with guessing.judged(*guesses):
+        incoming.standings.extend(guesses[-1].standings)
+        rate_limits.check(guesses[-1].standings)
+        request = LoginRequest(
+            login=asked.login,
+            password=asked.password,
+            device=asked.device,
+            address=incoming.address,
+            device_token=device_token,
+            known_device_only=not by_login.allowed,
+        )
+        try:
+            return await auth.command(auth.stub.login, request, repeatable=False)
+        except RateLimited:
+            # The token is of no device that auth knows: as without one.
+            incoming.standings.extend(by_login.standings)
+            rate_limits.check(by_login.standings)
+            raise
 
 
 async def renew(parts: Parts, refresh_token: str) -> Tokens:
@@ -152,15 +199,14 @@ def _ended(incoming: Incoming[NoQuery, NoBody], answer: RevokeSessionResponse) -
     return Reply(status=204, position=answer.position, written_by=incoming.caller.user_id)
 
 
-def _tokens(tokens: Tokens, status: int) -> Reply:
-    body = SessionTokens(
+def _session_tokens(tokens: Tokens) -> SessionTokens:
+    return SessionTokens(
         user_id=tokens.user_id,
         session_id=tokens.session_id,
         access_token=tokens.access_token,
         expires_in=tokens.expires_in,
         refresh_token=tokens.refresh_token,
     )
-    return Reply(status=status, body=body, position=tokens.position, written_by=tokens.user_id)
 
 
 def _item(session: Session, current_id: str) -> SessionItem:
@@ -187,12 +233,13 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=log_in,
         query=NoQuery,
         body=Login,
-        answers={201: Answer(description="A new session.", body=SessionTokens)},
-        errors=(InvalidCredentials, EmailNotVerified),
-        limits=(
-            Counted(limit=limits.LOGIN_ADDRESS),
-            Counted(limit=limits.LOGIN_NAME, key=lambda body: folded_login(body.login.strip())),
+        description=(
+            "Wrong passwords are counted by login, and by device where it shows the token of an earlier login: after "
+            "ten at once the next ones have to wait, and the longer the more there are."
         ),
+        answers={201: Answer(description="A new session.", body=NewSession)},
+        errors=(InvalidCredentials, EmailNotVerified),
+        limits=(Counted(limit=limits.LOGIN_ADDRESS),),
         public=True,
         writes=True,
     ),

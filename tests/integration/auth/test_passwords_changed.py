@@ -17,6 +17,7 @@ from contracts.errors import (
     InvalidCredentials,
     InvalidToken,
     Overloaded,
+    RateLimited,
     TokenExpired,
     Unavailable,
 )
@@ -39,6 +40,7 @@ from infra.rpc.client import Client
 from infra.rpc.context import Call
 from infra.secrets import Secrets
 from services.auth.clients import Sessions
+from services.auth.devices import DeviceTokens
 from services.auth.login import Login
 from services.auth.passwords import Passwords, key_id
 from tests.integration.accounts import PASSWORD, Services, eventually, running, stored
@@ -252,7 +254,7 @@ async def test_a_login_that_races_a_change_of_the_password_ends_revoked(
     sessions = Interrupted(services)
     setattr(sessions, moment, lambda: change(services, here))
     auth = services.auth_replica
-    login = Login(auth.aggregates, auth.passwords, auth.keys, sessions)
+    login = Login(auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices)
     with pytest.raises(InvalidCredentials):
         await login.login(login="anna", password=PASSWORD, device="thief", address="198.51.100.7")
     (created,) = sessions.created
@@ -326,10 +328,10 @@ async def test_a_hash_of_a_lower_cost_is_brought_up_to_todays_with_a_login_and_e
     reset_token = await services.auth_replica.reset_token("anna@example.org")
     auth, dearer = services.auth_replica, Passwords(5, services.secrets.password_key)
     try:
-        login = Login(auth.aggregates, dearer, auth.keys, services.sessions)
+        login = Login(auth.aggregates, dearer, auth.keys, services.sessions, auth.devices)
         for _ in range(2):
-            tokens = await login.login(login="anna", password=PASSWORD, device="", address="192.0.2.1")
-            assert await active(services, tokens)
+            logged_in = await login.login(login="anna", password=PASSWORD, device="", address="192.0.2.1")
+            assert await active(services, logged_in.tokens)
     finally:
         dearer.close()
     credential = (await auth.aggregates.credentials.load(anna)).state
@@ -425,7 +427,7 @@ async def test_a_full_queue_of_passwords_refuses_and_leaves_the_rest_of_auth_qui
 ) -> None:
     auth = services.auth_replica
     slow = Passwords(9, services.secrets.password_key, workers=1, queue=8)
-    login = Login(auth.aggregates, slow, auth.keys, services.sessions)
+    login = Login(auth.aggregates, slow, auth.keys, services.sessions, auth.devices)
 
     async def flood() -> object:
         return await login.login(login="nobody", password="wrong password", device="", address="")
@@ -442,3 +444,75 @@ async def test_a_full_queue_of_passwords_refuses_and_leaves_the_rest_of_auth_qui
     finally:
         await asyncio.wait(flooding)
         slow.close()
+
+
+async def log_in_from(services: Services, token: str, *, password: str = PASSWORD, login: str = "anna") -> str:
+    """Logs in while others have guessed too often; the device's token."""
+    request = LoginRequest(
+        login=login,
+        password=password,
+        device="phone",
+        address="192.0.2.1",
+        device_token=token,
+        known_device_only=True,
+    )
+    return (await services.to_auth.call(services.auth.login, request)).device_token
+
+
+async def device(services: Services) -> str:
+    request = LoginRequest(login="anna", password=PASSWORD, device="phone", address="192.0.2.1")
+    return (await services.to_auth.call(services.auth.login, request)).device_token
+
+
+async def test_a_device_that_has_logged_in_does_so_whatever_others_have_tried(services: Services, anna: str) -> None:
+    token = await device(services)
+    for login in ("anna", "Anna@example.org"):
+        assert await log_in_from(services, token, login=login) == token
+    with pytest.raises(InvalidCredentials):
+        await log_in_from(services, token, password="wrong password")
+
+
+async def test_without_a_good_device_token_known_and_unknown_logins_are_refused_alike(
+    services: Services, anna: str
+) -> None:
+    forged = DeviceTokens(b"f" * 32).make(anna, 1)
+    of_nobody = services.auth_replica.devices.make(new_id(), 0)
+    for login in ("anna", "anna@example.org", "nobody", "nobody@example.org"):
+        for token in ("", "x", forged, of_nobody):
+            with pytest.raises(RateLimited):
+                await log_in_from(services, token, login=login)
+
+
+async def test_a_change_of_the_password_voids_all_devices_but_the_one_that_made_it(
+    services: Services, anna: str
+) -> None:
+    here, token = await log_in(services), await device(services)
+    answer = await services.to_auth.call(
+        services.auth.change_password,
+        ChangePasswordRequest(user_id=anna, current_password=PASSWORD, new_password=NEW, session_id=here.session_id),
+        context=Call(request_id="request", actor=anna),
+    )
+    with pytest.raises(RateLimited):
+        await log_in_from(services, token, password=NEW)
+    assert await log_in_from(services, answer.device_token, password=NEW) == answer.device_token
+
+
+async def test_a_reset_voids_all_devices_but_the_one_that_made_it(services: Services, anna: str) -> None:
+    token = await device(services)
+    request = ResetPasswordRequest(token=await services.auth_replica.reset_token("anna@example.org"), new_password=NEW)
+    answer = await services.to_auth.call(services.auth.reset_password, request)
+    with pytest.raises(RateLimited):
+        await log_in_from(services, token, password=NEW)
+    assert await log_in_from(services, answer.device_token, password=NEW) == answer.device_token
+
+
+async def test_resets_that_others_ask_for_take_nothing_from_the_owner(services: Services, anna: str) -> None:
+    token = await device(services)
+    first = await services.auth_replica.reset_token("anna@example.org")
+    for _ in range(5):
+        await services.to_auth.call(
+            services.auth.request_password_reset, RequestPasswordResetRequest(email="anna@example.org")
+        )
+    assert await log_in_from(services, token) == token
+    assert (await log_in(services)).user_id == anna
+    await reset(services, first)

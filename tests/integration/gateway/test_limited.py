@@ -8,7 +8,15 @@ import httpx
 import pytest
 from nats.aio.client import Client as NATS
 
-from contracts.rpc.vestnik.auth.v1 import LoginResponse, RegisterResponse, ResendVerificationResponse, User
+from contracts.errors import InvalidCredentials, RateLimited
+from contracts.rpc.vestnik.auth.v1 import (
+    ChangePasswordResponse,
+    LoginResponse,
+    RegisterResponse,
+    ResendVerificationResponse,
+    ResetPasswordResponse,
+    User,
+)
 from contracts.rpc.vestnik.contact.v1 import AddFriendResponse, FriendState, GetFriendsResponse, RemoveFriendResponse
 from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, Message, SendMessageResponse
 from contracts.rpc.vestnik.profile.v1 import Profile, SearchProfilesResponse, UpdateProfileResponse
@@ -20,7 +28,8 @@ from streams.jetstream import JetStream
 from tests.integration.gateway.conftest import Stage, staged
 
 BODY = {"login": "Anna", "password": "correct horse"}
-LOGGED_IN = {"login": LoginResponse(tokens=Tokens())}
+LOGGED_IN = {"login": LoginResponse(tokens=Tokens(), device_token="known")}
+WRONG = {"login": InvalidCredentials()}
 
 
 def stop_the_clock(*stages: Stage) -> None:
@@ -37,19 +46,96 @@ async def log_in(stage: Stage, **headers: str) -> int:
     return (await stage.client.post("/v1/sessions", json=BODY, headers=headers)).status_code
 
 
-async def test_logins_are_counted_by_address_and_by_name(stage: Stage) -> None:
+async def test_logins_are_counted_by_address_and_wrong_passwords_by_login(stage: Stage) -> None:
     stop_the_clock(stage)
     stage.script.answers = dict(LOGGED_IN)
-    answers = [await stage.client.post("/v1/sessions", json=BODY) for _ in range(31)]
+    assert [await log_in(stage) for _ in range(20)] == [201] * 20
+    stage.script.answers = dict(WRONG)
+    answers = [await stage.client.post("/v1/sessions", json=BODY) for _ in range(11)]
 
-    assert [answer.status_code for answer in answers[:30]] == [201] * 30
-    assert answers[0].headers["ratelimit-policy"] == '"login";q=120;w=60, "login-name";q=30;w=60'
-    assert answers[0].headers["ratelimit"].startswith('"login";r=119;t=')
-    refused = answers[30]
+    assert [answer.status_code for answer in answers[:10]] == [401] * 10
+    policies = ['"login";q=120;w=60', '"login-name";q=6;w=60', '"login-name-hour";q=30;w=3600']
+    assert answers[0].headers["ratelimit-policy"].split(", ") == [*policies, '"login-name-day";q=200;w=86400']
+    assert answers[0].headers["ratelimit"].startswith('"login";r=99;t=')
+    refused = answers[10]
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
-    assert int(refused.headers["retry-after"]) >= 1
+    assert int(refused.headers["retry-after"]) == 10
     assert '"login-name";r=0' in refused.headers["ratelimit"]
+    # Right or wrong, it is not looked at.
+    stage.script.answers = dict(LOGGED_IN)
+    assert await log_in(stage) == 429
     assert (await stage.client.post("/v1/sessions", json={**BODY, "login": "bo"})).status_code == 201
+
+
+async def burn(stage: Stage) -> None:
+    """Wrong passwords until the login takes no more."""
+    stage.script.answers = dict(WRONG)
+    assert [await log_in(stage) for _ in range(11)] == [401] * 10 + [429]
+
+
+async def test_a_known_device_is_let_through_to_auth_whatever_others_have_tried(stage: Stage) -> None:
+    stop_the_clock(stage)
+    await burn(stage)
+    stage.script.answers = dict(LOGGED_IN)
+    answer = await stage.client.post("/v1/sessions", json={**BODY, "device_token": "known"})
+    assert (answer.status_code, answer.json()["device_token"]) == (201, "known")
+    page = await stage.client.post("/v1/browser/sessions", json=BODY, headers={"cookie": "vestnik_device=known"})
+    assert page.status_code == 201
+    assert "device_token" not in page.json()
+    asked = [(request.device_token, request.known_device_only) for _, request, _ in stage.script.asked[-2:]]  # type: ignore[attr-defined]  # logins
+    assert asked == [("known", True)] * 2
+
+
+async def test_a_token_that_auth_does_not_know_is_refused_as_none(stage: Stage) -> None:
+    stop_the_clock(stage)
+    await burn(stage)
+    plain = await stage.client.post("/v1/sessions", json=BODY)
+    stage.script.answers = {"login": RateLimited()}
+    forged = await stage.client.post("/v1/sessions", json={**BODY, "device_token": "forged"})
+    assert (forged.status_code, forged.json()) == (plain.status_code, plain.json())
+    assert forged.headers["retry-after"] == plain.headers["retry-after"] == "10"
+
+
+async def test_wrong_passwords_of_a_known_device_have_a_count_of_their_own_and_count_for_all(stage: Stage) -> None:
+    stop_the_clock(stage)
+    stage.script.answers = dict(WRONG)
+    body = {**BODY, "device_token": "known"}
+    answers = [(await stage.client.post("/v1/sessions", json=body)).status_code for _ in range(11)]
+    assert answers == [401] * 10 + [429]
+    assert await log_in(stage) == 429
+
+
+async def test_a_browser_keeps_its_device_in_a_cookie_that_no_script_can_read(stage: Stage) -> None:
+    stage.script.answers = {
+        **LOGGED_IN,
+        "change_password": ChangePasswordResponse(device_token="changed"),
+        "reset_password": ResetPasswordResponse(device_token="reset"),
+    }
+    logged_in = await stage.client.post("/v1/browser/sessions", json=BODY)
+    assert [line.split("=")[0] for line in logged_in.headers.get_list("set-cookie")] == [
+        "vestnik_refresh",
+        "vestnik_device",
+    ]
+    change = {"current_password": "correct horse", "new_password": "another horse"}
+    changed = await stage.client.put("/v1/users/me/password", json=change, headers=stage.signed_in)
+    confirm = {"token": "t", "new_password": "another horse"}
+    reset = await stage.client.post("/v1/users/password-reset/confirm", json=confirm)
+    for answer, token in ((logged_in, "known"), (changed, "changed"), (reset, "reset")):
+        value, *attributes = answer.headers.get_list("set-cookie")[-1].split("; ")
+        assert value == f"vestnik_device={token}"
+        assert {"HttpOnly", "SameSite=Strict", "Path=/v1/browser/sessions"} <= set(attributes)
+    assert [answer.headers["vestnik-device-token"] for answer in (changed, reset)] == ["changed", "reset"]
+
+
+async def test_present_passwords_are_guessed_no_more_often_than_logins(stage: Stage) -> None:
+    stop_the_clock(stage)
+    stage.script.answers = {"change_password": InvalidCredentials()}
+    change = {"current_password": "wrong horse", "new_password": "another horse"}
+    answers = [
+        (await stage.client.put("/v1/users/me/password", json=change, headers=stage.signed_in)).status_code
+        for _ in range(11)
+    ]
+    assert answers == [401] * 10 + [429]
 
 
 async def test_requests_of_every_kind_are_counted_by_address_and_by_account(stage: Stage) -> None:
@@ -72,7 +158,7 @@ async def test_requests_of_every_kind_are_counted_by_address_and_by_account(stag
     message = {"text": "x", "client_message_id": "c"}
     for answer, names in [
         (await post("/v1/users", json=new), ["register", "register-email"]),
-        (await post("/v1/sessions", json=BODY), ["login", "login-name"]),
+        (await post("/v1/sessions", json=BODY), ["login", "login-name", "login-name-hour", "login-name-day"]),
         (await post("/v1/sessions/refresh", json={"refresh_token": "t"}), ["refresh-address", "refresh"]),
         (await post("/v1/users/resend-verification", json={"email": "a@example.org"}), ["resend", "resend-email"]),
         (
@@ -166,9 +252,9 @@ async def test_behind_a_trusted_proxy_each_client_is_counted_for_itself(tmp_path
 
 async def test_two_gateways_count_together(tmp_path: Path, streams: NATS) -> None:
     async with staged(tmp_path, streams) as first, staged(tmp_path, streams) as second:
-        first.script.answers = second.script.answers = dict(LOGGED_IN)
         stop_the_clock(first, second)
-        assert [await log_in(first) for _ in range(30)] == [201] * 30
+        await burn(first)
+        second.script.answers = dict(LOGGED_IN)
         async with asyncio.timeout(60):
             while await log_in(second) == 201:
                 await asyncio.sleep(0.02)
@@ -177,17 +263,21 @@ async def test_two_gateways_count_together(tmp_path: Path, streams: NATS) -> Non
 
 async def test_a_gateway_that_starts_remembers_what_was_counted_before(tmp_path: Path, streams: NATS) -> None:
     async with staged(tmp_path, streams) as stage:
-        stage.script.answers = dict(LOGGED_IN)
-        assert [await log_in(stage) for _ in range(30)] == [201] * 30
+        stage.script.answers = dict(WRONG)
+        limiter = stage.app.parts.limiter
+        assert limiter is not None
+        # Of the limit that refills slowest of those that refuse so few, so that a slow machine gives nothing back.
+        for _ in range(limits.LOGIN_FAILURES[1].capacity):
+            limiter.take(limits.LOGIN_FAILURES[1], "anna")
+        assert await log_in(stage) == 429
 
     async with staged(tmp_path, streams) as stage:
-        stage.script.answers = dict(LOGGED_IN)
-        # One comes back every two seconds, in which a slow machine starts no gateway; without memory there were 30.
-        assert 429 in [await log_in(stage) for _ in range(20)]
+        stage.script.answers = dict(WRONG)
+        assert await log_in(stage) == 429
 
 
 async def test_what_is_shared_names_nobody_and_is_forgotten(stage: Stage, streams: NATS) -> None:
-    stage.script.answers = {"send_message": SendMessageResponse(message=Message(), created=True), **LOGGED_IN}
+    stage.script.answers = {"send_message": SendMessageResponse(message=Message(), created=True), **WRONG}
     await log_in(stage)
     path = f"/v1/conversations/{stage.user_id}/messages"
     await stage.client.post(path, json={"text": "x", "client_message_id": "c"}, headers=stage.signed_in)
@@ -207,10 +297,9 @@ async def test_without_its_store_a_gateway_goes_on_counting_and_tells_later(
     tmp_path: Path, streams: NATS, nats_server: NatsServer
 ) -> None:
     async with staged(tmp_path, streams) as stage:
-        stage.script.answers = dict(LOGGED_IN)
         stop_the_clock(stage)
         nats_server.kill()
-        assert [await log_in(stage) for _ in range(31)] == [201] * 30 + [429]
+        await burn(stage)
         await nats_server.start()
         jetstream = JetStream(streams)
         async with asyncio.timeout(60):

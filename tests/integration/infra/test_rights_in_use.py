@@ -110,8 +110,8 @@ async def test_gateways_share_what_they_have_counted(house: Parties) -> None:
 
     sharing = [SharedLimits(nats, each, limits.ALL, make_stream=make_stream) for each in (first, second)]
     async with sharing[0].at_work(), sharing[1].at_work():
-        first.take(limits.LOGIN_NAME, "anna")
+        first.take(limits.FRIENDS, "anna")
         async with asyncio.timeout(60):
             while second.held == 0:
                 await asyncio.sleep(0.02)
-        assert second.take(limits.LOGIN_NAME, "anna").remaining == limits.LOGIN_NAME.capacity - 2
+        assert second.take(limits.FRIENDS, "anna").remaining == limits.FRIENDS.capacity - 2

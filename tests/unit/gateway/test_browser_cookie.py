@@ -26,10 +26,10 @@ from services.gateway.routes.browser import _cookie, _set
     ],
 )
 def test_a_refresh_token_is_found_among_any_cookies_unless_there_are_two(headers: list[str], token: str | None) -> None:
-    assert _cookie(headers) == token
+    assert _cookie(headers, "vestnik_refresh") == token
 
 
 def test_a_cookie_goes_over_tls_alone_wherever_tls_is_promised() -> None:
-    assert "; Secure" not in _set(Settings(), "t", seconds=1)
+    assert "; Secure" not in _set(Settings(), "vestnik_device", "t", seconds=1)
     for behind_tls in ({"public_url": "https://chat.example.org"}, {"hsts_seconds": 3600}):
-        assert _set(Settings(**behind_tls), "t", seconds=1).endswith("; SameSite=Strict; Secure")
+        assert _set(Settings(**behind_tls), "vestnik_device", "t", seconds=1).endswith("; SameSite=Strict; Secure")

@@ -33,7 +33,6 @@ def test_whatever_is_the_same_account_is_the_same_key_of_every_limit(spellings: 
     found = counting()
     assert {counted.limit.name for _, counted in found} == {
         "register-email",
-        "login-name",
         "resend-email",
         "reset-email",
     }

@@ -82,6 +82,11 @@ class ChangePasswordResponse(betterproto2.Message):
 
     position: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
+    device_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    For the device that has changed it; all others are void.
+    """
+
 
 default_message_pool.register_message(
     "vestnik.auth.v1", "ChangePasswordResponse", ChangePasswordResponse
@@ -146,6 +151,16 @@ class LoginRequest(betterproto2.Message):
 
     address: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
 
+    device_token: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Of an earlier login from the same device; empty if there was none.
+    """
+
+    known_device_only: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    """
+    RateLimited without a good device token: too many others have tried this login.
+    """
+
 
 default_message_pool.register_message("vestnik.auth.v1", "LoginRequest", LoginRequest)
 
@@ -162,6 +177,8 @@ class LoginResponse(betterproto2.Message):
     tokens: "__session__v1__.Tokens | None" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
+
+    device_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("vestnik.auth.v1", "LoginResponse", LoginResponse)
@@ -320,6 +337,11 @@ class ResetPasswordResponse(betterproto2.Message):
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    device_token: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    As of a change.
+    """
 
 
 default_message_pool.register_message(
@@ -544,7 +566,7 @@ class AuthServiceStub(betterproto2_grpclib.ServiceStub):
 from ...session import v1 as __session__v1__
 
 VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n\x1avestnik/auth/v1/auth.proto\x12\x0fvestnik.auth.v1\x1a vestnik/session/v1/session.proto"\x97\x01\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x14\n\x05email\x18\x03 \x01(\tR\x05email\x12%\n\x0eemail_verified\x18\x04 \x01(\x08R\remailVerified\x12\x1d\n\ncreated_at\x18\x05 \x01(\x03R\tcreatedAt"\x98\x01\n\x0fRegisterRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12&\n\x0cdisplay_name\x18\x04 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01B\x0f\n\r_display_name"Y\n\x10RegisterResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"r\n\x0cLoginRequest\x12\x14\n\x05login\x18\x01 \x01(\tR\x05login\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address"C\n\rLoginResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"*\n\x12VerifyEmailRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"J\n\x13VerifyEmailResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"1\n\x19ResendVerificationRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1c\n\x1aResendVerificationResponse"\x9d\x01\n\x15ChangePasswordRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10current_password\x18\x02 \x01(\tR\x0fcurrentPassword\x12!\n\x0cnew_password\x18\x03 \x01(\tR\x0bnewPassword\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId"4\n\x16ChangePasswordResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"3\n\x1bRequestPasswordResetRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1e\n\x1cRequestPasswordResetResponse"O\n\x14ResetPasswordRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12!\n\x0cnew_password\x18\x02 \x01(\tR\x0bnewPassword"L\n\x15ResetPasswordResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"X\n\x0fGetUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position2\xf5\x05\n\x0bAuthService\x12O\n\x08Register\x12 .vestnik.auth.v1.RegisterRequest\x1a!.vestnik.auth.v1.RegisterResponse\x12F\n\x05Login\x12\x1d.vestnik.auth.v1.LoginRequest\x1a\x1e.vestnik.auth.v1.LoginResponse\x12X\n\x0bVerifyEmail\x12#.vestnik.auth.v1.VerifyEmailRequest\x1a$.vestnik.auth.v1.VerifyEmailResponse\x12m\n\x12ResendVerification\x12*.vestnik.auth.v1.ResendVerificationRequest\x1a+.vestnik.auth.v1.ResendVerificationResponse\x12a\n\x0eChangePassword\x12&.vestnik.auth.v1.ChangePasswordRequest\x1a\'.vestnik.auth.v1.ChangePasswordResponse\x12s\n\x14RequestPasswordReset\x12,.vestnik.auth.v1.RequestPasswordResetRequest\x1a-.vestnik.auth.v1.RequestPasswordResetResponse\x12^\n\rResetPassword\x12%.vestnik.auth.v1.ResetPasswordRequest\x1a&.vestnik.auth.v1.ResetPasswordResponse\x12L\n\x07GetUser\x12\x1f.vestnik.auth.v1.GetUserRequest\x1a .vestnik.auth.v1.GetUserResponseb\x06proto3'
+    b'\n\x1avestnik/auth/v1/auth.proto\x12\x0fvestnik.auth.v1\x1a vestnik/session/v1/session.proto"\x97\x01\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x14\n\x05email\x18\x03 \x01(\tR\x05email\x12%\n\x0eemail_verified\x18\x04 \x01(\x08R\remailVerified\x12\x1d\n\ncreated_at\x18\x05 \x01(\x03R\tcreatedAt"\x98\x01\n\x0fRegisterRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12&\n\x0cdisplay_name\x18\x04 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01B\x0f\n\r_display_name"Y\n\x10RegisterResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xc1\x01\n\x0cLoginRequest\x12\x14\n\x05login\x18\x01 \x01(\tR\x05login\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12!\n\x0cdevice_token\x18\x05 \x01(\tR\x0bdeviceToken\x12*\n\x11known_device_only\x18\x06 \x01(\x08R\x0fknownDeviceOnly"f\n\rLoginResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"*\n\x12VerifyEmailRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"J\n\x13VerifyEmailResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"1\n\x19ResendVerificationRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1c\n\x1aResendVerificationResponse"\x9d\x01\n\x15ChangePasswordRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10current_password\x18\x02 \x01(\tR\x0fcurrentPassword\x12!\n\x0cnew_password\x18\x03 \x01(\tR\x0bnewPassword\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId"W\n\x16ChangePasswordResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"3\n\x1bRequestPasswordResetRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1e\n\x1cRequestPasswordResetResponse"O\n\x14ResetPasswordRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12!\n\x0cnew_password\x18\x02 \x01(\tR\x0bnewPassword"o\n\x15ResetPasswordResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x03 \x01(\tR\x0bdeviceToken")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"X\n\x0fGetUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position2\xf5\x05\n\x0bAuthService\x12O\n\x08Register\x12 .vestnik.auth.v1.RegisterRequest\x1a!.vestnik.auth.v1.RegisterResponse\x12F\n\x05Login\x12\x1d.vestnik.auth.v1.LoginRequest\x1a\x1e.vestnik.auth.v1.LoginResponse\x12X\n\x0bVerifyEmail\x12#.vestnik.auth.v1.VerifyEmailRequest\x1a$.vestnik.auth.v1.VerifyEmailResponse\x12m\n\x12ResendVerification\x12*.vestnik.auth.v1.ResendVerificationRequest\x1a+.vestnik.auth.v1.ResendVerificationResponse\x12a\n\x0eChangePassword\x12&.vestnik.auth.v1.ChangePasswordRequest\x1a\'.vestnik.auth.v1.ChangePasswordResponse\x12s\n\x14RequestPasswordReset\x12,.vestnik.auth.v1.RequestPasswordResetRequest\x1a-.vestnik.auth.v1.RequestPasswordResetResponse\x12^\n\rResetPassword\x12%.vestnik.auth.v1.ResetPasswordRequest\x1a&.vestnik.auth.v1.ResetPasswordResponse\x12L\n\x07GetUser\x12\x1f.vestnik.auth.v1.GetUserRequest\x1a .vestnik.auth.v1.GetUserResponseb\x06proto3'
 )
 
 
