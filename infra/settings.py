@@ -70,6 +70,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "auto"
     bcrypt_cost: Annotated[int, Doc(ge=4, le=16, description="Cost of password hashes; 12 is 0.2 s of a core.")] = 12
     rate_limits: Annotated[Literal["on", "off"], Doc(description="`off` only for load tests.")] = "on"
+    daily_bytes: Annotated[
+        int,
+        Doc(
+            ge=0,
+            le=1 << 50,
+            description="How many bytes one user may send in a day with messages and other changes, half of them at "
+            "once; 0: no limit.",
+        ),
+    ] = 256 * 1024 * 1024
     pending_friend_requests: Annotated[
         int,
         Doc(ge=1, le=100_000, description="How many friend requests of one user may wait for an answer."),

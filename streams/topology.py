@@ -19,13 +19,15 @@ from streams.jetstream import STREAM_IN_USE, STREAM_NOT_FOUND, JetStream, Refuse
 # Longer than an append is tried again; later its condition does the same. For so long the server keeps each id.
 _DUPLICATE_WINDOW = 30_000_000_000
 # Of the stream of rate limits: no window is longer, and old counts go first when there are too many.
-_LIMITS_AGE = 2 * 3600 * 1_000_000_000
+_LIMITS_AGE = 25 * 3600 * 1_000_000_000
 _LIMITS_BYTES = 64 * 1024 * 1024
 # Of the stream of evidence: processes that have ended leave nothing behind.
 _QUORUM_AGE = 60 * 1_000_000_000
 _QUORUM_BYTES = 1024 * 1024
 # What may differ from what was found, and is then set: none of it touches a stored event.
 _SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic"}
+# How much is remembered of what is forgotten anyway.
+_SAFE_OF_LIMITS = {"max_age", "max_bytes"}
 # What a stream is made with, and its operator may set otherwise.
 _FREE = {"compression"}
 _PAUSE = 0.1
@@ -257,7 +259,8 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]
     }
     for setting, value in changed.items():
         raised = setting == "num_replicas" and value > found.get(setting, 1)
-        if setting not in _SAFE and not raised:
+        forgets = wanted["name"] == LIMITS and setting in _SAFE_OF_LIMITS
+        if setting not in _SAFE and not raised and not forgets:
             raise DangerousStream(wanted["name"], setting, found.get(setting), value)
     return changed
 

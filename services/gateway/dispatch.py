@@ -10,7 +10,7 @@ from contracts.errors import Invalid, Unauthenticated, Unavailable, Violation
 from contracts.positions import Position
 from contracts.subjects import AUTH
 from infra.rpc.context import Call, enter
-from services.gateway import bodies, queries, rate_limits
+from services.gateway import bodies, limits, queries, rate_limits
 from services.gateway.client_address import client_address, counted_as
 from services.gateway.endpoints import Counted, Endpoint, Incoming, Reply
 from services.gateway.http_request import HttpRequest
@@ -55,6 +55,8 @@ class Dispatcher(Generic[Q, B]):
         counted = endpoint.limits if parts.limiter is not None else ()
         self._of_address = tuple(each for each in counted if each.limit.subject is Subject.ADDRESS)
         self._of_account = tuple(each for each in counted if each.limit.subject is Subject.ACCOUNT)
+        quota = parts.settings.daily_bytes if counted and endpoint.takes_body and endpoint.writes else 0
+        self._bytes = limits.daily_bytes(quota) if quota else None
         self._of_contents = tuple(each for each in counted if each.key is not None or each.key_of_headers is not None)
 
     async def serve(self, request: HttpRequest, request_id: str, standings: list[Standing]) -> Reply:
@@ -74,13 +76,14 @@ class Dispatcher(Generic[Q, B]):
             path=request.path_params,
             query=request.query,
         )
-        return await self.perform(asked, lambda: self._body(request), standings)
+        return await self.perform(asked, lambda: self._body(request, asked.signed_in, standings), standings)
 
     async def command(self, asked: Asked, body: bytes, standings: list[Standing]) -> Reply:
         """Answers what was asked for in a message of its own instead of a request, otherwise as `serve`."""
 
         async def decoded() -> B:
             bodies.check_size(body)
+            self._count_bytes(body, asked.signed_in, standings)
             return bodies.decode(body, self._decoder, self._names) if self.endpoint.takes_body else self.endpoint.body()
 
         self._count_address(asked.address, standings)
@@ -153,7 +156,7 @@ class Dispatcher(Generic[Q, B]):
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position of this system"),))
         return given.merge(self._parts.positions.seen_by(signed_in.user_id)) if signed_in else given
 
-    async def _body(self, request: HttpRequest) -> B:
+    async def _body(self, request: HttpRequest, signed_in: Caller | None, standings: list[Standing]) -> B:
         bodies.check_length(request.headers.get("content-length"))
         if not self.endpoint.takes_body:
             return self.endpoint.body()
@@ -161,8 +164,15 @@ class Dispatcher(Generic[Q, B]):
         if body is None:
             body = await bodies.read(request.receive)
         bodies.check_size(body)
+        self._count_bytes(body, signed_in, standings)
         bodies.check_media_type(request.headers.get("content-type"), self.endpoint.media_types)
         return bodies.decode(body, self._decoder, self._names)
+
+    def _count_bytes(self, body: bytes, signed_in: Caller | None, standings: list[Standing]) -> None:
+        if self._bytes is not None and signed_in is not None:
+            assert self._parts.limiter is not None
+            standings.append(self._parts.limiter.take(self._bytes, signed_in.user_id, len(body)))
+            rate_limits.check(standings)
 
     def _take(self, standings: list[Standing], counted: Counted[B], key: str) -> None:
         if self._parts.limiter is not None:

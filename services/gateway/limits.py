@@ -72,3 +72,18 @@ def of_class(*, public: bool, writes: bool) -> tuple[Limit, ...]:
     if public:
         return (PUBLIC_ADDRESS,)
     return (WRITE_ADDRESS, WRITE) if writes else (READ_ADDRESS, READ)
+
+
+def daily_bytes(quota: int) -> Limit:
+    """The limit on what one user sends in any day to be stored, in bytes of bodies: half at once, half over the day.
+
+    It is told in steps of 64 KiB: most people never send as much in a day, and cost no messages.
+    """
+    return Limit(
+        name="bytes",
+        quota=max(1, quota // 2),
+        window=86_400,
+        subject=Subject.ACCOUNT,
+        unit="content-bytes",
+        told_from=64 * 1024,
+    )

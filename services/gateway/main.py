@@ -178,4 +178,5 @@ def _shared(settings: Settings, nats: NATS, limiter: RateLimiter | None) -> Abst
         placement = Placement.parse(settings.stream_placement)
         await ensure_limits(nats, replicas=settings.stream_replicas, placement=placement)
 
-    return SharedLimits(nats, limiter, limits.ALL, make_stream=make_stream).at_work()
+    known = [*limits.ALL, limits.daily_bytes(settings.daily_bytes)]
+    return SharedLimits(nats, limiter, known, make_stream=make_stream).at_work()

@@ -4,7 +4,7 @@ Every request is decided here and now, on what this gateway knows. What it has c
 what they have counted comes here, in the background (shared_limits.py).
 
 Header fields as in draft-ietf-httpapi-ratelimit-headers (structured fields: policy name, `q` quota, `w` window in
-seconds; `r` what remains, `t` seconds until some of it comes back).
+seconds, `qu` unit where it is not requests; `r` what remains, `t` seconds until some of it comes back).
 """
 
 import math
@@ -47,6 +47,10 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     burst: int | None = None
     # Whether all gateways count together. A limit that only protects the gateway itself is counted by each alone.
     shared: bool = True
+    # What is counted, where it is not requests.
+    unit: str = ""
+    # What one key has used is told to the other gateways once it adds up to this.
+    told_from: int = 1
 
     @property
     def capacity(self) -> int:
@@ -88,8 +92,8 @@ class RateLimiter:
         self._tables: dict[str, _Table] = {}
         self._held = 0
 
-    def take(self, limit: Limit, key: str) -> Standing:
-        """Counts one request."""
+    def take(self, limit: Limit, key: str, cost: int = 1) -> Standing:
+        """Counts one request, or what it costs in the limit's unit."""
         digest = self._digest(key)
         table = self._table(limit)
         now, rate = self._clock(), table.rate
@@ -97,14 +101,15 @@ class RateLimiter:
         if full_at < now:
             full_at = now
         left = table.capacity - (full_at - now) * rate
-        allowed = left >= 1.0
+        allowed = left >= cost
         if allowed:
-            left -= 1.0
-            self._set(table, digest, full_at + 1.0 / rate)
+            left -= cost
+            self._set(table, digest, full_at + cost / rate)
             if table.shared:
-                table.uses[digest] = table.uses.get(digest, 0) + 1
+                table.note(digest, cost)
         remaining = int(left) if left > 0.0 else 0
-        return Standing(limit, remaining, math.ceil((remaining + 1 - left) / rate) or 1, allowed)
+        awaited = remaining + 1 if allowed else max(remaining + 1, cost)
+        return Standing(limit, remaining, math.ceil((awaited - left) / rate) or 1, allowed)
 
     def take_all(self, limits: Sequence[Limit], key: str) -> list[Standing]:
         """Counts one request against all of the limits, or against none where one of them has no more left."""
@@ -157,7 +162,9 @@ class RateLimiter:
         table.full_at[digest] = full_at
         table.full_at.move_to_end(digest)
         if self._held > self._keys:
-            max(self._tables.values(), key=lambda each: len(each.full_at)).full_at.popitem(last=False)
+            largest = max(self._tables.values(), key=lambda each: len(each.full_at))
+            forgotten, _ = largest.full_at.popitem(last=False)
+            largest.small.pop(forgotten, None)
             self._held -= 1
 
 
@@ -168,10 +175,22 @@ class _Table:
         self.rate = limit.per_second
         self.capacity = limit.capacity
         self.shared = limit.shared
+        self.told_from = limit.told_from
         # When all of it will be there again; what is missing until then has been used.
         self.full_at: OrderedDict[bytes, float] = OrderedDict()
         # What this gateway has counted since it was last collected.
         self.uses: dict[bytes, int] = {}
+        # What is too little to be told yet.
+        self.small: dict[bytes, int] = {}
+
+    def note(self, digest: bytes, cost: int) -> None:
+        """Keeps what was used, to tell it."""
+        if self.told_from > 1:
+            cost += self.small.pop(digest, 0)
+            if cost < self.told_from:
+                self.small[digest] = cost
+                return
+        self.uses[digest] = self.uses.get(digest, 0) + cost
 
 
 def headers(standings: Iterable[Standing]) -> dict[str, str]:
@@ -187,7 +206,8 @@ def headers(standings: Iterable[Standing]) -> dict[str, str]:
 
 @cache
 def _policy(limit: Limit) -> str:
-    return f'"{limit.name}";q={limit.quota};w={limit.window}'
+    unit = f';qu="{limit.unit}"' if limit.unit else ""
+    return f'"{limit.name}";q={limit.quota};w={limit.window}{unit}'
 
 
 def check(standings: Iterable[Standing]) -> None:

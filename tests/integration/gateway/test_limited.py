@@ -9,6 +9,7 @@ import pytest
 from nats.aio.client import Client as NATS
 
 from contracts.errors import InvalidCredentials, RateLimited
+from contracts.identifiers import new_id
 from contracts.rpc.vestnik.auth.v1 import (
     ChangePasswordResponse,
     LoginResponse,
@@ -163,16 +164,19 @@ async def test_requests_of_every_kind_are_counted_by_address_and_by_account(stag
         (await post("/v1/users/resend-verification", json={"email": "a@example.org"}), ["resend", "resend-email"]),
         (
             await post(f"{messages}/messages", json=message, headers=mine),
-            ["send-address", "send"],
+            ["send-address", "send", "bytes"],
         ),
         (await get("/v1/profiles?query=a", headers=mine), ["search-address", "search"]),
         (await stage.client.put(friend, headers=mine), ["friends-address", "friends"]),
         (await stage.client.delete(friend, headers=mine), ["friends-address", "friends"]),
         (
             await stage.client.patch("/v1/profiles/me", json={"bio": "x"}, headers=mine),
-            ["profile-change-address", "profile-change"],
+            ["profile-change-address", "profile-change", "bytes"],
         ),
-        (await stage.client.put(f"{messages}/seen", json={"sequence": 1}, headers=mine), ["write-address", "write"]),
+        (
+            await stage.client.put(f"{messages}/seen", json={"sequence": 1}, headers=mine),
+            ["write-address", "write", "bytes"],
+        ),
         (await get("/v1/friends", headers=mine), ["read-address", "read"]),
         (await get("/metrics"), ["metrics-address"]),
         (await get("/healthz"), ["health-address"]),
@@ -208,6 +212,39 @@ async def test_friend_requests_of_one_account_are_limited_and_its_reads_go_on(st
     assert (answers[-1].json()["code"], answers[-1].headers["retry-after"]) == ("rate_limited", "1")
     assert (await stage.client.delete(path, headers=headers)).status_code == 429
     assert (await stage.client.get("/v1/friends", headers=headers)).status_code == 200
+
+
+async def test_what_one_user_sends_in_a_day_is_bounded_on_all_gateways_and_reading_goes_on(
+    tmp_path: Path, streams: NATS
+) -> None:
+    quota = {"daily_bytes": 400_000}
+    async with staged(tmp_path, streams, **quota) as first, staged(tmp_path, streams, **quota) as second:
+        # Two bytes a second come back, in which a slow machine gains no message.
+        for stage in (first, second):
+            stage.script.answers = {
+                "send_message": SendMessageResponse(message=Message(), created=True),
+                "get_friends": GetFriendsResponse(),
+            }
+        second.user_id = first.user_id
+
+        async def send(stage: Stage, text: str) -> httpx.Response:
+            path = f"/v1/conversations/{new_id()}/messages"
+            body = {"text": text, "client_message_id": "c"}
+            return await stage.client.post(path, json=body, headers=stage.signed_in)
+
+        answers = [await send(first, "x" * 4_000) for _ in range(50)]
+        assert [answer.status_code for answer in answers] == [201] * 49 + [429]
+        assert answers[0].headers["ratelimit-policy"].endswith('"bytes";q=200000;w=86400;qu="content-bytes"')
+        refused = answers[-1]
+        assert (refused.json()["code"], int(refused.headers["retry-after"]) > 100) == ("rate_limited", True)
+        assert (await first.client.get("/v1/friends", headers=first.signed_in)).status_code == 200
+        # The other gateway hears of twice 64 KiB at least.
+        async with asyncio.timeout(60):
+            while True:
+                answer = await send(second, "x")
+                if int(answer.headers["ratelimit"].split('"bytes";r=')[1].partition(";")[0]) < 100_000:
+                    break
+                await asyncio.sleep(0.02)
 
 
 async def test_tokens_that_are_none_are_counted_before_they_are_verified(stage: Stage) -> None:

@@ -6,10 +6,18 @@ import msgspec
 import pytest
 from nats.aio.client import Client
 
-from contracts.subjects import CONTACT, MESSAGING, STREAMS
+from contracts.subjects import CONTACT, LIMITS, MESSAGING, STREAMS
 from streams.jetstream import JetStream
 from streams.log import Log
-from streams.topology import DangerousStream, StreamMissing, ensure_streams, settings_of, stream_exists
+from streams.topology import (
+    DangerousStream,
+    StreamMissing,
+    ensure_limits,
+    ensure_streams,
+    settings_of,
+    settings_of_limits,
+    stream_exists,
+)
 from tests.integration.streams.conftest import fill
 
 
@@ -53,6 +61,16 @@ async def test_a_harmless_difference_is_set_right_and_events_stay(nats: Client) 
     await fill(Log(nats), 3)
     config = await config_of(nats, MESSAGING)
     assert config | settings_of(MESSAGING, replicas=1) == config
+
+
+async def test_how_long_the_counts_of_limits_are_kept_is_set_right(nats: Client) -> None:
+    wanted = settings_of_limits(replicas=1)
+    before = wanted | {"max_age": 7_200_000_000_000, "max_bytes": 1_000_000}
+    answer = await nats.request(f"$JS.API.STREAM.CREATE.{LIMITS}", msgspec.json.encode(before))
+    assert b'"error"' not in answer.data
+    await ensure_limits(nats, replicas=1)
+    config = await config_of(nats, LIMITS)
+    assert config | wanted == config
 
 
 @pytest.mark.parametrize(

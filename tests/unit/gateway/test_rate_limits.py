@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import RateLimited
-from services.gateway import rate_limits
+from services.gateway import limits, rate_limits
 from services.gateway.rate_limits import Limit, RateLimiter, Subject
 
 LIMIT = Limit(name="send", quota=10, window=5, burst=3, subject=Subject.ACCOUNT)
@@ -105,3 +105,51 @@ def test_a_limit_that_is_not_shared_is_counted_here_and_told_to_nobody() -> None
     limiter = RateLimiter(SECRET, clock=Clock())
     assert [limiter.take(alone, "a").allowed for _ in range(2)] == [True, False]
     assert limiter.collect() == {}
+
+
+BYTES = Limit(name="bytes", quota=1_000, window=100, subject=Subject.ACCOUNT, unit="content-bytes", told_from=400)
+
+
+def test_what_costs_more_is_counted_as_more() -> None:
+    clock = Clock()
+    limiter = RateLimiter(SECRET, clock=clock)
+    passed = [cost for cost in (600, 300, 200, 100, 1) if limiter.take(BYTES, "a", cost).allowed]
+    assert passed == [600, 300, 100]
+    # 250 of them take 25 s, and one of them a tenth of a second.
+    assert limiter.take(BYTES, "a", 250).resets_in == 25
+    assert limiter.take(BYTES, "a", 1).resets_in == 1
+    clock.now += 25
+    assert limiter.take(BYTES, "a", 250).allowed
+    assert rate_limits.headers([limiter.take(BYTES, "b", 10)]) == {
+        "ratelimit-policy": '"bytes";q=1000;w=100;qu="content-bytes"',
+        "ratelimit": '"bytes";r=990;t=1',
+    }
+
+
+def test_no_day_has_more_bytes_than_the_setting_says() -> None:
+    clock = Clock()
+    limiter = RateLimiter(SECRET, clock=clock)
+    limit = limits.daily_bytes(1_000_000)
+    sent = 0
+    for _ in range(24 * 60):
+        while limiter.take(limit, "a", 1_000).allowed:
+            sent += 1_000
+        clock.now += 60
+    assert 990_000 <= sent <= 1_000_000
+
+
+def test_little_is_told_only_once_it_adds_up() -> None:
+    limiter = RateLimiter(SECRET, clock=Clock())
+    limiter.take(BYTES, "a", 300)
+    assert limiter.collect() == {}
+    limiter.take(BYTES, "a", 150)
+    limiter.take(BYTES, "a", 50)
+    assert list(limiter.collect()["bytes"].values()) == [450]
+    assert limiter.collect() == {}
+
+
+def test_what_is_not_told_yet_is_bounded_too() -> None:
+    limiter = RateLimiter(SECRET, keys=10, clock=Clock())
+    for number in range(1_000):
+        limiter.take(BYTES, f"user-{number}", 1)
+    assert len(limiter._tables["bytes"].small) == limiter.held == 10
