@@ -184,7 +184,7 @@ class SelfFriendship(VestnikError):
 
 
 class RequestTooSoon(VestnikError):
-    """This person has declined; another request is possible later."""
+    """Earlier requests were declined, or withdrawn too often; another one is possible later."""
 
     code, status, grpc = "request_too_soon", 429, "RESOURCE_EXHAUSTED"
 
