@@ -13,6 +13,7 @@ import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
 
+from contracts import deadlines
 from infra.failures import Failure
 
 PREFIX = "VESTNIK_"
@@ -223,8 +224,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = -1
     drain_seconds: Annotated[
-        float, Doc(gt=0, le=300, description="How long running requests may take to finish at a stop.")
-    ] = 10.0
+        float,
+        Doc(
+            gt=0,
+            le=300,
+            description="How long running requests may take to finish at a stop. A request takes "
+            f"{deadlines.REQUEST:.0f} at most; with less here some are cut off and answered 504.",
+        ),
+    ] = deadlines.DRAIN
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Self:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Generic, TypeVar, cast
 
+from contracts.deadlines import EVENT_STORE
 from contracts.errors import DeadlineExceeded, Overloaded
 
 # What is taken together, at most.
@@ -70,7 +71,9 @@ class Turn(Generic[C, R]):
 class Combining(Generic[C, R]):
     """Lines of commands, one for each key, which exist only while somebody is at work there."""
 
-    def __init__(self, work: Callable[[str, Sequence[Turn[C, R]]], Awaitable[None]], *, patience: float = 15.0) -> None:
+    def __init__(
+        self, work: Callable[[str, Sequence[Turn[C, R]]], Awaitable[None]], *, patience: float = EVENT_STORE
+    ) -> None:
         """
         `work`: answers all of the commands on a key, or fails: then those that were not answered have failed so.
         `patience`: seconds for which a command waits until it is taken.

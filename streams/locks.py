@@ -2,11 +2,12 @@
 
 import asyncio
 
+from contracts.deadlines import EVENT_STORE
 from contracts.errors import Overloaded
 
 
 class Locks:
-    def __init__(self, *, patience: float = 15.0) -> None:
+    def __init__(self, *, patience: float = EVENT_STORE) -> None:
         """`patience`: seconds for which a lock is waited for."""
         self._patience = patience
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}

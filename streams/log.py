@@ -17,6 +17,7 @@ import msgspec
 from nats.aio.client import Client
 
 from contracts import envelope, subjects
+from contracts.deadlines import EVENT_STORE
 from contracts.envelope import Envelope
 from contracts.errors import DeadlineExceeded, HistoryLost, Overloaded, Unavailable
 from streams import acknowledgement
@@ -62,7 +63,7 @@ class Log:
         self,
         nc: Client,
         *,
-        patience: float = 10.0,
+        patience: float = EVENT_STORE,
         stream_of: Callable[[str], str] = subjects.stream_of,
         group_commit: bool = True,
         quorum: Quorum | None = None,
@@ -339,16 +340,19 @@ class Log:
         return acknowledgement.decode(answer.data)
 
     async def _send_together(self, appends: Sequence[Append], timeout: float) -> Ack:
-        """As one batch; where a message of it was refused, or got lost, once more to hear why."""
+        """As one batch; where a message of it was refused, or got lost, once more to hear why. All of it in time."""
+        deadline = time.monotonic() + timeout
         ack = await self._send_batch(appends, timeout)
-        return await self._send_batch(appends, timeout, answered=True) if says_incomplete(ack) else ack
+        if says_incomplete(ack) and (left := deadline - time.monotonic()) > 0:
+            return await self._send_batch(appends, left, answered=True)
+        return ack
 
     async def _send_batch(self, appends: Sequence[Append], timeout: float, *, answered: bool = False) -> Ack:
         """The last message alone is answered: an answer to each is a sixth of the server's work, and says nothing.
 
         `answered`: each is, so that it is heard why one is refused.
         """
-        batch = uuid4().hex
+        batch, deadline = uuid4().hex, time.monotonic() + timeout
         seen: set[str] = set()
         async with self._inbox.conversation(_speaks) as (reply, answer):
             for number, append in enumerate(appends, 1):
@@ -359,8 +363,10 @@ class Log:
                     headers["Nats-Batch-Commit"] = "1"
                 seen.add(append.subject)
                 payload, to = envelope.encode(append.envelope), reply if is_last or answered else ""
-                await self._inbox.publish(append.subject, payload, reply=to, headers=headers, timeout=timeout)
-            await self._inbox.wait(answer, appends[-1].subject, timeout)
+                # It may wait for a connection, and the next one again.
+                left = max(deadline - time.monotonic(), 0.0)
+                await self._inbox.publish(append.subject, payload, reply=to, headers=headers, timeout=left)
+            await self._inbox.wait(answer, appends[-1].subject, max(deadline - time.monotonic(), 0.0))
         return acknowledgement.decode(answer.messages[-1].data)
 
     def _headers(self, append: Append, *, conditional: bool = True) -> dict[str, str]:

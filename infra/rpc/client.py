@@ -120,6 +120,7 @@ class Client:
     ) -> Response:
         """Calls, and again within the deadline where the call was not begun (or, if idempotent, was lost).
 
+        The deadline is `timeout` seconds from now, or that of the call being served where this is earlier.
         `about`: what is written to; calls about the same begin with the same replica, whoever makes them.
 
         Raises:
@@ -127,7 +128,10 @@ class Client:
             Unavailable: no replica could be reached.
             VestnikError: what the service answered.
         """
+        call = context or current()
         deadline = time.monotonic() + timeout
+        if call.deadline is not None:
+            deadline = min(deadline, call.deadline)
         pause, attempts = 0.0, 0
         while True:
             # Taken up by the stub before anything else can be called: it opens its call at once.
@@ -136,7 +140,7 @@ class Client:
                 return await method(
                     request,
                     timeout=max(deadline - time.monotonic(), 0.001),
-                    metadata=self._metadata(context or current()),
+                    metadata=self._metadata(call),
                 )
             except TimeoutError as error:
                 raise DeadlineExceeded() from error

@@ -27,6 +27,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     actor: str | None = None
     # The service that calls.
     caller: str = ""
+    # When the answer has to be there, on this process's monotonic clock. What is called for it ends by then.
+    deadline: float | None = None
 
     def provenance(self, causation_id: str | None = None) -> Provenance:
         return Provenance(

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Protocol
 
+import msgspec
 from grpclib import GRPCError
 from grpclib.const import Cardinality, Handler
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
@@ -14,6 +16,7 @@ from grpclib.health.check import ServiceStatus
 from grpclib.health.service import Health
 
 from contracts.access import Callers, callers_of
+from contracts.deadlines import REQUEST
 from contracts.errors import Forbidden, Invalid, Unavailable, VestnikError
 from contracts.rpc.vestnik.calls.v1 import Answers, Calls
 from infra.rpc.at_work import AtWork
@@ -31,7 +34,7 @@ from infra.secrets import Secrets
 log = logging.getLogger(__name__)
 
 # For a caller that gave no deadline, or a longer one.
-LONGEST_CALL = 30.0
+LONGEST_CALL = REQUEST
 # Seconds for which streams of calls are kept open once the process stops and none is at work: some may be on their way.
 _GRACE = 1.0
 
@@ -137,7 +140,9 @@ class RpcServer:
     ) -> None:
         credential = self._guard.opener(stream)
         field = self._guard.field(credential, callers)
-        enter(Call.from_metadata(stream.metadata or {}, credential.service, credential.user))
+        limit = LONGEST_CALL if stream.deadline is None else min(stream.deadline.time_remaining(), LONGEST_CALL)
+        call = Call.from_metadata(stream.metadata or {}, credential.service, credential.user)
+        enter(msgspec.structs.replace(call, deadline=time.monotonic() + limit))
         _check_messages(stream, field, credential.user, single)
         async with asyncio.timeout(LONGEST_CALL):
             await func(stream)

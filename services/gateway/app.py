@@ -1,5 +1,6 @@
 """The gateway as an ASGI application: finds the route, answers every request, and lets no error out unmapped."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
-from contracts.errors import MethodNotAllowed, NotFound, VestnikError
+from contracts.errors import DeadlineExceeded, MethodNotAllowed, NotFound, VestnikError
 from infra.rpc.context import Call, enter
 from services.gateway import problems, rate_limits
 from services.gateway.cors import Cors
@@ -130,6 +131,11 @@ class App:
             found = error
         except ClientDisconnect:
             raise
+        except asyncio.CancelledError:
+            # The process stops and has waited long enough. Whether it took effect is not known.
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+            found = DeadlineExceeded()
         except Exception:
             # The edge: whatever went wrong inside is logged here and never shown outside.
             log.exception("request %s failed: %s %s", own_id, request.method, path.template if path else "")

@@ -1,11 +1,13 @@
 """From a matched route to its answer: who asks, within which limits, with what input; then the handler."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
 from starlette.datastructures import Headers
 
+from contracts.deadlines import REQUEST
 from contracts.errors import Invalid, Unauthenticated, Unavailable, Violation
 from contracts.positions import Position
 from contracts.subjects import AUTH
@@ -96,14 +98,7 @@ class Dispatcher(Generic[Q, B]):
             for counted in self._of_account:
                 self._take(standings, counted, signed_in.user_id)
             rate_limits.check(standings)
-        call = Call(
-            request_id=asked.request_id,
-            correlation_id=correlation_id(asked.headers.get("x-request-id"), asked.request_id),
-            traceparent=traceparent(asked.headers.get("traceparent")),
-            position=await self._seen(asked.headers.get(POSITION), signed_in),
-            actor=signed_in.user_id if signed_in else None,
-            caller="gateway",
-        )
+        position = await self._seen(asked.headers.get(POSITION), signed_in)
         query = queries.decode(asked.query, endpoint.query) if self._queried else endpoint.query()
         body = await read_body()
         for counted in self._of_contents:
@@ -113,6 +108,15 @@ class Dispatcher(Generic[Q, B]):
                 self._take(standings, counted, key)
         if self._of_contents:
             rate_limits.check(standings)
+        call = Call(
+            request_id=asked.request_id,
+            correlation_id=correlation_id(asked.headers.get("x-request-id"), asked.request_id),
+            traceparent=traceparent(asked.headers.get("traceparent")),
+            position=position,
+            actor=signed_in.user_id if signed_in else None,
+            caller="gateway",
+            deadline=time.monotonic() + REQUEST,
+        )
         enter(call)
         incoming = Incoming(
             parts=self._parts,

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from contracts.deadlines import REQUEST
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
 from contracts.rpc.vestnik.contact.v1 import ContactServiceStub
 from contracts.rpc.vestnik.messaging.v1 import MessagingServiceStub
@@ -13,9 +14,8 @@ from infra.rpc.client import Client, Streaming
 from infra.rpc.context import Call
 from infra.settings import OPERATOR_SERVICE
 
-# A read may wait 5 s for its read model; a command 10 s for the stream. Seconds, with a margin for the way.
+# A read may wait 5 s for its read model. Seconds, with a margin for the way.
 READ_SECONDS = 7.0
-COMMAND_SECONDS = 12.0
 
 S = TypeVar("S")
 Request_contra = TypeVar("Request_contra", contravariant=True)
@@ -48,7 +48,7 @@ class Remote(Generic[S]):
 
         `about`: what is written to, where that is one aggregate: its writes go to one replica.
         """
-        return await self._client.call(method, request, timeout=COMMAND_SECONDS, idempotent=repeatable, about=about)
+        return await self._client.call(method, request, timeout=REQUEST, idempotent=repeatable, about=about)
 
     def told(self, method: Streaming[Rq, Rs], request: Rq, context: Call) -> AsyncGenerator[Rs, None]:
         """What the service has to tell, one after the other; not repeated where the connection is lost."""

@@ -1,6 +1,7 @@
 """One stream of calls as the service has it: each call is a task of its own, checked like a call by itself."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -115,9 +116,12 @@ class Carried:
             return
         task = self._loop.create_task(self._answer(call))
         self._tasks[number] = task
-        self._deadlines.set(number, min(call.timeout / 1_000 or self._longest, self._longest))
+        self._deadlines.set(number, self._limit(call))
         self._idle.clear()
         task.add_done_callback(lambda _: self._ended(number))
+
+    def _limit(self, call: wire.Call) -> float:
+        return min(call.timeout / 1_000 or self._longest, self._longest)
 
     def _ended(self, number: int) -> None:
         self._at_work.leave()
@@ -158,6 +162,7 @@ class Carried:
                 position=Position.decode(call.position),
                 actor=credential.user,
                 caller=credential.service,
+                deadline=time.monotonic() + self._limit(call),
             )
         )
         if len(call.request) > LARGEST_MESSAGE:

@@ -96,6 +96,26 @@ async def test_a_stop_lets_a_running_request_finish(stage: Stage) -> None:
     await asyncio.wait_for(serving, 60)
 
 
+async def test_a_request_that_a_stop_does_not_wait_for_is_answered_with_a_code(stage: Stage) -> None:
+    never = asyncio.Event()
+
+    async def hang() -> GetUserResponse:
+        await never.wait()
+        raise AssertionError
+
+    stage.script.answers = {"get_user": hang}
+    sock, stop = listening_socket(stage.settings), asyncio.Event()
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    serving = asyncio.create_task(serve(stage.app, sock, stop, drain_seconds=1))
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        running = asyncio.create_task(client.get("/v1/users/me", headers=stage.signed_in))
+        await until(lambda: bool(stage.script.asked))
+        stop.set()
+        answer = await running
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    await asyncio.wait_for(serving, 60)
+
+
 async def test_a_connection_that_is_idle_is_closed_and_one_that_waits_for_an_answer_is_not(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from grpclib import GRPCError, Status
 from grpclib.protocol import H2Protocol
@@ -119,7 +121,9 @@ async def test_a_call_carries_the_request_id_the_position_and_the_actor(secrets:
     call = Call(request_id="r-1", traceparent="00-a-b-01", position=Position.at("AUTH", 7), actor="u")
     async with serving(secrets, remember, port), calling(secrets, port) as client:
         assert await ask(client, context=call) == "u"
-    assert seen == [Call(**{**{f: getattr(call, f) for f in call.__struct_fields__}, "caller": "gateway"})]
+    (served,) = seen
+    assert served.deadline is not None
+    assert msgspec.structs.replace(served, deadline=None) == msgspec.structs.replace(call, caller="gateway")
 
 
 @pytest.mark.parametrize(
@@ -241,6 +245,25 @@ async def test_a_slow_answer_ends_with_the_deadline(secrets: Secrets) -> None:
     async with serving(secrets, hang, port), calling(secrets, port) as client:
         with pytest.raises(DeadlineExceeded):
             await ask(client, timeout=0.2)
+
+
+async def test_what_is_called_for_a_request_ends_with_it(secrets: Secrets) -> None:
+    never, left = asyncio.Event(), list[float]()
+
+    async def hang(message: GetUserRequest) -> GetUserResponse:
+        deadline = current().deadline
+        assert deadline is not None
+        left.append(deadline - time.monotonic())
+        await never.wait()
+        return await known(message)
+
+    port = free_port()
+    async with serving(secrets, hang, port), calling(secrets, port) as client:
+        ends = time.monotonic() + 2.0
+        with pytest.raises(DeadlineExceeded):
+            await ask(client, timeout=1_000, context=msgspec.structs.replace(FOR_U, deadline=ends))
+    assert left, "it was called"
+    assert left[0] <= 2.0, "and knew how long it has"
 
 
 async def test_a_deadline_that_the_server_notices_first_is_a_deadline_too(secrets: Secrets) -> None:

@@ -1,7 +1,7 @@
 """What an append promises, against a real server."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -12,9 +12,10 @@ from prometheus_client import REGISTRY
 from contracts.errors import Unavailable
 from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats import NatsServer
+from streams.acknowledgement import Ack
 from streams.delivered import Delivered
 from streams.inbox import Answer
-from streams.jetstream import Refused
+from streams.jetstream import ApiError, Refused
 from streams.log import Append, Conflict, Log
 from tests.integration.streams.conftest import SHORT_PATIENCE, append_to, until_noticed
 
@@ -135,6 +136,25 @@ async def test_it_is_heard_why_a_message_of_a_batch_is_refused(log: Log, monkeyp
     with pytest.raises(Refused, match="expected stream does not match"):
         await log.append_together(batch)
     assert await log.end_of(MESSAGING) == 0
+
+
+async def test_a_refused_batch_that_is_sent_again_to_hear_why_takes_no_longer_for_it(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    async def slow(appends: Sequence[Append], timeout: float, *, answered: bool = False) -> Ack:
+        given.append(timeout)
+        await asyncio.sleep(0.2)
+        return Ack(error=ApiError(400, 10176, "batch publish is incomplete and was abandoned"))
+
+    monkeypatch.setattr(log, "_send_batch", slow)
+    await log._send_together([append_to("a"), append_to("b")], 60.0)
+    first, again = given
+    assert first == 60.0
+    assert again <= 60.0 - 0.2
+    await log._send_together([append_to("c"), append_to("d")], 0.1)
+    assert given[2:] == [0.1], "and there is none where no time is left"
 
 
 async def test_of_a_batch_only_the_end_is_answered(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,13 @@
+"""The limits of the parts fit into each other."""
+
+from contracts import deadlines
+from infra.settings import Settings
+from infra.supervisor.service import BEYOND_DRAIN
+from services.gateway.remotes import READ_SECONDS
+
+
+def test_each_part_has_less_time_than_the_one_that_waits_for_it() -> None:
+    assert deadlines.EVENT_STORE < deadlines.REQUEST
+    assert READ_SECONDS < deadlines.REQUEST
+    assert Settings().drain_seconds > deadlines.REQUEST
+    assert BEYOND_DRAIN > 0
