@@ -51,7 +51,7 @@ class Passwords:
             Invalid: the password, which stands at `path`, has fewer than 8 characters or more than 1,024 bytes.
             Overloaded: too many are waiting.
         """
-        digest = self._digest(accepted(password, path))
+        digest = digest_of(accepted(password, path), self._key)
         made = await self._run(lambda: bcrypt.hashpw(digest, bcrypt.gensalt(self._cost)))
         return Hashed(password_hash=made.decode(), scheme=KEYED, key_id=self._key_id)
 
@@ -62,7 +62,7 @@ class Passwords:
             Overloaded: too many are waiting.
         """
         raw = password.encode()
-        digest = self._digest(raw)
+        digest = digest_of(raw, self._key)
         if hashed is None or hashed.scheme == KEYED:
             given, possible = digest, hashed is not None and hashed.key_id == self._key_id
         else:
@@ -78,10 +78,6 @@ class Passwords:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _digest(self, raw: bytes) -> bytes:
-        """64 characters of Base64, without a NUL, whatever the password."""
-        return base64.b64encode(hmac.digest(self._key, raw, hashlib.sha384))
 
     def _check(self, given: bytes, hashed: Hashed | None) -> bool:
         """A no takes as long whatever it is about: an older, cheaper hash is made up for.
@@ -116,6 +112,11 @@ def accepted(password: str, path: str = "/password") -> bytes:
         message = f"Must have {PASSWORD_CHARACTERS} characters at least and {PASSWORD_BYTES:,} bytes in UTF-8 at most"
         raise Invalid(violations=(Violation(path, message),))
     return raw
+
+
+def digest_of(raw: bytes, key: bytes) -> bytes:
+    """What bcrypt is given: 64 characters of Base64, without a NUL, whatever the password."""
+    return base64.b64encode(hmac.digest(key, raw, hashlib.sha384))
 
 
 def key_id(key: bytes) -> str:

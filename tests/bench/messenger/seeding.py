@@ -40,6 +40,8 @@ from infra.running import NotRunning, Running, find
 from infra.secrets import OPERATOR, Secrets
 from infra.settings import Settings
 from services.auth.claims import ClaimKeys
+from services.auth.domain import KEYED
+from services.auth.passwords import digest_of, key_id
 from services.session.tokens import RefreshToken, RefreshTokens
 from streams.log import Append, Log
 from tests.bench.events import message, texts
@@ -72,7 +74,12 @@ class Seeder:
         secrets = Secrets.load(system.data_dir / "secrets")
         self._logs, self._operator = logs, operator
         self._keys, self._refresh = ClaimKeys(secrets.claims_key), RefreshTokens(secrets.refresh_key)
-        self._hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(_COST)).decode()
+        key = secrets.password_key
+        self._credential = CredentialSet(
+            password_hash=bcrypt.hashpw(digest_of(PASSWORD.encode(), key), bcrypt.gensalt(_COST)).decode(),
+            scheme=KEYED,
+            key_id=key_id(key),
+        )
         # How far each subject that was written to is: last sequence in the stream, last version.
         self._known: dict[str, tuple[int, int]] = {}
 
@@ -157,7 +164,7 @@ class Seeder:
         address, username = self._keys.of_email(email), self._keys.of_username(name)
         claimed = EmailClaimed(user_id=user_id, email=email, username=name, expires_at=expires)
         return [
-            (subjects.credential(user_id), user_id, CredentialSet(password_hash=self._hash)),
+            (subjects.credential(user_id), user_id, self._credential),
             (subjects.email_claim(address), address, claimed),
             (subjects.username_claim(username), username, UsernameClaimed(user_id=user_id)),
             (subjects.user(user_id), user_id, UserCreated(username=name, display_name=name.title())),
