@@ -35,7 +35,7 @@ async def test_a_login_answers_a_session(api: Api) -> None:
     response = await api.log_in(person.username, device="phone")
     assert response.status_code == 201
     session = response.json()
-    assert set(session) == SESSION_FIELDS
+    assert set(session) == SESSION_FIELDS | {"device_token"}
     assert session["user_id"] == person.user_id
     assert session["token_type"] == "Bearer"
     assert session["expires_in"] == 900

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from contracts.errors import (
     EmailNotVerified,
@@ -82,13 +82,17 @@ class SessionTokens(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewSession(SessionTokens, frozen=True, kw_only=True):
-    device_token: Annotated[
-        str,
-        Meta(
-            description="Send it with the next login from this device. It is good until the password is another, and "
-            "opens nothing by itself."
-        ),
-    ]
+    # Unset where auth is of the release before.
+    device_token: (
+        Annotated[
+            str,
+            Meta(
+                description="Send it with the next login from this device. It is good until the password is another, "
+                "and opens nothing by itself."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class RefreshToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,7 +110,7 @@ class SessionItem(msgspec.Struct, frozen=True):
 async def log_in(incoming: Incoming[NoQuery, Login]) -> Reply:
     answer = await begin(incoming, incoming.body.device_token)
     tokens = whole(answer.tokens)
-    body = NewSession(**msgspec.structs.asdict(_session_tokens(tokens)), device_token=answer.device_token)
+    body = NewSession(**msgspec.structs.asdict(_session_tokens(tokens)), device_token=answer.device_token or UNSET)
     return Reply(status=201, body=body, position=tokens.position, written_by=tokens.user_id)
 
 

@@ -119,12 +119,12 @@ CASES = {
     "log in": Case(
         "POST",
         "/v1/sessions",
-        {"login": auth.LoginResponse(tokens=TOKENS)},
+        {"login": auth.LoginResponse(tokens=TOKENS, device_token="d")},
         201,
-        TOKENS_JSON,
-        body={"login": "anna", "password": "correct horse", "device": "phone"},
+        {**TOKENS_JSON, "device_token": "d"},
+        body={"login": "anna", "password": "correct horse", "device": "phone", "device_token": "c"},
         public=True,
-        asked={"device": "phone", "address": "127.0.0.1"},
+        asked={"device": "phone", "address": "127.0.0.1", "device_token": "c", "known_device_only": False},
     ),
     "refresh": Case(
         "POST",
