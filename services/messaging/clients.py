@@ -86,7 +86,9 @@ class Remembered:
 
     def follows(self, sequence: int) -> None:
         """The follower reads CONTACT behind this sequence, the stream's end just now."""
-        self.forget_all(sequence)
+        self._pairs.clear()
+        # Not the higher of the two: after a loss that was given up the stream may end before what was read.
+        self._reached = self.ended_at = sequence
         self._follows = True
 
     def lost(self) -> None:

@@ -12,7 +12,7 @@ from contracts.events.friendship import FriendshipRemoved
 from contracts.subjects import CONTACT, PUBLIC_FILTERS
 from services.messaging.clients import Remembered
 from streams.log import Log
-from streams.reader import Reader
+from streams.reader import Reader, StreamWentBack
 
 log = logging.getLogger(__name__)
 _RETRY = 1.0
@@ -24,7 +24,8 @@ async def follow_friendships(nats: NATS, event_log: Log, remembered: Remembered)
     while True:
         try:
             await _follow(nats, event_log, remembered)
-        except VestnikError as error:
+        except (VestnikError, StreamWentBack) as error:
+            # A leader that was cut off may end before what was read; in the end the stream's owner judges a loss.
             log.warning("following %s waits: %s", CONTACT, error)
         remembered.lost()
         await asyncio.sleep(_RETRY)

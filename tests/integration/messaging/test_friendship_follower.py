@@ -16,6 +16,7 @@ from services.messaging.clients import Remembered
 from services.messaging.reactions import confirm_end, follow_friendships
 from streams.log import Append, Log
 from streams.quorum import Quorum
+from streams.topology import ensure_streams
 
 ANNA, BEN = new_id(), new_id()
 PAIR = pair_id(ANNA, BEN)
@@ -89,3 +90,33 @@ async def test_in_a_cluster_what_the_leader_has_was_read_before_anything_is_reme
         for each in following:
             each.cancel()
         await asyncio.gather(*following, return_exceptions=True)
+
+
+async def test_a_stream_that_ends_before_what_was_read_is_followed_from_there_with_nothing_remembered(
+    streams: NATS,
+) -> None:
+    """As after a loss, or at a node that was cut off before the last events."""
+    log, remembered = Log(streams), Remembered()
+    sequence = 0
+    for version in range(1, 4):
+        sequence = await append(log, FriendshipAccepted(requester_id=ANNA, addressee_id=BEN), sequence, version)
+    following = asyncio.create_task(follow_friendships(streams, log, remembered))
+    try:
+        async with asyncio.timeout(60):
+            while not remembered.holds(PAIR, Position.at(CONTACT, sequence)):
+                remembered.remember(PAIR, sequence)
+                await asyncio.sleep(0.01)
+            await streams.jetstream().delete_stream(CONTACT)
+            await ensure_streams(streams, replicas=1, names=[CONTACT])
+            shorter = await append(log, FriendshipAccepted(requester_id=ANNA, addressee_id=BEN), 0, 1)
+            while remembered.ended_at >= sequence:
+                assert not following.done()
+                await asyncio.sleep(0.01)
+            assert not remembered.holds(PAIR, Position())
+            while not remembered.holds(PAIR, Position.at(CONTACT, shorter)):
+                remembered.remember(PAIR, shorter)
+                await asyncio.sleep(0.01)
+        assert not remembered.holds(PAIR, Position.at(CONTACT, sequence))
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
