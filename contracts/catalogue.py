@@ -19,6 +19,8 @@ def _all() -> dict[str, type[Event]]:
 
 
 EVENTS: dict[str, type[Event]] = _all()
+# What msgspec raises beside its own error: for text that is not UTF-8, and for too many arrays within arrays.
+UNDECODABLE = (UnicodeDecodeError, RecursionError)
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(event_class) for kind, event_class in EVENTS.items()
 }
@@ -29,13 +31,19 @@ def decode(kind: str, schema: int, data: bytes | msgspec.Raw) -> Event:
 
     Raises:
         LookupError: no event of this type is known, or it comes from a schema newer than this program.
-        msgspec.ValidationError: the data does not have the event's shape.
+        msgspec.DecodeError: the data is no JSON, or does not have the event's shape.
     """
     event_class = EVENTS[kind]
-    if schema == event_class.SCHEMA:
-        event: Event = _DECODERS[kind].decode(data)
-        return event
     if schema > event_class.SCHEMA:
         raise LookupError(f"{kind}: schema {schema} is newer than this program's {event_class.SCHEMA}")
-    older = upcast(kind, schema, msgspec.json.decode(data), event_class.SCHEMA)
-    return msgspec.convert(older, event_class)
+    try:
+        if schema == event_class.SCHEMA:
+            event: Event = _DECODERS[kind].decode(data)
+            return event
+        older = upcast(kind, schema, msgspec.json.decode(data), event_class.SCHEMA)
+        return msgspec.convert(older, event_class)
+    except msgspec.DecodeError:
+        raise
+    except (*UNDECODABLE, AttributeError, TypeError, ValueError) as error:
+        # The last three come from a step that was given data of another shape than its own.
+        raise msgspec.DecodeError(f"{kind}: {error}") from error

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from contracts import catalogue
-from contracts.event import Event
+from contracts.event import Event, Moment
 from contracts.identifiers import new_id
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
@@ -39,7 +39,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     # 1, 2, 3, … within the aggregate, without a gap.
     version: int
     # When it was decided, to the millisecond, UTC.
-    at: datetime
+    at: Moment
     actor: str | None = None
     correlation_id: str | None = None
     # Left out where the client gave none, as of most.
@@ -107,7 +107,10 @@ def decode(payload: bytes) -> Envelope:
     Raises:
         msgspec.DecodeError: the payload is no envelope (`msgspec.ValidationError` is one of these).
     """
-    return _DECODER.decode(payload)
+    try:
+        return _DECODER.decode(payload)
+    except catalogue.UNDECODABLE as error:
+        raise msgspec.DecodeError(f"JSON is malformed: {error}") from error
 
 
 def open_event(envelope: Envelope, *, stream: str, sequence: int, subject: str) -> Recorded[Event]:
@@ -115,7 +118,7 @@ def open_event(envelope: Envelope, *, stream: str, sequence: int, subject: str) 
 
     Raises:
         LookupError: an event type or schema that this program does not know.
-        msgspec.ValidationError: the data does not have the event's shape.
+        msgspec.DecodeError: the data is no JSON, or does not have the event's shape.
     """
     return Recorded(
         stream=stream,

@@ -49,6 +49,14 @@ def quorum_of(party: str, process_id: str) -> str:
     return f"vestnik.quorum.{party}.{process_id}"
 
 
+def is_public(subject: str) -> bool:
+    """Whether others than the owner of its stream may read what is on the subject."""
+    shared = PUBLIC_FILTERS.get(stream_of(subject), "")
+    if shared.endswith(".>"):
+        return subject.startswith(shared[:-1])
+    return bool(shared) and subject.rpartition(".")[0] == shared.removesuffix(".*")
+
+
 def all_of(stream: str) -> str:
     """The pattern of every subject of the stream."""
     return f"vestnik.{STREAMS[stream]}.>"

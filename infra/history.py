@@ -3,7 +3,8 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -12,7 +13,7 @@ from nats.aio.client import Client
 from contracts import catalogue
 from contracts.envelope import Envelope
 from contracts.errors import Unavailable
-from contracts.subjects import STREAMS
+from contracts.subjects import STREAMS, is_public
 from contracts.upcasts import upcast
 from infra.failures import Failure
 from streams.inbox import RequestFailed
@@ -26,6 +27,7 @@ _SKEW = timedelta(minutes=1)
 _PAGE = 1_000
 _WAITING_PAGES = 4
 _NULL = msgspec.Raw(b"null")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Of an envelope, what may be shown otherwise than it is stored.
 _CHANGED = {"schema", "data"}
 
@@ -47,11 +49,14 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.aggregate_id is None else f"vestnik.{STREAMS[stream]}.*.{self.aggregate_id}"
 
     def wants(self, envelope: Envelope) -> bool:
-        return (
-            (self.type is None or envelope.type == self.type)
-            and (self.since is None or envelope.at >= self.since)
-            and (self.until is None or envelope.at < self.until)
-        )
+        return (self.type is None or envelope.type == self.type) and self._is_within(envelope.at)
+
+    def wants_undecodable(self, message: "Undecodable") -> bool:
+        # Nothing says of which type it is.
+        return self.type is None and self._is_within(message.at)
+
+    def _is_within(self, at: datetime) -> bool:
+        return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +86,28 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         return self.data == _NULL
 
 
+class Undecodable(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored message that cannot be shown as an event: its place and its bytes."""
+
+    stream: str
+    sequence: int
+    subject: str
+    # By the server.
+    stored_at: datetime | None
+    # Why it cannot be shown.
+    error: str
+    size: int
+    # The message, in JSON as Base64; None on a subject that only the owner of the stream may read.
+    payload: bytes | None
+
+    @property
+    def at(self) -> datetime:
+        return self.stored_at or _EPOCH
+
+
+Page = list[Shown | Undecodable]
+
+
 def is_past(message: Message, until: datetime | None) -> bool:
     """Whether everything behind the message in its stream happened later than `until`.
 
@@ -95,7 +122,7 @@ def is_past(message: Message, until: datetime | None) -> bool:
         return False
 
 
-async def selected(nc: Client, query: Query) -> AsyncGenerator[list[Shown], None]:
+async def selected(nc: Client, query: Query) -> AsyncGenerator[Page, None]:
     """The events asked for, in pages: first what there is, merged by time; then what happens, as it comes."""
     log = Log(nc)
     ends = {name: end for name in query.streams if (end := await end_of(nc, name)) is not None}
@@ -121,7 +148,7 @@ async def end_of(nc: Client, stream: str) -> int | None:
         raise Unavailable from failure
 
 
-async def _stored(nc: Client, log: Log, query: Query, stream: str, end: int) -> AsyncGenerator[list[Shown], None]:
+async def _stored(nc: Client, log: Log, query: Query, stream: str, end: int) -> AsyncGenerator[Page, None]:
     """One stream's events up to its end, a page at a time."""
     after = await log.end_before(stream, query.since - _SKEW) if query.since else 0
     if after >= end:
@@ -134,9 +161,11 @@ async def _stored(nc: Client, log: Log, query: Query, stream: str, end: int) -> 
                 return
 
 
-async def _merged(sources: list[AsyncGenerator[list[Shown], None]]) -> AsyncGenerator[list[Shown], None]:
+async def _merged(sources: list[AsyncGenerator[Page, None]]) -> AsyncGenerator[Page, None]:
     """Merges pages by time; within one source the order stays what it is."""
-    heads: list[tuple[deque[Shown], AsyncGenerator[list[Shown], None]]] = [(deque(), source) for source in sources]
+    heads: list[tuple[deque[Shown | Undecodable], AsyncGenerator[Page, None]]] = [
+        (deque(), source) for source in sources
+    ]
     while True:
         for waiting, source in heads:
             while not waiting and (page := await anext(source, None)) is not None:
@@ -144,15 +173,15 @@ async def _merged(sources: list[AsyncGenerator[list[Shown], None]]) -> AsyncGene
         live = [waiting for waiting, _ in heads if waiting]
         if not live:
             return
-        merged: list[Shown] = []
+        merged: Page = []
         while all(live):
             merged.append(min(live, key=lambda waiting: waiting[0].at).popleft())
         yield merged
 
 
-async def _followed(nc: Client, query: Query, ends: dict[str, int]) -> AsyncGenerator[list[Shown], None]:
+async def _followed(nc: Client, query: Query, ends: dict[str, int]) -> AsyncGenerator[Page, None]:
     """What happens behind the ends, stream by stream as it comes."""
-    pages: asyncio.Queue[list[Shown]] = asyncio.Queue(_WAITING_PAGES)
+    pages: asyncio.Queue[Page] = asyncio.Queue(_WAITING_PAGES)
 
     async def follow(stream: str, after: int) -> None:
         async with _reader(nc, query, stream, after) as reader:
@@ -179,17 +208,35 @@ def _reader(nc: Client, query: Query, stream: str, after: int) -> Reader:
     return Reader(nc, stream, after=after, subject_filter=query.subject_filter(stream), name="events", buffer=2_000)
 
 
-def _shown(query: Query, messages: list[Message]) -> Iterator[Shown]:
+def _shown(query: Query, messages: list[Message]) -> Iterator[Shown | Undecodable]:
     for message in messages:
-        envelope = message.envelope()
-        if query.wants(envelope):
-            yield shown(message, envelope, raw=query.raw)
+        try:
+            envelope = message.envelope()
+            if query.wants(envelope):
+                yield shown(message, envelope, raw=query.raw)
+        except (msgspec.DecodeError, Failure) as error:
+            undecodable = _undecodable(message, str(error))
+            if query.wants_undecodable(undecodable):
+                yield undecodable
+
+
+def _undecodable(message: Message, error: str) -> Undecodable:
+    return Undecodable(
+        stream=message.stream,
+        sequence=message.sequence,
+        subject=message.subject,
+        stored_at=message.stored_at,
+        error=error,
+        size=len(message.payload),
+        payload=message.payload if is_public(message.subject) else None,
+    )
 
 
 def shown(message: Message, envelope: Envelope, *, raw: bool) -> Shown:
     """The event as it is printed; `raw`: in the shape in which it is stored.
 
     Raises:
+        msgspec.DecodeError: its data is no JSON.
         Failure: it cannot be brought to today's shape.
     """
     schema, data = _data(message, envelope, raw=raw)
@@ -209,11 +256,24 @@ def _data(message: Message, envelope: Envelope, *, raw: bool) -> tuple[int, msgs
     if event is None or event.PRIVATE:
         # Of an event that this program does not know nothing is shown, either.
         return envelope.schema, _NULL
+    stored = _json(envelope.data)
     if raw or envelope.schema >= event.SCHEMA:
         return envelope.schema, envelope.data
     try:
-        data = upcast(event.TYPE, envelope.schema, msgspec.json.decode(envelope.data), event.SCHEMA)
+        data = upcast(event.TYPE, envelope.schema, stored, event.SCHEMA)
     except Exception as error:  # a step that cannot take the data is to be told with its event, whatever it raises
         place = f"{message.stream} {message.sequence} ({envelope.type}, schema {envelope.schema})"
         raise Failure(f"{place} cannot be brought to schema {event.SCHEMA}; --raw shows it as stored") from error
     return event.SCHEMA, msgspec.Raw(msgspec.json.encode(data))
+
+
+def _json(data: msgspec.Raw) -> Any:  # noqa: ANN401 - whatever JSON may hold
+    """What the data says. An envelope is decoded without a look into it.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except catalogue.UNDECODABLE as error:
+        raise msgspec.DecodeError(f"JSON is malformed: {error}") from error

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.catalogue import EVENTS
 from contracts.subjects import STREAMS, stream_of
 from infra.archive.damage import Damage, Damaged
 from infra.archive.layout import End, Header, StreamInFile
 from infra.archive.reader import Block, Checked, check
-from infra.failures import Failure
+from infra.archive.unreadable import Foreign, Unreadable, UnreadableEvent, examine, refusal, within
 
 # `vestnik`, the service, and at least one more.
 _LEAST_TOKENS = 3
@@ -25,6 +24,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     damages: list[str]
     # Why this release does not import the file, sound as it is.
     refused: str | None
+    # Events that this release cannot read, whether the file says that they are taken as they are or not.
+    unreadable: int = 0
+    # The first hundred of them.
+    unreadable_events: list[UnreadableEvent] = []
     # Of the export; None where not even its header can be read.
     id: str | None = None
     # Of the product that wrote it.
@@ -34,17 +37,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
 
 
-class Foreign(Failure):
-    """The file holds what this release does not know."""
-
-
-def verdict(path: Path, progress: Callable[[int, int], None]) -> Verdict:
+def verdict(path: Path, progress: Callable[[int, int], None], *, allow_unreadable: bool = False) -> Verdict:
     """Reads the whole file and says what it is and what is wrong with it.
 
     Raises:
         Failure: it cannot be read at all, is no export, or has a newer format.
     """
-    checked = _checked(path, progress)
+    checked, unreadable = _checked(path, progress)
     header, end = checked.header, checked.end
     damages = [str(damage) for damage in checked.damages]
     if header is None:
@@ -53,7 +52,9 @@ def verdict(path: Path, progress: Callable[[int, int], None]) -> Verdict:
         file=str(path),
         sound=not damages,
         damages=damages,
-        refused=_foreign(header, end) if end is not None else None,
+        refused=_refused(header, end, unreadable, allow_unreadable) if end is not None else None,
+        unreadable=unreadable.count,
+        unreadable_events=unreadable.named,
         id=header.id,
         version=header.version,
         created_at=header.created_at.isoformat(),
@@ -62,48 +63,48 @@ def verdict(path: Path, progress: Callable[[int, int], None]) -> Verdict:
     )
 
 
-def importable(path: Path, progress: Callable[[int, int], None]) -> tuple[Header, End]:
+def importable(
+    path: Path, progress: Callable[[int, int], None], *, allow_unreadable: bool = False
+) -> tuple[Header, End, Unreadable]:
     """Makes sure of the whole file before anything is done with it.
 
+    `allow_unreadable`: events that this release cannot read are taken as they are, also where the file does not say so.
+
     Raises:
-        Failure: it is damaged, is no export, or comes from a later release.
+        Failure: it is damaged, is no export, or holds what this release cannot read.
     """
-    checked = _checked(path, progress)
+    checked, unreadable = _checked(path, progress)
     header, end = checked.header, checked.end
     if checked.damages or header is None or end is None:
         raise Damaged(str(path), checked.damages)
-    if foreign := _foreign(header, end):
-        raise Foreign(f"{path} {foreign}")
-    return header, end
+    if refused := _refused(header, end, unreadable, allow_unreadable):
+        raise Foreign(f"{path} {refused}")
+    return header, end, unreadable
 
 
-def _foreign(header: Header, end: End) -> str | None:
-    """What of the file this release does not know."""
+def _refused(header: Header, end: End, unreadable: Unreadable, allow_unreadable: bool) -> str | None:
+    """Why this release does not import the file."""
     if header.product != "vestnik" or header.compression != "zlib":
         return f"was written by {header.product} {header.version}, compressed with {header.compression}"
     if unknown := sorted({stream.name for stream in header.streams} - set(STREAMS)):
         return f"has a stream {unknown[0]}, which this release does not know"
-    for name, kind in end.types.items():
-        known = EVENTS[name].SCHEMA if name in EVENTS else 0
-        if kind.schema > known:
-            return (
-                f"was written by release {header.version} and has {kind.events:,} events {name} of schema"
-                f" {kind.schema}, of which this release knows {f'up to {known}' if known else 'none'}: use that"
-                " release, or a later one"
-            )
-    return None
+    left = unreadable.without(within(end.accepted))
+    return refusal(left, header.version) if left.count and not allow_unreadable else None
 
 
-def _checked(path: Path, progress: Callable[[int, int], None]) -> Checked:
+def _checked(path: Path, progress: Callable[[int, int], None]) -> tuple[Checked, Unreadable]:
     strangers: list[Damage] = []
+    unreadable = Unreadable()
 
     def look(block: Block) -> None:
         for sequence, event in enumerate(block.events, block.first):
             if not _belongs(event.subject, block.stream) and not strangers:
                 strangers.append(Damage(0, f"{block.stream} {sequence:,} has a subject of another stream"))
+            if (why := examine(event.payload)[1]) is not None:
+                unreadable.add(UnreadableEvent(block.stream, sequence, event.subject, why))
 
     checked = check(path, progress, look)
-    return checked._replace(damages=[*checked.damages, *strangers])
+    return checked._replace(damages=[*checked.damages, *strangers]), unreadable
 
 
 def _belongs(subject: str, stream: str) -> bool:

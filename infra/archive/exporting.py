@@ -21,6 +21,7 @@ from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION, STREA
 from infra.archive.keys import fingerprints
 from infra.archive.layout import FULL, MOST_EVENTS, End, Header, StreamInFile
 from infra.archive.underway import ImportUnderWay, mark
+from infra.archive.unreadable import Accepted, CannotBeImported, UnreadableEvent
 from infra.archive.writer import Writer
 from infra.failures import Failure
 from infra.secrets import Secrets
@@ -36,6 +37,9 @@ _SILENCE = 60.0
 # Seconds for the rest of a batch that is being stored at the moment when the end is fixed.
 _BATCH_WAIT = 10.0
 _LOOK = 0.01
+
+# Says which events, by stream and sequence, operators have given up.
+Discarded = Callable[[], Awaitable[Accepted]]
 
 # Hears how many events are done, of how many.
 Progress = Callable[[int, int], None]
@@ -65,6 +69,10 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     seconds: float
     events_per_second: float
+    # Events that this release cannot read; an import takes them as they are.
+    unreadable: int
+    # The first hundred of them.
+    unreadable_events: list[UnreadableEvent]
 
 
 class _Page(NamedTuple):
@@ -88,10 +96,22 @@ async def fixed_ends(nc: Client) -> dict[str, int]:
     return {stream: await _end(jetstream, stream) for stream in ORDER}
 
 
-async def export(nc: Client, secrets: Secrets, file: IO[bytes], name: str, progress: Progress) -> Exported:
+async def export(
+    nc: Client,
+    secrets: Secrets,
+    file: IO[bytes],
+    name: str,
+    progress: Progress,
+    *,
+    allow_unreadable: bool = False,
+    discarded: Discarded | None = None,
+) -> Exported:
     """Writes all streams to the file.
 
+    Events that this release cannot read are written where all of them were discarded, or `allow_unreadable` says so.
+
     Raises:
+        CannotBeImported: there are others that it cannot read; the file lacks its end.
         Failure: a stream is missing or not whole, or the server fell silent.
         OSError: the file cannot be written.
     """
@@ -115,7 +135,11 @@ async def export(nc: Client, secrets: Secrets, file: IO[bytes], name: str, progr
                 await _stream(nc, writing, index, stream, end)
     finally:
         await writing.settled()
-    written = await asyncio.to_thread(writer.end)
+    if writer.unreadable.count and not allow_unreadable:
+        left = writer.unreadable.without(await discarded()) if discarded else writer.unreadable
+        if left.count:
+            raise CannotBeImported(left)
+    written = await asyncio.to_thread(writer.end, writer.unreadable.runs)
     return _outcome(header, written, writer, name, time.monotonic() - begun)
 
 
@@ -222,4 +246,6 @@ def _outcome(header: Header, end: End, writer: Writer, name: str, seconds: float
         digest=end.digest,
         seconds=round(seconds, 3),
         events_per_second=round(end.events / seconds, 1) if seconds else 0.0,
+        unreadable=writer.unreadable.count,
+        unreadable_events=writer.unreadable.named,
     )

@@ -23,6 +23,7 @@ from infra.archive.filling import Filling
 from infra.archive.layout import End, Header, StreamInFile
 from infra.archive.store import Store
 from infra.archive.underway import mark, set_mark
+from infra.archive.unreadable import Unreadable, note
 from infra.connections import connect_nats
 from infra.failures import Failure
 from infra.secrets import OPERATOR, TOPOLOGY
@@ -82,12 +83,18 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def import_file(
-    path: Path, place: AbstractAsyncContextManager[Store], steps: Steps, *, passwords_lost: bool = False
+    path: Path,
+    place: AbstractAsyncContextManager[Store],
+    steps: Steps,
+    *,
+    passwords_lost: bool = False,
+    allow_unreadable: bool = False,
 ) -> Imported:
     """Brings the file's events into the streams; called again after an interruption, it goes on.
 
     `place`: the system, which is entered when the file is known to be good. `passwords_lost`: the key that the
-    passwords were hashed with may be another one, or none.
+    passwords were hashed with may be another one, or none. `allow_unreadable`: events that this release cannot read are
+    taken as they are, also where the file does not say so.
 
     Raises:
         PasswordsLost: it is, and that was not asked for: nothing was changed.
@@ -95,7 +102,7 @@ async def import_file(
         Interfered: somebody else appended; the mark stays.
         Unavailable, Overloaded, DeadlineExceeded: the server is away, or full; the same import goes on later.
     """
-    header, end = await _checked(path, steps.checking)
+    header, end, unreadable = await _checked(path, steps.checking, allow_unreadable)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(place)
         if not passwords_lost:
@@ -129,6 +136,8 @@ async def import_file(
                 await set_mark(jetstream, None)
             raise
         notes = keys.take_over(settings.secrets_path, header.claims_key, header.fingerprints)
+        if unreadable.count:
+            notes.append(note(unreadable))
         begun = time.monotonic()
         filling = Filling(header, steps.appending)
         owners = {stream.name: await connection(STREAMS[stream.name]) for stream in header.streams}
@@ -160,7 +169,9 @@ async def import_file(
     )
 
 
-async def _checked(path: Path, progress: Callable[[int, int], None]) -> tuple[Header, End]:
+async def _checked(
+    path: Path, progress: Callable[[int, int], None], allow_unreadable: bool
+) -> tuple[Header, End, Unreadable]:
     """Checks the file in a thread, which ends early where nobody waits for it any more."""
     given_up = threading.Event()
 
@@ -170,7 +181,7 @@ async def _checked(path: Path, progress: Callable[[int, int], None]) -> tuple[He
         progress(done, total)
 
     try:
-        return await asyncio.to_thread(importable, path, go_on)
+        return await asyncio.to_thread(importable, path, go_on, allow_unreadable=allow_unreadable)
     finally:
         given_up.set()
 

@@ -13,6 +13,8 @@ from typing import Self
 
 import msgspec
 
+from infra.archive.unreadable import Runs
+
 MAGIC = b"\x89VESTNIK\r\n\x1a\n"
 VERSION = 1
 BLOCK_MARK = b"VNBK"
@@ -85,6 +87,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     largest: int
     # By type; those that are no events of ours have none.
     types: dict[str, EventsOfType]
+    # Events that the release which wrote the file could not read, and that it exported all the same.
+    accepted: Runs = {}
     # BLAKE2b-256 of all bytes before this block, in hex.
     digest: str
 

@@ -17,17 +17,8 @@ from infra.archive.layout import (
     compress,
     preamble,
 )
+from infra.archive.unreadable import Runs, Unreadable, UnreadableEvent, examine
 from streams.restoring import Kept
-
-
-class _Kind(msgspec.Struct):
-    """Of an envelope what is counted."""
-
-    type: str
-    schema: int
-
-
-_KIND = msgspec.json.Decoder(_Kind)
 
 
 class Writer:
@@ -35,11 +26,13 @@ class Writer:
 
     def __init__(self, file: IO[bytes], header: Header) -> None:
         self._file = file
+        self._streams = [stream.name for stream in header.streams]
         self._digest = hashlib.blake2b(digest_size=32)
         self._number = 0
         self._key = b""
         self._types: dict[str, EventsOfType] = {}
         self._events = self._unpacked = self._largest = 0
+        self.unreadable = Unreadable()
         # Written so far.
         self.bytes = 0
         self._put(preamble())
@@ -49,32 +42,36 @@ class Writer:
     def events(self, stream: int, first: int, events: Sequence[Kept]) -> None:
         """A block of a stream's events, from the sequence `first` on."""
         data = msgspec.msgpack.encode(events)
-        for event in events:
-            self._count(event)
+        for sequence, event in enumerate(events, first):
+            self._count(self._streams[stream], sequence, event)
         self._unpacked += len(data)
         self._block(EVENTS, compress(data), unpacked=len(data), stream=stream, first=first, count=len(events))
 
-    def end(self) -> End:
-        """The last block; without it the file counts for nothing."""
+    def end(self, accepted: Runs | None = None) -> End:
+        """The last block; without it the file counts for nothing.
+
+        `accepted`: events that cannot be read, and that an import takes as they are.
+        """
         end = End(
             events=self._events,
             blocks=self._number,
             bytes=self._unpacked,
             largest=self._largest,
             types=dict(sorted(self._types.items())),
+            accepted=accepted or {},
             digest=self._digest.hexdigest(),
         )
         content = msgspec.json.encode(end)
         self._block(END, content, unpacked=len(content))
         return end
 
-    def _count(self, event: Kept) -> None:
+    def _count(self, stream: str, sequence: int, event: Kept) -> None:
         self._events += 1
         self._largest = max(self._largest, event.size)
-        try:
-            kind = _KIND.decode(event.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            # Kept as it is: whether it can be read is not for a backup to say.
+        kind, why = examine(event.payload)
+        if why is not None:
+            self.unreadable.add(UnreadableEvent(stream, sequence, event.subject, why))
+        if kind is None:
             return
         known = self._types.get(kind.type, EventsOfType(0, 0))
         self._types[kind.type] = EventsOfType(known.events + 1, max(known.schema, kind.schema))

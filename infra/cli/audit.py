@@ -16,6 +16,7 @@ import msgspec
 from contracts.times import rfc3339
 from infra.audit import Query, Row, rows
 from infra.cli.moment import Moment
+from infra.cli.printable import printable
 from infra.connections import connect_nats
 from infra.running import find
 from infra.settings import Settings
@@ -91,11 +92,10 @@ def _columns(values: dict[str, str]) -> str:
 
 
 def _shown(value: object) -> str:
-    """As text that can be printed: what a client calls itself must not steer a terminal."""
+    """As text; what a client calls itself comes from the client."""
     if isinstance(value, datetime):
         return rfc3339(value)
-    text = "" if value is None else str(value)
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "" if value is None else printable(str(value))
 
 
 def _cell(text: str) -> str:

@@ -14,11 +14,14 @@ import msgspec
 from contracts import catalogue
 from contracts.subjects import STREAMS
 from infra.cli.moment import Moment
+from infra.cli.printable import printable
 from infra.connections import connect_nats
-from infra.history import Query, Shown, selected
+from infra.history import Query, Shown, Undecodable, selected
 from infra.running import find
 from infra.settings import Settings
 
+# Bytes of a message that is no event, as they are shown to people.
+_SHOWN_BYTES = 1_000
 _COLOURS = {"auth": "yellow", "session": "magenta", "profile": "blue", "contact": "green", "messaging": "cyan"}
 
 
@@ -59,7 +62,8 @@ def events(
 ) -> None:
     """Shows events, in the order of their times; each stream's own order is kept. Private events come without data.
 
-    Events that were stored in an older shape are shown in today's, unless --raw is given.
+    Events that were stored in an older shape are shown in today's, unless --raw is given. What cannot be read as an
+    event is shown as bytes, with its place and the reason; on a private subject without the bytes.
     """
     if event_type is not None and event_type not in catalogue.EVENTS:
         known = ", ".join(sorted(catalogue.EVENTS))
@@ -79,7 +83,7 @@ def events(
     asyncio.run(_run(Settings.load(), query, output, _json_line if as_json else _line(output.isatty())))
 
 
-async def _run(settings: Settings, query: Query, output: TextIO, render: Callable[[Shown], str]) -> None:
+async def _run(settings: Settings, query: Query, output: TextIO, render: Callable[[Shown | Undecodable], str]) -> None:
     url = settings.nats_url or find(settings.data_dir).nats_url
     nc = await connect_nats(msgspec.structs.replace(settings, nats_url=url), "operator-events", patience=5.0)
     try:
@@ -93,18 +97,21 @@ async def _run(settings: Settings, query: Query, output: TextIO, render: Callabl
         await nc.close()
 
 
-def _json_line(shown: Shown) -> str:
+def _json_line(shown: Shown | Undecodable) -> str:
     return msgspec.json.encode(shown).decode()
 
 
-def _line(coloured: bool) -> Callable[[Shown], str]:
-    def line(shown: Shown) -> str:
+def _line(coloured: bool) -> Callable[[Shown | Undecodable], str]:
+    def line(shown: Shown | Undecodable) -> str:
         service = STREAMS[shown.stream]
         moment = shown.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         place = f"{shown.stream:>9} {shown.sequence:<8}"
-        what = f"{shown.type:<27}"
-        data = "(private)" if shown.is_private else bytes(shown.data).decode()
-        who = f"{shown.aggregate_id} v{shown.version}"
+        if isinstance(shown, Undecodable):
+            kind, who, data = "(cannot be read)", shown.subject, f"{shown.error}: {_bytes(shown)}"
+        else:
+            kind, who = shown.type, f"{shown.aggregate_id} v{shown.version}"
+            data = "(private)" if shown.is_private else bytes(shown.data).decode()
+        what, who, data = f"{printable(kind):<27}", printable(who), printable(data)
         if not coloured:
             return f"{moment} {place} {what} {who}  {data}"
         colour = _COLOURS[service]
@@ -114,3 +121,10 @@ def _line(coloured: bool) -> Callable[[Shown], str]:
         )
 
     return line
+
+
+def _bytes(message: Undecodable) -> str:
+    if message.payload is None:
+        return f"{message.size:,} private bytes"
+    more = "" if message.size <= _SHOWN_BYTES else f"… {message.size:,} bytes"
+    return f"{message.payload[:_SHOWN_BYTES]!r}{more}"

@@ -24,21 +24,26 @@ from infra.settings import Settings
     is_flag=True,
     help="Import without the export's password.key: everyone has to reset their password by mail.",
 )
+@click.option("--allow-unreadable", is_flag=True, help="Take events that this release cannot read as they are stored.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
-def import_(file: Path, check_only: bool, passwords_lost: bool, as_json: bool) -> None:
+def import_(file: Path, check_only: bool, passwords_lost: bool, allow_unreadable: bool, as_json: bool) -> None:
     """Brings the events of an export into an empty system: to the same places, byte for byte.
 
     The whole FILE is checked before the first event is appended. The system may be stopped, or running: then its
     services stop for as long as it takes, and start again by themselves. After an interruption, of whatever kind, the
     same command goes on where it was. The folder of secrets needs the `password.key` that the export was made with.
+
+    A FILE with events that this release cannot read is refused, but for those that its export has accepted.
     """
     console = Console(stderr=True)
     if check_only:
         with Bar(console, "check", "MiB") as bar:
-            found = verdict(file, bar.move)
+            found = verdict(file, bar.move, allow_unreadable=allow_unreadable)
         _say_verdict(found, console, as_json=as_json)
         sys.exit(0 if found.sound and not found.refused else 1)
-    imported = uvloop.run(_run(Settings.load(), file, console, passwords_lost=passwords_lost))
+    imported = uvloop.run(
+        _run(Settings.load(), file, console, passwords_lost=passwords_lost, allow_unreadable=allow_unreadable)
+    )
     if as_json:
         sys.stdout.write(msgspec.json.encode(imported).decode() + "\n")
         return
@@ -51,10 +56,18 @@ def import_(file: Path, check_only: bool, passwords_lost: bool, as_json: bool) -
         console.print(f"[yellow]note[/]: {escape(note)}", highlight=False)
 
 
-async def _run(settings: Settings, file: Path, console: Console, *, passwords_lost: bool) -> Imported:
+async def _run(
+    settings: Settings, file: Path, console: Console, *, passwords_lost: bool, allow_unreadable: bool
+) -> Imported:
     with Bar(console, "check", "MiB") as checking, Bar(console, "import", "events") as appending:
         steps = Steps(checking.move, appending.move, console.print)
-        return await import_file(file, reach(settings, make=True), steps, passwords_lost=passwords_lost)
+        return await import_file(
+            file,
+            reach(settings, make=True),
+            steps,
+            passwords_lost=passwords_lost,
+            allow_unreadable=allow_unreadable,
+        )
 
 
 def _say_verdict(found: Verdict, console: Console, *, as_json: bool) -> None:
@@ -70,6 +83,10 @@ def _say_verdict(found: Verdict, console: Console, *, as_json: bool) -> None:
         console.print(f"  {stream.name}: {stream.events:,} events, up to {stream.last_sequence:,}")
     for damage in found.damages:
         console.print(f"[red]damaged[/] {escape(damage)}", highlight=False)
+    for event in found.unreadable_events:
+        console.print(f"[yellow]cannot be read[/] {escape(str(event))}", highlight=False)
+    if found.unreadable > len(found.unreadable_events):
+        console.print(f"[yellow]cannot be read[/] {found.unreadable:,} events in all", highlight=False)
     if found.refused:
         console.print(f"[red]not for this release[/]: {escape(found.file)} {escape(found.refused)}", highlight=False)
     if found.sound:

@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 from nats.aio.client import Client as NATS
 
+from contracts.catalogue import UNDECODABLE
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from projections.engine.projection import Projection
@@ -73,5 +74,5 @@ def _time_of(payload: bytes, otherwise: datetime) -> datetime:
     """The envelope's time; what is no envelope has none of its own."""
     try:
         return _TIME.decode(payload).at
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, *UNDECODABLE):
         return otherwise

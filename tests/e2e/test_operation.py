@@ -155,7 +155,7 @@ def test_the_status_says_what_is_not_reachable_and_shows_the_rest(own_system: Sy
     own_system.wait_ready()
 
 
-async def test_the_runbooks_commands_work_as_they_are_shown(own_api: Api) -> None:
+async def test_the_runbooks_commands_work_as_they_are_shown(own_api: Api, tmp_path: Path) -> None:
     api = own_api
     anna, boris = await api.friends()
     conversation_id = await poisoned(api, anna, boris)
@@ -168,6 +168,11 @@ async def test_the_runbooks_commands_work_as_they_are_shown(own_api: Api) -> Non
     assert (letter["state"], letter["type"], letter["waiting"]) == ("failed", "message.sent", 0)
     shown = await said(api, "dead-letters", "show", letter["id"])
     assert shown["event"]["data"] == {"text": "no message of anybody"}
+    # Nobody has decided about it yet.
+    export = ("export", str(tmp_path / "export"))
+    refused = await asyncio.to_thread(api.system.vestnik, *export)
+    assert refused.returncode == 1
+    assert f"{letter['stream']} {letter['sequence']} (message.sent of schema 1" in " ".join(refused.stderr.split())
     for page in ("projection-behind.md", "dead-letter.md"):
         output = await asyncio.to_thread(in_shell, api.system, ROOT / "docs" / "runbooks" / page, letter["id"])
         # In the status, and in the list; the same page's commands have put it right.
@@ -176,6 +181,8 @@ async def test_the_runbooks_commands_work_as_they_are_shown(own_api: Api) -> Non
     assert await lines(api, "dead-letters", "list", "conversations") == []
     (kept,) = await lines(api, "dead-letters", "list", "conversations", "--state", "discarded")
     assert kept["discard"]["reason"].startswith("written by a script")
+    exported = await asyncio.to_thread(api.system.vestnik, *export)
+    assert exported.returncode == 0, exported.stderr
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from contracts.events.session import SessionRevoked
 from contracts.events.user import UserCreated
 from contracts.identifiers import new_id
 from contracts.subjects import STREAMS, stream_of
-from infra.archive.exporting import Exported, export
+from infra.archive.exporting import Discarded, Exported, export
 from infra.archive.importing import Imported, Steps, import_file
 from infra.archive.store import Store
 from infra.secrets import OPERATOR, Secrets
@@ -51,13 +51,29 @@ class Place:
         log = await self.log_of(stream_of(subject))
         return await log.append(Append(subject=subject, expected=expected, envelope=envelope))
 
-    async def export(self, path: Path) -> Exported:
-        operator = (await self.house.party(OPERATOR)).nats
+    async def export(
+        self, path: Path, *, allow_unreadable: bool = True, discarded: Discarded | None = None
+    ) -> Exported:
+        operator, secrets = (await self.house.party(OPERATOR)).nats, Secrets.load(self.folder / "secrets")
         with path.open("wb") as file:
-            return await export(operator, Secrets.load(self.folder / "secrets"), file, str(path), silent)
+            return await export(
+                operator,
+                secrets,
+                file,
+                str(path),
+                silent,
+                allow_unreadable=allow_unreadable,
+                discarded=discarded,
+            )
 
     async def import_(
-        self, path: Path, *, alone: bool = True, steps: Steps | None = None, passwords_lost: bool = True
+        self,
+        path: Path,
+        *,
+        alone: bool = True,
+        steps: Steps | None = None,
+        passwords_lost: bool = True,
+        allow_unreadable: bool = False,
     ) -> Imported:
         """`passwords_lost`: each place has keys of its own."""
         return await import_file(
@@ -65,6 +81,7 @@ class Place:
             nullcontext(Store(self.settings, alone=alone)),
             steps or Steps(silent, silent, unheard),
             passwords_lost=passwords_lost,
+            allow_unreadable=allow_unreadable,
         )
 
     async def jetstream(self) -> JetStream:

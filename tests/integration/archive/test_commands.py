@@ -8,11 +8,13 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from infra.archive.target import TargetExists
+from infra.archive.unreadable import CannotBeImported
 from infra.cli.bar import Bar
 from infra.cli.main import cli
 from infra.running import NotRunning
 from tests.integration.archive.test_killed import start
-from tests.unit.archive.conftest import export, pieces
+from tests.unit.archive.conftest import event, export, pieces
+from tests.unit.archive.test_reader import strange, written
 
 
 def run(data_dir: Path, *arguments: str) -> Result:
@@ -74,6 +76,31 @@ def test_an_export_goes_through_a_pipe_and_does_not_replace_a_file_unasked(tmp_p
     piped.write_bytes(out)
     assert run(data_dir, "import", "--check", str(piped)).exit_code == 0
     assert len(pieces(out)) == len(pieces(path.read_bytes()))
+
+
+def test_an_export_that_cannot_be_imported_fails_and_names_the_events(tmp_path: Path) -> None:
+    data_dir, path, again = tmp_path / "data", tmp_path / "export", tmp_path / "again"
+    path.write_bytes(written([event("MESSAGING", 1), strange(2, schema=9)]))
+    refused = run(data_dir, "import", str(path))
+    assert refused.exit_code == 1
+    assert "--allow-unreadable" in str(refused.exception)
+    checked = run(data_dir, "import", "--check", str(path))
+    assert checked.exit_code == 1
+    assert "cannot be read MESSAGING 2 (message.sent of schema 9, " in " ".join(checked.stderr.split())
+    assert not data_dir.exists()
+    taken = run(data_dir, "import", "--allow-unreadable", str(path))
+    assert taken.exit_code == 0
+    assert "imported as they are stored: 1 event that this release cannot read" in " ".join(taken.stderr.split())
+
+    failed = run(data_dir, "export", str(again))
+    assert isinstance(failed.exception, CannotBeImported)
+    assert "cannot be read MESSAGING 2 (message.sent of schema 9, " in " ".join(failed.stderr.split())
+    assert sorted(tmp_path.iterdir()) == [data_dir, path]
+    all_the_same = run(data_dir, "export", "--allow-unreadable", str(again), "--json")
+    assert all_the_same.exit_code == 0
+    assert json.loads(all_the_same.stdout)["unreadable"] == 1
+    assert run(data_dir, "import", "--check", str(again)).exit_code == 0
+    assert run(tmp_path / "other", "import", str(again)).exit_code == 0
 
 
 def test_json_and_a_pipe_do_not_go_together(tmp_path: Path) -> None:

@@ -1,19 +1,27 @@
 """Looking into the history of streams that were stored at another time than their events happened."""
 
+import asyncio
+import base64
+import json
 from collections.abc import Callable
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
+from click.testing import CliRunner
 from nats.aio.client import Client
 
 from contracts import subjects
-from contracts.envelope import Provenance, encode, seal
+from contracts.envelope import Provenance, encode, now, seal
 from contracts.event import Event
 from contracts.events.session import SessionCreated
 from contracts.identifiers import new_id
-from contracts.subjects import MESSAGING, SESSION
+from contracts.subjects import AUTH, MESSAGING, SESSION, STREAMS
 from infra.audit import Query as AuditQuery
-from infra.audit import rows
-from infra.history import Query, selected
+from infra.audit import Unreadable, rows
+from infra.cli.main import cli
+from infra.history import Query, Shown, Undecodable, selected
 from streams.restoring import Kept, Restoring
 from tests.integration.archive.conftest import sent
 
@@ -55,3 +63,98 @@ async def test_an_audit_of_a_span_of_time_is_that_of_the_logins_and_not_of_the_i
     until = _BEGIN + timedelta(seconds=7_000)
     pages = rows(streams, AuditQuery(until=until))
     assert len([row async for page in pages for row in page]) == 6_999
+
+
+STRANGE = {
+    "no JSON": b"\xff\x00",
+    "text that is not UTF-8": b'{"id":"\xff"}',
+    "arrays without end": b'{"x":' + b"[" * 9_999,
+    "data that is not UTF-8": encode(seal(sent(1), aggregate_id="c", version=1, provenance=Provenance())).replace(
+        b"hello", b"\xff\xfe"
+    ),
+    "a time without a zone": b'{"id":"i","type":"message.sent","schema":1,"aggregate_id":"a","version":1,'
+    b'"at":"2026-01-31T12:00:00","data":{}}',
+}
+
+
+async def shown(nats: Client, **asked: Any) -> list[Shown | Undecodable]:  # noqa: ANN401 - fields of a query
+    return [event async for page in selected(nats, Query(streams=tuple(STREAMS), **asked)) for event in page]
+
+
+@pytest.mark.parametrize("payload", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("raw", [False, True])
+async def test_what_is_no_event_is_shown_as_bytes_at_its_place_and_the_rest_goes_on(
+    streams: Client, payload: bytes, raw: bool
+) -> None:
+    begun = now()
+    await imported(streams, MESSAGING, [kept(1, sent(1), subjects.conversation)])
+    await streams.request(subjects.conversation("c"), payload)
+    await streams.request(subjects.credential("u"), payload)
+    await Restoring(streams, MESSAGING).put(3, [kept(3, sent(1), subjects.conversation)])
+    found = {(event.stream, event.sequence): event for event in await shown(streams, raw=raw)}
+    assert [type(found[MESSAGING, number]) for number in (1, 2, 3)] == [Shown, Undecodable, Shown]
+    strange, private = found[MESSAGING, 2], found[AUTH, 1]
+    assert isinstance(strange, Undecodable)
+    assert (strange.subject, strange.payload, strange.size) == (subjects.conversation("c"), payload, len(payload))
+    assert strange.stored_at is not None
+    assert strange.stored_at > begun - timedelta(minutes=1)
+    # Nobody knows what it holds.
+    if isinstance(private, Undecodable):
+        assert private.payload is None
+    else:
+        assert private.is_private or private.data == b"null"
+    assert MESSAGING in {event.stream for event in await shown(streams, raw=raw, since=begun - timedelta(minutes=1))}
+    assert not await shown(streams, raw=raw, until=_BEGIN)
+    assert len(await shown(streams, raw=raw, type="message.sent")) in (2, 3)
+
+
+async def test_following_goes_on_behind_what_is_no_event(streams: Client) -> None:
+    async with aclosing(selected(streams, Query(streams=(MESSAGING,), follow=True))) as pages:
+        first = asyncio.create_task(anext(pages))
+        events: list[Shown | Undecodable] = []
+        for payload in (*STRANGE.values(), encode(seal(sent(1), aggregate_id="c", version=9, provenance=Provenance()))):
+            await streams.request(subjects.conversation("c"), payload)
+        events += await first
+        while len(events) < len(STRANGE) + 1:
+            events += await anext(pages)
+    assert [type(event) for event in events] == [Undecodable] * len(STRANGE) + [Shown]
+
+
+async def test_an_audit_names_what_it_cannot_read_and_has_the_rest(streams: Client) -> None:
+    login = SessionCreated(
+        user_id=new_id(), username="anna", device="", address="", expires_at=_BEGIN.replace(year=2999)
+    )
+    await imported(streams, SESSION, [kept(1, login, subjects.session)])
+    for payload in STRANGE.values():
+        await streams.request(subjects.session("s"), payload)
+    await Restoring(streams, SESSION).put(len(STRANGE) + 2, [kept(9, login, subjects.session)])
+    found: list[str] = []
+
+    async def read() -> None:
+        async for page in rows(streams, AuditQuery()):
+            found.extend(row.username for row in page)
+
+    with pytest.raises(Unreadable, match="these events cannot be read: SESSION 2, SESSION 3, SESSION 4"):
+        await read()
+    assert found == ["anna", "anna"]
+
+
+async def test_the_command_shows_what_is_no_event_and_ends_well(streams: Client) -> None:
+    for payload in STRANGE.values():
+        await streams.request(subjects.conversation("c"), payload)
+    await streams.request(subjects.credential("u"), b"\xff a secret")
+    environment = {"VESTNIK_NATS_URL": str(streams.connected_url.geturl())} if streams.connected_url else {}
+    for arguments in ([], ["--raw"], ["--json"]):
+        done = await asyncio.to_thread(CliRunner().invoke, cli, ["events", *arguments], env=environment)
+        assert done.exit_code == 0, done.output
+        lines = done.stdout.splitlines()
+        assert len(lines) == len(STRANGE) + 1
+        assert not any("a secret" in line or base64.b64encode(b"secret").decode()[:6] in line for line in lines)
+        if arguments == ["--json"]:
+            parsed = {(each["stream"], each["sequence"]): each for each in map(json.loads, lines)}
+            assert base64.b64decode(parsed[MESSAGING, 1]["payload"]) == STRANGE["no JSON"]
+        else:
+            (first,) = [line for line in lines if "MESSAGING 1 " in line]
+            assert "(cannot be read)" in first
+            assert r"b'\xff\x00'" in first
+            assert any("10 private bytes" in line for line in lines)

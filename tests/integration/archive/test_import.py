@@ -71,6 +71,7 @@ async def test_the_key_of_the_claims_comes_with_it_and_other_keys_are_spoken_of(
         "refresh.key",
         "mail.key",
         "password.key",
+        "imported",
     ]
     data = path.read_bytes()
     for key in (

@@ -2,7 +2,7 @@
 
 from nats.aio.client import Client
 
-from contracts.envelope import Provenance, seal
+from contracts.envelope import Provenance, encode, seal
 from contracts.events.session import SessionRevoked
 from contracts.identifiers import new_id
 from contracts.positions import Position
@@ -82,3 +82,24 @@ async def test_nothing_personal_is_shown_and_garbage_is_counted(streams: Client)
 async def test_empty_streams_have_nothing_to_show(streams: Client) -> None:
     found = await newest(streams, EVERYTHING, limit=10)
     assert (found.items, found.older) == ([], None)
+
+
+async def test_what_is_no_event_is_counted_and_passed_over(streams: Client) -> None:
+    log = Log(streams)
+    await fill(log, 2)
+    sealed = encode(
+        seal(SessionRevoked(user_id="u", reason="logout"), aggregate_id="s", version=1, provenance=Provenance())
+    )
+    for payload in (b"\xff", b'{"id":"\xff"}', b'{"x":' + b"[" * 9_999, sealed.replace(b"logout", b"\xff")):
+        await streams.request(session("s"), payload)
+    await revoke(log, new_id())
+    for found in (
+        await newest(streams, EVERYTHING, limit=100),
+        await since(streams, EVERYTHING, limit=100, after=Position()),
+    ):
+        assert sorted((event.stream, event.sequence) for event in found.items) == [
+            (MESSAGING, 1),
+            (MESSAGING, 2),
+            ("SESSION", 5),
+        ]
+        assert found.unreadable == 4

@@ -5,20 +5,28 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from contracts.envelope import Provenance, encode, seal
+from contracts.events.message import MessageSent
 from infra.archive.layout import HEAD_SIZE, PREAMBLE_SIZE, Head, Header, StreamInFile
 from infra.archive.writer import Writer
 from streams.restoring import Kept
 
 EVENTS = {"MESSAGING": 7, "CONTACT": 0, "AUTH": 5}
 A_BLOCK = 2
+AT = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def event(stream: str, sequence: int) -> Kept:
-    payload = f'{{"id":"{stream}-{sequence}","type":"message.sent","schema":1,"data":{{}}}}'
-    subject = f"vestnik.{stream.lower()}.x.{sequence}"
-    return Kept(subject, payload.encode(), {"Nats-Msg-Id": f"{stream}-{sequence}"})
+    event_id = f"{stream}-{sequence}"
+    sent = MessageSent(
+        message_id=event_id, sender_id="a", recipient_id="b", sequence=1, text="hello", client_message_id="c"
+    )
+    sealed = seal(sent, aggregate_id=str(sequence), version=1, provenance=Provenance(), at=AT)
+    payload = encode(msgspec.structs.replace(sealed, id=event_id))
+    return Kept(f"vestnik.{stream.lower()}.x.{sequence}", payload, {"Nats-Msg-Id": event_id})
 
 
 def header(export_id: str = "one", events: dict[str, int] = EVENTS) -> Header:
@@ -26,7 +34,7 @@ def header(export_id: str = "one", events: dict[str, int] = EVENTS) -> Header:
         product="vestnik",
         version="0.1.0",
         id=export_id,
-        created_at=datetime(2026, 11, 23, tzinfo=UTC),
+        created_at=AT,
         streams=[StreamInFile(name, count, count) for name, count in events.items()],
         compression="zlib",
         claims_key=b"k" * 32,

@@ -14,6 +14,7 @@ from infra.archive.checking import importable, verdict
 from infra.archive.damage import Damaged, NewerFormat, NotAnExport
 from infra.archive.layout import MAGIC, PREAMBLE_SIZE, Head, StreamInFile, compress, decompress
 from infra.archive.reader import Block, check, sound_blocks
+from infra.archive.unreadable import Foreign, Runs, release
 from infra.archive.writer import Writer
 from infra.failures import Failure
 from streams.restoring import Kept
@@ -209,19 +210,69 @@ def test_a_newer_format_is_refused_as_such(path: Path, monkeypatch: pytest.Monke
         importable(path, silent)
 
 
-def test_events_that_this_release_does_not_know_are_refused(path: Path) -> None:
-    for kind, schema in (("message.sent", 99), ("planet.found", 1)):
-        file = io.BytesIO()
-        writer = Writer(file, header(events={"MESSAGING": 1}))
-        payload = f'{{"type":"{kind}","schema":{schema}}}'.encode()
-        writer.events(0, 1, [Kept("vestnik.messaging.conversation.c", payload, {})])
-        writer.end()
-        path.write_bytes(file.getvalue())
-        found = verdict(path, silent)
-        assert found.sound
-        assert f"1 events {kind} of schema {schema}" in str(found.refused)
-        with pytest.raises(Failure, match=f"1 events {kind} of schema {schema}"):
-            importable(path, silent)
+def strange(sequence: int, **changes: object) -> Kept:
+    """An event that differs from one of ours."""
+    kept = event("MESSAGING", sequence)
+    payload = msgspec.json.encode(msgspec.json.decode(kept.payload) | changes)
+    return Kept("vestnik.messaging.conversation.c", payload, kept.headers)
+
+
+STRANGE = [
+    (strange(2, schema=99), "message.sent of schema 99, of which this release knows up to 1"),
+    (strange(2, type="planet.found"), "planet.found, of which this release knows nothing"),
+    (strange(2, data={"text": 1}), "message.sent of schema 1: "),
+    (strange(2, at="2026-11-23T00:00:00"), "no event: "),
+    (Kept("vestnik.messaging.conversation.c", b"", {}), "no event: "),
+    (Kept("vestnik.messaging.conversation.c", b'{"id":"\xff"}', {}), "no event: "),
+    (Kept("vestnik.messaging.conversation.c", b'{"x":' + b"[" * 9_999, {}), "no event: "),
+]
+
+
+def written(events: list[Kept], accepted: Runs | None = None) -> bytes:
+    file = io.BytesIO()
+    writer = Writer(file, header(events={"MESSAGING": len(events)}))
+    writer.events(0, 1, events)
+    assert writer.unreadable.runs == {"MESSAGING": [(2, 2)]}
+    writer.end(accepted)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("kept", "why"), STRANGE)
+def test_an_event_that_this_release_cannot_read_is_named_and_refused_unless_it_was_accepted(
+    path: Path, kept: Kept, why: str
+) -> None:
+    events = [event("MESSAGING", 1), kept, event("MESSAGING", 3)]
+    path.write_bytes(written(events))
+    found = verdict(path, silent)
+    assert found.sound
+    assert (found.unreadable, found.unreadable_events[0].sequence) == (1, 2)
+    said = f"has 1 event that this release ({release()}) cannot read: MESSAGING 2 ({why}"
+    assert said in str(found.refused)
+    assert "Release 0.1.0 wrote the file" in str(found.refused)
+    with pytest.raises(Foreign) as refused:
+        importable(path, silent)
+    assert said in str(refused.value)
+    for accepted, allow in (({"MESSAGING": [(2, 2)]}, False), ({"MESSAGING": [(1, 9)]}, False), (None, True)):
+        path.write_bytes(written(events, accepted))
+        assert verdict(path, silent, allow_unreadable=allow).refused is None
+        assert importable(path, silent, allow_unreadable=allow)[2].count == 1
+    for others in ({"MESSAGING": [(1, 1), (3, 3)]}, {"AUTH": [(2, 2)]}):
+        path.write_bytes(written(events, others))
+        assert verdict(path, silent).refused is not None
+
+
+def test_of_very_many_events_that_cannot_be_read_the_first_are_named_and_all_are_counted(path: Path) -> None:
+    file = io.BytesIO()
+    writer = Writer(file, header(events={"MESSAGING": 300}))
+    writer.events(0, 1, [strange(number, schema=2 if number != 150 else 1) for number in range(1, 301)])
+    assert writer.unreadable.runs == {"MESSAGING": [(1, 149), (151, 300)]}
+    writer.end({"MESSAGING": [(1, 140)]})
+    path.write_bytes(file.getvalue())
+    found = verdict(path, silent)
+    assert (found.unreadable, len(found.unreadable_events)) == (299, 100)
+    assert "has 159 events" in str(found.refused)
+    assert "MESSAGING 141 (" in str(found.refused)
+    assert "and 154 more" in str(found.refused)
 
 
 def test_an_event_on_a_subject_of_another_stream_is_refused(path: Path) -> None:

@@ -17,6 +17,7 @@ from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileCreated
 from contracts.identifiers import is_id, made_at, new_id, notification_id, pair_id
 from contracts.personal import Sealed, plain
+from contracts.subjects import is_public
 from contracts.upcasts import STEPS, upcast
 
 
@@ -85,6 +86,39 @@ def test_an_envelope_of_another_shape_is_refused() -> None:
     for payload in (b"", b"{}", b"[1]", b'{"id": 1}'):
         with pytest.raises(msgspec.DecodeError):
             envelope.decode(payload)
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"id":"\xff"}', b'{"x":' + b"[" * 9_999, b"\xff", b'{"at":"2026-01-31T12:00:00"}']
+)
+def test_whatever_is_wrong_with_an_envelope_is_one_error(payload: bytes) -> None:
+    whole = msgspec.json.encode(envelope.seal(sent(), aggregate_id="x", version=1, provenance=Provenance()))
+    # The first of two fields of one name is read too.
+    for broken in (payload, payload.removesuffix(b"}") + b"," + whole[1:]):
+        with pytest.raises(msgspec.DecodeError):
+            envelope.decode(broken)
+
+
+@pytest.mark.parametrize("data", [b'{"text":"\xff"}', b'{"x":' + b"[" * 9_999, b"", b"1"])
+def test_whatever_is_wrong_with_data_is_one_error(data: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode("message.sent", 1, data)
+
+
+@pytest.mark.parametrize(
+    ("subject", "public"),
+    [
+        ("vestnik.auth.user.u", True),
+        ("vestnik.auth.user.u.v", False),
+        ("vestnik.auth.credential.u", False),
+        ("vestnik.auth.email.h", False),
+        ("vestnik.session.session.s", True),
+        ("vestnik.messaging.read.c.u", True),
+        ("vestnik.limits.login", False),
+    ],
+)
+def test_a_subject_is_public_where_others_may_read_it(subject: str, public: bool) -> None:
+    assert is_public(subject) == public
 
 
 def test_the_envelope_is_what_the_architecture_says() -> None:

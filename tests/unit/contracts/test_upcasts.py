@@ -33,3 +33,9 @@ def test_data_that_a_step_does_not_bring_to_todays_shape_is_refused(
     monkeypatch.setitem(STEPS, (GreetingSent.TYPE, 2), lambda data: data | {"words": "many"})
     with pytest.raises(msgspec.ValidationError, match="words"):
         decode(GreetingSent.TYPE, 1, msgspec.json.encode(STORED[1]))
+
+
+@pytest.mark.parametrize("data", [b"[]", b"1", b"null", b'{"text":"\xff"}', b"[" * 9_999])
+def test_data_that_a_step_cannot_take_is_refused(greetings: None, data: bytes) -> None:
+    with pytest.raises((msgspec.DecodeError, LookupError)):
+        decode(GreetingSent.TYPE, 1, data)
