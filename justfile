@@ -46,9 +46,23 @@ gen:
 release-schemas:
     python -m infra.schemas
 
-# Bring requirements.lock up to date with pyproject.toml
-lock:
-    python -m infra.lock
+# Bring the locks up to date with pyproject.toml
+lock *args:
+    @python -m infra.lock "$@"
+
+# Look for known weaknesses in the locked packages; asks the package index about each
+audit *args:
+    @python -m venv --clear .venv/audit
+    @.venv/audit/bin/python -m pip install --quiet --require-hashes --requirement requirements-audit.lock
+    @.venv/audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock "$@"
+
+# Print the software bill of materials (CycloneDX) out of the locks
+sbom:
+    @python -m infra.sbom
+
+# Build the wheel that a machine in production installs, into dist/
+wheel:
+    @python -m pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir dist .
 
 # Take the pictures that the docs show, with invented people; needs Chromium
 pictures *args:

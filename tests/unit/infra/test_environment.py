@@ -10,9 +10,6 @@ import pytest
 
 from infra import environment, pythons
 from infra.environment import CannotSetUp, _check, requirement_of
-from infra.lock import strange_lines
-
-LOCK = Path(environment.LOCK).read_text()
 
 
 def test_one_package_is_cut_out_of_the_lock_with_its_hashes() -> None:
@@ -25,15 +22,6 @@ def test_one_package_is_cut_out_of_the_lock_with_its_hashes() -> None:
 def test_a_lock_without_the_package_says_how_to_mend_it() -> None:
     with pytest.raises(CannotSetUp, match="just lock"):
         requirement_of("a==1\n", "uv")
-
-
-def test_the_lock_names_no_host_and_no_option() -> None:
-    assert strange_lines(LOCK) == []
-
-
-def test_hosts_and_options_in_a_lock_are_noticed() -> None:
-    strange = ["--index-url https://mirror.example/simple", "# from https://mirror.example", "a @ https://b/c.whl"]
-    assert strange_lines("\n".join(strange)) == strange
 
 
 def test_chores_find_the_tools_of_the_environment_first(monkeypatch: pytest.MonkeyPatch) -> None:
