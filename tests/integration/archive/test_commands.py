@@ -100,7 +100,7 @@ def test_an_export_that_cannot_be_imported_fails_and_names_the_events(tmp_path: 
     assert all_the_same.exit_code == 0
     assert json.loads(all_the_same.stdout)["unreadable"] == 1
     assert run(data_dir, "import", "--check", str(again)).exit_code == 0
-    assert run(tmp_path / "other", "import", str(again)).exit_code == 0
+    assert run(tmp_path / "other", "import", "--passwords-lost", str(again)).exit_code == 0
 
 
 def test_json_and_a_pipe_do_not_go_together(tmp_path: Path) -> None:
