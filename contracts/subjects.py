@@ -127,3 +127,28 @@ def read_mark(conversation_id: str, user_id: str) -> str:
 def notifications(user_id: str) -> str:
     """Which notifications a user has read."""
     return f"vestnik.messaging.notifications.{user_id}"
+
+
+def lost_in_auth() -> str:
+    """Private: the places of events that AUTH has lost."""
+    return "vestnik.auth.lost"
+
+
+def lost_in_session() -> str:
+    """Private: the places of events that SESSION has lost."""
+    return "vestnik.session.lost"
+
+
+def lost_in_profile() -> str:
+    """Private: the places of events that PROFILE has lost."""
+    return "vestnik.profile.lost"
+
+
+def lost_in_contact() -> str:
+    """Private: the places of events that CONTACT has lost."""
+    return "vestnik.contact.lost"
+
+
+def lost_in_messaging() -> str:
+    """The places of events that MESSAGING has lost."""
+    return "vestnik.messaging.lost"

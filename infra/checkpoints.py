@@ -3,16 +3,33 @@
 import asyncio
 import logging
 
+from psycopg import AsyncConnection, errors
 from psycopg import Error as DatabaseError
-from psycopg import errors
 from psycopg_pool import PoolTimeout
 
+from contracts.errors import Unavailable
 from infra.connections import Pool
 
 log = logging.getLogger(__name__)
 _HIGHEST = "SELECT coalesce(max(sequence), 0)::bigint FROM projection_checkpoints WHERE stream = %s"
 # A database that is away keeps nobody from asking the stream.
 _PATIENCE_SECONDS = 1.0
+
+
+async def highest_at(database_url: str, stream: str) -> int:
+    """The highest sequence of the stream that a read model in this place of the database has applied.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    try:
+        async with await AsyncConnection.connect(database_url, connect_timeout=5) as conn:
+            row = await (await conn.execute(_HIGHEST, (stream,))).fetchone()
+            return int(str(row[0])) if row else 0
+    except errors.UndefinedTable:
+        return 0
+    except DatabaseError as error:
+        raise Unavailable("The database does not answer.") from error
 
 
 class Checkpoints:

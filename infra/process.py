@@ -122,9 +122,9 @@ class ServiceProcess:
         self._stop.set()
 
     async def stop_for_loss(self, watch: LossWatch) -> None:
-        """Ends the process when a loss that it had noticed is given up: it may remember what is lost."""
+        """Ends the process when a loss that it had noticed is over: it may remember what is lost."""
         await watch.run()
-        log.warning("%s stops: lost events were given up", self.name)
+        log.warning("%s stops: lost events are back, or were given up", self.name)
         self._stop.set()
 
     async def _watch_readiness(self, server: RpcServer) -> None:

@@ -65,7 +65,7 @@ class LossWatch:
         self._refusal: HistoryLost | Unavailable | None = None
         # When the loss was first reported.
         self._since: float | None = None
-        self._is_given_up = False
+        self._is_over = False
         LOST_EVENTS.labels(stream).set(0)
 
     def acknowledged(self, first: int, last: int) -> None:
@@ -92,15 +92,15 @@ class LossWatch:
             raise self._refusal.with_traceback(None)
 
     async def run(self) -> None:
-        """Looks at once and every few seconds; returns when a loss was given up that this process had noticed.
+        """Looks at once and every few seconds; returns when a loss that this process had noticed is over.
 
-        The process may remember what is lost, and has to be started again.
+        The process may remember what is lost, and has to be started again before it appends.
         """
-        while not self._is_given_up:
+        while not self._is_over:
             with suppress(RequestFailed):
                 # While the server is away nothing can be appended; the next look tells.
                 await self.look()
-            if not self._is_given_up:
+            if not self._is_over:
                 await asyncio.sleep(EVERY)
 
     async def look(self) -> None:
@@ -135,11 +135,9 @@ class LossWatch:
         every = lost(self._stream, info, known)
         gaps = unaccepted(every, {self._stream: accepted(info.config)})
         if not gaps:
-            if every and isinstance(self._refusal, HistoryLost):
-                self._is_given_up = True
+            if isinstance(self._refusal, HistoryLost):
+                self._is_over = True
                 return
-            if self._refusal is not None:
-                log.warning("%s has all its events again: appends go on", self._stream)
             self._refusal = self._since = None
             LOST_EVENTS.labels(self._stream).set(0)
             return

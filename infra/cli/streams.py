@@ -5,6 +5,7 @@ import asyncio
 import click
 
 from contracts.subjects import LIMITS, QUORUM, STREAMS
+from infra.cli.giving_up import accept_loss
 from infra.connections import connect_nats
 from infra.failures import Failure
 from infra.secrets import TOPOLOGY
@@ -16,18 +17,24 @@ class NoServer(Failure):
     """No NATS server is named."""
 
 
-@click.command()
-def streams() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def streams(context: click.Context) -> None:
     """Makes the streams that are missing on the server of VESTNIK_NATS_URL, and brings their settings up to date.
 
     Only the user `topology` of `vestnik nats-config` has the right to it. `vestnik up` needs none of this.
     """
+    if context.invoked_subcommand is not None:
+        return
     settings = Settings.load()
     if not settings.nats_url:
         raise NoServer("VESTNIK_NATS_URL names no server; `vestnik up` makes the streams of its own by itself")
     asyncio.run(_make(settings))
     made = (*STREAMS, LIMITS, *((QUORUM,) if settings.stream_replicas > 1 else ()))
     click.echo(f"{', '.join(made)}: as they should be")
+
+
+streams.add_command(accept_loss)
 
 
 async def _make(settings: Settings) -> None:

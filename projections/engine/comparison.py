@@ -4,7 +4,7 @@ Both are read in the order of their keys' text (byte order, which is Python's or
 last digit, a few thousand rows at a time.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
 
 import msgspec
@@ -44,6 +44,8 @@ class Comparison(msgspec.Struct):
     missing: int = 0
     extra: int = 0
     differences: list[Difference] = []
+    # Hears of each, also of those that are not named.
+    hear: Callable[[Difference], None] | None = None
 
     @property
     def count(self) -> int:
@@ -56,6 +58,8 @@ class Comparison(msgspec.Struct):
             self.missing += 1
         else:
             self.extra += 1
+        if self.hear is not None:
+            self.hear(difference)
         if len(self.differences) < NAMED_AT_MOST:
             self.differences.append(difference)
 

@@ -7,7 +7,7 @@ round: rows that depend on the interleaving differ in one of the two.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from nats.aio.client import Client as NATS
@@ -65,8 +65,19 @@ class Verdict(msgspec.Struct, frozen=True):
     seconds: float
 
 
-async def verify(projection: type[Projection], nc: NATS, database_url: str, report: Report = unheard) -> Verdict:
+async def verify(
+    projection: type[Projection],
+    nc: NATS,
+    database_url: str,
+    report: Report = unheard,
+    *,
+    hear: Callable[[Difference], None] | None = None,
+    ends: Mapping[str, int] | None = None,
+) -> Verdict:
     """Compares the live read model with what its streams say up to its checkpoint.
+
+    `hear`: hears of every row that differs; the verdict names the first few.
+    `ends`: by stream, where to stop instead, for a stream that has lost its end.
 
     Raises:
         NotBuilt, isolated.StreamTooShort: nothing could be compared.
@@ -86,13 +97,16 @@ async def verify(projection: type[Projection], nc: NATS, database_url: str, repo
         await live_conn.execute(_NO_IDLE_LIMIT)
         await live_conn.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         async with live_conn.transaction():
-            live, position, known = await _snapshot(live_conn, projection)
+            live, checkpoint, known = await _snapshot(live_conn, projection)
+            position = Position(
+                {stream: min(at, (ends or {}).get(stream, at)) for stream, at in checkpoint.sequences.items()}
+            )
             # As of the snapshot too: a discard of this moment is none of the live rows' yet.
             discards = await dead_letters.discards(live_conn, projection.name, projection.version)
             orders = _interleavings(projection)
             counting = isolated.Counting(position, len(orders), report)
             for order in orders:
-                comparison = Comparison()
+                comparison = Comparison(hear=hear)
                 shadow = await isolated.start(shadow_conn, projection, discards)
                 events = await isolated.fill(shadow, projection, nc, position, order, counting)
                 await _compare(live_conn, known, shadow_conn, projection, shadow, comparison)

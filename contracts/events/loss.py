@@ -1,0 +1,54 @@
+"""What stands in the place of events that a stream has lost at its end and an operator has given up.
+
+There is one for each lost sequence, and for some behind them, so that no other event ever gets a sequence that somebody
+may have seen. Nobody handles them.
+"""
+
+from typing import ClassVar
+
+from contracts.event import Event
+
+
+class AuthEventsLost(Event, frozen=True, kw_only=True):
+    """In the place of one of the events that AUTH has lost."""
+
+    TYPE: ClassVar[str] = "auth.events_lost"
+    PRIVATE: ClassVar[bool] = True
+    # All the sequences that are given up together.
+    first: int
+    last: int
+
+
+class SessionEventsLost(Event, frozen=True, kw_only=True):
+    """In the place of one of the events that SESSION has lost."""
+
+    TYPE: ClassVar[str] = "session.events_lost"
+    PRIVATE: ClassVar[bool] = True
+    first: int
+    last: int
+
+
+class ProfileEventsLost(Event, frozen=True, kw_only=True):
+    """In the place of one of the events that PROFILE has lost."""
+
+    TYPE: ClassVar[str] = "profile.events_lost"
+    PRIVATE: ClassVar[bool] = True
+    first: int
+    last: int
+
+
+class ContactEventsLost(Event, frozen=True, kw_only=True):
+    """In the place of one of the events that CONTACT has lost."""
+
+    TYPE: ClassVar[str] = "contact.events_lost"
+    PRIVATE: ClassVar[bool] = True
+    first: int
+    last: int
+
+
+class MessagingEventsLost(Event, frozen=True, kw_only=True):
+    """In the place of one of the events that MESSAGING has lost."""
+
+    TYPE: ClassVar[str] = "messaging.events_lost"
+    first: int
+    last: int
