@@ -14,10 +14,11 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from infra import access_keys
+from infra import access_keys, position_keys
 from infra.access_keys import SigningKeys
 from infra.failures import Failure
 from infra.key_stages import Terms
+from infra.position_keys import PositionKeys
 from infra.secret_files import load as _load
 from infra.secret_files import locked as _locked
 from infra.secret_files import private_pem as _private_pem
@@ -68,6 +69,8 @@ class Secrets:
                 _write_once(folder / f"service-{party}.pem", _private_pem(Ed25519PrivateKey.generate()))
             if not access_keys.key_ids(folder):
                 access_keys.make(folder, datetime.now(UTC))
+            if not position_keys.key_ids(folder):
+                position_keys.make(folder, datetime.now(UTC))
             _publish(folder)
         return cls(folder)
 
@@ -100,6 +103,10 @@ class Secrets:
     def limits_key(self) -> bytes:
         """Keys the digests under which gateways count addresses and accounts together."""
         return self._file("limits.key")
+
+    def position_keys(self, terms: Terms) -> PositionKeys:
+        """The keys that encrypt positions for clients; for the gateways alone."""
+        return PositionKeys(self._folder, terms)
 
     def nats_password(self, party: str) -> str:
         """The password of the party's user at the NATS server."""

@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from infra import position_keys
 from infra.access_keys import AccessKeys
 from infra.key_stages import AccessKey, Terms
 from infra.secrets import Secrets
@@ -56,6 +57,23 @@ def rotate_services() -> None:
     """
     Secrets.load(Settings.load().secrets_path).rotate_service_keys()
     click.echo("every service has a new key; the keys before are good until the next time")
+
+
+@keys.command(name="rotate-positions")
+@click.option(
+    "--at-once",
+    is_flag=True,
+    help="Encrypt with the new key from now on and remove all others. Every position that clients hold is refused with "
+    "422; they load anew.",
+)
+def rotate_positions(at_once: bool) -> None:
+    """Adds a key that encrypts the positions that clients get, or makes the first.
+
+    It encrypts after VESTNIK_ACCESS_KEY_LEAD_SECONDS. Keys before it stay, so that a client may come back with a
+    position however old. Nothing has to be restarted.
+    """
+    made = position_keys.rotate(Settings.load().secrets_path, datetime.now(UTC), at_once=at_once)
+    click.echo(f"positions have the key {made}" + ("; all others are gone" if at_once else ", once the lead is over"))
 
 
 def _keys() -> AccessKeys:

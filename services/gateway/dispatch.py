@@ -53,7 +53,7 @@ class Dispatcher(Generic[Q, B]):
         self._names = tuple(msgspec.json.encode(name) for name in queries.names(endpoint.body))
         self._queried = bool(queries.names(endpoint.query))
         # The last list's own position, where the streams were before it, and what was told.
-        self._last_told = ("", Position(), "")
+        self._last_told = ("", Position(), Position())
         counted = endpoint.limits if parts.limiter is not None else ()
         self._of_address = tuple(each for each in counted if each.limit.subject is Subject.ADDRESS)
         self._of_account = tuple(each for each in counted if each.limit.subject is Subject.ACCOUNT)
@@ -153,7 +153,7 @@ class Dispatcher(Generic[Q, B]):
     async def _seen(self, header: str | None, signed_in: Caller | None) -> Position:
         """What the read has to have seen. A position that no stream has reached would be waited for in vain."""
         try:
-            given = Position.decode(header or "")
+            given = self._parts.sealed.open(header or "")
         except Invalid as error:
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position"),)) from error
         if given.sequences and not await self._parts.ends.are_reached(given, self._parts.live.positions()):
@@ -200,19 +200,19 @@ class Dispatcher(Generic[Q, B]):
         if not self.endpoint.writes:
             if not reply.position:
                 return reply
-            return _with_header(reply, self._told(reply.position, before))
+            return _with_header(reply, self._parts.sealed.seal_places(self._told(reply.position, before).sequences))
         written = Position.decode(reply.position)
         if reply.written_by is not None:
             self._parts.positions.remember(reply.written_by, written)
         if reply.concerns is not None:
             self._parts.positions.concern(reply.concerns, written)
         seen = call.position.merge(written)
-        return _with_header(reply, (seen if seen.sequences else _NOWHERE).encode())
+        return _with_header(reply, self._parts.sealed.seal(seen if seen.sequences else _NOWHERE))
 
-    def _told(self, read: str, before: Position) -> str:
+    def _told(self, read: str, before: Position) -> Position:
         """The position of a list. Where nothing has happened it is the same for many in a row."""
         if self._last_told[:2] != (read, before):
-            told = Position({**before.sequences, **Position.decode(read).sequences}).encode()
+            told = Position({**before.sequences, **Position.decode(read).sequences})
             self._last_told = (read, before, told)
         return self._last_told[2]
 

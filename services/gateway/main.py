@@ -11,6 +11,7 @@ from nats.aio.client import Client as NATS
 
 from infra.collecting import collect_seldom
 from infra.connections import connect_nats
+from infra.key_stages import Terms
 from infra.metrics_endpoint import metrics_endpoint
 from infra.quorum import quorum_of_process
 from infra.rpc.client import Client
@@ -35,6 +36,7 @@ from services.gateway.rate_limits import RateLimiter
 from services.gateway.readiness import Readiness
 from services.gateway.remotes import Remotes
 from services.gateway.revocations import Revocations
+from services.gateway.sealed_positions import SealedPositions
 from services.gateway.serving import listening_socket, security_headers, serve
 from services.gateway.shared_limits import SharedLimits
 from services.gateway.stream_ends import StreamEnds, asking
@@ -106,6 +108,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
     news = ProfileNews(nats, cache, name="profiles")
     limiter = RateLimiter(secrets.limits_key) if settings.limited else None
     keys = VerifyingKeys(secrets.jwks_path)
+    sealed = SealedPositions(secrets.position_keys(Terms.of(settings)))
 
     def client(target: str) -> Client:
         return Client(target, me=_ME, settings=settings, secrets=secrets, carried=True)
@@ -138,6 +141,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 session_seconds=settings.session_days * 86_400 - settings.access_token_seconds,
                 metrics=LiveMetrics(metrics.registry),
                 keys=keys,
+                sealed=sealed,
                 confirm=confirm,
             )
             revocations.listen(live)
@@ -151,6 +155,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 ),
                 revocations=revocations,
                 positions=LatestPositions(),
+                sealed=sealed,
                 pages=KnownPages(),
                 ends=StreamEnds(asking(nats), confirm=confirm),
                 limiter=limiter,

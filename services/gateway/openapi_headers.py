@@ -3,7 +3,7 @@
 from typing import Any
 
 _TEXT = {"type": "string"}
-_POSITION = {"type": "string", "maxLength": 256}
+_POSITION = {"type": "string", "maxLength": 512}
 
 REQUEST_HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-Id": {

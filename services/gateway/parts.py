@@ -12,6 +12,7 @@ from services.gateway.rate_limits import RateLimiter
 from services.gateway.readiness import Readiness
 from services.gateway.remotes import Remotes
 from services.gateway.revocations import Revocations
+from services.gateway.sealed_positions import SealedPositions
 from services.gateway.stream_ends import StreamEnds
 from services.gateway.tokens import AccessTokens
 from services.gateway.verifying_keys import VerifyingKeys
@@ -25,6 +26,7 @@ class Parts:
     tokens: AccessTokens
     revocations: Revocations
     positions: LatestPositions
+    sealed: SealedPositions
     pages: KnownPages
     ends: StreamEnds
     # None: limits are switched off.

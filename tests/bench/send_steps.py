@@ -6,6 +6,7 @@ does not show. `--profile` says where the time of one step goes.
 
 import argparse
 import asyncio
+import atexit
 import contextlib
 import cProfile
 import pstats
@@ -14,6 +15,8 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import cache
 from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Any, cast
@@ -36,7 +39,9 @@ from contracts.rpc.vestnik.messaging.v1 import (
     SendMessageResponse,
 )
 from contracts.subjects import CONTACT, MESSAGING, conversation
+from infra import position_keys
 from infra.embedded.ports import free_port
+from infra.key_stages import Terms
 from infra.rpc.client import Client
 from infra.rpc.context import Call, enter
 from infra.rpc.server import RpcServer
@@ -53,6 +58,7 @@ from services.gateway.live.sse import ServerSentEvents
 from services.gateway.live.told import STREAMS
 from services.gateway.metrics import Metrics
 from services.gateway.rate_limits import RateLimiter
+from services.gateway.sealed_positions import SealedPositions
 from services.gateway.streaming import MORE
 from services.gateway.table import ENDPOINTS
 from services.gateway.tokens import AUDIENCE, AccessTokens, Caller
@@ -111,6 +117,14 @@ def answered(request: SendMessageRequest) -> SendMessageResponse:
     )
 
 
+@cache
+def position_cipher() -> SealedPositions:
+    folder = tempfile.TemporaryDirectory(prefix="vestnik-bench-")
+    atexit.register(folder.cleanup)
+    position_keys.make(Path(folder.name), datetime.now(UTC))
+    return SealedPositions(position_keys.PositionKeys(Path(folder.name), Terms.of(Settings())))
+
+
 class Played:
     """Whatever the gateway has besides what is measured."""
 
@@ -126,6 +140,7 @@ class Played:
         self.limiter = RateLimiter(b"k" * 32) if limited else None
         self.metrics = Metrics()
         self.live = self
+        self.sealed = position_cipher()
         self._reached = Position({CONTACT: 1_000, MESSAGING: 123_000})
 
     def positions_reached(self) -> Position:
@@ -364,8 +379,9 @@ async def delivery() -> AsyncIterator[Step]:
         session_seconds=1e9,
         metrics=LiveMetrics(CollectorRegistry()),
         keys=Unchanging(),
+        sealed=(sealed := position_cipher()),
     )
-    live._hub = Hub(cast(Any, quiet.circles))
+    live._hub = Hub(cast(Any, quiet.circles), seal=sealed.seal_places)
     for stream in STREAMS:
         live.began(stream, 0)
     got = 0

@@ -1,8 +1,10 @@
 """The messenger as people use it, in a real browser against a real system."""
 
 import asyncio
+import contextlib
 import re
 
+import httpx
 import pytest
 from playwright.async_api import expect
 
@@ -122,6 +124,43 @@ async def test_everything_that_came_while_the_line_was_down_is_there_afterwards(
     await page.context.set_offline(False)
     await expect(message(page, "missed 69")).to_be_visible()
     await expect(page.locator(".message")).to_have_count(71)
+
+
+async def test_a_page_whose_position_is_void_loads_everything_anew(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    await boris.sends(anna, "first")
+    page = await sitting.log_in(anna)
+    await open_chat(page, boris)
+    await expect(message(page, "first")).to_be_visible()
+    await page.locator("#app[data-line=up]").wait_for()
+    # The line breaks, and no other is let through meanwhile.
+    await page.route("**/v1/events**", lambda route: route.abort())
+    for process in api.system.processes():
+        if process.command[-2:] == ["serve", "gateway"]:
+            process.kill()
+    await page.locator("#app:not([data-line=up])").wait_for()
+    await eventually(lambda: _answers(api), "the gateway is back")
+    await boris.sends(anna, "missed")
+    before = boris.position
+    assert api.system.vestnik("keys", "rotate-positions", "--at-once").returncode == 0
+
+    async def refused() -> bool:
+        found = await boris.get("/v1/friends", headers={"Vestnik-Position": before})
+        return found.status_code == 422
+
+    await eventually(refused, "a position whose key is gone refused")
+    boris.sealed = api.sealed
+    await page.unroute("**/v1/events**")
+    await expect(message(page, "missed")).to_be_visible()
+    await page.locator("#app[data-line=up]").wait_for()
+    await boris.sends(anna, "live again")
+    await expect(message(page, "live again")).to_be_visible()
+
+
+async def _answers(api: Api) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return (await api.http.get("/readyz")).status_code == 200
+    return False
 
 
 async def test_a_session_that_is_ended_elsewhere_ends_here_at_once(sitting: Sitting, api: Api) -> None:

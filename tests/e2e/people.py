@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,10 @@ from uuid import uuid4
 import httpx
 
 from contracts.positions import Position
+from infra.key_stages import Terms
 from infra.load.mailbox import Mailbox
+from infra.position_keys import PositionKeys
+from services.gateway.sealed_positions import SealedPositions
 from tests.fix_system import System
 
 PASSWORD = "correct horse battery"
@@ -55,8 +59,9 @@ def items(response: httpx.Response) -> list[Json]:
 class Person:
     """Somebody with an account and a session."""
 
-    def __init__(self, http: httpx.AsyncClient, account: Json, session: Json) -> None:
+    def __init__(self, http: httpx.AsyncClient, account: Json, session: Json, sealed: SealedPositions) -> None:
         self.http = http
+        self.sealed = sealed
         self.user_id: str = account["user_id"]
         self.username: str = account["username"]
         self.email: str = account["email"]
@@ -67,14 +72,19 @@ class Person:
         self.written = Position()
         self.tells_position = True
 
+    @property
+    def position(self) -> str:
+        """What this person wrote, as the gateway tells clients."""
+        return self.sealed.seal(self.written)
+
     async def ask(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
         headers = {"Authorization": f"Bearer {self.access_token}"}
         if self.tells_position and self.written.sequences:
-            headers["Vestnik-Position"] = self.written.encode()
+            headers["Vestnik-Position"] = self.position
         headers |= options.pop("headers", {})
         response = await self.http.request(method, path, headers=headers, **options)
         if method != "GET" and "Vestnik-Position" in response.headers:
-            self.written = self.written.merge(Position.decode(response.headers["Vestnik-Position"]))
+            self.written = self.written.merge(self.sealed.open(response.headers["Vestnik-Position"]))
         return response
 
     async def get(self, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
@@ -122,6 +132,12 @@ class Api:
         self.system = system
         self.http = http
         self._mailbox = Mailbox(system.data_dir / "mail")
+
+    @property
+    def sealed(self) -> SealedPositions:
+        """Positions as the system's clients get them, with the keys that it has now."""
+        terms = Terms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
+        return SealedPositions(PositionKeys(self.system.data_dir / "secrets", terms))
 
     def registration(self, **changed: object) -> Json:
         """Nobody else's address and username."""
@@ -174,8 +190,8 @@ class Api:
         return person
 
     def _logged_in(self, account: Json, response: httpx.Response) -> Person:
-        person = Person(self.http, account, response.json())
-        person.written = Position.decode(response.headers.get("Vestnik-Position", ""))
+        person = Person(self.http, account, response.json(), self.sealed)
+        person.written = self.sealed.open(response.headers.get("Vestnik-Position", ""))
         return person
 
     async def people(self, number: int) -> list[Person]:

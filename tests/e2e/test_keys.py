@@ -176,3 +176,28 @@ async def everything(connection: NATS, stream: str) -> bytes:
             if batch.pending == 0:
                 return b"\n".join(held)
     raise AssertionError("a reader does not end by itself")
+
+
+async def test_positions_go_on_across_another_key_and_are_refused_once_theirs_is_gone(api: Api) -> None:
+    anna, boris = await api.friends()
+    before = (await anna.write(boris, "one")).headers["Vestnik-Position"]
+    assert api.system.vestnik("keys", "rotate-positions").returncode == 0
+
+    async def changed() -> str:
+        written = (await anna.write(boris, "another")).headers["Vestnik-Position"]
+        # It begins with what names the key.
+        return written if written[:5] != before[:5] else ""
+
+    after = await eventually(changed, "positions under the new key")
+    # Both replicas of the gateway are asked, since connections go to either.
+    for _ in range(10):
+        for position in (before, after):
+            answer = await boris.get("/v1/conversations", headers={"Vestnik-Position": position})
+            assert answer.status_code == 200, answer.text
+    assert api.system.vestnik("keys", "rotate-positions", "--at-once").returncode == 0
+
+    async def refused() -> bool:
+        answer = await boris.get("/v1/conversations", headers={"Vestnik-Position": before})
+        return answer.status_code == 422
+
+    await eventually(refused, "a position whose key is gone refused")

@@ -60,7 +60,7 @@ async def assert_arrived(api: Api, path: Path) -> None:
         identity = namespace.identity(name)
         session = (await api.log_in(identity.email, identity.password)).json()
         account = {"user_id": session["user_id"], "username": identity.username, "email": identity.email}
-        people[name] = Person(api.http, account, session)
+        people[name] = Person(api.http, account, session, api.sealed)
     for (one, other), lines in history.conversations.items():
         read = await people[one].messages(people[other], after=0, limit=200)
         written = [(people[line.sender].user_id, line.text) for line in lines]

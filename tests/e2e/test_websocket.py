@@ -10,7 +10,6 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from contracts.positions import Position
 from tests.e2e.people import Api, Json, Person, items
 from tests.listening import listening
 
@@ -78,7 +77,7 @@ async def test_what_is_sent_comes_down_and_is_answered(api: Api) -> None:
         assert annas.connection.subprotocol == "vestnik.v1"
         answer = await annas.ask("send", boris.user_id, text="Hello", client_message_id="1")
         assert (answer["status"], answer["body"]["text"], answer["body"]["sequence"]) == (201, "Hello", 1)
-        assert Position.decode(answer["position"]).of("MESSAGING")
+        assert api.sealed.open(answer["position"]).of("MESSAGING")
         again = await annas.ask("send", boris.user_id, text="Hello", client_message_id="1")
         assert (again["status"], again["body"]) == (200, answer["body"])
         seen = await boriss.ask("seen", anna.user_id, sequence=1)
@@ -175,6 +174,7 @@ async def test_the_handshake_is_refused_with_a_problem(api: Api) -> None:
         api.http,
         {"user_id": "", "username": "", "email": ""},
         {"session_id": "", "access_token": "nonsense", "refresh_token": ""},
+        api.sealed,
     )
     for person, query, origin, status, code in (
         (stranger, "", None, 401, "unauthenticated"),
@@ -222,7 +222,7 @@ async def test_notifications_come_live_to_who_wants_them_and_are_read_once(api: 
             "message.sent",
             "message.sent",
         ]
-        headers = {"Vestnik-Position": Position.decode(boriss.id).encode()}
+        headers = {"Vestnik-Position": boriss.id}
         listed = items(await boris.get("/v1/notifications", headers=headers))
         assert {row["notification_id"] for row in listed} == {data["notification_id"] for data in told}
         assert (await boris.get("/v1/notifications/unread", headers=headers)).json() == {"unread_count": 3}

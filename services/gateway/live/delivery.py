@@ -11,7 +11,7 @@ import msgspec
 from nats.aio.client import Client as NATS
 
 from contracts.envelope import Recorded
-from contracts.errors import Overloaded, RateLimited, Unavailable
+from contracts.errors import Invalid, Overloaded, RateLimited, Unavailable
 from contracts.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.profile import ProfileUpdated
@@ -29,12 +29,13 @@ from services.gateway.live.history import History
 from services.gateway.live.hub import Hub, Places
 from services.gateway.live.metrics import LiveMetrics
 from services.gateway.live.outlet import End, Outlet
-from services.gateway.live.places import places
+from services.gateway.live.places import places, refusal
 from services.gateway.live.profile_updates import ProfileUpdates
 from services.gateway.live.told import CHANNELS, STREAMS, tell
 from services.gateway.profile_reads import ProfileReads
 from services.gateway.remotes import Remotes
 from services.gateway.revocations import Revocations
+from services.gateway.sealed_positions import SealedPositions
 from services.gateway.tokens import Caller, Keys
 from streams.message import Message
 from streams.reader import ReadBatch
@@ -68,6 +69,7 @@ class Live:
         session_seconds: float,
         metrics: LiveMetrics,
         keys: Keys,
+        sealed: SealedPositions,
         confirm: Callable[[], None] = lambda: None,
         heartbeat: float = HEARTBEAT,
     ) -> None:
@@ -83,10 +85,11 @@ class Live:
         self._metrics = metrics
         self._heartbeat = heartbeat
         self._history = History(remotes, nats, confirm=confirm)
-        self._hub = Hub(Circles(self._history.friends))
+        self._hub = Hub(Circles(self._history.friends), seal=sealed.seal_places)
         self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._begin_anew)
         self._catch_ups = CatchUps()
         self._keys = keys
+        self._sealed = sealed
         # With the id of the key that the client's token was signed with.
         self._outlets: dict[Outlet, str] = {}
         self._clients: Counter[str] = Counter()
@@ -131,7 +134,11 @@ class Live:
         """
         self._admit(caller.user_id)
         channels = CHANNELS if notified else STREAMS
-        found = await places(self._hub, self._nats, since, seen, channels, self._confirm)
+        try:
+            given = self._sealed.open(since)
+        except Invalid as error:
+            raise refusal() from error
+        found = await places(self._hub, self._nats, given, seen, channels, self._confirm)
         # Others may have come while this one waited.
         self._admit(caller.user_id)
         return Beginning(caller, found)

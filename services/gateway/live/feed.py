@@ -17,7 +17,6 @@ Each round leaves less to be told, unless more happens meanwhile than memory hol
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from functools import lru_cache
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -25,7 +24,6 @@ import msgspec
 
 from contracts.errors import DeadlineExceeded, Overloaded, ReadModelBehind, Unavailable
 from contracts.events.session import SessionRevoked
-from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from services.gateway.live.catch_ups import SMALL, CatchUps
 from services.gateway.live.circles import Circle
@@ -65,12 +63,6 @@ class Item(msgspec.Struct, frozen=True):
 
 
 _EXPIRED, _REVOKED = "expired", "revoked"
-
-
-@lru_cache(maxsize=1_024)
-def _text_of(places: tuple[tuple[str, int], ...]) -> str:
-    """Once for all who stand at the same place: the two of a message, and everybody when nothing happens."""
-    return Position(dict(places)).encode()
 
 
 def _beginning(events: list[Waiting]) -> list[Waiting]:
@@ -147,7 +139,7 @@ class Feed:
     @property
     def id(self) -> str:
         """The place reached with what was handed out."""
-        return _text_of(tuple(self._places.items()))
+        return self._hub.seal(self._places)
 
     @property
     def end(self) -> End | None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from contracts.positions import Position
 from contracts.subjects import MESSAGING, PROFILE
 from services.gateway.live.circles import Circle, Circles
 from services.gateway.live.outlet import Outlet, Waiting
@@ -29,8 +28,12 @@ class Here(msgspec.Struct, frozen=True):
 class Hub:
     """The clients of one gateway, and what was told of late."""
 
-    def __init__(self, circles: Circles, *, recent: Callable[[], Recent] = Recent) -> None:
+    def __init__(
+        self, circles: Circles, *, seal: Callable[[Places], str], recent: Callable[[], Recent] = Recent
+    ) -> None:
         self.circles = circles
+        # Makes of a place the text that clients get.
+        self.seal = seal
         self._recent = {channel: recent() for channel in CHANNELS}
         # Everything up to here was told, by stream; not there before its follower has begun.
         self._positions: Places = {}
@@ -58,7 +61,7 @@ class Hub:
         """Where everybody stands who was handed all that was told."""
         if self._here is None:
             places = {stream: self._positions[stream] for stream in STREAMS}
-            self._here = Here(places, Position(places).encode())
+            self._here = Here(places, self.seal(places))
         return self._here
 
     # What followers say

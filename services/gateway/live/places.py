@@ -19,36 +19,28 @@ _PATIENCE = 5.0
 
 
 async def places(
-    hub: Hub, nats: NATS, since: str, seen: Position, channels: Iterable[str], confirm: Callable[[], None]
+    hub: Hub, nats: NATS, since: Position, seen: Position, channels: Iterable[str], confirm: Callable[[], None]
 ) -> Places:
     """
     `since`: empty for now, which is not before `seen`.
     `confirm`: raises Unavailable where the end of a stream may be older than what the cluster agrees on.
 
     Raises:
-        Invalid: it is no position, or lies behind the end of a stream: it is another system's.
+        Invalid: it lies behind the end of a stream: it is another system's.
         Unavailable: it lies ahead of this gateway, which does not get there.
     """
     now = Position(hub.positions())
-    if not since:
+    if not since.sequences:
         begin = {channel: now.merge(seen).of(NOTIFIED.get(channel, channel)) for channel in channels}
     else:
-        given = _decoded(since)
         # Each event first, then the notification it makes: who was told of neither gets both.
-        known = {**now.sequences, **given.sequences}
+        known = {**now.sequences, **since.sequences}
         begin = {channel: known.get(channel, known[NOTIFIED.get(channel, channel)]) for channel in channels}
     if not hub.has_reached(begin):
         await _refuse_the_impossible(hub, nats, begin, confirm)
         if not await hub.until_reached(begin, _PATIENCE):
             raise Unavailable(retry_after=1)
     return begin
-
-
-def _decoded(since: str) -> Position:
-    try:
-        return Position.decode(since)
-    except Invalid as error:
-        raise refusal() from error
 
 
 async def _refuse_the_impossible(hub: Hub, nats: NATS, begin: Places, confirm: Callable[[], None]) -> None:

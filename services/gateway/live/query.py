@@ -8,6 +8,6 @@ from msgspec import Meta
 
 class EventsQuery(msgspec.Struct, frozen=True):
     since: Annotated[
-        str, Meta(max_length=256, description="A position: the `id` of an event, or `Vestnik-Position` of a list.")
+        str, Meta(max_length=512, description="A position: the `id` of an event, or `Vestnik-Position` of a list.")
     ] = ""
     notifications: Annotated[bool, Meta(description="Whether notifications come too.")] = False

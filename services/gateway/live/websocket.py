@@ -67,7 +67,7 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # As the route takes it.
     body: msgspec.Raw = msgspec.Raw(b"{}")
     # As in the header of this name.
-    position: Annotated[str, Meta(max_length=256)] = ""
+    position: Annotated[str, Meta(max_length=512)] = ""
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -24,6 +24,7 @@ from infra.settings import SERVICES, Settings
 from services.gateway.app import App
 from services.gateway.main import gateway
 from services.gateway.metrics import Metrics
+from services.gateway.sealed_positions import SealedPositions
 from services.gateway.serving import listening_socket, serve
 from tests.integration.gateway.scripted import Auth, Contact, Messaging, Profile, ProfileRest, Script, Session
 
@@ -56,6 +57,11 @@ class Stage:
             "exp": int(now + expires_in),
         }
         return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": key_id})
+
+    @property
+    def sealed(self) -> SealedPositions:
+        """Positions as this gateway's clients get them."""
+        return SealedPositions(self.secrets.position_keys(Terms.of(self.settings)))
 
     @property
     def signed_in(self) -> dict[str, str]:

@@ -28,11 +28,11 @@ async def test_a_write_is_seen_by_the_same_user_s_later_calls_without_a_header(s
         "get_friends": GetFriendsResponse(position=Position({"CONTACT": 6, "AUTH": 2}).encode()),
     }
     write = await stage.client.put(f"/v1/friends/{PEER}", headers=stage.signed_in)
-    assert Position.decode(write.headers["vestnik-position"]) == Position.at("CONTACT", 5)
+    assert stage.sealed.open(write.headers["vestnik-position"]) == Position.at("CONTACT", 5)
 
     listed = await stage.client.get("/v1/friends", headers=stage.signed_in)
     assert stage.script.asked[-1][2].position == Position.at("CONTACT", 5)
-    told = Position.decode(listed.headers["vestnik-position"])
+    told = stage.sealed.open(listed.headers["vestnik-position"])
     assert (told.of("CONTACT"), told.of("AUTH")) == (6, 2)
     # Of streams that the list knows nothing of, where they stood: to follow from there without a gap.
     assert set(told.sequences) == set(STREAMS)
@@ -75,11 +75,11 @@ async def test_a_position_sent_along_goes_with_commands_too_and_comes_back_merge
     sent = Position({"PROFILE": await happened(stage), "AUTH": 0})
 
     answer = await stage.client.put(
-        f"/v1/friends/{PEER}", headers={**stage.signed_in, "vestnik-position": sent.encode()}
+        f"/v1/friends/{PEER}", headers={**stage.signed_in, "vestnik-position": stage.sealed.seal(sent)}
     )
 
     assert stage.script.asked[-1][2].position == sent
-    assert Position.decode(answer.headers["vestnik-position"]) == Position({**sent.sequences, "CONTACT": 5})
+    assert stage.sealed.open(answer.headers["vestnik-position"]) == Position({**sent.sequences, "CONTACT": 5})
     # What a client claims to have seen is not remembered, only what was written.
     await stage.client.put(f"/v1/friends/{PEER}", headers=stage.signed_in)
     assert stage.script.asked[-1][2].position == Position.at("CONTACT", 5)
@@ -88,7 +88,7 @@ async def test_a_position_sent_along_goes_with_commands_too_and_comes_back_merge
 async def test_a_position_that_no_stream_has_reached_is_refused_and_nobody_waits(stage: Stage) -> None:
     stage.script.answers = {"get_friends": GetFriendsResponse()}
     for made_up in ({"PROFILE": 10**12}, {"AUTH": 1}, {NOTIFIED_MESSAGING: 1}):
-        header = {"vestnik-position": Position(made_up).encode()}
+        header = {"vestnik-position": stage.sealed.seal(Position(made_up))}
         for path, headers in ((f"/v1/profiles/{PEER}", header), ("/v1/friends", {**stage.signed_in, **header})):
             answer = await stage.client.get(path, headers=headers)
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
@@ -96,7 +96,7 @@ async def test_a_position_that_no_stream_has_reached_is_refused_and_nobody_waits
     assert stage.script.asked == stage.rest.asked == []
     # What was acknowledged a moment ago is never too far.
     for _ in range(20):
-        true = {"vestnik-position": Position.at("PROFILE", await happened(stage)).encode()}
+        true = {"vestnik-position": stage.sealed.seal(Position.at("PROFILE", await happened(stage)))}
         assert (await stage.client.get("/v1/friends", headers={**stage.signed_in, **true})).status_code == 200
 
 

@@ -50,7 +50,7 @@ async def test_one_s_own_profile_and_one_with_a_position_are_private(stage: Stag
     position = Position.at("PROFILE", sequence).encode()
 
     own = await stage.client.get("/v1/profiles/me", headers=stage.signed_in)
-    fresh = await stage.client.get(PATH, headers={"vestnik-position": position})
+    fresh = await stage.client.get(PATH, headers={"vestnik-position": stage.sealed.seal(Position.decode(position))})
 
     assert own.headers["cache-control"] == fresh.headers["cache-control"] == "private, no-cache"
     assert stage.rest.asked[0].path_params["user_id"] == stage.user_id
@@ -83,7 +83,7 @@ async def test_a_kept_profile_does_for_a_position_that_was_followed_past(stage: 
     parts = stage.app._literal["/healthz"].methods["GET"]._parts
     await until(lambda: parts.profiles._news.position.of("PROFILE") >= sequence)
 
-    await stage.client.get(PATH, headers={"vestnik-position": Position.at("PROFILE", sequence).encode()})
+    await stage.client.get(PATH, headers={"vestnik-position": stage.sealed.seal(Position.at("PROFILE", sequence))})
 
     assert len(stage.rest.asked) == 1
 

@@ -8,11 +8,14 @@ const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
 const SILENCE_MS = 45_000;
 
 export class Live {
-  /** `take(kind, data)` has every event once and in order; `state(on)` says whether the line stands. */
-  constructor({ take, state }) {
+  /** `take(kind, data)` has every event once and in order; `state(on)` says whether the line stands; `anew()` loads
+      everything again where the system does not know the position any more, and returns another one. */
+  constructor({ take, state, anew }) {
     this.take = take;
     this.state = state;
+    this.anew = anew;
     this.last = null;
+    this.lost = false;
     this.stopped = new AbortController();
     this.pause = FIRST_PAUSE_MS;
     this.wake = () => {};
@@ -28,7 +31,7 @@ export class Live {
       try {
         await this.#read();
       } catch (error) {
-        if (error.code === "invalid") this.last = null;
+        if (error.code === "invalid") this.lost = true;
         if (error.status === 401) break;
       }
       this.state(false);
@@ -56,6 +59,10 @@ export class Live {
     window.addEventListener("offline", stop);
     let silence = setTimeout(stop, SILENCE_MS);
     try {
+      if (this.lost) {
+        this.last = await this.anew();
+        this.lost = false;
+      }
       const headers = { Authorization: `Bearer ${await token()}`, Accept: "text/event-stream" };
       if (this.last) headers["Last-Event-ID"] = this.last;
       const answer = await fetch("/v1/events?notifications=true", { headers, cache: "no-store", signal: broken.signal });

@@ -48,10 +48,7 @@ export class Store extends EventTarget {
       sent: (message, answer) => this.#sent(message, answer),
       changed: (peer) => this.#tell("thread", peer),
     });
-    this.live = new Live({
-      take: (kind, data) => this.#take(kind, data),
-      state: (on) => this.#connected(on),
-    });
+    this.live = this.#line();
   }
 
   /** Shows what was kept, then loads what there is, then follows. */
@@ -194,6 +191,22 @@ export class Store extends EventTarget {
     }
   }
 
+  #line() {
+    return new Live({
+      take: (kind, data) => this.#take(kind, data),
+      state: (on) => this.#connected(on),
+      anew: () => this.#loadAnew(),
+    });
+  }
+
+  /** Everything that is shown, and the position behind it. */
+  async #loadAnew() {
+    const position = await this.loadConversations();
+    const threads = [...this.threads.keys()].map((peer) => this.openThread(peer).catch(() => {}));
+    await Promise.all([this.loadFriends(), this.loadNotifications(), ...threads]);
+    return position;
+  }
+
   async #follow() {
     for (let pause = 500; !this.closed; pause = Math.min(2 * pause, 15_000)) {
       try {
@@ -205,7 +218,7 @@ export class Store extends EventTarget {
         this.live.stop();
         if (!error.passing) return;
         this.#connected(false);
-        this.live = new Live({ take: (kind, data) => this.#take(kind, data), state: (on) => this.#connected(on) });
+        this.live = this.#line();
         await new Promise((resolve) => {
           window.addEventListener("online", resolve, { once: true });
           setTimeout(resolve, pause);

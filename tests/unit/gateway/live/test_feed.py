@@ -16,12 +16,16 @@ from services.gateway.live.catch_ups import SMALL, CatchUps
 from services.gateway.live.circles import Circles
 from services.gateway.live.feed import Feed, Item
 from services.gateway.live.history import Page
-from services.gateway.live.hub import Hub
+from services.gateway.live.hub import Hub, Places
 from services.gateway.live.outlet import Outlet, Waiting
 from services.gateway.live.recent import Recent
 from services.gateway.live.told import STREAMS, Told
 
 ME, FRIEND, STRANGER, OWN_SESSION = "me", "friend", "stranger", "session"
+
+
+def plain(places: Places) -> str:
+    return Position(dict(places)).encode()
 
 
 class World:
@@ -42,7 +46,7 @@ class World:
             await asyncio.sleep(0)
             return {FRIEND}
 
-        hub = Hub(Circles(load), recent=lambda: Recent(most=self.random.randint(1, 6)))
+        hub = Hub(Circles(load), seal=plain, recent=lambda: Recent(most=self.random.randint(1, 6)))
         for stream in STREAMS:
             hub.begin(stream, 0)
         return hub
@@ -247,7 +251,7 @@ async def test_a_client_that_has_caught_up_leaves_its_turn_to_others() -> None:
 
 async def test_what_is_in_memory_goes_out_in_parts() -> None:
     world = World(Random(1))
-    hub = Hub(Circles(world_friends), recent=Recent)
+    hub = Hub(Circles(world_friends), seal=plain)
     for stream in STREAMS:
         hub.begin(stream, 0)
     found, _ = feed(world, hub, "")

@@ -12,7 +12,7 @@ async def test_who_comes_behind_an_update_that_was_passed_over_gets_it_from_the_
     async def friends(user_id: str, contact: int) -> Collection[str]:
         return {"u1", "u2"}
 
-    hub = Hub(Circles(friends))
+    hub = Hub(Circles(friends), seal=str)
     hub.begin(PROFILE, 100)
     # The update 101 of u1 comes while nobody here knows u1; 102 of u2 waits for the profile service meanwhile.
     hub.pass_over(101)
@@ -25,7 +25,7 @@ async def test_who_waits_for_a_place_that_is_passed_over_is_woken() -> None:
     async def nobody(user_id: str, contact: int) -> Collection[str]:
         return ()
 
-    hub = Hub(Circles(nobody))
+    hub = Hub(Circles(nobody), seal=str)
     hub.begin(PROFILE, 100)
     waiting = asyncio.create_task(hub.until_reached({PROFILE: 101}, 30))
     await asyncio.sleep(0)

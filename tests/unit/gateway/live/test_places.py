@@ -15,7 +15,7 @@ from services.gateway.live.places import places
 from services.gateway.live.told import STREAMS
 
 END = 5
-AHEAD = Position.at(MESSAGING, END + 1).encode()
+AHEAD = Position.at(MESSAGING, END + 1)
 
 
 class Streams:
@@ -32,7 +32,7 @@ def hub() -> Hub:
     async def friends(user_id: str, contact: int) -> Collection[str]:
         return ()
 
-    found = Hub(Circles(friends))
+    found = Hub(Circles(friends), seal=str)
     for stream in STREAMS:
         found.begin(stream, END)
     return found
@@ -42,7 +42,7 @@ def refuses() -> None:
     raise NoQuorum(retry_after=5)
 
 
-async def bring(since: str, confirm: Callable[[], None]) -> int:
+async def bring(since: Position, confirm: Callable[[], None]) -> int:
     found = await places(hub(), cast(Any, Streams()), since, Position(), STREAMS, confirm)
     return found[MESSAGING]
 
@@ -58,5 +58,5 @@ async def test_it_is_not_refused_on_the_word_of_a_node_that_may_be_cut_off() -> 
 
 
 async def test_what_is_known_here_needs_nobody_s_word() -> None:
-    assert await bring(Position.at(MESSAGING, END).encode(), refuses) == END
-    assert await bring("", refuses) == END
+    assert await bring(Position.at(MESSAGING, END), refuses) == END
+    assert await bring(Position(), refuses) == END
