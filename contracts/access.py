@@ -18,6 +18,8 @@ ACCESS: Mapping[str, Callers] = {
     "/vestnik.auth.v1.AuthService/Register": _FOR_NOBODY,
     "/vestnik.auth.v1.AuthService/Login": _FOR_NOBODY,
     "/vestnik.auth.v1.AuthService/VerifyEmail": _FOR_NOBODY,
+    "/vestnik.auth.v1.AuthService/GetRegistration": _FOR_NOBODY,
+    "/vestnik.auth.v1.AuthService/EndRegistration": _FOR_NOBODY,
     "/vestnik.auth.v1.AuthService/ResendVerification": _FOR_NOBODY,
     "/vestnik.auth.v1.AuthService/ChangePassword": _FOR_USER,
     "/vestnik.auth.v1.AuthService/RequestPasswordReset": _FOR_NOBODY,

@@ -20,9 +20,12 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
 VERIFICATION_MAIL = Durable(
     name="auth-verification-mail", service="auth", stream=AUTH, subject_filter="vestnik.auth.email.>"
 )
+SECURITY_NOTICES = Durable(
+    name="auth-security-notices", service="auth", stream=AUTH, subject_filter="vestnik.auth.email.>"
+)
 PASSWORD_ENDINGS = Durable(
     name="auth-password-endings", service="auth", stream=AUTH, subject_filter="vestnik.auth.credential.*"
 )
 PROFILE_CREATION = Durable(name="profile-creation", service="profile", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
 
-DURABLES = (VERIFICATION_MAIL, PASSWORD_ENDINGS, PROFILE_CREATION)
+DURABLES = (VERIFICATION_MAIL, SECURITY_NOTICES, PASSWORD_ENDINGS, PROFILE_CREATION)

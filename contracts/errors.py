@@ -105,12 +105,6 @@ class RateLimited(VestnikError):
     code, status, grpc = "rate_limited", 429, "RESOURCE_EXHAUSTED"
 
 
-class EmailTaken(VestnikError):
-    """This e-mail address belongs to an account already."""
-
-    code, status, grpc = "email_taken", 409, "ALREADY_EXISTS"
-
-
 class UsernameTaken(VestnikError):
     """This username is taken."""
 
@@ -121,6 +115,12 @@ class TokenExpired(VestnikError):
     """The token has run out; ask for a new one."""
 
     code, status, grpc = "token_expired", 410, "FAILED_PRECONDITION"
+
+
+class PasswordRequired(VestnikError):
+    """Several registrations are pending on this address: the password of this one is needed too."""
+
+    code, status, grpc = "password_required", 422, "INVALID_ARGUMENT"
 
 
 class InvalidToken(VestnikError):

@@ -89,7 +89,7 @@ def credential(user_id: str) -> str:
 
 
 def email_claim(key: str) -> str:
-    """Private: who holds an e-mail address; `key` is the address's HMAC in hex."""
+    """Private: who owns an e-mail address, and what is pending on it; `key` is the address's HMAC in hex."""
     return f"vestnik.auth.email.{key}"
 
 
@@ -98,9 +98,9 @@ def username_claim(key: str) -> str:
     return f"vestnik.auth.username.{key}"
 
 
-def mail(user_id: str) -> str:
-    """Private: which mails went out to a user."""
-    return f"vestnik.auth.mail.{user_id}"
+def mail(key: str) -> str:
+    """Private: which mails went out to a mailbox; `key` is its HMAC in hex. In older releases: to a user, by id."""
+    return f"vestnik.auth.mail.{key}"
 
 
 def session(session_id: str) -> str:

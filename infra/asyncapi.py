@@ -121,4 +121,6 @@ def _schemas() -> Json:
     """The events' own fields, and the structs within them, by the names of their classes."""
     events = [event for channel in CHANNELS for event in channel.events]
     _, components = msgspec.json.schema_components(events, ref_template="#/components/schemas/{name}")
-    return dict(components)
+    # Defaults as JSON has them: a list for a tuple.
+    found: Json = msgspec.json.decode(msgspec.json.encode(components))
+    return found

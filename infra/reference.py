@@ -6,12 +6,14 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from contracts.channels import CHANNELS, Channel
 from contracts.errors import BY_CODE
 from contracts.event import Event
+from contracts.personal import Sealed
 from contracts.subjects import STREAMS
 from infra import asyncapi
 from infra.settings import describe
@@ -89,21 +91,42 @@ def _event_section(channel: Channel, event: type[Event]) -> str:
 
 def _fields(event: type[Event]) -> Iterator[str]:
     _, components = msgspec.json.schema_components([event])
-    properties = components[event.__name__]["properties"]
-    for name, described in properties.items():
+    yield from _fields_of(event.__name__, components, "")
+
+
+def _fields_of(struct: str, components: dict[str, Any], place: str) -> Iterator[str]:
+    """The struct's fields, each followed by those of the struct that it holds: `address.pending[].email`."""
+    for name, described in components[struct]["properties"].items():
         personal = ", personal" if _is_personal(described) else ""
         default = "" if "default" not in described else f", default `{described['default']!r}`"
-        yield f"`{name}`: {_kind(described)}{personal}{default}"
+        yield f"`{place}{name}`: {_kind(described)}{personal}{default}"
+        for held, many in _structs(described):
+            yield from _fields_of(held, components, f"{place}{name}{'[]' if many else ''}.")
+
+
+def _structs(described: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The structs that a value may be, and whether it is a list of them."""
+    for option in described.get("anyOf", (described,)):
+        many = option.get("type") == "array"
+        name = (option["items"] if many else option).get("$ref", "").rpartition("/")[2]
+        if name and name != Sealed.__name__:
+            yield name, many
 
 
 def _is_personal(described: object) -> bool:
     return b"/Sealed" in msgspec.json.encode(described)
 
 
+def _is_sealed(option: dict[str, object]) -> bool:
+    return str(option.get("$ref", "")).endswith(f"/{Sealed.__name__}")
+
+
 def _kind(described: dict[str, object]) -> str:
     options = described.get("anyOf")
     if isinstance(options, list):
-        return " or ".join(_kind(option) for option in options if "$ref" not in option)
+        return " or ".join(_kind(option) for option in options if not _is_sealed(option))
+    if "$ref" in described:
+        return "object"
     if described.get("format") == "date-time":
         return "time"
     return {"null": "nothing", "array": "list", "integer": "number"}.get(

@@ -61,6 +61,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     mail_from: Annotated[str, Doc(description="Sender of the mails.")] = "Vestnik <no-reply@localhost>"
+    mails_an_hour: Annotated[
+        int,
+        Doc(
+            ge=1,
+            le=1000,
+            description="Mails of one kind that a mailbox gets in an hour; others can cause them. More are dropped.",
+        ),
+    ] = 10
     show_mail: Annotated[
         Literal["auto", "on", "off"],
         Doc(
@@ -168,7 +176,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "full"
     verification_hours: Annotated[
         int,
-        Doc(ge=1, le=720, description="How long a verification token, and the claim on its e-mail, is good."),
+        Doc(ge=1, le=720, description="How long a registration may be verified, and reserves its username."),
     ] = 24
     stream_replicas: Annotated[
         Literal[1, 3, 5],

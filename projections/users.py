@@ -1,14 +1,14 @@
 """Who there is, for the users themselves: the service's own projection, since it reads its private events."""
 
 from contracts.envelope import Recorded
-from contracts.events.user import EmailClaimed, UserCreated, UserEmailVerified
+from contracts.events.user import EmailClaimed, EmailRegistrationRequested, UserCreated, UserEmailVerified
 from contracts.personal import plain
 from contracts.subjects import AUTH
 from projections.engine import Projection, Write, handles
 
 
 class Users(Projection):
-    version = 1
+    version = 2
     streams = (AUTH,)
     # A batch of the engine may end between the events of one registration: a row without `created_at` is no user yet.
     tables = """
@@ -28,6 +28,16 @@ class Users(Projection):
             "users",
             key={"user_id": event.data.user_id},
             set={"email": plain(event.data.email)},
+            greatest={"sequence": event.sequence},
+        )
+
+    @handles(EmailRegistrationRequested)
+    def requested(self, event: Recorded[EmailRegistrationRequested], write: Write) -> None:
+        (email,) = [each.email for each in event.data.address.pending if each.user_id == event.data.user_id]
+        write.upsert(
+            "users",
+            key={"user_id": event.data.user_id},
+            set={"email": plain(email)},
             greatest={"sequence": event.sequence},
         )
 

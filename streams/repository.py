@@ -61,9 +61,12 @@ class Repository(Generic[S]):
         initial: S,
         evolve: Callable[[S, Event, datetime], S],
         tail_only: bool = False,
+        carries_state: Callable[[Event], bool] | None = None,
         capacity: int = 50_000,
     ) -> None:
         """`tail_only`: the state is that of the last event alone, evolved from `initial`; nothing before is read.
+
+        `carries_state`: whether an event has the whole state, so that nothing before it is read when it is the last.
 
         `capacity`: how many aggregates are kept in memory, the least recently used go first.
         """
@@ -72,6 +75,7 @@ class Repository(Generic[S]):
         self._initial = initial
         self._evolve = evolve
         self._tail_only = tail_only
+        self._carries_state = carries_state
         self._cache: Cache[Loaded[S]] = Cache(capacity)
         self._locks = Locks()
 
@@ -171,7 +175,7 @@ class Repository(Generic[S]):
     async def _catch_up(self, aggregate_id: str, loaded: Loaded[S], *, fresh: bool = False) -> Loaded[S]:
         """The aggregate as the stream's leader has it."""
         subject = self._subject(aggregate_id)
-        if not fresh or self._tail_only:
+        if not fresh or self._tail_only or self._carries_state is not None:
             last = await self._log.last(subject)
             end = last.sequence if last is not None else 0
             if end < loaded.sequence:
@@ -183,7 +187,11 @@ class Repository(Generic[S]):
             if last is None or end == loaded.sequence:
                 return loaded
             envelope = last.envelope()
-            if self._tail_only or envelope.version == loaded.version + 1:
+            if (
+                self._tail_only
+                or envelope.version == loaded.version + 1
+                or (self._carries_state is not None and self._carries_state(last.open().data))
+            ):
                 return self._open(msgspec.structs.replace(loaded, version=envelope.version - 1), last)
         for message in await self._log.read(subject, after=loaded.sequence):
             loaded = self._open(loaded, message)

@@ -5,6 +5,8 @@ Aggregates: `user` (public), `credential`, `email`, `username`, `mail` (private)
 
 from typing import ClassVar
 
+import msgspec
+
 from contracts.event import Event, Moment
 from contracts.personal import Personal
 
@@ -19,7 +21,7 @@ class UserCreated(Event, frozen=True, kw_only=True):
 
 
 class UserEmailVerified(Event, frozen=True, kw_only=True):
-    """On the user's subject, in one batch with the claim's `email.verified`."""
+    """On the user's subject, in one batch with `email.verified` and `username.confirmed`."""
 
     TYPE: ClassVar[str] = "user.email_verified"
 
@@ -69,8 +71,61 @@ class CredentialRehashed(Event, frozen=True, kw_only=True):
     key_id: str | None = None
 
 
+class PendingRegistration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A registration that waits for the verification of its address."""
+
+    user_id: str
+    # As the user typed it.
+    email: Personal[str]
+    username: str
+    # Until then it may be verified; nothing moves it.
+    expires_at: Moment
+
+
+class AddressState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """All that is known of an e-mail address: each event on its subject carries it, so that the last one is enough."""
+
+    # Who has verified the address; None while nobody has.
+    owner: str | None = None
+    # As the owner typed it.
+    email: Personal[str] | None = None
+    username: str = ""
+    # The oldest first. Registrations on an address that has an owner are listed as well, and can never be verified.
+    pending: tuple[PendingRegistration, ...] = ()
+    reset_requested_at: Moment | None = None
+
+
+class EmailRegistrationRequested(Event, frozen=True, kw_only=True):
+    """On the address's subject: a user registered with it. The same whether it has an owner or not."""
+
+    TYPE: ClassVar[str] = "email.registration_requested"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+    address: AddressState
+
+
+class EmailVerificationMailRequested(Event, frozen=True, kw_only=True):
+    """On the address's subject: another mail was asked for, with every pending registration."""
+
+    TYPE: ClassVar[str] = "email.verification_mail_requested"
+    PRIVATE: ClassVar[bool] = True
+    address: AddressState
+
+
+class EmailRegistrationEnded(Event, frozen=True, kw_only=True):
+    """On the address's subject: who has the mail said that a registration is not theirs."""
+
+    TYPE: ClassVar[str] = "email.registration_ended"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+    address: AddressState
+
+
 class EmailClaimed(Event, frozen=True, kw_only=True):
-    """On the address's subject: it belongs to the user until `expires_at`, and for good once verified."""
+    """On the address's subject: it belongs to the user until `expires_at`, and for good once verified.
+
+    Of older releases: read, and appended no more.
+    """
 
     TYPE: ClassVar[str] = "email.claimed"
     PRIVATE: ClassVar[bool] = True
@@ -82,7 +137,10 @@ class EmailClaimed(Event, frozen=True, kw_only=True):
 
 
 class EmailVerificationRequested(Event, frozen=True, kw_only=True):
-    """On the address's subject: its holder asked for another verification mail, which prolongs the claim."""
+    """On the address's subject: its holder asked for another verification mail, which prolongs the claim.
+
+    Of older releases: read, and appended no more.
+    """
 
     TYPE: ClassVar[str] = "email.verification_requested"
     PRIVATE: ClassVar[bool] = True
@@ -91,11 +149,13 @@ class EmailVerificationRequested(Event, frozen=True, kw_only=True):
 
 
 class EmailVerified(Event, frozen=True, kw_only=True):
-    """On the address's subject: the claim no longer lapses."""
+    """On the address's subject: the user owns it from here on, and no other registration on it is pending."""
 
     TYPE: ClassVar[str] = "email.verified"
     PRIVATE: ClassVar[bool] = True
     user_id: str
+    # None in events of older releases.
+    address: AddressState | None = None
 
 
 class PasswordResetRequested(Event, frozen=True, kw_only=True):
@@ -107,25 +167,50 @@ class PasswordResetRequested(Event, frozen=True, kw_only=True):
     # The generation of the credential that may be replaced: any change of the password spends the token.
     credential: int
     expires_at: Moment
+    # None in events of older releases.
+    address: AddressState | None = None
 
 
 class UsernameClaimed(Event, frozen=True, kw_only=True):
-    """On the name's subject: it belongs to the user."""
+    """On the name's subject: it is reserved for a registration."""
 
     TYPE: ClassVar[str] = "username.claimed"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+    # The end of the registration; free again from then on. None in events of older releases.
+    expires_at: Moment | None = None
+
+
+class UsernameConfirmed(Event, frozen=True, kw_only=True):
+    """On the name's subject: it belongs to the user for good, since the user's address is verified."""
+
+    TYPE: ClassVar[str] = "username.confirmed"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+
+
+class UsernameReleased(Event, frozen=True, kw_only=True):
+    """On the name's subject: it is free again, since the registration was ended."""
+
+    TYPE: ClassVar[str] = "username.released"
     PRIVATE: ClassVar[bool] = True
     user_id: str
 
 
 class MailSent(Event, frozen=True, kw_only=True):
-    """On the user's mail subject: a mail went out. Its envelope's `causation_id` is the event that asked for it."""
+    """On the mailbox's subject: a mail went out. Its envelope's `causation_id` is the event that asked for it.
+
+    Older releases have it on the user's mail subject.
+    """
 
     TYPE: ClassVar[str] = "mail.sent"
     PRIVATE: ClassVar[bool] = True
-    # `verification`, `password_reset`
+    # `verification`, `verification_again`, `password_reset`, `address_taken`
     kind: str
     # Id of the event that asked for the mail; never two of the same.
     requested_by: str
+    # Of a notice of security: key of the address that it is about.
+    about: str = ""
 
 
 class MailNotDue(Event, frozen=True, kw_only=True):

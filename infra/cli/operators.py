@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from contracts import subjects
-from contracts.events.user import UserCreated, UsernameClaimed
+from contracts.events.user import UserCreated, UserEmailVerified, UsernameClaimed, UsernameConfirmed
 from contracts.identifiers import is_id
 from contracts.times import rfc3339
 from infra.connections import connect_nats
@@ -25,10 +25,10 @@ _PATIENCE = 5.0
 
 
 class NoSuchAccount(Failure):
-    """Nobody has registered so."""
+    """No account with a verified address has this name or id."""
 
     def __init__(self, user: str) -> None:
-        super().__init__(f"there is no account {user}: register it first, in the browser")
+        super().__init__(f"there is no account {user}: register it first, in the browser, and confirm its address")
 
 
 @click.group()
@@ -90,10 +90,10 @@ async def _account(settings: Settings, user: str) -> tuple[str, str]:
     try:
         log = Log(nc, patience=_PATIENCE)
         user_id = user if is_id(user) else await _holder(log, settings, user)
-        for message in await log.read(subjects.user(user_id)) if user_id else []:
-            event = message.open().data
-            if isinstance(event, UserCreated):
-                return user_id, event.username
+        events = [message.open().data for message in await log.read(subjects.user(user_id))] if user_id else []
+        # Not before the address is verified: a registration that runs out leaves its name to others.
+        if any(isinstance(event, UserEmailVerified) for event in events):
+            return next((user_id, event.username) for event in events if isinstance(event, UserCreated))
     finally:
         await nc.close()
     raise NoSuchAccount(user)
@@ -103,4 +103,4 @@ async def _holder(log: Log, settings: Settings, username: str) -> str:
     keys = ClaimKeys(Secrets.load(settings.secrets_path).claims_key)
     message = await log.last(subjects.username_claim(keys.of_username(username)))
     event = None if message is None else message.open().data
-    return event.user_id if isinstance(event, UsernameClaimed) else ""
+    return event.user_id if isinstance(event, UsernameClaimed | UsernameConfirmed) else ""

@@ -1,7 +1,8 @@
 """Where auth's aggregates are loaded from: one repository a kind, shared by commands, login and reactions."""
 
 from contracts import subjects
-from services.auth import domain
+from contracts.events.user import AddressState
+from services.auth import domain, mailboxes, registrations
 from streams.log import Log
 from streams.repository import Repository
 
@@ -9,11 +10,19 @@ from streams.repository import Repository
 class Aggregates:
     def __init__(self, log: Log) -> None:
         self.log = log
-        self.email_claims = Repository(
-            log, subject=subjects.email_claim, initial=domain.EmailClaim(), evolve=domain.evolve_email_claim
+        self.addresses = Repository(
+            log,
+            subject=subjects.email_claim,
+            initial=AddressState(),
+            evolve=registrations.evolve_address,
+            carries_state=registrations.carries_state,
         )
-        self.username_claims = Repository(
-            log, subject=subjects.username_claim, initial=domain.UsernameClaim(), evolve=domain.evolve_username_claim
+        self.usernames = Repository(
+            log,
+            subject=subjects.username_claim,
+            initial=registrations.Username(),
+            evolve=registrations.evolve_username,
+            tail_only=True,
         )
         self.credentials = Repository(
             log,
@@ -23,4 +32,7 @@ class Aggregates:
             tail_only=True,
         )
         self.users = Repository(log, subject=subjects.user, initial=domain.User(), evolve=domain.evolve_user)
-        self.mails = Repository(log, subject=subjects.mail, initial=domain.Mails(), evolve=domain.evolve_mails)
+        # By mailbox; by user in older releases.
+        self.mails = Repository(
+            log, subject=subjects.mail, initial=mailboxes.Mailbox(), evolve=mailboxes.evolve_mailbox
+        )

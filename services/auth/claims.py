@@ -32,6 +32,11 @@ class ClaimKeys:
         """The key of this one spelling; upper and lower case are the same."""
         return self._digest("email", folded_text(email))
 
+    def of_mailbox(self, email: str) -> str:
+        """The key of the mailbox that the address leads to: what follows a + in its name does not count."""
+        name, _, domain = folded_login(email).rpartition("@")
+        return self._digest("mailbox", f"{name.partition('+')[0]}@{domain}")
+
     def of_username(self, username: str) -> str:
         return self._digest("username", username.lower())
 

@@ -1,7 +1,8 @@
 """Registration and verification: load, decide, append.
 
-Each decision spans several aggregates and is appended as one atomic batch. When somebody else was quicker on one of
-them, everything is loaded and decided again, so that of two who want the same name exactly one gets it.
+Each decision spans several aggregates and is appended as one atomic batch. After a conflict on one of them everything
+is loaded and decided again: of two registrations that want the same name, and of two verifications on one address,
+exactly one succeeds.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,9 +13,9 @@ import msgspec
 
 from contracts import envelope
 from contracts.envelope import Provenance
-from contracts.errors import Unavailable
+from contracts.errors import PasswordRequired, Unavailable
 from contracts.identifiers import new_id
-from services.auth import domain
+from services.auth import domain, mailboxes, registrations
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.email_keys import email_key
@@ -46,6 +47,16 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
 
 
+class PendingName(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verification token is for."""
+
+    username: str
+    # Whether it was used: the account is verified.
+    verified: bool
+    # Whether the registration's password is needed as well.
+    needs_password: bool
+
+
 class Commands:
     """What can be asked of auth that appends events."""
 
@@ -71,59 +82,99 @@ class Commands:
     async def register(
         self, *, email: str, username: str, password: str, display_name: str | None, provenance: Provenance
     ) -> Registered:
-        """Makes a user with a claim on the address and on the username, and a credential.
+        """Makes a user with a credential and a pending registration, which reserves the username until it runs out.
+
+        Answer, events and time are the same whatever is known of the address.
 
         Raises:
-            EmailTaken, UsernameTaken: somebody has it.
+            UsernameTaken: another user has it, for good or until a registration runs out.
             Invalid: the password is too short, too long, or one that is guessed first.
             Overloaded: too many passwords are waiting to be hashed.
         """
         self._weak.check(password, username=username, email=email)
-        command = domain.Register(user_id=new_id(), email=email, username=username.lower(), display_name=display_name)
+        command = registrations.Register(
+            user_id=new_id(), email=email, username=username.lower(), display_name=display_name
+        )
         # Whoever asks has no account yet: the new user is the actor.
         provenance = msgspec.structs.replace(provenance, actor=command.user_id)
         # Before the hash, so that a taken name costs no fifth of a second.
-        await self._claims(command, provenance)
+        await self._username_claim(command, self._clock(), provenance)
         hashed = await self._passwords.hash(password)
         return await _until_undisputed(lambda: self._register(command, hashed, provenance))
 
-    async def verify_email(self, token: str, provenance: Provenance) -> Verified:
-        """Verifies the address that the token was mailed to; a good token may be used again and changes nothing.
+    async def verify_email(self, token: str, provenance: Provenance, *, password: str | None = None) -> Verified:
+        """Makes the token's user the owner of the address; a good token may be used again and changes nothing.
+
+        `password`: of the registration; needed while several are pending on the address.
 
         Raises:
             InvalidToken: it was not signed here.
-            TokenExpired: it has run out, or the address has gone to someone else.
+            TokenExpired: it has run out, or the registration has ended, or the address has another owner.
+            PasswordRequired: several registrations are pending, and the password is not this one's.
+            Overloaded: too many passwords are waiting to be checked.
         """
         verification = self._tokens.read(token)
         provenance = msgspec.structs.replace(provenance, actor=verification.user_id)
-        return await _until_undisputed(lambda: self._verify_email(verification, provenance))
+        return await _until_undisputed(lambda: self._verify_email(verification, password, provenance))
+
+    async def registration(self, token: str) -> PendingName:
+        """Whose registration a token verifies, for the page that asks whether to do it.
+
+        Raises:
+            InvalidToken, TokenExpired: as `verify_email`.
+        """
+        verification, now = self._tokens.read(token), self._clock()
+        address = (await self._aggregates.addresses.load(verification.claim_key)).state
+        pending = registrations.registration_of(address, verification.user_id, verification.expires_at, now)
+        if pending is None:
+            return PendingName(username=address.username, verified=True, needs_password=False)
+        needs_password = registrations.needs_password(address, now)
+        return PendingName(username=pending.username, verified=False, needs_password=needs_password)
+
+    async def end_registration(self, token: str, provenance: Provenance) -> None:
+        """Ends the registration that the token names and frees its username; one that has ended stays so.
+
+        Raises:
+            InvalidToken: it was not signed here.
+            TokenExpired: the registration was verified.
+        """
+        verification = self._tokens.read(token)
+        await _until_undisputed(lambda: self._end_registration(verification, provenance))
 
     async def resend_verification(self, email: str, provenance: Provenance) -> None:
-        """Asks for another verification mail where somebody waits for one, and says nothing about it."""
-        outcome = await self._aggregates.email_claims.execute(
-            await email_key(self._aggregates.email_claims, self._keys, email),
-            lambda claim: domain.decide_request_verification(claim, self._clock(), self._lifetime),
+        """Asks for a mail with every pending registration on the address, and answers the same whatever the address."""
+        outcome = await self._aggregates.addresses.execute(
+            await email_key(self._aggregates.addresses, self._keys, email),
+            lambda address: registrations.decide_request_mail(address, self._clock()),
             provenance,
         )
         if not outcome.events:
-            await record_not_due(self._aggregates, domain.VERIFICATION_MAIL, provenance)
+            await record_not_due(self._aggregates, mailboxes.VERIFICATION_MAIL, provenance)
 
-    async def _register(self, command: domain.Register, hashed: domain.Hashed, provenance: Provenance) -> Registered:
-        claims = await self._claims(command, provenance)
-        credential = self._aggregates.credentials.appends(
+    async def _register(
+        self, command: registrations.Register, hashed: domain.Hashed, provenance: Provenance
+    ) -> Registered:
+        aggregates, now = self._aggregates, self._clock()
+        key = await email_key(aggregates.addresses, self._keys, command.email)
+        name_claimed = await self._username_claim(command, now, provenance)
+        address = await aggregates.addresses.load(key)
+        requested = registrations.decide_register(address.state, command, now, self._lifetime)
+        credential = aggregates.credentials.appends(
             command.user_id,
             Loaded(state=domain.Credential(), sequence=0, version=0),
             domain.decide_set_credential(hashed),
             provenance,
         )
-        user = self._aggregates.users.appends(
+        user = aggregates.users.appends(
             command.user_id,
             Loaded(state=domain.User(), sequence=0, version=0),
             domain.decide_create_user(command),
             provenance,
         )
         # The public event last: who sees the user sees a finished one.
-        sequences = await self._aggregates.log.append_together([*claims, *credential, *user])
+        sequences = await aggregates.log.append_together(
+            [*aggregates.addresses.appends(key, address, requested, provenance), *name_claimed, *credential, *user]
+        )
         return Registered(
             user_id=command.user_id,
             username=command.username,
@@ -132,33 +183,62 @@ class Commands:
             sequence=sequences[-1],
         )
 
-    async def _claims(self, command: domain.Register, provenance: Provenance) -> list[Append]:
-        aggregates, keys = self._aggregates, self._keys
-        address_key = await email_key(aggregates.email_claims, keys, command.email)
-        username_key = keys.of_username(command.username)
-        email_claim = await aggregates.email_claims.load(address_key)
-        email_claimed = domain.decide_claim_email(email_claim.state, command, self._clock(), self._lifetime)
-        username_claim = await aggregates.username_claims.load(username_key)
-        username_claimed = domain.decide_claim_username(username_claim.state, command)
-        return [
-            *aggregates.email_claims.appends(address_key, email_claim, email_claimed, provenance),
-            *aggregates.username_claims.appends(username_key, username_claim, username_claimed, provenance),
-        ]
+    async def _username_claim(
+        self, command: registrations.Register, now: datetime, provenance: Provenance
+    ) -> list[Append]:
+        aggregates, key = self._aggregates, self._keys.of_username(command.username)
+        name = await aggregates.usernames.load(key)
+        # Claims of older releases have no end and are not confirmed: the user says whether the address was verified.
+        unsaid = name.state.holder if not name.state.confirmed and name.state.expires_at is None else None
+        verified = unsaid is not None and (await aggregates.users.load(unsaid)).state.email_verified
+        events = registrations.decide_claim_username(name.state, command, now, self._lifetime, holder_verified=verified)
+        return aggregates.usernames.appends(key, name, events, provenance)
 
-    async def _verify_email(self, verification: Verification, provenance: Provenance) -> Verified:
+    async def _verify_email(self, verification: Verification, password: str | None, provenance: Provenance) -> Verified:
         aggregates, user_id, key = self._aggregates, verification.user_id, verification.claim_key
-        claim = await aggregates.email_claims.load(key)
-        verified = domain.decide_verify_email(claim.state, user_id, verification.expires_at, self._clock())
+        now, address = self._clock(), await aggregates.addresses.load(key)
+        verified = registrations.decide_verify(address.state, user_id, verification.expires_at, now)
         user = await aggregates.users.load(user_id)
         if not verified:
             return Verified(user_id=user_id, sequence=user.sequence)
+        name_key = self._keys.of_username(user.state.username)
+        name = await aggregates.usernames.load(name_key)
+        confirmed = registrations.decide_confirm_username(name.state, user_id)
+        if registrations.needs_password(address.state, now):
+            await self._prove(user_id, password)
         sequences = await aggregates.log.append_together(
             [
-                *aggregates.email_claims.appends(key, claim, verified, provenance),
+                *aggregates.addresses.appends(key, address, verified, provenance),
+                *aggregates.usernames.appends(name_key, name, confirmed, provenance),
                 *aggregates.users.appends(user_id, user, domain.decide_user_verified(user.state), provenance),
             ]
         )
         return Verified(user_id=user_id, sequence=sequences[-1])
+
+    async def _end_registration(self, verification: Verification, provenance: Provenance) -> None:
+        aggregates, user_id, key = self._aggregates, verification.user_id, verification.claim_key
+        address = await aggregates.addresses.load(key)
+        ended = registrations.decide_end(address.state, user_id, self._clock())
+        if not ended:
+            return
+        name_key = self._keys.of_username((await aggregates.users.load(user_id)).state.username)
+        name = await aggregates.usernames.load(name_key)
+        released = registrations.decide_release_username(name.state, user_id)
+        await aggregates.log.append_together(
+            [
+                *aggregates.addresses.appends(key, address, ended, provenance),
+                *aggregates.usernames.appends(name_key, name, released, provenance),
+            ]
+        )
+
+    async def _prove(self, user_id: str, password: str | None) -> None:
+        """
+        Raises:
+            PasswordRequired: the password is missing or is not the user's.
+        """
+        credential = (await self._aggregates.credentials.load(user_id)).state
+        if password is None or not await self._passwords.matches(password, credential.hashed):
+            raise PasswordRequired
 
 
 async def _until_undisputed(attempt: Callable[[], Awaitable[R]]) -> R:

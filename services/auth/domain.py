@@ -1,35 +1,26 @@
-"""What registration, verification and mail decide, without I/O.
+"""What auth decides about a user, a credential and the mails sent, without I/O.
 
-Five small aggregates instead of one, because uniqueness is a matter of the address and of the name, not of the user:
-a claim on an e-mail address, a claim on a username, the credential, the user, and the mails sent to the user.
-
-An e-mail claim that is never verified lapses and may be taken over. The username does not lapse with it: it stays
-with the user who claimed it first, so that a name never changes hands.
+Uniqueness is a matter of the address and of the name, not of the user: those two aggregates are in registrations.py.
 """
 
 from datetime import datetime, timedelta
 
 import msgspec
 
-from contracts.errors import EmailTaken, InvalidCredentials, TokenExpired, UsernameTaken
+from contracts.errors import InvalidCredentials, TokenExpired
 from contracts.event import Event
 from contracts.events.user import (
+    AddressState,
     CredentialRehashed,
     CredentialSet,
-    EmailClaimed,
-    EmailVerificationRequested,
-    EmailVerified,
     MailNotDue,
-    MailSent,
     PasswordChanged,
     PasswordResetRequested,
     UserCreated,
     UserEmailVerified,
-    UsernameClaimed,
 )
-from contracts.personal import plain
+from services.auth.registrations import Register
 
-VERIFICATION_MAIL, RESET_MAIL = "verification", "password_reset"
 CHANGED, RESET = "password_changed", "password_reset"
 # Stands for whoever holds an unknown login: has no user, no credential, and costs the same look-ups.
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -37,26 +28,6 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 PLAIN, KEYED = "bcrypt", "bcrypt-hmac-sha384"
 # Between two mails that reset a password, so that nobody's mailbox is flooded.
 RESET_PAUSE = timedelta(minutes=1)
-
-
-class EmailClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """Who holds an e-mail address."""
-
-    holder: str | None = None
-    # As the holder typed it; None where it was forgotten.
-    email: str | None = None
-    username: str = ""
-    expires_at: datetime | None = None
-    verified: bool = False
-    reset_requested_at: datetime | None = None
-
-    def lapsed(self, at: datetime) -> bool:
-        """Whether the claim was not verified in time, so that someone else may have the address."""
-        return not self.verified and self.expires_at is not None and at >= self.expires_at
-
-
-class UsernameClaim(msgspec.Struct, frozen=True, kw_only=True):
-    holder: str | None = None
 
 
 class Hashed(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,35 +56,6 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime | None = None
 
 
-class Mails(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events' mails went out to a user."""
-
-    sent_for: frozenset[str] = frozenset()
-
-
-def evolve_email_claim(state: EmailClaim, event: Event, at: datetime) -> EmailClaim:
-    match event:
-        case EmailClaimed():
-            return EmailClaim(
-                holder=event.user_id,
-                email=plain(event.email),
-                username=event.username,
-                expires_at=event.expires_at,
-            )
-        case EmailVerificationRequested():
-            return msgspec.structs.replace(state, expires_at=event.expires_at)
-        case EmailVerified():
-            return msgspec.structs.replace(state, verified=True)
-        case PasswordResetRequested():
-            return msgspec.structs.replace(state, reset_requested_at=at)
-        case _:
-            return state
-
-
-def evolve_username_claim(state: UsernameClaim, event: Event, at: datetime) -> UsernameClaim:
-    return UsernameClaim(holder=event.user_id) if isinstance(event, UsernameClaimed) else state
-
-
 def evolve_credential(state: Credential, event: Event, at: datetime) -> Credential:
     """What the last event alone says: a password may be changed for years and is never read from its beginning."""
     match event:
@@ -139,44 +81,6 @@ def evolve_user(state: User, event: Event, at: datetime) -> User:
             return msgspec.structs.replace(state, email_verified=True)
         case _:
             return state
-
-
-def evolve_mails(state: Mails, event: Event, at: datetime) -> Mails:
-    return Mails(sent_for=state.sent_for | {event.requested_by}) if isinstance(event, MailSent) else state
-
-
-class Register(msgspec.Struct, frozen=True, kw_only=True):
-    user_id: str
-    email: str
-    # In lower case.
-    username: str
-    display_name: str | None = None
-
-
-def decide_claim_email(state: EmailClaim, command: Register, now: datetime, lifetime: timedelta) -> tuple[Event, ...]:
-    """Claims the address for `lifetime`.
-
-    Raises:
-        EmailTaken: someone holds it, and either verified it or still may.
-    """
-    if state.holder is not None and not state.lapsed(now):
-        raise EmailTaken
-    return (
-        EmailClaimed(
-            user_id=command.user_id, email=command.email, username=command.username, expires_at=now + lifetime
-        ),
-    )
-
-
-def decide_claim_username(state: UsernameClaim, command: Register) -> tuple[Event, ...]:
-    """Claims the name for good.
-
-    Raises:
-        UsernameTaken: someone holds it.
-    """
-    if state.holder is not None:
-        raise UsernameTaken
-    return (UsernameClaimed(user_id=command.user_id),)
 
 
 def decide_set_credential(hashed: Hashed) -> tuple[Event, ...]:
@@ -240,63 +144,35 @@ def decide_rehash(state: Credential, proved: Credential, hashed: Hashed) -> tupl
 
 
 def decide_request_reset(
-    state: EmailClaim, holder: str | None, credential: int, now: datetime, lifetime: timedelta
-) -> tuple[Event, ...]:
-    """Asks for a mail to the holder; nothing, where nobody has verified the address, or one was asked for just now."""
-    if holder is None or state.holder != holder or not state.verified or not credential:
+    state: AddressState, owner: str | None, credential: int, now: datetime, lifetime: timedelta
+) -> tuple[PasswordResetRequested, ...]:
+    """Asks for a mail to the owner; nothing, where nobody has verified the address, or one was asked for just now."""
+    if owner is None or state.owner != owner or not credential:
         return ()
     if state.reset_requested_at is not None and now - state.reset_requested_at < RESET_PAUSE:
         return ()
-    return (PasswordResetRequested(user_id=holder, credential=credential, expires_at=now + lifetime),)
+    return (
+        PasswordResetRequested(
+            user_id=owner,
+            credential=credential,
+            expires_at=now + lifetime,
+            address=msgspec.structs.replace(state, reset_requested_at=now),
+        ),
+    )
 
 
-def reset_is_due(claim: EmailClaim, credential: Credential, asked: PasswordResetRequested, now: datetime) -> bool:
+def reset_is_due(address: AddressState, credential: Credential, asked: PasswordResetRequested, now: datetime) -> bool:
     """Whether a mail that was asked for is still of use: not once the password is another."""
-    return claim.holder == asked.user_id and credential.generation == asked.credential and now < asked.expires_at
+    return address.owner == asked.user_id and credential.generation == asked.credential and now < asked.expires_at
 
 
 def decide_create_user(command: Register) -> tuple[Event, ...]:
     return (UserCreated(username=command.username, display_name=command.display_name),)
 
 
-def decide_verify_email(
-    state: EmailClaim, user_id: str, token_expires_at: datetime, now: datetime
-) -> tuple[Event, ...]:
-    """Makes the claim last. Nothing, if the same user has verified it before: a token may be used twice.
-
-    Raises:
-        TokenExpired: the token has run out, or the address has gone to someone else.
-    """
-    if state.holder != user_id:
-        raise TokenExpired
-    if state.verified:
-        return ()
-    if now >= token_expires_at or state.lapsed(now):
-        raise TokenExpired
-    return (EmailVerified(user_id=user_id),)
-
-
 def decide_user_verified(state: User) -> tuple[Event, ...]:
     return () if state.email_verified else (UserEmailVerified(),)
 
 
-def decide_request_verification(state: EmailClaim, now: datetime, lifetime: timedelta) -> tuple[Event, ...]:
-    """Asks for another mail and prolongs the claim; nothing, where nobody waits for one."""
-    if state.holder is None or state.verified:
-        return ()
-    return (EmailVerificationRequested(user_id=state.holder, expires_at=now + lifetime),)
-
-
-def verification_is_due(claim: EmailClaim, user_id: str, expires_at: datetime, now: datetime) -> bool:
-    """Whether a mail that was asked for is still of use: not after verification, lapse or a take-over."""
-    return claim.holder == user_id and not claim.verified and now < expires_at
-
-
 def decide_record_not_due(kind: str) -> tuple[Event, ...]:
     return (MailNotDue(kind=kind),)
-
-
-def decide_record_mail(state: Mails, requested_by: str, kind: str = VERIFICATION_MAIL) -> tuple[Event, ...]:
-    if requested_by in state.sent_for:
-        return ()
-    return (MailSent(kind=kind, requested_by=requested_by),)

@@ -5,10 +5,13 @@ as a known one, a bcrypt check among them, and gets the same answer: nobody can 
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 
 import msgspec
 
+from contracts import envelope
 from contracts.errors import (
     EmailNotVerified,
     Invalid,
@@ -45,12 +48,15 @@ class Login:
         keys: ClaimKeys,
         sessions: Sessions,
         devices: DeviceTokens,
+        *,
+        clock: Callable[[], datetime] = envelope.now,
     ) -> None:
         self._aggregates = aggregates
         self._passwords = passwords
         self._keys = keys
         self._sessions = sessions
         self._devices = devices
+        self._clock = clock
 
     async def login(
         self,
@@ -69,7 +75,7 @@ class Login:
         Raises:
             RateLimited: only a known device may try just now, and `device_token` is of none.
             InvalidCredentials: the login is not known or the password is another.
-            EmailNotVerified: both are right, but the address was never verified.
+            EmailNotVerified: the username and the password are right, but the address was never verified.
             Overloaded: too many passwords are waiting to be checked.
         """
         user_id = await self._holder(login) or NOBODY
@@ -124,6 +130,7 @@ class Login:
 
     async def _holder(self, login: str) -> str | None:
         if "@" in login:
-            key = await email_key(self._aggregates.email_claims, self._keys, login)
-            return (await self._aggregates.email_claims.load(key)).state.holder
-        return (await self._aggregates.username_claims.load(self._keys.of_username(login))).state.holder
+            key = await email_key(self._aggregates.addresses, self._keys, login)
+            return (await self._aggregates.addresses.load(key)).state.owner
+        name = (await self._aggregates.usernames.load(self._keys.of_username(login))).state
+        return name.holder_at(self._clock())

@@ -9,7 +9,12 @@ from email.utils import format_datetime, parseaddr
 import msgspec
 
 from contracts.mail_addresses import ascii_domain
-from services.auth.domain import RESET_MAIL, VERIFICATION_MAIL
+from services.auth.mailboxes import (
+    ADDRESS_TAKEN_NOTICE,
+    ANOTHER_VERIFICATION_MAIL,
+    RESET_MAIL,
+    VERIFICATION_MAIL,
+)
 
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+\Z"
@@ -18,14 +23,34 @@ _HOST_NAME = re.compile(
 _VERIFICATION = """\
 Hello {username},
 
-to confirm that this address is yours, enter this token where you registered:
+an account named {username} was registered with this address. If it is yours,
+confirm it with this link:
+
+{link}
+
+or enter this token where you registered:
 
 Token: {token}
 
-It is good for {hours}. If you have not registered, do nothing:
-nobody can use this address without the token.
+It is good for {good_for}. If you have not registered, do not confirm it: whoever
+did knows the password. Open the link and choose "This is not me", or do
+nothing: nobody can use this address without the token.
 """
 
+_SEVERAL = """\
+Hello,
+
+several accounts were registered with this address. The first one that is
+confirmed gets it, and the others end. Confirm only the one that is yours: you
+need its password for that.
+"""
+
+_ONE_OF_SEVERAL = """\
+
+Account {username}, for {good_for}:
+{link}
+Token: {token}
+"""
 
 _RESET = """\
 Hello {username},
@@ -35,14 +60,38 @@ To do so, enter this token together with the new password:
 
 Token: {token}
 
-It is good once and for {hours}. All devices have to log in again then.
+It is good once and for {good_for}. All devices have to log in again then.
 If it was not you, do nothing: your password stays as it is.
 """
 
-_TEXTS = {
-    VERIFICATION_MAIL: ("Confirm your e-mail address", _VERIFICATION),
-    RESET_MAIL: ("Set another password", _RESET),
+_TAKEN = """\
+Hello {username},
+
+somebody has registered with this address, which belongs to your account
+{username} already. Nothing has changed, and nobody else can use it.
+
+If it was you: log in to the account that you have, or set another password
+if you have forgotten it. If it was not you, you need not do anything.
+
+However often this happens, you get at most one such mail an hour.
+"""
+
+_SUBJECTS = {
+    VERIFICATION_MAIL: "Confirm your e-mail address",
+    ANOTHER_VERIFICATION_MAIL: "Confirm your e-mail address",
+    RESET_MAIL: "Set another password",
+    ADDRESS_TAKEN_NOTICE: "Somebody registered with your address",
 }
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token in a mail is for."""
+
+    username: str
+    token: str
+    good_for: timedelta
+    # Opens the page that asks whether to use the token; empty where there is none.
+    link: str = ""
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +103,11 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: datetime
     recipient: str
     username: str
-    token: str
-    good_for: timedelta
     kind: str = VERIFICATION_MAIL
+    # None in a notice; several where several registrations are pending.
+    offers: tuple[Offer, ...] = ()
+    # Key of the address that a notice is about.
+    about: str = ""
 
 
 def address_of(email: str) -> Address:
@@ -78,19 +129,29 @@ def compose(letter: Letter, sender: str, now: datetime) -> EmailMessage:
     Raises:
         ValueError: the recipient is no address.
     """
-    subject, text = _TEXTS[letter.kind]
     name, from_address = parseaddr(sender)
     local, _, host = from_address.rpartition("@")
     message = EmailMessage()
     message["From"] = Address(display_name=name, username=local, domain=host)
     message["To"] = address_of(letter.recipient)
-    message["Subject"] = subject
+    message["Subject"] = _SUBJECTS[letter.kind]
     message["Date"] = format_datetime(now)
     message["Message-ID"] = f"<{letter.event_id}@{host or 'localhost'}>"
     message["Auto-Submitted"] = "auto-generated"
-    body = text.format(username=letter.username, token=letter.token, hours=_in_words(letter.good_for))
-    message.set_content(body, charset="us-ascii", cte="7bit")
+    message.set_content(_text(letter), charset="us-ascii", cte="7bit")
     return message
+
+
+def _text(letter: Letter) -> str:
+    if letter.kind == ADDRESS_TAKEN_NOTICE:
+        return _TAKEN.format(username=letter.username)
+    if len(letter.offers) > 1:
+        return _SEVERAL + "".join(_filled(_ONE_OF_SEVERAL, offer) for offer in letter.offers)
+    return _filled(_RESET if letter.kind == RESET_MAIL else _VERIFICATION, letter.offers[0])
+
+
+def _filled(text: str, offer: Offer) -> str:
+    return text.format(username=offer.username, token=offer.token, link=offer.link, good_for=_in_words(offer.good_for))
 
 
 def _in_words(span: timedelta) -> str:

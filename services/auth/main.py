@@ -11,8 +11,10 @@ from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.commands import Commands
+from services.auth.delivery import Delivery
 from services.auth.devices import DeviceTokens
 from services.auth.login import Login
+from services.auth.notices import SecurityNotices
 from services.auth.outbox import outbox
 from services.auth.password_changes import PasswordChanges
 from services.auth.passwords import Passwords
@@ -54,7 +56,10 @@ async def main(settings: Settings) -> None:
         await runners.start()
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
-        process.spawn(AccountMail(process.nats, aggregates, tokens, resets, mails).run(), "account mail")
+        delivery = Delivery(aggregates, keys, mails, mails_an_hour=settings.mails_an_hour)
+        account_mail = AccountMail(process.nats, aggregates, tokens, resets, delivery, page=settings.issuer)
+        process.spawn(account_mail.run(), "account mail")
+        process.spawn(SecurityNotices(process.nats, aggregates, delivery).run(), "security notices")
         process.spawn(PasswordEndings(process.nats, sessions).run(), "password endings")
         try:
             await process.serve([AuthServer(commands, login, changes, queries)])

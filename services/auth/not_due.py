@@ -8,6 +8,7 @@ from contracts.envelope import Provenance
 from contracts.identifiers import new_id
 from services.auth import domain
 from services.auth.aggregates import Aggregates
+from services.auth.mailboxes import Mailbox
 from streams.repository import Loaded
 
 
@@ -16,7 +17,7 @@ async def record_not_due(aggregates: Aggregates, kind: str, provenance: Provenan
     Raises:
         what appending any other event raises.
     """
-    nothing_before: Loaded[domain.Mails] = Loaded(state=domain.Mails(), sequence=0, version=0)
+    nothing_before: Loaded[Mailbox] = Loaded(state=Mailbox(), sequence=0, version=0)
     events = domain.decide_record_not_due(kind)
     (append,) = aggregates.mails.appends(new_id(), nothing_before, events, provenance)
     await aggregates.log.append(append)

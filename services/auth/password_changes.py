@@ -18,7 +18,7 @@ from contracts.errors import InvalidCredentials, TokenExpired, VestnikError
 from contracts.events.user import PasswordChanged
 from contracts.positions import Position
 from contracts.subjects import AUTH
-from services.auth import domain
+from services.auth import domain, mailboxes
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions
@@ -95,18 +95,18 @@ class PasswordChanges:
 
     async def request_reset(self, email: str, provenance: Provenance) -> None:
         """Asks for a mail where the address is somebody's, and says nothing about it."""
-        key = await email_key(self._aggregates.email_claims, self._keys, email)
-        claim = (await self._aggregates.email_claims.load(key)).state
-        credential = (await self._aggregates.credentials.load(claim.holder or domain.NOBODY)).state
-        outcome = await self._aggregates.email_claims.execute(
+        key = await email_key(self._aggregates.addresses, self._keys, email)
+        owner = (await self._aggregates.addresses.load(key)).state.owner
+        credential = (await self._aggregates.credentials.load(owner or domain.NOBODY)).state
+        outcome = await self._aggregates.addresses.execute(
             key,
             lambda state: domain.decide_request_reset(
-                state, claim.holder, credential.generation, self._clock(), self._lifetime
+                state, owner, credential.generation, self._clock(), self._lifetime
             ),
             provenance,
         )
         if not outcome.events:
-            await record_not_due(self._aggregates, domain.RESET_MAIL, provenance)
+            await record_not_due(self._aggregates, mailboxes.RESET_MAIL, provenance)
 
     async def reset(self, *, token: str, new: str, provenance: Provenance) -> Changed:
         """Another password for whoever has the mail; all sessions of the user end, and the token is spent.

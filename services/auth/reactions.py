@@ -1,10 +1,8 @@
 """What follows auth's own events: mails, and the end of the sessions that an older password opened.
 
-`mail.sent` on the user's mail subject makes the effect idempotent: a crash between sending and recording costs one
-duplicate at most, with the same Message-ID, and no mail is lost, because it counts as done only once recorded.
+What keeps a mail from going out twice, or a mailbox from being flooded, is in delivery.py.
 """
 
-import logging
 from collections.abc import Callable
 from datetime import datetime
 
@@ -16,20 +14,22 @@ from contracts.envelope import Provenance, Recorded
 from contracts.event import Event
 from contracts.events.user import (
     EmailClaimed,
+    EmailRegistrationRequested,
+    EmailVerificationMailRequested,
     EmailVerificationRequested,
     PasswordChanged,
     PasswordResetRequested,
+    PendingRegistration,
 )
-from services.auth import domain
+from contracts.personal import plain
+from services.auth import domain, mailboxes, registrations
 from services.auth.aggregates import Aggregates
 from services.auth.clients import Sessions
-from services.auth.mail import Letter
-from services.auth.outbox import Outbox
+from services.auth.delivery import Delivery
+from services.auth.mail import Letter, Offer
 from services.auth.resets import Reset, ResetTokens
 from services.auth.verification import Verification, VerificationTokens
 from streams.reaction import Reaction
-
-log = logging.getLogger(__name__)
 
 CONSUMER = VERIFICATION_MAIL.name
 
@@ -43,16 +43,19 @@ class AccountMail:
         aggregates: Aggregates,
         tokens: VerificationTokens,
         resets: ResetTokens,
-        outbox: Outbox,
+        delivery: Delivery,
         *,
+        page: str,
         ack_wait: float = 30.0,
         first_pause: float = 1.0,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
+        """`page`: the URL that the messenger's page is at, for the links in mails."""
         self._aggregates = aggregates
         self._tokens = tokens
         self._resets = resets
-        self._outbox = outbox
+        self._delivery = delivery
+        self._page = page.rstrip("/")
         self._clock = clock
         self._reaction = Reaction(
             nats,
@@ -68,51 +71,81 @@ class AccountMail:
         await self._reaction.run()
 
     async def _send(self, event: Recorded[Event]) -> None:
-        asked = event.data
-        if not isinstance(asked, EmailClaimed | EmailVerificationRequested | PasswordResetRequested):
+        letter = await self._letter(event)
+        if letter is None or await self._sent_by_an_older_release(event):
             return
-        letter = await self._letter(event, asked)
-        if letter is None or event.id in (await self._aggregates.mails.load(asked.user_id)).state.sent_for:
-            return
-        await self._outbox.send(letter)
-        await self._aggregates.mails.execute(
-            asked.user_id,
-            lambda mails: domain.decide_record_mail(mails, event.id, letter.kind),
-            Provenance(correlation_id=event.correlation_id, causation_id=event.id),
-        )
-        log.debug("sent the mail %s of user %s", letter.kind, asked.user_id)
+        await self._delivery.deliver(letter, Provenance(correlation_id=event.correlation_id, causation_id=event.id))
 
-    async def _letter(
-        self, event: Recorded[Event], asked: EmailClaimed | EmailVerificationRequested | PasswordResetRequested
-    ) -> Letter | None:
+    async def _letter(self, event: Recorded[Event]) -> Letter | None:
         """The mail that was asked for; None where it is of no use any more."""
-        claim = (await self._aggregates.email_claims.load(event.aggregate_id)).state
-        if not claim.email:
+        match event.data:
+            case EmailRegistrationRequested() | EmailClaimed():
+                return await self._verification(event, mailboxes.VERIFICATION_MAIL, event.data.user_id)
+            case EmailVerificationRequested():
+                return await self._verification(event, mailboxes.ANOTHER_VERIFICATION_MAIL, event.data.user_id)
+            case EmailVerificationMailRequested():
+                return await self._verification(event, mailboxes.ANOTHER_VERIFICATION_MAIL, None)
+            case PasswordResetRequested():
+                return await self._reset(event, event.data)
+            case _:
+                return None
+
+    async def _verification(self, event: Recorded[Event], kind: str, user_id: str | None) -> Letter | None:
+        """The mail for a user's registration, or for all that are pending; None once the address has an owner."""
+        address = (await self._aggregates.addresses.load(event.aggregate_id)).state
+        pending = [
+            each for each in registrations.waiting(address, self._clock()) if user_id is None or each.user_id == user_id
+        ]
+        recipient = plain(pending[-1].email) if pending else None
+        if address.owner is not None or recipient is None:
             return None
-        if isinstance(asked, PasswordResetRequested):
-            credential = (await self._aggregates.credentials.load(asked.user_id)).state
-            if not domain.reset_is_due(claim, credential, asked, self._clock()):
-                return None
-            token = self._resets.sign(
-                Reset(user_id=asked.user_id, credential=asked.credential, expires_at=asked.expires_at)
-            )
-            kind = domain.RESET_MAIL
-        else:
-            if not domain.verification_is_due(claim, asked.user_id, asked.expires_at, self._clock()):
-                return None
-            token = self._tokens.sign(
-                Verification(user_id=asked.user_id, claim_key=event.aggregate_id, expires_at=asked.expires_at)
-            )
-            kind = domain.VERIFICATION_MAIL
         return Letter(
             event_id=event.id,
             asked_at=event.at,
-            recipient=claim.email,
-            username=claim.username,
-            token=token,
-            good_for=asked.expires_at - event.at,
+            recipient=recipient,
+            username=pending[-1].username,
             kind=kind,
+            # The newest first.
+            offers=tuple(self._offer(event, each) for each in reversed(pending)),
         )
+
+    def _offer(self, event: Recorded[Event], registration: PendingRegistration) -> Offer:
+        token = self._tokens.sign(
+            Verification(user_id=registration.user_id, claim_key=event.aggregate_id, expires_at=registration.expires_at)
+        )
+        return Offer(
+            username=registration.username,
+            token=token,
+            # Behind the #: no server sees or logs it.
+            link=f"{self._page}/#/confirm/{token}",
+            good_for=registration.expires_at - event.at,
+        )
+
+    async def _reset(self, event: Recorded[Event], asked: PasswordResetRequested) -> Letter | None:
+        address = (await self._aggregates.addresses.load(event.aggregate_id)).state
+        credential = (await self._aggregates.credentials.load(asked.user_id)).state
+        recipient = plain(address.email)
+        if recipient is None or not domain.reset_is_due(address, credential, asked, self._clock()):
+            return None
+        token = self._resets.sign(
+            Reset(user_id=asked.user_id, credential=asked.credential, expires_at=asked.expires_at)
+        )
+        offer = Offer(username=address.username, token=token, good_for=asked.expires_at - event.at)
+        return Letter(
+            event_id=event.id,
+            asked_at=event.at,
+            recipient=recipient,
+            username=address.username,
+            kind=mailboxes.RESET_MAIL,
+            offers=(offer,),
+        )
+
+    async def _sent_by_an_older_release(self, event: Recorded[Event]) -> bool:
+        """Older releases recorded mails by user instead of by mailbox."""
+        asked = event.data
+        if isinstance(asked, EmailClaimed | EmailVerificationRequested | PasswordResetRequested):
+            return (await self._aggregates.mails.load(asked.user_id)).state.has(event.id)
+        return False
 
 
 class PasswordEndings:

@@ -15,6 +15,10 @@ from contracts.rpc.vestnik.auth.v1 import (
     AuthServiceBase,
     ChangePasswordRequest,
     ChangePasswordResponse,
+    EndRegistrationRequest,
+    EndRegistrationResponse,
+    GetRegistrationRequest,
+    GetRegistrationResponse,
     GetUserRequest,
     GetUserResponse,
     LoginRequest,
@@ -60,6 +64,11 @@ class _Address(msgspec.Struct, frozen=True):
 
 class _Token(msgspec.Struct, frozen=True):
     token: Annotated[str, Meta(min_length=1, max_length=2048)]
+
+
+class _Confirmation(_Token, frozen=True):
+    # Any length that a person can type: what cannot be a password is a wrong one.
+    password: Annotated[str, Meta(min_length=1, max_length=1024)] | None
 
 
 class _UserId(msgspec.Struct, frozen=True):
@@ -141,9 +150,21 @@ class AuthServer(AuthServiceBase):
         return LoginResponse(tokens=logged_in.tokens, device_token=logged_in.device_token)
 
     async def verify_email(self, message: VerifyEmailRequest) -> VerifyEmailResponse:
-        asked = validated(_Token, {"token": message.token})
-        verified = await self._commands.verify_email(asked.token, current().provenance())
+        asked = validated(_Confirmation, {"token": message.token, "password": message.password})
+        verified = await self._commands.verify_email(asked.token, current().provenance(), password=asked.password)
         return VerifyEmailResponse(user_id=verified.user_id, position=Position.at(AUTH, verified.sequence).encode())
+
+    async def get_registration(self, message: GetRegistrationRequest) -> GetRegistrationResponse:
+        asked = validated(_Token, {"token": message.token})
+        found = await self._commands.registration(asked.token)
+        return GetRegistrationResponse(
+            username=found.username, verified=found.verified, needs_password=found.needs_password
+        )
+
+    async def end_registration(self, message: EndRegistrationRequest) -> EndRegistrationResponse:
+        asked = validated(_Token, {"token": message.token})
+        await self._commands.end_registration(asked.token, current().provenance())
+        return EndRegistrationResponse()
 
     async def resend_verification(self, message: ResendVerificationRequest) -> ResendVerificationResponse:
         asked = validated(_Address, {"email": message.email})

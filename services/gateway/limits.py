@@ -22,6 +22,8 @@ def _failures(name: str) -> tuple[Limit, ...]:
 REGISTER = Limit(name="register", quota=120, window=60, subject=Subject.ADDRESS)
 REGISTER_EMAIL = Limit(name="register-email", quota=20, window=3600, subject=Subject.BODY)
 VERIFY = Limit(name="verify", quota=300, window=60, subject=Subject.ADDRESS)
+# A token may need the registration's password, which must not be guessed.
+VERIFY_TOKEN = Limit(name="verify-token", quota=30, window=3600, subject=Subject.BODY)
 LOGIN_ADDRESS = Limit(name="login", quota=120, window=60, subject=Subject.ADDRESS)
 REFRESH_ADDRESS = Limit(name="refresh-address", quota=1200, window=60, subject=Subject.ADDRESS)
 REFRESH = Limit(name="refresh", quota=60, window=60, subject=Subject.BODY)

@@ -309,3 +309,44 @@ async def test_the_keyboard_alone_is_enough(sitting: Sitting, api: Api) -> None:
     await expect(page.locator(".nothing")).to_be_visible()
     found = await boris.messages(anna)
     assert [each["text"] for each in found] == ["typed\nin two lines"]
+
+
+async def test_the_page_behind_a_mails_link_shows_the_name_before_it_confirms_and_ends_what_is_not_ones_own(
+    sitting: Sitting, api: Api
+) -> None:
+    account = await api.register()
+    page = await sitting.page()
+    await page.goto(await link(api, account["email"]))
+    await page.get_by_role("heading", name=f"Is {account['username']} your account?").wait_for()
+    assert "confirm" not in page.url
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.get_by_label("E-mail or username")).to_have_value(account["username"])
+    assert (await api.log_in(account["email"])).status_code == 201
+
+    # Two wait for one address: the password says whose it is, and the other one is ended.
+    intruder = await api.register(password="the intruder's password")
+    intruders = await link(api, intruder["email"])
+    own = await api.register(email=intruder["email"])
+    await page.goto(await link(api, own["email"], other_than=intruders))
+    await page.get_by_role("heading", name=f"Is {own['username']} your account?").wait_for()
+    await page.get_by_label("Password").fill("something else")
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.get_by_role("alert")).to_have_text(re.compile("Several accounts wait"))
+    await page.goto(intruders)
+    await page.get_by_role("heading", name=f"Is {intruder['username']} your account?").wait_for()
+    await page.get_by_role("button", name="This is not me").click()
+    await expect(page.locator("form .said")).to_have_text(re.compile("has ended"))
+    await page.goto(await link(api, own["email"], other_than=intruders))
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.locator("form .said")).to_have_text(re.compile("is confirmed"))
+    assert (await api.log_in(own["email"])).json()["user_id"] == own["user_id"]
+
+
+async def link(api: Api, email: str, *, other_than: str = "") -> str:
+    """The link in a mail to the address."""
+
+    async def found() -> str:
+        links = [each for mail in api.mails_to(email) for each in re.findall(r"^http\S+/#/confirm/\S+$", mail, re.M)]
+        return next((each for each in links if each != other_than), "")
+
+    return await eventually(found, "a mail with a link")

@@ -159,6 +159,15 @@ class Api:
     def mails(self) -> list[Path]:
         return sorted((self.system.data_dir / "mail").glob("*.eml"))
 
+    def mails_to(self, email: str) -> list[str]:
+        """The texts of the mails to the address, the oldest first."""
+        texts = [path.read_text() for path in self.mails()]
+        return [text for text in texts if f"To: {email}\n" in text]
+
+    async def mail_to(self, email: str, subject: str) -> str:
+        """The newest mail to the address with such a subject; empty while there is none."""
+        return next((text for text in reversed(self.mails_to(email)) if f"Subject: {subject}" in text), "")
+
     async def verify(self, email: str) -> str:
         token = await self.mailed_token(email)
         response = await self.http.post("/v1/users/verify-email", json={"token": token})

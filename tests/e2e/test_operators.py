@@ -67,6 +67,14 @@ async def test_who_has_no_account_is_made_no_operator(api: Api, arguments: tuple
     assert words in done.stderr
 
 
+async def test_an_account_that_nobody_has_verified_is_made_no_operator(api: Api) -> None:
+    account = await api.register()
+    for user in (account["username"], account["user_id"]):
+        done = await asyncio.to_thread(api.system.vestnik, "operators", "add", user)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "there is no account" in done.stderr
+
+
 async def test_the_status_is_that_of_the_command_line(api: Api) -> None:
     person = await operator(api)
     found = await asked(person, "status")

@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.identifiers import is_id
-from tests.e2e.people import PASSWORD, Api, assert_problem, eventually
+from tests.e2e.people import PASSWORD, Api, assert_problem, eventually, items
 
 
 async def test_a_registration_answers_the_account(api: Api) -> None:
@@ -21,10 +21,68 @@ async def test_a_username_is_kept_in_lower_case(api: Api) -> None:
     assert (await api.register(username=name.upper()))["username"] == name
 
 
-async def test_an_email_is_taken_once(api: Api) -> None:
+async def test_nothing_tells_whether_an_address_has_an_account(api: Api) -> None:
+    """The profile of the returned user id, the name registered again, a login by name and by address."""
+    owner = await api.person()
+    told = []
+    for email in (owner.email, api.registration()["email"]):
+        form = api.registration(email=email, password="a probe's password")
+        response = await api.http.post("/v1/users", json=form)
+        account = response.json()
+        profile = await api.http.get(f"/v1/profiles/{account.pop('user_id')}")
+        assert account == {"username": form["username"], "email": email, "email_verified": False}
+        again = await api.http.post("/v1/users", json=api.registration(username=form["username"]))
+        by_name = await api.log_in(form["username"], "a probe's password")
+        by_address = await api.log_in(email, "a probe's password")
+        wrong = await api.log_in(form["username"], "another password")
+        found = items(await owner.get("/v1/profiles", params={"query": form["username"]}))
+        friend = await owner.ask("PUT", f"/v1/friends/{response.json()['user_id']}")
+        answers = (response, profile, again, by_name, by_address, wrong, friend)
+        told.append(([(each.status_code, each.json().get("code")) for each in answers], found))
+    assert told[0] == told[1]
+    assert [code for _, code in told[0][0]] == [
+        None,
+        "profile_not_found",
+        "username_taken",
+        "email_not_verified",
+        "invalid_credentials",
+        "invalid_credentials",
+        "user_not_found",
+    ]
+    notice = await eventually(lambda: api.mail_to(owner.email, "Somebody registered"), "a notice to the holder")
+    assert "Token:" not in notice
+
+
+async def test_the_first_of_several_registrations_to_be_verified_gets_the_address(api: Api) -> None:
+    early = await api.register(password="the intruder's password")
+    token = await api.mailed_token(early["email"])
+    account = await api.register(email=early["email"])
+    own = await api.mailed_token(account["email"], token)
+    shown = await api.http.post("/v1/users/verify-email/registration", json={"token": own})
+    assert shown.json() == {"username": account["username"], "verified": False, "needs_password": True}
+    for body in ({"token": token}, {"token": token, "password": PASSWORD}, {"token": own}):
+        response = await api.http.post("/v1/users/verify-email", json=body)
+        assert_problem(response, 422, "password_required")
+    response = await api.http.post("/v1/users/verify-email", json={"token": own, "password": PASSWORD})
+    assert response.status_code == 204
+    assert_problem(await api.http.post("/v1/users/verify-email", json={"token": token}), 410, "token_expired")
+    assert (await api.log_in(account["email"])).json()["user_id"] == account["user_id"]
+
+
+async def test_a_registration_that_is_not_theirs_is_ended_by_who_has_the_mail(api: Api) -> None:
     account = await api.register()
-    again = await api.http.post("/v1/users", json=api.registration(email=account["email"]))
-    assert_problem(again, 409, "email_taken")
+    token = await api.mailed_token(account["email"])
+    for _ in range(2):
+        response = await api.http.post("/v1/users/verify-email/not-me", json={"token": token})
+        assert (response.status_code, response.content) == (204, b"")
+    for path in ("/v1/users/verify-email", "/v1/users/verify-email/registration"):
+        assert_problem(await api.http.post(path, json={"token": token}), 410, "token_expired")
+    assert_problem(await api.log_in(account["username"]), 401, "invalid_credentials")
+    again = await api.http.post("/v1/users", json=api.registration(username=account["username"]))
+    assert again.status_code == 201
+    person = await api.person()
+    used = await api.mailed_token(person.email)
+    assert_problem(await api.http.post("/v1/users/verify-email/not-me", json={"token": used}), 410, "token_expired")
 
 
 async def test_a_username_is_taken_once_whatever_its_case(api: Api) -> None:
@@ -47,8 +105,8 @@ async def test_an_address_in_another_script_is_one_account_however_it_is_spelled
     account = await api.register(username=name, email=spelled)
     # Mail goes to the domain as DNS has it.
     await api.verify(encoded.lower())
-    again = await api.http.post("/v1/users", json=api.registration(email=encoded))
-    assert_problem(again, 409, "email_taken")
+    await api.register(email=encoded)
+    await eventually(lambda: api.mail_to(encoded.lower(), "Somebody registered"), "a notice to the holder")
     for login in (spelled, encoded):
         answer = await api.log_in(login)
         assert (answer.status_code, answer.json()["user_id"]) == (201, account["user_id"])
@@ -142,12 +200,18 @@ async def test_a_token_that_is_not_ours_is_refused(api: Api) -> None:
 
 async def test_another_verification_mail_can_be_asked_for(api: Api) -> None:
     account = await api.register()
-    first = await api.mailed_token(account["email"])
+    token = await api.mailed_token(account["email"])
+    before = len(api.mails_to(account["email"]))
     response = await api.http.post("/v1/users/resend-verification", json={"email": account["email"]})
     assert response.status_code == 202
-    second = await api.mailed_token(account["email"], first)
-    for token in (second, first):
-        assert (await api.http.post("/v1/users/verify-email", json={"token": token})).status_code == 204
+
+    async def another() -> bool:
+        return len(api.mails_to(account["email"])) > before
+
+    await eventually(another, "another mail")
+    # It is good for as long as the first was.
+    assert all(f"Token: {token}" in mail for mail in api.mails_to(account["email"]))
+    assert (await api.http.post("/v1/users/verify-email", json={"token": token})).status_code == 204
 
 
 async def test_asking_for_a_mail_tells_nothing_about_an_address(api: Api) -> None:

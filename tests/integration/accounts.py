@@ -28,8 +28,10 @@ from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions as SessionClient
 from services.auth.commands import Commands as AuthCommands
+from services.auth.delivery import Delivery
 from services.auth.devices import DeviceTokens
 from services.auth.login import Login
+from services.auth.outbox import Outbox
 from services.auth.password_changes import Addresses, PasswordChanges
 from services.auth.passwords import Passwords
 from services.auth.queries import Queries as AuthQueries
@@ -88,12 +90,13 @@ class Auth:
         )
 
     async def token(self, email: str) -> str:
-        """What the latest mail to the address says."""
+        """What the latest mail to the address says: the token of its newest registration."""
         key = self.keys.of_email(email)
-        claim = (await self.aggregates.email_claims.load(key)).state
-        assert claim.holder is not None
-        assert claim.expires_at is not None
-        return self.tokens.sign(Verification(user_id=claim.holder, claim_key=key, expires_at=claim.expires_at))
+        newest = (await self.aggregates.addresses.load(key)).state.pending[-1]
+        return self.tokens.sign(Verification(user_id=newest.user_id, claim_key=key, expires_at=newest.expires_at))
+
+    def delivery(self, outbox: Outbox, *, mails_an_hour: int = 1000) -> Delivery:
+        return Delivery(self.aggregates, self.keys, outbox, mails_an_hour=mails_an_hour, clock=self.clock)
 
     def changes(self, sessions: SessionClient, addresses: Addresses = nowhere) -> PasswordChanges:
         return PasswordChanges(
@@ -111,12 +114,10 @@ class Auth:
 
     async def reset_token(self, email: str, expires_at: datetime | None = None) -> str:
         """What a mail to the address would say."""
-        claim = (await self.aggregates.email_claims.load(self.keys.of_email(email))).state
-        assert claim.holder is not None
-        credential = (await self.aggregates.credentials.load(claim.holder)).state
-        asked = Reset(
-            user_id=claim.holder, credential=credential.generation, expires_at=expires_at or self.clock() + HOUR
-        )
+        owner = (await self.aggregates.addresses.load(self.keys.of_email(email))).state.owner
+        assert owner is not None
+        credential = (await self.aggregates.credentials.load(owner)).state
+        asked = Reset(user_id=owner, credential=credential.generation, expires_at=expires_at or self.clock() + HOUR)
         return self.resets.sign(asked)
 
 

@@ -6,13 +6,15 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from contracts.errors import (
-    EmailTaken,
     InvalidToken,
+    PasswordRequired,
     TokenExpired,
     UsernameTaken,
 )
 from contracts.fields import ChosenPassword, DisplayName, Email, Id, Username, folded_login
 from contracts.rpc.vestnik.auth.v1 import (
+    EndRegistrationRequest,
+    GetRegistrationRequest,
     GetUserRequest,
     RegisterRequest,
     ResendVerificationRequest,
@@ -54,6 +56,29 @@ class Account(msgspec.Struct, frozen=True):
 
 class EmailToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: Annotated[str, Meta(min_length=1, max_length=2048, description="From the verification mail.")]
+    password: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=1024,
+                description="Of the registration; needed while several are pending on its address.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class MailedToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    token: Annotated[str, Meta(min_length=1, max_length=2048, description="From the verification mail.")]
+
+
+class Registration(msgspec.Struct, frozen=True):
+    """What a verification token is for."""
+
+    username: str
+    verified: Annotated[bool, Meta(description="The token was used: the address is verified.")]
+    needs_password: Annotated[bool, Meta(description="To verify, the registration's password is needed as well.")]
 
 
 class EmailAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,9 +107,24 @@ async def register(incoming: Incoming[NoQuery, NewUser]) -> Reply:
 
 async def verify_email(incoming: Incoming[NoQuery, EmailToken]) -> Reply:
     auth = incoming.parts.remotes.auth
-    request = VerifyEmailRequest(token=incoming.body.token)
+    password = incoming.body.password
+    request = VerifyEmailRequest(token=incoming.body.token, password=None if password is UNSET else password)
     answer = await auth.command(auth.stub.verify_email, request, repeatable=True)
     return Reply(status=204, position=answer.position, written_by=answer.user_id or None)
+
+
+async def get_registration(incoming: Incoming[NoQuery, MailedToken]) -> Reply:
+    auth = incoming.parts.remotes.auth
+    request = GetRegistrationRequest(token=incoming.body.token)
+    answer = await auth.command(auth.stub.get_registration, request, repeatable=True)
+    return Reply(body=Registration(answer.username, answer.verified, answer.needs_password))
+
+
+async def end_registration(incoming: Incoming[NoQuery, MailedToken]) -> Reply:
+    auth = incoming.parts.remotes.auth
+    request = EndRegistrationRequest(token=incoming.body.token)
+    await auth.command(auth.stub.end_registration, request, repeatable=True)
+    return Reply(status=204)
 
 
 async def resend_verification(incoming: Incoming[NoQuery, EmailAddress]) -> Reply:
@@ -108,12 +148,15 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/users",
         tag="Users",
         summary="Register",
-        description="Makes an account and sends a mail with a token that verifies the address.",
+        description="Makes an account and sends a mail with a token that verifies the address. The answer and its time "
+        "are the same whether the address has an account or not; if it has one, its holder gets a mail that says so "
+        "instead of a token. Reserves the username until the token runs out, and nothing of the address: the first "
+        "registration on it that is verified gets it.",
         handler=register,
         query=NoQuery,
         body=NewUser,
         answers={201: Answer(description="The new account.", body=RegisteredUser)},
-        errors=(EmailTaken, UsernameTaken),
+        errors=(UsernameTaken,),
         limits=(
             Counted(limit=limits.REGISTER),
             Counted(limit=limits.REGISTER_EMAIL, key=lambda body: folded_login(body.email)),
@@ -126,11 +169,42 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/users/verify-email",
         tag="Users",
         summary="Verify the e-mail address",
-        description="A second use of a good token succeeds too.",
+        description="A second use of a good token succeeds too. While several registrations are pending on the "
+        "address, the password of this one is needed as well.",
         handler=verify_email,
         query=NoQuery,
         body=EmailToken,
         answers={204: Answer(description="The address is verified.")},
+        errors=(TokenExpired, InvalidToken, PasswordRequired),
+        limits=(Counted(limit=limits.VERIFY), Counted(limit=limits.VERIFY_TOKEN, key=lambda body: body.token)),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/users/verify-email/registration",
+        tag="Users",
+        summary="See whose registration a token verifies",
+        description="For the page behind the link in the verification mail, which shows the name before it verifies.",
+        handler=get_registration,
+        query=NoQuery,
+        body=MailedToken,
+        answers={200: Answer(description="What the token is for.", body=Registration)},
+        errors=(TokenExpired, InvalidToken),
+        limits=(Counted(limit=limits.VERIFY),),
+        public=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/users/verify-email/not-me",
+        tag="Users",
+        summary="End a registration that somebody else made with one's address",
+        description="Ends the registration and frees its username. One that has ended stays so: 204. One that was "
+        "verified is not ended: 410.",
+        handler=end_registration,
+        query=NoQuery,
+        body=MailedToken,
+        answers={204: Answer(description="The registration has ended.")},
         errors=(TokenExpired, InvalidToken),
         limits=(Counted(limit=limits.VERIFY),),
         public=True,
@@ -141,7 +215,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/users/resend-verification",
         tag="Users",
         summary="Ask for the verification mail again",
-        description="Answers the same whatever the address, so that nobody learns who has an account.",
+        description="Answers the same whatever the address, so that nobody learns who has an account. One mail has "
+        "every pending registration of the address; none of them lasts longer for it.",
         handler=resend_verification,
         query=NoQuery,
         body=EmailAddress,

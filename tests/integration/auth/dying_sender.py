@@ -30,8 +30,9 @@ class DyingOutbox:
 async def main(nats_url: str, secrets: str, folder: str) -> None:
     connection = await nats_py.connect(nats_url)
     auth = Auth(connection, Secrets.load(Path(secrets)))
+    delivery = auth.delivery(DyingOutbox(Path(folder)))
     await AccountMail(
-        connection, auth.aggregates, auth.tokens, auth.resets, DyingOutbox(Path(folder)), ack_wait=ACK_WAIT
+        connection, auth.aggregates, auth.tokens, auth.resets, delivery, page="http://localhost", ack_wait=ACK_WAIT
     ).run()
 
 

@@ -11,10 +11,11 @@ from nats.aio.client import Client as NATS
 
 from contracts.errors import (
     EmailNotVerified,
-    EmailTaken,
     Invalid,
     InvalidCredentials,
     InvalidToken,
+    PasswordRequired,
+    TokenExpired,
     UserNotFound,
     VestnikError,
 )
@@ -22,6 +23,8 @@ from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
     AuthServiceStub,
+    EndRegistrationRequest,
+    GetRegistrationRequest,
     GetUserRequest,
     LoginRequest,
     RegisterRequest,
@@ -146,10 +149,46 @@ async def test_an_invalid_registration_says_what_is_wrong(
     assert refusal.value.violations[0].path == path
 
 
-async def test_a_taken_address_is_refused_over_the_wire(services: Services) -> None:
+async def test_a_taken_address_is_answered_like_a_fresh_one(services: Services) -> None:
     await register(services)
-    with pytest.raises(EmailTaken):
-        await register(services, username="boris")
+    await verify(services)
+    taken = (await register(services, username="boris")).user
+    fresh = (await register(services, "clara")).user
+    assert taken is not None
+    assert fresh is not None
+    assert (taken.username, taken.email, taken.email_verified) == ("boris", "Anna@example.org", False)
+    assert (fresh.username, fresh.email, fresh.email_verified) == ("clara", "Clara@example.org", False)
+    for user in (taken, fresh):
+        assert (await get_user(services, user.user_id, actor=user.user_id)).email == user.email
+        with pytest.raises(UserNotFound):
+            await get_user(services, user.user_id, actor=new_id())
+
+
+async def test_a_registration_can_be_looked_at_and_ended_by_its_token(services: Services) -> None:
+    await register(services)
+    token = await services.auth_replica.token("anna@example.org")
+    shown = await services.to_auth.call(services.auth.get_registration, GetRegistrationRequest(token=token))
+    assert (shown.username, shown.verified, shown.needs_password) == ("anna", False, False)
+    for _ in range(2):
+        await services.to_auth.call(services.auth.end_registration, EndRegistrationRequest(token=token))
+    with pytest.raises(TokenExpired):
+        await services.to_auth.call(services.auth.get_registration, GetRegistrationRequest(token=token))
+    with pytest.raises(InvalidToken):
+        await services.to_auth.call(services.auth.get_registration, GetRegistrationRequest(token="garbage"))
+    with pytest.raises(InvalidToken):
+        await services.to_auth.call(services.auth.end_registration, EndRegistrationRequest(token="garbage"))
+
+
+async def test_several_pending_registrations_ask_for_a_password_over_the_wire(services: Services) -> None:
+    await register(services)
+    await register(services, username="boris", password="another password")
+    token = await services.auth_replica.token("anna@example.org")
+    for password in (None, PASSWORD):
+        with pytest.raises(PasswordRequired):
+            await services.to_auth.call(services.auth.verify_email, VerifyEmailRequest(token=token, password=password))
+    request = VerifyEmailRequest(token=token, password="another password")
+    await services.to_auth.call(services.auth.verify_email, request)
+    assert (await log_in(services, "anna@example.org", "another password")).user_id
 
 
 async def test_garbage_is_no_verification_token(services: Services) -> None:
@@ -166,7 +205,7 @@ async def test_resending_answers_the_same_for_every_address(services: Services, 
         took[email] = time.monotonic() - began
     assert min(took.values()) >= 0.05
     types = [event.type for event in await stored(streams, "AUTH")]
-    assert types.count("email.verification_requested") == 1
+    assert types.count("email.verification_mail_requested") == 1
 
 
 async def test_users_see_themselves_at_once_with_their_address(services: Services) -> None:

@@ -11,17 +11,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.auth.mail import Letter
+from services.auth.mail import Letter, Offer
 from services.auth.outbox import NotSent, outbox
 from tests.integration.auth.smtp_server import SmtpServer
 
+TOKEN = "T" * 71
 LETTER = Letter(
     event_id="01890a5d-ac96-774b-bcce-b302099a8058",
     asked_at=datetime(2026, 1, 1, tzinfo=UTC),
     recipient="Anna@example.org",
     username="anna",
-    token="T" * 71,
-    good_for=timedelta(hours=24),
+    offers=(Offer(username="anna", token=TOKEN, good_for=timedelta(hours=24)),),
 )
 
 
@@ -62,7 +62,7 @@ async def test_a_mail_arrives_with_its_token_on_a_line() -> None:
     server = SmtpServer()
     async with server.listening():
         await send(f"smtp://127.0.0.1:{server.port}")
-    assert f"Token: {LETTER.token}".encode() in server.mails[0].splitlines()
+    assert f"Token: {TOKEN}".encode() in server.mails[0].splitlines()
     sender, recipient = server.envelopes[0]
     assert "<no-reply@example.org>" in sender
     assert "<Anna@example.org>" in recipient

@@ -5,24 +5,39 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
 from nats.aio.client import Client as NATS
 from nats.js.errors import NotFoundError
 
+from contracts.durables import SECURITY_NOTICES
 from contracts.envelope import Provenance
-from contracts.events.user import PasswordChanged
+from contracts.events.user import (
+    AddressState,
+    EmailClaimed,
+    MailSent,
+    PasswordChanged,
+    UserCreated,
+    UsernameClaimed,
+)
+from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import GetUserRequest
 from infra.embedded.nats import NatsServer
 from infra.rpc.context import Call
 from infra.secrets import Secrets
 from services.auth.clients import Sessions
+from services.auth.domain import User
 from services.auth.mail import Letter
+from services.auth.mailboxes import Mailbox
+from services.auth.notices import SecurityNotices
 from services.auth.outbox import FileOutbox, NotSent, Outbox
 from services.auth.reactions import CONSUMER, AccountMail
+from services.auth.registrations import Username
+from streams.log import Append
+from streams.repository import Loaded
 from tests.integration.accounts import DAY, PASSWORD, Auth, Clock, eventually, mails, running, stored
 from tests.integration.auth.dying_sender import ACK_WAIT
 
@@ -56,46 +71,65 @@ class Nobody(Sessions):
 
 @asynccontextmanager
 async def reacting(
-    nats: NATS, auth: Auth, outbox: Outbox, clock: Clock | None = None, *, ack_wait: float = 30.0
+    nats: NATS,
+    auth: Auth,
+    outbox: Outbox,
+    clock: Clock | None = None,
+    *,
+    ack_wait: float = 30.0,
+    mails_an_hour: int = 1000,
 ) -> AsyncIterator[None]:
-    reaction = AccountMail(
+    delivery = auth.delivery(outbox, mails_an_hour=mails_an_hour)
+    clock = clock or Clock()
+    mail = AccountMail(
         nats,
         auth.aggregates,
         auth.tokens,
         auth.resets,
-        outbox,
+        delivery,
+        page="https://chat.example.org/",
         ack_wait=ack_wait,
         first_pause=0.05,
-        clock=clock or Clock(),
+        clock=clock,
     )
-    task = asyncio.create_task(reaction.run())
+    notices = SecurityNotices(nats, auth.aggregates, delivery, ack_wait=ack_wait, first_pause=0.05, clock=clock)
+    tasks = {asyncio.create_task(reaction.run()) for reaction in (mail, notices)}
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait({task})
-        assert task.cancelled(), task.exception()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            assert task.cancelled(), task.exception()
 
 
-async def settled(nats: NATS) -> None:
-    """Waits until the reaction has dealt with everything that is in the stream."""
+async def settled(nats: NATS, *, waiting_notices: int = 0) -> None:
+    """Waits until the reactions have dealt with everything that is in the stream."""
     async with asyncio.timeout(60):
-        while True:
-            with suppress(NotFoundError):  # not made yet
-                info = await nats.jetstream().consumer_info("AUTH", CONSUMER)
-                if info.num_pending == 0 and info.num_ack_pending == 0:
-                    return
-            await asyncio.sleep(0.01)
+        for durable, left in ((CONSUMER, 0), (SECURITY_NOTICES.name, waiting_notices)):
+            while True:
+                with suppress(NotFoundError):  # not made yet
+                    info = await nats.jetstream().consumer_info("AUTH", durable)
+                    if info.num_pending == 0 and info.num_ack_pending == left:
+                        break
+                await asyncio.sleep(0.01)
 
 
-async def register(auth: Auth, name: str) -> None:
-    await auth.commands.register(
-        email=f"{name}@example.org",
+async def register(auth: Auth, name: str, email: str = "") -> str:
+    """The new user's id."""
+    user = await auth.commands.register(
+        email=email or f"{name}@example.org",
         username=name,
         password=PASSWORD,
         display_name=None,
         provenance=BY_NOBODY,
     )
+    return user.user_id
+
+
+def tokens(letter: Letter) -> list[str]:
+    return [offer.token for offer in letter.offers]
 
 
 async def test_a_registration_is_followed_by_a_mail_whose_token_verifies(
@@ -178,22 +212,30 @@ async def test_even_a_consumer_that_was_lost_sends_nothing_twice(replicas: tuple
     assert [letter.username for letter in outbox.sent] == ["anna", "boris"]
 
 
-async def test_who_asks_again_gets_another_mail_with_a_later_token(
+async def test_who_asks_again_gets_one_mail_with_every_pending_registration_and_the_same_ends(
     replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
 ) -> None:
     auth, outbox = replicas[0], Recording()
-    await register(auth, "anna")
+    lapsed = await register(auth, "early", "anna@example.org")
+    clock.forward(timedelta(hours=23))
+    for name in ("anna", "boris"):
+        await register(auth, name, "anna@example.org")
     clock.forward(timedelta(hours=1))
     await auth.commands.resend_verification("Anna@Example.org", BY_NOBODY)
     async with reacting(streams, auth, outbox, clock):
-        await eventually(lambda: len(outbox.sent) == 2)
         await settled(streams)
-    first, second = (auth.tokens.read(letter.token) for letter in outbox.sent)
-    assert abs(second.expires_at - first.expires_at) >= timedelta(hours=1)
+    mails = {letter.kind: letter for letter in outbox.sent}
+    again = mails["verification_again"]
+    assert [offer.username for offer in again.offers] == ["boris", "anna"]
+    assert again.offers[0].link == f"https://chat.example.org/#/confirm/{tokens(again)[0]}"
+    alone = [token for letter in outbox.sent if letter.kind == "verification" for token in tokens(letter)]
+    # What was mailed before is mailed again, and none of it lasts longer; what ran out is not among it.
+    assert sorted(alone) == sorted(tokens(again))
+    assert lapsed not in {auth.tokens.read(token).user_id for token in tokens(again)}
 
 
-async def test_nothing_is_sent_for_a_claim_that_was_verified_lapsed_or_taken_over(
-    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock, secrets: Secrets
+async def test_nothing_is_sent_for_a_registration_that_was_verified_or_ran_out(
+    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
 ) -> None:
     auth, outbox = replicas[0], Recording()
     await register(auth, "verified")
@@ -201,17 +243,107 @@ async def test_nothing_is_sent_for_a_claim_that_was_verified_lapsed_or_taken_ove
     await register(auth, "lapsed")
     await register(auth, "first")
     clock.forward(DAY)
-    await auth.commands.register(
-        email="first@example.org",
-        username="second",
-        password=PASSWORD,
-        display_name=None,
-        provenance=BY_NOBODY,
-    )
+    await register(auth, "second", "first@example.org")
     async with reacting(streams, auth, outbox, clock):
         await eventually(lambda: len(outbox.sent) == 1)
         await settled(streams)
     assert [letter.username for letter in outbox.sent] == ["second"]
+
+
+async def test_the_holder_of_a_taken_address_gets_a_notice_and_nobody_a_token(
+    replicas: tuple[Auth, Auth], streams: NATS
+) -> None:
+    auth, outbox = replicas[0], Recording()
+    await register(auth, "anna", "Anna@example.org")
+    await auth.commands.verify_email(await auth.token("anna@example.org"), BY_NOBODY)
+    await register(auth, "boris", "anna@EXAMPLE.org")
+    async with reacting(streams, auth, outbox):
+        await settled(streams)
+    (letter,) = outbox.sent
+    assert (letter.kind, letter.recipient, letter.username, letter.offers) == (
+        "address_taken",
+        "Anna@example.org",
+        "anna",
+        (),
+    )
+
+
+async def test_notices_to_one_mailbox_are_merged_and_none_is_dropped(
+    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
+) -> None:
+    auth, outbox = replicas[0], Recording()
+    for name, email in (("anna", "anna@example.org"), ("anna2", "anna+2@example.org")):
+        await register(auth, name, email)
+        await auth.commands.verify_email(await auth.token(email), BY_NOBODY)
+
+    def notices() -> list[str]:
+        return [letter.username for letter in outbox.sent if letter.kind == "address_taken"]
+
+    async with reacting(streams, auth, outbox, clock):
+        await register(auth, "first", "anna@example.org")
+        await eventually(lambda: notices() == ["anna"])
+        for number in range(30):
+            await register(auth, f"flood{number}", "anna@example.org")
+        await register(auth, "second", "anna+2@example.org")
+        # The newest registration on each of the two addresses waits.
+        await settled(streams, waiting_notices=2)
+        assert notices() == ["anna"]
+        clock.forward(timedelta(hours=1))
+        await eventually(lambda: len(notices()) == 3)
+        await settled(streams)
+    assert sorted(notices()) == ["anna", "anna", "anna2"]
+
+
+async def test_a_mailbox_gets_no_more_mails_of_a_kind_in_an_hour_than_its_budget(
+    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
+) -> None:
+    auth, outbox = replicas[0], Recording()
+    async with reacting(streams, auth, outbox, clock, mails_an_hour=3):
+        for number in range(12):
+            await register(auth, f"user{number}", f"anna{f'+{number}' if number else ''}@example.org")
+        await register(auth, "boris")
+        await settled(streams)
+        await auth.commands.resend_verification("anna@example.org", BY_NOBODY)
+        await settled(streams)
+        kinds = Counter((letter.kind, letter.recipient.partition("@")[0].partition("+")[0]) for letter in outbox.sent)
+        assert kinds == {("verification", "anna"): 3, ("verification", "boris"): 1, ("verification_again", "anna"): 1}
+        clock.forward(timedelta(hours=1))
+        await register(auth, "later", "anna@example.org")
+        await settled(streams)
+    assert [letter.username for letter in outbox.sent][-1] == "later"
+
+
+async def test_mails_of_an_older_release_are_not_sent_again_and_what_it_asked_for_is_sent(
+    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
+) -> None:
+    auth, outbox = replicas[0], Recording()
+    end = clock() + DAY
+    events = {name: await claimed_by_an_older_release(auth, name, end) for name in ("anna", "boris")}
+    sent = MailSent(kind="verification", requested_by=events["anna"].envelope.id)
+    user_id = events["anna"].envelope.actor
+    assert user_id is not None
+    (append,) = auth.aggregates.mails.appends(user_id, Loaded(Mailbox(), 0, 0), (sent,), BY_NOBODY)
+    await auth.aggregates.log.append(append)
+    async with reacting(streams, auth, outbox):
+        await settled(streams)
+    (letter,) = outbox.sent
+    assert letter.username == "boris"
+    assert (await auth.commands.verify_email(tokens(letter)[0], BY_NOBODY)).user_id == events["boris"].envelope.actor
+
+
+async def claimed_by_an_older_release(auth: Auth, name: str, end: datetime) -> Append:
+    """A registration as it was stored before addresses could have several: the event that claims the address."""
+    user_id, email = new_id(), f"{name}@example.org"
+    aggregates, provenance = auth.aggregates, Provenance(actor=user_id)
+    claim = EmailClaimed(user_id=user_id, email=email, username=name, expires_at=end)
+    nothing = Loaded(AddressState(), 0, 0)
+    (address,) = aggregates.addresses.appends(auth.keys.of_email(email), nothing, (claim,), provenance)
+    (username,) = aggregates.usernames.appends(
+        auth.keys.of_username(name), Loaded(Username(), 0, 0), (UsernameClaimed(user_id=user_id),), provenance
+    )
+    (user,) = aggregates.users.appends(user_id, Loaded(User(), 0, 0), (UserCreated(username=name),), provenance)
+    await aggregates.log.append_together([address, username, user])
+    return address
 
 
 async def test_mails_go_on_after_the_event_store_was_killed(
@@ -238,7 +370,7 @@ async def test_after_the_database_was_lost_users_are_back_and_no_mail_goes_out_a
             await register(replicas[0], f"user{number}")
         await eventually(lambda: len(outbox.sent) == 5)
         await settled(streams)
-        user_ids = {replicas[0].tokens.read(letter.token).user_id for letter in outbox.sent}
+        user_ids = {replicas[0].tokens.read(token).user_id for letter in outbox.sent for token in tokens(letter)}
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute("DROP SCHEMA public CASCADE")
         await connection.execute("CREATE SCHEMA public")
@@ -267,7 +399,7 @@ async def test_a_reset_that_was_asked_for_is_followed_by_one_mail_whose_token_is
         await settled(streams)
     (letter,) = outbox.sent
     assert (letter.kind, letter.recipient) == ("password_reset", "anna@example.org")
-    await changes.reset(token=letter.token, new="another horse", provenance=BY_NOBODY)
+    await changes.reset(token=tokens(letter)[0], new="another horse", provenance=BY_NOBODY)
     types = [event.type for event in await stored(streams, "AUTH")]
     assert types[-2:] == ["mail.sent", "password.changed"]
 

@@ -31,3 +31,11 @@ def test_a_key_is_32_hex_characters_and_tells_nothing_without_the_deployments_ke
 
 def test_an_address_and_a_name_of_the_same_letters_are_different_claims() -> None:
     assert KEYS.of_email("anna") != KEYS.of_username("anna")
+
+
+def test_plus_addresses_are_one_mailbox_and_addresses_of_their_own() -> None:
+    assert KEYS.of_mailbox("anna+shop@example.org") == KEYS.of_mailbox("Anna@example.org")
+    assert KEYS.of_mailbox("anna@example.org") != KEYS.of_mailbox("boris@example.org")
+    assert KEYS.of_mailbox("anna@example.org") != KEYS.of_mailbox("anna@example.net")
+    assert KEYS.of_email("anna+shop@example.org") != KEYS.of_email("anna@example.org")
+    assert KEYS.of_mailbox("anna@example.org") != KEYS.of_email("anna@example.org")

@@ -8,15 +8,15 @@ import pytest
 from contracts.errors import InvalidCredentials, TokenExpired
 from contracts.event import Event
 from contracts.events.user import (
+    AddressState,
     CredentialRehashed,
     CredentialSet,
-    EmailClaimed,
-    EmailVerified,
     PasswordChanged,
     PasswordResetRequested,
+    PendingRegistration,
 )
 from services.auth import domain
-from services.auth.domain import KEYED, Credential, EmailClaim, Hashed
+from services.auth.domain import KEYED, Credential, Hashed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -31,16 +31,8 @@ def credential(*events: Event) -> Credential:
     return domain.evolve_credential(Credential(), events[-1], NOW)
 
 
-def claim(*events: Event) -> EmailClaim:
-    state = EmailClaim()
-    for event in events:
-        state = domain.evolve_email_claim(state, event, NOW)
-    return state
-
-
 FIRST = CredentialSet(password_hash="1")
-CLAIMED = EmailClaimed(user_id="anna", email="anna@example.org", username="anna", expires_at=NOW + HOUR)
-VERIFIED = claim(CLAIMED, EmailVerified(user_id="anna"))
+VERIFIED = AddressState(owner="anna", email="anna@example.org", username="anna")
 
 
 def test_an_event_from_before_there_was_a_key_is_a_hash_of_the_password_itself() -> None:
@@ -91,15 +83,17 @@ def test_a_new_hash_of_the_same_password_is_no_change() -> None:
 
 
 def test_a_reset_is_asked_for_where_the_address_is_verified_and_once_a_minute() -> None:
-    def ask(state: EmailClaim, at: datetime, credential: int = 1) -> tuple[Event, ...]:
-        return domain.decide_request_reset(state, state.holder, credential, at, HOUR)
+    def ask(state: AddressState, at: datetime, credential: int = 1) -> tuple[PasswordResetRequested, ...]:
+        return domain.decide_request_reset(state, state.owner, credential, at, HOUR)
 
-    assert ask(claim(), NOW) == ()
-    assert ask(claim(CLAIMED), NOW) == ()
+    registration = PendingRegistration(user_id="b", email="anna@example.org", username="b", expires_at=NOW + HOUR)
+    assert ask(AddressState(), NOW) == ()
+    assert ask(AddressState(pending=(registration,)), NOW) == ()
     assert ask(VERIFIED, NOW, credential=0) == ()
     (event,) = ask(VERIFIED, NOW)
-    assert event == PasswordResetRequested(user_id="anna", credential=1, expires_at=NOW + HOUR)
-    asked = domain.evolve_email_claim(VERIFIED, event, NOW)
+    assert (event.user_id, event.credential, event.expires_at) == ("anna", 1, NOW + HOUR)
+    asked = event.address
+    assert asked == msgspec.structs.replace(VERIFIED, reset_requested_at=NOW)
     assert ask(asked, NOW + domain.RESET_PAUSE - timedelta(seconds=1)) == ()
     assert len(ask(asked, NOW + domain.RESET_PAUSE)) == 1
 

@@ -10,20 +10,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.auth.mail import Letter, address_of, compose
+from services.auth.mail import Letter, Offer, address_of, compose
 from services.auth.verification import Verification, VerificationTokens
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 TOKEN = VerificationTokens(b"m" * 32).sign(
     Verification(user_id="01890a5d-ac96-774b-bcce-b302099a8057", claim_key="ab" * 16, expires_at=NOW)
 )
+LINK = f"https://chat.example.org/#/confirm/{TOKEN}"
 LETTER = Letter(
     event_id="01890a5d-ac96-774b-bcce-b302099a8058",
     asked_at=NOW,
     recipient="Anna@example.org",
     username="anna",
-    token=TOKEN,
-    good_for=timedelta(hours=24),
+    offers=(Offer(username="anna", token=TOKEN, good_for=timedelta(hours=24), link=LINK),),
 )
 
 
@@ -100,10 +100,36 @@ def test_whatever_stands_before_the_at_the_mail_has_one_recipient_and_its_own_he
 
 
 def test_the_mail_that_resets_a_password_has_its_token_on_a_line_of_its_own() -> None:
-    letter = msgspec.structs.replace(LETTER, kind="password_reset", good_for=timedelta(hours=1))
+    offer = Offer(username="anna", token=TOKEN, good_for=timedelta(hours=1))
+    letter = msgspec.structs.replace(LETTER, kind="password_reset", offers=(offer,))
     message = compose(letter, "Vestnik <no-reply@localhost>", NOW)
     text = message.get_content()
     assert message["Subject"] == "Set another password"
     assert [line for line in text.splitlines() if line.startswith("Token:")] == [f"Token: {TOKEN}"]
     assert "for an hour" in text
     assert max(map(len, text.splitlines())) <= 78
+
+
+def test_the_mail_names_the_account_and_links_to_the_page_that_asks_whether_to_confirm_it() -> None:
+    text = composed().get_content()
+    assert "account named anna" in text
+    assert LINK in text.splitlines()
+
+
+def test_a_mail_with_several_registrations_has_each_name_with_its_token() -> None:
+    offers = tuple(
+        Offer(username=name, token=name.upper(), good_for=timedelta(hours=2), link=f"https://x.example/#/{name}")
+        for name in ("boris", "anna")
+    )
+    text = composed(offers=offers).get_content()
+    assert [line for line in text.splitlines() if line.startswith("Token:")] == ["Token: BORIS", "Token: ANNA"]
+    assert text.index("Account boris, for 2 hours") < text.index("Token: BORIS") < text.index("Account anna")
+    assert "you\nneed its password" in text
+    assert max(map(len, text.splitlines())) <= 78
+
+
+def test_the_notice_to_the_holder_of_a_taken_address_has_no_token() -> None:
+    message = composed(kind="address_taken", offers=())
+    assert message["Subject"] == "Somebody registered with your address"
+    assert "Token" not in message.get_content()
+    assert "Hello anna" in message.get_content()

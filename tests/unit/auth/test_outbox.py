@@ -8,16 +8,16 @@ import msgspec
 import pytest
 
 from infra.settings import BadSetting
-from services.auth.mail import Letter
+from services.auth.mail import Letter, Offer
 from services.auth.outbox import FileOutbox, NotSent, SmtpServer
 
+TOKEN = "T" * 71
 LETTER = Letter(
     event_id="01890a5d-ac96-774b-bcce-b302099a8058",
     asked_at=datetime(2026, 1, 1, 12, 0, 0, 123_000, tzinfo=UTC),
     recipient="anna@example.org",
     username="anna",
-    token="T" * 71,
-    good_for=timedelta(hours=24),
+    offers=(Offer(username="anna", token=TOKEN, good_for=timedelta(hours=24)),),
 )
 
 
@@ -27,7 +27,7 @@ async def test_a_mail_becomes_one_file_named_after_time_and_event(tmp_path: Path
     (name,) = os.listdir(tmp_path / "mail")
     path = tmp_path / "mail" / name
     assert path.name == f"20260101T120000.123Z-{LETTER.event_id}.eml"
-    assert f"Token: {LETTER.token}" in path.read_text().splitlines()
+    assert f"Token: {TOKEN}" in path.read_text().splitlines()
     assert path.stat().st_mode & 0o077 == 0
 
 

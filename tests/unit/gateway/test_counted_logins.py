@@ -23,7 +23,7 @@ def counting() -> list[tuple[AnyEndpoint, Counted[object]]]:
         (endpoint, counted)
         for endpoint in ENDPOINTS
         for counted in endpoint.limits
-        if counted.limit.subject is Subject.BODY and "refresh" not in counted.limit.name
+        if counted.limit.subject is Subject.BODY and counted.limit.name not in ("refresh", "verify-token")
     ]
 
 

@@ -16,8 +16,10 @@ DOCUMENT = msgspec.json.decode(msgspec.json.encode(openapi.document(ENDPOINTS)))
 # Every route of the public interface with its success statuses and its own error codes.
 OPERATORS = {"not_an_operator", "not_found"}
 ROUTES: dict[str, tuple[set[int], set[str]]] = {
-    "POST /v1/users": ({201}, {"email_taken", "username_taken"}),
-    "POST /v1/users/verify-email": ({204}, {"token_expired", "invalid_token"}),
+    "POST /v1/users": ({201}, {"username_taken"}),
+    "POST /v1/users/verify-email": ({204}, {"token_expired", "invalid_token", "password_required"}),
+    "POST /v1/users/verify-email/registration": ({200}, {"token_expired", "invalid_token"}),
+    "POST /v1/users/verify-email/not-me": ({204}, {"token_expired", "invalid_token"}),
     "POST /v1/users/resend-verification": ({202}, set()),
     "GET /v1/users/me": ({200}, set()),
     "PUT /v1/users/me/password": ({204}, {"invalid_credentials"}),
@@ -73,6 +75,8 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
 PUBLIC = {
     "POST /v1/users",
     "POST /v1/users/verify-email",
+    "POST /v1/users/verify-email/registration",
+    "POST /v1/users/verify-email/not-me",
     "POST /v1/users/resend-verification",
     "POST /v1/users/password-reset",
     "POST /v1/users/password-reset/confirm",

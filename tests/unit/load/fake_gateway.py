@@ -102,7 +102,7 @@ class FakeGateway:
 
     def _register(self, body: dict[str, str]) -> Answer:
         if body["email"] in self._users:
-            return 409, {}, {"code": "email_taken"}
+            return 409, {}, {"code": "username_taken"}
         token = uuid4().hex
         self._users[body["email"]] = {**body, "user_id": str(uuid4()), "token": token, "verified": ""}
         self.mail_dir.mkdir(exist_ok=True)
@@ -118,7 +118,7 @@ class FakeGateway:
         return 204, {}, None
 
     def _log_in(self, body: dict[str, str]) -> Answer:
-        user = self._users.get(body["login"])
+        user = next((each for each in self._users.values() if each["username"] == body["login"]), None)
         if user is None or user["password"] != body["password"]:
             return 401, {}, {"code": "invalid_credentials"}
         if not user["verified"]:

@@ -11,6 +11,20 @@ import { welcome } from "./views/welcome.js";
 const app = document.getElementById("app");
 let shell = null;
 const REASON_MS = 1_500;
+const CONFIRM = "#/confirm/";
+// Of the verification mail whose link was opened; null once it was confirmed or refused.
+let mailed = null;
+
+function settled() {
+  mailed = null;
+}
+
+/** Takes the token out of the address, so that it stays in no history. */
+function takeMailed() {
+  if (!location.hash.startsWith(CONFIRM)) return;
+  mailed = location.hash.slice(CONFIRM.length);
+  history.replaceState(null, "", location.pathname);
+}
 
 function enter(who) {
   rememberMe(who);
@@ -47,7 +61,7 @@ function redraw() {
   chooseLanguage(chosen("language"));
   document.documentElement.dataset.theme = chosen("theme") ?? "system";
   if (shell) shell.draw();
-  else welcome(app, { entered, note: "" });
+  else welcome(app, { entered, note: "", token: mailed, settled });
 }
 
 
@@ -57,7 +71,10 @@ async function begin() {
   // The live stream says in a moment why, where it still stands.
   api.whenEnded(() => setTimeout(() => leave("ended"), REASON_MS));
   if ("serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(() => {});
+  takeMailed();
   const known = me();
+  // A mail's link is answered first, whoever is logged in here.
+  if (mailed) return welcome(app, { entered, note: "", token: mailed, settled });
   if (!known) return welcome(app, { entered, note: "" });
   try {
     enter(await api.resume());
@@ -68,5 +85,7 @@ async function begin() {
   }
 }
 
+// The link opened in a page that is there already.
+addEventListener("hashchange", () => { if (location.hash.startsWith(CONFIRM)) location.reload(); });
 choose.listen(redraw);
 begin();

@@ -8,6 +8,10 @@ __all__ = (
     "AuthServiceStub",
     "ChangePasswordRequest",
     "ChangePasswordResponse",
+    "EndRegistrationRequest",
+    "EndRegistrationResponse",
+    "GetRegistrationRequest",
+    "GetRegistrationResponse",
     "GetUserRequest",
     "GetUserResponse",
     "LoginRequest",
@@ -90,6 +94,90 @@ class ChangePasswordResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.auth.v1", "ChangePasswordResponse", ChangePasswordResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class EndRegistrationRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "EndRegistrationRequest"
+        ]
+
+    token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Of the verification mail.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "EndRegistrationRequest", EndRegistrationRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class EndRegistrationResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "EndRegistrationResponse"
+        ]
+
+    pass
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "EndRegistrationResponse", EndRegistrationResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class GetRegistrationRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetRegistrationRequest"
+        ]
+
+    token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Of the verification mail.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "GetRegistrationRequest", GetRegistrationRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class GetRegistrationResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetRegistrationResponse"
+        ]
+
+    username: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    verified: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    """
+    The token was used: the address is verified.
+    """
+
+    needs_password: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    Several registrations are pending on the address.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "GetRegistrationResponse", GetRegistrationResponse
 )
 
 
@@ -386,6 +474,13 @@ class VerifyEmailRequest(betterproto2.Message):
 
     token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
+    password: "str | None" = betterproto2.field(
+        2, betterproto2.TYPE_STRING, optional=True
+    )
+    """
+    Of the registration; needed while several are pending on its address.
+    """
+
 
 default_message_pool.register_message(
     "vestnik.auth.v1", "VerifyEmailRequest", VerifyEmailRequest
@@ -461,6 +556,48 @@ class AuthServiceStub(betterproto2_grpclib.ServiceStub):
             "/vestnik.auth.v1.AuthService/VerifyEmail",
             message,
             VerifyEmailResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_registration(
+        self,
+        message: "GetRegistrationRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "GetRegistrationResponse":
+        """
+        For the page behind a mail's link: whose registration it is.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.auth.v1.AuthService/GetRegistration",
+            message,
+            GetRegistrationResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def end_registration(
+        self,
+        message: "EndRegistrationRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "EndRegistrationResponse":
+        """
+        "This is not me": ends a registration that is not verified, and frees its username.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.auth.v1.AuthService/EndRegistration",
+            message,
+            EndRegistrationResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -566,7 +703,7 @@ class AuthServiceStub(betterproto2_grpclib.ServiceStub):
 from ...session import v1 as __session__v1__
 
 VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n\x1avestnik/auth/v1/auth.proto\x12\x0fvestnik.auth.v1\x1a vestnik/session/v1/session.proto"\x97\x01\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x14\n\x05email\x18\x03 \x01(\tR\x05email\x12%\n\x0eemail_verified\x18\x04 \x01(\x08R\remailVerified\x12\x1d\n\ncreated_at\x18\x05 \x01(\x03R\tcreatedAt"\x98\x01\n\x0fRegisterRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12&\n\x0cdisplay_name\x18\x04 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01B\x0f\n\r_display_name"Y\n\x10RegisterResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xc1\x01\n\x0cLoginRequest\x12\x14\n\x05login\x18\x01 \x01(\tR\x05login\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12!\n\x0cdevice_token\x18\x05 \x01(\tR\x0bdeviceToken\x12*\n\x11known_device_only\x18\x06 \x01(\x08R\x0fknownDeviceOnly"f\n\rLoginResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"*\n\x12VerifyEmailRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"J\n\x13VerifyEmailResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"1\n\x19ResendVerificationRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1c\n\x1aResendVerificationResponse"\x9d\x01\n\x15ChangePasswordRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10current_password\x18\x02 \x01(\tR\x0fcurrentPassword\x12!\n\x0cnew_password\x18\x03 \x01(\tR\x0bnewPassword\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId"W\n\x16ChangePasswordResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"3\n\x1bRequestPasswordResetRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1e\n\x1cRequestPasswordResetResponse"O\n\x14ResetPasswordRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12!\n\x0cnew_password\x18\x02 \x01(\tR\x0bnewPassword"o\n\x15ResetPasswordResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x03 \x01(\tR\x0bdeviceToken")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"X\n\x0fGetUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position2\xf5\x05\n\x0bAuthService\x12O\n\x08Register\x12 .vestnik.auth.v1.RegisterRequest\x1a!.vestnik.auth.v1.RegisterResponse\x12F\n\x05Login\x12\x1d.vestnik.auth.v1.LoginRequest\x1a\x1e.vestnik.auth.v1.LoginResponse\x12X\n\x0bVerifyEmail\x12#.vestnik.auth.v1.VerifyEmailRequest\x1a$.vestnik.auth.v1.VerifyEmailResponse\x12m\n\x12ResendVerification\x12*.vestnik.auth.v1.ResendVerificationRequest\x1a+.vestnik.auth.v1.ResendVerificationResponse\x12a\n\x0eChangePassword\x12&.vestnik.auth.v1.ChangePasswordRequest\x1a\'.vestnik.auth.v1.ChangePasswordResponse\x12s\n\x14RequestPasswordReset\x12,.vestnik.auth.v1.RequestPasswordResetRequest\x1a-.vestnik.auth.v1.RequestPasswordResetResponse\x12^\n\rResetPassword\x12%.vestnik.auth.v1.ResetPasswordRequest\x1a&.vestnik.auth.v1.ResetPasswordResponse\x12L\n\x07GetUser\x12\x1f.vestnik.auth.v1.GetUserRequest\x1a .vestnik.auth.v1.GetUserResponseb\x06proto3'
+    b'\n\x1avestnik/auth/v1/auth.proto\x12\x0fvestnik.auth.v1\x1a vestnik/session/v1/session.proto"\x97\x01\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x14\n\x05email\x18\x03 \x01(\tR\x05email\x12%\n\x0eemail_verified\x18\x04 \x01(\x08R\remailVerified\x12\x1d\n\ncreated_at\x18\x05 \x01(\x03R\tcreatedAt"\x98\x01\n\x0fRegisterRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12&\n\x0cdisplay_name\x18\x04 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01B\x0f\n\r_display_name"Y\n\x10RegisterResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xc1\x01\n\x0cLoginRequest\x12\x14\n\x05login\x18\x01 \x01(\tR\x05login\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12!\n\x0cdevice_token\x18\x05 \x01(\tR\x0bdeviceToken\x12*\n\x11known_device_only\x18\x06 \x01(\x08R\x0fknownDeviceOnly"f\n\rLoginResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"X\n\x12VerifyEmailRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x1f\n\x08password\x18\x02 \x01(\tH\x00R\x08password\x88\x01\x01B\x0b\n\t_password"J\n\x13VerifyEmailResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position".\n\x16GetRegistrationRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"x\n\x17GetRegistrationResponse\x12\x1a\n\x08username\x18\x01 \x01(\tR\x08username\x12\x1a\n\x08verified\x18\x02 \x01(\x08R\x08verified\x12%\n\x0eneeds_password\x18\x03 \x01(\x08R\rneedsPassword".\n\x16EndRegistrationRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"\x19\n\x17EndRegistrationResponse"1\n\x19ResendVerificationRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1c\n\x1aResendVerificationResponse"\x9d\x01\n\x15ChangePasswordRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10current_password\x18\x02 \x01(\tR\x0fcurrentPassword\x12!\n\x0cnew_password\x18\x03 \x01(\tR\x0bnewPassword\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId"W\n\x16ChangePasswordResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"3\n\x1bRequestPasswordResetRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1e\n\x1cRequestPasswordResetResponse"O\n\x14ResetPasswordRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12!\n\x0cnew_password\x18\x02 \x01(\tR\x0bnewPassword"o\n\x15ResetPasswordResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x03 \x01(\tR\x0bdeviceToken")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"X\n\x0fGetUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position2\xc1\x07\n\x0bAuthService\x12O\n\x08Register\x12 .vestnik.auth.v1.RegisterRequest\x1a!.vestnik.auth.v1.RegisterResponse\x12F\n\x05Login\x12\x1d.vestnik.auth.v1.LoginRequest\x1a\x1e.vestnik.auth.v1.LoginResponse\x12X\n\x0bVerifyEmail\x12#.vestnik.auth.v1.VerifyEmailRequest\x1a$.vestnik.auth.v1.VerifyEmailResponse\x12d\n\x0fGetRegistration\x12\'.vestnik.auth.v1.GetRegistrationRequest\x1a(.vestnik.auth.v1.GetRegistrationResponse\x12d\n\x0fEndRegistration\x12\'.vestnik.auth.v1.EndRegistrationRequest\x1a(.vestnik.auth.v1.EndRegistrationResponse\x12m\n\x12ResendVerification\x12*.vestnik.auth.v1.ResendVerificationRequest\x1a+.vestnik.auth.v1.ResendVerificationResponse\x12a\n\x0eChangePassword\x12&.vestnik.auth.v1.ChangePasswordRequest\x1a\'.vestnik.auth.v1.ChangePasswordResponse\x12s\n\x14RequestPasswordReset\x12,.vestnik.auth.v1.RequestPasswordResetRequest\x1a-.vestnik.auth.v1.RequestPasswordResetResponse\x12^\n\rResetPassword\x12%.vestnik.auth.v1.ResetPasswordRequest\x1a&.vestnik.auth.v1.ResetPasswordResponse\x12L\n\x07GetUser\x12\x1f.vestnik.auth.v1.GetUserRequest\x1a .vestnik.auth.v1.GetUserResponseb\x06proto3'
 )
 
 
@@ -582,6 +719,24 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
     async def verify_email(
         self, message: "VerifyEmailRequest"
     ) -> "VerifyEmailResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_registration(
+        self, message: "GetRegistrationRequest"
+    ) -> "GetRegistrationResponse":
+        """
+        For the page behind a mail's link: whose registration it is.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def end_registration(
+        self, message: "EndRegistrationRequest"
+    ) -> "EndRegistrationResponse":
+        """
+        "This is not me": ends a registration that is not verified, and frees its username.
+        """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -641,6 +796,24 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
         request = await stream.recv_message()
         assert request is not None
         response = await self.verify_email(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_registration(
+        self,
+        stream: "grpclib.server.Stream[GetRegistrationRequest, GetRegistrationResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_registration(request)
+        await stream.send_message(response)
+
+    async def __rpc_end_registration(
+        self,
+        stream: "grpclib.server.Stream[EndRegistrationRequest, EndRegistrationResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.end_registration(request)
         await stream.send_message(response)
 
     async def __rpc_resend_verification(
@@ -706,6 +879,18 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 VerifyEmailRequest,
                 VerifyEmailResponse,
+            ),
+            "/vestnik.auth.v1.AuthService/GetRegistration": grpclib.const.Handler(
+                self.__rpc_get_registration,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetRegistrationRequest,
+                GetRegistrationResponse,
+            ),
+            "/vestnik.auth.v1.AuthService/EndRegistration": grpclib.const.Handler(
+                self.__rpc_end_registration,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                EndRegistrationRequest,
+                EndRegistrationResponse,
             ),
             "/vestnik.auth.v1.AuthService/ResendVerification": grpclib.const.Handler(
                 self.__rpc_resend_verification,

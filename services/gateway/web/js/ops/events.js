@@ -8,7 +8,7 @@ import { moment, say } from "./words.js";
 const STREAMS = ["AUTH", "SESSION", "PROFILE", "CONTACT", "MESSAGING"];
 // Types by stream, as contracts have them; a test compares.
 export const TYPES = {
-  AUTH: ["user.created", "user.email_verified", "credential.set", "credential.rehashed", "password.changed", "password.reset_requested", "email.claimed", "email.verification_requested", "email.verified", "username.claimed", "mail.sent", "mail.not_due"],
+  AUTH: ["user.created", "user.email_verified", "credential.set", "credential.rehashed", "password.changed", "password.reset_requested", "email.registration_requested", "email.verification_mail_requested", "email.registration_ended", "email.verified", "email.claimed", "email.verification_requested", "username.claimed", "username.confirmed", "username.released", "mail.sent", "mail.not_due"],
   SESSION: ["session.created", "session.refreshed", "session.revoked"],
   PROFILE: ["profile.created", "profile.updated"],
   CONTACT: ["friendship.created", "friendship.accepted", "friendship.removed"],

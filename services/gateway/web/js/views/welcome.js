@@ -1,19 +1,21 @@
-// Before anybody is logged in: log in, register, verify the address, set a new password.
+// Before anybody is logged in: log in, register, verify the address or refuse to, set a new password.
 
 import * as api from "../api.js";
 import { choose } from "../choices.js";
 import { el, fill } from "../dom.js";
 import { currentLanguage, LANGUAGES, reason, t } from "../words.js";
 
-export function welcome(app, { entered, note }) {
+/** `token`: of a verification mail whose link was opened; `settled` is called once it was confirmed or refused. */
+export function welcome(app, { entered, note, token, settled }) {
   const panel = el("main", { class: "panel", id: "main" });
-  const pages = { login, register, verify, reset };
+  const pages = { login, register, verify, registration, reset };
   fill(app, el("div", { class: "welcome" },
     el("header", {}, el("img", { src: "/web/icon.svg", alt: "", width: 56, height: 56 }), el("h1", {}, t("app")), el("p", { class: "soft" }, t("tagline"))),
     panel,
     el("footer", {}, Object.entries(LANGUAGES).map(([code, name]) =>
       el("button", { class: "quiet", type: "button", lang: code, aria: { pressed: String(code === currentLanguage()) }, onclick: () => choose("language", code) }, name)))));
-  go("login", note ? { said: note } : {});
+  if (token) go("registration", { token });
+  else go("login", note ? { said: note } : {});
 
   function go(page, values = {}) {
     fill(panel, pages[page](values));
@@ -62,7 +64,7 @@ export function welcome(app, { entered, note }) {
       title: t("verify_title"), said: t("verify_hint", { email: email || login }), action: t("verify"),
       fields: [["token", t("token"), { required: true, autocomplete: "one-time-code", spellcheck: "false" }]],
       async submit(values) {
-        await api.ask("POST", "/v1/users/verify-email", { body: { token: values.token.trim() }, open: true });
+        await api.ask("POST", "/v1/users/verify-email", { body: { token: values.token.trim(), ...(password ? { password } : {}) }, open: true });
         if (!password) return go("login", { login });
         await api.logIn(login, password);
         entered();
@@ -77,6 +79,45 @@ export function welcome(app, { entered, note }) {
       ],
     });
     return page;
+  }
+
+  /** Whose registration a mailed token is for, and whether to confirm it. */
+  function registration({ token }) {
+    const place = el("div", {}, el("p", { class: "soft", role: "status" }, t("loading")));
+    const done = (values) => { settled(); go("login", values); };
+    api.ask("POST", "/v1/users/verify-email/registration", { body: { token }, open: true }).then((found) => {
+      const name = found.username;
+      if (found.verified) return done({ login: name, said: t("confirmed", { name }) });
+      const page = form({
+        title: t("confirm_title", { name }), said: t(found.needs_password ? "confirm_several" : "confirm_hint", { name }), action: t("confirm_yes"),
+        fields: found.needs_password ? [["password", t("password"), { type: "password", autocomplete: "current-password", required: true }]] : [],
+        async submit(values) {
+          try {
+            await api.ask("POST", "/v1/users/verify-email", { body: { token, ...values }, open: true });
+          } catch (error) {
+            // Another registration has come in between.
+            if (error.code === "password_required" && !found.needs_password) return go("registration", { token });
+            throw error;
+          }
+          done({ login: name, said: t("confirmed", { name }) });
+        },
+        more: [el("button", { class: "quiet", type: "button", onclick: async () => {
+          try {
+            await api.ask("POST", "/v1/users/verify-email/not-me", { body: { token }, open: true });
+          } catch (error) {
+            page.querySelector(".problem").textContent = reason(error);
+            return;
+          }
+          done({ said: t("not_me_done", { name }) });
+        } }, t("not_me"))],
+      });
+      fill(place, page);
+      page.querySelector("input, button")?.focus();
+    }).catch((error) => {
+      if (!error.passing) return done({ said: reason(error) });
+      fill(place, el("p", { class: "problem", role: "alert" }, reason(error)), el("button", { class: "quiet", type: "button", onclick: () => go("registration", { token }) }, t("retry")));
+    });
+    return place;
   }
 
   function reset() {

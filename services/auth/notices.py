@@ -1,0 +1,77 @@
+"""Notices of security to the owner of an address: that a registration with it was made.
+
+Each registration is covered by a notice that is sent after it. When the budget of the mailbox is used up, the newest
+registration waits for the next notice and the ones before it wait for nothing.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from nats.aio.client import Client as NATS
+
+from contracts import envelope
+from contracts.durables import SECURITY_NOTICES
+from contracts.envelope import Provenance, Recorded
+from contracts.event import Event
+from contracts.events.user import EmailRegistrationRequested
+from contracts.personal import plain
+from services.auth import registrations
+from services.auth.aggregates import Aggregates
+from services.auth.delivery import Delivery
+from services.auth.mail import Letter
+from services.auth.mailboxes import ADDRESS_TAKEN_NOTICE
+from streams.reaction import Postponed, Reaction
+
+
+class SecurityNotices:
+    """Sends the notices until it is cancelled. They have a consumer of their own: those that wait hold up no mail."""
+
+    def __init__(
+        self,
+        nats: NATS,
+        aggregates: Aggregates,
+        delivery: Delivery,
+        *,
+        ack_wait: float = 30.0,
+        first_pause: float = 1.0,
+        clock: Callable[[], datetime] = envelope.now,
+    ) -> None:
+        self._aggregates = aggregates
+        self._delivery = delivery
+        self._clock = clock
+        self._reaction = Reaction(
+            nats,
+            SECURITY_NOTICES.stream,
+            self._notify,
+            durable=SECURITY_NOTICES.name,
+            subject_filter=SECURITY_NOTICES.subject_filter,
+            ack_wait=ack_wait,
+            first_pause=first_pause,
+        )
+
+    async def run(self) -> None:
+        await self._reaction.run()
+
+    async def _notify(self, event: Recorded[Event]) -> None:
+        asked = event.data
+        if not isinstance(asked, EmailRegistrationRequested):
+            return
+        address = (await self._aggregates.addresses.load(event.aggregate_id)).state
+        recipient = plain(address.email)
+        pending = [each.user_id for each in registrations.waiting(address, self._clock())]
+        if address.owner is None or recipient is None or asked.user_id not in pending:
+            return
+        mailbox = await self._delivery.mailbox(recipient)
+        if mailbox.told_since(event.at, ADDRESS_TAKEN_NOTICE, event.aggregate_id):
+            return
+        letter = Letter(
+            event_id=event.id,
+            asked_at=event.at,
+            recipient=recipient,
+            username=address.username,
+            kind=ADDRESS_TAKEN_NOTICE,
+            about=event.aggregate_id,
+        )
+        provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
+        if not await self._delivery.deliver(letter, provenance) and pending[-1] == asked.user_id:
+            raise Postponed("the mailbox has had its notice for this hour")
