@@ -32,7 +32,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
             lambda: sealed.open(text),
         )
         # In turns, so that a busy moment of the machine meets all of them.
-        taken = [min(times) for times in zip(*(_turn(ways, arguments.times) for _ in range(20)), strict=True)]
+        taken = [min(times) for times in zip(*(_turn(ways, arguments.times) for _ in range(200)), strict=True)]
     encode, seal, shared, decode, opened = taken
     return [
         Row("a position written plain", encode, "µs"),
@@ -59,4 +59,4 @@ def _turn(ways: tuple[Callable[[], object], ...], times: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    main(measure, times=2_000)
+    main(measure, times=200)
