@@ -7,11 +7,12 @@ state, and a cached aggregate could pass the condition of an append by another o
 import msgspec
 
 from contracts import subjects
-from contracts.envelope import Provenance, seal
+from contracts.envelope import Provenance, encode, seal
 from contracts.events import loss
 from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION
 from streams.log import Append, Log
 from streams.losses import Gap
+from streams.restoring import Kept
 
 # More than a stream can be ahead of its read models when a server loses its end.
 MARGIN = 1_000
@@ -35,6 +36,15 @@ class Interfered(Exception):
 
     def __init__(self, gap: Gap) -> None:
         super().__init__(f"another event was appended within {gap}: its owner is at work, stop it")
+
+
+def kept(gap: Gap, version: int) -> Kept:
+    """What stands for one event of a gap within the stream where the stream is made again elsewhere."""
+    of_subject, event = _EVENTS[gap.stream]
+    envelope = seal(
+        event(first=gap.first, last=gap.last), aggregate_id="lost", version=version, provenance=Provenance()
+    )
+    return Kept(of_subject(), encode(envelope), {"Nats-Msg-Id": envelope.id})
 
 
 async def begun(log: Log, stream: str) -> Gap | None:

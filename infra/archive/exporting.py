@@ -25,8 +25,10 @@ from infra.archive.unreadable import Accepted, CannotBeImported, UnreadableEvent
 from infra.archive.writer import Writer
 from infra.failures import Failure
 from infra.secrets import Secrets
+from streams import losses, placeholders
 from streams.inbox import RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
+from streams.losses import Gap, accepted, unaccepted
 from streams.reader import ReadBatch, Reader
 from streams.restoring import Kept, kept_headers, last_of_batch
 
@@ -50,7 +52,8 @@ class StreamNotWhole(Failure):
 
     def __init__(self, stream: str, sequence: int) -> None:
         super().__init__(
-            f"{stream} has no event {sequence:,}: somebody deleted from it, and it cannot be exported whole"
+            f"{stream} has no event {sequence:,}, so it cannot be exported whole: see docs/runbooks/lost-events.md, and"
+            f" give it up with `vestnik rebuild --all --accept-loss {stream}:{sequence}` if it is lost for good"
         )
 
 
@@ -177,28 +180,42 @@ class _Writing:
 
 async def _stream(nc: Client, writing: _Writing, index: int, stream: str, end: int) -> None:
     page, size, expected = _Page(index, 1, []), 0, 1
-    reader = Reader(nc, stream, name="export", headers=True, buffer=2 * MOST_EVENTS)
+    decided = accepted((await JetStream(nc).info(stream)).config)
+    reader = Reader(nc, stream, name="export", headers=True, buffer=2 * MOST_EVENTS, whole=True)
     async with reader:
         batches = aiter(reader.batches(limit=MOST_EVENTS))
         while expected <= end:
             batch = await _within_patience(anext(batches))
-            for message in batch.messages:
+            for event in _kept(stream, batch, end, decided):
                 if expected > end:
                     break
-                # Also behind the end: then the last event was deleted since the end was fixed.
-                if message.sequence != expected:
-                    raise StreamNotWhole(stream, expected)
                 expected += 1
-                page.events.append(Kept(message.subject, message.payload, kept_headers(message.headers)))
-                size += len(message.payload)
+                page.events.append(event)
+                size += len(event.payload)
                 if len(page.events) == MOST_EVENTS or size >= FULL:
                     await writing.write(page)
                     page, size = _Page(index, expected, []), 0
-            if expected <= min(end, batch.position):
-                raise StreamNotWhole(stream, expected)
     if page.events:
         await writing.write(page)
     await writing.flush()
+
+
+def _kept(stream: str, batch: ReadBatch, end: int, decided: list[losses.Accepted]) -> list[Kept]:
+    """One for each sequence up to the end: a placeholder where an operator has given the event up.
+
+    Raises:
+        StreamNotWhole: another event is missing.
+    """
+    gaps = [Gap(stream, gap.first, min(gap.last, end)) for gap in batch.gaps if gap.first <= end]
+    if left := unaccepted(gaps, {stream: decided}):
+        raise StreamNotWhole(stream, left[0].first)
+    found = {
+        message.sequence: Kept(message.subject, message.payload, kept_headers(message.headers))
+        for message in batch.messages
+    }
+    for gap in gaps:
+        found |= {sequence: placeholders.kept(gap, 1) for sequence in range(gap.first, gap.last + 1)}
+    return [found[sequence] for sequence in sorted(found)]
 
 
 async def _within_patience(batch: Awaitable[ReadBatch]) -> ReadBatch:
@@ -213,7 +230,10 @@ async def _within_patience(batch: Awaitable[ReadBatch]) -> ReadBatch:
 async def _end(jetstream: JetStream, stream: str) -> int:
     """The stream's last sequence; what is being stored together with that event is waited for."""
     try:
-        end = (await jetstream.info(stream)).state.last_seq
+        info = await jetstream.info(stream)
+        end = info.state.last_seq
+        if end and not unaccepted([Gap(stream, end, end)], {stream: accepted(info.config)}):
+            return end
         deadline = time.monotonic() + _BATCH_WAIT
         while end:
             last = await jetstream.at(stream, end)

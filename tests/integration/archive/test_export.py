@@ -12,15 +12,19 @@ from nats.aio.client import Client
 from contracts import subjects
 from contracts.envelope import Provenance, seal
 from contracts.events.profile import ProfileCreated
+from contracts.events.session import SessionRevoked
 from contracts.events.user import UserCreated
 from contracts.identifiers import new_id
 from contracts.subjects import AUTH, MESSAGING, PROFILE, SESSION, session
 from infra.archive import exporting
 from infra.archive.exporting import StreamNotWhole, export, fixed_ends
 from infra.archive.reader import Block, check
-from infra.secrets import OPERATOR, Secrets
+from infra.secrets import OPERATOR, TOPOLOGY, Secrets
+from streams.jetstream import JetStream
 from streams.log import Append
+from streams.losses import Gap, accept
 from streams.topology import settings_of
+from tests.damage import flip_a_byte
 from tests.integration.archive.conftest import Place, sent, silent
 
 _ROUNDS = 40
@@ -122,3 +126,28 @@ async def test_a_last_event_that_goes_while_it_is_exported_is_not_waited_for(
     with (tmp_path / "export").open("wb") as file, pytest.raises(StreamNotWhole, match="SESSION has no event 5"):
         async with asyncio.timeout(20):
             await export(streams, Secrets.create(tmp_path / "secrets"), file, "export", silent)
+
+
+async def test_a_lost_event_that_was_given_up_is_exported_as_a_placeholder(
+    filled: Place, target: Place, path: Path
+) -> None:
+    topology = (await filled.house.party(TOPOLOGY)).nats
+    before = await filled.everything()
+    for _ in range(3):
+        await filled.append(subjects.session(new_id()), SessionRevoked(user_id=new_id(), reason="logout"))
+    events = (await filled.everything())[SESSION]
+    await filled.house.server.stop()
+    # One in the middle, and the last one.
+    for _, _, payload, _ in (events[-3], events[-1]):
+        flip_a_byte(filled.folder / "nats", SESSION, payload[:60])
+    await filled.house.server.start()
+    end = len(events)
+    with pytest.raises(StreamNotWhole, match=f"SESSION has no event {end}"):
+        await filled.export(path)
+    await accept(JetStream(topology), [Gap(SESSION, end - 2, end - 2), Gap(SESSION, end, end)], "an operator")
+    await filled.export(path)
+    await target.import_(path)
+    found = await target.everything()
+    assert {**found, SESSION: found[SESSION][: len(before[SESSION])]} == before
+    lost = found[SESSION][-3:]
+    assert [subject for _, subject, _, _ in lost] == ["vestnik.session.lost", events[-2][1], "vestnik.session.lost"]
