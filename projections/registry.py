@@ -60,7 +60,6 @@ def _everything() -> dict[str, type[Projection] | Broken]:
             if name in found:
                 loaded = Broken.by(name, ValueError(f"two projections are called {name}"))
             if isinstance(loaded, Broken):
-                log.error("projection %s cannot be loaded: %s", name, loaded.last_error.error, exc_info=loaded.cause)
                 metrics.FAILED.labels(name, "0").set(1)
             found[name] = loaded
     return dict(sorted(found.items()))
@@ -84,7 +83,9 @@ def _loaded(name: str) -> Iterator[tuple[str, type[Projection] | Broken]]:
 
 
 def owned_by(service: str) -> list[type[Projection]]:
-    """What the service runs, in the order of the names."""
+    """What the service runs, in the order of the names. What cannot be loaded, and may be its own, goes to its log."""
+    for name, found in broken().items():
+        log.error("projection %s cannot be loaded", name, exc_info=found.cause)
     return [projection for projection in catalogue().values() if projection.run_by() == service]
 
 
