@@ -75,6 +75,7 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 async def _execute(url: str, command: str) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(b"SET ROLE vestnik_auth")  # an operator changes nothing as itself
         await connection.execute(command.encode())
 
 
