@@ -237,6 +237,12 @@ class NoQuorum(Unavailable):
     code, status, grpc = "no_quorum", 503, "UNAVAILABLE"
 
 
+class HistoryChanged(VestnikError):
+    """Events before this position are lost for good; load everything again."""
+
+    code, status, grpc = "history_changed", 422, "FAILED_PRECONDITION"
+
+
 class HistoryLost(VestnikError):
     """Stored events are missing, so nothing is added to them until an operator has seen to it."""
 

@@ -43,6 +43,8 @@ class Accepted(msgspec.Struct, frozen=True):
     last: int
     at: datetime
     by: str
+    # Whether they were at the stream's end, so that placeholders stand in their places.
+    filled: bool = False
 
 
 _ACCEPTED = msgspec.json.Decoder(list[Accepted])
@@ -54,8 +56,10 @@ def accepted(config: dict[str, Any]) -> list[Accepted]:
     return _ACCEPTED.decode(found) if found else []
 
 
-async def accept(jetstream: JetStream, gaps: Iterable[Gap], by: str) -> None:
+async def accept(jetstream: JetStream, gaps: Iterable[Gap], by: str, *, filled: bool = False) -> None:
     """Records that the events of these gaps are lost for good; needs the right to change a stream.
+
+    `filled`: placeholders stand in their places.
 
     Raises:
         Refused, RequestFailed: some or all of it was not recorded.
@@ -63,7 +67,10 @@ async def accept(jetstream: JetStream, gaps: Iterable[Gap], by: str) -> None:
     for stream, of_stream in by_stream(gaps).items():
         config = (await jetstream.info(stream)).config
         known = accepted(config)
-        fresh = [Accepted(gap.first, gap.last, datetime.now(UTC), by) for gap in unaccepted(of_stream, {stream: known})]
+        fresh = [
+            Accepted(gap.first, gap.last, datetime.now(UTC), by, filled)
+            for gap in unaccepted(of_stream, {stream: known})
+        ]
         if not fresh:
             continue
         metadata = (config.get("metadata") or {}) | {_KEY: msgspec.json.encode([*known, *fresh]).decode()}

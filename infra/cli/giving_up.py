@@ -174,7 +174,9 @@ async def _record(settings: Settings, loss: _Loss, stream: str, by: str) -> None
             await owner.close()
     topology = await connect_nats(store.as_party(TOPOLOGY), TOPOLOGY, patience=5.0)
     try:
-        await accept(JetStream(topology), [*loss.within, *([loss.behind] if loss.behind else [])], by)
+        await accept(JetStream(topology), loss.within, by)
+        if loss.behind is not None:
+            await accept(JetStream(topology), [loss.behind], by, filled=True)
     except (RequestFailed, Refused) as failure:
         raise Unavailable(f"the loss was not recorded: {failure}; run the same command again") from failure
     finally:

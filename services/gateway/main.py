@@ -23,6 +23,7 @@ from infra.telemetry import configure_logging
 from services.gateway import limits, web_files
 from services.gateway.admission import Admission
 from services.gateway.app import App
+from services.gateway.given_up import GivenUp
 from services.gateway.known_pages import KnownPages
 from services.gateway.latest_positions import LatestPositions
 from services.gateway.live.delivery import Live
@@ -108,7 +109,8 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
     news = ProfileNews(nats, cache, name="profiles")
     limiter = RateLimiter(secrets.limits_key) if settings.limited else None
     keys = VerifyingKeys(secrets.jwks_path)
-    sealed = SealedPositions(secrets.position_keys(Terms.of(settings)))
+    given_up = GivenUp(nats)
+    sealed = SealedPositions(secrets.position_keys(Terms.of(settings)), check=given_up.assert_current)
 
     def client(target: str) -> Client:
         return Client(target, me=_ME, settings=settings, secrets=secrets, carried=True)
@@ -165,7 +167,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 metrics=metrics,
             )
             async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
-                works = (revocations, news, live, *((quorum,) if quorum is not None else ()))
+                works = (revocations, news, live, given_up, *((quorum,) if quorum is not None else ()))
                 following = [group.create_task(work.run()) for work in works]
                 try:
                     yield App(ENDPOINTS, parts, files=web_files.load())

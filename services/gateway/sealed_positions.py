@@ -6,7 +6,7 @@ same text, on whichever gateway, and any number of them may be made. Between the
 """
 
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from cryptography.exceptions import InvalidTag
 
@@ -25,8 +25,10 @@ _PADDING = ("", "===", "==", "=")
 
 
 class SealedPositions:
-    def __init__(self, keys: PositionKeys) -> None:
+    def __init__(self, keys: PositionKeys, *, check: Callable[[Position], None] = lambda position: None) -> None:
+        """`check`: raises where a position of this system is of no use any more."""
         self._keys = keys
+        self._check = check
         self._kept: dict[tuple[tuple[str, int], ...], str] = {}
         self._kept_under: PositionKey | None = None
 
@@ -52,6 +54,7 @@ class SealedPositions:
 
         Raises:
             Invalid: it is none, has been changed, or its key was removed.
+            HistoryChanged: events before it are lost for good.
         """
         if not text:
             return Position()
@@ -69,7 +72,9 @@ class SealedPositions:
             plain = key.cipher.decrypt(raw[TAG_BYTES:], _PURPOSE)
         except InvalidTag as error:
             raise _refusal() from error
-        return Position.decode(plain.rstrip(b"\0").decode("ascii"))
+        position = Position.decode(plain.rstrip(b"\0").decode("ascii"))
+        self._check(position)
+        return position
 
 
 def _sealed(plain: str, key: PositionKey) -> str:

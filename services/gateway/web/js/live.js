@@ -31,7 +31,7 @@ export class Live {
       try {
         await this.#read();
       } catch (error) {
-        if (error.code === "invalid") this.lost = true;
+        if (["invalid", "history_changed"].includes(error.code)) this.lost = true;
         if (error.status === 401) break;
       }
       this.state(false);
