@@ -3,7 +3,7 @@
 
 /** What the gateway refused, by its stable code; `offline` where there was no answer at all. */
 export class Refused extends Error {
-  constructor(problem, status, retryAfter) {
+  constructor(problem, status, retryAfter = 0) {
     super(problem.detail || problem.code);
     this.code = problem.code || "other";
     this.detail = problem.detail || "";
@@ -67,11 +67,11 @@ export async function token() {
  * One request; its answer's JSON, or null. `open`: needs nobody logged in.
  * Throws `Refused`.
  */
-export async function ask(method, path, { body, headers = {}, open = false, type = "application/json", position } = {}) {
-  let answer = await send(method, path, body, headers, open, type);
+export async function ask(method, path, { body, headers = {}, open = false, type = "application/json", position, cache = "no-cache" } = {}) {
+  let answer = await send(method, path, body, headers, open, type, cache);
   if (answer.status === 401 && !open && access) {
     await refresh(access.access_token);
-    answer = await send(method, path, body, headers, open, type);
+    answer = await send(method, path, body, headers, open, type, cache);
   }
   position?.(answer.headers.get("Vestnik-Position"));
   return read(answer);
@@ -81,6 +81,11 @@ export const get = (path) => ask("GET", path);
 export const put = (path, body) => ask("PUT", path, { body });
 export const post = (path, body) => ask("POST", path, { body });
 export const remove = (path) => ask("DELETE", path);
+
+/** A profile, which needs nobody logged in and may come from the browser's cache. */
+export async function profile(userId) {
+  return ask("GET", `/v1/profiles/${userId}`, { open: true, cache: "default" });
+}
 
 /** All items of a list, page by page, and the position behind which the live stream has what is not among them. */
 export async function all(path, most = 1000) {
@@ -96,14 +101,14 @@ export async function all(path, most = 1000) {
   }
 }
 
-async function send(method, path, body, headers, open, type) {
+async function send(method, path, body, headers, open, type, cache) {
   const sent = { ...headers };
   if (body !== undefined) sent["Content-Type"] = type;
   if (!open) sent.Authorization = `Bearer ${await token()}`;
   try {
     return await fetch(path, {
       method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body),
-      cache: "no-cache", signal: AbortSignal.timeout(TIMEOUT_MS),
+      cache, signal: AbortSignal.timeout(TIMEOUT_MS),
     });
   } catch {
     throw new Refused({ code: "offline" }, 0);
@@ -112,11 +117,16 @@ async function send(method, path, body, headers, open, type) {
 
 async function read(answer) {
   if (answer.ok) return answer.status === 204 || answer.status === 202 ? null : answer.json();
+  throw await refusal(answer);
+}
+
+/** What an answer that is not a success refuses. */
+export async function refusal(answer) {
   let problem = {};
   try {
     problem = await answer.json();
   } catch { /* a proxy's own page says nothing that we could show */ }
-  throw new Refused(problem, answer.status, Number(answer.headers.get("Retry-After")) || 0);
+  return new Refused(problem, answer.status, Number(answer.headers.get("Retry-After")) || 0);
 }
 
 // Tabs share the cookie: they take turns, so that each spends the token that the one before was given.

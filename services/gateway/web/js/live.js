@@ -1,11 +1,14 @@
 // The live stream: read over `fetch`, since EventSource cannot carry the access token in a header and a token has no
 // business in a URL. After every break it goes on behind the last event that was taken.
 
-import { token } from "./api.js";
+import { refusal, token } from "./api.js";
+import { Pauses } from "./pauses.js";
 
 const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
 // A comment comes every 15 seconds: after three of them missed the line is dead, whatever the system says.
 const SILENCE_MS = 45_000;
+// A stream that ends sooner than this counts as a failed try: the pauses go on growing.
+const STOOD_MS = 10_000;
 
 export class Live {
   /** `take(kind, data)` has every event once and in order; `state(on)` says whether the line stands; `anew()` loads
@@ -17,38 +20,34 @@ export class Live {
     this.last = null;
     this.lost = false;
     this.stopped = new AbortController();
-    this.pause = FIRST_PAUSE_MS;
-    this.wake = () => {};
-    this.online = () => this.wake();
+    this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
   }
 
   /** Follows until stopped, from a position on where one is known. */
   async run(since) {
     this.last = since ?? this.last;
-    window.addEventListener("online", this.online);
-    document.addEventListener("visibilitychange", this.online);
     while (!this.stopped.signal.aborted) {
+      let retryAfter = 0;
       try {
         await this.#read();
       } catch (error) {
+<<<<<<< HEAD
         if (["invalid", "history_changed"].includes(error.code)) this.lost = true;
+=======
+        retryAfter = error.retryAfter;
+        if (error.code === "invalid") this.lost = true;
+>>>>>>> 110b74f (The page's tries grow further apart: a missing Retry-After made its pause nothing, 480 requests a second)
         if (error.status === 401) break;
       }
       this.state(false);
       if (this.stopped.signal.aborted) break;
-      await new Promise((resolve) => {
-        this.wake = resolve;
-        setTimeout(resolve, this.pause);
-      });
-      this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
+      await this.pauses.wait(retryAfter);
     }
   }
 
   stop() {
     this.stopped.abort();
-    window.removeEventListener("online", this.online);
-    document.removeEventListener("visibilitychange", this.online);
-    this.wake();
+    this.pauses.stop();
   }
 
   async #read() {
@@ -57,7 +56,7 @@ export class Live {
     this.stopped.signal.addEventListener("abort", stop);
     // The line may seem to stand for long after the network has gone.
     window.addEventListener("offline", stop);
-    let silence = setTimeout(stop, SILENCE_MS);
+    let silence = setTimeout(stop, SILENCE_MS), stood;
     try {
       if (this.lost) {
         this.last = await this.anew();
@@ -66,8 +65,8 @@ export class Live {
       const headers = { Authorization: `Bearer ${await token()}`, Accept: "text/event-stream" };
       if (this.last) headers["Last-Event-ID"] = this.last;
       const answer = await fetch("/v1/events?notifications=true", { headers, cache: "no-store", signal: broken.signal });
-      if (!answer.ok) throw Object.assign(new Error("no stream"), { status: answer.status, code: (await answer.json().catch(() => ({}))).code });
-      this.pause = FIRST_PAUSE_MS;
+      if (!answer.ok) throw await refusal(answer);
+      stood = setTimeout(() => this.pauses.reset(), STOOD_MS);
       this.state(true);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       let text = "";
@@ -82,6 +81,7 @@ export class Live {
       }
     } finally {
       clearTimeout(silence);
+      clearTimeout(stood);
       this.stopped.signal.removeEventListener("abort", stop);
       window.removeEventListener("offline", stop);
     }

@@ -3,6 +3,7 @@
 
 import { Refused, post } from "./api.js";
 import { dropUnsent, keepUnsent, unsentOf } from "./kept.js";
+import { Pauses } from "./pauses.js";
 
 const FIRST_PAUSE_MS = 1_000, LONGEST_PAUSE_MS = 30_000;
 
@@ -15,23 +16,22 @@ export class Outbox {
     this.waiting = [];
     this.working = false;
     this.stopped = false;
-    this.wake = () => {};
-    this.online = () => this.wake();
-    window.addEventListener("online", this.online);
+    this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
   }
 
+  /** Takes up what was left, and tries at once: the gateway answers. */
   async open() {
     const left = await unsentOf(this.owner);
     const known = new Set(this.waiting.map((one) => one.id));
     this.waiting = [...left.filter((one) => !known.has(one.id)), ...this.waiting];
     for (const peer of new Set(left.map((one) => one.peer))) this.changed(peer);
+    this.pauses.wake();
     this.#work();
   }
 
   stop() {
     this.stopped = true;
-    window.removeEventListener("online", this.online);
-    this.wake();
+    this.pauses.stop();
   }
 
   /** The messages to one person that are not acknowledged, in order. */
@@ -75,13 +75,12 @@ export class Outbox {
   }
 
   async #work() {
-    if (this.working) return this.wake();
+    if (this.working) return;
     this.working = true;
-    let pause = FIRST_PAUSE_MS;
     for (let message; !this.stopped && (message = this.#next()); ) {
       try {
         const answer = await post(`/v1/conversations/${message.peer}/messages`, { text: message.text, client_message_id: message.id });
-        pause = FIRST_PAUSE_MS;
+        this.pauses.reset();
         this.waiting = this.waiting.filter((one) => one.id !== message.id);
         this.sent(message, answer);
         this.changed(message.peer);
@@ -90,11 +89,7 @@ export class Outbox {
         const refused = error instanceof Refused ? error : new Refused({ code: "other" }, 0);
         if (refused.status === 401) break;
         if (refused.passing) {
-          await new Promise((resolve) => {
-            this.wake = resolve;
-            setTimeout(resolve, Math.max(pause, refused.retryAfter * 1000));
-          });
-          pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+          await this.pauses.wait(refused.retryAfter);
         } else {
           message.failed = { code: refused.code, detail: refused.detail };
           await keepUnsent(message);

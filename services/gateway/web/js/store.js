@@ -5,9 +5,11 @@ import * as api from "./api.js";
 import { keepSeen, seen } from "./kept.js";
 import { Live } from "./live.js";
 import { Outbox } from "./outbox.js";
+import { Pauses } from "./pauses.js";
 
 const PAGE = 50;
 const PROFILES_AT_ONCE = 6;
+const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
 const KEPT_MESSAGES = 50;
 const MOST_NOTIFICATIONS = 100;
 const KEEP_AFTER_MS = 1_000;
@@ -42,7 +44,12 @@ export class Store extends EventTarget {
     this.connected = false;
     this.ready = false;
     this.wanted = new Set();
-    this.fetching = 0;
+    this.fetching = new Set();
+    // Ids without a profile: asked for once per connection.
+    this.unknown = new Set();
+    this.resting = null;
+    this.following = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+    this.profiling = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
     this.outbox = new Outbox({
       owner: me.user_id,
       sent: (message, answer) => this.#sent(message, answer),
@@ -62,6 +69,8 @@ export class Store extends EventTarget {
     this.closed = true;
     this.live.stop();
     this.outbox.stop();
+    this.following.stop();
+    this.profiling.stop();
     clearTimeout(this.keeping);
   }
 
@@ -78,7 +87,7 @@ export class Store extends EventTarget {
   /** Somebody's profile; if it is not known yet, `profile` is told when it is. */
   profile(userId) {
     const known = this.profiles.get(userId);
-    if (!known && !this.wanted.has(userId)) {
+    if (!known && !this.wanted.has(userId) && !this.unknown.has(userId)) {
       this.wanted.add(userId);
       this.#fetchProfiles();
     }
@@ -208,7 +217,7 @@ export class Store extends EventTarget {
   }
 
   async #follow() {
-    for (let pause = 500; !this.closed; pause = Math.min(2 * pause, 15_000)) {
+    while (!this.closed) {
       try {
         // The stream goes on from where the list ends: nothing falls between the two.
         this.live.run(await this.loadConversations());
@@ -219,10 +228,7 @@ export class Store extends EventTarget {
         if (!error.passing) return;
         this.#connected(false);
         this.live = this.#line();
-        await new Promise((resolve) => {
-          window.addEventListener("online", resolve, { once: true });
-          setTimeout(resolve, pause);
-        });
+        await this.following.wait(error.retryAfter);
       }
     }
   }
@@ -236,6 +242,8 @@ export class Store extends EventTarget {
     this.connected = on;
     this.#tell("connection");
     if (!on) return;
+    this.unknown.clear();
+    this.profiling.wake();
     this.outbox.open();
     this.#sayUnsaid();
   }
@@ -326,19 +334,33 @@ export class Store extends EventTarget {
     this.#tell("notifications");
   }
 
-  async #fetchProfiles() {
-    while (this.fetching < PROFILES_AT_ONCE && this.wanted.size) {
-      const [userId] = this.wanted;
-      this.wanted.delete(userId);
-      this.fetching += 1;
-      fetch(`/v1/profiles/${userId}`).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null)
-        .then((profile) => {
-          this.fetching -= 1;
-          if (profile) this.profiles.set(userId, profile);
-          this.#tellSoon();
-          this.#fetchProfiles();
-        });
+  /** Fetches what is wanted, a few at a time; after a failure none before the pause is over. */
+  #fetchProfiles() {
+    for (const userId of this.wanted) {
+      if (this.closed || this.resting || this.fetching.size >= PROFILES_AT_ONCE) return;
+      if (!this.fetching.has(userId)) this.#fetchProfile(userId);
     }
+  }
+
+  async #fetchProfile(userId) {
+    this.fetching.add(userId);
+    try {
+      this.profiles.set(userId, await api.profile(userId));
+      this.wanted.delete(userId);
+      this.profiling.reset();
+      this.#tellSoon();
+    } catch (error) {
+      if (error.passing) {
+        this.resting ??= this.profiling.wait(error.retryAfter).then(() => { this.resting = null; });
+        await this.resting;
+      } else {
+        this.wanted.delete(userId);
+        this.unknown.add(userId);
+      }
+    } finally {
+      this.fetching.delete(userId);
+    }
+    this.#fetchProfiles();
   }
 
   #tellSoon() {

@@ -4,6 +4,7 @@ import * as api from "../api.js";
 import { choose, chosen, me, rememberMe } from "../choices.js";
 import { el, fill, icon } from "../dom.js";
 import { forgetAllOf } from "../kept.js";
+import { pauseFor } from "../pauses.js";
 import { chooseLanguage, currentLanguage, LANGUAGES, reason, t } from "../words.js";
 import { form } from "../views/welcome.js";
 import { Events } from "./events.js";
@@ -25,11 +26,13 @@ class Page {
     this.paused = false;
     this.closed = false;
     this.pause = 0;
+    this.sleeping = new Set();
     this.main = el("main", { id: "main", tabindex: "-1" });
     this.dead = el("span", { class: "badge", hidden: true });
     this.view("overview").take(status);
     addEventListener("hashchange", this.route);
     document.addEventListener("visibilitychange", this.wake);
+    addEventListener("online", this.wake);
     this.draw();
     this.#watch();
     this.#follow();
@@ -39,6 +42,7 @@ class Page {
     this.closed = true;
     removeEventListener("hashchange", this.route);
     document.removeEventListener("visibilitychange", this.wake);
+    removeEventListener("online", this.wake);
     this.wake();
   }
 
@@ -60,7 +64,7 @@ class Page {
   };
 
   wake = () => {
-    this.waking?.();
+    for (const end of [...this.sleeping]) end();
   };
 
   draw() {
@@ -129,9 +133,9 @@ class Page {
 
   /** Again and again, while somebody looks; slower where nobody answers. */
   async #repeat(every, work) {
-    let failures = 0;
+    let failures = 0, retryAfter = 0;
     while (!this.closed) {
-      await this.#sleep(Math.min(LONGEST_PAUSE_MS, every() * 2 ** failures));
+      await this.#sleep(failures ? pauseFor(Math.min(LONGEST_PAUSE_MS, every() * 2 ** failures), retryAfter) : every());
       if (this.closed || this.paused || document.hidden) continue;
       try {
         await work();
@@ -141,6 +145,7 @@ class Page {
         if (this.closed) return;
         if (LATER_DENIED.has(error.code)) return void denied(error);
         failures = Math.min(failures + 1, 4);
+        retryAfter = error.retryAfter;
         this.pause = 1;
       }
       this.#state();
@@ -149,9 +154,13 @@ class Page {
 
   #sleep(milliseconds) {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
-      const before = this.waking;
-      this.waking = () => { clearTimeout(timer); resolve(); before?.(); this.waking = undefined; };
+      const end = () => {
+        clearTimeout(timer);
+        this.sleeping.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, milliseconds);
+      this.sleeping.add(end);
     });
   }
 }
