@@ -31,12 +31,8 @@ export class Live {
       try {
         await this.#read();
       } catch (error) {
-<<<<<<< HEAD
-        if (["invalid", "history_changed"].includes(error.code)) this.lost = true;
-=======
         retryAfter = error.retryAfter;
-        if (error.code === "invalid") this.lost = true;
->>>>>>> 110b74f (The page's tries grow further apart: a missing Retry-After made its pause nothing, 480 requests a second)
+        if (["invalid", "history_changed"].includes(error.code)) this.lost = true;
         if (error.status === 401) break;
       }
       this.state(false);
