@@ -10,6 +10,8 @@ from psycopg import Error as DatabaseError
 log = logging.getLogger(__name__)
 _EVERY_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
+# A connection may take longer than an answer, on a busy machine or with TLS, and is not begun again meanwhile.
+_CONNECT_SECONDS = 10.0
 
 
 class DatabaseWatch:
@@ -38,7 +40,7 @@ class DatabaseWatch:
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def _ask(self) -> None:
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(_CONNECT_SECONDS):
             connection = await AsyncConnection.connect(
                 self._database_url, autocommit=True, application_name=f"{self._name} readiness"
             )

@@ -151,7 +151,8 @@ class LossWatch:
                 self._stream,
                 named(gaps),
             )
-        self._refusal = HistoryLost(f"{HistoryLost.__doc__} ({named(gaps)})", retry_after=60)
+        # Without the gaps: clients are shown no stream and no sequence.
+        self._refusal = HistoryLost(retry_after=60)
         LOST_EVENTS.labels(self._stream).set(sum(map(len, gaps)))
 
     def _is_confirmed(self, info: StreamInfo, counts: bool) -> bool:

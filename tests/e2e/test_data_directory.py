@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from tests.e2e.people import Api
+from tests.fix_system import System
 
 
 async def test_two_cannot_have_the_same_data_directory(api: Api) -> None:
@@ -38,3 +39,10 @@ async def test_what_is_secret_on_disk_is_its_owners_alone(api: Api) -> None:
     folder = api.system.data_dir
     for path in [folder / "run.json", *files(folder / "secrets")]:
         assert path.stat().st_size == 0 or path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_first_start_and_a_second_one_log_no_error(own_system: System) -> None:
+    own_system.interrupt()
+    own_system.start()
+    log = own_system.log.read_text(errors="replace")
+    assert [line for line in log.splitlines() if "ERROR" in line or "CRITICAL" in line] == []

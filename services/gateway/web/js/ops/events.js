@@ -8,11 +8,11 @@ import { moment, say } from "./words.js";
 const STREAMS = ["AUTH", "SESSION", "PROFILE", "CONTACT", "MESSAGING"];
 // Types by stream, as contracts have them; a test compares.
 export const TYPES = {
-  AUTH: ["user.created", "user.email_verified", "credential.set", "credential.rehashed", "password.changed", "password.reset_requested", "email.registration_requested", "email.verification_mail_requested", "email.registration_ended", "email.verified", "email.claimed", "email.verification_requested", "username.claimed", "username.confirmed", "username.released", "mail.sent", "mail.not_due"],
-  SESSION: ["session.created", "session.refreshed", "session.revoked"],
-  PROFILE: ["profile.created", "profile.updated"],
-  CONTACT: ["friendship.created", "friendship.accepted", "friendship.removed"],
-  MESSAGING: ["message.sent", "message.seen", "notification.read"],
+  AUTH: ["user.created", "user.email_verified", "credential.set", "credential.rehashed", "password.changed", "password.reset_requested", "email.registration_requested", "email.verification_mail_requested", "email.registration_ended", "email.verified", "email.claimed", "email.verification_requested", "username.claimed", "username.confirmed", "username.released", "mail.sent", "mail.not_due", "auth.events_lost"],
+  SESSION: ["session.created", "session.refreshed", "session.revoked", "session.events_lost"],
+  PROFILE: ["profile.created", "profile.updated", "profile.events_lost"],
+  CONTACT: ["friendship.created", "friendship.accepted", "friendship.removed", "contact.events_lost"],
+  MESSAGING: ["message.sent", "message.seen", "notification.read", "messaging.events_lost"],
 };
 const PAGE = 50, MOST = 500;
 
