@@ -69,7 +69,7 @@ export class Thread {
     if (state === this.headState) return;
     this.headState = state;
     fill(this.head, el("a", { class: "quiet back", href: "#/", aria: { label: t("back") } }, icon("back")), avatar(profile ?? { user_id: this.peer }),
-      el("div", {}, el("h2", {}, this.store.nameOf(this.peer)), profile && el("p", { class: "soft" }, `@${profile.username}${profile.bio ? ` · ${profile.bio}` : ""}`)));
+      el("div", {}, el("h2", { title: this.store.nameOf(this.peer) }, this.store.nameOf(this.peer)), profile && el("p", { class: "soft" }, `@${profile.username}${profile.bio ? ` · ${profile.bio}` : ""}`)));
   }
 
   #draw() {
