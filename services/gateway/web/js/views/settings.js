@@ -16,7 +16,7 @@ export function settingsView(store, logOut) {
     if (!mine) return fill(profile, el("p", { class: "soft" }, t("loading")));
     fill(profile, form({
       title: t("profile"), level: "h3", said, action: t("save"),
-      fields: [["display_name", t("display_name"), { value: mine.display_name, required: true, maxlength: 64, dir: "auto" }], ["bio", t("bio"), { tag: "textarea", rows: 3, value: mine.bio ?? "", maxlength: 500, dir: "auto" }]],
+      fields: [["display_name", t("display_name"), { value: mine.display_name, required: true, dir: "auto" }], ["bio", t("bio"), { tag: "textarea", rows: 3, value: mine.bio ?? "", dir: "auto" }]],
       async submit(values) {
         store.remember(await api.ask("PATCH", "/v1/profiles/me", { body: { display_name: values.display_name.trim(), bio: values.bio.trim().replace(/\r\n?/g, "\n") } }));
         drawProfile(t("saved"));

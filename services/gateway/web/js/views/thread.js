@@ -5,6 +5,8 @@ import { avatar, el, fill, icon } from "../dom.js";
 import { clock, day, full, reason, t } from "../words.js";
 
 const MOST_ROWS = 180, STEP = 30;
+// Characters of a message, counted as the gateway counts them: by code points.
+const MOST_CHARACTERS = 4000;
 // Pixels from an end of the window at which it is moved on.
 const NEAR = 900;
 const AT_BOTTOM = 40;
@@ -24,13 +26,14 @@ export class Thread {
     this.waiting = el("ol", { class: "messages waiting" });
     this.log.append(this.begin, this.list, this.waiting);
     this.jump = el("button", { class: "jump", type: "button", hidden: true, aria: { label: t("to_newest") }, onclick: () => this.#toBottom() }, icon("down"));
-    this.text = el("textarea", { rows: 1, maxlength: 4000, placeholder: t("write"), dir: "auto", aria: { label: t("write") }, enterkeyhint: "send",
-      onkeydown: (event) => this.#key(event), oninput: () => this.#grow() });
+    this.text = el("textarea", { rows: 1, placeholder: t("write"), dir: "auto", aria: { label: t("write"), describedby: "too-long" }, enterkeyhint: "send",
+      onkeydown: (event) => this.#key(event), oninput: () => { this.#grow(); this.#measure(); } });
     this.form = el("form", { class: "composer", onsubmit: (event) => { event.preventDefault(); this.#send(); } },
       this.text, el("button", { class: "primary round", type: "submit", aria: { label: t("send") } }, icon("send")));
     this.problem = el("p", { class: "problem", role: "alert" });
+    this.long = el("p", { class: "problem", id: "too-long", role: "status" });
     this.head = el("header", { class: "head" });
-    this.node = el("section", { class: "thread" }, this.head, el("div", { class: "stage" }, this.log, this.jump), this.problem, this.form);
+    this.node = el("section", { class: "thread" }, this.head, el("div", { class: "stage" }, this.log, this.jump), this.problem, this.long, this.form);
     this.#header();
   }
 
@@ -223,8 +226,22 @@ export class Thread {
     this.text.style.setProperty("height", `${Math.min(this.text.scrollHeight, 160)}px`);
   }
 
+  /** What would be sent. */
+  get #written() {
+    return this.text.value.replace(/\s+$/, "");
+  }
+
+  /** Says what is too long, and leaves it as it is; whether it can be sent. */
+  #measure() {
+    const n = [...this.#written].length, fits = n <= MOST_CHARACTERS;
+    this.long.textContent = fits ? "" : t("too_long", { n });
+    this.text.setAttribute("aria-invalid", String(!fits));
+    return fits;
+  }
+
   #send() {
-    const text = this.text.value.replace(/\s+$/, "");
+    const text = this.#written;
+    if (!this.#measure()) return this.text.focus();
     if (!/[^\s\x1c-\x1f\x85]/.test(text)) return;
     this.text.value = "";
     this.#grow();

@@ -45,7 +45,7 @@ export function welcome(app, { entered, note, token, settled }) {
       fields: [
         ["email", t("email"), { type: "email", autocomplete: "email", required: true, maxlength: 254 }],
         ["username", t("username"), { autocomplete: "username", required: true, minlength: 3, maxlength: 32, pattern: "[A-Za-z0-9_.]+", hint: t("username_hint"), autocapitalize: "none", spellcheck: "false" }],
-        ["display_name", t("display_name"), { autocomplete: "name", maxlength: 64 }],
+        ["display_name", t("display_name"), { autocomplete: "name" }],
         ["password", t("password"), { type: "password", autocomplete: "new-password", required: true, minlength: 8, hint: t("password_hint") }],
       ],
       async submit(values) {

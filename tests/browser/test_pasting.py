@@ -1,0 +1,63 @@
+"""What is pasted stays whole: the page says what is too long and cuts nothing."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.sitting import PHONE, Sitting, message, open_chat
+from tests.e2e.people import Api
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+PASTE = "(text) => document.execCommand('insertText', false, text)"
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "The message has 4001 characters; 4,000 are the most."),
+        ("ru", "Знаков в сообщении: 4001, а можно не больше 4000."),
+    ],
+)
+async def test_a_message_that_is_too_long_is_kept_whole_and_said_to_be_too_long(
+    sitting: Sitting, api: Api, language: str, said: str
+) -> None:
+    anna, boris = await api.friends()
+    page = await sitting.log_in(anna, locale=language, size=PHONE)
+    await open_chat(page, boris)
+    field = page.locator(".composer textarea")
+    # A character outside of the basic plane is one to the gateway, and two units to a browser's own limit.
+    text = "🚂" + "a" * 3999 + "b"
+    await field.focus()
+    await page.evaluate(PASTE, text)
+    assert await field.input_value() == text
+    await expect(page.locator("#too-long")).to_contain_text(said)
+    await page.locator(".composer button").click()
+    await expect(field).to_have_value(text)
+    await expect(page.locator(".message")).to_have_count(0)
+    await field.press("End")
+    await field.press("Backspace")
+    await expect(page.locator("#too-long")).to_have_text("")
+    await page.locator(".composer button").click()
+    await expect(field).to_have_value("")
+    await expect(page.locator(".messages:not(.waiting) .message")).to_have_count(1)
+    assert [each["text"] for each in await boris.messages(anna)] == [text[:-1]]
+    await expect(message(page, text[:-1])).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("en", "The text about you has up to 500 visible characters."), ("ru", "В тексте о себе до 500 видимых знаков.")],
+)
+async def test_a_text_about_oneself_that_is_too_long_is_kept_whole_and_refused_in_words(
+    sitting: Sitting, api: Api, language: str, said: str
+) -> None:
+    anna = await api.person()
+    page = await sitting.log_in(anna, locale=language)
+    await page.goto("/#/settings")
+    field = page.locator("#field-bio")
+    await field.focus()
+    await page.evaluate(PASTE, "a" * 501)
+    card = page.locator(".card", has=field)
+    await card.locator("button[type=submit]").click()
+    await expect(card.locator(".problem")).to_contain_text(said)
+    await expect(field).to_have_value("a" * 501)
