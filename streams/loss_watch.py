@@ -6,7 +6,8 @@ owner refuses appends while the stream lacks events: where it ends before a sequ
 that this process has seen acknowledged, or where the server itself counts fewer messages than there are sequences.
 
 The stream's leader is asked at the start, every few seconds, after each reconnection before anything is sent, and when
-an acknowledgement names a sequence that was acknowledged before.
+an acknowledgement names a sequence that was acknowledged before. While it is being found out whether a loss counts,
+appends ask again once a second.
 """
 
 import asyncio
@@ -30,6 +31,8 @@ EVERY = 5.0
 # A replica that has just come to lead may not have all of the stream yet: on a cluster a loss counts when it is
 # reported again after so many seconds.
 _CONFIRMED_AFTER = 5.0
+# Seconds between two looks of an append while it is not known whether a loss counts.
+_AGAIN_AFTER = 1.0
 
 Checkpoint = Callable[[], Awaitable[int]]
 
@@ -63,6 +66,8 @@ class LossWatch:
         # The number of reconnections at the last look; None: look before anything is sent.
         self._looked_at: int | None = None
         self._refusal: HistoryLost | Unavailable | None = None
+        # When the stream's leader has answered last.
+        self._answered = 0.0
         # When the loss was first reported.
         self._since: float | None = None
         self._is_over = False
@@ -114,7 +119,11 @@ class LossWatch:
 
     @property
     def _has_to_look(self) -> bool:
-        return self._looked_at != self._nc.stats["reconnects"] or not self._nc.is_connected
+        return (
+            self._looked_at != self._nc.stats["reconnects"]
+            or not self._nc.is_connected
+            or (isinstance(self._refusal, Unavailable) and self._clock() - self._answered >= _AGAIN_AFTER)
+        )
 
     async def _look(self) -> None:
         reconnects = self._nc.stats["reconnects"]
@@ -132,6 +141,7 @@ class LossWatch:
 
     def _conclude(self, info: StreamInfo, known: int, *, counts: bool = True) -> None:
         """`counts`: whether the leader that reported it is known to have a quorum."""
+        self._answered = self._clock()
         every = lost(self._stream, info, known)
         gaps = unaccepted(every, {self._stream: accepted(info.config)})
         if not gaps:

@@ -11,7 +11,7 @@ from contracts.envelope import Provenance, encode, seal
 from contracts.events import loss
 from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION
 from streams.log import Append, Log
-from streams.losses import Gap
+from streams.losses import Gap, by_stream
 from streams.restoring import Kept
 
 # More than a stream can be ahead of its read models when a server loses its end.
@@ -56,8 +56,17 @@ async def begun(log: Log, stream: str) -> Gap | None:
     return Gap(stream, place.first, place.last)
 
 
+async def filled(log: Log, gap: Gap) -> list[Gap]:
+    """The sequences of the gap that have placeholders; those without another event in between are one."""
+    found = await log.read(_EVENTS[gap.stream][0](), after=gap.first - 1)
+    places = [Gap(gap.stream, each.sequence, each.sequence) for each in found if each.sequence <= gap.last]
+    return by_stream(places).get(gap.stream, [])
+
+
 async def fill(log: Log, gap: Gap, by: str) -> None:
     """Appends placeholders up to the end of the gap; called again after an interruption, it goes on.
+
+    A gap that is filled stays as it is, whatever was appended behind it.
 
     `log`: with the right to append to the stream.
 
@@ -69,6 +78,8 @@ async def fill(log: Log, gap: Gap, by: str) -> None:
     subject = of_subject()
     last = await log.last(subject)
     expected, version = (last.sequence, last.envelope().version) if last else (0, 0)
+    if expected >= gap.last:
+        return
     end = await log.end_of(gap.stream)
     if end < gap.first - 1 or (end >= gap.first and end != expected):
         raise Interfered(gap)

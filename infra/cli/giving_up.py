@@ -2,7 +2,7 @@
 
 import getpass
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from contracts.errors import Unavailable
 from contracts.subjects import STREAMS
 from infra.archive.store import Store
+from infra.archive.target import target
 from infra.checkpoints import highest_at
 from infra.cli.parallel import each
 from infra.cli.progress import Bars
@@ -31,7 +32,7 @@ from projections.engine.verify import NotBuilt, verify
 from projections.registry import choose
 from streams import placeholders
 from streams.inbox import RequestFailed
-from streams.jetstream import JetStream, Refused
+from streams.jetstream import JetStream, Refused, StreamInfo
 from streams.log import Log
 from streams.loss_watch import lost
 from streams.losses import Gap, accept, accepted, named, unaccepted
@@ -39,6 +40,13 @@ from streams.losses import Gap, accept, accepted, named, unaccepted
 
 class NothingLost(Failure):
     """The stream has all its events, as far as anybody knows."""
+
+
+class RowsExist(Failure):
+    """The rows cannot go to a file that is there already."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is there already, perhaps with rows of an earlier attempt; name another with --rows")
 
 
 class RowLost(msgspec.Struct, frozen=True):
@@ -53,13 +61,28 @@ class RowLost(msgspec.Struct, frozen=True):
     columns: dict[str, tuple[str | None, str | None]]
 
 
-class _Loss(msgspec.Struct, frozen=True):
+class Loss(msgspec.Struct, frozen=True):
+    """What a stream has lost and nobody has decided on."""
+
     # Where the stream ends without what stands in the place of lost events.
     end: int
     # Lost between other events.
     within: list[Gap]
-    # Lost at the end, with what may have been lost behind it.
+    # Lost at the end, with what may have been lost behind it: to be filled.
     behind: Gap | None
+    # Filled before, with other events behind: by a command that was killed, or where the stream was exported from.
+    filled: list[Gap]
+
+    def __str__(self) -> str:
+        return named([*self.within, *self.filled, *([self.behind] if self.behind else [])])
+
+
+class Lacking(msgspec.Struct, frozen=True):
+    """Other streams that have lost events."""
+
+    streams: set[str]
+    # By stream, where those end that have lost their end.
+    ends: dict[str, int]
 
 
 @click.command("accept-loss")
@@ -76,9 +99,12 @@ def accept_loss(stream: str, path: Path | None, yes: bool) -> None:
 
     First every row that no event is left for is written to a file, one JSON object a line. Then placeholders take the
     lost sequences, so that none is given to another event, the decision is recorded in the stream's settings, and the
-    read models are rebuilt. Interrupted, the same command goes on.
+    read models are rebuilt. A read model of another stream that lacks events, too, is rebuilt when that one is given
+    up. Interrupted, the same command goes on.
     """
     settings = connected(Settings.load())
+    if path is not None and path.exists():
+        raise RowsExist(path)
     path = path or Path(f"lost-{stream}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
     uvloop.run(_run(settings, stream, path, Console(stderr=True), ask=not yes))
 
@@ -88,59 +114,101 @@ async def _run(settings: Settings, stream: str, path: Path, console: Console, *,
     by = os.environ.get("SUDO_USER") or getpass.getuser()
     nc = await connect_nats(settings, "operator-accept-loss", patience=5.0)
     try:
-        loss = await _loss(nc, stream, owners)
-        said = named([*loss.within, *([loss.behind] if loss.behind else [])])
+        loss = await find(nc, stream, owners)
         if ask:
-            click.confirm(f"Give up {said} for good? The rows go to {path}.", abort=True, err=True)
+            click.confirm(f"Give up {loss} for good? The rows go to {path}.", abort=True, err=True)
         projections = [projection for projection in choose([]) if stream in projection.filters()]
-        rows = await _write_rows(nc, owners, projections, {stream: loss.end}, path)
+        others = {other for projection in projections for other in projection.filters()} - {stream}
+        lacking = await _lacking(nc, owners, others)
+        rows = await write_rows(nc, owners, projections, lacking.ends | {stream: loss.end}, path)
         console.print(f"{rows:,} rows that no event is left for are in {path}", soft_wrap=True)
-        await _record(settings, loss, stream, by)
-        console.print(f"given up for good: {said}", soft_wrap=True)
+        await give_up(settings, loss, stream, by)
+        console.print(f"given up for good: {loss}", soft_wrap=True)
+        # A rebuild would wait for a position that does not exist, or find that events are lost.
+        postponed = [projection for projection in projections if lacking.streams & projection.filters().keys()]
         with Bars(console) as bars:
 
             async def one(projection: type[Projection]) -> Rebuilt:
                 return await rebuild(projection, nc, owners.url(projection.run_by()), bars.add(projection.name))
 
-            rebuilt, failed = await each(projections, one)
+            rebuilt, failed = await each([kind for kind in projections if kind not in postponed], one)
     finally:
         await nc.close()
     for done in rebuilt:
         console.print(f"[green]{done.projection}[/] rebuilt: {done.events:,} events", soft_wrap=True)
+    for kind in postponed:
+        streams = sorted(lacking.streams & kind.filters().keys())
+        console.print(
+            f"[yellow]{kind.name}[/] is not rebuilt yet, since events of {' and '.join(streams)} are missing, too:"
+            f" `vestnik streams accept-loss {streams[0]}` gives them up and rebuilds it; if they come back, run"
+            f" `vestnik rebuild {kind.name}`",
+            soft_wrap=True,
+        )
     if failed:
         raise Failure("; ".join(each.line() for each in failed) + ": run `vestnik rebuild` for these")
 
 
-async def _loss(nc: NATS, stream: str, owners: Owners) -> _Loss:
+async def find(nc: NATS, stream: str, owners: Owners) -> Loss:
     """What is to be given up.
+
+    `nc`: an operator's connection, which may read everything.
 
     Raises:
         NothingLost: there is nothing.
+        Unavailable: NATS or the database do not answer.
     """
-    jetstream = JetStream(nc)
+    info, known = await _ask(nc, stream, owners)
+    last, decided = info.state.last_seq, {stream: accepted(info.config)}
+    within = unaccepted(lost(stream, info, 0), decided)
+    log = Log(nc)
+    begun = await placeholders.begun(log, stream)
+    filled: list[Gap] = []
+    if begun is not None and unaccepted([begun], decided):
+        filled = await placeholders.filled(log, begun)
+        if filled == [Gap(stream, begun.first, last)]:
+            # Nothing was appended behind the placeholders, so that the filling can go on.
+            end = begun.last if known <= begun.last else known + placeholders.MARGIN
+            return Loss(begun.first - 1, within, Gap(stream, begun.first, end), [])
+    filled = unaccepted(filled, decided)
+    behind = Gap(stream, last + 1, known + placeholders.MARGIN) if known > last else None
+    if not within and not filled and behind is None:
+        raise NothingLost(f"{stream} lacks no event, as far as NATS and the read models know")
+    return Loss(last, within, behind, filled)
+
+
+async def _lacking(nc: NATS, owners: Owners, streams: Iterable[str]) -> Lacking:
+    """Which of the streams have lost events that nobody has given up."""
+    lacking = Lacking(set(), {})
+    for stream in streams:
+        info, known = await _ask(nc, stream, owners)
+        if info.state.last_seq < known:
+            lacking.ends[stream] = info.state.last_seq
+        if info.state.last_seq < known or unaccepted(lost(stream, info, 0), {stream: accepted(info.config)}):
+            lacking.streams.add(stream)
+    return lacking
+
+
+async def _ask(nc: NATS, stream: str, owners: Owners) -> tuple[StreamInfo, int]:
+    """What NATS says of the stream, and the highest sequence that a read model has applied."""
+    # Before the stream is asked: it goes on meanwhile, and its read models with it.
     known = max([await highest_at(place, stream) for place in owners.urls()])
     try:
-        info = await jetstream.info(stream, deleted=True)
-        begun = await placeholders.begun(Log(nc), stream)
+        return await JetStream(nc).info(stream, deleted=True), known
     except (RequestFailed, Refused) as failure:
         raise Unavailable(f"NATS does not say what {stream} has: {failure}") from failure
-    decided = {stream: accepted(info.config)}
-    gaps = unaccepted(lost(stream, info, known), decided)
-    within = [gap for gap in gaps if gap.last <= info.state.last_seq]
-    if begun is not None and unaccepted([begun], decided):
-        return _Loss(begun.first - 1, within, begun)
-    end = info.state.last_seq
-    behind = Gap(stream, end + 1, known + placeholders.MARGIN) if known > end else None
-    if not within and behind is None:
-        raise NothingLost(f"{stream} lacks no event, as far as NATS and the read models know")
-    return _Loss(end, within, behind)
 
 
-async def _write_rows(
-    nc: NATS, owners: Owners, projections: list[type[Projection]], ends: dict[str, int], path: Path
+async def write_rows(
+    nc: NATS, owners: Owners, projections: list[type[Projection]], ends: Mapping[str, int], path: Path
 ) -> int:
+    """Writes the rows that differ where each stream ends at its place in `ends`; the file is there whole or not at all.
+
+    Raises:
+        TargetExists, CannotWrite: not to this path.
+        Unavailable: the database or NATS do not answer.
+    """
     count = 0
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with target(path, force=False) as file:
 
         def writing(name: str) -> Callable[[Difference], None]:
             def write(found: Difference) -> None:
@@ -157,12 +225,16 @@ async def _write_rows(
                 await verify(projection, nc, url, hear=writing(projection.name), ends=ends)
             except NotBuilt:
                 continue
-        file.flush()
-        os.fsync(file.fileno())
     return count
 
 
-async def _record(settings: Settings, loss: _Loss, stream: str, by: str) -> None:
+async def give_up(settings: Settings, loss: Loss, stream: str, by: str) -> None:
+    """Fills the end of the stream, and records what is lost in its settings.
+
+    Raises:
+        Failure: the stream's owner is at work.
+        Unavailable: NATS does not answer; the next call goes on.
+    """
     store = Store(settings, alone=False)
     if loss.behind is not None:
         owner = await connect_nats(store.as_party(STREAMS[stream]), STREAMS[stream], patience=5.0)
@@ -175,8 +247,8 @@ async def _record(settings: Settings, loss: _Loss, stream: str, by: str) -> None
     topology = await connect_nats(store.as_party(TOPOLOGY), TOPOLOGY, patience=5.0)
     try:
         await accept(JetStream(topology), loss.within, by)
-        if loss.behind is not None:
-            await accept(JetStream(topology), [loss.behind], by, filled=True)
+        filled = [*loss.filled, *([loss.behind] if loss.behind else [])]
+        await accept(JetStream(topology), filled, by, filled=True)
     except (RequestFailed, Refused) as failure:
         raise Unavailable(f"the loss was not recorded: {failure}; run the same command again") from failure
     finally:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from contracts.positions import Position
-from contracts.subjects import MESSAGING
+from contracts.subjects import CONTACT, MESSAGING
 from tests.damage import blocks, cut_the_end
 from tests.e2e.people import Api, eventually
 from tests.fix_system import wait_until
@@ -85,4 +85,48 @@ async def test_the_end_that_a_stream_has_lost_is_given_up_and_its_rows_are_kept_
     assert [message["text"] for message in await boris.messages(anna)] == ["the next one", "two", "one"]
     # No sequence that somebody may have seen was given to another event.
     assert anna.written.of(MESSAGING) > 1_000
+    assert system.vestnik("verify", within=300).returncode == 0
+
+
+async def test_two_streams_that_have_lost_their_ends_are_given_up_one_after_the_other(
+    own_api: Api, tmp_path: Path
+) -> None:
+    api, system = own_api, own_api.system
+    anna, boris = await api.friends()
+    await anna.sends(boris, "one", "lost")
+    assert len(await boris.messages(anna)) == 2
+    carla, dmitri = await api.friends()
+    # A read model of both streams has applied the friendship that is about to be lost.
+    assert await carla.messages(dmitri) == []
+    system.interrupt()
+    for stream in (MESSAGING, CONTACT):
+        cut_the_end(system.data_dir / "nats", stream, 100)
+        (blocks(system.data_dir / "nats", stream)[0].parent / "index.db").unlink()
+    system.start()
+    for one in (anna, boris):
+        one.written = Position()
+
+    rows, others = tmp_path / "rows.jsonl", tmp_path / "others.jsonl"
+    first = system.vestnik("streams", "accept-loss", MESSAGING, "--yes", "--rows", str(rows), within=300)
+    assert first.returncode == 0, first.stderr
+    assert "conversations is not rebuilt yet, since events of CONTACT are missing, too" in first.stderr
+    assert "analytics rebuilt" in first.stderr
+    same_file = system.vestnik("streams", "accept-loss", CONTACT, "--yes", "--rows", str(rows), within=300)
+    assert (same_file.returncode, f"{rows} is there already" in same_file.stderr) == (1, True)
+    assert "Traceback" not in same_file.stderr
+    second = system.vestnik("streams", "accept-loss", CONTACT, "--yes", "--rows", str(others), within=300)
+    assert second.returncode == 0, second.stderr
+    assert "conversations rebuilt" in second.stderr
+    assert "not rebuilt" not in second.stderr
+    kept = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+    assert ["lost", None] in [row["columns"].get("text") for row in kept]
+    assert "friends" in {json.loads(line)["projection"] for line in others.read_text(encoding="utf-8").splitlines()}
+
+    def both_appended_to() -> bool:
+        return system.log_tail().count("stops: lost events are back, or were given up") == 2
+
+    wait_until(both_appended_to, "messaging and contact start again")
+    wait_until(system.is_ready, "the system ready")
+    await anna.sends(boris, "the next one")
+    assert [message["text"] for message in await boris.messages(anna)] == ["the next one", "one"]
     assert system.vestnik("verify", within=300).returncode == 0

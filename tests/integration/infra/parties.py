@@ -10,6 +10,7 @@ from contracts.subjects import AUTH, CONTACT, MESSAGING, STREAMS
 from infra.embedded.nats import NatsServer
 from infra.rights import inbox_of
 from infra.secrets import NATS_PARTIES, OPERATOR, TOPOLOGY, Secrets
+from infra.settings import Settings
 from streams.client import Client
 from streams.log import Log
 from streams.reader import Reader
@@ -120,6 +121,11 @@ async def parties(folder: Path) -> AsyncIterator[Parties]:
     finally:
         await found.close()
         await server.stop()
+
+
+def settings_of(house: Parties, folder: Path) -> Settings:
+    """An operator's settings for the server in the folder."""
+    return Settings(nats_url=house.server.url_of(OPERATOR), secrets_dir=str(folder / "secrets"))
 
 
 async def seen(party: Party, stream: str, subject_filter: str | None) -> list[str]:

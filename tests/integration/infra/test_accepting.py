@@ -7,15 +7,10 @@ import pytest
 from contracts.subjects import CONTACT, MESSAGING, conversation
 from infra.cli.accepting import NotLost, accept_losses
 from infra.secrets import OPERATOR, MissingSecret
-from infra.settings import Settings
 from streams.jetstream import JetStream
 from streams.losses import Gap, accepted
 from tests.damage import flip_a_byte
-from tests.integration.infra.parties import Parties, parties
-
-
-def settings_of(house: Parties, folder: Path) -> Settings:
-    return Settings(nats_url=house.server.url_of(OPERATOR), secrets_dir=str(folder / "secrets"))
+from tests.integration.infra.parties import parties, settings_of
 
 
 async def test_a_loss_is_recorded_in_its_stream_by_an_operator(tmp_path: Path) -> None:

@@ -172,6 +172,19 @@ async def test_on_a_cluster_a_loss_counts_when_it_is_reported_again(
         await watch.assert_whole()
 
 
+async def test_while_a_loss_is_not_confirmed_an_append_looks_again_after_a_second(streams: Client) -> None:
+    clock = 100.0
+    watch = LossWatch(streams, MESSAGING, Checkpoint().highest, clock=lambda: clock)
+    await watch.look()
+    watch._conclude(info(messages=7, last=7, replicas=3), 9)
+    clock += 0.9
+    with pytest.raises(Unavailable):
+        await watch.assert_whole()
+    clock += 0.1
+    # The leader has all of the stream.
+    await watch.assert_whole()
+
+
 def test_what_a_stream_lacks_is_at_its_beginning_within_it_and_behind_its_end() -> None:
     assert lost("A", info(messages=9, last=9), 9) == []
     assert lost("A", info(messages=0, last=0, first=0), 0) == []

@@ -45,6 +45,19 @@ async def test_an_interrupted_filling_goes_on(streams: Client, log: Log, monkeyp
     assert await log.end_of(MESSAGING) == 50
 
 
+async def test_a_gap_that_is_filled_stays_as_it_is_when_other_events_have_come_behind_it(
+    streams: Client, log: Log
+) -> None:
+    await fill(log, 3)
+    gap = Gap(MESSAGING, 4, 9)
+    await placeholders.fill(log, gap, "an operator")
+    await fill(log, 2)
+    await placeholders.fill(log, gap, "an operator")
+    assert await log.end_of(MESSAGING) == 11
+    await placeholders.fill(log, Gap(MESSAGING, 12, 13), "an operator")
+    assert await placeholders.filled(log, Gap(MESSAGING, 4, 12)) == [Gap(MESSAGING, 4, 9), Gap(MESSAGING, 12, 12)]
+
+
 async def test_another_event_in_between_is_not_taken_for_a_placeholder(streams: Client, log: Log) -> None:
     await fill(log, 5)
     with pytest.raises(placeholders.Interfered):

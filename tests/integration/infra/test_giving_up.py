@@ -1,0 +1,142 @@
+"""What a stream has lost is found and given up, also after an attempt that was cut off."""
+
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import Unavailable
+from contracts.subjects import MESSAGING, conversation
+from infra.cli.giving_up import Loss, NothingLost, find, give_up, write_rows
+from infra.database_owners import Owners
+from infra.secrets import OPERATOR
+from projections.conversations import Conversations
+from projections.engine import builds
+from projections.engine.builds import State
+from projections.engine.connecting import connect
+from projections.engine.schema import ensure_schema
+from streams import placeholders
+from streams.jetstream import JetStream
+from streams.log import Log
+from streams.losses import Gap, accepted
+from tests.integration.infra.parties import Parties, parties, settings_of
+
+
+async def fill(house: Parties, gap: Gap, *, batches: int | None = None) -> None:
+    """Fills the gap as a command does that is killed before it has recorded the decision, or after so many batches."""
+    log = Log((await house.party("messaging")).nats)
+    append, calls = log.append_together, 0
+
+    async def cut_off(*arguments: object) -> list[int]:
+        nonlocal calls
+        calls += 1
+        if calls - 1 == batches:
+            raise KeyboardInterrupt
+        return await append(*arguments)  # type: ignore[arg-type]  # handed on as they came
+
+    log.append_together = cut_off  # type: ignore[method-assign,assignment]  # for this one call
+    try:
+        await placeholders.fill(log, gap, "an operator")
+    except KeyboardInterrupt:
+        assert batches is not None
+
+
+async def append(house: Parties, name: str) -> None:
+    answer = await (await house.party("messaging")).ask(conversation(name), {})
+    assert answer["stream"] == MESSAGING
+
+
+async def applied(database_url: str, sequence: int) -> None:
+    """As if a read model had applied the stream up to here."""
+    conn = await connect(database_url, "test")
+    try:
+        await ensure_schema(conn)
+        build = await builds.add_build(conn, "conversations", 1, State.LIVE)
+        await builds.add_checkpoints(conn, build, {MESSAGING: sequence})
+    finally:
+        await conn.close()
+
+
+async def decisions(house: Parties) -> list[tuple[int, int, bool]]:
+    info = await JetStream((await house.party(OPERATOR)).nats).info(MESSAGING)
+    return [(each.first, each.last, each.filled) for each in accepted(info.config)]
+
+
+async def test_a_filling_that_was_not_recorded_is_recorded_though_its_owner_has_appended_behind_it(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with parties(tmp_path) as house:
+        owners, operator = await Owners.at(database_url), (await house.party(OPERATOR)).nats
+        await append(house, "a")
+        await fill(house, Gap(MESSAGING, 2, 1_500))
+        assert await find(operator, MESSAGING, owners) == Loss(1, [], Gap(MESSAGING, 2, 1_500), [])
+        await append(house, "b")
+        loss = await find(operator, MESSAGING, owners)
+        assert (loss, str(loss)) == (Loss(1_501, [], None, [Gap(MESSAGING, 2, 1_500)]), "MESSAGING:2-1500")
+        await give_up(settings_of(house, tmp_path), loss, MESSAGING, "an operator")
+        assert await decisions(house) == [(2, 1_500, True)]
+        with pytest.raises(NothingLost):
+            await find(operator, MESSAGING, owners)
+
+
+async def test_of_a_filling_that_was_cut_off_what_was_filled_is_recorded_when_its_owner_has_appended_behind_it(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with parties(tmp_path) as house:
+        owners, operator = await Owners.at(database_url), (await house.party(OPERATOR)).nats
+        await append(house, "a")
+        await fill(house, Gap(MESSAGING, 2, 1_500), batches=1)
+        assert await find(operator, MESSAGING, owners) == Loss(1, [], Gap(MESSAGING, 2, 1_500), [])
+        await append(house, "b")
+        loss = await find(operator, MESSAGING, owners)
+        assert loss == Loss(1_002, [], None, [Gap(MESSAGING, 2, 1_001)])
+        await give_up(settings_of(house, tmp_path), loss, MESSAGING, "an operator")
+        assert await decisions(house) == [(2, 1_001, True)]
+        with pytest.raises(NothingLost):
+            await find(operator, MESSAGING, owners)
+
+
+async def test_the_next_loss_is_given_up_with_placeholders_of_another_system_in_the_stream(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with parties(tmp_path) as house:
+        owners, operator = await Owners.at(database_url), (await house.party(OPERATOR)).nats
+        await append(house, "a")
+        # An import brings the placeholders and not the decision.
+        await fill(house, Gap(MESSAGING, 2, 10))
+        await append(house, "b")
+        await applied(database_url, 13)
+        loss = await find(operator, MESSAGING, owners)
+        assert loss == Loss(11, [], Gap(MESSAGING, 12, 1_013), [Gap(MESSAGING, 2, 10)])
+        await give_up(settings_of(house, tmp_path), loss, MESSAGING, "an operator")
+        assert await decisions(house) == [(2, 10, True), (12, 1_013, True)]
+        await append(house, "c")
+        assert await Log(operator).end_of(MESSAGING) == 1_014
+        with pytest.raises(NothingLost):
+            await find(operator, MESSAGING, owners)
+
+
+async def test_all_that_was_appended_behind_placeholders_without_a_decision_is_given_up_with_them(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with parties(tmp_path) as house:
+        owners, operator = await Owners.at(database_url), (await house.party(OPERATOR)).nats
+        await append(house, "a")
+        await fill(house, Gap(MESSAGING, 2, 10))
+        await applied(database_url, 13)
+        loss = await find(operator, MESSAGING, owners)
+        assert loss == Loss(1, [], Gap(MESSAGING, 2, 1_013), [])
+        await give_up(settings_of(house, tmp_path), loss, MESSAGING, "an operator")
+        assert await decisions(house) == [(2, 1_013, True)]
+        with pytest.raises(NothingLost):
+            await find(operator, MESSAGING, owners)
+
+
+async def test_rows_that_could_not_all_be_written_leave_no_file(tmp_path: Path, database_url: str) -> None:
+    async with parties(tmp_path) as house:
+        operator = (await house.party(OPERATOR)).nats
+        nowhere = Owners(database_url.rsplit("/", 1)[0] + "/nowhere", {})
+        folder = tmp_path / "rows"
+        folder.mkdir()
+        with pytest.raises(Unavailable):
+            await write_rows(operator, nowhere, [Conversations], {}, folder / "rows.jsonl")
+        assert list(folder.iterdir()) == []
