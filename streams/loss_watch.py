@@ -142,8 +142,7 @@ class LossWatch:
     def _conclude(self, info: StreamInfo, known: int, *, counts: bool = True) -> None:
         """`counts`: whether the leader that reported it is known to have a quorum."""
         self._answered = self._clock()
-        every = lost(self._stream, info, known)
-        gaps = unaccepted(every, {self._stream: accepted(info.config)})
+        gaps = undecided(self._stream, info, known)
         if not gaps:
             if isinstance(self._refusal, HistoryLost):
                 self._is_over = True
@@ -174,6 +173,17 @@ class LossWatch:
         now = self._clock()
         self._since = now if self._since is None else self._since
         return now - self._since >= _CONFIRMED_AFTER
+
+
+def undecided(stream: str, info: StreamInfo, known: int) -> list[Gap]:
+    """What the stream lacks and no operator has given up; `info` and `known` as for `lost`.
+
+    A decision holds up to the stream's end: behind it the placeholders that were filled in are lost in their turn.
+    """
+    gaps = unaccepted(lost(stream, info, 0), {stream: accepted(info.config)})
+    if info.state.last_seq < known:
+        gaps.append(Gap(stream, info.state.last_seq + 1, known))
+    return by_stream(gaps).get(stream, [])
 
 
 def lost(stream: str, info: StreamInfo, known: int) -> list[Gap]:

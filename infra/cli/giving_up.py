@@ -34,7 +34,7 @@ from streams import placeholders
 from streams.inbox import RequestFailed
 from streams.jetstream import JetStream, Refused, StreamInfo
 from streams.log import Log
-from streams.loss_watch import lost
+from streams.loss_watch import undecided
 from streams.losses import Gap, accept, accepted, named, unaccepted
 
 
@@ -159,7 +159,7 @@ async def find(nc: NATS, stream: str, owners: Owners) -> Loss:
     """
     info, known = await _ask(nc, stream, owners)
     last, decided = info.state.last_seq, {stream: accepted(info.config)}
-    within = unaccepted(lost(stream, info, 0), decided)
+    within = undecided(stream, info, 0)
     log = Log(nc)
     begun = await placeholders.begun(log, stream)
     filled: list[Gap] = []
@@ -183,7 +183,7 @@ async def _lacking(nc: NATS, owners: Owners, streams: Iterable[str]) -> Lacking:
         info, known = await _ask(nc, stream, owners)
         if info.state.last_seq < known:
             lacking.ends[stream] = info.state.last_seq
-        if info.state.last_seq < known or unaccepted(lost(stream, info, 0), {stream: accepted(info.config)}):
+        if undecided(stream, info, known):
             lacking.streams.add(stream)
     return lacking
 

@@ -13,7 +13,7 @@ from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats import NatsServer
 from streams.jetstream import JetStream, StreamInfo, StreamState
 from streams.log import Log
-from streams.loss_watch import LossWatch, lost
+from streams.loss_watch import LossWatch, lost, undecided
 from streams.losses import Gap, accept
 from tests.damage import blocks, cut_the_end
 from tests.integration.streams.conftest import append_to, fill, until_noticed
@@ -118,6 +118,21 @@ async def test_a_whole_stream_takes_appends_after_every_restart(
         await nats_server.wait()
         await nats_server.start()
         assert await owner.append(append_to(f"after{number}")) == 21 + number
+
+
+async def test_placeholders_that_are_lost_in_their_turn_are_not_written_over_either(streams: Client) -> None:
+    owner, _ = watched(streams)
+    await fill(owner, 20)
+    # They went up to 30 when the decision was recorded, and a read model has applied them.
+    await accept(JetStream(streams), [Gap(MESSAGING, 15, 30)], "an operator", filled=True)
+    owner, _ = watched(streams, checkpoint=30)
+    with pytest.raises(HistoryLost):
+        await owner.append(append_to("b"))
+    assert await owner.end_of(MESSAGING) == 20
+    # What the decision is about within the stream stays given up.
+    config = (await JetStream(streams).info(MESSAGING)).config
+    found = undecided(MESSAGING, StreamInfo(config, StreamState(18, 0, 1, 20, [4, 16])), 30)
+    assert found == [Gap(MESSAGING, 4, 4), Gap(MESSAGING, 21, 30)]
 
 
 async def test_an_acknowledgement_of_an_earlier_sequence_makes_the_next_append_look(
