@@ -65,6 +65,9 @@ class SealedPositions:
             raw = binascii.a2b_base64(padded.translate(_PLAIN), strict_mode=True)
         except ValueError as error:
             raise _refusal() from error
+        if _text(raw) != text:
+            # The last character has bits that decoding ignores.
+            raise _refusal()
         key = self._keys.find(raw[:TAG_BYTES])
         if key is None:
             raise _refusal()
@@ -81,6 +84,10 @@ def _sealed(plain: str, key: PositionKey) -> str:
     padded = plain.encode("ascii")
     padded += bytes(-len(padded) % _BLOCK)
     raw = key.tag + key.cipher.encrypt(padded, _PURPOSE)
+    return _text(raw)
+
+
+def _text(raw: bytes) -> str:
     return binascii.b2a_base64(raw, newline=False).translate(_SAFE, b"=").decode()
 
 

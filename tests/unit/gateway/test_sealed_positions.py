@@ -1,4 +1,5 @@
 import re
+import string
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -59,6 +60,16 @@ def test_what_was_changed_anywhere_is_refused(folder: Path) -> None:
             cipher.open(text[:place] + ("A" if letter != "A" else "B") + text[place + 1 :])
         with pytest.raises(Invalid):
             cipher.open(text[:place] or "A")
+
+
+@pytest.mark.parametrize("position", [Position.at("AUTH", 1), SOME, EVERY])
+def test_a_last_character_that_differs_in_bits_that_decoding_ignores_is_refused(
+    folder: Path, position: Position
+) -> None:
+    text, cipher = sealed(folder).seal(position), sealed(folder)
+    for letter in set(string.ascii_letters + string.digits + "-_") - {text[-1]}:
+        with pytest.raises(Invalid):
+            cipher.open(text[:-1] + letter)
 
 
 @pytest.mark.parametrize("text", [SOME.encode(), EVERY.encode(), "nonsense", "§", "e30", "A" * LONGEST, "A" * 5_000])
