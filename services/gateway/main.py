@@ -166,6 +166,8 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 readiness=readiness,
                 metrics=metrics,
             )
+            # Before the first request: a position from before a loss must not pass.
+            await given_up.look()
             async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
                 works = (revocations, news, live, given_up, *((quorum,) if quorum is not None else ()))
                 following = [group.create_task(work.run()) for work in works]

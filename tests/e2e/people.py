@@ -137,7 +137,8 @@ class Api:
     def sealed(self) -> SealedPositions:
         """Positions as the system's clients get them, with the keys that it has now."""
         terms = Terms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
-        return SealedPositions(PositionKeys(self.system.data_dir / "secrets", terms))
+        folder = self.system.settings.get("VESTNIK_SECRETS_DIR", self.system.data_dir / "secrets")
+        return SealedPositions(PositionKeys(Path(folder), terms))
 
     def registration(self, **changed: object) -> Json:
         """Nobody else's address and username."""

@@ -75,7 +75,11 @@ export class Outbox {
   }
 
   async #work() {
-    if (this.working) return;
+    if (this.working) {
+      // A message that was just written does not wait for a long pause of an earlier one.
+      this.pauses.wake();
+      return;
+    }
     this.working = true;
     for (let message; !this.stopped && (message = this.#next()); ) {
       try {
