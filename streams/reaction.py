@@ -21,8 +21,6 @@ from streams.message import Message
 
 _LOG = logging.getLogger(__name__)
 
-# Events that wait for their next attempt; when there are so many, what the effect needs is down for all.
-_MOST_PENDING = 1_000
 # Seconds.
 _FETCH_WAIT = 2.0
 _LONGEST_PAUSE = 300.0
@@ -34,6 +32,9 @@ _BREATH = 0.05
 
 class Postponed(Exception):
     """The effect cannot be had now; it may be tried again."""
+
+    # Of its line in the log.
+    level = logging.WARNING
 
 
 class Reaction:
@@ -53,12 +54,14 @@ class Reaction:
         at_once: int = 4,
         ack_wait: float = 30.0,
         first_pause: float = 1.0,
+        most_pending: int = 1_000,
     ) -> None:
         """
         `durable`: the consumer's name, for ever: under another one everything would be done again.
         `at_once`: effects under way in this process.
         `ack_wait`: seconds after which an event whose process has gone is given to another.
         `first_pause`: seconds until the next attempt; doubled with each, up to five minutes.
+        `most_pending`: events that wait for their next attempt; with so many, no other event is handed out.
         """
         self._jetstream = nc.jetstream()
         self._stream = stream
@@ -68,6 +71,7 @@ class Reaction:
         self._at_once = at_once
         self._ack_wait = ack_wait
         self._first_pause = first_pause
+        self._most_pending = most_pending
 
     async def run(self) -> None:
         """Works until it is cancelled; what NATS refuses or loses is tried again."""
@@ -101,7 +105,7 @@ class Reaction:
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=self._ack_wait,
                 max_deliver=-1,
-                max_ack_pending=_MOST_PENDING,
+                max_ack_pending=self._most_pending,
             ),
         )
         subscription = await self._jetstream.pull_subscribe_bind(self._durable, self._stream)
@@ -137,7 +141,8 @@ class Reaction:
             await self._react(Message(self._stream, sequence, message.subject, message.data).open())
         except (Postponed, VestnikError) as error:
             pause = min(self._first_pause * 2 ** min(message.metadata.num_delivered - 1, 16), _LONGEST_PAUSE)
-            _LOG.warning("%s tries event %d again in %.0f s: %s", self._durable, sequence, pause, error)
+            level = error.level if isinstance(error, Postponed) else logging.WARNING
+            _LOG.log(level, "%s tries event %d again in %.0f s: %s", self._durable, sequence, pause, error)
             await message.nak(delay=pause)
         except Exception:
             # Not given up, since a later release may be able to handle it; and no event may stop all the others.

@@ -97,7 +97,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """A mail that is to be sent."""
 
-    # Id of the event that asked for it: the same event, the same Message-ID.
+    # Id of the event that asked for it, or one made from it: the same event, the same Message-ID.
     event_id: str
     # When it was asked for.
     asked_at: datetime

@@ -4,6 +4,7 @@ Each registration is covered by a notice that is sent after it. When the budget 
 registration waits for the next notice and the ones before it wait for nothing.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 
@@ -21,6 +22,15 @@ from services.auth.delivery import Delivery
 from services.auth.mail import Letter
 from services.auth.mailboxes import ADDRESS_TAKEN_NOTICE
 from streams.reaction import Postponed, Reaction
+
+# Notices that wait for the next hour of their mailboxes are no sign that anything is down.
+_MOST_PENDING = 100_000
+
+
+class _Waiting(Postponed):
+    """The mailbox has had its notice for this hour."""
+
+    level = logging.INFO
 
 
 class SecurityNotices:
@@ -47,6 +57,7 @@ class SecurityNotices:
             subject_filter=SECURITY_NOTICES.subject_filter,
             ack_wait=ack_wait,
             first_pause=first_pause,
+            most_pending=_MOST_PENDING,
         )
 
     async def run(self) -> None:
@@ -74,4 +85,4 @@ class SecurityNotices:
         )
         provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
         if not await self._delivery.deliver(letter, provenance) and pending[-1] == asked.user_id:
-            raise Postponed("the mailbox has had its notice for this hour")
+            raise _Waiting("the mailbox has had its notice for this hour")

@@ -1,6 +1,7 @@
 """Where mails go: to an SMTP server, or as files into a folder where none is set up."""
 
 import asyncio
+import logging
 import os
 from datetime import UTC
 from email.headerregistry import Address
@@ -19,6 +20,8 @@ from infra.settings import BadSetting
 from services.auth.mail import Letter, compose
 from streams.reaction import Postponed
 
+_LOG = logging.getLogger(__name__)
+
 _SMTP_TIMEOUT = 20.0
 # What `?tls=` may be, as aiosmtplib's `start_tls`.
 _STARTTLS = {"required": True, "opportunistic": None, "off": False}
@@ -31,7 +34,7 @@ class NotSent(Postponed):
 
 class Outbox(Protocol):
     async def send(self, letter: Letter) -> None:
-        """Hands the mail over; when it returns, the mail will not be lost.
+        """Hands the mail over; when it returns, the mail will not be lost, or is one that the server never takes.
 
         Raises:
             NotSent: it could not be handed over now.
@@ -117,12 +120,18 @@ class SmtpOutbox:
         )
         try:
             async with client:
-                await client.sendmail(
-                    sender.addr_spec,
-                    [recipient.addr_spec],
-                    message.as_bytes(policy=SMTP.clone(utf8=wide)),
-                    mail_options=["SMTPUTF8"] if wide else [],
-                )
+                try:
+                    await client.sendmail(
+                        sender.addr_spec,
+                        [recipient.addr_spec],
+                        message.as_bytes(policy=SMTP.clone(utf8=wide)),
+                        mail_options=["SMTPUTF8"] if wide else [],
+                    )
+                # Only here: while connecting, the same exception means that there is no TLS or no login.
+                except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPNotSupported) as error:
+                    if not _is_final(error):
+                        raise
+                    _LOG.warning("the mail of event %s is given up: %s", letter.event_id, _reason(error))
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise NotSent(_reason(error)) from error
 
@@ -165,8 +174,17 @@ def _is_wide(message: EmailMessage) -> bool:
     return not _only(message, "To").addr_spec.isascii()
 
 
+def _is_final(error: aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPNotSupported) -> bool:
+    """Whether the server will never take a mail to this recipient, so that trying again is of no use."""
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return all(each.code >= 500 for each in error.recipients)
+    return True
+
+
 def _reason(error: Exception) -> str:
-    """What a log may show: the server's answer, which names no password."""
+    """What a log may show: the server's answer, which names no password; of a refused recipient the code alone."""
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return f"recipient refused with {', '.join(str(each.code) for each in error.recipients)}"
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return f"{error.code} {error.message}"
     return f"{type(error).__name__}: {error}"

@@ -5,6 +5,7 @@ What keeps a mail from going out twice, or a mailbox from being flooded, is in d
 
 from collections.abc import Callable
 from datetime import datetime
+from uuid import UUID, uuid5
 
 from nats.aio.client import Client as NATS
 
@@ -29,7 +30,7 @@ from services.auth.delivery import Delivery
 from services.auth.mail import Letter, Offer
 from services.auth.resets import Reset, ResetTokens
 from services.auth.verification import Verification, VerificationTokens
-from streams.reaction import Reaction
+from streams.reaction import Postponed, Reaction
 
 CONSUMER = VERIFICATION_MAIL.name
 
@@ -71,13 +72,22 @@ class AccountMail:
         await self._reaction.run()
 
     async def _send(self, event: Recorded[Event]) -> None:
-        letter = await self._letter(event)
-        if letter is None or await self._sent_by_an_older_release(event):
+        letters = await self._letters(event)
+        if not letters or await self._sent_by_an_older_release(event):
             return
-        await self._delivery.deliver(letter, Provenance(correlation_id=event.correlation_id, causation_id=event.id))
+        provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
+        failure: Postponed | ValueError | None = None
+        for letter in letters:
+            try:
+                await self._delivery.deliver(letter, provenance)
+            except (Postponed, ValueError) as error:
+                # One mailbox that takes no mail holds up none of the others.
+                failure = error
+        if failure is not None:
+            raise failure
 
-    async def _letter(self, event: Recorded[Event]) -> Letter | None:
-        """The mail that was asked for; None where it is of no use any more."""
+    async def _letters(self, event: Recorded[Event]) -> list[Letter]:
+        """The mails that were asked for; none where they are of no use any more."""
         match event.data:
             case EmailRegistrationRequested() | EmailClaimed():
                 return await self._verification(event, mailboxes.VERIFICATION_MAIL, event.data.user_id)
@@ -88,26 +98,34 @@ class AccountMail:
             case PasswordResetRequested():
                 return await self._reset(event, event.data)
             case _:
-                return None
+                return []
 
-    async def _verification(self, event: Recorded[Event], kind: str, user_id: str | None) -> Letter | None:
-        """The mail for a user's registration, or for all that are pending; None once the address has an owner."""
+    async def _verification(self, event: Recorded[Event], kind: str, user_id: str | None) -> list[Letter]:
+        """The mail for a user's registration, or those for all that are pending; none once the address has an owner.
+
+        Spellings that share the address's key can be different mailboxes (`strasse`, `straße`): each gets a mail of
+        its own, with the tokens of the registrations that were made with it.
+        """
         address = (await self._aggregates.addresses.load(event.aggregate_id)).state
-        pending = [
-            each for each in registrations.waiting(address, self._clock()) if user_id is None or each.user_id == user_id
+        if address.owner is not None:
+            return []
+        # The newest first.
+        by_local_part: dict[bytes, list[tuple[str, PendingRegistration]]] = {}
+        for each in reversed(registrations.waiting(address, self._clock())):
+            email = plain(each.email)
+            if email is not None and user_id in (None, each.user_id):
+                by_local_part.setdefault(_local_part(email), []).append((email, each))
+        return [
+            Letter(
+                event_id=event.id if user_id is not None else _letter_id(event.id, local_part),
+                asked_at=event.at,
+                recipient=pending[0][0],
+                username=pending[0][1].username,
+                kind=kind,
+                offers=tuple(self._offer(event, each) for _, each in pending),
+            )
+            for local_part, pending in by_local_part.items()
         ]
-        recipient = plain(pending[-1].email) if pending else None
-        if address.owner is not None or recipient is None:
-            return None
-        return Letter(
-            event_id=event.id,
-            asked_at=event.at,
-            recipient=recipient,
-            username=pending[-1].username,
-            kind=kind,
-            # The newest first.
-            offers=tuple(self._offer(event, each) for each in reversed(pending)),
-        )
 
     def _offer(self, event: Recorded[Event], registration: PendingRegistration) -> Offer:
         token = self._tokens.sign(
@@ -121,17 +139,17 @@ class AccountMail:
             good_for=registration.expires_at - event.at,
         )
 
-    async def _reset(self, event: Recorded[Event], asked: PasswordResetRequested) -> Letter | None:
+    async def _reset(self, event: Recorded[Event], asked: PasswordResetRequested) -> list[Letter]:
         address = (await self._aggregates.addresses.load(event.aggregate_id)).state
         credential = (await self._aggregates.credentials.load(asked.user_id)).state
         recipient = plain(address.email)
         if recipient is None or not domain.reset_is_due(address, credential, asked, self._clock()):
-            return None
+            return []
         token = self._resets.sign(
             Reset(user_id=asked.user_id, credential=asked.credential, expires_at=asked.expires_at)
         )
         offer = Offer(username=address.username, token=token, good_for=asked.expires_at - event.at)
-        return Letter(
+        letter = Letter(
             event_id=event.id,
             asked_at=event.at,
             recipient=recipient,
@@ -139,6 +157,7 @@ class AccountMail:
             kind=mailboxes.RESET_MAIL,
             offers=(offer,),
         )
+        return [letter]
 
     async def _sent_by_an_older_release(self, event: Recorded[Event]) -> bool:
         """Older releases recorded mails by user instead of by mailbox."""
@@ -146,6 +165,16 @@ class AccountMail:
         if isinstance(asked, EmailClaimed | EmailVerificationRequested | PasswordResetRequested):
             return (await self._aggregates.mails.load(asked.user_id)).state.has(event.id)
         return False
+
+
+def _local_part(email: str) -> bytes:
+    """What is before the @, with only ASCII letters in lower case: equal ones are one mailbox."""
+    return email.rpartition("@")[0].encode().lower()
+
+
+def _letter_id(event_id: str, local_part: bytes) -> str:
+    """The id of the event's mail to one of the spellings that share a key; at most one of them is in ASCII."""
+    return event_id if local_part.isascii() else str(uuid5(UUID(event_id), local_part.decode()))
 
 
 class PasswordEndings:

@@ -16,6 +16,8 @@ class SmtpServer:
         refuses_starttls: bool = False,
         login: tuple[str, str] | None = None,
         refuse: int = 0,
+        refusal: str = "451 not now",
+        refuses_sender: bool = False,
     ) -> None:
         self._context = context
         # As if an attacker had taken the offer out of the answer to EHLO.
@@ -24,8 +26,10 @@ class SmtpServer:
         self._login = login
         # Every command, in upper case.
         self.heard: list[str] = []
-        # How many mails to turn away for now.
+        # How many mails to turn away, and with what answer to the recipient, or to the sender.
         self.refuse = refuse
+        self._refusal = refusal
+        self._refuses_sender = refuses_sender
         self.port = 0
         self.mails: list[bytes] = []
         self.envelopes: list[tuple[str, str]] = []
@@ -74,12 +78,14 @@ class SmtpServer:
                     await say("235 welcome" if logged_in else "535 who are you")
                 elif verb.startswith("MAIL FROM") and not logged_in:
                     await say("530 log in first")
+                elif verb.startswith("MAIL FROM") and self._refuses_sender:
+                    await say(self._refusal)
                 elif verb.startswith("MAIL FROM"):
                     sender = line
                     await say("250 ok")
                 elif verb.startswith("RCPT TO") and self.refuse:
                     self.refuse -= 1
-                    await say("451 not now")
+                    await say(self._refusal)
                 elif verb.startswith("RCPT TO"):
                     recipient = line
                     await say("250 ok")

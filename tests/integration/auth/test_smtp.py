@@ -5,6 +5,7 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -23,6 +24,8 @@ LETTER = Letter(
     username="anna",
     offers=(Offer(username="anna", token=TOKEN, good_for=timedelta(hours=24)),),
 )
+# Its recipient is in no plain ASCII.
+WIDE = msgspec.structs.replace(LETTER, recipient="straße@example.org")
 
 
 @pytest.fixture
@@ -158,6 +161,47 @@ async def test_a_mail_that_is_turned_away_can_be_tried_again() -> None:
             await send(f"smtp://127.0.0.1:{server.port}")
         await send(f"smtp://127.0.0.1:{server.port}")
     assert len(server.mails) == 1
+
+
+async def test_a_mail_whose_recipient_the_server_refuses_for_good_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    server = SmtpServer(refuse=1, refusal="550 no such user: Anna@example.org")
+    async with server.listening():
+        await send(f"smtp://127.0.0.1:{server.port}")
+    assert server.mails == []
+    assert "recipient refused with 550" in caplog.text
+    assert "Anna" not in caplog.text
+
+
+async def test_a_mail_to_an_address_that_the_server_cannot_take_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    server = SmtpServer()
+    async with server.listening():
+        await send(f"smtp://127.0.0.1:{server.port}", WIDE)
+    assert server.mails == []
+    assert not any(verb.startswith("MAIL") for verb in server.heard)
+    assert "SMTPUTF8" in caplog.text
+    assert "straße" not in caplog.text
+
+
+async def test_a_mail_to_such_an_address_is_tried_again_where_encryption_is_missing() -> None:
+    server = SmtpServer()
+    async with server.listening():
+        with pytest.raises(NotSent, match="STARTTLS"):
+            await send(f"smtp://127.0.0.1:{server.port}?tls=required", WIDE)
+
+
+async def test_a_mail_whose_sender_the_server_refuses_is_tried_again() -> None:
+    server = SmtpServer(refuses_sender=True, refusal="550 who are you")
+    async with server.listening():
+        with pytest.raises(NotSent, match="550"):
+            await send(f"smtp://127.0.0.1:{server.port}")
+
+
+async def test_a_refused_recipient_is_not_named_in_the_reason() -> None:
+    server = SmtpServer(refuse=1, refusal="451 later, Anna@example.org")
+    async with server.listening():
+        with pytest.raises(NotSent, match="451") as failure:
+            await send(f"smtp://127.0.0.1:{server.port}")
+    assert "Anna" not in str(failure.value)
 
 
 async def test_a_server_that_is_not_there_is_not_sent() -> None:

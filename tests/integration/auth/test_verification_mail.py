@@ -1,6 +1,7 @@
 """The verification mail as a reaction: none lost, none twice, whatever happens to the process that sends it."""
 
 import asyncio
+import logging
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -9,7 +10,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
+import pytest
 from nats.aio.client import Client as NATS
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from contracts.durables import SECURITY_NOTICES
@@ -234,6 +237,50 @@ async def test_who_asks_again_gets_one_mail_with_every_pending_registration_and_
     assert lapsed not in {auth.tokens.read(token).user_id for token in tokens(again)}
 
 
+async def test_who_asks_again_gets_no_token_of_another_spelling_that_can_be_another_mailbox(
+    replicas: tuple[Auth, Auth], streams: NATS
+) -> None:
+    auth, outbox = replicas[0], Recording()
+    spellings = ("strasse@example.org", "STRASSE@example.org", "straße@example.org", "\u017ftrasse@example.org")
+    for number, email in enumerate(spellings):
+        await register(auth, f"user{number}", email)
+    await auth.commands.resend_verification(spellings[0], BY_NOBODY)
+
+    def again() -> list[tuple[str, list[str]]]:
+        mails = [letter for letter in outbox.sent if letter.kind == "verification_again"]
+        return [(letter.recipient, [offer.username for offer in letter.offers]) for letter in mails]
+
+    async with reacting(streams, auth, outbox):
+        await settled(streams)
+        expected = [(spellings[3], ["user3"]), (spellings[2], ["user2"]), (spellings[1], ["user1", "user0"])]
+        assert again() == expected
+        await streams.jetstream().delete_consumer("AUTH", CONSUMER)
+        await register(auth, "later")
+        await eventually(lambda: outbox.sent[-1].username == "later")
+        await settled(streams)
+        assert again() == expected
+
+
+async def test_a_spelling_whose_mailbox_takes_no_mail_holds_up_none_of_the_others(
+    replicas: tuple[Auth, Auth], streams: NATS
+) -> None:
+    auth = replicas[0]
+
+    class Full(Recording):
+        async def send(self, letter: Letter) -> None:
+            if letter.recipient == "straße@example.org":
+                raise NotSent("452 full")
+            await super().send(letter)
+
+    outbox = Full()
+    for name, email in (("anna", "strasse@example.org"), ("boris", "straße@example.org")):
+        await register(auth, name, email)
+    await auth.commands.resend_verification("strasse@example.org", BY_NOBODY)
+    async with reacting(streams, auth, outbox):
+        await eventually(lambda: any(letter.kind == "verification_again" for letter in outbox.sent))
+    assert {letter.recipient for letter in outbox.sent} == {"strasse@example.org"}
+
+
 async def test_nothing_is_sent_for_a_registration_that_was_verified_or_ran_out(
     replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
 ) -> None:
@@ -292,6 +339,39 @@ async def test_notices_to_one_mailbox_are_merged_and_none_is_dropped(
         await eventually(lambda: len(notices()) == 3)
         await settled(streams)
     assert sorted(notices()) == ["anna", "anna", "anna2"]
+
+
+async def test_notices_that_wait_for_their_hour_hold_up_no_others_and_are_no_warning(
+    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    auth, outbox = replicas[0], Recording()
+    jetstream, name = streams.jetstream(), SECURITY_NOTICES.name
+    await jetstream.add_consumer(
+        "AUTH",
+        # As an older release made it.
+        ConsumerConfig(
+            name=name,
+            durable_name=name,
+            filter_subject=SECURITY_NOTICES.subject_filter,
+            deliver_policy=DeliverPolicy.ALL,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=30,
+            max_deliver=-1,
+            max_ack_pending=1_000,
+        ),
+    )
+    await register(auth, "anna")
+    await auth.commands.verify_email(await auth.token("anna@example.org"), BY_NOBODY)
+    with caplog.at_level(logging.INFO):
+        async with reacting(streams, auth, outbox, clock):
+            await register(auth, "first", "anna@example.org")
+            await eventually(lambda: any(letter.kind == "address_taken" for letter in outbox.sent))
+            await register(auth, "second", "anna@example.org")
+            await settled(streams, waiting_notices=1)
+            await eventually(lambda: any(f"{name} tries event" in record.message for record in caplog.records))
+    config = (await jetstream.consumer_info("AUTH", name)).config
+    assert config.max_ack_pending == 100_000
+    assert {record.levelno for record in caplog.records if f"{name} tries event" in record.message} == {logging.INFO}
 
 
 async def test_a_mailbox_gets_no_more_mails_of_a_kind_in_an_hour_than_its_budget(
