@@ -235,6 +235,17 @@ def own_system(stopped_system: System) -> System:
     return stopped_system
 
 
+@pytest.fixture
+def fresh_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A running system with nothing in it, for a test that damages its data or needs all of its log."""
+    system = System(tmp_path_factory.mktemp("fresh") / "data")
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

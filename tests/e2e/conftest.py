@@ -29,3 +29,9 @@ async def fragile_api(fragile_system: System) -> AsyncIterator[Api]:
 async def own_api(own_system: System) -> AsyncIterator[Api]:
     async with client(own_system) as http:
         yield Api(own_system, http)
+
+
+@pytest_asyncio.fixture
+async def fresh_api(fresh_system: System) -> AsyncIterator[Api]:
+    async with client(fresh_system) as http:
+        yield Api(fresh_system, http)

@@ -41,8 +41,8 @@ async def test_what_is_secret_on_disk_is_its_owners_alone(api: Api) -> None:
         assert path.stat().st_size == 0 or path.stat().st_mode & 0o077 == 0, path
 
 
-def test_a_first_start_and_a_second_one_log_no_error(own_system: System) -> None:
-    own_system.interrupt()
-    own_system.start()
-    log = own_system.log.read_text(errors="replace")
+def test_a_first_start_and_a_second_one_log_no_error(fresh_system: System) -> None:
+    fresh_system.interrupt()
+    fresh_system.start()
+    log = fresh_system.log.read_text(errors="replace")
     assert [line for line in log.splitlines() if "ERROR" in line or "CRITICAL" in line] == []

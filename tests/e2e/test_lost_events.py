@@ -10,8 +10,8 @@ from tests.e2e.people import Api, eventually
 from tests.fix_system import wait_until
 
 
-async def test_a_lost_message_is_not_replaced_by_the_next_one(own_api: Api) -> None:
-    api, system = own_api, own_api.system
+async def test_a_lost_message_is_not_replaced_by_the_next_one(fresh_api: Api) -> None:
+    api, system = fresh_api, fresh_api.system
     anna, boris = await api.friends()
     await anna.sends(boris, "one", "two", "lost")
     # What nobody has been shown is not known to be missing.
@@ -40,9 +40,9 @@ async def test_a_lost_message_is_not_replaced_by_the_next_one(own_api: Api) -> N
 
 
 async def test_the_end_that_a_stream_has_lost_is_given_up_and_its_rows_are_kept_in_a_file(
-    own_api: Api, tmp_path: Path
+    fresh_api: Api, tmp_path: Path
 ) -> None:
-    api, system = own_api, own_api.system
+    api, system = fresh_api, fresh_api.system
     anna, boris = await api.friends()
     await anna.sends(boris, "one", "two", "lost")
     # What nobody has been shown is not known to be missing.
@@ -89,9 +89,9 @@ async def test_the_end_that_a_stream_has_lost_is_given_up_and_its_rows_are_kept_
 
 
 async def test_two_streams_that_have_lost_their_ends_are_given_up_one_after_the_other(
-    own_api: Api, tmp_path: Path
+    fresh_api: Api, tmp_path: Path
 ) -> None:
-    api, system = own_api, own_api.system
+    api, system = fresh_api, fresh_api.system
     anna, boris = await api.friends()
     await anna.sends(boris, "one", "lost")
     assert len(await boris.messages(anna)) == 2

@@ -103,7 +103,8 @@ async def test_what_is_no_event_is_shown_as_bytes_at_its_place_and_the_rest_goes
         assert private.payload is None
     else:
         assert private.is_private or private.data == b"null"
-    assert MESSAGING in {event.stream for event in await shown(streams, raw=raw, since=begun - timedelta(minutes=1))}
+    # The time of what can be read in part is that of when this module was loaded.
+    assert MESSAGING in {event.stream for event in await shown(streams, raw=raw, since=begun - timedelta(days=1))}
     assert not await shown(streams, raw=raw, until=_BEGIN)
     assert len(await shown(streams, raw=raw, type="message.sent")) in (2, 3)
 
