@@ -307,7 +307,8 @@ async def test_the_keyboard_alone_is_enough(sitting: Sitting, api: Api) -> None:
     await expect(page.locator(".chat-list .search")).to_be_focused()
     await page.keyboard.press("Escape")
     await expect(page.locator(".nothing")).to_be_visible()
-    found = await boris.messages(anna)
+    # The page shows a message before it is sent.
+    found = await eventually(lambda: boris.messages(anna), "the message has come")
     assert [each["text"] for each in found] == ["typed\nin two lines"]
 
 

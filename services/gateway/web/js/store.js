@@ -225,7 +225,8 @@ export class Store extends EventTarget {
         return;
       } catch (error) {
         this.live.stop();
-        if (!error.passing) return;
+        // The session is over; whatever else was wrong may be right at a later try.
+        if (error.status === 401) return;
         this.#connected(false);
         this.live = this.#line();
         await this.following.wait(error.retryAfter);
