@@ -179,6 +179,10 @@ async def everything(connection: NATS, stream: str) -> bytes:
 
 
 async def test_positions_go_on_across_another_key_and_are_refused_once_theirs_is_gone(api: Api) -> None:
+    async def accepted() -> bool:
+        return (await (await api.person()).get("/v1/friends")).status_code == 200
+
+    await eventually(accepted, "tokens of the key that the test before has made")
     anna, boris = await api.friends()
     before = (await anna.write(boris, "one")).headers["Vestnik-Position"]
     assert api.system.vestnik("keys", "rotate-positions").returncode == 0
