@@ -33,8 +33,8 @@ async def test_a_message_comes_to_both_and_to_every_device_of_theirs(api: Api) -
     anna, boris = await api.friends()
     phone = await api.again(boris)
     async with (
-        listening(api.system.url, anna.access_token) as annas,
-        listening(api.system.url, boris.access_token) as boriss,
+        listening(api.system.url, anna.access_token, since=anna.position) as annas,
+        listening(api.system.url, boris.access_token, since=boris.position) as boriss,
         listening(api.system.url, phone.access_token) as phones,
     ):
         [sent] = await anna.sends(boris, "Hello")
@@ -64,8 +64,8 @@ async def test_without_a_position_it_begins_now(api: Api) -> None:
 async def test_a_friendship_is_told_to_both_as_each_sees_it(api: Api) -> None:
     anna, boris = await api.people(2)
     async with (
-        listening(api.system.url, anna.access_token) as annas,
-        listening(api.system.url, boris.access_token) as boriss,
+        listening(api.system.url, anna.access_token, since=anna.position) as annas,
+        listening(api.system.url, boris.access_token, since=boris.position) as boriss,
     ):
         await api.befriend(anna, boris)
         assert (await boris.remove(anna)).status_code == 204
@@ -84,7 +84,7 @@ async def test_a_profile_is_told_to_friends_and_to_nobody_else(api: Api) -> None
     anna, boris = await api.friends()
     stranger = await api.person()
     async with (
-        listening(api.system.url, boris.access_token) as boriss,
+        listening(api.system.url, boris.access_token, since=boris.position) as boriss,
         listening(api.system.url, stranger.access_token) as strangers,
     ):
         for bio in ("one", "two", "three"):
