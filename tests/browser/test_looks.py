@@ -60,7 +60,7 @@ async def test_every_view_can_be_read_by_everybody(
 
 async def test_every_phrase_is_said_in_every_language(sitting: Sitting) -> None:
     page = await sitting.page()
-    words = await page.evaluate("import('/web/js/words.js').then((module) => module.WORDS)")
+    words = await page.evaluate("import('/web/js/i18n.js').then((module) => module.WORDS)")
     assert words["en"].keys() == words["ru"].keys()
 
     def names(phrase: str | dict[str, str]) -> set[str]:

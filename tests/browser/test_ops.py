@@ -151,7 +151,7 @@ async def test_every_section_can_be_read_by_everybody(
 
 async def test_every_phrase_is_said_in_every_language_and_every_type_can_be_chosen(sitting: Sitting) -> None:
     page = await sitting.page()
-    words = await page.evaluate("import('/web/js/ops/words.js').then((module) => module.WORDS)")
+    words = await page.evaluate("import('/web/js/ops/i18n.js').then((module) => module.WORDS)")
     assert words["en"].keys() == words["ru"].keys()
     types = await page.evaluate("import('/web/js/ops/events.js').then((module) => module.TYPES)")
     assert {name for own in types.values() for name in own} == set(catalogue.EVENTS)

@@ -1,11 +1,11 @@
 // Opens the messenger: language and colours, the session that is there or the way to one, then the view of the address.
 
 import * as api from "./api.js";
-import { forgetAllOf } from "./kept.js";
-import { chosen, choose, me, rememberMe } from "./choices.js";
+import { forgetAllOf } from "./storage.js";
+import { chosen, choose, me, rememberMe } from "./preferences.js";
 import { Store } from "./store.js";
-import { chooseLanguage, t } from "./words.js";
-import { Shell } from "./views/shell.js";
+import { chooseLanguage, t } from "./i18n.js";
+import { Shell } from "./views/layout.js";
 import { welcome } from "./views/welcome.js";
 
 const app = document.getElementById("app");

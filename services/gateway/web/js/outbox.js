@@ -2,7 +2,7 @@
 // written, and repeated with the same id until the gateway has said what became of them, so that each goes out once.
 
 import { Refused, post } from "./api.js";
-import { dropUnsent, keepUnsent, unsentOf } from "./kept.js";
+import { dropUnsent, keepUnsent, unsentOf } from "./storage.js";
 import { Pauses } from "./pauses.js";
 
 const FIRST_PAUSE_MS = 1_000, LONGEST_PAUSE_MS = 30_000;

@@ -2,7 +2,7 @@
 // stream, the outbox and the answers of requests change it. Data flows one way.
 
 import * as api from "./api.js";
-import { keepSeen, seen } from "./kept.js";
+import { keepSeen, seen } from "./storage.js";
 import { Live } from "./live.js";
 import { Outbox } from "./outbox.js";
 import { Pauses } from "./pauses.js";

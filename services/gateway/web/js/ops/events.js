@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { el, icon } from "../dom.js";
 import { json } from "./json.js";
-import { moment, say } from "./words.js";
+import { moment, say } from "./i18n.js";
 
 const STREAMS = ["AUTH", "SESSION", "PROFILE", "CONTACT", "MESSAGING"];
 // Types by stream, as contracts have them; a test compares.

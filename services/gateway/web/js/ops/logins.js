@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { el, icon } from "../dom.js";
-import { moment, say, word } from "./words.js";
+import { moment, say, word } from "./i18n.js";
 
 const SPANS = [["last_hour", 3_600], ["last_day", 86_400], ["last_week", 604_800], ["ever", 0]];
 

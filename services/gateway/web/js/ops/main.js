@@ -1,17 +1,17 @@
 // The operators' page: whoever is logged in to the messenger and is an operator sees the system move.
 
 import * as api from "../api.js";
-import { choose, chosen, me, rememberMe } from "../choices.js";
+import { choose, chosen, me, rememberMe } from "../preferences.js";
 import { el, fill, icon } from "../dom.js";
-import { forgetAllOf } from "../kept.js";
+import { forgetAllOf } from "../storage.js";
 import { pauseFor } from "../pauses.js";
-import { chooseLanguage, currentLanguage, LANGUAGES, reason, t } from "../words.js";
+import { chooseLanguage, currentLanguage, LANGUAGES, reason, t } from "../i18n.js";
 import { form } from "../views/welcome.js";
 import { Events } from "./events.js";
-import { Letters } from "./letters.js";
+import { Letters } from "./dead_letters.js";
 import { Logins } from "./logins.js";
 import { Overview } from "./overview.js";
-import { say } from "./words.js";
+import { say } from "./i18n.js";
 
 const app = document.getElementById("app"), notes = document.getElementById("notes");
 const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], logins: ["people", Logins] };

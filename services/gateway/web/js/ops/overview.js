@@ -2,7 +2,7 @@
 
 import { el, icon } from "../dom.js";
 import { Trends } from "./charts.js";
-import { moment, number, percent, rate, say, size, span, word } from "./words.js";
+import { moment, number, percent, rate, say, size, span, word } from "./i18n.js";
 
 // Samples kept of each line: three minutes of them.
 const ROOM = 90;

@@ -1,7 +1,7 @@
 // What happened while one looked elsewhere.
 
 import { avatar, el, fill } from "../dom.js";
-import { full, t } from "../words.js";
+import { full, t } from "../i18n.js";
 
 export function notificationsView(store) {
   const list = el("ul", { class: "persons" });

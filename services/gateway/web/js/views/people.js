@@ -2,7 +2,7 @@
 
 import * as api from "../api.js";
 import { avatar, el, fill, icon } from "../dom.js";
-import { reason, t } from "../words.js";
+import { reason, t } from "../i18n.js";
 
 const PAUSE_MS = 250;
 

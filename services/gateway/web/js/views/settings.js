@@ -1,9 +1,9 @@
 // One's profile, the look of things, where one is logged in, the password.
 
 import * as api from "../api.js";
-import { choose, chosen } from "../choices.js";
+import { choose, chosen } from "../preferences.js";
 import { avatar, el, fill } from "../dom.js";
-import { currentLanguage, full, LANGUAGES, reason, t } from "../words.js";
+import { currentLanguage, full, LANGUAGES, reason, t } from "../i18n.js";
 import { form } from "./welcome.js";
 
 export function settingsView(store, logOut) {

@@ -1,9 +1,9 @@
 // Before anybody is logged in: log in, register, verify the address or refuse to, set a new password.
 
 import * as api from "../api.js";
-import { choose } from "../choices.js";
+import { choose } from "../preferences.js";
 import { el, fill } from "../dom.js";
-import { currentLanguage, LANGUAGES, reason, t } from "../words.js";
+import { currentLanguage, LANGUAGES, reason, t } from "../i18n.js";
 
 /** `token`: of a verification mail whose link was opened; `settled` is called once it was confirmed or refused. */
 export function welcome(app, { entered, note, token, settled }) {

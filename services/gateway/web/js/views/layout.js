@@ -1,12 +1,12 @@
 // The frame of the messenger once somebody is logged in: navigation, the list on the left, the view of the address.
 
 import { el, fill, icon } from "../dom.js";
-import { t } from "../words.js";
-import { ChatList } from "./chats.js";
+import { t } from "../i18n.js";
+import { ChatList } from "./conversations.js";
 import { notificationsView } from "./notifications.js";
 import { peopleView } from "./people.js";
 import { settingsView } from "./settings.js";
-import { Thread } from "./thread.js";
+import { Thread } from "./conversation.js";
 
 const VIEWS = ["chats", "people", "notifications", "settings"];
 const ICONS = { chats: "chats", people: "people", notifications: "bell", settings: "gear" };

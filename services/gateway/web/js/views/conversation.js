@@ -2,7 +2,7 @@
 // and the row under the eye stays where it is.
 
 import { avatar, el, fill, icon } from "../dom.js";
-import { clock, day, full, reason, t } from "../words.js";
+import { clock, day, full, reason, t } from "../i18n.js";
 
 const MOST_ROWS = 180, STEP = 30;
 // Characters of a message, counted as the gateway counts them: by code points.

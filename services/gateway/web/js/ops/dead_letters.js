@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { el, icon } from "../dom.js";
 import { json } from "./json.js";
-import { moment, say, word } from "./words.js";
+import { moment, say, word } from "./i18n.js";
 
 export class Letters {
   static every = 3_000;

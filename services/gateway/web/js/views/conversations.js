@@ -1,7 +1,7 @@
 // The list of conversations: newest first, with unread counts, filtered as one types.
 
 import { avatar, el, fill, icon } from "../dom.js";
-import { brief, t } from "../words.js";
+import { brief, t } from "../i18n.js";
 
 export class ChatList {
   constructor(store) {

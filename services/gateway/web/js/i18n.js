@@ -1,0 +1,82 @@
+// The messenger's texts, plurals and times in the language chosen; the texts are in i18n/, a file a language.
+
+import ENGLISH from "./i18n/en.js";
+import RUSSIAN from "./i18n/ru.js";
+
+export const LANGUAGES = { en: "English", ru: "Русский" };
+export const WORDS = { en: ENGLISH, ru: RUSSIAN };
+let language = "en", region = "en";
+
+export function currentLanguage() {
+  return language;
+}
+
+/** The language that was chosen, else the first of the browser's that we speak. */
+export function chooseLanguage(chosen) {
+  const wanted = [chosen, ...navigator.languages].map((one) => one?.slice(0, 2)).find((one) => one in WORDS);
+  language = wanted ?? "en";
+  // Times and numbers as they are written where somebody lives, in the language that was chosen.
+  region = navigator.languages.find((one) => one.slice(0, 2) === language) ?? language;
+  document.documentElement.lang = language;
+  document.title = t("app");
+}
+
+/** The language with its region, for times and numbers. */
+export function locale() {
+  return region;
+}
+
+/** A phrase; `n` chooses its plural, names in braces are replaced. */
+export function t(key, values = {}) {
+  let phrase = WORDS[language][key] ?? ENGLISH[key] ?? key;
+  if (typeof phrase === "object") phrase = phrase[new Intl.PluralRules(language).select(values.n)] ?? phrase.other;
+  return phrase.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+/** What went wrong, in words: an error of the interface by its code. */
+export function reason(error) {
+  if (error?.code === "rate_limited") return t("e_rate_limited", { seconds: error.retryAfter || 1 });
+  if (error?.code === "invalid") return error.errors?.map(wrong).join(" ") || t("e_invalid", { detail: error.detail });
+  if (error?.offline) return t("e_offline");
+  const key = `e_${error?.code}`;
+  return key in ENGLISH ? t(key) : t("e_other");
+}
+
+/** What is wrong with one field, in the language chosen where there are words for it. */
+function wrong({ path, message, code }) {
+  const key = code ? `e_${code}` : `e_at${path.replaceAll("/", "_")}`;
+  return key in ENGLISH ? t(key) : t("e_invalid", { detail: message });
+}
+
+// Made once each: to make one takes longer than to use it, and a long conversation asks hundreds of times.
+const formats = new Map();
+
+function shown(when, options) {
+  const key = `${region} ${JSON.stringify(options)}`;
+  let format = formats.get(key);
+  if (!format) formats.set(key, format = new Intl.DateTimeFormat(region, options));
+  return format.format(when instanceof Date ? when : new Date(when));
+}
+
+export function clock(when) {
+  return shown(when, { hour: "2-digit", minute: "2-digit" });
+}
+
+export function day(when) {
+  const moment = new Date(when), now = new Date();
+  const age = Math.round((new Date(now).setHours(0, 0, 0, 0) - new Date(moment).setHours(0, 0, 0, 0)) / 86_400_000);
+  if (age === 0) return t("today");
+  if (age === 1) return t("yesterday");
+  return shown(moment, { day: "numeric", month: "long", ...(moment.getFullYear() === now.getFullYear() ? {} : { year: "numeric" }) });
+}
+
+/** As short as a list wants it: the time today, else the day. */
+export function brief(when) {
+  const moment = new Date(when);
+  if (moment.toDateString() === new Date().toDateString()) return clock(when);
+  return shown(moment, { day: "numeric", month: "short" });
+}
+
+export function full(when) {
+  return shown(when, { dateStyle: "medium", timeStyle: "short" });
+}
