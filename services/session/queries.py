@@ -12,7 +12,7 @@ from contracts.positions import Position
 from projections.engine.read_model import ReadModel
 
 _ACTIVE = """
-SELECT session_id, device, created_at, last_refreshed_at
+SELECT session_id, device, address, created_at, last_refreshed_at
 FROM {sessions}
 WHERE user_id = %(user_id)s AND revoked_at IS NULL AND expires_at > %(now)s
     AND (%(before_at)s::timestamptz IS NULL OR (created_at, session_id) < (%(before_at)s, %(before_id)s::uuid))
@@ -59,12 +59,12 @@ _ALL = 1 << 62
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     device: str | None
+    address: str | None
     created_at: datetime
     last_refreshed_at: datetime
 
 
 class PastSessionRow(SessionRow, frozen=True, kw_only=True):
-    address: str | None
     # None while it goes on.
     ended_at: datetime | None
     reason: str | None

@@ -223,6 +223,7 @@ class SessionServer(SessionServiceBase):
                 Session(
                     session_id=row.session_id,
                     device=row.device or "",
+                    address=row.address or "",
                     created_at=to_unix_ms(row.created_at),
                     last_refreshed_at=to_unix_ms(row.last_refreshed_at),
                 )

@@ -172,8 +172,9 @@ async def test_sessions_are_listed_with_their_devices(api: Api) -> None:
     phone = await api.again(person, device="phone ☎")
     found = {row["session_id"]: row for row in items(await phone.get("/v1/sessions"))}
     assert set(found) == {person.session_id, phone.session_id}
-    assert set(found[phone.session_id]) == {"session_id", "device", "created_at", "last_refreshed_at", "current"}
-    assert found[phone.session_id]["device"] == "phone ☎"
+    listed = found[phone.session_id]
+    assert set(listed) == {"session_id", "device", "created_at", "last_refreshed_at", "current", "address"}
+    assert (listed["device"], listed["address"]) == ("phone ☎", "127.0.0.1")
     assert found[phone.session_id]["current"] is True
     assert found[person.session_id]["current"] is False
 

@@ -105,6 +105,10 @@ class SessionItem(msgspec.Struct, frozen=True):
     created_at: Time
     last_refreshed_at: Time
     current: Annotated[bool, Meta(description="Whether it is the session of this request.")]
+    address: Annotated[
+        str | UnsetType,
+        Meta(description="Where the login came from, as much of it as is kept; absent where nothing is."),
+    ] = UNSET
 
 
 async def log_in(incoming: Incoming[NoQuery, Login]) -> Reply:
@@ -220,6 +224,7 @@ def _item(session: Session, current_id: str) -> SessionItem:
         shown(session.created_at),
         shown(session.last_refreshed_at),
         session.session_id == current_id,
+        session.address or UNSET,
     )
 
 

@@ -15,6 +15,7 @@ from tests.integration.gateway.conftest import Stage
 from tests.integration.gateway.scripted import Answer
 
 PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
+OTHER = "01890a5d-ac96-774b-bcce-b302099a8058"
 WROTE = Position({"AUTH": 3, "MESSAGING": 7}).encode()
 AT = 1_767_225_600_005
 SHOWN = "2026-01-01T00:00:00.005Z"
@@ -140,7 +141,12 @@ CASES = {
         "/v1/sessions?limit=2",
         {
             "list_sessions": session.ListSessionsResponse(
-                sessions=[session.Session(session_id=PEER, device="tv", created_at=AT, last_refreshed_at=AT)],
+                sessions=[
+                    session.Session(session_id=PEER, device="tv", created_at=AT, last_refreshed_at=AT),
+                    session.Session(
+                        session_id=OTHER, device="", created_at=AT, last_refreshed_at=AT, address="192.0.2.0/24"
+                    ),
+                ],
                 next="more",
                 position=WROTE,
             )
@@ -148,6 +154,14 @@ CASES = {
         200,
         page(
             {"session_id": PEER, "device": "tv", "created_at": SHOWN, "last_refreshed_at": SHOWN, "current": False},
+            {
+                "session_id": OTHER,
+                "device": "",
+                "created_at": SHOWN,
+                "last_refreshed_at": SHOWN,
+                "current": False,
+                "address": "192.0.2.0/24",
+            },
             following="more",
         ),
         asked={"limit": 2},

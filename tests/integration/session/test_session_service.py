@@ -92,7 +92,7 @@ async def test_a_list_shows_the_newest_session_first_page_by_page(services: Serv
         if not cursor:
             break
     assert [found.session_id for found in seen] == [tokens.session_id for tokens in reversed(created)]
-    assert seen[0].device == "device 4"
+    assert (seen[0].device, seen[0].address) == ("device 4", "192.0.2.1")
 
 
 async def test_a_refresh_shows_in_the_list(services: Services) -> None:
