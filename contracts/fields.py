@@ -104,6 +104,8 @@ Id = Annotated[
 ]
 # A sequence, bounded by what JSON numbers hold exactly.
 Sequence = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+# Of a message; the first is 1.
+MessageSequence = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 PageLimit = Annotated[int, Meta(ge=1, le=200)]
 
 # At least and at most.

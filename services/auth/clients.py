@@ -64,6 +64,7 @@ class Sessions:
                 request_id=provenance.correlation_id or new_id(),
                 traceparent=provenance.traceparent,
                 actor=user_id,
+                deadline=current().deadline,
             ),
         )
         return Position.decode(response.position)

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from contracts.cursors import decode_cursor, encode_cursor
 from contracts.errors import Invalid, Violation
-from contracts.fields import PAGE_LIMIT, ClientMessageId, Id, PageLimit, Text
+from contracts.fields import PAGE_LIMIT, ClientMessageId, Id, MessageSequence, PageLimit, Text
 from contracts.fields import Sequence as SequenceNumber
 from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
@@ -74,7 +74,7 @@ class _Messages(msgspec.Struct, frozen=True):
 class _Seen(msgspec.Struct, frozen=True):
     user_id: Id
     peer_id: Id
-    sequence: SequenceNumber
+    sequence: MessageSequence
 
 
 class _List(msgspec.Struct, frozen=True):

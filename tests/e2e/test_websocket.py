@@ -99,6 +99,7 @@ async def test_a_command_is_refused_as_over_rest(api: Api) -> None:
         ("send", boris.user_id, {"text": " \u3000\n", "client_message_id": "1"}, {}),
         ("send", boris.user_id, {"text": "Hi", "client_message_id": "1", "more": 1}, {}),
         ("seen", boris.user_id, {"sequence": 9}, {}),
+        ("seen", boris.user_id, {"sequence": 0}, {}),
     ]
     async with line(api, anna) as found:
         for command, user_id, body, _ in cases:

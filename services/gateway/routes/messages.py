@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from contracts.errors import ClientMessageIdReused, Invalid, MessageNotFound, NotFriends, UserNotFound, Violation
-from contracts.fields import ClientMessageId, Id, Sequence, Text
+from contracts.fields import ClientMessageId, Id, MessageSequence, Sequence, Text
 from contracts.identifiers import pair_id
 from contracts.rpc.vestnik.messaging.v1 import GetMessagesRequest, MarkSeenRequest, Message, SendMessageRequest
 from services.gateway import limits
@@ -62,7 +62,7 @@ class MessagesQuery(PageQuery, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    sequence: Annotated[Sequence, Meta(description="Everything up to here was seen.")]
+    sequence: Annotated[MessageSequence, Meta(description="Everything up to here was seen.")]
 
 
 class _Edge(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

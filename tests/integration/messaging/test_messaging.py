@@ -241,9 +241,11 @@ async def test_marks_go_forward_and_show_to_both(house: House) -> None:
     client = house.client("messaging")
     (empty,) = await conversations(client, ben, opened)
     assert (empty.user_id, empty.last_message, empty.unread_count) == (anna, None, 0)
-    for sequence in (0, 1):
-        with pytest.raises(MessageNotFound):
+    for sequence in (-1, 0, 2**53):
+        with pytest.raises(Invalid):
             await mark(client, ben, anna, sequence)
+    with pytest.raises(MessageNotFound):
+        await mark(client, ben, anna, 1)
     for number in range(1, 6):
         await send(client, anna, ben, f"text {number}")
     position = await mark(client, ben, anna, 3)
