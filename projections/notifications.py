@@ -1,13 +1,14 @@
-"""What each user is told of: who asked to be a friend, who accepted, who has written.
+"""The notifications of each user: who asked to be a friend, who accepted, who has written.
 
-What was read stands in a table of its own, since the mark may be read before what it marks: they come from
-different streams.
+Read marks are in tables of their own, since a mark and what it marks may come from different streams, in any order.
+A notification is read when its id was marked, when it is at or below one up to which all were marked, or when its
+message was seen in the conversation.
 """
 
 from contracts.envelope import Recorded
 from contracts.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated
-from contracts.events.message import MessageSent, NotificationRead
+from contracts.events.message import MessageSeen, MessageSent, NotificationRead
 from contracts.identifiers import notification_id
 from contracts.live import FRIEND_ACCEPTED, FRIEND_REQUEST, MESSAGE
 from contracts.subjects import CONTACT, MESSAGING
@@ -15,7 +16,7 @@ from projections.engine import Projection, Write, handles
 
 
 class Notifications(Projection):
-    version = 2
+    version = 3
     streams = (MESSAGING, CONTACT)
     # Live clients hear of them from the streams; who reads the list waits for what it knows of.
     rest_seconds = 0.1
@@ -27,6 +28,8 @@ class Notifications(Projection):
             kind text,
             from_user_id uuid,
             at timestamptz,
+            -- of the message within its conversation; null for the other kinds
+            sequence bigint,
             -- where its event stands, so that whoever was away can be told of what came since
             stream text,
             stream_sequence bigint,
@@ -43,6 +46,23 @@ class Notifications(Projection):
             PRIMARY KEY (user_id, notification_id)
         );
         CREATE INDEX ON {notification_reads} (user_id, stream_sequence);
+        -- Notifications that were read together with all that are listed below them.
+        CREATE TABLE {read_through} (
+            user_id uuid,
+            notification_id uuid,
+            -- of the notification
+            at timestamptz,
+            -- in MESSAGING
+            stream_sequence bigint,
+            PRIMARY KEY (user_id, notification_id)
+        );
+        -- How far each user has seen the messages of each other person.
+        CREATE TABLE {seen_messages} (
+            user_id uuid,
+            from_user_id uuid,
+            sequence bigint,
+            PRIMARY KEY (user_id, from_user_id)
+        );
     """
 
     @handles(FriendshipCreated)
@@ -55,10 +75,24 @@ class Notifications(Projection):
 
     @handles(MessageSent)
     def sent(self, event: Recorded[MessageSent], write: Write) -> None:
-        _notify(event, write, event.data.recipient_id, MESSAGE, event.data.sender_id)
+        message = event.data
+        _notify(event, write, message.recipient_id, MESSAGE, message.sender_id, message.sequence)
+        # Writing counts as having seen what came before.
+        _see(write, message.sender_id, message.recipient_id, message.sequence)
+
+    @handles(MessageSeen)
+    def seen(self, event: Recorded[MessageSeen], write: Write) -> None:
+        _see(write, event.data.reader_id, event.data.peer_id, event.data.sequence)
 
     @handles(NotificationRead)
     def read(self, event: Recorded[NotificationRead], write: Write) -> None:
+        if (up_to := event.data.up_to) is not None:
+            write.upsert(
+                "read_through",
+                key={"user_id": event.aggregate_id, "notification_id": event.data.notification_ids[0]},
+                first={"at": up_to, "stream_sequence": event.sequence},
+            )
+            return
         for notification in event.data.notification_ids:
             write.upsert(
                 "notification_reads",
@@ -67,7 +101,14 @@ class Notifications(Projection):
             )
 
 
-def _notify(event: Recorded[Event], write: Write, user_id: str, kind: str, from_user_id: str) -> None:
+def _see(write: Write, user_id: str, from_user_id: str, sequence: int) -> None:
+    key = {"user_id": user_id, "from_user_id": from_user_id}
+    write.upsert("seen_messages", key=key, greatest={"sequence": sequence})
+
+
+def _notify(
+    event: Recorded[Event], write: Write, user_id: str, kind: str, from_user_id: str, sequence: int | None = None
+) -> None:
     write.upsert(
         "notifications",
         key={"user_id": user_id, "notification_id": notification_id(user_id, event.id)},
@@ -75,6 +116,7 @@ def _notify(event: Recorded[Event], write: Write, user_id: str, kind: str, from_
             "kind": kind,
             "from_user_id": from_user_id,
             "at": event.at,
+            "sequence": sequence,
             "stream": event.stream,
             "stream_sequence": event.sequence,
         },

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from contracts.event import Event
+from contracts.event import Event, Moment
 from contracts.personal import Personal
 
 
@@ -36,3 +36,6 @@ class NotificationRead(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "notification.read"
     notification_ids: tuple[str, ...]
+    # The time of the one notification named: it was read with all that are listed below it, which are older, or as
+    # old and of a lower id.
+    up_to: Moment | None = None

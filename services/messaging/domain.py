@@ -112,6 +112,11 @@ def decide_read(asked: Sequence[str], unread: Collection[str]) -> tuple[Event, .
     return (NotificationRead(notification_ids=ids),) if ids else ()
 
 
+def decide_read_through(notification_id: str, at: datetime | None) -> tuple[Event, ...]:
+    """Marks the notification, which is of that time, and all that are listed below it; nothing without a time."""
+    return (NotificationRead(notification_ids=(notification_id,), up_to=at),) if at else ()
+
+
 def sent(event: MessageSent, at: datetime, stream_sequence: int) -> Sent:
     """The message that an event tells of."""
     return Sent(

@@ -89,6 +89,7 @@ class _Whose(msgspec.Struct, frozen=True):
 class _Read(msgspec.Struct, frozen=True):
     user_id: Id
     notification_ids: Annotated[tuple[Id, ...], Meta(max_length=200)]
+    up_to: Id | None = None
 
 
 class _Since(msgspec.Struct, frozen=True):
@@ -236,8 +237,20 @@ class MessagingServer(MessagingServiceBase):
         )
 
     async def mark_notifications_read(self, message: MarkNotificationsReadRequest) -> MarkNotificationsReadResponse:
-        asked = validated(_Read, {"user_id": message.user_id, "notification_ids": _texts(message.notification_ids)})
-        sequence = await self._reading.mark_read(asked.user_id, asked.notification_ids, current())
+        asked = validated(
+            _Read,
+            {
+                "user_id": message.user_id,
+                "notification_ids": _texts(message.notification_ids),
+                "up_to": message.up_to or None,
+            },
+        )
+        if asked.up_to is None:
+            sequence = await self._reading.mark_read(asked.user_id, asked.notification_ids, current())
+        elif asked.notification_ids:
+            raise Invalid(violations=(Violation("/up_to", "not together with `notification_ids`"),))
+        else:
+            sequence = await self._reading.mark_read_through(asked.user_id, asked.up_to, current())
         return MarkNotificationsReadResponse(position=_position(sequence))
 
     async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:

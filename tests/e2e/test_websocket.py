@@ -210,8 +210,8 @@ async def test_notifications_come_live_to_who_wants_them_and_are_read_once(api: 
     async with line(api, boris, "?notifications=true") as boriss, line(api, boris) as plain:
         begin = boriss.id
         await api.befriend(anna, boris)
-        await anna.sends(boris, "Hello", "again")
         await boris.sends(anna, "Hi")
+        await anna.sends(boris, "Hello", "again")
         events = list(await boriss.events_until(8))
         told = [event["data"] for event in events if event["event"] == "notification.created"]
         assert [data["kind"] for data in told] == ["friend_request", "message", "message"]

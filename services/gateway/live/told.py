@@ -118,6 +118,8 @@ def tell(event: Recorded[Event]) -> Iterator[Told]:
             yield _told(event, MESSAGING, dict.fromkeys((seen.reader_id, seen.peer_id), data))
         case NotificationRead() as read:
             data = {"notification_ids": read.notification_ids}
+            if read.up_to is not None:
+                data["up_to"] = read.notification_ids[0]
             yield _told(event, NOTIFIED_MESSAGING, {event.aggregate_id: data}, NOTIFICATION_READ)
         case FriendshipCreated() as asked:
             yield _befriended(event, asked.requester_id, "outgoing", asked.addressee_id, "incoming")

@@ -3,8 +3,9 @@
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
+from contracts.errors import Invalid, Violation
 from contracts.fields import Id
 from contracts.rpc.vestnik.messaging.v1 import (
     CountUnreadNotificationsRequest,
@@ -30,10 +31,25 @@ class Unread(msgspec.Struct, frozen=True):
 
 
 class ReadNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    notification_ids: Annotated[
-        tuple[Id, ...],
-        Meta(min_length=1, max_length=200, description="Not one's own, or read already: nothing changes."),
-    ]
+    notification_ids: (
+        Annotated[
+            tuple[Id, ...],
+            Meta(min_length=1, max_length=200, description="Not one's own, or read already: nothing changes."),
+        ]
+        | UnsetType
+    ) = UNSET
+    up_to: (
+        Annotated[
+            Id,
+            Meta(
+                description=(
+                    "Instead of `notification_ids`: this one and all that the list has below it. With the first of"
+                    " the list, all that one has seen of it; what came since stays unread."
+                )
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 async def list_notifications(incoming: Incoming[PageQuery, NoBody]) -> Reply:
@@ -53,7 +69,16 @@ async def count_unread(incoming: Incoming[NoQuery, NoBody]) -> Reply:
 
 async def mark_read(incoming: Incoming[NoQuery, ReadNotifications]) -> Reply:
     messaging, user_id = incoming.parts.remotes.messaging, incoming.caller.user_id
-    request = MarkNotificationsReadRequest(user_id=user_id, notification_ids=list(incoming.body.notification_ids))
+    ids, up_to = incoming.body.notification_ids, incoming.body.up_to
+    if ids is UNSET and up_to is UNSET:
+        raise Invalid(violations=(Violation("/notification_ids", "Needed, or `up_to`"),))
+    if ids is not UNSET and up_to is not UNSET:
+        raise Invalid(violations=(Violation("/up_to", "Not together with `notification_ids`"),))
+    request = MarkNotificationsReadRequest(
+        user_id=user_id,
+        notification_ids=[] if ids is UNSET else list(ids),
+        up_to="" if up_to is UNSET else up_to,
+    )
     answer = await messaging.command(messaging.stub.mark_notifications_read, request, repeatable=True)
     return Reply(status=204, position=answer.position, written_by=user_id)
 
@@ -68,7 +93,10 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/notifications",
         tag="Notifications",
         summary="One's notifications",
-        description="Newest first.",
+        description=(
+            "Newest first. A notification of a message is read as soon as the message was seen in its conversation, by"
+            " `PUT /v1/conversations/{user_id}/seen` or by writing there."
+        ),
         handler=list_notifications,
         query=PageQuery,
         body=NoBody,
@@ -91,6 +119,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/notifications/read",
         tag="Notifications",
         summary="Say which notifications were read",
+        description="By their ids, or all up to one of the list.",
         handler=mark_read,
         query=NoQuery,
         body=ReadNotifications,

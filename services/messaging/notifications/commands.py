@@ -1,11 +1,14 @@
 """Load, decide, append: marking notifications as read."""
 
+from collections.abc import Awaitable, Callable
+
 from contracts.errors import Overloaded
+from contracts.event import Event
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, notifications
 from infra.rpc.context import Call
 from services.messaging.commands import TRIES
-from services.messaging.domain import Notifications, decide_read, evolve_notifications
+from services.messaging.domain import Notifications, decide_read, decide_read_through, evolve_notifications
 from services.messaging.notifications.queries import NotificationQueries
 from streams.log import Conflict, Log
 from streams.repository import Repository
@@ -28,13 +31,35 @@ class NotificationCommands:
         Raises:
             ReadModelBehind: what is read already cannot be told now.
         """
+
+        async def decide(position: Position) -> tuple[Event, ...]:
+            return decide_read(notification_ids, await self._queries.unread(user_id, notification_ids, position))
+
+        return await self._append(user_id, decide, call)
+
+    async def mark_read_through(self, user_id: str, notification_id: str, call: Call) -> int:
+        """Marks the user's notification and all that are listed below it as read; as `mark_read`.
+
+        A notification that comes later is listed above it, and stays unread.
+
+        Raises:
+            ReadModelBehind: what is read already cannot be told now.
+        """
+
+        async def decide(position: Position) -> tuple[Event, ...]:
+            at = await self._queries.unread_through(user_id, notification_id, position)
+            return decide_read_through(notification_id, at)
+
+        return await self._append(user_id, decide, call)
+
+    async def _append(
+        self, user_id: str, decide: Callable[[Position], Awaitable[tuple[Event, ...]]], call: Call
+    ) -> int:
         async with self._notifications.locked(user_id) as editing:
             await editing.refresh()
             for _ in range(TRIES):
                 # With every earlier mark in the read model, nothing is marked twice.
-                position = call.position.merge(Position.at(MESSAGING, editing.sequence))
-                unread = await self._queries.unread(user_id, notification_ids, position)
-                events = decide_read(notification_ids, unread)
+                events = await decide(call.position.merge(Position.at(MESSAGING, editing.sequence)))
                 if not events:
                     # Somebody else may have marked them between the two reads: the answer has to cover that.
                     await editing.refresh()

@@ -31,8 +31,13 @@ async def notified(
 
 def _told(row: NotifiedRow) -> ClientEvent:
     kind = NOTIFICATION_CREATED if row.read_ids is None else NOTIFICATION_READ
-    data = _created(row) if row.read_ids is None else {"notification_ids": row.read_ids}
+    data = _created(row) if row.read_ids is None else _read(row)
     return ClientEvent(type=kind, sequence=row.stream_sequence, data=msgspec.json.encode(data))
+
+
+def _read(row: NotifiedRow) -> dict[str, object]:
+    data: dict[str, object] = {"notification_ids": row.read_ids}
+    return data | {"up_to": row.up_to} if row.up_to else data
 
 
 def _created(row: NotifiedRow) -> dict[str, object]:

@@ -10,6 +10,25 @@ from contracts.positions import Position
 from projections.engine.read_model import ReadModel
 from services.messaging.queries import END_OF_TIME, LAST_ID
 
+# Whether the user's notification `n` is unread; `{read_through}` is looked at once a query.
+_UNREAD = """
+    (n.at, n.notification_id) > (
+        SELECT at, notification_id FROM (
+            SELECT at, notification_id FROM {read_through} WHERE user_id = %(user_id)s
+            UNION ALL SELECT '-infinity', '00000000-0000-0000-0000-000000000000'
+        ) AS marks
+        ORDER BY at DESC, notification_id DESC LIMIT 1
+    )
+    AND NOT EXISTS (
+        SELECT FROM {notification_reads} AS r
+        WHERE r.user_id = n.user_id AND r.notification_id = n.notification_id
+    )
+    AND NOT EXISTS (
+        SELECT FROM {seen_messages} AS s
+        WHERE s.user_id = n.user_id AND s.from_user_id = n.from_user_id AND s.sequence >= n.sequence
+    )
+"""
+
 
 class NotificationRow(msgspec.Struct, frozen=True):
     notification_id: str
@@ -33,10 +52,16 @@ class NotifiedRow(msgspec.Struct, frozen=True):
     from_user_id: str | None
     at: datetime | None
     read_ids: list[str] | None
+    # With `read_ids`: the one that was read with all below it.
+    up_to: str | None
 
 
 class _Id(msgspec.Struct, frozen=True):
     id: str
+
+
+class _Time(msgspec.Struct, frozen=True):
+    at: datetime
 
 
 class _Count(msgspec.Struct, frozen=True):
@@ -54,17 +79,15 @@ class NotificationQueries:
         await self._model.wait_for(position)
         rows, reached = await self._model.select(
             NotificationRow,
-            """
-            SELECT n.notification_id, n.kind, n.from_user_id, n.at, r.user_id IS NOT NULL AS read
+            f"""
+            SELECT n.notification_id, n.kind, n.from_user_id, n.at, NOT ({_UNREAD}) AS read
             FROM (
-                SELECT * FROM {notifications}
+                SELECT * FROM {{notifications}}
                 WHERE user_id = %(user_id)s AND (at, notification_id) < (%(at)s, %(notification_id)s::uuid)
                 ORDER BY at DESC, notification_id DESC LIMIT %(limit)s
             ) AS n
-            LEFT JOIN {notification_reads} AS r
-              ON r.user_id = n.user_id AND r.notification_id = n.notification_id
             ORDER BY n.at DESC, n.notification_id DESC
-            """,
+            """,  # noqa: S608
             {
                 "user_id": user_id,
                 "at": after.at if after else END_OF_TIME,
@@ -81,33 +104,41 @@ class NotificationQueries:
         await self._model.wait_for(position)
         rows, _ = await self._model.select(
             _Id,
-            """
-            SELECT n.notification_id AS id FROM {notifications} AS n
-            WHERE n.user_id = %(user_id)s AND n.notification_id = ANY(%(ids)s::uuid[])
-              AND NOT EXISTS (
-                  SELECT FROM {notification_reads} AS r
-                  WHERE r.user_id = n.user_id AND r.notification_id = n.notification_id
-              )
-            """,
+            f"""
+            SELECT n.notification_id AS id FROM {{notifications}} AS n
+            WHERE n.user_id = %(user_id)s AND n.notification_id = ANY(%(ids)s::uuid[]) AND {_UNREAD}
+            """,  # noqa: S608
             {"user_id": user_id, "ids": list(notification_ids)},
         )
         return frozenset(row.id for row in rows)
+
+    async def unread_through(self, user_id: str, notification_id: str, position: Position) -> datetime | None:
+        """The time of the user's notification; None where it is none of theirs, or all up to it were marked before."""
+        await self._model.wait_for(position)
+        rows, _ = await self._model.select(
+            _Time,
+            """
+            SELECT n.at FROM {notifications} AS n
+            WHERE n.user_id = %(user_id)s AND n.notification_id = %(id)s::uuid AND NOT EXISTS (
+                SELECT FROM {read_through} AS t
+                WHERE t.user_id = n.user_id AND (t.at, t.notification_id) >= (n.at, n.notification_id)
+            )
+            """,
+            {"user_id": user_id, "id": notification_id},
+        )
+        return rows[0].at if rows else None
 
     async def wait_for(self, position: Position) -> None:
         await self._model.wait_for(position)
 
     async def count_unread(self, user_id: str, position: Position) -> tuple[int, Position]:
-        """How many notifications of the user nobody has read."""
+        """How many notifications of the user are unread."""
         await self._model.wait_for(position)
         rows, reached = await self._model.select(
             _Count,
-            """
-            SELECT count(*) AS count FROM {notifications} AS n
-            WHERE n.user_id = %(user_id)s AND NOT EXISTS (
-                SELECT FROM {notification_reads} AS r
-                WHERE r.user_id = n.user_id AND r.notification_id = n.notification_id
-            )
-            """,
+            f"""
+            SELECT count(*) AS count FROM {{notifications}} AS n WHERE n.user_id = %(user_id)s AND {_UNREAD}
+            """,  # noqa: S608
             {"user_id": user_id},
         )
         return rows[0].count, reached
@@ -116,23 +147,27 @@ class NotificationQueries:
         """What the user was told of behind the sequence and has not read since, and what was read, oldest first."""
         rows, _ = await self._model.select(
             NotifiedRow,
-            """
+            f"""
             SELECT * FROM (
-                (SELECT n.stream_sequence, n.notification_id, n.kind, n.from_user_id, n.at, NULL::text[] AS read_ids
-                 FROM {notifications} AS n
+                (SELECT n.stream_sequence, n.notification_id, n.kind, n.from_user_id, n.at, NULL::text[] AS read_ids,
+                        NULL AS up_to
+                 FROM {{notifications}} AS n
                  WHERE n.user_id = %(user_id)s AND n.stream = %(stream)s AND n.stream_sequence > %(after)s
-                   AND NOT EXISTS (
-                       SELECT FROM {notification_reads} AS r
-                       WHERE r.user_id = n.user_id AND r.notification_id = n.notification_id
-                   )
+                   AND {_UNREAD}
                  ORDER BY n.stream_sequence LIMIT %(limit)s)
                 UNION ALL
-                (SELECT r.stream_sequence, NULL, NULL, NULL, NULL, array_agg(r.notification_id::text ORDER BY 1)
-                 FROM {notification_reads} AS r
+                (SELECT r.stream_sequence, NULL, NULL, NULL, NULL, array_agg(r.notification_id::text ORDER BY 1), NULL
+                 FROM {{notification_reads}} AS r
                  WHERE %(stream)s = 'MESSAGING' AND r.user_id = %(user_id)s AND r.stream_sequence > %(after)s
                  GROUP BY r.stream_sequence ORDER BY r.stream_sequence LIMIT %(limit)s)
+                UNION ALL
+                (SELECT t.stream_sequence, NULL, NULL, NULL, NULL, ARRAY[t.notification_id::text],
+                        t.notification_id::text
+                 FROM {{read_through}} AS t
+                 WHERE %(stream)s = 'MESSAGING' AND t.user_id = %(user_id)s AND t.stream_sequence > %(after)s
+                 ORDER BY t.stream_sequence LIMIT %(limit)s)
             ) AS told ORDER BY stream_sequence LIMIT %(limit)s
-            """,
+            """,  # noqa: S608
             {"user_id": user_id, "stream": stream, "after": after, "limit": limit},
         )
         return rows

@@ -29,6 +29,7 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MarkSeenRequest,
     MessagingServiceStub,
     Notification,
+    NotificationsSinceRequest,
     SendMessageRequest,
     SendMessageResponse,
 )
@@ -313,6 +314,35 @@ async def test_notifications_are_told_and_read_once(house: House) -> None:
     assert event.data == NotificationRead(notification_ids=(ids[0],))
     read = await list_notifications(other, ben, answers[0].position)
     assert [each.read for each in read] == [True, False]
+
+
+async def test_all_up_to_a_notification_are_read_by_one_event_however_often_it_is_asked(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    one, other = house.client("messaging", 0), house.client("messaging", 1)
+    position = (await send(one, anna, ben, "hello")).position
+    last = (await list_notifications(one, ben, position))[0]
+    request = MarkNotificationsReadRequest(user_id=ben, up_to=last.notification_id)
+    answers = await asyncio.gather(
+        *(
+            client.call(client.stub(MessagingServiceStub).mark_notifications_read, request, context=seen(position))
+            for client in (one, other, one, other)
+        )
+    )
+    (event,) = [message.open() for message in await house.log.read(notifications(ben))]
+    assert isinstance(event.data, NotificationRead)
+    assert event.data.notification_ids == (last.notification_id,)
+    assert [each.read for each in await list_notifications(other, ben, answers[0].position)] == [True, True]
+    later = (await send(one, anna, ben, "later")).position
+    assert [each.read for each in await list_notifications(other, ben, later)] == [False, True, True]
+    # A client that was away gets the one event, and what is unread.
+    stub = other.stub(MessagingServiceStub)
+    since = NotificationsSinceRequest(user_id=ben, stream="MESSAGING")
+    told = [event async for event in other.stream(stub.notifications_since, since, context=seen(later))]
+    assert [event.type for event in told] == ["notification.read", "notification.created"]
+    assert msgspec.json.decode(told[0].data) == {
+        "notification_ids": [last.notification_id],
+        "up_to": last.notification_id,
+    }
 
 
 async def missed(client: Client, user_id: str, after: int, position: str, *, most_bytes: int = 0) -> list[ClientEvent]:

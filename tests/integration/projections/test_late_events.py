@@ -66,6 +66,7 @@ def friendship(one: str, other: str) -> Story:
         seen = MessageSeen(conversation_id=pair, reader_id=recipient, peer_id=sender, sequence=sequence)
         story += [(talk, message), (subjects.read_mark(pair, recipient), seen)]
     story.append((subjects.notifications(one), NotificationRead(notification_ids=(new_id(),))))
+    story.append((subjects.notifications(one), NotificationRead(notification_ids=(new_id(),), up_to=SOON)))
     story.append((subject, FriendshipRemoved(remover_id=other, other_id=one)))
     return story
 

@@ -1,26 +1,37 @@
 """Who is told of what, and that what was read stays read."""
 
+from datetime import UTC, datetime
+
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSent, NotificationRead
-from contracts.identifiers import new_id
+from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.identifiers import new_id, pair_id
 from projections.notifications import Notifications
 from tests.fix_read_models import OpenReadModel
 
 ANNA, BORIS = new_id(), new_id()
+PAIR = pair_id(ANNA, BORIS)
 UNREAD = """
     SELECT user_id, kind, from_user_id FROM {notifications} AS n
     WHERE NOT EXISTS (SELECT FROM {notification_reads} AS r WHERE r.notification_id = n.notification_id) ORDER BY at
 """
 
 
+def message(sender: str, recipient: str, sequence: int) -> MessageSent:
+    return MessageSent(
+        message_id=new_id(),
+        sender_id=sender,
+        recipient_id=recipient,
+        sequence=sequence,
+        text="Hi",
+        client_message_id=str(sequence),
+    )
+
+
 async def test_the_other_is_told(read_model: OpenReadModel) -> None:
     model = await read_model(Notifications)
     await model.given(FriendshipCreated(requester_id=ANNA, addressee_id=BORIS), at="2026-01-31T12:00:00Z")
     await model.when(FriendshipAccepted(requester_id=ANNA, addressee_id=BORIS))
-    message = MessageSent(
-        message_id=new_id(), sender_id=BORIS, recipient_id=ANNA, sequence=1, text="Hi", client_message_id="1"
-    )
-    await model.when(message, FriendshipRemoved(remover_id=ANNA, other_id=BORIS))
+    await model.when(message(BORIS, ANNA, 1), FriendshipRemoved(remover_id=ANNA, other_id=BORIS))
     assert await model.rows(UNREAD) == [
         (BORIS, "friend_request", ANNA),
         (ANNA, "friend_accepted", BORIS),
@@ -29,3 +40,33 @@ async def test_the_other_is_told(read_model: OpenReadModel) -> None:
     ((of_message,),) = await model.rows("SELECT notification_id FROM {notifications} WHERE kind = 'message'")
     await model.when(NotificationRead(notification_ids=(str(of_message),)), of=ANNA)
     assert [kind for _, kind, _ in await model.rows(UNREAD)] == ["friend_request", "friend_accepted"]
+
+
+async def test_the_latest_of_marks_and_answers_says_how_far_messages_were_seen(
+    read_model: OpenReadModel,
+) -> None:
+    model = await read_model(Notifications)
+    messages = [message(BORIS, ANNA, sequence) for sequence in (1, 2)]
+    await model.given(*messages, MessageSeen(conversation_id=PAIR, reader_id=ANNA, peer_id=BORIS, sequence=1))
+    await model.when(MessageSeen(conversation_id=PAIR, reader_id=ANNA, peer_id=BORIS, sequence=2))
+    await model.when(message(BORIS, ANNA, 3), message(ANNA, BORIS, 4), message(BORIS, ANNA, 5))
+    assert await model.rows("SELECT user_id, from_user_id, sequence FROM {seen_messages} ORDER BY sequence") == [
+        (ANNA, BORIS, 4),
+        (BORIS, ANNA, 5),
+    ]
+    assert await model.rows("SELECT user_id, sequence FROM {notifications} ORDER BY sequence") == [
+        (ANNA, 1),
+        (ANNA, 2),
+        (ANNA, 3),
+        (BORIS, 4),
+        (ANNA, 5),
+    ]
+
+
+async def test_reading_all_up_to_one_is_a_single_row(read_model: OpenReadModel) -> None:
+    model = await read_model(Notifications)
+    last, at = new_id(), datetime(2026, 1, 31, 12, tzinfo=UTC)
+    await model.given(FriendshipCreated(requester_id=BORIS, addressee_id=ANNA))
+    await model.when(NotificationRead(notification_ids=(last,), up_to=at), of=ANNA)
+    assert await model.rows("SELECT user_id, notification_id, at FROM {read_through}") == [(ANNA, last, at)]
+    assert await model.rows("SELECT * FROM {notification_reads}") == []

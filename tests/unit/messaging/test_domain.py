@@ -15,6 +15,7 @@ from services.messaging.domain import (
     Sent,
     check_seen,
     decide_read,
+    decide_read_through,
     decide_seen,
     decide_send,
     evolve_conversation,
@@ -75,6 +76,11 @@ def test_a_message_that_is_not_there_cannot_be_seen(sequence: int, last: int) ->
 def test_a_notification_is_read_once() -> None:
     assert decide_read(["a", "b", "a", "c"], {"a", "c", "d"}) == (NotificationRead(notification_ids=("a", "c")),)
     assert decide_read(["a"], set()) == ()
+
+
+def test_all_notifications_up_to_one_are_read_by_one_event_of_the_same_size() -> None:
+    assert decide_read_through("a", AT) == (NotificationRead(notification_ids=("a",), up_to=AT),)
+    assert decide_read_through("a", None) == ()
 
 
 @given(st.lists(st.text(max_size=2)), st.sets(st.text(max_size=2)), st.integers(0, 9), st.integers(0, 9))

@@ -39,6 +39,7 @@ CASES: list[tuple[Event, list[tuple[str, str, set[str]]]]] = [
         [("MESSAGING", "message.seen", {ANNA, BORIS})],
     ),
     (NotificationRead(notification_ids=("n",)), [("m", "notification.read", {PLACE})]),
+    (NotificationRead(notification_ids=("n",), up_to=now()), [("m", "notification.read", {PLACE})]),
     (
         FriendshipCreated(requester_id=ANNA, addressee_id=BORIS),
         [("CONTACT", "friendship.created", {ANNA, BORIS}), ("c", "notification.created", {BORIS})],
@@ -75,6 +76,13 @@ def test_each_of_two_is_told_of_the_other() -> None:
     shown = {user_id: msgspec.json.decode(data) for user_id, data in message.to.items()}
     assert (shown[ANNA]["user_id"], shown[BORIS]["user_id"]) == (BORIS, ANNA)
     assert shown[ANNA]["text"] == "Hi\n\u2028"
+
+
+def test_reading_all_up_to_one_names_that_one() -> None:
+    [read] = tell(recorded(NotificationRead(notification_ids=("n",), up_to=now())))
+    assert msgspec.json.decode(read.to[PLACE]) == {"notification_ids": ["n"], "up_to": "n"}
+    [read] = tell(recorded(NotificationRead(notification_ids=("n",))))
+    assert msgspec.json.decode(read.to[PLACE]) == {"notification_ids": ["n"]}
 
 
 def test_a_notification_has_the_id_that_the_read_model_gives_it() -> None:
