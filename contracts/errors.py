@@ -3,6 +3,7 @@
 Each edge maps them once: gRPC to `grpc` (a status name) with the code in the error details, REST to `status`.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
@@ -31,11 +32,14 @@ class VestnikError(Exception):
         *,
         retry_after: int | None = None,
         violations: tuple[Violation, ...] = (),
+        members: Mapping[str, str] | None = None,
     ) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip()
         # Seconds after which trying again makes sense.
         self.retry_after = retry_after
         self.violations = violations
+        # Extension members of the problem document (RFC 9457). Only the caller sees them; logs do not show them.
+        self.members = members or {}
         super().__init__(self.detail)
 
 

@@ -1,6 +1,6 @@
 """What the fields of commands and requests may hold: the limits of the public interface, in one place."""
 
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
@@ -93,6 +93,10 @@ Text = Annotated[
         examples=["Hello"],
     ),
 ]
+LanguageCode = Literal["en", "ru"]
+Language = Annotated[LanguageCode, Meta(description="Language of the account's mails: English or Russian.")]
+# The default first.
+LANGUAGES: tuple[LanguageCode, ...] = get_args(LanguageCode)
 SearchText = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
 ClientMessageId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Id = Annotated[

@@ -80,6 +80,8 @@ class PendingRegistration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     username: str
     # Until then it may be verified; nothing moves it.
     expires_at: Moment
+    # Of its mails.
+    language: str = "en"
 
 
 class AddressState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -90,6 +92,8 @@ class AddressState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     # As the owner typed it.
     email: Personal[str] | None = None
     username: str = ""
+    # Of the owner's mails.
+    language: str = "en"
     # The oldest first. Registrations on an address that has an owner are listed as well, and can never be verified.
     pending: tuple[PendingRegistration, ...] = ()
     reset_requested_at: Moment | None = None

@@ -1,4 +1,4 @@
-"""Our errors over gRPC: the status says what kind, google.rpc.ErrorInfo carries the stable code."""
+"""Our errors over gRPC: the status says what kind, google.rpc.ErrorInfo carries the stable code and the members."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _NOT_EXECUTED = "not_executed"
 
 def to_grpc(error: VestnikError, *, executed: bool = True) -> GRPCError:
     """With `executed=False` the caller learns that the call was not begun and may be made elsewhere."""
-    metadata = {} if executed else {_NOT_EXECUTED: "true"}
+    metadata = dict(error.members) if executed else {**error.members, _NOT_EXECUTED: "true"}
     details: list[object] = [ErrorInfo(reason=error.code, domain=DOMAIN, metadata=metadata)]
     if error.violations:
         details.append(
@@ -49,7 +49,8 @@ def from_grpc(error: GRPCError) -> VestnikError:
         for violation in found.field_violations
     )
     retry = next((int(found.retry_delay.seconds) for found in details if isinstance(found, RetryInfo)), None)
-    return BY_CODE[info.reason](error.message, retry_after=retry, violations=violations)
+    members = {name: value for name, value in info.metadata.items() if name != _NOT_EXECUTED}
+    return BY_CODE[info.reason](error.message, retry_after=retry, violations=violations, members=members)
 
 
 def was_executed(error: GRPCError) -> bool:

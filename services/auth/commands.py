@@ -14,6 +14,7 @@ import msgspec
 from contracts import envelope
 from contracts.envelope import Provenance
 from contracts.errors import PasswordRequired, Unavailable
+from contracts.fields import LanguageCode
 from contracts.identifiers import new_id
 from services.auth import domain, mailboxes, registrations
 from services.auth.aggregates import Aggregates
@@ -80,7 +81,14 @@ class Commands:
         self._clock = clock
 
     async def register(
-        self, *, email: str, username: str, password: str, display_name: str | None, provenance: Provenance
+        self,
+        *,
+        email: str,
+        username: str,
+        password: str,
+        display_name: str | None,
+        provenance: Provenance,
+        language: LanguageCode = "en",
     ) -> Registered:
         """Makes a user with a credential and a pending registration, which reserves the username until it runs out.
 
@@ -93,7 +101,7 @@ class Commands:
         """
         self._weak.check(password, username=username, email=email)
         command = registrations.Register(
-            user_id=new_id(), email=email, username=username.lower(), display_name=display_name
+            user_id=new_id(), email=email, username=username.lower(), display_name=display_name, language=language
         )
         # Whoever asks has no account yet: the new user is the actor.
         provenance = msgspec.structs.replace(provenance, actor=command.user_id)

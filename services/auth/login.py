@@ -29,6 +29,7 @@ from services.auth.clients import Sessions
 from services.auth.devices import DeviceTokens
 from services.auth.domain import NOBODY, Credential
 from services.auth.email_keys import email_key
+from services.auth.password_changes import Addresses
 from services.auth.passwords import Passwords
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Login:
         keys: ClaimKeys,
         sessions: Sessions,
         devices: DeviceTokens,
+        addresses: Addresses,
         *,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
@@ -56,6 +58,7 @@ class Login:
         self._keys = keys
         self._sessions = sessions
         self._devices = devices
+        self._addresses = addresses
         self._clock = clock
 
     async def login(
@@ -75,7 +78,8 @@ class Login:
         Raises:
             RateLimited: only a known device may try just now, and `device_token` is of none.
             InvalidCredentials: the login is not known or the password is another.
-            EmailNotVerified: the username and the password are right, but the address was never verified.
+            EmailNotVerified: the username and the password are right, but the address, which the error names, was
+                never verified.
             Overloaded: too many passwords are waiting to be checked.
         """
         user_id = await self._holder(login) or NOBODY
@@ -87,7 +91,8 @@ class Login:
         if not await self._passwords.matches(password, credential.hashed):
             raise InvalidCredentials
         if not user.email_verified:
-            raise EmailNotVerified
+            email = await self._addresses(user_id)
+            raise EmailNotVerified(members={"email": email} if email else {})
         await self._rehash(user_id, credential, password)
         tokens = await self._sessions.create(
             user_id=user_id,

@@ -52,7 +52,7 @@ async def main(settings: Settings) -> None:
             devices,
             lifetime=timedelta(minutes=settings.password_reset_minutes),
         )
-        login = Login(aggregates, passwords, keys, sessions, devices)
+        login = Login(aggregates, passwords, keys, sessions, devices, queries.address_of)
         await runners.start()
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")

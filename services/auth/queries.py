@@ -77,16 +77,15 @@ class Queries:
         return msgspec.structs.replace(found, email="")
 
     async def address_of(self, user_id: str) -> str:
-        """The user's address as far as the read model has got; empty where it does not answer.
+        """The user's address, as soon as the read model has the registration; empty where it does not answer.
 
-        What asks goes on without: that the database is away keeps nobody from another password.
+        The caller continues without it: neither a login nor a change of the password fails with the database.
         """
         try:
-            found = await self._from_read_model(user_id)
+            return (await self.own_user(user_id, Position())).email
         except VestnikError as error:
-            log.warning("the address of user %s is not looked at: %s", user_id, error)
+            log.warning("the address of user %s is not known: %s", user_id, error)
             return ""
-        return found.email if found is not None else ""
 
     async def _from_read_model(self, user_id: str) -> FoundUser | None:
         rows, position = await self._users.select(UserRow, _USER, {"user_id": user_id})

@@ -25,6 +25,7 @@ from contracts.events.user import (
     UsernameConfirmed,
     UsernameReleased,
 )
+from contracts.fields import LanguageCode
 
 # Pending registrations on one address; with one more the oldest falls out.
 MOST_PENDING = 16
@@ -36,6 +37,8 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     # In lower case.
     username: str
     display_name: str | None = None
+    # Of the account's mails.
+    language: LanguageCode = "en"
 
 
 class Username(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +115,11 @@ def decide_register(
 ) -> tuple[EmailRegistrationRequested]:
     """One more pending registration, whether the address has an owner or not."""
     added = PendingRegistration(
-        user_id=command.user_id, email=command.email, username=command.username, expires_at=now + lifetime
+        user_id=command.user_id,
+        email=command.email,
+        username=command.username,
+        expires_at=now + lifetime,
+        language=command.language,
     )
     pending = (*waiting(address, now), added)[-MOST_PENDING:]
     return (
@@ -209,4 +216,9 @@ def decide_request_mail(address: AddressState, now: datetime) -> tuple[EmailVeri
 
 
 def _owned(registration: PendingRegistration) -> AddressState:
-    return AddressState(owner=registration.user_id, email=registration.email, username=registration.username)
+    return AddressState(
+        owner=registration.user_id,
+        email=registration.email,
+        username=registration.username,
+        language=registration.language,
+    )

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from contracts.errors import Invalid, Violation
-from contracts.fields import Device, DisplayName, Email, Id, Username
+from contracts.fields import LANGUAGES, Device, DisplayName, Email, Id, Language, Username
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
     AuthServiceBase,
@@ -56,6 +56,7 @@ class _Registration(msgspec.Struct, frozen=True):
     email: Email
     username: Username
     display_name: DisplayName | None
+    language: Language
 
 
 class _Address(msgspec.Struct, frozen=True):
@@ -105,6 +106,7 @@ class AuthServer(AuthServiceBase):
                 "email": message.email,
                 "username": message.username,
                 "display_name": None if message.display_name is None else normalized(message.display_name),
+                "language": message.language or LANGUAGES[0],
             },
         )
         _deliverable(asked.email)
@@ -115,6 +117,7 @@ class AuthServer(AuthServiceBase):
             username=asked.username,
             password=message.password,
             display_name=asked.display_name,
+            language=asked.language,
             provenance=current().provenance(),
         )
         return RegisterResponse(

@@ -19,6 +19,10 @@ REQUEST_HEADERS: dict[str, dict[str, Any]] = {
         "description": "The `id` of the last event that came; stronger than `since`.",
         "schema": _POSITION,
     },
+    "Accept-Language": {
+        "description": "The languages that the client prefers (RFC 9110), where the body does not name one.",
+        "schema": _TEXT,
+    },
     "If-Match": {"description": "Only if the profile still has one of these tags.", "schema": _TEXT},
     "If-None-Match": {"description": "Answers 304 if the profile has one of these tags.", "schema": _TEXT},
 }

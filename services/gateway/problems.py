@@ -38,6 +38,13 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     errors: Annotated[
         list[FieldError] | UnsetType, Meta(description="What is wrong, where the request is not valid.")
     ] = UNSET
+    email: Annotated[
+        str | UnsetType,
+        Meta(
+            description="With `email_not_verified`: the address that the registration was made with, for "
+            "`POST /v1/users/resend-verification`. Left out where it cannot be looked up at the moment."
+        ),
+    ] = UNSET
 
 
 def problem(error: VestnikError, instance: str) -> Problem:
@@ -50,6 +57,7 @@ def problem(error: VestnikError, instance: str) -> Problem:
         instance=instance,
         code=error.code,
         errors=_field_errors(error),
+        email=error.members.get("email", UNSET),
     )
 
 

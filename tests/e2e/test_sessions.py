@@ -65,9 +65,12 @@ async def test_an_unknown_login_and_a_wrong_password_look_the_same(api: Api) -> 
 
 async def test_nobody_logs_in_before_the_address_is_verified(api: Api) -> None:
     account = await api.register()
-    assert_problem(await api.log_in(account["username"]), 403, "email_not_verified")
-    assert_problem(await api.log_in(account["username"], "another password"), 401, "invalid_credentials")
-    assert_problem(await api.log_in(account["email"]), 401, "invalid_credentials")
+    refused = assert_problem(await api.log_in(account["username"]), 403, "email_not_verified")
+    assert refused["email"] == account["email"]
+    common = {"type", "title", "status", "detail", "instance", "code"}
+    assert set(refused) == {*common, "email"}
+    for login, password in ((account["username"], "another password"), (account["email"], PASSWORD)):
+        assert set(assert_problem(await api.log_in(login, password), 401, "invalid_credentials")) == common
     await api.verify(account["email"])
     assert (await api.log_in(account["email"])).status_code == 201
 

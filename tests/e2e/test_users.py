@@ -33,6 +33,7 @@ async def test_nothing_tells_whether_an_address_has_an_account(api: Api) -> None
         assert account == {"username": form["username"], "email": email, "email_verified": False}
         again = await api.http.post("/v1/users", json=api.registration(username=form["username"]))
         by_name = await api.log_in(form["username"], "a probe's password")
+        assert by_name.json()["email"] == email
         by_address = await api.log_in(email, "a probe's password")
         wrong = await api.log_in(form["username"], "another password")
         found = items(await owner.get("/v1/profiles", params={"query": form["username"]}))
@@ -137,6 +138,10 @@ async def test_an_address_in_another_script_is_one_account_however_it_is_spelled
         ("display_name", " "),
         ("display_name", "\u3164"),
         ("display_name", "Anna\u202e"),
+        ("language", "de"),
+        ("language", "RU"),
+        ("language", ""),
+        ("language", None),
         ("nickname", "unknown field"),
     ],
 )

@@ -185,8 +185,8 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         between = Client("session", me="auth", settings=settings, secrets=secrets)
         stack.callback(between.close)
         sessions = SessionClient(between)
-        login = Login(auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices)
         queries = AuthQueries(ReadModel(Users, pool, runners.waiting), auth.aggregates)
+        login = Login(auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices, queries.address_of)
         session_queries = SessionQueries(ReadModel(Sessions, pool, runners.waiting))
         session = SessionServer(session_commands(nats, secrets), session_queries, Log(nats))
         servers = {

@@ -11,7 +11,16 @@ from contracts.errors import (
     TokenExpired,
     UsernameTaken,
 )
-from contracts.fields import ChosenPassword, DisplayName, Email, Id, Username, folded_login
+from contracts.fields import (
+    LANGUAGES,
+    ChosenPassword,
+    DisplayName,
+    Email,
+    Id,
+    Language,
+    Username,
+    folded_login,
+)
 from contracts.rpc.vestnik.auth.v1 import (
     EndRegistrationRequest,
     GetRegistrationRequest,
@@ -22,6 +31,7 @@ from contracts.rpc.vestnik.auth.v1 import (
     VerifyEmailRequest,
 )
 from services.gateway import limits
+from services.gateway.accept_language import preferred
 from services.gateway.answers import whole
 from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
 from services.gateway.password_length import check_length
@@ -35,6 +45,7 @@ class NewUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     username: Username
     password: ChosenPassword
     display_name: DisplayName | UnsetType = UNSET
+    language: Language | UnsetType = UNSET
 
 
 class RegisteredUser(msgspec.Struct, frozen=True):
@@ -88,12 +99,14 @@ class EmailAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def register(incoming: Incoming[NoQuery, NewUser]) -> Reply:
     new = incoming.body
     check_length(new.password, "/password")
+    accepted = incoming.headers.getlist("accept-language")
     auth = incoming.parts.remotes.auth
     request = RegisterRequest(
         email=new.email,
         username=new.username,
         password=new.password,
         display_name=None if new.display_name is UNSET else new.display_name,
+        language=preferred(accepted, LANGUAGES) if new.language is UNSET else new.language,
     )
     answer = await auth.command(auth.stub.register, request, repeatable=False)
     user: User = whole(answer.user)
@@ -151,7 +164,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         description="Makes an account and sends a mail with a token that verifies the address. The answer and its time "
         "are the same whether the address has an account or not; if it has one, its holder gets a mail that says so "
         "instead of a token. Reserves the username until the token runs out, and nothing of the address: the first "
-        "registration on it that is verified gets it.",
+        "registration on it that is verified gets it. This mail and all later ones of the account are in `language`; "
+        "without it, in the language of `Accept-Language`; else in English.",
         handler=register,
         query=NoQuery,
         body=NewUser,
@@ -163,6 +177,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         ),
         public=True,
         writes=True,
+        request_headers=("Accept-Language",),
     ),
     Endpoint(
         method="POST",

@@ -102,10 +102,13 @@ async def test_who_knows_the_password_hears_that_the_address_is_not_verified_and
     services: Services,
 ) -> None:
     await register(services)
-    with pytest.raises(EmailNotVerified):
+    with pytest.raises(EmailNotVerified) as refusal:
         await log_in(services, "anna")
-    with pytest.raises(InvalidCredentials):
+    assert refusal.value.members == {"email": "Anna@example.org"}
+    assert "@" not in refusal.value.detail
+    with pytest.raises(InvalidCredentials) as wrong:
         await log_in(services, "anna", "wrong password")
+    assert wrong.value.members == {}
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from services.auth.registrations import Username
 from services.auth.verification import Verification
 from streams.message import Message
 from streams.repository import Loaded
-from tests.integration.accounts import DAY, PASSWORD, Auth, Clock, stored
+from tests.integration.accounts import DAY, PASSWORD, Auth, Clock, nowhere, stored
 
 BY_NOBODY = Provenance(correlation_id="request")
 
@@ -51,7 +51,7 @@ async def log_in(auth: Auth, login: str, password: str = PASSWORD) -> str:
     """What becomes of a login: the user's id, or the code of the error."""
     try:
         found = await Login(
-            auth.aggregates, auth.passwords, auth.keys, NoSessions(), auth.devices, clock=auth.clock
+            auth.aggregates, auth.passwords, auth.keys, NoSessions(), auth.devices, nowhere, clock=auth.clock
         ).login(login=login, password=password, device="", address="")
     except VestnikError as error:
         return error.code

@@ -84,7 +84,7 @@ CASES = {
         {"user_id": PEER, "username": "anna", "email": "anna@example.org", "email_verified": False},
         body=NEW_USER,
         public=True,
-        asked={"email": "anna@example.org", "display_name": None},
+        asked={"email": "anna@example.org", "display_name": None, "language": "en"},
     ),
     "verify": Case(
         "POST",
@@ -370,6 +370,27 @@ async def check(case: Case, stage: Stage) -> None:
     assert (call.request_id, call.actor) == ("r-1", None if case.public else stage.user_id)
     if not case.public:
         assert (await stage.client.request(case.method, case.path, json=case.body)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("named", "accepted", "language"),
+    [
+        ({"language": "ru"}, "en", "ru"),
+        ({"language": "en"}, "ru", "en"),
+        ({}, "ru-RU, en;q=0.5", "ru"),
+        ({}, "de, *;q=0.1", "en"),
+    ],
+)
+async def test_the_language_of_an_accounts_mails_is_the_one_named_else_the_one_that_is_accepted(
+    stage: Stage, named: dict[str, str], accepted: str, language: str
+) -> None:
+    user = auth.User(user_id=PEER, username="anna", email="anna@example.org")
+    stage.script.answers["register"] = auth.RegisterResponse(user=user, position=WROTE)
+    response = await stage.client.post("/v1/users", json=NEW_USER | named, headers={"Accept-Language": accepted})
+    assert response.status_code == 201
+    request = stage.script.asked[-1][1]
+    assert isinstance(request, auth.RegisterRequest)
+    assert request.language == language
 
 
 async def test_messages_are_paged_with_a_cursor_in_the_direction_asked_for(stage: Stage) -> None:

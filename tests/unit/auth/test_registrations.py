@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from contracts.events.user import (
     UsernameClaimed,
     UsernameConfirmed,
 )
-from services.auth import registrations
+from services.auth import domain, registrations
 from services.auth.registrations import MOST_PENDING, Register, Username
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -101,6 +102,27 @@ def test_the_first_to_be_verified_owns_the_address_and_the_others_end() -> None:
     assert state == AddressState(owner="boris", email="anna@example.org", username="anna")
     with pytest.raises(TokenExpired):
         registrations.decide_verify(state, "anna", START + DAY, START)
+
+
+def test_each_registration_keeps_its_language_and_the_owner_that_of_the_registration() -> None:
+    state = registered(AddressState(), msgspec.structs.replace(ANNA, language="ru"))
+    state = registered(state, BORIS)
+    assert [each.language for each in state.pending] == ["ru", "en"]
+    owned = verified(state)
+    assert owned.language == "ru"
+    assert registered(owned, BORIS).language == "ru"
+    (asked,) = domain.decide_request_reset(owned, "anna", 1, START, DAY)
+    assert asked.address is not None
+    assert asked.address.language == "ru"
+
+
+def test_a_registration_of_an_older_release_is_in_english() -> None:
+    stored = b"""{"user_id": "anna", "address": {"pending": [
+        {"user_id": "anna", "email": "anna@example.org", "username": "anna", "expires_at": "2026-01-02T00:00:00Z"}
+    ]}}"""
+    event = msgspec.json.decode(stored, type=EmailRegistrationRequested)
+    assert event.address.pending[0].language == "en"
+    assert verified(event.address).language == "en"
 
 
 def test_a_registration_on_an_address_with_an_owner_is_never_verified() -> None:

@@ -130,11 +130,12 @@ def test_parts_in_a_row_are_read_as_one_message() -> None:
 
 
 def test_an_error_comes_back_as_it_was() -> None:
-    raised = Invalid("no", violations=(Violation("/text", "too long"),), retry_after=3)
+    raised = Invalid("no", violations=(Violation("/text", "too long"),), retry_after=3, members={"why": "länge"})
     answers, stopping = wire.read_answers(wire.refusal(1, to_grpc(raised)) + wire.answer(2, b"a") + wire.STOPPING)
     refused, good = answers
     error = from_grpc(wire.failure(refused))
     assert (type(error), error.detail, error.violations, error.retry_after) == (Invalid, "no", raised.violations, 3)
+    assert error.members == from_grpc(to_grpc(raised, executed=False)).members == {"why": "länge"}
     assert (good.id, good.response, good.status) == (2, b"a", Status.OK.value)
     assert stopping
     (unknown,), stopping = wire.read_answers(wire.refusal(3, to_grpc(UserNotFound())))
