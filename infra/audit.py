@@ -104,7 +104,7 @@ class Trail:
                     yield _row(session_id, found, at, event.TYPE)
             case SessionRevoked() if session_id in self._open:
                 found = self._open.pop(session_id)
-                yield _row(session_id, found, at, event.TYPE, _reason(event, actor))
+                yield _row(session_id, found, at, event.TYPE, reason_of(event.reason, actor, plain(event.note)))
 
     def run_out(self, until: datetime) -> Iterator[Row]:
         """The sessions that ran out up to then, in the order of their ends."""
@@ -175,10 +175,9 @@ def _row(session_id: str, found: _Open, at: datetime, event: str, reason: str | 
     )
 
 
-def _reason(event: SessionRevoked, actor: str | None) -> str:
-    """The word of the event; of an operator's also who it was and what he says: `operator alice: stolen phone`."""
-    if event.reason != OPERATOR:
-        return event.reason
+def reason_of(reason: str, actor: str | None, note: str | None) -> str:
+    """The word of the event; of an operator's also who it was and the note: `operator alice: stolen phone`."""
+    if reason != OPERATOR:
+        return reason
     who = (actor or "").removeprefix(f"{OPERATOR}:")
-    note = plain(event.note)
     return f"{OPERATOR} {who}".rstrip() + (f": {note}" if note else "")

@@ -1,4 +1,7 @@
-"""The login audit: every event of every session, in the order in which they happened."""
+"""The login audit: every event of every session, and the login that each belongs to.
+
+A session that ran out has no event of its own; `expires_at` of its login says when that was.
+"""
 
 from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
@@ -8,64 +11,88 @@ from projections.engine import Projection, Write, handles
 
 
 class SessionAudit(Projection):
-    version = 2
+    version = 3
     streams = (SESSION,)
-    # Username, device and address stand in the row of `session.created`; later rows of a session leave them empty.
     tables = """
         CREATE TABLE {session_audit} (
             sequence bigint PRIMARY KEY,
             at timestamptz NOT NULL,
             event text NOT NULL,
             user_id uuid NOT NULL,
-            username text,
             session_id uuid NOT NULL,
-            device text,
-            address text,
             -- of the end: why, and what an operator said of it
             reason text,
             note text,
             -- who did it: a user's id, or an operator's name
             actor text
         );
-        CREATE INDEX ON {session_audit} (user_id, at);
-        CREATE INDEX ON {session_audit} (session_id)
+        -- Pages are read backwards in time: of everything, without refreshes, of one user.
+        CREATE INDEX ON {session_audit} (at, sequence);
+        CREATE INDEX ON {session_audit} (at, sequence) WHERE event <> 'session.refreshed';
+        CREATE INDEX ON {session_audit} (user_id, at, sequence);
+        CREATE TABLE {session_audit_logins} (
+            session_id uuid PRIMARY KEY,
+            user_id uuid NOT NULL,
+            username text,
+            device text,
+            address text,
+            -- as its last event says
+            expires_at timestamptz,
+            revoked_at timestamptz,
+            -- of the last event but its revocation
+            sequence bigint NOT NULL
+        );
+        CREATE INDEX ON {session_audit_logins} (username);
+        CREATE INDEX ON {session_audit_logins} (user_id, expires_at);
+        CREATE INDEX ON {session_audit_logins} (expires_at, sequence)
+            WHERE revoked_at IS NULL OR revoked_at >= expires_at
     """
 
     @handles(SessionCreated)
     def created(self, event: Recorded[SessionCreated], write: Write) -> None:
+        _happened(event, write)
         write.upsert(
-            "session_audit",
-            key={"sequence": event.sequence},
+            "session_audit_logins",
+            key={"session_id": event.aggregate_id},
             set={
-                "at": event.at,
-                "event": event.type,
                 "user_id": event.data.user_id,
                 "username": event.data.username,
-                "session_id": event.aggregate_id,
                 "device": plain(event.data.device),
                 "address": plain(event.data.address),
-                "actor": event.actor,
+                "expires_at": event.data.expires_at,
+                "sequence": event.sequence,
             },
         )
 
     @handles(SessionRefreshed)
     def refreshed(self, event: Recorded[SessionRefreshed], write: Write) -> None:
-        write.upsert("session_audit", key={"sequence": event.sequence}, set=_happened(event, event.data.user_id))
+        _happened(event, write)
+        write.update(
+            "session_audit_logins",
+            key={"session_id": event.aggregate_id},
+            set={"expires_at": event.data.expires_at, "sequence": event.sequence},
+        )
 
     @handles(SessionRevoked)
     def revoked(self, event: Recorded[SessionRevoked], write: Write) -> None:
-        write.upsert(
-            "session_audit",
-            key={"sequence": event.sequence},
-            set=_happened(event, event.data.user_id) | {"reason": event.data.reason, "note": plain(event.data.note)},
-        )
+        _happened(event, write, reason=event.data.reason, note=plain(event.data.note))
+        write.update("session_audit_logins", key={"session_id": event.aggregate_id}, set={"revoked_at": event.at})
 
 
-def _happened(event: Recorded[SessionRefreshed] | Recorded[SessionRevoked], user_id: str) -> dict[str, object]:
-    return {
-        "at": event.at,
-        "event": event.type,
-        "user_id": user_id,
-        "session_id": event.aggregate_id,
-        "actor": event.actor,
-    }
+def _happened(
+    event: Recorded[SessionCreated] | Recorded[SessionRefreshed] | Recorded[SessionRevoked],
+    write: Write,
+    **end: str | None,
+) -> None:
+    write.upsert(
+        "session_audit",
+        key={"sequence": event.sequence},
+        set={
+            "at": event.at,
+            "event": event.type,
+            "user_id": event.data.user_id,
+            "session_id": event.aggregate_id,
+            "actor": event.actor,
+            **end,
+        },
+    )

@@ -1,81 +1,73 @@
-"""The audit of logins for the page: the newest first, read from the stream, and not more often than it is worth."""
+"""The audit of logins for the page: the newest first, a page at a time, out of the read model `session_audit`.
 
-import asyncio
-import time
-from collections import deque
-from contextlib import aclosing
+`vestnik audit sessions` reads the stream and says the same.
+"""
+
+from datetime import datetime
 
 import msgspec
-from nats.aio.client import Client as NATS
 
-from contracts.subjects import SESSION
-from infra.audit import Query, Row, Unreadable, rows
-from infra.history import end_of
+from contracts.cursors import decode_cursor, encode_cursor
+from contracts.envelope import now
+from infra.audit import Query, Row, reason_of
+from services.operator.queries import LoginRow, Queries
 
-# An answer serves everybody who asks the same for so long, and for some multiple of the time that it took.
-_AGE = 1.0
-_WORTH = 10.0
-# While nobody logs in or out, sessions only run out.
-_QUIET_AGE = 30.0
-_KEPT = 16
+_AUDIT = "session_audit"
 
 
 class LoginsFound(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest rows of the audit."""
+    """One page of the audit."""
 
     items: list[Row]
-    # Whether there are older ones than these.
-    more: bool
-    # Events that could not be read; the audit is not whole.
-    unreadable: bool = False
+    # Where the next page begins; None on the last one.
+    older: str | None
+    # Events that could not be applied: some rows may be missing.
+    unreadable: bool
 
 
-class _Known(msgspec.Struct, frozen=True):
-    found: LoginsFound
-    end: int
-    at: float
-    took: float
+class _Before(msgspec.Struct, frozen=True):
+    at: datetime
+    sequence: int
 
 
-class Logins:
-    """Asks the audit, one question at a time: each reads all of the stream of sessions."""
+async def newest(queries: Queries, query: Query, *, limit: int, cursor: str) -> LoginsFound:
+    """`limit` rows at most, from the cursor on into the past.
 
-    def __init__(self, nc: NATS) -> None:
-        self._nc = nc
-        self._turn = asyncio.Lock()
-        self._known: dict[tuple[Query, int], _Known] = {}
+    Raises:
+        Invalid: the cursor is not one of ours.
+        ReadModelBehind: the read model has not been built yet.
+        Unavailable: the database does not answer.
+    """
+    before = decode_cursor(cursor, _Before)
+    user_id = await queries.who_logged_in(query.user) if query.user else None
+    rows: list[LoginRow] = []
+    if not query.user or user_id:
+        rows = await queries.logins(
+            user_id=user_id,
+            since=query.since,
+            # Sequences begin at 1: before any event of then.
+            before=(before.at, before.sequence) if before else (query.until, 0) if query.until else None,
+            now=now(),
+            refreshes=query.refreshes,
+            limit=limit + 1,
+        )
+    page = rows[:limit]
+    older = _Before(page[-1].at, page[-1].sequence) if len(rows) > limit else None
+    return LoginsFound(
+        items=[_row(found) for found in page],
+        older=encode_cursor(older) if older else None,
+        unreadable=await queries.lacks_events(_AUDIT),
+    )
 
-    async def newest(self, query: Query, limit: int) -> LoginsFound:
-        """So many rows at most.
 
-        Raises:
-            Failure: there is no stream of sessions.
-        """
-        async with self._turn:
-            end = await end_of(self._nc, SESSION) or 0
-            known = self._known.get((query, limit))
-            if known is not None and self._is_good(known, end):
-                return known.found
-            began = time.monotonic()
-            found = await self._read(query, limit)
-            self._known.pop((query, limit), None)
-            self._known[query, limit] = _Known(found, end, began, time.monotonic() - began)
-            if len(self._known) > _KEPT:
-                del self._known[next(iter(self._known))]
-            return found
-
-    def _is_good(self, known: _Known, end: int) -> bool:
-        age = time.monotonic() - known.at
-        return age < max(_AGE, known.took * _WORTH) or (known.end == end and age < _QUIET_AGE)
-
-    async def _read(self, query: Query, limit: int) -> LoginsFound:
-        newest: deque[Row] = deque(maxlen=limit)
-        count, unreadable = 0, False
-        try:
-            async with aclosing(rows(self._nc, query)) as pages:
-                async for page in pages:
-                    newest.extend(page)
-                    count += len(page)
-        except Unreadable:
-            unreadable = True
-        return LoginsFound(items=list(reversed(newest)), more=count > limit, unreadable=unreadable)
+def _row(found: LoginRow) -> Row:
+    return Row(
+        at=found.at,
+        event=found.event,
+        user_id=found.user_id,
+        username=found.username or "",
+        session_id=found.session_id,
+        device=found.device,
+        address=found.address,
+        reason=None if found.reason is None else reason_of(found.reason, found.actor, found.note),
+    )

@@ -33,9 +33,10 @@ from infra.settings import Settings
 from projections.engine.dead_letters import LetterId
 from projections.engine.kept_letters import NoSuchLetter
 from projections.registry import UnknownProjection
-from services.operator import browsing
+from services.operator import browsing, logins
 from services.operator.glance import Status, glance
-from services.operator.logins import Logins
+from services.operator.queries import Queries
+from services.operator.read_models import ReadModels
 from services.operator.settlement import DeadLetters
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class OperatorServer(OperatorServiceBase):
         self._nc = nc
         self._settings = settings
         self._letters = DeadLetters(nc, settings.database_url)
-        self._logins = Logins(nc)
+        self._queries = Queries(ReadModels(settings.database_url))
         self._looking = asyncio.Lock()
         self._status: tuple[float, Status] | None = None
 
@@ -114,9 +115,10 @@ class OperatorServer(OperatorServiceBase):
             refreshes=message.refreshes,
         )
         try:
-            return _document(await self._logins.newest(query, asked.limit))
+            found = await logins.newest(self._queries, query, limit=asked.limit, cursor=message.before)
         except Failure as failure:
             raise Unavailable(str(failure)) from failure
+        return _document(found)
 
     async def list_dead_letters(self, message: ListDeadLettersRequest) -> Document:
         self._operator(message.user_id)

@@ -132,6 +132,10 @@ async def test_logins_and_their_ends_are_those_of_the_audit(api: Api) -> None:
         ("session.created", None),
     ]
     assert rows[0]["device"] == "A phone"
+    first = await asked(person, f"session-events?user={anna.username}&limit=2")
+    rest = await asked(person, f"session-events?user={anna.username}&limit=2&before={first['older']}")
+    assert (first["items"] + rest["items"], rest["older"]) == (rows, None)
+    assert_problem(await person.get("/v1/ops/session-events?before=!"), 422, "invalid")
     assert (await asked(person, f"session-events?user={anna.username}&until=2020-01-01T00:00:00Z"))["items"] == []
 
 

@@ -53,6 +53,7 @@ class LoginsQuery(msgspec.Struct, frozen=True, kw_only=True):
     since: Annotated[str, Meta(max_length=40, description="RFC 3339: only from then on.")] = ""
     until: Annotated[str, Meta(max_length=40, description="RFC 3339: only before then.")] = ""
     refreshes: Annotated[bool, Meta(description="Refreshes too.")] = False
+    before: Annotated[str, Meta(max_length=256, description="`older` of the page before.")] = ""
 
 
 class LettersQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +103,7 @@ async def session_events(incoming: Incoming[LoginsQuery, NoBody]) -> Reply:
         until=query.until,
         refreshes=query.refreshes,
         limit=query.limit,
+        before=query.before,
     )
     return _reply(await operator.command(operator.stub.list_session_events, request, repeatable=True), SessionEvents)
 
@@ -194,7 +196,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         LoginsQuery,
         NoBody,
         SessionEvents,
-        "The newest first, straight from the stream.",
+        "The newest first, out of the read model `session_audit`; `vestnik audit sessions` reads the stream.",
     ),
     _route(
         "GET",

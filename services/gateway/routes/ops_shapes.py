@@ -117,8 +117,8 @@ class SessionEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 class SessionEvents(msgspec.Struct, frozen=True, kw_only=True):
     items: list[SessionEvent]
-    more: Annotated[bool, Meta(description="Whether there are older ones.")]
-    unreadable: Annotated[bool, Meta(description="Whether events could not be read, so that some may be missing.")]
+    older: Annotated[str | None, Meta(description="For `before`: where older ones are; null where there are none.")]
+    unreadable: Annotated[bool, Meta(description="Whether events could not be applied, so that some may be missing.")]
 
 
 class Discarding(msgspec.Struct, frozen=True):

@@ -176,11 +176,12 @@ async def test_the_audit_has_every_event_of_a_session(services: Services, databa
             rows: list[tuple[object, ...]] = []
             while len(rows) < 3:
                 found = await connection.execute(
-                    "SELECT event, username, device, address, reason FROM session_audit_v2 ORDER BY sequence"
+                    "SELECT event, username, device, address, reason"
+                    " FROM session_audit_v3 AS a JOIN session_audit_logins_v3 USING (session_id) ORDER BY a.sequence"
                 )
                 rows = await found.fetchall()
     assert rows == [
         ("session.created", "anna", "phone", "192.0.2.1", None),
-        ("session.refreshed", None, None, None, None),
-        ("session.revoked", None, None, None, "logout"),
+        ("session.refreshed", "anna", "phone", "192.0.2.1", None),
+        ("session.revoked", "anna", "phone", "192.0.2.1", "logout"),
     ]

@@ -4,6 +4,7 @@ import { get } from "../api.js";
 import { el, icon } from "../dom.js";
 import { moment, say, word } from "./i18n.js";
 
+const PAGE = 100;
 const SPANS = [["last_hour", 3_600], ["last_day", 86_400], ["last_week", 604_800], ["ever", 0]];
 
 export class Logins {
@@ -13,6 +14,7 @@ export class Logins {
     this.tell = tell;
     this.filter = { user: "", span: 86_400, refreshes: false };
     this.state = "";
+    this.rows = [];
     this.filters = el("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); this.#again(); } });
     this.place = el("div", {});
     this.node = el("div", {}, this.filters, this.place);
@@ -23,30 +25,50 @@ export class Logins {
     await this.tick();
   }
 
+  /** The newest page again; older ones that are shown stay where they are. */
   async tick() {
     const asked = JSON.stringify(this.filter);
-    const { user, span, refreshes } = this.filter;
-    const query = new URLSearchParams({ limit: 200 });
-    if (user) query.set("user", user);
-    // To the minute, so that all who ask within one ask the same.
-    if (span) query.set("since", new Date(Math.floor(Date.now() / 60_000) * 60_000 - span * 1000).toISOString());
-    if (refreshes) query.set("refreshes", "true");
-    const found = await get(`/v1/ops/session-events?${query}`);
-    if (asked !== JSON.stringify(this.filter)) return;
+    const found = await get(`/v1/ops/session-events?${this.#query()}`);
     const state = JSON.stringify(found);
-    if (state === this.state) return;
+    if (asked !== JSON.stringify(this.filter) || state === this.state) return;
     this.state = state;
-    this.found = found;
+    this.unreadable = found.unreadable;
+    const known = new Set(found.items.map(key)), last = found.items.at(-1);
+    const place = last ? this.rows.findIndex((one) => key(one) === key(last)) : -1;
+    if (place < 0) this.older = found.older;
+    this.rows = [...found.items, ...(place < 0 ? [] : this.rows.slice(place + 1).filter((one) => !known.has(key(one))))];
     this.#drawRows();
+  }
+
+  async #more() {
+    const asked = this.older;
+    const found = await get(`/v1/ops/session-events?${this.#query({ before: asked })}`);
+    if (asked !== this.older) return;
+    this.older = found.older;
+    const first = this.rows.length;
+    this.rows.push(...found.items);
+    this.#drawRows();
+    this.place.querySelectorAll("tbody tr")[first]?.focus();
+  }
+
+  #query(more = {}) {
+    const { user, span, refreshes } = this.filter;
+    const query = new URLSearchParams({ limit: PAGE, ...more });
+    if (user) query.set("user", user);
+    if (span) query.set("since", new Date(Date.now() - span * 1000).toISOString());
+    if (refreshes) query.set("refreshes", "true");
+    return query;
   }
 
   draw() {
     this.#drawFilters();
-    if (this.found) this.#drawRows();
+    if (this.state) this.#drawRows();
   }
 
   #again() {
     this.state = "";
+    this.rows = [];
+    this.older = null;
     this.tick().catch((error) => this.tell(error));
   }
 
@@ -67,11 +89,10 @@ export class Logins {
   }
 
   #drawRows() {
-    const { items, more, unreadable } = this.found;
     const heads = ["at", "event", "user", "device", "address", "session"];
     const table = el("div", { class: "panel-wide" }, el("table", { class: "table" },
       el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, say(name))))),
-      el("tbody", {}, items.map((one) => el("tr", {},
+      el("tbody", {}, this.rows.map((one) => el("tr", { tabindex: "-1" },
         el("td", { class: "num", data: { name: say("at") } }, el("time", { datetime: one.at }, moment(one.at))),
         el("td", { data: { name: say("event") } }, what(one)),
         el("td", { data: { name: say("user") } }, el("span", { class: "name" }, one.username)),
@@ -79,10 +100,15 @@ export class Logins {
         el("td", { class: "mono", data: { name: say("address") } }, one.address || "–"),
         el("td", { class: "mono", data: { name: say("session") }, title: one.session_id }, `…${one.session_id.slice(-8)}`))))));
     this.place.replaceChildren(
-      unreadable ? el("p", { class: "alarm" }, icon("warn"), say("not_whole")) : "",
-      items.length ? table : el("div", { class: "blank panel-wide" }, icon("people"), el("strong", {}, say("no_logins"))),
-      more ? el("p", { class: "more soft" }, say("more_logins")) : "");
+      this.unreadable ? el("p", { class: "alarm" }, icon("warn"), say("not_whole")) : "",
+      this.rows.length ? table : el("div", { class: "blank panel-wide" }, icon("people"), el("strong", {}, say("no_logins"))),
+      this.older ? el("div", { class: "more" }, el("button", { type: "button", onclick: () => this.#more().catch((error) => this.tell(error)) }, say("older"))) : "");
   }
+}
+
+/** What one row is; of a session nothing happens twice at a time. */
+function key(one) {
+  return `${one.at} ${one.event} ${one.session_id}`;
 }
 
 function what(one) {

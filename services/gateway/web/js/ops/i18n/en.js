@@ -60,7 +60,6 @@ export default {
   masked: "What is personal stands as •••.",
   messenger: "Messenger",
   more_letters: "There are more than these; the command line shows all.",
-  more_logins: "There are older ones: narrow the time or the user.",
   most: "peak {n}",
   name: "Name",
   no_discards: "Nothing was given up.",

@@ -1,0 +1,81 @@
+"""Reads the read models of every service with an operator's rights, over a connection a question."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import msgspec
+from psycopg import Error as DatabaseError
+from psycopg import errors
+from psycopg.types.string import TextLoader
+
+from contracts.errors import ReadModelBehind, Unavailable
+from infra.database_owners import Owners
+from projections.engine.builds import Connection
+from projections.engine.connecting import connect, out_of_reach
+from projections.engine.projection import Projection
+from projections.registry import choose
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+# Seconds.
+_OWNERS_AGE = 60.0
+_PATIENCE = 5.0
+
+
+class ReadModels:
+    """The live build of every read model, wherever its service keeps it."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+        self._owners: Owners | None = None
+        self._asked = 0.0
+
+    async def select(
+        self, name: str, row_type: type[R], sql: str, params: Mapping[str, object] | None = None
+    ) -> list[R]:
+        """Runs a query over the `{table}`s of the projection of this name, within some seconds.
+
+        Columns are matched to the fields of `row_type` by name; UUIDs come as text. Parameters are `%(name)s`.
+
+        Raises:
+            ReadModelBehind: the read model has not been built yet.
+            Unavailable: the database does not answer, or not in time.
+        """
+        (projection,) = choose((name,))
+        views = {table: projection.view(table) for table in projection.table_names()}
+        statement = projection.with_tables(sql, views).encode()
+        try:
+            async with asyncio.timeout(_PATIENCE), self.database_of(projection) as conn, conn.cursor() as cursor:
+                cursor.adapters.register_loader("uuid", TextLoader)
+                await cursor.execute(statement, params)
+                names = [column.name for column in cursor.description or ()]
+                rows = await cursor.fetchall()
+        except errors.UndefinedTable as error:
+            raise ReadModelBehind(f"The read model {name} is being built.", retry_after=1) from error
+        except TimeoutError as error:
+            raise Unavailable("The database does not answer in time.", retry_after=1) from error
+        except DatabaseError as error:
+            raise out_of_reach(error) from error
+        return [msgspec.convert(dict(zip(names, row, strict=True)), row_type) for row in rows]
+
+    @asynccontextmanager
+    async def database_of(self, projection: type[Projection]) -> AsyncIterator[Connection]:
+        """A connection that acts for the projection's service.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        conn = await connect((await self._whose()).url(projection.run_by()), "operator read-models")
+        try:
+            yield conn
+        finally:
+            await conn.close()
+
+    async def _whose(self) -> Owners:
+        now = time.monotonic()
+        if self._owners is None or now - self._asked > _OWNERS_AGE:
+            self._owners, self._asked = await Owners.at(self._database_url), now
+        return self._owners
