@@ -1,11 +1,11 @@
 """Who is an operator: the accounts that may open the page at /ops, in a file of the folder of secrets.
 
 Nobody becomes an operator by what is in a stream, in the database or in a token: whoever may write in that folder says
-so, and he could log in as the operator anyway. A change counts within a second, without a restart.
+so, and he could log in as the operator anyway. A change counts at once, without a restart: the file is looked
+at for each request, and read where it is another.
 """
 
-import time
-from collections.abc import Callable
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from infra.failures import Failure
 from infra.secret_files import locked, replace
 
 FILE = "operators.json"
-# Between two looks at the file.
-_LOOK = 1.0
+# Tells one version of the file from another: each is a file of its own, moved into its place.
+_Version = tuple[int, int, int]
 
 
 class Operator(msgspec.Struct, frozen=True):
@@ -47,23 +47,31 @@ class UnreadableOperators(Failure):
 class Operators:
     """The operators, as they stand in the file now."""
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._clock = clock
-        self._looked = float("-inf")
+        self._version: _Version | None = None
         self._known: dict[str, Operator] = {}
 
     def find(self, user_id: str) -> Operator | None:
-        """The operator whose account this is, as it was a second ago at most.
+        """The operator whose account this is.
 
         Raises:
             UnreadableOperators: the file is not what we write.
         """
-        now = self._clock()
-        if now - self._looked >= _LOOK:
+        # Before it is read: one that takes its place meanwhile is another the next time.
+        version = self._look()
+        if version is None or version != self._version:
             self._known = {each.user_id: each for each in self.all()}
-            self._looked = now
+            self._version = version
         return self._known.get(user_id)
+
+    def _look(self) -> _Version | None:
+        """Which version of the file is there; None where there is none, or it cannot be looked at."""
+        try:
+            found = os.stat(self._folder / FILE)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def all(self) -> list[Operator]:
         """All of them, who became one first before the others.

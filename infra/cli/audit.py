@@ -15,16 +15,27 @@ import msgspec
 
 from contracts.times import rfc3339
 from infra.audit import Query, Row, rows
+from infra.cli.accounts import events_of
 from infra.cli.moment import Moment
 from infra.cli.printable import printable
 from infra.connections import connect_nats
+from infra.failures import Failure
 from infra.running import find
 from infra.settings import Settings
+from streams.log import Log
 
+_PATIENCE = 5.0
 _COLUMNS = Row.__struct_fields__
 _WIDTHS = {"at": 24, "event": 17, "username": 18, "session_id": 36, "address": 18, "device": 24, "reason": 0}
 # What a spreadsheet takes for a formula when a cell begins with it.
 _FORMULA = ("=", "+", "-", "@")
+
+
+class NoSuchUser(Failure):
+    """Nobody has this name or id."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"there is no user {user}")
 
 
 @click.group()
@@ -49,6 +60,7 @@ def sessions(
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
+    user = None if user is None else user.strip().lower()
     query = Query(user=user, since=since, until=until, refreshes=refreshes)
     render, header = (_json, "") if as_json else (_csv, _csv_line(_COLUMNS)) if as_csv else (_line, _HEADER)
     asyncio.run(_run(Settings.load(), query, sys.stdout, render, header))
@@ -56,13 +68,21 @@ def sessions(
 
 async def _run(settings: Settings, query: Query, output: TextIO, render: Callable[[Row], str], header: str) -> None:
     url = settings.nats_url or find(settings.data_dir).nats_url
-    nc = await connect_nats(msgspec.structs.replace(settings, nats_url=url), "operator-audit", patience=5.0)
+    settings = msgspec.structs.replace(settings, nats_url=url)
+    nc = await connect_nats(settings, "operator-audit", patience=_PATIENCE)
+    found = False
     try:
-        output.write(header)
         async with aclosing(rows(nc, query)) as pages:
             async for page in pages:
-                output.write("".join(map(render, page)))
-                output.flush()
+                if page:
+                    output.write(header + "".join(map(render, page)))
+                    output.flush()
+                    header, found = "", True
+        if query.user is not None and not found:
+            _, events = await events_of(Log(nc, patience=_PATIENCE), settings, query.user)
+            if not events:
+                raise NoSuchUser(query.user)
+        output.write(header)
     finally:
         # That the connection ends with the command is no news.
         logging.getLogger("infra.connections").setLevel(logging.ERROR)

@@ -8,17 +8,14 @@ import sys
 import click
 import msgspec
 
-from contracts import subjects
-from contracts.events.user import UserCreated, UserEmailVerified, UsernameClaimed, UsernameConfirmed
-from contracts.identifiers import is_id
+from contracts.events.user import UserCreated, UserEmailVerified
 from contracts.times import rfc3339
+from infra.cli.accounts import events_of
 from infra.connections import connect_nats
 from infra.failures import Failure
 from infra.operators import Operator, Operators
 from infra.running import connected
-from infra.secrets import Secrets
 from infra.settings import Settings
-from services.auth.claims import ClaimKeys
 from streams.log import Log
 
 _PATIENCE = 5.0
@@ -44,7 +41,7 @@ def operators() -> None:
 @click.option("--by", metavar="NAME", help="Who says so; whoever is logged in to this machine if left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def add(user: str, by: str | None, as_json: bool) -> None:
-    """Makes the account USER (a username or an id) an operator's, within a second and without a restart."""
+    """Makes the account USER (a username or an id) an operator's: it may open /ops when this returns."""
     settings = Settings.load()
     user_id, username = asyncio.run(_account(connected(settings), user.strip().lower()))
     who = " ".join((by or os.environ.get("SUDO_USER") or getpass.getuser()).split())[:80]
@@ -56,7 +53,7 @@ def add(user: str, by: str | None, as_json: bool) -> None:
 @click.argument("user", metavar="USER")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def remove(user: str, as_json: bool) -> None:
-    """Takes it back from the account USER; its page is refused within a second."""
+    """Takes it back from the account USER; it is refused at /ops when this returns."""
     found = Operators(Settings.load().secrets_path).remove(user.strip().lower())
     _tell(found, f"{found.username} is an operator no more", as_json)
 
@@ -88,19 +85,10 @@ async def _account(settings: Settings, user: str) -> tuple[str, str]:
     """Id and username of an account, from the stream of accounts itself."""
     nc = await connect_nats(settings, "operator-operators", patience=_PATIENCE)
     try:
-        log = Log(nc, patience=_PATIENCE)
-        user_id = user if is_id(user) else await _holder(log, settings, user)
-        events = [message.open().data for message in await log.read(subjects.user(user_id))] if user_id else []
+        user_id, events = await events_of(Log(nc, patience=_PATIENCE), settings, user)
         # Not before the address is verified: a registration that runs out leaves its name to others.
         if any(isinstance(event, UserEmailVerified) for event in events):
             return next((user_id, event.username) for event in events if isinstance(event, UserCreated))
     finally:
         await nc.close()
     raise NoSuchAccount(user)
-
-
-async def _holder(log: Log, settings: Settings, username: str) -> str:
-    keys = ClaimKeys(Secrets.load(settings.secrets_path).claims_key)
-    message = await log.last(subjects.username_claim(keys.of_username(username)))
-    event = None if message is None else message.open().data
-    return event.user_id if isinstance(event, UsernameClaimed | UsernameConfirmed) else ""

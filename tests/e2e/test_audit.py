@@ -93,14 +93,28 @@ async def test_an_operator_ends_sessions_and_it_is_recorded_who_did_it_and_why(a
     assert [row["reason"] for row in rows] == [None, "operator", "operator", "operator"]
 
 
+async def test_who_has_never_logged_in_has_an_empty_audit(api: Api) -> None:
+    account = await api.register()
+    person = await api.person()
+    for user in (account["username"].upper(), account["user_id"]):
+        assert lines(api.system, "audit", "sessions", "--user", user) == []
+    assert lines(api.system, "audit", "sessions", "--user", person.username, "--until", "2020-01-01") == []
+    table = api.system.vestnik("audit", "sessions", "--user", account["username"])
+    assert (table.returncode, len(table.stdout.splitlines())) == (0, 1)
+
+
 def test_what_an_operator_asks_for_in_vain_is_told_in_one_line(system: System) -> None:
     for arguments, word in (
         (("sessions", "revoke", "--user", "nobody.at.all", "--reason", "x"), "nobody.at.all"),
         (("sessions", "revoke", "--user", new_id(), "--session", new_id(), "--reason", "x"), "no such session"),
         (("sessions", "revoke", "--user", "a b", "--reason", "x"), "username"),
         (("audit", "sessions", "--json", "--csv"), "exclude"),
+        (("audit", "sessions", "--user", "nobody.at.all"), "there is no user nobody.at.all"),
+        (("audit", "sessions", "--user", "nobody.at.all", "--json"), "there is no user nobody.at.all"),
+        (("audit", "sessions", "--user", new_id(), "--csv"), "there is no user"),
+        (("audit", "sessions", "--user", "no body"), "there is no user no body"),
     ):
         done = system.vestnik(*arguments)
-        assert done.returncode != 0, arguments
+        assert (done.returncode != 0, done.stdout) == (True, ""), arguments
         assert word in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
