@@ -1,9 +1,9 @@
 """Makes the virtual environment in .venv out of requirements.lock, and hands over to `just` in it.
 
-Only the standard library is here to stand on, and of the Pythons at hand the best (`pythons.py`). pip installs the
-locked uv, and uv the rest, in a third of the time: out of its cache where all of it is there, else from the package
-index. Where uv cannot reach that (it does not read pip's configuration), pip does it all. Either way every file is
-checked against the hashes of the lock. A stamp written last says that the environment is whole.
+It uses the standard library alone. pip installs the locked uv, and uv the rest, in a third of the time: out of its
+cache where all of it is there, else from the package index. Where uv cannot reach the index (it does not read pip's
+configuration), pip installs everything. Either way every file is checked against the hashes of the lock. A stamp
+written last says that the environment is whole.
 """
 
 import fcntl
@@ -26,6 +26,9 @@ PYTHON = VENV / "bin" / "python"
 # Would send .venv's Python elsewhere, or keep it from remembering what it compiled.
 ODD_FOR_PYTHON = {"PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
 NAMES_PYTHON = "VENV_PYTHON"
+OLDEST_MINOR = 11
+# What it takes to make and to use .venv; distributions package some of them apart.
+NEEDED_MODULES = ("ctypes", "ensurepip", "ssl", "venv", "zlib")
 UNREACHABLE = re.compile(
     r"NewConnectionError|ConnectTimeout|Temporary failure in name resolution|Name or service not known|"
     r"Network is unreachable|Failed to establish a new connection|Max retries exceeded|ProxyError|"
@@ -130,52 +133,71 @@ def _make() -> None:
 
 def _can_be_kept() -> bool:
     """Whether there is an environment that was whole once, here, and whose Python is the one that it was made with."""
-    from infra import pythons  # here, as below: whoever finds .venv whole need not wait for it
-
     try:
         made_with = re.search(r"^version = (\S+)$", (VENV / "pyvenv.cfg").read_text(), re.MULTILINE)
         here = str(ROOT) in STAMP.with_suffix(".root").read_text()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    return made_with is not None and here and STAMP.exists() and pythons.version_of(PYTHON) == made_with.group(1)
+    return made_with is not None and here and STAMP.exists() and _version_of(PYTHON) == made_with.group(1)
 
 
 def _make_empty() -> None:
-    from infra import pythons
-
-    program = pythons.running().program
-    if name := os.environ.get(NAMES_PYTHON):
-        program = _chosen(name)
-    elif better := pythons.better():
-        another, why = better
-        _say(f"making .venv (once) with {another}: {program} {why}")
-        _clear()
-        if pythons.makes(another, VENV):
-            STAMP.with_suffix(".root").write_text(str(ROOT))
-            return
-        _say(f"{another} could not make it")
+    program = _python()
     _say(f"making .venv (once) with {program}")
     _clear()
     made = _run([program, "-m", "venv", str(VENV)])
     if made.returncode != 0:
         shutil.rmtree(VENV, ignore_errors=True)
-        if "ensurepip" in made.stdout or "No module named venv" in made.stdout:
-            version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-            raise CannotSetUp(
-                f"this Python has no working `venv` module. On Debian or Ubuntu: apt install python{version}-venv"
-            )
         raise CannotSetUp(f"`{program} -m venv {VENV}` failed: {_last_line(made.stdout)}")
     STAMP.with_suffix(".root").write_text(str(ROOT))
 
 
-def _chosen(name: str) -> str:
-    from infra import python_trial, pythons
+def _python() -> str:
+    """The Python that makes .venv: the one named by VENV_PYTHON, else the first usable one of `_candidates`.
 
-    python = pythons.named(name)
-    if python is None:
-        needed = ", ".join(python_trial.NEEDED)
-        raise CannotSetUp(f"{NAMES_PYTHON}={name} is not a Python 3.11 or newer that has the modules {needed}")
-    return python.program
+    Raises:
+        CannotSetUp: there is none.
+    """
+    needed = " and ".join(NEEDED_MODULES)
+    if name := os.environ.get(NAMES_PYTHON):
+        program = shutil.which(os.path.expanduser(name))
+        if program is None or not _is_usable(program):
+            raise CannotSetUp(f"{NAMES_PYTHON}={name} is not a Python 3.11 or newer that has the modules {needed}")
+        return program
+    for program in _candidates():
+        if _is_usable(program):
+            return program
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    raise CannotSetUp(
+        f"no Python 3.11 or newer on the PATH has the modules {needed}. "
+        f"On Debian or Ubuntu: apt install python{version}-venv"
+    )
+
+
+def _candidates() -> Iterator[str]:
+    """The distribution's Python, since those are built with all optimizations; the running one; newer ones first."""
+    yield "/usr/bin/python3"
+    yield getattr(sys, "_base_executable", "") or sys.executable
+    for minor in range(20, OLDEST_MINOR - 1, -1):
+        if program := shutil.which(f"python3.{minor}"):
+            yield program
+
+
+def _is_usable(program: str) -> bool:
+    code = f"import sys, {', '.join(NEEDED_MODULES)}; sys.exit(sys.version_info < (3, {OLDEST_MINOR}))"
+    try:
+        return _run([program, "-I", "-c", code]).returncode == 0
+    except OSError:
+        return False
+
+
+def _version_of(program: Path) -> str | None:
+    """Its version as in `pyvenv.cfg`; None if it does not run."""
+    try:
+        asked = _run([str(program), "-I", "-c", "import sys; print(*sys.version_info[:3], sep='.')"])
+    except OSError:
+        return None
+    return asked.stdout.strip() if asked.returncode == 0 else None
 
 
 def _clear() -> None:

@@ -4,7 +4,6 @@ import importlib
 
 import click
 
-from infra import nats_library
 from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
 
 
@@ -15,6 +14,5 @@ def serve(service: str) -> None:
     import uvloop
 
     settings = Settings.load()
-    nats_library.load(settings.nats_url)
     main = importlib.import_module(f"services.{service}.main").main
     uvloop.run(main(settings))

@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 import msgspec
 
-from infra import nats_library
 from infra.settings import Settings
 from infra.supervisor.console import Console
 
@@ -22,7 +21,6 @@ def up(data_dir: Path | None, port: int | None) -> None:
     """
     given = {name: value for name, value in (("data_dir", data_dir), ("port", port)) if value is not None}
     settings = msgspec.structs.replace(Settings.load(), **given)
-    nats_library.load(settings.nats_url)
     asyncio.run(_run(settings))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import environment, pythons
+from infra import environment
 from infra.environment import CannotSetUp, _check, requirement_of
 
 
@@ -74,6 +74,7 @@ def _interpreter(path: Path, version: str) -> Path:
     path.write_text(
         f"""#!/bin/sh
 case "$*" in
+*ensurepip*) ;;
 *version_info*) echo {version} ;;
 *"-m venv "*)
     for venv; do :; done
@@ -93,10 +94,7 @@ def _make_whole(monkeypatch: pytest.MonkeyPatch, program: Path) -> list[str]:
     monkeypatch.setattr(environment, "_say", said.append)
     monkeypatch.setattr(environment, "_install_lock", lambda: None)
     monkeypatch.setattr(environment, "_install_project", lambda: None)
-    monkeypatch.setattr(
-        pythons, "running", lambda: pythons.Python(program=str(program), version=(3, 11, 2), wheels="any")
-    )
-    monkeypatch.setattr(pythons, "better", lambda: None)
+    monkeypatch.setattr(environment, "_candidates", lambda: iter([str(program)]))
     environment._make()
     return said
 
@@ -201,47 +199,34 @@ def test_a_file_in_its_place_is_no_environment(monkeypatch: pytest.MonkeyPatch, 
     assert environment._is_whole()
 
 
-def test_a_better_python_makes_it_and_this_is_said(
+def test_the_first_python_that_can_make_it_does(
     monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    another = _interpreter(tmp_path / "another", "3.11.2")
-    monkeypatch.setattr(pythons, "running", lambda: pythons.Python(program="/slow", version=(3, 11, 7), wheels="any"))
-    monkeypatch.setattr(pythons, "better", lambda: (str(another), "takes twice as long"))
-    environment._make_empty()
-    assert (place / "bin" / "python").resolve() == another
-    assert capsys.readouterr().err == f"just: making .venv (once) with {another}: /slow takes twice as long\n"
-
-
-@pytest.mark.parametrize(
-    "body", ["exit 1", 'for venv; do :; done; /bin/mkdir -p "$venv/bin"', f'exec {sys.executable} -c "while 1: 1"']
-)
-def test_the_running_python_makes_it_where_the_better_one_cannot(
-    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path, body: str
-) -> None:
-    monkeypatch.setattr(pythons, "PATIENCE", 0.05)
-    broken, running = tmp_path / "broken", _interpreter(tmp_path / "python", "3.11.7")
-    broken.write_text(f"#!/bin/sh\n{body}\n")
+    broken, whole = tmp_path / "broken", _interpreter(tmp_path / "whole", "3.11.2")
+    broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
-    said: list[str] = []
-    monkeypatch.setattr(environment, "_say", said.append)
-    monkeypatch.setattr(
-        pythons, "running", lambda: pythons.Python(program=str(running), version=(3, 11, 7), wheels="any")
-    )
-    monkeypatch.setattr(pythons, "better", lambda: (str(broken), "is slow"))
+    monkeypatch.setattr(environment, "_candidates", lambda: iter(["/no/such/python", str(broken), str(whole)]))
     environment._make_empty()
-    assert (place / "bin" / "python").resolve() == running
-    assert said[1:] == [f"{broken} could not make it", f"making .venv (once) with {running}"]
+    assert (place / "bin" / "python").resolve() == whole
+    assert capsys.readouterr().err == f"just: making .venv (once) with {whole}\n"
 
 
-def test_a_python_that_is_named_makes_it_whether_or_not_it_is_quick(
-    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+def test_the_running_python_is_a_candidate_and_newer_ones_come_before_older(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    for name in ("python3.11", "python3.13", "python3.10"):
+        _interpreter(tmp_path / name, "3")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    first, running, *others = environment._candidates()
+    assert first == "/usr/bin/python3"
+    assert Path(running).resolve() == Path(sys.executable).resolve()
+    assert others == [str(tmp_path / "python3.13"), str(tmp_path / "python3.11")]
+
+
+def test_a_python_that_is_named_makes_it(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
     mine = _interpreter(tmp_path / "mine", "3.12.1")
     monkeypatch.setenv("VENV_PYTHON", "mine")
-    monkeypatch.setattr(
-        pythons, "named", {"mine": pythons.Python(program=str(mine), version=(3, 12, 1), wheels="any")}.get
-    )
-    monkeypatch.setattr(pythons, "better", lambda: pytest.fail("nobody asked for a better one"))
+    monkeypatch.setenv("PATH", str(tmp_path))
     environment._make_empty()
     assert (place / "bin" / "python").resolve() == mine
 
@@ -261,9 +246,7 @@ def test_installers_do_not_see_what_would_send_python_elsewhere(monkeypatch: pyt
     assert environment._run(["/bin/sh", "-c", 'echo "home: $PYTHONHOME"']).stdout == "home: \n"
 
 
-def test_a_python_without_venv_says_which_package_brings_it(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    output = "The virtual environment was not created successfully because ensurepip is not available."
-    monkeypatch.setattr(pythons, "better", lambda: None)
-    monkeypatch.setattr(environment, "_run", lambda _: subprocess.CompletedProcess([], 1, output))
+def test_where_no_python_has_venv_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setattr(environment, "_candidates", lambda: iter(["/bin/false"]))
     with pytest.raises(CannotSetUp, match=r"apt install python3\.\d+-venv"):
         environment._make_empty()
