@@ -23,7 +23,7 @@ from streams.message import Message
 from streams.reader import Reader
 
 # An event is decided a moment before it is stored, and clocks differ: how far the two times may lie apart.
-_SKEW = timedelta(minutes=1)
+SKEW = timedelta(minutes=1)
 _PAGE = 1_000
 _WAITING_PAGES = 4
 _NULL = msgspec.Raw(b"null")
@@ -114,21 +114,20 @@ def is_past(message: Message, until: datetime | None) -> bool:
     An event happened at its own time, since a stream that was imported has all of it stored at another; but not later
     than it was stored, since a clock may be wrong.
     """
-    if until is None or (message.stored_at is not None and message.stored_at <= until + _SKEW):
+    if until is None or (message.stored_at is not None and message.stored_at <= until + SKEW):
         return False
     try:
-        return message.envelope().at > until + 2 * _SKEW
+        return message.envelope().at > until + 2 * SKEW
     except msgspec.DecodeError:
         return False
 
 
 async def selected(nc: Client, query: Query) -> AsyncGenerator[Page, None]:
     """The events asked for, in pages: first what there is, merged by time; then what happens, as it comes."""
-    log = Log(nc)
     ends = {name: end for name in query.streams if (end := await end_of(nc, name)) is not None}
     if not ends:
         raise Failure(f"there is no stream {' or '.join(query.streams)} yet")
-    stored = [_stored(nc, log, query, name, end) for name, end in ends.items()]
+    stored = [_stored(nc, query, name, end) for name, end in ends.items()]
     async for page in _merged(stored):
         yield page
     if query.follow:
@@ -148,16 +147,42 @@ async def end_of(nc: Client, stream: str) -> int | None:
         raise Unavailable from failure
 
 
-async def _stored(nc: Client, log: Log, query: Query, stream: str, end: int) -> AsyncGenerator[Page, None]:
+async def stretch_of(nc: Client, query: Query, stream: str, end: int) -> tuple[int, int]:
+    """Where in a stream of this end the events of the query's time stand: behind the first sequence, up to the second.
+
+    Found without reading the stream: by the time of storage, and from there on by a binary search over the times of the
+    events, since an imported stream has all of them stored at one time. Events outside of the time may be among them.
+    """
+    log = Log(nc)
+    after = min(end, await log.end_before(stream, query.since - SKEW)) if query.since else 0
+    if query.until is None:
+        return after, end
+    # What was stored by then happened by then.
+    last = min(end, await log.end_before(stream, query.until + SKEW))
+    past, probe = end + 1, last + 1
+    jetstream = JetStream(nc)
+    while last + 1 < past:
+        try:
+            message = await jetstream.next(stream, ">", probe - 1)
+        except RequestFailed as failure:
+            raise Unavailable from failure
+        if message is None or message.sequence >= past or is_past(message, query.until):
+            past = probe
+        else:
+            last = message.sequence
+        probe = (last + past + 1) // 2
+    return after, last
+
+
+async def _stored(nc: Client, query: Query, stream: str, end: int) -> AsyncGenerator[Page, None]:
     """One stream's events up to its end, a page at a time."""
-    after = await log.end_before(stream, query.since - _SKEW) if query.since else 0
-    if after >= end:
+    after, last = await stretch_of(nc, query, stream, end)
+    if after >= last:
         return
     async with _reader(nc, query, stream, after) as reader:
         async for batch in reader.batches(limit=_PAGE):
-            messages = [message for message in batch.messages if message.sequence <= end]
-            yield list(_shown(query, messages))
-            if batch.position >= end or (messages and is_past(messages[-1], query.until)):
+            yield list(_shown(query, [message for message in batch.messages if message.sequence <= last]))
+            if batch.position >= last:
                 return
 
 

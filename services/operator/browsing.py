@@ -7,13 +7,14 @@ looks for: it goes back in stretches that double, and says where to go on.
 import asyncio
 import time
 from collections import deque
+from datetime import datetime
 
 import msgspec
 from nats.aio.client import Client as NATS
 
 from contracts.positions import Position
 from infra.failures import Failure
-from infra.history import Query, Shown, end_of, shown
+from infra.history import SKEW, Query, Shown, end_of, shown, stretch_of
 from services.operator.masking import masked
 from streams.message import Message
 from streams.reader import Reader
@@ -50,22 +51,29 @@ class _Stretch(msgspec.Struct):
     # Everything from here on was looked at.
     begun_at: int
     unreadable: int = 0
+    # Whether nothing older is asked for.
+    at_end: bool = False
+    # Of all events that were looked at; None: there was none.
+    latest: datetime | None = None
 
 
 async def newest(nc: NATS, query: Query, *, limit: int, before: Position | None = None) -> EventsFound:
     """The events asked for, so many at most, older than the place; of the streams' ends where there is none."""
     ends = {stream: await end_of(nc, stream) or 0 for stream in query.streams}
-    starts = {stream: min(end, before.of(stream)) if before else end for stream, end in ends.items()}
+    stretches = await asyncio.gather(*(stretch_of(nc, query, stream, end) for stream, end in ends.items()))
     deadline = time.monotonic() + _BUDGET
     found = await asyncio.gather(
-        *(_backwards(nc, query, stream, start, limit, deadline) for stream, start in starts.items())
+        *(
+            _backwards(nc, query, stream, after, min(last, before.of(stream)) if before else last, limit, deadline)
+            for stream, (after, last) in zip(ends, stretches, strict=True)
+        )
     )
     taken = _latest(found, limit)
     oldest: dict[str, int] = {}
     for stretch in found:
         left = stretch.events[taken[stretch.stream] :]
         # Behind the last one that was taken; where all were, behind all that was looked at.
-        oldest[stretch.stream] = left[0].sequence if left else stretch.begun_at - 1
+        oldest[stretch.stream] = left[0].sequence if left else 0 if stretch.at_end else stretch.begun_at - 1
     items = [event for stretch in found for event in stretch.events[: taken[stretch.stream]]]
     return EventsFound(
         items=sorted(items, key=lambda event: event.at, reverse=True),
@@ -110,17 +118,23 @@ def _latest(found: list[_Stretch], limit: int) -> dict[str, int]:
     return taken
 
 
-async def _backwards(nc: NATS, query: Query, stream: str, until: int, limit: int, deadline: float) -> _Stretch:
-    """So many events up to a sequence, looked for in stretches from there backwards."""
+async def _backwards(
+    nc: NATS, query: Query, stream: str, after: int, until: int, limit: int, deadline: float
+) -> _Stretch:
+    """`limit` events at most behind one sequence and up to another, looked for in stretches from there backwards."""
     found, width = _Stretch(stream, [], until + 1), _FIRST_STRETCH
-    while found.begun_at > 1 and len(found.events) < limit and time.monotonic() < deadline:
+    while found.begun_at > after + 1 and len(found.events) < limit and time.monotonic() < deadline:
         last = found.begun_at - 1
-        start = max(0, last - width)
+        start = max(after, last - width)
         part = await _between(nc, query, stream, start, last)
         found.events += part.events
         found.unreadable += part.unreadable
         found.begun_at = start + 1
+        if query.since and part.latest and part.latest < query.since - 2 * SKEW:
+            # An imported stream, whose events were stored long after they happened.
+            found.begun_at = after + 1
         width = min(width * 2, _LONGEST_STRETCH)
+    found.at_end = found.begun_at <= after + 1
     return found
 
 
@@ -149,6 +163,7 @@ async def _between(nc: NATS, query: Query, stream: str, after: int, until: int) 
 def _take(found: _Stretch, query: Query, message: Message) -> None:
     try:
         envelope = message.envelope()
+        found.latest = max(found.latest or envelope.at, envelope.at)
         if query.wants(envelope):
             found.events.append(masked(shown(message, envelope, raw=False)))
     except (msgspec.DecodeError, Failure):

@@ -95,6 +95,8 @@ class OperatorServer(OperatorServiceBase):
             streams=(message.stream,) if message.stream else tuple(STREAMS),
             type=message.type or None,
             aggregate_id=asked.aggregate_id or None,
+            since=_moment(message.since, "/since"),
+            until=_moment(message.until, "/until"),
         )
         try:
             if message.after:

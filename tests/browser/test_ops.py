@@ -57,6 +57,14 @@ async def test_an_operator_sees_the_streams_move(sitting: Sitting, api: Api) -> 
     assert await page.locator(".event", has_not_text=sent["conversation_id"]).count() == 0
     assert "mill" not in await page.content()
 
+    # Only what happened before the conversation, which is nothing of it.
+    await page.get_by_role("button", name="From … to …").click()
+    await page.get_by_label("To", exact=True).fill("2026-01-01T00:00:00")
+    await page.keyboard.press("Tab")
+    await page.get_by_text("Nothing like that has happened.").wait_for()
+    await page.get_by_role("button", name="24 hours").click()
+    await expect(page.locator(".event .which").last).to_have_text(sent["conversation_id"])
+
     await page.get_by_role("link", name="Sessions").click()
     await page.get_by_label("User").fill(anna.username)
     await page.keyboard.press("Enter")

@@ -94,6 +94,10 @@ async def test_events_come_without_what_is_personal_or_private(api: Api) -> None
     await anna.ask("POST", path, json=body, headers={"X-Request-Id": "order-7"})
     found = await asked(person, f"events?stream=messaging&aggregate_id={sent['conversation_id']}&after={begun}")
     assert [one.get("request_id") for one in found["items"]] in ([None, "order-7"], ["order-7", None])
+    at = event["at"]
+    span = f"events?aggregate_id={sent['conversation_id']}&type=message.sent"
+    assert (await asked(person, f"{span}&since={at}&limit=9"))["items"][-1] == event
+    assert event not in (await asked(person, f"{span}&until={at}&limit=9"))["items"]
     private = await asked(person, "events?type=credential.set&limit=1")
     assert private["items"][0]["data"] is None
     everything = json.dumps(await asked(person, "events?limit=500"))
@@ -101,7 +105,9 @@ async def test_events_come_without_what_is_personal_or_private(api: Api) -> None
     assert "$2b$" not in everything
 
 
-@pytest.mark.parametrize("query", ["stream=NOBODY", "type=nothing", "before=!", "limit=0", "aggregate_id=*"])
+@pytest.mark.parametrize(
+    "query", ["stream=NOBODY", "type=nothing", "before=!", "limit=0", "aggregate_id=*", "since=yesterday"]
+)
 async def test_a_question_that_makes_no_sense_is_refused(api: Api, query: str) -> None:
     person = await operator(api)
     assert_problem(await person.get(f"/v1/ops/events?{query}"), 422, "invalid")

@@ -38,11 +38,17 @@ _TAG = "Operators"
 _WHO = "Only for accounts that `vestnik operators add` has made operators'. "
 
 
+Since = Annotated[str, Meta(max_length=40, description="RFC 3339: only from then on.")]
+Until = Annotated[str, Meta(max_length=40, description="RFC 3339: only before then.")]
+
+
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit = 50
     stream: Annotated[str, Meta(max_length=32, description="Only this stream.")] = ""
     type: Annotated[str, Meta(max_length=64, description="Only events of this type.")] = ""
     aggregate_id: Annotated[str, Meta(max_length=128, description="Only events of this aggregate.")] = ""
+    since: Since = ""
+    until: Until = ""
     before: Annotated[str, Meta(max_length=256, description="`older` of the page before.")] = ""
     after: Annotated[str, Meta(max_length=256, description="`newer` of the page before: what has come since.")] = ""
 
@@ -50,8 +56,8 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
 class LoginsQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit = 100
     user: Annotated[str, Meta(max_length=64, description="Only of this user: a username or an id.")] = ""
-    since: Annotated[str, Meta(max_length=40, description="RFC 3339: only from then on.")] = ""
-    until: Annotated[str, Meta(max_length=40, description="RFC 3339: only before then.")] = ""
+    since: Since = ""
+    until: Until = ""
     refreshes: Annotated[bool, Meta(description="Refreshes too.")] = False
     before: Annotated[str, Meta(max_length=256, description="`older` of the page before.")] = ""
 
@@ -90,6 +96,8 @@ async def events(incoming: Incoming[EventsQuery, NoBody]) -> Reply:
         limit=query.limit,
         before=query.before,
         after=query.after,
+        since=query.since,
+        until=query.until,
     )
     return _reply(await operator.read(operator.stub.list_events, request), StreamEvents)
 

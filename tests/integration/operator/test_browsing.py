@@ -1,19 +1,25 @@
 """Looking through the streams: every event once, the newest first, however rare and however many there are."""
 
+from datetime import UTC, datetime, timedelta
+
+import pytest
 from nats.aio.client import Client
 
 from contracts.envelope import Provenance, encode, seal
 from contracts.events.session import SessionRevoked
 from contracts.identifiers import new_id
 from contracts.positions import Position
-from contracts.subjects import MESSAGING, STREAMS, conversation, session
+from contracts.subjects import MESSAGING, SESSION, STREAMS, conversation, session
 from infra.history import Query
 from services.operator import browsing
 from services.operator.browsing import EventsFound, newest, since
 from streams.log import Append, Log
+from streams.message import Message
+from streams.restoring import Kept, Restoring
 from tests.integration.streams.conftest import fill
 
 EVERYTHING = Query(streams=tuple(STREAMS))
+BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 async def revoke(log: Log, session_id: str) -> None:
@@ -103,3 +109,51 @@ async def test_what_is_no_event_is_counted_and_passed_over(streams: Client) -> N
             ("SESSION", 5),
         ]
         assert found.unreadable == 4
+
+
+def at_second(number: int) -> Kept:
+    """The end of a session, so many seconds after the beginning."""
+    at = BEGIN + timedelta(seconds=number)
+    session_id = new_id()
+    event = SessionRevoked(user_id=new_id(), reason="logout")
+    sealed = seal(event, aggregate_id=session_id, version=1, provenance=Provenance(), at=at)
+    return Kept(session(session_id), encode(sealed), {"Nats-Msg-Id": sealed.id})
+
+
+async def test_a_span_of_time_is_found_without_reading_what_lies_outside(
+    streams: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an imported stream too, whose messages were all stored at one time."""
+    for begin in range(0, 20_000, 1_000):
+        page = [at_second(number) for number in range(begin, begin + 1_000)]
+        await Restoring(streams, SESSION).put(begin + 1, page)
+    looked_at: list[int] = []
+    take = browsing._take
+
+    def counted(found: browsing._Stretch, query: Query, message: Message) -> None:
+        looked_at.append(message.sequence)
+        take(found, query, message)
+
+    monkeypatch.setattr(browsing, "_take", counted)
+    since, until = BEGIN + timedelta(seconds=5_000), BEGIN + timedelta(seconds=5_100)
+    query = Query(streams=(SESSION,), since=since, until=until)
+    found = await pages(streams, query, 40)
+    assert [event.sequence for page in found for event in page.items] == list(range(5_100, 5_000, -1))
+    assert len(looked_at) < 2_000
+    one = Query(streams=(SESSION,), since=since, until=until, aggregate_id=found[0].items[0].aggregate_id)
+    assert [event.sequence for page in await pages(streams, one, 40) for event in page.items] == [5_100]
+    none = Query(streams=(SESSION,), since=since, until=until, type="session.created")
+    assert [event for page in await pages(streams, none, 40) for event in page.items] == []
+    before = len(looked_at)
+    early = Query(streams=(SESSION,), until=BEGIN)
+    assert (await newest(streams, early, limit=10)).older is None
+    assert len(looked_at) - before < 300
+
+
+async def test_the_time_of_storage_says_where_a_span_begins(streams: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(streams)
+    await fill(log, 3_000)
+    monkeypatch.setattr(browsing, "_between", None)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    found = await newest(streams, Query(streams=(MESSAGING,), since=later), limit=10)
+    assert (found.items, found.older) == ([], None)

@@ -3,6 +3,7 @@
 import { get } from "../api.js";
 import { el, icon } from "../dom.js";
 import { json } from "./json.js";
+import { Period } from "./period.js";
 import { moment, say } from "./i18n.js";
 
 const STREAMS = ["AUTH", "SESSION", "PROFILE", "CONTACT", "MESSAGING"];
@@ -22,6 +23,7 @@ export class Events {
   constructor(tell) {
     this.tell = tell;
     this.filter = { stream: "", type: "", aggregate_id: "" };
+    this.period = new Period("event", 0, () => this.#start().catch((error) => this.tell(error)));
     this.rows = new Map();
     this.asking = 0;
     this.list = el("ol", { class: "events panel-wide", hidden: true });
@@ -32,7 +34,12 @@ export class Events {
     this.#drawFilters();
   }
 
-  async open() {
+  /** `asked`: what a link asks for, such as one aggregate; without it the filters stay as they are. */
+  async open(asked) {
+    if (!asked.size) return this.#start();
+    history.replaceState(null, "", "#/events");
+    this.filter = { stream: asked.get("stream") ?? "", type: asked.get("type") ?? "", aggregate_id: asked.get("aggregate_id") ?? "" };
+    this.#drawFilters();
     await this.#start();
   }
 
@@ -55,6 +62,7 @@ export class Events {
   }
 
   draw() {
+    this.period.draw();
     this.#drawFilters();
     this.#start().catch((error) => this.tell(error));
   }
@@ -137,7 +145,7 @@ export class Events {
   }
 
   #query(more) {
-    return new URLSearchParams(Object.entries({ ...this.filter, ...more }).filter(([, value]) => value));
+    return new URLSearchParams(Object.entries({ ...this.filter, ...this.period.bounds(), ...more }).filter(([, value]) => value));
   }
 
   #choose(stream) {
@@ -159,6 +167,7 @@ export class Events {
           types.map(([name, own]) => el("optgroup", { label: name }, own.map((one) => el("option", { value: one, selected: one === type }, one)))))),
       el("div", { class: "field wide" }, el("label", { for: "event-aggregate" }, say("aggregate")),
         el("input", { id: "event-aggregate", type: "search", value: aggregate, placeholder: say("aggregate_hint"), maxlength: 128, spellcheck: "false", autocomplete: "off",
-          onchange: ({ target }) => { this.filter.aggregate_id = target.value.trim(); this.#start().catch((error) => this.tell(error)); } })));
+          onchange: ({ target }) => { this.filter.aggregate_id = target.value.trim(); this.#start().catch((error) => this.tell(error)); } })),
+      this.period.node);
   }
 }

@@ -2,17 +2,18 @@
 
 import { get } from "../api.js";
 import { el, icon } from "../dom.js";
+import { Period } from "./period.js";
 import { moment, say, word } from "./i18n.js";
 
 const PAGE = 100;
-const SPANS = [["last_hour", 3_600], ["last_day", 86_400], ["last_week", 604_800], ["ever", 0]];
 
 export class Logins {
   static every = 4_000;
 
   constructor(tell) {
     this.tell = tell;
-    this.filter = { user: "", span: 86_400, refreshes: false };
+    this.filter = { user: "", refreshes: false };
+    this.period = new Period("login", 86_400, () => this.#again());
     this.state = "";
     this.rows = [];
     this.filters = el("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); this.#again(); } });
@@ -21,16 +22,24 @@ export class Logins {
     this.#drawFilters();
   }
 
-  async open() {
+  /** `asked`: what a link asks for, such as one user; without it the filters stay as they are. */
+  async open(asked) {
+    if (asked.size) {
+      history.replaceState(null, "", "#/logins");
+      this.filter.user = asked.get("user") ?? "";
+      this.state = "";
+      this.rows = [];
+      this.#drawFilters();
+    }
     await this.tick();
   }
 
   /** The newest page again; older ones that are shown stay where they are. */
   async tick() {
-    const asked = JSON.stringify(this.filter);
+    const asked = this.#asked;
     const found = await get(`/v1/ops/session-events?${this.#query()}`);
     const state = JSON.stringify(found);
-    if (asked !== JSON.stringify(this.filter) || state === this.state) return;
+    if (asked !== this.#asked || state === this.state) return;
     this.state = state;
     this.unreadable = found.unreadable;
     const known = new Set(found.items.map(key)), last = found.items.at(-1);
@@ -51,16 +60,20 @@ export class Logins {
     this.place.querySelectorAll("tbody tr")[first]?.focus();
   }
 
+  get #asked() {
+    return JSON.stringify(this.filter) + this.period.chosen;
+  }
+
   #query(more = {}) {
-    const { user, span, refreshes } = this.filter;
-    const query = new URLSearchParams({ limit: PAGE, ...more });
+    const { user, refreshes } = this.filter;
+    const query = new URLSearchParams({ limit: PAGE, ...this.period.bounds(), ...more });
     if (user) query.set("user", user);
-    if (span) query.set("since", new Date(Date.now() - span * 1000).toISOString());
     if (refreshes) query.set("refreshes", "true");
     return query;
   }
 
   draw() {
+    this.period.draw();
     this.#drawFilters();
     if (this.state) this.#drawRows();
   }
@@ -73,18 +86,12 @@ export class Logins {
   }
 
   #drawFilters() {
-    const { user, span, refreshes } = this.filter;
+    const { user, refreshes } = this.filter;
     this.filters.replaceChildren(
       el("div", { class: "field wide" }, el("label", { for: "login-user" }, say("user")),
         el("input", { id: "login-user", type: "search", value: user, placeholder: say("user_hint"), maxlength: 64, spellcheck: "false", autocomplete: "off", autocapitalize: "none",
           onchange: ({ target }) => { this.filter.user = target.value.trim(); this.#again(); } })),
-      el("div", { class: "choices", role: "group", aria: { label: say("since") } }, SPANS.map(([name, seconds]) =>
-        el("button", { type: "button", aria: { pressed: String(seconds === span) }, onclick: () => {
-          this.filter.span = seconds;
-          this.#drawFilters();
-          this.filters.querySelector("[aria-pressed=true]").focus();
-          this.#again();
-        } }, say(name)))),
+      this.period.node,
       el("label", { class: "check" }, el("input", { type: "checkbox", checked: refreshes, onchange: ({ target }) => { this.filter.refreshes = target.checked; this.#again(); } }), say("refreshes")));
   }
 

@@ -52,7 +52,7 @@ class Page {
   }
 
   get section() {
-    const name = location.hash.slice(2);
+    const [name] = location.hash.slice(2).split("?");
     return name in SECTIONS ? name : "overview";
   }
 
@@ -97,7 +97,7 @@ class Page {
     const view = this.view(this.section);
     if (this.main.firstElementChild !== view.node) this.main.replaceChildren(view.node);
     view.draw();
-    if (view.open) await view.open();
+    if (view.open) await view.open(new URLSearchParams(location.hash.split("?")[1] ?? ""));
   }
 
   #marks() {
