@@ -35,7 +35,8 @@ class Notifications(Projection):
             stream_sequence bigint,
             PRIMARY KEY (user_id, notification_id)
         );
-        CREATE INDEX ON {notifications} (user_id, at DESC, notification_id DESC);
+        -- With what tells whether one was seen: the unread ones are counted in the index alone.
+        CREATE INDEX ON {notifications} (user_id, at DESC, notification_id DESC) INCLUDE (from_user_id, sequence);
         CREATE INDEX ON {notifications} (user_id, stream, stream_sequence);
         CREATE TABLE {notification_reads} (
             user_id uuid,

@@ -1,7 +1,7 @@
 // Opens the messenger: language and colours, the session that is there or the way to one, then the view of the address.
 
 import * as api from "./api.js";
-import { forgetAllOf } from "./storage.js";
+import { forgetAllOf, forgetSeenOf } from "./storage.js";
 import { chosen, choose, me, rememberMe } from "./preferences.js";
 import { Store } from "./store.js";
 import { chooseLanguage, t } from "./i18n.js";
@@ -41,7 +41,8 @@ async function leave(reason) {
   shell = null;
   api.forget();
   if (me()?.user_id === owner) rememberMe(null);
-  await forgetAllOf(owner);
+  // Who logs out leaves nothing here; whose session was ended finds what they wrote after the next login.
+  await (reason === "logout" ? forgetAllOf(owner) : forgetSeenOf(owner));
   location.hash = "";
   const known = { logout: "ended_logout", revoked_elsewhere: "ended_elsewhere", password_changed: "ended_password", password_reset: "ended_password" };
   welcome(app, { entered, note: reason ? t(known[reason] ?? "ended") : "" });

@@ -1,5 +1,8 @@
-// What outlives a closed page, in IndexedDB: messages that wait to be sent, and the last state seen, so that the
+// What outlives a closed page, in IndexedDB: messages that wait to be sent, drafts, and the last state seen, so that the
 // messenger opens without a connection. Where the browser allows none of it, everything works but the keeping.
+// The store "seen" has the last state under the id of the person it belongs to, and drafts under
+// [that id, "draft", the other person's id]: one more store would need a new version, which open tabs of an older page
+// would block.
 
 const NAME = "vestnik", VERSION = 1;
 let opening = null;
@@ -40,8 +43,19 @@ export const unsentOf = async (owner) =>
 export const keepSeen = (key, value) => within("seen", "readwrite", (store) => store.put(value, key));
 export const seen = (key) => within("seen", "readonly", (store) => store.get(key));
 
-/** At logging out nothing of a person is left behind; what others have here stays theirs. */
+/** Everything under [owner, "draft", …]; an array sorts behind every text. */
+const allDrafts = (owner) => IDBKeyRange.bound([owner, "draft"], [owner, "draft", []]);
+export const keepDraft = (owner, peer, text) => within("seen", "readwrite", (store) => store.put({ peer, text }, [owner, "draft", peer]));
+export const dropDraft = (owner, peer) => within("seen", "readwrite", (store) => store.delete([owner, "draft", peer]));
+export const draftsOf = async (owner) =>
+  ((await within("seen", "readonly", (store) => store.getAll(allDrafts(owner)))) ?? []).map(({ peer, text }) => [peer, text]);
+
+/** What a person has read here is forgotten; what they wrote and did not send waits for them. */
+export const forgetSeenOf = (owner) => within("seen", "readwrite", (store) => store.delete(owner));
+
+/** Nothing of a person is left on this device; what others have here stays theirs. */
 export async function forgetAllOf(owner) {
   for (const { id } of await unsentOf(owner)) await dropUnsent(id);
-  await within("seen", "readwrite", (store) => store.delete(owner));
+  await within("seen", "readwrite", (store) => store.delete(allDrafts(owner)));
+  await forgetSeenOf(owner);
 }

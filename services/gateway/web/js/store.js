@@ -3,6 +3,7 @@
 
 import * as api from "./api.js";
 import { keepSeen, seen } from "./storage.js";
+import { Drafts } from "./drafts.js";
 import { Live } from "./live.js";
 import { Outbox } from "./outbox.js";
 import { Pauses } from "./pauses.js";
@@ -55,6 +56,13 @@ export class Store extends EventTarget {
       sent: (message, answer) => this.#sent(message, answer),
       changed: (peer) => this.#tell("thread", peer),
     });
+    this.drafts = new Drafts({
+      owner: me.user_id,
+      changed: (peer) => {
+        this.#tell("thread", peer);
+        this.#tell("conversations");
+      },
+    });
     this.live = this.#line();
   }
 
@@ -69,6 +77,7 @@ export class Store extends EventTarget {
     this.closed = true;
     this.live.stop();
     this.outbox.stop();
+    this.drafts.stop();
     this.following.stop();
     this.profiling.stop();
     clearTimeout(this.keeping);

@@ -24,6 +24,7 @@ export default {
   decline: "Decline",
   discard: "Discard",
   display_name: "Name",
+  draft: "Draft:",
   e_at_bio: "The text about you has up to 500 visible characters.",
   e_at_display_name: "A name has 1 to 64 visible characters.",
   e_at_new_password: "A password has 8 characters to 1,024 bytes.",

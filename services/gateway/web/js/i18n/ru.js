@@ -24,6 +24,7 @@ export default {
   decline: "Отклонить",
   discard: "Удалить",
   display_name: "Имя",
+  draft: "Черновик:",
   e_at_bio: "В тексте о себе до 500 видимых знаков.",
   e_at_display_name: "В имени от 1 до 64 видимых знаков.",
   e_at_new_password: "В пароле от 8 знаков до 1024 байт.",

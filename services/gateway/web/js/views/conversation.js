@@ -27,7 +27,7 @@ export class Thread {
     this.log.append(this.begin, this.list, this.waiting);
     this.jump = el("button", { class: "jump", type: "button", hidden: true, aria: { label: t("to_newest") }, onclick: () => this.#toBottom() }, icon("down"));
     this.text = el("textarea", { rows: 1, placeholder: t("write"), dir: "auto", aria: { label: t("write"), describedby: "too-long" }, enterkeyhint: "send",
-      onkeydown: (event) => this.#key(event), oninput: () => { this.#grow(); this.#measure(); } });
+      onkeydown: (event) => this.#key(event), oninput: () => this.#typed() });
     this.form = el("form", { class: "composer", onsubmit: (event) => { event.preventDefault(); this.#send(); } },
       this.text, el("button", { class: "primary round", type: "submit", aria: { label: t("send") } }, icon("send")));
     this.problem = el("p", { class: "problem", role: "alert" });
@@ -38,6 +38,8 @@ export class Thread {
   }
 
   shown() {
+    this.#takeDraft();
+    this.store.drafts.opened.then(() => this.#takeDraft());
     this.#draw();
     this.#toBottom();
     if (matchMedia("(pointer: fine)").matches) this.text.focus();
@@ -231,6 +233,21 @@ export class Thread {
     return this.text.value.replace(/\s+$/, "");
   }
 
+  #typed() {
+    this.#grow();
+    this.#measure();
+    this.store.drafts.keep(this.peer, this.text.value);
+  }
+
+  /** Puts the draft into the field, unless there is a newer text. */
+  #takeDraft() {
+    const draft = this.store.drafts.to(this.peer);
+    if (!draft || this.text.value) return;
+    this.text.value = draft;
+    this.#grow();
+    this.#measure();
+  }
+
   /** Says what is too long, and leaves it as it is; whether it can be sent. */
   #measure() {
     const n = [...this.#written].length, fits = n <= MOST_CHARACTERS;
@@ -244,7 +261,7 @@ export class Thread {
     if (!this.#measure()) return this.text.focus();
     if (!/[^\s\x1c-\x1f\x85]/.test(text)) return;
     this.text.value = "";
-    this.#grow();
+    this.#typed();
     this.following = true;
     this.store.outbox.add(this.peer, text);
     this.text.focus();

@@ -1,0 +1,85 @@
+"""What was typed and not sent waits for its writer, and for nobody else."""
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.sitting import Sitting, message, open_chat
+from tests.e2e.people import PASSWORD, Api, Person
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+# Everything in the page's database, as text.
+STORED = """async () => {
+  const database = await new Promise((resolve) => {
+    const request = indexedDB.open("vestnik");
+    request.onsuccess = () => resolve(request.result);
+  });
+  const names = [...database.objectStoreNames];
+  const read = (name) => new Promise((resolve) => {
+    const store = database.transaction(name).objectStore(name);
+    const values = store.getAll(), keys = store.getAllKeys();
+    store.transaction.oncomplete = () => resolve(JSON.stringify([values.result, keys.result]));
+  });
+  const found = (await Promise.all(names.map(read))).join();
+  database.close();
+  return found;
+}"""
+
+
+async def log_in(page: Page, person: Person) -> None:
+    await page.locator("#field-login").fill(person.username)
+    await page.locator("#field-password").fill(PASSWORD)
+    await page.locator("form button[type=submit]").click()
+    await page.locator("nav.tabs").wait_for()
+
+
+async def test_a_draft_waits_for_its_writer_alone_until_it_is_sent_or_they_log_out(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    clara = await api.person()
+    await api.befriend(anna, clara)
+    await api.befriend(boris, clara)
+    page = await sitting.log_in(anna)
+    field, row = page.locator(".composer textarea"), page.locator(f".chat[href='#/chat/{boris.user_id}']")
+    await open_chat(page, boris)
+    await field.fill("half a <b>thought</b>\nin two lines")
+    # Another chat has its own text; the list shows the one that waits.
+    await open_chat(page, clara)
+    await expect(field).to_have_value("")
+    await field.fill("for Clara")
+    await expect(row.locator(".last")).to_contain_text("Draft: half a <b>thought</b>")
+    await open_chat(page, boris)
+    await expect(field).to_have_value("half a <b>thought</b>\nin two lines")
+    await page.reload()
+    await expect(field).to_have_value("half a <b>thought</b>\nin two lines")
+
+    # The session is ended elsewhere: another person on this device sees nothing of it, its writer everything.
+    await page.locator("#app[data-line=up]").wait_for()
+    assert (await anna.ask("DELETE", "/v1/sessions")).status_code == 204
+    await page.get_by_role("heading", name="Log in").wait_for()
+    await log_in(page, boris)
+    await open_chat(page, clara)
+    await expect(field).to_have_value("")
+    await expect(page.locator(".draft")).to_have_count(0)
+    await page.get_by_role("link", name="Settings").click()
+    await page.get_by_role("button", name="Log out", exact=True).click()
+    await page.get_by_role("heading", name="Log in").wait_for()
+    await log_in(page, anna)
+    await expect(page.locator(".draft")).to_have_count(2)
+    await open_chat(page, boris)
+    await expect(field).to_have_value("half a <b>thought</b>\nin two lines")
+
+    # What is sent is no draft any more.
+    await page.locator(".composer button").click()
+    await expect(message(page, "half a <b>thought</b>")).to_be_visible()
+    await open_chat(page, clara)
+    await expect(field).to_have_value("for Clara")
+    await expect(row.locator(".draft")).to_have_count(0)
+    assert "for Clara" in await page.evaluate(STORED)
+
+    # Logging out leaves nothing here.
+    await page.get_by_role("link", name="Settings").click()
+    await page.get_by_role("button", name="Log out", exact=True).click()
+    await page.get_by_role("heading", name="Log in").wait_for()
+    left = await page.evaluate(STORED)
+    assert "for Clara" not in left
+    assert anna.user_id not in left
