@@ -11,18 +11,24 @@ import { welcome } from "./views/welcome.js";
 const app = document.getElementById("app");
 let shell = null;
 const REASON_MS = 1_500;
-const CONFIRM = "#/confirm/";
-// Of the verification mail whose link was opened; null once it was confirmed or refused.
+// What the links in mails begin with, and the page that each opens.
+const MAILED = { "#/confirm/": "registration", "#/reset/": "confirm" };
+// Page and token of the mail whose link was opened; null once the token was used or refused.
 let mailed = null;
 
 function settled() {
   mailed = null;
 }
 
+function mailedLink() {
+  return Object.keys(MAILED).find((link) => location.hash.startsWith(link));
+}
+
 /** Takes the token out of the address, so that it stays in no history. */
 function takeMailed() {
-  if (!location.hash.startsWith(CONFIRM)) return;
-  mailed = location.hash.slice(CONFIRM.length);
+  const link = mailedLink();
+  if (!link) return;
+  mailed = { page: MAILED[link], token: location.hash.slice(link.length) };
   history.replaceState(null, "", location.pathname);
 }
 
@@ -62,7 +68,7 @@ function redraw() {
   chooseLanguage(chosen("language"));
   document.documentElement.dataset.theme = chosen("theme") ?? "system";
   if (shell) shell.draw();
-  else welcome(app, { entered, note: "", token: mailed, settled });
+  else welcome(app, { entered, note: "", mailed, settled });
 }
 
 
@@ -75,7 +81,7 @@ async function begin() {
   takeMailed();
   const known = me();
   // A mail's link is answered first, whoever is logged in here.
-  if (mailed) return welcome(app, { entered, note: "", token: mailed, settled });
+  if (mailed) return welcome(app, { entered, note: "", mailed, settled });
   if (!known) return welcome(app, { entered, note: "" });
   try {
     enter(await api.resume());
@@ -87,6 +93,6 @@ async function begin() {
 }
 
 // The link opened in a page that is there already.
-addEventListener("hashchange", () => { if (location.hash.startsWith(CONFIRM)) location.reload(); });
+addEventListener("hashchange", () => { if (mailedLink()) location.reload(); });
 choose.listen(redraw);
 begin();

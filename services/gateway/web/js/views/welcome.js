@@ -5,16 +5,16 @@ import { choose } from "../preferences.js";
 import { el, fill } from "../dom.js";
 import { currentLanguage, LANGUAGES, reason, t } from "../i18n.js";
 
-/** `token`: of a verification mail whose link was opened; `settled` is called once it was confirmed or refused. */
-export function welcome(app, { entered, note, token, settled }) {
+/** `mailed`: page and token of a mail whose link was opened; `settled` is called once the token was used or refused. */
+export function welcome(app, { entered, note, mailed, settled }) {
   const panel = el("main", { class: "panel", id: "main" });
-  const pages = { login, register, verify, registration, reset };
+  const pages = { login, register, verify, registration, reset, confirm };
   fill(app, el("div", { class: "welcome" },
     el("header", {}, el("img", { src: "/web/icon.svg", alt: "", width: 56, height: 56 }), el("h1", {}, t("app")), el("p", { class: "soft" }, t("tagline"))),
     panel,
     el("footer", {}, Object.entries(LANGUAGES).map(([code, name]) =>
       el("button", { class: "quiet", type: "button", lang: code, aria: { pressed: String(code === currentLanguage()) }, onclick: () => choose("language", code) }, name)))));
-  if (token) go("registration", { token });
+  if (mailed) go(mailed.page, { token: mailed.token });
   else go("login", note ? { said: note } : {});
 
   function go(page, values = {}) {
@@ -49,7 +49,7 @@ export function welcome(app, { entered, note, token, settled }) {
         ["password", t("password"), { type: "password", autocomplete: "new-password", required: true, minlength: 8, hint: t("password_hint") }],
       ],
       async submit(values) {
-        const body = { email: values.email, username: values.username, password: values.password };
+        const body = { email: values.email, username: values.username, password: values.password, language: currentLanguage() };
         if (values.display_name.trim()) body.display_name = values.display_name.trim();
         await api.ask("POST", "/v1/users", { body, open: true });
         go("verify", { email: values.email, login: values.username, password: values.password });
@@ -126,23 +126,27 @@ export function welcome(app, { entered, note, token, settled }) {
       fields: [["email", t("email"), { type: "email", autocomplete: "email", required: true }]],
       async submit({ email }) {
         await api.ask("POST", "/v1/users/password-reset", { body: { email }, open: true });
-        fill(panel, confirm(email));
-        panel.querySelector("input")?.focus();
+        go("confirm", { email });
       },
       more: [el("button", { class: "quiet", type: "button", onclick: () => go("login") }, t("back_to_login"))],
     });
   }
 
-  function confirm(email) {
+  /** `token`: of the mail whose link was opened; else it has to be typed. */
+  function confirm({ email = "", token = "" }) {
     const mail = el("div", { class: "mail", hidden: true });
     const page = form({
-      title: t("reset_title"), said: t("reset_hint"), action: t("reset_confirm"),
-      fields: [["token", t("token"), { required: true, autocomplete: "one-time-code", spellcheck: "false" }], ["new_password", t("new_password"), { type: "password", autocomplete: "new-password", required: true, minlength: 8, hint: t("password_hint") }]],
+      title: t("reset_title"), said: t(token ? "reset_linked" : "reset_hint"), action: t("reset_confirm"),
+      fields: [...(token ? [] : [["token", t("token"), { required: true, autocomplete: "one-time-code", spellcheck: "false" }]]), ["new_password", t("new_password"), { type: "password", autocomplete: "new-password", required: true, minlength: 8, hint: t("password_hint") }]],
       async submit(values) {
-        await api.ask("POST", "/v1/users/password-reset/confirm", { body: { token: values.token.trim(), new_password: values.new_password }, open: true });
+        await api.ask("POST", "/v1/users/password-reset/confirm", { body: { token: token || values.token.trim(), new_password: values.new_password }, open: true });
+        settled?.();
         go("login", { login: email, said: t("reset_done") });
       },
-      more: [showMail(email, mail, (token) => { page.querySelector("input").value = token; }), el("button", { class: "quiet", type: "button", onclick: () => go("login") }, t("back_to_login")), mail],
+      more: [
+        token ? link("", t("reset_again"), () => { settled(); go("reset"); }) : showMail(email, mail, (found) => { page.querySelector("input").value = found; }),
+        el("button", { class: "quiet", type: "button", onclick: () => { settled?.(); go("login"); } }, t("back_to_login")), mail,
+      ],
     });
     return page;
   }
