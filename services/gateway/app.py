@@ -25,7 +25,7 @@ from services.gateway.parts import Parts
 from services.gateway.rate_limits import Standing
 from services.gateway.streaming import StreamingReply
 from services.gateway.tracing import request_id
-from services.gateway.web_files import WebFile
+from services.gateway.web_files import WebFile, WebFiles
 from services.gateway.whole_response import WholeResponse
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class App:
         endpoints: Iterable[AnyEndpoint],
         parts: Parts,
         *,
-        files: Mapping[str, WebFile] | None = None,
+        files: WebFiles | None = None,
         most_running: int = MOST_RUNNING,
     ) -> None:
         by_path: dict[str, dict[str, Dispatcher[Any, Any]]] = {}
@@ -68,7 +68,7 @@ class App:
         self._metrics = parts.metrics
         self._live = parts.live
         self._cors = Cors.parse(parts.settings.cors_origins)
-        self._files = files or {}
+        self._files = files
         self._load = Load(most_running)
         self._metrics.running.set_function(lambda: self._load.running)
         commands = {
@@ -92,7 +92,7 @@ class App:
         own_id = request_id(request.headers.get("x-request-id"))
         path = None
         if not _hides_a_slash(scope):
-            file = self._files.get(scope["path"])
+            file = self._files.find(scope["path"]) if self._files is not None else None
             if file is not None and request.method in ("GET", "HEAD"):
                 await self._serve(file, request, own_id, scope, send)
                 return

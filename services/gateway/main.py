@@ -20,7 +20,7 @@ from infra.rpc.tls import HTTP, client_side
 from infra.secrets import Secrets
 from infra.settings import SERVICES, Settings
 from infra.telemetry import configure_logging
-from services.gateway import limits, web_files
+from services.gateway import limits
 from services.gateway.admission import Admission
 from services.gateway.app import App
 from services.gateway.given_up import GivenUp
@@ -44,6 +44,7 @@ from services.gateway.stream_ends import StreamEnds, asking
 from services.gateway.table import ENDPOINTS
 from services.gateway.tokens import AccessTokens
 from services.gateway.verifying_keys import VerifyingKeys
+from services.gateway.web_files import WebFiles
 from streams.topology import Placement, ensure_limits
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 works = (revocations, news, live, given_up, *((quorum,) if quorum is not None else ()))
                 following = [group.create_task(work.run()) for work in works]
                 try:
-                    yield App(ENDPOINTS, parts, files=web_files.load())
+                    yield App(ENDPOINTS, parts, files=WebFiles())
                 finally:
                     for task in following:
                         task.cancel()

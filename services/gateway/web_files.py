@@ -1,10 +1,13 @@
 """The web messenger's files: few, small, read once, the same for everybody."""
 
+import base64
 import gzip
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -17,6 +20,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; "
     "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_WORKER = "/sw.js"
 _WEIGHT = re.compile(r"q=(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -26,13 +30,18 @@ _MEDIA_TYPES = {
     ".webmanifest": "application/manifest+json",
 }
 # Files that are found elsewhere than under /web/: the pages themselves, and the worker, whose reach is its own folder.
-_PLACES = {"index.html": "/", "ops.html": "/ops", "sw.js": "/sw.js"}
+_PLACES = {"index.html": "/", "ops.html": "/ops", "sw.js": _WORKER}
+# Paths that open the messenger at one of its views.
+_VIEW = r"/(?:people|notifications|settings|chat/[0-9a-f-]{36})?"
+_VIEWS = re.compile(_VIEW)
+# On the page itself: by it the worker sees that the gateway has another release than the one it keeps.
+RELEASE_HEADER = "vestnik-release"
 
 
 class WebFile:
     """One file, plain and compressed."""
 
-    def __init__(self, content: bytes, media_type: str) -> None:
+    def __init__(self, content: bytes, media_type: str, more: Mapping[str, str] = MappingProxyType({})) -> None:
         self._plain = content
         self._packed = gzip.compress(content, 9, mtime=0)
         digest = hashlib.sha256(content).hexdigest()[:24]
@@ -43,6 +52,7 @@ class WebFile:
             "vary": "accept-encoding",
             "content-security-policy": POLICY,
             "cross-origin-opener-policy": "same-origin",
+            **more,
         }
         # Of strong tags each names one sequence of bytes.
         self._plain_headers = {**common, "etag": f'"{digest}"'}
@@ -60,14 +70,46 @@ class WebFile:
         return Response(content, headers=chosen)
 
 
-def load(folder: Path = FOLDER) -> Mapping[str, WebFile]:
-    """Every file by its path at the gateway."""
-    found: dict[str, WebFile] = {}
+class WebFiles:
+    """Every file of the messenger and of the operators' page, by its path at the gateway.
+
+    The service worker keeps the messenger's files. It gets their list, with a digest of each, and the release's name
+    here: a digest over all of them, so that every change makes another release.
+    """
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        contents = {path: (file.read_bytes(), _MEDIA_TYPES[file.suffix]) for path, file in _placed(folder)}
+        kept = {path: _integrity(content) for path, (content, _) in contents.items() if not _left_out(path)}
+        worker = contents[_WORKER][0].decode()
+        self.release = hashlib.sha256(f"{json.dumps(kept)}{worker}".encode()).hexdigest()[:16]
+        constants = {"RELEASE": self.release, "FILES": kept, "VIEW": f"^{_VIEW}$"}
+        declared = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in constants.items())
+        contents[_WORKER] = ((declared + worker).encode(), contents[_WORKER][1])
+        self._files = {
+            path: WebFile(content, media_type, {RELEASE_HEADER: self.release} if path == "/" else {})
+            for path, (content, media_type) in contents.items()
+        }
+
+    def find(self, path: str) -> WebFile | None:
+        """The file at a path; at that of a view the messenger's page."""
+        return self._files.get(path) or (self._files["/"] if _VIEWS.fullmatch(path) else None)
+
+
+def _placed(folder: Path) -> Iterable[tuple[str, Path]]:
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.suffix in _MEDIA_TYPES:
             name = file.relative_to(folder).as_posix()
-            found[_PLACES.get(name, f"/web/{name}")] = WebFile(file.read_bytes(), _MEDIA_TYPES[file.suffix])
-    return found
+            yield _PLACES.get(name, f"/web/{name}"), file
+
+
+def _left_out(path: str) -> bool:
+    """Whether the worker keeps no copy: itself, and what only the operators' page needs."""
+    return path in (_WORKER, "/ops", "/web/ops.css") or path.startswith("/web/js/ops/")
+
+
+def _integrity(content: bytes) -> str:
+    """The digest as `fetch` compares it (Subresource Integrity)."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}"
 
 
 def _takes_gzip(accepted: Iterable[str]) -> bool:

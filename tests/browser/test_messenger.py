@@ -98,10 +98,8 @@ async def test_unsent_messages_outlive_the_page(sitting: Sitting, api: Api) -> N
     anna, boris = await api.friends()
     page = await sitting.log_in(anna)
     await open_chat(page, boris)
-    # The worker has the page's files by now: it opens without a connection.
+    # The worker has the page's files then: it opens without a connection.
     await page.evaluate("navigator.serviceWorker.ready")
-    await page.reload()
-    await page.locator(".composer textarea").wait_for()
     await page.context.set_offline(True)
     await write(page, "kept on disk")
     await expect(page.locator(".waiting .message")).to_have_count(1)

@@ -93,7 +93,10 @@ async def test_the_files_of_the_messenger_are_answered_as_files_are(api: Api) ->
     head = await api.http.head("/web/js/main.js")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["Content-Type"] == "text/javascript; charset=utf-8"
-    for path in ("/web/", "/web/../main.py", "/web/%2e%2e/main.py", "/web/js/nothing.js", "/index.html"):
+    view = await api.http.get("/chat/0198d2c6-5d5e-7aaa-8bbb-0123456789ab")
+    assert (view.status_code, view.text, view.headers["ETag"]) == (200, page.text, page.headers["ETag"])
+    assert view.headers["Content-Security-Policy"] == page.headers["Content-Security-Policy"]
+    for path in ("/web/", "/web/../main.py", "/web/%2e%2e/main.py", "/web/js/nothing.js", "/index.html", "/people/x"):
         assert_problem(await api.http.get(path), 404, "not_found")
     assert_problem(await api.http.post("/"), 404, "not_found")
 

@@ -1,22 +1,53 @@
-// Opens the messenger without a connection: its own files are kept, nothing that people write is.
+// Opens the messenger without a connection: keeps the files of one release, and nothing that people write.
+// The gateway declares before this line: RELEASE, the name; FILES, the digest of each file by its path; VIEW, the
+// pattern of the paths that open the messenger.
 
-const CACHE = "vestnik-files";
-const FILES = /^\/(web\/|$)/;
+const PREFIX = "vestnik-", CACHE = PREFIX + RELEASE;
+// How long the gateway may take to say which release it has.
+const LINE_MS = 3_000;
+// Pages that get their files from the gateway: those of another release, and the operators' page.
+const passed = new Set();
 
+// All files or none. A gateway with another release fails the digests, and the next visit tries again.
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.add("/")).then(() => self.skipWaiting()));
+  const requests = Object.entries(FILES).map(([path, integrity]) => new Request(path, { integrity, cache: "no-cache" }));
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)).then(() => self.skipWaiting()));
 });
-self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 
-// The network first, so that a new release is seen at once; what it gave last where it does not answer.
+self.addEventListener("activate", (event) => event.waitUntil((async () => {
+  // They were opened with another release.
+  for (const page of await self.clients.matchAll({ includeUncontrolled: true })) passed.add(page.id);
+  await self.clients.claim();
+  for (const name of await caches.keys()) if (name.startsWith(PREFIX) && name !== CACHE) await caches.delete(name);
+})()));
+
 self.addEventListener("fetch", (event) => {
-  const url = new URL(event.request.url);
-  if (event.request.method !== "GET" || url.origin !== location.origin || !FILES.test(url.pathname)) return;
-  event.respondWith(fetch(event.request).then((answer) => {
-    if (answer.ok) {
-      const copy = answer.clone();
-      event.waitUntil(caches.open(CACHE).then((cache) => cache.put(event.request, copy)));
-    }
-    return answer;
-  }).catch(async () => (await caches.match(event.request, { ignoreSearch: true })) ?? Response.error()));
+  const { request } = event, { origin, pathname } = new URL(request.url);
+  if (request.method !== "GET" || origin !== location.origin) return;
+  if (request.mode === "navigate") {
+    if (new RegExp(VIEW).test(pathname)) event.respondWith(page(event));
+    else passed.add(event.resultingClientId);
+  } else if (pathname !== "/" && Object.hasOwn(FILES, pathname) && !passed.has(event.clientId)) {
+    event.respondWith(kept(pathname).then((found) => found ?? fetch(request)));
+  }
 });
+
+/** The page that is kept, unless the gateway answers with another release; then that, and its files from the gateway. */
+async function page({ request, resultingClientId }) {
+  const known = await kept("/");
+  const asked = fetch(request);
+  try {
+    const answer = await (known ? inTime(asked) : asked);
+    if (known && (answer.headers.get("Vestnik-Release") === RELEASE || answer.status >= 500)) return known;
+    passed.add(resultingClientId);
+    return answer;
+  } catch {
+    return known ?? Response.error();
+  }
+}
+
+function inTime(asked) {
+  return Promise.race([asked, new Promise((_, reject) => setTimeout(reject, LINE_MS))]);
+}
+
+const kept = (path) => caches.match(path, { cacheName: CACHE, ignoreVary: true }).catch(() => undefined);

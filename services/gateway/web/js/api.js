@@ -21,6 +21,8 @@ const EARLY_MS = 30_000;
 const TIMEOUT_MS = 20_000;
 
 let access = null;
+// Whose page this is: of somebody else, who has logged in from another tab, it takes no token.
+let owner = null;
 let refreshing = null;
 let onEnded = () => {};
 
@@ -38,6 +40,11 @@ export async function logIn(login, password) {
   keep(await ask("POST", SESSIONS, { body: { login, password, device: device() }, open: true }));
 }
 
+/** Says whose page this is where it is shown before there is a token. */
+export function expect(userId) {
+  owner = userId;
+}
+
 /** Takes the session up again that the cookie stands for. Throws `Refused` where there is none. */
 export async function resume() {
   await refresh();
@@ -48,13 +55,13 @@ export async function logOut() {
   try {
     await ask("DELETE", `${SESSIONS}/current`);
   } finally {
-    access = null;
+    forget();
   }
 }
 
 /** Forgets the session without a word to anybody: it is over already. */
 export function forget() {
-  access = null;
+  access = owner = null;
 }
 
 /** An access token that is good for a while yet. */
@@ -135,14 +142,12 @@ function refresh(stale) {
     if (access && stale && access.access_token !== stale) return;
     try {
       const tokens = await ask("POST", `${SESSIONS}/refresh`, { open: true });
-      // Somebody else has logged in from another tab: what is shown here is not theirs.
-      if (access && tokens.user_id !== access.user_id) throw new Refused({ code: "someone_else" }, 401);
+      if (owner && tokens.user_id !== owner) throw new Refused({ code: "someone_else" }, 401);
       keep(tokens);
     } catch (error) {
       if (!error.passing) {
-        const had = access;
         access = null;
-        if (had) onEnded(error.code);
+        onEnded(error.code);
       }
       throw error;
     }
@@ -156,6 +161,7 @@ function inTurn(work) {
 
 function keep(tokens) {
   access = { ...tokens, until: Date.now() + tokens.expires_in * 1000 };
+  owner = tokens.user_id;
 }
 
 function device() {

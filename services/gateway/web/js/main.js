@@ -8,9 +8,14 @@ import { chooseLanguage, t } from "./i18n.js";
 import { Shell } from "./views/layout.js";
 import { welcome } from "./views/welcome.js";
 
+// For recover.js: every module is there.
+document.documentElement.dataset.loaded = "true";
+
 const app = document.getElementById("app");
 let shell = null;
 const REASON_MS = 1_500;
+// How long the page waits for a session before it shows what was kept; its requests go on.
+const SESSION_MS = 3_000;
 // What the links in mails begin with, and the page that each opens.
 const MAILED = { "#/confirm/": "registration", "#/reset/": "confirm" };
 // Page and token of the mail whose link was opened; null once the token was used or refused.
@@ -32,8 +37,14 @@ function takeMailed() {
   history.replaceState(null, "", location.pathname);
 }
 
+/** A view may be asked for by a path, such as `/people`: the page's own addresses are `#/people`. */
+function takePath() {
+  if (location.pathname !== "/") history.replaceState(null, "", `/#${location.pathname}`);
+}
+
 function enter(who) {
   rememberMe(who);
+  api.expect(who.user_id);
   const store = new Store(who);
   store.addEventListener("ended", ({ detail }) => leave(detail.reason));
   shell = new Shell(app, store, { logOut });
@@ -75,16 +86,22 @@ function redraw() {
 async function begin() {
   chooseLanguage(chosen("language"));
   document.documentElement.dataset.theme = chosen("theme") ?? "system";
-  // The live stream says in a moment why, where it still stands.
-  api.whenEnded(() => setTimeout(() => leave("ended"), REASON_MS));
+  api.whenEnded(() => {
+    // The live stream says in a moment why, where it still stands.
+    const over = shell;
+    if (over) setTimeout(() => shell === over && leave("ended"), REASON_MS);
+  });
   if ("serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(() => {});
+  takePath();
   takeMailed();
   const known = me();
   // A mail's link is answered first, whoever is logged in here.
   if (mailed) return welcome(app, { entered, note: "", mailed, settled });
   if (!known) return welcome(app, { entered, note: "" });
+  const session = api.resume();
   try {
-    enter(await api.resume());
+    const late = new Promise((resolve) => setTimeout(resolve, SESSION_MS));
+    enter(await Promise.race([session, late]) ?? known);
   } catch (error) {
     if (error.passing) return enter(known);
     rememberMe(null);
