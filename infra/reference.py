@@ -49,8 +49,8 @@ def errors_page() -> str:
 Over REST an error is `application/problem+json` (RFC 9457) with the stable field `code`; over gRPC it is a status
 with a `google.rpc.ErrorInfo` in the details whose `reason` is the same code and whose `domain` is `vestnik`.
 `invalid` adds `errors`: a JSON pointer and a message for each thing wrong, and a `code` for what programs tell apart
-(`weak_password`: a password that is guessed first). Over gRPC that code is the violation's `reason`. What
-can be tried again has `Retry-After`.
+(`weak_password`: a password that is guessed first; `reserved_username`: a name that nobody may have). Over gRPC that
+code is the violation's `reason`. What can be tried again has `Retry-After`.
 
 | code | REST | gRPC | what it means |
 |---|---|---|---|

@@ -14,6 +14,7 @@ _RESERVED = frozenset({
     "www",
 })
 # fmt: on
+CODE = "reserved_username"
 _IGNORED = str.maketrans("", "", "._")
 
 

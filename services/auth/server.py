@@ -40,13 +40,13 @@ from contracts.times import to_unix_ms
 from contracts.validation import validated
 from contracts.visible_text import normalized
 from infra.rpc.context import current
+from services.auth import reserved_names
 from services.auth.commands import Commands
 from services.auth.login import Login
 from services.auth.mail import address_of
 from services.auth.password_changes import PasswordChanges
 from services.auth.passwords import accepted
 from services.auth.queries import Queries
-from services.auth.reserved_names import is_reserved
 
 # Asking for a mail takes this long whether there is one to send or not, so that the time tells nothing.
 _ASKING_SECONDS = 0.05
@@ -247,5 +247,5 @@ def _deliverable(email: str) -> None:
 
 
 def _not_reserved(username: str) -> None:
-    if is_reserved(username):
-        raise Invalid(violations=(Violation("/username", "is reserved"),))
+    if reserved_names.is_reserved(username):
+        raise Invalid(violations=(Violation("/username", "is reserved", reserved_names.CODE),))

@@ -22,7 +22,10 @@ class FieldError(msgspec.Struct, frozen=True):
     message: str
     code: Annotated[
         str | UnsetType,
-        Meta(description="Stable, for what programs tell apart: `weak_password` for one that is guessed first."),
+        Meta(
+            description="Stable, for what programs tell apart: `weak_password` for one that is guessed first, "
+            "`reserved_username` for a name that nobody may have."
+        ),
     ] = UNSET
 
 

@@ -14,7 +14,7 @@
   }
   for (const node of document.querySelectorAll("img:not([alt])")) tell(node, "a picture without words");
   for (const node of document.querySelectorAll("[aria-describedby]")) {
-    if (!document.getElementById(node.getAttribute("aria-describedby"))) tell(node, "is described by nothing");
+    if (!node.getAttribute("aria-describedby").split(/\s+/).every((id) => document.getElementById(id))) tell(node, "is described by nothing");
   }
   for (const node of document.querySelectorAll("[tabindex]")) if (node.tabIndex > 0) tell(node, "jumps the queue");
   for (const node of document.querySelectorAll("button, a[href]:not(p a), input, select, textarea")) {

@@ -59,5 +59,6 @@ async def test_a_text_about_oneself_that_is_too_long_is_kept_whole_and_refused_i
     await page.evaluate(PASTE, "a" * 501)
     card = page.locator(".card", has=field)
     await card.locator("button[type=submit]").click()
-    await expect(card.locator(".problem")).to_contain_text(said)
+    await expect(card.locator("#field-bio-wrong")).to_have_text(said)
+    await expect(field).to_be_focused()
     await expect(field).to_have_value("a" * 501)

@@ -10,6 +10,8 @@ export class Refused extends Error {
     this.errors = problem.errors;
     this.status = status;
     this.retryAfter = retryAfter;
+    // Of a registration that was never verified: where its mail went.
+    this.email = problem.email || "";
     this.offline = status === 0;
     // Whether the same request may succeed later.
     this.passing = status === 0 || status === 429 || status === 502 || status === 503 || status === 504;
@@ -76,7 +78,8 @@ export async function token() {
  */
 export async function ask(method, path, { body, headers = {}, open = false, type = "application/json", position, cache = "no-cache" } = {}) {
   let answer = await send(method, path, body, headers, open, type, cache);
-  if (answer.status === 401 && !open && access) {
+  // Another 401 says that a password is wrong: the same request once more would be another try of it.
+  if (answer.status === 401 && !open && access && (await refusal(answer.clone())).code === "unauthenticated") {
     await refresh(access.access_token);
     answer = await send(method, path, body, headers, open, type, cache);
   }

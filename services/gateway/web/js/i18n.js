@@ -35,17 +35,35 @@ export function t(key, values = {}) {
 
 /** What went wrong, in words: an error of the interface by its code. */
 export function reason(error) {
-  if (error?.code === "rate_limited") return t("e_rate_limited", { seconds: error.retryAfter || 1 });
-  if (error?.code === "invalid") return error.errors?.map(wrong).join(" ") || t("e_invalid", { detail: error.detail });
-  if (error?.offline) return t("e_offline");
+  if (error?.code === "invalid") return [...new Set(error.errors?.map(wrong))].join(" ") || t("e_invalid");
   const key = `e_${error?.code}`;
-  return key in ENGLISH ? t(key) : t("e_other");
+  return t(key in ENGLISH ? key : "e_other", { wait: duration(error?.retryAfter || 1) });
 }
 
-/** What is wrong with one field, in the language chosen where there are words for it. */
-function wrong({ path, message, code }) {
-  const key = code ? `e_${code}` : `e_at${path.replaceAll("/", "_")}`;
-  return key in ENGLISH ? t(key) : t("e_invalid", { detail: message });
+/** What is wrong with one field: by the error's own code, else by the field. */
+export function wrong({ path, code }) {
+  const keys = [`e_${code}`, `e_at${path.replaceAll("/", "_")}`];
+  return t(keys.find((key) => key in ENGLISH) ?? "e_invalid");
+}
+
+const MINUTE = 60, HOUR = 3600, DAY = 86_400;
+
+/** A length of time in words, rounded up to what one counts in. */
+function duration(seconds) {
+  const [key, unit] = seconds < 2 * MINUTE ? ["seconds", 1] : seconds < 2 * HOUR ? ["minutes", MINUTE] : seconds < 2 * DAY ? ["hours", HOUR] : ["days", DAY];
+  return t(key, { n: Math.ceil(seconds / unit) });
+}
+
+/** How long ago it was, in words. */
+export function ago(when) {
+  const seconds = (Date.now() - new Date(when)) / 1000;
+  if (seconds < MINUTE) return t("just_now");
+  const [unit, size] = seconds < HOUR ? ["minute", MINUTE] : seconds < DAY ? ["hour", HOUR] : ["day", DAY];
+  return new Intl.RelativeTimeFormat(region, { numeric: "auto" }).format(-Math.floor(seconds / size), unit);
+}
+
+export function number(value) {
+  return new Intl.NumberFormat(region).format(value);
 }
 
 // Made once each: to make one takes longer than to use it, and a long conversation asks hundreds of times.

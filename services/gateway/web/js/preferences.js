@@ -21,6 +21,22 @@ export function choose(name, value) {
 }
 choose.listen = (listener) => listeners.push(listener);
 
+const PENDING_HOURS = 24;
+
+/** A registration that waits for its mail, `{email, login}`: never its password. Null after a day, or where there is none. */
+export function pending() {
+  try {
+    const { at, ...found } = JSON.parse(chosen("pending"));
+    return Date.now() - at < PENDING_HOURS * 3_600_000 ? found : null;
+  } catch {
+    return null;
+  }
+}
+
+export function rememberPending(found) {
+  storage((kept) => (found ? kept.setItem(`${PREFIX}pending`, JSON.stringify({ ...found, at: Date.now() })) : kept.removeItem(`${PREFIX}pending`)));
+}
+
 /** Who was logged in here: lets the messenger open without a connection. */
 export function me() {
   const known = chosen("me");

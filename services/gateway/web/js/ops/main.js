@@ -6,7 +6,7 @@ import { el, fill, icon } from "../dom.js";
 import { forgetAllOf } from "../storage.js";
 import { pauseFor } from "../pauses.js";
 import { chooseLanguage, currentLanguage, LANGUAGES, reason, t } from "../i18n.js";
-import { form } from "../views/welcome.js";
+import { form } from "../forms.js";
 import { Events } from "./events.js";
 import { Letters } from "./dead_letters.js";
 import { Logins } from "./logins.js";

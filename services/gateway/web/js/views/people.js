@@ -35,15 +35,18 @@ export function peopleView(store) {
     }
   }
 
+  /** What goes wrong is said in the row, or in the dialog. */
   function act(work) {
-    return async ({ currentTarget }) => {
-      currentTarget.disabled = true;
-      problem.textContent = "";
+    return async ({ currentTarget: button }) => {
+      const place = button.closest("li, dialog").querySelector(".problem");
+      button.disabled = true;
+      place.textContent = "";
       try {
         await work();
       } catch (error) {
-        problem.textContent = reason(error);
-        currentTarget.disabled = false;
+        place.textContent = reason(error);
+        button.disabled = false;
+        button.focus();
       }
     };
   }
@@ -55,7 +58,7 @@ export function peopleView(store) {
     const profile = store.profile(id);
     return el("li", { class: "person" }, avatar(profile ?? { user_id: id }),
       el("div", {}, el("span", { class: "who" }, store.nameOf(id)), profile && el("span", { class: "soft" }, `@${profile.username}`)),
-      el("div", { class: "actions" }, actions));
+      el("div", { class: "actions" }, actions), el("p", { class: "problem", role: "alert" }));
   }
 
   function standing(id) {
@@ -68,7 +71,7 @@ export function peopleView(store) {
 
   function removing(id) {
     return el("button", { class: "quiet", type: "button", aria: { label: `${t("remove")}: ${store.nameOf(id)}` }, onclick: () => {
-      const dialog = el("dialog", { aria: { label: t("remove") } }, el("p", {}, t("remove_sure", { name: store.nameOf(id) })),
+      const dialog = el("dialog", { aria: { label: t("remove") } }, el("p", {}, t("remove_sure", { name: store.nameOf(id) })), el("p", { class: "problem", role: "alert" }),
         el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, t("cancel")),
           button(t("remove"), async () => { await store.unfriend(id); dialog.close(); }, "danger")));
       dialog.addEventListener("close", () => dialog.remove());

@@ -3,72 +3,115 @@
 import * as api from "../api.js";
 import { choose, chosen } from "../preferences.js";
 import { avatar, el, fill } from "../dom.js";
-import { currentLanguage, full, LANGUAGES, reason, t } from "../i18n.js";
-import { form } from "./welcome.js";
+import { form } from "../forms.js";
+import { ago, currentLanguage, full, LANGUAGES, reason, t } from "../i18n.js";
 
 export function settingsView(store, logOut) {
-  const profile = el("div", { class: "card" }), sessions = el("div", { class: "card" });
+  const profile = el("div", { class: "card" }), sessions = sessionsCard();
   const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("settings")), el("button", { type: "button", onclick: logOut }, t("log_out"))),
-    profile, appearance(), sessions, password());
+    profile, appearance(), sessions.node, password());
 
   function drawProfile(said = "") {
     const mine = store.profile(store.me.user_id);
     if (!mine) return fill(profile, el("p", { class: "soft" }, t("loading")));
-    fill(profile, form({
-      title: t("profile"), level: "h3", said, action: t("save"),
-      fields: [["display_name", t("display_name"), { value: mine.display_name, required: true, dir: "auto" }], ["bio", t("bio"), { tag: "textarea", rows: 3, value: mine.bio ?? "", dir: "auto" }]],
+    const card = form({
+      title: t("profile"), level: "h3", action: t("save"),
+      fields: [
+        ["display_name", t("display_name"), { value: mine.display_name, required: true, dir: "auto", rule: "display_name", hint: t("display_name_hint") }],
+        ["bio", t("bio"), { tag: "textarea", rows: 3, value: mine.bio ?? "", dir: "auto", rule: "bio", hint: t("bio_hint"), count: true }],
+      ],
       async submit(values) {
-        store.remember(await api.ask("PATCH", "/v1/profiles/me", { body: { display_name: values.display_name.trim(), bio: values.bio.trim().replace(/\r\n?/g, "\n") } }));
+        store.remember(await api.ask("PATCH", "/v1/profiles/me", { body: values }));
         drawProfile(t("saved"));
+        profile.querySelector("button[type=submit]").focus();
       },
-    }));
-    profile.firstChild.prepend(el("div", { class: "row" }, avatar(mine, "large"), el("div", {}, el("strong", {}, mine.display_name || mine.username), el("p", { class: "soft" }, `@${mine.username}${mine.verified ? ` · ${t("verified")}` : ""}`))));
+    });
+    card.prepend(el("div", { class: "row" }, avatar(mine, "large"), el("div", {}, el("strong", {}, mine.display_name || mine.username), el("p", { class: "soft" }, `@${mine.username}${mine.verified ? ` · ${t("verified")}` : ""}`))));
+    fill(profile, card);
+    card.say(said);
   }
 
-  async function drawSessions() {
+  function password() {
+    const card = form({
+      title: t("change_password"), level: "h3", action: t("save"),
+      fields: [
+        ["current_password", t("current_password"), { type: "password", autocomplete: "current-password", required: true }],
+        ["new_password", t("new_password"), { type: "password", autocomplete: "new-password", required: true, rule: "password", hint: t("password_hint") }],
+      ],
+      errors: { invalid_credentials: ["current_password", "e_wrong_current_password"] },
+      async submit(values) {
+        await api.put("/v1/users/me/password", values);
+        card.reset();
+        sessions.draw();
+        return t("password_changed");
+      },
+    });
+    return el("div", { class: "card" }, card);
+  }
+
+  drawProfile();
+  sessions.draw();
+  return { node, update: (kind) => {
+    if (kind === "profile" && !profile.contains(document.activeElement)) drawProfile();
+    if (kind === "sessions") sessions.draw();
+  } };
+}
+
+/** Where one is logged in: this device first, the others to be ended. */
+function sessionsCard() {
+  const status = el("p", { class: "outcome", role: "status", tabindex: "-1" }), problem = el("p", { class: "problem", role: "alert" }), list = el("div");
+  const node = el("div", { class: "card" }, el("h3", {}, t("sessions")), status, problem, list);
+
+  function row(one) {
+    const device = deviceName(one.device);
+    return el("li", { class: "person session" },
+      el("div", {}, el("span", { class: "who" }, device), one.current && el("strong", { class: "here" }, t("this_session")),
+        el("span", { class: "soft" }, [one.address, at("begun", one.created_at), at("last_used", one.last_refreshed_at)].filter(Boolean).flatMap((part, place) => (place ? [" · ", part] : [part])))),
+      !one.current && el("div", { class: "actions" }, el("button", { type: "button", aria: { label: `${t("revoke")}: ${device}` }, onclick: ending(`/v1/sessions/${one.session_id}`, t("revoked", { device })) }, t("revoke"))));
+  }
+
+  async function draw() {
     try {
       const { items } = await api.all("/v1/sessions");
-      fill(sessions, el("h3", {}, t("sessions")), el("ul", { class: "persons" }, items.map((one) => el("li", { class: "person" },
-        el("div", {}, el("span", { class: "who" }, one.device || t("unknown_device")), el("span", { class: "soft" }, one.current ? t("this_session") : t("last_used", { when: full(one.last_refreshed_at) }), ` · ${t("since", { when: full(one.created_at) })}`)),
-        !one.current && el("div", { class: "actions" }, el("button", { type: "button", onclick: act(() => api.remove(`/v1/sessions/${one.session_id}`)) }, t("revoke")))))),
-      items.length > 1 && el("button", { class: "danger", type: "button", onclick: act(() => api.remove("/v1/sessions")) }, t("revoke_others")));
+      items.sort((one, other) => other.current - one.current);
+      fill(list, el("ul", { class: "persons" }, items.map(row)),
+        items.length > 1 && el("button", { class: "danger", type: "button", onclick: ending("/v1/sessions", t("revoked_others")) }, t("revoke_others")));
+      problem.textContent = "";
     } catch (error) {
-      fill(sessions, el("h3", {}, t("sessions")), el("p", { class: "problem", role: "alert" }, reason(error)));
+      problem.textContent = reason(error);
     }
   }
 
-  function act(work) {
-    return async ({ currentTarget }) => {
-      currentTarget.disabled = true;
+  /** Ends what is at the path, and says so. */
+  function ending(path, said) {
+    return async ({ currentTarget: button }) => {
+      button.disabled = true;
+      status.textContent = problem.textContent = "";
       try {
-        await work();
-      } finally {
-        await drawSessions();
+        await api.remove(path);
+        status.textContent = said;
+        await draw();
+        status.focus();
+      } catch (error) {
+        await draw();
+        problem.textContent = reason(error);
+        problem.scrollIntoView({ block: "nearest" });
       }
     };
   }
 
-  function password() {
-    const card = el("div", { class: "card" });
-    const draw = (said) => fill(card, form({
-      title: t("change_password"), level: "h3", said, action: t("save"),
-      fields: [["current_password", t("current_password"), { type: "password", autocomplete: "current-password", required: true }], ["new_password", t("new_password"), { type: "password", autocomplete: "new-password", required: true, minlength: 8, hint: t("password_hint") }]],
-      async submit(values) {
-        await api.put("/v1/users/me/password", values);
-        draw(t("password_changed"));
-        drawSessions();
-      },
-    }));
-    draw("");
-    return card;
-  }
+  return { node, draw };
+}
 
-  drawProfile();
-  drawSessions();
-  return { node, update: (kind) => {
-    if (kind === "profile" && !profile.contains(document.activeElement)) drawProfile();
-    if (kind === "sessions") drawSessions();
-  } };
+/** What our own page calls itself, in words; the name that another client has given itself. */
+function deviceName(device) {
+  const [, browser, system] = /^Vestnik web, (\w+)(?:, (\w+))?$/.exec(device) ?? [];
+  return system ? t("device_web", { browser, system }) : browser || device || t("unknown_device");
+}
+
+/** How long ago it was, with the moment as its title. */
+function at(key, when) {
+  return el("time", { datetime: when, title: full(when) }, t(key, { when: ago(when) }));
 }
 
 function appearance() {
