@@ -18,6 +18,7 @@ class Conversations(Projection):
     version = 2
     streams = (MESSAGING, CONTACT)
     # No constraint but the keys, which an event's place in its stream makes unique.
+    appended = ("messages", "seen_marks")
     tables = """
         CREATE TABLE {conversations} (
             user_id uuid,

@@ -11,6 +11,7 @@ class Friends(Projection):
     version = 3
     streams = (CONTACT, AUTH)
     # Every change stays in a row of its own, so that whoever was away can be told of each.
+    appended = ("friend_changes",)
     tables = """
         CREATE TABLE {contacts} (
             user_id uuid PRIMARY KEY,

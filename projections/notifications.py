@@ -20,6 +20,7 @@ class Notifications(Projection):
     streams = (MESSAGING, CONTACT)
     # Live clients hear of them from the streams; who reads the list waits for what it knows of.
     rest_seconds = 0.1
+    appended = ("notifications",)
     tables = """
         CREATE TABLE {notifications} (
             user_id uuid,

@@ -13,6 +13,7 @@ from projections.engine import Projection, Write, handles
 class SessionAudit(Projection):
     version = 3
     streams = (SESSION,)
+    appended = ("session_audit",)
     tables = """
         CREATE TABLE {session_audit} (
             sequence bigint PRIMARY KEY,

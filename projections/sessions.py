@@ -11,6 +11,7 @@ class Sessions(Projection):
     version = 2
     streams = (SESSION,)
     # A session has no event after its revocation, so that `sequence` of a revoked one is that of `session.revoked`.
+    appended = ("sessions",)
     tables = """
         CREATE TABLE {sessions} (
             session_id uuid PRIMARY KEY,

@@ -171,14 +171,15 @@ async def add_checkpoints(conn: Connection, build: Build, sequences: Mapping[str
 
 # Moves a checkpoint only from where it is known to stand, and only while the build is in its state and its dead letters
 # are those that are known; the share lock makes a switch of builds, and whoever settles dead letters, wait for this
-# transaction, and this transaction see what they did before it. Where it cannot be moved the statement fails (it
-# divides by the number of checkpoints moved), and the transaction with it: nobody has to look before the commit.
+# transaction, and this transaction see what they did before it. The answer is how many were moved, 1 or 0. It stands in
+# MOVED too until the transaction ends, for statements that are on their way already (`statements`).
+MOVED = "vestnik.moved"
 MOVE_CHECKPOINT = (
     "WITH held AS (SELECT FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)"
     " AND state = %s AND identity = %s AND letters_revision = %s FOR SHARE),"
     " moved AS (UPDATE projection_checkpoints AS c SET sequence = %s, events_per_second = %s, updated_at = now()"
     " FROM held WHERE (c.projection, c.version, c.build) = (%s, %s, %s) AND c.stream = %s AND c.sequence = %s"
-    " RETURNING 1) SELECT 1 / count(*) FROM moved"
+    " RETURNING 1) SELECT set_config('vestnik.moved', count(*)::text, true) FROM moved"
 )
 
 

@@ -7,6 +7,7 @@ error but a refused row the filling is of no use any more; whoever drives it ope
 
 import asyncio
 import gc
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -30,6 +31,7 @@ from projections.engine.write import Action, How, Write
 from streams.losses import Gap
 from streams.message import Message
 
+log = logging.getLogger(__name__)
 # What PostgreSQL says of a row that it does not take: bad data, a constraint, one row twice, a value too large, JSON
 # too deep.
 REFUSALS = (
@@ -66,8 +68,8 @@ class Filling:
         self._conn = conn
         self._handlers = projection().handlers()
         self._shapes = Shapes(known_tables)
-        # Tables in which no key has occurred twice, as far as is known.
-        self._growing = {table.physical for table in known_tables.values()}
+        # Tables whose rows are all new.
+        self._appended = {table.physical for table in known_tables.values() if table.name in projection.appended}
         self._written = {stream: position.of(stream) for stream in projection.filters()}
         # As it will be when all batches taken so far are written.
         self._taken = dict(self._written)
@@ -263,31 +265,36 @@ class Filling:
             break
 
     async def _write(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
-        """All of it in one transaction: a large batch group by group, a small one in one go."""
+        """All of it in one transaction: the usual small batch in one go, any other step by step.
+
+        Raises:
+            Superseded: nothing was written.
+        """
         groups = batch.rows.groups()
-        if any(len(group.keys) >= _COPIED_FROM for group in groups):
-            await self._write_large(batch, moves, groups)
+        is_large = any(len(group.keys) >= _COPIED_FROM for group in groups)
+        if is_large or len(moves) > 1 or batch.letters or batch.gaps:
+            await self._write_in_steps(batch, moves, groups)
             return
         statements = [statement(group) for group in groups]
         try:
             # The commit goes along with the rest, and all answers are one wait: whatever fails on the way, here or
-            # there, keeps the commit from being sent or from being carried out.
-            async with self._conn.pipeline() as pipeline, self._conn.cursor() as cursor:
+            # there, keeps the commit from being sent or from being carried out. Where the checkpoint is not moved the
+            # statements do nothing.
+            async with self._conn.pipeline() as pipeline, self._conn.cursor() as cursor, self._conn.cursor() as moved:
                 await cursor.execute("BEGIN")
-                for move in moves:
-                    await cursor.execute(MOVE_CHECKPOINT, move)
+                await moved.execute(MOVE_CHECKPOINT, moves[0])
                 for query, arrays in statements:
                     await cursor.execute(query, arrays)
-                await dead_letters.add(self._conn, self.build, batch.letters)
-                await lost_events.add(self._conn, self.build, batch.gaps)
                 await cursor.execute("COMMIT")
                 await pipeline.sync()
+                answer = await moved.fetchone()
         except errors.Error:
             await self._conn.rollback()
             raise
+        _check_moved(answer)
         await connecting.be_watched(self._conn)
 
-    async def _write_large(self, batch: Batch, moves: Sequence[tuple[object, ...]], groups: Sequence[Group]) -> None:
+    async def _write_in_steps(self, batch: Batch, moves: Sequence[tuple[object, ...]], groups: Sequence[Group]) -> None:
         async with self._conn.transaction():
             await self._move(moves)
             for group in groups:
@@ -303,28 +310,29 @@ class Filling:
             await lost_events.add(self._conn, self.build, batch.gaps)
 
     async def _move(self, moves: Sequence[tuple[object, ...]]) -> None:
-        try:
-            for move in moves:
-                await self._conn.execute(MOVE_CHECKPOINT, move)
-        except errors.DivisionByZero as error:
-            raise Superseded(_NOT_MOVED) from error
+        for move in moves:
+            _check_moved(await (await self._conn.execute(MOVE_CHECKPOINT, move)).fetchone())
 
     def _is_copied(self, group: Group) -> bool:
-        """Whether to insert the rows as if none of them was there yet, which is so with messages and most of what is
-        kept a row an event. A duplicate key shows that a table is not of that kind."""
+        """Whether to insert the rows as if none of them was there yet, as the projection says of the table."""
         shape = group.shape
         return (
             len(group.keys) >= _COPIED_FROM
             and shape.action is Action.UPSERT
-            and shape.table.physical in self._growing
+            and shape.table.physical in self._appended
             and all(how is How.SET for _, how in shape.columns)
         )
 
     def _merges_from_now_on(self, refusal: Exception) -> bool:
         """Whether the rows were refused only because they were not new, so that merging them may do."""
-        if not isinstance(refusal, errors.UniqueViolation) or refusal.diag.table_name not in self._growing:
+        if not isinstance(refusal, errors.UniqueViolation) or refusal.diag.table_name not in self._appended:
             return False
-        self._growing.discard(refusal.diag.table_name)
+        log.warning(
+            "%s: rows of %s are not all new, though its projection says so",
+            self.build.projection,
+            refusal.diag.table_name,
+        )
+        self._appended.discard(refusal.diag.table_name)
         return True
 
     async def _commit_in_pieces(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
@@ -373,6 +381,11 @@ class Filling:
         except REFUSALS as refusal:
             return refusal
         return None
+
+
+def _check_moved(answer: tuple[object, ...] | None) -> None:
+    if answer != ("1",):
+        raise Superseded(_NOT_MOVED)
 
 
 def _open(envelope: Envelope, message: Message) -> Recorded[Event]:

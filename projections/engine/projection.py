@@ -43,6 +43,8 @@ class Projection:
             its service may read. Handlers of different streams commute.
         service: whose processes run it, and may query it; that which owns the first of the streams, if it says nothing.
         tables: `CREATE TABLE {friends} (…)` and indexes; every table has a primary key.
+        appended: those of its tables in which every event writes rows under keys that no other event has, such as its
+            sequence. In a rebuild they are copied in, for a quarter of the price of merging them.
         rest_seconds: for how long events gather between two batches while nobody waits for them, where that may be
             longer than the 20 to 100 ms that are usual: each batch has its price. No more than a second, within which
             whoever applies has to show that it is there.
@@ -53,6 +55,7 @@ class Projection:
     streams: ClassVar[Sequence[str] | Mapping[str, str | None]]
     service: ClassVar[str | None] = None
     tables: ClassVar[str]
+    appended: ClassVar[Sequence[str]] = ()
     rest_seconds: ClassVar[float] = 0.0
 
     def __init_subclass__(cls) -> None:
@@ -99,6 +102,8 @@ class Projection:
         filters, tables = cls.filters(), cls.table_names()
         if not filters or not tables:
             raise ValueError(f"projection {cls.name}: it needs a stream and a table")
+        if not set(cls.appended) <= set(tables):
+            raise ValueError(f"projection {cls.name}: appended must be some of {', '.join(tables)}")
         cls().handlers()
 
     @classmethod

@@ -1,4 +1,8 @@
-"""Writes folded rows: one statement a group, whatever the number of its rows."""
+"""Writes folded rows: one statement a group, whatever the number of its rows.
+
+A statement does nothing where the transaction's checkpoint could not be moved (`builds.MOVE_CHECKPOINT`), so that a
+whole batch can be sent without waiting for that answer.
+"""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -6,6 +10,7 @@ from operator import itemgetter
 
 from psycopg import sql
 
+from projections.engine.builds import MOVED
 from projections.engine.literals import array, lines, texts_of
 from projections.engine.rows import Group
 from projections.engine.shapes import Columns
@@ -80,10 +85,13 @@ def _composed(
     columns = (*key, *(column for column, _ in written))
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     keys = sql.SQL(", ").join(map(sql.Identifier, key))
-    source = sql.SQL("(SELECT {} FROM unnest({}) AS u({}))").format(
+    source = sql.SQL(
+        "(SELECT {} FROM unnest({}) AS u({}) WHERE current_setting({}, true) IS DISTINCT FROM '0')"
+    ).format(
         sql.SQL(", ").join(_element(column, kinds[column]) for column in columns),
         sql.SQL(", ").join(_parameter(kinds[column]) for column in columns),
         names,
+        sql.Literal(MOVED),
     )
     target = sql.Identifier(physical)
     same = sql.SQL(" AND ").join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(column)) for column in key)

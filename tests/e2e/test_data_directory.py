@@ -1,10 +1,14 @@
 """The data directory: one system at a time, and nothing in it or in the log that others may not see."""
 
+import asyncio
 import json
+import signal
 from pathlib import Path
+from uuid import uuid4
 
-from tests.e2e.people import Api
-from tests.fix_system import System
+from tests.e2e.people import Api, eventually
+from tests.e2e.poison import poisoned
+from tests.fix_system import System, wait_until
 
 
 async def test_two_cannot_have_the_same_data_directory(api: Api) -> None:
@@ -41,8 +45,51 @@ async def test_what_is_secret_on_disk_is_its_owners_alone(api: Api) -> None:
         assert path.stat().st_size == 0 or path.stat().st_mode & 0o077 == 0, path
 
 
-def test_a_first_start_and_a_second_one_log_no_error(fresh_system: System) -> None:
-    fresh_system.interrupt()
-    fresh_system.start()
-    log = fresh_system.log.read_text(errors="replace")
-    assert [line for line in log.splitlines() if "ERROR" in line or "CRITICAL" in line] == []
+async def command(system: System, *arguments: str, code: int = 0) -> str:
+    done = await asyncio.to_thread(system.vestnik, *arguments, within=120)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+async def a_day(api: Api) -> None:
+    """People who write at once and repeat themselves, an event that is none, and an operator at work meanwhile."""
+    system = api.system
+    anna, boris, clara = await api.people(3)
+    await asyncio.gather(api.befriend(anna, boris), api.befriend(clara, anna))
+    sent = [
+        (one, other, uuid4().hex) for one, other in ((anna, boris), (boris, anna), (clara, anna)) for _ in range(40)
+    ]
+    for _ in range(2):
+        await asyncio.gather(*(one.write(other, "hello", each) for one, other, each in sent))
+    await poisoned(api, anna, boris)
+
+    async def letter() -> str:
+        listed = await command(system, "dead-letters", "list", "conversations", "--json")
+        return str(json.loads(listed.splitlines()[0])["id"]) if listed else ""
+
+    await command(system, "dead-letters", "retry", "--id", await eventually(letter, "a dead letter"), code=1)
+    await asyncio.gather(
+        command(system, "rebuild", "--all"),
+        command(system, "verify", "sessions", "users"),
+        *(clara.write(anna, "meanwhile") for _ in range(100)),
+    )
+    await command(system, "dead-letters", "discard", await letter(), "--reason", "written by a test")
+    await command(system, "rebuild", "conversations", "--back")
+    await command(system, "dead-letters", "retry", code=1)
+    await command(system, "verify")
+    await asyncio.gather(anna.sees(boris, 1), boris.sees(anna, 40), anna.remove(clara))
+    for process in system.serving("gateway"):
+        process.send(signal.SIGTERM)
+    await asyncio.to_thread(wait_until, system.is_ready, "a gateway again")
+
+
+async def test_a_first_start_a_day_and_a_second_start_log_no_error(fresh_api: Api) -> None:
+    system = fresh_api.system
+    await a_day(fresh_api)
+    await asyncio.to_thread(system.interrupt)
+    await asyncio.to_thread(system.start)
+    log = system.log.read_text(errors="replace")
+    serious = ("ERROR", "CRITICAL", "FATAL", "PANIC")
+    found = [line for line in log.splitlines() if any(word in line for word in serious)]
+    # The gateway could not tell anybody of the event that is none.
+    assert [line for line in found if "cannot be told" not in line] == []

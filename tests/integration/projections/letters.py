@@ -12,6 +12,7 @@ POISON = "poison for the handler"
 class Letters(Projection):
     version = 1
     streams = (MESSAGING,)
+    appended = ("texts",)
     tables = """
         CREATE TABLE {letters} (
             conversation_id uuid PRIMARY KEY,

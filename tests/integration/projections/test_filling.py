@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
+from psycopg import sql
 
 from contracts import subjects
 from contracts.envelope import Recorded
@@ -17,7 +18,7 @@ from contracts.identifiers import new_id, pair_id
 from contracts.personal import plain
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
-from projections.engine import Projection, Write, filling, handles, pipeline
+from projections.engine import Projection, Write, filling, handles, pipeline, statements
 from projections.engine.batch import Batch
 from projections.engine.builds import Build, Connection
 from projections.engine.connecting import connect
@@ -25,6 +26,7 @@ from projections.engine.dead_letters import Counts
 from projections.engine.filling import Filling, Superseded
 from projections.engine.pipeline import Pipeline
 from projections.engine.rebuild import rebuild
+from projections.engine.rows import Group
 from projections.engine.schema import ensure_schema
 from projections.engine.sources import LIMIT, Sources
 from projections.engine.switching import start_build
@@ -85,6 +87,7 @@ class Values(Projection):
 
     version = 1
     streams = (MESSAGING,)
+    appended = ("values",)
     tables = """
         CREATE TABLE {values} (id uuid PRIMARY KEY, at timestamptz, number numeric, text text, json jsonb, name text)
     """
@@ -162,6 +165,25 @@ async def test_of_two_writers_the_one_that_comes_second_writes_nothing(
     assert (await number(conn, COUNT), await number(conn, TEXTS)) == (30, 30)
 
 
+async def failed_transactions(conn: Connection) -> int:
+    await conn.execute("SELECT pg_stat_force_next_flush()")
+    return await number(conn, "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()")
+
+
+async def test_for_a_writer_that_comes_second_no_transaction_fails_at_the_server(
+    streams: Client, writer: Writer, conn: Connection, build: Build
+) -> None:
+    await writer.fill(conversation_ids(1), 2)
+    messages = await stored(streams)
+    one, other = await Filling.open(conn, Letters, build), await Filling.open(conn, Letters, build)
+    before = await failed_transactions(conn)
+    await one.apply(MESSAGING, messages[:1], 1)
+    with pytest.raises(Superseded):
+        await other.apply(MESSAGING, messages, 2)
+    assert await number(conn, COUNT) == 1
+    assert await failed_transactions(conn) == before
+
+
 async def test_a_writer_that_comes_second_is_stopped_even_where_an_event_is_refused(
     streams: Client, writer: Writer, conn: Connection, build: Build
 ) -> None:
@@ -216,6 +238,8 @@ async def test_rows_that_turn_out_not_to_be_new_are_merged(
 ) -> None:
     class Latest(Projection):
         streams = (MESSAGING,)
+        # Which is not true.
+        appended = ("latest",)
         tables = "CREATE TABLE {latest} (conversation_id uuid PRIMARY KEY, sequence bigint, text text)"
 
         @handles(MessageSent)
@@ -235,6 +259,27 @@ async def test_rows_that_turn_out_not_to_be_new_are_merged(
     cursor = await conn.execute("SELECT DISTINCT sequence, text FROM latest_v1_b1")
     assert await cursor.fetchall() == [(3, "tab\tand\nline \\N")]
     assert one.letters == (0, 0)
+
+
+async def test_only_rows_that_the_projection_calls_new_are_copied(
+    streams: Client, writer: Writer, conn: Connection, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[str] = []
+
+    def copy_statement(group: Group) -> sql.Composed:
+        copied.append(group.shape.name)
+        return statements.copy_statement(group)
+
+    monkeypatch.setattr(filling, "_COPIED_FROM", 1)
+    monkeypatch.setattr(filling, "copy_statement", copy_statement)
+    await writer.fill(conversation_ids(2), 2)
+    one = await Filling.open(conn, Letters, build)
+    await one.apply(MESSAGING, await stored(streams), 4)
+    assert copied == ["texts"]
+    monkeypatch.setattr(Letters, "appended", ())
+    again = await start_build(conn, Letters)
+    await (await Filling.open(conn, Letters, again)).apply(MESSAGING, await stored(streams), 4)
+    assert copied == ["texts"]
 
 
 class Both(Projection):
