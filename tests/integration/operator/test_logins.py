@@ -86,7 +86,15 @@ async def pages(queries: Queries, query: Query, limit: int) -> list[Row]:
         Query(user="Clara", until=BEGIN + timedelta(hours=3)),
         Query(user="nobody"),
     ],
-    ids=str,
+    ids=[
+        "all",
+        "with refreshes",
+        "by name",
+        "by id",
+        "of a span",
+        "by a display name until a time",
+        "of an unknown user",
+    ],
 )
 async def test_pages_hold_what_the_stream_says(streams: Client, queries: Queries, query: Query) -> None:
     told = [row async for page in audit.rows(streams, query) for row in page]
