@@ -29,13 +29,25 @@ from services.gateway.problems import Problem
 Json = dict[str, Any]  # a JSON object; OpenAPI nests too deeply for a narrower type to tell more
 _SCHEMAS = "#/components/schemas/{name}"
 _API = "/v1/"
-_SECURITY = {"accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+# Relative: the gateway that serves the document, under whatever name the client reaches it.
+_SERVERS = [{"url": "/", "description": "The server of this document"}]
+_SECURITY = {
+    "bearerAuth": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "`access_token` of `POST /v1/sessions` or `POST /v1/sessions/refresh`.",
+    }
+}
 _DESCRIPTION = """\
 A messenger: accounts, profiles, friendships, messages.
 
 **Reading your own writes.** The answer to every write has the header `Vestnik-Position`. A read that sends it back \
 waits until what it reads has got there, 5 seconds at most, then answers 503 `read_model_behind`. A position that \
 this system has never been at is refused with 422.
+
+**Access tokens** come from a login, `POST /v1/sessions`, as `access_token`, and go into the header \
+`Authorization: Bearer …`. One is good for `expires_in` seconds; `POST /v1/sessions/refresh` gives the next.
 
 **Errors** are problem documents (RFC 9457); `code` is stable, and what programs should look at. \
 A 503 comes with `Retry-After`; with `no_quorum` the part of the event store that was asked may be cut off from the \
@@ -49,16 +61,27 @@ def document(endpoints: Iterable[AnyEndpoint]) -> Json:
     """The whole document."""
     table = list(endpoints)
     references, schemas = _schemas(table)
+    responses = {
+        _name(kinds): _problem(status, kinds, references)
+        for endpoint in table
+        for status, kinds in _problems(endpoint).items()
+    }
     paths: dict[str, Json] = {}
     for endpoint in table:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, references)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Vestnik", "version": "1", "description": _DESCRIPTION},
+        "servers": _SERVERS,
         "tags": [{"name": tag} for tag in dict.fromkeys(endpoint.tag for endpoint in table)],
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "responses": dict(sorted(responses.items())),
+            "parameters": {
+                name: {"name": name, "in": "header", "required": False, **header}
+                for name, header in REQUEST_HEADERS.items()
+            },
             "headers": {name: dict(header) for name, header in RESPONSE_HEADERS.items()},
             "securitySchemes": _SECURITY,
         },
@@ -102,8 +125,14 @@ def _operation(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
         "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint), *_header_parameters(endpoint)],
-        "responses": {**_answers(endpoint, references), **_problems(endpoint, references)},
-        "security": [{}, {"accessToken": []}] if endpoint.public else [{"accessToken": []}],
+        "responses": {
+            **_answers(endpoint, references),
+            **{
+                str(status): {"$ref": f"#/components/responses/{_name(kinds)}"}
+                for status, kinds in _problems(endpoint).items()
+            },
+        },
+        "security": [] if endpoint.public else [{"bearerAuth": []}],
     }
     if endpoint.description:
         operation["description"] = endpoint.description
@@ -145,7 +174,7 @@ def _header_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:
     if endpoint.path.startswith(_API):
         names.append("Vestnik-Position")
     for name in names:
-        yield {"name": name, "in": "header", "required": False, **REQUEST_HEADERS[name]}
+        yield {"$ref": f"#/components/parameters/{name}"}
 
 
 def _answers(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json:
@@ -156,7 +185,9 @@ def _answer(endpoint: AnyEndpoint, answer: Answer, references: Mapping[object, J
     names = ["X-Request-Id", *answer.headers]
     if endpoint.writes or (endpoint.reads and "ETag" not in answer.headers):
         names.append("Vestnik-Position")
-    found: Json = {"description": answer.description, "headers": _headers(endpoint, names)}
+    if endpoint.limits:
+        names += ["RateLimit-Policy", "RateLimit"]
+    found: Json = {"description": answer.description, "headers": _headers(names)}
     if answer.body is not None:
         found["content"] = {answer.media_type: {"schema": references[answer.body]}}
     elif answer.media_type != "application/json":
@@ -164,21 +195,22 @@ def _answer(endpoint: AnyEndpoint, answer: Answer, references: Mapping[object, J
     return found
 
 
-def _problems(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json:
+def _problems(endpoint: AnyEndpoint) -> dict[int, list[type[VestnikError]]]:
+    """The errors of the route by their status."""
     by_status: dict[int, list[type[VestnikError]]] = {}
     for kind in errors_of(endpoint):
         by_status.setdefault(kind.status, []).append(kind)
-    return {
-        str(status): _problem(endpoint, status, kinds, references)
-        for status, kinds in sorted(by_status.items())
-        if status not in endpoint.answers
-    }
+    return {status: kinds for status, kinds in sorted(by_status.items()) if status not in endpoint.answers}
 
 
-def _problem(
-    endpoint: AnyEndpoint, status: int, kinds: list[type[VestnikError]], references: Mapping[object, Json]
-) -> Json:
-    names = ["X-Request-Id"]
+def _name(kinds: Iterable[type[VestnikError]]) -> str:
+    """Of the response that routes with the same errors share."""
+    return "Or".join("".join(word.capitalize() for word in kind.code.split("_")) for kind in kinds)
+
+
+def _problem(status: int, kinds: Iterable[type[VestnikError]], references: Mapping[object, Json]) -> Json:
+    """A response with one of the errors. Its schema is `Problem`, with the codes that it can have here beside it."""
+    names = ["X-Request-Id", "RateLimit-Policy", "RateLimit"]
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         names.append("Retry-After")
     if status == HTTPStatus.UNAUTHORIZED:
@@ -186,14 +218,13 @@ def _problem(
     codes = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
     return {
         "description": "\n\n".join(f"`{kind.code}`: {(kind.__doc__ or '').strip()}" for kind in kinds),
-        "headers": _headers(endpoint, names),
-        "content": {problems.MEDIA_TYPE: {"schema": {"allOf": [references[Problem], codes]}}},
+        "headers": _headers(names),
+        "content": {problems.MEDIA_TYPE: {"schema": {**references[Problem], **codes}}},
     }
 
 
-def _headers(endpoint: AnyEndpoint, names: Iterable[str]) -> Json:
-    limited = ("RateLimit-Policy", "RateLimit") if endpoint.limits else ()
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, *limited)}
+def _headers(names: Iterable[str]) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _portable(schema: Json) -> Json:

@@ -2,14 +2,15 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Browser, Page
 
 from tests.browser.conftest import PICTURES
 from tests.browser.sitting import DESKTOP, PHONE, Sitting, open_chat
 from tests.e2e.people import Api
+from tests.fix_system import System
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -70,3 +71,19 @@ async def test_every_phrase_is_said_in_every_language(sitting: Sitting) -> None:
     for key, phrase in words["en"].items():
         assert names(phrase) == names(words["ru"][key]), key
     assert set(words["ru"]["unread"]) == {"one", "few", "many", "other"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_page_on_the_interface_fits_a_small_phone_and_leads_to_the_login(
+    browser: Browser, web_system: System, scheme: Literal["light", "dark"]
+) -> None:
+    page = await browser.new_page(viewport={"width": 320, "height": 640}, color_scheme=scheme)
+    await page.goto(f"{web_system.url}/docs#messages_send")
+    lock = page.locator("#messages_send .lock")
+    await lock.wait_for()
+    await page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert await page.evaluate("document.documentElement.scrollWidth") == 320
+    await lock.get_by_role("link", name="login").click()
+    await page.wait_for_url("**/docs#sessions_log_in")
+    assert await page.locator("#sessions_log_in .lock").inner_text() == "Needs no access token."
+    await page.close()

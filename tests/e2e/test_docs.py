@@ -1,7 +1,10 @@
 """The commands that the README and the tutorial show, run as a reader would type them, against a running system."""
 
+import os
 import re
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,13 +27,16 @@ def commands(page: Path) -> str:
     return "\n".join(block for block in blocks(page) if "./just up" not in block)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial/first-steps.md"])
-def test_every_command_works_as_it_is_shown(own_system: System, page: str) -> None:
-    environment = own_system.environment | {"URL": own_system.url, "DATA": str(own_system.data_dir)}
+def environment(system: System) -> dict[str, str]:
+    return system.environment | {"URL": system.url, "DATA": str(system.data_dir)}
+
+
+def typed(system: System, text: str, folder: Path = ROOT) -> str:
+    """What the commands print."""
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands(ROOT / page)],
-        cwd=ROOT,
-        env=environment,
+        ["bash", "-euo", "pipefail", "-c", text],
+        cwd=folder,
+        env=environment(system),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -38,7 +44,39 @@ def test_every_command_works_as_it_is_shown(own_system: System, page: str) -> No
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert '"seen_at"' in done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial/first-steps.md"])
+def test_every_command_works_as_it_is_shown(own_system: System, page: str) -> None:
+    shown = typed(own_system, commands(ROOT / page))
+    assert '"seen_at"' in shown
+    assert "}{" not in shown, "two answers on one line"
+    if page == "README.md":
+        assert follows(own_system, "docs/howto/follow-what-happens.md").startswith("id: ")
+        assert "friendship.accepted" in read_by_the_library(own_system, "docs/howto/use-the-eventsourcing-library.md")
+
+
+def follows(system: System, page: str) -> str:
+    """The second line of the stream that the page's commands open; the README made the account that they log in to."""
+    command = ["bash", "-euo", "pipefail", "-c", commands(ROOT / page)]
+    with subprocess.Popen(
+        command, env=environment(system), stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as following:
+        try:
+            assert following.stdout is not None
+            following.stdout.readline()
+            return following.stdout.readline()
+        finally:
+            os.killpg(following.pid, signal.SIGKILL)
+
+
+def read_by_the_library(system: System, page: str) -> str:
+    """What the page's program prints, started by its commands."""
+    program = next(block for block in blocks(ROOT / page, "python") if block.startswith("# friendships.py\n"))
+    (system.data_dir.parent / "friendships.py").write_text(program, encoding="utf-8")
+    (text,) = blocks(ROOT / page)
+    return typed(system, text.replace(".venv/bin/python", sys.executable), system.data_dir.parent)
 
 
 def pages() -> list[Path]:

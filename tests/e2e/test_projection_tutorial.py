@@ -71,6 +71,8 @@ def test_the_tutorial_on_a_first_projection_works_as_it_is_shown(copied: System)
     rows = copied.vestnik("rows", "hours_of_day", "--json").stdout
     assert '"messages":3' in rows
     assert '"at_weekends"' in rows
+    units = "tests/unit/projections tests/unit/infra tests/unit/test_architecture.py"
+    assert " failed" not in run(copied, f"./just test {units} -q")
     checked = [str(copied.root / name) for name in ("projections/hours_of_day.py", "tests/integration/projections")]
     for check in (["ruff", "check"], ["ruff", "format", "--check"]):
         run(copied, " ".join([*check, *checked]))

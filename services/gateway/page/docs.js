@@ -1,6 +1,8 @@
 // Shows /openapi.json. Text reaches the page as text nodes only, never as markup.
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
+// The operation that access tokens come from.
+const LOGIN = "sessions_log_in";
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -80,17 +82,19 @@ function content(media, resolve) {
 }
 
 function responses(operation, resolve) {
-  return element("table", {}, element("tbody", {}, ...Object.entries(operation.responses).map(([status, answer]) =>
-    element("tr", {}, element("td", {}, element("code", {}, status)), element("td", {}, ...prose(answer.description),
-      ...(Number(status) < 400 ? content(answer.content, resolve) : []))))));
+  return element("table", {}, element("tbody", {}, ...Object.entries(operation.responses).map(([status, shared]) => {
+    const answer = resolve(shared);
+    return element("tr", {}, element("td", {}, element("code", {}, status)), element("td", {}, ...prose(answer.description),
+      ...(Number(status) < 400 ? content(answer.content, resolve) : [])));
+  })));
 }
 
 function operationView(path, method, operation, resolve) {
-  const needsToken = operation.security?.every((way) => "accessToken" in way);
-  const body = element("div", { class: "body" }, ...prose(operation.description),
-    element("p", { class: "lock" }, needsToken ? "Needs an access token." : "Needs no access token."));
+  const lock = operation.security.length === 0 ? ["Needs no access token."]
+    : ["Needs an access token, from a ", element("a", { href: `#${LOGIN}` }, "login"), "."];
+  const body = element("div", { class: "body" }, ...prose(operation.description), element("p", { class: "lock" }, ...lock));
   if (operation.parameters?.length) {
-    body.append(element("h3", {}, "Parameters"), element("table", {}, element("tbody", {}, ...operation.parameters.map((each) =>
+    body.append(element("h3", {}, "Parameters"), element("table", {}, element("tbody", {}, ...operation.parameters.map(resolve).map((each) =>
       row(`${each.name}`, each.schema, `${each.description ?? ""} In the ${each.in}.`, each.required, resolve)))));
   }
   if (operation.requestBody) {

@@ -87,6 +87,44 @@ PUBLIC = {
     "GET /v1/profiles/{user_id}",
 }
 
+# Names that clients are generated with.
+OPERATIONS = {
+    "browser_log_in",
+    "browser_log_out",
+    "browser_refresh",
+    "conversations_list_conversations",
+    "events_follow",
+    "friends_add",
+    "friends_list_friends",
+    "friends_remove",
+    "messages_list_messages",
+    "messages_mark_seen",
+    "messages_send",
+    "notifications_count_unread",
+    "notifications_list_notifications",
+    "notifications_mark_read",
+    "passwords_change_password",
+    "passwords_request_password_reset",
+    "passwords_reset_password",
+    "profiles_get",
+    "profiles_get_me",
+    "profiles_search",
+    "profiles_update_me",
+    "session_history_list_history",
+    "sessions_end_current",
+    "sessions_end_one",
+    "sessions_end_others",
+    "sessions_list_sessions",
+    "sessions_log_in",
+    "sessions_refresh",
+    "users_end_registration",
+    "users_get_me",
+    "users_get_registration",
+    "users_register",
+    "users_resend_verification",
+    "users_verify_email",
+}
+
 
 def operation(route: str) -> dict[str, Any]:
     method, path = route.split(" ")
@@ -96,10 +134,21 @@ def operation(route: str) -> dict[str, Any]:
 
 def codes(described: dict[str, Any]) -> set[str]:
     found: set[str] = set()
-    for answer in described["responses"].values():
+    for status, shared in described["responses"].items():
+        answer = resolved(shared)
+        assert int(status) < 400 or "$ref" in shared or status in {"503"}, "routes share their errors"
         for schema in answer.get("content", {}).get("application/problem+json", {}).values():
-            found |= set(schema["allOf"][1]["properties"]["code"]["enum"])
+            assert schema["$ref"] == "#/components/schemas/Problem"
+            found |= set(schema["properties"]["code"]["enum"])
     return found
+
+
+def resolved(found: dict[str, Any]) -> dict[str, Any]:
+    at: Any = DOCUMENT if "$ref" in found else found
+    for step in found.get("$ref", "").removeprefix("#/").split("/") if "$ref" in found else ():
+        at = at[step]
+    assert isinstance(at, dict)
+    return at
 
 
 def test_nothing_but_the_public_interface_is_described() -> None:
@@ -116,7 +165,7 @@ def test_a_route_is_described_with_its_statuses_and_codes(route: str) -> None:
     if route.split(" ")[1].startswith("/v1/"):
         assert {"invalid", "unavailable"} <= codes(described)
         assert ("unauthenticated" not in codes(described)) == (route in PUBLIC)
-        assert ({} in described["security"]) == (route in PUBLIC)
+        assert described["security"] == ([] if route in PUBLIC else [{"bearerAuth": []}])
     if "requestBody" in described:
         assert {"malformed_json", "body_too_large", "unsupported_media_type"} <= codes(described)
 
@@ -137,9 +186,25 @@ def test_operations_have_names_of_their_own_and_all_path_parameters() -> None:
     for path, methods in DOCUMENT["paths"].items():
         for described in methods.values():
             names.append(described["operationId"])
-            declared = {each["name"] for each in described["parameters"] if each["in"] == "path"}
+            parameters = [resolved(each) for each in described["parameters"]]
+            declared = {each["name"] for each in parameters if each["in"] == "path"}
             assert declared == set(re.findall(r"{(\w+)}", path))
     assert len(names) == len(set(names))
+    assert set(names) >= OPERATIONS, "names of operations are names of functions in generated clients: they stay"
+
+
+def test_a_response_that_routes_share_has_one_meaning() -> None:
+    found = DOCUMENT["components"]["responses"]
+    assert len({msgspec.json.encode(each) for each in found.values()}) == len(found)
+    for route in ROUTES:
+        for status, shared in operation(route)["responses"].items():
+            if "$ref" in shared:
+                kinds = [BY_CODE[code] for code in codes({"responses": {status: shared}})]
+                assert {kind.status for kind in kinds} == {int(status)}
+
+
+def test_the_server_is_the_one_that_serves_the_document() -> None:
+    assert [server["url"] for server in DOCUMENT["servers"]] == ["/"]
 
 
 def walk(at: object) -> Iterator[tuple[str, Any]]:
