@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 
 from contracts.event import Event
-from contracts.events import friendship, loss, message, profile, session, user
+from contracts.events import dead_letter, friendship, loss, message, profile, session, user
 from contracts.upcasts import upcast
 
 
 def _all() -> dict[str, type[Event]]:
     found: dict[str, type[Event]] = {}
-    for module in (user, session, profile, friendship, message, loss):
+    for module in (user, session, profile, friendship, message, dead_letter, loss):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, Event) and value is not Event:
                 found[value.TYPE] = value

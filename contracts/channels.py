@@ -10,7 +10,7 @@ import msgspec
 
 from contracts import subjects
 from contracts.event import Event
-from contracts.events import friendship, loss, message, profile, session, user
+from contracts.events import dead_letter, friendship, loss, message, profile, session, user
 from contracts.subjects import STREAMS, stream_of
 
 
@@ -81,11 +81,13 @@ CHANNELS = (
     Channel(subjects.conversation, (message.MessageSent,)),
     Channel(subjects.read_mark, (message.MessageSeen,)),
     Channel(subjects.notifications, (message.NotificationRead,)),
+    Channel(subjects.dead_letter, (dead_letter.DeadLetterDiscarded,)),
     Channel(subjects.lost_in_auth, (loss.AuthEventsLost,)),
     Channel(subjects.lost_in_session, (loss.SessionEventsLost,)),
     Channel(subjects.lost_in_profile, (loss.ProfileEventsLost,)),
     Channel(subjects.lost_in_contact, (loss.ContactEventsLost,)),
     Channel(subjects.lost_in_messaging, (loss.MessagingEventsLost,)),
+    Channel(subjects.lost_in_operator, (loss.OperatorEventsLost,)),
 )
 
 # By the event's type.

@@ -16,5 +16,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     TYPE: ClassVar[str]
     # Raised by every change that is not merely a new field with a default; see docs/howto/change-an-event.md.
     SCHEMA: ClassVar[int] = 1
-    # A private event lies on a subject that only the stream's owner has a right to read.
+    # A private event lies on a subject that only the stream's owner has a right to read, or those that
+    # contracts/subjects.py names there.
     PRIVATE: ClassVar[bool] = False

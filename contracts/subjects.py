@@ -9,6 +9,7 @@ SESSION = "SESSION"
 PROFILE = "PROFILE"
 CONTACT = "CONTACT"
 MESSAGING = "MESSAGING"
+OPERATOR = "OPERATOR"
 
 # Each stream with the service that owns it: only the owner appends.
 STREAMS: dict[str, str] = {
@@ -17,9 +18,11 @@ STREAMS: dict[str, str] = {
     PROFILE: "profile",
     CONTACT: "contact",
     MESSAGING: "messaging",
+    OPERATOR: "operator",
 }
 
-# What others than the owner may read of a stream: one filter each.
+# What others than the owner may read of a stream: one filter each. Projections read these streams, and clients have
+# positions in them.
 PUBLIC_FILTERS: dict[str, str] = {
     AUTH: "vestnik.auth.user.*",
     SESSION: "vestnik.session.session.*",
@@ -27,6 +30,9 @@ PUBLIC_FILTERS: dict[str, str] = {
     CONTACT: "vestnik.contact.friendship.*",
     MESSAGING: "vestnik.messaging.>",
 }
+
+# What every service reads of OPERATOR, which is private: the events that its read models leave out.
+DEAD_LETTERS_FILTER = "vestnik.operator.dead_letter.>"
 
 # No event stream, and not in STREAMS: what gateways tell each other of how often somebody has asked for something.
 # Nothing is built from it and nothing is lost with it.
@@ -129,6 +135,12 @@ def notifications(user_id: str) -> str:
     return f"vestnik.messaging.notifications.{user_id}"
 
 
+def dead_letter(projection: str, version: int | str, stream: str, sequence: int | str) -> str:
+    """Private: what operators decided on an event that a version of a projection could not apply. Every service that
+    keeps read models reads it too."""
+    return f"vestnik.operator.dead_letter.{projection}.{version}.{stream}.{sequence}"
+
+
 def lost_in_auth() -> str:
     """Private: the places of events that AUTH has lost."""
     return "vestnik.auth.lost"
@@ -152,3 +164,8 @@ def lost_in_contact() -> str:
 def lost_in_messaging() -> str:
     """The places of events that MESSAGING has lost."""
     return "vestnik.messaging.lost"
+
+
+def lost_in_operator() -> str:
+    """Private: the places of events that OPERATOR has lost."""
+    return "vestnik.operator.lost"

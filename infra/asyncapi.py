@@ -13,16 +13,16 @@ import msgspec
 from contracts.channels import CHANNELS, Channel
 from contracts.envelope import Envelope
 from contracts.event import Event
-from contracts.subjects import PUBLIC_FILTERS, STREAMS, all_of
+from contracts.subjects import DEAD_LETTERS_FILTER, PUBLIC_FILTERS, STREAMS, all_of, passes
 
 Json = dict[str, Any]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _DESCRIPTION = (
     "Every change of state is an event in a JetStream stream, one literal subject an aggregate. The payload is the"
-    " whole envelope. What is marked `x-private` only the owner of its stream may read; what is marked `x-personal`"
-    " is personal data and may also come sealed, as `{key, ciphertext}`. An event that was stored with a lower"
-    " `schema` has the shape in `contracts/schemas/` and is brought to this one when it is read."
+    " whole envelope. What is marked `x-private` only the owner of its stream may read, and those that the operation"
+    " names; what is marked `x-personal` is personal data and may also come sealed, as `{key, ciphertext}`. An event"
+    " stored with a lower `schema` has the shape in `contracts/schemas/` and is brought to this one when it is read."
 )
 
 
@@ -38,7 +38,7 @@ def document() -> Json:
             "schemas": _schemas(),
         },
         "x-streams": {
-            stream: {"owner": owner, "subjects": all_of(stream), "public": PUBLIC_FILTERS[stream]}
+            stream: {"owner": owner, "subjects": all_of(stream), "public": PUBLIC_FILTERS.get(stream)}
             for stream, owner in STREAMS.items()
         },
     }
@@ -72,19 +72,30 @@ def _parameter(name: str) -> str:
         "key": "HMAC of the address or name with a key of the installation, in hex.",
         "pair_id": "Derived from the ids of the two people.",
         "conversation_id": "Derived from the ids of the two people.",
+        "projection": "The projection's name.",
+        "version": "The projection's version.",
+        "stream": "The stream that the event lies in.",
+        "sequence": "The event's sequence in its stream.",
     }.get(name, f"The {name.removesuffix('_id')}'s UUIDv7.")
 
 
 def _operations(channel: Channel) -> list[tuple[str, Json]]:
     messages = [{"$ref": f"#/channels/{channel.name}/messages/{event.TYPE}"} for event in channel.events]
     shared = {"channel": {"$ref": f"#/channels/{channel.name}"}, "messages": messages}
-    readers = f"{channel.owner} alone" if channel.private else "Whoever has the right"
+    readers = _readers(channel)
     append = {"action": "send", "summary": f"{channel.owner} appends, on condition of the last sequence it has seen."}
     read = {"action": "receive", "summary": f"{readers} reads, from any position on, in order and without a gap."}
     return [
         (f"append_{channel.name}", append | shared | {"x-service": channel.owner}),
         (f"read_{channel.name}", read | shared | {"x-private": channel.private}),
     ]
+
+
+def _readers(channel: Channel) -> str:
+    if not channel.private:
+        return "Whoever has the right"
+    shared = passes(channel.pattern, DEAD_LETTERS_FILTER)
+    return f"{channel.owner}, and each service that keeps read models," if shared else f"{channel.owner} alone"
 
 
 def _message(event: type[Event]) -> Json:

@@ -17,7 +17,7 @@ import msgspec
 
 from contracts.channels import CHANNEL_OF
 from contracts.event import Event
-from contracts.subjects import STREAMS
+from contracts.subjects import PUBLIC_FILTERS, STREAMS
 from infra.failures import Failure
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,8 +112,8 @@ def chosen(types: Sequence[str], streams: Sequence[str]) -> list[type[Event]]:
     """
     known = {event.TYPE: event for channel in dict.fromkeys(CHANNEL_OF.values()) for event in channel.events}
     for stream in streams:
-        if stream.upper() not in STREAMS:
-            raise CannotMake(f"there is no stream {stream}; there are: {', '.join(STREAMS)}")
+        if stream.upper() not in PUBLIC_FILTERS:
+            raise CannotMake(f"there is no stream {stream}; there are: {', '.join(PUBLIC_FILTERS)}")
     wanted = [*types] + [
         kind
         for stream in streams

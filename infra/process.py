@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 from nats.aio.client import Client as NATS
 
-from contracts.subjects import STREAMS
+from contracts.subjects import OPERATOR, STREAMS
 from infra.archive import underway
 from infra.checkpoints import Checkpoints
 from infra.collecting import collect_seldom
@@ -169,9 +169,9 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     await underway.until_whole(nats)
     own = [stream for stream, owner in STREAMS.items() if owner == name]
     placement = Placement.parse(settings.stream_placement)
-    await ensure_streams(nats, replicas=settings.stream_replicas, placement=placement, names=own)
-    # The operator's process owns no stream and decides nothing by itself; it has no right to the stream of evidence.
-    quorum = await quorum_of_process(settings, nats, name) if own else None
+    # Every read model needs OPERATOR, to which the operator's process need not belong.
+    await ensure_streams(nats, replicas=settings.stream_replicas, placement=placement, names=(*own, OPERATOR))
+    quorum = await quorum_of_process(settings, nats, name)
     pool = await open_pool(settings.database_url, name)
     process = ServiceProcess(name, settings, secrets, nats, pool, quorum)
     process.spawn(process.stop_for_import(), "watch for imports")

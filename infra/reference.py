@@ -70,8 +70,9 @@ Every event lies in JetStream as JSON: an envelope with `id` (UUIDv7), `type`, `
 shape), `aggregate_id`, `version` (1, 2, 3, … within the aggregate), `at`, `actor`, `correlation_id`
 (our own id of the request), `request_id` (the client's `X-Request-Id`, where it sent one), `causation_id`,
 `traceparent`, and the event's own fields in `data`. The subject is one per aggregate and does not
-hold the type. Private events lie on subjects that only the owner of the stream may read. *Personal* fields may also
-come as `{{key, ciphertext}}`. [asyncapi.json](asyncapi.json) says the same as an AsyncAPI 3 document.
+hold the type. Private events lie on subjects that only the owner of the stream may read, unless they
+say otherwise. *Personal* fields may also come as `{{key, ciphertext}}`. [asyncapi.json](asyncapi.json) says the same as
+an AsyncAPI 3 document.
 
 {sections}"""
 

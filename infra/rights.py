@@ -13,6 +13,7 @@ import msgspec
 
 from contracts.durables import DURABLES, Durable
 from contracts.subjects import (
+    DEAD_LETTERS_FILTER,
     LIMITS,
     LIMITS_FILTER,
     PUBLIC_FILTERS,
@@ -23,6 +24,7 @@ from contracts.subjects import (
     quorum_of,
 )
 from infra.secrets import GATEWAY, NATS_PARTIES, OPERATOR, TOPOLOGY
+from infra.settings import SERVICES
 
 # The account that holds the streams. It has no user.
 STORE = "STORE"
@@ -93,23 +95,31 @@ def rights_of(party: str) -> Rights:
         listing += _each_stream("CONSUMER.NAMES", "CONSUMER.LIST")
         listing += [f"{_API}.CONSUMER.INFO.{stream}.*" for stream in STREAMS]
         reading = [subject for stream in STREAMS for subject in _reading_all(stream)]
-        return Rights([*listing, *reading], denied, says=True)
-    # In a cluster, where it looks whether its node is part of a quorum.
-    imports = [_INFO, quorum_of(party, "*"), f"{_API}.STREAM.INFO.{QUORUM}"]
+        own = [all_of(stream) for stream, owner in STREAMS.items() if owner == party]
+        return Rights([*listing, *reading, *own, *_evidence(party)], denied, says=True)
+    imports = [_INFO, *_evidence(party)]
     for stream, owner in STREAMS.items():
         if owner == party:
             imports += [all_of(stream), *_reading_all(stream)]
-        else:
+        elif stream in PUBLIC_FILTERS:
             imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{PUBLIC_FILTERS[stream]}")
+        elif party in SERVICES:
+            # What their read models leave out, and nothing else that operators do.
+            imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{DEAD_LETTERS_FILTER}")
     imports += [f"$JS.ACK.{durable.stream}.{durable.name}.>" for durable in DURABLES if durable.service == party]
     if party == GATEWAY:
         imports += [LIMITS_FILTER, *_reading(LIMITS, f"{_API}.CONSUMER.CREATE.{LIMITS}.*.{LIMITS_FILTER}")]
-    serves = party in STREAMS.values()
+    serves = party in SERVICES
     return Rights(imports, denied, hears=serves, says=serves)
 
 
 def _each_stream(*calls: str, also: tuple[str, ...] = ()) -> list[str]:
     return [f"{_API}.{call}.{stream}" for call in calls for stream in (*STREAMS, *also)]
+
+
+def _evidence(party: str) -> list[str]:
+    """In a cluster, where a process looks whether its node is part of a quorum."""
+    return [quorum_of(party, "*"), f"{_API}.STREAM.INFO.{QUORUM}"]
 
 
 def _reading(stream: str, *creating: str) -> list[str]:

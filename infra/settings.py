@@ -18,7 +18,7 @@ from infra.failures import Failure
 
 PREFIX = "VESTNIK_"
 SERVICES = ("auth", "session", "profile", "contact", "messaging")
-# What acts with an operator's rights behind the page at /ops. It owns no stream, and nobody needs it to chat.
+# What acts with an operator's rights behind the page at /ops. Nobody needs it to chat.
 OPERATOR_SERVICE = "operator"
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 Doc = Meta  # `Doc(description=…)` reads better than `Meta` where a setting is declared

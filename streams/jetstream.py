@@ -5,7 +5,7 @@ an acknowledgement. Direct gets are for bulk, and what they return is checked.
 """
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -71,6 +71,13 @@ class StreamState(msgspec.Struct, frozen=True):
 class StreamInfo(msgspec.Struct, frozen=True):
     config: dict[str, Any]
     state: StreamState = StreamState()
+    # RFC 3339 in UTC, to the nanosecond.
+    created: str = "1970-01-01T00:00:00Z"
+
+    @property
+    def created_at(self) -> datetime:
+        """When the stream was made, to the microsecond."""
+        return datetime.fromtimestamp(nanoseconds_of(self.created) // 1000 / 1_000_000, UTC)
 
 
 class _Stored(msgspec.Struct, frozen=True):

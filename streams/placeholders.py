@@ -9,7 +9,7 @@ import msgspec
 from contracts import subjects
 from contracts.envelope import Provenance, encode, seal
 from contracts.events import loss
-from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION
+from contracts.subjects import AUTH, CONTACT, MESSAGING, OPERATOR, PROFILE, SESSION
 from streams.log import Append, Log
 from streams.losses import Gap, by_stream
 from streams.restoring import Kept
@@ -23,6 +23,7 @@ _EVENTS = {
     PROFILE: (subjects.lost_in_profile, loss.ProfileEventsLost),
     CONTACT: (subjects.lost_in_contact, loss.ContactEventsLost),
     MESSAGING: (subjects.lost_in_messaging, loss.MessagingEventsLost),
+    OPERATOR: (subjects.lost_in_operator, loss.OperatorEventsLost),
 }
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
+import psycopg
 import pytest
+from psycopg import conninfo, sql
 
 from infra.embedded.ports import free_port
 from infra.embedded.postgres import USER
@@ -165,6 +167,13 @@ class System:
         parts = urlsplit(self.database_url())
         password = Secrets.load(self.data_dir / "secrets").postgres_password
         return urlunsplit(parts._replace(netloc=f"{USER}:{password}@{parts.hostname}:{parts.port}"))
+
+    def drop_database(self) -> None:
+        """Whoever is connected loses the connection."""
+        url = self.superusers_database_url()
+        name = conninfo.conninfo_to_dict(url)["dbname"]
+        with psycopg.connect(conninfo.make_conninfo(url, dbname="postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
 
     def vestnik(self, *arguments: str, within: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Runs a command of the command line to its end."""

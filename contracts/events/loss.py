@@ -52,3 +52,12 @@ class MessagingEventsLost(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "messaging.events_lost"
     first: int
     last: int
+
+
+class OperatorEventsLost(Event, frozen=True, kw_only=True):
+    """In the place of one of the events that OPERATOR has lost."""
+
+    TYPE: ClassVar[str] = "operator.events_lost"
+    PRIVATE: ClassVar[bool] = True
+    first: int
+    last: int

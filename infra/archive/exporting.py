@@ -1,8 +1,9 @@
 """Export: every stream up to an end that is fixed at the start, while the system goes on.
 
 The ends are fixed effects first and causes last: a profile, a session, a friendship or a message comes after the user
-that it needs, and a message after the friendship, so that whatever is in the export has in it what it came from. What
-is still to come of the latest causes (the profile of a user who has just registered) the reactions make after import.
+that it needs, a message after the friendship, and a discard after the event that it leaves out, so that whatever is in
+the export has in it what it came from. What is still to come of the latest causes (the profile of a user who has just
+registered) the reactions make after import.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from nats.aio.client import Client
 from contracts.envelope import now
 from contracts.errors import Unavailable
 from contracts.identifiers import new_id
-from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION, STREAMS
+from contracts.subjects import AUTH, CONTACT, MESSAGING, OPERATOR, PROFILE, SESSION, STREAMS
 from infra.archive.keys import fingerprints
 from infra.archive.layout import FULL, MOST_EVENTS, End, Header, StreamInFile
 from infra.archive.underway import ImportUnderWay, mark
@@ -33,7 +34,7 @@ from streams.reader import ReadBatch, Reader
 from streams.restoring import Kept, kept_headers, last_of_batch
 
 # Effects before causes.
-ORDER = (MESSAGING, CONTACT, PROFILE, SESSION, AUTH)
+ORDER = (OPERATOR, MESSAGING, CONTACT, PROFILE, SESSION, AUTH)
 # Seconds without a word from the server after which an export gives up.
 _SILENCE = 60.0
 # Seconds for the rest of a batch that is being stored at the moment when the end is fixed.
@@ -247,6 +248,9 @@ async def _end(jetstream: JetStream, stream: str) -> int:
                 await asyncio.sleep(_LOOK)
     except Refused as refused:
         if refused.error.err_code == STREAM_NOT_FOUND:
+            if stream == OPERATOR:
+                # A data directory from before there was such a stream.
+                return 0
             raise Failure(f"there is no stream {stream}: nothing to export") from refused
         raise
     except RequestFailed as failure:

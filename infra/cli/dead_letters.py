@@ -4,11 +4,12 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import click
 import msgspec
+from nats.aio.client import Client as NATS
 from psycopg import Error as DatabaseError
 from rich.console import Console
 from rich.markup import escape
@@ -19,17 +20,18 @@ from infra.connections import connect_nats
 from infra.database_owners import Owners
 from infra.running import connected
 from infra.settings import Settings
-from projections.engine import kept_letters, settling
+from projections.engine import discards, kept_letters, settling
 from projections.engine.builds import Connection
 from projections.engine.connecting import connect, out_of_reach
 from projections.engine.dead_letters import LetterId
-from projections.engine.kept_letters import Discarded, KeptLetter, Wanted
+from projections.engine.discards import Discarded
+from projections.engine.kept_letters import KeptLetter, Wanted
 from projections.engine.projection import Projection
 from projections.engine.retries import retry_all, retry_behind
 from projections.engine.schema import ensure_schema
 from projections.engine.settling import Retried
 from projections.registry import UnknownProjection, choose
-from services.operator.letters import LetterWithEvent, event_of, of_discard, of_letter
+from services.operator.letters import Letter, LetterWithEvent, event_of, of_discard, of_letter
 from streams.jetstream import JetStream
 from streams.log import Log
 
@@ -106,23 +108,30 @@ def list_(
 
 
 async def _list(settings: Settings, wanted: Wanted, *, discarded: bool, as_json: bool) -> None:
-    owners = await Owners.at(connected(settings).database_url)
+    settings = connected(settings)
     console, any_at_all = Console(soft_wrap=True), False
-    for place in owners.urls():
-        async with _database(place) as conn:
-            letters = (
-                (of_discard(each) async for each in kept_letters.discarded(conn, wanted))
-                if discarded
-                else (of_letter(each) async for each in kept_letters.listed(conn, wanted))
-            )
-            async for letter in letters:
-                any_at_all = True
-                if as_json:
-                    sys.stdout.write(msgspec.json.encode(letter).decode() + "\n")
-                else:
-                    console.print(line(letter))
+    async with aclosing(_discarded(settings, wanted) if discarded else _kept(settings, wanted)) as letters:
+        async for letter in letters:
+            any_at_all = True
+            if as_json:
+                sys.stdout.write(msgspec.json.encode(letter).decode() + "\n")
+            else:
+                console.print(line(letter))
     if not any_at_all and not as_json:
         click.echo("no dead letters", err=True)
+
+
+async def _kept(settings: Settings, wanted: Wanted) -> AsyncGenerator[Letter, None]:
+    for place in (await Owners.at(settings.database_url)).urls():
+        async with _database(place) as conn:
+            async for letter in kept_letters.listed(conn, wanted):
+                yield of_letter(letter)
+
+
+async def _discarded(settings: Settings, wanted: Wanted) -> AsyncGenerator[Letter, None]:
+    async with _nats(settings) as nc:
+        for discard in await kept_letters.discarded(nc, wanted):
+            yield of_discard(discard)
 
 
 @dead_letters.command()
@@ -139,9 +148,9 @@ def show(letter_id: LetterId, as_json: bool) -> None:
 
 async def _show(settings: Settings, letter_id: LetterId) -> LetterWithEvent:
     settings = connected(settings)
-    async with _acting(settings, _projection(letter_id)) as conn, _log(settings) as (_, jetstream):
+    async with _nats(settings) as nc, _acting(settings, nc, _projection(letter_id)) as conn:
         found = await kept_letters.one(conn, letter_id)
-        event, why = await event_of(jetstream, found)
+        event, why = await event_of(JetStream(nc, patience=_PATIENCE), found)
     letter = of_discard(found) if isinstance(found, Discarded) else of_letter(found)
     return LetterWithEvent(**msgspec.structs.asdict(letter), event=event, event_error=why)
 
@@ -183,16 +192,20 @@ async def _retry(
         projection = _projection(each) if isinstance(each, LetterId) else each
         by_place.setdefault(owners.url(projection.run_by()), []).append(each)
     async with AsyncExitStack() as stack:
-        log, _ = await stack.enter_async_context(_log(settings))
+        nc = await stack.enter_async_context(_nats(settings))
         chosen: list[tuple[Connection, list[tuple[type[Projection], KeptLetter]]]] = []
         # All are looked at before anything is done, so that a slip of the hand does nothing.
         for place, wanted in by_place.items():
             conn = await stack.enter_async_context(_database(place))
-            chosen.append((conn, [found for each in wanted for found in await _heads(conn, each)]))
+            chosen.append((conn, [found for each in wanted for found in await _heads(conn, nc, each)]))
+        log = Log(nc, patience=_PATIENCE)
         return [outcome for conn, letters in chosen for outcome in await retry_all(conn, log, letters)]
 
 
-async def _heads(conn: Connection, wanted: LetterId | type[Projection]) -> list[tuple[type[Projection], KeptLetter]]:
+async def _heads(
+    conn: Connection, nc: NATS, wanted: LetterId | type[Projection]
+) -> list[tuple[type[Projection], KeptLetter]]:
+    await discards.catch_up(conn, nc, wanted.projection if isinstance(wanted, LetterId) else wanted.name)
     if isinstance(wanted, LetterId):
         return [(_projection(wanted), await settling.failed_letter(conn, wanted))]
     return [(wanted, letter) for letter in await settling.heads(conn, wanted)]
@@ -223,9 +236,10 @@ def discard(letter_id: LetterId, reason: str, by: str | None, as_json: bool) -> 
 async def _discard(settings: Settings, letter_id: LetterId, reason: str, by: str) -> Discards:
     projection = _projection(letter_id)
     settings = connected(settings)
-    async with _acting(settings, projection) as conn, _log(settings) as (log, _):
+    async with _nats(settings) as nc, _acting(settings, nc, projection) as conn:
+        log = Log(nc, patience=_PATIENCE)
         letter = await settling.failed_letter(conn, letter_id)
-        await settling.discard(conn, letter, reason, by)
+        await settling.discard(conn, log, letter, reason, by)
         # The discard stands whatever becomes of those behind it.
         return Discards(str(letter_id), reason, by, await retry_behind(conn, log, projection, letter))
 
@@ -250,10 +264,11 @@ def _user() -> str:
 
 
 @asynccontextmanager
-async def _acting(settings: Settings, projection: type[Projection]) -> AsyncIterator[Connection]:
-    """A connection that acts for the projection's service."""
+async def _acting(settings: Settings, nc: NATS, projection: type[Projection]) -> AsyncIterator[Connection]:
+    """A connection that acts for the projection's service, where what was discarded is known."""
     owners = await Owners.at(settings.database_url)
     async with _database(owners.url(projection.run_by())) as conn:
+        await discards.catch_up(conn, nc, projection.name)
         yield conn
 
 
@@ -270,9 +285,9 @@ async def _database(database_url: str) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def _log(settings: Settings) -> AsyncIterator[tuple[Log, JetStream]]:
+async def _nats(settings: Settings) -> AsyncIterator[NATS]:
     nc = await connect_nats(settings, "operator-dead-letters", patience=_PATIENCE)
     try:
-        yield Log(nc, patience=_PATIENCE), JetStream(nc, patience=_PATIENCE)
+        yield nc
     finally:
         await nc.close()

@@ -22,7 +22,14 @@ from infra.settings import Settings
 
 # Bytes of a message that is no event, as they are shown to people.
 _SHOWN_BYTES = 1_000
-_COLOURS = {"auth": "yellow", "session": "magenta", "profile": "blue", "contact": "green", "messaging": "cyan"}
+_COLOURS = {
+    "auth": "yellow",
+    "session": "magenta",
+    "profile": "blue",
+    "contact": "green",
+    "messaging": "cyan",
+    "operator": "red",
+}
 
 
 class Aggregate(click.ParamType[str]):

@@ -1,7 +1,7 @@
 """`vestnik export`: all streams in one file."""
 
 import sys
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -9,11 +9,10 @@ from typing import IO
 import click
 import msgspec
 import uvloop
-from psycopg import Error as DatabaseError
+from nats.aio.client import Client as NATS
 from rich.console import Console
 from rich.markup import escape
 
-from contracts.errors import VestnikError
 from infra.archive.exporting import Exported
 from infra.archive.exporting import export as export_to
 from infra.archive.store import reach
@@ -21,16 +20,11 @@ from infra.archive.target import standard_output, target
 from infra.archive.unreadable import Accepted, CannotBeImported, UnreadableEvent
 from infra.cli.bar import Bar
 from infra.connections import connect_nats
-from infra.database_owners import Owners
-from infra.failures import Failure
-from infra.running import connected
 from infra.secrets import Secrets
 from infra.settings import Settings
-from projections.engine import kept_letters
-from projections.engine.connecting import connect
-from projections.engine.kept_letters import Wanted
+from projections.engine import discards
+from streams.topology import StreamMissing
 
-_EVERY = Wanted(projections=None, state=None, type=None, aggregate_id=None)
 _STANDARD_OUTPUT = "-"
 
 
@@ -89,26 +83,19 @@ async def _run(
                     name,
                     bar.move,
                     allow_unreadable=allow_unreadable,
-                    discarded=partial(_discarded, settings, console),
+                    discarded=partial(_discarded, nc),
                 )
         finally:
             await nc.close()
 
 
-async def _discarded(settings: Settings, console: Console) -> Accepted:
-    """The events that operators have discarded from read models; none where the database cannot be asked."""
-    places: set[tuple[str, int]] = set()
+async def _discarded(nc: NATS) -> Accepted:
+    """The events that operators have discarded from read models."""
     try:
-        for url in (await Owners.at(connected(settings).database_url)).urls():
-            conn = await connect(url, "vestnik export")
-            try:
-                found = ((each.stream, each.sequence) async for each in kept_letters.discarded(conn, _EVERY))
-                async with aclosing(found):
-                    places.update([place async for place in found])
-            finally:
-                await conn.close()
-    except (Failure, VestnikError, DatabaseError, OSError) as error:
-        console.print(f"[yellow]note[/]: no database says what was discarded: {escape(str(error))}", highlight=False)
+        places = {(each.stream, each.sequence) for each in await discards.recorded(nc)}
+    except StreamMissing:
+        # A data directory from before there was such a stream.
+        places = set()
     return lambda stream, sequence: (stream, sequence) in places
 
 

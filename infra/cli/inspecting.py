@@ -10,7 +10,6 @@ from rich.markup import escape
 from infra.cli.parallel import Failed, each
 from infra.cli.progress import Bars
 from infra.connections import connect_nats
-from infra.database_owners import Owners
 from infra.settings import Settings
 from projections.engine.as_of import Built, opened
 from projections.engine.projection import Projection
@@ -56,10 +55,9 @@ async def _run(
     replace: bool,
     console: Console,
 ) -> States:
-    owners = await Owners.at(settings.database_url)
     nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
     try:
-        async with opened(nc, settings.database_url, schema, moment, replace=replace, url_of_owner=owners.url) as state:
+        async with opened(nc, settings.database_url, schema, moment, replace=replace) as state:
             with Bars(console) as bars:
 
                 async def one(projection: type[Projection]) -> Built:

@@ -1,7 +1,8 @@
 """Read models of a data directory from before the services had logins of their own: each is handed to its service.
 
-They could be filled again from the streams, but for the discards: those an operator has decided. All of it is one
-transaction, so that an interrupted start finds either what was before or what shall be.
+They could be filled again from the streams, but for the discards of an older release, which are in the tables alone
+until the operator's process carries them over. All of it is one transaction, so that an interrupted start finds either
+what was before or what shall be.
 """
 
 import logging

@@ -6,7 +6,7 @@ like a result, and the next call removes it. The live builds are not touched, no
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -19,13 +19,13 @@ from contracts.errors import Unavailable
 from contracts.positions import Position
 from contracts.times import rfc3339
 from infra.failures import Failure
-from projections.engine import dead_letters, isolated, tables
+from projections.engine import discards, isolated, tables
 from projections.engine.builds import Connection
 from projections.engine.connecting import connect, leave, try_lock
 from projections.engine.moments import position_at
 from projections.engine.progress import Report, unheard
 from projections.engine.projection import Projection
-from projections.engine.schema import create_schema, ensure_schema
+from projections.engine.schema import create_schema
 
 # So that it can be typed without quotes.
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
@@ -34,7 +34,6 @@ _UNFINISHED = "_unfinished"
 _MARK = "Vestnik, as of "
 _MARK_UNFINISHED = "Vestnik, unfinished"
 _LETTERS = "dead_letters"
-UrlOfOwner = Callable[[str], str]
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 _TABLES_IN = "SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind IN ('r', 'p')"
 _OBJECTS_IN = "SELECT count(*)::int FROM pg_class WHERE relnamespace = to_regnamespace(%s)"
@@ -72,13 +71,10 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
 class AsOf:
     """One schema in the making; `opened` gives it, `build` may run for several projections at once."""
 
-    def __init__(
-        self, conn: Connection, nc: NATS, database_url: str, schema: str, moment: datetime, url_of_owner: UrlOfOwner
-    ) -> None:
+    def __init__(self, conn: Connection, nc: NATS, database_url: str, schema: str, moment: datetime) -> None:
         self._conn = conn
         self._nc = nc
         self._database_url = database_url
-        self._url_of_owner = url_of_owner
         self._schema = schema
         self._draft = schema + _UNFINISHED
         self._moment = moment
@@ -98,12 +94,12 @@ class AsOf:
         clashes = [table for table in projection.table_names() if table in self._names.values() or table == _LETTERS]
         if clashes:
             raise BadSchema(f"{projection.name}: another table {clashes[0]} comes into the same schema")
-        discards = await self._discards(projection)
+        left_out = discards.of_version(await discards.recorded(self._nc), projection.name, projection.version)
         conn = await connect(self._database_url, f"as of {projection.name}")
         try:
             position = await position_at(self._nc, projection, self._moment)
             await isolated.isolate(conn, self._draft)
-            filling = await isolated.start(conn, projection, discards)
+            filling = await isolated.start(conn, projection, left_out)
             physical = tables.physical_names(projection, filling.build)
             self._names |= {name: table for table, name in physical.items()}
             counting = isolated.Counting(position, 1, report)
@@ -129,16 +125,6 @@ class AsOf:
             seconds=round(seconds, 3),
             events_per_second=round(events / seconds, 1) if seconds else 0.0,
         )
-
-    async def _discards(self, projection: type[Projection]) -> dead_letters.Discards:
-        conn = await connect(self._url_of_owner(projection.run_by()), f"discards of {projection.name}")
-        try:
-            await ensure_schema(conn)
-            return await dead_letters.discards(conn, projection.name, projection.version)
-        except DatabaseError as error:
-            raise Unavailable(f"{projection.name}: {error}".partition("\n")[0]) from error
-        finally:
-            await leave(conn)
 
     async def publish(self) -> None:
         """Gives what was built its name, all at once, in place of what was there before.
@@ -188,19 +174,16 @@ async def opened(
     moment: datetime,
     *,
     replace: bool = False,
-    url_of_owner: UrlOfOwner | None = None,
 ) -> AsyncIterator[AsOf]:
     """An empty draft; where it is not published by the end, it is gone.
-
-    `url_of_owner`: how to connect so as to act for a service, where each has a schema of its own.
 
     Raises:
         BadSchema: there is something else in the schema, or another call is at it.
         Unavailable: the database does not answer.
     """
-    if _NAME.fullmatch(schema) is None or schema.startswith("pg_"):
+    if _NAME.fullmatch(schema) is None or schema.startswith("pg_") or schema == "public":
         raise BadSchema(
-            f"{schema!r} is no name for it: small letters, digits and _, at most 48, not beginning with pg_"
+            f"{schema!r} is no name for it: small letters, digits and _, at most 48, not public, not beginning with pg_"
         )
     conn = await connect(database_url, f"as of, into {schema}")
     try:
@@ -211,7 +194,7 @@ async def opened(
         draft = schema + _UNFINISHED
         await _create_draft(conn, draft)
         try:
-            yield AsOf(conn, nc, database_url, schema, moment, url_of_owner or (lambda service: database_url))
+            yield AsOf(conn, nc, database_url, schema, moment)
         finally:
             if not conn.closed:
                 await conn.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(draft)))

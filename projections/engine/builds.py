@@ -85,6 +85,17 @@ async def hold(conn: Connection, build: Build) -> bool:
     return await cursor.fetchone() is not None
 
 
+async def hold_version(conn: Connection, projection: str, version: int) -> list[Build]:
+    """Locks every build of the version but shadows, as `hold` does."""
+    async with conn.cursor(row_factory=kwargs_row(_build)) as cursor:
+        await cursor.execute(
+            "SELECT projection, version, build, state, identity::text FROM projection_builds"
+            " WHERE projection = %s AND version = %s AND state <> 'shadow' ORDER BY build FOR UPDATE",
+            (projection, version),
+        )
+        return await cursor.fetchall()
+
+
 async def set_state(conn: Connection, build: Build, state: State) -> None:
     await conn.execute(
         "UPDATE projection_builds SET state = %(state)s,"

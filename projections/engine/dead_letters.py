@@ -1,7 +1,8 @@
 """Events that could not be applied, those of the same aggregate that wait behind them, and those given up for good.
 
 Dead letters belong to a build and go with it: another build meets the same events afresh. A discard belongs to the
-version and stays: every build of it leaves the event out, also the shadow that a verification compares with.
+version and stays (`discards.py`): every build of it leaves the event out, also the shadow that a verification compares
+with.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,6 +41,23 @@ SELECT b.letters_revision,
           WHERE (d.projection, d.version) = (b.projection, b.version))
 FROM projection_builds AS b WHERE {_IN_USE}
 """  # noqa: S608
+_DELETE = """
+DELETE FROM projection_dead_letters
+WHERE (projection, version, build, stream) = (%s, %s, %s, %s) AND sequence = ANY(%s)
+"""
+_INTERRUPTED = "not tried yet: the one before it was settled, and what was at it was interrupted"
+_NEXT_HEAD = """
+UPDATE projection_dead_letters SET state = 'failed', reason = %s, attempts = 0
+WHERE (projection, version, build, stream, sequence) = (
+    SELECT projection, version, build, stream, min(sequence) FROM projection_dead_letters
+    WHERE (projection, version, build, stream, subject) = (%s, %s, %s, %s, %s)
+    GROUP BY projection, version, build, stream
+) AND state = 'parked'
+"""
+_REVISE = (
+    "UPDATE projection_builds SET letters_revision = letters_revision + 1"
+    " WHERE (projection, version, build) = (%s, %s, %s)"
+)
 _DISCARDS = "SELECT stream, sequence FROM projection_discards WHERE (projection, version) = (%s, %s)"
 
 
@@ -102,6 +120,11 @@ class LetterId(NamedTuple):
         return cls(projection, int(version[1:]), int(build[1:]), stream, int(sequence))
 
 
+def aggregate_of(subject: str) -> str:
+    """The aggregate's id, which ends its subject behind `vestnik.<service>.<kind>.`"""
+    return subject.split(".", 3)[-1]
+
+
 def reason_of(error: Exception, kind: str = "") -> str:
     """The error in words, without the NUL characters and halves of surrogate pairs that would be refused here too.
 
@@ -149,6 +172,29 @@ async def add(conn: Connection, build: Build, letters: Sequence[DeadLetter]) -> 
             array([letter.reason or "" for letter in letters]),
         ),
     )
+
+
+async def remove(conn: Connection, build: Build, stream: str, sequences: Sequence[int]) -> int:
+    """Takes letters from the list; returns how many were there."""
+    return (await conn.execute(_DELETE, (*build.id, stream, list(sequences)))).rowcount
+
+
+async def promote(conn: Connection, build: Build, stream: str, subject: str) -> None:
+    """The aggregate's first letter counts as failed, where it has only waited so far."""
+    await conn.execute(_NEXT_HEAD, (_INTERRUPTED, *build.id, stream, subject))
+
+
+async def revise(conn: Connection, build: Build) -> None:
+    """Gives the list a new revision, so that the build's writer reads it again."""
+    await conn.execute(_REVISE, build.id)
+
+
+async def leave_out(conn: Connection, build: Build, stream: str, sequence: int, subject: str) -> bool:
+    """Takes an event that was discarded from the build's letters; whether it was among them."""
+    if not await remove(conn, build, stream, [sequence]):
+        return False
+    await promote(conn, build, stream, subject)
+    return True
 
 
 async def revision(conn: Connection, build: Build) -> int | None:

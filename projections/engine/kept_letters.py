@@ -1,14 +1,17 @@
 """Dead letters as an operator looks at them: those of the builds in use, and the discards of every version."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 
 import msgspec
+from nats.aio.client import Client as NATS
 from psycopg.rows import kwargs_row
 
 from infra.failures import Failure
+from projections.engine import discards
 from projections.engine.builds import Build, Connection, State
-from projections.engine.dead_letters import LetterId
+from projections.engine.dead_letters import LetterId, aggregate_of
+from projections.engine.discards import Discarded
 
 _PAGE = 1_000
 _COLUMNS = """
@@ -41,20 +44,10 @@ _ONE = (
     _COLUMNS
     + " WHERE (l.projection, l.version, l.build, l.stream, l.sequence) = (%s, %s, %s, %s, %s) AND b.state <> 'shadow'"
 )
-_DISCARDED = """
+_DISCARDED_ONE = """
 SELECT projection, version, build, stream, sequence, subject, type, error, reason, discarded_by, discarded_at
-FROM projection_discards
+FROM projection_discards WHERE (projection, version, stream, sequence) = (%s, %s, %s, %s)
 """
-_DISCARDED_LIST = (
-    _DISCARDED
-    + """
-WHERE (%(projections)s::text[] IS NULL OR projection = ANY(%(projections)s))
-  AND (%(type)s::text IS NULL OR type = %(type)s)
-  AND (%(aggregate)s::text IS NULL OR subject LIKE '%%.' || %(aggregate)s)
-ORDER BY projection, version, stream, sequence
-"""
-)
-_DISCARDED_ONE = _DISCARDED + " WHERE (projection, version, stream, sequence) = (%s, %s, %s, %s)"
 
 
 class NoSuchLetter(Failure):
@@ -100,7 +93,7 @@ class KeptLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def aggregate_id(self) -> str:
-        return _aggregate_id(self.subject)
+        return aggregate_of(self.subject)
 
     def of_build(self) -> Build:
         return Build(
@@ -110,32 +103,6 @@ class KeptLetter(msgspec.Struct, frozen=True, kw_only=True):
             state=self.build_state,
             identity=self.identity,
         )
-
-
-class Discarded(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that every build of the version leaves out, who decided so, when and why."""
-
-    projection: str
-    version: int
-    # The build in which it had failed.
-    build: int
-    stream: str
-    sequence: int
-    subject: str
-    type: str
-    # Why it could not be applied.
-    error: str
-    reason: str
-    discarded_by: str
-    discarded_at: datetime
-
-    @property
-    def id(self) -> LetterId:
-        return LetterId(self.projection, self.version, self.build, self.stream, self.sequence)
-
-    @property
-    def aggregate_id(self) -> str:
-        return _aggregate_id(self.subject)
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +127,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-async def listed(conn: Connection, wanted: Wanted) -> AsyncIterator[KeptLetter]:
+async def listed(conn: Connection, wanted: Wanted) -> AsyncGenerator[KeptLetter, None]:
     """The letters of all builds in use, those of an aggregate together and in order; however many there are."""
     async with conn.transaction(), conn.cursor("dead_letters", row_factory=kwargs_row(_kept)) as cursor:
         cursor.itersize = _PAGE
@@ -177,12 +144,20 @@ async def heads(conn: Connection, projection: str) -> list[KeptLetter]:
         return await cursor.fetchall()
 
 
-async def discarded(conn: Connection, wanted: Wanted) -> AsyncIterator[Discarded]:
-    async with conn.transaction(), conn.cursor("discards", row_factory=kwargs_row(Discarded)) as cursor:
-        cursor.itersize = _PAGE
-        await cursor.execute(_DISCARDED_LIST, wanted.parameters())
-        async for each in cursor:
-            yield each
+async def discarded(nc: NATS, wanted: Wanted) -> list[Discarded]:
+    """The discards of every version, as the stream says.
+
+    Raises:
+        as `discards.recorded`.
+    """
+    found = [
+        each
+        for each in await discards.recorded(nc)
+        if (wanted.projections is None or each.projection in wanted.projections)
+        and wanted.type in (None, each.type)
+        and wanted.aggregate_id in (None, each.aggregate_id)
+    ]
+    return sorted(found, key=lambda each: each.place)
 
 
 async def one(conn: Connection, letter_id: LetterId) -> KeptLetter | Discarded:
@@ -214,11 +189,6 @@ async def one(conn: Connection, letter_id: LetterId) -> KeptLetter | Discarded:
 
 def _kept(build_state: str, **columns: object) -> KeptLetter:
     return msgspec.convert({"build_state": build_state, **columns}, KeptLetter)
-
-
-def _aggregate_id(subject: str) -> str:
-    # Behind `vestnik.<service>.<kind>.`
-    return subject.split(".", 3)[-1]
 
 
 def _escaped(text: str) -> str:

@@ -83,13 +83,14 @@ class Projection:
             ValueError: there is no such stream, or no such service.
         """
         streams = list(cls.streams)
-        if not streams or not set(streams) <= STREAMS.keys():
+        if not streams or not set(streams) <= PUBLIC_FILTERS.keys():
             raise ValueError(
-                f"projection {cls.name}: streams must be some of {', '.join(STREAMS)}, such as (MESSAGING,)"
+                f"projection {cls.name}: streams must be some of {', '.join(PUBLIC_FILTERS)}, such as (MESSAGING,)"
             )
         service = cls.service or STREAMS[streams[0]]
-        if service not in STREAMS.values():
-            raise ValueError(f"projection {cls.name}: service must be one of {', '.join(STREAMS.values())}")
+        services = [STREAMS[stream] for stream in PUBLIC_FILTERS]
+        if service not in services:
+            raise ValueError(f"projection {cls.name}: service must be one of {', '.join(services)}")
         return service
 
     @classmethod

@@ -17,7 +17,7 @@ from psycopg import errors
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from infra.failures import Failure
-from projections.engine import builds, dead_letters, switching
+from projections.engine import builds, dead_letters, discards, switching
 from projections.engine.builds import Build, Connection, State
 from projections.engine.connecting import connect, leave, rebuild_lock, runner_lock, try_lock
 from projections.engine.filling import Filling, Superseded
@@ -133,6 +133,7 @@ class _Rebuild:
             await ensure_schema(conn)
             if not await try_lock(conn, rebuild_lock(self._projection)):
                 raise RebuildUnderWay(self._projection.name, "another rebuild")
+            await discards.catch_up(conn, self._nc, self._projection.name)
             if await self._has_switched(conn):
                 return await self._result(conn)
             self._replaced = await switching.live_build(conn, self._projection)

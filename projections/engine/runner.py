@@ -16,7 +16,7 @@ from psycopg import InterfaceError, OperationalError
 
 from contracts.errors import VestnikError
 from contracts.positions import Position
-from projections.engine import builds, last_errors, lost_events, switching, tables
+from projections.engine import builds, discards, last_errors, lost_events, switching, tables
 from projections.engine.builds import Build, Connection, State
 from projections.engine.connecting import be_heard_of, connect, leave, runner_lock, try_lock
 from projections.engine.filling import Filling, Superseded
@@ -149,6 +149,7 @@ class Runner:
                 self._backoff = _BACKOFF_SECONDS[0]
                 await asyncio.sleep(_STANDBY_SECONDS)
             await be_heard_of(conn)
+            await discards.catch_up(conn, self._nc, self._projection.name)
             self._lead(True)
             while True:
                 try:

@@ -12,48 +12,31 @@ import msgspec
 from psycopg import Error as DatabaseError
 from psycopg import errors
 
+from contracts.envelope import now
 from contracts.errors import VestnikError
 from contracts.positions import Position
 from infra.failures import Failure
-from projections.engine import builds, kept_letters, tables
+from projections.engine import builds, dead_letters, discards, kept_letters, tables
 from projections.engine.builds import Build, Connection, State
 from projections.engine.dead_letters import DeadLetter, LetterId, Standing
+from projections.engine.discards import Discarded
 from projections.engine.filling import Filling
-from projections.engine.kept_letters import Discarded, KeptLetter
+from projections.engine.kept_letters import KeptLetter
 from projections.engine.projection import Projection
 from projections.engine.shapes import Table
-from streams.log import Log
+from streams.log import Conflict, Log
 from streams.message import Message
 
 # Letters tried in one transaction: the build's writer waits for it.
 PAGE = 2_000
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
-_INTERRUPTED = "not tried yet: the one before it was settled, and what was at it was interrupted"
 _PAGE_OF = """
 SELECT sequence FROM projection_dead_letters
 WHERE (projection, version, build, stream, subject) = (%s, %s, %s, %s, %s) ORDER BY sequence LIMIT %s
 """
-_DELETE = """
-DELETE FROM projection_dead_letters
-WHERE (projection, version, build, stream) = (%s, %s, %s, %s) AND sequence = ANY(%s)
-"""
 _FAIL = """
 UPDATE projection_dead_letters SET state = 'failed', reason = %s, attempts = attempts + %s, tried_at = now()
 WHERE (projection, version, build, stream, sequence) = (%s, %s, %s, %s, %s)
-"""
-_NEXT_HEAD = """
-UPDATE projection_dead_letters SET state = 'failed', reason = %s, attempts = 0
-WHERE (projection, version, build, stream, sequence) = (
-    SELECT projection, version, build, stream, min(sequence) FROM projection_dead_letters
-    WHERE (projection, version, build, stream, subject) = (%s, %s, %s, %s, %s)
-    GROUP BY projection, version, build, stream
-) AND state = 'parked'
-"""
-_REVISE = "UPDATE projection_builds SET letters_revision = letters_revision + 1"
-_DISCARD = """
-INSERT INTO projection_discards
-    (projection, version, build, stream, sequence, subject, type, error, reason, discarded_by)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 
@@ -202,32 +185,51 @@ async def retry(conn: Connection, log: Log, projection: type[Projection], letter
     )
 
 
-async def discard(conn: Connection, letter: KeptLetter, reason: str, by: str) -> None:
+async def discard(conn: Connection, log: Log, letter: KeptLetter, reason: str, by: str) -> None:
     """Gives the event up: this version of the read model leaves it out, in every build, for good.
 
-    What waits behind it has still to be tried; its first counts as failed until then.
+    What waits behind it has still to be tried; its first counts as failed until then. Once it is in the stream the
+    discard stands, also where the database is lost before the commit: `discards.catch_up` does the rest.
+
+    `log`: with the right to append to OPERATOR.
 
     Raises:
         NoSuchLetter, Parked, AlreadyDiscarded, BuildGone: somebody else was quicker.
         AppliedElsewhere: a rebuild at work has applied it.
         Busy: the build's writer did not make room.
+        Unavailable, Overloaded, HistoryLost: the stream did not take it, nothing was done.
+        DeadlineExceeded: whether the stream has it is not known.
     """
     try:
         async with conn.transaction():
             await conn.execute(_LOCK_TIMEOUT)
-            # Or one that is added at this moment would neither be told nor find the discard.
-            await builds.add_no_builds(conn)
-            others = await _hold_all(conn, letter)
+            held = await discards.hold(conn, letter.projection, letter.version)
             # Once more: now nobody else can settle it.
             letter = await failed_letter(conn, letter.id)
-            for build, checkpoint in others:
-                await _leave_out(conn, build, checkpoint, letter)
-            await conn.execute(
-                _DISCARD,
-                (*letter.id, letter.subject, letter.type, letter.reason, reason, by),
+            for build in held:
+                await _leave_out(conn, build, letter)
+            discarded = Discarded(
+                projection=letter.projection,
+                version=letter.version,
+                build=letter.build,
+                stream=letter.stream,
+                sequence=letter.sequence,
+                subject=letter.subject,
+                type=letter.type,
+                error=letter.reason,
+                reason=reason,
+                discarded_by=by,
+                discarded_at=now(),
             )
+            await discards.keep(conn, discarded)
+            await discards.append(log, discarded, f"operator:{by}")
     except errors.LockNotAvailable as error:
         raise Busy(letter.of_build()) from error
+    except Conflict as conflict:
+        found = await discards.of_letter(log, letter.id)
+        if found is None:
+            raise
+        raise AlreadyDiscarded(found) from conflict
 
 
 async def _retry_page(
@@ -246,18 +248,20 @@ async def _retry_page(
             if not await builds.hold(conn, build):
                 raise BuildGone(letter.id)
             page = await _page(conn, letter)
+            if page and (given_up := await discards.of_letter(log, letter.id._replace(sequence=page[0]))):
+                # By a discard that was interrupted.
+                raise AlreadyDiscarded(given_up)
             # A few may have come since they were read.
             messages |= await _read(log, letter, [sequence for sequence in page if sequence not in messages])
             filling = Filling(conn, projection, build, known, Position(), Standing())
             left = await filling.apply_again([messages[sequence] for sequence in page])
             applied = page[: page.index(left[0].message.sequence)] if left else page
-            place = (*build.id, letter.stream)
-            await conn.execute(_DELETE, (*place, applied))
+            await dead_letters.remove(conn, build, letter.stream, applied)
             if left:
-                await conn.execute(_FAIL, (left[0].reason, 1, *place, left[0].message.sequence))
+                await conn.execute(_FAIL, (left[0].reason, 1, *build.id, letter.stream, left[0].message.sequence))
             elif len(page) == PAGE:
-                await conn.execute(_NEXT_HEAD, (_INTERRUPTED, *place, letter.subject))
-            await _revise(conn, build)
+                await dead_letters.promote(conn, build, letter.stream, letter.subject)
+            await dead_letters.revise(conn, build)
     except errors.LockNotAvailable as error:
         raise Busy(build) from error
     return len(applied), left[0] if left else None, len(page) == PAGE
@@ -294,29 +298,10 @@ async def _read(log: Log, letter: KeptLetter, sequences: Sequence[int]) -> dict[
     return found
 
 
-async def _hold_all(conn: Connection, letter: KeptLetter) -> list[tuple[Build, int]]:
-    """Locks every build of the version but shadows, each with its checkpoint in the letter's stream."""
-    known = await builds.builds_of(conn, letter.projection, letter.version)
-    held: list[tuple[Build, int]] = []
-    for build in known:
-        if build.state is State.SHADOW:
-            continue
-        if not await builds.hold(conn, build):
-            raise BuildGone(letter.id)
-        held.append((build, (await builds.checkpoints(conn, build)).of(letter.stream)))
-    return held
-
-
-async def _leave_out(conn: Connection, build: Build, checkpoint: int, letter: KeptLetter) -> None:
+async def _leave_out(conn: Connection, build: Build, letter: KeptLetter) -> None:
     """Takes the event from the build's letters; one that has not come to it yet will leave it out by itself."""
-    place = (*build.id, letter.stream)
-    deleted = await conn.execute(_DELETE, (*place, [letter.sequence]))
-    if deleted.rowcount:
-        await conn.execute(_NEXT_HEAD, (_INTERRUPTED, *place, letter.subject))
-    elif build.state is State.BUILDING and checkpoint >= letter.sequence:
-        raise AppliedElsewhere(letter.id, build.build)
-    await _revise(conn, build)
-
-
-async def _revise(conn: Connection, build: Build) -> None:
-    await conn.execute(_REVISE + " WHERE (projection, version, build) = (%s, %s, %s)", build.id)
+    if not await dead_letters.leave_out(conn, build, letter.stream, letter.sequence, letter.subject):
+        checkpoint = (await builds.checkpoints(conn, build)).of(letter.stream)
+        if build.state is State.BUILDING and checkpoint >= letter.sequence:
+            raise AppliedElsewhere(letter.id, build.build)
+    await dead_letters.revise(conn, build)

@@ -17,7 +17,7 @@ from psycopg import IsolationLevel, sql
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from infra.failures import Failure
-from projections.engine import builds, dead_letters, isolated, lost_events, switching, tables
+from projections.engine import builds, dead_letters, discards, isolated, lost_events, switching, tables
 from projections.engine.builds import Build, Connection
 from projections.engine.comparison import Comparison, Difference, compare
 from projections.engine.connecting import connect
@@ -92,6 +92,7 @@ async def verify(
         raise
     try:
         await ensure_schema(live_conn)
+        await discards.catch_up(live_conn, nc, projection.name)
         await isolated.isolate(shadow_conn, isolated.TEMPORARY)
         await create_schema(shadow_conn)
         await live_conn.execute(_NO_IDLE_LIMIT)
@@ -101,13 +102,14 @@ async def verify(
             position = Position(
                 {stream: min(at, (ends or {}).get(stream, at)) for stream, at in checkpoint.sequences.items()}
             )
-            # As of the snapshot too: a discard of this moment is none of the live rows' yet.
-            discards = await dead_letters.discards(live_conn, projection.name, projection.version)
+            # Those of the stream, as of the snapshot: a discard of this moment is none of the live rows' yet.
+            left_out = discards.of_version(await discards.recorded(nc), projection.name, projection.version)
+            left_out &= await dead_letters.discards(live_conn, projection.name, projection.version)
             orders = _interleavings(projection)
             counting = isolated.Counting(position, len(orders), report)
             for order in orders:
                 comparison = Comparison(hear=hear)
-                shadow = await isolated.start(shadow_conn, projection, discards)
+                shadow = await isolated.start(shadow_conn, projection, left_out)
                 events = await isolated.fill(shadow, projection, nc, position, order, counting)
                 await _compare(live_conn, known, shadow_conn, projection, shadow, comparison)
                 gaps = await lost_events.found(shadow_conn, shadow.build)
@@ -136,7 +138,7 @@ async def verify(
         extra=comparison.extra,
         dead_letters=letters,
         dead_letters_rebuilt=shadow_letters,
-        discarded=sum(sequence <= position.of(stream) for stream, sequence in discards),
+        discarded=sum(sequence <= position.of(stream) for stream, sequence in left_out),
         differences=comparison.differences,
         seconds=round(time.monotonic() - begun, 3),
     )

@@ -12,7 +12,7 @@ from nats.aio.client import Client as NATS
 from contracts.errors import HistoryChanged
 from contracts.live import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
 from contracts.positions import Position
-from contracts.subjects import CONTACT, MESSAGING, STREAMS
+from contracts.subjects import CONTACT, MESSAGING, PUBLIC_FILTERS
 from streams.inbox import RequestFailed
 from streams.jetstream import JetStream, Refused
 from streams.losses import accepted
@@ -36,8 +36,9 @@ class GivenUp:
             await asyncio.sleep(EVERY)
 
     async def look(self) -> None:
-        """Asks for the decisions of every stream; what was known stays where one does not answer."""
-        for stream in STREAMS:
+        """Asks for the decisions of every stream in which clients have positions; where one does not answer, what was
+        known stays."""
+        for stream in PUBLIC_FILTERS:
             try:
                 config = (await self._jetstream.info(stream)).config
             except (RequestFailed, Refused) as failure:

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from infra.history import Shown, shown
-from projections.engine.kept_letters import Discarded, KeptLetter
+from projections.engine.discards import Discarded
+from projections.engine.kept_letters import KeptLetter
 from streams.inbox import RequestFailed
 from streams.jetstream import JetStream, Refused
 

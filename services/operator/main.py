@@ -1,11 +1,21 @@
-"""Puts the operator's service together: it owns no stream, and has the rights of an operator and no others."""
+"""Puts the operator's service together: it owns the stream OPERATOR, and has an operator's rights alone."""
 
 from infra.operators import Operators
-from infra.process import service_process
+from infra.process import ServiceProcess, service_process
 from infra.settings import OPERATOR_SERVICE, Settings
+from services.operator.carry_over import carry_over
 from services.operator.server import OperatorServer
+from services.operator.settlement import PATIENCE
+from streams.log import Log
 
 
 async def main(settings: Settings) -> None:
     async with service_process(OPERATOR_SERVICE, settings) as process:
-        await process.serve([OperatorServer(Operators(settings.secrets_path), process.nats, settings)])
+        log = Log(process.nats, patience=PATIENCE, quorum=process.quorum, watches=process.watches)
+        process.spawn(_carry_over(process, log), "discards of an older release")
+        await process.serve([OperatorServer(Operators(settings.secrets_path), process.nats, log, settings)])
+
+
+async def _carry_over(process: ServiceProcess, log: Log) -> None:
+    await carry_over(process.nats, log, process.settings.database_url)
+    await process.stopped()

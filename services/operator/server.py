@@ -38,6 +38,7 @@ from services.operator.glance import Status, glance
 from services.operator.queries import Queries
 from services.operator.read_models import ReadModels
 from services.operator.settlement import DeadLetters
+from streams.log import Log
 
 log = logging.getLogger(__name__)
 _MOST = 500
@@ -67,11 +68,11 @@ class _Discard(msgspec.Struct, frozen=True):
 
 
 class OperatorServer(OperatorServiceBase):
-    def __init__(self, operators: Operators, nc: NATS, settings: Settings) -> None:
+    def __init__(self, operators: Operators, nc: NATS, log: Log, settings: Settings) -> None:
         self._operators = operators
         self._nc = nc
         self._settings = settings
-        self._letters = DeadLetters(nc, settings.database_url)
+        self._letters = DeadLetters(nc, log, settings.database_url)
         self._queries = Queries(ReadModels(settings.database_url))
         self._looking = asyncio.Lock()
         self._status: tuple[float, Status] | None = None

@@ -13,11 +13,12 @@ from psycopg import Error as DatabaseError
 from infra.database_owners import Owners
 from infra.failures import Failure
 from infra.operators import Operator
-from projections.engine import kept_letters, settling
+from projections.engine import discards, kept_letters, settling
 from projections.engine.builds import Connection
 from projections.engine.connecting import connect, out_of_reach
 from projections.engine.dead_letters import LetterId
-from projections.engine.kept_letters import Discarded, Wanted
+from projections.engine.discards import Discarded
+from projections.engine.kept_letters import Wanted
 from projections.engine.projection import Projection
 from projections.engine.retries import retry_all, retry_behind
 from projections.engine.schema import ensure_schema
@@ -30,7 +31,7 @@ from streams.log import Log
 
 log = logging.getLogger(__name__)
 # How long a stream is waited for while a build's writer may be waiting for us.
-_PATIENCE = 5.0
+PATIENCE = 5.0
 # Seconds.
 _OWNERS_AGE = 60.0
 _ALL = Wanted(projections=None, state=None, type=None, aggregate_id=None)
@@ -45,9 +46,10 @@ class LettersFound(msgspec.Struct, frozen=True):
 class DeadLetters:
     """What there is to see of dead letters and to do about them."""
 
-    def __init__(self, nc: NATS, database_url: str) -> None:
-        self._jetstream = JetStream(nc, patience=_PATIENCE)
-        self._log = Log(nc, patience=_PATIENCE)
+    def __init__(self, nc: NATS, log: Log, database_url: str) -> None:
+        self._nc = nc
+        self._jetstream = JetStream(nc, patience=PATIENCE)
+        self._log = log
         self._database_url = database_url
         self._owners: Owners | None = None
         self._asked = 0.0
@@ -56,19 +58,16 @@ class DeadLetters:
 
     async def found(self, *, discarded: bool, limit: int) -> LettersFound:
         """Those of the builds in use, or those that were given up."""
+        if discarded:
+            given_up = await kept_letters.discarded(self._nc, _ALL)
+            return LettersFound([of_discard(each) for each in given_up[:limit]], more=len(given_up) > limit)
         letters: list[Letter] = []
         for place in (await self._whose()).urls():
-            async with _database(place) as conn:
-                source = (
-                    (of_discard(each) async for each in kept_letters.discarded(conn, _ALL))
-                    if discarded
-                    else (of_letter(each) async for each in kept_letters.listed(conn, _ALL))
-                )
-                async with aclosing(source):
-                    async for letter in source:
-                        if len(letters) == limit:
-                            return LettersFound(letters, more=True)
-                        letters.append(letter)
+            async with _database(place) as conn, aclosing(kept_letters.listed(conn, _ALL)) as source:
+                async for letter in source:
+                    if len(letters) == limit:
+                        return LettersFound(letters, more=True)
+                    letters.append(of_letter(letter))
         return LettersFound(letters, more=False)
 
     async def one(self, letter_id: LetterId) -> LetterWithEvent:
@@ -111,14 +110,15 @@ class DeadLetters:
         projection = _projection(letter_id)
         async with self._turn, self._acting(projection) as conn:
             letter = await settling.failed_letter(conn, letter_id)
-            await settling.discard(conn, letter, reason, by.username)
+            await settling.discard(conn, self._log, letter, reason, by.username)
             log.info("%s (%s) discarded %s", by.username, by.user_id, letter_id)
             return await retry_behind(conn, self._log, projection, letter)
 
     @asynccontextmanager
     async def _acting(self, projection: type[Projection]) -> AsyncIterator[Connection]:
-        """A connection that acts for the projection's service."""
+        """A connection that acts for the projection's service, where what was discarded is known."""
         async with _database((await self._whose()).url(projection.run_by())) as conn:
+            await discards.catch_up(conn, self._nc, projection.name)
             yield conn
 
     async def _whose(self) -> Owners:

@@ -2,9 +2,6 @@
 
 from functools import reduce
 
-import psycopg
-from psycopg import conninfo, sql
-
 from contracts.positions import Position
 from tests.e2e.history import History
 from tests.e2e.people import Api, Json, Person, items
@@ -48,12 +45,6 @@ def assert_all_equal(system: System) -> None:
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
-def drop_database(url: str) -> None:
-    name = conninfo.conninfo_to_dict(url)["dbname"]
-    with psycopg.connect(conninfo.make_conninfo(url, dbname="postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
-
-
 async def test_killed_as_a_whole_it_comes_back_with_the_same_state(own_api: Api) -> None:
     api, system = own_api, own_api.system
     history, people = await populated(api)
@@ -83,7 +74,7 @@ async def test_a_dropped_database_is_built_again_and_no_mail_goes_out_twice(own_
     mails = api.mails()
     assert len(mails) == earlier + len(people)
 
-    drop_database(system.superusers_database_url())
+    system.drop_database()
     assert system.interrupt() == 0
     system.start()
 
@@ -99,7 +90,7 @@ async def test_a_database_dropped_while_it_is_stopped_is_built_again(own_api: Ap
     api, system = own_api, own_api.system
     _, people = await populated(api)
     before = await shown(people)
-    drop_database(system.superusers_database_url())
+    system.drop_database()
     system.kill_everything()
     system.start()
     assert await shown(people) == before

@@ -16,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 
+from contracts.subjects import STREAMS
 from projections.conversations import Conversations
 from tests.e2e.people import Api, Json, eventually
 from tests.e2e.poison import poisoned
@@ -150,7 +151,7 @@ def test_the_status_says_what_is_not_reachable_and_shows_the_rest(own_system: Sy
         assert found["streams"] == []
         assert all(row["lag"] is None and row["state"] == "live" for row in found["projections"])
     else:
-        assert len(found["streams"]) == 5
+        assert len(found["streams"]) == len(STREAMS)
         assert {row["state"] for row in found["projections"]} == {"unknown"}
     own_system.wait_ready()
 
@@ -183,6 +184,16 @@ async def test_the_runbooks_commands_work_as_they_are_shown(own_api: Api, tmp_pa
     assert kept["discard"]["reason"].startswith("written by a script")
     exported = await asyncio.to_thread(api.system.vestnik, *export)
     assert exported.returncode == 0, exported.stderr
+    # What was decided is in a stream, and survives the database.
+    (event,) = await lines(api, "events", "--stream", "OPERATOR")
+    assert (event["type"], event["data"]) == ("dead_letter.discarded", None)
+    api.system.drop_database()
+    assert api.system.interrupt() == 0
+    api.system.start()
+    assert await lines(api, "dead-letters", "list", "--state", "discarded") == [kept]
+    assert await lines(api, "dead-letters", "list", "conversations") == []
+    (verdict,) = (await said(api, "verify", "conversations"))["projections"]
+    assert (verdict["equal"], verdict["discarded"], verdict["dead_letters"]) == (True, 1, 0)
 
 
 @pytest.mark.parametrize(

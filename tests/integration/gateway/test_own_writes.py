@@ -12,7 +12,7 @@ from contracts.rpc.vestnik.contact.v1 import (
     RemoveFriendResponse,
 )
 from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, Message, SendMessageResponse
-from contracts.subjects import STREAMS
+from contracts.subjects import PUBLIC_FILTERS
 from tests.integration.gateway.conftest import Stage
 
 PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -35,7 +35,7 @@ async def test_a_write_is_seen_by_the_same_user_s_later_calls_without_a_header(s
     told = stage.sealed.open(listed.headers["vestnik-position"])
     assert (told.of("CONTACT"), told.of("AUTH")) == (6, 2)
     # Of streams that the list knows nothing of, where they stood: to follow from there without a gap.
-    assert set(told.sequences) == set(STREAMS)
+    assert set(told.sequences) == set(PUBLIC_FILTERS)
 
     other = {"authorization": f"Bearer {stage.token(user_id=new_id())}"}
     await stage.client.get("/v1/friends", headers=other)

@@ -19,6 +19,8 @@ from streams.topology import ensure_streams
 WITHIN = 60.0
 PRIVATE = [subjects.credential("u"), subjects.email_claim("k"), subjects.username_claim("k"), subjects.mail("u")]
 OTHERS_THAN_TOPOLOGY = tuple(party for party in NATS_PARTIES if party != TOPOLOGY)
+# Of a kind that there may be some day.
+OPERATORS_ACT = "vestnik.operator.act.a"
 # One of each kind.
 EVENTS = {
     AUTH: [subjects.user("u"), *PRIVATE],
@@ -26,6 +28,7 @@ EVENTS = {
     subjects.PROFILE: [subjects.profile("u")],
     CONTACT: [subjects.friendship("p")],
     MESSAGING: [subjects.conversation("c"), subjects.read_mark("c", "u"), subjects.notifications("u")],
+    subjects.OPERATOR: [subjects.dead_letter("friends", 1, CONTACT, 7), OPERATORS_ACT],
 }
 
 

@@ -13,6 +13,7 @@ from contracts.durables import DURABLES
 from contracts.subjects import (
     AUTH,
     CONTACT,
+    DEAD_LETTERS_FILTER,
     LIMITS,
     LIMITS_FILTER,
     MESSAGING,
@@ -23,13 +24,16 @@ from contracts.subjects import (
     limit_uses,
     quorum_of,
 )
+from contracts.subjects import OPERATOR as STREAM_OF_OPERATORS
 from infra.rights import inbox_of
-from infra.secrets import GATEWAY, NATS_PARTIES, OPERATOR, TOPOLOGY
+from infra.secrets import GATEWAY, NATS_PARTIES, TOPOLOGY
+from infra.settings import SERVICES
 from streams.log import Log
 from streams.quorum import Quorum
 from streams.topology import ensure_limits, ensure_stream, settings_of_quorum
 from tests.integration.infra.parties import (
     EVENTS,
+    OPERATORS_ACT,
     OTHERS_THAN_TOPOLOGY,
     PRIVATE,
     Parties,
@@ -120,7 +124,7 @@ async def test_who_makes_the_streams_does_nothing_else(house: Parties) -> None:
     assert await party.permitted_to_publish([f"{API}.{each}" for each in asked]) == set()
 
 
-@pytest.mark.parametrize("name", [*STREAMS.values(), "gateway"])
+@pytest.mark.parametrize("name", [*SERVICES, "gateway"])
 async def test_a_foreign_stream_is_read_through_a_consumer_with_its_public_filter_alone(
     house: Parties, name: str
 ) -> None:
@@ -140,11 +144,13 @@ async def test_a_foreign_stream_is_read_through_a_consumer_with_its_public_filte
     assert await party.permitted_to_publish(forbidden) == set()
 
 
-@pytest.mark.parametrize("name", [*STREAMS.values(), "gateway"])
+@pytest.mark.parametrize("name", [*SERVICES, "gateway"])
 async def test_what_the_body_of_a_request_says_cannot_widen_what_its_subject_says(house: Parties, name: str) -> None:
     party = await house.party(name)
     for stream in foreign(name):
-        public, everything = PUBLIC_FILTERS[stream], "vestnik.*.>"
+        public, everything = PUBLIC_FILTERS.get(stream, DEAD_LETTERS_FILTER), "vestnik.*.>"
+        if name == GATEWAY and stream not in PUBLIC_FILTERS:
+            continue
         create = f"{API}.CONSUMER.CREATE.{stream}.x.{public}"
         assert await party.error_of(create, consumer(stream, "x", filter_subject=everything)) == 10131
         assert await party.error_of(create, consumer(stream, "x")) == 10131
@@ -238,6 +244,16 @@ async def test_the_counts_of_rate_limits_are_written_and_read_by_gateways_alone(
     assert permitted == {GATEWAY: counting, TOPOLOGY: making}.get(name, set())
 
 
+@pytest.mark.parametrize("name", [*SERVICES, GATEWAY])
+async def test_of_what_operators_do_the_services_read_discards_and_gateways_nothing(house: Parties, name: str) -> None:
+    party = await house.party(name)
+    create = f"{API}.CONSUMER.CREATE.{STREAM_OF_OPERATORS}"
+    discards = {f"{create}.x.{DEAD_LETTERS_FILTER}"}
+    others = [f"{create}.x.vestnik.operator.>", f"{create}.x.{OPERATORS_ACT}", f"{create}.x.vestnik.operator.act.>"]
+    permitted = await party.permitted_to_publish([*discards, *others, *EVENTS[STREAM_OF_OPERATORS]])
+    assert permitted == (set() if name == GATEWAY else discards)
+
+
 @pytest.mark.parametrize("name", NATS_PARTIES)
 async def test_evidence_of_a_quorum_is_appended_by_each_process_for_itself_and_read_by_nobody(
     house: Parties, name: str
@@ -248,7 +264,7 @@ async def test_evidence_of_a_quorum_is_appended_by_each_process_for_itself_and_r
     never = {f"{API}.{call}.{QUORUM}" for call in TO_A_STREAM}
     never |= {f"{API}.STREAM.MSG.GET.{QUORUM}", f"{API}.CONSUMER.CREATE.{QUORUM}.x.{QUORUM_FILTER}"}
     permitted = await party.permitted_to_publish([own, *others, *making, *never])
-    assert permitted == {OPERATOR: set(), TOPOLOGY: making}.get(name, {own})
+    assert permitted == {TOPOLOGY: making}.get(name, {own})
 
 
 async def test_a_process_gathers_evidence_with_the_rights_that_it_has(house: Parties) -> None:

@@ -182,7 +182,7 @@ async def test_a_message_that_was_discarded_from_the_read_model_is_not_doubled(
     conn = await connect(database_url, "operator")
     try:
         (letter,) = await settling.heads(conn, Conversations)
-        await settling.discard(conn, letter, "a test", "an operator")
+        await settling.discard(conn, Log(streams), letter, "a test", "an operator")
         await settling.retry(conn, Log(streams), Conversations, letter)
     finally:
         await conn.close()

@@ -12,17 +12,18 @@ from nats.aio.client import Client
 from psycopg import OperationalError
 
 from contracts import subjects, upcasts
-from contracts.envelope import Recorded
+from contracts.envelope import Recorded, now
 from contracts.errors import Unavailable
 from contracts.events.user import EmailClaimed
 from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, ReadModel, Runners, Write, handles, kept_letters, settling
+from projections.engine import Projection, ReadModel, Runners, Write, discards, handles, kept_letters, settling
 from projections.engine.builds import Connection
 from projections.engine.connecting import connect
+from projections.engine.discards import Discarded
 from projections.engine.filling import Filling
-from projections.engine.kept_letters import Discarded, KeptLetter, NoSuchLetter, Wanted
+from projections.engine.kept_letters import KeptLetter, NoSuchLetter, Wanted
 from projections.engine.rebuild import Rebuilt, rebuild
 from projections.engine.retries import retry_all, retry_behind
 from projections.engine.schema import ensure_schema
@@ -80,7 +81,7 @@ class Operator:
 
     async def discard(self) -> KeptLetter:
         letter = await self.failed()
-        await settling.discard(self.conn, letter, "it was a test", "an operator")
+        await settling.discard(self.conn, self.log, letter, "it was a test", "an operator")
         await settling.retry(self.conn, self.log, Letters, letter)
         return letter
 
@@ -267,6 +268,119 @@ async def test_a_discarded_event_is_left_out_by_rebuilds_and_verifications_also_
         await settling.failed_letter(operator.conn, letter.id)
 
 
+async def test_a_discard_survives_the_database_on_which_it_was_made(
+    streams: Client, database_url: str, writer: Writer, run: Opened, pool: Pool, operator: Operator, mend: Mend
+) -> None:
+    first = await run(Letters)
+    (bad,) = conversation_ids(1)
+    last = await writer.say(bad, "a", POISON, "b")
+    await applied(first, last)
+    discarded = (await operator.discard()).id
+    await first.stop()
+    async with pool.connection() as conn:
+        await conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    mend()
+    second = await run(Letters)
+    await applied(second, last)
+    await until_ready(second)
+    assert await texts(pool, second, bad) == ["a", "b"]
+    verdict = await operator.verify()
+    assert (verdict.equal, verdict.discarded) == (True, 1)
+    await operator.rebuild()
+    assert (await operator.verify()).equal
+    (kept,) = await kept_letters.discarded(streams, Wanted(projections=["letters"], aggregate_id=bad))
+    assert (kept.id, kept.reason, kept.discarded_by) == (discarded, "it was a test", "an operator")
+    assert await kept_letters.discarded(streams, Wanted(projections=["conversations"])) == []
+
+
+async def interrupted(operator: Operator) -> Discarded:
+    """A discard of the failed letter that is in the stream alone."""
+    letter = await operator.failed()
+    discard = Discarded(
+        projection=letter.projection,
+        version=letter.version,
+        build=letter.build,
+        stream=letter.stream,
+        sequence=letter.sequence,
+        subject=letter.subject,
+        type=letter.type,
+        error=letter.reason,
+        reason="it was a test",
+        discarded_by="an operator",
+        discarded_at=now(),
+    )
+    await discards.append(operator.log, discard, "operator:an operator")
+    return discard
+
+
+async def test_a_discard_that_was_interrupted_counts_and_is_done_by_the_next_start(
+    writer: Writer, run: Opened, pool: Pool, operator: Operator, mend: Mend
+) -> None:
+    first = await run(Letters)
+    (bad,) = conversation_ids(1)
+    last = await writer.say(bad, "a", POISON, "b")
+    await applied(first, last)
+    await interrupted(operator)
+    mend()
+    # Although it could be applied now.
+    with pytest.raises(AlreadyDiscarded):
+        await operator.retry()
+    with pytest.raises(AlreadyDiscarded):
+        await operator.discard()
+    assert await operator.states(bad) == ["failed", "parked"]
+    await first.stop()
+    second = await run(Letters)
+    await until_ready(second)
+    assert await operator.states(bad) == ["failed"]
+    (retried,) = await operator.retry()
+    assert (retried.outcome, retried.applied) == ("applied", 1)
+    assert await texts(pool, second, bad) == ["a", "b"]
+    verdict = await operator.verify()
+    assert (verdict.equal, verdict.discarded) == (True, 1)
+
+
+async def test_a_live_read_model_hears_at_once_of_a_discard_that_another_process_finishes(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, operator: Operator
+) -> None:
+    runners = await run(Letters)
+    (bad,) = conversation_ids(1)
+    await applied(runners, await writer.say(bad, "a", POISON))
+    await interrupted(operator)
+    await discards.catch_up(operator.conn, streams, Letters.name)
+    await applied(runners, await writer.say(bad, "b"))
+    assert await texts(pool, runners, bad) == ["a", "b"]
+    assert (await operator.verify()).equal
+
+
+async def test_what_the_stream_does_not_take_is_not_discarded(
+    writer: Writer, run: Opened, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runners = await run(Letters)
+    (bad,) = conversation_ids(1)
+    await applied(runners, await writer.say(bad, "a", POISON, "b"))
+
+    async def away(append: object) -> int:
+        raise Unavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(operator.log, "append", away)
+        with pytest.raises(Unavailable):
+            await operator.discard()
+    assert await operator.states(bad) == ["failed", "parked"]
+    verdict = await operator.verify()
+    assert (verdict.equal, verdict.discarded, verdict.dead_letters) == (True, 0, 2)
+
+
+async def test_a_discard_that_the_database_alone_names_is_none(writer: Writer, run: Opened, operator: Operator) -> None:
+    runners = await run(Letters)
+    (bad,) = conversation_ids(1)
+    await applied(runners, await writer.say(bad, "a", POISON, "b"))
+    await operator.discard()
+    await operator.conn.execute("UPDATE projection_discards SET sequence = 1")
+    verdict = await operator.verify()
+    assert (verdict.equal, verdict.discarded) == (True, 1)
+
+
 async def half_built(operator: Operator, conn: Connection, until: int) -> Filling:
     """A build beside the live one that has come so far in the stream."""
     filling = await Filling.open(conn, Letters, await start_build(conn, Letters))
@@ -313,12 +427,12 @@ async def test_a_build_that_begins_in_the_middle_of_a_discard_knows_of_it(
     last = await writer.say(conversation_ids(1)[0], POISON, "b")
     await applied(runners, last)
     mend()
-    hold_all = settling._hold_all
+    hold = discards.hold
     conn = await connect(database_url, "a rebuild")
     building: list[asyncio.Task[Filling]] = []
 
     async def slowly(*arguments: object) -> object:
-        held = await hold_all(*arguments)  # type: ignore[arg-type]  # whatever it is given
+        held = await hold(*arguments)  # type: ignore[arg-type]  # whatever it is given
         building.append(asyncio.create_task(half_built(operator, conn, last)))
         # It is added before the discard is done, or waits for that: as soon as either can be told.
         async with asyncio.timeout(60):
@@ -326,7 +440,7 @@ async def test_a_build_that_begins_in_the_middle_of_a_discard_knows_of_it(
                 await asyncio.sleep(0.01)
         return held
 
-    monkeypatch.setattr(settling, "_hold_all", slowly)
+    monkeypatch.setattr(discards, "hold", slowly)
     try:
         await operator.discard()
         await building[0]
@@ -520,7 +634,7 @@ async def test_a_discard_is_told_also_where_what_waits_behind_it_cannot_be_tried
     (bad,) = conversation_ids(1)
     await applied(runners, await writer.say(bad, POISON, "b", "c"))
     letter = await operator.failed()
-    await settling.discard(operator.conn, letter, "it was a test", "an operator")
+    await settling.discard(operator.conn, operator.log, letter, "it was a test", "an operator")
 
     async def silent(subject: str, *, after: int, limit: int) -> list[Message]:
         raise Unavailable("NATS does not answer.")

@@ -114,6 +114,7 @@ def test_whatever_is_wrong_with_data_is_one_error(data: bytes) -> None:
         ("vestnik.auth.email.h", False),
         ("vestnik.session.session.s", True),
         ("vestnik.messaging.read.c.u", True),
+        ("vestnik.operator.dead_letter.friends.1.CONTACT.7", False),
         ("vestnik.limits.login", False),
     ],
 )

@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 
 from contracts.errors import Invalid
 from contracts.positions import Position
-from contracts.subjects import STREAMS
+from contracts.subjects import PUBLIC_FILTERS
 from infra import position_keys
 from infra.key_stages import Terms
 from infra.position_keys import PositionKeys
 from services.gateway.sealed_positions import LONGEST, SealedPositions
 
 SOME = Position({"AUTH": 12, "MESSAGING": 903})
-EVERY = Position(dict.fromkeys(STREAMS, 2**63 - 1))
-POSITIONS = st.dictionaries(st.sampled_from(sorted(STREAMS)), st.integers(0, 2**63 - 1), min_size=1).map(Position)
+EVERY = Position(dict.fromkeys(PUBLIC_FILTERS, 2**63 - 1))
+SEQUENCES = st.integers(0, 2**63 - 1)
+POSITIONS = st.dictionaries(st.sampled_from(sorted(PUBLIC_FILTERS)), SEQUENCES, min_size=1).map(Position)
 
 
 def sealed(folder: Path) -> SealedPositions:

@@ -6,7 +6,7 @@ import { json } from "./json.js";
 import { Period } from "./period.js";
 import { moment, say } from "./i18n.js";
 
-const STREAMS = ["AUTH", "SESSION", "PROFILE", "CONTACT", "MESSAGING"];
+const STREAMS = ["AUTH", "SESSION", "PROFILE", "CONTACT", "MESSAGING", "OPERATOR"];
 // Types by stream, as contracts have them; a test compares.
 export const TYPES = {
   AUTH: ["user.created", "user.email_verified", "credential.set", "credential.rehashed", "password.changed", "password.reset_requested", "email.registration_requested", "email.verification_mail_requested", "email.registration_ended", "email.verified", "email.claimed", "email.verification_requested", "username.claimed", "username.confirmed", "username.released", "mail.sent", "mail.not_due", "auth.events_lost"],
@@ -14,6 +14,7 @@ export const TYPES = {
   PROFILE: ["profile.created", "profile.updated", "profile.events_lost"],
   CONTACT: ["friendship.created", "friendship.accepted", "friendship.removed", "contact.events_lost"],
   MESSAGING: ["message.sent", "message.seen", "notification.read", "messaging.events_lost"],
+  OPERATOR: ["dead_letter.discarded", "operator.events_lost"],
 };
 const PAGE = 50, MOST = 500;
 

@@ -1,0 +1,30 @@
+"""What operators decide on events that a projection could not apply."""
+
+from typing import ClassVar
+
+from contracts.event import Event
+from contracts.personal import Personal
+
+
+class DeadLetterDiscarded(Event, frozen=True, kw_only=True):
+    """An event is given up: every build of this version of the projection leaves it out. The
+    services that keep read models read it too."""
+
+    TYPE: ClassVar[str] = "dead_letter.discarded"
+    PRIVATE: ClassVar[bool] = True
+    projection: str
+    # Of the projection.
+    projection_version: int
+    # The build in which the event had failed.
+    build: int
+    # The event that is given up: where it stands, and its type.
+    stream: str
+    sequence: int
+    subject: str
+    event_type: str
+    # Why it could not be applied.
+    error: Personal[str]
+    # Why it is given up.
+    reason: Personal[str]
+    # The name of the operator who decided so.
+    by: Personal[str]

@@ -1,0 +1,46 @@
+"""Carries the discards of an older release, which had them in the database alone, over into the stream."""
+
+import asyncio
+import logging
+
+from nats.aio.client import Client as NATS
+from psycopg import Error as DatabaseError
+
+from contracts.errors import VestnikError
+from contracts.subjects import OPERATOR
+from infra.database_owners import Owners
+from infra.failures import Failure
+from projections.engine import discards
+from projections.engine.connecting import connect
+from streams.inbox import RequestFailed
+from streams.jetstream import JetStream, Refused
+from streams.log import Log
+
+logger = logging.getLogger(__name__)
+_PAUSE_SECONDS = 5.0
+
+
+async def carry_over(nc: NATS, log: Log, database_url: str) -> None:
+    """Returns when it is done; called again, it does nothing twice."""
+    while True:
+        try:
+            count = await _carry_over(nc, log, database_url)
+        except (VestnikError, Failure, DatabaseError, OSError, Refused, RequestFailed) as error:
+            logger.warning("discards of an older release are not in the stream yet: %s; again in a moment", error)
+            await asyncio.sleep(_PAUSE_SECONDS)
+        else:
+            if count:
+                logger.info("%d discards of an older release are in the stream now", count)
+            return
+
+
+async def _carry_over(nc: NATS, log: Log, database_url: str) -> int:
+    made = (await JetStream(nc).info(OPERATOR)).created_at
+    count = 0
+    for place in (await Owners.at(database_url)).urls():
+        conn = await connect(place, "operator carry-over")
+        try:
+            count += await discards.carry_over(conn, nc, log, made)
+        finally:
+            await conn.close()
+    return count
