@@ -32,7 +32,10 @@ class Counted:
 
     async def tries(self, count: int) -> list[float]:
         """The seconds between the first tries."""
-        await eventually(lambda: self._made(count), f"{count} tries", within=90)
+        try:
+            await eventually(lambda: self._made(count), f"{count} tries", within=90)
+        except AssertionError as error:
+            raise AssertionError(f"{self.times} are the tries of {self.all} requests") from error
         return [after - before for before, after in zip(self.times, self.times[1:count], strict=False)]
 
     async def _made(self, count: int) -> bool:

@@ -12,6 +12,8 @@ const passed = new Set();
 self.addEventListener("install", (event) => {
   const requests = Object.entries(FILES).map(([path, integrity]) => new Request(path, { integrity, cache: "no-cache" }));
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)).then(() => self.skipWaiting()));
+  // Where the browser can, requests of the interface do not wait for the worker to start.
+  event.addRoutes?.({ condition: { urlPattern: { pathname: "/v1/*" } }, source: "network" }).catch(() => {});
 });
 
 self.addEventListener("activate", (event) => event.waitUntil((async () => {
@@ -48,6 +50,20 @@ async function page({ request, resultingClientId }) {
 
 function inTime(asked) {
   return Promise.race([asked, new Promise((_, reject) => setTimeout(reject, LINE_MS))]);
+}
+
+// A notification opens its conversation in the page that was looked at last, or in a new one.
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(open(event.notification.data.hash));
+});
+
+async function open(hash) {
+  const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const found = pages.find(({ url }) => new RegExp(VIEW).test(new URL(url).pathname));
+  if (!found) return self.clients.openWindow(`/${hash}`);
+  found.postMessage({ open: hash });
+  return found.focus();
 }
 
 const kept = (path) => caches.match(path, { cacheName: CACHE, ignoreVary: true }).catch(() => undefined);

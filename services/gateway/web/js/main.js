@@ -13,6 +13,8 @@ document.documentElement.dataset.loaded = "true";
 
 const app = document.getElementById("app");
 let shell = null;
+// Whose session ended in this page: they find the view that they were at after their next login, another person does not.
+let before = null;
 const REASON_MS = 1_500;
 // How long the page waits for a session before it shows what was kept; its requests go on.
 const SESSION_MS = 3_000;
@@ -60,7 +62,8 @@ async function leave(reason) {
   if (me()?.user_id === owner) rememberMe(null);
   // Who logs out leaves nothing here; whose session was ended finds what they wrote after the next login.
   await (reason === "logout" ? forgetAllOf(owner) : forgetSeenOf(owner));
-  location.hash = "";
+  if (reason === "logout") location.hash = "";
+  else before = owner;
   const known = { logout: "ended_logout", revoked_elsewhere: "ended_elsewhere", password_changed: "ended_password", password_reset: "ended_password" };
   welcome(app, { entered, note: reason ? t(known[reason] ?? "ended") : "" });
 }
@@ -71,7 +74,10 @@ async function logOut() {
 }
 
 function entered() {
-  enter(api.who());
+  const who = api.who();
+  if (before && before !== who.user_id) location.hash = "";
+  before = null;
+  enter(who);
 }
 
 /** After a change of language everything is said anew. */
@@ -91,7 +97,11 @@ async function begin() {
     const over = shell;
     if (over) setTimeout(() => shell === over && leave("ended"), REASON_MS);
   });
-  if ("serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(() => {});
+  if ("serviceWorker" in navigator) {
+    navigator.serviceWorker.register("/sw.js").catch(() => {});
+    // A notification was clicked.
+    navigator.serviceWorker.addEventListener("message", ({ data }) => { location.hash = data.open; });
+  }
   takePath();
   takeMailed();
   const known = me();

@@ -15,8 +15,14 @@ export function chosen(name) {
   return storage((kept) => kept.getItem(PREFIX + name));
 }
 
-export function choose(name, value) {
+/** Keeps a choice that changes nothing that is shown. */
+export function keep(name, value) {
   storage((kept) => kept.setItem(PREFIX + name, value));
+}
+
+/** Keeps a choice and draws everything again by it. */
+export function choose(name, value) {
+  keep(name, value);
   for (const listener of listeners) listener();
 }
 choose.listen = (listener) => listeners.push(listener);

@@ -1,9 +1,11 @@
 // The frame of the messenger once somebody is logged in: navigation, the list on the left, the view of the address.
 
+import { Alerts } from "../alerts.js";
 import { el, fill, icon } from "../dom.js";
 import { t } from "../i18n.js";
 import { ChatList } from "./conversations.js";
 import { notificationsView } from "./notifications.js";
+import { openPalette } from "./palette.js";
 import { peopleView } from "./people.js";
 import { settingsView } from "./settings.js";
 import { Thread } from "./conversation.js";
@@ -32,13 +34,17 @@ export class Shell {
     window.addEventListener("keydown", (event) => this.#key(event), { signal });
     document.addEventListener("visibilitychange", () => this.view?.update?.("visible"), { signal });
     this.draw();
+    this.alerts = new Alerts(this.store);
     this.store.open();
   }
 
   close() {
     this.listening.abort();
+    this.alerts.close();
     this.view?.close?.();
     this.store.close();
+    document.querySelector("dialog.palette")?.close();
+    unread(0);
   }
 
   draw() {
@@ -53,7 +59,9 @@ export class Shell {
     fill(this.app, el("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); this.main.focus(); } }, t("skip")),
       this.bar, el("div", { class: "shell" },
         el("nav", { class: "tabs", aria: { label: t("main_menu") } }, this.tabs),
-        el("aside", { class: "list", aria: { label: t("chats") } }, this.list.node),
+        el("aside", { class: "list", aria: { label: t("chats") } },
+          el("button", { class: "find", type: "button", title: "Ctrl+K", aria: { keyshortcuts: "Control+K", haspopup: "dialog" }, onclick: () => openPalette(this.store) }, icon("search"), t("find")),
+          this.list.node),
         this.main));
     this.#show();
     this.#badges();
@@ -93,7 +101,7 @@ export class Shell {
       badge.hidden = count === 0;
       badge.textContent = count > 99 ? "99+" : String(count);
     }
-    document.title = counts.chats ? `(${counts.chats}) ${t("app")}` : t("app");
+    unread(counts.chats);
   }
 
   #connection() {
@@ -109,9 +117,9 @@ export class Shell {
   }
 
   #key(event) {
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+    if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && letter(event) === "k") {
       event.preventDefault();
-      this.list.search.focus();
+      openPalette(this.store);
     } else if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
       event.preventDefault();
       this.list.step(event.key === "ArrowDown" ? 1 : -1);
@@ -119,4 +127,15 @@ export class Shell {
       location.hash = "#/";
     }
   }
+}
+
+/** The count of unread messages in the title and on the icon of an installed page. */
+function unread(count) {
+  document.title = count ? `(${count}) ${t("app")}` : t("app");
+  navigator.setAppBadge?.(count).catch(() => {}); // 0 takes it away
+}
+
+/** The Latin letter of a key, also where the keyboard writes others. */
+function letter({ key, code }) {
+  return /^[a-z]$/i.test(key) ? key.toLowerCase() : code.replace(/^Key/, "").toLowerCase();
 }

@@ -5,11 +5,12 @@ import { choose, chosen } from "../preferences.js";
 import { avatar, el, fill } from "../dom.js";
 import { form } from "../forms.js";
 import { ago, currentLanguage, full, LANGUAGES, reason, t } from "../i18n.js";
+import { alertsSettings } from "./alerts_settings.js";
 
 export function settingsView(store, logOut) {
   const profile = el("div", { class: "card" }), sessions = sessionsCard();
   const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("settings")), el("button", { type: "button", onclick: logOut }, t("log_out"))),
-    profile, appearance(), sessions.node, password());
+    profile, appearance(), alertsSettings(), sessions.node, password());
 
   function drawProfile(said = "") {
     const mine = store.profile(store.me.user_id);
