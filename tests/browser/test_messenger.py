@@ -254,6 +254,7 @@ async def test_a_long_conversation_scrolls_to_its_beginning_in_a_bounded_page(si
     anna, boris = await api.friends()
     count = 700
     await boris.sends(anna, *(f"number {number}." for number in range(count)))
+    await anna.sees(boris, count)
     page = await sitting.log_in(anna)
     await open_chat(page, boris)
     await expect(message(page, f"number {count - 1}.")).to_be_visible()

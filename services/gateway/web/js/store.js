@@ -14,7 +14,9 @@ const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
 const KEPT_MESSAGES = 50;
 const MOST_NOTIFICATIONS = 100;
 const KEEP_AFTER_MS = 1_000;
-const SAY_AGAIN_MS = 3_000;
+const SAY_PAUSE_MS = 250, SAY_AGAIN_MS = 3_000;
+// Messages in front of the first unread one that are loaded with it, and how many are loaded further on.
+const CONTEXT = 30, FURTHER = 100;
 
 /** A conversation as a list has it, unless the live stream was ahead of the read model: marks and messages only grow. */
 function newer(known, found) {
@@ -35,13 +37,14 @@ export class Store extends EventTarget {
     this.me = me;
     // By the other person's id: {user_id, conversation_id, last_message, unread_count, seen_sequence, peer_seen_sequence}.
     this.conversations = new Map();
-    // By the other person's id: {items: dense and ascending, start: whether the first message is among them}.
+    // By the other person's id: {items: a dense and ascending part, start: whether the first message is among them}.
     this.threads = new Map();
     this.profiles = new Map();
     this.friends = { accepted: [], incoming: [], outgoing: [] };
     this.notifications = [];
-    // By the other person's id: how far was seen while nobody could be told.
+    // By the other person's id: how far was seen and the gateway does not know yet.
     this.unsaid = new Map();
+    this.saying = new Set();
     this.connected = false;
     this.ready = false;
     this.wanted = new Set();
@@ -64,6 +67,8 @@ export class Store extends EventTarget {
       },
     });
     this.live = this.#line();
+    // Resolves when the list of conversations was loaded, or could not be for now.
+    this.listed = new Promise((resolve) => { this.triedList = resolve; });
   }
 
   /** Shows what was kept, then loads what there is, then follows. */
@@ -142,9 +147,17 @@ export class Store extends EventTarget {
     this.#tell("notifications");
   }
 
-  async readNotifications(ids) {
-    await api.post("/v1/notifications/read", { notification_ids: ids });
-    this.#readElsewhere(ids);
+  async readNotification(id) {
+    await api.post("/v1/notifications/read", { notification_ids: [id] });
+    this.#readElsewhere({ notification_ids: [id] });
+  }
+
+  /** All that are listed. */
+  async readAllNotifications() {
+    const up_to = this.notifications[0]?.notification_id;
+    if (!up_to) return;
+    await api.post("/v1/notifications/read", { up_to });
+    await this.loadNotifications();
   }
 
   async befriend(userId) {
@@ -157,26 +170,68 @@ export class Store extends EventTarget {
     await this.#friendsChanged();
   }
 
-  /** The newest page of a thread, or what came since where a part is known. */
+  /** Loads a thread's newest page, and joins it to what is known where the two meet. */
   async openThread(peer) {
-    const known = this.threads.get(peer);
-    const last = known?.items.at(-1)?.sequence ?? 0;
-    let page = await api.get(`/v1/conversations/${peer}/messages?limit=${PAGE}`);
+    const page = await api.get(`/v1/conversations/${peer}/messages?limit=${PAGE}`);
     const items = page.items.reverse();
-    if (known && items.length && items[0].sequence <= last + 1) {
-      this.#join(peer, items);
+    const last = this.threads.get(peer)?.items.at(-1)?.sequence;
+    if (last && items.length && items[0].sequence <= last + 1) this.#join(peer, items);
+    else this.threads.set(peer, { items, start: page.next === null });
+    this.#tell("thread", peer);
+    this.#keepSoon();
+  }
+
+  /** Loads a thread around one of its messages, unless what is known reaches it. */
+  async openThreadAt(peer, sequence) {
+    const known = this.threads.get(peer)?.items ?? [];
+    if (known.length && known[0].sequence < sequence && sequence <= known.at(-1).sequence + 1) {
+      await this.loadNewer(peer);
     } else {
-      this.threads.set(peer, { items, start: page.next === null });
+      const after = Math.max(0, sequence - 1 - CONTEXT);
+      const { items } = await api.get(`/v1/conversations/${peer}/messages?limit=${FURTHER}&after=${after}`);
+      this.threads.set(peer, { items, start: after === 0 });
     }
     this.#tell("thread", peer);
     this.#keepSoon();
+  }
+
+  /** Loads the same part of a thread once more, as far as one answer goes. */
+  async #reloadThread(peer) {
+    const first = this.threads.get(peer).items[0]?.sequence;
+    if (!first) return this.openThread(peer);
+    const { items } = await api.get(`/v1/conversations/${peer}/messages?limit=200&after=${first - 1}`);
+    this.threads.set(peer, { items, start: first === 1 });
+    this.#tell("thread", peer);
+  }
+
+  /** Whether the newest message is in the part of the thread that is loaded. */
+  reachesEnd(peer) {
+    const newest = this.conversations.get(peer)?.last_message?.sequence ?? 0;
+    return (this.threads.get(peer)?.items.at(-1)?.sequence ?? 0) >= newest;
+  }
+
+  /** One page further towards the newest message; false where nothing came. */
+  async loadNewer(peer) {
+    const thread = this.threads.get(peer);
+    if (!thread || this.reachesEnd(peer)) return false;
+    const before = thread.items.length;
+    thread.newer ??= api.get(`/v1/conversations/${peer}/messages?limit=${FURTHER}&after=${thread.items.at(-1)?.sequence ?? 0}`)
+      .then((page) => {
+        // The live stream may be ahead of the read model by one.
+        const newest = this.conversations.get(peer)?.last_message;
+        for (const one of [...page.items, ...(newest ? [newest] : [])]) {
+          if (one.sequence === (thread.items.at(-1)?.sequence ?? 0) + 1) thread.items.push(one);
+        }
+      }).finally(() => { thread.newer = null; });
+    await thread.newer;
+    return thread.items.length > before;
   }
 
   /** One page further into the past; false where there is nothing more. */
   async loadOlder(peer) {
     const thread = this.threads.get(peer);
     if (!thread || thread.start || !thread.items.length) return false;
-    thread.older ??= api.get(`/v1/conversations/${peer}/messages?limit=100&before=${thread.items[0].sequence}`)
+    thread.older ??= api.get(`/v1/conversations/${peer}/messages?limit=${FURTHER}&before=${thread.items[0].sequence}`)
       .then((page) => {
         const known = thread.items[0].sequence;
         thread.items = [...page.items.reverse().filter((one) => one.sequence < known), ...thread.items];
@@ -186,26 +241,33 @@ export class Store extends EventTarget {
     return true;
   }
 
-  /** Everything up to here was looked at. */
-  async markSeen(peer, sequence) {
+  /** Everything up to here was on the screen. */
+  markSeen(peer, sequence) {
     const conversation = this.conversations.get(peer);
     if (!conversation || sequence <= conversation.seen_sequence) return;
     conversation.seen_sequence = sequence;
     conversation.unread_count = Math.max(0, (conversation.last_message?.sequence ?? sequence) - sequence);
+    this.#readMessages(conversation);
     this.#tell("conversations");
-    try {
-      await api.put(`/v1/conversations/${peer}/seen`, { sequence });
-    } catch (error) {
-      if (!error.passing) return;
-      this.unsaid.set(peer, sequence);
-      // Not in the name of whoever is logged in by then.
-      setTimeout(() => this.connected && !this.closed && this.#sayUnsaid(), SAY_AGAIN_MS);
-    }
+    this.unsaid.set(peer, sequence);
+    this.#say(peer);
   }
 
-  #sayUnsaid() {
-    for (const [peer, sequence] of this.unsaid) {
-      api.put(`/v1/conversations/${peer}/seen`, { sequence }).then(() => this.unsaid.get(peer) === sequence && this.unsaid.delete(peer), () => {});
+  /** Sends how far was seen: one request at a time for each person, so that scrolling makes few of them. */
+  async #say(peer) {
+    if (this.saying.has(peer)) return;
+    this.saying.add(peer);
+    try {
+      while (this.unsaid.has(peer) && !this.closed) {
+        const sequence = this.unsaid.get(peer);
+        await api.put(`/v1/conversations/${peer}/seen`, { sequence }).catch((error) => { if (error.passing) throw error; });
+        if (this.unsaid.get(peer) === sequence) this.unsaid.delete(peer);
+        await new Promise((resolve) => { setTimeout(resolve, SAY_PAUSE_MS); });
+      }
+    } catch {
+      setTimeout(() => this.connected && !this.closed && this.#say(peer), SAY_AGAIN_MS);
+    } finally {
+      this.saying.delete(peer);
     }
   }
 
@@ -220,7 +282,7 @@ export class Store extends EventTarget {
   /** Everything that is shown, and the position behind it. */
   async #loadAnew() {
     const position = await this.loadConversations();
-    const threads = [...this.threads.keys()].map((peer) => this.openThread(peer).catch(() => {}));
+    const threads = [...this.threads.keys()].map((peer) => this.#reloadThread(peer).catch(() => {}));
     await Promise.all([this.loadFriends(), this.loadNotifications(), ...threads]);
     return position;
   }
@@ -230,9 +292,11 @@ export class Store extends EventTarget {
       try {
         // The stream goes on from where the list ends: nothing falls between the two.
         this.live.run(await this.loadConversations());
+        this.triedList();
         await Promise.all([this.loadFriends(), this.loadNotifications(), this.#loadMe()]);
         return;
       } catch (error) {
+        this.triedList();
         this.live.stop();
         // The session is over; whatever else was wrong may be right at a later try.
         if (error.status === 401) return;
@@ -255,7 +319,7 @@ export class Store extends EventTarget {
     this.unknown.clear();
     this.profiling.wake();
     this.outbox.open();
-    this.#sayUnsaid();
+    for (const peer of this.unsaid.keys()) this.#say(peer);
   }
 
   #take(kind, data) {
@@ -264,7 +328,7 @@ export class Store extends EventTarget {
     else if (kind.startsWith("friendship.")) this.#friendsChanged();
     else if (kind === "profile.updated") this.remember(data);
     else if (kind === "notification.created") this.#notified(data);
-    else if (kind === "notification.read") this.#readElsewhere(data.notification_ids);
+    else if (kind === "notification.read") this.#readElsewhere(data);
     else if (kind === "session.revoked") this.#revoked(data);
   }
 
@@ -296,21 +360,19 @@ export class Store extends EventTarget {
     if (message.sender_id === this.me.user_id) conversation.seen_sequence = Math.max(conversation.seen_sequence, message.sequence);
     else conversation.peer_seen_sequence = Math.max(conversation.peer_seen_sequence, message.sequence);
     conversation.unread_count = Math.max(0, conversation.last_message.sequence - conversation.seen_sequence);
+    this.#readMessages(conversation);
     if (this.threads.has(peer)) this.#join(peer, [message]);
     this.#tell("conversations");
     this.#tell("thread", peer);
     this.#keepSoon();
   }
 
-  /** Adds what is new; behind a gap the newest page is loaded anew, so that a thread is always dense. */
+  /** Adds what is new. Behind a gap nothing is added: the thread ends before the newest message until that is loaded. */
   #join(peer, items) {
     const thread = this.threads.get(peer);
     for (const message of items) {
-      const last = thread.items.at(-1)?.sequence ?? (thread.start ? 0 : null);
-      if (last === null || message.sequence > last + 1) {
-        this.openThread(peer).catch(() => {});
-        return;
-      }
+      const last = thread.items.at(-1)?.sequence ?? 0;
+      if (message.sequence > last + 1) return;
       if (message.sequence === last + 1) thread.items.push(message);
       else {
         const place = message.sequence - thread.items[0]?.sequence;
@@ -325,8 +387,17 @@ export class Store extends EventTarget {
     const mark = reader === this.me.user_id ? "seen_sequence" : "peer_seen_sequence";
     conversation[mark] = Math.max(conversation[mark], sequence);
     conversation.unread_count = Math.max(0, (conversation.last_message?.sequence ?? 0) - conversation.seen_sequence);
+    this.#readMessages(conversation);
     this.#tell("conversations");
     this.#tell("thread", conversation.user_id);
+  }
+
+  /** The notifications of messages are read with them. */
+  #readMessages({ user_id: peer, seen_sequence: seen, unread_count: unread }) {
+    const until = unread ? this.threads.get(peer)?.items.find((one) => one.sequence === seen)?.sent_at : "9";
+    const read = this.notifications.filter((one) => !one.read && one.kind === "message" && one.from_user_id === peer && one.at <= (until ?? ""));
+    for (const one of read) one.read = true;
+    if (read.length) this.#tell("notifications");
   }
 
   async #friendsChanged() {
@@ -336,11 +407,16 @@ export class Store extends EventTarget {
   #notified(notification) {
     if (this.notifications.some((one) => one.notification_id === notification.notification_id)) return;
     this.notifications = [notification, ...this.notifications].slice(0, MOST_NOTIFICATIONS);
+    const from = this.conversations.get(notification.from_user_id);
+    if (from) this.#readMessages(from);
     this.#tell("notifications");
   }
 
-  #readElsewhere(ids) {
-    for (const one of this.notifications) if (ids.includes(one.notification_id)) one.read = true;
+  #readElsewhere({ notification_ids: ids, up_to }) {
+    const through = this.notifications.findIndex((one) => one.notification_id === up_to);
+    this.notifications.forEach((one, place) => {
+      if (ids.includes(one.notification_id) || (through >= 0 && place >= through)) one.read = true;
+    });
     this.#tell("notifications");
   }
 

@@ -115,6 +115,7 @@ export default {
   mark_all_read: "Mark all as read",
   minutes: { one: "{n} minute", other: "{n} minutes" },
   new: "New",
+  new_messages: "New messages",
   new_password: "New password",
   no_account: "No account yet?",
   no_chats: "No conversations yet.",

@@ -115,6 +115,7 @@ export default {
   mark_all_read: "Отметить всё прочитанным",
   minutes: { one: "{n} минуту", few: "{n} минуты", many: "{n} минут", other: "{n} минуты" },
   new: "Новое",
+  new_messages: "Новые сообщения",
   new_password: "Новый пароль",
   no_account: "Ещё нет учётной записи?",
   no_chats: "Разговоров пока нет.",

@@ -1,5 +1,5 @@
 // One conversation. However long it is, only a window of it is in the page: rows beyond are taken out as one scrolls,
-// and the row under the eye stays where it is.
+// and the row under the eye stays where it is. It opens at the first unread message; what was on the screen is seen.
 
 import { avatar, el, fill, icon } from "../dom.js";
 import { clock, day, full, reason, t } from "../i18n.js";
@@ -10,6 +10,10 @@ const MOST_CHARACTERS = 4000;
 // Pixels from an end of the window at which it is moved on.
 const NEAR = 900;
 const AT_BOTTOM = 40;
+// Where the first unread message appears, as a part of the height.
+const FIRST_AT = 0.25;
+// Pixels of a message that may be missing when it counts as seen.
+const HIDDEN = 8;
 
 export class Thread {
   constructor(store, peer) {
@@ -20,12 +24,16 @@ export class Thread {
     this.until = 0;
     this.rows = new Map();
     this.following = true;
+    // The sequence of the first message that was unread when the conversation was opened.
+    this.fresh = null;
+    // Whether the place to begin with was found: before that nothing is drawn, and nothing has been seen.
+    this.placed = false;
     this.log = el("div", { class: "log", role: "log", tabindex: "0", aria: { live: "polite", relevant: "additions" }, onscroll: () => this.#scrolled() });
     this.list = el("ol", { class: "messages" });
     this.begin = el("p", { class: "soft beginning", hidden: true }, t("beginning"));
     this.waiting = el("ol", { class: "messages waiting" });
     this.log.append(this.begin, this.list, this.waiting);
-    this.jump = el("button", { class: "jump", type: "button", hidden: true, aria: { label: t("to_newest") }, onclick: () => this.#toBottom() }, icon("down"));
+    this.jump = el("button", { class: "jump", type: "button", hidden: true, aria: { label: t("to_newest") }, onclick: () => this.#toNewest() }, icon("down"));
     this.text = el("textarea", { rows: 1, placeholder: t("write"), dir: "auto", aria: { label: t("write"), describedby: "too-long" }, enterkeyhint: "send",
       onkeydown: (event) => this.#key(event), oninput: () => this.#typed() });
     this.form = el("form", { class: "composer", onsubmit: (event) => { event.preventDefault(); this.#send(); } },
@@ -40,22 +48,67 @@ export class Thread {
   shown() {
     this.#takeDraft();
     this.store.drafts.opened.then(() => this.#takeDraft());
-    this.#draw();
-    this.#toBottom();
     if (matchMedia("(pointer: fine)").matches) this.text.focus();
-    this.store.openThread(this.peer).then(() => this.#toBottom(), (error) => {
+    this.#open();
+  }
+
+  /** Finds the place to begin with, in what is known already or else in what is loaded. */
+  async #open() {
+    await this.store.listed;
+    this.fresh = this.#firstUnread();
+    if (!this.fresh || this.#place(this.fresh) >= 0) this.#toFresh();
+    try {
+      await (this.fresh ? this.store.openThreadAt(this.peer, this.fresh) : this.store.openThread(this.peer));
+    } catch (error) {
       if (!error.passing) this.problem.textContent = reason(error);
       this.form.hidden = error.code === "not_friends";
-    });
+    }
+    if (!this.placed) this.#toFresh();
+    else this.#draw();
+  }
+
+  #firstUnread() {
+    const conversation = this.store.conversations.get(this.peer);
+    return conversation?.unread_count > 0 ? conversation.seen_sequence + 1 : null;
+  }
+
+  /** The place of a sequence in the thread's items; -1 where it is not among them. */
+  #place(sequence) {
+    return this.items.findIndex((one) => one.sequence === sequence);
+  }
+
+  /** Shows the first unread message with some of what was before it, or the end where all of it fits. */
+  #toFresh() {
+    if (this.closed) return;
+    const place = this.fresh ? this.#place(this.fresh) : -1;
+    if (place < 0) return this.#toBottom();
+    this.following = false;
+    this.first = this.items[0].sequence;
+    this.from = Math.max(0, place - STEP);
+    this.until = Math.min(this.items.length, this.from + MOST_ROWS);
+    this.#window();
+    const above = this.rows.get(this.fresh).row.getBoundingClientRect().top - this.log.getBoundingClientRect().top;
+    const { scrollTop, scrollHeight, clientHeight } = this.log;
+    const allFit = this.until === this.items.length && scrollHeight - scrollTop - above <= clientHeight;
+    this.log.scrollTop = allFit ? scrollHeight : scrollTop + above - clientHeight * FIRST_AT;
+    this.placed = true;
+    this.#draw();
+    this.#scrolled();
   }
 
   close() {
+    this.closed = true;
     cancelAnimationFrame(this.drawing);
   }
 
   update(kind, detail) {
     if (kind === "profile" || kind === "conversations") this.#header();
     if (kind === "thread" && detail !== this.peer) return;
+    if (kind === "visible" && this.placed && this.following && !document.hidden && this.#firstUnread()) {
+      // What came while nobody looked is read from its beginning.
+      this.fresh = this.#firstUnread();
+      this.#toFresh();
+    }
     if (kind === "thread" || kind === "conversations" || kind === "visible") {
       this.drawing ??= requestAnimationFrame(() => {
         this.drawing = null;
@@ -78,8 +131,8 @@ export class Thread {
   }
 
   #draw() {
+    if (!this.placed || this.closed) return;
     const { items } = this;
-    const thread = this.store.threads.get(this.peer);
     if (this.first !== items[0]?.sequence) {
       // Older ones came in before: the same rows have other places now.
       const moved = this.first && items.length ? this.first - items[0].sequence : 0;
@@ -93,11 +146,22 @@ export class Thread {
       if (this.until - this.from < STEP) this.from = Math.max(0, this.until - STEP);
     }
     this.#window();
-    this.begin.hidden = !(thread?.start && this.from === 0);
     this.#drawWaiting();
-    if (this.following) this.log.scrollTop = this.log.scrollHeight;
-    this.jump.hidden = this.following;
+    // Where nobody looks the page stays: what comes is not passed over.
+    if (this.following && !document.hidden) this.log.scrollTop = this.log.scrollHeight;
+    this.#drawJump();
     this.#look();
+    if (this.following && !this.store.reachesEnd(this.peer)) this.#forward();
+  }
+
+  #drawJump() {
+    const n = this.store.conversations.get(this.peer)?.unread_count ?? 0;
+    const state = `${this.following} ${n}`;
+    if (state === this.jumpState) return;
+    this.jumpState = state;
+    this.jump.hidden = this.following;
+    this.jump.setAttribute("aria-label", n ? `${t("to_newest")}: ${t("unread", { n })}` : t("to_newest"));
+    fill(this.jump, icon("down"), n > 0 && el("span", { class: "badge", aria: { hidden: "true" } }, n > 99 ? "99+" : String(n)));
   }
 
   /** Makes the page hold exactly the rows of the window. */
@@ -119,6 +183,7 @@ export class Thread {
     }
     const sequences = new Set(shown.map((one) => one.sequence));
     for (const sequence of this.rows.keys()) if (!sequences.has(sequence)) this.rows.delete(sequence);
+    this.begin.hidden = !(this.store.threads.get(this.peer)?.start && this.from === 0);
   }
 
   #row(message, before, peerSeen) {
@@ -126,12 +191,14 @@ export class Thread {
     const newDay = !before || new Date(before.sent_at).toDateString() !== new Date(message.sent_at).toDateString();
     const joined = !newDay && before?.sender_id === message.sender_id && Date.parse(message.sent_at) - Date.parse(before.sent_at) < 300_000;
     const seen = mine && message.sequence <= peerSeen;
-    const state = `${newDay} ${joined} ${seen}`;
+    const fresh = message.sequence === this.fresh;
+    const state = `${newDay} ${joined} ${seen} ${fresh}`;
     const known = this.rows.get(message.sequence);
     if (known?.state === state) return known.row;
     const row = known?.row ?? el("li");
     row.className = `message ${mine ? "mine" : "theirs"} ${joined ? "joined" : ""}`;
     fill(row, newDay && el("p", { class: "day" }, el("span", {}, day(message.sent_at))),
+      fresh && el("p", { class: "fresh-line" }, t("new_messages")),
       el("div", { class: "bubble" },
         el("span", { class: "hidden" }, `${mine ? t("you") : this.store.nameOf(this.peer)}: `),
         el("p", { class: "text", dir: "auto" }, message.text),
@@ -156,11 +223,13 @@ export class Thread {
 
   #scrolled() {
     const { log } = this;
-    this.following = log.scrollHeight - log.scrollTop - log.clientHeight < AT_BOTTOM && this.until >= this.items.length;
-    this.jump.hidden = this.following;
+    if (!this.placed) return;
+    const below = log.scrollHeight - log.scrollTop - log.clientHeight;
+    this.following = below < AT_BOTTOM && this.until >= this.items.length && this.store.reachesEnd(this.peer);
     if (log.scrollTop < NEAR) this.#back();
-    else if (log.scrollHeight - log.scrollTop - log.clientHeight < NEAR && this.until < this.items.length) this.#forward();
+    else if (below < NEAR && (this.until < this.items.length || !this.store.reachesEnd(this.peer))) this.#forward();
     this.#look();
+    this.#drawJump();
   }
 
   async #back() {
@@ -183,15 +252,25 @@ export class Thread {
     } catch { /* the next scroll tries again */
     } finally {
       this.moving = false;
-      this.begin.hidden = !(this.store.threads.get(this.peer)?.start && this.from === 0);
     }
   }
 
-  #forward() {
-    this.#steadily(() => {
-      this.until = Math.min(this.items.length, this.until + STEP);
-      this.from = Math.max(this.from, this.until - MOST_ROWS);
-    });
+  /** Moves the window towards the newest message, and loads what is missing up to it. */
+  async #forward() {
+    if (this.moving) return;
+    this.moving = true;
+    try {
+      if (this.until >= this.items.length && !await this.store.loadNewer(this.peer)) return;
+      if (this.closed || this.until >= this.items.length) return;
+      this.#steadily(() => {
+        this.until = Math.min(this.items.length, this.until + STEP);
+        this.from = Math.max(this.from, this.until - MOST_ROWS);
+      });
+    } catch { /* the next scroll tries again */
+    } finally {
+      this.moving = false;
+    }
+    this.#draw();
   }
 
   /** Moves the window while a row that stays in it keeps its place on the screen. */
@@ -205,15 +284,28 @@ export class Thread {
   }
 
   #toBottom() {
+    this.placed = true;
     this.following = true;
     this.#draw();
     this.log.scrollTop = this.log.scrollHeight;
   }
 
-  /** What is on the screen of somebody who is looking has been seen. */
+  /** Shows the newest messages, however far they are. */
+  async #toNewest() {
+    if (!this.store.reachesEnd(this.peer)) await this.store.openThread(this.peer).catch(() => {});
+    if (!this.closed) this.#toBottom();
+  }
+
+  /** What is on the screen has been seen: the last message whose end is there, or that fills all of it. */
   #look() {
-    if (document.hidden || !this.following || !this.items.length) return;
-    this.store.markSeen(this.peer, this.items.at(-1).sequence);
+    if (document.hidden || !this.placed) return;
+    const { top, bottom } = this.log.getBoundingClientRect();
+    for (let place = this.until - 1; place >= this.from; place--) {
+      const row = this.rows.get(this.items[place]?.sequence)?.row.getBoundingClientRect();
+      if (!row || !row.height) continue;
+      if (row.bottom <= top) return;
+      if (row.bottom <= bottom + HIDDEN || row.top <= top) return this.store.markSeen(this.peer, this.items[place].sequence);
+    }
   }
 
   #key(event) {
@@ -262,8 +354,8 @@ export class Thread {
     if (!/[^\s\x1c-\x1f\x85]/.test(text)) return;
     this.text.value = "";
     this.#typed();
-    this.following = true;
     this.store.outbox.add(this.peer, text);
+    this.#toNewest();
     this.text.focus();
   }
 }
