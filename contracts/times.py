@@ -2,7 +2,18 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Annotated
 
+from msgspec import Meta
+
+Rfc3339 = Annotated[
+    str,
+    Meta(
+        description="RFC 3339, UTC, with milliseconds.",
+        examples=["2026-01-31T12:00:00.000Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -15,7 +26,7 @@ def from_unix_ms(value: int) -> datetime:
     return _EPOCH + value * _MILLISECOND
 
 
-def rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> Rfc3339:
     """`2026-01-31T12:00:00.000Z`."""
     return rfc3339_of(to_unix_ms(moment))
 

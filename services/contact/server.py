@@ -10,6 +10,7 @@ from contracts.cursors import decode_cursor, encode_cursor
 from contracts.errors import UserNotFound
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.fields import PAGE_LIMIT, Id, PageLimit
+from contracts.live import LiveFriendship
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendRequest,
@@ -134,7 +135,7 @@ def _friend(row: FriendRow) -> Friend:
 
 
 def _client_event(row: FriendRow) -> ClientEvent:
-    data = {"user_id": row.friend_id, "state": row.state, "at": rfc3339(row.since)}
+    data = LiveFriendship(row.friend_id, row.state, rfc3339(row.since))
     return ClientEvent(type=_TYPES[row.relation], sequence=row.sequence, data=msgspec.json.encode(data))
 
 

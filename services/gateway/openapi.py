@@ -31,13 +31,11 @@ _SCHEMAS = "#/components/schemas/{name}"
 _API = "/v1/"
 # Relative: the gateway that serves the document, under whatever name the client reaches it.
 _SERVERS = [{"url": "/", "description": "The server of this document"}]
-_SECURITY = {
-    "bearerAuth": {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": "`access_token` of `POST /v1/sessions` or `POST /v1/sessions/refresh`.",
-    }
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "`access_token` of `POST /v1/sessions` or `POST /v1/sessions/refresh`.",
 }
 _DESCRIPTION = """\
 A messenger: accounts, profiles, friendships, messages.
@@ -83,7 +81,7 @@ def document(endpoints: Iterable[AnyEndpoint]) -> Json:
                 for name, header in REQUEST_HEADERS.items()
             },
             "headers": {name: dict(header) for name, header in RESPONSE_HEADERS.items()},
-            "securitySchemes": _SECURITY,
+            "securitySchemes": {"bearerAuth": BEARER},
         },
     }
 
@@ -115,7 +113,7 @@ def _schemas(endpoints: Iterable[AnyEndpoint]) -> tuple[Mapping[object, Json], J
             types[endpoint.body] = None
         types |= {answer.body: None for answer in endpoint.answers.values() if answer.body is not None}
     references, components = msgspec.json.schema_components(list(types), ref_template=_SCHEMAS)
-    return dict(zip(types, references, strict=True)), _portable(components)
+    return dict(zip(types, references, strict=True)), portable(components)
 
 
 def _operation(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json:
@@ -144,14 +142,14 @@ def _operation(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json
 
 def _path_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:
     for name in re.findall(r"{(\w+)}", endpoint.path):
-        yield {"name": name, "in": "path", "required": True, "schema": _portable(msgspec.json.schema(Id))}
+        yield {"name": name, "in": "path", "required": True, "schema": portable(msgspec.json.schema(Id))}
 
 
 def _query_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:
     (_,), components = msgspec.json.schema_components([endpoint.query], ref_template=_SCHEMAS)
     schema = components[endpoint.query.__name__]
     for name, found in schema["properties"].items():
-        shape = _portable(_without_null(found))
+        shape = portable(_without_null(found))
         parameter: Json = {"name": name, "in": "query", "required": name in schema["required"]}
         if description := shape.pop("description", None):
             parameter["description"] = description
@@ -227,12 +225,12 @@ def _headers(names: Iterable[str]) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _portable(schema: Json) -> Json:
+def portable(schema: Json) -> Json:
     """Patterns in the dialect of JSON Schema, which has no `\\Z`; its `$` means the same."""
 
     def translated(key: str, value: object) -> object:
         if isinstance(value, dict):
-            return _portable(value)
+            return portable(value)
         if isinstance(value, list | tuple):
             return [translated(key, each) for each in value]
         return value.replace(r"\Z", "$") if key == "pattern" and isinstance(value, str) else value

@@ -5,7 +5,7 @@ from functools import cache
 
 import msgspec
 
-from services.gateway import limits, openapi
+from services.gateway import asyncapi, limits, openapi
 from services.gateway.endpoints import JSON, Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
 from services.gateway.routes import (
     browser,
@@ -27,6 +27,15 @@ from services.gateway.routes import (
 
 async def describe(incoming: Incoming[NoQuery, NoBody]) -> Reply:
     return Reply(body=_document(), headers={"content-type": JSON, "cache-control": "no-cache"})
+
+
+async def describe_live(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    return Reply(body=_live_document(), headers={"content-type": JSON, "cache-control": "no-cache"})
+
+
+@cache
+def _live_document() -> bytes:
+    return msgspec.json.encode(asyncapi.document(ENDPOINTS))
 
 
 @cache
@@ -66,6 +75,18 @@ _DECLARED: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NoBody,
         answers={200: Answer(description="An OpenAPI 3.1 document.", media_type=JSON)},
+        public=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/asyncapi.json",
+        tag="Operation",
+        summary="What comes and goes live",
+        description="Every event, command and answer of `GET /v1/events` and of the WebSocket.",
+        handler=describe_live,
+        query=NoQuery,
+        body=NoBody,
+        answers={200: Answer(description="An AsyncAPI 3.0 document.", media_type=JSON)},
         public=True,
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from contracts.events.message import MessageSeen, MessageSent
+from contracts.live import LiveMessage, LiveSeen
 from contracts.rpc.vestnik.messaging.v1 import ClientEvent
 from contracts.times import rfc3339
 from services.messaging.queries import MessageQueries, SeenRow, SentRow
@@ -50,23 +51,18 @@ async def _all(queries: MessageQueries, user_id: str, after: int, size: int) -> 
 
 
 def _sent(row: SentRow) -> ClientEvent:
-    data = {
-        "message_id": row.message_id,
-        "conversation_id": row.conversation_id,
-        "user_id": row.peer_id,
-        "sequence": row.sequence,
-        "sender_id": row.sender_id,
-        "text": row.text,
-        "sent_at": rfc3339(row.sent_at),
-    }
+    data = LiveMessage(
+        row.message_id,
+        row.conversation_id,
+        row.peer_id,
+        row.sequence,
+        row.sender_id,
+        row.text,
+        rfc3339(row.sent_at),
+    )
     return ClientEvent(type=MessageSent.TYPE, sequence=row.stream_sequence, data=msgspec.json.encode(data))
 
 
 def _seen(row: SeenRow) -> ClientEvent:
-    data = {
-        "conversation_id": row.conversation_id,
-        "user_id": row.reader_id,
-        "sequence": row.sequence,
-        "seen_at": rfc3339(row.seen_at),
-    }
+    data = LiveSeen(row.conversation_id, row.reader_id, row.sequence, rfc3339(row.seen_at))
     return ClientEvent(type=MessageSeen.TYPE, sequence=row.stream_sequence, data=msgspec.json.encode(data))

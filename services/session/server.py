@@ -10,6 +10,7 @@ from contracts import envelope
 from contracts.errors import Invalid, SessionNotFound, UserNotFound, Violation
 from contracts.events.session import SessionRevoked
 from contracts.fields import PAGE_LIMIT, Device, Id, PageLimit, Sequence, Username
+from contracts.live import LiveSessionEnd
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
     ClientEvent,
@@ -241,7 +242,7 @@ class SessionServer(SessionServiceBase):
             yield ClientEvent(
                 type=SessionRevoked.TYPE,
                 sequence=row.sequence,
-                data=msgspec.json.encode({"session_id": row.session_id, "reason": row.reason}),
+                data=msgspec.json.encode(LiveSessionEnd(row.session_id, row.reason)),
             )
 
     async def _revoke_others(self, asked: _Revocation) -> list[int]:

@@ -24,6 +24,7 @@ import msgspec
 
 from contracts.errors import DeadlineExceeded, Overloaded, ReadModelBehind, Unavailable
 from contracts.events.session import SessionRevoked
+from contracts.live import LiveSessionEnd
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from services.gateway.live.catch_ups import SMALL, CatchUps
 from services.gateway.live.circles import Circle
@@ -301,8 +302,8 @@ class Feed:
         outlet = self._outlet
         if outlet.end is End.SESSION and not self._farewell:
             self._farewell = True
-            data = {"session_id": outlet.session_id, "reason": outlet.reason or _REVOKED}
-            return [Item(self.id, SessionRevoked.TYPE, msgspec.json.encode(data))]
+            end = LiveSessionEnd(outlet.session_id, outlet.reason or _REVOKED)
+            return [Item(self.id, SessionRevoked.TYPE, msgspec.json.encode(end))]
         self._over = outlet.end is not None
         return []
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import msgspec
+from msgspec import UNSET
 
 from contracts.envelope import Recorded
 from contracts.event import Event
@@ -19,6 +20,12 @@ from contracts.live import (
     NOTIFICATION_READ,
     NOTIFIED_CONTACT,
     NOTIFIED_MESSAGING,
+    LiveFriendship,
+    LiveMessage,
+    LiveNotification,
+    LiveNotificationsRead,
+    LiveSeen,
+    LiveSessionEnd,
 )
 from contracts.personal import plain
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
@@ -34,19 +41,6 @@ _ENCODE = msgspec.json.Encoder().encode
 
 # About as much as a notification takes.
 _NOTICE_BYTES = 256
-
-
-class _Message(msgspec.Struct):
-    """`message.sent` as one of the two receives it."""
-
-    message_id: str
-    conversation_id: str
-    # The other person.
-    user_id: str
-    sequence: int
-    sender_id: str
-    text: str
-    sent_at: str
 
 
 class _Notice(Mapping[str, bytes]):
@@ -66,15 +60,8 @@ class _Notice(Mapping[str, bytes]):
         if user_id != self._user_id:
             raise KeyError(user_id)
         if not self._data:
-            self._data = _ENCODE(
-                {
-                    "notification_id": notification_id(user_id, self._event_id),
-                    "kind": self._kind,
-                    "from_user_id": self._from_user_id,
-                    "at": rfc3339(self._at),
-                    "read": False,
-                }
-            )
+            created = notification_id(user_id, self._event_id)
+            self._data = _ENCODE(LiveNotification(created, self._kind, self._from_user_id, rfc3339(self._at)))
         return self._data
 
     def __iter__(self) -> Iterator[str]:
@@ -109,18 +96,12 @@ def tell(event: Recorded[Event]) -> Iterator[Told]:
         case MessageSent():
             yield from _sent(event, event.data)
         case MessageSeen() as seen:
-            data = {
-                "conversation_id": seen.conversation_id,
-                "user_id": seen.reader_id,
-                "sequence": seen.sequence,
-                "seen_at": rfc3339(event.at),
-            }
-            yield _told(event, MESSAGING, dict.fromkeys((seen.reader_id, seen.peer_id), data))
+            shown = LiveSeen(seen.conversation_id, seen.reader_id, seen.sequence, rfc3339(event.at))
+            yield _told(event, MESSAGING, dict.fromkeys((seen.reader_id, seen.peer_id), shown))
         case NotificationRead() as read:
-            data = {"notification_ids": read.notification_ids}
-            if read.up_to is not None:
-                data["up_to"] = read.notification_ids[0]
-            yield _told(event, NOTIFIED_MESSAGING, {event.aggregate_id: data}, NOTIFICATION_READ)
+            up_to = UNSET if read.up_to is None else read.notification_ids[0]
+            done = LiveNotificationsRead(read.notification_ids, up_to)
+            yield _told(event, NOTIFIED_MESSAGING, {event.aggregate_id: done}, NOTIFICATION_READ)
         case FriendshipCreated() as asked:
             yield _befriended(event, asked.requester_id, "outgoing", asked.addressee_id, "incoming")
             yield _notified(event, NOTIFIED_CONTACT, asked.addressee_id, FRIEND_REQUEST, asked.requester_id)
@@ -130,8 +111,7 @@ def tell(event: Recorded[Event]) -> Iterator[Told]:
         case FriendshipRemoved() as ended:
             yield _befriended(event, ended.remover_id, "removed", ended.other_id, "removed")
         case SessionRevoked() as revoked:
-            data = {"session_id": event.aggregate_id, "reason": revoked.reason}
-            yield _told(event, SESSION, {revoked.user_id: data})
+            yield _told(event, SESSION, {revoked.user_id: LiveSessionEnd(event.aggregate_id, revoked.reason)})
         case _:
             return
 
@@ -150,7 +130,7 @@ def profile_updated(event: Recorded[Event], shown: bytes) -> Told:
 
 def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[Told]:
     sender_id, recipient_id = sent.sender_id, sent.recipient_id
-    shown = _Message(
+    shown = LiveMessage(
         sent.message_id,
         event.aggregate_id,
         recipient_id,
@@ -168,14 +148,7 @@ def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[Told]:
 
 def _befriended(event: Recorded[Event], one: str, ones: str, other: str, others: str) -> Told:
     at = rfc3339(event.at)
-    return _told(
-        event,
-        CONTACT,
-        {
-            one: {"user_id": other, "state": ones, "at": at},
-            other: {"user_id": one, "state": others, "at": at},
-        },
-    )
+    return _told(event, CONTACT, {one: LiveFriendship(other, ones, at), other: LiveFriendship(one, others, at)})
 
 
 def _notified(event: Recorded[Event], channel: str, user_id: str, kind: str, from_user_id: str) -> Told:
@@ -188,7 +161,7 @@ def _notified(event: Recorded[Event], channel: str, user_id: str, kind: str, fro
     )
 
 
-def _told(event: Recorded[Event], channel: str, to: dict[str, dict[str, object]], kind: str = "") -> Told:
+def _told(event: Recorded[Event], channel: str, to: Mapping[str, msgspec.Struct], kind: str = "") -> Told:
     return Told(
         channel=channel,
         sequence=event.sequence,

@@ -65,7 +65,7 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # The other person, where the route has one in its path.
     user_id: Annotated[str, Meta(max_length=64)] = ""
     # As the route takes it.
-    body: msgspec.Raw = msgspec.Raw(b"{}")
+    body: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
     # As in the header of this name.
     position: Annotated[str, Meta(max_length=512)] = ""
 

@@ -119,7 +119,8 @@ async function show() {
   const resolve = resolver(description);
   document.getElementById("title").textContent = description.info.title;
   about.replaceWith(...prose(description.info.description),
-    element("p", { class: "soft" }, "Machine-readable: ", element("a", { href: "/openapi.json" }, "/openapi.json")));
+    element("p", { class: "soft" }, "For programs: ", element("a", { href: "/openapi.json" }, "/openapi.json"),
+      ", and for live events and the WebSocket ", element("a", { href: "/asyncapi.json" }, "/asyncapi.json")));
   const contents = document.getElementById("contents");
   const operations = document.getElementById("operations");
   for (const { name } of description.tags) {

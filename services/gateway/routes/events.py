@@ -11,8 +11,8 @@ _HEADERS = {"content-type": MEDIA_TYPE, "cache-control": "no-store", "x-accel-bu
 _DESCRIPTION = """\
 Server-sent events about the user of the token, in order and each once: `message.sent`, `message.seen`, \
 `friendship.created`, `friendship.accepted`, `friendship.removed`, `profile.updated` of friends, `session.revoked`; \
-with `notifications=true` also `notification.created` and `notification.read`. `data` is one JSON object \
-(docs/reference/live-events.md). More types may come: ignore those that you do not know.
+with `notifications=true` also `notification.created` and `notification.read`. `data` is one JSON object, described \
+at `/asyncapi.json`. More types may come: ignore those that you do not know.
 
 `id` is a position. A client that comes again with the last one (`Last-Event-ID`, which browsers send by themselves, \
 or `since`) misses nothing, through whichever gateway and however long it was away. Heartbeats move it on too. The \
@@ -25,7 +25,7 @@ that takes its events too slowly, is one to come again from.
 
 _WEBSOCKET = """\
 The token comes in `Authorization`, or, since browsers cannot set that, as the subprotocol `bearer.<token>` beside \
-`vestnik.v1`; never in the address. Messages are JSON texts (docs/reference/live-events.md).
+`vestnik.v1`; never in the address. Messages are JSON texts, described at `/asyncapi.json`.
 
 Down: `{"event", "id", "data"}` as in `GET /v1/events`, with `heartbeat` for a position that moved on; and \
 `{"answer", "status", "position", "body"}`, where `answer` is the `id` of a command.

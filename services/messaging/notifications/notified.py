@@ -6,8 +6,9 @@ What has been read since is left out: whether to push a notification is decided 
 from collections.abc import AsyncIterator
 
 import msgspec
+from msgspec import UNSET
 
-from contracts.live import NOTIFICATION_CREATED, NOTIFICATION_READ
+from contracts.live import NOTIFICATION_CREATED, NOTIFICATION_READ, LiveNotification, LiveNotificationsRead
 from contracts.rpc.vestnik.messaging.v1 import ClientEvent
 from contracts.times import rfc3339
 from services.messaging.notifications.queries import NotificationQueries, NotifiedRow
@@ -30,22 +31,17 @@ async def notified(
 
 
 def _told(row: NotifiedRow) -> ClientEvent:
-    kind = NOTIFICATION_CREATED if row.read_ids is None else NOTIFICATION_READ
-    data = _created(row) if row.read_ids is None else _read(row)
-    return ClientEvent(type=kind, sequence=row.stream_sequence, data=msgspec.json.encode(data))
+    if row.read_ids is None:
+        return ClientEvent(
+            type=NOTIFICATION_CREATED, sequence=row.stream_sequence, data=msgspec.json.encode(_created(row))
+        )
+    read = LiveNotificationsRead(tuple(row.read_ids), row.up_to or UNSET)
+    return ClientEvent(type=NOTIFICATION_READ, sequence=row.stream_sequence, data=msgspec.json.encode(read))
 
 
-def _read(row: NotifiedRow) -> dict[str, object]:
-    data: dict[str, object] = {"notification_ids": row.read_ids}
-    return data | {"up_to": row.up_to} if row.up_to else data
-
-
-def _created(row: NotifiedRow) -> dict[str, object]:
+def _created(row: NotifiedRow) -> LiveNotification:
     assert row.at is not None
-    return {
-        "notification_id": row.notification_id,
-        "kind": row.kind,
-        "from_user_id": row.from_user_id,
-        "at": rfc3339(row.at),
-        "read": False,
-    }
+    assert row.notification_id is not None
+    assert row.kind is not None
+    assert row.from_user_id is not None
+    return LiveNotification(row.notification_id, row.kind, row.from_user_id, rfc3339(row.at))

@@ -12,6 +12,7 @@ async def test_health_keys_figures_and_description_are_public(stage: Stage) -> N
     assert [(key["kty"], key["crv"], "d" in key) for key in keys] == [("OKP", "Ed25519", False)]
     described = (await stage.client.get("/openapi.json")).json()
     assert described["openapi"].startswith("3.1")
+    assert (await stage.client.get("/asyncapi.json")).json()["asyncapi"] == "3.0.0"
     figures = (await stage.client.get("/metrics")).text
     assert 'vestnik_http_requests_total{method="GET",route="/healthz",status="200"} 1.0' in figures
 

@@ -68,6 +68,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "GET /readyz": ({200, 503}, set()),
     "GET /metrics": ({200}, set()),
     "GET /openapi.json": ({200}, set()),
+    "GET /asyncapi.json": ({200}, set()),
     "GET /docs": ({200}, set()),
     "GET /dev/mail": ({200}, {"not_found"}),
     "GET /.well-known/jwks.json": ({200}, set()),
