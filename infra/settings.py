@@ -36,7 +36,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[PortNumber, Doc(description="Port that the gateway listens on.")] = 8080
     public_url: Annotated[
         str,
-        Doc(description="The address clients know the gateway by, and issuer of tokens. Empty: host and port."),
+        Doc(
+            description="The address clients know the gateway by, issuer of tokens, and where the links in mails lead. "
+            "Empty: host and port."
+        ),
     ] = ""
     replicas: Annotated[int, Doc(ge=1, le=16, description="Processes of each service in `vestnik up`.")] = 1
     nats_url: Annotated[

@@ -1,4 +1,8 @@
-"""The mails to users: plain text in ASCII, so that no transfer encoding ever breaks or wraps the token."""
+"""The mails to users: plain text and HTML, in the language of the account.
+
+The transfer encoding of both is 7bit or 8bit, so that the line with the token is stored as it is; quoted-printable
+would break it after 76 characters. For SMTP what is in 8bit becomes base64 (outbox.py).
+"""
 
 import re
 from datetime import datetime, timedelta
@@ -8,80 +12,15 @@ from email.utils import format_datetime, parseaddr
 
 import msgspec
 
+from contracts.fields import LANGUAGES, LanguageCode
 from contracts.mail_addresses import ascii_domain
-from services.auth.mailboxes import (
-    ADDRESS_TAKEN_NOTICE,
-    ANOTHER_VERIFICATION_MAIL,
-    RESET_MAIL,
-    VERIFICATION_MAIL,
-)
+from services.auth.mail_bodies import Action, Body, html, plain
+from services.auth.mail_texts import SEVERAL_REGISTRATIONS, MailText, in_words, language_of, text_of
+from services.auth.mailboxes import VERIFICATION_MAIL
 
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+\Z"
 )
-
-_VERIFICATION = """\
-Hello {username},
-
-an account named {username} was registered with this address. If it is yours,
-confirm it with this link:
-
-{link}
-
-or enter this token where you registered:
-
-Token: {token}
-
-It is good for {good_for}. If you have not registered, do not confirm it: whoever
-did knows the password. Open the link and choose "This is not me", or do
-nothing: nobody can use this address without the token.
-"""
-
-_SEVERAL = """\
-Hello,
-
-several accounts were registered with this address. The first one that is
-confirmed gets it, and the others end. Confirm only the one that is yours: you
-need its password for that.
-"""
-
-_ONE_OF_SEVERAL = """\
-
-Account {username}, for {good_for}:
-{link}
-Token: {token}
-"""
-
-_RESET = """\
-Hello {username},
-
-somebody, you we hope, wants to set another password for your account.
-To do so, enter this token together with the new password:
-
-Token: {token}
-
-It is good once and for {good_for}. All devices have to log in again then.
-If it was not you, do nothing: your password stays as it is.
-"""
-
-_TAKEN = """\
-Hello {username},
-
-somebody has registered with this address, which belongs to your account
-{username} already. Nothing has changed, and nobody else can use it.
-
-If it was you: log in to the account that you have, or set another password
-if you have forgotten it. If it was not you, you need not do anything.
-
-However often this happens, you get at most one such mail an hour.
-"""
-
-_SUBJECTS = {
-    VERIFICATION_MAIL: "Confirm your e-mail address",
-    ANOTHER_VERIFICATION_MAIL: "Confirm your e-mail address",
-    RESET_MAIL: "Set another password",
-    ADDRESS_TAKEN_NOTICE: "Somebody registered with your address",
-}
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,8 +29,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     token: str
     good_for: timedelta
-    # Opens the page that asks whether to use the token; empty where there is none.
-    link: str = ""
+    # Opens the page that asks whether to use the token.
+    link: str
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,9 +43,12 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     recipient: str
     username: str
     kind: str = VERIFICATION_MAIL
+    # As the account keeps it.
+    language: str = LANGUAGES[0]
     # None in a notice; several where several registrations are pending.
     offers: tuple[Offer, ...] = ()
-    # Key of the address that a notice is about.
+    # Of a notice: the page that it leads to, and the key of the address that it is about.
+    link: str = ""
     about: str = ""
 
 
@@ -134,28 +76,47 @@ def compose(letter: Letter, sender: str, now: datetime) -> EmailMessage:
     message = EmailMessage()
     message["From"] = Address(display_name=name, username=local, domain=host)
     message["To"] = address_of(letter.recipient)
-    message["Subject"] = _SUBJECTS[letter.kind]
+    body = _body(letter)
+    message["Subject"] = body.subject
     message["Date"] = format_datetime(now)
     message["Message-ID"] = f"<{letter.event_id}@{host or 'localhost'}>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(_text(letter), charset="us-ascii", cte="7bit")
+    text, document = plain(body), html(body)
+    message.set_content(text, charset=_charset(text), cte=_transfer_encoding(text))
+    message.add_alternative(document, "html", charset=_charset(document), cte=_transfer_encoding(document))
+    # Set last: `add_alternative` moves headers of the content to the first part.
+    message["Content-Language"] = body.language
     return message
 
 
-def _text(letter: Letter) -> str:
-    if letter.kind == ADDRESS_TAKEN_NOTICE:
-        return _TAKEN.format(username=letter.username)
-    if len(letter.offers) > 1:
-        return _SEVERAL + "".join(_filled(_ONE_OF_SEVERAL, offer) for offer in letter.offers)
-    return _filled(_RESET if letter.kind == RESET_MAIL else _VERIFICATION, letter.offers[0])
+def _charset(text: str) -> str:
+    return "us-ascii" if text.isascii() else "utf-8"
 
 
-def _filled(text: str, offer: Offer) -> str:
-    return text.format(username=offer.username, token=offer.token, link=offer.link, good_for=_in_words(offer.good_for))
+def _transfer_encoding(text: str) -> str:
+    return "7bit" if text.isascii() else "8bit"
 
 
-def _in_words(span: timedelta) -> str:
-    hours = round(span.total_seconds() / 3600)
-    if hours >= 1:
-        return f"{hours} hours" if hours > 1 else "an hour"
-    return "less than an hour"
+def _body(letter: Letter) -> Body:
+    language = language_of(letter.language)
+    text = text_of(SEVERAL_REGISTRATIONS if len(letter.offers) > 1 else letter.kind, language)
+    actions = [_action(text, offer, language) for offer in letter.offers]
+    if not actions:
+        actions = [Action(heading="", link=letter.link, label=text.link, hint="", token="")]
+    good_for = in_words(letter.offers[0].good_for, language) if letter.offers else ""
+    return Body(
+        language=language,
+        subject=text.subject,
+        opening=_filled(text.opening, letter.username, good_for),
+        actions=tuple(actions),
+        closing=_filled(text.closing, letter.username, good_for),
+    )
+
+
+def _action(text: MailText, offer: Offer, language: LanguageCode) -> Action:
+    heading, label = _filled((text.heading, text.link), offer.username, in_words(offer.good_for, language))
+    return Action(heading=heading, link=offer.link, label=label, hint=text.hint, token=offer.token)
+
+
+def _filled(texts: tuple[str, ...], username: str, good_for: str) -> tuple[str, ...]:
+    return tuple(text.format(username=username, good_for=good_for) for text in texts)

@@ -59,7 +59,8 @@ async def main(settings: Settings) -> None:
         delivery = Delivery(aggregates, keys, mails, mails_an_hour=settings.mails_an_hour)
         account_mail = AccountMail(process.nats, aggregates, tokens, resets, delivery, page=settings.issuer)
         process.spawn(account_mail.run(), "account mail")
-        process.spawn(SecurityNotices(process.nats, aggregates, delivery).run(), "security notices")
+        notices = SecurityNotices(process.nats, aggregates, delivery, page=settings.issuer)
+        process.spawn(notices.run(), "security notices")
         process.spawn(PasswordEndings(process.nats, sessions).run(), "password endings")
         try:
             await process.serve([AuthServer(commands, login, changes, queries)])

@@ -42,12 +42,15 @@ class SecurityNotices:
         aggregates: Aggregates,
         delivery: Delivery,
         *,
+        page: str,
         ack_wait: float = 30.0,
         first_pause: float = 1.0,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
+        """`page`: the URL that the messenger's page is at, for the link in a notice."""
         self._aggregates = aggregates
         self._delivery = delivery
+        self._page = page.rstrip("/")
         self._clock = clock
         self._reaction = Reaction(
             nats,
@@ -81,6 +84,8 @@ class SecurityNotices:
             recipient=recipient,
             username=address.username,
             kind=ADDRESS_TAKEN_NOTICE,
+            language=address.language,
+            link=f"{self._page}/",
             about=event.aggregate_id,
         )
         provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)

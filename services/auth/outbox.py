@@ -124,7 +124,8 @@ class SmtpOutbox:
                     await client.sendmail(
                         sender.addr_spec,
                         [recipient.addr_spec],
-                        message.as_bytes(policy=SMTP.clone(utf8=wide)),
+                        # Base64 instead of 8bit, which not every server on the way takes.
+                        message.as_bytes(policy=SMTP.clone(cte_type="7bit", utf8=wide)),
                         mail_options=["SMTPUTF8"] if wide else [],
                     )
                 # Only here: while connecting, the same exception means that there is no TLS or no login.

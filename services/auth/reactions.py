@@ -122,6 +122,7 @@ class AccountMail:
                 recipient=pending[0][0],
                 username=pending[0][1].username,
                 kind=kind,
+                language=pending[0][1].language,
                 offers=tuple(self._offer(event, each) for _, each in pending),
             )
             for local_part, pending in by_local_part.items()
@@ -134,10 +135,13 @@ class AccountMail:
         return Offer(
             username=registration.username,
             token=token,
-            # Behind the #: no server sees or logs it.
-            link=f"{self._page}/#/confirm/{token}",
+            link=self._link("confirm", token),
             good_for=registration.expires_at - event.at,
         )
+
+    def _link(self, page: str, token: str) -> str:
+        """Behind the #: no server sees or logs the token."""
+        return f"{self._page}/#/{page}/{token}"
 
     async def _reset(self, event: Recorded[Event], asked: PasswordResetRequested) -> list[Letter]:
         address = (await self._aggregates.addresses.load(event.aggregate_id)).state
@@ -148,13 +152,19 @@ class AccountMail:
         token = self._resets.sign(
             Reset(user_id=asked.user_id, credential=asked.credential, expires_at=asked.expires_at)
         )
-        offer = Offer(username=address.username, token=token, good_for=asked.expires_at - event.at)
+        offer = Offer(
+            username=address.username,
+            token=token,
+            link=self._link("reset", token),
+            good_for=asked.expires_at - event.at,
+        )
         letter = Letter(
             event_id=event.id,
             asked_at=event.at,
             recipient=recipient,
             username=address.username,
             kind=mailboxes.RESET_MAIL,
+            language=address.language,
             offers=(offer,),
         )
         return [letter]

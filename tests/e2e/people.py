@@ -4,6 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -164,6 +167,11 @@ class Api:
         """The texts of the mails to the address, the oldest first."""
         texts = [path.read_text() for path in self.mails()]
         return [text for text in texts if f"To: {email}\n" in text]
+
+    def messages_to(self, email: str) -> list[EmailMessage]:
+        """The mails to the address as a mail program reads them, the oldest first."""
+        messages = [message_from_bytes(path.read_bytes(), policy=default) for path in self.mails()]
+        return [message for message in messages if message["To"] == email]
 
     async def mail_to(self, email: str, subject: str) -> str:
         """The newest mail to the address with such a subject; empty while there is none."""

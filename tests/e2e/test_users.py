@@ -1,5 +1,7 @@
 """Registration, verification, `GET /v1/users/me`."""
 
+from email.message import EmailMessage
+
 import pytest
 
 from contracts.identifiers import is_id
@@ -50,7 +52,7 @@ async def test_nothing_tells_whether_an_address_has_an_account(api: Api) -> None
         "invalid_credentials",
         "user_not_found",
     ]
-    notice = await eventually(lambda: api.mail_to(owner.email, "Somebody registered"), "a notice to the holder")
+    notice = await eventually(lambda: api.mail_to(owner.email, "Someone registered"), "a notice to the holder")
     assert "Token:" not in notice
 
 
@@ -107,7 +109,7 @@ async def test_an_address_in_another_script_is_one_account_however_it_is_spelled
     # Mail goes to the domain as DNS has it.
     await api.verify(encoded.lower())
     await api.register(email=encoded)
-    await eventually(lambda: api.mail_to(encoded.lower(), "Somebody registered"), "a notice to the holder")
+    await eventually(lambda: api.mail_to(encoded.lower(), "Someone registered"), "a notice to the holder")
     for login in (spelled, encoded):
         answer = await api.log_in(login)
         assert (answer.status_code, answer.json()["user_id"]) == (201, account["user_id"])
@@ -217,6 +219,47 @@ async def test_another_verification_mail_can_be_asked_for(api: Api) -> None:
     # It is good for as long as the first was.
     assert all(f"Token: {token}" in mail for mail in api.mails_to(account["email"]))
     assert (await api.http.post("/v1/users/verify-email", json={"token": token})).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("named", "accepted", "subjects"),
+    [
+        ({}, "ru-RU, en;q=0.5", ["Подтвердите свой адрес", "Подтвердите свой адрес", "Смена пароля"]),
+        (
+            {"language": "en"},
+            "ru",
+            ["Confirm your e-mail address", "Confirm your e-mail address", "Set another password"],
+        ),
+    ],
+)
+async def test_all_mails_of_an_account_are_in_the_language_that_its_registration_asked_for(
+    api: Api, named: dict[str, str], accepted: str, subjects: list[str]
+) -> None:
+    form = api.registration(**named)
+    email = str(form["email"])
+    response = await api.http.post("/v1/users", json=form, headers={"Accept-Language": accepted})
+    assert response.status_code == 201
+
+    async def received(number: int) -> list[EmailMessage]:
+        async def found() -> list[EmailMessage]:
+            messages = api.messages_to(email)
+            return messages if len(messages) == number else []
+
+        return await eventually(found, f"{number} mails")
+
+    await received(1)
+    assert (await api.http.post("/v1/users/resend-verification", json={"email": email})).status_code == 202
+    await received(2)
+    verified = await api.verify(email)
+    # Asked for in another language: the account's counts.
+    other = {"Accept-Language": "de, en;q=0.9"}
+    assert (await api.http.post("/v1/users/password-reset", json={"email": email}, headers=other)).status_code == 202
+    mails = await received(3)
+    assert [mail["Subject"] for mail in mails] == subjects
+    token = await api.mailed_token(email, verified)
+    body = {"token": token, "new_password": "another good horse"}
+    assert (await api.http.post("/v1/users/password-reset/confirm", json=body)).status_code == 204
+    assert (await api.log_in(email, "another good horse")).status_code == 201
 
 
 async def test_asking_for_a_mail_tells_nothing_about_an_address(api: Api) -> None:

@@ -78,7 +78,8 @@ def _newest(folder: Path, to: str) -> list[Mail]:
         mail = email.message_from_bytes(content, policy=email.policy.default)
         recipient = str(mail["To"] or "")
         if not to or to in _addresses(mail):
-            found.append(Mail(recipient, str(mail["Subject"] or ""), mail.get_content()))
+            text = mail.get_body(("plain",))
+            found.append(Mail(recipient, str(mail["Subject"] or ""), text.get_content() if text is not None else ""))
     return found
 
 

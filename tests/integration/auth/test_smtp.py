@@ -3,7 +3,10 @@
 import ipaddress
 import ssl
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,7 +25,9 @@ LETTER = Letter(
     asked_at=datetime(2026, 1, 1, tzinfo=UTC),
     recipient="Anna@example.org",
     username="anna",
-    offers=(Offer(username="anna", token=TOKEN, good_for=timedelta(hours=24)),),
+    offers=(
+        Offer(username="anna", token=TOKEN, good_for=timedelta(hours=24), link=f"https://x.example/#/confirm/{TOKEN}"),
+    ),
 )
 # Its recipient is in no plain ASCII.
 WIDE = msgspec.structs.replace(LETTER, recipient="straße@example.org")
@@ -69,6 +74,18 @@ async def test_a_mail_arrives_with_its_token_on_a_line() -> None:
     sender, recipient = server.envelopes[0]
     assert "<no-reply@example.org>" in sender
     assert "<Anna@example.org>" in recipient
+
+
+async def test_a_mail_in_russian_arrives_in_ascii_and_reads_with_its_token_on_a_line() -> None:
+    server = SmtpServer()
+    async with server.listening():
+        await send(f"smtp://127.0.0.1:{server.port}", msgspec.structs.replace(LETTER, language="ru"))
+    assert server.mails[0].isascii()
+    message: Any = message_from_bytes(server.mails[0], policy=default)
+    text, html = (part.get_content() for part in message.iter_parts())
+    assert f"Token: {TOKEN}" in text.splitlines()
+    assert "Здравствуйте, anna!" in text
+    assert "Подтвердить адрес</a>" in html
 
 
 async def test_a_login_comes_after_the_encryption(tls: ssl.SSLContext) -> None:

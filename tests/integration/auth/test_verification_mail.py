@@ -25,6 +25,7 @@ from contracts.events.user import (
     UserCreated,
     UsernameClaimed,
 )
+from contracts.fields import LanguageCode
 from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import GetUserRequest
@@ -95,7 +96,15 @@ async def reacting(
         first_pause=0.05,
         clock=clock,
     )
-    notices = SecurityNotices(nats, auth.aggregates, delivery, ack_wait=ack_wait, first_pause=0.05, clock=clock)
+    notices = SecurityNotices(
+        nats,
+        auth.aggregates,
+        delivery,
+        page="https://chat.example.org/",
+        ack_wait=ack_wait,
+        first_pause=0.05,
+        clock=clock,
+    )
     tasks = {asyncio.create_task(reaction.run()) for reaction in (mail, notices)}
     try:
         yield
@@ -119,7 +128,7 @@ async def settled(nats: NATS, *, waiting_notices: int = 0) -> None:
                 await asyncio.sleep(0.01)
 
 
-async def register(auth: Auth, name: str, email: str = "") -> str:
+async def register(auth: Auth, name: str, email: str = "", language: LanguageCode = "en") -> str:
     """The new user's id."""
     user = await auth.commands.register(
         email=email or f"{name}@example.org",
@@ -127,6 +136,7 @@ async def register(auth: Auth, name: str, email: str = "") -> str:
         password=PASSWORD,
         display_name=None,
         provenance=BY_NOBODY,
+        language=language,
     )
     return user.user_id
 
@@ -482,6 +492,50 @@ async def test_a_reset_that_was_asked_for_is_followed_by_one_mail_whose_token_is
     await changes.reset(token=tokens(letter)[0], new="another horse", provenance=BY_NOBODY)
     types = [event.type for event in await stored(streams, "AUTH")]
     assert types[-2:] == ["mail.sent", "password.changed"]
+
+
+async def test_every_mail_of_an_account_is_in_its_language_also_from_a_process_that_starts_later(
+    replicas: tuple[Auth, Auth], streams: NATS, secrets: Secrets, clock: Clock
+) -> None:
+    auth, outbox, mailed = replicas[0], Recording(), []
+
+    async def mails_of_a_new_process() -> list[tuple[str, str, str]]:
+        started = Auth(streams, secrets, clock)
+        async with reacting(streams, started, outbox, clock):
+            await settled(streams)
+        started.passwords.close()
+        sent = [(letter.username, letter.kind, letter.language) for letter in outbox.sent]
+        mailed.extend(outbox.sent)
+        outbox.sent.clear()
+        return sorted(sent)
+
+    await register(auth, "anna", language="ru")
+    await register(auth, "boris", language="en")
+    for email in ("anna@example.org", "boris@example.org"):
+        await auth.commands.resend_verification(email, BY_NOBODY)
+    assert await mails_of_a_new_process() == [
+        ("anna", "verification", "ru"),
+        ("anna", "verification_again", "ru"),
+        ("boris", "verification", "en"),
+        ("boris", "verification_again", "en"),
+    ]
+    changes = auth.changes(Nobody())
+    others: tuple[tuple[str, LanguageCode], ...] = (("anna", "en"), ("boris", "ru"))
+    for name, other in others:
+        await auth.commands.verify_email(await auth.token(f"{name}@example.org"), BY_NOBODY)
+        await changes.request_reset(f"{name}@example.org", BY_NOBODY)
+        # The language of another registration with the address is not that of its owner's mails.
+        await register(auth, f"not_{name}", f"{name}@example.org", language=other)
+    assert await mails_of_a_new_process() == [
+        ("anna", "address_taken", "ru"),
+        ("anna", "password_reset", "ru"),
+        ("boris", "address_taken", "en"),
+        ("boris", "password_reset", "en"),
+    ]
+    links = {letter.kind: letter.link or letter.offers[0].link for letter in mailed if letter.username == "anna"}
+    assert links["address_taken"] == "https://chat.example.org/"
+    assert links["password_reset"].startswith("https://chat.example.org/#/reset/")
+    assert links["verification_again"].startswith("https://chat.example.org/#/confirm/")
 
 
 async def test_a_reset_mail_that_is_of_no_use_any_more_is_not_sent(replicas: tuple[Auth, Auth], streams: NATS) -> None:

@@ -46,6 +46,18 @@ async def test_the_newest_ten_are_shown_or_those_to_one_whole_address(developing
         assert subjects(await developing.client.get("/dev/mail", params={"to": part})) == []
 
 
+async def test_of_a_mail_in_two_forms_the_plain_text_is_shown(developing: Stage) -> None:
+    mail = EmailMessage()
+    mail["To"], mail["Subject"] = "anna@example.org", "Подтвердите"
+    mail.set_content("Token: t\nПривет\n", charset="utf-8", cte="8bit")
+    mail.add_alternative("<p>Привет</p>", subtype="html")
+    (developing.settings.data_dir / "mail" / "two.eml").write_bytes(bytes(mail))
+    answer = await developing.client.get("/dev/mail", params={"to": "anna@example.org"})
+    assert answer.json() == {
+        "items": [{"to": "anna@example.org", "subject": "Подтвердите", "text": "Token: t\nПривет\n"}]
+    }
+
+
 async def test_a_mail_that_vanishes_meanwhile_is_left_out(developing: Stage) -> None:
     (developing.settings.data_dir / "mail" / "gone.eml").symlink_to("nowhere.eml")
     assert len(subjects(await developing.client.get("/dev/mail"))) == 10

@@ -17,7 +17,9 @@ LETTER = Letter(
     asked_at=datetime(2026, 1, 1, 12, 0, 0, 123_000, tzinfo=UTC),
     recipient="anna@example.org",
     username="anna",
-    offers=(Offer(username="anna", token=TOKEN, good_for=timedelta(hours=24)),),
+    offers=(
+        Offer(username="anna", token=TOKEN, good_for=timedelta(hours=24), link=f"https://x.example/#/confirm/{TOKEN}"),
+    ),
 )
 
 
