@@ -1,6 +1,7 @@
 """How it looks and reads: every view, on both sizes, in both schemes and languages; pictures are left to look at."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +51,10 @@ async def test_every_view_can_be_read_by_everybody(
     page = await sitting.log_in(anna, **options)
     await page.locator(".chat .last").wait_for()
     await assert_readable(page, f"{name}-chats")
+    await page.get_by_role("button", name=re.compile("^(Find|Найти)$")).click()
+    await page.get_by_role("option").first.wait_for()
+    await assert_readable(page, f"{name}-palette")
+    await page.keyboard.press("Escape")
     await open_chat(page, boris)
     await page.locator(".message").nth(3).wait_for()
     await assert_readable(page, f"{name}-chat")
