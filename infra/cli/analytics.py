@@ -9,10 +9,9 @@ import msgspec
 from psycopg import Error as DatabaseError
 from psycopg import errors
 from psycopg.rows import class_row
-from rich.console import Console
-from rich.table import Column, Table
 
 from infra.cli.moment import Moment
+from infra.cli.tables import Column, console, fitted
 from infra.database_owners import Owners
 from infra.running import connected
 from infra.settings import Settings
@@ -52,6 +51,17 @@ FROM active LEFT JOIN {analytics} AS a USING (hour) LEFT JOIN seen USING (hour)
 ORDER BY hour
 """
 
+_COLUMNS = (
+    Column("hour (UTC)"),
+    Column("messages", is_number=True),
+    Column("people", is_number=True),
+    Column("logins", is_number=True, optional=1),
+    Column("seen", is_number=True),
+    Column("mean s", is_number=True, optional=3),
+    Column("p50 s", is_number=True),
+    Column("p95 s", is_number=True, optional=2),
+)
+
 
 class Hour(msgspec.Struct, frozen=True, kw_only=True):
     """What happened in the hour that begins then, UTC."""
@@ -84,7 +94,7 @@ def analytics(since: datetime | None, until: datetime | None, as_json: bool) -> 
         for hour in found:
             sys.stdout.write(msgspec.json.encode(hour).decode() + "\n")
     else:
-        _print(found, Console())
+        _print(found)
 
 
 async def _collect(settings: Settings, since: datetime, until: datetime) -> list[Hour]:
@@ -122,19 +132,9 @@ async def _missing(conn: Connection) -> type[Projection]:
     return Conversations if await cursor.fetchone() != (None,) else Analytics
 
 
-def _print(found: list[Hour], console: Console) -> None:
-    numbers = ("messages", "people", "logins", "seen", "mean s", "p50 s", "p95 s")
-    # Lean enough for a terminal of 80 columns.
-    shown = Table(
-        Column("hour (UTC)", no_wrap=True),
-        *(Column(name, justify="right", no_wrap=True) for name in numbers),
-        box=None,
-        padding=(0, 1, 0, 0),
-        caption="seen: of the hour's messages, and how many seconds they waited for it",
-        caption_justify="left",
-    )
-    for hour in found:
-        shown.add_row(
+def _print(found: list[Hour]) -> None:
+    rows = [
+        (
             f"{hour.hour:%Y-%m-%d %H:%M}",
             f"{hour.messages:,}",
             f"{hour.active_people:,}",
@@ -142,7 +142,11 @@ def _print(found: list[Hour], console: Console) -> None:
             f"{hour.seen:,}",
             *map(_seconds, (hour.seen_mean_seconds, hour.seen_p50_seconds, hour.seen_p95_seconds)),
         )
-    console.print(shown)
+        for hour in found
+    ]
+    shown = console()
+    shown.print(fitted(_COLUMNS, rows, shown.width, lean=True))
+    shown.print("seen: of the hour's messages, and how many seconds they waited for it", style="dim italic")
 
 
 def _seconds(seconds: float | None) -> str:

@@ -14,6 +14,7 @@ from psycopg import Error as DatabaseError
 from rich.console import Console
 from rich.markup import escape
 
+from infra.cli import tables
 from infra.cli.events import Aggregate
 from infra.cli.letters import line, print_letter, print_retried
 from infra.connections import connect_nats
@@ -175,7 +176,7 @@ def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], as_json: boo
         sys.stdout.write(msgspec.json.encode(Retries(retried)).decode() + "\n")
     else:
         for each in retried:
-            print_retried(each, Console(stderr=True))
+            print_retried(each, tables.console(stderr=True))
         if not retried:
             click.echo("no dead letters", err=True)
     if any(each.outcome != "applied" for each in retried):
@@ -227,7 +228,7 @@ def discard(letter_id: LetterId, reason: str, by: str | None, as_json: bool) -> 
     if as_json:
         sys.stdout.write(msgspec.json.encode(done).decode() + "\n")
         return
-    console = Console(stderr=True)
+    console = tables.console(stderr=True)
     console.print(f"[yellow]discarded[/] {done.id} by {escape(done.by)}: {escape(done.reason)}")
     if done.retried.applied or done.retried.left:
         print_retried(done.retried, console)

@@ -18,6 +18,7 @@ from infra.archive.exporting import export as export_to
 from infra.archive.store import reach
 from infra.archive.target import standard_output, target
 from infra.archive.unreadable import Accepted, CannotBeImported, UnreadableEvent
+from infra.cli import tables
 from infra.cli.bar import Bar
 from infra.connections import connect_nats
 from infra.secrets import Secrets
@@ -45,7 +46,7 @@ def export(file: Path, force: bool, allow_unreadable: bool, as_json: bool) -> No
     Where an import would refuse events, since this release cannot read them, they are named, nothing is written and the
     exit code is 1; not so for those that were discarded (`vestnik dead-letters discard`).
     """
-    console = Console(stderr=True)
+    console = tables.console(stderr=True)
     piped = str(file) == _STANDARD_OUTPUT
     if piped and as_json:
         raise click.UsageError("--json would stand in the midst of what is written to standard output")

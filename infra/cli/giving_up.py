@@ -17,6 +17,7 @@ from contracts.subjects import STREAMS
 from infra.archive.store import Store
 from infra.archive.target import target
 from infra.checkpoints import highest_at
+from infra.cli import tables
 from infra.cli.parallel import each
 from infra.cli.progress import Bars
 from infra.connections import connect_nats
@@ -106,7 +107,7 @@ def accept_loss(stream: str, path: Path | None, yes: bool) -> None:
     if path is not None and path.exists():
         raise RowsExist(path)
     path = path or Path(f"lost-{stream}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
-    uvloop.run(_run(settings, stream, path, Console(stderr=True), ask=not yes))
+    uvloop.run(_run(settings, stream, path, tables.console(stderr=True), ask=not yes))
 
 
 async def _run(settings: Settings, stream: str, path: Path, console: Console, *, ask: bool) -> None:

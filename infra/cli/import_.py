@@ -12,6 +12,7 @@ from rich.markup import escape
 from infra.archive.checking import Verdict, verdict
 from infra.archive.importing import Imported, Steps, import_file
 from infra.archive.store import reach
+from infra.cli import tables
 from infra.cli.bar import Bar
 from infra.settings import Settings
 
@@ -35,7 +36,7 @@ def import_(file: Path, check_only: bool, passwords_lost: bool, allow_unreadable
 
     A FILE with events that this release cannot read is refused, but for those that its export has accepted.
     """
-    console = Console(stderr=True)
+    console = tables.console(stderr=True)
     if check_only:
         with Bar(console, "check", "MiB") as bar:
             found = verdict(file, bar.move, allow_unreadable=allow_unreadable)

@@ -5,17 +5,15 @@ from datetime import UTC, datetime
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from infra import position_keys
 from infra.access_keys import AccessKeys
+from infra.cli.tables import Column, console, fitted
 from infra.key_stages import AccessKey, Terms
 from infra.secrets import Secrets
 from infra.settings import Settings
 
-# Where it goes into a file or another program nothing is cut.
-_WIDTH = 120
+_COLUMNS = (Column("key"), Column("state"), Column("signs from", is_text=True), Column("retires", is_text=True))
 _COLOURS = {"signing": "green", "published": "yellow", "retired": "dim"}
 
 
@@ -85,18 +83,17 @@ def _show(found: list[AccessKey], as_json: bool) -> None:
     if as_json:
         sys.stdout.write("".join(msgspec.json.encode(key).decode() + "\n" for key in found))
         return
-    table = Table("key", "state", "signs from", "retires")
-    for key in found:
-        state = key.state.value
-        colour = _COLOURS.get(state)
-        table.add_row(
-            key.key_id,
-            f"[{colour}]{state}[/]" if colour else state,
-            _moment(key.signs_from),
-            _moment(key.retires_at) if key.retires_at else "",
-        )
-    Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
+    shown = console()
+    rows = [(key.key_id, _coloured(key.state.value), _moment(key.signs_from), _moment(key.retires_at)) for key in found]
+    shown.print(fitted(_COLUMNS, rows, shown.width))
 
 
-def _moment(moment: datetime) -> str:
+def _coloured(state: str) -> str:
+    colour = _COLOURS.get(state)
+    return f"[{colour}]{state}[/]" if colour else state
+
+
+def _moment(moment: datetime | None) -> str:
+    if moment is None:
+        return ""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if moment.year > 1970 else "long ago"

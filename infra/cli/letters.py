@@ -3,7 +3,6 @@
 import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from projections.engine.settling import Retried
 from services.operator.letters import Letter, LetterWithEvent
@@ -12,14 +11,13 @@ _SHORT = 200
 
 
 def print_letter(letter: LetterWithEvent, console: Console) -> None:
-    table = Table(show_header=False, box=None)
     fields: dict[str, object] = {name: getattr(letter, name) for name in letter.__struct_fields__}
     if letter.discard is not None:
         fields["discard"] = f"by {letter.discard.by} at {letter.discard.at:%Y-%m-%d %H:%M:%S}: {letter.discard.reason}"
+    names = max(map(len, fields))
     for name, value in fields.items():
         if value is not None and value != "" and name != "event":
-            table.add_row(f"[bold]{name}[/]", escape(str(value)))
-    console.print(table)
+            console.print(f"[bold]{name:<{names}}[/] {escape(str(value))}", soft_wrap=True)
     if letter.event is not None:
         console.print_json(msgspec.json.encode(letter.event).decode())
 
@@ -30,7 +28,7 @@ def print_retried(retried: Retried, console: Console) -> None:
     if retried.left:
         where = "" if retried.failed_id is None else f"{retried.failed_id}: "
         text += f", {retried.left:,} left; {where}{escape(retried.reason or '')}"
-    console.print(text)
+    console.print(text, soft_wrap=True)
 
 
 def line(letter: Letter) -> str:

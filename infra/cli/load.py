@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 import msgspec
 import uvloop
-from rich.console import Console
 
+from infra.cli import tables
 from infra.load.history import read_history
 from infra.load.report import describe
 from infra.load.run import Order
@@ -45,7 +45,7 @@ def load(
     demonstrations only.
     """
     settings = Settings.load()
-    console = Console(stderr=True)
+    console = tables.console(stderr=True)
     history = read_history(file, limit)
     order = Order(
         history=history,

@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 
 import click
 import msgspec
-from rich.console import Console
 
-from infra.cli import dropping, inspecting, rebuilding
+from infra.cli import dropping, inspecting, rebuilding, tables
 from infra.cli.accepting import Loss
 from infra.cli.moment import Moment
 from infra.running import connected
@@ -69,7 +68,7 @@ def rebuild(
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
     settings = connected(Settings.load())
-    console = Console(stderr=True)
+    console = tables.console(stderr=True)
     outcome: rebuilding.Rebuilds | dropping.Drops | inspecting.States
     if drop_old:
         outcome = dropping.run(settings, projections, every, console)

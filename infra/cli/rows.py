@@ -8,10 +8,10 @@ import msgspec
 from psycopg import Error as DatabaseError
 from psycopg import errors, sql
 from psycopg.rows import dict_row
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from infra.cli.printable import printable
+from infra.cli.tables import Column, console, fitted
 from infra.database_owners import Owners
 from infra.failures import Failure
 from infra.running import connected
@@ -20,7 +20,8 @@ from projections.engine.connecting import connect, out_of_reach
 from projections.engine.projection import Projection
 from projections.registry import UnknownProjection, choose
 
-_LONGEST_VALUE = 60
+# A value that is longer, as no name or id is, is folded where it has to be.
+_LONG = 64
 Row = dict[str, object]
 
 
@@ -50,7 +51,7 @@ def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
         for row in found:
             sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
     else:
-        _print(table or tables[0], found, Console())
+        _print(table or tables[0], found)
 
 
 async def _read(settings: Settings, projection: type[Projection], table: str, limit: int) -> list[Row]:
@@ -72,16 +73,13 @@ async def _read(settings: Settings, projection: type[Projection], table: str, li
         await conn.close()
 
 
-def _print(title: str, found: list[Row], console: Console) -> None:
+def _print(title: str, found: list[Row]) -> None:
+    shown = console()
     if not found:
-        console.print(f"{title} has no rows")
+        shown.print(f"{title} has no rows")
         return
-    shown = Table(*found[0], title=title, title_justify="left")
-    for row in found:
-        shown.add_row(*(escape(_short(value)) for value in row.values()))
-    console.print(shown)
-
-
-def _short(value: object) -> str:
-    text = "" if value is None else str(value)
-    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
+    values = [["" if value is None else printable(str(value)) for value in row.values()] for row in found]
+    columns = [
+        Column(name, is_text=any(len(row[place]) > _LONG for row in values)) for place, name in enumerate(found[0])
+    ]
+    shown.print(fitted(columns, [list(map(escape, row)) for row in values], shown.width, title=title))

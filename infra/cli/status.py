@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from infra.cli.status_tables import tables, unreachable
+from infra.cli.tables import console
 from infra.failures import Failure
 from infra.running import connected
 from infra.settings import Settings
@@ -43,7 +44,8 @@ def status(watch: bool, interval: float | None, as_json: bool) -> None:
     if as_json:
         _print_line(found)
     else:
-        Console().print(tables(found))
+        shown = console()
+        shown.print(tables(found, shown.width))
     for line in unreachable(found):
         click.echo(f"vestnik: {line}", err=True)
     if found.unreachable:
@@ -52,17 +54,17 @@ def status(watch: bool, interval: float | None, as_json: bool) -> None:
 
 async def _watch(interval: float, *, as_json: bool) -> None:
     """Looks until it is interrupted; a system that is stopped and started again meanwhile is found again."""
-    settings, console = Settings.load(), Console()
+    settings, shown = Settings.load(), console()
     # What cannot be shown at all is told at once, as without --watch.
     found: Status | Failure = await glance(connected(settings))
-    moves = console.is_terminal and not console.is_dumb_terminal and not as_json
-    with Live(console=console, auto_refresh=False, transient=False) if moves else _Lines(console) as view:
+    moves = shown.is_terminal and not shown.is_dumb_terminal and not as_json
+    with Live(console=shown, auto_refresh=False, transient=False) if moves else _Lines(shown) as view:
         while True:
             if as_json:
                 if isinstance(found, Status):
                     _print_line(found)
             else:
-                view.update(_shown(found), refresh=True)
+                view.update(_shown(found, shown.width), refresh=True)
             await asyncio.sleep(interval)
             found = await _look(settings)
 
@@ -74,10 +76,10 @@ async def _look(settings: Settings) -> Status | Failure:
         return failure
 
 
-def _shown(found: Status | Failure) -> RenderableType:
+def _shown(found: Status | Failure, width: int) -> RenderableType:
     if isinstance(found, Failure):
         return Text(str(found), style="red")
-    return Group(tables(found), *(Text(line, style="red") for line in unreachable(found)))
+    return Group(tables(found, width), *(Text(line, style="red") for line in unreachable(found)))
 
 
 class _Lines:

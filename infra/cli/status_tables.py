@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.table import Column, Table
 from rich.text import Text
 
 from infra.cli.progress import time_left
+from infra.cli.tables import Column, fitted
 from projections.engine.status import ProjectionStatus
 from services.operator.glance import Status
 
@@ -23,11 +23,29 @@ _COLOURS = {
 }
 # From so many seconds on a read model's lag is seen by people.
 _LATE = 5.0
+_STREAMS = (
+    Column("stream"),
+    Column("events", is_number=True),
+    Column("bytes", is_number=True, optional=1),
+    Column("last sequence", is_number=True, optional=2),
+)
+_PROJECTIONS = (
+    Column("projection"),
+    Column("version", is_number=True, optional=4),
+    Column("position", is_number=True, is_list=True, optional=2),
+    Column("lag", is_number=True),
+    Column("lag s", is_number=True, optional=1),
+    Column("events/s", is_number=True, optional=3),
+    Column("dead letters", is_number=True, is_text=True),
+    Column("size", is_number=True, optional=5),
+    Column("state", is_text=True),
+)
+_SERVICES = (Column("service"), Column("state"))
 
 
-def tables(found: Status) -> Group:
-    """All but what is not reachable."""
-    return Group(*_parts(found))
+def tables(found: Status, width: int) -> Group:
+    """All but what is not reachable, in that many columns of the terminal."""
+    return Group(*_parts(found, width))
 
 
 def unreachable(found: Status) -> list[str]:
@@ -35,21 +53,13 @@ def unreachable(found: Status) -> list[str]:
     return [f"{part.part} is not reachable: {part.reason}" for part in found.unreachable]
 
 
-def _parts(found: Status) -> Iterator[Table | Text]:
-    streams = Table(
-        "stream", *map(_number, ("events", "bytes", "last sequence")), title="Streams", title_justify="left"
-    )
-    for stream in found.streams:
-        streams.add_row(stream.name, f"{stream.events:,}", f"{stream.bytes:,}", f"{stream.last_sequence:,}")
-    projections = Table(
-        "projection",
-        *map(_number, ("version", "position", "lag", "lag s", "events/s", "dead letters", "size")),
-        "state",
-        title="Projections",
-        title_justify="left",
-    )
-    for projection in found.projections:
-        projections.add_row(
+def _parts(found: Status, width: int) -> Iterator[RenderableType]:
+    streams = [
+        (stream.name, f"{stream.events:,}", f"{stream.bytes:,}", f"{stream.last_sequence:,}")
+        for stream in found.streams
+    ]
+    projections = [
+        (
             projection.name,
             str(projection.version),
             ", ".join(f"{stream} {sequence:,}" for stream, sequence in projection.position.items()),
@@ -60,10 +70,16 @@ def _parts(found: Status) -> Iterator[Table | Text]:
             decimal(projection.bytes),
             _state(projection),
         )
-    services = Table("service", "state", title="Services", title_justify="left")
-    for service in found.services:
-        services.add_row(service.name, _coloured(service.state))
-    yield from (table for table in (streams, projections, services) if table.row_count)
+        for projection in found.projections
+    ]
+    services = [(service.name, _coloured(service.state)) for service in found.services]
+    for title, columns, rows in (
+        ("Streams", _STREAMS, streams),
+        ("Projections", _PROJECTIONS, projections),
+        ("Services", _SERVICES, services),
+    ):
+        if rows:
+            yield fitted(columns, rows, width, title=title)
     ends = {stream.name: stream.last_sequence for stream in found.streams}
     for stream in found.streams:
         if (missing := stream.last_sequence - stream.events) > 0:
@@ -98,10 +114,6 @@ def _state(projection: ProjectionStatus) -> str:
         return _coloured(projection.state)
     left = time_left(progress.seconds_left)
     return f"{_coloured(projection.state)} {progress.fraction:.0%}{f', {left}' if left else ''}"
-
-
-def _number(name: str) -> Column:
-    return Column(name, justify="right")
 
 
 def _coloured(state: str) -> str:

@@ -8,6 +8,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
+from infra.cli import tables
 from infra.cli.parallel import Failed, each
 from infra.cli.progress import Bars
 from infra.connections import connect_nats
@@ -45,7 +46,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
         projections = choose(names)
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
-    console = Console(stderr=True)
+    console = tables.console(stderr=True)
     outcome = uvloop.run(_run(connected(Settings.load()), projections, console))
     if as_json:
         sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")

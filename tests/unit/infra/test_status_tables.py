@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 from io import StringIO
 
 import msgspec
+import pytest
 from rich.console import Console
 
+from contracts.subjects import STREAMS
 from infra.cli.status_tables import tables, unreachable
 from projections.engine.last_errors import LastError
 from projections.engine.status import DeadLetters, Filled, ProjectionStatus, StreamStatus, unknown_statuses
@@ -40,7 +42,7 @@ def shown(*projections: ProjectionStatus) -> str:
         [],
     )
     console = Console(file=StringIO(), width=160, color_system=None)
-    console.print(tables(found))
+    console.print(tables(found, console.width))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
@@ -97,8 +99,37 @@ def test_a_stream_that_lacks_events_stands_out() -> None:
     assert "lacks" not in shown(PROJECTION)
     found = Status(NOON, [StreamStatus("MESSAGING", 3_000, 1_000_000, 3_001)], [PROJECTION], [], [])
     console = Console(file=StringIO(), width=160, color_system=None)
-    console.print(tables(found))
+    console.print(tables(found, console.width))
     assert isinstance(console.file, StringIO)
     said = console.file.getvalue()
     assert "MESSAGING lacks 1 of its 3,001 events" in said
     assert "conversations has applied MESSAGING up to 3,456, and it ends at 3,001" in said
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 132])
+def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
+    late = msgspec.structs.replace(
+        PROJECTION,
+        position={"CONTACT": 12_345_678, "MESSAGING": 123_456_789},
+        lag=123_456_789,
+        lag_seconds=123_456.7,
+        dead_letters=DeadLetters(failed=1_234, parked=56_789),
+        progress=Filled(40, 100, 0.4, 5_000.0),
+    )
+    projections = [msgspec.structs.replace(late, name=each.name) for each in choose([])]
+    found = Status(
+        NOON,
+        [StreamStatus(stream, 123_456_789, 123_456_789_012, 123_456_789) for stream in STREAMS],
+        projections,
+        [ServiceStatus("messaging", "not_ready", [])],
+        [],
+    )
+    console = Console(file=StringIO(), width=width, color_system=None)
+    console.print(tables(found, width))
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    words = text.replace("│", " ").split()
+    for name in (*STREAMS, *(each.name for each in projections), "123,456,789"):
+        assert name in words

@@ -1,0 +1,111 @@
+"""Tables for people: what stands in one is whole, however narrow the terminal is.
+
+Where a table is too wide, titles, lists and free text are folded, and then the columns that matter least are left out.
+Where that does not do, each row is a paragraph of its own. Nothing is ever shortened: two names would look alike.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import msgspec
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+# Where the output goes into a file or to another program, lines are as long as they are.
+_UNBOUNDED = 1_000_000
+# In how little room free text is still read.
+_NARROW_TEXT = 20
+
+Rows = Sequence[Sequence[str]]
+
+
+class Column(msgspec.Struct, frozen=True):
+    title: str
+    is_number: bool = False
+    # Entries with `, ` between them.
+    is_list: bool = False
+    # Free text, which may be broken anywhere.
+    is_text: bool = False
+    # The highest is left out first; 0: never.
+    optional: int = 0
+
+
+def console(*, stderr: bool = False) -> Console:
+    """As wide as the terminal, or as wide as it takes."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else _UNBOUNDED)
+
+
+def fitted(columns: Sequence[Column], rows: Rows, width: int, *, title: str = "", lean: bool = False) -> RenderableType:
+    """The table in that many columns of the terminal; cells are rich's markup. `lean`: without lines around it."""
+    around, between = (0, 1) if lean else (1, 3)
+
+    def room(places: Sequence[int]) -> int:
+        """For what stands in these columns."""
+        return width - around - between * len(places)
+
+    shown = list(range(len(columns)))
+    widths = _each(_width, columns, rows)
+    if sum(widths) > room(shown):
+        folded = [[_folded(cell, column) for cell, column in zip(row, columns, strict=True)] for row in rows]
+        whole, widths = _each(_width, columns, folded), _each(_least, columns, folded)
+        while sum(widths[place] for place in shown) > room(shown):
+            place = max(shown, key=lambda place: columns[place].optional)
+            if not columns[place].optional:
+                return _paragraphs(columns, rows, title)
+            shown.remove(place)
+        rows = folded
+        for place in shown:
+            left = room(shown) - sum(widths[place] for place in shown)
+            widths[place] = min(whole[place], widths[place] + left)
+    table = Table(title=title or None, title_justify="left")
+    if lean:
+        table.box, table.padding = None, (0, 1, 0, 0)
+    for place in shown:
+        column = columns[place]
+        table.add_column(
+            column.title, justify="right" if column.is_number else "left", overflow="fold", width=widths[place]
+        )
+    for row in rows:
+        table.add_row(*(row[place] for place in shown))
+    return table
+
+
+def _each(width: Callable[[Column, list[str]], int], columns: Sequence[Column], rows: Rows) -> list[int]:
+    return [width(column, [row[place] for row in rows]) for place, column in enumerate(columns)]
+
+
+def _folded(cell: str, column: Column) -> str:
+    return cell.replace(", ", "\n") if column.is_list else cell
+
+
+def _width(column: Column, cells: list[str]) -> int:
+    """How wide the column is with nothing folded."""
+    return max([cell_len(column.title), *map(cell_len, _lines(cells))])
+
+
+def _least(column: Column, cells: list[str]) -> int:
+    """How wide the column has to be at the least."""
+    title = max(map(cell_len, column.title.split()))
+    if not column.is_text:
+        return max([title, *map(cell_len, _lines(cells))])
+    words = [cell_len(word) for line in _lines(cells) for word in line.split()]
+    return max(title, min(max(words, default=0), _NARROW_TEXT))
+
+
+def _lines(cells: list[str]) -> list[str]:
+    return [line for cell in cells for line in Text.from_markup(cell).plain.splitlines()]
+
+
+def _paragraphs(columns: Sequence[Column], rows: Rows, title: str) -> RenderableType:
+    names = max(cell_len(column.title) for column in columns)
+    lines = [Text(title, style="italic")] if title else []
+    for row in rows:
+        lines += [
+            Text.from_markup(f"[bold]{column.title:<{names}}[/]  {cell}", overflow="fold")
+            for column, cell in zip(columns, row, strict=True)
+        ]
+        lines.append(Text())
+    return Group(*lines)
