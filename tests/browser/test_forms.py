@@ -86,6 +86,9 @@ async def test_a_form_says_in_words_what_is_wrong_beside_the_field(
     await assert_wrong(page, "email", says["email"])
     await expect(page.locator("#field-username-wrong")).to_have_text(says["username"])
     await expect(page.locator("#field-password-wrong")).to_have_text(says["password"])
+    for width in (320, 1280, PHONE["width"]):
+        await page.set_viewport_size({"width": width, "height": PHONE["height"]})
+        assert await page.evaluate("document.documentElement.scrollWidth") == width, "the page scrolls sideways"
     await assert_readable(page, f"forms-{scheme}-{language}")
     # 513 letters of two bytes each.
     await fill(page, email=account["email"], username=account["username"], password="я" * 513)
@@ -186,6 +189,24 @@ async def test_check_your_mail_outlives_a_reload_without_the_password(sitting: S
     await expect(page.get_by_label("E-mail or username")).to_have_value(account["username"])
     await page.reload()
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+async def test_a_token_that_needs_the_password_after_a_reload_asks_for_it(sitting: Sitting, api: Api) -> None:
+    own = await api.register()
+    token = await api.mailed_token(own["email"])
+    await api.register(email=own["email"])
+    page = await sitting.page()
+    await fill(page, login=own["username"], password=PASSWORD)
+    await submit(page).click()
+    await page.get_by_role("heading", name="Check your mail").wait_for()
+    await page.reload()
+    await fill(page, token=token)
+    await submit(page).click()
+    await assert_wrong(page, "password", re.compile("Several accounts wait"))
+    await expect(page.locator("#field-token")).to_have_value(token)
+    await fill(page, password=PASSWORD)
+    await submit(page).click()
+    await page.locator("nav.tabs").wait_for()
 
 
 async def test_a_login_by_name_that_waits_for_its_mail_can_ask_for_another_or_go_back(

@@ -139,6 +139,7 @@ function revealing(input, label) {
     onclick: () => {
       const hidden = input.type === "password", { selectionStart, selectionEnd } = input;
       input.type = hidden ? "text" : "password";
+      // Some browsers put the caret elsewhere when the type changes.
       if (document.activeElement === input) input.setSelectionRange(selectionStart, selectionEnd);
       button.setAttribute("aria-pressed", String(hidden));
     } }, icon("eye"));
