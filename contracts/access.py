@@ -57,6 +57,8 @@ ACCESS: Mapping[str, Callers] = {
     "/vestnik.operator.v1.OperatorService/GetStatus": _FOR_USER,
     "/vestnik.operator.v1.OperatorService/ListEvents": _FOR_USER,
     "/vestnik.operator.v1.OperatorService/ListSessionEvents": _FOR_USER,
+    "/vestnik.operator.v1.OperatorService/GetPerson": _FOR_USER,
+    "/vestnik.operator.v1.OperatorService/TraceEvent": _FOR_USER,
     "/vestnik.operator.v1.OperatorService/ListDeadLetters": _FOR_USER,
     "/vestnik.operator.v1.OperatorService/GetDeadLetter": _FOR_USER,
     "/vestnik.operator.v1.OperatorService/RetryDeadLetter": _FOR_USER,

@@ -40,6 +40,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     aggregate_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    # Only events that have this id, or have it in their data.
+    mentions: str | None = None
     follow: bool = False
     # As stored, even where today's program knows a later shape.
     raw: bool = False
@@ -49,7 +51,10 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.aggregate_id is None else f"vestnik.{STREAMS[stream]}.*.{self.aggregate_id}"
 
     def wants(self, envelope: Envelope) -> bool:
-        return (self.type is None or envelope.type == self.type) and self._is_within(envelope.at)
+        is_wanted = (self.type is None or envelope.type == self.type) and self._is_within(envelope.at)
+        return is_wanted and (
+            self.mentions is None or envelope.id == self.mentions or self.mentions.encode() in bytes(envelope.data)
+        )
 
     def wants_undecodable(self, message: "Undecodable") -> bool:
         # Nothing says of which type it is.

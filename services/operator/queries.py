@@ -1,11 +1,20 @@
 """What the operator's service asks of the read models."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
 from contracts.identifiers import is_id
+from contracts.names import folded
+from projections.engine import kept_letters
+from projections.engine.kept_letters import Wanted
+from projections.engine.projection import Projection
+from services.operator.letters import Letter, of_letter
 from services.operator.read_models import ReadModels
+
+R = TypeVar("R", bound=msgspec.Struct)
 
 _AUDIT = "session_audit"
 # The newest first, each part of it as far as its own index goes back. Of a session that ran out before it was revoked,
@@ -36,6 +45,70 @@ SELECT EXISTS (
     WHERE l.projection = %(projection)s AND b.state = 'live'
 ) AS missing
 """
+_USER_OF_NAME = "SELECT user_id FROM {profiles} WHERE verified AND username_term = %(username)s LIMIT 1"
+# Without an index: who has not verified the address is looked up seldom.
+_REGISTERED = "SELECT user_id FROM {users} WHERE username = %(username)s ORDER BY created_at DESC LIMIT 1"
+_ACCOUNT = """
+SELECT user_id, username, created_at, email_verified FROM {users}
+WHERE user_id = %(user_id)s AND created_at IS NOT NULL
+"""
+_PROFILE = """
+SELECT display_name, bio, avatar_url, updated_at FROM {profiles}
+WHERE user_id = %(user_id)s AND verified AND sequence IS NOT NULL
+"""
+_SESSIONS = """
+SELECT count(*) FILTER (WHERE revoked_at IS NULL AND expires_at > %(now)s) AS active, count(*) AS total,
+    max(created_at) AS last_login_at, max(last_refreshed_at) AS last_refreshed_at
+FROM {sessions} WHERE user_id = %(user_id)s
+"""
+_FRIENDS = """
+SELECT count(*) FILTER (WHERE state = 'accepted') AS accepted, count(*) FILTER (WHERE state = 'incoming') AS incoming,
+    count(*) FILTER (WHERE state = 'outgoing') AS outgoing
+FROM {friends} WHERE user_id = %(user_id)s
+"""
+# A message's sequence is dense within its conversation.
+_CONVERSATIONS = """
+SELECT count(*) FILTER (WHERE open) AS open, count(*) AS total, coalesce(sum(last_sequence), 0)::bigint AS messages,
+    coalesce(sum(last_sequence - seen_sequence) FILTER (WHERE open), 0)::bigint AS unread,
+    max(activity_at) AS last_activity_at
+FROM {conversations} WHERE user_id = %(user_id)s
+"""
+_NEWEST_SESSIONS = """
+SELECT session_id AS id FROM {sessions} WHERE user_id = %(user_id)s
+ORDER BY created_at DESC, session_id DESC LIMIT %(limit)s
+"""
+_NEWEST_FRIENDS = """
+SELECT friend_id AS id FROM {friends} WHERE user_id = %(user_id)s AND state <> 'removed'
+ORDER BY since DESC, friend_id DESC LIMIT %(limit)s
+"""
+_NEWEST_PEERS = """
+SELECT peer_id AS id FROM {conversations} WHERE user_id = %(user_id)s AND last_sequence > 0
+ORDER BY activity_at DESC, peer_id DESC LIMIT %(limit)s
+"""
+_CHECKPOINTS = """
+SELECT b.build, b.state, c.sequence, c.updated_at
+FROM projection_builds AS b JOIN projection_checkpoints AS c USING (projection, version, build)
+WHERE b.projection = %(projection)s AND b.version = %(version)s AND c.stream = %(stream)s
+  AND b.state IN ('live', 'building')
+ORDER BY b.state DESC, b.build DESC LIMIT 1
+"""
+# Whoever answers has seen what came before.
+_MESSAGE = """
+SELECT m.sequence IS NOT NULL AS stored, c.open, LEAST(
+    (SELECT s.seen_at FROM {seen_marks} AS s
+     WHERE s.conversation_id = %(conversation_id)s AND s.reader_id = %(recipient_id)s AND s.sequence >= %(sequence)s
+     ORDER BY s.sequence LIMIT 1),
+    (SELECT r.sent_at FROM {messages} AS r
+     WHERE r.conversation_id = %(conversation_id)s AND r.sender_id = %(recipient_id)s AND r.sequence > %(sequence)s
+     ORDER BY r.sequence LIMIT 1)) AS seen_at
+FROM (SELECT) AS always
+LEFT JOIN {messages} AS m ON (m.conversation_id, m.sequence) = (%(conversation_id)s, %(sequence)s)
+LEFT JOIN {conversations} AS c ON (c.user_id, c.peer_id) = (%(recipient_id)s, %(sender_id)s)
+"""
+_NOTIFICATION = """
+SELECT notification_id, at FROM {notifications}
+WHERE (user_id, notification_id) = (%(user_id)s, %(notification_id)s)
+"""
 
 
 class LoginRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +125,71 @@ class LoginRow(msgspec.Struct, frozen=True, kw_only=True):
     actor: str | None
     # Of the event; of a session that ran out, of its last event.
     sequence: int
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    username: str | None
+    created_at: datetime
+    email_verified: bool
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """What everybody may see of a person."""
+
+    display_name: str | None
+    bio: str | None
+    avatar_url: str | None
+    updated_at: datetime
+
+
+class SessionCounts(msgspec.Struct, frozen=True, kw_only=True):
+    active: int
+    total: int
+    last_login_at: datetime | None
+    last_refreshed_at: datetime | None
+
+
+class FriendCounts(msgspec.Struct, frozen=True, kw_only=True):
+    accepted: int
+    incoming: int
+    outgoing: int
+
+
+class ConversationCounts(msgspec.Struct, frozen=True, kw_only=True):
+    # Between people who are friends now, and all.
+    open: int
+    total: int
+    # In all of them, of both people.
+    messages: int
+    unread: int
+    last_activity_at: datetime | None
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    build: int
+    # `live` or `building`.
+    state: str
+    sequence: int
+    updated_at: datetime
+
+
+class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the read model of conversations has of a message."""
+
+    stored: bool
+    # Whether the two are friends now; None where it knows of no conversation.
+    open: bool | None
+    seen_at: datetime | None
+
+
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
+    notification_id: str
+    at: datetime
+
+
+class _Id(msgspec.Struct, frozen=True):
+    id: str
 
 
 class _UserId(msgspec.Struct, frozen=True):
@@ -96,6 +234,73 @@ class Queries:
             return user.lower()
         found = await self._read_models.select(_AUDIT, _UserId, _USER, {"username": user.lower()})
         return found[0].user_id if found else None
+
+    async def user_called(self, username: str) -> str | None:
+        """The id of who has this username, or registered with it last; None where nobody has."""
+        name = {"username": folded(username)}
+        found = await self._read_models.select("profiles", _UserId, _USER_OF_NAME, name)
+        if not found:
+            found = await self._read_models.select("users", _UserId, _REGISTERED, {"username": username.lower()})
+        return found[0].user_id if found else None
+
+    async def account(self, user_id: str) -> Account | None:
+        return await self._one("users", Account, _ACCOUNT, {"user_id": user_id})
+
+    async def profile(self, user_id: str) -> Profile | None:
+        return await self._one("profiles", Profile, _PROFILE, {"user_id": user_id})
+
+    async def sessions(self, user_id: str, now: datetime) -> SessionCounts | None:
+        return await self._one("sessions", SessionCounts, _SESSIONS, {"user_id": user_id, "now": now})
+
+    async def friends(self, user_id: str) -> FriendCounts | None:
+        return await self._one("friends", FriendCounts, _FRIENDS, {"user_id": user_id})
+
+    async def conversations(self, user_id: str) -> ConversationCounts | None:
+        return await self._one("conversations", ConversationCounts, _CONVERSATIONS, {"user_id": user_id})
+
+    async def newest_sessions(self, user_id: str, limit: int) -> list[str]:
+        return await self._ids("sessions", _NEWEST_SESSIONS, user_id, limit)
+
+    async def newest_friends(self, user_id: str, limit: int) -> list[str]:
+        """Ids of friends, and of people one of the two has asked."""
+        return await self._ids("friends", _NEWEST_FRIENDS, user_id, limit)
+
+    async def newest_peers(self, user_id: str, limit: int) -> list[str]:
+        """Ids of the people whom the user has messages with."""
+        return await self._ids("conversations", _NEWEST_PEERS, user_id, limit)
+
+    async def checkpoint(self, projection: type[Projection], stream: str) -> Checkpoint | None:
+        """How far the live build of today's version has read a stream, or the first one that is being built."""
+        params = {"projection": projection.name, "version": projection.version, "stream": stream}
+        return await self._one(projection.name, Checkpoint, _CHECKPOINTS, params)
+
+    async def message(self, conversation_id: str, sequence: int, sender_id: str, recipient_id: str) -> MessageRow:
+        params = {
+            "conversation_id": conversation_id,
+            "sequence": sequence,
+            "sender_id": sender_id,
+            "recipient_id": recipient_id,
+        }
+        (found,) = await self._read_models.select("conversations", MessageRow, _MESSAGE, params)
+        return found
+
+    async def notification(self, user_id: str, notification_id: str) -> Notification | None:
+        params = {"user_id": user_id, "notification_id": notification_id}
+        return await self._one("notifications", Notification, _NOTIFICATION, params)
+
+    async def letters_of(self, projection: type[Projection], aggregate_id: str) -> list[Letter]:
+        """The aggregate's dead letters."""
+        wanted = Wanted(projections=[projection.name], aggregate_id=aggregate_id)
+        async with self._read_models.database_of(projection) as conn:
+            return [of_letter(each) async for each in kept_letters.listed(conn, wanted)]
+
+    async def _one(self, name: str, row_type: type[R], sql: str, params: Mapping[str, object]) -> R | None:
+        found = await self._read_models.select(name, row_type, sql, params)
+        return found[0] if found else None
+
+    async def _ids(self, name: str, sql: str, user_id: str, limit: int) -> list[str]:
+        found = await self._read_models.select(name, _Id, sql, {"user_id": user_id, "limit": limit})
+        return [row.id for row in found]
 
     async def lacks_events(self, projection: str) -> bool:
         """Whether the read model has dead letters."""

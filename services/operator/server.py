@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -17,12 +18,14 @@ from contracts.rpc.vestnik.operator.v1 import (
     DiscardDeadLetterRequest,
     Document,
     GetDeadLetterRequest,
+    GetPersonRequest,
     GetStatusRequest,
     ListDeadLettersRequest,
     ListEventsRequest,
     ListSessionEventsRequest,
     OperatorServiceBase,
     RetryDeadLetterRequest,
+    TraceEventRequest,
 )
 from contracts.subjects import STREAMS
 from contracts.validation import validated
@@ -35,9 +38,11 @@ from projections.engine.kept_letters import NoSuchLetter
 from projections.registry import UnknownProjection
 from services.operator import browsing, logins
 from services.operator.glance import Status, glance
+from services.operator.people import People
 from services.operator.queries import Queries
 from services.operator.read_models import ReadModels
 from services.operator.settlement import DeadLetters
+from services.operator.tracing import Trace, Tracing
 from streams.log import Log
 
 log = logging.getLogger(__name__)
@@ -63,6 +68,14 @@ class _Logins(msgspec.Struct, frozen=True):
     user: Annotated[str, Meta(max_length=64)]
 
 
+class _Person(msgspec.Struct, frozen=True):
+    user: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*\Z")]
+
+
+class _Place(msgspec.Struct, frozen=True):
+    sequence: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+
 class _Discard(msgspec.Struct, frozen=True):
     reason: Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*\Z")]
 
@@ -74,6 +87,8 @@ class OperatorServer(OperatorServiceBase):
         self._settings = settings
         self._letters = DeadLetters(nc, log, settings.database_url)
         self._queries = Queries(ReadModels(settings.database_url))
+        self._people = People(self._queries)
+        self._tracing = Tracing(nc, self._queries)
         self._looking = asyncio.Lock()
         self._status: tuple[float, Status] | None = None
 
@@ -122,6 +137,31 @@ class OperatorServer(OperatorServiceBase):
         except Failure as failure:
             raise Unavailable(str(failure)) from failure
         return _document(found)
+
+    async def get_person(self, message: GetPersonRequest) -> Document:
+        operator = self._operator(message.user_id)
+        user = validated(_Person, {"user": message.user.strip()}).user
+        try:
+            found = await self._people.find(user)
+        except Failure as failure:
+            raise Unavailable(str(failure)) from failure
+        log.info("%s (%s) looks at the account %s", operator.username, operator.user_id, found.user_id)
+        return _document(found)
+
+    async def trace_event(self, message: TraceEventRequest) -> Document:
+        self._operator(message.user_id)
+        if not message.stream:
+            return await self._traced(self._tracing.of_id(message.id))
+        if message.stream not in STREAMS:
+            raise Invalid(violations=(Violation("/stream", "No stream of ours"),))
+        sequence = validated(_Place, {"sequence": message.sequence}).sequence
+        return await self._traced(self._tracing.at(message.stream, sequence))
+
+    async def _traced(self, trace: Awaitable[Trace]) -> Document:
+        try:
+            return _document(await trace)
+        except Failure as failure:
+            raise Unavailable(str(failure)) from failure
 
     async def list_dead_letters(self, message: ListDeadLettersRequest) -> Document:
         self._operator(message.user_id)

@@ -14,7 +14,14 @@ from tests.e2e.poison import poisoned
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
-SECTIONS = ("overview", "events", "letters", "logins")
+SECTIONS = {
+    "overview": ".tiles",
+    "events": ".event",
+    "letters": ".letters > *",
+    "logins": "tbody tr",
+    "lookup?q={user}": ".tiles.counts",
+    "lookup?q={message}": ".table",
+}
 
 
 async def operator(api: Api) -> Person:
@@ -70,6 +77,38 @@ async def test_an_operator_sees_the_streams_move(sitting: Sitting, api: Api) -> 
     await page.keyboard.press("Enter")
     await expect(page.locator("tbody tr")).to_have_count(1)
     await expect(page.locator("tbody tr")).to_contain_text("logged in")
+
+
+async def test_a_message_is_followed_from_its_event_to_its_reader(sitting: Sitting, api: Api) -> None:
+    olga = await operator(api)
+    anna, boris = await api.friends()
+    (sent,) = await anna.sends(boris, "Meet me at the bridge.")
+    page = await sitting.page()
+    await enter(page, olga)
+    await page.locator(".tiles").wait_for()
+    await page.goto(f"/ops#/events?stream=MESSAGING&aggregate_id={sent['conversation_id']}")
+    await page.locator(".event", has_text="message.sent").click()
+    await page.get_by_role("link", name="Follow through the read models").click()
+    await expect(page.locator("tbody tr", has_text="conversations")).to_contain_text("applied")
+    seen = page.locator(".facts-list > div", has_text="Seen")
+    await expect(seen).to_contain_text("not yet")
+    await boris.ask("PUT", f"/v1/conversations/{anna.user_id}/seen", json={"sequence": 1})
+    await expect(seen).not_to_contain_text("not yet")
+    assert "bridge" not in await page.content()
+
+    await page.get_by_role("link", name=boris.user_id).click()
+    await expect(page.locator("h2", has_text=boris.username)).to_be_focused()
+    await expect(page.locator(".tile", has_text="Friends")).to_contain_text("1")
+    await page.locator(".aggregates li", has_text="conversation").get_by_role("link").first.click()
+    await expect(page.locator(".event .which").first).to_contain_text(sent["conversation_id"])
+
+    await page.goto("/ops#/lookup")
+    await page.get_by_label("A person, a message or an event").fill(sent["message_id"])
+    await page.keyboard.press("Enter")
+    await page.get_by_role("heading", name="message.sent").wait_for()
+    await page.get_by_label("A person, a message or an event").fill("nobody_of_that_name")
+    await page.keyboard.press("Enter")
+    await page.get_by_text("Nothing found").wait_for()
 
 
 async def test_a_dead_letter_appears_and_is_given_up_with_a_reason(sitting: Sitting, api: Api) -> None:
@@ -143,16 +182,14 @@ async def test_every_section_can_be_read_by_everybody(
 ) -> None:
     olga = await operator(api)
     anna, boris = await api.friends()
-    await anna.sends(boris, "Good morning!")
+    (sent,) = await anna.sends(boris, "Good morning!")
     name = f"{'phone' if size is PHONE else 'desktop'}-{scheme}-{language}-ops"
     page = await sitting.page(size=size, color_scheme=scheme, locale=language)
     await enter(page, olga)
-    for section in SECTIONS:
-        await page.goto(f"/ops#/{section}")
-        await page.locator(
-            {"overview": ".tiles", "events": ".event", "letters": ".letters > *", "logins": "tbody tr"}[section]
-        ).first.wait_for()
-        await assert_readable(page, f"{name}-{section}")
+    for section, content in SECTIONS.items():
+        await page.goto(f"/ops#/{section.format(user=anna.username, message=sent['message_id'])}")
+        await page.locator(content).first.wait_for()
+        await assert_readable(page, f"{name}-{section.translate(str.maketrans('?={', '---', '}'))}")
         wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide == 0, f"{section} is wider than the screen"
 

@@ -5,11 +5,19 @@ import json
 
 import pytest
 
-from contracts.identifiers import is_id
+from contracts.identifiers import is_id, new_id, pair_id
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually
 from tests.e2e.poison import poisoned
 
-READING = ("status", "events", "session-events", "dead-letters", "dead-letter?id=friends.v1.b1.CONTACT.1")
+READING = (
+    "status",
+    "events",
+    "session-events",
+    "dead-letters",
+    "dead-letter?id=friends.v1.b1.CONTACT.1",
+    "person?user=anna",
+    "event?id=1",
+)
 
 
 async def operator(api: Api) -> Person:
@@ -138,6 +146,85 @@ async def test_logins_and_their_ends_are_those_of_the_audit(api: Api) -> None:
     assert (await asked(person, f"session-events?user={anna.username}&until=2020-01-01T00:00:00Z"))["items"] == []
 
 
+async def test_a_person_is_looked_up_without_what_is_personal(api: Api) -> None:
+    person = await operator(api)
+    anna, boris = await api.friends()
+    await anna.sends(boris, "Meet me at the bridge.", "Or at the mill.")
+
+    async def counted() -> Json | None:
+        found = await asked(person, f"person?user={boris.username}")
+        return found if (found["conversations"] or {}).get("unread") == 2 else None
+
+    found = await eventually(counted, "the counts")
+    assert found is not None
+    assert found == await asked(person, f"person?user={boris.user_id}")
+    assert (found["user_id"], found["username"], found["email_verified"]) == (boris.user_id, boris.username, True)
+    assert (found["sessions"]["active"], found["friends"]["accepted"], found["unknown"]) == (1, 1, [])
+    assert (found["conversations"]["open"], found["conversations"]["messages"]) == (1, 2)
+    profile = (await api.http.get(f"/v1/profiles/{boris.user_id}")).json()
+    assert found["profile"]["display_name"] == profile["display_name"]
+    pair = {"aggregate_id": pair_id(anna.user_id, boris.user_id), "with_user_id": anna.user_id}
+    assert {"stream": "CONTACT", "kind": "friendship", **pair} in found["aggregates"]
+    assert {"stream": "MESSAGING", "kind": "conversation", **pair} in found["aggregates"]
+    assert (await asked(person, f"events?aggregate_id={pair['aggregate_id']}&type=message.sent"))["items"]
+    shown = json.dumps(found)
+    assert not any(word in shown for word in ("@", "bridge", "mill", "$2b$"))
+    nobody = await api.register()
+    unverified = await asked(person, f"person?user={nobody['username']}")
+    assert (unverified["user_id"], unverified["email_verified"], unverified["profile"]) == (
+        nobody["user_id"],
+        False,
+        None,
+    )
+    for user in ("nobody_of_that_name", new_id(), "anna%40example.org"):
+        assert_problem(await person.get(f"/v1/ops/person?user={user}"), 404, "not_found")
+    assert_problem(await person.get("/v1/ops/person"), 422, "invalid")
+
+
+async def test_a_message_is_followed_through_the_read_models(api: Api) -> None:
+    person = await operator(api)
+    anna, boris = await api.friends()
+    (sent,) = await anna.sends(boris, "Meet me at the bridge.")
+
+    async def applied() -> Json | None:
+        found = await asked(person, f"event?id={sent['message_id']}")
+        states = {each["projection"]: each["state"] for each in found["read_models"]}
+        done = {states["conversations"], states["notifications"], states["analytics"]} == {"applied"}
+        return found if done else None
+
+    found = await eventually(applied, "the read models")
+    assert found is not None
+    event, message = found["event"], found["message"]
+    assert (event["type"], event["data"]["text"]) == ("message.sent", "•••")
+    assert (message["sender_id"], message["recipient_id"], message["sequence"]) == (anna.user_id, boris.user_id, 1)
+    assert (message["stored"], message["open"], message["seen_at"]) == (True, True, None)
+    assert message["notification"]
+    assert all(each["checkpoint"] >= event["sequence"] and not each["letters"] for each in found["read_models"])
+    await boris.ask("PUT", f"/v1/conversations/{anna.user_id}/seen", json={"sequence": 1})
+
+    async def seen() -> bool:
+        again = await asked(person, f"event?stream=messaging&sequence={event['sequence']}")
+        return again["message"]["seen_at"] is not None and again["event"] == event
+
+    await eventually(seen, "the mark")
+    mark = (await asked(person, f"events?aggregate_id={sent['conversation_id']}.{boris.user_id}"))["items"][0]
+    passed = await asked(person, f"event?id={mark['id']}")
+    assert (passed["event"]["type"], passed["message"]) == ("message.seen", None)
+    other = await api.again(anna)
+    assert (await other.ask("DELETE", "/v1/sessions/current")).status_code == 204
+
+    async def ignored() -> bool:
+        end = (await asked(person, f"events?aggregate_id={other.session_id}&type=session.revoked"))["items"][0]
+        states = (await asked(person, f"event?id={end['id']}"))["read_models"]
+        return any((each["projection"], each["state"]) == ("analytics", "ignored") for each in states)
+
+    await eventually(ignored, "the end of a session")
+    for query in (f"id={new_id()}", "id=nothing", "stream=messaging&sequence=999999999"):
+        assert_problem(await person.get(f"/v1/ops/event?{query}"), 404, "not_found")
+    for query in ("stream=nobody&sequence=1", "stream=messaging"):
+        assert_problem(await person.get(f"/v1/ops/event?{query}"), 422, "invalid")
+
+
 async def test_a_dead_letter_is_seen_tried_again_and_given_up(own_api: Api) -> None:
     api = own_api
     person = await operator(api)
@@ -154,6 +241,9 @@ async def test_a_dead_letter_is_seen_tried_again_and_given_up(own_api: Api) -> N
     letter = await eventually(failed, "a dead letter")
     assert letter is not None
     assert letter["state"] == "failed"
+    trace = await asked(person, f"event?stream={letter['stream']}&sequence={letter['sequence']}")
+    assert {each["projection"]: each["state"] for each in trace["read_models"]}["conversations"] == "failed"
+    assert letter["id"] in [one["id"] for each in trace["read_models"] for one in each["letters"]]
     shown = await asked(person, f"dead-letter?id={letter['id']}")
     assert shown["event"]["data"] == {"text": "•••"}
     tried = await person.ask("POST", "/v1/ops/dead-letters/retry", json={"id": letter["id"]})

@@ -10,12 +10,14 @@ from contracts.rpc.vestnik.operator.v1 import (
     DiscardDeadLetterRequest,
     Document,
     GetDeadLetterRequest,
+    GetPersonRequest,
     GetStatusRequest,
     ListDeadLettersRequest,
     ListEventsRequest,
     ListSessionEventsRequest,
     OperatorServiceStub,
     RetryDeadLetterRequest,
+    TraceEventRequest,
 )
 from services.gateway import limits
 from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Handler, Incoming, NoBody, NoQuery, Reply
@@ -23,6 +25,8 @@ from services.gateway.remotes import Remote
 from services.gateway.routes.ops_shapes import (
     DeadLetterAndEvent,
     DeadLetters,
+    EventTrace,
+    PersonSeen,
     SessionEvents,
     Settled,
     StreamEvents,
@@ -60,6 +64,16 @@ class LoginsQuery(msgspec.Struct, frozen=True, kw_only=True):
     until: Until = ""
     refreshes: Annotated[bool, Meta(description="Refreshes too.")] = False
     before: Annotated[str, Meta(max_length=256, description="`older` of the page before.")] = ""
+
+
+class PersonQuery(msgspec.Struct, frozen=True, kw_only=True):
+    user: Annotated[str, Meta(min_length=1, max_length=64, description="A username or an id.")]
+
+
+class TraceQuery(msgspec.Struct, frozen=True, kw_only=True):
+    id: Annotated[str, Meta(max_length=64, description="Of an event or of a message.")] = ""
+    stream: Annotated[str, Meta(max_length=32, description="Instead: the stream that it is in, and")] = ""
+    sequence: Annotated[int, Meta(ge=0, le=2**63 - 1, description="its place there.")] = 0
 
 
 class LettersQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +128,20 @@ async def session_events(incoming: Incoming[LoginsQuery, NoBody]) -> Reply:
         before=query.before,
     )
     return _reply(await operator.command(operator.stub.list_session_events, request, repeatable=True), SessionEvents)
+
+
+async def person(incoming: Incoming[PersonQuery, NoBody]) -> Reply:
+    operator = _operator(incoming)
+    request = GetPersonRequest(user_id=incoming.caller.user_id, user=incoming.query.user)
+    return _reply(await operator.command(operator.stub.get_person, request, repeatable=True), PersonSeen)
+
+
+async def event(incoming: Incoming[TraceQuery, NoBody]) -> Reply:
+    operator, query = _operator(incoming), incoming.query
+    request = TraceEventRequest(
+        user_id=incoming.caller.user_id, id=query.id, stream=query.stream.upper(), sequence=query.sequence
+    )
+    return _reply(await operator.command(operator.stub.trace_event, request, repeatable=True), EventTrace)
 
 
 async def dead_letters(incoming: Incoming[LettersQuery, NoBody]) -> Reply:
@@ -205,6 +233,26 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         NoBody,
         SessionEvents,
         "The newest first, out of the read model `session_audit`; `vestnik audit sessions` reads the stream.",
+    ),
+    _route(
+        "GET",
+        "person",
+        "A person: account, public profile and counts",
+        person,
+        PersonQuery,
+        NoBody,
+        PersonSeen,
+        "No e-mail address and no text is shown. Who looked at whom is logged.",
+    ),
+    _route(
+        "GET",
+        "event",
+        "One event on its way through the read models",
+        event,
+        TraceQuery,
+        NoBody,
+        EventTrace,
+        "By its id, by the id of its message, or by its place. Of a message also whether it was seen.",
     ),
     _route(
         "GET",

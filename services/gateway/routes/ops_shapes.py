@@ -166,3 +166,91 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     left: int
     failed_id: str | None
     reason: str | None
+
+
+class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
+    display_name: str | None
+    bio: str | None
+    avatar_url: str | None
+    updated_at: Time
+
+
+class SessionCounts(msgspec.Struct, frozen=True, kw_only=True):
+    active: int
+    total: int
+    last_login_at: Time | None
+    last_refreshed_at: Time | None
+
+
+class FriendCounts(msgspec.Struct, frozen=True, kw_only=True):
+    accepted: int
+    incoming: int
+    outgoing: int
+
+
+class ConversationCounts(msgspec.Struct, frozen=True, kw_only=True):
+    open: Annotated[int, Meta(description="Between people who are friends now.")]
+    total: int
+    messages: Annotated[int, Meta(description="In all of them, of both people.")]
+    unread: int
+    last_activity_at: Time | None
+
+
+class PersonAggregate(msgspec.Struct, frozen=True, kw_only=True):
+    stream: str
+    kind: str
+    aggregate_id: str
+    with_user_id: Annotated[str | None, Meta(description="The other person, where it is of two.")]
+
+
+class PersonSeen(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    username: str
+    created_at: Time
+    email_verified: bool
+    profile: Annotated[PublicProfile | None, Meta(description="null before the address is verified.")]
+    sessions: SessionCounts | None
+    friends: FriendCounts | None
+    conversations: ConversationCounts | None
+    dead_letters: Annotated[int | None, Meta(description="Of the person's own aggregates.")]
+    aggregates: Annotated[list[PersonAggregate], Meta(description="The newest ten of each kind, for `events`.")]
+    unknown: Annotated[list[str], Meta(description="Read models that could not be asked; what they know is null.")]
+
+
+class ReadModelState(msgspec.Struct, frozen=True, kw_only=True):
+    projection: str
+    version: int
+    build: int | None
+    state: Annotated[
+        str,
+        Meta(
+            description="`applied`, `ignored` (it takes nothing from this type), `waiting` (it has not read that far),"
+            " `failed`, `parked`, `discarded` or `missing`."
+        ),
+    ]
+    checkpoint: Annotated[int | None, Meta(description="How far it has read the event's stream.")]
+    checkpoint_at: Time | None
+    letters: Annotated[list[DeadLetter], Meta(description="Its dead letters of the event's aggregate.")]
+
+
+class NotificationMade(msgspec.Struct, frozen=True, kw_only=True):
+    notification_id: str
+    at: Time
+
+
+class MessageState(msgspec.Struct, frozen=True, kw_only=True):
+    message_id: str
+    sender_id: str
+    recipient_id: str
+    sequence: int
+    stored: Annotated[bool, Meta(description="Whether it is among the conversation's messages.")]
+    open: Annotated[bool | None, Meta(description="Whether the two are friends now; else neither sees it.")]
+    notification: NotificationMade | None
+    seen_at: Time | None
+
+
+class EventTrace(msgspec.Struct, frozen=True, kw_only=True):
+    event: StreamEvent
+    stored_at: Time | None
+    read_models: Annotated[list[ReadModelState], Meta(description="Those that read the event's stream.")]
+    message: Annotated[MessageState | None, Meta(description="null where it is no message.")]

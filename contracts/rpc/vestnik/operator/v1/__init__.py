@@ -7,6 +7,7 @@ __all__ = (
     "DiscardDeadLetterRequest",
     "Document",
     "GetDeadLetterRequest",
+    "GetPersonRequest",
     "GetStatusRequest",
     "ListDeadLettersRequest",
     "ListEventsRequest",
@@ -14,6 +15,7 @@ __all__ = (
     "OperatorServiceBase",
     "OperatorServiceStub",
     "RetryDeadLetterRequest",
+    "TraceEventRequest",
 )
 
 from dataclasses import dataclass
@@ -99,6 +101,28 @@ class GetDeadLetterRequest(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.operator.v1", "GetDeadLetterRequest", GetDeadLetterRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class GetPersonRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetPersonRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    user: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    An id or a username.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.operator.v1", "GetPersonRequest", GetPersonRequest
 )
 
 
@@ -251,6 +275,35 @@ default_message_pool.register_message(
 )
 
 
+@dataclass(eq=False, repr=False)
+class TraceEventRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR.message_types_by_name[
+            "TraceEventRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Of an event or of a message.
+    """
+
+    stream: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Instead: its place.
+    """
+
+    sequence: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
+
+
+default_message_pool.register_message(
+    "vestnik.operator.v1", "TraceEventRequest", TraceEventRequest
+)
+
+
 class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
     async def get_status(
         self,
@@ -302,6 +355,48 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
 
         return await self._unary_unary(
             "/vestnik.operator.v1.OperatorService/ListSessionEvents",
+            message,
+            Document,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_person(
+        self,
+        message: "GetPersonRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Document":
+        """
+        A person's account, public profile and counts.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.operator.v1.OperatorService/GetPerson",
+            message,
+            Document,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def trace_event(
+        self,
+        message: "TraceEventRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Document":
+        """
+        Where an event is stored, and what each read model has made of it.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.operator.v1.OperatorService/TraceEvent",
             message,
             Document,
             timeout=timeout,
@@ -389,7 +484,7 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n"vestnik/operator/v1/operator.proto\x12\x13vestnik.operator.v1"\x1e\n\x08Document\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"+\n\x10GetStatusRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\xeb\x01\n\x11ListEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n\x04type\x18\x03 \x01(\tR\x04type\x12!\n\x0caggregate_id\x18\x04 \x01(\tR\x0baggregateId\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before\x12\x14\n\x05after\x18\x07 \x01(\tR\x05after\x12\x14\n\x05since\x18\x08 \x01(\tR\x05since\x12\x14\n\x05until\x18\t \x01(\tR\x05until"\xbf\x01\n\x18ListSessionEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x1c\n\trefreshes\x18\x05 \x01(\x08R\trefreshes\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x07 \x01(\tR\x06before"e\n\x16ListDeadLettersRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n\tdiscarded\x18\x02 \x01(\x08R\tdiscarded\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"?\n\x14GetDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"A\n\x16RetryDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"[\n\x18DiscardDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason2\x98\x05\n\x0fOperatorService\x12Q\n\tGetStatus\x12%.vestnik.operator.v1.GetStatusRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nListEvents\x12&.vestnik.operator.v1.ListEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11ListSessionEvents\x12-.vestnik.operator.v1.ListSessionEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListDeadLetters\x12+.vestnik.operator.v1.ListDeadLettersRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rGetDeadLetter\x12).vestnik.operator.v1.GetDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fRetryDeadLetter\x12+.vestnik.operator.v1.RetryDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11DiscardDeadLetter\x12-.vestnik.operator.v1.DiscardDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Documentb\x06proto3'
+    b'\n"vestnik/operator/v1/operator.proto\x12\x13vestnik.operator.v1"\x1e\n\x08Document\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"+\n\x10GetStatusRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\xeb\x01\n\x11ListEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n\x04type\x18\x03 \x01(\tR\x04type\x12!\n\x0caggregate_id\x18\x04 \x01(\tR\x0baggregateId\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before\x12\x14\n\x05after\x18\x07 \x01(\tR\x05after\x12\x14\n\x05since\x18\x08 \x01(\tR\x05since\x12\x14\n\x05until\x18\t \x01(\tR\x05until"\xbf\x01\n\x18ListSessionEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x1c\n\trefreshes\x18\x05 \x01(\x08R\trefreshes\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x07 \x01(\tR\x06before"?\n\x10GetPersonRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user"p\n\x11TraceEventRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06stream\x18\x03 \x01(\tR\x06stream\x12\x1a\n\x08sequence\x18\x04 \x01(\x04R\x08sequence"e\n\x16ListDeadLettersRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n\tdiscarded\x18\x02 \x01(\x08R\tdiscarded\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"?\n\x14GetDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"A\n\x16RetryDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"[\n\x18DiscardDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason2\xc0\x06\n\x0fOperatorService\x12Q\n\tGetStatus\x12%.vestnik.operator.v1.GetStatusRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nListEvents\x12&.vestnik.operator.v1.ListEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11ListSessionEvents\x12-.vestnik.operator.v1.ListSessionEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetPerson\x12%.vestnik.operator.v1.GetPersonRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nTraceEvent\x12&.vestnik.operator.v1.TraceEventRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListDeadLetters\x12+.vestnik.operator.v1.ListDeadLettersRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rGetDeadLetter\x12).vestnik.operator.v1.GetDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fRetryDeadLetter\x12+.vestnik.operator.v1.RetryDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11DiscardDeadLetter\x12-.vestnik.operator.v1.DiscardDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Documentb\x06proto3'
 )
 
 
@@ -407,6 +502,20 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
     ) -> "Document":
         """
         Who logged in, and when and why each session ended; the newest first.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_person(self, message: "GetPersonRequest") -> "Document":
+        """
+        A person's account, public profile and counts.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def trace_event(self, message: "TraceEventRequest") -> "Document":
+        """
+        Where an event is stored, and what each read model has made of it.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -459,6 +568,22 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.list_session_events(request)
         await stream.send_message(response)
 
+    async def __rpc_get_person(
+        self, stream: "grpclib.server.Stream[GetPersonRequest, Document]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_person(request)
+        await stream.send_message(response)
+
+    async def __rpc_trace_event(
+        self, stream: "grpclib.server.Stream[TraceEventRequest, Document]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.trace_event(request)
+        await stream.send_message(response)
+
     async def __rpc_list_dead_letters(
         self, stream: "grpclib.server.Stream[ListDeadLettersRequest, Document]"
     ) -> None:
@@ -509,6 +634,18 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
                 self.__rpc_list_session_events,
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListSessionEventsRequest,
+                Document,
+            ),
+            "/vestnik.operator.v1.OperatorService/GetPerson": grpclib.const.Handler(
+                self.__rpc_get_person,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetPersonRequest,
+                Document,
+            ),
+            "/vestnik.operator.v1.OperatorService/TraceEvent": grpclib.const.Handler(
+                self.__rpc_trace_event,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                TraceEventRequest,
                 Document,
             ),
             "/vestnik.operator.v1.OperatorService/ListDeadLetters": grpclib.const.Handler(

@@ -135,6 +135,7 @@ export class Events {
       el("p", { class: "soft" }, event.data === null ? say("private") : say("masked")),
       el("div", { class: "row-actions" },
         el("button", { type: "button", onclick: () => this.#only(event) }, say("only_this")),
+        el("a", { class: "button", href: `#/lookup?${new URLSearchParams({ q: `${event.stream}:${event.sequence}` })}` }, say("trace")),
         el("button", { type: "button", onclick: async ({ target }) => {
           await navigator.clipboard?.writeText(JSON.stringify(event)).then(() => { target.textContent = say("copied"); }, () => {});
         } }, say("copy"))));

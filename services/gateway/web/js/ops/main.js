@@ -10,11 +10,12 @@ import { form } from "../forms.js";
 import { Events } from "./events.js";
 import { Letters } from "./dead_letters.js";
 import { Logins } from "./logins.js";
+import { Lookup } from "./lookup.js";
 import { Overview } from "./overview.js";
 import { say } from "./i18n.js";
 
 const app = document.getElementById("app"), notes = document.getElementById("notes");
-const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], logins: ["people", Logins] };
+const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], logins: ["people", Logins], lookup: ["search", Lookup] };
 const NOTE_MS = 6_000, LONGEST_PAUSE_MS = 15_000;
 const LATER_DENIED = new Set(["not_an_operator", "not_found"]);
 let page = null;

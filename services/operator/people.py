@@ -1,0 +1,134 @@
+"""A person as an operator may see them: the account, what everybody sees of the profile, and counts.
+
+No e-mail address is shown, and none is looked up: an address has an account or not, which nobody is told who does not
+hold it, and the keys that addresses are claimed with belong to auth.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from contracts.envelope import now
+from contracts.errors import NotFound, VestnikError
+from contracts.identifiers import is_id, pair_id
+from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION
+from projections.registry import choose
+from services.operator.queries import ConversationCounts, FriendCounts, Profile, Queries, SessionCounts
+
+T = TypeVar("T")
+
+# Aggregates of one kind that are named.
+_NAMED = 10
+
+
+class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the person's aggregates, for a look into its events."""
+
+    stream: str
+    # Of the subject: `user`, `credential`, `profile`, `session`, `friendship`, `conversation`, `notifications`.
+    kind: str
+    aggregate_id: str
+    # The other person, where it is of two.
+    with_user_id: str | None = None
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    username: str
+    created_at: datetime
+    email_verified: bool
+    # None before the address is verified: until then nobody sees the profile.
+    profile: Profile | None
+    # None where the read model cannot be asked; `unknown` names it.
+    sessions: SessionCounts | None
+    friends: FriendCounts | None
+    conversations: ConversationCounts | None
+    # Of the person's own aggregates.
+    dead_letters: int | None
+    # The newest of each kind.
+    aggregates: list[Aggregate]
+    # Read models that could not be asked.
+    unknown: list[str]
+
+
+class People:
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    async def find(self, user: str) -> Person:
+        """The person of this id or username.
+
+        Raises:
+            NotFound: there is none.
+            ReadModelBehind, Unavailable: the accounts cannot be read.
+        """
+        wanted = user.strip().lower()
+        user_id = wanted if is_id(wanted) else await self._queries.user_called(wanted)
+        account = await self._queries.account(user_id) if user_id else None
+        if account is None:
+            raise NotFound("There is no person of this id or username.")
+        found = _Parts()
+        queries, user_id = self._queries, account.user_id
+        profile, sessions, friends, conversations, letters = await asyncio.gather(
+            found.part("profiles", queries.profile(user_id)),
+            found.part("sessions", queries.sessions(user_id, now())),
+            found.part("friends", queries.friends(user_id)),
+            found.part("conversations", queries.conversations(user_id)),
+            found.part("dead_letters", self._letters(user_id)),
+        )
+        opened, known, peers = await asyncio.gather(
+            found.part("sessions", queries.newest_sessions(user_id, _NAMED)),
+            found.part("friends", queries.newest_friends(user_id, _NAMED)),
+            found.part("conversations", queries.newest_peers(user_id, _NAMED)),
+        )
+        return Person(
+            user_id=user_id,
+            username=account.username or "",
+            created_at=account.created_at,
+            email_verified=account.email_verified,
+            profile=profile,
+            sessions=sessions,
+            friends=friends,
+            conversations=conversations,
+            dead_letters=letters,
+            aggregates=[*_own(user_id, opened or []), *_shared(user_id, known or [], peers or [])],
+            unknown=sorted(found.unknown),
+        )
+
+    async def _letters(self, user_id: str) -> int:
+        """How many events of the person's own aggregates some read model could not apply."""
+        found = await asyncio.gather(*(self._queries.letters_of(each, user_id) for each in choose(())))
+        return sum(map(len, found))
+
+
+class _Parts:
+    """Parts of an answer, of which some may be missing."""
+
+    def __init__(self) -> None:
+        self.unknown: set[str] = set()
+
+    async def part(self, name: str, question: Awaitable[T]) -> T | None:
+        try:
+            return await question
+        except VestnikError:
+            self.unknown.add(name)
+            return None
+
+
+def _own(user_id: str, sessions: list[str]) -> list[Aggregate]:
+    kinds = ((AUTH, "user"), (AUTH, "credential"), (PROFILE, "profile"), (MESSAGING, "notifications"))
+    return [
+        *(Aggregate(stream=stream, kind=kind, aggregate_id=user_id) for stream, kind in kinds),
+        *(Aggregate(stream=SESSION, kind="session", aggregate_id=each) for each in sessions),
+    ]
+
+
+def _shared(user_id: str, friends: list[str], peers: list[str]) -> list[Aggregate]:
+    return [
+        Aggregate(stream=stream, kind=kind, aggregate_id=pair_id(user_id, other), with_user_id=other)
+        for stream, kind, others in ((CONTACT, "friendship", friends), (MESSAGING, "conversation", peers))
+        for other in others
+    ]
