@@ -17,17 +17,20 @@ from streams.jetstream import JetStream, Refused
 from streams.log import Log
 
 logger = logging.getLogger(__name__)
-_PAUSE_SECONDS = 5.0
+# Between two attempts, at first and at last.
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 
 async def carry_over(nc: NATS, log: Log, database_url: str) -> None:
     """Returns when it is done; called again, it does nothing twice."""
+    pause = _PAUSE_SECONDS
     while True:
         try:
             count = await _carry_over(nc, log, database_url)
         except (VestnikError, Failure, DatabaseError, OSError, Refused, RequestFailed) as error:
-            logger.warning("discards of an older release are not in the stream yet: %s; again in a moment", error)
-            await asyncio.sleep(_PAUSE_SECONDS)
+            logger.warning("discards of an older release are not in the stream yet: %s; again in %.0f s", error, pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         else:
             if count:
                 logger.info("%d discards of an older release are in the stream now", count)

@@ -10,6 +10,7 @@ import pytest_asyncio
 from contracts import subjects
 from contracts.envelope import Provenance, seal
 from contracts.event import Event
+from contracts.events.dead_letter import DeadLetterDiscarded
 from contracts.events.friendship import FriendshipCreated
 from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileCreated
@@ -157,6 +158,19 @@ async def filled(source: Place) -> Place:
     await source.append(subjects.profile(user), ProfileCreated(username="anna", display_name="Änna"))
     await source.append(subjects.friendship(new_id()), created)
     await source.append(subjects.session(new_id()), SessionRevoked(user_id=user, reason="logout"))
+    discarded = DeadLetterDiscarded(
+        projection="friends",
+        projection_version=1,
+        build=1,
+        stream=subjects.CONTACT,
+        sequence=1,
+        subject=subjects.friendship("p"),
+        event_type="friendship.created",
+        error="ValueError: what",
+        reason="it was a test",
+        by="olga",
+    )
+    await source.append(subjects.dead_letter("friends", 1, subjects.CONTACT, 1), discarded)
     log = await source.log_of(subjects.MESSAGING)
     for _ in range(3):
         page = []

@@ -15,7 +15,7 @@ from contracts.events.profile import ProfileCreated
 from contracts.events.session import SessionRevoked
 from contracts.events.user import UserCreated
 from contracts.identifiers import new_id
-from contracts.subjects import AUTH, MESSAGING, PROFILE, SESSION, session
+from contracts.subjects import AUTH, MESSAGING, PROFILE, SESSION, STREAMS, session
 from infra.archive import exporting
 from infra.archive.exporting import StreamNotWhole, export, fixed_ends
 from infra.archive.reader import Block, check
@@ -23,7 +23,7 @@ from infra.secrets import OPERATOR, TOPOLOGY, Secrets
 from streams.jetstream import JetStream
 from streams.log import Append
 from streams.losses import Gap, accept
-from streams.topology import settings_of
+from streams.topology import ensure_streams, settings_of
 from tests.damage import flip_a_byte
 from tests.integration.archive.conftest import Place, sent, silent
 
@@ -46,6 +46,11 @@ async def going_on(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def test_a_stream_of_operators_that_is_not_there_yet_is_empty(nats: Client) -> None:
+    await ensure_streams(nats, replicas=1, names=STREAMS.keys() - {subjects.OPERATOR})
+    assert set((await fixed_ends(nats)).values()) == {0}
 
 
 async def test_no_effect_is_exported_without_its_cause(source: Place) -> None:

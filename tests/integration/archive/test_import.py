@@ -5,12 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.events.user import UserCreated
 from contracts.identifiers import new_id
-from contracts.subjects import AUTH, CONTACT, MESSAGING, STREAMS
-from infra.archive import quiet
+from contracts.subjects import AUTH, CONTACT, MESSAGING, OPERATOR, STREAMS
+from infra.archive import exporting, quiet
 from infra.archive.importing import Interfered, NotEmpty, Steps
 from infra.archive.keys import PasswordsLost
 from infra.archive.quiet import ServicesAtWork
@@ -40,6 +41,20 @@ async def test_every_event_is_at_the_place_that_it_had_byte_for_byte(filled: Pla
     assert imported.events == exported.events == sum((await filled.ends()).values())
     assert imported.found == 0
     assert await mark(await target.jetstream()) is None
+
+
+async def test_a_file_of_a_release_that_did_not_have_a_stream_is_imported_as_it_is(
+    filled: Place, target: Place, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = exporting.fixed_ends
+
+    async def of_before(nc: Client) -> dict[str, int]:
+        return {stream: end for stream, end in (await every(nc)).items() if stream != OPERATOR}
+
+    monkeypatch.setattr(exporting, "fixed_ends", of_before)
+    await filled.export(path)
+    await target.import_(path)
+    assert await target.everything() == await filled.everything() | {OPERATOR: []}
 
 
 async def test_an_export_of_what_was_imported_holds_the_same(filled: Place, target: Place, path: Path) -> None:
