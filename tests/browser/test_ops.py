@@ -44,7 +44,7 @@ async def test_an_operator_sees_the_streams_move(sitting: Sitting, api: Api) -> 
     page = await sitting.page()
     await enter(page, olga)
     stream = page.locator(".stream.messaging .facts b")
-    await expect(page.locator(".stream")).to_have_count(5)
+    await expect(page.locator(".stream")).to_have_count(len(STREAMS))
     await expect(page.locator("tbody tr .name", has_text="conversations")).to_be_visible()
     await expect(page.locator(".service", has_text="gateway")).to_contain_text("serving")
     before = await stream.inner_text()
@@ -157,7 +157,7 @@ async def test_nobody_else_sees_anything(sitting: Sitting, api: Api) -> None:
 
     await eventually(let_in, "an operator", within=30)
     await page.get_by_role("button", name="Try again").click()
-    await expect(page.locator(".stream")).to_have_count(5)
+    await expect(page.locator(".stream")).to_have_count(len(STREAMS))
     done = await asyncio.to_thread(api.system.vestnik, "operators", "remove", anna.username)
     assert done.returncode == 0, done.stderr
     await page.get_by_role("heading", name="This account is not an operator's").wait_for()
