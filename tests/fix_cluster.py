@@ -157,7 +157,7 @@ class Cluster:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    """Three running nodes with the five streams on all of them: for tests whose loop is the module's."""
+    """Three running nodes with the streams on all of them: for tests whose loop is the module's."""
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
         await cluster.start()

@@ -50,6 +50,6 @@ async def nats(nats_server: NatsServer) -> AsyncIterator[Client]:
 
 @pytest_asyncio.fixture
 async def streams(nats: Client) -> Client:
-    """The client, after the five streams were made."""
+    """The client, after the streams were made."""
     await ensure_streams(nats, replicas=1)
     return nats
