@@ -117,9 +117,8 @@ def _schemas(endpoints: Iterable[AnyEndpoint]) -> tuple[Mapping[object, Json], J
 
 
 def _operation(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json:
-    module = endpoint.handler.__module__.rpartition(".")[2]
     operation: Json = {
-        "operationId": f"{module}_{endpoint.handler.__name__}",
+        "operationId": _operation_id(endpoint),
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
         "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint), *_header_parameters(endpoint)],
@@ -138,6 +137,14 @@ def _operation(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json
         content = {media_type: {"schema": references[endpoint.body]} for media_type in endpoint.media_types}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _operation_id(endpoint: AnyEndpoint) -> str:
+    """`friends_list` of `list_friends` in the module `friends`: clients are generated with these names."""
+    module, name = endpoint.handler.__module__.rpartition(".")[2], endpoint.handler.__name__
+    for said_already in (module, module.removesuffix("s"), module.rpartition("_")[2]):
+        name = name.removesuffix(f"_{said_already}")
+    return f"{module}_{name}"
 
 
 def _path_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:
