@@ -1,10 +1,12 @@
 """The frame of the messenger: the palette, addresses of views, and what tells of messages while nobody looks."""
 
+import asyncio
+import contextlib
 import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Error, Page, Route, expect
 
 from tests.browser.sitting import PHONE, Sitting, open_chat
 from tests.e2e.people import PASSWORD, Api, Person, eventually
@@ -105,6 +107,36 @@ async def test_an_address_opens_its_view_and_outlives_a_login_but_not_a_change_o
     await page.get_by_role("button", name="Log out", exact=True).click()
     await page.locator("#field-login").wait_for()
     await expect(page).to_have_url(re.compile(r"/#?$"))
+
+
+async def test_a_page_opened_on_a_dead_line_shows_what_it_kept_and_ends_with_its_session(
+    sitting: Sitting, api: Api
+) -> None:
+    anna, boris = await api.friends()
+    await boris.sends(anna, "kept here")
+    page = await sitting.log_in(anna)
+    await expect(page.locator(".chat .last")).to_have_text("kept here")
+    kept = f"import('/web/js/storage.js').then((it) => it.seen('{anna.user_id}')).then(Boolean)"
+    await eventually(lambda: page.evaluate(kept), "the list is kept")
+    answering = asyncio.Event()
+
+    async def silent(route: Route) -> None:
+        if answering.is_set():
+            await route.continue_()
+            return
+        await answering.wait()
+        # The page may have given it up.
+        with contextlib.suppress(Error):
+            await route.abort("connectionrefused")
+
+    await page.route("**/v1/**", silent)
+    await page.reload()
+    await expect(page.locator(".chat .last")).to_have_text("kept here")
+    again = await api.again(anna)
+    assert (await again.ask("DELETE", "/v1/sessions")).status_code == 204
+    answering.set()
+    await expect(page.get_by_text("This session has ended. Log in again.")).to_be_visible(timeout=60_000)
+    await expect(page.locator(".chat")).to_have_count(0)
 
 
 async def test_messages_are_told_of_once_while_no_tab_is_looked_at(sitting: Sitting, api: Api) -> None:
