@@ -11,7 +11,7 @@ const SILENCE_MS = 45_000;
 const STOOD_MS = 10_000;
 
 export class Live {
-  /** `take(kind, data)` has every event once and in order; `state(on)` says whether the line stands; `anew()` loads
+  /** `take(kind, data, position)` has every event once and in order; `state(on)` says whether the line stands; `anew()` loads
       everything again where the system does not know the position any more, and returns another one. */
   constructor({ take, state, anew }) {
     this.take = take;
@@ -92,7 +92,7 @@ export class Live {
       else if (name === "data") data.push(value);
       else if (name === "id") id = value;
     }
-    if (data.length) this.take(kind, JSON.parse(data.join("\n")));
+    if (data.length) this.take(kind, JSON.parse(data.join("\n")), id);
     if (id !== null) this.last = id;
   }
 }

@@ -13,6 +13,7 @@ const PROFILES_AT_ONCE = 6;
 const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
 const KEPT_MESSAGES = 50;
 const MOST_NOTIFICATIONS = 100;
+const MOST_FRIENDS = 10_000;
 const KEEP_AFTER_MS = 1_000;
 const SAY_PAUSE_MS = 250, SAY_AGAIN_MS = 3_000;
 // Messages in front of the first unread one that are loaded with it, and how many are loaded further on.
@@ -41,6 +42,11 @@ export class Store extends EventTarget {
     this.threads = new Map();
     this.profiles = new Map();
     this.friends = { accepted: [], incoming: [], outgoing: [] };
+    this.friendsKnown = false;
+    // Whether the gateway could not be reached at the beginning.
+    this.unreached = false;
+    // Counts the loads of friends: only the last one's answer is taken.
+    this.askedFriends = 0;
     this.notifications = [];
     // By the other person's id: how far was seen and the gateway does not know yet.
     this.unsaid = new Map();
@@ -122,9 +128,9 @@ export class Store extends EventTarget {
     this.#keepSoon();
   }
 
-  async loadConversations() {
+  async loadConversations(since = null) {
     const before = new Set(this.conversations.keys());
-    const { items, position } = await api.all("/v1/conversations");
+    const { items, position } = await api.all("/v1/conversations", { since });
     const listed = items.map((one) => [one.user_id, newer(this.conversations.get(one.user_id), one)]);
     // What was begun while the list was on its way is not in it; what was there before and is no more has been closed.
     const begun = [...this.conversations].filter(([peer]) => !before.has(peer));
@@ -135,11 +141,24 @@ export class Store extends EventTarget {
     return position;
   }
 
-  async loadFriends() {
+  async loadFriends(since = null) {
+    const turn = ++this.askedFriends;
     const [accepted, incoming, outgoing] = await Promise.all(
-      ["accepted", "incoming", "outgoing"].map((state) => api.all(`/v1/friends?state=${state}`)));
+      ["accepted", "incoming", "outgoing"].map((state) => api.all(`/v1/friends?state=${state}`, { most: MOST_FRIENDS, since })));
+    if (turn !== this.askedFriends) return;
     this.friends = { accepted: accepted.items, incoming: incoming.items, outgoing: outgoing.items };
+    this.friendsKnown = true;
+    for (const peer of this.threads.keys()) if (this.standing(peer) !== "accepted") this.threads.delete(peer);
     this.#tell("friends");
+  }
+
+  /** What somebody is to oneself: `self`, `accepted`, `incoming`, `outgoing`, `none`, `unknown` (there is no such
+      person), or null while that was not loaded; `accepted` where it cannot be loaded for now. */
+  standing(userId) {
+    if (userId === this.me.user_id) return "self";
+    if (!this.friendsKnown) return this.unreached || this.conversations.has(userId) ? "accepted" : null;
+    const found = ["accepted", "incoming", "outgoing"].find((state) => this.friends[state].some((one) => one.user_id === userId));
+    return found ?? (this.unknown.has(userId) ? "unknown" : "none");
   }
 
   async loadNotifications() {
@@ -273,7 +292,7 @@ export class Store extends EventTarget {
 
   #line() {
     return new Live({
-      take: (kind, data) => this.#take(kind, data),
+      take: (kind, data, position) => this.#take(kind, data, position),
       state: (on) => this.#connected(on),
       anew: () => this.#loadAnew(),
     });
@@ -300,6 +319,8 @@ export class Store extends EventTarget {
         this.live.stop();
         // The session is over; whatever else was wrong may be right at a later try.
         if (error.status === 401) return;
+        this.unreached = true;
+        this.#tell("friends");
         this.#connected(false);
         this.live = this.#line();
         await this.following.wait(error.retryAfter);
@@ -322,10 +343,10 @@ export class Store extends EventTarget {
     for (const peer of this.unsaid.keys()) this.#say(peer);
   }
 
-  #take(kind, data) {
+  #take(kind, data, position) {
     if (kind === "message.sent") this.#arrived(data);
     else if (kind === "message.seen") this.#seen(data);
-    else if (kind.startsWith("friendship.")) this.#friendsChanged();
+    else if (kind.startsWith("friendship.")) this.#friendsChanged(position);
     else if (kind === "profile.updated") this.remember(data);
     else if (kind === "notification.created") this.#notified(data);
     else if (kind === "notification.read") this.#readElsewhere(data);
@@ -400,8 +421,9 @@ export class Store extends EventTarget {
     if (read.length) this.#tell("notifications");
   }
 
-  async #friendsChanged() {
-    await Promise.all([this.loadFriends(), this.loadConversations(), this.loadNotifications()]).catch(() => {});
+  /** Loads what a friendship changes, as it is once the event of the position has happened. */
+  async #friendsChanged(since = null) {
+    await Promise.all([this.loadFriends(since), this.loadConversations(since), this.loadNotifications()]).catch(() => {});
   }
 
   #notified(notification) {
@@ -442,6 +464,7 @@ export class Store extends EventTarget {
       } else {
         this.wanted.delete(userId);
         this.unknown.add(userId);
+        this.#tellSoon();
       }
     } finally {
       this.fetching.delete(userId);

@@ -3,6 +3,8 @@
 
 import { avatar, el, fill, icon } from "../dom.js";
 import { clock, day, full, reason, t } from "../i18n.js";
+import { linked } from "../links.js";
+import { befriending } from "./befriending.js";
 
 const MOST_ROWS = 180, STEP = 30;
 // Characters of a message, counted as the gateway counts them: by code points.
@@ -41,28 +43,67 @@ export class Thread {
     this.problem = el("p", { class: "problem", role: "alert" });
     this.long = el("p", { class: "problem", id: "too-long", role: "status" });
     this.head = el("header", { class: "head" });
-    this.node = el("section", { class: "thread" }, this.head, el("div", { class: "stage" }, this.log, this.jump), this.problem, this.long, this.form);
+    this.stage = el("div", { class: "stage" }, this.log, this.jump);
+    // In place of the messages where the two are no friends.
+    this.stranger = el("div", { class: "stranger", hidden: true });
+    this.node = el("section", { class: "thread" }, this.head, this.stage, this.stranger, this.problem, this.long, this.form);
     this.#header();
   }
 
   shown() {
     this.#takeDraft();
     this.store.drafts.opened.then(() => this.#takeDraft());
+    this.#stand();
     if (matchMedia("(pointer: fine)").matches) this.text.focus();
-    this.#open();
+  }
+
+  /** Shows the conversation to friends, and to others who that is and what they can do about it. */
+  #stand() {
+    const standing = this.store.standing(this.peer), open = standing === "accepted";
+    const profile = this.store.profile(this.peer);
+    const state = JSON.stringify([standing, profile?.display_name, profile?.username, profile?.bio]);
+    if (state === this.standState) return;
+    this.standState = state;
+    this.form.hidden = this.stage.hidden = this.long.hidden = !open;
+    this.stranger.hidden = open;
+    this.problem.textContent = "";
+    if (open) {
+      fill(this.stranger);
+      if (!this.opened) this.#open();
+    } else {
+      // What is typed is kept as a draft; the messages are not shown any more.
+      this.placed = false;
+      this.from = this.until = 0;
+      this.rows.clear();
+      fill(this.list);
+      this.#drawStranger(standing, profile);
+    }
+    this.opened = open;
+  }
+
+  #drawStranger(standing, profile) {
+    const known = standing && standing !== "unknown" && profile;
+    const said = { none: "stranger_none", incoming: "stranger_incoming", outgoing: "stranger_outgoing", unknown: "e_user_not_found", self: "stranger_self" };
+    fill(this.stranger, known && [avatar(profile, "large"), el("h3", {}, this.store.nameOf(this.peer)), el("p", { class: "soft" }, `@${profile.username}`),
+      profile.bio && el("p", {}, profile.bio)],
+      el("p", { class: "soft", role: "status" }, known || standing === "unknown" ? t(said[standing], { name: this.store.nameOf(this.peer) }) : t("loading")),
+      known && el("div", { class: "actions" }, befriending(this.store, this.peer)));
   }
 
   /** Finds the place to begin with, in what is known already or else in what is loaded. */
   async #open() {
     await this.store.listed;
+    if (this.closed || this.store.standing(this.peer) !== "accepted") return;
     this.fresh = this.#firstUnread();
     if (!this.fresh || this.#place(this.fresh) >= 0) this.#toFresh();
     try {
       await (this.fresh ? this.store.openThreadAt(this.peer, this.fresh) : this.store.openThread(this.peer));
     } catch (error) {
+      // The list of friends is behind: the next one says what they are now.
+      if (error.code === "not_friends") return this.store.loadFriends().catch(() => {});
       if (!error.passing) this.problem.textContent = reason(error);
-      this.form.hidden = error.code === "not_friends";
     }
+    if (!this.opened) return;
     if (!this.placed) this.#toFresh();
     else this.#draw();
   }
@@ -103,6 +144,7 @@ export class Thread {
 
   update(kind, detail) {
     if (kind === "profile" || kind === "conversations") this.#header();
+    if (["friends", "conversations", "profile"].includes(kind)) this.#stand();
     if (kind === "thread" && detail !== this.peer) return;
     if (kind === "visible" && this.placed && this.following && !document.hidden && this.#firstUnread()) {
       // What came while nobody looked is read from its beginning.
@@ -201,7 +243,7 @@ export class Thread {
       fresh && el("p", { class: "fresh-line" }, t("new_messages")),
       el("div", { class: "bubble" },
         el("span", { class: "hidden" }, `${mine ? t("you") : this.store.nameOf(this.peer)}: `),
-        el("p", { class: "text", dir: "auto" }, message.text),
+        el("p", { class: "text", dir: "auto" }, linked(message.text)),
         el("span", { class: "meta" }, el("time", { datetime: message.sent_at, title: full(message.sent_at) }, clock(message.sent_at)),
           mine && el("span", { class: seen ? "tick seen" : "tick", title: t(seen ? "seen" : "sent") }, icon(seen ? "checks" : "check"), el("span", { class: "hidden" }, t(seen ? "seen" : "sent"))))));
     this.rows.set(message.sequence, { row, state });
@@ -214,7 +256,7 @@ export class Thread {
     if (state === this.waitingState) return;
     this.waitingState = state;
     fill(this.waiting, waiting.map((one) => el("li", { class: "message mine" }, el("div", { class: `bubble ${one.failed ? "failed" : "pending"}` },
-      el("p", { class: "text", dir: "auto" }, one.text),
+      el("p", { class: "text", dir: "auto" }, linked(one.text)),
       el("span", { class: "meta" }, clock(one.at), el("span", { class: "tick", title: t("waiting") }, icon(one.failed ? "warn" : "clock"), el("span", { class: "hidden" }, one.failed ? "" : t("waiting")))),
       one.failed && el("p", { class: "why" }, t("failed", { why: reason(one.failed) }), " ",
         el("button", { class: "link", type: "button", onclick: () => this.store.outbox.retry(one.id) }, t("retry")), " ",

@@ -3,6 +3,7 @@
 import * as api from "../api.js";
 import { avatar, el, fill, icon } from "../dom.js";
 import { reason, t } from "../i18n.js";
+import { acting as button, answering } from "./befriending.js";
 
 const PAUSE_MS = 250;
 
@@ -35,23 +36,6 @@ export function peopleView(store) {
     }
   }
 
-  /** What goes wrong is said in the row, or in the dialog. */
-  function act(work) {
-    return async ({ currentTarget: button }) => {
-      const place = button.closest("li, dialog").querySelector(".problem");
-      button.disabled = true;
-      place.textContent = "";
-      try {
-        await work();
-      } catch (error) {
-        place.textContent = reason(error);
-        button.disabled = false;
-        button.focus();
-      }
-    };
-  }
-
-  const button = (text, work, kind = "") => el("button", { class: kind, type: "button", onclick: act(work) }, text);
   const chat = (id) => el("a", { class: "button", href: `#/chat/${id}` }, t("open_chat"));
 
   function row(id, ...actions) {
@@ -62,10 +46,10 @@ export function peopleView(store) {
   }
 
   function standing(id) {
-    const is = (state) => store.friends[state].some((one) => one.user_id === id);
-    if (is("accepted")) return chat(id);
-    if (is("incoming")) return button(t("accept"), () => store.befriend(id), "primary");
-    if (is("outgoing")) return el("span", { class: "soft" }, t("asked"));
+    const state = store.standing(id);
+    if (state === "accepted") return chat(id);
+    if (state === "incoming") return button(t("accept"), () => store.befriend(id), "primary");
+    if (state === "outgoing") return el("span", { class: "soft" }, t("asked"));
     return button(t("add"), () => store.befriend(id), "primary");
   }
 
@@ -85,7 +69,7 @@ export function peopleView(store) {
     const { accepted, incoming, outgoing } = store.friends;
     const part = (title, ids, actions) => ids.length > 0 && [el("h3", {}, title), el("ul", { class: "persons" }, ids.map(({ user_id: id }) => row(id, actions(id))))];
     fill(lists,
-      part(t("requests"), incoming, (id) => [button(t("accept"), () => store.befriend(id), "primary"), button(t("decline"), () => store.unfriend(id))]),
+      part(t("requests"), incoming, (id) => answering(store, id)),
       part(t("sent_requests"), outgoing, (id) => [button(t("withdraw"), () => store.unfriend(id))]),
       el("h3", {}, t("friends")),
       accepted.length ? el("ul", { class: "persons" }, accepted.map(({ user_id: id }) => row(id, chat(id), removing(id)))) : el("p", { class: "soft" }, t("none")));

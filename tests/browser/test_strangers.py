@@ -1,0 +1,84 @@
+"""The address of a chat with somebody who is no friend, and requests that are answered where they are announced."""
+
+import uuid
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.sitting import PHONE, Sitting, message, open_chat, write
+from tests.e2e.people import Api
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+
+async def test_the_address_of_a_stranger_leads_to_a_friendship_and_the_chat_comes_and_goes_with_it(
+    sitting: Sitting, api: Api
+) -> None:
+    anna = await api.person(display_name="Anna")
+    boris = await api.person(display_name="Boris <b>Bold</b>")
+    page = await sitting.log_in(anna)
+    stranger, field = page.locator(".stranger"), page.locator(".composer textarea")
+    await page.goto(f"/#/chat/{boris.user_id}")
+    await expect(stranger.locator("h3")).to_have_text("Boris <b>Bold</b>")
+    await expect(stranger).to_contain_text("You are not friends")
+    await expect(field).to_be_hidden()
+    await page.get_by_role("button", name="Add").click()
+    await expect(stranger).to_contain_text("You have asked")
+    await page.get_by_role("button", name="Withdraw").click()
+    await expect(stranger).to_contain_text("You are not friends")
+    # The other one asks, and is answered here.
+    await boris.add(anna)
+    await page.get_by_role("button", name="Accept").click()
+    await field.fill("half a thought")
+    await expect(stranger).to_be_hidden()
+
+    # It ends while the chat is open, and comes back.
+    await boris.sends(anna, "before the end")
+    await expect(message(page, "before the end")).to_be_visible()
+    await boris.remove(anna)
+    await expect(stranger).to_be_visible()
+    await expect(field).to_be_hidden()
+    await expect(message(page, "before the end")).to_have_count(0)
+    await boris.add(anna)
+    await expect(stranger).to_contain_text("asks to be your friend")
+    await anna.add(boris)
+    await expect(field).to_have_value("half a thought")
+    await expect(message(page, "before the end")).to_be_visible()
+    await write(page, "all of it")
+    await expect(message(page, "all of it")).to_be_visible()
+
+    for address, said in ((uuid.uuid4(), "There is no such person."), (anna.user_id, "This is you")):
+        await page.goto(f"/#/chat/{address}")
+        await expect(stranger).to_contain_text(said)
+        await expect(stranger.get_by_role("button")).to_have_count(0)
+
+
+async def test_a_request_is_answered_in_the_notifications_and_messages_are_read_there_with_their_chat(
+    sitting: Sitting, api: Api
+) -> None:
+    anna, boris = await api.friends()
+    clara, diego = await api.person(display_name="Clara"), await api.person(display_name="Diego")
+    await boris.sends(anna, "hello")
+    await clara.add(anna)
+    await diego.add(anna)
+    page = await sitting.log_in(anna, size=PHONE)
+    await page.get_by_role("link", name="Notifications").click()
+
+    claras, diegos = page.locator(".person", has_text="Clara"), page.locator(".person", has_text="Diego")
+    await claras.get_by_role("button", name="Accept").click()
+    await expect(claras).to_contain_text("You are friends.")
+    await diegos.get_by_role("button", name="Decline").click()
+    await expect(diegos).to_contain_text("No longer open.")
+    await expect(page.locator(".person").get_by_role("button")).to_have_count(0)
+    # The message, and that Boris has accepted.
+    await expect(page.locator(".person.fresh")).to_have_count(2)
+    await page.get_by_role("link", name="Chats").click()
+    await open_chat(page, boris)
+    await expect(message(page, "hello")).to_be_visible()
+    await page.goto("/#/notifications")
+    await expect(page.locator(".person.fresh")).to_have_count(1)
+    await boris.sends(anna, "again")
+    await expect(page.locator(".person.fresh")).to_have_count(2)
+    await page.get_by_role("button", name="Mark all as read").click()
+    await expect(page.locator(".person.fresh")).to_have_count(0)
+    assert (await anna.get("/v1/notifications/unread")).json() == {"unread_count": 0}
