@@ -1,7 +1,7 @@
 """The mails to users: plain text and HTML, in the language of the account.
 
-The transfer encoding of both is 7bit or 8bit, so that the line with the token is stored as it is; quoted-printable
-would break it after 76 characters. For SMTP what is in 8bit becomes base64 (outbox.py).
+The transfer encoding of both is 7bit or 8bit, so that the lines with a link or a token are stored as they are;
+quoted-printable has lines of at most 76 characters. For SMTP what is in 8bit becomes base64 (outbox.py).
 """
 
 import re

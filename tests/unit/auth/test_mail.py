@@ -216,8 +216,9 @@ def test_what_a_user_has_chosen_is_text_in_html_and_never_markup(name: str, lang
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])
-def test_the_token_can_be_cut_out_of_the_stored_mail_with_a_shell(language: str) -> None:
+def test_token_and_link_can_be_cut_out_of_the_stored_mail_with_a_shell(language: str) -> None:
     lines = composed(language=language).as_bytes().splitlines()
+    assert LINK.encode() in lines
     assert [line for line in lines if line.startswith(b"Token: ")] == [f"Token: {TOKEN}".encode()]
 
 
