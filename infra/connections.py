@@ -1,11 +1,15 @@
 """Connections to NATS and PostgreSQL, made one way everywhere: bounded, named, reconnecting by themselves."""
 
 import asyncio
+import contextlib
 import logging
+import os
+import socket
+from typing import Any
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client as NATS
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool
 
 from contracts.errors import Unavailable
@@ -15,10 +19,61 @@ from infra.settings import Settings
 from streams.client import Client
 
 log = logging.getLogger(__name__)
-Pool = AsyncConnectionPool[AsyncConnection[tuple[object, ...]]]
+_Connection = AsyncConnection[tuple[object, ...]]
+Pool = AsyncConnectionPool[_Connection]
 
+_SILENT = "the database does not answer"
 # What may wait to be sent while the connection is down.
 _PENDING_BYTES = 8 * 1024 * 1024
+
+
+class DatabaseSilent(OperationalError):
+    """The database has not answered for seconds."""
+
+
+class WatchedPool(Pool):
+    """Connections to the database; while it is known to be silent, asking or waiting for it fails at once."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - the library's own
+        super().__init__(*args, **options)
+        self._silent = False
+        self._lent: set[_Connection] = set()
+        self._asking: set[asyncio.Timeout] = set()
+
+    async def getconn(self, timeout: float | None = None) -> _Connection:
+        """
+        Raises:
+            DatabaseSilent: it is known to be.
+            PoolTimeout: no connection came in time.
+        """
+        if self._silent:
+            raise DatabaseSilent(_SILENT)
+        try:
+            async with asyncio.timeout(None) as asking:
+                self._asking.add(asking)
+                try:
+                    connection = await super().getconn(timeout)
+                finally:
+                    self._asking.discard(asking)
+        except TimeoutError as error:
+            raise DatabaseSilent(_SILENT) from error
+        self._lent.add(connection)
+        return connection
+
+    async def putconn(self, conn: _Connection) -> None:
+        self._lent.discard(conn)
+        await super().putconn(conn)
+
+    def hear(self, answers: bool) -> None:
+        """Takes note of whether the database answers; where it does not, what is under way fails now."""
+        self._silent = not answers
+        if answers:
+            return
+        now = asyncio.get_running_loop().time()
+        for asking in self._asking:
+            asking.reschedule(now)
+        for connection in self._lent:
+            _cut(connection)
 
 
 async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0) -> NATS:
@@ -68,19 +123,21 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     return client
 
 
-async def open_pool(database_url: str, name: str, *, max_size: int = 8, patience: float = 30.0) -> Pool:
+async def open_pool(database_url: str, name: str, *, max_size: int = 8, patience: float = 30.0) -> WatchedPool:
     """Opens a pool of autocommitting connections; a broken one is replaced before it is handed out.
 
     Raises:
         Unavailable: the database did not answer within `patience` seconds.
     """
-    pool: Pool = AsyncConnectionPool(
+    pool = WatchedPool(
         database_url,
         min_size=1,
         max_size=max_size,
         max_waiting=1_000,
         timeout=5.0,
-        reconnect_timeout=60.0,
+        # No longer, or a pool that has lost all of them pauses for half a minute when the database is back: who asks
+        # for one makes it try again.
+        reconnect_timeout=5.0,
         kwargs={"autocommit": True, "application_name": name, "connect_timeout": 5, "prepare_threshold": 2},
         check=_check,
         open=False,
@@ -103,6 +160,12 @@ async def _check(connection: AsyncConnection[tuple[object, ...]]) -> None:
     # Twice: what it said at parting may come before the end.
     connection.pgconn.consume_input()
     connection.pgconn.consume_input()
+
+
+def _cut(connection: _Connection) -> None:
+    """Ends the connection's socket: whatever waits for an answer on it fails now. Cancelling would ask the server."""
+    with contextlib.suppress(OSError, OperationalError), socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
 
 
 def _party(servers: list[str], name: str) -> str:

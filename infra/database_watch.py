@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from psycopg import AsyncConnection
 from psycopg import Error as DatabaseError
@@ -12,26 +13,59 @@ _EVERY_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
 # A connection may take longer than an answer, on a busy machine or with TLS, and is not begun again meanwhile.
 _CONNECT_SECONDS = 10.0
+_LOOK_SECONDS = 0.2
+# Between two looks more time than this has passed only where this process had no turn.
+_STALL_SECONDS = 0.5
+
+
+def _ignore(_: bool) -> None:
+    return None
 
 
 class DatabaseWatch:
-    """`answers` holds until the database has been silent for `silent_after` seconds.
+    """`answers` holds until the database has been silent for `silent_after` seconds in which this process was at work.
 
-    A slow second, or a restart of the server, takes no replica out. A database that was dropped does.
+    A slow second, or a restart of the server, takes no replica out. A database that was dropped or stopped does.
     """
 
-    def __init__(self, database_url: str, name: str, *, silent_after: float = 5.0) -> None:
+    def __init__(
+        self, database_url: str, name: str, *, silent_after: float = 3.0, tell: Callable[[bool], None] = _ignore
+    ) -> None:
+        """`tell`: called when it falls silent, and when it answers again."""
         self._database_url = database_url
         self._name = name
         self._silent_after = silent_after
+        self._tell = tell
         # The process has opened its pool just now.
         self._answered_at = time.monotonic()
+        self._answers = True
 
     def answers(self) -> bool:
-        return time.monotonic() - self._answered_at < self._silent_after
+        return self._answers
 
     async def run(self) -> None:
         """Asks until cancelled; connects again whenever the connection is lost."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._look())
+            tasks.create_task(self._ask_on())
+
+    async def _look(self) -> None:
+        looked = time.monotonic()
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = time.monotonic()
+            if now - looked > _STALL_SECONDS:
+                # An answer may lie there unread.
+                self._answered_at += now - looked
+            looked = now
+            self._settle(now - self._answered_at < self._silent_after)
+
+    def _settle(self, answers: bool) -> None:
+        if answers != self._answers:
+            self._answers = answers
+            self._tell(answers)
+
+    async def _ask_on(self) -> None:
         while True:
             try:
                 await self._ask()
@@ -49,6 +83,7 @@ class DatabaseWatch:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await connection.execute("SELECT 1")
                 self._answered_at = time.monotonic()
+                self._settle(True)
                 await asyncio.sleep(_EVERY_SECONDS)
         finally:
             await connection.close()

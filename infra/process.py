@@ -178,7 +178,7 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     if quorum is not None:
         process.spawn(quorum.run(), "evidence of a quorum")
         process.ready_when(lambda: quorum.was_held)
-    database = DatabaseWatch(settings.database_url, name)
+    database = DatabaseWatch(settings.database_url, name, tell=pool.hear)
     process.spawn(database.run(), "watch of the database")
     process.ready_when(database.answers)
     for stream, watch in process.watches.items():

@@ -37,6 +37,8 @@ Stub = TypeVar("Stub")
 
 # Between attempts, seconds: first and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+# Seconds that a service may ask for and is tried again all the same, within the deadline.
+_LONGEST_WAIT = 1
 
 
 class Unary(Protocol[Request_contra, Response_co]):
@@ -158,7 +160,7 @@ class Client:
                 failure = Unavailable()  # refused: the call was never sent
             attempts += 1
             if attempts >= len(self._replicas):
-                if isinstance(failure, NoQuorum):
+                if isinstance(failure, NoQuorum) or (failure.retry_after or 0) > _LONGEST_WAIT:
                     # It lasts for seconds: the caller says when to come again.
                     raise failure
                 pause = min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)

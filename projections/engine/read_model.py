@@ -13,7 +13,7 @@ from psycopg.types.string import TextLoader
 
 from contracts.errors import ReadModelBehind, Unavailable
 from contracts.positions import Position
-from infra.connections import Pool
+from infra.connections import DatabaseSilent, Pool
 from projections.engine.broken import Broken
 from projections.engine.projection import Projection
 from projections.engine.waiting import Reached, Waiting
@@ -61,6 +61,8 @@ ORDER BY found.place
 """
 # Events that could not be applied, of which a snapshot names the aggregates; with more, all aggregates are suspected.
 _MOST_LACKING = 1_000
+# Whoever calls does not try again by itself (infra/rpc/client.py).
+_SILENT_RETRY_AFTER = 2
 # A broken projection is mended by a deploy.
 _BROKEN_RETRY_AFTER = 30
 
@@ -152,7 +154,8 @@ class ReadModel:
         except errors.UndefinedTable as error:
             raise ReadModelBehind("The read model is being built.", retry_after=1) from error
         except OperationalError as error:
-            raise Unavailable("The read model cannot be read just now.", retry_after=1) from error
+            wait = _SILENT_RETRY_AFTER if isinstance(error, DatabaseSilent) else 1
+            raise Unavailable("The read model cannot be read just now.", retry_after=wait) from error
         if not rows:
             raise ReadModelBehind("The read model is being built.", retry_after=1)
         return names, rows

@@ -48,8 +48,8 @@ this system has never been at is refused with 422.
 `Authorization: Bearer …`. One is good for `expires_in` seconds; `POST /v1/sessions/refresh` gives the next.
 
 **Errors** are problem documents (RFC 9457); `code` is stable, and what programs should look at. \
-A 503 comes with `Retry-After`; with `no_quorum` the part of the event store that was asked may be cut off from the \
-others: it cannot confirm what is true.
+A 503 or 504 comes with `Retry-After`; with `no_quorum` the part of the event store that was asked may be cut off \
+from the others: it cannot confirm what is true.
 
 **Lists** come in pages: pass `next` of one page as `cursor` for the following.
 """
@@ -216,7 +216,7 @@ def _name(kinds: Iterable[type[VestnikError]]) -> str:
 def _problem(status: int, kinds: Iterable[type[VestnikError]], references: Mapping[object, Json]) -> Json:
     """A response with one of the errors. Its schema is `Problem`, with the codes that it can have here beside it."""
     names = ["X-Request-Id", "RateLimit-Policy", "RateLimit"]
-    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+    if status in (*problems.WORTH_RETRYING, HTTPStatus.TOO_MANY_REQUESTS):
         names.append("Retry-After")
     if status == HTTPStatus.UNAUTHORIZED:
         names.append("WWW-Authenticate")

@@ -11,6 +11,8 @@ from contracts.errors import VestnikError
 MEDIA_TYPE = "application/problem+json"
 # A page that shows an answer as its own gets nothing to run; what every answer has besides is in serving.py.
 NOTHING_TO_RUN = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
+# Of these every answer says when to try again. A repeated command does nothing twice where it has an id of its own.
+WORTH_RETRYING = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 # What a client is told to wait before it tries again when the error itself does not say.
 _RETRY_AFTER = 1
 
@@ -69,7 +71,7 @@ def headers(error: VestnikError) -> dict[str, str]:
     found = {**NOTHING_TO_RUN, "content-type": MEDIA_TYPE, "cache-control": "no-store"}
     if error.retry_after is not None:
         found["retry-after"] = str(error.retry_after)
-    elif error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+    elif error.status in WORTH_RETRYING:
         found["retry-after"] = str(_RETRY_AFTER)
     if error.status == HTTPStatus.UPGRADE_REQUIRED:
         found["upgrade"] = "websocket"

@@ -1,6 +1,7 @@
 """Parts killed with SIGKILL in the middle of traffic: nothing acknowledged is lost, they come back by themselves."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,6 +10,7 @@ from httpx import Response
 from tests.e2e.history import History
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 from tests.fix_system import wait_until
+from tests.processes import family
 
 SERVICES = ["auth", "session", "profile", "contact", "messaging", "gateway"]
 SERVERS = ["nats", "postgres"]
@@ -44,6 +46,40 @@ async def test_a_killed_part_loses_nothing_and_comes_back(fragile_api: Api, part
     # The whole way works again, whatever was killed: registration, mail, login, friendship, message.
     anna, boris = await api.friends()
     await anna.sends(boris, "after the fault")
+
+
+async def test_while_the_database_stands_still_what_needs_it_is_refused_together(fragile_api: Api) -> None:
+    api, system = fragile_api, fragile_api.system
+    anna, boris = await api.friends()
+    await anna.sends(boris, "before")
+    # A process of messaging that remembers nothing has to ask for each message whether it was sent before.
+    killed = system.serving("messaging")
+    for process in killed:
+        process.kill()
+
+    def back() -> bool:
+        return len(set(system.serving("messaging")) - set(killed)) == len(killed) and system.is_ready()
+
+    await asyncio.to_thread(wait_until, back, "messaging back")
+    servers = [process for server in system.serving("postgres") for process in family(server.pid)]
+    for server in servers:
+        server.send(signal.SIGSTOP)
+    try:
+        answers = await asyncio.gather(
+            *(anna.write(boris, "meanwhile", str(number)) for number in range(20)),
+            *(boris.get(path) for path in ("/v1/conversations", "/v1/friends", "/v1/sessions", "/v1/notifications")),
+            boris.get(f"/v1/conversations/{anna.user_id}/messages"),
+        )
+        assert {answer.json()["code"] for answer in answers} <= {"unavailable", "deadline_exceeded"}
+        assert all(answer.headers.get("Retry-After") for answer in answers)
+        await asyncio.to_thread(wait_until, lambda: not system.is_ready(), "/readyz says so")
+    finally:
+        for server in servers:
+            server.send(signal.SIGCONT)
+    await asyncio.to_thread(wait_until, system.is_ready, "ready again")
+    for number in range(20):
+        assert await answered(lambda number=number: anna.write(boris, "meanwhile", str(number))) in {200, 201}  # type: ignore[misc]
+    assert len(await boris.messages(anna)) == 21
 
 
 async def test_one_of_two_replicas_killed_is_hardly_noticed(fragile_api: Api) -> None:

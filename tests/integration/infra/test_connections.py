@@ -1,5 +1,6 @@
 """Connecting: what does not let us in, or does not answer, is given up in time, and said to be what it is."""
 
+import asyncio
 import select
 import socket
 from pathlib import Path
@@ -8,7 +9,7 @@ import psycopg
 import pytest
 
 from contracts.errors import Unavailable
-from infra.connections import connect_nats, open_pool
+from infra.connections import Pool, connect_nats, open_pool
 from infra.embedded.nats import NatsServer
 from infra.secrets import NATS_PARTIES
 from infra.settings import Settings
@@ -41,6 +42,29 @@ async def test_a_connection_that_the_database_has_closed_is_replaced_before_it_i
         assert second.info.backend_pid != pid
         assert await (await second.execute("SELECT 1")).fetchone() == (1,)
     await pool.close()
+
+
+async def test_while_the_database_is_silent_whatever_needs_it_fails_at_once(database_url: str) -> None:
+    pool = await open_pool(database_url, "test", max_size=1)
+    asking = asyncio.create_task(_ask(pool, "SELECT pg_sleep(600)"))
+    while pool.get_stats()["pool_available"]:
+        await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(_ask(pool, "SELECT 1"))
+    while not pool.get_stats()["requests_waiting"]:
+        await asyncio.sleep(0.01)
+    pool.hear(False)
+    async with asyncio.timeout(60):
+        for each in (asking, waiting, asyncio.create_task(_ask(pool, "SELECT 1"))):
+            with pytest.raises(psycopg.OperationalError):
+                await each
+    pool.hear(True)
+    assert await _ask(pool, "SELECT 2") == (2,)
+    await pool.close()
+
+
+async def _ask(pool: Pool, query: str) -> object:
+    async with pool.connection(timeout=600) as connection:
+        return await (await connection.execute(query.encode())).fetchone()
 
 
 async def test_a_connection_is_handed_out_without_a_word_to_the_database(database_url: str) -> None:
