@@ -63,6 +63,9 @@ ACCESS: Mapping[str, Callers] = {
     "/vestnik.operator.v1.OperatorService/GetDeadLetter": _FOR_USER,
     "/vestnik.operator.v1.OperatorService/RetryDeadLetter": _FOR_USER,
     "/vestnik.operator.v1.OperatorService/DiscardDeadLetter": _FOR_USER,
+    "/vestnik.operator.v1.OperatorService/ListMaintenance": _FOR_USER,
+    "/vestnik.operator.v1.OperatorService/StartMaintenance": _FOR_USER,
+    "/vestnik.operator.v1.OperatorService/CancelMaintenance": _FOR_USER,
 }
 
 

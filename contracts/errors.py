@@ -223,6 +223,12 @@ class ReadModelBehind(VestnikError):
     code, status, grpc = "read_model_behind", 503, "UNAVAILABLE"
 
 
+class MaintenanceUnderWay(VestnikError):
+    """Another verification or rebuild is running; one runs at a time."""
+
+    code, status, grpc = "maintenance_under_way", 409, "FAILED_PRECONDITION"
+
+
 class Overloaded(VestnikError):
     """Too much work is waiting; try again shortly."""
 

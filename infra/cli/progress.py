@@ -1,8 +1,11 @@
-"""A progress bar a read model: how far, how fast, how long still, or what it waits for."""
+"""How far each read model is, how fast, how long still, or what it waits for: as bars, or as lines for a program."""
 
+import sys
+import time
 from types import TracebackType
 from typing import Self
 
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -11,6 +14,38 @@ from projections.engine.progress import Progress as Reached
 from projections.engine.progress import Report
 
 _MINUTE, _HOUR = 60, 3_600
+# Between two lines of one read model.
+_LINE_SECONDS = 0.5
+
+
+class Line(msgspec.Struct, frozen=True):
+    projection: str
+    progress: Reached
+
+
+class Lines:
+    """JSON lines on standard error, two a second at most of each read model."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def add(self, name: str) -> Report:
+        """What it returns writes the lines of one read model."""
+        written = float("-inf")
+
+        def move(reached: Reached) -> None:
+            nonlocal written
+            if time.monotonic() - written >= _LINE_SECONDS:
+                written = time.monotonic()
+                sys.stderr.write(msgspec.json.encode(Line(name, reached)).decode() + "\n")
+                sys.stderr.flush()
+
+        return move
 
 
 class Bars:
@@ -50,6 +85,10 @@ class Bars:
             )
 
         return move
+
+
+def shown(console: Console, as_lines: bool) -> Bars | Lines:
+    return Lines() if as_lines else Bars(console)
 
 
 def time_left(seconds: float | None) -> str:

@@ -33,6 +33,7 @@ from streams.losses import Gap
     help="Go on without these events, MESSAGING:7 or MESSAGING:7-9, which the stream has lost; recorded for good.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+@click.option("--progress-json", is_flag=True, help="Print the progress as JSON lines on standard error.")
 def rebuild(
     names: tuple[str, ...],
     every: bool,
@@ -43,6 +44,7 @@ def rebuild(
     replace: bool,
     losses: tuple[Gap, ...],
     as_json: bool,
+    progress_json: bool,
 ) -> None:
     """Rebuilds read models from their streams and swaps them in; reads are served all the while.
 
@@ -75,7 +77,7 @@ def rebuild(
     elif moment is not None and schema is not None:
         outcome = inspecting.run(settings, projections, moment, schema, replace, console)
     else:
-        outcome = rebuilding.run(settings, projections, back, losses, console)
+        outcome = rebuilding.run(settings, projections, back, losses, console, progress_json)
     if as_json:
         sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
     if not outcome.complete:

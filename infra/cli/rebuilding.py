@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from infra.cli.accepting import accept_losses
 from infra.cli.parallel import Failed, each
-from infra.cli.progress import Bars
+from infra.cli.progress import shown
 from infra.connections import connect_nats
 from infra.database_owners import Owners
 from infra.settings import Settings
@@ -28,10 +28,15 @@ class Rebuilds(msgspec.Struct, frozen=True):
 
 
 def run(
-    settings: Settings, projections: list[type[Projection]], back: bool, losses: Sequence[Gap], console: Console
+    settings: Settings,
+    projections: list[type[Projection]],
+    back: bool,
+    losses: Sequence[Gap],
+    console: Console,
+    progress_json: bool,
 ) -> Rebuilds:
     """`losses`: what is given up before, for good."""
-    outcome = uvloop.run(_run(settings, projections, back, losses, console))
+    outcome = uvloop.run(_run(settings, projections, back, losses, console, progress_json))
     for one in outcome.rebuilt:
         kept = "" if one.replaced is None else f", build {one.replaced} is kept"
         letters = f"; {one.dead_letters:,} events wait as dead letters" if one.dead_letters else ""
@@ -47,7 +52,12 @@ def run(
 
 
 async def _run(
-    settings: Settings, projections: list[type[Projection]], back: bool, losses: Sequence[Gap], console: Console
+    settings: Settings,
+    projections: list[type[Projection]],
+    back: bool,
+    losses: Sequence[Gap],
+    console: Console,
+    progress_json: bool,
 ) -> Rebuilds:
     owners = await Owners.at(settings.database_url)
     nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
@@ -55,7 +65,7 @@ async def _run(
         if losses:
             await accept_losses(settings, nc, losses)
             console.print(f"given up for good: {named(losses)}", soft_wrap=True)
-        with Bars(console) as bars:
+        with shown(console, progress_json) as bars:
 
             async def one(projection: type[Projection]) -> Rebuilt:
                 database_url = owners.url(projection.run_by())

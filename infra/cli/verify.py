@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from infra.cli import tables
 from infra.cli.parallel import Failed, each
-from infra.cli.progress import Bars
+from infra.cli.progress import shown
 from infra.connections import connect_nats
 from infra.database_owners import Owners
 from infra.running import connected
@@ -36,7 +36,8 @@ class Verdicts(msgspec.Struct, frozen=True):
 @click.command()
 @click.argument("names", metavar="[PROJECTION]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
-def verify(names: tuple[str, ...], as_json: bool) -> None:
+@click.option("--progress-json", is_flag=True, help="Print the progress as JSON lines on standard error.")
+def verify(names: tuple[str, ...], as_json: bool, progress_json: bool) -> None:
     """Rebuilds read models into a shadow and compares them with the live ones; all of them if none is named.
 
     The system may be at work; several are compared at once. The exit code is 1 when anything differs or could not be
@@ -47,7 +48,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
     console = tables.console(stderr=True)
-    outcome = uvloop.run(_run(connected(Settings.load()), projections, console))
+    outcome = uvloop.run(_run(connected(Settings.load()), projections, console, progress_json))
     if as_json:
         sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
     else:
@@ -59,11 +60,13 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
         sys.exit(1)
 
 
-async def _run(settings: Settings, projections: list[type[Projection]], console: Console) -> Verdicts:
+async def _run(
+    settings: Settings, projections: list[type[Projection]], console: Console, progress_json: bool
+) -> Verdicts:
     owners = await Owners.at(settings.database_url)
     nc = await connect_nats(settings, "operator-verify", patience=5.0)
     try:
-        with Bars(console) as bars:
+        with shown(console, progress_json) as bars:
 
             async def one(projection: type[Projection]) -> Verdict:
                 database_url = owners.url(projection.run_by())

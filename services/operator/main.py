@@ -4,6 +4,7 @@ from infra.operators import Operators
 from infra.process import ServiceProcess, service_process
 from infra.settings import OPERATOR_SERVICE, Settings
 from services.operator.carry_over import carry_over
+from services.operator.maintenance import Maintenance
 from services.operator.server import OperatorServer
 from services.operator.settlement import PATIENCE
 from streams.log import Log
@@ -13,7 +14,12 @@ async def main(settings: Settings) -> None:
     async with service_process(OPERATOR_SERVICE, settings) as process:
         log = Log(process.nats, patience=PATIENCE, quorum=process.quorum, watches=process.watches)
         process.spawn(_carry_over(process, log), "discards of an older release")
-        await process.serve([OperatorServer(Operators(settings.secrets_path), process.nats, log, settings)])
+        maintenance = Maintenance(settings)
+        try:
+            operators = Operators(settings.secrets_path)
+            await process.serve([OperatorServer(operators, process.nats, log, settings, maintenance)])
+        finally:
+            await maintenance.close()
 
 
 async def _carry_over(process: ServiceProcess, log: Log) -> None:

@@ -15,6 +15,7 @@ from contracts import catalogue
 from contracts.errors import Invalid, NotAnOperator, NotFound, Unavailable, Violation
 from contracts.positions import Position
 from contracts.rpc.vestnik.operator.v1 import (
+    CancelMaintenanceRequest,
     DiscardDeadLetterRequest,
     Document,
     GetDeadLetterRequest,
@@ -22,9 +23,11 @@ from contracts.rpc.vestnik.operator.v1 import (
     GetStatusRequest,
     ListDeadLettersRequest,
     ListEventsRequest,
+    ListMaintenanceRequest,
     ListSessionEventsRequest,
     OperatorServiceBase,
     RetryDeadLetterRequest,
+    StartMaintenanceRequest,
     TraceEventRequest,
 )
 from contracts.subjects import STREAMS
@@ -38,6 +41,7 @@ from projections.engine.kept_letters import NoSuchLetter
 from projections.registry import UnknownProjection
 from services.operator import browsing, logins
 from services.operator.glance import Status, glance
+from services.operator.maintenance import Kind, Maintenance
 from services.operator.people import People
 from services.operator.queries import Queries
 from services.operator.read_models import ReadModels
@@ -80,13 +84,19 @@ class _Discard(msgspec.Struct, frozen=True):
     reason: Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*\Z")]
 
 
+class _Maintenance(msgspec.Struct, frozen=True):
+    kind: Kind
+    projection: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class OperatorServer(OperatorServiceBase):
-    def __init__(self, operators: Operators, nc: NATS, log: Log, settings: Settings) -> None:
+    def __init__(self, operators: Operators, nc: NATS, log: Log, settings: Settings, maintenance: Maintenance) -> None:
         self._operators = operators
         self._nc = nc
         self._settings = settings
         self._letters = DeadLetters(nc, log, settings.database_url)
         self._queries = Queries(ReadModels(settings.database_url))
+        self._maintenance = maintenance
         self._people = People(self._queries)
         self._tracing = Tracing(nc, self._queries)
         self._looking = asyncio.Lock()
@@ -196,6 +206,22 @@ class OperatorServer(OperatorServiceBase):
             raise NotFound(str(error)) from error
         except Failure as failure:
             raise Invalid(str(failure)) from failure
+
+    async def list_maintenance(self, message: ListMaintenanceRequest) -> Document:
+        self._operator(message.user_id)
+        return _document(self._maintenance.jobs())
+
+    async def start_maintenance(self, message: StartMaintenanceRequest) -> Document:
+        operator = self._operator(message.user_id)
+        asked = validated(_Maintenance, {"kind": message.kind, "projection": message.projection})
+        try:
+            return _document(self._maintenance.start(asked.kind, asked.projection, operator))
+        except UnknownProjection as error:
+            raise NotFound(str(error)) from error
+
+    async def cancel_maintenance(self, message: CancelMaintenanceRequest) -> Document:
+        operator = self._operator(message.user_id)
+        return _document(self._maintenance.cancel(message.id, operator))
 
     def _operator(self, user_id: str) -> Operator:
         """The operator who asks; the service token names the very user (contracts/access.py).

@@ -21,6 +21,7 @@ SECTIONS = {
     "logins": "tbody tr",
     "lookup?q={user}": ".tiles.counts",
     "lookup?q={message}": ".table",
+    "maintenance": ".models li",
 }
 
 
@@ -109,6 +110,24 @@ async def test_a_message_is_followed_from_its_event_to_its_reader(sitting: Sitti
     await page.get_by_label("A person, a message or an event").fill("nobody_of_that_name")
     await page.keyboard.press("Enter")
     await page.get_by_text("Nothing found").wait_for()
+
+
+async def test_a_read_model_is_verified_and_rebuilt_and_a_reload_finds_what_runs(sitting: Sitting, api: Api) -> None:
+    olga = await operator(api)
+    page = await sitting.page()
+    await enter(page, olga)
+    await page.get_by_role("link", name="Read models").click()
+    await page.get_by_role("button", name="Verify: users").click()
+    first = page.locator(".job").first
+    await expect(first).to_contain_text("Verify: users")
+    await page.reload()
+    await expect(first).to_contain_text(olga.username)
+    await expect(first.locator("header .pill")).to_have_text("equal", timeout=120_000)
+    await page.get_by_role("button", name="Rebuild: users").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Rebuild").click()
+    await expect(first).to_contain_text("Rebuild: users")
+    await expect(first.locator("header .pill")).to_have_text("done", timeout=120_000)
+    await expect(first).to_contain_text("is kept")
 
 
 async def test_a_dead_letter_appears_and_is_given_up_with_a_reason(sitting: Sitting, api: Api) -> None:

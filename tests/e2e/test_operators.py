@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import psycopg
 import pytest
 
 from contracts.identifiers import is_id, new_id, pair_id
@@ -43,8 +44,13 @@ async def test_only_operators_are_told_anything(api: Api) -> None:
         assert_problem(await api.http.get(f"/v1/ops/{path}"), 401, "unauthenticated")
         assert_problem(await anna.get(f"/v1/ops/{path}"), 403, "not_an_operator")
     letter = {"id": "friends.v1.b1.CONTACT.1"}
-    for path, body in (("retry", letter), ("discard", {**letter, "reason": "a test"})):
-        url = f"/v1/ops/dead-letters/{path}"
+    for path, body in (
+        ("dead-letters/retry", letter),
+        ("dead-letters/discard", {**letter, "reason": "a test"}),
+        ("maintenance", {"kind": "verify", "projection": "friends"}),
+        ("maintenance/cancel", {"id": "1"}),
+    ):
+        url = f"/v1/ops/{path}"
         assert_problem(await api.http.post(url, json=body), 401, "unauthenticated")
         assert_problem(await anna.ask("POST", url, json=body), 403, "not_an_operator")
 
@@ -223,6 +229,54 @@ async def test_a_message_is_followed_through_the_read_models(api: Api) -> None:
         assert_problem(await person.get(f"/v1/ops/event?{query}"), 404, "not_found")
     for query in ("stream=nobody&sequence=1", "stream=messaging"):
         assert_problem(await person.get(f"/v1/ops/event?{query}"), 422, "invalid")
+
+
+async def ended(person: Person, job: Json) -> Json:
+    async def over() -> Json | None:
+        found: Json = (await asked(person, "maintenance"))["items"][0]
+        assert found["id"] == job["id"]
+        return None if found["state"] == "running" else found
+
+    found = await eventually(over, "the end", within=120)
+    assert found is not None
+    return found
+
+
+async def test_a_read_model_is_verified_and_rebuilt_as_by_the_command_line(own_api: Api) -> None:
+    api = own_api
+    person = await operator(api)
+    await api.friends()
+    url = "/v1/ops/maintenance"
+    started = await person.ask("POST", url, json={"kind": "verify", "projection": "friends"})
+    assert started.status_code == 200, started.text
+    assert (started.json()["state"], started.json()["by"]) == ("running", person.username)
+    again = await person.ask("POST", url, json={"kind": "rebuild", "projection": "users"})
+    assert_problem(again, 409, "maintenance_under_way")
+    verified = await ended(person, started.json())
+    assert (verified["state"], verified["verified"]["equal"], verified["error"]) == ("done", True, None)
+    assert verified["verified"]["rows"] > 0
+    assert 0 <= verified["progress"]["events"] <= verified["progress"]["total"]
+
+    async with await psycopg.AsyncConnection.connect(api.system.superusers_database_url()) as connection:
+        await connection.execute("UPDATE vestnik_contact.friends_v3_b1 SET state = 'removed'")
+    started = await person.ask("POST", url, json={"kind": "verify", "projection": "friends"})
+    wrong = (await ended(person, started.json()))["verified"]
+    assert (wrong["equal"], wrong["changed"]) == (False, 2)
+    assert {tuple(each["columns"]) for each in wrong["differences"]} == {("state",)}
+    assert all(is_id(each["key"]["user_id"]) for each in wrong["differences"])
+    started = await person.ask("POST", url, json={"kind": "rebuild", "projection": "friends"})
+    rebuilt = await ended(person, started.json())
+    assert (rebuilt["state"], rebuilt["rebuilt"]["build"], rebuilt["rebuilt"]["replaced"]) == ("done", 2, 1)
+    started = await person.ask("POST", url, json={"kind": "verify", "projection": "friends"})
+    assert (await ended(person, started.json()))["verified"]["equal"]
+
+    started = await person.ask("POST", url, json={"kind": "verify", "projection": "friends"})
+    cancelled = await person.ask("POST", f"{url}/cancel", json={"id": started.json()["id"]})
+    assert cancelled.status_code == 200
+    assert (await ended(person, started.json()))["state"] == "cancelled"
+    assert_problem(await person.ask("POST", f"{url}/cancel", json={"id": started.json()["id"]}), 404, "not_found")
+    assert_problem(await person.ask("POST", url, json={"kind": "verify", "projection": "nobody"}), 404, "not_found")
+    assert_problem(await person.ask("POST", url, json={"kind": "drop", "projection": "users"}), 422, "invalid")
 
 
 async def test_a_dead_letter_is_seen_tried_again_and_given_up(own_api: Api) -> None:

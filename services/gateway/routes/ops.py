@@ -1,12 +1,13 @@
 """The operators' page's routes: for accounts that the operator's service knows as operators, and for nobody else."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from contracts.errors import NotAnOperator, NotFound, VestnikError
+from contracts.errors import MaintenanceUnderWay, NotAnOperator, NotFound, VestnikError
 from contracts.rpc.vestnik.operator.v1 import (
+    CancelMaintenanceRequest,
     DiscardDeadLetterRequest,
     Document,
     GetDeadLetterRequest,
@@ -14,9 +15,11 @@ from contracts.rpc.vestnik.operator.v1 import (
     GetStatusRequest,
     ListDeadLettersRequest,
     ListEventsRequest,
+    ListMaintenanceRequest,
     ListSessionEventsRequest,
     OperatorServiceStub,
     RetryDeadLetterRequest,
+    StartMaintenanceRequest,
     TraceEventRequest,
 )
 from services.gateway import limits
@@ -26,6 +29,8 @@ from services.gateway.routes.ops_shapes import (
     DeadLetterAndEvent,
     DeadLetters,
     EventTrace,
+    Maintenance,
+    MaintenanceJob,
     PersonSeen,
     SessionEvents,
     Settled,
@@ -92,6 +97,15 @@ class Retrying(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class GivingUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: LetterId
     reason: Annotated[str, Meta(min_length=1, max_length=1000, description="Why; kept for ever.")]
+
+
+class Starting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: Annotated[Literal["verify", "rebuild"], Meta(description="What to do.")]
+    projection: Annotated[str, Meta(min_length=1, max_length=64, description="With which read model.")]
+
+
+class Cancelling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 async def status(incoming: Incoming[NoQuery, NoBody]) -> Reply:
@@ -168,6 +182,24 @@ async def discard(incoming: Incoming[NoQuery, GivingUp]) -> Reply:
         user_id=incoming.caller.user_id, id=incoming.body.id, reason=incoming.body.reason
     )
     return _reply(await operator.command(operator.stub.discard_dead_letter, request, repeatable=False), Settled)
+
+
+async def maintenance(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+    operator = _operator(incoming)
+    request = ListMaintenanceRequest(user_id=incoming.caller.user_id)
+    return _reply(await operator.read(operator.stub.list_maintenance, request), Maintenance)
+
+
+async def start(incoming: Incoming[NoQuery, Starting]) -> Reply:
+    operator, body = _operator(incoming), incoming.body
+    request = StartMaintenanceRequest(user_id=incoming.caller.user_id, kind=body.kind, projection=body.projection)
+    return _reply(await operator.command(operator.stub.start_maintenance, request, repeatable=False), MaintenanceJob)
+
+
+async def cancel(incoming: Incoming[NoQuery, Cancelling]) -> Reply:
+    operator = _operator(incoming)
+    request = CancelMaintenanceRequest(user_id=incoming.caller.user_id, id=incoming.body.id)
+    return _reply(await operator.command(operator.stub.cancel_maintenance, request, repeatable=True), MaintenanceJob)
 
 
 def _operator(incoming: Incoming[Q, B]) -> Remote[OperatorServiceStub]:
@@ -283,5 +315,36 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         GivingUp,
         Settled,
         "Gives an event up for good: this version of the read model leaves it out. Kept with the reason and the name.",
+    ),
+    _route(
+        "GET",
+        "maintenance",
+        "Verifications and rebuilds",
+        maintenance,
+        NoQuery,
+        NoBody,
+        Maintenance,
+        "The one that is running and the last ones, since the operator's process was started.",
+    ),
+    _route(
+        "POST",
+        "maintenance",
+        "What was started",
+        start,
+        NoQuery,
+        Starting,
+        MaintenanceJob,
+        "Verifies or rebuilds a read model, as `vestnik verify` and `vestnik rebuild` do; one at a time.",
+        (MaintenanceUnderWay,),
+    ),
+    _route(
+        "POST",
+        "maintenance/cancel",
+        "What is being stopped",
+        cancel,
+        NoQuery,
+        Cancelling,
+        MaintenanceJob,
+        "It ends a moment later. A rebuild that was cancelled is resumed by the next one.",
     ),
 )

@@ -254,3 +254,62 @@ class EventTrace(msgspec.Struct, frozen=True, kw_only=True):
     stored_at: Time | None
     read_models: Annotated[list[ReadModelState], Meta(description="Those that read the event's stream.")]
     message: Annotated[MessageState | None, Meta(description="null where it is no message.")]
+
+
+class JobProgress(msgspec.Struct, frozen=True):
+    events: int
+    total: int
+    events_per_second: float
+    seconds_left: float | None
+    waits_for: Annotated[str | None, Meta(description="Where that is not events.")]
+
+
+class RowDiffers(msgspec.Struct, frozen=True, kw_only=True):
+    table: str
+    kind: Annotated[str, Meta(description="`changed`, `missing` from the live table, or `extra` there.")]
+    key: dict[str, str]
+    columns: Annotated[list[str], Meta(description="Names of those that differ; values are not shown.")]
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    equal: bool
+    rows: int
+    events: int
+    changed: int
+    missing: int
+    extra: int
+    lost: Annotated[list[str], Meta(description="Events that the streams have lost, as `MESSAGING:7-9`.")]
+    dead_letters: int
+    dead_letters_rebuilt: int
+    discarded: int
+    seconds: float
+    differences: Annotated[list[RowDiffers], Meta(description="The first few.")]
+
+
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    version: int
+    build: int
+    replaced: int | None
+    events: int
+    seconds: float
+    events_per_second: float
+    dead_letters: int
+
+
+class MaintenanceJob(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    kind: Annotated[str, Meta(description="`verify` or `rebuild`.")]
+    projection: str
+    by: Annotated[str, Meta(description="The operator's username.")]
+    state: Annotated[str, Meta(description="`running`, `done`, `failed` or `cancelled`.")]
+    started_at: Time
+    ended_at: Time | None
+    progress: JobProgress | None
+    verified: Annotated[Verified | None, Meta(description="What a verification has found.")]
+    rebuilt: Annotated[Rebuilt | None, Meta(description="What a rebuild has put in place.")]
+    error: str | None
+
+
+class Maintenance(msgspec.Struct, frozen=True, kw_only=True):
+    projections: Annotated[list[str], Meta(description="What can be verified and rebuilt.")]
+    items: Annotated[list[MaintenanceJob], Meta(description="The newest first; only the first may be running.")]

@@ -4,6 +4,7 @@
 # This file has been @generated
 
 __all__ = (
+    "CancelMaintenanceRequest",
     "DiscardDeadLetterRequest",
     "Document",
     "GetDeadLetterRequest",
@@ -11,10 +12,12 @@ __all__ = (
     "GetStatusRequest",
     "ListDeadLettersRequest",
     "ListEventsRequest",
+    "ListMaintenanceRequest",
     "ListSessionEventsRequest",
     "OperatorServiceBase",
     "OperatorServiceStub",
     "RetryDeadLetterRequest",
+    "StartMaintenanceRequest",
     "TraceEventRequest",
 )
 
@@ -36,6 +39,25 @@ if TYPE_CHECKING:
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class CancelMaintenanceRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR.message_types_by_name[
+            "CancelMaintenanceRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.operator.v1", "CancelMaintenanceRequest", CancelMaintenanceRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -219,6 +241,23 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ListMaintenanceRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListMaintenanceRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.operator.v1", "ListMaintenanceRequest", ListMaintenanceRequest
+)
+
+
+@dataclass(eq=False, repr=False)
 class ListSessionEventsRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -272,6 +311,30 @@ class RetryDeadLetterRequest(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.operator.v1", "RetryDeadLetterRequest", RetryDeadLetterRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class StartMaintenanceRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR.message_types_by_name[
+            "StartMaintenanceRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    `verify` or `rebuild`.
+    """
+
+    projection: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.operator.v1", "StartMaintenanceRequest", StartMaintenanceRequest
 )
 
 
@@ -482,9 +545,69 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def list_maintenance(
+        self,
+        message: "ListMaintenanceRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Document":
+        """
+        Verifications and rebuilds that were started here: the one that is running, and the last ones.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.operator.v1.OperatorService/ListMaintenance",
+            message,
+            Document,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def start_maintenance(
+        self,
+        message: "StartMaintenanceRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Document":
+        """
+        Verifies or rebuilds a read model, unless another is at it.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.operator.v1.OperatorService/StartMaintenance",
+            message,
+            Document,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def cancel_maintenance(
+        self,
+        message: "CancelMaintenanceRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Document":
+
+        return await self._unary_unary(
+            "/vestnik.operator.v1.OperatorService/CancelMaintenance",
+            message,
+            Document,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n"vestnik/operator/v1/operator.proto\x12\x13vestnik.operator.v1"\x1e\n\x08Document\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"+\n\x10GetStatusRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\xeb\x01\n\x11ListEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n\x04type\x18\x03 \x01(\tR\x04type\x12!\n\x0caggregate_id\x18\x04 \x01(\tR\x0baggregateId\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before\x12\x14\n\x05after\x18\x07 \x01(\tR\x05after\x12\x14\n\x05since\x18\x08 \x01(\tR\x05since\x12\x14\n\x05until\x18\t \x01(\tR\x05until"\xbf\x01\n\x18ListSessionEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x1c\n\trefreshes\x18\x05 \x01(\x08R\trefreshes\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x07 \x01(\tR\x06before"?\n\x10GetPersonRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user"p\n\x11TraceEventRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06stream\x18\x03 \x01(\tR\x06stream\x12\x1a\n\x08sequence\x18\x04 \x01(\x04R\x08sequence"e\n\x16ListDeadLettersRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n\tdiscarded\x18\x02 \x01(\x08R\tdiscarded\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"?\n\x14GetDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"A\n\x16RetryDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"[\n\x18DiscardDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason2\xc0\x06\n\x0fOperatorService\x12Q\n\tGetStatus\x12%.vestnik.operator.v1.GetStatusRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nListEvents\x12&.vestnik.operator.v1.ListEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11ListSessionEvents\x12-.vestnik.operator.v1.ListSessionEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetPerson\x12%.vestnik.operator.v1.GetPersonRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nTraceEvent\x12&.vestnik.operator.v1.TraceEventRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListDeadLetters\x12+.vestnik.operator.v1.ListDeadLettersRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rGetDeadLetter\x12).vestnik.operator.v1.GetDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fRetryDeadLetter\x12+.vestnik.operator.v1.RetryDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11DiscardDeadLetter\x12-.vestnik.operator.v1.DiscardDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Documentb\x06proto3'
+    b'\n"vestnik/operator/v1/operator.proto\x12\x13vestnik.operator.v1"\x1e\n\x08Document\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"+\n\x10GetStatusRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\xeb\x01\n\x11ListEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n\x04type\x18\x03 \x01(\tR\x04type\x12!\n\x0caggregate_id\x18\x04 \x01(\tR\x0baggregateId\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before\x12\x14\n\x05after\x18\x07 \x01(\tR\x05after\x12\x14\n\x05since\x18\x08 \x01(\tR\x05since\x12\x14\n\x05until\x18\t \x01(\tR\x05until"\xbf\x01\n\x18ListSessionEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x1c\n\trefreshes\x18\x05 \x01(\x08R\trefreshes\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x07 \x01(\tR\x06before"?\n\x10GetPersonRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user"p\n\x11TraceEventRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06stream\x18\x03 \x01(\tR\x06stream\x12\x1a\n\x08sequence\x18\x04 \x01(\x04R\x08sequence"e\n\x16ListDeadLettersRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n\tdiscarded\x18\x02 \x01(\x08R\tdiscarded\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"?\n\x14GetDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"A\n\x16RetryDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"[\n\x18DiscardDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason"1\n\x16ListMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"f\n\x17StartMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1e\n\nprojection\x18\x03 \x01(\tR\nprojection"C\n\x18CancelMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id2\xe3\x08\n\x0fOperatorService\x12Q\n\tGetStatus\x12%.vestnik.operator.v1.GetStatusRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nListEvents\x12&.vestnik.operator.v1.ListEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11ListSessionEvents\x12-.vestnik.operator.v1.ListSessionEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetPerson\x12%.vestnik.operator.v1.GetPersonRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nTraceEvent\x12&.vestnik.operator.v1.TraceEventRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListDeadLetters\x12+.vestnik.operator.v1.ListDeadLettersRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rGetDeadLetter\x12).vestnik.operator.v1.GetDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fRetryDeadLetter\x12+.vestnik.operator.v1.RetryDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11DiscardDeadLetter\x12-.vestnik.operator.v1.DiscardDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListMaintenance\x12+.vestnik.operator.v1.ListMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12_\n\x10StartMaintenance\x12,.vestnik.operator.v1.StartMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11CancelMaintenance\x12-.vestnik.operator.v1.CancelMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Documentb\x06proto3'
 )
 
 
@@ -541,6 +664,26 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
         """
         Gives it up for good, and tries those that wait behind it.
         """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_maintenance(self, message: "ListMaintenanceRequest") -> "Document":
+        """
+        Verifications and rebuilds that were started here: the one that is running, and the last ones.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def start_maintenance(self, message: "StartMaintenanceRequest") -> "Document":
+        """
+        Verifies or rebuilds a read model, unless another is at it.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def cancel_maintenance(
+        self, message: "CancelMaintenanceRequest"
+    ) -> "Document":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -616,6 +759,30 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.discard_dead_letter(request)
         await stream.send_message(response)
 
+    async def __rpc_list_maintenance(
+        self, stream: "grpclib.server.Stream[ListMaintenanceRequest, Document]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_maintenance(request)
+        await stream.send_message(response)
+
+    async def __rpc_start_maintenance(
+        self, stream: "grpclib.server.Stream[StartMaintenanceRequest, Document]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.start_maintenance(request)
+        await stream.send_message(response)
+
+    async def __rpc_cancel_maintenance(
+        self, stream: "grpclib.server.Stream[CancelMaintenanceRequest, Document]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.cancel_maintenance(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/vestnik.operator.v1.OperatorService/GetStatus": grpclib.const.Handler(
@@ -670,6 +837,24 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
                 self.__rpc_discard_dead_letter,
                 grpclib.const.Cardinality.UNARY_UNARY,
                 DiscardDeadLetterRequest,
+                Document,
+            ),
+            "/vestnik.operator.v1.OperatorService/ListMaintenance": grpclib.const.Handler(
+                self.__rpc_list_maintenance,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListMaintenanceRequest,
+                Document,
+            ),
+            "/vestnik.operator.v1.OperatorService/StartMaintenance": grpclib.const.Handler(
+                self.__rpc_start_maintenance,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                StartMaintenanceRequest,
+                Document,
+            ),
+            "/vestnik.operator.v1.OperatorService/CancelMaintenance": grpclib.const.Handler(
+                self.__rpc_cancel_maintenance,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                CancelMaintenanceRequest,
                 Document,
             ),
         }

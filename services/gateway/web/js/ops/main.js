@@ -11,11 +11,12 @@ import { Events } from "./events.js";
 import { Letters } from "./dead_letters.js";
 import { Logins } from "./logins.js";
 import { Lookup } from "./lookup.js";
+import { Maintenance } from "./maintenance.js";
 import { Overview } from "./overview.js";
 import { say } from "./i18n.js";
 
 const app = document.getElementById("app"), notes = document.getElementById("notes");
-const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], logins: ["people", Logins], lookup: ["search", Lookup] };
+const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], logins: ["people", Logins], lookup: ["search", Lookup], maintenance: ["gear", Maintenance] };
 const NOTE_MS = 6_000, LONGEST_PAUSE_MS = 15_000;
 const LATER_DENIED = new Set(["not_an_operator", "not_found"]);
 let page = null;
@@ -170,6 +171,7 @@ class Page {
 function tell(error) {
   if (LATER_DENIED.has(error.code) && error.code !== "not_found") return denied(error);
   if (error.code === "not_found") return note(say("e_not_found"));
+  if (error.code === "maintenance_under_way") return note(say("e_under_way"));
   note(error.code === "invalid" || error.code === "unavailable" ? say("e_other", { detail: error.detail }) : reason(error));
 }
 

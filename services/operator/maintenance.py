@@ -1,0 +1,242 @@
+"""Verifications and rebuilds of read models that an operator starts from the page: one at a time.
+
+The work is `vestnik verify` or `vestnik rebuild`, in a process of its own that yields the processor to the services. It
+ends with this process; a rebuild that was interrupted is resumed by the next one. Jobs are kept in memory: what was
+started is in the log, and what it has done is in the database.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import signal
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from contracts.errors import MaintenanceUnderWay, NotFound
+from contracts.identifiers import new_id
+from infra.embedded.child import Child
+from infra.operators import Operator
+from infra.settings import Settings
+from projections.engine.comparison import Difference
+from projections.engine.progress import Progress
+from projections.engine.rebuild import Rebuilt
+from projections.engine.verify import Verdict
+from projections.registry import choose
+from services.operator.masking import MASK
+
+log = logging.getLogger(__name__)
+Kind = Literal["verify", "rebuild"]
+# Jobs that are remembered.
+_KEPT = 10
+# Seconds that a stopped process has for its clean end.
+_PATIENCE = 10.0
+# What a key may show: ids, numbers and times.
+_IMPERSONAL = re.compile(r"[0-9a-fA-F:TZ .+-]*")
+
+
+class RowDiffers(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that differs, without its values."""
+
+    table: str
+    # `changed`, `missing` (in the streams alone) or `extra` (in the live table alone).
+    kind: str
+    key: dict[str, str]
+    # Names of the columns that differ.
+    columns: list[str]
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict, as the page shows it."""
+
+    equal: bool
+    rows: int
+    events: int
+    changed: int
+    missing: int
+    extra: int
+    lost: list[str]
+    dead_letters: int
+    dead_letters_rebuilt: int
+    discarded: int
+    seconds: float
+    # The first few.
+    differences: list[RowDiffers]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    kind: Kind
+    projection: str
+    # The operator's username.
+    by: str
+    # `running`, `done`, `failed` or `cancelled`.
+    state: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    # None before the first event was read.
+    progress: Progress | None = None
+    verified: Verified | None = None
+    rebuilt: Rebuilt | None = None
+    # Why it failed.
+    error: str | None = None
+
+
+class Jobs(msgspec.Struct, frozen=True, kw_only=True):
+    # What can be verified and rebuilt.
+    projections: list[str]
+    # The newest first.
+    items: list[Job]
+
+
+class _Failed(msgspec.Struct, frozen=True):
+    error: str
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """A line of the command: its progress, or its outcome."""
+
+    progress: Progress | None = None
+    projections: list[Verdict] = []
+    rebuilt: list[Rebuilt] = []
+    failed: list[_Failed] = []
+
+
+class Maintenance:
+    def __init__(self, settings: Settings) -> None:
+        self._environ = settings.environment()
+        self._jobs: list[Job] = []
+        self._child: Child | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._cancelled = False
+        self._complaint = ""
+
+    def jobs(self) -> Jobs:
+        return Jobs(projections=[each.name for each in choose(())], items=self._jobs)
+
+    def start(self, kind: Kind, projection: str, by: Operator) -> Job:
+        """Starts the work in the background.
+
+        Raises:
+            MaintenanceUnderWay: another one is running.
+            UnknownProjection: there is no such read model.
+        """
+        choose((projection,))
+        if self._running is not None:
+            raise MaintenanceUnderWay
+        job = Job(
+            id=new_id(), kind=kind, projection=projection, by=by.username, state="running", started_at=datetime.now(UTC)
+        )
+        log.info("%s (%s) starts to %s %s", by.username, by.user_id, kind, projection)
+        self._jobs = [job, *self._jobs][:_KEPT]
+        self._cancelled, self._complaint = False, ""
+        self._running = asyncio.create_task(self._run(job), name=f"{kind} {projection}")
+        return job
+
+    def cancel(self, job_id: str, by: Operator) -> Job:
+        """Stops the work; it ends a moment later.
+
+        Raises:
+            NotFound: it is not running.
+        """
+        job = self._jobs[0] if self._jobs else None
+        if job is None or job.id != job_id or self._running is None:
+            raise NotFound("It is not running.")
+        log.info("%s (%s) cancels to %s %s", by.username, by.user_id, job.kind, job.projection)
+        self._cancelled = True
+        if self._child is not None:
+            self._child.send(signal.SIGINT)
+        return job
+
+    async def close(self) -> None:
+        """Stops what is running, with the process."""
+        running = self._running
+        if running is not None:
+            self._cancelled = True
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+    async def _run(self, job: Job) -> None:
+        try:
+            # An absolute program: the launcher does not look for it.
+            self._child = child = await Child.start(
+                [sys.executable, "-m", "infra.cli.main", job.kind, job.projection, "--json", "--progress-json"],
+                death_signal=signal.SIGTERM,
+                environ={**os.environ, **self._environ},
+                on_line=self._heard,
+            )
+            try:
+                if self._cancelled:
+                    child.send(signal.SIGINT)
+                await child.wait()
+            except asyncio.CancelledError:
+                await child.stop(signal.SIGINT, _PATIENCE)
+                raise
+        except OSError as error:
+            self._complaint = str(error)
+        finally:
+            self._child = self._running = None
+            self._ended()
+
+    def _heard(self, text: str) -> None:
+        """Takes in a line of the command."""
+        try:
+            line = msgspec.json.decode(text, type=_Line)
+        except msgspec.DecodeError:
+            self._complaint = text
+            return
+        if line.progress is not None:
+            self._change(progress=line.progress)
+        for verdict in line.projections:
+            self._change(verified=_verified(verdict))
+        for rebuilt in line.rebuilt:
+            self._change(rebuilt=rebuilt)
+        for failed in line.failed:
+            self._change(error=failed.error)
+
+    def _ended(self) -> None:
+        """Says how the newest job ended: its process is gone, and the next one may begin."""
+        job = self._jobs[0]
+        if job.verified or job.rebuilt:
+            self._change(state="done")
+        elif self._cancelled:
+            self._change(state="cancelled")
+        else:
+            self._change(state="failed", error=job.error or self._complaint or "It ended without an outcome.")
+        self._change(ended_at=datetime.now(UTC))
+        job = self._jobs[0]
+        log.info("to %s %s for %s: %s %s", job.kind, job.projection, job.by, job.state, job.error or "")
+
+    def _change(self, **fields: object) -> None:
+        """Changes the newest job, the only one that may be running."""
+        self._jobs = [msgspec.structs.replace(self._jobs[0], **fields), *self._jobs[1:]]
+
+
+def _verified(verdict: Verdict) -> Verified:
+    return Verified(
+        equal=verdict.equal,
+        rows=verdict.rows,
+        events=verdict.events,
+        changed=verdict.changed,
+        missing=verdict.missing,
+        extra=verdict.extra,
+        lost=verdict.lost,
+        dead_letters=verdict.dead_letters,
+        dead_letters_rebuilt=verdict.dead_letters_rebuilt,
+        discarded=verdict.discarded,
+        seconds=verdict.seconds,
+        differences=[_differs(each) for each in verdict.differences],
+    )
+
+
+def _differs(difference: Difference) -> RowDiffers:
+    key = {
+        name: value if value is not None and _IMPERSONAL.fullmatch(value) else MASK
+        for name, value in difference.key.items()
+    }
+    return RowDiffers(table=difference.table, kind=difference.kind.value, key=key, columns=sorted(difference.columns))
