@@ -423,7 +423,11 @@ export class Store extends EventTarget {
 
   /** Loads what a friendship changes, as it is once the event of the position has happened. */
   async #friendsChanged(since = null) {
-    await Promise.all([this.loadFriends(since), this.loadConversations(since), this.loadNotifications()]).catch(() => {});
+    try {
+      // The friends last: when a chat opens with them, the conversation is open too.
+      await Promise.all([this.loadConversations(since), this.loadNotifications()]);
+      await this.loadFriends(since);
+    } catch { /* the next event, or the next connection, loads them */ }
   }
 
   #notified(notification) {
