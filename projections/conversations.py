@@ -1,8 +1,8 @@
 """Conversations as each of the two sees them, their messages, and the marks of what was seen.
 
-CONTACT alone says whether a conversation is open, MESSAGING alone what was said; the one value that both touch,
-the time of the last activity, only grows. So it does not matter in which order the two streams are read, nor when a
-message or a mark that waited as a dead letter is applied at last: what messages and marks share only grows too.
+CONTACT alone says whether a conversation is open and since when, MESSAGING alone what was said. So it does not matter
+in which order the two streams are read, nor when a message or a mark that waited as a dead letter is applied at last:
+what messages and marks share only grows.
 """
 
 from contracts.envelope import Recorded
@@ -15,7 +15,7 @@ from projections.engine import Projection, Write, handles
 
 
 class Conversations(Projection):
-    version = 2
+    version = 3
     streams = (MESSAGING, CONTACT)
     # No constraint but the keys, which an event's place in its stream makes unique.
     appended = ("messages", "seen_marks")
@@ -27,7 +27,11 @@ class Conversations(Projection):
             conversation_id uuid,
             -- whether the two are friends now
             open boolean NOT NULL DEFAULT false,
-            activity_at timestamptz,
+            opened_at timestamptz,
+            -- of the newest message
+            last_sent_at timestamptz,
+            -- what the list is ordered by: the newest message alone, and the opening where there is none
+            activity_at timestamptz GENERATED ALWAYS AS (COALESCE(last_sent_at, opened_at)) STORED,
             last_sequence bigint NOT NULL DEFAULT 0,
             -- the last that each has seen
             seen_sequence bigint NOT NULL DEFAULT 0,
@@ -71,7 +75,7 @@ class Conversations(Projection):
                 "conversations",
                 key={"user_id": user_id, "peer_id": peer_id},
                 set={"conversation_id": pair_id(one, other), "open": True},
-                greatest={"activity_at": event.at},
+                greatest={"opened_at": event.at},
             )
 
     @handles(FriendshipRemoved)
@@ -110,7 +114,7 @@ class Conversations(Projection):
                 set={"conversation_id": event.aggregate_id},
                 greatest={
                     "stream_sequence": event.sequence,
-                    "activity_at": event.at,
+                    "last_sent_at": event.at,
                     "last_sequence": message.sequence,
                     seen: message.sequence,
                 },

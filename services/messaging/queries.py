@@ -203,7 +203,7 @@ class MessageQueries:
     async def conversations(
         self, user_id: str, position: Position, *, limit: int, after: ConversationsCursor | None
     ) -> tuple[list[ConversationRow], ConversationsCursor | None, Position]:
-        """A page of the conversations that are open to the user, the latest activity first."""
+        """A page of the conversations that are open to the user, the newest message first."""
         await self._model.wait_for(position)
         rows, reached = await self._model.select(
             ConversationRow,

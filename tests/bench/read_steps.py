@@ -225,7 +225,7 @@ async def _filled(url: str) -> list[str]:
         await conn.execute(
             f"""
             INSERT INTO {tables["conversations"]}
-                (user_id, peer_id, conversation_id, open, activity_at, stream_sequence)
+                (user_id, peer_id, conversation_id, open, last_sent_at, stream_sequence)
             SELECT %s::uuid, peer, pair, true, now(), 7 FROM unnest(%s::uuid[], %s::uuid[]) AS u (peer, pair)
             """,
             (ANNA, peers, pairs),

@@ -104,6 +104,36 @@ async def test_conversations_are_listed_newest_first_page_by_page(api: Api) -> N
     assert found == [other.user_id for other in expected]
 
 
+async def test_only_a_message_moves_a_conversation_in_the_list(api: Api) -> None:
+    anna = await api.person()
+    others = await api.people(3)
+    for other in others:
+        await api.befriend(anna, other)
+    early, late, silent = others
+    await anna.sends(early, "first")
+    await late.sends(anna, "second")
+    expected = [late.user_id, early.user_id, silent.user_id]
+
+    async def listed() -> list[str]:
+        return [row["user_id"] for row in (await anna.get("/v1/conversations")).json()["items"]]
+
+    async def as_expected() -> bool:
+        return await listed() == expected
+
+    await eventually(as_expected, "both messages in the list")
+    # Seen, and befriended once more: neither is a message.
+    await early.sees(anna, 1)
+    await anna.remove(early)
+    await api.befriend(early, anna)
+    anna.written = anna.written.merge(early.written)
+    assert await listed() == expected
+    # One without messages stands where it was opened, now last.
+    await anna.remove(silent)
+    await api.befriend(silent, anna)
+    anna.written = anna.written.merge(silent.written)
+    assert await listed() == [silent.user_id, late.user_id, early.user_id]
+
+
 async def test_a_new_friendship_opens_a_conversation_for_both(api: Api) -> None:
     anna, boris = await api.friends()
     assert await anna.messages(boris) == await boris.messages(anna) == []

@@ -84,7 +84,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class ListRow(msgspec.Struct, frozen=True):
-    """A page of somebody's conversations, the latest activity first."""
+    """A page of somebody's conversations, the newest message first."""
 
     turn: int
     items: str | None

@@ -98,9 +98,10 @@ export class Store extends EventTarget {
     return [...this.conversations.values()].reduce((sum, one) => sum + one.unread_count, 0);
   }
 
-  /** Conversations, the one with the newest message first. */
+  /** Conversations, the one with the newest message first; one without messages stands where it was opened. */
   get ordered() {
-    const newest = (one) => this.outbox.to(one.user_id).at(-1)?.at ?? Date.parse(one.last_message?.sent_at ?? 0);
+    const opened = new Map(this.friends.accepted.map((one) => [one.user_id, one.since]));
+    const newest = (one) => this.outbox.to(one.user_id).at(-1)?.at ?? Date.parse(one.last_message?.sent_at ?? opened.get(one.user_id) ?? 0);
     return [...this.conversations.values()].sort((one, other) => newest(other) - newest(one));
   }
 
