@@ -17,8 +17,9 @@ vestnik *args:
 test *args:
     @exec python -m tests.suite "$@"
 
-# Check style, types, imports, generated code, released event schemas and the lock
+# Check style, types, imports, generated code, released event schemas and the lock; no file has marks of a merge conflict
 check:
+    ! git grep --line-number --extended-regexp '^(<<<<<<<|[|]{7}|=======|>>>>>>>)( |$)'
     ruff check
     ruff format --check
     mypy
