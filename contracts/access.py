@@ -55,6 +55,7 @@ ACCESS: Mapping[str, Callers] = {
     "/vestnik.messaging.v1.MessagingService/NotificationsSince": _FOR_USER,
     # Whether that user is an operator is asked there.
     "/vestnik.operator.v1.OperatorService/GetStatus": _FOR_USER,
+    "/vestnik.operator.v1.OperatorService/GetRates": _FOR_USER,
     "/vestnik.operator.v1.OperatorService/ListEvents": _FOR_USER,
     "/vestnik.operator.v1.OperatorService/ListSessionEvents": _FOR_USER,
     "/vestnik.operator.v1.OperatorService/GetPerson": _FOR_USER,

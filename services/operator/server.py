@@ -12,6 +12,7 @@ from msgspec import Meta
 from nats.aio.client import Client as NATS
 
 from contracts import catalogue
+from contracts.envelope import now
 from contracts.errors import Invalid, NotAnOperator, NotFound, Unavailable, Violation
 from contracts.positions import Position
 from contracts.rpc.vestnik.operator.v1 import (
@@ -20,6 +21,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     Document,
     GetDeadLetterRequest,
     GetPersonRequest,
+    GetRatesRequest,
     GetStatusRequest,
     ListDeadLettersRequest,
     ListEventsRequest,
@@ -44,6 +46,7 @@ from services.operator.glance import Status, glance
 from services.operator.maintenance import Kind, Maintenance
 from services.operator.people import People
 from services.operator.queries import Queries
+from services.operator.rates import History, Span
 from services.operator.read_models import ReadModels
 from services.operator.settlement import DeadLetters
 from services.operator.tracing import Trace, Tracing
@@ -84,6 +87,10 @@ class _Discard(msgspec.Struct, frozen=True):
     reason: Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*\Z")]
 
 
+class _Rates(msgspec.Struct, frozen=True):
+    span: Span
+
+
 class _Maintenance(msgspec.Struct, frozen=True):
     kind: Kind
     projection: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -97,6 +104,7 @@ class OperatorServer(OperatorServiceBase):
         self._letters = DeadLetters(nc, log, settings.database_url)
         self._queries = Queries(ReadModels(settings.database_url))
         self._maintenance = maintenance
+        self._rates = History(nc)
         self._people = People(self._queries)
         self._tracing = Tracing(nc, self._queries)
         self._looking = asyncio.Lock()
@@ -109,6 +117,11 @@ class OperatorServer(OperatorServiceBase):
                 found = await glance(self._settings, self._nc)
                 self._status = (time.monotonic(), found)
             return _document(self._status[1])
+
+    async def get_rates(self, message: GetRatesRequest) -> Document:
+        self._operator(message.user_id)
+        span = validated(_Rates, {"span": message.span}).span
+        return _document(await self._rates.of(span, now()))
 
     async def list_events(self, message: ListEventsRequest) -> Document:
         self._operator(message.user_id)

@@ -18,6 +18,8 @@ READING = (
     "dead-letter?id=friends.v1.b1.CONTACT.1",
     "person?user=anna",
     "event?id=1",
+    "maintenance",
+    "rates",
 )
 
 
@@ -90,6 +92,18 @@ async def test_the_status_is_that_of_the_command_line(api: Api) -> None:
     for part in ("streams", "projections", "services"):
         assert [row["name"] for row in found[part]] == [row["name"] for row in told[part]]
     assert {"name": "operator", "state": "serving"} in found["services"]
+
+
+async def test_the_rates_of_a_day_are_those_of_the_streams(api: Api) -> None:
+    person = await operator(api)
+    found = await asked(person, "rates")
+    stored = {each["name"]: each["last_sequence"] for each in (await asked(person, "status"))["streams"]}
+    assert {each["name"] for each in found["streams"]} == stored.keys()
+    # The system of a test is younger than a day; events may come between the two questions.
+    assert all(0 <= sum(each["events"]) <= stored[each["name"]] for each in found["streams"])
+    assert sum(sum(each["events"]) for each in found["streams"]) > 0
+    assert len((await asked(person, "rates?span=week"))["steps"]) == 28
+    assert_problem(await person.get("/v1/ops/rates?span=year"), 422, "invalid")
 
 
 async def test_events_come_without_what_is_personal_or_private(api: Api) -> None:

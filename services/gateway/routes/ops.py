@@ -12,6 +12,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     Document,
     GetDeadLetterRequest,
     GetPersonRequest,
+    GetRatesRequest,
     GetStatusRequest,
     ListDeadLettersRequest,
     ListEventsRequest,
@@ -35,6 +36,7 @@ from services.gateway.routes.ops_shapes import (
     SessionEvents,
     Settled,
     StreamEvents,
+    StreamHistory,
     SystemStatus,
 )
 
@@ -81,6 +83,10 @@ class TraceQuery(msgspec.Struct, frozen=True, kw_only=True):
     sequence: Annotated[int, Meta(ge=0, le=2**63 - 1, description="its place there.")] = 0
 
 
+class RatesQuery(msgspec.Struct, frozen=True, kw_only=True):
+    span: Annotated[Literal["day", "week"], Meta(description="The last 24 hours, or 7 days.")] = "day"
+
+
 class LettersQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit = 100
     discarded: Annotated[bool, Meta(description="Those that were given up, instead of those that wait.")] = False
@@ -112,6 +118,12 @@ async def status(incoming: Incoming[NoQuery, NoBody]) -> Reply:
     operator = _operator(incoming)
     request = GetStatusRequest(user_id=incoming.caller.user_id)
     return _reply(await operator.command(operator.stub.get_status, request, repeatable=True), SystemStatus)
+
+
+async def rates(incoming: Incoming[RatesQuery, NoBody]) -> Reply:
+    operator = _operator(incoming)
+    request = GetRatesRequest(user_id=incoming.caller.user_id, span=incoming.query.span)
+    return _reply(await operator.command(operator.stub.get_rates, request, repeatable=True), StreamHistory)
 
 
 async def events(incoming: Incoming[EventsQuery, NoBody]) -> Reply:
@@ -246,6 +258,16 @@ def _route(
 
 ROUTES: tuple[AnyEndpoint, ...] = (
     _route("GET", "status", "Streams, projections and services", status, NoQuery, NoBody, SystemStatus),
+    _route(
+        "GET",
+        "rates",
+        "Events per stream over the last day or week",
+        rates,
+        RatesQuery,
+        NoBody,
+        StreamHistory,
+        "By steps of half an hour or six hours, counted in the streams themselves; the last step is not over.",
+    ),
     _route(
         "GET",
         "events",

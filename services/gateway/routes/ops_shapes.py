@@ -313,3 +313,14 @@ class MaintenanceJob(msgspec.Struct, frozen=True, kw_only=True):
 class Maintenance(msgspec.Struct, frozen=True, kw_only=True):
     projections: Annotated[list[str], Meta(description="What can be verified and rebuilt.")]
     items: Annotated[list[MaintenanceJob], Meta(description="The newest first; only the first may be running.")]
+
+
+class StreamRates(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    events: Annotated[list[int], Meta(description="Of each step, the oldest first.")]
+
+
+class StreamHistory(msgspec.Struct, frozen=True, kw_only=True):
+    step_seconds: int
+    steps: Annotated[list[Time], Meta(description="When each step begins.")]
+    streams: list[StreamRates]

@@ -58,6 +58,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "GET /v1/notifications/unread": ({200}, set()),
     "POST /v1/notifications/read": ({204}, set()),
     "GET /v1/ops/status": ({200}, OPERATORS),
+    "GET /v1/ops/rates": ({200}, OPERATORS),
     "GET /v1/ops/events": ({200}, OPERATORS),
     "GET /v1/ops/session-events": ({200}, OPERATORS),
     "GET /v1/ops/person": ({200}, OPERATORS),

@@ -2,6 +2,7 @@
 
 import { el, icon } from "../dom.js";
 import { Trends } from "./charts.js";
+import { Rates } from "./rates.js";
 import { moment, number, percent, rate, say, size, span, word } from "./i18n.js";
 
 // Samples kept of each line: three minutes of them.
@@ -14,10 +15,21 @@ const LATE = 5;
 export class Overview {
   static every = EVERY_MS;
 
-  constructor() {
+  constructor(tell) {
     this.trends = new Trends(ROOM);
     this.last = null;
-    this.node = el("div", {});
+    this.live = el("div", {});
+    this.rates = new Rates(tell);
+    this.node = el("div", {}, this.live, this.rates.node);
+  }
+
+  async open() {
+    this.rates.draw();
+    await this.rates.tick();
+  }
+
+  async tick() {
+    await this.rates.tick();
   }
 
   /** Takes a status in, also while another section is shown: the lines go on. */
@@ -45,9 +57,9 @@ export class Overview {
     const status = this.last;
     // What somebody is just selecting to copy stays.
     const selected = document.getSelection();
-    if (!selected.isCollapsed && this.node.contains(selected.anchorNode)) return;
-    if (!status) return void this.node.replaceChildren(el("p", { class: "blank", role: "status" }, "…"));
-    this.node.replaceChildren(
+    if (!selected.isCollapsed && this.live.contains(selected.anchorNode)) return;
+    if (!status) return void this.live.replaceChildren(el("p", { class: "blank", role: "status" }, "…"));
+    this.live.replaceChildren(
       ...status.unreachable.map((one) => el("p", { class: "alarm", role: "alert" }, icon("warn"), say("unreachable", one))),
       this.#tiles(status),
       el("h2", {}, say("streams")), el("div", { class: "streams" }, status.streams.map((one) => this.#stream(one))),
