@@ -140,11 +140,16 @@ def _operation(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json
 
 
 def _operation_id(endpoint: AnyEndpoint) -> str:
-    """`friends_list` of `list_friends` in the module `friends`: clients are generated with these names."""
-    module, name = endpoint.handler.__module__.rpartition(".")[2], endpoint.handler.__name__
-    for said_already in (module, module.removesuffix("s"), module.rpartition("_")[2]):
-        name = name.removesuffix(f"_{said_already}")
-    return f"{module}_{name}"
+    """`friends_list` of `list_friends` at `/v1/friends`: clients are generated with these names.
+
+    The resource comes from the path, so that a module may be renamed.
+    """
+    version, *parts = endpoint.path.strip("/").split("/")
+    resource = "system" if version != "v1" else "messages" if parts[-1] == "messages" else parts[0].replace("-", "_")
+    name = endpoint.handler.__name__
+    for already_named in (resource, resource.removesuffix("s")):
+        name = name.removesuffix(f"_{already_named}")
+    return f"{resource}_{name}"
 
 
 def _path_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:

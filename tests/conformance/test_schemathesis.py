@@ -17,7 +17,7 @@ __all__ = ["api"]
 _EXAMPLES = os.environ.get("EXAMPLES", "2")
 # Without an end of their own; and what would take away the session that the others are made with.
 _LEFT_OUT = ("/v1/events", "/v1/ws")
-_ENDS_THE_SESSION = ("sessions_end_current", "sessions_end_one", "passwords_change")
+_ENDS_THE_SESSION = ("sessions_end_current", "sessions_end_one", "users_change_password")
 # Positions, cursors and tokens are opaque: the document cannot say which are good, and a bad one is a 422.
 _OPAQUE = "positive_data_acceptance"
 
