@@ -15,11 +15,21 @@ Rfc3339 = Annotated[
     ),
 ]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FAR_AWAY = datetime(9000, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 def to_unix_ms(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
+
+
+def bounded(moment: datetime) -> datetime:
+    """The moment, in UTC where it names no zone; one before 1970 or after 9000 becomes that bound.
+
+    No event is from further out, and sums near the ends of the calendar overflow.
+    """
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max(aware, _EPOCH), _FAR_AWAY)
 
 
 def from_unix_ms(value: int) -> datetime:

@@ -5,13 +5,13 @@ from typing import ClassVar
 
 import click
 
+from contracts.times import bounded
+
 
 class Moment(click.ParamType[datetime]):
     """A time as RFC 3339 (`2026-11-23`, `2026-11-23T22:50:00Z`) or an age (`90s`, `15m`, `2h`, `7d`)."""
 
     name = "time"
-    # Nothing happened before or will after; what lies further out cannot be reckoned with.
-    _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
     _UNITS: ClassVar[dict[str, str]] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
@@ -23,4 +23,4 @@ class Moment(click.ParamType[datetime]):
             moment = datetime.fromisoformat(text)
         except (ValueError, OverflowError):
             self.fail(f"{text!r} is neither a time like 2026-11-23T22:50:00Z nor an age like 15m", param, ctx)
-        return min(max(moment if moment.tzinfo else moment.replace(tzinfo=UTC), self._FIRST), self._LAST)
+        return bounded(moment)

@@ -23,15 +23,19 @@ R = TypeVar("R", bound=msgspec.Struct)
 # Seconds.
 _OWNERS_AGE = 60.0
 _PATIENCE = 5.0
+# One look at a person or an event asks every read model; the services need the database's connections more.
+_MOST_CONNECTIONS = 4
 
 
 class ReadModels:
     """The live build of every read model, wherever its service keeps it."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, patience: float = _PATIENCE) -> None:
         self._database_url = database_url
+        self._patience = patience
         self._owners: Owners | None = None
         self._asked = 0.0
+        self._room = asyncio.Semaphore(_MOST_CONNECTIONS)
 
     async def select(
         self, name: str, row_type: type[R], sql: str, params: Mapping[str, object] | None = None
@@ -47,32 +51,34 @@ class ReadModels:
         (projection,) = choose((name,))
         views = {table: projection.view(table) for table in projection.table_names()}
         statement = projection.with_tables(sql, views).encode()
-        try:
-            async with asyncio.timeout(_PATIENCE), self.database_of(projection) as conn, conn.cursor() as cursor:
-                cursor.adapters.register_loader("uuid", TextLoader)
-                await cursor.execute(statement, params)
-                names = [column.name for column in cursor.description or ()]
-                rows = await cursor.fetchall()
-        except errors.UndefinedTable as error:
-            raise ReadModelBehind(f"The read model {name} is being built.", retry_after=1) from error
-        except TimeoutError as error:
-            raise Unavailable("The database does not answer in time.", retry_after=1) from error
-        except DatabaseError as error:
-            raise out_of_reach(error) from error
+        async with self.database_of(projection) as conn, conn.cursor() as cursor:
+            cursor.adapters.register_loader("uuid", TextLoader)
+            await cursor.execute(statement, params)
+            names = [column.name for column in cursor.description or ()]
+            rows = await cursor.fetchall()
         return [msgspec.convert(dict(zip(names, row, strict=True)), row_type) for row in rows]
 
     @asynccontextmanager
     async def database_of(self, projection: type[Projection]) -> AsyncIterator[Connection]:
-        """A connection that acts for the projection's service.
+        """A connection that acts for the projection's service, for some seconds.
 
         Raises:
-            Unavailable: the database does not answer.
+            ReadModelBehind: the read model has not been built yet.
+            Unavailable: the database does not answer, or not in time.
         """
-        conn = await connect((await self._whose()).url(projection.run_by()), "operator read-models")
         try:
-            yield conn
-        finally:
-            await conn.close()
+            async with asyncio.timeout(self._patience), self._room:
+                conn = await connect((await self._whose()).url(projection.run_by()), "operator read-models")
+                try:
+                    yield conn
+                finally:
+                    await conn.close()
+        except errors.UndefinedTable as error:
+            raise ReadModelBehind(f"The read model {projection.name} is being built.", retry_after=1) from error
+        except TimeoutError as error:
+            raise Unavailable("The database does not answer in time.", retry_after=1) from error
+        except DatabaseError as error:
+            raise out_of_reach(error) from error
 
     async def _whose(self) -> Owners:
         now = time.monotonic()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -33,6 +33,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     TraceEventRequest,
 )
 from contracts.subjects import STREAMS
+from contracts.times import bounded
 from contracts.validation import validated
 from infra import audit, history
 from infra.failures import Failure
@@ -72,7 +73,7 @@ class _Events(msgspec.Struct, frozen=True):
 
 class _Logins(msgspec.Struct, frozen=True):
     limit: Limit
-    user: Annotated[str, Meta(max_length=64)]
+    user: Annotated[str, Meta(max_length=64, pattern=r"^[^\x00]*\Z")]
 
 
 class _Person(msgspec.Struct, frozen=True):
@@ -267,7 +268,6 @@ def _moment(text: str, path: str) -> datetime | None:
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        return bounded(datetime.fromisoformat(text))
     except ValueError as error:
         raise Invalid(violations=(Violation(path, "Not a time (RFC 3339)"),)) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -139,7 +139,15 @@ async def test_events_come_without_what_is_personal_or_private(api: Api) -> None
 async def test_a_question_that_makes_no_sense_is_refused(api: Api, query: str) -> None:
     person = await operator(api)
     assert_problem(await person.get(f"/v1/ops/events?{query}"), 422, "invalid")
-    assert_problem(await person.get("/v1/ops/session-events?since=yesterday"), 422, "invalid")
+    for logins in ("since=yesterday", "user=%00"):
+        assert_problem(await person.get(f"/v1/ops/session-events?{logins}"), 422, "invalid")
+
+
+async def test_a_span_may_begin_and_end_with_the_calendar(api: Api) -> None:
+    person = await operator(api)
+    for span in ("since=0001-01-01T00:00:00Z", "until=9999-12-31T23:59:59Z", "until=9999-12-31T23:59:59-12:00"):
+        assert (await asked(person, f"events?{span}&limit=1"))["items"] != []
+        await asked(person, f"session-events?{span}&limit=1")
 
 
 async def test_logins_and_their_ends_are_those_of_the_audit(api: Api) -> None:

@@ -44,7 +44,7 @@ class ReadNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             Meta(
                 description=(
                     "Instead of `notification_ids`: this one and all that the list has below it. With the first of"
-                    " the list, all that one has seen of it; what came since stays unread."
+                    " the list, all that one has seen of it; what is listed above stays unread."
                 )
             ),
         ]

@@ -40,7 +40,8 @@ class NotificationCommands:
     async def mark_read_through(self, user_id: str, notification_id: str, call: Call) -> int:
         """Marks the user's notification and all that are listed below it as read; as `mark_read`.
 
-        A notification that comes later is listed above it, and stays unread.
+        What is listed above it stays unread: notifications are listed by their times, so that one that comes later is
+        below only where the clock of the process that made it is behind.
 
         Raises:
             ReadModelBehind: what is read already cannot be told now.
