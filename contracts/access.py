@@ -14,7 +14,7 @@ Callers = Mapping[str, str | None]
 _FOR_USER: Callers = {"gateway": "user_id"}
 _FOR_NOBODY: Callers = {"gateway": None}
 
-ACCESS: Mapping[str, Callers] = {
+RPC_PERMISSIONS: Mapping[str, Callers] = {
     "/vestnik.auth.v1.AuthService/Register": _FOR_NOBODY,
     "/vestnik.auth.v1.AuthService/Login": _FOR_NOBODY,
     "/vestnik.auth.v1.AuthService/VerifyEmail": _FOR_NOBODY,
@@ -70,13 +70,13 @@ ACCESS: Mapping[str, Callers] = {
 }
 
 
-def callers_of(method: str) -> Callers:
+def permitted_callers(method: str) -> Callers:
     """Who may call the method, `/package.Service/Method`.
 
     Raises:
         LookupError: nobody has said so; a method without a row is served to nobody.
     """
     try:
-        return ACCESS[method]
+        return RPC_PERMISSIONS[method]
     except KeyError:
         raise LookupError(f"{method} has no row in contracts/access.py: say who may call it, and for whom") from None

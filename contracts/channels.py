@@ -14,7 +14,7 @@ from contracts.events import dead_letter, friendship, loss, message, profile, se
 from contracts.subjects import STREAMS, stream_of
 
 
-class Channel(msgspec.Struct, frozen=True):
+class AggregateType(msgspec.Struct, frozen=True):
     """One kind of aggregate."""
 
     # Its subject by its id: one of the functions in contracts/subjects.py.
@@ -55,10 +55,10 @@ class Channel(msgspec.Struct, frozen=True):
         return any(event.PRIVATE for event in self.events)
 
 
-CHANNELS = (
-    Channel(subjects.user, (user.UserCreated, user.UserEmailVerified)),
-    Channel(subjects.credential, (user.CredentialSet, user.PasswordChanged, user.CredentialRehashed)),
-    Channel(
+AGGREGATE_TYPES = (
+    AggregateType(subjects.user, (user.UserCreated, user.UserEmailVerified)),
+    AggregateType(subjects.credential, (user.CredentialSet, user.PasswordChanged, user.CredentialRehashed)),
+    AggregateType(
         subjects.email_claim,
         (
             user.EmailRegistrationRequested,
@@ -70,25 +70,27 @@ CHANNELS = (
             user.EmailVerificationRequested,
         ),
     ),
-    Channel(subjects.username_claim, (user.UsernameClaimed, user.UsernameConfirmed, user.UsernameReleased)),
-    Channel(subjects.mail, (user.MailSent, user.MailNotDue)),
-    Channel(subjects.session, (session.SessionCreated, session.SessionRefreshed, session.SessionRevoked)),
-    Channel(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),
-    Channel(
+    AggregateType(subjects.username_claim, (user.UsernameClaimed, user.UsernameConfirmed, user.UsernameReleased)),
+    AggregateType(subjects.mail, (user.MailSent, user.MailNotDue)),
+    AggregateType(subjects.session, (session.SessionCreated, session.SessionRefreshed, session.SessionRevoked)),
+    AggregateType(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),
+    AggregateType(
         subjects.friendship,
         (friendship.FriendshipCreated, friendship.FriendshipAccepted, friendship.FriendshipRemoved),
     ),
-    Channel(subjects.conversation, (message.MessageSent,)),
-    Channel(subjects.read_mark, (message.MessageSeen,)),
-    Channel(subjects.notifications, (message.NotificationRead,)),
-    Channel(subjects.dead_letter, (dead_letter.DeadLetterDiscarded,)),
-    Channel(subjects.lost_in_auth, (loss.AuthEventsLost,)),
-    Channel(subjects.lost_in_session, (loss.SessionEventsLost,)),
-    Channel(subjects.lost_in_profile, (loss.ProfileEventsLost,)),
-    Channel(subjects.lost_in_contact, (loss.ContactEventsLost,)),
-    Channel(subjects.lost_in_messaging, (loss.MessagingEventsLost,)),
-    Channel(subjects.lost_in_operator, (loss.OperatorEventsLost,)),
+    AggregateType(subjects.conversation, (message.MessageSent,)),
+    AggregateType(subjects.read_mark, (message.MessageSeen,)),
+    AggregateType(subjects.notifications, (message.NotificationRead,)),
+    AggregateType(subjects.dead_letter, (dead_letter.DeadLetterDiscarded,)),
+    AggregateType(subjects.lost_in_auth, (loss.AuthEventsLost,)),
+    AggregateType(subjects.lost_in_session, (loss.SessionEventsLost,)),
+    AggregateType(subjects.lost_in_profile, (loss.ProfileEventsLost,)),
+    AggregateType(subjects.lost_in_contact, (loss.ContactEventsLost,)),
+    AggregateType(subjects.lost_in_messaging, (loss.MessagingEventsLost,)),
+    AggregateType(subjects.lost_in_operator, (loss.OperatorEventsLost,)),
 )
 
 # By the event's type.
-CHANNEL_OF: dict[str, Channel] = {event.TYPE: channel for channel in CHANNELS for event in channel.events}
+AGGREGATE_TYPE_OF: dict[str, AggregateType] = {
+    event.TYPE: channel for channel in AGGREGATE_TYPES for event in channel.events
+}

@@ -20,7 +20,7 @@ _MOST_WORDS = 12
 _ASCII_SEGMENT = re.compile(r"[a-z]+|[^a-z ]+")
 
 
-def folded(text: str) -> str:
+def normalize(text: str) -> str:
     """The name without what does not count; one space between its parts. May be empty."""
     if text.isascii():
         return " ".join(text.lower().split())
@@ -36,23 +36,23 @@ def segments(folded_text: str) -> list[tuple[str, bool]]:
     return [(segment, kind) for part, kind in parts for segment in ([part] if kind else part.split())]
 
 
-def spaced(folded_text: str) -> str:
+def pad_words(folded_text: str) -> str:
     """The name with a space on either side of each word, so that a pattern can tell where one begins and ends."""
     return "".join(f" {segment} " if is_word else segment for segment, is_word in segments(folded_text))
 
 
-def index_forms(folded_text: str) -> str:
+def index_keys(folded_text: str) -> str:
     """What the words of a name are found by in spite of a slip, with spaces between."""
     words = [segment for segment, is_word in segments(folded_text) if is_word]
     return " ".join(map(_forms_of, words[:_MOST_WORDS]))
 
 
-def asked_forms(word: str) -> list[str]:
+def query_keys(word: str) -> list[str]:
     """Which forms a word of a query is looked up by; a word too short to bear a slip by itself, none for one letter."""
     if len(word) < min(HEADS):
         return [word] if len(word) > 1 else []
     letters = max(letters for letters in HEADS if letters <= len(word))
-    return list(dict.fromkeys(_without_one(word[:letters])))
+    return list(dict.fromkeys(deletion_variants(word[:letters])))
 
 
 # Most people share their names with others.
@@ -61,13 +61,13 @@ def _forms_of(word: str) -> str:
     forms = [word] if 1 < len(word) < min(HEADS) else []
     for letters in HEADS:
         if len(word) >= letters:
-            forms += _without_one(word[:letters])
+            forms += deletion_variants(word[:letters])
         elif len(word) == letters - 1 >= min(HEADS):
             forms.append(word)
     return " ".join(forms)
 
 
-def _without_one(head: str) -> list[str]:
+def deletion_variants(head: str) -> list[str]:
     return [head[:place] + head[place + 1 :] for place in range(len(head))]
 
 

@@ -22,6 +22,6 @@ class Sealed(msgspec.Struct, frozen=True):
 Personal = Annotated[T | Sealed, msgspec.Meta(extra_json_schema={"x-personal": True})]
 
 
-def plain(value: str | Sealed | None) -> str | None:
+def plaintext_or_none(value: str | Sealed | None) -> str | None:
     """The text of personal data; None where there is none, or where it is sealed and its key is not at hand."""
     return value if isinstance(value, str) else None

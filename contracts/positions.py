@@ -74,6 +74,6 @@ class Position(msgspec.Struct, frozen=True):
                 merged[name] = sequence
         return self if merged is None else type(self)(merged)
 
-    def of(self, stream: str) -> int:
+    def sequence(self, stream: str) -> int:
         """The last sequence seen of the stream; 0 where none was."""
         return self.sequences.get(stream, 0)

@@ -18,8 +18,8 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from infra.failures import Failure
-from infra.key_stages import AccessKey, State, Terms, made_at, new_key_id, standings
+from infra.failures import OperatorError
+from infra.key_stages import AccessKey, KeyState, KeyTerms, key_states, made_at, new_key_id
 from infra.secret_files import load, locked, private_pem, replace
 
 log = logging.getLogger(__name__)
@@ -28,14 +28,14 @@ JWKS = "jwks.json"
 _LOOK_EVERY = 1.0
 
 
-class NoAccessKey(Failure):
+class NoAccessKey(OperatorError):
     """There is no key to sign access tokens with, or none can be made."""
 
 
 class AccessKeys:
     """The folder's keys, for those who may change them."""
 
-    def __init__(self, folder: Path, terms: Terms) -> None:
+    def __init__(self, folder: Path, terms: KeyTerms) -> None:
         self._folder = folder
         self._terms = terms
 
@@ -45,7 +45,7 @@ class AccessKeys:
         Raises:
             NoAccessKey: there is none.
         """
-        found = standings(key_ids(self._folder), self._terms, now)
+        found = key_states(key_ids(self._folder), self._terms, now)
         if not found:
             raise NoAccessKey(f"no access-*.pem in {self._folder}; `vestnik up` makes the first")
         return found
@@ -71,13 +71,13 @@ class AccessKeys:
 
     def tidy(self, now: datetime) -> list[str]:
         """Takes retired keys away; their ids."""
-        if not any(found.state is State.RETIRED for found in self.listed(now)):
+        if not any(found.state is KeyState.RETIRED for found in self.listed(now)):
             return []
         with locked(self._folder):
             return self._tidy(now)
 
     def _tidy(self, now: datetime) -> list[str]:
-        retired = [found.key_id for found in self.listed(now) if found.state is State.RETIRED]
+        retired = [found.key_id for found in self.listed(now) if found.state is KeyState.RETIRED]
         for key_id in retired:
             _path(self._folder, key_id).unlink(missing_ok=True)
         if retired:
@@ -91,7 +91,7 @@ class SigningKeys:
     def __init__(
         self,
         folder: Path,
-        terms: Terms,
+        terms: KeyTerms,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
@@ -119,7 +119,7 @@ class SigningKeys:
             self._looked = self._monotonic()
             try:
                 self._look()
-            except (OSError, ValueError, msgspec.DecodeError, Failure) as error:
+            except (OSError, ValueError, msgspec.DecodeError, OperatorError) as error:
                 if self._key is None:
                     raise NoAccessKey(f"no access key can be read in {self._folder}: {error}") from error
                 log.warning("the folder of access keys cannot be read: %s", error)
@@ -129,8 +129,8 @@ class SigningKeys:
     def _look(self) -> None:
         # What nobody could verify must not be signed with, whatever lies in the folder.
         known = set(key_ids(self._folder)) & published(self._folder)
-        found = standings(known, self._terms, self._clock())
-        signing = next((each.key_id for each in found if each.state is State.SIGNING), None)
+        found = key_states(known, self._terms, self._clock())
+        signing = next((each.key_id for each in found if each.state is KeyState.SIGNING), None)
         if signing is None:
             raise NoAccessKey(f"no published access-*.pem in {self._folder}")
         if signing != self._key_id:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.channels import CHANNELS, Channel
+from contracts.channels import AGGREGATE_TYPES, AggregateType
 from contracts.envelope import Envelope
 from contracts.event import Event
 from contracts.subjects import DEAD_LETTERS_FILTER, PUBLIC_FILTERS, STREAMS, all_of, passes
@@ -31,10 +31,10 @@ def document() -> Json:
         "asyncapi": "3.0.0",
         "info": {"title": "Vestnik's events", "version": _version(), "description": _DESCRIPTION},
         "defaultContentType": "application/json",
-        "channels": {channel.name: _channel(channel) for channel in CHANNELS},
-        "operations": dict(operation for channel in CHANNELS for operation in _operations(channel)),
+        "channels": {channel.name: _channel(channel) for channel in AGGREGATE_TYPES},
+        "operations": dict(operation for channel in AGGREGATE_TYPES for operation in _operations(channel)),
         "components": {
-            "messages": {event.TYPE: _message(event) for channel in CHANNELS for event in channel.events},
+            "messages": {event.TYPE: _message(event) for channel in AGGREGATE_TYPES for event in channel.events},
             "schemas": _schemas(),
         },
         "x-streams": {
@@ -54,7 +54,7 @@ def _version() -> str:
     return str(project["version"])
 
 
-def _channel(channel: Channel) -> Json:
+def _channel(channel: AggregateType) -> Json:
     about = " ".join((channel.subject.__doc__ or "").split())
     return {
         "address": channel.address,
@@ -79,7 +79,7 @@ def _parameter(name: str) -> str:
     }.get(name, f"The {name.removesuffix('_id')}'s UUIDv7.")
 
 
-def _operations(channel: Channel) -> list[tuple[str, Json]]:
+def _operations(channel: AggregateType) -> list[tuple[str, Json]]:
     messages = [{"$ref": f"#/channels/{channel.name}/messages/{event.TYPE}"} for event in channel.events]
     shared = {"channel": {"$ref": f"#/channels/{channel.name}"}, "messages": messages}
     readers = _readers(channel)
@@ -91,7 +91,7 @@ def _operations(channel: Channel) -> list[tuple[str, Json]]:
     ]
 
 
-def _readers(channel: Channel) -> str:
+def _readers(channel: AggregateType) -> str:
     if not channel.private:
         return "Whoever has the right"
     shared = passes(channel.pattern, DEAD_LETTERS_FILTER)
@@ -130,7 +130,7 @@ def _payload(event: type[Event]) -> Json:
 
 def _schemas() -> Json:
     """The events' own fields, and the structs within them, by the names of their classes."""
-    events = [event for channel in CHANNELS for event in channel.events]
+    events = [event for channel in AGGREGATE_TYPES for event in channel.events]
     _, components = msgspec.json.schema_components(events, ref_template="#/components/schemas/{name}")
     # Defaults as JSON has them: a list for a tuple.
     found: Json = msgspec.json.decode(msgspec.json.encode(components))

@@ -15,10 +15,10 @@ from contracts import catalogue
 from contracts.envelope import now
 from contracts.event import Event
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.subjects import PUBLIC_FILTERS, SESSION
-from infra.failures import Failure
-from infra.history import end_of, is_past
+from infra.failures import OperatorError
+from infra.history import end_of, is_after
 from streams.message import Message
 from streams.reader import Reader
 
@@ -56,7 +56,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
-class Unreadable(Failure):
+class Unreadable(OperatorError):
     """Events could not be read; the audit is not whole."""
 
     def __init__(self, places: list[str]) -> None:
@@ -74,7 +74,7 @@ class _Open(msgspec.Struct):
     expires_at: datetime
 
 
-class Trail:
+class LoginAudit:
     """Follows the events of sessions in order; holds those in memory that go on at that time."""
 
     def __init__(self, query: Query) -> None:
@@ -83,13 +83,17 @@ class Trail:
         # When a session may run out, the soonest first: one entry each, brought up to date when its time comes.
         self._expiries: list[tuple[datetime, str]] = []
 
-    def follow(self, session_id: str, event: Event, at: datetime, actor: str | None) -> Iterator[Row]:
+    def add(self, session_id: str, event: Event, at: datetime, actor: str | None) -> Iterator[Row]:
         """What the audit says of the event, behind the sessions that ran out before it."""
-        yield from self.run_out(at)
+        yield from self.expired_rows(at)
         match event:
             case SessionCreated() if self._is_about(event.user_id, event.username):
                 found = _Open(
-                    event.user_id, event.username, plain(event.device), plain(event.address), event.expires_at
+                    event.user_id,
+                    event.username,
+                    plaintext_or_none(event.device),
+                    plaintext_or_none(event.address),
+                    event.expires_at,
                 )
                 self._open[session_id] = found
                 heapq.heappush(self._expiries, (event.expires_at, session_id))
@@ -104,9 +108,11 @@ class Trail:
                     yield _row(session_id, found, at, event.TYPE)
             case SessionRevoked() if session_id in self._open:
                 found = self._open.pop(session_id)
-                yield _row(session_id, found, at, event.TYPE, reason_of(event.reason, actor, plain(event.note)))
+                yield _row(
+                    session_id, found, at, event.TYPE, reason_of(event.reason, actor, plaintext_or_none(event.note))
+                )
 
-    def run_out(self, until: datetime) -> Iterator[Row]:
+    def expired_rows(self, until: datetime) -> Iterator[Row]:
         """The sessions that ran out up to then, in the order of their ends."""
         while self._expiries and self._expiries[0][0] <= until:
             expires_at, session_id = heapq.heappop(self._expiries)
@@ -124,20 +130,20 @@ class Trail:
         return wanted is None or user_id == wanted or username.lower() == wanted.lower()
 
 
-async def rows(nc: Client, query: Query) -> AsyncGenerator[list[Row], None]:
+async def audit_rows(nc: Client, query: Query) -> AsyncGenerator[list[Row], None]:
     """The audit in pages, in the order of time, up to the present end of the stream.
 
     All of the stream is read, whatever the times asked for: who logged in long ago may be logged out today.
 
     Raises:
-        Failure: there is no stream of sessions.
+        OperatorError: there is no stream of sessions.
         Unreadable: at the end, where events could not be read.
     """
-    trail, unreadable = Trail(query), list[str]()
+    trail, unreadable = LoginAudit(query), list[str]()
     present = now()
     end = await end_of(nc, SESSION)
     if end is None:
-        raise Failure(f"there is no stream {SESSION} yet")
+        raise OperatorError(f"there is no stream {SESSION} yet")
     last = present if query.until is None else min(present, query.until)
     if end:
         async with Reader(nc, SESSION, subject_filter=PUBLIC_FILTERS[SESSION], name="audit") as reader:
@@ -145,21 +151,21 @@ async def rows(nc: Client, query: Query) -> AsyncGenerator[list[Row], None]:
                 messages = [message for message in batch.messages if message.sequence <= end]
                 page = [row for message in messages for row in _followed(trail, message, unreadable)]
                 yield [row for row in page if query.wants(row)]
-                if batch.position >= end or batch.pending == 0 or (messages and is_past(messages[-1], query.until)):
+                if batch.position >= end or batch.pending == 0 or (messages and is_after(messages[-1], query.until)):
                     break
-    yield [row for row in trail.run_out(last) if query.wants(row)]
+    yield [row for row in trail.expired_rows(last) if query.wants(row)]
     if unreadable:
         raise Unreadable(unreadable)
 
 
-def _followed(trail: Trail, message: Message, unreadable: list[str]) -> Iterator[Row]:
+def _followed(trail: LoginAudit, message: Message, unreadable: list[str]) -> Iterator[Row]:
     try:
         envelope = message.envelope()
         event = catalogue.decode(envelope.type, envelope.schema, envelope.data)
     except (msgspec.DecodeError, LookupError):
         unreadable.append(f"{message.stream} {message.sequence}")
         return
-    yield from trail.follow(envelope.aggregate_id, event, envelope.at, envelope.actor)
+    yield from trail.add(envelope.aggregate_id, event, envelope.at, envelope.actor)
 
 
 def _row(session_id: str, found: _Open, at: datetime, event: str, reason: str | None = None) -> Row:

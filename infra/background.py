@@ -13,7 +13,7 @@ _NICENESS = 10
 _SESSION = Path("/proc/self/autogroup")
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """From now on this process has its turn on the processor behind those of ordinary ones."""
     os.nice(_NICENESS)
     if os.getsid(0) == os.getpid():

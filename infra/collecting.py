@@ -10,7 +10,7 @@ import gc
 _YOUNG, _OLDER, _OLDEST = 10_000, 20, 50
 
 
-def collect_seldom() -> None:
+def tune_gc() -> None:
     """For a process that has loaded what it will need: all of that is left out of every look from now on."""
     gc.collect()
     gc.freeze()

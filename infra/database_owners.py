@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from contracts.errors import Unavailable
 from infra.database_rights import role_of
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.settings import SERVICES, BadSetting
 
 _WITHIN = 10.0
@@ -25,7 +25,7 @@ WHERE n.nspname = ANY(%s)
 """
 
 
-class NotTheirs(Failure):
+class NoSchemaAccess(OperatorError):
     """The login has no right to what belongs to a service."""
 
     def __init__(self, service: str) -> None:
@@ -34,14 +34,14 @@ class NotTheirs(Failure):
         )
 
 
-class Owners:
+class ServiceSchemas:
     def __init__(self, database_url: str, may_act: Mapping[str, bool]) -> None:
         self._database_url = database_url
         # By service with a schema of its own.
         self._may_act = may_act
 
     @classmethod
-    async def at(cls, database_url: str) -> Self:
+    async def discover(cls, database_url: str) -> Self:
         """Asks the database.
 
         Raises:
@@ -64,7 +64,7 @@ class Owners:
         )
 
     @property
-    def are_parted(self) -> bool:
+    def are_separate(self) -> bool:
         """Whether services have schemas of their own."""
         return bool(self._may_act)
 
@@ -72,12 +72,12 @@ class Owners:
         """How to connect so as to act for the service.
 
         Raises:
-            NotTheirs: this login may not.
+            NoSchemaAccess: this login may not.
         """
         if service not in self._may_act:
             return self._database_url
         if not self._may_act[service]:
-            raise NotTheirs(service)
+            raise NoSchemaAccess(service)
         given = str(conninfo_to_dict(self._database_url).get("options") or "")
         role = role_of(service)
         options = f"{given} -c role={role} -c search_path={role}".strip()
@@ -87,7 +87,7 @@ class Owners:
         """Every place where read models may be, and the services whose they are.
 
         Raises:
-            NotTheirs: this login may not act for one of them.
+            NoSchemaAccess: this login may not act for one of them.
         """
         places: dict[str, list[str]] = {}
         for service in SERVICES:

@@ -15,7 +15,7 @@ from contracts.envelope import Envelope
 from contracts.errors import Unavailable
 from contracts.subjects import STREAMS, is_public
 from contracts.upcasts import upcast
-from infra.failures import Failure
+from infra.failures import OperatorError
 from streams.inbox import RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
 from streams.log import Log
@@ -32,7 +32,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHANGED = {"schema", "data"}
 
 
-class Query(msgspec.Struct, frozen=True, kw_only=True):
+class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which events to show."""
 
     streams: tuple[str, ...]
@@ -64,7 +64,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
+class EventView(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it is printed: the whole envelope and where it stands."""
 
     stream: str
@@ -110,10 +110,10 @@ class Undecodable(msgspec.Struct, frozen=True, kw_only=True):
         return self.stored_at or _EPOCH
 
 
-Page = list[Shown | Undecodable]
+Page = list[EventView | Undecodable]
 
 
-def is_past(message: Message, until: datetime | None) -> bool:
+def is_after(message: Message, until: datetime | None) -> bool:
     """Whether everything behind the message in its stream happened later than `until`.
 
     An event happened at its own time, since a stream that was imported has all of it stored at another; but not later
@@ -127,11 +127,11 @@ def is_past(message: Message, until: datetime | None) -> bool:
         return False
 
 
-async def selected(nc: Client, query: Query) -> AsyncGenerator[Page, None]:
+async def select_events(nc: Client, query: EventQuery) -> AsyncGenerator[Page, None]:
     """The events asked for, in pages: first what there is, merged by time; then what happens, as it comes."""
     ends = {name: end for name in query.streams if (end := await end_of(nc, name)) is not None}
     if not ends:
-        raise Failure(f"there is no stream {' or '.join(query.streams)} yet")
+        raise OperatorError(f"there is no stream {' or '.join(query.streams)} yet")
     stored = [_stored(nc, query, name, end) for name, end in ends.items()]
     async for page in _merged(stored):
         yield page
@@ -152,7 +152,7 @@ async def end_of(nc: Client, stream: str) -> int | None:
         raise Unavailable from failure
 
 
-async def stretch_of(nc: Client, query: Query, stream: str, end: int) -> tuple[int, int]:
+async def stretch_of(nc: Client, query: EventQuery, stream: str, end: int) -> tuple[int, int]:
     """Where in a stream of this end the events of the query's time stand: behind the first sequence, up to the second.
 
     Found without reading the stream: by the time of storage, and from there on by a binary search over the times of the
@@ -171,7 +171,7 @@ async def stretch_of(nc: Client, query: Query, stream: str, end: int) -> tuple[i
             message = await jetstream.next(stream, ">", probe - 1)
         except RequestFailed as failure:
             raise Unavailable from failure
-        if message is None or message.sequence >= past or is_past(message, query.until):
+        if message is None or message.sequence >= past or is_after(message, query.until):
             past = probe
         else:
             last = message.sequence
@@ -179,7 +179,7 @@ async def stretch_of(nc: Client, query: Query, stream: str, end: int) -> tuple[i
     return after, last
 
 
-async def _stored(nc: Client, query: Query, stream: str, end: int) -> AsyncGenerator[Page, None]:
+async def _stored(nc: Client, query: EventQuery, stream: str, end: int) -> AsyncGenerator[Page, None]:
     """One stream's events up to its end, a page at a time."""
     after, last = await stretch_of(nc, query, stream, end)
     if after >= last:
@@ -193,7 +193,7 @@ async def _stored(nc: Client, query: Query, stream: str, end: int) -> AsyncGener
 
 async def _merged(sources: list[AsyncGenerator[Page, None]]) -> AsyncGenerator[Page, None]:
     """Merges pages by time; within one source the order stays what it is."""
-    heads: list[tuple[deque[Shown | Undecodable], AsyncGenerator[Page, None]]] = [
+    heads: list[tuple[deque[EventView | Undecodable], AsyncGenerator[Page, None]]] = [
         (deque(), source) for source in sources
     ]
     while True:
@@ -209,7 +209,7 @@ async def _merged(sources: list[AsyncGenerator[Page, None]]) -> AsyncGenerator[P
         yield merged
 
 
-async def _followed(nc: Client, query: Query, ends: dict[str, int]) -> AsyncGenerator[Page, None]:
+async def _followed(nc: Client, query: EventQuery, ends: dict[str, int]) -> AsyncGenerator[Page, None]:
     """What happens behind the ends, stream by stream as it comes."""
     pages: asyncio.Queue[Page] = asyncio.Queue(_WAITING_PAGES)
 
@@ -234,17 +234,17 @@ async def _followed(nc: Client, query: Query, ends: dict[str, int]) -> AsyncGene
         await asyncio.gather(*followers, return_exceptions=True)
 
 
-def _reader(nc: Client, query: Query, stream: str, after: int) -> Reader:
+def _reader(nc: Client, query: EventQuery, stream: str, after: int) -> Reader:
     return Reader(nc, stream, after=after, subject_filter=query.subject_filter(stream), name="events", buffer=2_000)
 
 
-def _shown(query: Query, messages: list[Message]) -> Iterator[Shown | Undecodable]:
+def _shown(query: EventQuery, messages: list[Message]) -> Iterator[EventView | Undecodable]:
     for message in messages:
         try:
             envelope = message.envelope()
             if query.wants(envelope):
-                yield shown(message, envelope, raw=query.raw)
-        except (msgspec.DecodeError, Failure) as error:
+                yield to_view(message, envelope, raw=query.raw)
+        except (msgspec.DecodeError, OperatorError) as error:
             undecodable = _undecodable(message, str(error))
             if query.wants_undecodable(undecodable):
                 yield undecodable
@@ -262,15 +262,15 @@ def _undecodable(message: Message, error: str) -> Undecodable:
     )
 
 
-def shown(message: Message, envelope: Envelope, *, raw: bool) -> Shown:
+def to_view(message: Message, envelope: Envelope, *, raw: bool) -> EventView:
     """The event as it is printed; `raw`: in the shape in which it is stored.
 
     Raises:
         msgspec.DecodeError: its data is no JSON.
-        Failure: it cannot be brought to today's shape.
+        OperatorError: it cannot be brought to today's shape.
     """
     schema, data = _data(message, envelope, raw=raw)
-    return Shown(
+    return EventView(
         stream=message.stream,
         sequence=message.sequence,
         subject=message.subject,
@@ -293,7 +293,7 @@ def _data(message: Message, envelope: Envelope, *, raw: bool) -> tuple[int, msgs
         data = upcast(event.TYPE, envelope.schema, stored, event.SCHEMA)
     except Exception as error:  # a step that cannot take the data is to be told with its event, whatever it raises
         place = f"{message.stream} {message.sequence} ({envelope.type}, schema {envelope.schema})"
-        raise Failure(f"{place} cannot be brought to schema {event.SCHEMA}; --raw shows it as stored") from error
+        raise OperatorError(f"{place} cannot be brought to schema {event.SCHEMA}; --raw shows it as stored") from error
     return event.SCHEMA, msgspec.Raw(msgspec.json.encode(data))
 
 

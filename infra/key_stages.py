@@ -17,7 +17,7 @@ _KEY_ID = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)-[0-9a-f]{8}\Z")
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class State(StrEnum):
+class KeyState(StrEnum):
     PUBLISHED = "published"
     SIGNING = "signing"
     VERIFYING = "verifying"
@@ -28,7 +28,7 @@ class AccessKey(msgspec.Struct, frozen=True, kw_only=True):
     """One key and where it stands."""
 
     key_id: str
-    state: State
+    state: KeyState
     made_at: datetime
     # When it begins to sign.
     signs_from: datetime
@@ -36,7 +36,7 @@ class AccessKey(msgspec.Struct, frozen=True, kw_only=True):
     retires_at: datetime | None
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
     """How long the stages take."""
 
     # From its publication until a key signs: longer than any verifier keeps what it has read.
@@ -45,14 +45,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     life: timedelta
 
     @classmethod
-    def of(cls, settings: Settings) -> "Terms":
+    def of(cls, settings: Settings) -> "KeyTerms":
         return cls(
             lead=timedelta(seconds=settings.access_key_lead_seconds),
             life=timedelta(seconds=settings.access_token_seconds),
         )
 
 
-def standings(key_ids: Iterable[str], terms: Terms, now: datetime) -> list[AccessKey]:
+def key_states(key_ids: Iterable[str], terms: KeyTerms, now: datetime) -> list[AccessKey]:
     """Where each key stands, the oldest first."""
     ids = sorted(key_ids, key=lambda key_id: (made_at(key_id), key_id))
     # The first has nobody to wait for.
@@ -63,11 +63,11 @@ def standings(key_ids: Iterable[str], terms: Terms, now: datetime) -> list[Acces
     for number, key_id in enumerate(ids):
         retires = starts[number + 1] + terms.life + _MARGIN if number + 1 < len(ids) else None
         if number > signing:
-            state = State.PUBLISHED
+            state = KeyState.PUBLISHED
         elif number == signing:
-            state = State.SIGNING
+            state = KeyState.SIGNING
         else:
-            state = State.RETIRED if retires is not None and retires <= now else State.VERIFYING
+            state = KeyState.RETIRED if retires is not None and retires <= now else KeyState.VERIFYING
         found.append(
             AccessKey(
                 key_id=key_id,

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.listening import open_listener
 from infra.settings import Settings, split_address
 
@@ -30,7 +30,7 @@ _LOOPBACK = "127.0.0.1"
 Exposition = Callable[[], bytes]
 
 
-class MetricsAddressInUse(Failure):
+class MetricsAddressInUse(OperatorError):
     """The address given for the metrics cannot be listened on."""
 
     def __init__(self, address: str, error: OSError) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.channels import CHANNEL_OF
+from contracts.channels import AGGREGATE_TYPE_OF
 from contracts.event import Event
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 ROOT = Path(__file__).resolve().parent.parent
 # With version and build behind it, it has to fit into the 63 bytes of a name in PostgreSQL.
@@ -79,7 +79,7 @@ async def test_events_are_counted_by_day(read_model: OpenReadModel) -> None:
 {samples}'''
 
 
-class CannotMake(Failure):
+class CannotMake(OperatorError):
     """The projection cannot be made as asked; nothing was written."""
 
 
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
         sys.stderr.write(f"new-projection: {failure}\n")
         return 1
     module, test = (str(path.relative_to(root)) for path in files)
-    service = STREAMS[CHANNEL_OF[events[0].TYPE].stream]
+    service = STREAMS[AGGREGATE_TYPE_OF[events[0].TYPE].stream]
     sys.stdout.write(
         f"{module}: the read model; the service {service} runs it from its next start on\n"
         f"{test}: its test, `./just test {test}` runs it\n"
@@ -110,7 +110,7 @@ def chosen(types: Sequence[str], streams: Sequence[str]) -> list[type[Event]]:
     Raises:
         CannotMake: there is no such event or stream, or others than its owner may not read it.
     """
-    known = {event.TYPE: event for channel in dict.fromkeys(CHANNEL_OF.values()) for event in channel.events}
+    known = {event.TYPE: event for channel in dict.fromkeys(AGGREGATE_TYPE_OF.values()) for event in channel.events}
     for stream in streams:
         if stream.upper() not in PUBLIC_FILTERS:
             raise CannotMake(f"there is no stream {stream}; there are: {', '.join(PUBLIC_FILTERS)}")
@@ -118,15 +118,15 @@ def chosen(types: Sequence[str], streams: Sequence[str]) -> list[type[Event]]:
         kind
         for stream in streams
         for kind, event in known.items()
-        if CHANNEL_OF[kind].stream == stream.upper() and not event.PRIVATE
+        if AGGREGATE_TYPE_OF[kind].stream == stream.upper() and not event.PRIVATE
     ]
     for kind in wanted:
         if kind not in known:
             raise CannotMake(f"there is no event {kind}; there are: {', '.join(sorted(known))}")
     events = [known[kind] for kind in dict.fromkeys(wanted or ["message.sent"])]
-    first = CHANNEL_OF[events[0].TYPE].stream
+    first = AGGREGATE_TYPE_OF[events[0].TYPE].stream
     for event in events:
-        if event.PRIVATE and CHANNEL_OF[event.TYPE].stream != first:
+        if event.PRIVATE and AGGREGATE_TYPE_OF[event.TYPE].stream != first:
             raise CannotMake(f"{event.TYPE} is private: only a projection whose first event is of {first} may read it")
     return events
 
@@ -172,7 +172,7 @@ def class_of(name: str) -> str:
 
 
 def module_text(name: str, events: Sequence[type[Event]]) -> str:
-    streams = list(dict.fromkeys(CHANNEL_OF[event.TYPE].stream for event in events))
+    streams = list(dict.fromkeys(AGGREGATE_TYPE_OF[event.TYPE].stream for event in events))
     return _MODULE.format(
         name=name,
         class_name=class_of(name),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.secret_files import locked, replace
 
 FILE = "operators.json"
@@ -30,14 +30,14 @@ class Operator(msgspec.Struct, frozen=True):
     by: str
 
 
-class NoSuchOperator(Failure):
+class NoSuchOperator(OperatorError):
     """The account is not an operator's."""
 
     def __init__(self, user: str) -> None:
         super().__init__(f"{user} is not an operator")
 
 
-class UnreadableOperators(Failure):
+class UnreadableOperators(OperatorError):
     """The file is not what we write."""
 
     def __init__(self, path: Path) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from infra.failures import Failure
-from infra.key_stages import State, Terms, new_key_id, standings
+from infra.failures import OperatorError
+from infra.key_stages import KeyState, KeyTerms, key_states, new_key_id
 from infra.secret_files import locked, replace
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _NAME = re.compile(r"positions-(?P<id>\d{8}T\d{6}Z-(?P<tag>[0-9a-f]{8}))\.key\Z"
 TAG_BYTES = 4
 
 
-class NoPositionKey(Failure):
+class NoPositionKey(OperatorError):
     """There is no key to encrypt positions with, or none can be made."""
 
 
@@ -46,7 +46,7 @@ class PositionKeys:
     def __init__(
         self,
         folder: Path,
-        terms: Terms,
+        terms: KeyTerms,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
@@ -97,8 +97,8 @@ class PositionKeys:
             return
         self._keys = {each: self._keys.get(each) or added[each] for each in ids}
         self._by_tag = {key.tag: key for key in self._keys.values()}
-        stands = standings(ids, self._terms, self._clock())
-        self._current = self._keys[next(each.key_id for each in stands if each.state is State.SIGNING)]
+        stands = key_states(ids, self._terms, self._clock())
+        self._current = self._keys[next(each.key_id for each in stands if each.state is KeyState.SIGNING)]
 
 
 def key_ids(folder: Path) -> list[str]:

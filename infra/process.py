@@ -16,7 +16,7 @@ from nats.aio.client import Client as NATS
 from contracts.subjects import OPERATOR, STREAMS
 from infra.archive import underway
 from infra.checkpoints import Checkpoints
-from infra.collecting import collect_seldom
+from infra.collecting import tune_gc
 from infra.connections import Pool, connect_nats, open_pool
 from infra.database_watch import DatabaseWatch
 from infra.metrics_endpoint import metrics_endpoint
@@ -91,7 +91,7 @@ class ServiceProcess:
         await server.start(
             host, port, shared=self.settings.listen_shared == "on", tls_context=server_side(self.settings, self.name)
         )
-        collect_seldom()
+        tune_gc()
         log.info("%s listens on %s:%d", self.name, host, port)
         watch = asyncio.create_task(self._watch_readiness(server))
         try:
@@ -117,7 +117,7 @@ class ServiceProcess:
 
     async def stop_for_import(self) -> None:
         """Ends the process when an import begins: started again, it waits until the streams are whole."""
-        await underway.until_import(self.nats)
+        await underway.wait_for_import(self.nats)
         log.warning("%s stops: an import begins", self.name)
         self._stop.set()
 
@@ -166,7 +166,7 @@ async def service_process(name: str, settings: Settings) -> AsyncIterator[Servic
 async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess]:
     secrets = Secrets.load(settings.secrets_path)
     nats = await connect_nats(settings, name)
-    await underway.until_whole(nats)
+    await underway.wait_until_complete(nats)
     own = [stream for stream, owner in STREAMS.items() if owner == name]
     placement = Placement.parse(settings.stream_placement)
     # Every read model needs OPERATOR, to which the operator's process need not belong.

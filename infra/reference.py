@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.channels import CHANNELS, Channel
+from contracts.channels import AGGREGATE_TYPES, AggregateType
 from contracts.errors import BY_CODE
 from contracts.event import Event
 from contracts.personal import Sealed
@@ -78,11 +78,11 @@ an AsyncAPI 3 document.
 
 
 def _stream_section(stream: str, owner: str) -> str:
-    own = [(channel, event) for channel in CHANNELS if channel.stream == stream for event in channel.events]
+    own = [(channel, event) for channel in AGGREGATE_TYPES if channel.stream == stream for event in channel.events]
     return f"## {stream}, owned by {owner}\n\n" + "\n".join(_event_section(channel, event) for channel, event in own)
 
 
-def _event_section(channel: Channel, event: type[Event]) -> str:
+def _event_section(channel: AggregateType, event: type[Event]) -> str:
     private = " (private)" if event.PRIVATE else ""
     about = " ".join((event.__doc__ or "").split()) if event.__doc__ and event.__doc__ != Event.__doc__ else ""
     fields = "\n".join(f"- {line}" for line in _fields(event)) or "- no fields of its own"

@@ -42,15 +42,15 @@ class Rights(msgspec.Struct, frozen=True):
     # What of that it may not, after all: what belongs to one other party by name.
     denied: list[str]
     # Whether it hears what is said of read models, and says it.
-    hears: bool = False
-    says: bool = False
+    receives_notices: bool = False
+    sends_notices: bool = False
 
     def user(self, party: str, password: str) -> dict[str, object]:
         """The user's entry in the server's configuration."""
-        publish: dict[str, list[str]] = {"allow": [*self.imports, *([NOTICES] if self.says else [])]}
+        publish: dict[str, list[str]] = {"allow": [*self.imports, *([NOTICES] if self.sends_notices else [])]}
         if self.denied:
             publish["deny"] = self.denied
-        subscribe = {"allow": [f"{inbox_of(party)}.>", *([NOTICES] if self.hears else [])]}
+        subscribe = {"allow": [f"{inbox_of(party)}.>", *([NOTICES] if self.receives_notices else [])]}
         return {"user": party, "password": password, "permissions": {"publish": publish, "subscribe": subscribe}}
 
 
@@ -65,9 +65,9 @@ def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
         }
     }
     for party in NATS_PARTIES:
-        rights = rights_of(party)
+        rights = permissions_of(party)
         imports: list[object] = [{"service": {"account": STORE, "subject": subject}} for subject in rights.imports]
-        if rights.hears:
+        if rights.receives_notices:
             # A read model that the operator has rebuilt.
             imports.append({"stream": {"account": OPERATOR, "subject": NOTICES}})
         account: dict[str, object] = {"users": [rights.user(party, passwords[party])], "imports": imports}
@@ -82,7 +82,7 @@ def inbox_of(party: str) -> str:
     return f"_INBOX_{party}"
 
 
-def rights_of(party: str) -> Rights:
+def permissions_of(party: str) -> Rights:
     """What the party may do; `topology` makes the streams and does nothing else."""
     if party == TOPOLOGY:
         making = _each_stream("STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", also=(LIMITS, QUORUM))
@@ -96,7 +96,7 @@ def rights_of(party: str) -> Rights:
         listing += [f"{_API}.CONSUMER.INFO.{stream}.*" for stream in STREAMS]
         reading = [subject for stream in STREAMS for subject in _reading_all(stream)]
         own = [all_of(stream) for stream, owner in STREAMS.items() if owner == party]
-        return Rights([*listing, *reading, *own, *_evidence(party)], denied, says=True)
+        return Rights([*listing, *reading, *own, *_evidence(party)], denied, sends_notices=True)
     imports = [_INFO, *_evidence(party)]
     for stream, owner in STREAMS.items():
         if owner == party:
@@ -110,7 +110,7 @@ def rights_of(party: str) -> Rights:
     if party == GATEWAY:
         imports += [LIMITS_FILTER, *_reading(LIMITS, f"{_API}.CONSUMER.CREATE.{LIMITS}.*.{LIMITS_FILTER}")]
     serves = party in SERVICES
-    return Rights(imports, denied, hears=serves, says=serves)
+    return Rights(imports, denied, receives_notices=serves, sends_notices=serves)
 
 
 def _each_stream(*calls: str, also: tuple[str, ...] = ()) -> list[str]:

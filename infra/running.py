@@ -5,21 +5,21 @@ from pathlib import Path
 
 import msgspec
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.settings import Settings
 from infra.supervisor.data_dir import is_claimed
 
 NAME = "run.json"
 
 
-class NotRunning(Failure):
+class NotRunning(OperatorError):
     """Nothing runs with this data directory."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"Vestnik is not running with the data directory {folder}; `vestnik up` starts it")
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
+class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """A running system: what another process needs to reach its parts."""
 
     pid: int
@@ -32,7 +32,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     """URL of the metrics of every process, by service."""
 
 
-def write(folder: Path, running: Running) -> None:
+def write(folder: Path, running: RunFile) -> None:
     """Writes the file for its owner alone: it holds passwords."""
     draft = folder / f"{NAME}.new"
     draft.unlink(missing_ok=True)
@@ -45,14 +45,14 @@ def remove(folder: Path) -> None:
     (folder / NAME).unlink(missing_ok=True)
 
 
-def find(folder: Path) -> Running:
+def find(folder: Path) -> RunFile:
     """The system that runs with this data directory.
 
     Raises:
         NotRunning: there is none, or its servers are not up yet.
     """
     try:
-        running = msgspec.json.decode((folder / NAME).read_bytes(), type=Running)
+        running = msgspec.json.decode((folder / NAME).read_bytes(), type=RunFile)
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         raise NotRunning(folder) from None
     if not is_claimed(folder):
@@ -60,7 +60,7 @@ def find(folder: Path) -> Running:
     return running
 
 
-def connected(settings: Settings) -> Settings:
+def with_running_addresses(settings: Settings) -> Settings:
     """The settings with the addresses of the running system in place of those that were not given.
 
     Settings that name both a NATS server and a database describe a deployment and stay as they are.

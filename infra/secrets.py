@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from infra import access_keys, position_keys
 from infra.access_keys import SigningKeys
-from infra.failures import Failure
-from infra.key_stages import Terms
+from infra.failures import OperatorError
+from infra.key_stages import KeyTerms
 from infra.position_keys import PositionKeys
 from infra.secret_files import load as _load
 from infra.secret_files import locked as _locked
@@ -41,7 +41,7 @@ _PASSWORDS = (
 )
 
 
-class MissingSecret(Failure):
+class MissingSecret(OperatorError):
     """A key or a password that this process needs is not there."""
 
 
@@ -104,7 +104,7 @@ class Secrets:
         """Keys the digests under which gateways count addresses and accounts together."""
         return self._file("limits.key")
 
-    def position_keys(self, terms: Terms) -> PositionKeys:
+    def position_keys(self, terms: KeyTerms) -> PositionKeys:
         """The keys that encrypt positions for clients; for the gateways alone."""
         return PositionKeys(self._folder, terms)
 
@@ -129,7 +129,7 @@ class Secrets:
         """The passwords of all of them; for whoever makes the logins."""
         return {party: self.database_password(party) for party in DATABASE_PARTIES}
 
-    def signing_keys(self, terms: Terms) -> SigningKeys:
+    def signing_keys(self, terms: KeyTerms) -> SigningKeys:
         """The private keys that sign access tokens; for the session service alone."""
         return SigningKeys(self._folder, terms)
 

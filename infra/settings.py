@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from msgspec import Meta
 
 from contracts import deadlines
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 PREFIX = "VESTNIK_"
 SERVICES = ("auth", "session", "profile", "contact", "messaging")
@@ -24,7 +24,7 @@ PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 Doc = Meta  # `Doc(description=…)` reads better than `Meta` where a setting is declared
 
 
-class BadSetting(Failure):
+class BadSetting(OperatorError):
     """A setting has a value that cannot be."""
 
 

@@ -11,7 +11,7 @@ from contracts.envelope import Recorded
 from contracts.events.message import MessageSeen, MessageSent
 from contracts.events.session import SessionCreated
 from contracts.subjects import MESSAGING, SESSION
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
@@ -42,17 +42,17 @@ class Analytics(Projection):
     """
 
     @handles(MessageSent)
-    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         hour = _hour(event.at)
         write.upsert("analytics", key={"hour": hour}, add={"messages": 1})
         write.upsert("active_people", key={"hour": hour, "user_id": event.data.sender_id})
 
     @handles(MessageSeen)
-    def seen(self, event: Recorded[MessageSeen], write: Write) -> None:
+    def seen(self, event: Recorded[MessageSeen], write: RowChanges) -> None:
         write.upsert("active_people", key={"hour": _hour(event.at), "user_id": event.data.reader_id})
 
     @handles(SessionCreated)
-    def logged_in(self, event: Recorded[SessionCreated], write: Write) -> None:
+    def logged_in(self, event: Recorded[SessionCreated], write: RowChanges) -> None:
         hour = _hour(event.at)
         write.upsert("analytics", key={"hour": hour}, add={"logins": 1})
         write.upsert("active_people", key={"hour": hour, "user_id": event.data.user_id})

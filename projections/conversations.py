@@ -9,9 +9,9 @@ from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent
 from contracts.identifiers import pair_id
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.subjects import CONTACT, MESSAGING
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 
 class Conversations(Projection):
@@ -68,7 +68,7 @@ class Conversations(Projection):
     """
 
     @handles(FriendshipAccepted)
-    def opened(self, event: Recorded[FriendshipAccepted], write: Write) -> None:
+    def opened(self, event: Recorded[FriendshipAccepted], write: RowChanges) -> None:
         one, other = event.data.requester_id, event.data.addressee_id
         for user_id, peer_id in ((one, other), (other, one)):
             write.upsert(
@@ -79,7 +79,7 @@ class Conversations(Projection):
             )
 
     @handles(FriendshipRemoved)
-    def closed(self, event: Recorded[FriendshipRemoved], write: Write) -> None:
+    def closed(self, event: Recorded[FriendshipRemoved], write: RowChanges) -> None:
         one, other = event.data.remover_id, event.data.other_id
         for user_id, peer_id in ((one, other), (other, one)):
             write.upsert(
@@ -89,7 +89,7 @@ class Conversations(Projection):
             )
 
     @handles(MessageSent)
-    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         message = event.data
         write.upsert(
             "messages",
@@ -97,7 +97,7 @@ class Conversations(Projection):
             set={
                 "message_id": message.message_id,
                 "sender_id": message.sender_id,
-                "text": plain(message.text) or "",
+                "text": plaintext_or_none(message.text) or "",
                 "sent_at": event.at,
                 "client_message_id": message.client_message_id,
                 "stream_sequence": event.sequence,
@@ -121,7 +121,7 @@ class Conversations(Projection):
             )
 
     @handles(MessageSeen)
-    def seen(self, event: Recorded[MessageSeen], write: Write) -> None:
+    def seen(self, event: Recorded[MessageSeen], write: RowChanges) -> None:
         mark = event.data
         write.upsert(
             "seen_marks",

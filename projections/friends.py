@@ -4,7 +4,7 @@ from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.user import UserCreated, UserEmailVerified
 from contracts.subjects import AUTH, CONTACT
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 
 class Friends(Projection):
@@ -44,7 +44,7 @@ class Friends(Projection):
     """
 
     @handles(UserCreated)
-    def registered(self, event: Recorded[UserCreated], write: Write) -> None:
+    def registered(self, event: Recorded[UserCreated], write: RowChanges) -> None:
         write.upsert(
             "contacts",
             key={"user_id": event.aggregate_id},
@@ -52,33 +52,33 @@ class Friends(Projection):
         )
 
     @handles(UserEmailVerified)
-    def verified(self, event: Recorded[UserEmailVerified], write: Write) -> None:
+    def verified(self, event: Recorded[UserEmailVerified], write: RowChanges) -> None:
         write.upsert("contacts", key={"user_id": event.aggregate_id}, set={"verified": True})
 
     @handles(FriendshipCreated)
-    def created(self, event: Recorded[FriendshipCreated], write: Write) -> None:
+    def created(self, event: Recorded[FriendshipCreated], write: RowChanges) -> None:
         requester, addressee = event.data.requester_id, event.data.addressee_id
         _see(event, write, requester, addressee, "outgoing")
         _see(event, write, addressee, requester, "incoming")
 
     @handles(FriendshipAccepted)
-    def accepted(self, event: Recorded[FriendshipAccepted], write: Write) -> None:
+    def accepted(self, event: Recorded[FriendshipAccepted], write: RowChanges) -> None:
         _both(event, write, event.data.requester_id, event.data.addressee_id, "accepted")
 
     @handles(FriendshipRemoved)
-    def removed(self, event: Recorded[FriendshipRemoved], write: Write) -> None:
+    def removed(self, event: Recorded[FriendshipRemoved], write: RowChanges) -> None:
         _both(event, write, event.data.remover_id, event.data.other_id, "removed")
 
 
 Friendship = Recorded[FriendshipCreated] | Recorded[FriendshipAccepted] | Recorded[FriendshipRemoved]
 
 
-def _both(event: Friendship, write: Write, one: str, other: str, state: str) -> None:
+def _both(event: Friendship, write: RowChanges, one: str, other: str, state: str) -> None:
     _see(event, write, one, other, state)
     _see(event, write, other, one, state)
 
 
-def _see(event: Friendship, write: Write, user_id: str, friend_id: str, state: str) -> None:
+def _see(event: Friendship, write: RowChanges, user_id: str, friend_id: str, state: str) -> None:
     write.upsert(
         "friends",
         key={"user_id": user_id, "friend_id": friend_id},

@@ -12,7 +12,7 @@ from contracts.events.message import MessageSeen, MessageSent, NotificationRead
 from contracts.identifiers import notification_id
 from contracts.live import FRIEND_ACCEPTED, FRIEND_REQUEST, MESSAGE
 from contracts.subjects import CONTACT, MESSAGING
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 
 class Notifications(Projection):
@@ -68,26 +68,26 @@ class Notifications(Projection):
     """
 
     @handles(FriendshipCreated)
-    def requested(self, event: Recorded[FriendshipCreated], write: Write) -> None:
+    def requested(self, event: Recorded[FriendshipCreated], write: RowChanges) -> None:
         _notify(event, write, event.data.addressee_id, FRIEND_REQUEST, event.data.requester_id)
 
     @handles(FriendshipAccepted)
-    def accepted(self, event: Recorded[FriendshipAccepted], write: Write) -> None:
+    def accepted(self, event: Recorded[FriendshipAccepted], write: RowChanges) -> None:
         _notify(event, write, event.data.requester_id, FRIEND_ACCEPTED, event.data.addressee_id)
 
     @handles(MessageSent)
-    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         message = event.data
         _notify(event, write, message.recipient_id, MESSAGE, message.sender_id, message.sequence)
         # Writing counts as having seen what came before.
         _see(write, message.sender_id, message.recipient_id, message.sequence)
 
     @handles(MessageSeen)
-    def seen(self, event: Recorded[MessageSeen], write: Write) -> None:
+    def seen(self, event: Recorded[MessageSeen], write: RowChanges) -> None:
         _see(write, event.data.reader_id, event.data.peer_id, event.data.sequence)
 
     @handles(NotificationRead)
-    def read(self, event: Recorded[NotificationRead], write: Write) -> None:
+    def read(self, event: Recorded[NotificationRead], write: RowChanges) -> None:
         if (up_to := event.data.up_to) is not None:
             write.upsert(
                 "read_through",
@@ -103,13 +103,13 @@ class Notifications(Projection):
             )
 
 
-def _see(write: Write, user_id: str, from_user_id: str, sequence: int) -> None:
+def _see(write: RowChanges, user_id: str, from_user_id: str, sequence: int) -> None:
     key = {"user_id": user_id, "from_user_id": from_user_id}
     write.upsert("seen_messages", key=key, greatest={"sequence": sequence})
 
 
 def _notify(
-    event: Recorded[Event], write: Write, user_id: str, kind: str, from_user_id: str, sequence: int | None = None
+    event: Recorded[Event], write: RowChanges, user_id: str, kind: str, from_user_id: str, sequence: int | None = None
 ) -> None:
     write.upsert(
         "notifications",

@@ -7,10 +7,10 @@ a profile to show once `sequence` is set, to others once `verified` is. The inde
 from contracts.envelope import Recorded
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.user import UserCreated, UserEmailVerified
-from contracts.names import folded, index_forms, spaced
-from contracts.personal import plain
+from contracts.names import index_keys, normalize, pad_words
+from contracts.personal import plaintext_or_none
 from contracts.subjects import AUTH, PROFILE
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 
 class Profiles(Projection):
@@ -50,25 +50,25 @@ class Profiles(Projection):
     """
 
     @handles(UserCreated)
-    def registered(self, event: Recorded[UserCreated], write: Write) -> None:
+    def registered(self, event: Recorded[UserCreated], write: RowChanges) -> None:
         write.upsert(
             "profiles",
             key={"user_id": event.aggregate_id},
             set={
                 "registration_id": event.id,
                 "registered_username": event.data.username,
-                "registered_name": plain(event.data.display_name),
+                "registered_name": plaintext_or_none(event.data.display_name),
             },
         )
 
     @handles(UserEmailVerified)
-    def verified(self, event: Recorded[UserEmailVerified], write: Write) -> None:
+    def verified(self, event: Recorded[UserEmailVerified], write: RowChanges) -> None:
         write.upsert("profiles", key={"user_id": event.aggregate_id}, set={"verified": True})
 
     @handles(ProfileCreated)
-    def created(self, event: Recorded[ProfileCreated], write: Write) -> None:
-        name = plain(event.data.display_name) or event.data.username
-        username_term = folded(event.data.username)
+    def created(self, event: Recorded[ProfileCreated], write: RowChanges) -> None:
+        name = plaintext_or_none(event.data.display_name) or event.data.username
+        username_term = normalize(event.data.username)
         write.upsert(
             "profiles",
             key={"user_id": event.aggregate_id},
@@ -79,23 +79,23 @@ class Profiles(Projection):
                 "avatar_url": "",
                 "updated_at": event.at,
                 "username_term": username_term,
-                "username_words": spaced(username_term),
-                "username_forms": index_forms(username_term),
+                "username_words": pad_words(username_term),
+                "username_forms": index_keys(username_term),
                 "sequence": event.sequence,
             }
-            | (_NO_NAME if folded(name) == username_term else _name_terms(name)),
+            | (_NO_NAME if normalize(name) == username_term else _name_terms(name)),
         )
 
     @handles(ProfileUpdated)
-    def updated(self, event: Recorded[ProfileUpdated], write: Write) -> None:
-        name = plain(event.data.display_name) or ""
+    def updated(self, event: Recorded[ProfileUpdated], write: RowChanges) -> None:
+        name = plaintext_or_none(event.data.display_name) or ""
         write.upsert(
             "profiles",
             key={"user_id": event.aggregate_id},
             set={
                 "display_name": name,
-                "bio": plain(event.data.bio) or "",
-                "avatar_url": plain(event.data.avatar_url) or "",
+                "bio": plaintext_or_none(event.data.bio) or "",
+                "avatar_url": plaintext_or_none(event.data.avatar_url) or "",
                 "updated_at": event.at,
                 "sequence": event.sequence,
                 "updated_sequence": event.sequence,
@@ -108,5 +108,5 @@ _NO_NAME: dict[str, object] = {"name_term": None, "name_words": None, "name_form
 
 
 def _name_terms(name: str) -> dict[str, object]:
-    term = folded(name)
-    return {"name_term": term, "name_words": spaced(term), "name_forms": index_forms(term)}
+    term = normalize(name)
+    return {"name_term": term, "name_words": pad_words(term), "name_forms": index_keys(term)}

@@ -5,9 +5,9 @@ A session that ran out has no event of its own; `expires_at` of its login says w
 
 from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.subjects import SESSION
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 
 class SessionAudit(Projection):
@@ -50,7 +50,7 @@ class SessionAudit(Projection):
     """
 
     @handles(SessionCreated)
-    def created(self, event: Recorded[SessionCreated], write: Write) -> None:
+    def created(self, event: Recorded[SessionCreated], write: RowChanges) -> None:
         _happened(event, write)
         write.upsert(
             "session_audit_logins",
@@ -58,15 +58,15 @@ class SessionAudit(Projection):
             set={
                 "user_id": event.data.user_id,
                 "username": event.data.username,
-                "device": plain(event.data.device),
-                "address": plain(event.data.address),
+                "device": plaintext_or_none(event.data.device),
+                "address": plaintext_or_none(event.data.address),
                 "expires_at": event.data.expires_at,
                 "sequence": event.sequence,
             },
         )
 
     @handles(SessionRefreshed)
-    def refreshed(self, event: Recorded[SessionRefreshed], write: Write) -> None:
+    def refreshed(self, event: Recorded[SessionRefreshed], write: RowChanges) -> None:
         _happened(event, write)
         write.update(
             "session_audit_logins",
@@ -75,14 +75,14 @@ class SessionAudit(Projection):
         )
 
     @handles(SessionRevoked)
-    def revoked(self, event: Recorded[SessionRevoked], write: Write) -> None:
-        _happened(event, write, reason=event.data.reason, note=plain(event.data.note))
+    def revoked(self, event: Recorded[SessionRevoked], write: RowChanges) -> None:
+        _happened(event, write, reason=event.data.reason, note=plaintext_or_none(event.data.note))
         write.update("session_audit_logins", key={"session_id": event.aggregate_id}, set={"revoked_at": event.at})
 
 
 def _happened(
     event: Recorded[SessionCreated] | Recorded[SessionRefreshed] | Recorded[SessionRevoked],
-    write: Write,
+    write: RowChanges,
     **end: str | None,
 ) -> None:
     write.upsert(

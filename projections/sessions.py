@@ -2,9 +2,9 @@
 
 from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.subjects import SESSION
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 
 class Sessions(Projection):
@@ -34,15 +34,15 @@ class Sessions(Projection):
     """
 
     @handles(SessionCreated)
-    def created(self, event: Recorded[SessionCreated], write: Write) -> None:
+    def created(self, event: Recorded[SessionCreated], write: RowChanges) -> None:
         write.upsert(
             "sessions",
             key={"session_id": event.aggregate_id},
             set={
                 "user_id": event.data.user_id,
                 "username": event.data.username,
-                "device": plain(event.data.device),
-                "address": plain(event.data.address),
+                "device": plaintext_or_none(event.data.device),
+                "address": plaintext_or_none(event.data.address),
                 "credential": event.data.credential,
                 "created_at": event.at,
                 "last_refreshed_at": event.at,
@@ -52,7 +52,7 @@ class Sessions(Projection):
         )
 
     @handles(SessionRefreshed)
-    def refreshed(self, event: Recorded[SessionRefreshed], write: Write) -> None:
+    def refreshed(self, event: Recorded[SessionRefreshed], write: RowChanges) -> None:
         write.update(
             "sessions",
             key={"session_id": event.aggregate_id},
@@ -64,7 +64,7 @@ class Sessions(Projection):
         )
 
     @handles(SessionRevoked)
-    def revoked(self, event: Recorded[SessionRevoked], write: Write) -> None:
+    def revoked(self, event: Recorded[SessionRevoked], write: RowChanges) -> None:
         write.update(
             "sessions",
             key={"session_id": event.aggregate_id},

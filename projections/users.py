@@ -2,9 +2,9 @@
 
 from contracts.envelope import Recorded
 from contracts.events.user import EmailClaimed, EmailRegistrationRequested, UserCreated, UserEmailVerified
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.subjects import AUTH
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 
 class Users(Projection):
@@ -23,26 +23,26 @@ class Users(Projection):
     """
 
     @handles(EmailClaimed)
-    def claimed(self, event: Recorded[EmailClaimed], write: Write) -> None:
+    def claimed(self, event: Recorded[EmailClaimed], write: RowChanges) -> None:
         write.upsert(
             "users",
             key={"user_id": event.data.user_id},
-            set={"email": plain(event.data.email)},
+            set={"email": plaintext_or_none(event.data.email)},
             greatest={"sequence": event.sequence},
         )
 
     @handles(EmailRegistrationRequested)
-    def requested(self, event: Recorded[EmailRegistrationRequested], write: Write) -> None:
+    def requested(self, event: Recorded[EmailRegistrationRequested], write: RowChanges) -> None:
         (email,) = [each.email for each in event.data.address.pending if each.user_id == event.data.user_id]
         write.upsert(
             "users",
             key={"user_id": event.data.user_id},
-            set={"email": plain(email)},
+            set={"email": plaintext_or_none(email)},
             greatest={"sequence": event.sequence},
         )
 
     @handles(UserCreated)
-    def created(self, event: Recorded[UserCreated], write: Write) -> None:
+    def created(self, event: Recorded[UserCreated], write: RowChanges) -> None:
         write.upsert(
             "users",
             key={"user_id": event.aggregate_id},
@@ -51,7 +51,7 @@ class Users(Projection):
         )
 
     @handles(UserEmailVerified)
-    def verified(self, event: Recorded[UserEmailVerified], write: Write) -> None:
+    def verified(self, event: Recorded[UserEmailVerified], write: RowChanges) -> None:
         write.upsert(
             "users",
             key={"user_id": event.aggregate_id},

@@ -39,17 +39,17 @@ def says_repeated(ack: Ack) -> bool:
     return ack.duplicate or (ack.error is not None and ack.error.err_code == _REPEATED_BATCH)
 
 
-def says_incomplete(ack: Ack) -> bool:
+def is_incomplete(ack: Ack) -> bool:
     """Whether messages of the batch are missing; nothing of it is stored."""
     return ack.error is not None and ack.error.err_code == _INCOMPLETE_BATCH
 
 
-def asks_for_a_look(ack: Ack) -> bool:
+def needs_lookup(ack: Ack) -> bool:
     """Whether the events may be there from before, or somebody else's in their place: only a look tells which."""
     return ack.duplicate or (ack.error is not None and ack.error.err_code in _CONFLICTS | {_REPEATED_BATCH})
 
 
-def leaves_uncertain(ack: Ack, uncertain: bool) -> bool:
+def outcome_is_unknown(ack: Ack, uncertain: bool) -> bool:
     """What an answer that is no plain success says: whether the outcome is uncertain.
 
     Raises:

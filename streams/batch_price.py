@@ -15,11 +15,11 @@ LEAST = 3
 _REMEMBERED = 64
 
 
-class BatchPrice:
+class BatchThreshold:
     def __init__(self) -> None:
         self._batches: deque[float] = deque(maxlen=_REMEMBERED)
         self._singles: deque[float] = deque(maxlen=_REMEMBERED)
-        self.fewest = MOST
+        self.minimum = MOST
 
     def batch(self, seconds: float) -> None:
         """One was stored, in so many seconds."""
@@ -33,4 +33,4 @@ class BatchPrice:
 
     def _compare(self) -> None:
         if self._batches and self._singles and (single := min(self._singles)) > 0:
-            self.fewest = max(LEAST, min(MOST, math.ceil(min(self._batches) / single)))
+            self.minimum = max(LEAST, min(MOST, math.ceil(min(self._batches) / single)))

@@ -36,8 +36,8 @@ class Client(NATS):
     def __init__(self) -> None:
         super().__init__()
         # By subscription: who takes the messages, and whether stored headers are read for it.
-        self.directly: dict[int, tuple[Take, bool]] = {}
-        self._ps: Parser = _ShortParser(self)
+        self.direct_handlers: dict[int, tuple[Take, bool]] = {}
+        self._ps: Parser = DirectParser(self)
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
@@ -100,10 +100,10 @@ class Client(NATS):
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         super()._remove_sub(sid, max_msgs)
-        self.directly.pop(sid, None)
+        self.direct_handlers.pop(sid, None)
 
 
-async def deliver(nc: NATS, subject: str, take: Take, *, headers: bool) -> Subscription:
+async def subscribe_direct(nc: NATS, subject: str, take: Take, *, headers: bool) -> Subscription:
     """Subscribes; `take` is called with each message as it comes in, and must be quick.
 
     A client of the library itself is good too, only slower.
@@ -116,11 +116,11 @@ async def deliver(nc: NATS, subject: str, take: Take, *, headers: bool) -> Subsc
 
     subscription = await nc.subscribe(subject, cb=take_later)
     if isinstance(nc, Client):
-        nc.directly[subscription._id] = take, headers
+        nc.direct_handlers[subscription._id] = take, headers
     return subscription
 
 
-class _ShortParser(Parser):
+class DirectParser(Parser):
     """Reads messages for direct delivery by itself and leaves every other line to the library."""
 
     nc: Client
@@ -163,7 +163,7 @@ class _ShortParser(Parser):
 
     def _hand_out(self, words: list[bytes], data: bytes, body: int, after: int) -> bool:
         """Whether somebody takes the message directly, and has got it."""
-        taker = self.nc.directly.get(_number(words[2]))
+        taker = self.nc.direct_handlers.get(_number(words[2]))
         if taker is None:
             return False
         take, wants_headers = taker

@@ -20,7 +20,7 @@ C = TypeVar("C")
 R = TypeVar("R")
 
 
-class Turn(Generic[C, R]):
+class PendingCommand(Generic[C, R]):
     """A command that somebody waits for."""
 
     __slots__ = ("_error", "_result", "_trace", "_waiter", "command", "is_over")
@@ -68,11 +68,11 @@ class Turn(Generic[C, R]):
             self._waiter.set_result(None)
 
 
-class Combining(Generic[C, R]):
+class FlatCombiner(Generic[C, R]):
     """Lines of commands, one for each key, which exist only while somebody is at work there."""
 
     def __init__(
-        self, work: Callable[[str, Sequence[Turn[C, R]]], Awaitable[None]], *, patience: float = EVENT_STORE
+        self, work: Callable[[str, Sequence[PendingCommand[C, R]]], Awaitable[None]], *, patience: float = EVENT_STORE
     ) -> None:
         """
         `work`: answers all of the commands on a key, or fails: then those that were not answered have failed so.
@@ -80,16 +80,16 @@ class Combining(Generic[C, R]):
         """
         self._work = work
         self._patience = patience
-        self._lines: dict[str, list[Turn[C, R]]] = {}
+        self._lines: dict[str, list[PendingCommand[C, R]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def do(self, key: str, command: C) -> R:
+    async def submit(self, key: str, command: C) -> R:
         """
         Raises:
             Overloaded: it was not taken in time, and nothing has come of it.
             what the work failed with.
         """
-        turn: Turn[C, R] = Turn(command)
+        turn: PendingCommand[C, R] = PendingCommand(command)
         line = self._lines.get(key)
         if line is not None:
             return await self._wait(line, turn)
@@ -97,13 +97,13 @@ class Combining(Generic[C, R]):
         try:
             await self._work(key, (turn,))
         finally:
-            self._go_on(key)
+            self._start_next(key)
         return turn.result()
 
     def __len__(self) -> int:
         return len(self._lines)
 
-    async def _wait(self, line: list[Turn[C, R]], turn: Turn[C, R]) -> R:
+    async def _wait(self, line: list[PendingCommand[C, R]], turn: PendingCommand[C, R]) -> R:
         line.append(turn)
         timer = asyncio.get_running_loop().call_later(self._patience, _give_up, line, turn)
         try:
@@ -111,7 +111,7 @@ class Combining(Generic[C, R]):
         finally:
             timer.cancel()
 
-    def _go_on(self, key: str) -> None:
+    def _start_next(self, key: str) -> None:
         """Whoever was at work is done, or has given up: those who have come meanwhile are next."""
         line = self._lines[key]
         turns = [turn for turn in line if not turn.is_over]
@@ -120,11 +120,11 @@ class Combining(Generic[C, R]):
             return
         # The list stays the same: it is how those who wait know whether they were taken.
         line[:] = turns[_MOST:]
-        task = asyncio.create_task(self._together(key, turns[:_MOST]))
+        task = asyncio.create_task(self._run_batch(key, turns[:_MOST]))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _together(self, key: str, turns: Sequence[Turn[C, R]]) -> None:
+    async def _run_batch(self, key: str, turns: Sequence[PendingCommand[C, R]]) -> None:
         try:
             await self._work(key, turns)
         except Exception as error:  # handed over: raised where each of them is waited for
@@ -134,16 +134,16 @@ class Combining(Generic[C, R]):
             _fail(turns, DeadlineExceeded())
             raise
         finally:
-            self._go_on(key)
+            self._start_next(key)
 
 
-def _fail(turns: Sequence[Turn[C, R]], error: Exception) -> None:
+def _fail(turns: Sequence[PendingCommand[C, R]], error: Exception) -> None:
     for turn in turns:
         if not turn.is_over:
             turn.fail(error)
 
 
-def _give_up(line: list[Turn[C, R]], turn: Turn[C, R]) -> None:
+def _give_up(line: list[PendingCommand[C, R]], turn: PendingCommand[C, R]) -> None:
     # Once it was taken, something may come of it, and whoever works on it has patience of his own.
     if turn in line:
         turn.fail(Overloaded())

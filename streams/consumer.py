@@ -13,7 +13,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from streams.client import deliver
+from streams.client import subscribe_direct
 from streams.delivered import Delivered
 from streams.inbox import Closed
 from streams.jetstream import JetStream
@@ -95,7 +95,7 @@ class Consumer:
         Raises:
             Refused, RequestFailed: the server did not make the consumer.
         """
-        self._subscription = await deliver(self._nc, self._inbox, self._take, headers=self._headers)
+        self._subscription = await subscribe_direct(self._nc, self._inbox, self._take, headers=self._headers)
         config: dict[str, object] = {
             "name": self._name,
             "deliver_policy": "by_start_sequence",

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from streams.batch_price import BatchPrice
+from streams.batch_price import BatchThreshold
 
 # Events in a batch, give or take those of one append: bounds what is lost when one stale condition refuses it.
 _MOST = 128
@@ -50,18 +50,18 @@ class GroupCommit(Generic[T]):
         self._together = together
         self._condition_on = condition_on
         self._waiting: list[_Turn[T]] = []
-        self._alone = 0
+        self._singles_in_flight = 0
         self._batch: asyncio.Task[None] | None = None
         self._flushing = False
-        self._price = BatchPrice()
+        self._price = BatchThreshold()
 
-    async def enter(self, append: Sequence[T]) -> Attempt:
+    async def acquire(self, append: Sequence[T]) -> Attempt:
         """Waits for its turn; whoever was not stored in a batch must `leave` when it is settled.
 
         `append`: events that are stored in this order, all or none, on the condition of the first.
         """
-        if self._alone < self._price.fewest and not (self._waiting or self._batch or self._flushing):
-            self._alone += 1
+        if self._singles_in_flight < self._price.minimum and not (self._waiting or self._batch or self._flushing):
+            self._singles_in_flight += 1
             return _ALONE
         turn: asyncio.Future[Attempt] = self._loop.create_future()
         self._waiting.append((append, turn))
@@ -70,12 +70,12 @@ class GroupCommit(Generic[T]):
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.result().sequence is None:
-                self.leave()
+                self.release()
             raise
 
-    def leave(self, seconds: float | None = None) -> None:
+    def release(self, seconds: float | None = None) -> None:
         """`seconds`: how long it took to be stored by itself, if it was."""
-        self._alone -= 1
+        self._singles_in_flight -= 1
         if seconds is not None:
             self._price.single(seconds)
         self._flush_soon()
@@ -90,20 +90,20 @@ class GroupCommit(Generic[T]):
         self._flushing = False
         self._waiting = [(append, turn) for append, turn in self._waiting if not turn.done()]
         group = self._group()
-        if _events(group) >= self._price.fewest:
+        if _events(group) >= self._price.minimum:
             chosen = {id(turn) for _, turn in group}
             self._waiting = [entry for entry in self._waiting if id(entry[1]) not in chosen]
             self._batch = self._loop.create_task(self._send(group))
             return
-        room = max(0, self._price.fewest - self._alone)
+        room = max(0, self._price.minimum - self._singles_in_flight)
         for _, turn in self._waiting[:room]:
-            self._alone += 1
+            self._singles_in_flight += 1
             turn.set_result(_ALONE)
         del self._waiting[:room]
 
     def _group(self) -> list[_Turn[T]]:
         """The first of each subject among those who wait: a second one's condition would not count."""
-        if _events(self._waiting) < self._price.fewest:
+        if _events(self._waiting) < self._price.minimum:
             return []
         first: dict[Hashable, _Turn[T]] = {}
         room = _MOST
@@ -128,7 +128,7 @@ class GroupCommit(Generic[T]):
                 if turn.done():
                     continue
                 if attempt.sequence is None:
-                    self._alone += 1
+                    self._singles_in_flight += 1
                 turn.set_result(attempt)
             self._batch = None
             self._flush_soon()

@@ -13,7 +13,7 @@ from typing import ClassVar
 from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
 
-from streams.client import deliver
+from streams.client import subscribe_direct
 from streams.delivered import Delivered
 
 # How often a request without an answer yet looks whether one can still come, in seconds.
@@ -98,9 +98,9 @@ class Inbox:
         Raises:
             RequestFailed: see its kinds for what is known of the request's effect.
         """
-        return (await self.gather(subject, payload, timeout=timeout, headers=headers))[0]
+        return (await self.request_many(subject, payload, timeout=timeout, headers=headers))[0]
 
-    async def gather(
+    async def request_many(
         self,
         subject: str,
         payload: bytes,
@@ -118,7 +118,7 @@ class Inbox:
         finally:
             self.close(reply)
 
-    def conversation(self, last: Callable[[Delivered], bool]) -> "_Conversation":
+    def open_reply(self, last: Callable[[Delivered], bool]) -> "_Conversation":
         """Opens a subject for answers, for as long as the context lasts."""
         return _Conversation(self, last)
 
@@ -128,7 +128,7 @@ class Inbox:
         """Hands a message to a living connection, for which it waits if need be.
 
         Raises:
-            NotSent: there was none.
+            DeliveryFailed: there was none.
             ValueError: the message is larger than the server takes.
         """
         if not self._nc.is_connected:
@@ -150,15 +150,15 @@ class Inbox:
         answer.reconnects = self._nc.stats["reconnects"]
         # Nearly all answers come before anybody looks: one timer does for all who wait.
         if self._next_look is None or self._next_look.when() > answer.deadline:
-            self._look_in(min(_LOOK, timeout), loop)
+            self._schedule_check(min(_LOOK, timeout), loop)
         await answer.done
 
-    def _look_in(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+    def _schedule_check(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         if self._next_look is not None:
             self._next_look.cancel()
-        self._next_look = loop.call_later(seconds, self._look, loop)
+        self._next_look = loop.call_later(seconds, self._check_deadlines, loop)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _check_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
         """Ends the waiting of those who cannot get an answer any more."""
         self._next_look = None
         now, soonest = loop.time(), float("inf")
@@ -172,7 +172,7 @@ class Inbox:
             else:
                 soonest = min(soonest, answer.deadline)
         if soonest < float("inf"):
-            self._look_in(min(_LOOK, soonest - now), loop)
+            self._schedule_check(min(_LOOK, soonest - now), loop)
 
     def _denied(self, subject: str) -> bool:
         # The server refuses a publication asynchronously, on the connection and not to the inbox.
@@ -209,7 +209,7 @@ class Inbox:
                 return
             prefix = self._nc.new_inbox() + "."
             try:
-                await deliver(self._nc, prefix + "*", self._dispatch, headers=True)
+                await subscribe_direct(self._nc, prefix + "*", self._dispatch, headers=True)
             except (ConnectionClosedError, ConnectionDrainingError) as error:
                 raise Closed from error
             self._prefix = prefix

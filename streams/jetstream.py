@@ -192,7 +192,7 @@ class JetStream:
         request = msgspec.json.encode(
             {"seq": after + 1, "next_by_subj": subject, "batch": min(limit or _BATCH, _BATCH)}
         )
-        answers = await self.inbox.gather(
+        answers = await self.inbox.request_many(
             f"$JS.API.DIRECT.GET.{stream}", request, timeout=min(self._patience, _ATTEMPT), last=_ends_batch
         )
         messages: list[Message] = []

@@ -21,7 +21,7 @@ from contracts.deadlines import EVENT_STORE
 from contracts.envelope import Envelope
 from contracts.errors import DeadlineExceeded, HistoryLost, Overloaded, Unavailable
 from streams import acknowledgement
-from streams.acknowledgement import Ack, asks_for_a_look, leaves_uncertain, says_incomplete
+from streams.acknowledgement import Ack, is_incomplete, needs_lookup, outcome_is_unknown
 from streams.aggregate_events import AggregateEvents, reachable
 from streams.delivered import Delivered
 from streams.group_commit import Attempt, GroupCommit
@@ -129,7 +129,7 @@ class Log:
         with Measured(stream, len(appends), conflict=Conflict):
             if len(subjects) == 1 and len(appends) <= _SHARES:
                 return await self._append(stream, appends)
-            return await self._store(appends, self._send_together)
+            return await self._append_with_retry(appends, self._send_together)
 
     async def last(self, subject: str) -> Message | None:
         """The subject's last event, from the stream's leader: what was acknowledged before is seen.
@@ -193,24 +193,24 @@ class Log:
         """Events on one subject, by themselves or in a batch with others'."""
         send = self._send_one if len(appends) == 1 else self._send_together
         if not self._group_commit:
-            return await self._store(appends, send)
+            return await self._append_with_retry(appends, send)
         group = self._groups.get(stream)
         if group is None:
             group = self._groups[stream] = GroupCommit(self._try_together, _subject)
         deadline = time.monotonic() + self._patience
-        attempt = await group.enter(appends)
+        attempt = await group.acquire(appends)
         if attempt.sequence is not None:
             return list(range(attempt.sequence, attempt.sequence + len(appends)))
         begun, took = time.monotonic(), None
         try:
-            stored = await self._store(appends, send, uncertain=attempt.uncertain, deadline=deadline)
+            stored = await self._append_with_retry(appends, send, uncertain=attempt.uncertain, deadline=deadline)
             if len(appends) == 1 and not attempt.uncertain:
                 took = time.monotonic() - begun
             return stored
         finally:
-            group.leave(took)
+            group.release(took)
 
-    async def _store(
+    async def _append_with_retry(
         self,
         appends: Sequence[Append],
         send: Callable[[Sequence[Append], float], Awaitable[Ack]],
@@ -228,7 +228,7 @@ class Log:
         why: Exception | None = None
         while (left := deadline - time.monotonic()) > 0:
             try:
-                if uncertain and (stored := await self._settle_by(deadline, appends)) is not None:
+                if uncertain and (stored := await self._resolve_outcome_by(deadline, appends)) is not None:
                     return stored
                 if watch is not None:
                     await watch.assert_whole()
@@ -238,8 +238,8 @@ class Log:
                     if watch is not None:
                         watch.acknowledged(first, ack.seq)
                     return list(range(first, ack.seq + 1))
-                uncertain = leaves_uncertain(ack, uncertain)
-                if asks_for_a_look(ack) and (stored := await self._settle_by(deadline, appends)) is not None:
+                uncertain = outcome_is_unknown(ack, uncertain)
+                if needs_lookup(ack) and (stored := await self._resolve_outcome_by(deadline, appends)) is not None:
                     return stored
             except Denied as denied:
                 raise PermissionError(f"no right to append to {appends[0].subject}") from denied
@@ -278,18 +278,18 @@ class Log:
                     watch.acknowledged(ack.seq - len(events) + 1, ack.seq)
                 firsts = itertools.accumulate(map(len, appends), initial=ack.seq - len(events) + 1)
                 return [Attempt(first) for first, _ in zip(firsts, appends, strict=False)]
-            uncertain = leaves_uncertain(ack, uncertain)
+            uncertain = outcome_is_unknown(ack, uncertain)
         except RequestFailed as failure:
             uncertain = failure.uncertain
         except (Refused, Overloaded, HistoryLost, Unavailable, ValueError):
             pass
         return [Attempt(uncertain=uncertain)] * len(appends)
 
-    async def _settle_by(self, deadline: float, appends: Sequence[Append]) -> list[int] | None:
+    async def _resolve_outcome_by(self, deadline: float, appends: Sequence[Append]) -> list[int] | None:
         """Finds it out in time; where it cannot, the outcome is uncertain, whatever an attempt's answer said."""
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                return await self._settle(appends)
+                return await self._resolve_outcome(appends)
         except Denied:
             raise
         except (TimeoutError, RequestFailed) as failure:
@@ -299,7 +299,7 @@ class Log:
                 raise
             raise NoAnswer from refused
 
-    async def _settle(self, appends: Sequence[Append]) -> list[int] | None:
+    async def _resolve_outcome(self, appends: Sequence[Append]) -> list[int] | None:
         """Finds out what became of the events: their sequences, or None where they are not stored as yet.
 
         Raises:
@@ -311,7 +311,7 @@ class Log:
             first_on.setdefault(append.subject, place)
         for place in first_on.values():
             append = appends[place]
-            found = await self._behind(append)
+            found = await self._first_after(append)
             if found is None:
                 continue
             # Looked at once for each: an attempt still on its way may land between two looks, and is no conflict then.
@@ -319,17 +319,17 @@ class Log:
                 raise Conflict(append.subject, append.expected)
             begin = found.sequence - place
             end = begin + len(appends)
-            if end - 1 != found.sequence and not await self._stands(appends[-1], end - 1):
+            if end - 1 != found.sequence and not await self._is_stored_at(appends[-1], end - 1):
                 # The server has been cut off while it wrote the batch, and has not completed it.
                 raise NoAnswer
             return list(range(begin, end))
         return None
 
-    async def _stands(self, append: Append, sequence: int) -> bool:
+    async def _is_stored_at(self, append: Append, sequence: int) -> bool:
         found = await self._jetstream.at(self._stream_of(append.subject), sequence)
         return found is not None and found.event_id() == append.envelope.id
 
-    async def _behind(self, append: Append) -> Message | None:
+    async def _first_after(self, append: Append) -> Message | None:
         return await self._jetstream.next(self._stream_of(append.subject), append.subject, append.expected)
 
     async def _send_one(self, appends: Sequence[Append], timeout: float) -> Ack:
@@ -343,7 +343,7 @@ class Log:
         """As one batch; where a message of it was refused, or got lost, once more to hear why. All of it in time."""
         deadline = time.monotonic() + timeout
         ack = await self._send_batch(appends, timeout)
-        if says_incomplete(ack) and (left := deadline - time.monotonic()) > 0:
+        if is_incomplete(ack) and (left := deadline - time.monotonic()) > 0:
             return await self._send_batch(appends, left, answered=True)
         return ack
 
@@ -354,7 +354,7 @@ class Log:
         """
         batch, deadline = uuid4().hex, time.monotonic() + timeout
         seen: set[str] = set()
-        async with self._inbox.conversation(_speaks) as (reply, answer):
+        async with self._inbox.open_reply(_speaks) as (reply, answer):
             for number, append in enumerate(appends, 1):
                 headers = self._headers(append, conditional=append.subject not in seen)
                 headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}

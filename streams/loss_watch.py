@@ -86,7 +86,7 @@ class LossWatch:
         Raises:
             HistoryLost: the stream lacks events.
             Unavailable: it may; that is being found out.
-            NotSent: the stream's leader does not tell.
+            DeliveryFailed: the stream's leader does not tell.
         """
         if self._has_to_look:
             async with self._looking:
@@ -112,7 +112,7 @@ class LossWatch:
         """Asks the stream's leader what there is.
 
         Raises:
-            NotSent: it does not tell; nothing was sent to the stream.
+            DeliveryFailed: it does not tell; nothing was sent to the stream.
         """
         async with self._looking:
             await self._look()

@@ -12,7 +12,7 @@ from contracts.events import loss
 from contracts.subjects import AUTH, CONTACT, MESSAGING, OPERATOR, PROFILE, SESSION
 from streams.log import Append, Log
 from streams.losses import Gap, by_stream
-from streams.restoring import Kept
+from streams.restoring import ArchivedMessage
 
 # More than a stream can be ahead of its read models when a server loses its end.
 MARGIN = 1_000
@@ -39,13 +39,13 @@ class Interfered(Exception):
         super().__init__(f"another event was appended within {gap}: its owner is at work, stop it")
 
 
-def kept(gap: Gap, version: int) -> Kept:
+def kept(gap: Gap, version: int) -> ArchivedMessage:
     """What stands for one event of a gap within the stream where the stream is made again elsewhere."""
     of_subject, event = _EVENTS[gap.stream]
     envelope = seal(
         event(first=gap.first, last=gap.last), aggregate_id="lost", version=version, provenance=Provenance()
     )
-    return Kept(of_subject(), encode(envelope), {"Nats-Msg-Id": envelope.id})
+    return ArchivedMessage(of_subject(), encode(envelope), {"Nats-Msg-Id": envelope.id})
 
 
 async def begun(log: Log, stream: str) -> Gap | None:

@@ -19,7 +19,7 @@ from nats.aio.client import Client
 
 from contracts.errors import NoQuorum
 from streams import acknowledgement
-from streams.client import deliver
+from streams.client import subscribe_direct
 from streams.delivered import Delivered
 from streams.metrics import QUORUM_WAITING
 
@@ -99,7 +99,7 @@ class Quorum:
     async def run(self) -> None:
         """Appends until it is cancelled."""
         inbox = self._nc.new_inbox()
-        subscription = await deliver(self._nc, f"{inbox}.*", self._take, headers=True)
+        subscription = await subscribe_direct(self._nc, f"{inbox}.*", self._take, headers=True)
         try:
             while True:
                 await self._append(inbox)

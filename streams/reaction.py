@@ -30,14 +30,14 @@ _LAST_WAIT = 5.0
 _BREATH = 0.05
 
 
-class Postponed(Exception):
+class RetryLater(Exception):
     """The effect cannot be had now; it may be tried again."""
 
     # Of its line in the log.
     level = logging.WARNING
 
 
-class Reaction:
+class EventReactor:
     """One durable consumer and what is done on its events.
 
     Events of one aggregate may be handed out at once or out of order: the effect must not depend on either.
@@ -139,9 +139,9 @@ class Reaction:
         sequence = message.metadata.sequence.stream
         try:
             await self._react(Message(self._stream, sequence, message.subject, message.data).open())
-        except (Postponed, VestnikError) as error:
+        except (RetryLater, VestnikError) as error:
             pause = min(self._first_pause * 2 ** min(message.metadata.num_delivered - 1, 16), _LONGEST_PAUSE)
-            level = error.level if isinstance(error, Postponed) else logging.WARNING
+            level = error.level if isinstance(error, RetryLater) else logging.WARNING
             _LOG.log(level, "%s tries event %d again in %.0f s: %s", self._durable, sequence, pause, error)
             await message.nak(delay=pause)
         except Exception:

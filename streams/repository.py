@@ -27,7 +27,7 @@ _PATIENCE = 10.0
 S = TypeVar("S")
 
 
-class Loaded(msgspec.Struct, Generic[S], frozen=True):
+class LoadedAggregate(msgspec.Struct, Generic[S], frozen=True):
     """An aggregate as it was after some event."""
 
     state: S
@@ -37,7 +37,7 @@ class Loaded(msgspec.Struct, Generic[S], frozen=True):
     version: int
 
 
-class Outcome(msgspec.Struct, Generic[S], frozen=True):
+class CommandResult(msgspec.Struct, Generic[S], frozen=True):
     """What a decision led to."""
 
     state: S
@@ -76,10 +76,10 @@ class Repository(Generic[S]):
         self._evolve = evolve
         self._tail_only = tail_only
         self._carries_state = carries_state
-        self._cache: Cache[Loaded[S]] = Cache(capacity)
+        self._cache: Cache[LoadedAggregate[S]] = Cache(capacity)
         self._locks = Locks()
 
-    async def load(self, aggregate_id: str) -> Loaded[S]:
+    async def load(self, aggregate_id: str) -> LoadedAggregate[S]:
         """The aggregate with every event that was acknowledged before this call.
 
         Raises:
@@ -87,11 +87,13 @@ class Repository(Generic[S]):
             BrokenHistory: the stream lacks what was read of it before; said once, then it counts as it is.
         """
         known = self._cache.get(aggregate_id)
-        loaded = await self._catch_up(aggregate_id, known or Loaded(self._initial, 0, 0), fresh=known is None)
+        loaded = await self._catch_up(aggregate_id, known or LoadedAggregate(self._initial, 0, 0), fresh=known is None)
         self._remember(aggregate_id, loaded)
         return loaded
 
-    async def load_at(self, aggregate_id: str, *, version: int | None = None, at: datetime | None = None) -> Loaded[S]:
+    async def load_at(
+        self, aggregate_id: str, *, version: int | None = None, at: datetime | None = None
+    ) -> LoadedAggregate[S]:
         """The aggregate as it was: up to a version, up to a moment, or both; with fewer events as far as they go.
 
         For readers of history: it is read from the stream each time, all of it, and what is in memory stays as it is.
@@ -99,25 +101,25 @@ class Repository(Generic[S]):
         Raises:
             Unavailable: the event store cannot be reached.
         """
-        loaded: Loaded[S] = Loaded(self._initial, 0, 0)
+        loaded: LoadedAggregate[S] = LoadedAggregate(self._initial, 0, 0)
         for message in await self._log.read(self._subject(aggregate_id), until_version=version, at=at):
             loaded = self._open(loaded, message)
         return loaded
 
-    def peek(self, aggregate_id: str) -> Loaded[S] | None:
+    def cached(self, aggregate_id: str) -> LoadedAggregate[S] | None:
         """What is in memory, unconfirmed: good for facts that cannot change."""
         return self._cache.get(aggregate_id)
 
     async def execute(
         self, aggregate_id: str, decide: Callable[[S], Sequence[Event]], provenance: Provenance
-    ) -> Outcome[S]:
+    ) -> CommandResult[S]:
         """Decides on the aggregate's state and appends the events; `decide` may be called several times.
 
         Raises:
             VestnikError: the decision's own refusal, made on confirmed state; or that of the log.
             Overloaded: somebody else was first, time and again for 10 s.
         """
-        async with self.locked(aggregate_id) as editing:
+        async with self.lock(aggregate_id) as editing:
             deadline = _clock() + _PATIENCE
             while _clock() < deadline:
                 try:
@@ -134,7 +136,7 @@ class Repository(Generic[S]):
                     await editing.refresh()
         raise Overloaded
 
-    def locked(self, aggregate_id: str) -> "_Locked[S]":
+    def lock(self, aggregate_id: str) -> "_Locked[S]":
         """The aggregate for a decision that has to wait for something in between; in this process nobody else has it.
 
         What was cached may be behind: a refusal needs `confirm()`.
@@ -142,7 +144,7 @@ class Repository(Generic[S]):
         return _Locked(self, aggregate_id)
 
     def appends(
-        self, aggregate_id: str, loaded: Loaded[S], events: Sequence[Event], provenance: Provenance
+        self, aggregate_id: str, loaded: LoadedAggregate[S], events: Sequence[Event], provenance: Provenance
     ) -> list[Append]:
         """The events in their envelopes, on condition that nothing has come behind `loaded`: for a batch."""
         subject = self._subject(aggregate_id)
@@ -159,8 +161,8 @@ class Repository(Generic[S]):
         self._cache.discard(aggregate_id)
 
     async def _store(
-        self, aggregate_id: str, ahead: Loaded[S], staged: Sequence[tuple[Append, Event]]
-    ) -> tuple[Loaded[S], tuple[Recorded[Event], ...]]:
+        self, aggregate_id: str, ahead: LoadedAggregate[S], staged: Sequence[tuple[Append, Event]]
+    ) -> tuple[LoadedAggregate[S], tuple[Recorded[Event], ...]]:
         """Stores what is staged; `ahead` is the aggregate as it is then, but for the sequence."""
         try:
             sequences = await self._log.append_together([append for append, _ in staged])
@@ -168,11 +170,13 @@ class Repository(Generic[S]):
             # Should the stream have lost what is in memory here, no append on it could ever succeed.
             self.forget(aggregate_id)
             raise
-        stored = Loaded(ahead.state, sequences[-1], ahead.version)
+        stored = LoadedAggregate(ahead.state, sequences[-1], ahead.version)
         self._remember(aggregate_id, stored)
         return stored, tuple(_recorded(*each, sequence) for each, sequence in zip(staged, sequences, strict=True))
 
-    async def _catch_up(self, aggregate_id: str, loaded: Loaded[S], *, fresh: bool = False) -> Loaded[S]:
+    async def _catch_up(
+        self, aggregate_id: str, loaded: LoadedAggregate[S], *, fresh: bool = False
+    ) -> LoadedAggregate[S]:
         """The aggregate as the stream's leader has it."""
         subject = self._subject(aggregate_id)
         if not fresh or self._tail_only or self._carries_state is not None:
@@ -197,17 +201,17 @@ class Repository(Generic[S]):
             loaded = self._open(loaded, message)
         return loaded
 
-    def _open(self, loaded: Loaded[S], message: Message) -> Loaded[S]:
+    def _open(self, loaded: LoadedAggregate[S], message: Message) -> LoadedAggregate[S]:
         event = message.open()
         if event.version != loaded.version + 1:
             raise BrokenHistory(f"{message.subject}: version {event.version} stands behind {loaded.version}")
         return self._with(loaded, event.data, event.at, message.sequence)
 
-    def _with(self, loaded: Loaded[S], event: Event, at: datetime, sequence: int) -> Loaded[S]:
+    def _with(self, loaded: LoadedAggregate[S], event: Event, at: datetime, sequence: int) -> LoadedAggregate[S]:
         before = self._initial if self._tail_only else loaded.state
-        return Loaded(self._evolve(before, event, at), sequence, loaded.version + 1)
+        return LoadedAggregate(self._evolve(before, event, at), sequence, loaded.version + 1)
 
-    def _remember(self, aggregate_id: str, loaded: Loaded[S]) -> None:
+    def _remember(self, aggregate_id: str, loaded: LoadedAggregate[S]) -> None:
         known = self._cache.get(aggregate_id)
         if known is None or known.sequence <= loaded.sequence:
             self._cache.put(aggregate_id, loaded)
@@ -221,24 +225,26 @@ class _Locked(Generic[S]):
         self._aggregate_id = aggregate_id
         self._hold = repository._locks.hold(aggregate_id)
 
-    async def __aenter__(self) -> "Editing[S]":
+    async def __aenter__(self) -> "AggregateSession[S]":
         await self._hold.__aenter__()
         try:
-            known = self._repository.peek(self._aggregate_id)
+            known = self._repository.cached(self._aggregate_id)
             loaded = known if known is not None else await self._repository.load(self._aggregate_id)
         except BaseException:
             await self._hold.__aexit__()
             raise
-        return Editing(self._repository, self._aggregate_id, loaded, confirmed=known is None)
+        return AggregateSession(self._repository, self._aggregate_id, loaded, confirmed=known is None)
 
     async def __aexit__(self, *exception: object) -> None:
         await self._hold.__aexit__()
 
 
-class Editing(Generic[S]):
+class AggregateSession(Generic[S]):
     """One aggregate in one writer's hand."""
 
-    def __init__(self, repository: Repository[S], aggregate_id: str, loaded: Loaded[S], *, confirmed: bool) -> None:
+    def __init__(
+        self, repository: Repository[S], aggregate_id: str, loaded: LoadedAggregate[S], *, confirmed: bool
+    ) -> None:
         self._repository = repository
         self._aggregate_id = aggregate_id
         self._loaded = loaded
@@ -296,7 +302,7 @@ class Editing(Generic[S]):
             self._unstage()
         return recorded
 
-    async def append(self, events: Sequence[Event], provenance: Provenance) -> Outcome[S]:
+    async def append(self, events: Sequence[Event], provenance: Provenance) -> CommandResult[S]:
         """Stages the events and stores them.
 
         Raises:
@@ -304,7 +310,7 @@ class Editing(Generic[S]):
         """
         self.stage(events, provenance)
         recorded = await self.store() if self._staged else ()
-        return Outcome(self._loaded.state, self._loaded.sequence, self._loaded.version, recorded)
+        return CommandResult(self._loaded.state, self._loaded.sequence, self._loaded.version, recorded)
 
     def _unstage(self) -> None:
         self._staged = []

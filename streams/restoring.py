@@ -13,7 +13,7 @@ from nats.aio.client import Client
 
 from contracts.errors import DeadlineExceeded, Unavailable
 from streams import acknowledgement
-from streams.acknowledgement import Ack, leaves_uncertain, says_repeated
+from streams.acknowledgement import Ack, outcome_is_unknown, says_repeated
 from streams.delivered import Delivered
 from streams.inbox import Denied, RequestFailed
 from streams.jetstream import JetStream, Refused
@@ -30,7 +30,7 @@ _STORING = 1.0
 _REPEATED = 6
 
 
-class Kept(msgspec.Struct, frozen=True, array_like=True):
+class ArchivedMessage(msgspec.Struct, frozen=True, array_like=True):
     """A stored message as it is kept for another time: its place is that of the one before, and one."""
 
     subject: str
@@ -44,7 +44,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
         return len(self.payload) + sum(len(name) + len(value) + 4 for name, value in self.headers.items())
 
 
-class Displaced(Exception):
+class SequenceMismatch(Exception):
     """Something else stands where an event belongs."""
 
     def __init__(self, stream: str, sequence: int) -> None:
@@ -73,7 +73,7 @@ def last_of_batch(headers: dict[str, str] | None) -> bool:
     return "Nats-Batch-Id" not in headers or "Nats-Batch-Commit" in headers
 
 
-class Restoring:
+class StreamRestorer:
     """One stream that is filled, by its owner."""
 
     def __init__(self, nc: Client, stream: str, *, patience: float = 30.0) -> None:
@@ -83,13 +83,13 @@ class Restoring:
         self._jetstream = JetStream(nc, patience=patience)
         self._inbox = self._jetstream.inbox
 
-    async def put(self, first: int, events: Sequence[Kept]) -> None:
+    async def put(self, first: int, events: Sequence[ArchivedMessage]) -> None:
         """Stores the events, up to 1,000, at the sequences from `first` on: all or none, durable when this returns.
 
         Nothing is stored twice, however often it is tried.
 
         Raises:
-            Displaced: the stream has another event at one of these sequences, or has not reached the first.
+            SequenceMismatch: the stream has another event at one of these sequences, or has not reached the first.
             IdTaken: an event has the id of another one.
             Unavailable, Overloaded: not stored; the event store cannot be reached, or has no space.
             DeadlineExceeded: whether it was stored could not be found out in time.
@@ -106,9 +106,9 @@ class Restoring:
                 ack = await self._send(first, events, min(left, _ATTEMPT))
                 if ack.error is None and not ack.duplicate:
                     if ack.seq != first + len(events) - 1:
-                        raise Displaced(self._stream, first)
+                        raise SequenceMismatch(self._stream, first)
                     return
-                uncertain = leaves_uncertain(ack, uncertain)
+                uncertain = outcome_is_unknown(ack, uncertain)
                 if await self._stored(first, events):
                     return
                 # In a cluster an attempt that is still on its way is refused as a repetition too, for a moment.
@@ -132,11 +132,11 @@ class Restoring:
             raise DeadlineExceeded from why
         raise Unavailable from why
 
-    async def _stored(self, first: int, events: Sequence[Kept]) -> bool:
+    async def _stored(self, first: int, events: Sequence[ArchivedMessage]) -> bool:
         """Whether the events stand in their places; False while their places are free.
 
         Raises:
-            Displaced: they do not, and never can.
+            SequenceMismatch: they do not, and never can.
         """
         last = first + len(events) - 1
         end = await self._end(first, last)
@@ -146,7 +146,7 @@ class Restoring:
             found = await self._jetstream.at(self._stream, sequence) if sequence <= end else None
             wanted = events[sequence - first]
             if found is None or (found.subject, found.payload) != (wanted.subject, wanted.payload):
-                raise Displaced(self._stream, min(sequence, end + 1))
+                raise SequenceMismatch(self._stream, min(sequence, end + 1))
         return True
 
     async def _end(self, first: int, last: int) -> int:
@@ -161,10 +161,10 @@ class Restoring:
                 return end
             await asyncio.sleep(_FIRST_PAUSE)
 
-    async def _send(self, first: int, events: Sequence[Kept], timeout: float) -> Ack:
+    async def _send(self, first: int, events: Sequence[ArchivedMessage], timeout: float) -> Ack:
         """The first message, which has the condition, and the last are answered; a refusal between spoils the last."""
         batch, last = uuid4().hex, len(events)
-        async with self._inbox.conversation(_speaks) as (reply, answer):
+        async with self._inbox.open_reply(_speaks) as (reply, answer):
             for number, event in enumerate(events, 1):
                 headers = dict(event.headers)
                 if number == 1:

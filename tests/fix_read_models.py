@@ -19,7 +19,7 @@ from typing import Protocol
 
 import pytest_asyncio
 
-from contracts.channels import CHANNEL_OF
+from contracts.channels import AGGREGATE_TYPE_OF
 from contracts.envelope import Provenance, encode, seal
 from contracts.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
@@ -29,7 +29,7 @@ from projections.engine import Projection
 from projections.engine.builds import Build, Connection
 from projections.engine.comparison import Comparison, compare
 from projections.engine.connecting import connect
-from projections.engine.filling import Filling
+from projections.engine.filling import BuildWriter
 from projections.engine.schema import ensure_schema
 from projections.engine.switching import drop_build, start_build
 from projections.engine.tables import inspect
@@ -43,7 +43,7 @@ class ReadModelUnderTest:
     """One projection with tables of its own, empty at first."""
 
     def __init__(
-        self, projection: type[Projection], conn: Connection, beside: Connection, build: Build, filling: Filling
+        self, projection: type[Projection], conn: Connection, beside: Connection, build: Build, filling: BuildWriter
     ) -> None:
         self._projection = projection
         self._conn = conn
@@ -82,7 +82,7 @@ class ReadModelUnderTest:
         streams = list(self._projection.filters())
         for order in (streams, streams[::-1]):
             build = await start_build(self._beside, self._projection)
-            filling = await Filling.open(self._beside, self._projection, build)
+            filling = await BuildWriter.open(self._beside, self._projection, build)
             for stream in order:
                 await _apply(self._beside, filling, [each for each in self._happened if each.stream == stream])
             comparison = Comparison()
@@ -100,7 +100,7 @@ class ReadModelUnderTest:
         return [self._message(event, of) for event in events]
 
     def _message(self, event: Event, of: str | None) -> Message:
-        channel = CHANNEL_OF[event.TYPE]
+        channel = AGGREGATE_TYPE_OF[event.TYPE]
         seen = self._projection.filters().get(channel.stream, "")
         assert seen != "", f"the projection does not read {channel.stream}"
         assert seen is None or fnmatchcase(channel.address, seen.replace(">", "*")), f"it does not see {event.TYPE}"
@@ -131,7 +131,7 @@ async def opened(projection: type[Projection], database_url: str) -> AsyncIterat
     async with conn, beside:
         await ensure_schema(conn)
         build = await start_build(conn, projection)
-        model = ReadModelUnderTest(projection, conn, beside, build, await Filling.open(conn, projection, build))
+        model = ReadModelUnderTest(projection, conn, beside, build, await BuildWriter.open(conn, projection, build))
         yield model
         await model.follows_from_the_events_alone()
 
@@ -147,7 +147,7 @@ async def read_model(database_url: str) -> AsyncIterator[OpenReadModel]:
         yield start
 
 
-async def _apply(conn: Connection, filling: Filling, messages: Sequence[Message]) -> None:
+async def _apply(conn: Connection, filling: BuildWriter, messages: Sequence[Message]) -> None:
     for stream in dict.fromkeys(message.stream for message in messages):
         of_stream = [message for message in messages if message.stream == stream]
         await filling.apply(stream, of_stream, of_stream[-1].sequence)

@@ -24,7 +24,7 @@ from infra.connections import open_pool
 from infra.embedded.nats import NatsServer
 from infra.embedded.postgres import PostgresServer
 from projections.conversations import Conversations
-from projections.engine import ReadModel, Waiting
+from projections.engine import PositionWaiter, ReadModel
 from projections.engine.verify import Verdict, verify
 from projections.registry import choose
 from streams.client import Client
@@ -180,7 +180,7 @@ async def _judge(nc: NATS, database_url: str, acknowledged: list[str], kills: Co
     begun = loop.time()
     projections = choose(NAMES)
     pool = await open_pool(database_url, "ordeal")
-    waiting = Waiting(projections, nc, pool)
+    waiting = PositionWaiter(projections, nc, pool)
     await waiting.start()
     try:
         end = (await nc.jetstream().stream_info(subjects.MESSAGING)).state.last_seq

@@ -9,13 +9,13 @@ from contracts.subjects import STREAMS, stream_of
 from infra.archive.damage import Damage, Damaged
 from infra.archive.layout import End, Header, StreamInFile
 from infra.archive.reader import Block, Checked, check
-from infra.archive.unreadable import Foreign, Unreadable, UnreadableEvent, examine, refusal, within
+from infra.archive.unreadable import UnknownContent, Unreadable, UnreadableEvent, examine, refusal, within
 
 # `vestnik`, the service, and at least one more.
 _LEAST_TOKENS = 3
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class ValidationReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a look into the file found."""
 
     file: str
@@ -37,18 +37,18 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
 
 
-def verdict(path: Path, progress: Callable[[int, int], None], *, allow_unreadable: bool = False) -> Verdict:
+def validate(path: Path, progress: Callable[[int, int], None], *, allow_unreadable: bool = False) -> ValidationReport:
     """Reads the whole file and says what it is and what is wrong with it.
 
     Raises:
-        Failure: it cannot be read at all, is no export, or has a newer format.
+        OperatorError: it cannot be read at all, is no export, or has a newer format.
     """
     checked, unreadable = _checked(path, progress)
     header, end = checked.header, checked.end
     damages = [str(damage) for damage in checked.damages]
     if header is None:
-        return Verdict(file=str(path), sound=False, damages=damages, refused=None)
-    return Verdict(
+        return ValidationReport(file=str(path), sound=False, damages=damages, refused=None)
+    return ValidationReport(
         file=str(path),
         sound=not damages,
         damages=damages,
@@ -63,7 +63,7 @@ def verdict(path: Path, progress: Callable[[int, int], None], *, allow_unreadabl
     )
 
 
-def importable(
+def require_valid(
     path: Path, progress: Callable[[int, int], None], *, allow_unreadable: bool = False
 ) -> tuple[Header, End, Unreadable]:
     """Makes sure of the whole file before anything is done with it.
@@ -71,14 +71,14 @@ def importable(
     `allow_unreadable`: events that this release cannot read are taken as they are, also where the file does not say so.
 
     Raises:
-        Failure: it is damaged, is no export, or holds what this release cannot read.
+        OperatorError: it is damaged, is no export, or holds what this release cannot read.
     """
     checked, unreadable = _checked(path, progress)
     header, end = checked.header, checked.end
     if checked.damages or header is None or end is None:
         raise Damaged(str(path), checked.damages)
     if refused := _refused(header, end, unreadable, allow_unreadable):
-        raise Foreign(f"{path} {refused}")
+        raise UnknownContent(f"{path} {refused}")
     return header, end, unreadable
 
 

@@ -1,10 +1,10 @@
 """What can be wrong with a file that should be an export; each says what and where."""
 
 from infra.archive.layout import VERSION
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 
-class NotAnExport(Failure):
+class NotAnExport(OperatorError):
     """The file is something else."""
 
     def __init__(self, name: str, size: int) -> None:
@@ -12,7 +12,7 @@ class NotAnExport(Failure):
         super().__init__(f"{name} {what}")
 
 
-class NewerFormat(Failure):
+class NewerFormat(OperatorError):
     """The file was written by a later release, in a way that this one does not know."""
 
     def __init__(self, name: str, version: int) -> None:
@@ -21,7 +21,7 @@ class NewerFormat(Failure):
         )
 
 
-class Damage(Failure):
+class Damage(OperatorError):
     """A part of the file is not as it was written."""
 
     def __init__(self, offset: int, what: str) -> None:
@@ -34,7 +34,7 @@ class Unreadable(Damage):
     """Damage behind which nothing can be told from anything else."""
 
 
-class Damaged(Failure):
+class Damaged(OperatorError):
     """The file cannot be imported; nothing was."""
 
     def __init__(self, name: str, damages: list[Damage]) -> None:

@@ -21,17 +21,17 @@ from contracts.identifiers import new_id
 from contracts.subjects import AUTH, CONTACT, MESSAGING, OPERATOR, PROFILE, SESSION, STREAMS
 from infra.archive.keys import fingerprints
 from infra.archive.layout import FULL, MOST_EVENTS, End, Header, StreamInFile
-from infra.archive.underway import ImportUnderWay, mark
+from infra.archive.underway import ImportUnderWay, get_import_marker
 from infra.archive.unreadable import Accepted, CannotBeImported, UnreadableEvent
 from infra.archive.writer import Writer
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.secrets import Secrets
 from streams import losses, placeholders
 from streams.inbox import RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
 from streams.losses import Gap, accepted, unaccepted
 from streams.reader import ReadBatch, Reader
-from streams.restoring import Kept, kept_headers, last_of_batch
+from streams.restoring import ArchivedMessage, kept_headers, last_of_batch
 
 # Effects before causes.
 ORDER = (OPERATOR, MESSAGING, CONTACT, PROFILE, SESSION, AUTH)
@@ -48,7 +48,7 @@ Discarded = Callable[[], Awaitable[Accepted]]
 Progress = Callable[[int, int], None]
 
 
-class StreamNotWhole(Failure):
+class StreamNotWhole(OperatorError):
     """A stream lacks an event: it cannot be made again as it was."""
 
     def __init__(self, stream: str, sequence: int) -> None:
@@ -84,17 +84,17 @@ class _Page(NamedTuple):
 
     stream: int
     first: int
-    events: list[Kept]
+    events: list[ArchivedMessage]
 
 
 async def fixed_ends(nc: Client) -> dict[str, int]:
     """The last sequence of each stream that an export made now has, in the order in which they are fixed.
 
     Raises:
-        Failure: there is no such stream, or an import is under way.
+        OperatorError: there is no such stream, or an import is under way.
     """
     jetstream = JetStream(nc)
-    if await mark(jetstream) is not None:
+    if await get_import_marker(jetstream) is not None:
         raise ImportUnderWay
     assert set(ORDER) == set(STREAMS)
     return {stream: await _end(jetstream, stream) for stream in ORDER}
@@ -116,7 +116,7 @@ async def export(
 
     Raises:
         CannotBeImported: there are others that it cannot read; the file lacks its end.
-        Failure: a stream is missing or not whole, or the server fell silent.
+        OperatorError: a stream is missing or not whole, or the server fell silent.
         OSError: the file cannot be written.
     """
     begun = time.monotonic()
@@ -201,7 +201,7 @@ async def _stream(nc: Client, writing: _Writing, index: int, stream: str, end: i
     await writing.flush()
 
 
-def _kept(stream: str, batch: ReadBatch, end: int, decided: list[losses.Accepted]) -> list[Kept]:
+def _kept(stream: str, batch: ReadBatch, end: int, decided: list[losses.Accepted]) -> list[ArchivedMessage]:
     """One for each sequence up to the end: a placeholder where an operator has given the event up.
 
     Raises:
@@ -211,7 +211,7 @@ def _kept(stream: str, batch: ReadBatch, end: int, decided: list[losses.Accepted
     if left := unaccepted(gaps, {stream: decided}):
         raise StreamNotWhole(stream, left[0].first)
     found = {
-        message.sequence: Kept(message.subject, message.payload, kept_headers(message.headers))
+        message.sequence: ArchivedMessage(message.subject, message.payload, kept_headers(message.headers))
         for message in batch.messages
     }
     for gap in gaps:
@@ -225,7 +225,7 @@ async def _within_patience(batch: Awaitable[ReadBatch]) -> ReadBatch:
         async with asyncio.timeout(_SILENCE):
             return await batch
     except TimeoutError:
-        raise Failure(f"NATS has said nothing for {_SILENCE:.0f} s") from None
+        raise OperatorError(f"NATS has said nothing for {_SILENCE:.0f} s") from None
 
 
 async def _end(jetstream: JetStream, stream: str) -> int:
@@ -251,7 +251,7 @@ async def _end(jetstream: JetStream, stream: str) -> int:
             if stream == OPERATOR:
                 # A data directory from before there was such a stream.
                 return 0
-            raise Failure(f"there is no stream {stream}: nothing to export") from refused
+            raise OperatorError(f"there is no stream {stream}: nothing to export") from refused
         raise
     except RequestFailed as failure:
         raise Unavailable from failure

@@ -8,9 +8,9 @@ from nats.aio.client import Client
 
 from infra.archive.layout import Header
 from infra.archive.reader import Block, sound_blocks
-from infra.failures import Failure
+from infra.failures import OperatorError
 from streams.reader import Reader
-from streams.restoring import Displaced, Kept, Restoring
+from streams.restoring import ArchivedMessage, SequenceMismatch, StreamRestorer
 
 _PAGE = 1_000
 # Seconds without a word from the server after which the comparison with what is there gives up.
@@ -29,9 +29,9 @@ class Filling:
         """Puts every event in its place; how many were there before."""
         for stream in self._header.streams:
             if ends[stream.name] > stream.last_sequence:
-                raise Displaced(stream.name, stream.last_sequence + 1)
+                raise SequenceMismatch(stream.name, stream.last_sequence + 1)
         stored = {name: _Stored(nc, name, ends[name]) for name, nc in owners.items()}
-        restoring = {name: Restoring(nc, name) for name, nc in owners.items()}
+        restoring = {name: StreamRestorer(nc, name) for name, nc in owners.items()}
         blocks = sound_blocks(path, self._header)
         coming = _read_ahead(blocks)
         try:
@@ -66,16 +66,16 @@ class _Stored:
         self._reader = Reader(nc, stream, name="compare", buffer=2 * _PAGE)
         self._events: AsyncGenerator[tuple[int, str, bytes], None] = self._read()
 
-    async def compare(self, block: Block) -> list[Kept]:
+    async def compare(self, block: Block) -> list[ArchivedMessage]:
         """The block's events that are not there yet.
 
         Raises:
-            Displaced: another one is there in the place of one of them.
+            SequenceMismatch: another one is there in the place of one of them.
         """
         there = max(0, min(self._end - block.first + 1, len(block.events)))
         for sequence, event in enumerate(block.events[:there], block.first):
             if await anext(self._events) != (sequence, event.subject, event.payload):
-                raise Displaced(self._stream, sequence)
+                raise SequenceMismatch(self._stream, sequence)
         return block.events[there:]
 
     async def close(self) -> None:
@@ -89,6 +89,6 @@ class _Stored:
                 async with asyncio.timeout(_SILENCE):
                     batch = await anext(batches)
             except TimeoutError:
-                raise Failure(f"NATS has said nothing for {_SILENCE:.0f} s") from None
+                raise OperatorError(f"NATS has said nothing for {_SILENCE:.0f} s") from None
             for message in batch.messages:
                 yield message.sequence, message.subject, message.payload

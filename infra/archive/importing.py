@@ -18,18 +18,18 @@ from nats.aio.client import Client
 
 from contracts.subjects import STREAMS
 from infra.archive import keys, quiet
-from infra.archive.checking import importable
+from infra.archive.checking import require_valid
 from infra.archive.filling import Filling
 from infra.archive.layout import End, Header, StreamInFile
 from infra.archive.store import Store
-from infra.archive.underway import mark, set_mark
+from infra.archive.underway import get_import_marker, set_import_marker
 from infra.archive.unreadable import Unreadable, note
 from infra.connections import connect_nats
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.secrets import OPERATOR, TOPOLOGY
 from streams.jetstream import JetStream
 from streams.log import Log
-from streams.restoring import Displaced, IdTaken
+from streams.restoring import IdTaken, SequenceMismatch
 from streams.topology import Placement, ensure_quorum, ensure_streams
 
 # What the server adds to an event for its place, at most.
@@ -37,7 +37,7 @@ _PLACE_BYTES = 512
 _PATIENCE = 5.0
 
 
-class NotEmpty(Failure):
+class NotEmpty(OperatorError):
     """There are events where the file's would have to go."""
 
     def __init__(self, ends: dict[str, int]) -> None:
@@ -45,7 +45,7 @@ class NotEmpty(Failure):
         super().__init__(f"the system is not empty: {found}. An import needs an empty one; nothing was changed")
 
 
-class Interfered(Failure):
+class Interfered(OperatorError):
     """Somebody else has appended to a stream while it was being filled."""
 
     def __init__(self, stream: str, sequence: int) -> None:
@@ -98,7 +98,7 @@ async def import_file(
 
     Raises:
         PasswordsLost: it is, and that was not asked for: nothing was changed.
-        Failure: the file is damaged, the system is not empty, or services are at work: nothing was changed.
+        OperatorError: the file is damaged, the system is not empty, or services are at work: nothing was changed.
         Interfered: somebody else appended; the mark stays.
         Unavailable, Overloaded, DeadlineExceeded: the server is away, or full; the same import goes on later.
     """
@@ -123,17 +123,17 @@ async def import_file(
         jetstream = JetStream(topology)
         own_mark = await _begin(jetstream, operator, header)
         try:
-            await quiet.until(operator, store, steps.say)
+            await quiet.wait_until_idle(operator, store, steps.say)
             if own_mark:
-                if await mark(jetstream) != own_mark:
-                    raise Failure("another import has begun at the same moment")
+                if await get_import_marker(jetstream) != own_mark:
+                    raise OperatorError("another import has begun at the same moment")
                 await _assert_empty(operator)
             else:
                 await _assert_ours(jetstream, header)
         except BaseException:
             # Nothing was appended: the services may have their system back.
-            if own_mark and await mark(jetstream) == own_mark:
-                await set_mark(jetstream, None)
+            if own_mark and await get_import_marker(jetstream) == own_mark:
+                await set_import_marker(jetstream, None)
             raise
         notes = keys.take_over(settings.secrets_path, header.claims_key, header.fingerprints)
         if unreadable.count:
@@ -143,19 +143,19 @@ async def import_file(
         owners = {stream.name: await connection(STREAMS[stream.name]) for stream in header.streams}
         try:
             found = await filling.fill(path, owners, await _ends(operator))
-        except Displaced as displaced:
+        except SequenceMismatch as displaced:
             await _assert_ours(jetstream, header)
             raise Interfered(displaced.stream, displaced.sequence) from displaced
         except IdTaken as taken:
-            raise Failure(str(taken)) from taken
+            raise OperatorError(str(taken)) from taken
         await _assert_ours(jetstream, header)
         ends = await _ends(operator)
         for stream in header.streams:
             if ends[stream.name] != stream.last_sequence:
                 raise Interfered(stream.name, stream.last_sequence + 1)
-        await set_mark(jetstream, None)
+        await set_import_marker(jetstream, None)
         seconds = time.monotonic() - begun
-        if store.gateway_url and not await quiet.until_back(store.gateway_url):
+        if store.gateway_url and not await quiet.wait_until_ready(store.gateway_url):
             notes.append(f"{store.gateway_url}/readyz does not say yet that every service is back")
     return Imported(
         file=str(path),
@@ -177,11 +177,11 @@ async def _checked(
 
     def go_on(done: int, total: int) -> None:
         if given_up.is_set():
-            raise Failure("the check was given up")
+            raise OperatorError("the check was given up")
         progress(done, total)
 
     try:
-        return await asyncio.to_thread(importable, path, go_on, allow_unreadable=allow_unreadable)
+        return await asyncio.to_thread(require_valid, path, go_on, allow_unreadable=allow_unreadable)
     finally:
         given_up.set()
 
@@ -193,26 +193,26 @@ async def _begin(jetstream: JetStream, operator: Client, header: Header) -> str:
 
     Raises:
         NotEmpty: the system is not empty.
-        Failure: another import was begun and not finished.
+        OperatorError: another import was begun and not finished.
     """
-    found = await mark(jetstream)
+    found = await get_import_marker(jetstream)
     if found is not None and _is_of(found, header):
         return ""
     if found is not None:
         other = found.split()[0]
-        raise Failure(
+        raise OperatorError(
             f"the import of another export ({other}) was interrupted: finish it, or begin with an empty system"
         )
     await _assert_empty(operator)
     own = f"{header.id} {uuid4().hex}"
-    await set_mark(jetstream, own)
+    await set_import_marker(jetstream, own)
     return own
 
 
 async def _assert_ours(jetstream: JetStream, header: Header) -> None:
-    found = await mark(jetstream)
+    found = await get_import_marker(jetstream)
     if found is None or not _is_of(found, header):
-        raise Failure("the same import was under way twice, and the other one has ended")
+        raise OperatorError("the same import was under way twice, and the other one has ended")
 
 
 def _is_of(found: str, header: Header) -> bool:
@@ -232,6 +232,6 @@ async def _assert_empty(nc: Client) -> None:
 
 def _fits(end: End, limit: int) -> None:
     if end.largest + _PLACE_BYTES > limit:
-        raise Failure(
+        raise OperatorError(
             f"the largest event has {end.largest:,} bytes, and the NATS server takes {limit:,} (its `max_payload`)"
         )

@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.secrets import MissingSecret, Secrets, replace_claims_key
 
 CLAIMS, REFRESH, MAIL, PASSWORD = "claims.key", "refresh.key", "mail.key", "password.key"
@@ -27,7 +27,7 @@ _WITHOUT = {
 }
 
 
-class PasswordsLost(Failure):
+class PasswordsLost(OperatorError):
     """An import would make every password useless."""
 
     def __init__(self, folder: Path) -> None:

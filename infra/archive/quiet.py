@@ -15,7 +15,7 @@ from contracts.errors import Unavailable
 from contracts.subjects import STREAMS
 from infra.archive.store import Store
 from infra.archive.underway import EVERY
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.settings import SERVICES
 from streams.inbox import RequestFailed
 from streams.jetstream import JetStream, Refused
@@ -30,7 +30,7 @@ _NEVER_MADE = 10014
 _BACK, _ANSWER = 60.0, 5.0
 
 
-class ServicesAtWork(Failure):
+class ServicesAtWork(OperatorError):
     """A service goes on in spite of the import."""
 
     def __init__(self, names: set[str]) -> None:
@@ -51,7 +51,7 @@ _NAMES = msgspec.json.Decoder(_Names)
 _CONSUMER = msgspec.json.Decoder(_Consumer)
 
 
-async def until(nc: Client, store: Store, say: Callable[[str], None]) -> None:
+async def wait_until_idle(nc: Client, store: Store, say: Callable[[str], None]) -> None:
     """Returns when no service is seen at work; at once where nobody else can be there.
 
     Raises:
@@ -66,7 +66,7 @@ async def until(nc: Client, store: Store, say: Callable[[str], None]) -> None:
     said = False
     while loop.time() < seen_at + _QUIET:
         try:
-            working = await at_work(jetstream)
+            working = await active_services(jetstream)
         except RequestFailed as failure:
             raise Unavailable from failure
         if working:
@@ -79,7 +79,7 @@ async def until(nc: Client, store: Store, say: Callable[[str], None]) -> None:
         await asyncio.sleep(_LOOK)
 
 
-async def until_back(gateway_url: str) -> bool:
+async def wait_until_ready(gateway_url: str) -> bool:
     """Waits until the gateway says that every part is ready; whether it did."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER)
     deadline = asyncio.get_running_loop().time() + _BACK
@@ -95,7 +95,7 @@ async def until_back(gateway_url: str) -> bool:
     return False
 
 
-async def at_work(jetstream: JetStream) -> set[str]:
+async def active_services(jetstream: JetStream) -> set[str]:
     """The services that have a consumer, or ask theirs for more."""
     working: set[str] = set()
     durables = {(durable.stream, durable.name) for durable in DURABLES}

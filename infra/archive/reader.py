@@ -25,9 +25,9 @@ from infra.archive.layout import (
     decompress,
     version_of,
 )
-from infra.archive.places import Place, Places
-from infra.failures import Failure
-from streams.restoring import Kept
+from infra.archive.places import BlockIndex, StreamOffset
+from infra.failures import OperatorError
+from streams.restoring import ArchivedMessage
 
 # Damages that are named before the rest is left uncounted.
 _MOST_DAMAGES = 100
@@ -36,7 +36,7 @@ _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 _HEADER = msgspec.json.Decoder(Header)
 _END = msgspec.json.Decoder(End)
-_EVENTS = msgspec.msgpack.Decoder(list[Kept])
+_EVENTS = msgspec.msgpack.Decoder(list[ArchivedMessage])
 
 
 class Block(NamedTuple):
@@ -44,7 +44,7 @@ class Block(NamedTuple):
 
     stream: str
     first: int
-    events: list[Kept]
+    events: list[ArchivedMessage]
 
     @property
     def last(self) -> int:
@@ -71,22 +71,22 @@ class Reader:
         self.end: End | None = None
         self._read_preamble()
         self.header = self._read_header()
-        self._places = Places(self.header)
+        self._places = BlockIndex(self.header)
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Opens the file.
 
         Raises:
-            Failure: it cannot be opened, or is not the beginning of an export.
+            OperatorError: it cannot be opened, or is not the beginning of an export.
         """
         if path.exists() and not path.is_file():
             # A pipe would be read once, and an import reads twice: first to check, then to append.
-            raise Failure(f"{path} is no regular file; an import needs one")
+            raise OperatorError(f"{path} is no regular file; an import needs one")
         try:
             file = path.open("rb")
         except OSError as error:
-            raise Failure(f"cannot read {path}: {error.strerror or error}") from error
+            raise OperatorError(f"cannot read {path}: {error.strerror or error}") from error
         try:
             return cls(file, str(path))
         except BaseException:
@@ -107,7 +107,7 @@ class Reader:
         except Unreadable as damage:
             damaged(damage)
 
-    def _one(self, expected: Place, damaged: Callable[[Damage], None]) -> Generator[Block, None, Place]:
+    def _one(self, expected: StreamOffset, damaged: Callable[[Damage], None]) -> Generator[Block, None, StreamOffset]:
         """Reads the next block, and says what is expected behind it."""
         begin, digest_before = self.offset, self._digest.copy()
         head, content = self._read_block(expected)
@@ -174,7 +174,7 @@ class Reader:
         except _UNDECODABLE as error:
             raise Unreadable(begin, "the header was written wrongly") from error
 
-    def _read_block(self, expected: Place | None) -> tuple[Head, bytes]:
+    def _read_block(self, expected: StreamOffset | None) -> tuple[Head, bytes]:
         begin = self.offset
         packed = self._read(HEAD_SIZE, expected)
         head = Head.unpack(packed)
@@ -182,7 +182,7 @@ class Reader:
             raise Unreadable(begin, f"the head of {self._awaited(expected)} is damaged; what follows was not looked at")
         return head, self._read(head.stored, expected)
 
-    def _read(self, size: int, expected: Place | None) -> bytes:
+    def _read(self, size: int, expected: StreamOffset | None) -> bytes:
         """So many bytes.
 
         Raises:
@@ -200,7 +200,7 @@ class Reader:
         self.offset += len(data)
         return data
 
-    def _awaited(self, expected: Place | None) -> str:
+    def _awaited(self, expected: StreamOffset | None) -> str:
         return "the header" if expected is None else self._places.awaited(expected, self._number)
 
     def _read_end(self, begin: int, content: bytes) -> End:
@@ -262,7 +262,7 @@ def sound_blocks(path: Path, header: Header) -> Generator[Block, None, None]:
 
     try:
         if reader.header != header:
-            raise Failure(f"{path} has changed while it was being imported")
+            raise OperatorError(f"{path} has changed while it was being imported")
         yield from reader.blocks(damaged)
     finally:
         reader.close()

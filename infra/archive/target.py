@@ -12,21 +12,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Of a file system that knows no second name for a file.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
-class TargetExists(Failure):
+class TargetExists(OperatorError):
     """There is a file of that name already."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is there already; --force replaces it")
 
 
-class CannotWrite(Failure):
+class CannotWrite(OperatorError):
     """The export cannot be written there; nothing is left behind."""
 
 

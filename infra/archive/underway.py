@@ -13,7 +13,7 @@ from nats.aio.client import Client
 
 from contracts.errors import Unavailable
 from contracts.subjects import AUTH
-from infra.failures import Failure
+from infra.failures import OperatorError
 from streams.inbox import RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
 
@@ -25,7 +25,7 @@ _INFO = msgspec.json.Decoder(StreamInfo)
 _SAID_EVERY = 30.0
 
 
-class ImportUnderWay(Failure):
+class ImportUnderWay(OperatorError):
     """The streams are only partly there."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class ImportUnderWay(Failure):
         )
 
 
-async def mark(jetstream: JetStream) -> str | None:
+async def get_import_marker(jetstream: JetStream) -> str | None:
     """What the import said of itself that is under way, the id of the export first; None where there is none."""
     try:
         found = (await jetstream.info(AUTH)).config
@@ -48,7 +48,7 @@ async def mark(jetstream: JetStream) -> str | None:
     return (found.get("metadata") or {}).get(_KEY)
 
 
-async def set_mark(jetstream: JetStream, said: str | None) -> None:
+async def set_import_marker(jetstream: JetStream, said: str | None) -> None:
     """Says that an import is under way, or that none is any more; with the rights of `topology`."""
     try:
         found = (await jetstream.info(AUTH)).config
@@ -60,7 +60,7 @@ async def set_mark(jetstream: JetStream, said: str | None) -> None:
         raise Unavailable from failure
 
 
-async def until_whole(nc: Client) -> None:
+async def wait_until_complete(nc: Client) -> None:
     """Waits until no import is under way; says so now and then."""
     jetstream = JetStream(nc)
     loop = asyncio.get_running_loop()
@@ -72,7 +72,7 @@ async def until_whole(nc: Client) -> None:
         await asyncio.sleep(EVERY)
 
 
-async def until_import(nc: Client) -> None:
+async def wait_for_import(nc: Client) -> None:
     """Returns when an import begins."""
     jetstream = JetStream(nc)
     while not await _seen(jetstream):  # noqa: ASYNC110 - another process sets it, no event tells
@@ -81,7 +81,7 @@ async def until_import(nc: Client) -> None:
 
 async def _seen(jetstream: JetStream) -> bool:
     try:
-        return await mark(jetstream) is not None
+        return await get_import_marker(jetstream) is not None
     except (Unavailable, Refused):
         # The server is away: nothing can be appended now, and the next look tells.
         return False

@@ -8,7 +8,7 @@ import msgspec
 
 from contracts import catalogue, envelope
 from contracts.envelope import Envelope
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 # So many are named with their reason; of the others only their places are known.
 _NAMED = 100
@@ -86,7 +86,7 @@ class Unreadable:
         return "; ".join(map(str, self.named[:_SAID])) + more
 
 
-class CannotBeImported(Failure):
+class CannotBeImported(OperatorError):
     """An export would hold what an import refuses."""
 
     def __init__(self, unreadable: Unreadable) -> None:
@@ -97,7 +97,7 @@ class CannotBeImported(Failure):
         )
 
 
-class Foreign(Failure):
+class UnknownContent(OperatorError):
     """The file holds what this release cannot read."""
 
 

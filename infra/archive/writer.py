@@ -18,7 +18,7 @@ from infra.archive.layout import (
     preamble,
 )
 from infra.archive.unreadable import Runs, Unreadable, UnreadableEvent, examine
-from streams.restoring import Kept
+from streams.restoring import ArchivedMessage
 
 
 class Writer:
@@ -39,7 +39,7 @@ class Writer:
         content = msgspec.json.encode(header)
         self._key = self._block(HEADER, content, unpacked=len(content))
 
-    def events(self, stream: int, first: int, events: Sequence[Kept]) -> None:
+    def events(self, stream: int, first: int, events: Sequence[ArchivedMessage]) -> None:
         """A block of a stream's events, from the sequence `first` on."""
         data = msgspec.msgpack.encode(events)
         for sequence, event in enumerate(events, first):
@@ -65,7 +65,7 @@ class Writer:
         self._block(END, content, unpacked=len(content))
         return end
 
-    def _count(self, stream: str, sequence: int, event: Kept) -> None:
+    def _count(self, stream: str, sequence: int, event: ArchivedMessage) -> None:
         self._events += 1
         self._largest = max(self._largest, event.size)
         kind, why = examine(event.payload)

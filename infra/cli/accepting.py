@@ -12,7 +12,7 @@ from contracts.errors import Unavailable
 from contracts.subjects import STREAMS
 from infra.archive.store import Store
 from infra.connections import connect_nats
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.secrets import TOPOLOGY
 from infra.settings import Settings
 from streams.inbox import Denied, RequestFailed
@@ -22,11 +22,11 @@ from streams.losses import Gap, accept, missing
 _GAP = re.compile(r"([A-Z]+):([0-9]{1,18})(?:-([0-9]{1,18}))?")
 
 
-class NotLost(Failure):
+class NotLost(OperatorError):
     """What was to be given up is there."""
 
 
-class NotRecorded(Failure):
+class NotRecorded(OperatorError):
     """The server does not let us change a stream."""
 
     def __init__(self) -> None:

@@ -12,13 +12,13 @@ from psycopg.rows import class_row
 
 from infra.cli.moment import Moment
 from infra.cli.tables import Column, console, fitted
-from infra.database_owners import Owners
-from infra.running import connected
+from infra.database_owners import ServiceSchemas
+from infra.running import with_running_addresses
 from infra.settings import Settings
 from projections.analytics import Analytics
 from projections.conversations import Conversations
 from projections.engine.builds import Connection
-from projections.engine.connecting import connect, out_of_reach
+from projections.engine.connecting import connect, database_unavailable
 from projections.engine.projection import Projection
 from projections.engine.verify import NotBuilt
 
@@ -89,7 +89,7 @@ def analytics(since: datetime | None, until: datetime | None, as_json: bool) -> 
     `conversations`, so that of the last moments something may be missing.
     """
     now = datetime.now(UTC)
-    found = asyncio.run(_collect(connected(Settings.load()), since or now - _DEFAULT, until or now))
+    found = asyncio.run(_collect(with_running_addresses(Settings.load()), since or now - _DEFAULT, until or now))
     if as_json:
         for hour in found:
             sys.stdout.write(msgspec.json.encode(hour).decode() + "\n")
@@ -99,12 +99,12 @@ def analytics(since: datetime | None, until: datetime | None, as_json: bool) -> 
 
 async def _collect(settings: Settings, since: datetime, until: datetime) -> list[Hour]:
     # Both read models that it asks are of one service.
-    owners = await Owners.at(settings.database_url)
+    owners = await ServiceSchemas.discover(settings.database_url)
     conn = await connect(owners.url(Analytics.run_by()), "vestnik analytics")
     try:
         return await hours(conn, since, until)
     except DatabaseError as error:
-        raise out_of_reach(error) from error
+        raise database_unavailable(error) from error
     finally:
         await conn.close()
 

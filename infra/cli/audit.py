@@ -14,12 +14,12 @@ import click
 import msgspec
 
 from contracts.times import rfc3339
-from infra.audit import Query, Row, rows
+from infra.audit import Query, Row, audit_rows
 from infra.cli.accounts import events_of
 from infra.cli.moment import Moment
 from infra.cli.printable import printable
 from infra.connections import connect_nats
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.running import find
 from infra.settings import Settings
 from streams.log import Log
@@ -31,7 +31,7 @@ _WIDTHS = {"at": 24, "event": 17, "username": 18, "session_id": 36, "address": 1
 _FORMULA = ("=", "+", "-", "@")
 
 
-class NoSuchUser(Failure):
+class NoSuchUser(OperatorError):
     """Nobody has this name or id."""
 
     def __init__(self, user: str) -> None:
@@ -72,7 +72,7 @@ async def _run(settings: Settings, query: Query, output: TextIO, render: Callabl
     nc = await connect_nats(settings, "operator-audit", patience=_PATIENCE)
     found = False
     try:
-        async with aclosing(rows(nc, query)) as pages:
+        async with aclosing(audit_rows(nc, query)) as pages:
             async for page in pages:
                 if page:
                     output.write(header + "".join(map(render, page)))

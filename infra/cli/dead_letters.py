@@ -18,15 +18,15 @@ from infra.cli import tables
 from infra.cli.events import Aggregate
 from infra.cli.letters import line, print_letter, print_retried
 from infra.connections import connect_nats
-from infra.database_owners import Owners
-from infra.running import connected
+from infra.database_owners import ServiceSchemas
+from infra.running import with_running_addresses
 from infra.settings import Settings
 from projections.engine import discards, kept_letters, settling
 from projections.engine.builds import Connection
-from projections.engine.connecting import connect, out_of_reach
+from projections.engine.connecting import connect, database_unavailable
 from projections.engine.dead_letters import LetterId
 from projections.engine.discards import Discarded
-from projections.engine.kept_letters import KeptLetter, Wanted
+from projections.engine.kept_letters import DeadLetterFilter, DeadLetterRow
 from projections.engine.projection import Projection
 from projections.engine.retries import retry_all, retry_behind
 from projections.engine.schema import ensure_schema
@@ -99,7 +99,7 @@ def list_(
 ) -> None:
     """Lists dead letters of the builds in use, those of one aggregate together and in order."""
     projections = [projection.name for projection in _chosen(names)] if names else None
-    wanted = Wanted(
+    wanted = DeadLetterFilter(
         projections=projections,
         state=None if state == "discarded" else state,
         type=event_type,
@@ -108,8 +108,8 @@ def list_(
     asyncio.run(_list(Settings.load(), wanted, discarded=state == "discarded", as_json=as_json))
 
 
-async def _list(settings: Settings, wanted: Wanted, *, discarded: bool, as_json: bool) -> None:
-    settings = connected(settings)
+async def _list(settings: Settings, wanted: DeadLetterFilter, *, discarded: bool, as_json: bool) -> None:
+    settings = with_running_addresses(settings)
     console, any_at_all = Console(soft_wrap=True), False
     async with aclosing(_discarded(settings, wanted) if discarded else _kept(settings, wanted)) as letters:
         async for letter in letters:
@@ -122,14 +122,14 @@ async def _list(settings: Settings, wanted: Wanted, *, discarded: bool, as_json:
         click.echo("no dead letters", err=True)
 
 
-async def _kept(settings: Settings, wanted: Wanted) -> AsyncGenerator[Letter, None]:
-    for place in (await Owners.at(settings.database_url)).urls():
+async def _kept(settings: Settings, wanted: DeadLetterFilter) -> AsyncGenerator[Letter, None]:
+    for place in (await ServiceSchemas.discover(settings.database_url)).urls():
         async with _database(place) as conn:
-            async for letter in kept_letters.listed(conn, wanted):
+            async for letter in kept_letters.list_dead_letters(conn, wanted):
                 yield of_letter(letter)
 
 
-async def _discarded(settings: Settings, wanted: Wanted) -> AsyncGenerator[Letter, None]:
+async def _discarded(settings: Settings, wanted: DeadLetterFilter) -> AsyncGenerator[Letter, None]:
     async with _nats(settings) as nc:
         for discard in await kept_letters.discarded(nc, wanted):
             yield of_discard(discard)
@@ -148,9 +148,9 @@ def show(letter_id: LetterId, as_json: bool) -> None:
 
 
 async def _show(settings: Settings, letter_id: LetterId) -> LetterWithEvent:
-    settings = connected(settings)
+    settings = with_running_addresses(settings)
     async with _nats(settings) as nc, _acting(settings, nc, _projection(letter_id)) as conn:
-        found = await kept_letters.one(conn, letter_id)
+        found = await kept_letters.get_dead_letter(conn, letter_id)
         event, why = await event_of(JetStream(nc, patience=_PATIENCE), found)
     letter = of_discard(found) if isinstance(found, Discarded) else of_letter(found)
     return LetterWithEvent(**msgspec.structs.asdict(letter), event=event, event_error=why)
@@ -186,15 +186,15 @@ def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], as_json: boo
 async def _retry(
     settings: Settings, projections: list[type[Projection]], letter_ids: tuple[LetterId, ...]
 ) -> list[Retried]:
-    settings = connected(settings)
-    owners = await Owners.at(settings.database_url)
+    settings = with_running_addresses(settings)
+    owners = await ServiceSchemas.discover(settings.database_url)
     by_place: dict[str, list[LetterId | type[Projection]]] = {}
     for each in letter_ids or projections:
         projection = _projection(each) if isinstance(each, LetterId) else each
         by_place.setdefault(owners.url(projection.run_by()), []).append(each)
     async with AsyncExitStack() as stack:
         nc = await stack.enter_async_context(_nats(settings))
-        chosen: list[tuple[Connection, list[tuple[type[Projection], KeptLetter]]]] = []
+        chosen: list[tuple[Connection, list[tuple[type[Projection], DeadLetterRow]]]] = []
         # All are looked at before anything is done, so that a slip of the hand does nothing.
         for place, wanted in by_place.items():
             conn = await stack.enter_async_context(_database(place))
@@ -205,11 +205,11 @@ async def _retry(
 
 async def _heads(
     conn: Connection, nc: NATS, wanted: LetterId | type[Projection]
-) -> list[tuple[type[Projection], KeptLetter]]:
+) -> list[tuple[type[Projection], DeadLetterRow]]:
     await discards.catch_up(conn, nc, wanted.projection if isinstance(wanted, LetterId) else wanted.name)
     if isinstance(wanted, LetterId):
-        return [(_projection(wanted), await settling.failed_letter(conn, wanted))]
-    return [(wanted, letter) for letter in await settling.heads(conn, wanted)]
+        return [(_projection(wanted), await settling.retryable_letter(conn, wanted))]
+    return [(wanted, letter) for letter in await settling.first_failures(conn, wanted)]
 
 
 @dead_letters.command()
@@ -236,10 +236,10 @@ def discard(letter_id: LetterId, reason: str, by: str | None, as_json: bool) -> 
 
 async def _discard(settings: Settings, letter_id: LetterId, reason: str, by: str) -> Discards:
     projection = _projection(letter_id)
-    settings = connected(settings)
+    settings = with_running_addresses(settings)
     async with _nats(settings) as nc, _acting(settings, nc, projection) as conn:
         log = Log(nc, patience=_PATIENCE)
-        letter = await settling.failed_letter(conn, letter_id)
+        letter = await settling.retryable_letter(conn, letter_id)
         await settling.discard(conn, log, letter, reason, by)
         # The discard stands whatever becomes of those behind it.
         return Discards(str(letter_id), reason, by, await retry_behind(conn, log, projection, letter))
@@ -267,7 +267,7 @@ def _user() -> str:
 @asynccontextmanager
 async def _acting(settings: Settings, nc: NATS, projection: type[Projection]) -> AsyncIterator[Connection]:
     """A connection that acts for the projection's service, where what was discarded is known."""
-    owners = await Owners.at(settings.database_url)
+    owners = await ServiceSchemas.discover(settings.database_url)
     async with _database(owners.url(projection.run_by())) as conn:
         await discards.catch_up(conn, nc, projection.name)
         yield conn
@@ -280,7 +280,7 @@ async def _database(database_url: str) -> AsyncIterator[Connection]:
         await ensure_schema(conn)
         yield conn
     except DatabaseError as error:
-        raise out_of_reach(error) from error
+        raise database_unavailable(error) from error
     finally:
         await conn.close()
 

@@ -4,15 +4,15 @@ import msgspec
 import uvloop
 from rich.console import Console
 
-from infra.database_owners import Owners
+from infra.database_owners import ServiceSchemas
 from infra.settings import Settings
-from projections.engine.kept_builds import Dropped, InUse, drop_kept, known_projections
+from projections.engine.kept_builds import DroppedBuild, SkippedBuild, drop_unused_builds, known_projections
 from projections.engine.projection import Projection
 
 
 class Drops(msgspec.Struct, frozen=True):
-    dropped: list[Dropped]
-    in_use: list[InUse]
+    dropped: list[DroppedBuild]
+    in_use: list[SkippedBuild]
 
     @property
     def complete(self) -> bool:
@@ -33,17 +33,17 @@ def run(settings: Settings, projections: list[type[Projection]], every: bool, co
 
 
 async def _run(settings: Settings, projections: list[type[Projection]], every: bool) -> Drops:
-    owners = await Owners.at(settings.database_url)
+    owners = await ServiceSchemas.discover(settings.database_url)
     # By place and name: a projection that another service runs now has left something where it was.
     versions: dict[tuple[str, str], int | None] = {}
     if every:
         for place in owners.urls():
             versions |= dict.fromkeys((place, name) for name in await known_projections(place))
     versions |= {(owners.url(each.run_by()), each.name): each.version for each in projections}
-    dropped: list[Dropped] = []
-    in_use: list[InUse] = []
+    dropped: list[DroppedBuild] = []
+    in_use: list[SkippedBuild] = []
     for (place, name), version in versions.items():
-        gone, left = await drop_kept(name, version, place)
+        gone, left = await drop_unused_builds(name, version, place)
         dropped += gone
         in_use += left
     return Drops(dropped, in_use)

@@ -16,7 +16,7 @@ from contracts.subjects import STREAMS
 from infra.cli.moment import Moment
 from infra.cli.printable import printable
 from infra.connections import connect_nats
-from infra.history import Query, Shown, Undecodable, selected
+from infra.history import EventQuery, EventView, Undecodable, select_events
 from infra.running import find
 from infra.settings import Settings
 
@@ -77,7 +77,7 @@ def events(
         raise click.BadParameter(f"{event_type!r} is none of {known}", param_hint="--type")
     if follow and until is not None:
         raise click.UsageError("--follow has no end: leave out --until")
-    query = Query(
+    query = EventQuery(
         streams=(stream_name.upper(),) if stream_name else tuple(STREAMS),
         type=event_type,
         aggregate_id=aggregate_id,
@@ -90,11 +90,13 @@ def events(
     asyncio.run(_run(Settings.load(), query, output, _json_line if as_json else _line(output.isatty())))
 
 
-async def _run(settings: Settings, query: Query, output: TextIO, render: Callable[[Shown | Undecodable], str]) -> None:
+async def _run(
+    settings: Settings, query: EventQuery, output: TextIO, render: Callable[[EventView | Undecodable], str]
+) -> None:
     url = settings.nats_url or find(settings.data_dir).nats_url
     nc = await connect_nats(msgspec.structs.replace(settings, nats_url=url), "operator-events", patience=5.0)
     try:
-        async with aclosing(selected(nc, query)) as pages:
+        async with aclosing(select_events(nc, query)) as pages:
             async for page in pages:
                 output.write("".join(render(shown) + "\n" for shown in page))
                 output.flush()
@@ -104,12 +106,12 @@ async def _run(settings: Settings, query: Query, output: TextIO, render: Callabl
         await nc.close()
 
 
-def _json_line(shown: Shown | Undecodable) -> str:
+def _json_line(shown: EventView | Undecodable) -> str:
     return msgspec.json.encode(shown).decode()
 
 
-def _line(coloured: bool) -> Callable[[Shown | Undecodable], str]:
-    def line(shown: Shown | Undecodable) -> str:
+def _line(coloured: bool) -> Callable[[EventView | Undecodable], str]:
+    def line(shown: EventView | Undecodable) -> str:
         service = STREAMS[shown.stream]
         moment = shown.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         place = f"{shown.stream:>9} {shown.sequence:<8}"

@@ -21,9 +21,9 @@ from infra.cli import tables
 from infra.cli.parallel import each
 from infra.cli.progress import Bars
 from infra.connections import connect_nats
-from infra.database_owners import Owners
-from infra.failures import Failure
-from infra.running import connected
+from infra.database_owners import ServiceSchemas
+from infra.failures import OperatorError
+from infra.running import with_running_addresses
 from infra.secrets import TOPOLOGY
 from infra.settings import Settings
 from projections.engine.comparison import Difference
@@ -39,11 +39,11 @@ from streams.loss_watch import undecided
 from streams.losses import Gap, accept, accepted, named, unaccepted
 
 
-class NothingLost(Failure):
+class NothingLost(OperatorError):
     """The stream has all its events, as far as anybody knows."""
 
 
-class RowsExist(Failure):
+class RowsExist(OperatorError):
     """The rows cannot go to a file that is there already."""
 
     def __init__(self, path: Path) -> None:
@@ -103,7 +103,7 @@ def accept_loss(stream: str, path: Path | None, yes: bool) -> None:
     read models are rebuilt. A read model of another stream that lacks events, too, is rebuilt when that one is given
     up. Interrupted, the same command goes on.
     """
-    settings = connected(Settings.load())
+    settings = with_running_addresses(Settings.load())
     if path is not None and path.exists():
         raise RowsExist(path)
     path = path or Path(f"lost-{stream}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
@@ -111,7 +111,7 @@ def accept_loss(stream: str, path: Path | None, yes: bool) -> None:
 
 
 async def _run(settings: Settings, stream: str, path: Path, console: Console, *, ask: bool) -> None:
-    owners = await Owners.at(settings.database_url)
+    owners = await ServiceSchemas.discover(settings.database_url)
     by = os.environ.get("SUDO_USER") or getpass.getuser()
     nc = await connect_nats(settings, "operator-accept-loss", patience=5.0)
     try:
@@ -146,10 +146,10 @@ async def _run(settings: Settings, stream: str, path: Path, console: Console, *,
             soft_wrap=True,
         )
     if failed:
-        raise Failure("; ".join(each.line() for each in failed) + ": run `vestnik rebuild` for these")
+        raise OperatorError("; ".join(each.line() for each in failed) + ": run `vestnik rebuild` for these")
 
 
-async def find(nc: NATS, stream: str, owners: Owners) -> Loss:
+async def find(nc: NATS, stream: str, owners: ServiceSchemas) -> Loss:
     """What is to be given up.
 
     `nc`: an operator's connection, which may read everything.
@@ -177,7 +177,7 @@ async def find(nc: NATS, stream: str, owners: Owners) -> Loss:
     return Loss(last, within, behind, filled)
 
 
-async def _lacking(nc: NATS, owners: Owners, streams: Iterable[str]) -> Lacking:
+async def _lacking(nc: NATS, owners: ServiceSchemas, streams: Iterable[str]) -> Lacking:
     """Which of the streams have lost events that nobody has given up."""
     lacking = Lacking(set(), {})
     for stream in streams:
@@ -189,7 +189,7 @@ async def _lacking(nc: NATS, owners: Owners, streams: Iterable[str]) -> Lacking:
     return lacking
 
 
-async def _ask(nc: NATS, stream: str, owners: Owners) -> tuple[StreamInfo, int]:
+async def _ask(nc: NATS, stream: str, owners: ServiceSchemas) -> tuple[StreamInfo, int]:
     """What NATS says of the stream, and the highest sequence that a read model has applied."""
     # Before the stream is asked: it goes on meanwhile, and its read models with it.
     known = max([await highest_at(place, stream) for place in owners.urls()])
@@ -200,7 +200,7 @@ async def _ask(nc: NATS, stream: str, owners: Owners) -> tuple[StreamInfo, int]:
 
 
 async def write_rows(
-    nc: NATS, owners: Owners, projections: list[type[Projection]], ends: Mapping[str, int], path: Path
+    nc: NATS, owners: ServiceSchemas, projections: list[type[Projection]], ends: Mapping[str, int], path: Path
 ) -> int:
     """Writes the rows that differ where each stream ends at its place in `ends`; the file is there whole or not at all.
 
@@ -233,7 +233,7 @@ async def give_up(settings: Settings, loss: Loss, stream: str, by: str) -> None:
     """Fills the end of the stream, and records what is lost in its settings.
 
     Raises:
-        Failure: the stream's owner is at work.
+        OperatorError: the stream's owner is at work.
         Unavailable: NATS does not answer; the next call goes on.
     """
     store = Store(settings, alone=False)
@@ -242,7 +242,7 @@ async def give_up(settings: Settings, loss: Loss, stream: str, by: str) -> None:
         try:
             await placeholders.fill(Log(owner), loss.behind, by)
         except placeholders.Interfered as interfered:
-            raise Failure(str(interfered)) from interfered
+            raise OperatorError(str(interfered)) from interfered
         finally:
             await owner.close()
     topology = await connect_nats(store.as_party(TOPOLOGY), TOPOLOGY, patience=5.0)

@@ -9,7 +9,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from infra.archive.checking import Verdict, verdict
+from infra.archive.checking import ValidationReport, validate
 from infra.archive.importing import Imported, Steps, import_file
 from infra.archive.store import reach
 from infra.cli import tables
@@ -39,7 +39,7 @@ def import_(file: Path, check_only: bool, passwords_lost: bool, allow_unreadable
     console = tables.console(stderr=True)
     if check_only:
         with Bar(console, "check", "MiB") as bar:
-            found = verdict(file, bar.move, allow_unreadable=allow_unreadable)
+            found = validate(file, bar.move, allow_unreadable=allow_unreadable)
         _say_verdict(found, console, as_json=as_json)
         sys.exit(0 if found.sound and not found.refused else 1)
     imported = uvloop.run(
@@ -71,7 +71,7 @@ async def _run(
         )
 
 
-def _say_verdict(found: Verdict, console: Console, *, as_json: bool) -> None:
+def _say_verdict(found: ValidationReport, console: Console, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
         return

@@ -9,7 +9,7 @@ import msgspec
 from infra import position_keys
 from infra.access_keys import AccessKeys
 from infra.cli.tables import Column, console, fitted
-from infra.key_stages import AccessKey, Terms
+from infra.key_stages import AccessKey, KeyTerms
 from infra.secrets import Secrets
 from infra.settings import Settings
 
@@ -76,7 +76,7 @@ def rotate_positions(at_once: bool) -> None:
 
 def _keys() -> AccessKeys:
     settings = Settings.load()
-    return AccessKeys(settings.secrets_path, Terms.of(settings))
+    return AccessKeys(settings.secrets_path, KeyTerms.of(settings))
 
 
 def _show(found: list[AccessKey], as_json: bool) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from infra.background import give_way
+from infra.background import lower_priority
 
 SUMMARIES = {
     "up": "Run the whole system on this machine.",
@@ -66,7 +66,7 @@ def cli() -> None:
 def main() -> None:
     """Runs the command; a failure that is the operator's to mend is one line on standard error and exit code 1."""
     if _LONG.intersection(sys.argv[1:2]):
-        give_way()
+        lower_priority()
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

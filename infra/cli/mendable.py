@@ -1,12 +1,12 @@
 """The errors whose text is for the operator: one line, and no stack trace."""
 
 from contracts.errors import VestnikError
-from infra.failures import Failure
+from infra.failures import OperatorError
 from streams.reader import StreamWentBack
 from streams.topology import DangerousStream, StreamForbidden, StreamMissing
 
 MENDABLE: tuple[type[Exception], ...] = (
-    Failure,
+    OperatorError,
     VestnikError,
     DangerousStream,
     StreamWentBack,

@@ -12,16 +12,16 @@ from contracts.events.user import UserCreated, UserEmailVerified
 from contracts.times import rfc3339
 from infra.cli.accounts import events_of
 from infra.connections import connect_nats
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.operators import Operator, Operators
-from infra.running import connected
+from infra.running import with_running_addresses
 from infra.settings import Settings
 from streams.log import Log
 
 _PATIENCE = 5.0
 
 
-class NoSuchAccount(Failure):
+class NoSuchAccount(OperatorError):
     """No account with a verified address has this name or id."""
 
     def __init__(self, user: str) -> None:
@@ -43,7 +43,7 @@ def operators() -> None:
 def add(user: str, by: str | None, as_json: bool) -> None:
     """Makes the account USER (a username or an id) an operator's: it may open /ops when this returns."""
     settings = Settings.load()
-    user_id, username = asyncio.run(_account(connected(settings), user.strip().lower()))
+    user_id, username = asyncio.run(_account(with_running_addresses(settings), user.strip().lower()))
     who = " ".join((by or os.environ.get("SUDO_USER") or getpass.getuser()).split())[:80]
     found = Operators(settings.secrets_path).add(user_id, username, who)
     _tell(found, f"{found.username} is an operator", as_json)

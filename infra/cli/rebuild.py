@@ -9,7 +9,7 @@ import msgspec
 from infra.cli import dropping, inspecting, rebuilding, tables
 from infra.cli.accepting import Loss
 from infra.cli.moment import Moment
-from infra.running import connected
+from infra.running import with_running_addresses
 from infra.settings import Settings
 from projections.registry import UnknownProjection, choose
 from streams.losses import Gap
@@ -69,7 +69,7 @@ def rebuild(
         projections = choose(names)
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
-    settings = connected(Settings.load())
+    settings = with_running_addresses(Settings.load())
     console = tables.console(stderr=True)
     outcome: rebuilding.Rebuilds | dropping.Drops | inspecting.States
     if drop_old:

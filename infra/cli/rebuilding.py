@@ -11,7 +11,7 @@ from infra.cli.accepting import accept_losses
 from infra.cli.parallel import Failed, each
 from infra.cli.progress import shown
 from infra.connections import connect_nats
-from infra.database_owners import Owners
+from infra.database_owners import ServiceSchemas
 from infra.settings import Settings
 from projections.engine.projection import Projection
 from projections.engine.rebuild import Rebuilt, rebuild
@@ -59,7 +59,7 @@ async def _run(
     console: Console,
     progress_json: bool,
 ) -> Rebuilds:
-    owners = await Owners.at(settings.database_url)
+    owners = await ServiceSchemas.discover(settings.database_url)
     nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
     try:
         if losses:

@@ -12,11 +12,11 @@ from rich.markup import escape
 
 from infra.cli.printable import printable
 from infra.cli.tables import Column, console, fitted
-from infra.database_owners import Owners
-from infra.failures import Failure
-from infra.running import connected
+from infra.database_owners import ServiceSchemas
+from infra.failures import OperatorError
+from infra.running import with_running_addresses
 from infra.settings import Settings
-from projections.engine.connecting import connect, out_of_reach
+from projections.engine.connecting import connect, database_unavailable
 from projections.engine.projection import Projection
 from projections.registry import UnknownProjection, choose
 
@@ -25,7 +25,7 @@ _LONG = 64
 Row = dict[str, object]
 
 
-class NotBuilt(Failure):
+class NotBuilt(OperatorError):
     """The read model has no tables to show yet."""
 
 
@@ -46,7 +46,7 @@ def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
     tables = projection.table_names()
     if table is not None and table not in tables:
         raise click.UsageError(f"{name} has no table {table}; it has: {', '.join(tables)}")
-    found = asyncio.run(_read(connected(Settings.load()), projection, table or tables[0], limit))
+    found = asyncio.run(_read(with_running_addresses(Settings.load()), projection, table or tables[0], limit))
     if as_json:
         for row in found:
             sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
@@ -55,7 +55,7 @@ def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
 
 
 async def _read(settings: Settings, projection: type[Projection], table: str, limit: int) -> list[Row]:
-    owners = await Owners.at(settings.database_url)
+    owners = await ServiceSchemas.discover(settings.database_url)
     conn = await connect(owners.url(projection.run_by()), "vestnik rows")
     try:
         async with conn.cursor(row_factory=dict_row) as cursor:
@@ -68,7 +68,7 @@ async def _read(settings: Settings, projection: type[Projection], table: str, li
             " it starts"
         ) from None
     except DatabaseError as error:
-        raise out_of_reach(error) from error
+        raise database_unavailable(error) from error
     finally:
         await conn.close()
 

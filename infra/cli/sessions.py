@@ -11,7 +11,7 @@ import msgspec
 from contracts.identifiers import is_id
 from contracts.rpc.vestnik.session.v1 import EndSessionsRequest, EndSessionsResponse, SessionServiceStub
 from infra.rpc.client import Client
-from infra.running import connected
+from infra.running import with_running_addresses
 from infra.secrets import OPERATOR, Secrets
 from infra.settings import Settings
 
@@ -51,7 +51,7 @@ def revoke(user: str, session_id: str | None, reason: str, by: str | None, as_js
         note=reason,
         operator=by or os.environ.get("SUDO_USER") or getpass.getuser(),
     )
-    answer = asyncio.run(_end(connected(Settings.load()), request))
+    answer = asyncio.run(_end(with_running_addresses(Settings.load()), request))
     if as_json:
         sys.stdout.write(msgspec.json.encode(Ended(answer.user_id, list(answer.ended))).decode() + "\n")
         return

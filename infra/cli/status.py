@@ -12,10 +12,10 @@ from rich.text import Text
 
 from infra.cli.status_tables import tables, unreachable
 from infra.cli.tables import console
-from infra.failures import Failure
-from infra.running import connected
+from infra.failures import OperatorError
+from infra.running import with_running_addresses
 from infra.settings import Settings
-from services.operator.glance import Status, glance
+from services.operator.glance import Status, collect_status
 
 _INTERVAL = 1.0
 
@@ -40,7 +40,7 @@ def status(watch: bool, interval: float | None, as_json: bool) -> None:
     if watch:
         asyncio.run(_watch(interval or _INTERVAL, as_json=as_json))
         return
-    found = asyncio.run(glance(connected(Settings.load())))
+    found = asyncio.run(collect_status(with_running_addresses(Settings.load())))
     if as_json:
         _print_line(found)
     else:
@@ -56,7 +56,7 @@ async def _watch(interval: float, *, as_json: bool) -> None:
     """Looks until it is interrupted; a system that is stopped and started again meanwhile is found again."""
     settings, shown = Settings.load(), console()
     # What cannot be shown at all is told at once, as without --watch.
-    found: Status | Failure = await glance(connected(settings))
+    found: Status | OperatorError = await collect_status(with_running_addresses(settings))
     moves = shown.is_terminal and not shown.is_dumb_terminal and not as_json
     with Live(console=shown, auto_refresh=False, transient=False) if moves else _Lines(shown) as view:
         while True:
@@ -69,15 +69,15 @@ async def _watch(interval: float, *, as_json: bool) -> None:
             found = await _look(settings)
 
 
-async def _look(settings: Settings) -> Status | Failure:
+async def _look(settings: Settings) -> Status | OperatorError:
     try:
-        return await glance(connected(settings))
-    except Failure as failure:
+        return await collect_status(with_running_addresses(settings))
+    except OperatorError as failure:
         return failure
 
 
-def _shown(found: Status | Failure, width: int) -> RenderableType:
-    if isinstance(found, Failure):
+def _shown(found: Status | OperatorError, width: int) -> RenderableType:
+    if isinstance(found, OperatorError):
         return Text(str(found), style="red")
     return Group(tables(found, width), *(Text(line, style="red") for line in unreachable(found)))
 

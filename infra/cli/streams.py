@@ -7,13 +7,13 @@ import click
 from contracts.subjects import LIMITS, QUORUM, STREAMS
 from infra.cli.giving_up import accept_loss
 from infra.connections import connect_nats
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.secrets import TOPOLOGY
 from infra.settings import Settings
 from streams.topology import Placement, ensure_limits, ensure_quorum, ensure_streams
 
 
-class NoServer(Failure):
+class NoServer(OperatorError):
     """No NATS server is named."""
 
 

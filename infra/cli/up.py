@@ -25,6 +25,6 @@ def up(data_dir: Path | None, port: int | None) -> None:
 
 
 async def _run(settings: Settings) -> None:
-    from infra.supervisor.machine import Machine  # which loads the library as well
+    from infra.supervisor.machine import System  # which loads the library as well
 
-    await Machine(settings, Console()).run()
+    await System(settings, Console()).run()

@@ -12,8 +12,8 @@ from infra.cli import tables
 from infra.cli.parallel import Failed, each
 from infra.cli.progress import shown
 from infra.connections import connect_nats
-from infra.database_owners import Owners
-from infra.running import connected
+from infra.database_owners import ServiceSchemas
+from infra.running import with_running_addresses
 from infra.settings import Settings
 from projections.engine.comparison import Difference
 from projections.engine.projection import Projection
@@ -48,7 +48,7 @@ def verify(names: tuple[str, ...], as_json: bool, progress_json: bool) -> None:
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
     console = tables.console(stderr=True)
-    outcome = uvloop.run(_run(connected(Settings.load()), projections, console, progress_json))
+    outcome = uvloop.run(_run(with_running_addresses(Settings.load()), projections, console, progress_json))
     if as_json:
         sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
     else:
@@ -63,7 +63,7 @@ def verify(names: tuple[str, ...], as_json: bool, progress_json: bool) -> None:
 async def _run(
     settings: Settings, projections: list[type[Projection]], console: Console, progress_json: bool
 ) -> Verdicts:
-    owners = await Owners.at(settings.database_url)
+    owners = await ServiceSchemas.discover(settings.database_url)
     nc = await connect_nats(settings, "operator-verify", patience=5.0)
     try:
         with shown(console, progress_json) as bars:

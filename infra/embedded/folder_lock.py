@@ -9,10 +9,10 @@ import fcntl
 import os
 from pathlib import Path
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 
-class FolderInUse(Failure):
+class FolderInUse(OperatorError):
     """Another server still works in the folder."""
 
     def __init__(self, folder: Path) -> None:

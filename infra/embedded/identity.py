@@ -23,7 +23,7 @@ async def _namespaces_work() -> bool:
     return await child.wait() == 0
 
 
-def hand_over(folder: Path, identity: Identity) -> None:
+def drop_privileges_for(folder: Path, identity: Identity) -> None:
     """Makes the folder and all in it belong to the identity, if it belongs to another one of ours."""
     owner = NOBODY if identity == "nobody" else os.getuid()
     if folder.stat().st_uid == owner:

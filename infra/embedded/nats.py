@@ -17,8 +17,8 @@ import nats.errors
 from infra.embedded.child import Child, OnLine
 from infra.embedded.folder_lock import lock_folder
 from infra.embedded.ports import free_port
-from infra.embedded.staging import Staging
-from infra.failures import Failure
+from infra.embedded.staging import BatchRamdisk
+from infra.failures import OperatorError
 from infra.rights import STORE, accounts, inbox_of
 from infra.secrets import TOPOLOGY
 
@@ -39,7 +39,7 @@ GARBAGE_PERCENT = "50"
 _EVERYBODY = "$G"
 
 
-class NatsFailed(Failure):
+class NatsFailed(OperatorError):
     """The NATS server did not start."""
 
 
@@ -85,7 +85,9 @@ class NatsServer:
         self._node = node
         self._store = data_dir / "store"
         # A cluster gathers batches in memory by itself.
-        self._staging = Staging(self._store, STORE if passwords is not None else _EVERYBODY) if node is None else None
+        self._staging = (
+            BatchRamdisk(self._store, STORE if passwords is not None else _EVERYBODY) if node is None else None
+        )
         self._name = node.name if node is not None else f"vestnik-{secrets.token_hex(4)}"
         self._child: Child | None = None
 
@@ -118,7 +120,7 @@ class NatsServer:
             if await self._became_ready(self._child):
                 self._fixed_port = self._port  # clients know it from now on
                 if self._staging is not None:
-                    await self._staging.place()
+                    await self._staging.install()
                 return self.url
             if attempt < ATTEMPTS and not self._fixed_port and self._port_was_taken():
                 self._port = 0

@@ -7,13 +7,13 @@ when its server comes back a second later. These lie below that range.
 import random
 import socket
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 LOWEST, HIGHEST = 20_000, 32_000
 _GIVEN: set[int] = set()
 
 
-class NoFreePort(Failure):
+class NoFreePort(OperatorError):
     """No free TCP port was found on the loopback address."""
 
     def __init__(self) -> None:

@@ -15,9 +15,9 @@ from psycopg import sql
 from infra.database_rights import statements, url_of
 from infra.embedded.child import Child, Identity, OnLine, finish
 from infra.embedded.folder_lock import lock_folder
-from infra.embedded.identity import hand_over, postgres_identity
+from infra.embedded.identity import drop_privileges_for, postgres_identity
 from infra.embedded.ports import free_port
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 USER = "vestnik"
 DATABASE = "vestnik"
@@ -37,7 +37,7 @@ SETTINGS = {
 }
 
 
-class PostgresFailed(Failure):
+class PostgresFailed(OperatorError):
     """PostgreSQL did not start."""
 
 
@@ -89,7 +89,7 @@ class PostgresServer:
             try:
                 if not self._cluster.exists():
                     await self._make_cluster(identity)
-                hand_over(self._cluster, identity)
+                drop_privileges_for(self._cluster, identity)
                 # The lock proves that no server lives here: a pid file is left over, and its pid may be anyone's.
                 (self._cluster / "postmaster.pid").unlink(missing_ok=True)
                 self._child = await self._launch(lock, identity)
@@ -142,8 +142,8 @@ class PostgresServer:
         password_file = self._folder / "password.once"
         password_file.touch(mode=0o600)
         password_file.write_text(self._password())
-        hand_over(unfinished, identity)
-        hand_over(password_file, identity)
+        drop_privileges_for(unfinished, identity)
+        drop_privileges_for(password_file, identity)
         try:
             code, words = await finish(
                 [

@@ -31,7 +31,7 @@ _PAUSE = 0.01
 _ROOM = 32 * 1024 * 1024
 
 
-class Staging:
+class BatchRamdisk:
     """The place for one server; where there is none in memory everything stays as the server has it."""
 
     def __init__(self, store: Path, account: str) -> None:
@@ -44,7 +44,7 @@ class Staging:
         if self._link.is_symlink() and (batches := self._link.readlink()).is_relative_to(_MEMORY):
             self._places.append(batches.parent)
 
-    async def place(self) -> None:
+    async def install(self) -> None:
         """Once the server is ready, which has completed what there was and removed the link."""
         self._discard()
         _clear_away()

@@ -1,9 +1,9 @@
 """What ends a load, or one of its requests; the message is what the operator reads."""
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 
-class LoadError(Failure):
+class LoadError(OperatorError):
     """The load cannot begin or go on."""
 
 

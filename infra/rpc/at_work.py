@@ -8,7 +8,7 @@ from contracts.errors import Overloaded, Unavailable
 MOST_CALLS = 1_000
 
 
-class AtWork:
+class InFlightCalls:
     def __init__(self) -> None:
         self.count = 0
         self.stopping = False

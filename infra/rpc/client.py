@@ -19,8 +19,8 @@ from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import StreamTerminatedError
 
 from contracts.errors import DeadlineExceeded, NoQuorum, Unavailable, VestnikError
-from infra.rpc.carrying.carrier import Carrier
-from infra.rpc.carrying.stub import carrying
+from infra.rpc.carrying.carrier import MultiplexedChannel
+from infra.rpc.carrying.stub import multiplexed
 from infra.rpc.channel import Channel
 from infra.rpc.codec import StrictCodec
 from infra.rpc.context import Call, current
@@ -80,22 +80,24 @@ class Client:
             )
             for host, port in settings.addresses_of(target)
         ]
-        self._replicas: list[Channel | Carrier] = (
-            [Carrier(channel, partial(self._issuer.token, target)) for channel in channels] if carried else [*channels]
+        self._replicas: list[Channel | MultiplexedChannel] = (
+            [MultiplexedChannel(channel, partial(self._issuer.token, target)) for channel in channels]
+            if carried
+            else [*channels]
         )
         self._carried = carried
         self._turns = cycle(self._replicas)
         # Where the call that is being begun goes first; None: to whose turn it is.
-        self._chosen: Channel | Carrier | None = None
+        self._chosen: Channel | MultiplexedChannel | None = None
 
     def stub(self, kind: Callable[[Any], Stub]) -> Stub:
         """The generated stub, over all replicas in turn."""
-        return (carrying(kind) if self._carried else kind)(self)
+        return (multiplexed(kind) if self._carried else kind)(self)
 
     def request(self, *args: object, **kwargs: object) -> ClientStream[Any, Any]:
         """What a stub asks of its channel; each call goes to the next replica, or to the one that was chosen."""
         replica = self._next()
-        channel = replica.channel if isinstance(replica, Carrier) else replica
+        channel = replica.channel if isinstance(replica, MultiplexedChannel) else replica
         return channel.request(*args, **kwargs)  # type: ignore[arg-type]  # passed through as the stub gave it
 
     def unary(
@@ -103,10 +105,10 @@ class Client:
     ) -> Awaitable[Any]:
         """The same of a stub whose calls are carried. Raises as `Carrier.unary` does."""
         replica = self._next()
-        assert isinstance(replica, Carrier)
+        assert isinstance(replica, MultiplexedChannel)
         return replica.unary(name, request, reply_type, timeout, metadata)
 
-    def _next(self) -> Channel | Carrier:
+    def _next(self) -> Channel | MultiplexedChannel:
         replica, self._chosen = self._chosen or next(self._turns), None
         return replica
 
@@ -191,7 +193,7 @@ class Client:
         for replica in self._replicas:
             replica.close()
 
-    def _replica_for(self, about: str) -> Channel | Carrier:
+    def _replica_for(self, about: str) -> Channel | MultiplexedChannel:
         return self._replicas[zlib.crc32(about.encode()) % len(self._replicas)]
 
     def _metadata(self, call: Call) -> dict[str, str]:

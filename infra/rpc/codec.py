@@ -22,14 +22,14 @@ from contracts.errors import Invalid
 Turn = Callable[[Any], Any]
 
 
-class _Plan(NamedTuple):
+class MessagePlan(NamedTuple):
     """How messages of one class are filled and emptied; fields in the order of the class."""
 
     google: type[Message]
     # Always there, and the same on both sides.
     plain: tuple[str, ...]
     # Always there, and other objects on our side: name, in, out.
-    turned: tuple[tuple[str, Turn, Turn], ...]
+    converted: tuple[tuple[str, Turn, Turn], ...]
     # None where they are not set: name, in, out.
     optional: tuple[tuple[str, Turn | None, Turn | None], ...]
 
@@ -41,7 +41,7 @@ class StrictCodec(ProtoCodec):
         if not isinstance(message, message_type):
             raise TypeError(f"{type(message).__name__} is not {message_type.__name__}")
         plan = _plan(message_type)
-        return plan.google(**_emptied(plan, message)).SerializeToString()
+        return plan.google(**_to_dict(plan, message)).SerializeToString()
 
     def decode(self, data: bytes, message_type: Any) -> Any:  # noqa: ANN401 - as the library's codecs are typed
         """Raises `Invalid` where the bytes are not a message of the type."""
@@ -49,7 +49,7 @@ class StrictCodec(ProtoCodec):
             if not _is_ours(message_type):
                 return super().decode(data, message_type)
             plan = _plan(message_type)
-            return _filled(plan, message_type, plan.google.FromString(data))
+            return _to_dataclass(plan, message_type, plan.google.FromString(data))
         except (DecodeError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
             raise Invalid("The message cannot be read.") from error
 
@@ -59,14 +59,14 @@ def _is_ours(message_type: type) -> bool:
     return issubclass(message_type, betterproto2.Message)
 
 
-def _filled(plan: _Plan, kind: type[betterproto2.Message], source: Message) -> betterproto2.Message:
+def _to_dataclass(plan: MessagePlan, kind: type[betterproto2.Message], source: Message) -> betterproto2.Message:
     # Past the constructor, which would look at every field again.
     made = kind.__new__(kind)
     values = made.__dict__
     values["_unknown_fields"] = b""
     for name in plan.plain:
         values[name] = getattr(source, name)
-    for name, turn, _ in plan.turned:
+    for name, turn, _ in plan.converted:
         values[name] = turn(getattr(source, name))
     for name, perhaps, _ in plan.optional:
         if not source.HasField(name):
@@ -77,11 +77,11 @@ def _filled(plan: _Plan, kind: type[betterproto2.Message], source: Message) -> b
     return made
 
 
-def _emptied(plan: _Plan, source: betterproto2.Message) -> dict[str, Any]:
+def _to_dict(plan: MessagePlan, source: betterproto2.Message) -> dict[str, Any]:
     """What the C library makes the message of; one within it is a table too, since a finished one would be copied."""
     values = source.__dict__
     given = {name: values[name] for name in plan.plain}
-    for name, _, turn in plan.turned:
+    for name, _, turn in plan.converted:
         given[name] = turn(values[name])
     for name, _, perhaps in plan.optional:
         value = values[name]
@@ -91,7 +91,7 @@ def _emptied(plan: _Plan, source: betterproto2.Message) -> dict[str, Any]:
 
 
 @cache
-def _plan(kind: type[betterproto2.Message]) -> _Plan:
+def _plan(kind: type[betterproto2.Message]) -> MessagePlan:
     descriptor: Descriptor = kind.DESCRIPTOR  # type: ignore[attr-defined]  # generated with the descriptors' option
     plain: list[str] = []
     turned: list[tuple[str, Turn, Turn]] = []
@@ -100,7 +100,7 @@ def _plan(kind: type[betterproto2.Message]) -> _Plan:
         field = descriptor.fields_by_number[number]
         if field.name != name:
             raise TypeError(f"{kind.__name__}.{name} is {field.name} in its .proto file; a name both take is needed")
-        turn = _turn(kind, name, field)
+        turn = converter(kind, name, field)
         if field.is_repeated:
             one_in, one_out = turn or (None, None)
             turned.append((name, _each(one_in), _each(one_out)))
@@ -110,14 +110,14 @@ def _plan(kind: type[betterproto2.Message]) -> _Plan:
             turned.append((name, *turn))
         else:
             plain.append(name)
-    return _Plan(GetMessageClass(descriptor), tuple(plain), tuple(turned), tuple(optional))
+    return MessagePlan(GetMessageClass(descriptor), tuple(plain), tuple(turned), tuple(optional))
 
 
 def _fields(kind: type[betterproto2.Message]) -> list[Any]:
     return [each for each in fields(kind) if "betterproto" in each.metadata]  # type: ignore[arg-type]  # a dataclass
 
 
-def _turn(kind: type[betterproto2.Message], name: str, field: FieldDescriptor) -> tuple[Turn, Turn] | None:
+def converter(kind: type[betterproto2.Message], name: str, field: FieldDescriptor) -> tuple[Turn, Turn] | None:
     """How a single value is turned in and out; None where it is the same on both sides."""
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         raise TypeError(f"{kind.__name__}.{name} is a map: the codec has no plan for those")
@@ -127,8 +127,8 @@ def _turn(kind: type[betterproto2.Message], name: str, field: FieldDescriptor) -
         return None
     inner = _class_of(kind, name)
     return (
-        lambda value: _filled(_plan(inner), inner, value),
-        lambda value: _emptied(_plan(inner), value),
+        lambda value: _to_dataclass(_plan(inner), inner, value),
+        lambda value: _to_dict(_plan(inner), value),
     )
 
 

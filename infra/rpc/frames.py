@@ -24,13 +24,13 @@ async def receive(stream: Stream) -> Any:  # noqa: ANN401 - a message of whateve
     Raises:
         Invalid: the frame is cut short, compressed or too large, or holds no message of the method's type.
     """
-    payload = await unframed(stream._stream, LARGEST_MESSAGE)
+    payload = await read_frame(stream._stream, LARGEST_MESSAGE)
     if payload is None:
         return None
     return stream._codec.decode(payload, stream._recv_type)
 
 
-async def unframed(stream: Bytes, largest: int) -> bytes | None:
+async def read_frame(stream: Bytes, largest: int) -> bytes | None:
     """The bytes of the next message; None where the other end has ended the stream.
 
     Raises:
@@ -50,7 +50,7 @@ async def unframed(stream: Bytes, largest: int) -> bytes | None:
     return payload
 
 
-def framed(message: bytes) -> bytes:
+def frame(message: bytes) -> bytes:
     """The message as it goes onto a stream."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 

@@ -19,12 +19,12 @@ from infra.secrets import Secrets
 log = logging.getLogger(__name__)
 
 
-class Guard:
+class CallAuthorizer:
     def __init__(self, service: str, secrets: Secrets) -> None:
         self._service = service
         self._verifier = Verifier(service, secrets)
 
-    def opener(self, stream: Stream) -> Credential:
+    def authenticate_stream(self, stream: Stream) -> Credential:
         """Whose stream it is, by the token and the certificate that it came with.
 
         Raises:
@@ -36,7 +36,7 @@ class Guard:
             raise Unauthenticated("The service token is another party's than the certificate.")
         return credential
 
-    def of_call(self, authorization: str, party: str) -> Credential:
+    def authenticate_call(self, authorization: str, party: str) -> Credential:
         """What the token of a call proves that came on a stream of the party's.
 
         Raises:
@@ -47,7 +47,7 @@ class Guard:
             raise Unauthenticated("The service token is another party's than the stream.")
         return credential
 
-    def field(self, credential: Credential, callers: Callers) -> str | None:
+    def user_field(self, credential: Credential, callers: Callers) -> str | None:
         """The field that must hold the user of the token; None: any user may be asked about.
 
         Raises:

@@ -15,19 +15,19 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import Health
 
-from contracts.access import Callers, callers_of
+from contracts.access import Callers, permitted_callers
 from contracts.deadlines import REQUEST
 from contracts.errors import Forbidden, Invalid, Unavailable, VestnikError
 from contracts.rpc.vestnik.calls.v1 import Answers, Calls
-from infra.rpc.at_work import AtWork
-from infra.rpc.carrying.carried import Carried, Method
+from infra.rpc.at_work import InFlightCalls
+from infra.rpc.carrying.carried import CallServer, Method
 from infra.rpc.carrying.wire import PATH
 from infra.rpc.codec import StrictCodec
 from infra.rpc.connections import BOUNDS, BoundedServer
 from infra.rpc.context import Call, enter
 from infra.rpc.errors import to_grpc
 from infra.rpc.frames import Stream, receive
-from infra.rpc.guard import Guard, check_user, failure_of
+from infra.rpc.guard import CallAuthorizer, check_user, failure_of
 from infra.rpc.reflection import with_reflection
 from infra.secrets import Secrets
 
@@ -52,18 +52,18 @@ class RpcServer:
             LookupError: contracts/access.py does not say who may call one of the methods.
         """
         self._service = service
-        self._guard = Guard(service, secrets)
+        self._guard = CallAuthorizer(service, secrets)
         self._health = ServiceStatus()
-        self._at_work = AtWork()
-        self._streams: set[Carried] = set()
+        self._at_work = InFlightCalls()
+        self._streams: set[CallServer] = set()
         mappings = [each.__mapping__() for each in handlers]
         self._methods = {
-            path: Method(handler, callers_of(path))
+            path: Method(handler, permitted_callers(path))
             for mapping in mappings
             for path, handler in mapping.items()
             if handler.cardinality is Cardinality.UNARY_UNARY
         }
-        self._parties = {party for mapping in mappings for path in mapping for party in callers_of(path)}
+        self._parties = {party for mapping in mappings for path in mapping for party in permitted_callers(path)}
         guarded = [
             _Served({path: self._guarded(path, handler) for path, handler in mapping.items()}) for mapping in mappings
         ]
@@ -116,7 +116,7 @@ class RpcServer:
 
     def _guarded(self, path: str, handler: Handler) -> Handler:
         func: Callable[[Stream], Awaitable[None]] = handler.func
-        callers = callers_of(path)
+        callers = permitted_callers(path)
         single = handler.cardinality in (Cardinality.UNARY_UNARY, Cardinality.UNARY_STREAM)
 
         async def guarded(stream: Stream) -> None:
@@ -138,8 +138,8 @@ class RpcServer:
     async def _call(
         self, func: Callable[[Stream], Awaitable[None]], stream: Stream, callers: Callers, single: bool
     ) -> None:
-        credential = self._guard.opener(stream)
-        field = self._guard.field(credential, callers)
+        credential = self._guard.authenticate_stream(stream)
+        field = self._guard.user_field(credential, callers)
         limit = LONGEST_CALL if stream.deadline is None else min(stream.deadline.time_remaining(), LONGEST_CALL)
         call = Call.from_metadata(stream.metadata or {}, credential.service, credential.user)
         enter(msgspec.structs.replace(call, deadline=time.monotonic() + limit))
@@ -151,12 +151,12 @@ class RpcServer:
         """Many calls on one stream; it counts for nothing itself, each call on it does."""
         if self._at_work.stopping:
             raise to_grpc(Unavailable("This process is stopping."), executed=False)
-        carried: Carried | None = None
+        carried: CallServer | None = None
         try:
-            party = self._guard.opener(stream).service
+            party = self._guard.authenticate_stream(stream).service
             if party not in self._parties:
                 raise Forbidden(f"{party} may call nothing at {self._service}.")
-            carried = Carried(stream, party, self._methods, self._guard, self._at_work, LONGEST_CALL)
+            carried = CallServer(stream, party, self._methods, self._guard, self._at_work, LONGEST_CALL)
             self._streams.add(carried)
             await carried.serve()
         except (GRPCError, StreamTerminatedError):

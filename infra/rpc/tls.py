@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from grpclib.server import Stream
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.secret_files import locked, replace
 from infra.secrets import PARTIES
 from infra.settings import Settings
@@ -28,7 +28,7 @@ _CA = "tls-ca"
 _LIFE = timedelta(days=3650)
 
 
-class BadCertificate(Failure):
+class BadCertificate(OperatorError):
     """A certificate or a key of the folder of secrets cannot be used."""
 
 

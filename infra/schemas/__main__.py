@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from contracts.catalogue import EVENTS
-from contracts.channels import CHANNEL_OF
+from contracts.channels import AGGREGATE_TYPE_OF
 from contracts.event import Event
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.schemas import registry
 from infra.schemas.contract import Contract
-from infra.schemas.rules import breaks
+from infra.schemas.rules import breaking_changes
 
 
 def today() -> dict[str, tuple[type[Event], Contract]]:
     """The contracts of this program, by type."""
-    return {kind: (event, Contract.of(event, CHANNEL_OF[kind].pattern)) for kind, event in EVENTS.items()}
+    return {kind: (event, Contract.of(event, AGGREGATE_TYPE_OF[kind].pattern)) for kind, event in EVENTS.items()}
 
 
 def main(
@@ -29,8 +29,8 @@ def main(
 ) -> int:
     contracts = today() if contracts is None else contracts
     try:
-        broken = breaks(registry.released(folder), contracts)
-    except Failure as failure:
+        broken = breaking_changes(registry.released(folder), contracts)
+    except OperatorError as failure:
         return _refused([str(failure)])
     if broken:
         return _refused([*map(str, broken), "docs/howto/change-an-event.md says how an event may be changed"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.schemas.contract import Contract
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "contracts" / "schemas"
@@ -15,7 +15,7 @@ def released(folder: Path) -> list[Contract]:
     """Every contract that was ever released.
 
     Raises:
-        Failure: a file is none, or stands in a place that is not its own.
+        OperatorError: a file is none, or stands in a place that is not its own.
     """
     return [_read(folder, path) for path in sorted(folder.glob("**/*.json"))]
 
@@ -40,9 +40,9 @@ def _read(folder: Path, path: Path) -> Contract:
     try:
         contract = msgspec.json.decode(path.read_bytes(), type=Contract)
     except msgspec.DecodeError as error:
-        raise Failure(f"{path} is no released schema: {error}") from error
+        raise OperatorError(f"{path} is no released schema: {error}") from error
     if _path(folder, contract) != path:
-        raise Failure(f"{path} holds {contract.kind}, schema {contract.schema}")
+        raise OperatorError(f"{path} holds {contract.kind}, schema {contract.schema}")
     return contract
 
 

@@ -14,7 +14,7 @@ from infra.schemas.shapes import differences
 _MEND = "keep it as it was, or raise SCHEMA and add a step to contracts/upcasts.py"
 
 
-class Break(msgspec.Struct, frozen=True):
+class BreakingChange(msgspec.Struct, frozen=True):
     """One thing that somebody could no longer read."""
 
     event: str
@@ -26,47 +26,51 @@ class Break(msgspec.Struct, frozen=True):
         return f"{self.event}: " + (f"field `{self.field}` " if self.field else "") + self.why
 
 
-def breaks(released: Iterable[Contract], today: Mapping[str, tuple[type[Event], Contract]]) -> list[Break]:
+def breaking_changes(
+    released: Iterable[Contract], today: Mapping[str, tuple[type[Event], Contract]]
+) -> list[BreakingChange]:
     """Everything that today's contracts, by type, break for readers of the released ones."""
-    found: list[Break] = []
+    found: list[BreakingChange] = []
     ordered = sorted(released, key=lambda contract: (contract.kind, contract.schema))
     for kind, group in groupby(ordered, key=lambda contract: contract.kind):
         if kind in today:
             found += _of_event(list(group), *today[kind])
         else:
-            found.append(Break(kind, "", "was removed, but its events stay stored: keep the class"))
+            found.append(BreakingChange(kind, "", "was removed, but its events stay stored: keep the class"))
     for event, contract in today.values():
         found += _steps_ahead(event, contract)
     return found
 
 
-def _of_event(history: list[Contract], event: type[Event], now: Contract) -> Iterator[Break]:
+def _of_event(history: list[Contract], event: type[Event], now: Contract) -> Iterator[BreakingChange]:
     last = history[-1]
     if now.private != last.private:
         before, after = ("private", "public") if last.private else ("public", "private")
         why = f"was {before} and is {after} now, but stored events stay where they are: make it another event"
-        yield Break(now.kind, "", why)
+        yield BreakingChange(now.kind, "", why)
     if now.subject != last.subject:
         why = f"moved from {last.subject} to {now.subject}: readers look for it where it was; make it another event"
-        yield Break(now.kind, "", why)
+        yield BreakingChange(now.kind, "", why)
     if now.schema < last.schema:
-        yield Break(now.kind, "", f"has SCHEMA {now.schema}, but {last.schema} was released: events of it are stored")
+        yield BreakingChange(
+            now.kind, "", f"has SCHEMA {now.schema}, but {last.schema} was released: events of it are stored"
+        )
         return
     raised = now.schema > last.schema
     for difference in differences(last.shape(), now.shape()):
         if not difference.mendable:
-            yield Break(now.kind, difference.field, f"{difference.what}; give it another name instead")
+            yield BreakingChange(now.kind, difference.field, f"{difference.what}; give it another name instead")
         elif not raised:
-            yield Break(now.kind, difference.field, f"{difference.what}; {_MEND}")
+            yield BreakingChange(now.kind, difference.field, f"{difference.what}; {_MEND}")
     yield from _upcasts(history, event)
 
 
-def _upcasts(history: list[Contract], event: type[Event]) -> Iterator[Break]:
+def _upcasts(history: list[Contract], event: type[Event]) -> Iterator[BreakingChange]:
     """The steps from every released schema to today's: there, and leading to what the class takes."""
     missing = [step for step in range(history[0].schema, event.SCHEMA) if (event.TYPE, step) not in STEPS]
     for step in missing:
         why = f"has SCHEMA {event.SCHEMA}, but contracts/upcasts.py has no step from {step} to {step + 1}"
-        yield Break(event.TYPE, "", why)
+        yield BreakingChange(event.TYPE, "", why)
     if missing:
         return
     for old in [contract for contract in history if contract.schema < event.SCHEMA]:
@@ -79,12 +83,12 @@ def _upcasts(history: list[Contract], event: type[Event]) -> Iterator[Break]:
             ) as error:  # a step is anybody's code: whatever it raises, it does not lead to today's shape
                 reason = f"{type(error).__name__}: {error}"
                 why = f"cannot be brought from schema {old.schema} to {event.SCHEMA} ({reason}), as with {sample}"
-                yield Break(event.TYPE, "", why)
+                yield BreakingChange(event.TYPE, "", why)
                 break
 
 
-def _steps_ahead(event: type[Event], now: Contract) -> Iterator[Break]:
+def _steps_ahead(event: type[Event], now: Contract) -> Iterator[BreakingChange]:
     for kind, step in STEPS:
         if kind == event.TYPE and step >= now.schema:
             why = f"has a step from schema {step} in contracts/upcasts.py, but SCHEMA is {now.schema}: raise it"
-            yield Break(kind, "", why)
+            yield BreakingChange(kind, "", why)

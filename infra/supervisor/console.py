@@ -23,7 +23,7 @@ class Console:
         """A line of the supervisor's own."""
         self.line(OWN, text)
 
-    def voice(self, name: str, heard: Callable[[str], bool] = lambda _: True) -> Callable[[str], None]:
+    def line_writer(self, name: str, heard: Callable[[str], bool] = lambda _: True) -> Callable[[str], None]:
         """A function that writes lines under the name, but for those that are not to be heard."""
         self._colours.setdefault(name, COLOURS[(len(self._colours) - 1) % len(COLOURS)])
         self._width = max(self._width, len(name))

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 LEAST_FREE = 256 * 1024 * 1024
 LOCK_NAME = "lock"
@@ -16,7 +16,7 @@ LOCK_NAME = "lock"
 PATIENCE = 1.0
 
 
-class DataDirUnusable(Failure):
+class DataDirUnusable(OperatorError):
     """The data directory cannot be used."""
 
 

@@ -21,7 +21,7 @@ UrlOf = Callable[[str], str]
 SINGLE = (OPERATOR_SERVICE,)
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One process of a service."""
 
     name: str
@@ -36,8 +36,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """All processes of ours on this machine."""
 
-    services: list[Place]
-    gateways: list[Place]
+    services: list[ProcessSpec]
+    gateways: list[ProcessSpec]
     addresses: Mapping[str, list[str]]
     # Where each process has its metrics, by service.
     metrics: Mapping[str, list[str]]
@@ -66,7 +66,7 @@ def lay_out(
         for service in (*SERVICES, *SINGLE, GATEWAY)
     }
     services = [
-        Place(
+        ProcessSpec(
             name=_name(service, number, settings),
             service=service,
             settings=_listening(own[service], service, number, metrics),
@@ -75,11 +75,11 @@ def lay_out(
         for number in numbers
     ]
     services += [
-        Place(name=service, service=service, settings=_listening(own[service], service, 0, metrics))
+        ProcessSpec(name=service, service=service, settings=_listening(own[service], service, 0, metrics))
         for service in SINGLE
     ]
     gateways = [
-        Place(
+        ProcessSpec(
             name=_name(GATEWAY, number, settings),
             service=GATEWAY,
             settings=msgspec.structs.replace(own[GATEWAY], metrics_listen=metrics[GATEWAY][number], listen_shared="on"),

@@ -3,11 +3,11 @@
 import errno
 import socket
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.listening import open_listener
 
 
-class PortUnusable(Failure):
+class PortUnusable(OperatorError):
     """The gateway's address cannot be listened on."""
 
 

@@ -12,7 +12,7 @@ import msgspec
 from infra import running
 from infra.archive import underway
 from infra.connections import connect_nats
-from infra.database_owners import Owners
+from infra.database_owners import ServiceSchemas
 from infra.database_rights import url_of
 from infra.embedded.nats import NatsServer
 from infra.embedded.ports import reserve_ports
@@ -22,9 +22,9 @@ from infra.secrets import OPERATOR, TOPOLOGY, Secrets
 from infra.settings import Settings
 from infra.supervisor import data_dir, parting, probes
 from infra.supervisor.console import Console
-from infra.supervisor.layout import Layout, Place, UrlOf, absolute, gateway_url, lay_out, serve_command
+from infra.supervisor.layout import Layout, ProcessSpec, UrlOf, absolute, gateway_url, lay_out, serve_command
 from infra.supervisor.listening import listen
-from infra.supervisor.noise import worth_reading
+from infra.supervisor.noise import is_worth_logging
 from infra.supervisor.service import ServiceProgram
 from infra.supervisor.supervised import Supervised
 from streams.jetstream import JetStream
@@ -35,7 +35,7 @@ STILL_WAITING_EVERY = 10.0
 CommandOf = Callable[[str], list[str]]
 
 
-class Machine:
+class System:
     """Runs everything until `stop` is called or a signal asks for it."""
 
     def __init__(self, settings: Settings, console: Console, *, command_of: CommandOf = serve_command) -> None:
@@ -67,7 +67,7 @@ class Machine:
         """Brings everything up, says when it is ready, and takes it down again when asked.
 
         Raises:
-            Failure: it cannot run; everything that was started has been stopped.
+            OperatorError: it cannot run; everything that was started has been stopped.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -87,7 +87,7 @@ class Machine:
 
     async def _run_until_stopped(self, listener: socket.socket) -> None:
         stopped = asyncio.create_task(self._stop.wait())
-        bringing_up = asyncio.create_task(self._bring_up(listener))
+        bringing_up = asyncio.create_task(self._start_all(listener))
         try:
             await asyncio.wait({stopped, bringing_up}, return_when=asyncio.FIRST_COMPLETED)
             if bringing_up.done():
@@ -100,9 +100,9 @@ class Machine:
             for task in (stopped, bringing_up):
                 task.cancel()
             await asyncio.wait({stopped, bringing_up})
-            await self._tear_down()
+            await self._stop_all()
 
-    async def _bring_up(self, listener: socket.socket) -> None:
+    async def _start_all(self, listener: socket.socket) -> None:
         began = time.monotonic()
         Secrets.create(self._settings.secrets_path)
         if self._settings.rpc_tls == "on":
@@ -145,7 +145,7 @@ class Machine:
             nats = NatsServer(
                 settings.data_dir / "nats",
                 passwords=secrets.nats_passwords(),
-                on_line=self._console.voice("nats", worth_reading("nats", everything)),
+                on_line=self._console.line_writer("nats", is_worth_logging("nats", everything)),
             )
             self._servers.append(Supervised("nats", nats, probes.always, self._console))
         if not settings.database_url:
@@ -153,7 +153,7 @@ class Machine:
                 settings.data_dir / "postgres",
                 password=secrets.postgres_password,
                 passwords=secrets.database_passwords(),
-                on_line=self._console.voice("postgres", worth_reading("postgres", everything)),
+                on_line=self._console.line_writer("postgres", is_worth_logging("postgres", everything)),
             )
             self._servers.append(Supervised("postgres", postgres, probes.always, self._console))
         for each in self._servers:
@@ -173,7 +173,7 @@ class Machine:
     async def _logins_at_given_database(self) -> UrlOf | None:
         """Where somebody has made the logins of `vestnik postgres-logins` there, each service uses its own."""
         database_url = self._settings.database_url
-        if not (await Owners.at(database_url)).are_parted:
+        if not (await ServiceSchemas.discover(database_url)).are_separate:
             return None
         secrets = Secrets.load(self._settings.secrets_path)
         return lambda service: url_of(database_url, service, secrets.database_password(service))
@@ -183,7 +183,7 @@ class Machine:
         settings = msgspec.structs.replace(self._settings, nats_url=nats.url_of(TOPOLOGY))
         connection = await connect_nats(settings, TOPOLOGY)
         try:
-            if await underway.mark(JetStream(connection)) is not None:
+            if await underway.get_import_marker(JetStream(connection)) is not None:
                 raise underway.ImportUnderWay
             placement = Placement.parse(settings.stream_placement)
             await ensure_streams(connection, replicas=settings.stream_replicas, placement=placement)
@@ -191,11 +191,11 @@ class Machine:
         finally:
             await connection.close()
 
-    def _service(self, place: Place) -> Supervised:
+    def _service(self, place: ProcessSpec) -> Supervised:
         program = ServiceProgram(
             self._command_of(place.service),
             {**os.environ, **place.settings.environment()},
-            self._console.voice(place.name),
+            self._console.line_writer(place.name),
             drain_seconds=place.settings.drain_seconds,
         )
         return Supervised(
@@ -205,13 +205,13 @@ class Machine:
             self._console,
         )
 
-    def _gateway(self, place: Place, listener: socket.socket) -> Supervised:
+    def _gateway(self, place: ProcessSpec, listener: socket.socket) -> Supervised:
         settings = msgspec.structs.replace(place.settings, listen_fd=listener.fileno())
         host, port = listener.getsockname()[:2]
         program = ServiceProgram(
             self._command_of(place.service),
             {**os.environ, **settings.environment()},
-            self._console.voice(place.name),
+            self._console.line_writer(place.name),
             drain_seconds=settings.drain_seconds,
             descriptors=[listener.fileno()],
         )
@@ -220,7 +220,7 @@ class Machine:
 
     def _write_places(self, layout: Layout) -> None:
         """Lets commands find the system, also while a part of it is not ready: they say which."""
-        found = running.Running(
+        found = running.RunFile(
             pid=os.getpid(),
             gateway_url=gateway_url(self._settings),
             nats_url=self._settings.nats_url,
@@ -250,7 +250,7 @@ class Machine:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def _tear_down(self) -> None:
+    async def _stop_all(self) -> None:
         running.remove(self._settings.data_dir)
         self._console.say("stopping")
         for stage in (self._gateways, self._services, self._servers):

@@ -11,7 +11,7 @@ LOUD = {
 KNOWN = "Plaintext passwords detected"
 
 
-def worth_reading(server: str, everything: bool) -> Callable[[str], bool]:
+def is_worth_logging(server: str, everything: bool) -> Callable[[str], bool]:
     """Tells whether a line of the server's is shown."""
     marks = LOUD[server]
     return lambda line: everything or (KNOWN not in line and any(mark in line for mark in marks))

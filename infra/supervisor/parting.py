@@ -10,9 +10,9 @@ import logging
 from psycopg import AsyncConnection, sql
 from psycopg import Error as DatabaseError
 
-from infra.database_owners import Owners
+from infra.database_owners import ServiceSchemas
 from infra.database_rights import role_of
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.secrets import OPERATOR
 from projections.engine.builds import Connection
 from projections.engine.schema import ensure_schema
@@ -45,7 +45,7 @@ ORDER BY r.relkind::text DESC, r.relname::text
 """
 
 
-class NotHandedOver(Failure):
+class NotHandedOver(OperatorError):
     """The database did not take it; everything is as it was."""
 
 
@@ -84,7 +84,7 @@ async def _part(database_url: str) -> None:
 async def _make_ready(conn: Connection, database_url: str) -> None:
     """Brings the engine's tables to today's shape, those of before and those of the services."""
     await ensure_schema(conn)
-    for place in (await Owners.at(database_url)).urls():
+    for place in (await ServiceSchemas.discover(database_url)).urls():
         theirs: Connection = await AsyncConnection.connect(place, autocommit=True)
         try:
             await ensure_schema(theirs)

@@ -7,7 +7,7 @@ import psycopg
 
 from contracts.errors import VestnikError
 from infra.connections import connect_nats
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.rpc.health import is_serving
 from infra.rpc.tls import Tls
 from infra.settings import BadSetting, Settings
@@ -20,7 +20,7 @@ GIVEN_WITHIN = 10.0
 Probe = Callable[[], Awaitable[bool]]
 
 
-class ServerSilent(Failure):
+class ServerSilent(OperatorError):
     """A server that the settings name does not answer."""
 
 

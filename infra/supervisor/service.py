@@ -4,7 +4,7 @@ import signal
 from collections.abc import Mapping, Sequence
 
 from infra.embedded.child import Child, OnLine
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 BEYOND_DRAIN = 5.0
 
@@ -53,5 +53,5 @@ class ServiceProgram:
 
     def _running(self) -> Child:
         if self._child is None:
-            raise Failure("the process was not started")
+            raise OperatorError("the process was not started")
         return self._child

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.supervisor.backoff import Backoff
 from infra.supervisor.console import Console
 
@@ -32,7 +32,7 @@ class Program(Protocol):
     def kill(self) -> None: ...
 
 
-class NeverReady(Failure):
+class NeverReady(OperatorError):
     """A program ended again and again before it was ready for the first time."""
 
     def __init__(self, name: str) -> None:
@@ -64,7 +64,7 @@ class Supervised:
 
         Raises:
             NeverReady: it ended too often before.
-            Failure: it cannot start at all.
+            OperatorError: it cannot start at all.
         """
         while not (self._alive and await self._ready()):
             if self.supervision is not None and self.supervision.done():
@@ -106,7 +106,7 @@ class Supervised:
         """Runs the program to its end and says how it ended."""
         try:
             await self._program.start()
-        except Failure as failure:
+        except OperatorError as failure:
             if not self._was_ready:
                 raise
             return str(failure)

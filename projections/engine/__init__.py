@@ -3,7 +3,7 @@
 from projections.engine.projection import Projection, handles
 from projections.engine.read_model import ReadModel
 from projections.engine.runners import Runners
-from projections.engine.waiting import Waiting
-from projections.engine.write import Write
+from projections.engine.waiting import PositionWaiter
+from projections.engine.write import RowChanges
 
-__all__ = ["Projection", "ReadModel", "Runners", "Waiting", "Write", "handles"]
+__all__ = ["PositionWaiter", "Projection", "ReadModel", "RowChanges", "Runners", "handles"]

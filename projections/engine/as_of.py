@@ -18,12 +18,12 @@ from psycopg import errors, sql
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from contracts.times import rfc3339
-from infra.failures import Failure
+from infra.failures import OperatorError
 from projections.engine import discards, isolated, tables
 from projections.engine.builds import Connection
-from projections.engine.connecting import connect, leave, try_lock
+from projections.engine.connecting import close_and_unlock, connect, try_lock
 from projections.engine.moments import position_at
-from projections.engine.progress import Report, unheard
+from projections.engine.progress import Report, ignore_progress
 from projections.engine.projection import Projection
 from projections.engine.schema import create_schema
 
@@ -40,11 +40,11 @@ _OBJECTS_IN = "SELECT count(*)::int FROM pg_class WHERE relnamespace = to_regnam
 _COMMENT = "SELECT coalesce(obj_description(to_regnamespace(%s), 'pg_namespace'), '')"
 
 
-class BadSchema(Failure):
+class BadSchema(OperatorError):
     """The schema cannot be used for this."""
 
 
-class NothingHappened(Failure):
+class NothingHappened(OperatorError):
     """The moment lies before the first event."""
 
     def __init__(self, moment: datetime) -> None:
@@ -83,7 +83,7 @@ class AsOf:
         self._built: list[str] = []
         self._events = 0
 
-    async def build(self, projection: type[Projection], report: Report = unheard) -> Built:
+    async def build(self, projection: type[Projection], report: Report = ignore_progress) -> Built:
         """Builds the read model as it was, in the draft.
 
         Raises:
@@ -98,18 +98,20 @@ class AsOf:
         conn = await connect(self._database_url, f"as of {projection.name}")
         try:
             position = await position_at(self._nc, projection, self._moment)
-            await isolated.isolate(conn, self._draft)
-            filling = await isolated.start(conn, projection, left_out)
+            await isolated.use_schema(conn, self._draft)
+            filling = await isolated.create_isolated_build(conn, projection, left_out)
             physical = tables.physical_names(projection, filling.build)
             self._names |= {name: table for table, name in physical.items()}
-            counting = isolated.Counting(position, 1, report)
-            events = await isolated.fill(filling, projection, self._nc, position, list(position.sequences), counting)
+            counting = isolated.ProgressCounter(position, 1, report)
+            events = await isolated.replay_into(
+                filling, projection, self._nc, position, list(position.sequences), counting
+            )
             await tables.add_indexes(conn, projection, filling.build)
             rows = {table: await _count(conn, name) for table, name in physical.items()}
         except DatabaseError as error:
             raise Unavailable(f"{projection.name}: {error}".partition("\n")[0]) from error
         finally:
-            await leave(conn)
+            await close_and_unlock(conn)
         self._events += events
         self._built.append(f"{projection.name} version {projection.version} ({_reached(position)})")
         seconds = time.monotonic() - begun
@@ -201,7 +203,7 @@ async def opened(
     except DatabaseError as error:
         raise Unavailable(f"the schema {schema} is not built: {error}".partition("\n")[0]) from error
     finally:
-        await leave(conn)
+        await close_and_unlock(conn)
 
 
 async def _assert_usable(conn: Connection, schema: str, replace: bool) -> None:

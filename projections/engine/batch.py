@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from projections.engine.dead_letters import DeadLetter
-from projections.engine.rows import Rows
+from projections.engine.rows import MergedRows
 from projections.engine.write import Change
 from streams.losses import Gap
 from streams.message import Message
@@ -18,7 +18,7 @@ class Step(NamedTuple):
 
 
 class Batch:
-    def __init__(self, rows: Rows, knowledge: int) -> None:
+    def __init__(self, rows: MergedRows, knowledge: int) -> None:
         # Each stream's checkpoint before and after.
         self.before: dict[str, int] = {}
         self.after: dict[str, int] = {}
@@ -33,7 +33,7 @@ class Batch:
         self.seconds = 0.0
         self.begin_anew(rows, knowledge)
 
-    def begin_anew(self, rows: Rows, knowledge: int) -> None:
+    def begin_anew(self, rows: MergedRows, knowledge: int) -> None:
         """Forgets what the events do, not which they are.
 
         `knowledge`: of events to leave out, as its writer counts it.

@@ -19,7 +19,7 @@ _BUILD_SUFFIX = re.compile(r"_b\d+$")
 _NUMBER_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('vestnik.projections.number', 0))"
 
 
-class State(StrEnum):
+class BuildState(StrEnum):
     BUILDING = "building"
     LIVE = "live"
     RETIRED = "retired"
@@ -30,7 +30,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     projection: str
     version: int
     build: int
-    state: State
+    state: BuildState
     identity: str
 
     @property
@@ -53,16 +53,16 @@ async def builds_of(conn: Connection, projection: str, version: int) -> list[Bui
         return await cursor.fetchall()
 
 
-async def add_no_builds(conn: Connection) -> None:
+async def lock_build_numbers(conn: Connection) -> None:
     """Until the transaction ends nobody else adds a build."""
     await conn.execute(_NUMBER_LOCK)
 
 
 async def add_build(
-    conn: Connection, projection: str, version: int, state: State, *, number: int | None = None
+    conn: Connection, projection: str, version: int, state: BuildState, *, number: int | None = None
 ) -> Build:
     """Adds a build with the next free number, within a transaction; several may do so at once."""
-    await add_no_builds(conn)
+    await lock_build_numbers(conn)
     async with conn.cursor(row_factory=kwargs_row(_build)) as cursor:
         await cursor.execute(
             "INSERT INTO projection_builds (projection, version, build, state)"
@@ -76,7 +76,7 @@ async def add_build(
     return build
 
 
-async def hold(conn: Connection, build: Build) -> bool:
+async def lock_build(conn: Connection, build: Build) -> bool:
     """Locks the build against every writer until the transaction ends; False where it is not in its state any more."""
     cursor = await conn.execute(
         "SELECT 1 FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s) AND state = %s FOR UPDATE",
@@ -96,7 +96,7 @@ async def hold_version(conn: Connection, projection: str, version: int) -> list[
         return await cursor.fetchall()
 
 
-async def set_state(conn: Connection, build: Build, state: State) -> None:
+async def set_state(conn: Connection, build: Build, state: BuildState) -> None:
     await conn.execute(
         "UPDATE projection_builds SET state = %(state)s,"
         " live_at = CASE WHEN %(state)s = 'live' THEN now() ELSE live_at END,"
@@ -106,14 +106,14 @@ async def set_state(conn: Connection, build: Build, state: State) -> None:
     )
 
 
-async def stamp_live(conn: Connection, build: Build) -> None:
+async def record_live_at(conn: Connection, build: Build) -> None:
     """Writes down when the build went live; with this commit, that of the switch before it is on disk as well."""
     await conn.execute(
         "UPDATE projection_builds SET live_at = now() WHERE (projection, version, build) = (%s, %s, %s)", build.id
     )
 
 
-async def describe(conn: Connection, build: Build, tables: Sequence[str], code: str | None) -> None:
+async def record_source(conn: Connection, build: Build, tables: Sequence[str], code: str | None) -> None:
     """Writes down which tables the build has, and by which code it is filled."""
     await conn.execute(
         "UPDATE projection_builds SET tables = %s, code = %s WHERE (projection, version, build) = (%s, %s, %s)",
@@ -121,7 +121,7 @@ async def describe(conn: Connection, build: Build, tables: Sequence[str], code: 
     )
 
 
-async def code_of(conn: Connection, build: Build) -> str | None:
+async def source_digest(conn: Connection, build: Build) -> str | None:
     """By which code the build was begun; None where an earlier program did not say."""
     cursor = await conn.execute(
         "SELECT code FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build.id
@@ -195,7 +195,7 @@ MOVE_CHECKPOINT = (
 
 
 def _build(projection: str, version: int, build: int, state: str, identity: str) -> Build:
-    return Build(projection=projection, version=version, build=build, state=State(state), identity=identity)
+    return Build(projection=projection, version=version, build=build, state=BuildState(state), identity=identity)
 
 
 def _whole(value: object) -> int:

@@ -56,12 +56,12 @@ async def connect(database_url: str, name: str) -> Connection:
     return conn
 
 
-def out_of_reach(error: DatabaseError) -> Unavailable:
+def database_unavailable(error: DatabaseError) -> Unavailable:
     """What an operator is told, in one line, when the database fails on the way."""
     return Unavailable(f"The database does not answer: {str(error).partition(chr(10))[0]}")
 
 
-async def leave(conn: Connection) -> None:
+async def close_and_unlock(conn: Connection) -> None:
     """Closes the connection. Where it is at rest, its locks are free by the return: closing alone frees them a little
     later, and whoever comes right behind would take us for still at work."""
     try:
@@ -74,7 +74,7 @@ async def leave(conn: Connection) -> None:
         await conn.close()
 
 
-async def be_heard_of(conn: Connection) -> None:
+async def set_idle_timeouts(conn: Connection) -> None:
     """From now on the server ends the connection, and with it its locks, where nothing was heard of it for a while:
     whoever holds a lock on it asks something each second. So a process that hangs is replaced, too."""
     await conn.execute(
@@ -82,7 +82,7 @@ async def be_heard_of(conn: Connection) -> None:
     )
 
 
-async def be_watched(conn: Connection) -> None:
+async def end_pipeline_idle(conn: Connection) -> None:
     """To be called after a pipeline, whose last word is a request to flush: for the server such a client is not idle,
     however long it says nothing more, and who hangs from then on would be waited for forever."""
     await conn.execute("", prepare=False)

@@ -20,12 +20,12 @@ SELECT EXISTS (
 _NO_HELP = "SET max_parallel_maintenance_workers = 0"
 
 
-async def somebody_reads(conn: Connection) -> bool:
+async def has_active_readers(conn: Connection) -> bool:
     """Whether anybody else has asked the database for something just now."""
     cursor = await conn.execute(_READS)
     return await cursor.fetchone() == (True,)
 
 
-async def without_help(conn: Connection) -> None:
+async def disable_parallel_index_builds(conn: Connection) -> None:
     """From now on the connection's own process makes its indexes, and no other takes another core for it."""
     await conn.execute(_NO_HELP)

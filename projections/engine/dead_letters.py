@@ -75,7 +75,7 @@ class Counts(NamedTuple):
     parked: int = 0
 
 
-class Standing(msgspec.Struct):
+class DeadLetterState(msgspec.Struct):
     """What a build's writer has to know of dead letters, as of a revision of them."""
 
     # None: the build is not in use.
@@ -146,7 +146,7 @@ def _is_private(kind: str) -> bool:
     return event is not None and event.PRIVATE
 
 
-def in_line(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+def keep_first_reason(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
     """The letters in the order of their events, of each aggregate the first failed and all others parked."""
     seen: set[str] = set()
     ordered: list[DeadLetter] = []
@@ -204,15 +204,15 @@ async def revision(conn: Connection, build: Build) -> int | None:
     return None if row is None else _whole(row[0])
 
 
-async def standing(conn: Connection, build: Build) -> Standing:
+async def load_state(conn: Connection, build: Build) -> DeadLetterState:
     cursor = await conn.execute(_STANDING, (*build.id, build.state.value, build.identity))
     row = await cursor.fetchone()
     if row is None:
-        return Standing()
+        return DeadLetterState()
     number, blocked, failed, parked, discards = row
     assert isinstance(blocked, list)
     assert isinstance(discards, list)
-    return Standing(
+    return DeadLetterState(
         revision=_whole(number),
         blocked=set(blocked),
         counts=Counts(_whole(failed), _whole(parked)),

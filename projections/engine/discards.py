@@ -17,7 +17,7 @@ from psycopg.rows import kwargs_row
 from contracts.envelope import Provenance, seal
 from contracts.errors import Unavailable
 from contracts.events.dead_letter import DeadLetterDiscarded
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.subjects import DEAD_LETTERS_FILTER, OPERATOR, dead_letter
 from projections.engine import builds, dead_letters
 from projections.engine.builds import Build, Connection
@@ -188,7 +188,7 @@ async def catch_up(conn: Connection, nc: NATS, projection: str) -> None:
 async def hold(conn: Connection, projection: str, version: int) -> list[Build]:
     """Locks every build of the version but shadows against their writers, and against further builds."""
     # A build that is added at this moment would not know of what is done here.
-    await builds.add_no_builds(conn)
+    await builds.lock_build_numbers(conn)
     return await builds.hold_version(conn, projection, version)
 
 
@@ -233,8 +233,8 @@ def _opened(message: Message) -> Discarded | None:
         sequence=data.sequence,
         subject=data.subject,
         type=data.event_type,
-        error=plain(data.error) or "",
-        reason=plain(data.reason) or "",
-        discarded_by=plain(data.by) or "",
+        error=plaintext_or_none(data.error) or "",
+        reason=plaintext_or_none(data.reason) or "",
+        discarded_by=plaintext_or_none(data.by) or "",
         discarded_at=event.at,
     )

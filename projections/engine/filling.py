@@ -21,13 +21,13 @@ from contracts.positions import Position
 from projections.engine import builds, connecting, dead_letters, lost_events, tables
 from projections.engine.batch import Batch, Step
 from projections.engine.builds import MOVE_CHECKPOINT, Build, Connection
-from projections.engine.dead_letters import Counts, DeadLetter, Discards, Standing, in_line, reason_of
-from projections.engine.literals import Unwritable
+from projections.engine.dead_letters import Counts, DeadLetter, DeadLetterState, Discards, keep_first_reason, reason_of
+from projections.engine.literals import UnsupportedValue
 from projections.engine.projection import Projection
-from projections.engine.rows import Group, Rows
+from projections.engine.rows import MergedRows, RowGroup
 from projections.engine.shapes import Shapes, Table
 from projections.engine.statements import copy_data, copy_statement, statement
-from projections.engine.write import Action, How, Write
+from projections.engine.write import MergeRule, RowAction, RowChanges
 from streams.losses import Gap
 from streams.message import Message
 
@@ -40,7 +40,7 @@ REFUSALS = (
     errors.CardinalityViolation,
     errors.ProgramLimitExceeded,
     errors.StatementTooComplex,
-    Unwritable,
+    UnsupportedValue,
 )
 _RATE_SECONDS = 1.0
 # Fewer rows than these are merged in one round trip with everything else.
@@ -48,11 +48,11 @@ _COPIED_FROM = 500
 _NOT_MOVED = "the checkpoint is not where it was left, or the build is not in use any more"
 
 
-class Superseded(Exception):
+class BuildSuperseded(Exception):
     """The build is not what it was: another process applies to it, or another build took its place."""
 
 
-class Filling:
+class BuildWriter:
     def __init__(
         self,
         conn: Connection,
@@ -60,7 +60,7 @@ class Filling:
         build: Build,
         known_tables: dict[str, Table],
         position: Position,
-        standing: Standing,
+        standing: DeadLetterState,
         discards: Discards | None = None,
     ) -> None:
         """`discards`: the events to skip, where not those that the database names."""
@@ -70,7 +70,7 @@ class Filling:
         self._shapes = Shapes(known_tables)
         # Tables whose rows are all new.
         self._appended = {table.physical for table in known_tables.values() if table.name in projection.appended}
-        self._written = {stream: position.of(stream) for stream in projection.filters()}
+        self._written = {stream: position.sequence(stream) for stream in projection.filters()}
         # As it will be when all batches taken so far are written.
         self._taken = dict(self._written)
         self._standing = standing
@@ -90,7 +90,7 @@ class Filling:
         """
         known = await tables.inspect(conn, projection, build)
         position = await builds.checkpoints(conn, build)
-        return cls(conn, projection, build, known, position, await dead_letters.standing(conn, build), discards)
+        return cls(conn, projection, build, known, position, await dead_letters.load_state(conn, build), discards)
 
     @property
     def position(self) -> Position:
@@ -102,9 +102,9 @@ class Filling:
         return self._standing.counts
 
     def batch(self) -> Batch:
-        return Batch(Rows(self._shapes), self._knowledge)
+        return Batch(MergedRows(self._shapes), self._knowledge)
 
-    def take(
+    def add_to_batch(
         self, batch: Batch, stream: str, messages: Sequence[Message], sequence: int, gaps: Sequence[Gap] = ()
     ) -> None:
         """Folds the messages into the batch, which moves the stream's checkpoint to `sequence`.
@@ -124,16 +124,16 @@ class Filling:
         collects = gc.isenabled()
         gc.disable()
         try:
-            self._fold(batch, fresh)
+            self._run_handlers(batch, fresh)
         finally:
             if collects:
                 gc.enable()
 
-    async def write(self, batch: Batch) -> None:
+    async def commit(self, batch: Batch) -> None:
         """Writes the batch; afterwards everything in its streams up to its sequences has been applied.
 
         Raises:
-            Superseded: nothing was applied, since this is not the build's only writer or the build is not in use.
+            BuildSuperseded: nothing was applied, since this is not the build's only writer or the build is not in use.
         """
         if not batch.moves:
             return
@@ -145,9 +145,9 @@ class Filling:
             try:
                 await self._commit(batch, rates)
                 break
-            except Superseded:
+            except BuildSuperseded:
                 # Where somebody has settled dead letters meanwhile, other events are to wait: once more, then.
-                if not await self._heard_of_letters():
+                if not await self._reload_dead_letters():
                     raise
         known = len(self._standing.blocked)
         self._standing.add(batch.letters)
@@ -159,47 +159,47 @@ class Filling:
         """Takes the messages as one batch and writes it.
 
         Raises:
-            Superseded: as `write`.
+            BuildSuperseded: as `commit`.
         """
         batch = self.batch()
-        self.take(batch, stream, messages, sequence)
-        await self.write(batch)
+        self.add_to_batch(batch, stream, messages, sequence)
+        await self.commit(batch)
 
     async def check(self) -> None:
         """Notices between batches that the connection is gone, the build was replaced or dead letters were settled.
 
         Raises:
-            Superseded: the build is not in use any more.
+            BuildSuperseded: the build is not in use any more.
         """
         if await dead_letters.revision(self._conn, self.build) != self._standing.revision:
-            await self._heard_of_letters()
+            await self._reload_dead_letters()
 
-    async def apply_again(self, messages: Sequence[Message]) -> list[DeadLetter]:
+    async def reapply(self, messages: Sequence[Message]) -> list[DeadLetter]:
         """Writes what can be written of messages that were dead letters, within the caller's transaction.
 
         Returns:
             What cannot, the first of each aggregate with its reason, those behind it without.
         """
         batch, steps = self.batch(), list[Step]()
-        self._fold(batch, messages, steps)
+        self._run_handlers(batch, messages, steps)
         await self._write_in_pieces(steps, batch.letters)
-        return in_line(batch.letters)
+        return keep_first_reason(batch.letters)
 
-    async def _heard_of_letters(self) -> bool:
+    async def _reload_dead_letters(self) -> bool:
         """Whether the dead letters are others than was thought; they are known now.
 
         Raises:
-            Superseded: the build is not in use any more.
+            BuildSuperseded: the build is not in use any more.
         """
-        standing = await dead_letters.standing(self._conn, self.build)
+        standing = await dead_letters.load_state(self._conn, self.build)
         if standing.revision is None:
-            raise Superseded("the build is not in use any more")
+            raise BuildSuperseded("the build is not in use any more")
         heard = standing.revision != self._standing.revision
         self._standing = standing
         self._knowledge += heard
         return heard
 
-    def _fold(self, batch: Batch, messages: Sequence[Message], steps: list[Step] | None = None) -> None:
+    def _run_handlers(self, batch: Batch, messages: Sequence[Message], steps: list[Step] | None = None) -> None:
         """Runs the handlers; an event that they cannot take becomes a dead letter, and its aggregate waits.
 
         `steps` collects what each event does.
@@ -221,7 +221,7 @@ class Filling:
                     batch.letters.append(DeadLetter(message=message, type=kind, reason=None))
                     continue
                 event = found if isinstance(found, Recorded) else _open(found, message)
-                write = Write()
+                write = RowChanges()
                 for handler in handlers:
                     handler(event, write)
                 merge(write.changes, kind)
@@ -235,9 +235,9 @@ class Filling:
 
     def _fold_again(self, batch: Batch, steps: list[Step] | None = None) -> None:
         """Handlers are pure: what was taken once can be taken anew, knowing more."""
-        batch.begin_anew(Rows(self._shapes), self._knowledge)
+        batch.begin_anew(MergedRows(self._shapes), self._knowledge)
         for messages in batch.messages.values():
-            self._fold(batch, messages, steps)
+            self._run_handlers(batch, messages, steps)
 
     async def _commit(self, batch: Batch, rates: Mapping[str, float]) -> None:
         moves = [
@@ -261,14 +261,14 @@ class Filling:
             except REFUSALS as refusal:
                 if self._merges_from_now_on(refusal):
                     continue
-            await self._commit_in_pieces(batch, moves)
+            await self._commit_bisected(batch, moves)
             break
 
     async def _write(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
         """All of it in one transaction: the usual small batch in one go, any other step by step.
 
         Raises:
-            Superseded: nothing was written.
+            BuildSuperseded: nothing was written.
         """
         groups = batch.rows.groups()
         is_large = any(len(group.keys) >= _COPIED_FROM for group in groups)
@@ -292,9 +292,11 @@ class Filling:
             await self._conn.rollback()
             raise
         _check_moved(answer)
-        await connecting.be_watched(self._conn)
+        await connecting.end_pipeline_idle(self._conn)
 
-    async def _write_in_steps(self, batch: Batch, moves: Sequence[tuple[object, ...]], groups: Sequence[Group]) -> None:
+    async def _write_in_steps(
+        self, batch: Batch, moves: Sequence[tuple[object, ...]], groups: Sequence[RowGroup]
+    ) -> None:
         async with self._conn.transaction():
             await self._move(moves)
             for group in groups:
@@ -313,14 +315,14 @@ class Filling:
         for move in moves:
             _check_moved(await (await self._conn.execute(MOVE_CHECKPOINT, move)).fetchone())
 
-    def _is_copied(self, group: Group) -> bool:
+    def _is_copied(self, group: RowGroup) -> bool:
         """Whether to insert the rows as if none of them was there yet, as the projection says of the table."""
         shape = group.shape
         return (
             len(group.keys) >= _COPIED_FROM
-            and shape.action is Action.UPSERT
+            and shape.action is RowAction.UPSERT
             and shape.table.physical in self._appended
-            and all(how is How.SET for _, how in shape.columns)
+            and all(how is MergeRule.SET for _, how in shape.columns)
         )
 
     def _merges_from_now_on(self, refusal: Exception) -> bool:
@@ -335,14 +337,14 @@ class Filling:
         self._appended.discard(refusal.diag.table_name)
         return True
 
-    async def _commit_in_pieces(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
+    async def _commit_bisected(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
         # Only for this rare case are the events' changes kept apart.
         steps: list[Step] = []
         self._fold_again(batch, steps)
         async with self._conn.transaction():
             await self._move(moves)
             await self._write_in_pieces(steps, batch.letters)
-            batch.letters = in_line(batch.letters)
+            batch.letters = keep_first_reason(batch.letters)
             await dead_letters.add(self._conn, self.build, batch.letters)
             await lost_events.add(self._conn, self.build, batch.gaps)
 
@@ -371,7 +373,7 @@ class Filling:
 
     async def _try(self, steps: Sequence[Step]) -> Exception | None:
         """Writes the steps, or none of them and returns why."""
-        rows = Rows(self._shapes)
+        rows = MergedRows(self._shapes)
         for step in steps:
             rows.merge(step.changes, step.type)
         try:
@@ -385,7 +387,7 @@ class Filling:
 
 def _check_moved(answer: tuple[object, ...] | None) -> None:
     if answer != ("1",):
-        raise Superseded(_NOT_MOVED)
+        raise BuildSuperseded(_NOT_MOVED)
 
 
 def _open(envelope: Envelope, message: Message) -> Recorded[Event]:

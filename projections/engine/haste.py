@@ -16,20 +16,20 @@ _TIMES = 10
 _LASTS_SECONDS = 0.25
 
 
-class Haste:
+class BatchPacing:
     def __init__(self, rest_seconds: float = 0.0) -> None:
         """`rest_seconds`: what the projection wants between batches, where that is longer than usual."""
         self._wanted = rest_seconds
         self._until = float("-inf")
         self._called: asyncio.Future[None] | None = None
 
-    def call(self) -> None:
+    def request_now(self) -> None:
         """Somebody waits from now on."""
         self._until = time.monotonic() + _LASTS_SECONDS
         if self._called is not None and not self._called.done():
             self._called.set_result(None)
 
-    async def rest(self, since: float, took: float) -> None:
+    async def pause(self, since: float, took: float) -> None:
         """Returns when the next batch is due, the last one having been begun at `since` (of `time.monotonic`).
 
         `took`: seconds that it took to write.

@@ -11,13 +11,13 @@ from nats.aio.client import Client as NATS
 
 from contracts.errors import Unavailable
 from contracts.positions import Position
-from infra.failures import Failure
+from infra.failures import OperatorError
 from projections.engine import builds, tables
-from projections.engine.builds import Connection, State
+from projections.engine.builds import BuildState, Connection
 from projections.engine.dead_letters import Discards
-from projections.engine.filling import Filling
+from projections.engine.filling import BuildWriter
 from projections.engine.pipeline import Pipeline
-from projections.engine.progress import Pace, Report
+from projections.engine.progress import RateEstimator, Report
 from projections.engine.projection import Projection
 from projections.engine.sources import SILENCE_SECONDS, Sources, end_of
 
@@ -26,20 +26,20 @@ TEMPORARY = "pg_temp"
 _NUMBER = 0
 
 
-class StreamTooShort(Failure):
+class StreamTooShort(OperatorError):
     """A read model has seen more of a stream than there is."""
 
     def __init__(self, stream: str, end: int, checkpoint: int) -> None:
         super().__init__(f"{stream} ends at {end}, before the read model's checkpoint {checkpoint}: events are gone")
 
 
-class Counting:
+class ProgressCounter:
     """Reports the progress of filling up to a position, so and so often, in sequences of the streams."""
 
     def __init__(self, position: Position, times: int, report: Report) -> None:
         self._total = times * sum(position.sequences.values())
         self._passed = 0
-        self._pace = Pace()
+        self._pace = RateEstimator()
         self._report = report
 
     def reached(self, sequence: int) -> None:
@@ -50,29 +50,29 @@ class Counting:
         self._passed += stream_end
 
 
-async def isolate(conn: Connection, schema: str) -> None:
+async def use_schema(conn: Connection, schema: str) -> None:
     """From now on the connection works in the schema."""
     await conn.execute(
         "SELECT set_config('search_path', quote_ident(%s) || ', ' || current_setting('search_path'), false)", (schema,)
     )
 
 
-async def start(conn: Connection, projection: type[Projection], discards: Discards) -> Filling:
+async def create_isolated_build(conn: Connection, projection: type[Projection], discards: Discards) -> BuildWriter:
     """An empty build that leaves out the discards; the engine's tables are there."""
     async with conn.transaction():
-        build = await builds.add_build(conn, projection.name, projection.version, State.SHADOW, number=_NUMBER)
+        build = await builds.add_build(conn, projection.name, projection.version, BuildState.SHADOW, number=_NUMBER)
         await tables.create(conn, projection, build)
         await builds.add_checkpoints(conn, build, dict.fromkeys(projection.filters(), 0))
-    return await Filling.open(conn, projection, build, discards=discards)
+    return await BuildWriter.open(conn, projection, build, discards=discards)
 
 
-async def fill(
-    filling: Filling,
+async def replay_into(
+    filling: BuildWriter,
     projection: type[Projection],
     nc: NATS,
     position: Position,
     order: Sequence[str],
-    counting: Counting,
+    counting: ProgressCounter,
 ) -> int:
     """Applies every stream, one after the other, exactly up to the position; returns the number of events.
 
@@ -82,7 +82,7 @@ async def fill(
     """
     events, filters = 0, projection.filters()
     for stream in order:
-        target = position.of(stream)
+        target = position.sequence(stream)
         if not target:
             continue
         end = await end_of(nc, stream)
@@ -103,6 +103,6 @@ async def fill(
                 if batch is None:
                     raise Unavailable("NATS does not answer.")
                 events += batch.events
-                counting.reached(filling.position.of(stream))
+                counting.reached(filling.position.sequence(stream))
         counting.passed(target)
     return events

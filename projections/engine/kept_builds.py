@@ -12,11 +12,11 @@ from psycopg import Error as DatabaseError
 from psycopg import errors
 
 from projections.engine import builds
-from projections.engine.builds import Connection, State
+from projections.engine.builds import BuildState, Connection
 from projections.engine.connecting import (
+    close_and_unlock,
     connect,
-    leave,
-    out_of_reach,
+    database_unavailable,
     try_lock,
     version_rebuild_lock,
     version_runner_lock,
@@ -35,7 +35,7 @@ FROM projection_builds AS b WHERE b.projection = %s ORDER BY b.version, b.build
 """
 
 
-class Dropped(msgspec.Struct, frozen=True):
+class DroppedBuild(msgspec.Struct, frozen=True):
     """A build that is gone."""
 
     projection: str
@@ -45,7 +45,7 @@ class Dropped(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class InUse(msgspec.Struct, frozen=True):
+class SkippedBuild(msgspec.Struct, frozen=True):
     """What could not be dropped, and why."""
 
     projection: str
@@ -59,7 +59,7 @@ class _Kept(msgspec.Struct, frozen=True):
     projection: str
     version: int
     build: int
-    state: State
+    state: BuildState
     tables: list[str] | None
     has_live: bool
     bytes: int
@@ -68,10 +68,14 @@ class _Kept(msgspec.Struct, frozen=True):
         """Whether nothing is served from it. Without a live one, an unfinished build of today's is the first to be."""
         if self.version != current:
             return True
-        return self.state in (State.RETIRED, State.SHADOW) or (self.state is State.BUILDING and self.has_live)
+        return self.state in (BuildState.RETIRED, BuildState.SHADOW) or (
+            self.state is BuildState.BUILDING and self.has_live
+        )
 
 
-async def drop_kept(projection: str, current: int | None, database_url: str) -> tuple[list[Dropped], list[InUse]]:
+async def drop_unused_builds(
+    projection: str, current: int | None, database_url: str
+) -> tuple[list[DroppedBuild], list[SkippedBuild]]:
     """Drops all builds of the projection that are not in use; of its current version (None: it has none any more) the
     live one stays.
 
@@ -79,8 +83,8 @@ async def drop_kept(projection: str, current: int | None, database_url: str) -> 
         Unavailable: the database does not answer.
     """
     conn = await connect(database_url, f"drop old {projection}")
-    dropped: list[Dropped] = []
-    in_use: list[InUse] = []
+    dropped: list[DroppedBuild] = []
+    in_use: list[SkippedBuild] = []
     try:
         await ensure_schema(conn)
         locked: set[int] = set()
@@ -89,21 +93,23 @@ async def drop_kept(projection: str, current: int | None, database_url: str) -> 
                 locked.add(version)
             else:
                 busy = "it is being rebuilt" if version == current else "a service runs it, or it is rebuilt"
-                in_use.append(InUse(projection, version, None, busy))
+                in_use.append(SkippedBuild(projection, version, None, busy))
         # Only what is seen behind the lock stays as it is: a rebuild may just have come to its end.
         for kept in await _kept(conn, projection):
             if kept.version not in locked or not kept.droppable(current):
                 continue
             if kept.tables is None:
-                in_use.append(InUse(projection, kept.version, kept.build, "which tables it has is not written down"))
+                in_use.append(
+                    SkippedBuild(projection, kept.version, kept.build, "which tables it has is not written down")
+                )
             elif await _drop(conn, kept, kept.tables):
-                dropped.append(Dropped(projection, kept.version, kept.build, kept.bytes))
+                dropped.append(DroppedBuild(projection, kept.version, kept.build, kept.bytes))
             else:
-                in_use.append(InUse(projection, kept.version, kept.build, "somebody reads it"))
+                in_use.append(SkippedBuild(projection, kept.version, kept.build, "somebody reads it"))
     except DatabaseError as error:
-        raise out_of_reach(error) from error
+        raise database_unavailable(error) from error
     finally:
-        await leave(conn)
+        await close_and_unlock(conn)
     return dropped, in_use
 
 
@@ -115,9 +121,9 @@ async def known_projections(database_url: str) -> list[str]:
         cursor = await conn.execute("SELECT DISTINCT projection FROM projection_builds ORDER BY 1")
         return [str(name) for (name,) in await cursor.fetchall()]
     except DatabaseError as error:
-        raise out_of_reach(error) from error
+        raise database_unavailable(error) from error
     finally:
-        await leave(conn)
+        await close_and_unlock(conn)
 
 
 async def _kept(conn: Connection, projection: str) -> list[_Kept]:
@@ -143,7 +149,7 @@ async def _drop(conn: Connection, kept: _Kept, names: Sequence[str]) -> bool:
             async with conn.transaction():
                 await conn.execute(_LOCK_TIMEOUT)
                 identity = kept.projection, kept.version, kept.build
-                await builds.drop(conn, identity, names, shown=names if kept.state is State.LIVE else ())
+                await builds.drop(conn, identity, names, shown=names if kept.state is BuildState.LIVE else ())
                 return True
         except errors.LockNotAvailable:
             if attempt < _ATTEMPTS - 1:

@@ -7,9 +7,9 @@ import msgspec
 from nats.aio.client import Client as NATS
 from psycopg.rows import kwargs_row
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 from projections.engine import discards
-from projections.engine.builds import Build, Connection, State
+from projections.engine.builds import Build, BuildState, Connection
 from projections.engine.dead_letters import LetterId, aggregate_of
 from projections.engine.discards import Discarded
 
@@ -50,21 +50,21 @@ FROM projection_discards WHERE (projection, version, stream, sequence) = (%s, %s
 """
 
 
-class NoSuchLetter(Failure):
+class NoSuchLetter(OperatorError):
     """There is no dead letter of this id."""
 
     def __init__(self, letter_id: LetterId, why: str) -> None:
         super().__init__(f"there is no dead letter {letter_id}: {why}")
 
 
-class KeptLetter(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterRow(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter, with what there is to know of it but the event itself."""
 
     projection: str
     version: int
     build: int
     # `live`, `building` or `retired`.
-    build_state: State
+    build_state: BuildState
     identity: str
     stream: str
     sequence: int
@@ -105,7 +105,7 @@ class KeptLetter(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which letters to list; None: all."""
 
     projections: Sequence[str] | None = None
@@ -127,7 +127,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-async def listed(conn: Connection, wanted: Wanted) -> AsyncGenerator[KeptLetter, None]:
+async def list_dead_letters(conn: Connection, wanted: DeadLetterFilter) -> AsyncGenerator[DeadLetterRow, None]:
     """The letters of all builds in use, those of an aggregate together and in order; however many there are."""
     async with conn.transaction(), conn.cursor("dead_letters", row_factory=kwargs_row(_kept)) as cursor:
         cursor.itersize = _PAGE
@@ -136,15 +136,15 @@ async def listed(conn: Connection, wanted: Wanted) -> AsyncGenerator[KeptLetter,
             yield letter
 
 
-async def heads(conn: Connection, projection: str) -> list[KeptLetter]:
+async def list_heads(conn: Connection, projection: str) -> list[DeadLetterRow]:
     """The first letter of each aggregate of the projection, of all its builds in use."""
-    wanted = Wanted(projections=[projection], heads=True)
+    wanted = DeadLetterFilter(projections=[projection], heads=True)
     async with conn.cursor(row_factory=kwargs_row(_kept)) as cursor:
         await cursor.execute(_LIST, wanted.parameters())
         return await cursor.fetchall()
 
 
-async def discarded(nc: NATS, wanted: Wanted) -> list[Discarded]:
+async def discarded(nc: NATS, wanted: DeadLetterFilter) -> list[Discarded]:
     """The discards of every version, as the stream says.
 
     Raises:
@@ -160,7 +160,7 @@ async def discarded(nc: NATS, wanted: Wanted) -> list[Discarded]:
     return sorted(found, key=lambda each: each.place)
 
 
-async def one(conn: Connection, letter_id: LetterId) -> KeptLetter | Discarded:
+async def get_dead_letter(conn: Connection, letter_id: LetterId) -> DeadLetterRow | Discarded:
     """The letter, or what became of it.
 
     Raises:
@@ -187,8 +187,8 @@ async def one(conn: Connection, letter_id: LetterId) -> KeptLetter | Discarded:
     raise NoSuchLetter(letter_id, "its build has none of this place; it may have been applied meanwhile")
 
 
-def _kept(build_state: str, **columns: object) -> KeptLetter:
-    return msgspec.convert({"build_state": build_state, **columns}, KeptLetter)
+def _kept(build_state: str, **columns: object) -> DeadLetterRow:
+    return msgspec.convert({"build_state": build_state, **columns}, DeadLetterRow)
 
 
 def _escaped(text: str) -> str:

@@ -30,7 +30,7 @@ class LastError(msgspec.Struct, frozen=True):
         return cls(datetime.now(UTC), reason_of(error).partition("\n")[0])
 
 
-async def keep(conn: Connection, projection: str, version: int, error: LastError, *, failing: bool) -> None:
+async def record_error(conn: Connection, projection: str, version: int, error: LastError, *, failing: bool) -> None:
     """Takes the place of an older one."""
     await conn.execute(_KEEP, (projection, version, error.error, error.at, failing))
 

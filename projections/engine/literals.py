@@ -24,15 +24,15 @@ _IN_ARRAYS = (("\\", "\\\\"), ('"', '\\"'))
 _IN_LINES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
-class Unwritable(ValueError):
+class UnsupportedValue(ValueError):
     """A value has no place in a column."""
 
 
-def text_of(value: object) -> str | None:
+def to_pg_text(value: object) -> str | None:
     """The value in PostgreSQL's text form; None for NULL.
 
     Raises:
-        Unwritable: the value is of a kind that no column takes, or a time without a zone.
+        UnsupportedValue: the value is of a kind that no column takes, or a time without a zone.
     """
     if value is None or type(value) is str:
         return value
@@ -49,19 +49,19 @@ def text_of(value: object) -> str | None:
     if isinstance(value, bytes):
         return f"\\x{value.hex()}"
     if isinstance(value, Sequence):
-        return array([text_of(item) for item in value])
-    raise Unwritable(f"a {type(value).__name__} has no place in a column")
+        return array([to_pg_text(item) for item in value])
+    raise UnsupportedValue(f"a {type(value).__name__} has no place in a column")
 
 
 def _time(value: datetime) -> str:
     if value.tzinfo is UTC:
         return value.isoformat()
     if value.tzinfo is None:
-        raise Unwritable(f"the time {value} has no zone")
+        raise UnsupportedValue(f"the time {value} has no zone")
     try:
         return value.astimezone(UTC).isoformat()
     except OverflowError as error:
-        raise Unwritable(f"the time {value} is outside the years that there are in UTC") from error
+        raise UnsupportedValue(f"the time {value} is outside the years that there are in UTC") from error
 
 
 def _times(column: Sequence[datetime]) -> list[str]:
@@ -74,14 +74,14 @@ def json_of(value: object) -> str | None:
     try:
         return None if value is None else msgspec.json.encode(value).decode()
     except (TypeError, *_NO_TEXT) as error:
-        raise Unwritable(f"a {type(value).__name__} is no JSON: {error}") from error
+        raise UnsupportedValue(f"a {type(value).__name__} is no JSON: {error}") from error
 
 
-def texts_of(column: Sequence[Any], kind: str) -> Sequence[str | None]:
+def column_to_pg_text(column: Sequence[Any], kind: str) -> Sequence[str | None]:
     """The values of a column of this type, each as text.
 
     Raises:
-        Unwritable: as `text_of`.
+        UnsupportedValue: as `to_pg_text`.
     """
     if kind in ("json", "jsonb"):
         return [json_of(value) for value in column]
@@ -93,18 +93,18 @@ def texts_of(column: Sequence[Any], kind: str) -> Sequence[str | None]:
             return list(map(str, column))
         if types == {datetime} and kind == MOMENTS and {value.tzinfo for value in column} == {UTC}:
             return _times(column)
-        return [text_of(value) for value in column]
-    except Unwritable:
+        return [to_pg_text(value) for value in column]
+    except UnsupportedValue:
         raise
     except _NO_TEXT as error:
-        raise Unwritable(f"a value has no text: {error}") from error
+        raise UnsupportedValue(f"a value has no text: {error}") from error
 
 
 def array(texts: Sequence[str | None]) -> str:
     """One array literal: every element quoted, so that nothing in it can be taken for syntax.
 
     Raises:
-        Unwritable: a text is none that could be sent.
+        UnsupportedValue: a text is none that could be sent.
     """
     texts = _escaped(texts, _IN_ARRAYS)
     if None in texts:
@@ -112,11 +112,11 @@ def array(texts: Sequence[str | None]) -> str:
     return '{"' + '","'.join(texts) + '"}' if texts else "{}"  # type: ignore[arg-type]  # none of them is None
 
 
-def lines(columns: Iterable[Sequence[str | None]]) -> list[str]:
+def copy_lines(columns: Iterable[Sequence[str | None]]) -> list[str]:
     """The rows as COPY reads them, without their ends.
 
     Raises:
-        Unwritable: as `array`.
+        UnsupportedValue: as `array`.
     """
     escaped = []
     for column in columns:
@@ -132,7 +132,7 @@ def _escaped(texts: Sequence[str | None], escapes: Sequence[tuple[str, str]]) ->
         try:
             whole.encode()
         except UnicodeEncodeError as error:
-            raise Unwritable(f"a text is no Unicode: {error}") from error
+            raise UnsupportedValue(f"a text is no Unicode: {error}") from error
     for character, escape in escapes:
         if character in whole:
             texts = [text and text.replace(character, escape) for text in texts]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from nats.aio.client import Client as NATS
 
 from contracts.errors import Unavailable
-from infra.failures import Failure
+from infra.failures import OperatorError
 from projections.engine.builds import Build, Connection
 from projections.engine.literals import array
 from streams.inbox import RequestFailed
@@ -26,7 +26,7 @@ ON CONFLICT DO NOTHING
 """
 
 
-class EventsLost(Failure):
+class EventsLost(OperatorError):
     """Streams lack events, and nobody has accepted that."""
 
     def __init__(self, projection: str, gaps: Sequence[Gap]) -> None:

@@ -12,7 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from projections.engine.batch import Batch
 from projections.engine.dead_letters import Counts
-from projections.engine.filling import Filling
+from projections.engine.filling import BuildWriter
 from projections.engine.pipeline import Pipeline
 from projections.engine.projection import Projection
 
@@ -83,24 +83,24 @@ PROGRESS = Gauge(
 )
 
 
-class Figures:
+class ProjectionMetrics:
     """What one runner says of itself."""
 
     def __init__(self, projection: type[Projection]) -> None:
         self._labels = (projection.name, str(projection.version))
         self._streams = tuple(projection.filters())
         self._pipeline: Pipeline | None = None
-        self._filling: Filling | None = None
+        self._filling: BuildWriter | None = None
         self._is_live = True
         self._events_of_build = 0
         self._errors = ERRORS.labels(*self._labels)
         self._leading = LEADING.labels(*self._labels)
         self._failed = FAILED.labels(*self._labels)
 
-    def leads(self, leading: bool) -> None:
+    def set_leader(self, leading: bool) -> None:
         self._leading.set(leading)
 
-    def follows(self, pipeline: Pipeline, filling: Filling, *, is_live: bool) -> None:
+    def attach(self, pipeline: Pipeline, filling: BuildWriter, *, is_live: bool) -> None:
         """What the runner is at from now on."""
         self._pipeline, self._filling, self._is_live = pipeline, filling, is_live
         self._events_of_build = 0
@@ -108,7 +108,7 @@ class Figures:
             # Worked out when somebody asks: it grows while nothing happens.
             LAG_SECONDS.labels(*self._labels, stream).set_function(partial(self._age, stream))
 
-    def stands_by(self) -> None:
+    def set_standby(self) -> None:
         """Another process tells these now."""
         self._pipeline = self._filling = None
         for gauge in (CHECKPOINT, PROGRESS, LOST):

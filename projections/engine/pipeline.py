@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from projections.engine.batch import Batch
-from projections.engine.filling import Filling
-from projections.engine.haste import Haste
+from projections.engine.filling import BuildWriter
+from projections.engine.haste import BatchPacing
 from projections.engine.sources import Sources
 from streams.reader import ReadBatch
 
@@ -36,7 +36,7 @@ class Pipeline:
     """Brings a build along its streams. Whatever a step raises, the pipeline is of no use any more."""
 
     def __init__(
-        self, sources: Sources, filling: Filling, *, most: int | None = None, haste: Haste | None = None
+        self, sources: Sources, filling: BuildWriter, *, most: int | None = None, haste: BatchPacing | None = None
     ) -> None:
         """
         `most`: events in a batch, where fewer than usual; folding and writing take the process for themselves.
@@ -89,14 +89,14 @@ class Pipeline:
         Only the waiting is cut short, never the writing.
 
         Raises:
-            Superseded: as `Filling.write`; and whatever reading raises.
+            BuildSuperseded: as `Filling.write`; and whatever reading raises.
         """
         if self._among_readers:
             await asyncio.sleep(min((time.monotonic() - self._stepped) * _REST, _LONGEST_REST))
             self._stepped = time.monotonic()
         if self._haste is not None:
             # Without reading: what comes meanwhile lies ready, and is taken in one piece.
-            await self._haste.rest(self._begun, self._took)
+            await self._haste.pause(self._begun, self._took)
         if not self._next.reads and not await self._read(timeout):
             return None
         await self._gather()
@@ -104,7 +104,7 @@ class Pipeline:
         batch = self._current = self._next
         self._next = self._filling.batch()
         self._written = batch.events
-        self._writing = asyncio.create_task(self._filling.write(batch))
+        self._writing = asyncio.create_task(self._filling.commit(batch))
         while not self._writing.done():
             if self._among_readers or self._is_full() or (self._haste is not None and self._written < _NEAR):
                 await asyncio.wait([self._writing])
@@ -189,6 +189,6 @@ class Pipeline:
             return False
         reading, self._reading = self._reading, None
         stream, piece = reading.result()
-        self._filling.take(self._next, stream, piece.messages, piece.position, piece.gaps)
+        self._filling.add_to_batch(self._next, stream, piece.messages, piece.position, piece.gaps)
         self._next.reads += 1
         return True

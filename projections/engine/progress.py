@@ -39,11 +39,11 @@ class Progress(msgspec.Struct, frozen=True):
 Report = Callable[[Progress], None]
 
 
-def unheard(progress: Progress) -> None:
+def ignore_progress(progress: Progress) -> None:
     """The report where nobody wants to know."""
 
 
-class Pace:
+class RateEstimator:
     """Measures the rate of something that counts up."""
 
     def __init__(self, events: int = 0) -> None:
@@ -66,19 +66,19 @@ class Pace:
         return max(0, events - before) / (now - since) if now > since else 0.0
 
 
-class Tracking:
+class ProgressTracker:
     """The progress of one build, kept in the database as well: once a second, and when nothing is left."""
 
     def __init__(self, conn: Connection, build: Build, events: int) -> None:
         self._conn = conn
         self._build = build
         self._events = events
-        self._pace = Pace(events)
+        self._pace = RateEstimator(events)
         self._recorded = 0.0
         self._recorded_left = -1
 
     @classmethod
-    async def resume(cls, conn: Connection, build: Build) -> "Tracking":
+    async def resume(cls, conn: Connection, build: Build) -> "ProgressTracker":
         """Goes on with the count of before; after a crash it may lack the last few."""
         cursor = await conn.execute(
             "SELECT events FROM projection_progress WHERE (projection, version, build) = (%s, %s, %s)", build.id

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, TypeVar
 from contracts.envelope import Recorded
 from contracts.event import Event
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
-from projections.engine.write import Write
+from projections.engine.write import RowChanges
 
-Handler = Callable[[Recorded[Any], Write], None]
+Handler = Callable[[Recorded[Any], RowChanges], None]
 Marked = TypeVar("Marked", bound=Callable[..., None])
 
 _EVENTS = "__handles__"

@@ -16,7 +16,7 @@ from contracts.positions import Position
 from infra.connections import DatabaseSilent, Pool
 from projections.engine.broken import Broken
 from projections.engine.projection import Projection
-from projections.engine.waiting import Reached, Waiting
+from projections.engine.waiting import CheckpointNotice, PositionWaiter
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -67,7 +67,7 @@ _SILENT_RETRY_AFTER = 2
 _BROKEN_RETRY_AFTER = 30
 
 
-class Gaps(msgspec.Struct, frozen=True):
+class MissingEvents(msgspec.Struct, frozen=True):
     """What of an aggregate's events the rows lack, although its stream was read that far."""
 
     # The first event that could not be applied; those behind it wait. None: there is none.
@@ -87,7 +87,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     # Subjects of which some event could not be applied; None: too many to name.
     lacking: frozenset[str] | None
 
-    def lacks(self, *subjects: str) -> bool:
+    def is_missing(self, *subjects: str) -> bool:
         """Whether the rows may lack an event of one of the subjects, to be added some day without any news of it."""
         return self.lacking is None or not self.lacking.isdisjoint(subjects)
 
@@ -95,7 +95,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 class ReadModel:
     """What readers see of a projection; of a broken one, that it is unavailable."""
 
-    def __init__(self, projection: type[Projection] | Broken, pool: Pool, waiting: Waiting) -> None:
+    def __init__(self, projection: type[Projection] | Broken, pool: Pool, waiting: PositionWaiter) -> None:
         self._found = projection
         self._pool = pool
         self._waiting = waiting
@@ -116,16 +116,16 @@ class ReadModel:
         position = self._learned(rows[0])
         return _converted(row_type, names[3:], [row[3:] for row in rows if row[2] is not None]), position
 
-    async def select_of(
+    async def select_with_gaps(
         self, subject: str, row_type: type[R], sql: str, params: Mapping[str, object] | None = None
-    ) -> tuple[list[R], Position, Gaps]:
+    ) -> tuple[list[R], Position, MissingEvents]:
         """As `select`, for a question about one aggregate whose answer must not rest on rows that are missing.
 
         Raises:
             as `select`.
         """
         names, rows = await self._rows(_WITH_GAPS, sql, {**(params or {}), "subject": subject})
-        gaps, position = msgspec.convert(rows[0][2], Gaps), self._learned(rows[0])
+        gaps, position = msgspec.convert(rows[0][2], MissingEvents), self._learned(rows[0])
         return _converted(row_type, names[4:], [row[4:] for row in rows if row[3] is not None]), position, gaps
 
     async def select_snapshot(
@@ -162,8 +162,8 @@ class ReadModel:
 
     def _learned(self, row: tuple[object, ...]) -> Position:
         """The position in the row, which this process takes notice of."""
-        reached = msgspec.convert({"identity": row[0], "sequences": row[1]}, Reached)
-        self._waiting.moved(self._projection, reached)
+        reached = msgspec.convert({"identity": row[0], "sequences": row[1]}, CheckpointNotice)
+        self._waiting.notify(self._projection, reached)
         return Position(reached.sequences)
 
     async def wait_for(self, position: Position, timeout: float = 5.0) -> None:

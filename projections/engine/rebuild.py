@@ -16,17 +16,17 @@ from psycopg import errors
 
 from contracts.errors import Unavailable
 from contracts.positions import Position
-from infra.failures import Failure
+from infra.failures import OperatorError
 from projections.engine import builds, dead_letters, discards, switching
-from projections.engine.builds import Build, Connection, State
-from projections.engine.connecting import connect, leave, rebuild_lock, runner_lock, try_lock
-from projections.engine.filling import Filling, Superseded
+from projections.engine.builds import Build, BuildState, Connection
+from projections.engine.connecting import close_and_unlock, connect, rebuild_lock, runner_lock, try_lock
+from projections.engine.filling import BuildSuperseded, BuildWriter
 from projections.engine.lost_events import EventsLost
-from projections.engine.progress import Progress, Report, Tracking, unheard
+from projections.engine.progress import Progress, ProgressTracker, Report, ignore_progress
 from projections.engine.projection import Projection
 from projections.engine.schema import ensure_schema
 from projections.engine.tables import BadTables
-from projections.engine.takeover import Takeover
+from projections.engine.takeover import CatchUp
 
 log = logging.getLogger(__name__)
 # How long the database may be away, or another may hold what was ours before, until the call gives up.
@@ -36,14 +36,14 @@ _LASTING = (errors.DataError, errors.ProgramLimitExceeded)
 _PAUSE_SECONDS = 0.25
 
 
-class RebuildUnderWay(Failure):
+class RebuildUnderWay(OperatorError):
     """Somebody else is building this read model just now."""
 
     def __init__(self, projection: str, by: str) -> None:
         super().__init__(f"{projection} is being built already, by {by}; `vestnik status` shows how far it is")
 
 
-class NothingKept(Failure):
+class NothingKept(OperatorError):
     """There is no build that one could go back to."""
 
     def __init__(self, projection: type[Projection]) -> None:
@@ -68,7 +68,7 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def rebuild(
-    projection: type[Projection], nc: NATS, database_url: str, report: Report = unheard, *, back: bool = False
+    projection: type[Projection], nc: NATS, database_url: str, report: Report = ignore_progress, *, back: bool = False
 ) -> Rebuilt:
     """Rebuilds the read model and puts the new build under its views; with `back`, the one that was there before.
 
@@ -103,11 +103,11 @@ class _Rebuild:
         while True:
             try:
                 return await self._attempt()
-            except (DatabaseError, RebuildUnderWay, Superseded, Unavailable) as error:
+            except (DatabaseError, RebuildUnderWay, BuildSuperseded, Unavailable) as error:
                 # At first it is the operator who has to know; later on the database may only have been restarted, and
                 # for a moment it still believes that the one who was connected before is there.
                 if self._build is None or isinstance(error, _LASTING) or self._is_over(error):
-                    if isinstance(error, DatabaseError | Superseded):
+                    if isinstance(error, DatabaseError | BuildSuperseded):
                         raise Unavailable(f"{self._projection.name}: {error}".partition("\n")[0]) from error
                     raise
                 log.warning("%s: %s; again in a moment", self._projection.name, error)
@@ -142,12 +142,12 @@ class _Rebuild:
                 await self._fill(conn, self._build)
             except (BadTables, EventsLost):
                 # Its columns will never do, and a stream that was mended has to be read from its beginning.
-                if self._build.state is State.BUILDING:
+                if self._build.state is BuildState.BUILDING:
                     await switching.drop_build(conn, self._projection, self._build)
                 raise
             return await self._result(conn)
         finally:
-            await leave(conn)
+            await close_and_unlock(conn)
 
     async def _has_switched(self, conn: Connection) -> bool:
         """Whether the connection was lost at the very moment of the switch, behind its commit."""
@@ -165,7 +165,7 @@ class _Rebuild:
         """The build to fill: an interrupted one or a new one."""
         if not await self._may_fill(conn):
             raise RebuildUnderWay(self._projection.name, "its service")
-        await switching.drop_leftovers(conn, self._projection)
+        await switching.drop_retired_builds(conn, self._projection)
         return await switching.resume_or_start(conn, self._projection)
 
     async def _may_fill(self, conn: Connection) -> bool:
@@ -178,11 +178,11 @@ class _Rebuild:
 
     async def _fill(self, conn: Connection, build: Build) -> None:
         self._at_work = time.monotonic()
-        filling = await Filling.open(conn, self._projection, build)
-        tracking = await Tracking.resume(conn, build)
+        filling = await BuildWriter.open(conn, self._projection, build)
+        tracking = await ProgressTracker.resume(conn, build)
         switcher = await connect(self._database_url, f"switch {self._projection.name}")
         try:
-            takeover = Takeover(self._projection, self._nc, filling, tracking, switcher, self._report)
+            takeover = CatchUp(self._projection, self._nc, filling, tracking, switcher, self._report)
             try:
                 await takeover.run()
             finally:
@@ -198,9 +198,9 @@ class _Rebuild:
 
     async def _result(self, conn: Connection) -> Rebuilt:
         assert self._build is not None
-        await switching.drop_leftovers(conn, self._projection)
+        await switching.drop_retired_builds(conn, self._projection)
         position: Position = await builds.checkpoints(conn, self._build)
-        live = msgspec.structs.replace(self._build, state=State.LIVE)
+        live = msgspec.structs.replace(self._build, state=BuildState.LIVE)
         seconds = time.monotonic() - self._begun
         return Rebuilt(
             projection=self._projection.name,
@@ -211,5 +211,5 @@ class _Rebuild:
             events=self._events,
             seconds=round(seconds, 3),
             events_per_second=round(self._events / seconds, 1) if seconds else 0.0,
-            dead_letters=sum((await dead_letters.standing(conn, live)).counts),
+            dead_letters=sum((await dead_letters.load_state(conn, live)).counts),
         )

@@ -9,15 +9,17 @@ import msgspec
 from psycopg import Error as DatabaseError
 
 from contracts.errors import VestnikError
-from infra.failures import Failure
+from infra.failures import OperatorError
 from projections.engine.builds import Connection
-from projections.engine.kept_letters import KeptLetter
+from projections.engine.kept_letters import DeadLetterRow
 from projections.engine.projection import Projection
-from projections.engine.settling import Interrupted, Retried, retry, said
+from projections.engine.settling import Interrupted, Retried, first_line, retry
 from streams.log import Log
 
 
-async def retry_all(conn: Connection, log: Log, chosen: Sequence[tuple[type[Projection], KeptLetter]]) -> list[Retried]:
+async def retry_all(
+    conn: Connection, log: Log, chosen: Sequence[tuple[type[Projection], DeadLetterRow]]
+) -> list[Retried]:
     """Each by itself: that one cannot be tried just now keeps nobody from trying the others. Once the streams or the
     database are lost, the others are not waited for."""
     outcomes: list[Retried] = []
@@ -28,16 +30,16 @@ async def retry_all(conn: Connection, log: Log, chosen: Sequence[tuple[type[Proj
             continue
         try:
             outcomes.append(await retry(conn, log, projection, letter))
-        except (Failure, VestnikError, DatabaseError) as error:
+        except (OperatorError, VestnikError, DatabaseError) as error:
             applied = error.applied if isinstance(error, Interrupted) else 0
-            outcomes.append(_refused(letter, said(error), applied))
+            outcomes.append(_refused(letter, first_line(error), applied))
             cause = error.__cause__ if isinstance(error, Interrupted) else error
             if conn.closed or isinstance(cause, VestnikError):
-                lost = said(error)
+                lost = first_line(error)
     return outcomes
 
 
-async def retry_behind(conn: Connection, log: Log, projection: type[Projection], discarded: KeptLetter) -> Retried:
+async def retry_behind(conn: Connection, log: Log, projection: type[Projection], discarded: DeadLetterRow) -> Retried:
     """Tries what has waited behind a letter that was discarded; the discard stands, whatever becomes of them."""
     (retried,) = await retry_all(conn, log, [(projection, discarded)])
     if retried.outcome != "refused":
@@ -45,7 +47,7 @@ async def retry_behind(conn: Connection, log: Log, projection: type[Projection],
     return msgspec.structs.replace(retried, left=max(0, retried.left - 1), failed_id=None)
 
 
-def _refused(letter: KeptLetter, reason: str, applied: int = 0) -> Retried:
+def _refused(letter: DeadLetterRow, reason: str, applied: int = 0) -> Retried:
     return Retried(
         id=str(letter.id),
         outcome="refused",

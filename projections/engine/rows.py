@@ -10,7 +10,7 @@ from itertools import chain
 
 import msgspec
 
-from projections.engine.shapes import Key, Shape, Shapes
+from projections.engine.shapes import ChangePlan, Key, Shapes
 from projections.engine.write import Change
 
 
@@ -18,19 +18,19 @@ class Row(msgspec.Struct, gc=False):
     """What becomes of one row; the values are those of the shape's columns."""
 
     wave: int
-    shape: Shape
+    shape: ChangePlan
     values: Sequence[object]
 
 
-class Group(msgspec.Struct, frozen=True):
+class RowGroup(msgspec.Struct, frozen=True):
     """Rows of one shape, none of which occurs twice."""
 
-    shape: Shape
+    shape: ChangePlan
     keys: list[Key]
     values: list[Sequence[object]]
 
 
-class Rows:
+class MergedRows:
     """The changes of a batch."""
 
     def __init__(self, shapes: Shapes) -> None:
@@ -43,7 +43,7 @@ class Rows:
         """Adds one event's changes, all of them or none. `kind`: its type.
 
         Raises:
-            Unwritable: a change does not fit its table.
+            UnsupportedValue: a change does not fit its table.
         """
         for shape, key, values in self._shapes.resolve(changes, kind):
             latest = self._latest.get(shape.name)
@@ -65,14 +65,14 @@ class Rows:
             else:
                 row.shape, row.values = fold.shape, folded
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[RowGroup]:
         """The rows by wave and shape, in the order in which they have to be written."""
-        found: dict[tuple[int, Shape], Group] = {}
+        found: dict[tuple[int, ChangePlan], RowGroup] = {}
         for key, row in chain(self._overtaken, *(latest.items() for latest in self._latest.values())):
             kind = row.wave, row.shape
             group = found.get(kind)
             if group is None:
-                group = found[kind] = Group(row.shape, [], [])
+                group = found[kind] = RowGroup(row.shape, [], [])
             group.keys.append(key)
             group.values.append(row.values)
         return [found[kind] for kind in sorted(found, key=lambda kind: kind[0])]

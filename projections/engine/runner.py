@@ -17,20 +17,20 @@ from psycopg import InterfaceError, OperationalError
 from contracts.errors import VestnikError
 from contracts.positions import Position
 from projections.engine import builds, discards, last_errors, lost_events, switching, tables
-from projections.engine.builds import Build, Connection, State
-from projections.engine.connecting import be_heard_of, connect, leave, runner_lock, try_lock
-from projections.engine.filling import Filling, Superseded
+from projections.engine.builds import Build, BuildState, Connection
+from projections.engine.connecting import close_and_unlock, connect, runner_lock, set_idle_timeouts, try_lock
+from projections.engine.filling import BuildSuperseded, BuildWriter
 from projections.engine.last_errors import LastError
 from projections.engine.lost_events import EventsLost
-from projections.engine.metrics import Figures
+from projections.engine.metrics import ProjectionMetrics
 from projections.engine.pipeline import Pipeline
-from projections.engine.progress import Tracking
+from projections.engine.progress import ProgressTracker
 from projections.engine.projection import Projection
 from projections.engine.schema import ensure_schema
-from projections.engine.shared_reading import SharedReading
+from projections.engine.shared_reading import SharedReaders
 from projections.engine.sources import Sources
 from projections.engine.takeover import covers
-from projections.engine.waiting import Reached, Waiting, subject_of
+from projections.engine.waiting import CheckpointNotice, PositionWaiter, subject_of
 from streams.inbox import RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
 from streams.reader import StreamWentBack
@@ -64,7 +64,7 @@ _PASSING = (
 
 class Runner:
     def __init__(
-        self, projection: type[Projection], nc: NATS, database_url: str, waiting: Waiting, sharing: SharedReading
+        self, projection: type[Projection], nc: NATS, database_url: str, waiting: PositionWaiter, sharing: SharedReaders
     ) -> None:
         self._projection = projection
         self._sharing = sharing
@@ -72,7 +72,7 @@ class Runner:
         self._database_url = database_url
         self._waiting = waiting
         self._backoff = _BACKOFF_SECONDS[0]
-        self._figures = Figures(projection)
+        self._figures = ProjectionMetrics(projection)
         # What went wrong last, as long as no database has taken note of it.
         self._error: LastError | None = None
         # Where the streams ended when this process first saw a live build that others apply; None until then.
@@ -142,24 +142,24 @@ class Runner:
             await ensure_schema(conn)
             await self._tell_error(conn)
             while not await try_lock(conn, runner_lock(self._projection)):
-                self._figures.stands_by()
+                self._figures.set_standby()
                 self.ready = await self._is_caught_up(conn)
                 if self.ready:
                     self._recovered()
                 self._backoff = _BACKOFF_SECONDS[0]
                 await asyncio.sleep(_STANDBY_SECONDS)
-            await be_heard_of(conn)
+            await set_idle_timeouts(conn)
             await discards.catch_up(conn, self._nc, self._projection.name)
             self._lead(True)
             while True:
                 try:
                     await self._apply(conn)
-                except Superseded:
+                except BuildSuperseded:
                     log.info("%s: goes on with the build that is live now", self._projection.name)
                     await asyncio.sleep(_BACKOFF_SECONDS[0])
         finally:
             self._lead(False)
-            await leave(conn)
+            await close_and_unlock(conn)
 
     async def _is_caught_up(self, conn: Connection) -> bool:
         """Whether the live build, which another process applies, has got to where the streams were."""
@@ -186,30 +186,30 @@ class Runner:
         """Leaves word of the last error where an operator finds it, whichever process had it."""
         if self._error is not None:
             name, version = self._projection.name, self._projection.version
-            await last_errors.keep(conn, name, version, self._error, failing=self.failed)
+            await last_errors.record_error(conn, name, version, self._error, failing=self.failed)
             self._error = None
 
     def _lead(self, leading: bool) -> None:
         self.leading = leading
-        self._figures.leads(leading)
+        self._figures.set_leader(leading)
 
     async def _apply(self, conn: Connection) -> None:
         """Applies to the live build; to a first one until it has caught up and can go live."""
         build = await self._build(conn)
-        filling = await Filling.open(conn, self._projection, build)
+        filling = await BuildWriter.open(conn, self._projection, build)
         await self._announce(filling)
-        tracking = await Tracking.resume(conn, build) if build.state is State.BUILDING else None
+        tracking = await ProgressTracker.resume(conn, build) if build.state is BuildState.BUILDING else None
         name = f"projection-{self._projection.name}"
-        is_live = self._is_live = build.state is State.LIVE
+        is_live = self._is_live = build.state is BuildState.LIVE
         if not is_live:
             self.ready = False  # also where a database was dropped under a read model that was ready
         # A build that is being filled has a pace of its own.
         sharing = self._sharing if is_live else None
         sources = Sources(self._nc, self._projection.filters(), filling.position, name=name, sharing=sharing)
-        most, haste = (_MOST_WHEN_LIVE, self._waiting.haste(self._projection)) if is_live else (None, None)
+        most, haste = (_MOST_WHEN_LIVE, self._waiting.pacing(self._projection)) if is_live else (None, None)
         lost = await self._look_for_losses(conn, build) if is_live else False
         async with Pipeline(sources, filling, most=most, haste=haste) as pipeline:
-            self._figures.follows(pipeline, filling, is_live=is_live)
+            self._figures.attach(pipeline, filling, is_live=is_live)
             heard_of = looked = time.monotonic()
             while True:
                 batch = await pipeline.step(_SIGN_SECONDS)
@@ -230,12 +230,12 @@ class Runner:
                     await tracking.moved(batch.events, pipeline.left if pipeline.is_counted else None)
                 if not await self._has_caught_up(pipeline, filling):
                     continue
-                if build.state is State.LIVE:
+                if build.state is BuildState.LIVE:
                     self.ready = True
                     continue
                 await self._assert_whole(conn, build)
                 await tables.add_indexes(conn, self._projection, build)
-                if await switching.switch(conn, self._projection, build, _nothing_to_catch_up):
+                if await switching.cut_over(conn, self._projection, build, _nothing_to_catch_up):
                     return
 
     async def _look_for_losses(self, conn: Connection, build: Build) -> bool:
@@ -253,17 +253,17 @@ class Runner:
         """
         Raises:
             EventsLost: the streams lack events, and no operator has accepted that.
-            Superseded: they have some of them again, and a build has to begin at the beginning.
+            BuildSuperseded: they have some of them again, and a build has to begin at the beginning.
         """
         gaps = await lost_events.unaccepted(self._nc, await lost_events.found(conn, build))
         self._figures.lost(sum(map(len, gaps)))
         if await lost_events.are_back(self._nc, gaps):
             await switching.drop_build(conn, self._projection, build)
-            raise Superseded("a stream was mended")
+            raise BuildSuperseded("a stream was mended")
         if gaps:
             raise EventsLost(self._projection.name, gaps)
 
-    async def _has_caught_up(self, pipeline: Pipeline, filling: Filling) -> bool:
+    async def _has_caught_up(self, pipeline: Pipeline, filling: BuildWriter) -> bool:
         """Whether it is near the end, and nothing is left of what there was when it first was."""
         if pipeline.at_end or not pipeline.is_near_end:
             return pipeline.at_end
@@ -277,11 +277,11 @@ class Runner:
             conn, self._projection
         )
 
-    async def _announce(self, filling: Filling) -> None:
-        if filling.build.state is not State.LIVE:
+    async def _announce(self, filling: BuildWriter) -> None:
+        if filling.build.state is not BuildState.LIVE:
             return
-        reached = Reached(filling.build.identity, dict(filling.position.sequences))
-        self._waiting.moved(self._projection, reached)
+        reached = CheckpointNotice(filling.build.identity, dict(filling.position.sequences))
+        self._waiting.notify(self._projection, reached)
         if self._nc.is_connected:
             await self._nc.publish(subject_of(self._projection), msgspec.json.encode(reached))
 

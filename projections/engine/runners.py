@@ -8,16 +8,16 @@ from nats.aio.client import Client as NATS
 from infra.connections import Pool
 from projections.engine.projection import Projection
 from projections.engine.runner import Runner
-from projections.engine.shared_reading import SharedReading
-from projections.engine.waiting import Waiting
+from projections.engine.shared_reading import SharedReaders
+from projections.engine.waiting import PositionWaiter
 
 
 class Runners:
     """Starts, watches and stops a runner for each projection that a service owns."""
 
     def __init__(self, projections: Sequence[type[Projection]], nc: NATS, pool: Pool, database_url: str) -> None:
-        self.waiting = Waiting(projections, nc, pool)
-        sharing = SharedReading(nc)
+        self.waiting = PositionWaiter(projections, nc, pool)
+        sharing = SharedReaders(nc)
         self._runners = {
             projection.name: Runner(projection, nc, database_url, self.waiting, sharing) for projection in projections
         }

@@ -15,13 +15,13 @@ from psycopg import errors
 from contracts.envelope import now
 from contracts.errors import VestnikError
 from contracts.positions import Position
-from infra.failures import Failure
+from infra.failures import OperatorError
 from projections.engine import builds, dead_letters, discards, kept_letters, tables
-from projections.engine.builds import Build, Connection, State
-from projections.engine.dead_letters import DeadLetter, LetterId, Standing
+from projections.engine.builds import Build, BuildState, Connection
+from projections.engine.dead_letters import DeadLetter, DeadLetterState, LetterId
 from projections.engine.discards import Discarded
-from projections.engine.filling import Filling
-from projections.engine.kept_letters import KeptLetter
+from projections.engine.filling import BuildWriter
+from projections.engine.kept_letters import DeadLetterRow
 from projections.engine.projection import Projection
 from projections.engine.shapes import Table
 from streams.log import Conflict, Log
@@ -40,7 +40,7 @@ WHERE (projection, version, build, stream, sequence) = (%s, %s, %s, %s, %s)
 """
 
 
-class OtherVersion(Failure):
+class OtherVersion(OperatorError):
     """The build is of a version that this program does not have."""
 
     def __init__(self, letter_id: LetterId, version: int) -> None:
@@ -50,21 +50,21 @@ class OtherVersion(Failure):
         )
 
 
-class Parked(Failure):
+class BlockedByEarlier(OperatorError):
     """The letter waits behind another one."""
 
-    def __init__(self, letter: KeptLetter) -> None:
+    def __init__(self, letter: DeadLetterRow) -> None:
         super().__init__(f"{letter.id} has not failed, it waits behind {letter.head}: settle that one")
 
 
-class AlreadyDiscarded(Failure):
+class AlreadyDiscarded(OperatorError):
     """The event was given up for good."""
 
     def __init__(self, discard: Discarded) -> None:
         super().__init__(f"{discard.id} was discarded by {discard.discarded_by}: {discard.reason}")
 
 
-class BuildGone(Failure):
+class BuildGone(OperatorError):
     """The letter's build is not in use, or not in the use that it was in."""
 
     def __init__(self, letter_id: LetterId) -> None:
@@ -74,7 +74,7 @@ class BuildGone(Failure):
         )
 
 
-class AppliedElsewhere(Failure):
+class AppliedElsewhere(OperatorError):
     """Another build has applied the event, so that it cannot be left out of all."""
 
     def __init__(self, letter_id: LetterId, build: int) -> None:
@@ -84,25 +84,25 @@ class AppliedElsewhere(Failure):
         )
 
 
-class EventMissing(Failure):
+class EventMissing(OperatorError):
     """A stream does not hold an event that was read from it."""
 
     def __init__(self, stream: str, sequence: int) -> None:
         super().__init__(f"{stream} does not hold event {sequence} any more")
 
 
-class Busy(Failure):
+class BuildLocked(OperatorError):
     """The build's writer did not make room."""
 
     def __init__(self, build: Build) -> None:
         super().__init__(f"build {build.build} of {build.projection} is held by somebody else; try again")
 
 
-class Interrupted(Failure):
+class Interrupted(OperatorError):
     """Not all could be tried; those before it are applied."""
 
     def __init__(self, applied: int, error: Exception) -> None:
-        super().__init__(said(error))
+        super().__init__(first_line(error))
         self.applied = applied
 
 
@@ -120,34 +120,34 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
-def said(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The error in one line: of the database's, the first of its lines."""
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-async def heads(conn: Connection, projection: type[Projection]) -> list[KeptLetter]:
+async def first_failures(conn: Connection, projection: type[Projection]) -> list[DeadLetterRow]:
     """Each aggregate's first dead letter, of the builds of today's version that are in use."""
-    found = await kept_letters.heads(conn, projection.name)
+    found = await kept_letters.list_heads(conn, projection.name)
     return [letter for letter in found if letter.version == projection.version]
 
 
-async def failed_letter(conn: Connection, letter_id: LetterId) -> KeptLetter:
+async def retryable_letter(conn: Connection, letter_id: LetterId) -> DeadLetterRow:
     """The letter, if it can be settled.
 
     Raises:
         NoSuchLetter, Parked, AlreadyDiscarded, BuildGone: it cannot.
     """
-    letter = await kept_letters.one(conn, letter_id)
+    letter = await kept_letters.get_dead_letter(conn, letter_id)
     if isinstance(letter, Discarded):
         raise AlreadyDiscarded(letter)
     if letter.first != letter.sequence:
-        raise Parked(letter)
-    if letter.build_state not in (State.LIVE, State.BUILDING):
+        raise BlockedByEarlier(letter)
+    if letter.build_state not in (BuildState.LIVE, BuildState.BUILDING):
         raise BuildGone(letter_id)
     return letter
 
 
-async def retry(conn: Connection, log: Log, projection: type[Projection], letter: KeptLetter) -> Retried:
+async def retry(conn: Connection, log: Log, projection: type[Projection], letter: DeadLetterRow) -> Retried:
     """Tries an aggregate's dead letters in order, until there are none or one fails again.
 
     `conn`: autocommitting, and the operator's own.
@@ -171,7 +171,7 @@ async def retry(conn: Connection, log: Log, projection: type[Projection], letter
             if failed is not None or not more:
                 left = await _left(conn, letter)
                 break
-        except (Failure, VestnikError, DatabaseError) as error:
+        except (OperatorError, VestnikError, DatabaseError) as error:
             if not applied:
                 raise
             raise Interrupted(applied, error) from error
@@ -185,7 +185,7 @@ async def retry(conn: Connection, log: Log, projection: type[Projection], letter
     )
 
 
-async def discard(conn: Connection, log: Log, letter: KeptLetter, reason: str, by: str) -> None:
+async def discard(conn: Connection, log: Log, letter: DeadLetterRow, reason: str, by: str) -> None:
     """Gives the event up: this version of the read model leaves it out, in every build, for good.
 
     What waits behind it has still to be tried; its first counts as failed until then. Once it is in the stream the
@@ -196,7 +196,7 @@ async def discard(conn: Connection, log: Log, letter: KeptLetter, reason: str, b
     Raises:
         NoSuchLetter, Parked, AlreadyDiscarded, BuildGone: somebody else was quicker.
         AppliedElsewhere: a rebuild at work has applied it.
-        Busy: the build's writer did not make room.
+        BuildLocked: the build's writer did not make room.
         Unavailable, Overloaded, HistoryLost: the stream did not take it, nothing was done.
         DeadlineExceeded: whether the stream has it is not known.
     """
@@ -205,9 +205,9 @@ async def discard(conn: Connection, log: Log, letter: KeptLetter, reason: str, b
             await conn.execute(_LOCK_TIMEOUT)
             held = await discards.hold(conn, letter.projection, letter.version)
             # Once more: now nobody else can settle it.
-            letter = await failed_letter(conn, letter.id)
+            letter = await retryable_letter(conn, letter.id)
             for build in held:
-                await _leave_out(conn, build, letter)
+                await _skip_event(conn, build, letter)
             discarded = Discarded(
                 projection=letter.projection,
                 version=letter.version,
@@ -224,7 +224,7 @@ async def discard(conn: Connection, log: Log, letter: KeptLetter, reason: str, b
             await discards.keep(conn, discarded)
             await discards.append(log, discarded, f"operator:{by}")
     except errors.LockNotAvailable as error:
-        raise Busy(letter.of_build()) from error
+        raise BuildLocked(letter.of_build()) from error
     except Conflict as conflict:
         found = await discards.of_letter(log, letter.id)
         if found is None:
@@ -238,14 +238,14 @@ async def _retry_page(
     projection: type[Projection],
     build: Build,
     known: dict[str, Table],
-    letter: KeptLetter,
+    letter: DeadLetterRow,
     messages: dict[int, Message],
 ) -> tuple[int, DeadLetter | None, bool]:
     """One transaction: how many were applied, which one failed, and whether there are more."""
     try:
         async with conn.transaction():
             await conn.execute(_LOCK_TIMEOUT)
-            if not await builds.hold(conn, build):
+            if not await builds.lock_build(conn, build):
                 raise BuildGone(letter.id)
             page = await _page(conn, letter)
             if page and (given_up := await discards.of_letter(log, letter.id._replace(sequence=page[0]))):
@@ -253,8 +253,8 @@ async def _retry_page(
                 raise AlreadyDiscarded(given_up)
             # A few may have come since they were read.
             messages |= await _read(log, letter, [sequence for sequence in page if sequence not in messages])
-            filling = Filling(conn, projection, build, known, Position(), Standing())
-            left = await filling.apply_again([messages[sequence] for sequence in page])
+            filling = BuildWriter(conn, projection, build, known, Position(), DeadLetterState())
+            left = await filling.reapply([messages[sequence] for sequence in page])
             applied = page[: page.index(left[0].message.sequence)] if left else page
             await dead_letters.remove(conn, build, letter.stream, applied)
             if left:
@@ -263,17 +263,17 @@ async def _retry_page(
                 await dead_letters.promote(conn, build, letter.stream, letter.subject)
             await dead_letters.revise(conn, build)
     except errors.LockNotAvailable as error:
-        raise Busy(build) from error
+        raise BuildLocked(build) from error
     return len(applied), left[0] if left else None, len(page) == PAGE
 
 
-async def _page(conn: Connection, letter: KeptLetter) -> list[int]:
+async def _page(conn: Connection, letter: DeadLetterRow) -> list[int]:
     """The sequences of the aggregate's first letters."""
     cursor = await conn.execute(_PAGE_OF, (*letter.of_build().id, letter.stream, letter.subject, PAGE))
     return [int(str(sequence)) for (sequence,) in await cursor.fetchall()]
 
 
-async def _left(conn: Connection, letter: KeptLetter) -> int:
+async def _left(conn: Connection, letter: DeadLetterRow) -> int:
     cursor = await conn.execute(
         "SELECT count(*) FROM projection_dead_letters"
         " WHERE (projection, version, build, stream, subject) = (%s, %s, %s, %s, %s)",
@@ -284,7 +284,7 @@ async def _left(conn: Connection, letter: KeptLetter) -> int:
     return int(str(row[0]))
 
 
-async def _read(log: Log, letter: KeptLetter, sequences: Sequence[int]) -> dict[int, Message]:
+async def _read(log: Log, letter: DeadLetterRow, sequences: Sequence[int]) -> dict[int, Message]:
     """The letters' events; the aggregate may have others between them that the projection ignores."""
     found: dict[int, Message] = {}
     wanted = set(sequences)
@@ -298,10 +298,10 @@ async def _read(log: Log, letter: KeptLetter, sequences: Sequence[int]) -> dict[
     return found
 
 
-async def _leave_out(conn: Connection, build: Build, letter: KeptLetter) -> None:
+async def _skip_event(conn: Connection, build: Build, letter: DeadLetterRow) -> None:
     """Takes the event from the build's letters; one that has not come to it yet will leave it out by itself."""
     if not await dead_letters.leave_out(conn, build, letter.stream, letter.sequence, letter.subject):
-        checkpoint = (await builds.checkpoints(conn, build)).of(letter.stream)
-        if build.state is State.BUILDING and checkpoint >= letter.sequence:
+        checkpoint = (await builds.checkpoints(conn, build)).sequence(letter.stream)
+        if build.state is BuildState.BUILDING and checkpoint >= letter.sequence:
             raise AppliedElsewhere(letter.id, build.build)
     await dead_letters.revise(conn, build)

@@ -11,18 +11,18 @@ from functools import lru_cache
 from types import NoneType
 from typing import NamedTuple
 
-from projections.engine.literals import MOMENTS, Unwritable, text_of
-from projections.engine.write import Action, Change, How, Values
+from projections.engine.literals import MOMENTS, UnsupportedValue, to_pg_text
+from projections.engine.write import Change, MergeRule, RowAction, Values
 
 Key = tuple[object, ...]
-Columns = tuple[tuple[str, How], ...]
+Columns = tuple[tuple[str, MergeRule], ...]
 
-_SET, _ADD, _GREATEST, _LEAST, _FIRST = How
+_SET, _ADD, _GREATEST, _LEAST, _FIRST = MergeRule
 # Stand between the columns' names in the words of a change. None is a text: a column may be called `add`.
-_NOW_SET, _NOW_ADD, _NOW_GREATEST, _NOW_LEAST, _NOW_FIRST = range(len(How))
+_NOW_SET, _NOW_ADD, _NOW_GREATEST, _NOW_LEAST, _NOW_FIRST = range(len(MergeRule))
 _WHOLE_NUMBERS = {"smallint", "integer", "bigint"}
 # What needs no closer look in a column that is added to, or compared.
-_PLAIN: dict[How, frozenset[type]] = {
+_PLAIN: dict[MergeRule, frozenset[type]] = {
     _ADD: frozenset({int, Decimal, timedelta}),
     _GREATEST: frozenset({int, Decimal, date, datetime, timedelta, NoneType}),
     _LEAST: frozenset({int, Decimal, date, datetime, timedelta, NoneType}),
@@ -48,53 +48,53 @@ class Table(NamedTuple):
     types: dict[str, str]
 
 
-class Shape:
+class ChangePlan:
     """What is done to a row of one table, and which columns are written in which way."""
 
     __slots__ = ("action", "columns", "folds", "name", "table")
 
-    def __init__(self, table: Table, action: Action, columns: Columns) -> None:
+    def __init__(self, table: Table, action: RowAction, columns: Columns) -> None:
         self.table = table
         self.name = table.name
         self.action = action
         self.columns = columns
         # How a row of this shape takes up a change of another; None where no single change says both.
-        self.folds: dict[Shape, Fold | None] = {}
+        self.folds: dict[ChangePlan, MergePlan | None] = {}
 
 
 # What a change says: its shape, its key in the table's order, and the values in the order of the shape's columns.
-Resolved = tuple[Shape, Key, Sequence[object]]
+Resolved = tuple[ChangePlan, Key, Sequence[object]]
 
 
-class Fold(NamedTuple):
+class MergePlan(NamedTuple):
     """How a row takes up a change: its shape afterwards, and its values out of those before and the change's."""
 
-    shape: Shape
+    shape: ChangePlan
     # Raises TypeError or ArithmeticError where two values cannot be combined here.
     combine: Callable[[Sequence[object], Sequence[object]], Sequence[object]]
 
 
-class Form:
+class CallPlan:
     """One way in which handlers name table, key and columns; knows the shape that this means."""
 
-    __slots__ = ("_key_types", "shape", "take")
+    __slots__ = ("_key_types", "resolve_fast", "shape")
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: ChangePlan) -> None:
         self.shape = shape
         table = shape.table
         self._key_types = tuple([int if table.types[column] in _WHOLE_NUMBERS else str for column in table.key])
         # What `resolve` gives for a change of this form whose values are of kinds that need no closer look; None, or a
         # KeyError, for any other. Compiled, since it runs several times an event.
-        self.take: Callable[..., Resolved | None] = _compiled(shape, self._key_types)
+        self.resolve_fast: Callable[..., Resolved | None] = _compiled(shape, self._key_types)
 
-    def look(self, change: Change) -> Resolved:
+    def resolve_slow(self, change: Change) -> Resolved:
         """What `resolve` gives for a change of this form, whatever its values.
 
         Raises:
-            Unwritable: as `resolve`.
+            UnsupportedValue: as `resolve`.
         """
         _, _, given, *said = change
-        by_how = dict(zip(How, said, strict=True))
+        by_how = dict(zip(MergeRule, said, strict=True))
         columns = self.shape.columns
         values = tuple([(by_how[how] or {})[column] for column, how in columns])
         key = _key(self.shape.table, given, self._key_types)
@@ -103,12 +103,12 @@ class Form:
         return self.shape, key, values
 
 
-def _compiled(shape: Shape, key_types: Sequence[type]) -> "Callable[..., Resolved | None]":
+def _compiled(shape: ChangePlan, key_types: Sequence[type]) -> "Callable[..., Resolved | None]":
     """Nothing but places and quoted names goes into what is compiled."""
     known: dict[str, object] = {"shape": shape, "upon": shape.action, "name": shape.name, "datetime": datetime}
     known["text"] = _text_of_moment
     tests = ["action is upon", "table == name", f"type(given) is dict and len(given) == {len(key_types)}"]
-    for how in How:
+    for how in MergeRule:
         count = [each for _, each in shape.columns].count(how)
         # Other mappings may have a value for every name.
         tests.append(f"type({how}) is dict and len({how}) == {count}" if count else f"not {how}")
@@ -125,7 +125,7 @@ def _compiled(shape: Shape, key_types: Sequence[type]) -> "Callable[..., Resolve
             values[place] = f"value{place}"
     key = "".join(f"key{place}, " for place in range(len(key_types)))
     found: Callable[..., Resolved | None] = eval(  # noqa: S307 - see above
-        f"lambda action, table, given, {', '.join(How)}:"
+        f"lambda action, table, given, {', '.join(MergeRule)}:"
         f" (shape, ({key}), ({''.join(f'{value}, ' for value in values)})) if {' and '.join(tests)} else None",
         known,
     )
@@ -137,10 +137,10 @@ class Shapes:
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
         self._tables = tables
-        self._shapes: dict[tuple[str, Action, Columns], Shape] = {}
-        self._forms: dict[tuple[object, ...], Form] = {}
+        self._shapes: dict[tuple[str, RowAction, Columns], ChangePlan] = {}
+        self._forms: dict[tuple[object, ...], CallPlan] = {}
         # What the last event of each type has said, which the next one says too as a rule.
-        self._usual: dict[str, list[Form]] = {}
+        self._usual: dict[str, list[CallPlan]] = {}
 
     def resolve(self, changes: Sequence[Change], kind: str = "") -> Sequence[Resolved]:
         """Each change as its shape, its key in the table's order, and its values.
@@ -149,21 +149,23 @@ class Shapes:
         `kind`: the type of the event whose changes they are.
 
         Raises:
-            Unwritable: one does not fit its table.
+            UnsupportedValue: one does not fit its table.
         """
         usual = self._usual.get(kind)
         if usual is not None and len(usual) == len(changes):
             try:
-                found = [form.take(*change) for form, change in zip(usual, changes, strict=True)]
+                found = [form.resolve_fast(*change) for form, change in zip(usual, changes, strict=True)]
             except KeyError:
                 pass
             else:
                 if None not in found:
                     return found  # type: ignore[return-value]  # none of them is None
         forms = self._usual[kind] = [self._form_of(change) for change in changes]
-        return [form.take(*change) or form.look(change) for form, change in zip(forms, changes, strict=True)]
+        return [
+            form.resolve_fast(*change) or form.resolve_slow(change) for form, change in zip(forms, changes, strict=True)
+        ]
 
-    def _form_of(self, change: Change) -> Form:
+    def _form_of(self, change: Change) -> CallPlan:
         action, table, given, set_, add, greatest, least, first = change
         words = (
             action,
@@ -185,15 +187,15 @@ class Shapes:
             form = self._forms[words] = self._form(change)
         return form
 
-    def shape(self, table: Table, action: Action, columns: Columns) -> Shape:
+    def shape(self, table: Table, action: RowAction, columns: Columns) -> ChangePlan:
         """The one shape of its kind."""
         kind = table.name, action, columns
         found = self._shapes.get(kind)
         if found is None:
-            found = self._shapes[kind] = Shape(table, action, columns)
+            found = self._shapes[kind] = ChangePlan(table, action, columns)
         return found
 
-    def fold(self, earlier: Shape, later: Shape) -> "Fold | None":
+    def fold(self, earlier: ChangePlan, later: ChangePlan) -> "MergePlan | None":
         """How a row of one shape takes up a change of the other; None where no single change says both."""
         try:
             return earlier.folds[later]
@@ -201,29 +203,29 @@ class Shapes:
             fold = earlier.folds[later] = _fold(earlier, later, self)
             return fold
 
-    def _form(self, change: Change) -> Form:
+    def _form(self, change: Change) -> CallPlan:
         action, name, given, *said = change
         table = self._tables.get(name)
         if table is None:
-            raise Unwritable(f"there is no table {name}")
+            raise UnsupportedValue(f"there is no table {name}")
         if set(given) != set(table.key):
-            raise Unwritable(f"{name}: the key is {', '.join(table.key)}")
-        columns = tuple([(column, how) for how, values in zip(How, said, strict=True) for column in values or ()])
+            raise UnsupportedValue(f"{name}: the key is {', '.join(table.key)}")
+        columns = tuple([(column, how) for how, values in zip(MergeRule, said, strict=True) for column in values or ()])
         names = [column for column, _ in columns]
         for column in names:
             if column not in table.types or column in given:
-                raise Unwritable(f"{name}: {column} cannot be written")
+                raise UnsupportedValue(f"{name}: {column} cannot be written")
         if len(set(names)) != len(names):
-            raise Unwritable(f"{name}: a column is written twice by one call")
-        return Form(self.shape(table, action, columns))
+            raise UnsupportedValue(f"{name}: a column is written twice by one call")
+        return CallPlan(self.shape(table, action, columns))
 
 
-def _fold(earlier: Shape, later: Shape, shapes: Shapes) -> Fold | None:
-    if later.action is Action.DELETE:
-        return Fold(later, _nothing)
-    if earlier.action is Action.DELETE:
-        return None if later.action is Action.UPSERT else Fold(earlier, _nothing)
-    if earlier.action is Action.UPDATE and later.action is Action.UPSERT:
+def _fold(earlier: ChangePlan, later: ChangePlan, shapes: Shapes) -> MergePlan | None:
+    if later.action is RowAction.DELETE:
+        return MergePlan(later, _nothing)
+    if earlier.action is RowAction.DELETE:
+        return None if later.action is RowAction.UPSERT else MergePlan(earlier, _nothing)
+    if earlier.action is RowAction.UPDATE and later.action is RowAction.UPSERT:
         return None
     columns = dict(earlier.columns)
     places = {column: place for place, column in enumerate(columns)}
@@ -239,7 +241,7 @@ def _fold(earlier: Shape, later: Shape, shapes: Shapes) -> Fold | None:
             return None
     # Compiled, since it runs several times an event; nothing but places goes into it.
     combine = eval(f"lambda old, new: ({''.join(f'{term}, ' for term in terms.values())})")  # noqa: S307 - see above
-    return Fold(shapes.shape(earlier.table, earlier.action, tuple(columns.items())), combine)
+    return MergePlan(shapes.shape(earlier.table, earlier.action, tuple(columns.items())), combine)
 
 
 def _nothing(old: Sequence[object], new: Sequence[object]) -> Sequence[object]:
@@ -251,25 +253,27 @@ def _key(table: Table, given: Values, types: Sequence[type]) -> Key:
 
 
 def _key_value(column: str, value: object, wanted: type) -> object:
-    text = text_of(value)
+    text = to_pg_text(value)
     if text is None:
-        raise Unwritable(f"{column} is null in a key")
+        raise UnsupportedValue(f"{column} is null in a key")
     if wanted is str:
         return text
     try:
         return int(text)
     except ValueError as error:
-        raise Unwritable(f"{column}: {value!r} is no whole number") from error
+        raise UnsupportedValue(f"{column}: {value!r} is no whole number") from error
 
 
 # Many rows have a moment in common that is part of their keys: an hour, a day.
 @lru_cache(maxsize=1_000)
 def _text_of_moment(moment: datetime) -> str | None:
-    return text_of(moment)
+    return to_pg_text(moment)
 
 
-def _check(column: str, how: How, value: object) -> None:
-    if how is How.ADD and (isinstance(value, bool) or not isinstance(value, int | Decimal | timedelta)):
-        raise Unwritable(f"{column}: {value!r} cannot be added; sums are of whole numbers, decimals or intervals")
-    if how in (How.GREATEST, How.LEAST) and not isinstance(value, int | float | Decimal | date | timedelta | None):
-        raise Unwritable(f"{column}: {value!r} has no order that the database shares")
+def _check(column: str, how: MergeRule, value: object) -> None:
+    if how is MergeRule.ADD and (isinstance(value, bool) or not isinstance(value, int | Decimal | timedelta)):
+        raise UnsupportedValue(f"{column}: {value!r} cannot be added; sums are of whole numbers, decimals or intervals")
+    if how in (MergeRule.GREATEST, MergeRule.LEAST) and not isinstance(
+        value, int | float | Decimal | date | timedelta | None
+    ):
+        raise UnsupportedValue(f"{column}: {value!r} has no order that the database shares")

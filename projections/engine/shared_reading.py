@@ -27,7 +27,7 @@ _NEAR = 1_000
 Key = tuple[str, str | None]
 
 
-class SharedReading:
+class SharedReaders:
     """The shared readers of one process."""
 
     def __init__(self, nc: NATS) -> None:
@@ -44,7 +44,7 @@ class SharedReading:
 class SharedReader:
     """Reads when a member wants more than the window holds; while all of them rest, so does it."""
 
-    def __init__(self, sharing: SharedReading, key: Key, after: int) -> None:
+    def __init__(self, sharing: SharedReaders, key: Key, after: int) -> None:
         self._sharing = sharing
         self._key = key
         self._window = Window(after)
@@ -147,7 +147,7 @@ class SharedReader:
 class Follower:
     """Reads one stream from a position on, as a reader does, and together with others as soon as it can."""
 
-    def __init__(self, sharing: SharedReading, key: Key, after: int, name: str) -> None:
+    def __init__(self, sharing: SharedReaders, key: Key, after: int, name: str) -> None:
         self._sharing = sharing
         self._key = key
         self._position = after
@@ -159,7 +159,7 @@ class Follower:
 
     async def __aenter__(self) -> Self:
         self._sharing.followers[self._key] += 1
-        self._read_alone()
+        self._read_separately()
         return self
 
     async def __aexit__(
@@ -180,7 +180,7 @@ class Follower:
             if batch is not None:
                 self._position = batch.position
                 return batch
-            self._read_alone()
+            self._read_separately()
             await self._leave()
         assert self._own is not None
         batch = await self._own.next(limit)
@@ -199,7 +199,7 @@ class Follower:
         self._shared = shared
         return True
 
-    def _read_alone(self) -> None:
+    def _read_separately(self) -> None:
         stream, subject_filter = self._key
         self._own = Reader(
             self._sharing.nc,

@@ -10,7 +10,7 @@ from nats.aio.client import Client as NATS
 from contracts import subjects
 from contracts.errors import Unavailable
 from contracts.positions import Position
-from projections.engine.shared_reading import Follower, SharedReading
+from projections.engine.shared_reading import Follower, SharedReaders
 from streams.inbox import Denied, RequestFailed
 from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
 from streams.losses import Gap
@@ -36,7 +36,7 @@ class Sources:
         name: str,
         until: Position | None = None,
         limit: int = LIMIT,
-        sharing: SharedReading | None = None,
+        sharing: SharedReaders | None = None,
         reads_all: bool = False,
     ) -> None:
         """
@@ -60,7 +60,7 @@ class Sources:
         # How many events each stream still has to offer; None until its first batch was taken.
         self.pending: dict[str, int | None] = dict.fromkeys(filters)
         if until is not None:
-            self.pending |= {stream: 0 for stream in filters if after.of(stream) >= until.of(stream)}
+            self.pending |= {stream: 0 for stream in filters if after.sequence(stream) >= until.sequence(stream)}
 
     async def __aenter__(self) -> Self:
         self._tasks = [
@@ -115,7 +115,7 @@ class Sources:
         return all(pending == 0 for pending in self.pending.values())
 
     async def _read(self, stream: str) -> None:
-        end = None if self._until is None else self._until.of(stream)
+        end = None if self._until is None else self._until.sequence(stream)
         subject_filter = self._filters[stream] if self._reads_all else None
         try:
             async with self._reader(stream) as reader:
@@ -130,7 +130,7 @@ class Sources:
             await self._batches.put(error)
 
     def _reader(self, stream: str) -> Reader | Follower:
-        after, subject_filter = self._after.of(stream), None if self._reads_all else self._filters[stream]
+        after, subject_filter = self._after.sequence(stream), None if self._reads_all else self._filters[stream]
         if self._sharing is not None:
             return self._sharing.follower(stream, subject_filter, after=after, name=self._name)
         reader = Reader(

@@ -11,27 +11,27 @@ from operator import itemgetter
 from psycopg import sql
 
 from projections.engine.builds import MOVED
-from projections.engine.literals import array, lines, texts_of
-from projections.engine.rows import Group
+from projections.engine.literals import array, column_to_pg_text, copy_lines
+from projections.engine.rows import RowGroup
 from projections.engine.shapes import Columns
-from projections.engine.write import Action, How
+from projections.engine.write import MergeRule, RowAction
 
 Statement = tuple[bytes, tuple[str, ...]]
 
-_MERGED: dict[How, sql.SQL] = {
-    How.SET: sql.SQL("{new}"),
-    How.ADD: sql.SQL("COALESCE(t.{column} + {new}, {new})"),
-    How.GREATEST: sql.SQL("GREATEST(t.{column}, {new})"),
-    How.LEAST: sql.SQL("LEAST(t.{column}, {new})"),
-    How.FIRST: sql.SQL("COALESCE(t.{column}, {new})"),
+_MERGED: dict[MergeRule, sql.SQL] = {
+    MergeRule.SET: sql.SQL("{new}"),
+    MergeRule.ADD: sql.SQL("COALESCE(t.{column} + {new}, {new})"),
+    MergeRule.GREATEST: sql.SQL("GREATEST(t.{column}, {new})"),
+    MergeRule.LEAST: sql.SQL("LEAST(t.{column}, {new})"),
+    MergeRule.FIRST: sql.SQL("COALESCE(t.{column}, {new})"),
 }
 
 
-def statement(group: Group) -> Statement:
+def statement(group: RowGroup) -> Statement:
     """The statement that merges the rows into their table, with a literal a column.
 
     Raises:
-        Unwritable: a value is of a kind that no column takes.
+        UnsupportedValue: a value is of a kind that no column takes.
     """
     shape = group.shape
     table = shape.table
@@ -39,7 +39,7 @@ def statement(group: Group) -> Statement:
     return composed, tuple([array(texts) for texts in _texts(group)])
 
 
-def copy_statement(group: Group) -> sql.Composed:
+def copy_statement(group: RowGroup) -> sql.Composed:
     """Inserts rows of which the table has none: a fraction of the price of merging them."""
     names = (*group.shape.table.key, *(column for column, _ in group.shape.columns))
     return sql.SQL("COPY {} ({}) FROM STDIN").format(
@@ -47,24 +47,24 @@ def copy_statement(group: Group) -> sql.Composed:
     )
 
 
-def copy_data(group: Group) -> bytes:
+def copy_data(group: RowGroup) -> bytes:
     """The rows for `copy_statement`, in about the order of the key, so that neighbours in its index come together.
 
     Raises:
-        Unwritable: as `statement`.
+        UnsupportedValue: as `statement`.
     """
-    found = lines(_texts(group))
+    found = copy_lines(_texts(group))
     found.sort()
     found.append("")
     return "\n".join(found).encode()
 
 
-def _texts(group: Group) -> list[Sequence[str | None]]:
+def _texts(group: RowGroup) -> list[Sequence[str | None]]:
     """The key's columns, then the shape's."""
     table = group.shape.table
     names = (*table.key, *(column for column, _ in group.shape.columns))
     columns = [*_columns(group.keys, len(table.key)), *_columns(group.values, len(group.shape.columns))]
-    return [texts_of(column, table.types[name]) for name, column in zip(names, columns, strict=True)]
+    return [column_to_pg_text(column, table.types[name]) for name, column in zip(names, columns, strict=True)]
 
 
 def _columns(rows: Sequence[Sequence[object]], number: int) -> list[list[object]]:
@@ -73,14 +73,14 @@ def _columns(rows: Sequence[Sequence[object]], number: int) -> list[list[object]
 
 @lru_cache(maxsize=1_000)
 def _statement(
-    physical: str, key: tuple[str, ...], types: tuple[tuple[str, str], ...], action: Action, columns: Columns
+    physical: str, key: tuple[str, ...], types: tuple[tuple[str, str], ...], action: RowAction, columns: Columns
 ) -> bytes:
     """In bytes, so that a composed statement is not put together anew with each batch."""
     return _composed(physical, key, dict(types), action, columns).as_bytes(None)
 
 
 def _composed(
-    physical: str, key: tuple[str, ...], kinds: dict[str, str], action: Action, written: Columns
+    physical: str, key: tuple[str, ...], kinds: dict[str, str], action: RowAction, written: Columns
 ) -> sql.Composed:
     columns = (*key, *(column for column, _ in written))
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
@@ -95,9 +95,9 @@ def _composed(
     )
     target = sql.Identifier(physical)
     same = sql.SQL(" AND ").join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(column)) for column in key)
-    if action is Action.DELETE:
+    if action is RowAction.DELETE:
         return sql.SQL("DELETE FROM {} AS t USING {} AS s WHERE {}").format(target, source, same)
-    if action is Action.UPDATE:
+    if action is RowAction.UPDATE:
         return sql.SQL("UPDATE {} AS t SET {} FROM {} AS s WHERE {}").format(
             target, _assignments(written, sql.SQL("s.")), source, same
         )

@@ -14,7 +14,7 @@ from psycopg import errors, sql
 
 from contracts.positions import Position
 from projections.engine import builds, progress, tables
-from projections.engine.builds import Build, Connection, State
+from projections.engine.builds import Build, BuildState, Connection
 from projections.engine.projection import Projection
 
 log = logging.getLogger(__name__)
@@ -38,15 +38,17 @@ CatchUp = Callable[[Position], Awaitable[bool]]
 
 
 async def live_build(conn: Connection, projection: type[Projection]) -> Build | None:
-    return await _newest(conn, projection, State.LIVE)
+    return await _newest(conn, projection, BuildState.LIVE)
 
 
-async def start_build(conn: Connection, projection: type[Projection], state: State = State.BUILDING) -> Build:
+async def start_build(conn: Connection, projection: type[Projection], state: BuildState = BuildState.BUILDING) -> Build:
     """Adds a build with empty tables, all checkpoints at the start."""
     async with conn.transaction():
         build = await builds.add_build(conn, projection.name, projection.version, state)
         await tables.create(conn, projection, build)
-        await builds.describe(conn, build, list(tables.physical_names(projection, build).values()), projection.code())
+        await builds.record_source(
+            conn, build, list(tables.physical_names(projection, build).values()), projection.code()
+        )
         await builds.add_checkpoints(conn, build, dict.fromkeys(projection.filters(), 0))
     return build
 
@@ -54,9 +56,9 @@ async def start_build(conn: Connection, projection: type[Projection], state: Sta
 async def resume_or_start(conn: Connection, projection: type[Projection]) -> Build:
     """The build that was begun and not finished; a new one where there is none, or where it was begun by other code:
     half of its rows would be of the one, half of the other."""
-    unfinished = await _newest(conn, projection, State.BUILDING)
+    unfinished = await _newest(conn, projection, BuildState.BUILDING)
     if unfinished is not None:
-        begun_by, ours = await builds.code_of(conn, unfinished), projection.code()
+        begun_by, ours = await builds.source_digest(conn, unfinished), projection.code()
         if None in (begun_by, ours) or begun_by == ours:
             return unfinished
         log.info("%s: build %d was begun by other code; another begins", projection.name, unfinished.build)
@@ -72,7 +74,7 @@ async def drop_build(conn: Connection, projection: type[Projection], build: Buil
         await builds.drop(conn, build.id, names, shown=[name for name in names if name not in ours])
 
 
-async def long_reader(conn: Connection, projection: type[Projection]) -> str | None:
+async def blocking_reader(conn: Connection, projection: type[Projection]) -> str | None:
     """Who has read one of the views for so long that a switch would make others wait; None where nobody has."""
     views = [projection.view(table) for table in projection.table_names()]
     cursor = await conn.execute(_LONG_READERS, (views,))
@@ -84,7 +86,7 @@ async def long_reader(conn: Connection, projection: type[Projection]) -> str | N
     return f"a reader of its views to end (process {pid} {application!r} of the database{since})"
 
 
-async def switch(conn: Connection, projection: type[Projection], new: Build, catch_up: CatchUp) -> bool:
+async def cut_over(conn: Connection, projection: type[Projection], new: Build, catch_up: CatchUp) -> bool:
     """Makes the new build the live one and retires the one before; False if now is not the moment: try again later.
 
     `catch_up` brings the new build to the position given, on a connection of its own, or says that it could not.
@@ -97,22 +99,22 @@ async def switch(conn: Connection, projection: type[Projection], new: Build, cat
             await conn.execute(_HOLD_TIMEOUT)
             old = await live_build(conn, projection)
             if old is not None:
-                if not (await builds.hold(conn, old) and await catch_up(await builds.checkpoints(conn, old))):
+                if not (await builds.lock_build(conn, old) and await catch_up(await builds.checkpoints(conn, old))):
                     return False
-                await builds.set_state(conn, old, State.RETIRED)
-            await builds.set_state(conn, new, State.LIVE)
+                await builds.set_state(conn, old, BuildState.RETIRED)
+            await builds.set_state(conn, new, BuildState.LIVE)
             await progress.forget(conn, new)
             # The disk is not waited for under the views' locks, but right behind them, with the stamp.
             await conn.execute("SET LOCAL synchronous_commit = off")
-            await _show(conn, projection, new)
+            await _repoint_view(conn, projection, new)
     except (errors.LockNotAvailable, errors.DeadlockDetected):
         return False
-    await builds.stamp_live(conn, new)
+    await builds.record_live_at(conn, new)
     log.info("%s: build %d of version %d is live", projection.name, new.build, new.version)
     return True
 
 
-async def drop_leftovers(conn: Connection, projection: type[Projection]) -> None:
+async def drop_retired_builds(conn: Connection, projection: type[Projection]) -> None:
     """Drops every build but the live one and the one that was live before it, as far as nobody uses them just now."""
     for build in (await builds.retired(conn, projection.name, projection.version))[1:]:
         try:
@@ -123,7 +125,7 @@ async def drop_leftovers(conn: Connection, projection: type[Projection]) -> None
             log.info("%s: build %d is in use, it is dropped another time", projection.name, build.build)
 
 
-async def _show(conn: Connection, projection: type[Projection], build: Build) -> None:
+async def _repoint_view(conn: Connection, projection: type[Projection], build: Build) -> None:
     """Puts the build's tables under the views, as the last thing before the commit."""
     deadline = time.monotonic() + _VIEW_SECONDS
     for table in projection.table_names():
@@ -132,6 +134,6 @@ async def _show(conn: Connection, projection: type[Projection], build: Build) ->
         await tables.show(conn, projection, build, table)
 
 
-async def _newest(conn: Connection, projection: type[Projection], state: State) -> Build | None:
+async def _newest(conn: Connection, projection: type[Projection], state: BuildState) -> Build | None:
     known = await builds.builds_of(conn, projection.name, projection.version)
     return next((build for build in reversed(known) if build.state is state), None)

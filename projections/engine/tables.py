@@ -4,7 +4,7 @@ import re
 
 from psycopg import errors, sql
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 from projections.engine.builds import Build, Connection
 from projections.engine.projection import Projection
 from projections.engine.shapes import Table
@@ -31,7 +31,7 @@ _INDEX = re.compile(r"(?:--[^\n]*\n|/\*.*?\*/|\s)*CREATE\s+INDEX\b", re.IGNORECA
 _SORT_IN = "SET LOCAL maintenance_work_mem = '256MB'"
 
 
-class BadTables(Failure):
+class BadTables(OperatorError):
     """A projection's tables are not as the engine needs them."""
 
 

@@ -11,13 +11,13 @@ from contracts.errors import Unavailable
 from contracts.positions import Position
 from projections.engine import courtesy, lost_events, switching, tables
 from projections.engine.builds import Connection
-from projections.engine.filling import Filling
+from projections.engine.filling import BuildWriter
 from projections.engine.lost_events import EventsLost
 from projections.engine.pipeline import Pipeline
-from projections.engine.progress import Report, Tracking
+from projections.engine.progress import ProgressTracker, Report
 from projections.engine.projection import Projection
 from projections.engine.sources import SILENCE_SECONDS, Sources, end_of
-from projections.engine.waiting import Reached, subject_of
+from projections.engine.waiting import CheckpointNotice, subject_of
 
 log = logging.getLogger(__name__)
 # How long the live build may be held while the new one takes its last steps.
@@ -29,13 +29,13 @@ _LOOK_SECONDS = 3.0
 _GAIN_SECONDS = 5.0
 
 
-class Takeover:
+class CatchUp:
     def __init__(
         self,
         projection: type[Projection],
         nc: NATS,
-        filling: Filling,
-        tracking: Tracking,
+        filling: BuildWriter,
+        tracking: ProgressTracker,
         switcher: Connection,
         report: Report,
     ) -> None:
@@ -73,9 +73,9 @@ class Takeover:
         async with Pipeline(sources, self._filling) as pipeline:
             await self._catch_up(pipeline)
             await self._assert_whole()
-            await self._tell(pipeline, 0, "its indexes")
+            await self._report_progress(pipeline, 0, "its indexes")
             if pipeline.among_readers:
-                await courtesy.without_help(self._switcher)
+                await courtesy.disable_parallel_index_builds(self._switcher)
             if await tables.add_indexes(self._switcher, self._projection, self._filling.build):
                 await self._follow(pipeline, _PAUSE_SECONDS[0], None)
                 await self._catch_up(pipeline)
@@ -86,15 +86,15 @@ class Takeover:
                 await self._complete(pipeline)
 
             async def catch_up(target: Position) -> bool:
-                return await self._reach(pipeline, target)
+                return await self._catch_up_to(pipeline, target)
 
             pause = _PAUSE_SECONDS[0]
             while True:
                 # Behind a long reader an attempt would only make others wait; the build keeps up meanwhile.
-                reader = await switching.long_reader(self._switcher, self._projection)
+                reader = await switching.blocking_reader(self._switcher, self._projection)
                 if reader is None:
                     await self._assert_whole()
-                    if await switching.switch(self._switcher, self._projection, self._filling.build, catch_up):
+                    if await switching.cut_over(self._switcher, self._projection, self._filling.build, catch_up):
                         break
                     pause = min(pause * 2, _PAUSE_SECONDS[1])
                 await self._follow(pipeline, pause, reader)
@@ -103,9 +103,9 @@ class Takeover:
     async def _catch_up(self, pipeline: Pipeline) -> None:
         """Applies nearly all there is; comes to an end, since applying is quicker than appending."""
         while not pipeline.is_near_end:
-            self._look_at_gain(pipeline)
-            pipeline.among_readers = self._gains and await courtesy.somebody_reads(self._switcher)
-            await self._advance(pipeline)
+            self._check_progress(pipeline)
+            pipeline.among_readers = self._gains and await courtesy.has_active_readers(self._switcher)
+            await self._apply_next(pipeline)
 
     async def _assert_whole(self) -> None:
         gaps = await lost_events.found(self._switcher, self._filling.build)
@@ -117,14 +117,14 @@ class Takeover:
         """Applies all that there is now: a first build finds no live one that would say how far to go."""
         goal = Position({stream: await end_of(self._nc, stream) for stream in self._projection.filters()})
         while not (pipeline.at_end or covers(self._filling.position, goal)):
-            await self._advance(pipeline)
+            await self._apply_next(pipeline)
 
-    async def _advance(self, pipeline: Pipeline) -> None:
+    async def _apply_next(self, pipeline: Pipeline) -> None:
         """Applies the next batch, or says that none comes."""
         if not await self._step(pipeline, _LOOK_SECONDS):
-            await self._tell(pipeline, 0, "NATS to answer")
+            await self._report_progress(pipeline, 0, "NATS to answer")
 
-    def _look_at_gain(self, pipeline: Pipeline) -> None:
+    def _check_progress(self, pipeline: Pipeline) -> None:
         """Where others write as fast as a build that makes room it would never get there: then it makes none."""
         now = time.monotonic()
         if pipeline.is_counted and now - self._looked >= _GAIN_SECONDS:
@@ -139,17 +139,17 @@ class Takeover:
                 raise Unavailable("NATS does not answer.")
             return False
         self.events += batch.events
-        await self._tell(pipeline, batch.events, waits_for)
+        await self._report_progress(pipeline, batch.events, waits_for)
         self._heard = time.monotonic()
         return True
 
-    async def _tell(self, pipeline: Pipeline, events: int, waits_for: str | None) -> None:
+    async def _report_progress(self, pipeline: Pipeline, events: int, waits_for: str | None) -> None:
         left = pipeline.left if pipeline.is_counted else None
         progress = await self._tracking.moved(events, left, waits_for)
         if progress is not None:
             self._report(progress)
 
-    async def _reach(self, pipeline: Pipeline, target: Position) -> bool:
+    async def _catch_up_to(self, pipeline: Pipeline, target: Position) -> bool:
         """Applies up to the position at which the live build is being held; False if that takes too long."""
         deadline = time.monotonic() + _HOLD_SECONDS
         while not covers(self._filling.position, target):
@@ -169,7 +169,7 @@ class Takeover:
         Where it cannot be said they find out by themselves, within a second.
         """
         build = self._filling.build
-        reached = Reached(build.identity, dict(self._filling.position.sequences))
+        reached = CheckpointNotice(build.identity, dict(self._filling.position.sequences))
         try:
             await self._nc.publish(subject_of(self._projection), msgspec.json.encode(reached))
             await self._nc.flush(timeout=2)
@@ -179,4 +179,4 @@ class Takeover:
 
 def covers(position: Position, other: Position) -> bool:
     """Whether the position has seen everything that the other has."""
-    return all(sequence <= position.of(stream) for stream, sequence in other.sequences.items())
+    return all(sequence <= position.sequence(stream) for stream, sequence in other.sequences.items())

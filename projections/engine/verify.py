@@ -16,13 +16,13 @@ from psycopg import IsolationLevel, sql
 
 from contracts.errors import Unavailable
 from contracts.positions import Position
-from infra.failures import Failure
+from infra.failures import OperatorError
 from projections.engine import builds, dead_letters, discards, isolated, lost_events, switching, tables
 from projections.engine.builds import Build, Connection
 from projections.engine.comparison import Comparison, Difference, compare
 from projections.engine.connecting import connect
-from projections.engine.filling import Filling
-from projections.engine.progress import Report, unheard
+from projections.engine.filling import BuildWriter
+from projections.engine.progress import Report, ignore_progress
 from projections.engine.projection import Projection
 from projections.engine.schema import create_schema, ensure_schema
 from projections.engine.shapes import Table
@@ -30,7 +30,7 @@ from projections.engine.shapes import Table
 _NO_IDLE_LIMIT = "SET idle_in_transaction_session_timeout = 0"
 
 
-class NotBuilt(Failure):
+class NotBuilt(OperatorError):
     """There is no live read model that could be verified."""
 
     def __init__(self, projection: type[Projection]) -> None:
@@ -69,7 +69,7 @@ async def verify(
     projection: type[Projection],
     nc: NATS,
     database_url: str,
-    report: Report = unheard,
+    report: Report = ignore_progress,
     *,
     hear: Callable[[Difference], None] | None = None,
     ends: Mapping[str, int] | None = None,
@@ -93,7 +93,7 @@ async def verify(
     try:
         await ensure_schema(live_conn)
         await discards.catch_up(live_conn, nc, projection.name)
-        await isolated.isolate(shadow_conn, isolated.TEMPORARY)
+        await isolated.use_schema(shadow_conn, isolated.TEMPORARY)
         await create_schema(shadow_conn)
         await live_conn.execute(_NO_IDLE_LIMIT)
         await live_conn.set_isolation_level(IsolationLevel.REPEATABLE_READ)
@@ -106,11 +106,11 @@ async def verify(
             left_out = discards.of_version(await discards.recorded(nc), projection.name, projection.version)
             left_out &= await dead_letters.discards(live_conn, projection.name, projection.version)
             orders = _interleavings(projection)
-            counting = isolated.Counting(position, len(orders), report)
+            counting = isolated.ProgressCounter(position, len(orders), report)
             for order in orders:
                 comparison = Comparison(hear=hear)
-                shadow = await isolated.start(shadow_conn, projection, left_out)
-                events = await isolated.fill(shadow, projection, nc, position, order, counting)
+                shadow = await isolated.create_isolated_build(shadow_conn, projection, left_out)
+                events = await isolated.replay_into(shadow, projection, nc, position, order, counting)
                 await _compare(live_conn, known, shadow_conn, projection, shadow, comparison)
                 gaps = await lost_events.found(shadow_conn, shadow.build)
                 letters, shadow_letters = await _letters(live_conn, live), await _letters(shadow_conn, shadow.build)
@@ -138,7 +138,7 @@ async def verify(
         extra=comparison.extra,
         dead_letters=letters,
         dead_letters_rebuilt=shadow_letters,
-        discarded=sum(sequence <= position.of(stream) for stream, sequence in left_out),
+        discarded=sum(sequence <= position.sequence(stream) for stream, sequence in left_out),
         differences=comparison.differences,
         seconds=round(time.monotonic() - begun, 3),
     )
@@ -167,7 +167,7 @@ async def _compare(
     known: dict[str, Table],
     shadow_conn: Connection,
     projection: type[Projection],
-    shadow: Filling,
+    shadow: BuildWriter,
     comparison: Comparison,
 ) -> None:
     rebuilt = await tables.inspect(shadow_conn, projection, shadow.build)

@@ -24,11 +24,11 @@ from contracts.errors import ReadModelBehind
 from contracts.positions import Position
 from infra.connections import Pool
 from projections.engine import metrics
-from projections.engine.haste import Haste
+from projections.engine.haste import BatchPacing
 from projections.engine.projection import Projection
-from projections.engine.waiting_room import Reached, WaitingRoom
+from projections.engine.waiting_room import CheckpointNotice, WaitQueue
 
-__all__ = ["Reached", "Waiting", "subject_of"]
+__all__ = ["CheckpointNotice", "PositionWaiter", "subject_of"]
 
 log = logging.getLogger(__name__)
 # A notice is there within milliseconds; only who has got none by then asks the database.
@@ -40,32 +40,32 @@ SELECT b.identity::text, c.stream, c.sequence FROM projection_builds AS b
 JOIN projection_checkpoints AS c USING (projection, version, build)
 WHERE b.projection = %s AND b.version = %s AND b.state = 'live'
 """
-_DECODER = msgspec.json.Decoder(Reached)
+_DECODER = msgspec.json.Decoder(CheckpointNotice)
 
 
 def subject_of(projection: type[Projection]) -> str:
     return f"vestnik.projections.{projection.name}.v{projection.version}"
 
 
-def _wish_for(projection: type[Projection]) -> str:
+def _wakeup_subject(projection: type[Projection]) -> str:
     return f"{subject_of(projection)}.wanted"
 
 
-class Waiting:
+class PositionWaiter:
     """What is known in this process of how far read models are, and who waits for more."""
 
     def __init__(self, projections: Sequence[type[Projection]], nc: NATS, pool: Pool) -> None:
         self._nc = nc
         self._pool = pool
         self._subscriptions: list[Subscription] = []
-        self._rooms = {projection.name: WaitingRoom(projection) for projection in projections}
-        self._hastes = {projection.name: Haste(projection.rest_seconds) for projection in projections}
+        self._rooms = {projection.name: WaitQueue(projection) for projection in projections}
+        self._hastes = {projection.name: BatchPacing(projection.rest_seconds) for projection in projections}
         # One a room in which somebody waits.
         self._checks: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         for room in self._rooms.values():
-            wish, haste = _wish_for(room.projection), self._hastes[room.projection.name]
+            wish, haste = _wakeup_subject(room.projection), self._hastes[room.projection.name]
             self._subscriptions += [
                 await self._nc.subscribe(subject_of(room.projection), cb=_listener(room)),
                 await self._nc.subscribe(wish, cb=_caller(haste)),
@@ -87,11 +87,11 @@ class Waiting:
                     log.info("the connection to NATS has ended first: %s", error)
         self._subscriptions.clear()
 
-    def moved(self, projection: type[Projection], reached: Reached) -> None:
+    def notify(self, projection: type[Projection], reached: CheckpointNotice) -> None:
         """Wakes whoever waited for this."""
-        self._rooms[projection.name].learn(reached)
+        self._rooms[projection.name].advance(reached)
 
-    def haste(self, projection: type[Projection]) -> Haste:
+    def pacing(self, projection: type[Projection]) -> BatchPacing:
         """Whether somebody waits for the read model, here or in another process."""
         return self._hastes[projection.name]
 
@@ -115,14 +115,14 @@ class Waiting:
         labels = (projection.name, str(projection.version))
         begun = time.monotonic()
         try:
-            await self._woken(room, position, timeout, metrics.WAITING.labels(*labels))
+            await self._wait_until(room, position, timeout, metrics.WAITING.labels(*labels))
         except ReadModelBehind:
             metrics.WAITED_IN_VAIN.labels(*labels).inc()
             raise
         metrics.WAIT_SECONDS.labels(*labels).observe(time.monotonic() - begun)
 
-    async def _woken(self, room: WaitingRoom, position: Position, timeout: float, waiting: Gauge) -> None:
-        waiter = room.enter(position)
+    async def _wait_until(self, room: WaitQueue, position: Position, timeout: float, waiting: Gauge) -> None:
+        waiter = room.add(position)
         waiting.set(len(room))
         try:
             self._check(room)
@@ -132,20 +132,20 @@ class Waiting:
         except TimeoutError as error:
             raise ReadModelBehind(retry_after=1) from error
         finally:
-            room.leave(waiter)
+            room.remove(waiter)
             waiting.set(len(room))
 
     async def _call(self, projection: type[Projection]) -> None:
-        self._hastes[projection.name].call()
+        self._hastes[projection.name].request_now()
         if self._nc.is_connected:
-            await self._nc.publish(_wish_for(projection))
+            await self._nc.publish(_wakeup_subject(projection))
 
-    def _check(self, room: WaitingRoom) -> None:
+    def _check(self, room: WaitQueue) -> None:
         name = room.projection.name
         if name not in self._checks:
             self._checks[name] = asyncio.create_task(self._read_while_waiting(room), name=f"waiting for {name}")
 
-    async def _read_while_waiting(self, room: WaitingRoom) -> None:
+    async def _read_while_waiting(self, room: WaitQueue) -> None:
         try:
             pause = _FIRST_CHECK_SECONDS
             while True:
@@ -158,7 +158,7 @@ class Waiting:
             # Without a pause in between: nobody can enter and find a check that is about to end.
             del self._checks[room.projection.name]
 
-    async def _read(self, room: WaitingRoom) -> None:
+    async def _read(self, room: WaitQueue) -> None:
         try:
             async with self._pool.connection() as conn:
                 cursor = await conn.execute(_LIVE, (room.projection.name, room.projection.version))
@@ -170,21 +170,23 @@ class Waiting:
             log.warning("checkpoint of %s cannot be read: %s", room.projection.name, error)
             return
         if rows:
-            room.learn(Reached(str(rows[0][0]), {str(stream): int(str(sequence)) for _, stream, sequence in rows}))
+            room.advance(
+                CheckpointNotice(str(rows[0][0]), {str(stream): int(str(sequence)) for _, stream, sequence in rows})
+            )
 
 
-def _listener(room: WaitingRoom) -> Callable[[Msg], Awaitable[None]]:
+def _listener(room: WaitQueue) -> Callable[[Msg], Awaitable[None]]:
     async def heard(message: Msg) -> None:
         try:
-            room.learn(_DECODER.decode(message.data))
+            room.advance(_DECODER.decode(message.data))
         except msgspec.DecodeError:
             log.warning("not a notice of a projection on %s", message.subject)
 
     return heard
 
 
-def _caller(haste: Haste) -> Callable[[Msg], Awaitable[None]]:
+def _caller(haste: BatchPacing) -> Callable[[Msg], Awaitable[None]]:
     async def heard(message: Msg) -> None:
-        haste.call()
+        haste.request_now()
 
     return heard

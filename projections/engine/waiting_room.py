@@ -19,7 +19,7 @@ from projections.engine.projection import Projection
 MOST_WAITING = 10_000
 
 
-class Reached(msgspec.Struct, frozen=True):
+class CheckpointNotice(msgspec.Struct, frozen=True):
     """A build's checkpoints after a commit."""
 
     identity: str
@@ -36,7 +36,7 @@ class Waiter:
         self.woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
-class WaitingRoom:
+class WaitQueue:
     def __init__(self, projection: type[Projection]) -> None:
         self.projection = projection
         self._identity = ""
@@ -51,9 +51,9 @@ class WaitingRoom:
 
     def has(self, position: Position) -> bool:
         """Whether the read model is known to have reached the position in the streams that it reads."""
-        return self._lacking(position) is None
+        return self._missing_position(position) is None
 
-    def enter(self, position: Position) -> Waiter:
+    def add(self, position: Position) -> Waiter:
         """
         Raises:
             ReadModelBehind: too many wait already.
@@ -65,7 +65,7 @@ class WaitingRoom:
         self._place(waiter)
         return waiter
 
-    def leave(self, waiter: Waiter) -> None:
+    def remove(self, waiter: Waiter) -> None:
         self._waiters.discard(waiter)
         waiter.woken.cancel()
         for queue in self._queues.values():
@@ -73,7 +73,7 @@ class WaitingRoom:
                 queue[:] = [place for place in queue if not place[2].woken.done()]
                 heapify(queue)
 
-    def learn(self, reached: Reached) -> None:
+    def advance(self, reached: CheckpointNotice) -> None:
         """Takes notice; another build's word replaces what was known, since its tables are others."""
         if reached.identity == self._identity:
             self._sequences = _highest(self._sequences, reached.sequences)
@@ -87,14 +87,14 @@ class WaitingRoom:
                     self._place(waiter)
 
     def _place(self, waiter: Waiter) -> None:
-        lacking = self._lacking(waiter.position)
+        lacking = self._missing_position(waiter.position)
         if lacking is None:
             waiter.woken.set_result(None)
         else:
             stream, sequence = lacking
             heappush(self._queues[stream], (sequence, next(self._arrivals), waiter))
 
-    def _lacking(self, position: Position) -> tuple[str, int] | None:
+    def _missing_position(self, position: Position) -> tuple[str, int] | None:
         """The first stream that is not far enough, and how far it has to be."""
         for stream, sequence in position.sequences.items():
             if stream in self._queues and sequence > self._sequences.get(stream, 0):

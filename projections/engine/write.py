@@ -10,13 +10,13 @@ from enum import StrEnum
 Values = Mapping[str, object]
 
 
-class Action(StrEnum):
+class RowAction(StrEnum):
     UPSERT = "upsert"
     UPDATE = "update"
     DELETE = "delete"
 
 
-class How(StrEnum):
+class MergeRule(StrEnum):
     """What becomes of a column that has a value already; where it has none, the new value stands."""
 
     SET = "set"
@@ -27,12 +27,12 @@ class How(StrEnum):
 
 
 # What one event does to one row, in the handler's own words: action, table, key, and the values by column for each
-# `How` in its order. A plain tuple, since a rebuild makes several an event and looks at each once.
-Change = tuple[Action, str, Values, Values | None, Values | None, Values | None, Values | None, Values | None]
-_UPSERT, _UPDATE, _DELETE = Action
+# `MergeRule` in its order. A plain tuple, since a rebuild makes several an event and looks at each once.
+Change = tuple[RowAction, str, Values, Values | None, Values | None, Values | None, Values | None, Values | None]
+_UPSERT, _UPDATE, _DELETE = RowAction
 
 
-class Write:
+class RowChanges:
     """Collects the changes of one event, in order. `table` is the name inside the braces of the projection's DDL."""
 
     __slots__ = ("changes",)

@@ -20,12 +20,12 @@ from services.auth import domain, mailboxes, registrations
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
 from services.auth.email_keys import email_key
-from services.auth.not_due import record_not_due
+from services.auth.not_due import record_decoy
 from services.auth.passwords import Passwords
 from services.auth.verification import Verification, VerificationTokens
 from services.auth.weak_passwords import WeakPasswords
 from streams.log import Append, Conflict
-from streams.repository import Loaded
+from streams.repository import LoadedAggregate
 
 R = TypeVar("R")
 
@@ -108,7 +108,7 @@ class Commands:
         # Before the hash, so that a taken name costs no fifth of a second.
         await self._username_claim(command, self._clock(), provenance)
         hashed = await self._passwords.hash(password)
-        return await _until_undisputed(lambda: self._register(command, hashed, provenance))
+        return await _retry_on_conflict(lambda: self._register(command, hashed, provenance))
 
     async def verify_email(self, token: str, provenance: Provenance, *, password: str | None = None) -> Verified:
         """Makes the token's user the owner of the address; a good token may be used again and changes nothing.
@@ -123,7 +123,7 @@ class Commands:
         """
         verification = self._tokens.read(token)
         provenance = msgspec.structs.replace(provenance, actor=verification.user_id)
-        return await _until_undisputed(lambda: self._verify_email(verification, password, provenance))
+        return await _retry_on_conflict(lambda: self._verify_email(verification, password, provenance))
 
     async def registration(self, token: str) -> PendingName:
         """Whose registration a token verifies, for the page that asks whether to do it.
@@ -147,7 +147,7 @@ class Commands:
             TokenExpired: the registration was verified.
         """
         verification = self._tokens.read(token)
-        await _until_undisputed(lambda: self._end_registration(verification, provenance))
+        await _retry_on_conflict(lambda: self._end_registration(verification, provenance))
 
     async def resend_verification(self, email: str, provenance: Provenance) -> None:
         """Asks for a mail with every pending registration on the address, and answers the same whatever the address."""
@@ -157,7 +157,7 @@ class Commands:
             provenance,
         )
         if not outcome.events:
-            await record_not_due(self._aggregates, mailboxes.VERIFICATION_MAIL, provenance)
+            await record_decoy(self._aggregates, mailboxes.VERIFICATION_MAIL, provenance)
 
     async def _register(
         self, command: registrations.Register, hashed: domain.Hashed, provenance: Provenance
@@ -169,13 +169,13 @@ class Commands:
         requested = registrations.decide_register(address.state, command, now, self._lifetime)
         credential = aggregates.credentials.appends(
             command.user_id,
-            Loaded(state=domain.Credential(), sequence=0, version=0),
+            LoadedAggregate(state=domain.Credential(), sequence=0, version=0),
             domain.decide_set_credential(hashed),
             provenance,
         )
         user = aggregates.users.appends(
             command.user_id,
-            Loaded(state=domain.User(), sequence=0, version=0),
+            LoadedAggregate(state=domain.User(), sequence=0, version=0),
             domain.decide_create_user(command),
             provenance,
         )
@@ -249,7 +249,7 @@ class Commands:
             raise PasswordRequired
 
 
-async def _until_undisputed(attempt: Callable[[], Awaitable[R]]) -> R:
+async def _retry_on_conflict(attempt: Callable[[], Awaitable[R]]) -> R:
     """Decides again after each conflict.
 
     Raises:

@@ -13,9 +13,9 @@ from contracts.envelope import Provenance
 from services.auth import mailboxes
 from services.auth.aggregates import Aggregates
 from services.auth.claims import ClaimKeys
-from services.auth.mail import Letter
+from services.auth.mail import Mail
 from services.auth.mailboxes import Mailbox
-from services.auth.outbox import Outbox
+from services.auth.outbox import MailTransport
 from streams.log import Conflict
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class Delivery:
         self,
         aggregates: Aggregates,
         keys: ClaimKeys,
-        outbox: Outbox,
+        outbox: MailTransport,
         *,
         mails_an_hour: int,
         clock: Callable[[], datetime] = envelope.now,
@@ -42,14 +42,14 @@ class Delivery:
         """What the mailbox behind the address got of late."""
         return (await self._aggregates.mails.load(self._keys.of_mailbox(email))).state
 
-    async def deliver(self, letter: Letter, provenance: Provenance) -> bool:
+    async def deliver(self, letter: Mail, provenance: Provenance) -> bool:
         """Sends the letter unless it went out before; whether it is out. False: the budget of its kind is used up.
 
         Raises:
-            NotSent: it could not be handed over now.
+            DeliveryFailed: it could not be handed over now.
             ValueError: the recipient is no address.
         """
-        async with self._aggregates.mails.locked(self._keys.of_mailbox(letter.recipient)) as mailbox:
+        async with self._aggregates.mails.lock(self._keys.of_mailbox(letter.recipient)) as mailbox:
             await mailbox.confirm()
             if mailbox.state.has(letter.event_id):
                 return True

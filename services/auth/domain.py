@@ -161,7 +161,9 @@ def decide_request_reset(
     )
 
 
-def reset_is_due(address: AddressState, credential: Credential, asked: PasswordResetRequested, now: datetime) -> bool:
+def may_request_reset(
+    address: AddressState, credential: Credential, asked: PasswordResetRequested, now: datetime
+) -> bool:
     """Whether a mail that was asked for is still of use: not once the password is another."""
     return address.owner == asked.user_id and credential.generation == asked.credential and now < asked.expires_at
 

@@ -2,7 +2,7 @@
 
 from contracts.events.user import AddressState
 from contracts.fields import folded_login
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from services.auth.claims import ClaimKeys
 from streams.repository import Repository
 
@@ -18,8 +18,8 @@ async def email_key(addresses: Repository[AddressState], keys: ClaimKeys, email:
     folded = folded_login(email)
     found = [(key, (await addresses.load(key)).state) for key in candidates]
     # The key of one spelling may hold another address: the folding of case before IDNA made `ß` an `ss`.
-    owned = [key for key, state in found if state.owner is not None and _is(plain(state.email), folded)]
-    pending = [key for key, state in found if any(_is(plain(each.email), folded) for each in state.pending)]
+    owned = [key for key, state in found if state.owner is not None and _is(plaintext_or_none(state.email), folded)]
+    pending = [key for key, state in found if any(_is(plaintext_or_none(each.email), folded) for each in state.pending)]
     return next(iter(owned + pending), keys.of_email(email))
 
 

@@ -33,7 +33,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     link: str
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
+class Mail(msgspec.Struct, frozen=True, kw_only=True):
     """A mail that is to be sent."""
 
     # Id of the event that asked for it, or one made from it: the same event, the same Message-ID.
@@ -65,7 +65,7 @@ def address_of(email: str) -> Address:
     return Address(username=local, domain=host)
 
 
-def compose(letter: Letter, sender: str, now: datetime) -> EmailMessage:
+def render(letter: Mail, sender: str, now: datetime) -> EmailMessage:
     """The whole mail.
 
     Raises:
@@ -97,7 +97,7 @@ def _transfer_encoding(text: str) -> str:
     return "7bit" if text.isascii() else "8bit"
 
 
-def _body(letter: Letter) -> Body:
+def _body(letter: Mail) -> Body:
     language = language_of(letter.language)
     text = text_of(SEVERAL_REGISTRATIONS if len(letter.offers) > 1 else letter.kind, language)
     actions = [_action(text, offer, language) for offer in letter.offers]

@@ -19,7 +19,7 @@ from services.auth.outbox import outbox
 from services.auth.password_changes import PasswordChanges
 from services.auth.passwords import Passwords
 from services.auth.queries import Queries
-from services.auth.reactions import AccountMail, PasswordEndings
+from services.auth.reactions import MailReactor, SessionRevoker
 from services.auth.resets import ResetTokens
 from services.auth.server import AuthServer
 from services.auth.verification import VerificationTokens
@@ -57,11 +57,11 @@ async def main(settings: Settings) -> None:
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
         delivery = Delivery(aggregates, keys, mails, mails_an_hour=settings.mails_an_hour)
-        account_mail = AccountMail(process.nats, aggregates, tokens, resets, delivery, page=settings.issuer)
+        account_mail = MailReactor(process.nats, aggregates, tokens, resets, delivery, page=settings.issuer)
         process.spawn(account_mail.run(), "account mail")
         notices = SecurityNotices(process.nats, aggregates, delivery, page=settings.issuer)
         process.spawn(notices.run(), "security notices")
-        process.spawn(PasswordEndings(process.nats, sessions).run(), "password endings")
+        process.spawn(SessionRevoker(process.nats, sessions).run(), "password endings")
         try:
             await process.serve([AuthServer(commands, login, changes, queries)])
         finally:

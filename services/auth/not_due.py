@@ -9,15 +9,15 @@ from contracts.identifiers import new_id
 from services.auth import domain
 from services.auth.aggregates import Aggregates
 from services.auth.mailboxes import Mailbox
-from streams.repository import Loaded
+from streams.repository import LoadedAggregate
 
 
-async def record_not_due(aggregates: Aggregates, kind: str, provenance: Provenance) -> None:
+async def record_decoy(aggregates: Aggregates, kind: str, provenance: Provenance) -> None:
     """
     Raises:
         what appending any other event raises.
     """
-    nothing_before: Loaded[Mailbox] = Loaded(state=Mailbox(), sequence=0, version=0)
+    nothing_before: LoadedAggregate[Mailbox] = LoadedAggregate(state=Mailbox(), sequence=0, version=0)
     events = domain.decide_record_not_due(kind)
     (append,) = aggregates.mails.appends(new_id(), nothing_before, events, provenance)
     await aggregates.log.append(append)

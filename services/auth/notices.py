@@ -15,19 +15,19 @@ from contracts.durables import SECURITY_NOTICES
 from contracts.envelope import Provenance, Recorded
 from contracts.event import Event
 from contracts.events.user import EmailRegistrationRequested
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from services.auth import registrations
 from services.auth.aggregates import Aggregates
 from services.auth.delivery import Delivery
-from services.auth.mail import Letter
+from services.auth.mail import Mail
 from services.auth.mailboxes import ADDRESS_TAKEN_NOTICE
-from streams.reaction import Postponed, Reaction
+from streams.reaction import EventReactor, RetryLater
 
 # Notices that wait for the next hour of their mailboxes are no sign that anything is down.
 _MOST_PENDING = 100_000
 
 
-class _Waiting(Postponed):
+class _Waiting(RetryLater):
     """The mailbox has had its notice for this hour."""
 
     level = logging.INFO
@@ -52,7 +52,7 @@ class SecurityNotices:
         self._delivery = delivery
         self._page = page.rstrip("/")
         self._clock = clock
-        self._reaction = Reaction(
+        self._reaction = EventReactor(
             nats,
             SECURITY_NOTICES.stream,
             self._notify,
@@ -71,14 +71,14 @@ class SecurityNotices:
         if not isinstance(asked, EmailRegistrationRequested):
             return
         address = (await self._aggregates.addresses.load(event.aggregate_id)).state
-        recipient = plain(address.email)
+        recipient = plaintext_or_none(address.email)
         pending = [each.user_id for each in registrations.waiting(address, self._clock())]
         if address.owner is None or recipient is None or asked.user_id not in pending:
             return
         mailbox = await self._delivery.mailbox(recipient)
         if mailbox.told_since(event.at, ADDRESS_TAKEN_NOTICE, event.aggregate_id):
             return
-        letter = Letter(
+        letter = Mail(
             event_id=event.id,
             asked_at=event.at,
             recipient=recipient,

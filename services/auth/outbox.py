@@ -17,8 +17,8 @@ import msgspec
 
 from contracts.envelope import now
 from infra.settings import BadSetting
-from services.auth.mail import Letter, compose
-from streams.reaction import Postponed
+from services.auth.mail import Mail, render
+from streams.reaction import RetryLater
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,28 +28,28 @@ _STARTTLS = {"required": True, "opportunistic": None, "off": False}
 _FORM = "VESTNIK_SMTP_URL must be smtp://host:port[?tls=required|opportunistic|off] or smtps://host:port"
 
 
-class NotSent(Postponed):
+class DeliveryFailed(RetryLater):
     """The mail could not be handed over; it may be tried again."""
 
 
-class Outbox(Protocol):
-    async def send(self, letter: Letter) -> None:
+class MailTransport(Protocol):
+    async def send(self, letter: Mail) -> None:
         """Hands the mail over; when it returns, the mail will not be lost, or is one that the server never takes.
 
         Raises:
-            NotSent: it could not be handed over now.
+            DeliveryFailed: it could not be handed over now.
             ValueError: the recipient is no address.
         """
         ...
 
 
-def outbox(smtp_url: str, sender: str, folder: Path) -> Outbox:
+def outbox(smtp_url: str, sender: str, folder: Path) -> MailTransport:
     """The outbox that the settings ask for.
 
     Raises:
         BadSetting: the URL is not one of a mail server.
     """
-    return SmtpOutbox(SmtpServer.of(smtp_url), sender) if smtp_url else FileOutbox(folder, sender)
+    return SmtpTransport(SmtpServer.of(smtp_url), sender) if smtp_url else FolderTransport(folder, sender)
 
 
 class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,13 +99,13 @@ class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class SmtpOutbox:
+class SmtpTransport:
     def __init__(self, server: SmtpServer, sender: str) -> None:
         self._server = server
         self._sender = sender
 
-    async def send(self, letter: Letter) -> None:
-        message = compose(letter, self._sender, now())
+    async def send(self, letter: Mail) -> None:
+        message = render(letter, self._sender, now())
         sender, recipient = _only(message, "From"), _only(message, "To")
         server = self._server
         wide = _is_wide(message)
@@ -134,10 +134,10 @@ class SmtpOutbox:
                         raise
                     _LOG.warning("the mail of event %s is given up: %s", letter.event_id, _reason(error))
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            raise NotSent(_reason(error)) from error
+            raise DeliveryFailed(_reason(error)) from error
 
 
-class FileOutbox:
+class FolderTransport:
     """One `.eml` file a mail, named after the time and the id of the event that asked for it.
 
     The same event writes the same file again, so that not even a crash leaves a mail twice.
@@ -147,14 +147,14 @@ class FileOutbox:
         self._folder = folder
         self._sender = sender
 
-    async def send(self, letter: Letter) -> None:
-        message = compose(letter, self._sender, now())
+    async def send(self, letter: Mail) -> None:
+        message = render(letter, self._sender, now())
         content = message.as_bytes(policy=default.clone(utf8=_is_wide(message)))
         name = f"{letter.asked_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{letter.event_id}.eml"
         try:
             await asyncio.to_thread(_write, self._folder / name, content)
         except OSError as error:
-            raise NotSent(str(error)) from error
+            raise DeliveryFailed(str(error)) from error
 
 
 def _is_this_machine(host: str) -> bool:

@@ -24,11 +24,11 @@ from services.auth.claims import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.devices import DeviceTokens
 from services.auth.email_keys import email_key
-from services.auth.not_due import record_not_due
+from services.auth.not_due import record_decoy
 from services.auth.passwords import Passwords, accepted
 from services.auth.resets import ResetTokens
 from services.auth.weak_passwords import WeakPasswords
-from streams.repository import Outcome
+from streams.repository import CommandResult
 
 # The address of a user, empty where it is not known.
 Addresses = Callable[[str], Awaitable[str]]
@@ -106,7 +106,7 @@ class PasswordChanges:
             provenance,
         )
         if not outcome.events:
-            await record_not_due(self._aggregates, mailboxes.RESET_MAIL, provenance)
+            await record_decoy(self._aggregates, mailboxes.RESET_MAIL, provenance)
 
     async def reset(self, *, token: str, new: str, provenance: Provenance) -> Changed:
         """Another password for whoever has the mail; all sessions of the user end, and the token is spent.
@@ -138,7 +138,9 @@ class PasswordChanges:
         email = await self._addresses(user_id)
         self._weak.check(password, username=user.username, email=email, path=NEW_PASSWORD)
 
-    async def _changed(self, user_id: str, outcome: Outcome[domain.Credential], provenance: Provenance) -> Changed:
+    async def _changed(
+        self, user_id: str, outcome: CommandResult[domain.Credential], provenance: Provenance
+    ) -> Changed:
         (recorded,) = outcome.events
         event = recorded.data
         assert isinstance(event, PasswordChanged)

@@ -22,20 +22,20 @@ from contracts.events.user import (
     PasswordResetRequested,
     PendingRegistration,
 )
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from services.auth import domain, mailboxes, registrations
 from services.auth.aggregates import Aggregates
 from services.auth.clients import Sessions
 from services.auth.delivery import Delivery
-from services.auth.mail import Letter, Offer
+from services.auth.mail import Mail, Offer
 from services.auth.resets import Reset, ResetTokens
 from services.auth.verification import Verification, VerificationTokens
-from streams.reaction import Postponed, Reaction
+from streams.reaction import EventReactor, RetryLater
 
 CONSUMER = VERIFICATION_MAIL.name
 
 
-class AccountMail:
+class MailReactor:
     """Sends the mails that verify an address or reset a password, until it is cancelled."""
 
     def __init__(
@@ -58,7 +58,7 @@ class AccountMail:
         self._delivery = delivery
         self._page = page.rstrip("/")
         self._clock = clock
-        self._reaction = Reaction(
+        self._reaction = EventReactor(
             nats,
             VERIFICATION_MAIL.stream,
             self._send,
@@ -76,17 +76,17 @@ class AccountMail:
         if not letters or await self._sent_by_an_older_release(event):
             return
         provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
-        failure: Postponed | ValueError | None = None
+        failure: RetryLater | ValueError | None = None
         for letter in letters:
             try:
                 await self._delivery.deliver(letter, provenance)
-            except (Postponed, ValueError) as error:
+            except (RetryLater, ValueError) as error:
                 # One mailbox that takes no mail holds up none of the others.
                 failure = error
         if failure is not None:
             raise failure
 
-    async def _letters(self, event: Recorded[Event]) -> list[Letter]:
+    async def _letters(self, event: Recorded[Event]) -> list[Mail]:
         """The mails that were asked for; none where they are of no use any more."""
         match event.data:
             case EmailRegistrationRequested() | EmailClaimed():
@@ -100,7 +100,7 @@ class AccountMail:
             case _:
                 return []
 
-    async def _verification(self, event: Recorded[Event], kind: str, user_id: str | None) -> list[Letter]:
+    async def _verification(self, event: Recorded[Event], kind: str, user_id: str | None) -> list[Mail]:
         """The mail for a user's registration, or those for all that are pending; none once the address has an owner.
 
         Spellings that share the address's key can be different mailboxes (`strasse`, `straße`): each gets a mail of
@@ -112,11 +112,11 @@ class AccountMail:
         # The newest first.
         by_local_part: dict[bytes, list[tuple[str, PendingRegistration]]] = {}
         for each in reversed(registrations.waiting(address, self._clock())):
-            email = plain(each.email)
+            email = plaintext_or_none(each.email)
             if email is not None and user_id in (None, each.user_id):
                 by_local_part.setdefault(_local_part(email), []).append((email, each))
         return [
-            Letter(
+            Mail(
                 event_id=event.id if user_id is not None else _letter_id(event.id, local_part),
                 asked_at=event.at,
                 recipient=pending[0][0],
@@ -143,11 +143,11 @@ class AccountMail:
         """Behind the #: no server sees or logs the token."""
         return f"{self._page}/#/{page}/{token}"
 
-    async def _reset(self, event: Recorded[Event], asked: PasswordResetRequested) -> list[Letter]:
+    async def _reset(self, event: Recorded[Event], asked: PasswordResetRequested) -> list[Mail]:
         address = (await self._aggregates.addresses.load(event.aggregate_id)).state
         credential = (await self._aggregates.credentials.load(asked.user_id)).state
-        recipient = plain(address.email)
-        if recipient is None or not domain.reset_is_due(address, credential, asked, self._clock()):
+        recipient = plaintext_or_none(address.email)
+        if recipient is None or not domain.may_request_reset(address, credential, asked, self._clock()):
             return []
         token = self._resets.sign(
             Reset(user_id=asked.user_id, credential=asked.credential, expires_at=asked.expires_at)
@@ -158,7 +158,7 @@ class AccountMail:
             link=self._link("reset", token),
             good_for=asked.expires_at - event.at,
         )
-        letter = Letter(
+        letter = Mail(
             event_id=event.id,
             asked_at=event.at,
             recipient=recipient,
@@ -187,7 +187,7 @@ def _letter_id(event_id: str, local_part: bytes) -> str:
     return event_id if local_part.isascii() else str(uuid5(UUID(event_id), local_part.decode()))
 
 
-class PasswordEndings:
+class SessionRevoker:
     """Ends the sessions that an older password opened, until it is cancelled.
 
     Whoever changes a password ends them himself, at once; this is for when his process or session was down then.
@@ -195,7 +195,7 @@ class PasswordEndings:
 
     def __init__(self, nats: NATS, sessions: Sessions, *, ack_wait: float = 30.0, first_pause: float = 1.0) -> None:
         self._sessions = sessions
-        self._reaction = Reaction(
+        self._reaction = EventReactor(
             nats,
             PASSWORD_ENDINGS.stream,
             self._end,

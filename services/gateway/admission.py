@@ -10,7 +10,7 @@ from services.gateway.client_address import counted_as
 _ELSEWHERE = 256
 
 
-class Admission:
+class ConnectionLimiter:
     def __init__(self, *, most: int, most_of_one: int) -> None:
         """`most_of_one`: of one address, 0 for as many as there may be."""
         self._most = most
@@ -19,7 +19,7 @@ class Admission:
         self._open = 0
 
     @classmethod
-    def of(cls, settings: Settings) -> "Admission":
+    def of(cls, settings: Settings) -> "ConnectionLimiter":
         """As the settings say, within what the system lets the process open."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = settings.connections + _ELSEWHERE
@@ -31,7 +31,7 @@ class Admission:
         most_of_one = 0 if settings.trusted_hops else settings.connections_per_address
         return cls(most=min(settings.connections, room), most_of_one=most_of_one)
 
-    def enter(self, address: str) -> bool:
+    def acquire(self, address: str) -> bool:
         """Whether one more connection of the address may be served; whoever was let in has to `leave`."""
         key = counted_as(address)
         if self._open >= self._most or (self._most_of_one and self._by_address[key] >= self._most_of_one):
@@ -42,7 +42,7 @@ class Admission:
         self._by_address[key] += 1
         return True
 
-    def leave(self, address: str) -> None:
+    def release(self, address: str) -> None:
         key = counted_as(address)
         self._open -= 1
         self._by_address[key] -= 1

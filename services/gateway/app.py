@@ -16,15 +16,15 @@ from infra.rpc.context import Call, enter
 from services.gateway import problems, rate_limits
 from services.gateway.cors import Cors
 from services.gateway.dispatch import Dispatcher, encoded
-from services.gateway.endpoints import AnyEndpoint, Reply
+from services.gateway.endpoints import AnyEndpoint, Response
 from services.gateway.http_request import HttpRequest
 from services.gateway.live.websocket import WebSockets
-from services.gateway.load import MOST_RUNNING, Load
+from services.gateway.load import MOST_RUNNING, ConcurrencyLimiter
 from services.gateway.metrics import UNMATCHED, WEB
-from services.gateway.parts import Parts
-from services.gateway.rate_limits import Standing
+from services.gateway.parts import GatewayContext
+from services.gateway.rate_limits import LimitState
 from services.gateway.streaming import StreamingReply
-from services.gateway.tracing import request_id
+from services.gateway.tracing import parse_request_id
 from services.gateway.web_files import WebFile, WebFiles
 from services.gateway.whole_response import WholeResponse
 
@@ -53,7 +53,7 @@ class App:
     def __init__(
         self,
         endpoints: Iterable[AnyEndpoint],
-        parts: Parts,
+        parts: GatewayContext,
         *,
         files: WebFiles | None = None,
         most_running: int = MOST_RUNNING,
@@ -69,7 +69,7 @@ class App:
         self._live = parts.live
         self._cors = Cors.parse(parts.settings.cors_origins)
         self._files = files
-        self._load = Load(most_running)
+        self._load = ConcurrencyLimiter(most_running)
         self._metrics.running.set_function(lambda: self._load.running)
         commands = {
             dispatcher.endpoint.command: dispatcher
@@ -89,7 +89,7 @@ class App:
             return
         request = HttpRequest(scope, receive)
         began = time.perf_counter()
-        own_id = request_id(request.headers.get("x-request-id"))
+        own_id = parse_request_id(request.headers.get("x-request-id"))
         path = None
         if not _hides_a_slash(scope):
             file = self._files.find(scope["path"]) if self._files is not None else None
@@ -122,7 +122,7 @@ class App:
         self._metrics.answered(request.method, WEB, response.status_code, 0.0)
 
     async def _respond(self, request: HttpRequest, path: _Path | None, own_id: str) -> WholeResponse | StreamingReply:
-        standings: list[Standing] = []
+        standings: list[LimitState] = []
         more: dict[str, str] = {}
         try:
             reply = await self._answer(request, path, own_id, standings)
@@ -144,7 +144,9 @@ class App:
             more["allow"] = path.allow
         return _problem(found, request.shown_path, rate_limits.headers(standings) | more)
 
-    async def _answer(self, request: HttpRequest, path: _Path | None, own_id: str, standings: list[Standing]) -> Reply:
+    async def _answer(
+        self, request: HttpRequest, path: _Path | None, own_id: str, standings: list[LimitState]
+    ) -> Response:
         if path is None:
             raise NotFound
         dispatcher = path.methods.get(request.method)
@@ -152,7 +154,7 @@ class App:
             if request.method == "OPTIONS" and self._cors is not None:
                 allowed = self._cors.preflight(request.headers, path.allow)
                 if allowed is not None:
-                    return Reply(status=204, headers=allowed)
+                    return Response(status=204, headers=allowed)
             raise MethodNotAllowed
         self._load.check()
         enter(Call(request_id=own_id))
@@ -174,7 +176,7 @@ def _hides_a_slash(scope: Scope) -> bool:
     return _HIDDEN_SLASH in scope.get("raw_path", b"").lower()
 
 
-def _response(reply: Reply, limits: Mapping[str, str]) -> WholeResponse | StreamingReply:
+def _response(reply: Response, limits: Mapping[str, str]) -> WholeResponse | StreamingReply:
     if reply.stream is not None:
         return StreamingReply(reply.stream, {**problems.NOTHING_TO_RUN, **reply.headers, **limits})
     body, headers = encoded(reply)

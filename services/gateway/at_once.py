@@ -9,18 +9,18 @@ from typing import Final
 from starlette.types import Scope
 
 # Takes the body, if all of it is here: () -> bytes | None.
-WHOLE: Final = "vestnik.whole"
+TAKE_BODY: Final = "vestnik.whole"
 # Whether what is sent now is taken at once: () -> bool.
-TAKEN: Final = "vestnik.taken"
+CAN_WRITE: Final = "vestnik.taken"
 
 
 def whole_body(scope: Scope) -> bytes | None:
     """The body, where all of it is here; else it has to be received."""
-    take: Callable[[], bytes | None] | None = scope.get(WHOLE)
+    take: Callable[[], bytes | None] | None = scope.get(TAKE_BODY)
     return take() if take is not None else None
 
 
-def is_taken(scope: Scope) -> bool:
+def can_write_now(scope: Scope) -> bool:
     """Whether sending something now waits for nobody."""
-    says: Callable[[], bool] | None = scope.get(TAKEN)
+    says: Callable[[], bool] | None = scope.get(CAN_WRITE)
     return says is not None and says()

@@ -10,14 +10,14 @@ import asyncio
 MOST_HELD = 64 * 1024
 
 
-class ClosingTransport(asyncio.Transport):
+class CoalescingTransport(asyncio.Transport):
     """A transport that is aborted when it is not gone some seconds after it was closed.
 
     What is written in one turn of the event loop, such as an answer's head and body, goes out as one piece: each piece
     costs the kernel, and whoever reads it, as much as the answer took to make.
     """
 
-    __slots__ = ("_abort", "_held", "_inner", "_loop", "_lost", "_patience", "held")
+    __slots__ = ("_abort", "_held", "_inner", "_loop", "_lost", "_patience", "buffered")
 
     def __init__(self, inner: asyncio.Transport, loop: asyncio.AbstractEventLoop, patience: float) -> None:
         self._inner = inner
@@ -27,9 +27,9 @@ class ClosingTransport(asyncio.Transport):
         self._lost = False
         self._held: list[bytes | bytearray | memoryview] = []
         # Bytes that go out at the end of this turn.
-        self.held = 0
+        self.buffered = 0
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         """To be called when the connection is gone."""
         self._lost = True
         self._drop()
@@ -38,7 +38,7 @@ class ClosingTransport(asyncio.Transport):
             self._abort = None
 
     def close(self) -> None:
-        self._pass_on()
+        self._flush()
         self._inner.close()
         if self._abort is None and not self._lost:
             self._abort = self._loop.call_later(self._patience, self._inner.abort)
@@ -56,19 +56,19 @@ class ClosingTransport(asyncio.Transport):
             self._inner.write(data)
             return
         if not self._held:
-            self._loop.call_soon(self._pass_on)
+            self._loop.call_soon(self._flush)
         self._held.append(data)
-        self.held += len(data)
+        self.buffered += len(data)
 
-    def _pass_on(self) -> None:
-        held, self._held, self.held = self._held, [], 0
+    def _flush(self) -> None:
+        held, self._held, self.buffered = self._held, [], 0
         # The connection may have broken in this very turn: nobody can be told any more.
         if held and not self._inner.is_closing():
             self._inner.write(held[0] if len(held) == 1 else b"".join(held))
 
     def _drop(self) -> None:
         self._held.clear()
-        self.held = 0
+        self.buffered = 0
 
     def pause_reading(self) -> None:
         self._inner.pause_reading()
@@ -83,7 +83,7 @@ class ClosingTransport(asyncio.Transport):
         return self._inner.get_protocol()
 
     def get_write_buffer_size(self) -> int:
-        return self.held + self._inner.get_write_buffer_size()
+        return self.buffered + self._inner.get_write_buffer_size()
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         return self._inner.get_extra_info(name, default)

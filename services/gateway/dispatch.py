@@ -14,12 +14,12 @@ from contracts.subjects import AUTH
 from infra.rpc.context import Call, enter
 from services.gateway import bodies, limits, queries, rate_limits
 from services.gateway.client_address import client_address, counted_as
-from services.gateway.endpoints import Counted, Endpoint, Incoming, Reply
+from services.gateway.endpoints import AppliedLimit, Endpoint, Request, Response
 from services.gateway.http_request import HttpRequest
-from services.gateway.parts import Parts
-from services.gateway.rate_limits import Standing, Subject
-from services.gateway.tokens import Caller
-from services.gateway.tracing import correlation_id, traceparent
+from services.gateway.parts import GatewayContext
+from services.gateway.rate_limits import LimitState, Subject
+from services.gateway.tokens import Principal
+from services.gateway.tracing import correlation_id, parse_traceparent
 
 B = TypeVar("B")
 Q = TypeVar("Q")
@@ -27,14 +27,14 @@ Q = TypeVar("Q")
 POSITION = "vestnik-position"
 _ENCODER = msgspec.json.Encoder()
 # A position that every read model has reached: for writes that appended nothing a client could read.
-_NOWHERE = Position.at(AUTH, 0)
+START = Position.at(AUTH, 0)
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class Input(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked, before any of it was checked but the token."""
 
     request_id: str
-    signed_in: Caller | None
+    signed_in: Principal | None
     # Of the client, as far as it is known.
     address: str
     headers: Headers
@@ -46,14 +46,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class Dispatcher(Generic[Q, B]):
     """Serves one endpoint."""
 
-    def __init__(self, endpoint: Endpoint[Q, B], parts: Parts) -> None:
+    def __init__(self, endpoint: Endpoint[Q, B], parts: GatewayContext) -> None:
         self.endpoint = endpoint
         self._parts = parts
         self._decoder = msgspec.json.Decoder(endpoint.body)
         self._names = tuple(msgspec.json.encode(name) for name in queries.names(endpoint.body))
         self._queried = bool(queries.names(endpoint.query))
         # The last list's own position, where the streams were before it, and what was told.
-        self._last_told = ("", Position(), Position())
+        self._last_list_position = ("", Position(), Position())
         counted = endpoint.limits if parts.limiter is not None else ()
         self._of_address = tuple(each for each in counted if each.limit.subject is Subject.ADDRESS)
         self._of_account = tuple(each for each in counted if each.limit.subject is Subject.ACCOUNT)
@@ -61,7 +61,7 @@ class Dispatcher(Generic[Q, B]):
         self._bytes = limits.daily_bytes(quota) if quota else None
         self._of_contents = tuple(each for each in counted if each.key is not None or each.key_of_headers is not None)
 
-    async def serve(self, request: HttpRequest, request_id: str, standings: list[Standing]) -> Reply:
+    async def serve(self, request: HttpRequest, request_id: str, standings: list[LimitState]) -> Response:
         """Answers the request; `standings` collects the limits that it was counted against, also if it fails.
 
         Raises:
@@ -70,7 +70,7 @@ class Dispatcher(Generic[Q, B]):
         address = client_address(request.peer, request.headers, trusted_hops=self._parts.settings.trusted_hops)
         # Before the token: to verify one costs more than all the rest.
         self._count_address(address, standings)
-        asked = Asked(
+        asked = Input(
             request_id=request_id,
             signed_in=self._authenticate(request.headers.get("authorization")),
             address=address,
@@ -78,9 +78,9 @@ class Dispatcher(Generic[Q, B]):
             path=request.path_params,
             query=request.query,
         )
-        return await self.perform(asked, lambda: self._body(request, asked.signed_in, standings), standings)
+        return await self.run(asked, lambda: self._body(request, asked.signed_in, standings), standings)
 
-    async def command(self, asked: Asked, body: bytes, standings: list[Standing]) -> Reply:
+    async def command(self, asked: Input, body: bytes, standings: list[LimitState]) -> Response:
         """Answers what was asked for in a message of its own instead of a request, otherwise as `serve`."""
 
         async def decoded() -> B:
@@ -89,37 +89,37 @@ class Dispatcher(Generic[Q, B]):
             return bodies.decode(body, self._decoder, self._names) if self.endpoint.takes_body else self.endpoint.body()
 
         self._count_address(asked.address, standings)
-        return await self.perform(asked, decoded, standings)
+        return await self.run(asked, decoded, standings)
 
-    async def perform(self, asked: Asked, read_body: Callable[[], Awaitable[B]], standings: list[Standing]) -> Reply:
+    async def run(self, asked: Input, read_body: Callable[[], Awaitable[B]], standings: list[LimitState]) -> Response:
         """The one way on which everything is counted, checked and done, once the address has been counted."""
         endpoint, signed_in, address = self.endpoint, asked.signed_in, asked.address
         if signed_in is not None and self._of_account:
             for counted in self._of_account:
-                self._take(standings, counted, signed_in.user_id)
+                self._count(standings, counted, signed_in.user_id)
             rate_limits.check(standings)
-        position = await self._seen(asked.headers.get(POSITION), signed_in)
+        position = await self._required_position(asked.headers.get(POSITION), signed_in)
         query = queries.decode(asked.query, endpoint.query) if self._queried else endpoint.query()
         body = await read_body()
         for counted in self._of_contents:
             if counted.key is not None:
-                self._take(standings, counted, counted.key(body))
+                self._count(standings, counted, counted.key(body))
             elif counted.key_of_headers is not None and (key := counted.key_of_headers(asked.headers)) is not None:
-                self._take(standings, counted, key)
+                self._count(standings, counted, key)
         if self._of_contents:
             rate_limits.check(standings)
         call = Call(
             request_id=asked.request_id,
             correlation_id=correlation_id(asked.headers.get("x-request-id"), asked.request_id),
-            traceparent=traceparent(asked.headers.get("traceparent")),
+            traceparent=parse_traceparent(asked.headers.get("traceparent")),
             position=position,
             actor=signed_in.user_id if signed_in else None,
             caller="gateway",
             deadline=time.monotonic() + REQUEST,
         )
         enter(call)
-        incoming = Incoming(
-            parts=self._parts,
+        incoming = Request(
+            context=self._parts,
             call=call,
             query=query,
             body=body,
@@ -129,38 +129,38 @@ class Dispatcher(Generic[Q, B]):
             signed_in=signed_in,
             standings=standings,
         )
-        before = _NOWHERE if endpoint.writes else self._parts.live.positions()
+        before = START if endpoint.writes else self._parts.live.positions()
         try:
             reply = await endpoint.handler(incoming)
         except Invalid as error:
-            raise self._placed(error) from error
-        return self._positioned(reply, call, before)
+            raise self._with_query_paths(error) from error
+        return self._add_position_header(reply, call, before)
 
-    def _count_address(self, address: str, standings: list[Standing]) -> None:
+    def _count_address(self, address: str, standings: list[LimitState]) -> None:
         for counted in self._of_address:
-            self._take(standings, counted, counted_as(address))
+            self._count(standings, counted, counted_as(address))
         rate_limits.check(standings)
 
-    def _authenticate(self, authorization: str | None) -> Caller | None:
+    def _authenticate(self, authorization: str | None) -> Principal | None:
         try:
-            return self._parts.tokens.caller(authorization)
+            return self._parts.tokens.authenticate(authorization)
         except (Unauthenticated, Unavailable):
             # On a public route a token only helps to read one's own writes.
             if self.endpoint.public:
                 return None
             raise
 
-    async def _seen(self, header: str | None, signed_in: Caller | None) -> Position:
+    async def _required_position(self, header: str | None, signed_in: Principal | None) -> Position:
         """What the read has to have seen. A position that no stream has reached would be waited for in vain."""
         try:
             given = self._parts.sealed.open(header or "")
         except Invalid as error:
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position"),)) from error
-        if given.sequences and not await self._parts.ends.are_reached(given, self._parts.live.positions()):
+        if given.sequences and not await self._parts.ends.include(given, self._parts.live.positions()):
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position of this system"),))
-        return given.merge(self._parts.positions.seen_by(signed_in.user_id)) if signed_in else given
+        return given.merge(self._parts.positions.required_for(signed_in.user_id)) if signed_in else given
 
-    async def _body(self, request: HttpRequest, signed_in: Caller | None, standings: list[Standing]) -> B:
+    async def _body(self, request: HttpRequest, signed_in: Principal | None, standings: list[LimitState]) -> B:
         bodies.check_length(request.headers.get("content-length"))
         if not self.endpoint.takes_body:
             return self.endpoint.body()
@@ -172,17 +172,17 @@ class Dispatcher(Generic[Q, B]):
         bodies.check_media_type(request.headers.get("content-type"), self.endpoint.media_types)
         return bodies.decode(body, self._decoder, self._names)
 
-    def _count_bytes(self, body: bytes, signed_in: Caller | None, standings: list[Standing]) -> None:
+    def _count_bytes(self, body: bytes, signed_in: Principal | None, standings: list[LimitState]) -> None:
         if self._bytes is not None and signed_in is not None:
             assert self._parts.limiter is not None
-            standings.append(self._parts.limiter.take(self._bytes, signed_in.user_id, len(body)))
+            standings.append(self._parts.limiter.consume(self._bytes, signed_in.user_id, len(body)))
             rate_limits.check(standings)
 
-    def _take(self, standings: list[Standing], counted: Counted[B], key: str) -> None:
+    def _count(self, standings: list[LimitState], counted: AppliedLimit[B], key: str) -> None:
         if self._parts.limiter is not None:
-            standings.append(self._parts.limiter.take(counted.limit, key))
+            standings.append(self._parts.limiter.consume(counted.limit, key))
 
-    def _placed(self, error: Invalid) -> Invalid:
+    def _with_query_paths(self, error: Invalid) -> Invalid:
         """What a service says of a query parameter, at the path that a client knows it by."""
         parameters = {f"/{name}" for name in queries.names(self.endpoint.query)}
         violations = tuple(
@@ -191,7 +191,7 @@ class Dispatcher(Generic[Q, B]):
         )
         return Invalid(error.detail, violations=violations)
 
-    def _positioned(self, reply: Reply, call: Call, before: Position) -> Reply:
+    def _add_position_header(self, reply: Response, call: Call, before: Position) -> Response:
         """Adds the position header, and remembers what a user has written, for both whom it concerns.
 
         A list tells of the streams that its data comes from; of the others the position says where they were `before`
@@ -200,24 +200,26 @@ class Dispatcher(Generic[Q, B]):
         if not self.endpoint.writes:
             if not reply.position:
                 return reply
-            return _with_header(reply, self._parts.sealed.seal_places(self._told(reply.position, before).sequences))
+            return _with_header(
+                reply, self._parts.sealed.seal_places(self._list_position(reply.position, before).sequences)
+            )
         written = Position.decode(reply.position)
         if reply.written_by is not None:
             self._parts.positions.remember(reply.written_by, written)
         if reply.concerns is not None:
-            self._parts.positions.concern(reply.concerns, written)
+            self._parts.positions.remember_for_peer(reply.concerns, written)
         seen = call.position.merge(written)
-        return _with_header(reply, self._parts.sealed.seal(seen if seen.sequences else _NOWHERE))
+        return _with_header(reply, self._parts.sealed.seal(seen if seen.sequences else START))
 
-    def _told(self, read: str, before: Position) -> Position:
+    def _list_position(self, read: str, before: Position) -> Position:
         """The position of a list. Where nothing has happened it is the same for many in a row."""
-        if self._last_told[:2] != (read, before):
+        if self._last_list_position[:2] != (read, before):
             told = Position({**before.sequences, **Position.decode(read).sequences})
-            self._last_told = (read, before, told)
-        return self._last_told[2]
+            self._last_list_position = (read, before, told)
+        return self._last_list_position[2]
 
 
-def encoded(reply: Reply) -> tuple[bytes, Mapping[str, str]]:
+def encoded(reply: Response) -> tuple[bytes, Mapping[str, str]]:
     """The reply's body and headers as they go out."""
     if reply.body is None:
         return b"", reply.headers
@@ -226,8 +228,8 @@ def encoded(reply: Reply) -> tuple[bytes, Mapping[str, str]]:
     return _ENCODER.encode(reply.body), {"content-type": "application/json", **reply.headers}
 
 
-def _with_header(reply: Reply, position: str) -> Reply:
-    return Reply(
+def _with_header(reply: Response, position: str) -> Response:
+    return Response(
         status=reply.status,
         body=reply.body,
         headers={**reply.headers, POSITION: position},

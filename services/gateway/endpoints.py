@@ -12,10 +12,10 @@ from starlette.types import Scope, Send
 from contracts.errors import VestnikError
 from contracts.identifiers import is_id
 from infra.rpc.context import Call
-from services.gateway.parts import Parts
+from services.gateway.parts import GatewayContext
 from services.gateway.queries import NoQuery
-from services.gateway.rate_limits import Limit, Standing
-from services.gateway.tokens import Caller
+from services.gateway.rate_limits import Limit, LimitState
+from services.gateway.tokens import Principal
 
 B = TypeVar("B")
 Q = TypeVar("Q")
@@ -37,10 +37,10 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     next: str | None
 
 
-class Incoming(msgspec.Struct, Generic[Q, B], kw_only=True):
+class Request(msgspec.Struct, Generic[Q, B], kw_only=True):
     """One request on its way: checked, decoded, with everything that its handler may use."""
 
-    parts: Parts
+    context: GatewayContext
     call: Call
     query: Q
     body: B
@@ -48,12 +48,12 @@ class Incoming(msgspec.Struct, Generic[Q, B], kw_only=True):
     headers: Headers
     address: str
     # None only on public routes.
-    signed_in: Caller | None = None
+    signed_in: Principal | None = None
     # Of the limits that the request was counted against; a handler that counts more adds to them.
-    standings: list[Standing]
+    standings: list[LimitState]
 
     @property
-    def caller(self) -> Caller:
+    def caller(self) -> Principal:
         """Who asks, on a route that is not public."""
         assert self.signed_in is not None
         return self.signed_in
@@ -70,21 +70,21 @@ class Incoming(msgspec.Struct, Generic[Q, B], kw_only=True):
         return text
 
 
-class Streamed(Protocol):
+class StreamBody(Protocol):
     """A body that has no end of its own."""
 
     async def send(self, scope: Scope, gone: asyncio.Future[None], send: Send) -> None:
         """Sends it, until it ends or the client is `gone`; the response has been started, and is not ended."""
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class Response(msgspec.Struct, frozen=True, kw_only=True):
     """What a handler answers; the edge adds the headers that all answers have."""
 
     status: int = 200
     # None: no content.
     body: msgspec.Struct | bytes | None = None
     # Sent piece by piece instead, for as long as it lasts.
-    stream: Streamed | None = None
+    stream: StreamBody | None = None
     headers: Mapping[str, str] = {}
     # Whole values of Set-Cookie.
     cookies: tuple[str, ...] = ()
@@ -101,11 +101,11 @@ def page_of(items: bytes, following: str | None) -> bytes:
     return b'{"items":%b,"next":%b}' % (items, msgspec.json.encode(following))
 
 
-Handler = Callable[[Incoming[Q, B]], Awaitable[Reply]]
+Handler = Callable[[Request[Q, B]], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class DocumentedResponse:
     """One way in which a route succeeds."""
 
     description: str
@@ -115,7 +115,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted(Generic[B]):
+class AppliedLimit(Generic[B]):
     """A limit on a route; `key` says what of the body is counted where that is the limit's subject.
 
     `key_of_headers`: the same where it is in the headers; nothing is counted where it says None.
@@ -134,13 +134,13 @@ class Endpoint(Generic[Q, B]):
     tag: str
     summary: str
     handler: Handler[Q, B]
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, DocumentedResponse]
     description: str = ""
     query: type[Q]
     body: type[B]
     # Besides those that follow from the rest of the declaration.
     errors: tuple[type[VestnikError], ...] = ()
-    limits: tuple[Counted[B], ...] = ()
+    limits: tuple[AppliedLimit[B], ...] = ()
     public: bool = False
     # Whether it changes something, so that its answer has a position to read one's own writes with.
     writes: bool = False
@@ -163,16 +163,16 @@ AnyEndpoint = Endpoint[Any, Any]
 __all__ = [
     "JSON",
     "MERGE_PATCH",
-    "Answer",
     "AnyEndpoint",
-    "Counted",
+    "AppliedLimit",
+    "DocumentedResponse",
     "Endpoint",
     "Handler",
-    "Incoming",
     "NoBody",
     "NoQuery",
     "Page",
-    "Reply",
-    "Streamed",
+    "Request",
+    "Response",
+    "StreamBody",
     "page_of",
 ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from services.gateway.at_once import TAKEN, WHOLE
+from services.gateway.at_once import CAN_WRITE, TAKE_BODY
 from services.gateway.streaming import ABORT, MORE
 from services.gateway.whole_response import ANSWER
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _CLOSE = b"connection: close\r\n"
 
 
-class _Common:
+class _DefaultHead:
     """What every answer says, as it is written; the server makes it anew each second, with the date."""
 
     def __init__(self) -> None:
@@ -31,10 +31,10 @@ class _Common:
         return self._head
 
 
-_COMMON = _Common()
+_COMMON = _DefaultHead()
 
 
-class Exchange(RequestResponseCycle):
+class RequestCycle(RequestResponseCycle):
     def __init__(self, connection: "BoundedProtocol", *, keep_alive: bool) -> None:
         # Past uvicorn's constructor: the same, of the connection.
         self.scope = connection.scope
@@ -57,10 +57,10 @@ class Exchange(RequestResponseCycle):
         self.expected_content_length = 0
         scope = cast("dict[str, object]", self.scope)
         scope[ABORT] = connection.transport.abort
-        scope[TAKEN] = connection.is_taken
-        scope[WHOLE] = self.whole_body
-        scope[ANSWER] = self.answer
-        scope[MORE] = self.more
+        scope[CAN_WRITE] = connection.is_taken
+        scope[TAKE_BODY] = self.whole_body
+        scope[ANSWER] = self.write_response
+        scope[MORE] = self.write_chunk
 
     async def run_asgi(self, app: "ASGI3Application") -> None:
         try:
@@ -69,7 +69,7 @@ class Exchange(RequestResponseCycle):
             # The exchange has the scope, and the scope the exchange. Let go of here, a request is gone once it is
             # answered and does not lie about until garbage is looked for.
             scope = cast("dict[str, object]", self.scope)
-            del scope[WHOLE], scope[ANSWER], scope[MORE]
+            del scope[TAKE_BODY], scope[ANSWER], scope[MORE]
 
     def whole_body(self) -> bytes | None:
         """Takes the body, where all of it is here and there is nothing to say to the client first."""
@@ -81,7 +81,7 @@ class Exchange(RequestResponseCycle):
         body, self.body = bytes(self.body), bytearray()
         return body
 
-    def answer(self, status: int, head: bytes, body: bytes) -> None:
+    def write_response(self, status: int, head: bytes, body: bytes) -> None:
         """Writes the whole answer at once; `head`: its header fields, each with its end of line, the length included.
 
         Only for a client that takes what it is sent.
@@ -102,7 +102,7 @@ class Exchange(RequestResponseCycle):
             self.transport.close()
         self.on_response()
 
-    def more(self, part: bytes) -> None:
+    def write_chunk(self, part: bytes) -> None:
         """Writes more of an answer that was begun without a length, to a client that takes what it is sent."""
         if not self.disconnected:
             self.transport.write(b"%x\r\n%b\r\n" % (len(part), part))

@@ -25,17 +25,17 @@ _PAUSE = 0.25
 Start = Callable[[JetStreamContext, str], Awaitable[int]]
 
 
-class Listener(Protocol):
+class StreamListener(Protocol):
     """Somebody who listens to what is followed anyway, so that a stream has one consumer."""
 
-    def began(self, stream: str, sequence: int) -> None:
+    def on_start(self, stream: str, sequence: int) -> None:
         """What is read lies behind this sequence."""
 
-    def read(self, stream: str, batch: ReadBatch) -> None:
+    def on_batch(self, stream: str, batch: ReadBatch) -> None:
         """The next events, and how far that is."""
 
 
-class Follower:
+class StreamFollower:
     """Hands every public event of a stream to `handle`, in order, without a gap, from `start` on."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Follower:
         # Everything up to this sequence has been handled.
         self.position = 0
         # Set before it runs.
-        self.listener: Listener | None = None
+        self.listener: StreamListener | None = None
 
     @property
     def alive(self) -> bool:
@@ -72,7 +72,7 @@ class Follower:
         after = await self._beginning()
         self.position = after
         if self.listener is not None:
-            self.listener.began(self.stream, after)
+            self.listener.on_start(self.stream, after)
         subject_filter = PUBLIC_FILTERS[self.stream]
         async with Reader(
             self._nats, self.stream, after=after, subject_filter=subject_filter, name=self._name
@@ -83,7 +83,7 @@ class Follower:
                         self._handle(message)
                 self.position = max(self.position, batch.position)
                 if self.listener is not None:
-                    self.listener.read(self.stream, batch)
+                    self.listener.on_batch(self.stream, batch)
                 if batch.pending == 0:
                     self._at_end = time.monotonic()
 
@@ -101,7 +101,7 @@ class Follower:
             await asyncio.sleep(_PAUSE)
 
 
-async def from_now(context: JetStreamContext, stream: str) -> int:
+async def from_end(context: JetStreamContext, stream: str) -> int:
     """The stream's end."""
     info = await context.stream_info(stream)
     return int(info.state.last_seq)

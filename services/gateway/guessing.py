@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contracts.errors import InvalidCredentials, VestnikError
 from contracts.fields import folded_login
 from services.gateway import limits
-from services.gateway.rate_limits import Limit, RateLimiter, Standing
+from services.gateway.rate_limits import Limit, LimitState, RateLimiter
 
 
 class Guess:
@@ -22,7 +22,7 @@ class Guess:
         self._limiter = limiter
         self._counted = counted
         self._key = key
-        self.standings: list[Standing] = limiter.take_all(counted, key) if limiter is not None else []
+        self.standings: list[LimitState] = limiter.take_all(counted, key) if limiter is not None else []
 
     @property
     def allowed(self) -> bool:

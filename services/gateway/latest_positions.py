@@ -28,7 +28,7 @@ class LatestPositions:
         """Of the user's own writes."""
         return self._written.get(user_id, _NOWHERE)
 
-    def seen_by(self, user_id: str) -> Position:
+    def required_for(self, user_id: str) -> Position:
         """What a read or a command of the user has to have seen."""
         own = self._written.get(user_id, _NOWHERE)
         found = self._concerning.get(user_id)
@@ -48,7 +48,7 @@ class LatestPositions:
         if len(self._written) > self._capacity:
             self._written.popitem(last=False)
 
-    def concern(self, user_id: str, position: Position) -> None:
+    def remember_for_peer(self, user_id: str, position: Position) -> None:
         """Keeps for a moment that somebody else has written up to the position what the user will want to see."""
         before = self._concerning.get(user_id)
         self._concerning[user_id] = (

@@ -5,7 +5,7 @@ from contracts.errors import Overloaded
 MOST_RUNNING = 1_000
 
 
-class Load:
+class ConcurrencyLimiter:
     """A context for each request or command; `check` within it says whether that is too many."""
 
     __slots__ = ("_most", "running")

@@ -9,9 +9,9 @@ from functools import partial
 
 from nats.aio.client import Client as NATS
 
-from infra.collecting import collect_seldom
+from infra.collecting import tune_gc
 from infra.connections import connect_nats
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from infra.metrics_endpoint import metrics_endpoint
 from infra.quorum import quorum_of_process
 from infra.rpc.client import Client
@@ -21,26 +21,26 @@ from infra.secrets import Secrets
 from infra.settings import SERVICES, Settings
 from infra.telemetry import configure_logging
 from services.gateway import limits
-from services.gateway.admission import Admission
+from services.gateway.admission import ConnectionLimiter
 from services.gateway.app import App
 from services.gateway.given_up import GivenUp
 from services.gateway.known_pages import KnownPages
 from services.gateway.latest_positions import LatestPositions
-from services.gateway.live.delivery import Live
+from services.gateway.live.delivery import LiveDelivery
 from services.gateway.live.metrics import LiveMetrics
 from services.gateway.metrics import Metrics
-from services.gateway.parts import Parts
+from services.gateway.parts import GatewayContext
 from services.gateway.profile_cache import ProfileCache
-from services.gateway.profile_news import ProfileNews
-from services.gateway.profile_reads import ProfileReads
+from services.gateway.profile_news import ProfileInvalidation
+from services.gateway.profile_reads import ProfileReader
 from services.gateway.rate_limits import RateLimiter
 from services.gateway.readiness import Readiness
-from services.gateway.remotes import Remotes
+from services.gateway.remotes import ServiceClients
 from services.gateway.revocations import Revocations
 from services.gateway.sealed_positions import SealedPositions
 from services.gateway.serving import listening_socket, security_headers, serve
 from services.gateway.shared_limits import SharedLimits
-from services.gateway.stream_ends import StreamEnds, asking
+from services.gateway.stream_ends import StreamHeads, fetch_from
 from services.gateway.table import ENDPOINTS
 from services.gateway.tokens import AccessTokens
 from services.gateway.verifying_keys import VerifyingKeys
@@ -78,7 +78,7 @@ async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> Non
     nats = await connect_nats(settings, _ME)
     try:
         async with gateway(settings, secrets, nats, metrics) as app:
-            collect_seldom()
+            tune_gc()
             log.info("%s listens on %s:%d", _ME, *sock.getsockname()[:2])
             await serve(
                 app,
@@ -87,7 +87,7 @@ async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> Non
                 drain_seconds=settings.drain_seconds,
                 ending=app.end_streams,
                 headers=security_headers(settings),
-                admission=Admission.of(settings),
+                admission=ConnectionLimiter.of(settings),
             )
     finally:
         sock.close()
@@ -107,11 +107,11 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
         silence=settings.revocation_silence_seconds,
         quorum=quorum,
     )
-    news = ProfileNews(nats, cache, name="profiles")
+    news = ProfileInvalidation(nats, cache, name="profiles")
     limiter = RateLimiter(secrets.limits_key) if settings.limited else None
     keys = VerifyingKeys(secrets.jwks_path)
     given_up = GivenUp(nats)
-    sealed = SealedPositions(secrets.position_keys(Terms.of(settings)), check=given_up.assert_current)
+    sealed = SealedPositions(secrets.position_keys(KeyTerms.of(settings)), check=given_up.assert_current)
 
     def client(target: str) -> Client:
         return Client(target, me=_ME, settings=settings, secrets=secrets, carried=True)
@@ -127,7 +127,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
         {service: settings.addresses_of(service) for service in SERVICES},
         tls=partial(client_side, settings, _ME),
     )
-    async with ProfileReads(
+    async with ProfileReader(
         settings.addresses_of("profile_rest"),
         cache,
         news,
@@ -135,8 +135,8 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
         issuer=Issuer(_ME, secrets),
         tls=client_side(settings, _ME, "profile", HTTP),
     ) as profiles:
-        with Remotes(client, with_operator=bool(settings.operator_address)) as remotes:
-            live = Live(
+        with ServiceClients(client, with_operator=bool(settings.operator_address)) as remotes:
+            live = LiveDelivery(
                 nats,
                 remotes,
                 profiles,
@@ -149,7 +149,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             )
             revocations.listen(live)
             news.listen(live)
-            parts = Parts(
+            parts = GatewayContext(
                 settings=settings,
                 keys=keys,
                 remotes=remotes,
@@ -160,7 +160,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 positions=LatestPositions(),
                 sealed=sealed,
                 pages=KnownPages(),
-                ends=StreamEnds(asking(nats), confirm=confirm),
+                ends=StreamHeads(fetch_from(nats), confirm=confirm),
                 limiter=limiter,
                 profiles=profiles,
                 live=live,
@@ -189,4 +189,4 @@ def _shared(settings: Settings, nats: NATS, limiter: RateLimiter | None) -> Abst
         await ensure_limits(nats, replicas=settings.stream_replicas, placement=placement)
 
     known = [*limits.ALL, limits.daily_bytes(settings.daily_bytes)]
-    return SharedLimits(nats, limiter, known, make_stream=make_stream).at_work()
+    return SharedLimits(nats, limiter, known, make_stream=make_stream).run()

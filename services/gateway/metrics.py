@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from services.gateway.tallies import Durations
+from services.gateway.tallies import LocalHistogram
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -44,14 +44,14 @@ class _Answers(Collector):
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str, int], int] = {}
-        self._durations: dict[tuple[str, str], Durations] = {}
+        self._durations: dict[tuple[str, str], LocalHistogram] = {}
 
     def add(self, method: str, route: str, status: int, seconds: float) -> None:
         series = method, route, status
         self._counts[series] = self._counts.get(series, 0) + 1
         durations = self._durations.get((method, route))
         if durations is None:
-            durations = self._durations[method, route] = Durations(_BUCKETS)
+            durations = self._durations[method, route] = LocalHistogram(_BUCKETS)
         durations.observe(seconds)
 
     def collect(self) -> Iterator[Metric]:

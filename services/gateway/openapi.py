@@ -22,7 +22,7 @@ from contracts.errors import (
 )
 from contracts.fields import Id
 from services.gateway import problems
-from services.gateway.endpoints import Answer, AnyEndpoint
+from services.gateway.endpoints import AnyEndpoint, DocumentedResponse
 from services.gateway.openapi_headers import REQUEST_HEADERS, RESPONSE_HEADERS
 from services.gateway.problems import Problem
 
@@ -191,7 +191,7 @@ def _answers(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json:
     return {str(status): _answer(endpoint, answer, references) for status, answer in endpoint.answers.items()}
 
 
-def _answer(endpoint: AnyEndpoint, answer: Answer, references: Mapping[object, Json]) -> Json:
+def _answer(endpoint: AnyEndpoint, answer: DocumentedResponse, references: Mapping[object, Json]) -> Json:
     names = ["X-Request-Id", *answer.headers]
     if endpoint.writes or (endpoint.reads and "ETag" not in answer.headers):
         names.append("Vestnik-Position")

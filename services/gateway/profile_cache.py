@@ -74,4 +74,4 @@ class ProfileCache:
 
 def reached(position: Position, wanted: Position) -> bool:
     """Whether a position has seen all that is wanted."""
-    return all(position.of(stream) >= sequence for stream, sequence in wanted.sequences.items())
+    return all(position.sequence(stream) >= sequence for stream, sequence in wanted.sequences.items())

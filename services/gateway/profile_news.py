@@ -7,18 +7,18 @@ from nats.js.client import JetStreamContext
 
 from contracts.positions import Position
 from contracts.subjects import AUTH, PROFILE
-from services.gateway.following import Follower, Listener, from_now
+from services.gateway.following import StreamFollower, StreamListener, from_end
 from services.gateway.profile_cache import ProfileCache
 from streams.message import Message
 
 
-class ProfileNews:
+class ProfileInvalidation:
     """Follows profile events, and users' for the verification of their e-mail, from now on."""
 
     def __init__(self, nats: NATS, cache: ProfileCache, *, name: str) -> None:
         self._cache = cache
         self._followers = tuple(
-            Follower(nats, stream, start=self._start, handle=self._handle, name=f"{name}-{stream.lower()}")
+            StreamFollower(nats, stream, start=self._start, handle=self._handle, name=f"{name}-{stream.lower()}")
             for stream in (PROFILE, AUTH)
         )
 
@@ -31,7 +31,7 @@ class ProfileNews:
         """What has been followed so far; nothing before it can still change a profile."""
         return Position({follower.stream: follower.position for follower in self._followers})
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: StreamListener) -> None:
         """Lets somebody else hear of it too; before it runs."""
         for follower in self._followers:
             follower.listener = listener
@@ -43,7 +43,7 @@ class ProfileNews:
                 group.create_task(follower.run())
 
     async def _start(self, context: JetStreamContext, stream: str) -> int:
-        end = await from_now(context, stream)
+        end = await from_end(context, stream)
         self._cache.followed_from(stream, end)
         return end
 

@@ -23,7 +23,7 @@ from infra.rpc.credentials import Issuer
 from infra.rpc.tls import Tls
 from services.gateway.metrics import Metrics
 from services.gateway.profile_cache import CachedProfile, ProfileCache, reached
-from services.gateway.profile_news import ProfileNews
+from services.gateway.profile_news import ProfileInvalidation
 
 # The service may wait 5 s for its read model.
 _SECONDS = 7.0
@@ -39,14 +39,14 @@ class _Refusal(msgspec.Struct):
     detail: str = ""
 
 
-class ProfileReads:
+class ProfileReader:
     """Profiles by user id; an async context manager, for its connections."""
 
     def __init__(
         self,
         replicas: list[tuple[str, int]],
         cache: ProfileCache,
-        news: ProfileNews,
+        news: ProfileInvalidation,
         metrics: Metrics,
         *,
         issuer: Issuer,
@@ -86,7 +86,9 @@ class ProfileReads:
             ReadModelBehind: the profile service has not reached the position in time.
             Unavailable, DeadlineExceeded: no replica answered.
         """
-        wanted = Position({stream: call.position.of(stream) for stream in (PROFILE, AUTH) if call.position.of(stream)})
+        wanted = Position(
+            {stream: call.position.sequence(stream) for stream in (PROFILE, AUTH) if call.position.sequence(stream)}
+        )
         usable = self._news.alive
         kept = self._cache.get(user_id) if usable else None
         # What has been followed so far has not touched a kept entry: it stands for all of that.
@@ -117,7 +119,7 @@ class ProfileReads:
         assert self._session is not None
         url = f"{base}/profiles/{user_id}"
         expected = None if self._tls is None else self._tls.target
-        headers = call.metadata() | self._proof(user_id, call)
+        headers = call.metadata() | self._service_token(user_id, call)
         asked = self._session.get(url, headers=headers, server_hostname=expected)
         async with asyncio.timeout(_SECONDS), asked as answer:
             body = await answer.content.read(_LARGEST + 1)
@@ -129,7 +131,7 @@ class ProfileReads:
                 body, answer.headers.get("ETag", ""), _position(answer.headers.get("Vestnik-Position"))
             )
 
-    def _proof(self, user_id: str, call: Call) -> dict[str, str]:
+    def _service_token(self, user_id: str, call: Call) -> dict[str, str]:
         """Who asks: the gateway, and in a user's name where he asks for his own profile. That one is served as soon as
         he has registered; for everybody else's one token does for all."""
         user = call.actor if call.actor == user_id else None

@@ -61,12 +61,12 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
         return self.quota / self.window
 
     @property
-    def memory(self) -> float:
+    def refill_seconds(self) -> float:
         """Seconds after which the last use of a whole burst matters no more."""
         return self.capacity / self.per_second
 
 
-class Standing(msgspec.Struct, frozen=True):
+class LimitState(msgspec.Struct, frozen=True):
     """How a caller stands with a limit after a request."""
 
     limit: Limit
@@ -92,7 +92,7 @@ class RateLimiter:
         self._tables: dict[str, _Table] = {}
         self._held = 0
 
-    def take(self, limit: Limit, key: str, cost: int = 1) -> Standing:
+    def consume(self, limit: Limit, key: str, cost: int = 1) -> LimitState:
         """Counts one request, or what it costs in the limit's unit."""
         digest = self._digest(key)
         table = self._table(limit)
@@ -109,11 +109,11 @@ class RateLimiter:
                 table.note(digest, cost)
         remaining = int(left) if left > 0.0 else 0
         awaited = remaining + 1 if allowed else max(remaining + 1, cost)
-        return Standing(limit, remaining, math.ceil((awaited - left) / rate) or 1, allowed)
+        return LimitState(limit, remaining, math.ceil((awaited - left) / rate) or 1, allowed)
 
-    def take_all(self, limits: Sequence[Limit], key: str) -> list[Standing]:
+    def take_all(self, limits: Sequence[Limit], key: str) -> list[LimitState]:
         """Counts one request against all of the limits, or against none where one of them has no more left."""
-        standings = [self.take(limit, key) for limit in limits]
+        standings = [self.consume(limit, key) for limit in limits]
         if not all(found.allowed for found in standings):
             self.give_back([found.limit for found in standings if found.allowed], key)
         return standings
@@ -129,14 +129,14 @@ class RateLimiter:
             if table.shared:
                 table.uses[digest] = table.uses.get(digest, 0) - 1
 
-    def heard(self, limit: Limit, uses: Mapping[bytes, int], *, ago: float = 0.0) -> None:
+    def merge_remote(self, limit: Limit, uses: Mapping[bytes, int], *, ago: float = 0.0) -> None:
         """Adds what others have counted, so many seconds ago; less than nothing is what they have given back."""
         table, at = self._table(limit), self._clock() - ago
         for digest, count in uses.items():
             full_at = max(table.full_at.get(digest, at), at)
             self._set(table, digest, full_at + count / table.rate)
 
-    def collect(self) -> dict[str, dict[bytes, int]]:
+    def drain_local_counts(self) -> dict[str, dict[bytes, int]]:
         """What was counted here since the last time: by limit, how often by key."""
         collected = {}
         for name, table in self._tables.items():
@@ -193,7 +193,7 @@ class _Table:
         self.uses[digest] = self.uses.get(digest, 0) + cost
 
 
-def headers(standings: Iterable[Standing]) -> dict[str, str]:
+def headers(standings: Iterable[LimitState]) -> dict[str, str]:
     """The response headers for the limits that a request was counted against."""
     known = list(standings)
     if not known:
@@ -210,7 +210,7 @@ def _policy(limit: Limit) -> str:
     return f'"{limit.name}";q={limit.quota};w={limit.window}{unit}'
 
 
-def check(standings: Iterable[Standing]) -> None:
+def check(standings: Iterable[LimitState]) -> None:
     """Lets a request pass that is within all limits.
 
     Raises:

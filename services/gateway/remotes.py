@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from contracts.deadlines import REQUEST
+from contracts.errors import VestnikError
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
 from contracts.rpc.vestnik.contact.v1 import ContactServiceStub
 from contracts.rpc.vestnik.messaging.v1 import MessagingServiceStub
@@ -32,7 +33,7 @@ Rq = TypeVar("Rq")
 Rs = TypeVar("Rs")
 
 
-class Remote(Generic[S]):
+class ServiceClient(Generic[S]):
     """One service. A call goes out in the context of the request being served (infra.rpc.context)."""
 
     def __init__(self, client: Client, kind: Callable[[Any], S]) -> None:
@@ -50,7 +51,7 @@ class Remote(Generic[S]):
         """
         return await self._client.call(method, request, timeout=REQUEST, idempotent=repeatable, about=about)
 
-    def told(self, method: Streaming[Rq, Rs], request: Rq, context: Call) -> AsyncGenerator[Rs, None]:
+    def stream(self, method: Streaming[Rq, Rs], request: Rq, context: Call) -> AsyncGenerator[Rs, None]:
         """What the service has to tell, one after the other; not repeated where the connection is lost."""
         return self._client.stream(method, request, timeout=READ_SECONDS, context=context)
 
@@ -58,16 +59,16 @@ class Remote(Generic[S]):
         self._client.close()
 
 
-class Remotes:
+class ServiceClients:
     """All five, and the operator's where there is one."""
 
     def __init__(self, client: Callable[[str], Client], *, with_operator: bool) -> None:
-        self.auth = Remote(client("auth"), AuthServiceStub)
-        self.session = Remote(client("session"), SessionServiceStub)
-        self.profile = Remote(client("profile"), ProfileServiceStub)
-        self.contact = Remote(client("contact"), ContactServiceStub)
-        self.messaging = Remote(client("messaging"), MessagingServiceStub)
-        self.operator = Remote(client(OPERATOR_SERVICE), OperatorServiceStub) if with_operator else None
+        self.auth = ServiceClient(client("auth"), AuthServiceStub)
+        self.session = ServiceClient(client("session"), SessionServiceStub)
+        self.profile = ServiceClient(client("profile"), ProfileServiceStub)
+        self.contact = ServiceClient(client("contact"), ContactServiceStub)
+        self.messaging = ServiceClient(client("messaging"), MessagingServiceStub)
+        self.operator = ServiceClient(client(OPERATOR_SERVICE), OperatorServiceStub) if with_operator else None
 
     def __enter__(self) -> Self:
         return self
@@ -77,3 +78,14 @@ class Remotes:
             remote.close()
         if self.operator is not None:
             self.operator.close()
+
+
+def required(message: Rs | None) -> Rs:
+    """A field that every answer has, which protobuf cannot express.
+
+    Raises:
+        VestnikError: the field is missing; the service is broken.
+    """
+    if message is None:
+        raise VestnikError
+    return message

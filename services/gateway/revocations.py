@@ -17,7 +17,7 @@ from nats.aio.client import Client as NATS
 from contracts import catalogue
 from contracts.events.session import SessionRevoked
 from contracts.subjects import SESSION
-from services.gateway.following import SILENCE_SECONDS, Follower, Listener, from_time
+from services.gateway.following import SILENCE_SECONDS, StreamFollower, StreamListener, from_time
 from streams.message import Message
 from streams.quorum import Quorum
 
@@ -27,7 +27,7 @@ MARGIN = 60
 _LOOK_EVERY = 0.25
 
 # Called once, with the reason of the end, or with None where nobody can tell any more whether the session goes on.
-Tell = Callable[[str | None], None]
+OnEnd = Callable[[str | None], None]
 
 
 class _Ending(msgspec.Struct, frozen=True):
@@ -59,8 +59,8 @@ class Revocations:
         self._clock = clock
         # In the order of forgetting.
         self._ended: dict[str, _Ending] = {}
-        self._watchers: dict[str, set[Tell]] = {}
-        self._follower = Follower(
+        self._watchers: dict[str, set[OnEnd]] = {}
+        self._follower = StreamFollower(
             nats, SESSION, start=from_time(self._since), handle=self._handle, name=name, silence=silence
         )
 
@@ -74,7 +74,7 @@ class Revocations:
     def __len__(self) -> int:
         return len(self._ended)
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: StreamListener) -> None:
         """Lets somebody else hear of the sessions too; before it runs."""
         self._follower.listener = listener
 
@@ -82,7 +82,7 @@ class Revocations:
         """Follows the stream until it is cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follower.run())
-            group.create_task(self._watch_sight())
+            group.create_task(self._watch_stream_lag())
 
     def add(self, session_id: str, reason: str) -> None:
         """Refuses the session's tokens from now on, and tells those who watch it."""
@@ -94,7 +94,7 @@ class Revocations:
         self._tell(session_id, reason)
 
     @contextmanager
-    def watching(self, session_id: str, tell: Tell) -> Iterator[None]:
+    def watch_session(self, session_id: str, tell: OnEnd) -> Iterator[None]:
         """Within the block `tell` is called once the session ends: at once where it has ended already.
 
         It is called with None when the stream is out of sight for too long: whether the session goes on is not known
@@ -118,7 +118,7 @@ class Revocations:
         for tell in self._watchers.pop(session_id, set()):
             tell(reason)
 
-    async def _watch_sight(self) -> None:
+    async def _watch_stream_lag(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             if self._watchers and not self.alive:

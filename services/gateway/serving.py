@@ -10,7 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from infra.settings import Settings
-from services.gateway.admission import Admission
+from services.gateway.admission import ConnectionLimiter
 from services.gateway.bodies import LARGEST
 from services.gateway.websocket_wire import BoundedWebSocket
 from services.gateway.wire import BoundedProtocol
@@ -64,14 +64,14 @@ async def serve(
     drain_seconds: float,
     ending: Callable[[], None] = lambda: None,
     headers: Sequence[tuple[str, str]] = SECURITY_HEADERS,
-    admission: Admission | None = None,
+    admission: ConnectionLimiter | None = None,
 ) -> None:
     """Serves until `stop` is set; then takes no more connections and finishes the requests at work, so long at most.
 
     `ending`: called at the stop, to end the responses that have no end of their own.
     `headers`: on every answer. `admission`: which connections are taken; without it as many as come.
     """
-    admitting = admission or Admission(most=sys.maxsize, most_of_one=0)
+    admitting = admission or ConnectionLimiter(most=sys.maxsize, most_of_one=0)
     protocol = type("AdmittingProtocol", (BoundedProtocol,), {"admission": admitting})
     config = uvicorn.Config(
         app,

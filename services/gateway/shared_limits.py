@@ -50,7 +50,7 @@ class Uses(msgspec.Struct, frozen=True):
     uses: dict[str, int]
 
 
-class _Told(msgspec.Struct):
+class _OutgoingCounts(msgspec.Struct):
     """A message on its way; its id keeps it from being stored twice when an answer was lost."""
 
     limit: Limit
@@ -83,37 +83,37 @@ class SharedLimits:
         self._telling = asyncio.Lock()
         self._me = new_id()
         self._inbox = Inbox(nats)
-        self._waiting: list[_Told] = []
+        self._waiting: list[_OutgoingCounts] = []
         self._position = 0
         self._away = False
         # Set once everything that is in the stream has been heard.
         self.caught_up = asyncio.Event()
 
     @asynccontextmanager
-    async def at_work(self) -> AsyncIterator[None]:
+    async def run(self) -> AsyncIterator[None]:
         """Tells and hears meanwhile; begins when it has heard all there is, or cannot, and ends with a last telling."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in (self._tell_for_ever(), self._hear_for_ever())]
             try:
                 await _at_most(_START, self.caught_up.wait())
                 yield
-                await _at_most(_END, self.tell())
+                await _at_most(_END, self.publish())
             finally:
                 for task in tasks:
                     task.cancel()
 
-    async def tell(self) -> None:
+    async def publish(self) -> None:
         """Sends what was counted since the last time, and what could not be sent then."""
         async with self._telling:
             self._gather()
             while self._waiting:
                 told = self._waiting[0]
-                left = told.limit.memory - (self._clock() - told.since)
+                left = told.limit.refill_seconds - (self._clock() - told.since)
                 if left > 0 and not await self._stored(told, left):
                     return
                 self._waiting.pop(0)
 
-    def hear(self, message: Message) -> None:
+    def receive(self, message: Message) -> None:
         """Adds what another gateway has counted, or this one before its start."""
         limit = self._limits.get(message.subject.rpartition(".")[2])
         try:
@@ -125,12 +125,12 @@ class SharedLimits:
         if limit is None or said.by == self._me:
             return
         stored_at = message.stored_at or datetime.now(UTC)
-        self._limiter.heard(limit, uses, ago=max(0.0, (datetime.now(UTC) - stored_at).total_seconds()))
+        self._limiter.merge_remote(limit, uses, ago=max(0.0, (datetime.now(UTC) - stored_at).total_seconds()))
 
     async def _tell_for_ever(self) -> None:
         while True:
             await asyncio.sleep(_EVERY)
-            await self.tell()
+            await self.publish()
 
     async def _hear_for_ever(self) -> None:
         while True:
@@ -150,23 +150,23 @@ class SharedLimits:
         ) as reader:
             async for batch in reader.batches():
                 for message in batch.messages:
-                    self.hear(message)
+                    self.receive(message)
                 self._position = batch.position
                 if batch.pending == 0:
                     self.caught_up.set()
 
     def _gather(self) -> None:
         now = self._clock()
-        for name, uses in self._limiter.collect().items():
+        for name, uses in self._limiter.drain_local_counts().items():
             keys = list(uses.items())
             for first in range(0, len(keys), _KEYS_A_MESSAGE):
                 if len(self._waiting) * _KEYS_A_MESSAGE >= _WAITING * len(self._limits):
                     return
                 part = {base64.b64encode(key).decode(): count for key, count in keys[first : first + _KEYS_A_MESSAGE]}
                 payload = msgspec.json.encode(Uses(self._me, part))
-                self._waiting.append(_Told(self._limits[name], payload, now, new_id()))
+                self._waiting.append(_OutgoingCounts(self._limits[name], payload, now, new_id()))
 
-    async def _stored(self, told: _Told, seconds: float) -> bool:
+    async def _stored(self, told: _OutgoingCounts, seconds: float) -> bool:
         headers = {"Nats-Msg-Id": told.id, "Nats-TTL": f"{max(1, math.ceil(seconds))}s"}
         try:
             answer = await self._inbox.request(

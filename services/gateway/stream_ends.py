@@ -27,7 +27,7 @@ _STREAM_OF = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
 Ask = Callable[[str], Awaitable[int]]
 
 
-class StreamEnds:
+class StreamHeads:
     def __init__(
         self,
         ask: Ask,
@@ -43,7 +43,7 @@ class StreamEnds:
         self._clock = clock
         self._ends: dict[str, _End] = {}
 
-    async def are_reached(self, position: Position, known: Position) -> bool:
+    async def include(self, position: Position, known: Position) -> bool:
         """Whether the streams go as far as the position. `known`: how far they go in any case.
 
         Raises:
@@ -51,7 +51,7 @@ class StreamEnds:
         """
         for channel, sequence in position.sequences.items():
             stream = _STREAM_OF.get(channel, channel)
-            if sequence > known.of(stream) and not await self._is_reached(stream, sequence):
+            if sequence > known.sequence(stream) and not await self._is_reached(stream, sequence):
                 self._confirm()
                 return False
         return True
@@ -89,7 +89,7 @@ class _End:
         self.lock = asyncio.Lock()
 
 
-def asking(nats: NATS) -> Ask:
+def fetch_from(nats: NATS) -> Ask:
     """Asks JetStream, which answers for its leader."""
     context = nats.jetstream(timeout=_TIMEOUT)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.endpoints import Streamed
+from services.gateway.endpoints import StreamBody
 
 # Put into the scope by the protocols on the wire: closes the connection at once, with what is still to be sent.
 ABORT: Final = "vestnik.abort"
@@ -17,7 +17,7 @@ MORE: Final = "vestnik.more"
 class StreamingReply:
     status_code: Final = 200
 
-    def __init__(self, stream: Streamed, headers: dict[str, str]) -> None:
+    def __init__(self, stream: StreamBody, headers: dict[str, str]) -> None:
         """`headers`: their names in lower case; more may be added until it is sent."""
         self.named = headers
         self._stream = stream

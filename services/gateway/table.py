@@ -6,7 +6,17 @@ from functools import cache
 import msgspec
 
 from services.gateway import asyncapi, limits, openapi
-from services.gateway.endpoints import JSON, Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
+from services.gateway.endpoints import (
+    JSON,
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    NoQuery,
+    Request,
+    Response,
+)
 from services.gateway.routes import (
     browser,
     conversations,
@@ -25,12 +35,12 @@ from services.gateway.routes import (
 )
 
 
-async def describe(incoming: Incoming[NoQuery, NoBody]) -> Reply:
-    return Reply(body=_document(), headers={"content-type": JSON, "cache-control": "no-cache"})
+async def describe(incoming: Request[NoQuery, NoBody]) -> Response:
+    return Response(body=_document(), headers={"content-type": JSON, "cache-control": "no-cache"})
 
 
-async def describe_live(incoming: Incoming[NoQuery, NoBody]) -> Reply:
-    return Reply(body=_live_document(), headers={"content-type": JSON, "cache-control": "no-cache"})
+async def describe_live(incoming: Request[NoQuery, NoBody]) -> Response:
+    return Response(body=_live_document(), headers={"content-type": JSON, "cache-control": "no-cache"})
 
 
 @cache
@@ -48,7 +58,7 @@ def _limited(endpoint: AnyEndpoint) -> AnyEndpoint:
     if endpoint.limits:
         return endpoint
     of_class = limits.of_class(public=endpoint.public, writes=endpoint.writes)
-    return replace(endpoint, limits=tuple(Counted(limit=limit) for limit in of_class))
+    return replace(endpoint, limits=tuple(AppliedLimit(limit=limit) for limit in of_class))
 
 
 _DECLARED: tuple[AnyEndpoint, ...] = (
@@ -74,7 +84,7 @@ _DECLARED: tuple[AnyEndpoint, ...] = (
         handler=describe,
         query=NoQuery,
         body=NoBody,
-        answers={200: Answer(description="An OpenAPI 3.1 document.", media_type=JSON)},
+        answers={200: DocumentedResponse(description="An OpenAPI 3.1 document.", media_type=JSON)},
         public=True,
     ),
     Endpoint(
@@ -86,7 +96,7 @@ _DECLARED: tuple[AnyEndpoint, ...] = (
         handler=describe_live,
         query=NoQuery,
         body=NoBody,
-        answers={200: Answer(description="An AsyncAPI 3.0 document.", media_type=JSON)},
+        answers={200: DocumentedResponse(description="An AsyncAPI 3.0 document.", media_type=JSON)},
         public=True,
     ),
 )

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector, CollectorRegistry
 
 
-class Durations:
+class LocalHistogram:
     """How often something took how long, in buckets."""
 
     __slots__ = ("_bounds", "_counts", "_seconds")
@@ -34,13 +34,13 @@ class Durations:
         family.add_metric(labels, buckets, self._seconds)
 
 
-class DurationsOf(Collector):
+class HistogramCollector(Collector):
     """One figure of this kind, by itself."""
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
         self._name = name
         self._documentation = documentation
-        self._durations = Durations(bounds)
+        self._durations = LocalHistogram(bounds)
         self.observe = self._durations.observe
         registry.register(self)
 
@@ -50,7 +50,7 @@ class DurationsOf(Collector):
         yield family
 
 
-class Count(Collector):
+class LocalCounter(Collector):
     """A number that only grows."""
 
     def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:

@@ -18,7 +18,7 @@ _REMEMBERED = 50_000
 _LONGEST = 4096
 
 
-class Caller(msgspec.Struct, frozen=True):
+class Principal(msgspec.Struct, frozen=True):
     """Whom an access token speaks for."""
 
     user_id: str
@@ -43,10 +43,10 @@ class Keys(Protocol):
     """The public keys that tokens are verified with."""
 
     @property
-    def edition(self) -> int:
+    def generation(self) -> int:
         """Raised by each change of the keys."""
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         """Takes notice of changes, within a second or so."""
 
     def find(self, key_id: str) -> jwt.PyJWK | None: ...
@@ -70,15 +70,15 @@ class AccessTokens:
         What ended is remembered for as long; so a setting that was lowered brings no ended session back.
         """
         self._keys = keys
-        self._edition = keys.edition
+        self._edition = keys.generation
         self._issuer = issuer
         self._revoked = revoked
         self._longest = longest
         self._capacity = capacity
         self._clock = clock
-        self._verified: OrderedDict[str, Caller] = OrderedDict()
+        self._verified: OrderedDict[str, Principal] = OrderedDict()
 
-    def caller(self, authorization: str | None) -> Caller:
+    def authenticate(self, authorization: str | None) -> Principal:
         """Whom the Authorization header speaks for.
 
         Raises:
@@ -89,35 +89,35 @@ class AccessTokens:
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > _LONGEST:
             raise Unauthenticated
-        self._keys.look()
-        if self._edition != self._keys.edition:
+        self._keys.reload_if_changed()
+        if self._edition != self._keys.generation:
             # A key may be gone, and with it every token that it signed.
-            self._edition = self._keys.edition
+            self._edition = self._keys.generation
             self._verified.clear()
         caller = self._remembered(token) or self._verify(token)
         self._check_session(caller)
         return caller
 
-    def check(self, caller: Caller) -> None:
+    def recheck(self, caller: Principal) -> None:
         """Whether the token that the caller came with is still good, where more is done with it later.
 
         Raises:
-            Unauthenticated, Unavailable: as in `caller`.
+            Unauthenticated, Unavailable: as in `authenticate`.
         """
         if caller.expires_at <= self._clock():
             raise Unauthenticated("The access token has run out.")
-        self._keys.look()
+        self._keys.reload_if_changed()
         if self._keys.find(caller.key_id) is None:
             raise Unauthenticated
         self._check_session(caller)
 
-    def _check_session(self, caller: Caller) -> None:
+    def _check_session(self, caller: Principal) -> None:
         if not self._revoked.alive:
             raise Unavailable
         if caller.session_id in self._revoked:
             raise Unauthenticated("The session has ended.")
 
-    def _remembered(self, token: str) -> Caller | None:
+    def _remembered(self, token: str) -> Principal | None:
         caller = self._verified.get(token)
         if caller is None:
             return None
@@ -127,7 +127,7 @@ class AccessTokens:
         self._verified.move_to_end(token)
         return caller
 
-    def _verify(self, token: str) -> Caller:
+    def _verify(self, token: str) -> Principal:
         try:
             key_id = str(jwt.get_unverified_header(token).get("kid"))
             key = self._keys.find(key_id)
@@ -141,7 +141,7 @@ class AccessTokens:
                 issuer=self._issuer,
                 options={"require": ["exp", "iat", "iss", "aud", "sub", "sid"], "verify_iat": False},
             )
-            caller = Caller(
+            caller = Principal(
                 claims["sub"], claims["sid"], min(float(claims["exp"]), float(claims["iat"]) + self._longest), key_id
             )
             if caller.expires_at <= self._clock():

@@ -9,7 +9,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def request_id(given: str | None) -> str:
+def parse_request_id(given: str | None) -> str:
     """The caller's own id, or a new one."""
     return given if given and _REQUEST_ID.fullmatch(given) else new_id()
 
@@ -19,6 +19,6 @@ def correlation_id(given: str | None, shown: str) -> str:
     return new_id() if given == shown else ""
 
 
-def traceparent(given: str | None) -> str | None:
+def parse_traceparent(given: str | None) -> str | None:
     """The caller's trace context, if it is one."""
     return given if given and _TRACEPARENT.fullmatch(given) else None

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import jwt
 
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 log = logging.getLogger(__name__)
 # Seconds between two looks at the file; a new key is published for longer before anyone signs with it.
 _LOOK_EVERY = 1.0
 
 
-class NoPublishedKeys(Failure):
+class NoPublishedKeys(OperatorError):
     """The set of public keys cannot be read."""
 
 
@@ -34,7 +34,7 @@ class VerifyingKeys:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._jwks = b""
         # Raised by each change, so that what was verified before can be verified anew.
-        self.edition = 0
+        self.generation = 0
         try:
             self._read()
         except (OSError, ValueError, jwt.PyJWTError) as error:
@@ -43,13 +43,13 @@ class VerifyingKeys:
     @property
     def jwks(self) -> bytes:
         """The set as it is published."""
-        self.look()
+        self.reload_if_changed()
         return self._jwks
 
     def find(self, key_id: str) -> jwt.PyJWK | None:
         return self._keys.get(key_id)
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         """Reads the file if it has changed; while it cannot be read, what is known stays."""
         now = self._clock()
         if now - self._looked < _LOOK_EVERY:
@@ -70,4 +70,4 @@ class VerifyingKeys:
         if self._keys and keys.keys() != self._keys.keys():
             log.info("access tokens are verified with the keys %s from now on", ", ".join(keys))
         self._seen, self._jwks, self._keys = seen, content, keys
-        self.edition += 1
+        self.generation += 1

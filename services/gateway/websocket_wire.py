@@ -12,9 +12,9 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.speedups import apply_mask
 
-from services.gateway.at_once import TAKEN
+from services.gateway.at_once import CAN_WRITE
 from services.gateway.bodies import LARGEST
-from services.gateway.closing import MOST_HELD, ClosingTransport
+from services.gateway.closing import MOST_HELD, CoalescingTransport
 from services.gateway.refusals import LARGE_HEADERS, NO_HANDSHAKE, NOT_WITH_GET, Refusal, written
 from services.gateway.streaming import ABORT
 
@@ -40,8 +40,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     _characters = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if isinstance(self.transport, ClosingTransport):
-            self.transport.lost()
+        if isinstance(self.transport, CoalescingTransport):
+            self.transport.connection_lost()
         super().connection_lost(exc)
         if self.gone is not None:
             self.gone()
@@ -53,7 +53,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Messages of text are taken apart here; the library, which goes by steps, gets all else, a frame at a time."""
         if not self.handshake_initiated:
-            self._shake_hands(data)
+            self._handshake(data)
             return
         if not self._in_frames:
             super().data_received(data)
@@ -78,7 +78,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             end = payload + length
             if end > size:
                 break
-            if data[place] != _TEXT or not self._take(data[payload:end], data[payload - 4 : payload]):
+            if data[place] != _TEXT or not self._accept_text(data[payload:end], data[payload - 4 : payload]):
                 super().data_received(data[place:end])
                 if self.conn.parser_exc is not None:
                     self._in_frames = False
@@ -86,7 +86,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             place = end
         self._left = data[place:]
 
-    def _take(self, payload: bytes, mask: bytes) -> bool:
+    def _accept_text(self, payload: bytes, mask: bytes) -> bool:
         """Whether it is a message that can come now, and is one."""
         if self.conn.state is not State.OPEN or self.conn.current_size is not None or self.close_sent:
             return False
@@ -122,9 +122,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         return True
 
     def is_taken(self) -> bool:
-        return self.writable.is_set() and cast(ClosingTransport, self.transport).held < MOST_HELD
+        return self.writable.is_set() and cast(CoalescingTransport, self.transport).buffered < MOST_HELD
 
-    def _shake_hands(self, data: bytes) -> None:
+    def _handshake(self, data: bytes) -> None:
         """`data`: the head of the request and nothing else, as the protocol before this one has put it together."""
         super().data_received(data)
         self._in_frames = self.handshake_initiated and not self.close_sent
@@ -143,7 +143,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         scope = cast(dict[str, object], self.scope)
         scope[ABORT] = self.transport.abort
-        scope[TAKEN] = self.is_taken
+        scope[CAN_WRITE] = self.is_taken
         scope[TEXT] = self.write_text
 
     def handle_cont(self, event: Frame) -> None:

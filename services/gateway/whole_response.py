@@ -6,7 +6,7 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.at_once import is_taken
+from services.gateway.at_once import can_write_now
 
 # Put into the scope by the protocol on the wire: writes a whole answer, where it is taken at once.
 ANSWER: Final = "vestnik.answer"
@@ -34,7 +34,7 @@ class WholeResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer: Answer | None = scope.get(ANSWER)
-        if answer is not None and is_taken(scope):
+        if answer is not None and can_write_now(scope):
             answer(self.status_code, self._head(), self.body)
             return
         self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._lines()]

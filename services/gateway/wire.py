@@ -14,9 +14,9 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from services.gateway.admission import Admission
-from services.gateway.closing import MOST_HELD, ClosingTransport
-from services.gateway.exchange import Exchange
+from services.gateway.admission import ConnectionLimiter
+from services.gateway.closing import MOST_HELD, CoalescingTransport
+from services.gateway.exchange import RequestCycle
 from services.gateway.refusals import (
     FRAMING,
     LARGE_HEADERS,
@@ -44,7 +44,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection whose request is too slow, too large or ambiguous, or that does not read its answers."""
 
     # Of all connections of one server; services/gateway/serving.py sets it.
-    admission: ClassVar[Admission] = Admission(most=20_000, most_of_one=0)
+    admission: ClassVar[ConnectionLimiter] = ConnectionLimiter(most=20_000, most_of_one=0)
 
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
@@ -58,25 +58,25 @@ class BoundedProtocol(HttpToolsProtocol):
     _refusal: Refusal | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(ClosingTransport(transport, self.loop, STALL_SECONDS))
+        super().connection_made(CoalescingTransport(transport, self.loop, STALL_SECONDS))
         address = self.client[0] if self.client else ""
-        if not self.admission.enter(address):
+        if not self.admission.acquire(address):
             self._refuse(TOO_MANY)
             return
         self._address = address
-        self._expect()
+        self._start_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._address is not None:
-            self.admission.leave(self._address)
+            self.admission.release(self._address)
             self._address = None
-        self._expect_nothing()
+        self._cancel_deadline()
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
         self.resume_writing()
-        if isinstance(self.transport, ClosingTransport):
-            self.transport.lost()
+        if isinstance(self.transport, CoalescingTransport):
+            self.transport.connection_lost()
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
@@ -96,9 +96,9 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._arriving or self.cycle is None or self.cycle.response_complete:
             # Also after blank lines, or the rest of a request that was answered early: no answer will begin the
             # wait for the next request.
-            self._expect()
+            self._start_deadline()
         else:
-            self._expect_nothing()
+            self._cancel_deadline()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -114,13 +114,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._arriving = True
         if self.cycle is not None:
-            self._expect_nothing()
+            self._cancel_deadline()
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         self.url += url
         if len(self.url) > URL_BYTES:
-            self._stop(LONG_URL)
+            self._reject(LONG_URL)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # What comes after the contents is no part of the headers that were checked, and nothing here asks for it.
@@ -144,7 +144,7 @@ class BoundedProtocol(HttpToolsProtocol):
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
         waiting = self.cycle is not None and not self.cycle.response_complete
-        self.cycle = Exchange(self, keep_alive=version != "1.0" and parser.should_keep_alive())
+        self.cycle = RequestCycle(self, keep_alive=version != "1.0" and parser.should_keep_alive())
         if waiting:
             # Requests in a row are answered one after the other.
             self.flow.pause_reading()
@@ -153,7 +153,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_asgi_task(self.cycle, self.app)
 
     def is_taken(self) -> bool:
-        return not self.flow.write_paused and cast(ClosingTransport, self.transport).held < MOST_HELD
+        return not self.flow.write_paused and cast(CoalescingTransport, self.transport).buffered < MOST_HELD
 
     def on_body(self, body: bytes) -> None:
         self._framing_bytes = 0
@@ -161,7 +161,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._arriving, self._in_headers, self._framing_bytes = False, True, 0
-        self._expect_nothing()
+        self._cancel_deadline()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -174,9 +174,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._idle_since = self.loop.time()
         if self._idle is None:
-            self._idle = self.loop.call_later(self.timeout_keep_alive, self._look_whether_idle)
+            self._idle = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
 
-    def _look_whether_idle(self) -> None:
+    def _check_idle(self) -> None:
         seconds = float(self.timeout_keep_alive)
         if self._deadline is None and self.cycle is not None and self.cycle.response_complete:
             seconds += self._idle_since - self.loop.time()
@@ -184,15 +184,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._idle = None
             self.transport.close()
         else:
-            self._idle = self.loop.call_later(seconds, self._look_whether_idle)
+            self._idle = self.loop.call_later(seconds, self._check_idle)
 
     def handle_websocket_upgrade(self) -> None:
-        self._expect_nothing()
+        self._cancel_deadline()
         super().handle_websocket_upgrade()
         upgraded = self.transport.get_protocol()
         if isinstance(upgraded, BoundedWebSocket) and self._address is not None:
             # From here on it is told when the connection is gone, and not we.
-            upgraded.gone = partial(self.admission.leave, self._address)
+            upgraded.gone = partial(self.admission.release, self._address)
             self._address = None
 
     def send_400_response(self, msg: str) -> None:
@@ -212,29 +212,29 @@ class BoundedProtocol(HttpToolsProtocol):
                 credentials += 1
             elif name == b"transfer-encoding":
                 if chunked or value.strip().lower() != b"chunked":
-                    self._stop(FRAMING)
+                    self._reject(FRAMING)
                 chunked = True
             elif name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
         if size > HEADER_BYTES or len(self.headers) > MOST_HEADERS:
-            self._stop(LARGE_HEADERS)
+            self._reject(LARGE_HEADERS)
         if lengths + chunked > 1 or (chunked and version == "1.0"):
-            self._stop(FRAMING)
+            self._reject(FRAMING)
         if hosts > 1 or (not hosts and version != "1.0"):
-            self._stop(NO_HOST)
+            self._reject(NO_HOST)
         if credentials > 1:
-            self._stop(TWO_CREDENTIALS)
+            self._reject(TWO_CREDENTIALS)
 
-    def _stop(self, refusal: Refusal) -> None:
+    def _reject(self, refusal: Refusal) -> None:
         """Within the parser: nothing of the request is served."""
         self._refusal = refusal
         raise refusal
 
-    def _expect(self) -> None:
+    def _start_deadline(self) -> None:
         if self._deadline is None:
             self._deadline = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
 
-    def _expect_nothing(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

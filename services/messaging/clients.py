@@ -23,7 +23,7 @@ _REMEMBERED = 200_000
 _ALIVE = 1.0
 
 
-class Remembered:
+class FriendshipCache:
     """The friendships that contact said yes to, without those that have ended since."""
 
     def __init__(self, quorum: Quorum | None = None) -> None:
@@ -42,8 +42,8 @@ class Remembered:
         # read before may be older than a removal.
         self.ended_at = 0
 
-    def holds(self, pair: str, position: Position) -> bool:
-        fresh = time.monotonic() - self._heard <= _ALIVE and self._reached >= position.of(CONTACT)
+    def contains(self, pair: str, position: Position) -> bool:
+        fresh = time.monotonic() - self._heard <= _ALIVE and self._reached >= position.sequence(CONTACT)
         return fresh and pair in self._pairs and (self._quorum is None or self._quorum.holds)
 
     def remember(self, pair: str, read_at: int) -> None:
@@ -91,7 +91,7 @@ class Remembered:
         self._reached = self.ended_at = sequence
         self._follows = True
 
-    def lost(self) -> None:
+    def reset(self) -> None:
         """Nobody follows CONTACT: removals are missed from here on."""
         self._pairs.clear()
         self._follows = False
@@ -99,12 +99,12 @@ class Remembered:
 
 
 class Friendships:
-    def __init__(self, contact: Client, remembered: Remembered) -> None:
+    def __init__(self, contact: Client, remembered: FriendshipCache) -> None:
         self._contact = contact
         self._stub = contact.stub(ContactServiceStub)
         self._remembered = remembered
 
-    async def require(self, user_id: str, peer_id: str, position: Position) -> None:
+    async def require_friends(self, user_id: str, peer_id: str, position: Position) -> None:
         """
         Raises:
             NotFriends: the two are not friends now.
@@ -112,9 +112,9 @@ class Friendships:
             Unavailable: contact does not answer, or from a stream that lies behind what is known here.
         """
         pair = pair_id(user_id, peer_id)
-        if self._remembered.holds(pair, position):
+        if self._remembered.contains(pair, position):
             return
-        known = max(self._remembered.ended_at, position.of(CONTACT))
+        known = max(self._remembered.ended_at, position.sequence(CONTACT))
         answer = await self._contact.call(
             self._stub.is_friend,
             IsFriendRequest(user_id=user_id, friend_id=peer_id),

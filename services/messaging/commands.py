@@ -19,23 +19,23 @@ from services.messaging.domain import (
     evolve_read_mark,
 )
 from services.messaging.queries import MessageQueries
-from services.messaging.repeats import Repeats
-from streams.combining import Combining, Turn
+from services.messaging.repeats import Deduplicator
+from streams.combining import FlatCombiner, PendingCommand
 from streams.log import Conflict, Log
-from streams.repository import Editing, Repository
+from streams.repository import AggregateSession, Repository
 
 # How often a command begins again because somebody else was first.
 TRIES = 20
 
 # The message, and whether this call has sent it.
-_Turn = Turn[tuple[SendMessage, Call], tuple[Sent, bool]]
+_Turn = PendingCommand[tuple[SendMessage, Call], tuple[Sent, bool]]
 
 
 class SendCommands:
     def __init__(self, log: Log, friendships: Friendships, queries: MessageQueries) -> None:
         self._friendships = friendships
-        self._repeats = Repeats(log, queries)
-        self._sends = Combining(self._send_all)
+        self._repeats = Deduplicator(log, queries)
+        self._sends = FlatCombiner(self._send_all)
         self._conversations: Repository[Conversation] = Repository(
             log,
             subject=conversation,
@@ -57,18 +57,18 @@ class SendCommands:
             raise NotFriends
         conversation_id = pair_id(command.sender_id, command.recipient_id)
         try:
-            await self._friendships.require(command.sender_id, command.recipient_id, call.position)
+            await self._friendships.require_friends(command.sender_id, command.recipient_id, call.position)
         except NotFriends:
             # A repeat is answered as the first time, whatever has become of the friendship since.
             if (sent_before := await self._sent_before(conversation_id, command)) is None:
                 raise
             return sent_before, False
-        return await self._sends.do(conversation_id, (command, call))
+        return await self._sends.submit(conversation_id, (command, call))
 
     async def _send_all(self, conversation_id: str, turns: Sequence[_Turn]) -> None:
         """Sends them in the order in which they came, as many at once as can be."""
         conflicts = 0
-        async with self._conversations.locked(conversation_id) as editing:
+        async with self._conversations.lock(conversation_id) as editing:
             while turns:
                 try:
                     turns = await self._send_first(conversation_id, editing, turns)
@@ -80,7 +80,7 @@ class SendCommands:
                     await editing.refresh()
 
     async def _send_first(
-        self, conversation_id: str, editing: Editing[Conversation], turns: Sequence[_Turn]
+        self, conversation_id: str, editing: AggregateSession[Conversation], turns: Sequence[_Turn]
     ) -> Sequence[_Turn]:
         """Answers the first of them, and with it those behind it that are certain to be new: they are one append.
 
@@ -100,11 +100,13 @@ class SendCommands:
             of_command = command.sender_id, command.client_message_id
             used: Sent | None = None
             try:
-                if of_command in staged or not self._repeats.rules_out(conversation_id, before, command):
+                if of_command in staged or not self._repeats.is_certainly_new(conversation_id, before, command):
                     if staged:
                         left = turns[place:]
                         break
-                    used = await self._repeats.find(conversation_id, before, editing.state.last_sequence, command)
+                    used = await self._repeats.find_duplicate(
+                        conversation_id, before, editing.state.last_sequence, command
+                    )
                 events = decide_send(editing.state, command, used)
             except Exception as error:  # of this command alone
                 turn.fail(error)
@@ -122,15 +124,15 @@ class SendCommands:
 
     async def _sent_before(self, conversation_id: str, command: SendMessage) -> Sent | None:
         """This very message, if it stands in the conversation by now."""
-        async with self._conversations.locked(conversation_id) as editing:
+        async with self._conversations.lock(conversation_id) as editing:
             await editing.refresh()
             length = editing.state.last_sequence
-            used = await self._repeats.find(conversation_id, editing.sequence, length, command)
+            used = await self._repeats.find_duplicate(conversation_id, editing.sequence, length, command)
         return used if used is not None and used.text == command.text else None
 
     async def last_sequence(self, conversation_id: str, at_least: int) -> int:
         """The sequence of the conversation's last message, confirmed unless the one asked for is known to be there."""
-        known = self._conversations.peek(conversation_id)
+        known = self._conversations.cached(conversation_id)
         if known is None or known.state.last_sequence < at_least:
             known = await self._conversations.load(conversation_id)
         return known.state.last_sequence
@@ -158,7 +160,7 @@ class SeenCommands:
         if user_id == peer_id:
             raise NotFriends
         try:
-            await self._friendships.require(user_id, peer_id, call.position)
+            await self._friendships.require_friends(user_id, peer_id, call.position)
         except UserNotFound as error:
             raise NotFriends from error
         conversation_id = pair_id(user_id, peer_id)

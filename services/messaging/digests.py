@@ -18,29 +18,29 @@ def digest(*words: str) -> int:
     return hash(words) & _BITS
 
 
-class Digests:
+class DigestSet:
     def __init__(self) -> None:
         self._sorted = array("I")
-        self._loose: set[int] = set()
+        self._unsorted: set[int] = set()
 
     def __len__(self) -> int:
         """How many were added; one added twice may count as two."""
-        return len(self._sorted) + len(self._loose)
+        return len(self._sorted) + len(self._unsorted)
 
     def __contains__(self, digest: int) -> bool:
-        if digest in self._loose:
+        if digest in self._unsorted:
             return True
         place = bisect_left(self._sorted, digest)
         return place < len(self._sorted) and self._sorted[place] == digest
 
     def add(self, digest: int) -> None:
-        self._loose.add(digest)
-        if len(self._loose) >= max(_FEWEST_LOOSE, len(self._sorted) // _PART_LOOSE):
+        self._unsorted.add(digest)
+        if len(self._unsorted) >= max(_FEWEST_LOOSE, len(self._sorted) // _PART_LOOSE):
             self.update(())
 
     def update(self, digests: Iterable[int]) -> None:
         """Adds many at once, for a price that grows with all that are there."""
-        self._loose.update(digests)
+        self._unsorted.update(digests)
         # Two runs, each in order: they are merged, not sorted.
-        self._sorted = array("I", sorted([*self._sorted, *sorted(self._loose)]))
-        self._loose.clear()
+        self._sorted = array("I", sorted([*self._sorted, *sorted(self._unsorted)]))
+        self._unsorted.clear()

@@ -8,7 +8,7 @@ import msgspec
 from contracts.errors import ClientMessageIdReused, MessageNotFound, NotFriends
 from contracts.event import Event
 from contracts.events.message import MessageSeen, MessageSent, NotificationRead
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -123,7 +123,7 @@ def sent(event: MessageSent, at: datetime, stream_sequence: int) -> Sent:
         message_id=event.message_id,
         sequence=event.sequence,
         sender_id=event.sender_id,
-        text=plain(event.text) or "",
+        text=plaintext_or_none(event.text) or "",
         sent_at=at,
         stream_sequence=stream_sequence,
     )

@@ -4,12 +4,12 @@ from infra.process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
 from projections.registry import find, owned_by
-from services.messaging.clients import Friendships, Remembered
+from services.messaging.clients import FriendshipCache, Friendships
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.notifications.commands import NotificationCommands
 from services.messaging.notifications.queries import NotificationQueries
 from services.messaging.pages.queries import PageQueries
-from services.messaging.pages.reading import Reading
+from services.messaging.pages.reading import PageReader
 from services.messaging.queries import MessageQueries
 from services.messaging.reactions import confirm_end, follow_friendships
 from services.messaging.server import MessagingServer
@@ -21,9 +21,9 @@ async def main(settings: Settings) -> None:
         await runners.start()
         try:
             conversations = ReadModel(find("conversations"), process.pool, runners.waiting)
-            messages, pages = MessageQueries(conversations), Reading(PageQueries(conversations))
+            messages, pages = MessageQueries(conversations), PageReader(PageQueries(conversations))
             notifications = NotificationQueries(ReadModel(find("notifications"), process.pool, runners.waiting))
-            remembered = Remembered(process.quorum)
+            remembered = FriendshipCache(process.quorum)
             friendships = Friendships(process.client("contact"), remembered)
             sending = SendCommands(process.log, friendships, messages)
             server = MessagingServer(

@@ -19,7 +19,7 @@ _WIDEST = 4
 _ALL = 1 << 62
 
 
-async def missed(
+async def events_since(
     queries: MessageQueries, user_id: str, after: int, limit: int = 0, most_bytes: int = 0
 ) -> AsyncIterator[ClientEvent]:
     """Every message sent since, and the latest mark of each reader, of the user's open conversations, in order.

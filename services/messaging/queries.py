@@ -8,7 +8,7 @@ from contracts.errors import NotFriends
 from contracts.fields import Id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation
-from projections.engine.read_model import Gaps, ReadModel
+from projections.engine.read_model import MissingEvents, ReadModel
 from services.messaging.domain import Sent
 
 # Behind everything: where the first page of what is listed newest first begins.
@@ -84,7 +84,7 @@ class SeenRow(msgspec.Struct, frozen=True):
     stream_sequence: int
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """How much of a conversation the read model's answer is about: places are those of MESSAGING."""
 
     # How far the stream was read.
@@ -96,18 +96,18 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     discarded: frozenset[int]
 
 
-class Looked(msgspec.Struct, frozen=True):
+class DuplicateLookup(msgspec.Struct, frozen=True):
     """What the read model says of a client's id."""
 
     found: Sent | None
-    seen: Seen
+    seen: Coverage
 
 
-class LookedIds(msgspec.Struct, frozen=True):
+class ClientIdPage(msgspec.Struct, frozen=True):
     """The ids of a part of a conversation: the sender's, and the client's."""
 
     ids: list[tuple[str, str]]
-    seen: Seen
+    seen: Coverage
 
 
 class _ClientIds(msgspec.Struct, frozen=True):
@@ -122,9 +122,9 @@ class MessageQueries:
     async def wait_for(self, position: Position) -> None:
         await self._model.wait_for(position)
 
-    async def by_client_id(self, conversation_id: str, sender_id: str, client_message_id: str) -> Looked:
+    async def by_client_id(self, conversation_id: str, sender_id: str, client_message_id: str) -> DuplicateLookup:
         """Looks for the message with the client's id, and says of which part of the conversation the answer holds."""
-        rows, reached, gaps = await self._model.select_of(
+        rows, reached, gaps = await self._model.select_with_gaps(
             conversation(conversation_id),
             Sent,
             """
@@ -144,11 +144,11 @@ class MessageQueries:
                 "sender_id": sender_id,
             },
         )
-        return Looked(rows[0] if rows else None, _seen(reached, gaps))
+        return DuplicateLookup(rows[0] if rows else None, _seen(reached, gaps))
 
-    async def client_ids(self, conversation_id: str, after: int, until: int) -> LookedIds:
+    async def client_ids(self, conversation_id: str, after: int, until: int) -> ClientIdPage:
         """The ids of the messages behind one of the conversation's sequences, up to and with another."""
-        rows, reached, gaps = await self._model.select_of(
+        rows, reached, gaps = await self._model.select_with_gaps(
             conversation(conversation_id),
             _ClientIds,
             """
@@ -160,7 +160,7 @@ class MessageQueries:
         )
         # No id has a space in it.
         ids = [(row.sender_id, each) for row in rows for each in (row.ids or "").split()]
-        return LookedIds(ids, _seen(reached, gaps))
+        return ClientIdPage(ids, _seen(reached, gaps))
 
     async def messages(
         self,
@@ -281,9 +281,9 @@ class MessageQueries:
         return rows
 
 
-def _seen(reached: Position, gaps: Gaps) -> Seen:
-    read = reached.of(MESSAGING)
-    return Seen(
+def _seen(reached: Position, gaps: MissingEvents) -> Coverage:
+    read = reached.sequence(MESSAGING)
+    return Coverage(
         read=read,
         applied=read if gaps.first is None else min(read, gaps.first - 1),
         waiting=gaps.waiting,

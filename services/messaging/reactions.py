@@ -10,7 +10,7 @@ from nats.aio.client import Client as NATS
 from contracts.errors import VestnikError
 from contracts.events.friendship import FriendshipRemoved
 from contracts.subjects import CONTACT, PUBLIC_FILTERS
-from services.messaging.clients import Remembered
+from services.messaging.clients import FriendshipCache
 from streams.log import Log
 from streams.reader import Reader, StreamWentBack
 
@@ -19,7 +19,7 @@ _RETRY = 1.0
 _CONFIRM = 0.5
 
 
-async def follow_friendships(nats: NATS, event_log: Log, remembered: Remembered) -> None:
+async def follow_friendships(nats: NATS, event_log: Log, remembered: FriendshipCache) -> None:
     """Follows until the process ends; starts over, with nothing remembered, when the stream cannot be read."""
     while True:
         try:
@@ -27,11 +27,11 @@ async def follow_friendships(nats: NATS, event_log: Log, remembered: Remembered)
         except (VestnikError, StreamWentBack) as error:
             # A leader that was cut off may end before what was read; in the end the stream's owner judges a loss.
             log.warning("following %s waits: %s", CONTACT, error)
-        remembered.lost()
+        remembered.reset()
         await asyncio.sleep(_RETRY)
 
 
-async def confirm_end(event_log: Log, remembered: Remembered) -> None:
+async def confirm_end(event_log: Log, remembered: FriendshipCache) -> None:
     """Asks CONTACT's leader for the stream's end, twice a second, until the process ends: for a cluster."""
     while True:
         asked_at = time.monotonic()
@@ -42,7 +42,7 @@ async def confirm_end(event_log: Log, remembered: Remembered) -> None:
         await asyncio.sleep(_CONFIRM)
 
 
-async def _follow(nats: NATS, event_log: Log, remembered: Remembered) -> None:
+async def _follow(nats: NATS, event_log: Log, remembered: FriendshipCache) -> None:
     end = await event_log.end_of(CONTACT)
     remembered.follows(end)
     reader = Reader(nats, CONTACT, after=end, subject_filter=PUBLIC_FILTERS[CONTACT], name="friendships")

@@ -9,7 +9,7 @@ conversation known from its beginning a new id needs no read model at all, howev
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from services.messaging.digests import Digests, digest
+from services.messaging.digests import DigestSet, digest
 from services.messaging.domain import Sent
 
 # Messages held whole of one conversation, and of all together.
@@ -20,22 +20,22 @@ IDS_OF_ONE = 200_000
 _IDS_A_MESSAGE = 64
 
 
-class Tail:
+class ConversationTail:
     """One conversation's end."""
 
     def __init__(self, since: int) -> None:
         # Every message behind `since`, up to and with `until`, is known here: stream sequences.
-        self.since = since
-        self.until = since
+        self.from_sequence = since
+        self.to_sequence = since
         # The number of the last of them in its conversation; 0: none is known.
         self.number = 0
         # How often the read model was asked for one id.
         self.asked = 0
         # The room it takes, in messages, as last counted by whoever keeps it.
-        self.room = 0
+        self.weight = 0
         self._sent: OrderedDict[tuple[str, str], Sent] = OrderedDict()
         # Of the messages behind `since` that are not held whole. Two ids of one digest cost a look, no more.
-        self._digests = Digests()
+        self._digests = DigestSet()
 
     @property
     def size(self) -> int:
@@ -43,7 +43,7 @@ class Tail:
         return len(self._sent) + len(self._digests) // _IDS_A_MESSAGE
 
     def covers(self, after: int, until: int) -> bool:
-        return self.since <= after and until <= self.until
+        return self.from_sequence <= after and until <= self.to_sequence
 
     def find(self, sender_id: str, client_message_id: str) -> Sent | None:
         return self._sent.get((sender_id, client_message_id))
@@ -64,48 +64,48 @@ class Tail:
     def add(self, message: Sent, client_message_id: str) -> None:
         """The next message of the conversation; of the oldest one held whole the id stays, within a bound."""
         self._sent[message.sender_id, client_message_id] = message
-        self.until, self.number = message.stream_sequence, message.sequence
+        self.to_sequence, self.number = message.stream_sequence, message.sequence
         if len(self._sent) <= _OF_ONE:
             return
         key, oldest = self._sent.popitem(last=False)
         self._digests.add(digest(*key))
         if len(self._digests) > IDS_OF_ONE:
-            self._digests = Digests()
-            self.since = oldest.stream_sequence
+            self._digests = DigestSet()
+            self.from_sequence = oldest.stream_sequence
 
 
-class Tails:
+class RecentMessages:
     """Of the conversations used last."""
 
     def __init__(self) -> None:
-        self._tails: OrderedDict[str, Tail] = OrderedDict()
+        self._tails: OrderedDict[str, ConversationTail] = OrderedDict()
         self._size = 0
 
-    def get(self, conversation_id: str) -> Tail | None:
+    def get(self, conversation_id: str) -> ConversationTail | None:
         if conversation_id in self._tails:
             self._tails.move_to_end(conversation_id)
         return self._tails.get(conversation_id)
 
-    def put(self, conversation_id: str, tail: Tail) -> None:
+    def put(self, conversation_id: str, tail: ConversationTail) -> None:
         """Keeps the tail, or takes notice that it has grown."""
         if (old := self._tails.get(conversation_id)) is not tail and old is not None:
-            self._size -= old.room
+            self._size -= old.weight
         self._tails[conversation_id] = tail
         self._tails.move_to_end(conversation_id)
         # One of which nothing is held takes some room too.
         room = 1 + tail.size
-        self._size += room - tail.room
-        tail.room = room
+        self._size += room - tail.weight
+        tail.weight = room
         while self._size > _OF_ALL and len(self._tails) > 1:
             _, oldest = self._tails.popitem(last=False)
-            self._size -= oldest.room
+            self._size -= oldest.weight
 
     def add(self, conversation_id: str, after: int, message: Sent, client_message_id: str) -> None:
         """A message that was appended directly behind the stream sequence `after` of its conversation."""
         tail = self._tails.get(conversation_id)
-        if tail is None or tail.until != after:
+        if tail is None or tail.to_sequence != after:
             asked = 0 if tail is None else tail.asked
-            tail = Tail(after)
+            tail = ConversationTail(after)
             tail.asked = asked
         tail.add(message, client_message_id)
         self.put(conversation_id, tail)

@@ -15,8 +15,8 @@ from contracts.events.message import MessageSent
 from contracts.subjects import conversation
 from services.messaging import recent
 from services.messaging.domain import SendMessage, Sent, sent
-from services.messaging.queries import Looked, MessageQueries, Seen
-from services.messaging.recent import Tail, Tails
+from services.messaging.queries import Coverage, DuplicateLookup, MessageQueries
+from services.messaging.recent import ConversationTail, RecentMessages
 from streams.log import Log
 from streams.message import Message
 
@@ -30,13 +30,13 @@ _PAGE = 10_000
 _FEW = 16
 
 
-class Repeats:
+class Deduplicator:
     """Of one conversation there may be one call at a time."""
 
     def __init__(self, log: Log, queries: MessageQueries) -> None:
         self._log = log
         self._queries = queries
-        self._tails = Tails()
+        self._tails = RecentMessages()
 
     def add(self, conversation_id: str, after: int, message: Recorded[Event]) -> Sent:
         """Learns of a message that was appended directly behind the stream sequence `after` of its conversation."""
@@ -45,14 +45,14 @@ class Repeats:
         self._tails.add(conversation_id, after, found, message.data.client_message_id)
         return found
 
-    def rules_out(self, conversation_id: str, until: int, command: SendMessage) -> bool:
+    def is_certainly_new(self, conversation_id: str, until: int, command: SendMessage) -> bool:
         """Whether it is known here that no message up to the stream sequence `until` has the sender's id."""
         if not until:
             return True
         tail = self._tails.get(conversation_id)
         return tail is not None and tail.rules_out(0, until, command.sender_id, command.client_message_id)
 
-    async def find(self, conversation_id: str, until: int, length: int, command: SendMessage) -> Sent | None:
+    async def find_duplicate(self, conversation_id: str, until: int, length: int, command: SendMessage) -> Sent | None:
         """The message that has the sender's id already, if one of the conversation has.
 
         `until`: the stream sequence of its last message, as far as the caller knows; up to there the answer holds.
@@ -68,14 +68,16 @@ class Repeats:
         if tail is not None and (found := tail.find(*of_command)):
             return found
         if tail is None or not tail.covers(0, until):
-            tail = await self._learn(conversation_id, tail, until, length) or tail
+            tail = await self._load_ids(conversation_id, tail, until, length) or tail
         if tail is not None and (found := tail.find(*of_command)):
             return found
         if tail is not None and tail.rules_out(0, until, *of_command):
             return None
-        return await self._ask(conversation_id, until, tail, command)
+        return await self._query_read_model(conversation_id, until, tail, command)
 
-    async def _ask(self, conversation_id: str, until: int, tail: Tail | None, command: SendMessage) -> Sent | None:
+    async def _query_read_model(
+        self, conversation_id: str, until: int, tail: ConversationTail | None, command: SendMessage
+    ) -> Sent | None:
         of_command = command.sender_id, command.client_message_id
         looked = await self._queries.by_client_id(conversation_id, *of_command)
         if tail is not None:
@@ -90,18 +92,20 @@ class Repeats:
             return None
         if _is_far_behind(looked.seen, until):
             raise ReadModelBehind(retry_after=1)
-        return await self._find_behind(conversation_id, looked, command)
+        return await self._find_in_stream(conversation_id, looked, command)
 
-    async def _learn(self, conversation_id: str, tail: Tail | None, until: int, length: int) -> Tail | None:
+    async def _load_ids(
+        self, conversation_id: str, tail: ConversationTail | None, until: int, length: int
+    ) -> ConversationTail | None:
         """All ids of the conversation up to `until`, where that is worth it; None: it is not, or cannot be done."""
         # How many are missing is known beforehand: what lies far apart in the stream must never be searched for.
-        is_near = tail is not None and not tail.since and length - tail.number <= _FEW
-        if tail is not None and is_near and await self._follow(conversation_id, tail):
+        is_near = tail is not None and not tail.from_sequence and length - tail.number <= _FEW
+        if tail is not None and is_near and await self._read_newer_events(conversation_id, tail):
             return tail
         asked = tail.asked if tail is not None else 0
         if length > min(recent.IDS_OF_ONE, (asked + 1) * _FOR_ONE):
             return None
-        found, applied = Tail(0), until
+        found, applied = ConversationTail(0), until
         for begin in range(0, length, _PAGE):
             looked = await self._queries.client_ids(conversation_id, begin, begin + _PAGE)
             # What the rows were told to leave out was sent all the same.
@@ -110,15 +114,15 @@ class Repeats:
             # Each page is a picture of its own moment: all of them together hold what the earliest can.
             applied = min(applied, looked.seen.applied)
             found.learn(looked.ids)
-        found.until, found.number, found.asked = applied, length, asked
-        if applied < until and not await self._follow(conversation_id, found):
+        found.to_sequence, found.number, found.asked = applied, length, asked
+        if applied < until and not await self._read_newer_events(conversation_id, found):
             return None
         self._tails.put(conversation_id, found)
         return found
 
-    async def _follow(self, conversation_id: str, tail: Tail) -> bool:
+    async def _read_newer_events(self, conversation_id: str, tail: ConversationTail) -> bool:
         """Learns of the messages behind the tail from the stream; whether it could."""
-        stored = await self._log.read(conversation(conversation_id), after=tail.until)
+        stored = await self._log.read(conversation(conversation_id), after=tail.to_sequence)
         try:
             opened = [found for each in stored if (found := _opened(each)) is not None]
         except (msgspec.DecodeError, LookupError):
@@ -129,14 +133,14 @@ class Repeats:
         self._tails.put(conversation_id, tail)
         return True
 
-    async def _find_behind(self, conversation_id: str, looked: Looked, command: SendMessage) -> Sent | None:
+    async def _find_in_stream(self, conversation_id: str, looked: DuplicateLookup, command: SendMessage) -> Sent | None:
         """Looks through what the conversation's subject holds behind the place up to which the rows have it all.
 
         Raises:
             ReadModelBehind: an event there says nothing to this program, and may be the message.
         """
         found: Sent | None = None
-        tail = Tail(looked.seen.applied)
+        tail = ConversationTail(looked.seen.applied)
         for stored in await self._log.read(conversation(conversation_id), after=looked.seen.applied):
             if stored.sequence in looked.seen.discarded:
                 continue
@@ -181,5 +185,5 @@ def _is(message: Sent, client_message_id: str, command: SendMessage) -> bool:
     return (message.sender_id, client_message_id) == (command.sender_id, command.client_message_id)
 
 
-def _is_far_behind(seen: Seen, until: int) -> bool:
+def _is_far_behind(seen: Coverage, until: int) -> bool:
     return max(0, until - seen.read) + seen.waiting > MOST_BEHIND

@@ -42,12 +42,12 @@ from contracts.validation import validated
 from infra.rpc.context import current
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.domain import SendMessage
-from services.messaging.missed import missed
+from services.messaging.missed import events_since
 from services.messaging.notifications.commands import NotificationCommands
-from services.messaging.notifications.notified import notified
+from services.messaging.notifications.notified import notifications_since
 from services.messaging.notifications.queries import NotificationQueries, NotificationsCursor
-from services.messaging.pages.queries import Asked, Wanted
-from services.messaging.pages.reading import Reading
+from services.messaging.pages.queries import ListRequest, PageRequest
+from services.messaging.pages.reading import PageReader
 from services.messaging.queries import (
     ConversationRow,
     ConversationsCursor,
@@ -114,7 +114,7 @@ class MessagingServer(MessagingServiceBase):
         reading: NotificationCommands,
         messages: MessageQueries,
         notifications: NotificationQueries,
-        pages: Reading,
+        pages: PageReader,
     ) -> None:
         self._sending = sending
         self._seeing = seeing
@@ -169,7 +169,7 @@ class MessagingServer(MessagingServiceBase):
             raise Invalid(violations=(Violation("/after", "not together with `before`"),))
         if message.as_json:
             cut, position = await self._pages.messages(
-                Asked(asked.user_id, asked.peer_id),
+                PageRequest(asked.user_id, asked.peer_id),
                 current().position,
                 before=asked.before,
                 after=asked.after,
@@ -201,7 +201,7 @@ class MessagingServer(MessagingServiceBase):
         after = decode_cursor(message.cursor, ConversationsCursor)
         if message.as_json:
             items, following, position = await self._pages.conversations(
-                Wanted(asked.user_id, asked.limit, after), current().position
+                ListRequest(asked.user_id, asked.limit, after), current().position
             )
             return ListConversationsResponse(items=items, next=following, position=position.encode())
         page, more, position = await self._messages.conversations(
@@ -264,7 +264,7 @@ class MessagingServer(MessagingServiceBase):
             },
         )
         await self._messages.wait_for(current().position)
-        async for event in missed(self._messages, asked.user_id, asked.after, asked.limit, asked.most_bytes):
+        async for event in events_since(self._messages, asked.user_id, asked.after, asked.limit, asked.most_bytes):
             yield event
 
     async def count_unread_notifications(
@@ -285,7 +285,9 @@ class MessagingServer(MessagingServiceBase):
             },
         )
         await self._notifications.wait_for(current().position)
-        async for event in notified(self._notifications, asked.user_id, asked.stream, asked.after, asked.limit):
+        async for event in notifications_since(
+            self._notifications, asked.user_id, asked.stream, asked.after, asked.limit
+        ):
             yield event
 
 

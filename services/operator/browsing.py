@@ -13,13 +13,13 @@ import msgspec
 from nats.aio.client import Client as NATS
 
 from contracts.positions import Position
-from infra.failures import Failure
-from infra.history import SKEW, Query, Shown, end_of, shown, stretch_of
-from services.operator.masking import masked
+from infra.failures import OperatorError
+from infra.history import SKEW, EventQuery, EventView, end_of, stretch_of, to_view
+from services.operator.masking import redact
 from streams.message import Message
 from streams.reader import Reader
 
-_BUDGET = 2.5
+_SCAN_SECONDS = 2.5
 _FIRST_STRETCH, _LONGEST_STRETCH = 256, 65_536
 # Events behind a place that somebody follows from; of more than that only the newest are shown.
 MOST_BEHIND = 2_000
@@ -31,7 +31,7 @@ class EventsFound(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the streams."""
 
     # Without what is personal. The newest first, each stream in its own order.
-    items: list[Shown]
+    items: list[EventView]
     # Where to look for older ones; None where there are none.
     older: str | None
     # Where to follow from.
@@ -42,12 +42,12 @@ class EventsFound(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: int = 0
 
 
-class _Stretch(msgspec.Struct):
+class ScanRange(msgspec.Struct):
     """What was found of one stream."""
 
     stream: str
     # The newest first.
-    events: list[Shown]
+    events: list[EventView]
     # Everything from here on was looked at.
     begun_at: int
     unreadable: int = 0
@@ -57,14 +57,16 @@ class _Stretch(msgspec.Struct):
     latest: datetime | None = None
 
 
-async def newest(nc: NATS, query: Query, *, limit: int, before: Position | None = None) -> EventsFound:
+async def latest_events(nc: NATS, query: EventQuery, *, limit: int, before: Position | None = None) -> EventsFound:
     """The events asked for, so many at most, older than the place; of the streams' ends where there is none."""
     ends = {stream: await end_of(nc, stream) or 0 for stream in query.streams}
     stretches = await asyncio.gather(*(stretch_of(nc, query, stream, end) for stream, end in ends.items()))
-    deadline = time.monotonic() + _BUDGET
+    deadline = time.monotonic() + _SCAN_SECONDS
     found = await asyncio.gather(
         *(
-            _backwards(nc, query, stream, after, min(last, before.of(stream)) if before else last, limit, deadline)
+            _backwards(
+                nc, query, stream, after, min(last, before.sequence(stream)) if before else last, limit, deadline
+            )
             for stream, (after, last) in zip(ends, stretches, strict=True)
         )
     )
@@ -83,10 +85,10 @@ async def newest(nc: NATS, query: Query, *, limit: int, before: Position | None 
     )
 
 
-async def since(nc: NATS, query: Query, *, limit: int, after: Position) -> EventsFound:
+async def events_after(nc: NATS, query: EventQuery, *, limit: int, after: Position) -> EventsFound:
     """What has come behind the place, the newest first; of very many only the newest."""
     ends = {stream: await end_of(nc, stream) or 0 for stream in query.streams}
-    starts = {stream: min(after.of(stream), end) for stream, end in ends.items()}
+    starts = {stream: min(after.sequence(stream), end) for stream, end in ends.items()}
     skipped = 0
     for stream, end in ends.items():
         if (behind := end - starts[stream] - MOST_BEHIND) > 0:
@@ -104,7 +106,7 @@ async def since(nc: NATS, query: Query, *, limit: int, after: Position) -> Event
     )
 
 
-def _latest(found: list[_Stretch], limit: int) -> dict[str, int]:
+def _latest(found: list[ScanRange], limit: int) -> dict[str, int]:
     """How many of each stretch are among the newest of all."""
     waiting = {stretch.stream: deque(stretch.events) for stretch in found}
     taken = dict.fromkeys(waiting, 0)
@@ -119,10 +121,10 @@ def _latest(found: list[_Stretch], limit: int) -> dict[str, int]:
 
 
 async def _backwards(
-    nc: NATS, query: Query, stream: str, after: int, until: int, limit: int, deadline: float
-) -> _Stretch:
+    nc: NATS, query: EventQuery, stream: str, after: int, until: int, limit: int, deadline: float
+) -> ScanRange:
     """`limit` events at most behind one sequence and up to another, looked for in stretches from there backwards."""
-    found, width = _Stretch(stream, [], until + 1), _FIRST_STRETCH
+    found, width = ScanRange(stream, [], until + 1), _FIRST_STRETCH
     while found.begun_at > after + 1 and len(found.events) < limit and time.monotonic() < deadline:
         last = found.begun_at - 1
         start = max(after, last - width)
@@ -138,9 +140,9 @@ async def _backwards(
     return found
 
 
-async def _between(nc: NATS, query: Query, stream: str, after: int, until: int) -> _Stretch:
+async def _between(nc: NATS, query: EventQuery, stream: str, after: int, until: int) -> ScanRange:
     """The events behind one sequence and up to another, the newest first."""
-    found = _Stretch(stream, [], after + 1)
+    found = ScanRange(stream, [], after + 1)
     async with Reader(
         nc,
         stream,
@@ -160,11 +162,11 @@ async def _between(nc: NATS, query: Query, stream: str, after: int, until: int) 
     return found
 
 
-def _take(found: _Stretch, query: Query, message: Message) -> None:
+def _take(found: ScanRange, query: EventQuery, message: Message) -> None:
     try:
         envelope = message.envelope()
         found.latest = max(found.latest or envelope.at, envelope.at)
         if query.wants(envelope):
-            found.events.append(masked(shown(message, envelope, raw=False)))
-    except (msgspec.DecodeError, Failure):
+            found.events.append(redact(to_view(message, envelope, raw=False)))
+    except (msgspec.DecodeError, OperatorError):
         found.unreadable += 1

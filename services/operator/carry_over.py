@@ -8,8 +8,8 @@ from psycopg import Error as DatabaseError
 
 from contracts.errors import VestnikError
 from contracts.subjects import OPERATOR
-from infra.database_owners import Owners
-from infra.failures import Failure
+from infra.database_owners import ServiceSchemas
+from infra.failures import OperatorError
 from projections.engine import discards
 from projections.engine.connecting import connect
 from streams.inbox import RequestFailed
@@ -27,7 +27,7 @@ async def carry_over(nc: NATS, log: Log, database_url: str) -> None:
     while True:
         try:
             count = await _carry_over(nc, log, database_url)
-        except (VestnikError, Failure, DatabaseError, OSError, Refused, RequestFailed) as error:
+        except (VestnikError, OperatorError, DatabaseError, OSError, Refused, RequestFailed) as error:
             logger.warning("discards of an older release are not in the stream yet: %s; again in %.0f s", error, pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
@@ -40,7 +40,7 @@ async def carry_over(nc: NATS, log: Log, database_url: str) -> None:
 async def _carry_over(nc: NATS, log: Log, database_url: str) -> int:
     made = (await JetStream(nc).info(OPERATOR)).created_at
     count = 0
-    for place in (await Owners.at(database_url)).urls():
+    for place in (await ServiceSchemas.discover(database_url)).urls():
         conn = await connect(place, "operator carry-over")
         try:
             count += await discards.carry_over(conn, nc, log, made)

@@ -13,8 +13,8 @@ from psycopg import Error as DatabaseError
 from contracts.errors import VestnikError
 from contracts.subjects import STREAMS
 from infra.connections import connect_nats
-from infra.database_owners import Owners
-from infra.failures import Failure
+from infra.database_owners import ServiceSchemas
+from infra.failures import OperatorError
 from infra.rpc.health import is_serving
 from infra.rpc.tls import client_side
 from infra.running import find
@@ -50,7 +50,7 @@ class ServiceStatus(msgspec.Struct, frozen=True):
     metrics: list[str]
 
 
-class Unreachable(msgspec.Struct, frozen=True):
+class UnreachableServer(msgspec.Struct, frozen=True):
     """A server that did not answer; what only it knows is missing."""
 
     # `nats` or `postgres`.
@@ -64,10 +64,10 @@ class Status(msgspec.Struct, frozen=True):
     streams: list[StreamStatus]
     projections: list[ProjectionStatus]
     services: list[ServiceStatus]
-    unreachable: list[Unreachable]
+    unreachable: list[UnreachableServer]
 
 
-async def glance(settings: Settings, nc: NATS | None = None) -> Status:
+async def collect_status(settings: Settings, nc: NATS | None = None) -> Status:
     """What is known at this moment, within some ten seconds at most, whatever is down.
 
     `nc`: a connection that is there anyway; without one, one is made for it.
@@ -84,8 +84,8 @@ async def glance(settings: Settings, nc: NATS | None = None) -> Status:
 
 async def _servers(
     settings: Settings, given: NATS | None
-) -> tuple[list[StreamStatus], list[ProjectionStatus], list[Unreachable]]:
-    unreachable: list[Unreachable] = []
+) -> tuple[list[StreamStatus], list[ProjectionStatus], list[UnreachableServer]]:
+    unreachable: list[UnreachableServer] = []
     nc = given
     streams: list[StreamStatus] = []
     try:
@@ -114,7 +114,7 @@ async def _servers(
 
 
 async def _projections(settings: Settings, nc: NATS | None, streams: list[StreamStatus]) -> list[ProjectionStatus]:
-    places = (await Owners.at(settings.database_url)).urls()
+    places = (await ServiceSchemas.discover(settings.database_url)).urls()
 
     async def at(place: str) -> list[ProjectionStatus]:
         projections = [projection for projection in choose([]) if projection.run_by() in places[place]]
@@ -133,14 +133,14 @@ def _services(settings: Settings) -> tuple[str, ...]:
     return (*SERVICES, OPERATOR_SERVICE) if settings.operator_address else SERVICES
 
 
-def _unreachable(part: str, error: Exception) -> Unreachable:
-    return Unreachable(part, str(error).partition("\n")[0] or "no answer in time")
+def _unreachable(part: str, error: Exception) -> UnreachableServer:
+    return UnreachableServer(part, str(error).partition("\n")[0] or "no answer in time")
 
 
 def _metrics(settings: Settings) -> dict[str, list[str]]:
     try:
         return find(settings.data_dir).metrics
-    except Failure:
+    except OperatorError:
         return {}
 
 

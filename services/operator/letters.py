@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from infra.history import Shown, shown
+from infra.history import EventView, to_view
 from projections.engine.discards import Discarded
-from projections.engine.kept_letters import KeptLetter
+from projections.engine.kept_letters import DeadLetterRow
 from streams.inbox import RequestFailed
 from streams.jetstream import JetStream, Refused
 
@@ -48,11 +48,11 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 
 class LetterWithEvent(Letter, frozen=True, kw_only=True):
     # As it is stored; None where it is no event of ours, or not there any more.
-    event: Shown | None
+    event: EventView | None
     event_error: str | None
 
 
-def of_letter(letter: KeptLetter) -> Letter:
+def of_letter(letter: DeadLetterRow) -> Letter:
     is_parked = letter.state == "parked"
     return Letter(
         **_place(letter),
@@ -81,21 +81,21 @@ def of_discard(discard: Discarded) -> Letter:
     )
 
 
-def _place(found: KeptLetter | Discarded) -> dict[str, Any]:
+def _place(found: DeadLetterRow | Discarded) -> dict[str, Any]:
     names = ("projection", "version", "build", "stream", "sequence", "subject", "type")
     own = {name: getattr(found, name) for name in names}
     return own | {"id": str(found.id), "aggregate_id": found.aggregate_id}
 
 
 async def event_of(
-    jetstream: JetStream, found: KeptLetter | Discarded, *, raw: bool = True
-) -> tuple[Shown | None, str | None]:
+    jetstream: JetStream, found: DeadLetterRow | Discarded, *, raw: bool = True
+) -> tuple[EventView | None, str | None]:
     """The event, or why it cannot be shown; never its bytes, since nobody knows whether they are private.
 
     `raw`: in the shape in which it is stored.
 
     Raises:
-        Failure: it cannot be brought to today's shape.
+        OperatorError: it cannot be brought to today's shape.
     """
     try:
         message = await jetstream.next(found.stream, found.subject, found.sequence - 1)
@@ -104,6 +104,6 @@ async def event_of(
     if message is None or message.sequence != found.sequence:
         return None, f"{found.stream} does not hold it any more"
     try:
-        return shown(message, message.envelope(), raw=raw), None
+        return to_view(message, message.envelope(), raw=raw), None
     except msgspec.DecodeError as error:
         return None, f"it is no event of ours: {error}"

@@ -27,7 +27,7 @@ from projections.engine.progress import Progress
 from projections.engine.rebuild import Rebuilt
 from projections.engine.verify import Verdict
 from projections.registry import choose
-from services.operator.masking import MASK
+from services.operator.masking import REDACTED
 
 log = logging.getLogger(__name__)
 Kind = Literal["verify", "rebuild"]
@@ -236,7 +236,7 @@ def _verified(verdict: Verdict) -> Verified:
 
 def _differs(difference: Difference) -> RowDiffers:
     key = {
-        name: value if value is not None and _IMPERSONAL.fullmatch(value) else MASK
+        name: value if value is not None and _IMPERSONAL.fullmatch(value) else REDACTED
         for name, value in difference.key.items()
     }
     return RowDiffers(table=difference.table, kind=difference.kind.value, key=key, columns=sorted(difference.columns))

@@ -5,13 +5,13 @@ from functools import cache
 import msgspec
 
 from contracts import catalogue
-from infra.history import Shown
+from infra.history import EventView
 
-MASK = "•••"
+REDACTED = "•••"
 _NULL = msgspec.Raw(b"null")
 
 
-def masked(shown: Shown) -> Shown:
+def redact(shown: EventView) -> EventView:
     """The event with each personal field as `•••`; without any data where its shape is not one that we know."""
     if shown.is_private:
         return shown
@@ -22,7 +22,7 @@ def masked(shown: Shown) -> Shown:
     if not isinstance(data, dict):
         return msgspec.structs.replace(shown, data=_NULL)
     hidden = _personal(shown.type)
-    kept = {name: MASK if name in hidden and value not in (None, "") else value for name, value in data.items()}
+    kept = {name: REDACTED if name in hidden and value not in (None, "") else value for name, value in data.items()}
     return msgspec.structs.replace(shown, data=msgspec.Raw(msgspec.json.encode(kept)))
 
 

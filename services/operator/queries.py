@@ -7,9 +7,9 @@ from typing import TypeVar
 import msgspec
 
 from contracts.identifiers import is_id
-from contracts.names import folded
+from contracts.names import normalize
 from projections.engine import kept_letters
-from projections.engine.kept_letters import Wanted
+from projections.engine.kept_letters import DeadLetterFilter
 from projections.engine.projection import Projection
 from services.operator.letters import Letter, of_letter
 from services.operator.read_models import ReadModels
@@ -237,7 +237,7 @@ class Queries:
 
     async def user_called(self, username: str) -> str | None:
         """The id of who has this username, or registered with it last; None where nobody has."""
-        name = {"username": folded(username)}
+        name = {"username": normalize(username)}
         found = await self._read_models.select("profiles", _UserId, _USER_OF_NAME, name)
         if not found:
             found = await self._read_models.select("users", _UserId, _REGISTERED, {"username": username.lower()})
@@ -290,9 +290,9 @@ class Queries:
 
     async def letters_of(self, projection: type[Projection], aggregate_id: str) -> list[Letter]:
         """The aggregate's dead letters."""
-        wanted = Wanted(projections=[projection.name], aggregate_id=aggregate_id)
+        wanted = DeadLetterFilter(projections=[projection.name], aggregate_id=aggregate_id)
         async with self._read_models.database_of(projection) as conn:
-            return [of_letter(each) async for each in kept_letters.listed(conn, wanted)]
+            return [of_letter(each) async for each in kept_letters.list_dead_letters(conn, wanted)]
 
     async def _one(self, name: str, row_type: type[R], sql: str, params: Mapping[str, object]) -> R | None:
         found = await self._read_models.select(name, row_type, sql, params)

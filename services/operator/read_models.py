@@ -12,9 +12,9 @@ from psycopg import errors
 from psycopg.types.string import TextLoader
 
 from contracts.errors import ReadModelBehind, Unavailable
-from infra.database_owners import Owners
+from infra.database_owners import ServiceSchemas
 from projections.engine.builds import Connection
-from projections.engine.connecting import connect, out_of_reach
+from projections.engine.connecting import connect, database_unavailable
 from projections.engine.projection import Projection
 from projections.registry import choose
 
@@ -33,7 +33,7 @@ class ReadModels:
     def __init__(self, database_url: str, *, patience: float = _PATIENCE) -> None:
         self._database_url = database_url
         self._patience = patience
-        self._owners: Owners | None = None
+        self._owners: ServiceSchemas | None = None
         self._asked = 0.0
         self._room = asyncio.Semaphore(_MOST_CONNECTIONS)
 
@@ -78,10 +78,10 @@ class ReadModels:
         except TimeoutError as error:
             raise Unavailable("The database does not answer in time.", retry_after=1) from error
         except DatabaseError as error:
-            raise out_of_reach(error) from error
+            raise database_unavailable(error) from error
 
-    async def _whose(self) -> Owners:
+    async def _whose(self) -> ServiceSchemas:
         now = time.monotonic()
         if self._owners is None or now - self._asked > _OWNERS_AGE:
-            self._owners, self._asked = await Owners.at(self._database_url), now
+            self._owners, self._asked = await ServiceSchemas.discover(self._database_url), now
         return self._owners

@@ -36,14 +36,14 @@ from contracts.subjects import STREAMS
 from contracts.times import bounded
 from contracts.validation import validated
 from infra import audit, history
-from infra.failures import Failure
+from infra.failures import OperatorError
 from infra.operators import Operator, Operators
 from infra.settings import Settings
 from projections.engine.dead_letters import LetterId
 from projections.engine.kept_letters import NoSuchLetter
 from projections.registry import UnknownProjection
 from services.operator import browsing, logins
-from services.operator.glance import Status, glance
+from services.operator.glance import Status, collect_status
 from services.operator.maintenance import Kind, Maintenance
 from services.operator.people import People
 from services.operator.queries import Queries
@@ -115,7 +115,7 @@ class OperatorServer(OperatorServiceBase):
         self._operator(message.user_id)
         async with self._looking:
             if self._status is None or time.monotonic() - self._status[0] > _STATUS_AGE:
-                found = await glance(self._settings, self._nc)
+                found = await collect_status(self._settings, self._nc)
                 self._status = (time.monotonic(), found)
             return _document(self._status[1])
 
@@ -131,7 +131,7 @@ class OperatorServer(OperatorServiceBase):
             raise Invalid(violations=(Violation("/stream", "No stream of ours"),))
         if message.type and message.type not in catalogue.EVENTS:
             raise Invalid(violations=(Violation("/type", "No event of ours"),))
-        query = history.Query(
+        query = history.EventQuery(
             streams=(message.stream,) if message.stream else tuple(STREAMS),
             type=message.type or None,
             aggregate_id=asked.aggregate_id or None,
@@ -141,10 +141,10 @@ class OperatorServer(OperatorServiceBase):
         try:
             if message.after:
                 after = Position.decode(message.after)
-                return _document(await browsing.since(self._nc, query, limit=asked.limit, after=after))
+                return _document(await browsing.events_after(self._nc, query, limit=asked.limit, after=after))
             before = Position.decode(message.before) if message.before else None
-            return _document(await browsing.newest(self._nc, query, limit=asked.limit, before=before))
-        except Failure as failure:
+            return _document(await browsing.latest_events(self._nc, query, limit=asked.limit, before=before))
+        except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
 
     async def list_session_events(self, message: ListSessionEventsRequest) -> Document:
@@ -158,7 +158,7 @@ class OperatorServer(OperatorServiceBase):
         )
         try:
             found = await logins.newest(self._queries, query, limit=asked.limit, cursor=message.before)
-        except Failure as failure:
+        except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
         return _document(found)
 
@@ -167,7 +167,7 @@ class OperatorServer(OperatorServiceBase):
         user = validated(_Person, {"user": message.user.strip()}).user
         try:
             found = await self._people.find(user)
-        except Failure as failure:
+        except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
         log.info("%s (%s) looks at the account %s", operator.username, operator.user_id, found.user_id)
         return _document(found)
@@ -184,21 +184,21 @@ class OperatorServer(OperatorServiceBase):
     async def _traced(self, trace: Awaitable[Trace]) -> Document:
         try:
             return _document(await trace)
-        except Failure as failure:
+        except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
 
     async def list_dead_letters(self, message: ListDeadLettersRequest) -> Document:
         self._operator(message.user_id)
         asked = validated(_Page, {"limit": message.limit})
         try:
-            return _document(await self._letters.found(discarded=message.discarded, limit=asked.limit))
-        except Failure as failure:
+            return _document(await self._letters.list(discarded=message.discarded, limit=asked.limit))
+        except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
 
     async def get_dead_letter(self, message: GetDeadLetterRequest) -> Document:
         self._operator(message.user_id)
         try:
-            return _document(await self._letters.one(_letter_id(message.id)))
+            return _document(await self._letters.get(_letter_id(message.id)))
         except (NoSuchLetter, UnknownProjection) as error:
             raise NotFound(str(error)) from error
 
@@ -208,7 +208,7 @@ class OperatorServer(OperatorServiceBase):
             return _document(await self._letters.retry(_letter_id(message.id), operator))
         except (NoSuchLetter, UnknownProjection) as error:
             raise NotFound(str(error)) from error
-        except Failure as failure:
+        except OperatorError as failure:
             raise Invalid(str(failure)) from failure
 
     async def discard_dead_letter(self, message: DiscardDeadLetterRequest) -> Document:
@@ -218,7 +218,7 @@ class OperatorServer(OperatorServiceBase):
             return _document(await self._letters.discard(_letter_id(message.id), reason, operator))
         except (NoSuchLetter, UnknownProjection) as error:
             raise NotFound(str(error)) from error
-        except Failure as failure:
+        except OperatorError as failure:
             raise Invalid(str(failure)) from failure
 
     async def list_maintenance(self, message: ListMaintenanceRequest) -> Document:
@@ -245,7 +245,7 @@ class OperatorServer(OperatorServiceBase):
         """
         try:
             found = self._operators.find(user_id)
-        except Failure as failure:
+        except OperatorError as failure:
             log.error("%s", failure)
             raise NotAnOperator from failure
         if found is None:

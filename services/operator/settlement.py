@@ -10,22 +10,22 @@ import msgspec
 from nats.aio.client import Client as NATS
 from psycopg import Error as DatabaseError
 
-from infra.database_owners import Owners
-from infra.failures import Failure
+from infra.database_owners import ServiceSchemas
+from infra.failures import OperatorError
 from infra.operators import Operator
 from projections.engine import discards, kept_letters, settling
 from projections.engine.builds import Connection
-from projections.engine.connecting import connect, out_of_reach
+from projections.engine.connecting import connect, database_unavailable
 from projections.engine.dead_letters import LetterId
 from projections.engine.discards import Discarded
-from projections.engine.kept_letters import Wanted
+from projections.engine.kept_letters import DeadLetterFilter
 from projections.engine.projection import Projection
 from projections.engine.retries import retry_all, retry_behind
 from projections.engine.schema import ensure_schema
 from projections.engine.settling import Retried
 from projections.registry import choose
 from services.operator.letters import Letter, LetterWithEvent, event_of, of_discard, of_letter
-from services.operator.masking import masked
+from services.operator.masking import redact
 from streams.jetstream import JetStream
 from streams.log import Log
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 5.0
 # Seconds.
 _OWNERS_AGE = 60.0
-_ALL = Wanted(projections=None, state=None, type=None, aggregate_id=None)
+_ALL = DeadLetterFilter(projections=None, state=None, type=None, aggregate_id=None)
 
 
 class LettersFound(msgspec.Struct, frozen=True):
@@ -51,53 +51,53 @@ class DeadLetters:
         self._jetstream = JetStream(nc, patience=PATIENCE)
         self._log = log
         self._database_url = database_url
-        self._owners: Owners | None = None
+        self._owners: ServiceSchemas | None = None
         self._asked = 0.0
         # Two who press the same button at once would only wait for each other in the database.
         self._turn = asyncio.Lock()
 
-    async def found(self, *, discarded: bool, limit: int) -> LettersFound:
+    async def list(self, *, discarded: bool, limit: int) -> LettersFound:
         """Those of the builds in use, or those that were given up."""
         if discarded:
             given_up = await kept_letters.discarded(self._nc, _ALL)
             return LettersFound([of_discard(each) for each in given_up[:limit]], more=len(given_up) > limit)
         letters: list[Letter] = []
-        for place in (await self._whose()).urls():
-            async with _database(place) as conn, aclosing(kept_letters.listed(conn, _ALL)) as source:
+        for place in (await self._schemas()).urls():
+            async with _database(place) as conn, aclosing(kept_letters.list_dead_letters(conn, _ALL)) as source:
                 async for letter in source:
                     if len(letters) == limit:
                         return LettersFound(letters, more=True)
                     letters.append(of_letter(letter))
         return LettersFound(letters, more=False)
 
-    async def one(self, letter_id: LetterId) -> LetterWithEvent:
+    async def get(self, letter_id: LetterId) -> LetterWithEvent:
         """The letter with its event, without what is personal.
 
         Raises:
             NoSuchLetter: it is not there, or not any more.
             UnknownProjection: nor is there such a projection.
         """
-        async with self._acting(_projection(letter_id)) as conn:
-            found = await kept_letters.one(conn, letter_id)
+        async with self._connection_for(_projection(letter_id)) as conn:
+            found = await kept_letters.get_dead_letter(conn, letter_id)
         try:
             event, why = await event_of(self._jetstream, found, raw=False)
-        except Failure as failure:
+        except OperatorError as failure:
             event, why = None, str(failure)
         letter = of_discard(found) if isinstance(found, Discarded) else of_letter(found)
         return LetterWithEvent(
-            **msgspec.structs.asdict(letter), event=None if event is None else masked(event), event_error=why
+            **msgspec.structs.asdict(letter), event=None if event is None else redact(event), event_error=why
         )
 
     async def retry(self, letter_id: LetterId, by: Operator) -> Retried:
         """Tries it and those behind it. What could be applied stays applied, however this ends.
 
         Raises:
-            Failure: there is no such letter that has failed.
+            OperatorError: there is no such letter that has failed.
             UnknownProjection: nor such a projection.
         """
         projection = _projection(letter_id)
-        async with self._turn, self._acting(projection) as conn:
-            letter = await settling.failed_letter(conn, letter_id)
+        async with self._turn, self._connection_for(projection) as conn:
+            letter = await settling.retryable_letter(conn, letter_id)
             log.info("%s (%s) retries %s", by.username, by.user_id, letter_id)
             (retried,) = await retry_all(conn, self._log, [(projection, letter)])
             return retried
@@ -108,24 +108,24 @@ class DeadLetters:
         Raises: as `retry` does.
         """
         projection = _projection(letter_id)
-        async with self._turn, self._acting(projection) as conn:
-            letter = await settling.failed_letter(conn, letter_id)
+        async with self._turn, self._connection_for(projection) as conn:
+            letter = await settling.retryable_letter(conn, letter_id)
             await settling.discard(conn, self._log, letter, reason, by.username)
             log.info("%s (%s) discarded %s", by.username, by.user_id, letter_id)
             return await retry_behind(conn, self._log, projection, letter)
 
     @asynccontextmanager
-    async def _acting(self, projection: type[Projection]) -> AsyncIterator[Connection]:
+    async def _connection_for(self, projection: type[Projection]) -> AsyncIterator[Connection]:
         """A connection that acts for the projection's service, where what was discarded is known."""
-        async with _database((await self._whose()).url(projection.run_by())) as conn:
+        async with _database((await self._schemas()).url(projection.run_by())) as conn:
             await discards.catch_up(conn, self._nc, projection.name)
             yield conn
 
-    async def _whose(self) -> Owners:
+    async def _schemas(self) -> ServiceSchemas:
         """Where the read models of each service are; hardly ever does that change."""
         now = time.monotonic()
         if self._owners is None or now - self._asked > _OWNERS_AGE:
-            self._owners, self._asked = await Owners.at(self._database_url), now
+            self._owners, self._asked = await ServiceSchemas.discover(self._database_url), now
         return self._owners
 
 
@@ -137,7 +137,7 @@ async def _database(database_url: str) -> AsyncIterator[Connection]:
         await ensure_schema(conn)
         yield conn
     except DatabaseError as error:
-        raise out_of_reach(error) from error
+        raise database_unavailable(error) from error
     finally:
         await conn.close()
 

@@ -15,15 +15,15 @@ from contracts.events.message import MessageSent
 from contracts.identifiers import is_id, made_at, notification_id
 from contracts.positions import Position
 from contracts.subjects import STREAMS, passes
-from infra.failures import Failure
-from infra.history import Query, Shown, shown
+from infra.failures import OperatorError
+from infra.history import EventQuery, EventView, to_view
 from projections.engine import kept_letters
-from projections.engine.kept_letters import Wanted
+from projections.engine.kept_letters import DeadLetterFilter
 from projections.engine.projection import Projection
 from projections.registry import choose
 from services.operator import browsing
 from services.operator.letters import Letter, of_discard
-from services.operator.masking import masked
+from services.operator.masking import redact
 from services.operator.queries import Checkpoint, Notification, Queries
 from streams.inbox import RequestFailed
 from streams.jetstream import JetStream, Refused
@@ -69,7 +69,7 @@ class MessageState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
-    event: Shown
+    event: EventView
     stored_at: datetime | None
     read_models: list[ReadModelState]
     # None where the event is no message.
@@ -109,27 +109,27 @@ class Tracing:
         if message is None:
             raise NotFound(f"{stream} has no event at {sequence}.")
         try:
-            event = shown(message, message.envelope(), raw=False)
-        except (msgspec.DecodeError, Failure) as error:
+            event = to_view(message, message.envelope(), raw=False)
+        except (msgspec.DecodeError, OperatorError) as error:
             raise Unavailable(f"What {stream} has at {sequence} cannot be shown: {error}") from error
-        discards = await kept_letters.discarded(self._nc, Wanted(aggregate_id=event.aggregate_id))
+        discards = await kept_letters.discarded(self._nc, DeadLetterFilter(aggregate_id=event.aggregate_id))
         given_up = [of_discard(each) for each in discards]
         read_models, became = await asyncio.gather(
             asyncio.gather(*(self._state(each, event, given_up) for each in choose(()) if _reads(each, event))),
             self._message(event),
         )
-        return Trace(event=masked(event), stored_at=message.stored_at, read_models=list(read_models), message=became)
+        return Trace(event=redact(event), stored_at=message.stored_at, read_models=list(read_models), message=became)
 
     async def _search(self, identifier: str) -> tuple[str, int] | None:
         """Where the event of the id, or of the message of the id, is stored: the id says when it was made."""
         try:
             made = made_at(identifier)
-            query = Query(streams=tuple(STREAMS), since=made - _BEFORE, until=made + _AFTER, mentions=identifier)
+            query = EventQuery(streams=tuple(STREAMS), since=made - _BEFORE, until=made + _AFTER, mentions=identifier)
         except (OverflowError, ValueError):
             return None
         before: Position | None = None
         for _ in range(_PAGES):
-            found = await browsing.newest(self._nc, query, limit=_PAGE, before=before)
+            found = await browsing.latest_events(self._nc, query, limit=_PAGE, before=before)
             for event in found.items:
                 if identifier in (event.id, _data(event).get("message_id")):
                     return event.stream, event.sequence
@@ -138,7 +138,7 @@ class Tracing:
             before = Position.decode(found.older)
         return None
 
-    async def _state(self, projection: type[Projection], event: Shown, given_up: list[Letter]) -> ReadModelState:
+    async def _state(self, projection: type[Projection], event: EventView, given_up: list[Letter]) -> ReadModelState:
         reached, waiting = await asyncio.gather(
             self._queries.checkpoint(projection, event.stream), self._queries.letters_of(projection, event.aggregate_id)
         )
@@ -158,7 +158,7 @@ class Tracing:
             letters=own,
         )
 
-    async def _message(self, event: Shown) -> MessageState | None:
+    async def _message(self, event: EventView) -> MessageState | None:
         data = _data(event)
         if event.type != MessageSent.TYPE or not data.keys() >= {"message_id", "sender_id", "recipient_id", "sequence"}:
             return None
@@ -181,14 +181,14 @@ class Tracing:
         )
 
 
-def _reads(projection: type[Projection], event: Shown) -> bool:
+def _reads(projection: type[Projection], event: EventView) -> bool:
     wanted = projection.filters()
     return event.stream in wanted and (
         wanted[event.stream] is None or passes(event.subject, wanted[event.stream] or "")
     )
 
 
-def _word(projection: type[Projection], event: Shown, reached: Checkpoint | None, letters: list[Letter]) -> str:
+def _word(projection: type[Projection], event: EventView, reached: Checkpoint | None, letters: list[Letter]) -> str:
     letter = next((each for each in letters if each.sequence == event.sequence), None)
     if letter is not None:
         return letter.state
@@ -199,7 +199,7 @@ def _word(projection: type[Projection], event: Shown, reached: Checkpoint | None
     return "applied" if event.type in projection().handlers() else "ignored"
 
 
-def _data(event: Shown) -> dict[str, str]:
+def _data(event: EventView) -> dict[str, str]:
     """The event's data; nothing where it is private."""
     found = msgspec.json.decode(event.data)
     return found if isinstance(found, dict) else {}

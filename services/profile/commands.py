@@ -8,12 +8,12 @@ from infra.rpc.context import Call
 from services.profile.domain import (
     CreateProfile,
     Profile,
-    ShownProfile,
+    PublicProfile,
     UpdateProfile,
     decide_create,
     decide_update,
     evolve,
-    shown,
+    to_public,
 )
 from services.profile.queries import ProfileQueries, Registration
 from streams.log import Log
@@ -35,7 +35,7 @@ class ProfileCommands:
         outcome = await self._repository.execute(user_id, lambda state: decide_create(state, command), provenance)
         return outcome.sequence
 
-    async def update(self, user_id: str, command: UpdateProfile, call: Call) -> tuple[ShownProfile, Position]:
+    async def update(self, user_id: str, command: UpdateProfile, call: Call) -> tuple[PublicProfile, Position]:
         """Changes the profile and shows it as it is now.
 
         Raises:
@@ -48,9 +48,9 @@ class ProfileCommands:
             lambda state: decide_update(user_id, state, command, verified=verified),
             call.provenance(),
         )
-        return shown(user_id, outcome.state, verified=verified), Position.at(PROFILE, outcome.sequence)
+        return to_public(user_id, outcome.state, verified=verified), Position.at(PROFILE, outcome.sequence)
 
-    async def get(self, user_id: str, call: Call) -> tuple[ShownProfile, Position]:
+    async def get(self, user_id: str, call: Call) -> tuple[PublicProfile, Position]:
         """The profile from the read model, which has reached the caller's position.
 
         Raises:

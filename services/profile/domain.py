@@ -9,7 +9,7 @@ import msgspec
 from contracts.errors import ProfileNotFound, StaleProfile
 from contracts.event import Event
 from contracts.events.profile import ProfileCreated, ProfileUpdated
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.times import rfc3339
 
 ANY_TAG = "*"
@@ -27,7 +27,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-class ShownProfile(msgspec.Struct, frozen=True, kw_only=True):
+class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
     """What others see, put together from the profile and the verification of the e-mail."""
 
     user_id: str
@@ -78,15 +78,15 @@ def evolve(state: Profile, event: Event, at: datetime) -> Profile:
         case ProfileCreated():
             return Profile(
                 username=event.username,
-                display_name=plain(event.display_name) or event.username,
+                display_name=plaintext_or_none(event.display_name) or event.username,
                 updated_at=at,
             )
         case ProfileUpdated():
             return msgspec.structs.replace(
                 state,
-                display_name=plain(event.display_name) or state.username,
-                bio=plain(event.bio) or "",
-                avatar_url=plain(event.avatar_url) or "",
+                display_name=plaintext_or_none(event.display_name) or state.username,
+                bio=plaintext_or_none(event.bio) or "",
+                avatar_url=plaintext_or_none(event.avatar_url) or "",
                 updated_at=at,
             )
         case _:
@@ -108,7 +108,7 @@ def decide_update(user_id: str, state: Profile, command: UpdateProfile, *, verif
         ProfileNotFound: there is no profile.
         StaleProfile: the profile has none of the tags that the command names.
     """
-    if command.if_match and not _matches(shown(user_id, state, verified=verified), command.if_match):
+    if command.if_match and not _matches(to_public(user_id, state, verified=verified), command.if_match):
         raise StaleProfile
     if state.updated_at is None:
         raise ProfileNotFound
@@ -120,14 +120,14 @@ def decide_update(user_id: str, state: Profile, command: UpdateProfile, *, verif
     return () if evolve(state, updated, state.updated_at) == state else (updated,)
 
 
-def shown(user_id: str, state: Profile, *, verified: bool) -> ShownProfile:
+def to_public(user_id: str, state: Profile, *, verified: bool) -> PublicProfile:
     """
     Raises:
         ProfileNotFound: there is no profile.
     """
     if state.updated_at is None:
         raise ProfileNotFound
-    return ShownProfile(
+    return PublicProfile(
         user_id=user_id,
         username=state.username,
         display_name=state.display_name,
@@ -138,7 +138,7 @@ def shown(user_id: str, state: Profile, *, verified: bool) -> ShownProfile:
     )
 
 
-def _matches(profile: ShownProfile, tags: Collection[str]) -> bool:
+def _matches(profile: PublicProfile, tags: Collection[str]) -> bool:
     return ANY_TAG in tags or profile.etag in tags
 
 

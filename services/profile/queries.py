@@ -10,8 +10,8 @@ from msgspec import Meta
 from contracts.fields import Id
 from contracts.positions import Position
 from projections.engine.read_model import ReadModel
-from services.profile.domain import ShownProfile
-from services.profile.search import LOOKED_UP, wanted
+from services.profile.domain import PublicProfile
+from services.profile.search import LOOKED_UP, parse_query
 
 # Behind every text that begins with a prefix, in the order of code points.
 _LAST = "\U0010ffff"
@@ -73,8 +73,8 @@ class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
     verified: bool
     updated_at: datetime
 
-    def shown(self) -> ShownProfile:
-        return ShownProfile(
+    def shown(self) -> PublicProfile:
+        return PublicProfile(
             user_id=self.user_id,
             username=self.username,
             display_name=self.display_name,
@@ -122,7 +122,9 @@ class ProfileQueries:
     def __init__(self, model: ReadModel) -> None:
         self._model = model
 
-    async def find(self, user_id: str, position: Position, *, unverified: bool) -> tuple[ShownProfile | None, Position]:
+    async def find(
+        self, user_id: str, position: Position, *, unverified: bool
+    ) -> tuple[PublicProfile | None, Position]:
         """The profile, once the read model has reached the position; None where it has no profile of that user.
 
         `unverified`: also that of a user whose address is not verified, which is for its owner alone.
@@ -153,14 +155,14 @@ class ProfileQueries:
 
     async def search(
         self, query: str, position: Position, *, limit: int, after: SearchCursor | None
-    ) -> tuple[list[ShownProfile], SearchCursor | None, Position]:
+    ) -> tuple[list[PublicProfile], SearchCursor | None, Position]:
         """Who is called as the query says, each once, in three tiers.
 
         Whose username or display name begins with it (the very name first), then who has its words in their names,
         then who has them with slips of the finger.
         """
         await self._model.wait_for(position)
-        sought = wanted(query)
+        sought = parse_query(query)
         if not sought.prefix:
             return [], None, (await self._model.select(_Nothing, "SELECT WHERE false"))[1]
         rows, reached = await self._model.select(
@@ -184,7 +186,7 @@ class ProfileQueries:
         more = SearchCursor(page[-1].tier, page[-1].term, page[-1].user_id) if len(rows) > limit else None
         return [row.shown() for row in page], more, reached
 
-    async def updated_since(self, user_ids: Sequence[str], after: int, limit: int) -> list[tuple[int, ShownProfile]]:
+    async def updated_since(self, user_ids: Sequence[str], after: int, limit: int) -> list[tuple[int, PublicProfile]]:
         """The profiles of these people that were updated after the sequence, with that of the last update."""
         rows, _ = await self._model.select(
             Updated,

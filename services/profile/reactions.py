@@ -6,10 +6,10 @@ from contracts.durables import PROFILE_CREATION
 from contracts.envelope import Provenance, Recorded
 from contracts.event import Event
 from contracts.events.user import UserCreated
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from services.profile.commands import ProfileCommands
 from services.profile.domain import CreateProfile
-from streams.reaction import Reaction
+from streams.reaction import EventReactor
 
 
 async def create_profiles(nats: NATS, commands: ProfileCommands) -> None:
@@ -18,11 +18,11 @@ async def create_profiles(nats: NATS, commands: ProfileCommands) -> None:
     async def create(event: Recorded[Event]) -> None:
         if not isinstance(event.data, UserCreated):
             return
-        command = CreateProfile(username=event.data.username, display_name=plain(event.data.display_name))
+        command = CreateProfile(username=event.data.username, display_name=plaintext_or_none(event.data.display_name))
         provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
         await commands.create(event.aggregate_id, command, provenance)
 
     durable = PROFILE_CREATION
-    await Reaction(
+    await EventReactor(
         nats, durable.stream, create, durable=durable.name, subject_filter=durable.subject_filter, at_once=16
     ).run()

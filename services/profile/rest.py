@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from contracts.access import callers_of
+from contracts.access import permitted_callers
 from contracts.errors import Forbidden, NotFound, ProfileNotFound, Unauthenticated, VestnikError
 from contracts.identifiers import is_id
 from infra.rpc.context import POSITION, REQUEST_ID, Call, enter
@@ -130,7 +130,7 @@ def _call(request: Request, verifier: Verifier) -> Call:
     certificate = getattr(request.state, _CERTIFICATE, None)
     if certificate is not None and not names(certificate, credential.service):
         raise Unauthenticated("The service token is another party's than the certificate.")
-    if credential.service not in callers_of(_SAME_OVER_GRPC):
+    if credential.service not in permitted_callers(_SAME_OVER_GRPC):
         raise Forbidden(f"{credential.service} may not call this at profile.")
     return Call.from_metadata(headers, credential.service, credential.user)
 

@@ -10,7 +10,7 @@ import re
 
 import msgspec
 
-from contracts.names import HEADS, asked_forms, folded, segments
+from contracts.names import HEADS, normalize, query_keys, segments
 
 _LEAST, _HEAD = min(HEADS), max(HEADS)
 _TWO_SLIPS = 9
@@ -22,7 +22,7 @@ LOOKED_UP = 3
 _LETTER = "[^ ]"
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class SearchQuery(msgspec.Struct, frozen=True):
     """A query as the read model can answer it."""
 
     # What a whole name begins with; nothing begins with an empty one.
@@ -34,22 +34,22 @@ class Wanted(msgspec.Struct, frozen=True):
     near: list[str]
 
 
-def wanted(query: str) -> Wanted:
-    prefix = folded(query)
+def parse_query(query: str) -> SearchQuery:
+    prefix = normalize(query)
     tokens = [segments(token) for token in prefix.split()]
     words = [segment for token in tokens for segment, is_word in token if is_word]
     words.sort(key=len, reverse=True)
     if not words or len(words) > _MOST_WORDS or not 1 < len(words[0]) <= _LONGEST_WORD:
-        return Wanted(prefix, [], [], [])
+        return SearchQuery(prefix, [], [], [])
     if len(words[0]) < _LEAST:
         patterns = ["".join(_typed(token)) for token in tokens] + [f" {words[0]} "]
-        return Wanted(prefix, [asked_forms(words[0])], patterns, patterns)
-    forms = [asked_forms(word) for word in words[:LOOKED_UP] if len(word) >= _LEAST]
-    return Wanted(
+        return SearchQuery(prefix, [query_keys(words[0])], patterns, patterns)
+    forms = [query_keys(word) for word in words[:LOOKED_UP] if len(word) >= _LEAST]
+    return SearchQuery(
         prefix,
         forms,
         ["".join(_typed(token)) for token in tokens],
-        ["".join(_near(token)) for token in tokens],
+        ["".join(_fuzzy_pattern(token)) for token in tokens],
     )
 
 
@@ -60,9 +60,9 @@ def _typed(token: list[tuple[str, bool]]) -> list[str]:
     ]
 
 
-def _near(token: list[tuple[str, bool]]) -> list[str]:
+def _fuzzy_pattern(token: list[tuple[str, bool]]) -> list[str]:
     return [
-        f" {with_slips(segment, _end(place, token))}" if is_word else re.escape(segment)
+        f" {typo_pattern(segment, _end(place, token))}" if is_word else re.escape(segment)
         for place, (segment, is_word) in enumerate(token)
     ]
 
@@ -72,18 +72,18 @@ def _end(place: int, token: list[tuple[str, bool]]) -> str:
     return " " if place + 1 < len(token) else ""
 
 
-def with_slips(word: str, end: str) -> str:
+def typo_pattern(word: str, end: str) -> str:
     """A regular expression for the word as it may have been meant."""
     if len(word) < _LEAST:
         return word + end
     if len(word) < _TWO_SLIPS:
-        return _one_slip(word, end)
+        return one_typo(word, end)
     head, rest = word[:_HEAD], word[_HEAD:]
     inner = sorted({head, *_wrong(head), *_missing(head), *_added(head), *_swapped(head)})
-    return f"(?:{'|'.join(inner)}){_one_slip(rest, end)}"
+    return f"(?:{'|'.join(inner)}){one_typo(rest, end)}"
 
 
-def _one_slip(word: str, end: str) -> str:
+def one_typo(word: str, end: str) -> str:
     # At the end of what was typed a wrong or an added letter would make any longer word fit; and of so short a word as
     # four letters too little is left.
     *wrong, last_wrong = _wrong(word)

@@ -26,7 +26,7 @@ from contracts.validation import validated
 from contracts.visible_text import normalized
 from infra.rpc.context import current
 from services.profile.commands import ProfileCommands
-from services.profile.domain import ShownProfile, UpdateProfile
+from services.profile.domain import PublicProfile, UpdateProfile
 from services.profile.queries import ProfileQueries, SearchCursor
 
 _EVENTS_PAGE = 500
@@ -114,7 +114,7 @@ def _normalized(text: str | None) -> str | None:
     return None if text is None else normalized(text)
 
 
-def _profile(found: ShownProfile) -> Profile:
+def _profile(found: PublicProfile) -> Profile:
     return Profile(
         user_id=found.user_id,
         username=found.username,

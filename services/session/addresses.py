@@ -8,7 +8,7 @@ Keeps = Literal["full", "prefix", "none"]
 _IPV4_PREFIX, _IPV6_PREFIX = 24, 48
 
 
-def kept_of(address: str, keeps: Keeps) -> str:
+def truncate_address(address: str, keeps: Keeps) -> str:
     """What is recorded: all of it, its network (`192.0.2.0/24`, `2001:db8::/48`), or nothing."""
     if keeps == "none":
         return ""

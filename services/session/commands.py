@@ -12,7 +12,7 @@ from contracts.errors import RefreshTokenReused, SessionNotFound
 from contracts.events.session import SessionRevoked
 from contracts.identifiers import made_at, new_id
 from services.session import domain
-from services.session.addresses import Keeps, kept_of
+from services.session.addresses import Keeps, truncate_address
 from services.session.domain import Session, Terms
 from services.session.tokens import AccessTokens, RefreshToken, RefreshTokens
 from streams.log import Log
@@ -58,7 +58,7 @@ class Commands:
     async def create(self, command: domain.CreateSession, provenance: Provenance) -> IssuedTokens:
         """Begins a session for somebody who has just proved who they are."""
         session_id = new_id()
-        command = msgspec.structs.replace(command, address=kept_of(command.address, self._keeps_addresses))
+        command = msgspec.structs.replace(command, address=truncate_address(command.address, self._keeps_addresses))
         outcome = await self._sessions.execute(
             session_id,
             lambda _: domain.decide_create(command, self._clock(), self._terms),
@@ -76,7 +76,7 @@ class Commands:
         token = self._refresh_tokens.read(refresh_token)
         began = made_at(token.session_id)
         # Whose session it is cannot change.
-        known = self._sessions.peek(token.session_id) or await self._sessions.load(token.session_id)
+        known = self._sessions.cached(token.session_id) or await self._sessions.load(token.session_id)
         outcome = await self._sessions.execute(
             token.session_id,
             lambda session: domain.decide_refresh(

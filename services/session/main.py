@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from infra.access_keys import AccessKeys
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from infra.process import service_process
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
@@ -12,14 +12,14 @@ from projections.registry import find, owned_by
 from services.session import domain
 from services.session.commands import Commands
 from services.session.queries import Queries
-from services.session.retired_keys import tidied
+from services.session.retired_keys import remove_retired_keys
 from services.session.server import SessionServer
 from services.session.tokens import AccessTokens, RefreshTokens
 
 
 async def main(settings: Settings) -> None:
     async with service_process("session", settings) as process:
-        terms = Terms.of(settings)
+        terms = KeyTerms.of(settings)
         keys = process.secrets.signing_keys(terms)
         commands = Commands(
             process.log,
@@ -33,7 +33,7 @@ async def main(settings: Settings) -> None:
         queries = Queries(ReadModel(find("sessions"), process.pool, runners.waiting))
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
-        process.spawn(tidied(AccessKeys(settings.secrets_path, terms)), "retired keys")
+        process.spawn(remove_retired_keys(AccessKeys(settings.secrets_path, terms)), "retired keys")
         try:
             await process.serve([SessionServer(commands, queries, process.log)])
         finally:

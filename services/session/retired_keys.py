@@ -5,13 +5,13 @@ import logging
 from datetime import UTC, datetime
 
 from infra.access_keys import AccessKeys
-from infra.failures import Failure
+from infra.failures import OperatorError
 
 log = logging.getLogger(__name__)
 _EVERY = 5.0
 
 
-async def tidied(keys: AccessKeys) -> None:
+async def remove_retired_keys(keys: AccessKeys) -> None:
     """Looks now and then, until it is cancelled; where nothing can be written all keys stay, and it is told once."""
     told = False
     while True:
@@ -19,7 +19,7 @@ async def tidied(keys: AccessKeys) -> None:
             for key_id in await asyncio.to_thread(keys.tidy, datetime.now(UTC)):
                 log.info("the access key %s is retired and gone", key_id)
             told = False
-        except (OSError, ValueError, Failure) as error:
+        except (OSError, ValueError, OperatorError) as error:
             if not told:
                 log.warning("retired access keys stay where they are: %s", error)
                 told = True

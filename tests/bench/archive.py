@@ -7,7 +7,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from infra.archive.checking import importable
+from infra.archive.checking import require_valid
 from infra.archive.exporting import Exported, export
 from infra.archive.importing import Imported, Steps, import_file
 from infra.archive.store import Store
@@ -33,7 +33,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
             exported = await _export(client, secrets, path)
             exporting = time.process_time() - busy
         begin = time.perf_counter()
-        importable(path, _silent)
+        require_valid(path, _silent)
         checked = time.perf_counter() - begin
         async with servers.nats(sync_always=True) as (_, url):
             settings = Settings(nats_url=url, data_dir=Path(folder), secrets_dir=str(Path(folder) / "secrets"))

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSent
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, Write, handles, settling
+from projections.engine import Projection, RowChanges, handles, settling
 from projections.engine.connecting import connect
 from projections.engine.rebuild import rebuild
 from projections.engine.verify import verify
@@ -35,11 +35,11 @@ class Plain(Projection):
     """
 
     @handles(MessageSent)
-    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         write.upsert(
             self.name,
             key={"conversation_id": event.aggregate_id, "sequence": event.data.sequence},
-            set={"text": plain(event.data.text), "stream_sequence": event.sequence},
+            set={"text": plaintext_or_none(event.data.text), "stream_sequence": event.sequence},
         )
 
 
@@ -49,7 +49,7 @@ class Poisoned(Plain):
     poison: ClassVar[int] = 0
 
     @handles(MessageSent)
-    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         if event.sequence != self.poison:
             super().sent(event, write)
             return
@@ -84,7 +84,7 @@ async def _retry(log: Log, database_url: str) -> tuple[int, float]:
     """How many waited, and the seconds that it took to apply them."""
     conn = await connect(database_url, "operator")
     try:
-        (letter,) = await settling.heads(conn, Poisoned)
+        (letter,) = await settling.first_failures(conn, Poisoned)
         Poisoned.poison = 0
         begun = time.perf_counter()
         retried = await settling.retry(conn, log, Poisoned, letter)

@@ -16,7 +16,7 @@ from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
 from infra.connections import open_pool
 from projections.conversations import Conversations
-from projections.engine import ReadModel, Waiting
+from projections.engine import PositionWaiter, ReadModel
 from streams.client import Client
 from streams.log import Append, Log
 from tests.bench import servers
@@ -50,7 +50,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
         applying([Conversations], nats_url, database_url),
     ):
         pool = await open_pool(database_url, "bench")
-        waiting = Waiting([Conversations], client, pool)
+        waiting = PositionWaiter([Conversations], client, pool)
         await waiting.start()
         try:
             model = ReadModel(Conversations, pool, waiting)

@@ -47,8 +47,8 @@ def _path(requests: int, people: int) -> list[float]:
     for number in range(requests):
         began = time.perf_counter()
         standings = [
-            limiter.take(limits.SEND_ADDRESS, counted_as("192.0.2.1")),
-            limiter.take(limits.SEND, keys[number % people]),
+            limiter.consume(limits.SEND_ADDRESS, counted_as("192.0.2.1")),
+            limiter.consume(limits.SEND, keys[number % people]),
         ]
         rate_limits.headers(standings)
         taken.append((time.perf_counter() - began) * 1e6)
@@ -67,8 +67,8 @@ async def _tellings(client: Client, people: int, seconds: int) -> int:
     for _ in range(seconds):
         for quarter in range(4):
             for key in keys[quarter::4]:
-                limiter.take(limits.SEND, key)
-            await shared.tell()
+                limiter.consume(limits.SEND, key)
+            await shared.publish()
             await asyncio.sleep(0.25)
     return (await client.jetstream().stream_info("LIMITS")).state.last_seq - before
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from contracts.positions import Position
 from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION
 from infra import position_keys
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from infra.position_keys import PositionKeys
 from services.gateway.sealed_positions import SealedPositions
 from tests.bench.report import Row, main
@@ -21,7 +21,7 @@ SOME = Position({AUTH: 12_345, SESSION: 23_456, PROFILE: 1_234, CONTACT: 4_567, 
 async def measure(arguments: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         position_keys.rotate(Path(folder), datetime.now(UTC))
-        terms = Terms(lead=timedelta(minutes=10), life=timedelta(minutes=15))
+        terms = KeyTerms(lead=timedelta(minutes=10), life=timedelta(minutes=15))
         sealed = SealedPositions(PositionKeys(Path(folder), terms))
         plain, text = SOME.encode(), sealed.seal(SOME)
         ways: tuple[Callable[[], object], ...] = (

@@ -42,16 +42,16 @@ from projections.conversations import Conversations
 from projections.engine import ReadModel
 from projections.engine.connecting import connect
 from projections.engine.schema import ensure_schema
-from projections.engine.switching import start_build, switch
+from projections.engine.switching import cut_over, start_build
 from projections.engine.tables import add_indexes, physical_names
-from projections.engine.waiting import Waiting
+from projections.engine.waiting import PositionWaiter
 from services.gateway.app import App
 from services.gateway.known_pages import KnownPages
 from services.gateway.table import ENDPOINTS
 from services.gateway.wire import BoundedProtocol
 from services.messaging.pages.newest import NewestPages
 from services.messaging.pages.queries import PageQueries
-from services.messaging.pages.reading import Reading
+from services.messaging.pages.reading import PageReader
 from services.messaging.queries import MessageQueries
 from services.messaging.server import MessagingServer
 from tests.bench import servers
@@ -186,8 +186,8 @@ async def reading(*, as_json: bool, kept: bool) -> AsyncIterator[Step]:
         pool = await open_pool(url, "bench")
         try:
             nothing = cast(Any, None)
-            model = ReadModel(Conversations, pool, Waiting([Conversations], nothing, pool))
-            pages = Reading(PageQueries(model), NewestPages() if kept else NewestPages(most_bytes=0))
+            model = ReadModel(Conversations, pool, PositionWaiter([Conversations], nothing, pool))
+            pages = PageReader(PageQueries(model), NewestPages() if kept else NewestPages(most_bytes=0))
             server = MessagingServer(nothing, nothing, nothing, MessageQueries(model), nothing, pages)
             turns = cycle(peers)
 
@@ -218,7 +218,7 @@ async def _filled(url: str) -> list[str]:
         async def nothing(position: Position) -> bool:
             return True
 
-        assert await switch(conn, Conversations, build, nothing)
+        assert await cut_over(conn, Conversations, build, nothing)
         peers = [new_id() for _ in range(_CONVERSATIONS)]
         tables = physical_names(Conversations, build)
         pairs = [pair_id(ANNA, peer) for peer in peers]

@@ -23,7 +23,7 @@ from contracts.subjects import MESSAGING
 from infra.cli.rebuilding import Rebuilds
 from infra.connections import open_pool
 from projections.conversations import Conversations
-from projections.engine import ReadModel, Waiting
+from projections.engine import PositionWaiter, ReadModel
 from services.messaging.queries import MessageQueries
 from tests.bench import history, servers
 from tests.bench.applying import applying
@@ -47,7 +47,7 @@ async def _measure(arguments: argparse.Namespace, folder: Path) -> list[Row]:
         await history.write(client, islice(history.talk(people), arguments.events))
         async with applying([Conversations], nats_url, url):
             pool = await open_pool(url, "bench")
-            waiting = Waiting([Conversations], client, pool)
+            waiting = PositionWaiter([Conversations], client, pool)
             await waiting.start()
             try:
                 readers = _Readers(ReadModel(Conversations, pool, waiting), people)

@@ -12,10 +12,10 @@ from contracts.events.profile import ProfileCreated
 from contracts.identifiers import new_id
 from contracts.positions import Position
 from infra.connections import open_pool
-from projections.engine import ReadModel, Waiting, Write, tables
-from projections.engine.builds import State, set_state
+from projections.engine import PositionWaiter, ReadModel, RowChanges, tables
+from projections.engine.builds import BuildState, set_state
 from projections.engine.connecting import connect
-from projections.engine.rows import Rows
+from projections.engine.rows import MergedRows
 from projections.engine.schema import ensure_schema
 from projections.engine.shapes import Shapes
 from projections.engine.statements import statement
@@ -41,7 +41,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
         filled = time.perf_counter() - begun
         pool = await open_pool(url, "bench")
         try:
-            queries = ProfileQueries(ReadModel(Profiles, pool, Waiting([Profiles], NATS(), pool)))
+            queries = ProfileQueries(ReadModel(Profiles, pool, PositionWaiter([Profiles], NATS(), pool)))
             rows = [Row(f"filling {arguments.profiles:,} profiles", arguments.profiles / filled, "rows/s")]
             for what, asked in _queries(chance, names, arguments.searches).items():
                 rows += await _timed(queries, what, asked)
@@ -65,7 +65,7 @@ async def _fill(url: str, names: list[tuple[str, str]]) -> None:
         shapes = Shapes(await tables.inspect(conn, Profiles, build))
         projection = Profiles()
         for batch in (names[start : start + 5_000] for start in range(0, len(names), 5_000)):
-            folded = Rows(shapes)
+            folded = MergedRows(shapes)
             for username, display_name in batch:
                 user_id = new_id()
                 envelope = seal(
@@ -75,7 +75,7 @@ async def _fill(url: str, names: list[tuple[str, str]]) -> None:
                     provenance=Provenance(),
                 )
                 event = open_event(envelope, stream=subjects.PROFILE, sequence=1, subject=subjects.profile(user_id))
-                write = Write()
+                write = RowChanges()
                 projection.created(event, write)  # type: ignore[arg-type]  # what was sealed above
                 folded.merge(write.changes)
             async with conn.transaction():
@@ -84,7 +84,7 @@ async def _fill(url: str, names: list[tuple[str, str]]) -> None:
         await tables.add_indexes(conn, Profiles, build)
         for table in Profiles.table_names():
             await tables.show(conn, Profiles, build, table)
-        await set_state(conn, build, State.LIVE)
+        await set_state(conn, build, BuildState.LIVE)
         await conn.execute("ANALYZE")
     finally:
         await conn.close()

@@ -41,17 +41,17 @@ from contracts.rpc.vestnik.messaging.v1 import (
 from contracts.subjects import CONTACT, MESSAGING, conversation
 from infra import position_keys
 from infra.embedded.ports import free_port
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from infra.rpc.client import Client
 from infra.rpc.context import Call, enter
 from infra.rpc.server import RpcServer
 from infra.secrets import Secrets
 from infra.settings import Settings
 from services.gateway.app import App
-from services.gateway.at_once import TAKEN
+from services.gateway.at_once import CAN_WRITE
 from services.gateway.latest_positions import LatestPositions
-from services.gateway.live.circles import Circles
-from services.gateway.live.delivery import Beginning, Live
+from services.gateway.live.circles import FriendIndex
+from services.gateway.live.delivery import LiveDelivery, SubscriptionRequest
 from services.gateway.live.hub import Hub
 from services.gateway.live.metrics import LiveMetrics
 from services.gateway.live.sse import ServerSentEvents
@@ -61,9 +61,9 @@ from services.gateway.rate_limits import RateLimiter
 from services.gateway.sealed_positions import SealedPositions
 from services.gateway.streaming import MORE
 from services.gateway.table import ENDPOINTS
-from services.gateway.tokens import AUDIENCE, AccessTokens, Caller
+from services.gateway.tokens import AUDIENCE, AccessTokens, Principal
 from services.gateway.wire import BoundedProtocol
-from services.messaging.clients import Remembered
+from services.messaging.clients import FriendshipCache
 from services.messaging.commands import SendCommands
 from services.messaging.server import MessagingServer
 from streams.message import Message as Stored
@@ -81,7 +81,7 @@ Step = Callable[[int], Awaitable[None]]
 class Unchanging:
     """Keys of access tokens, and sessions that nobody has ended."""
 
-    edition = 1
+    generation = 1
     alive = True
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Unchanging:
         claims = {"iss": "us", "aud": AUDIENCE, "sub": ANNA, "sid": new_id(), "jti": "j", "iat": now, "exp": now + 900}
         self.token = jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": "k"})
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         pass
 
     def find(self, key_id: str) -> jwt.PyJWK | None:
@@ -122,7 +122,7 @@ def position_cipher() -> SealedPositions:
     folder = tempfile.TemporaryDirectory(prefix="vestnik-bench-")
     atexit.register(folder.cleanup)
     position_keys.make(Path(folder.name), datetime.now(UTC))
-    return SealedPositions(position_keys.PositionKeys(Path(folder.name), Terms.of(Settings())))
+    return SealedPositions(position_keys.PositionKeys(Path(folder.name), KeyTerms.of(Settings())))
 
 
 class Played:
@@ -324,14 +324,14 @@ class AtOnce:
 
 class Friends:
     def __init__(self, friends: list[str]) -> None:
-        self._remembered = Remembered()
+        self._remembered = FriendshipCache()
         self._remembered.follows(0)
         for friend in friends:
             self._remembered.remember(pair_id(ANNA, friend), 0)
 
     async def require(self, user_id: str, peer_id: str, position: Position) -> None:
         self._remembered.reached(1 << 40)
-        assert self._remembered.holds(pair_id(user_id, peer_id), position)
+        assert self._remembered.contains(pair_id(user_id, peer_id), position)
 
 
 @asynccontextmanager
@@ -357,7 +357,7 @@ class Quiet:
     """What live delivery has around it: sessions that go on, friends that are none."""
 
     def __init__(self) -> None:
-        self.circles = Circles(self._friends)
+        self.circles = FriendIndex(self._friends)
 
     async def _friends(self, user_id: str, position: int) -> frozenset[str]:
         return frozenset()
@@ -371,7 +371,7 @@ class Quiet:
 async def delivery() -> AsyncIterator[Step]:
     """The gateway from the stored event to the bytes of two people's live streams."""
     nothing, quiet = cast(Any, None), Quiet()
-    live = Live(
+    live = LiveDelivery(
         nothing,
         nothing,
         nothing,
@@ -383,7 +383,7 @@ async def delivery() -> AsyncIterator[Step]:
     )
     live._hub = Hub(cast(Any, quiet.circles), seal=sealed.seal_places)
     for stream in STREAMS:
-        live.began(stream, 0)
+        live.on_start(stream, 0)
     got = 0
 
     async def send(message: Any) -> None:  # noqa: ANN401 - ASGI's
@@ -396,11 +396,11 @@ async def delivery() -> AsyncIterator[Step]:
         nonlocal got
         got += part.count(b"\nevent: ")
 
-    scope: dict[str, Any] = {TAKEN: lambda: True, MORE: more}
+    scope: dict[str, Any] = {CAN_WRITE: lambda: True, MORE: more}
     streams = [
         asyncio.create_task(
             ServerSentEvents(
-                live, Beginning(Caller(user, new_id(), time.time() + 900, "k"), dict.fromkeys(STREAMS, 0))
+                live, SubscriptionRequest(Principal(user, new_id(), time.time() + 900, "k"), dict.fromkeys(STREAMS, 0))
             ).send(scope, ended, send)
         )
         for user, ended in zip((ANNA, BORIS), gone, strict=True)
@@ -423,7 +423,7 @@ async def delivery() -> AsyncIterator[Step]:
             envelope = seal(event, aggregate_id=conversation_id, version=number, provenance=Provenance())
             payload = encode(envelope)
             message = Stored(MESSAGING, number, conversation(conversation_id), payload)
-            live.read(MESSAGING, ReadBatch([message], number, 0))
+            live.on_batch(MESSAGING, ReadBatch([message], number, 0))
             await asyncio.sleep(0)
         async with asyncio.timeout(30):
             while got - before < 2 * wanted:

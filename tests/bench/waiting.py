@@ -20,7 +20,7 @@ from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
 from infra.connections import Pool, open_pool
 from projections.conversations import Conversations
-from projections.engine import Runners, Waiting
+from projections.engine import PositionWaiter, Runners
 from streams.client import Client
 from streams.log import Append, Log
 from tests.bench import servers
@@ -44,7 +44,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
         nc = Client()
         await nc.connect(nats_url)
         pool = await open_pool(database_url, "bench")
-        waiting = Waiting([Conversations], nc, pool)
+        waiting = PositionWaiter([Conversations], nc, pool)
         await waiting.start()
         try:
             return await _measured(nc, pool, waiting, ours, arguments.writes)
@@ -56,7 +56,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
             await nc.close()
 
 
-async def _measured(nc: Client, pool: Pool, waiting: Waiting, ours: Pipe, writes: int) -> list[Row]:
+async def _measured(nc: Client, pool: Pool, waiting: PositionWaiter, ours: Pipe, writes: int) -> list[Row]:
     async def told(position: Position) -> None:
         await waiting.wait(Conversations, position, 30)
 
@@ -142,7 +142,7 @@ async def _ask(pool: Pool, position: Position) -> None:
     while True:
         async with pool.connection() as conn:
             row = await (await conn.execute(_CHECKPOINT, asked)).fetchone()
-        if row is not None and int(str(row[0])) >= position.of(subjects.MESSAGING):
+        if row is not None and int(str(row[0])) >= position.sequence(subjects.MESSAGING):
             return
         await asyncio.sleep(POLL_SECONDS)
 

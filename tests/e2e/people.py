@@ -15,7 +15,7 @@ from uuid import uuid4
 import httpx
 
 from contracts.positions import Position
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from infra.load.mailbox import Mailbox
 from infra.position_keys import PositionKeys
 from services.gateway.sealed_positions import SealedPositions
@@ -139,7 +139,7 @@ class Api:
     @property
     def sealed(self) -> SealedPositions:
         """Positions as the system's clients get them, with the keys that it has now."""
-        terms = Terms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
+        terms = KeyTerms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
         folder = self.system.settings.get("VESTNIK_SECRETS_DIR", self.system.data_dir / "secrets")
         return SealedPositions(PositionKeys(Path(folder), terms))
 

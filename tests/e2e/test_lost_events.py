@@ -84,7 +84,7 @@ async def test_the_end_that_a_stream_has_lost_is_given_up_and_its_rows_are_kept_
     await anna.sends(boris, "the next one")
     assert [message["text"] for message in await boris.messages(anna)] == ["the next one", "two", "one"]
     # No sequence that somebody may have seen was given to another event.
-    assert anna.written.of(MESSAGING) > 1_000
+    assert anna.written.sequence(MESSAGING) > 1_000
     assert system.vestnik("verify", within=300).returncode == 0
 
 

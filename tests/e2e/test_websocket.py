@@ -77,7 +77,7 @@ async def test_what_is_sent_comes_down_and_is_answered(api: Api) -> None:
         assert annas.connection.subprotocol == "vestnik.v1"
         answer = await annas.ask("send", boris.user_id, text="Hello", client_message_id="1")
         assert (answer["status"], answer["body"]["text"], answer["body"]["sequence"]) == (201, "Hello", 1)
-        assert api.sealed.open(answer["position"]).of("MESSAGING")
+        assert api.sealed.open(answer["position"]).sequence("MESSAGING")
         again = await annas.ask("send", boris.user_id, text="Hello", client_message_id="1")
         assert (again["status"], again["body"]) == (200, answer["body"])
         seen = await boriss.ask("seen", anna.user_id, sequence=1)

@@ -14,7 +14,7 @@ from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
 from contracts.rpc.vestnik.session.v1 import SessionServiceStub
 from infra.connections import open_pool
 from infra.embedded.ports import free_port
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from infra.rpc.client import Client
 from infra.rpc.server import RpcServer
 from infra.secrets import Secrets
@@ -31,11 +31,11 @@ from services.auth.commands import Commands as AuthCommands
 from services.auth.delivery import Delivery
 from services.auth.devices import DeviceTokens
 from services.auth.login import Login
-from services.auth.outbox import Outbox
+from services.auth.outbox import MailTransport
 from services.auth.password_changes import Addresses, PasswordChanges
 from services.auth.passwords import Passwords
 from services.auth.queries import Queries as AuthQueries
-from services.auth.reactions import PasswordEndings
+from services.auth.reactions import SessionRevoker
 from services.auth.resets import Reset, ResetTokens
 from services.auth.server import AuthServer
 from services.auth.verification import Verification, VerificationTokens
@@ -51,7 +51,7 @@ from tests.integration.acting import ActingClient
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
-TERMS = Terms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
+TERMS = KeyTerms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
 PASSWORD = "correct horse"
 
 
@@ -95,7 +95,7 @@ class Auth:
         newest = (await self.aggregates.addresses.load(key)).state.pending[-1]
         return self.tokens.sign(Verification(user_id=newest.user_id, claim_key=key, expires_at=newest.expires_at))
 
-    def delivery(self, outbox: Outbox, *, mails_an_hour: int = 1000) -> Delivery:
+    def delivery(self, outbox: MailTransport, *, mails_an_hour: int = 1000) -> Delivery:
         return Delivery(self.aggregates, self.keys, outbox, mails_an_hour=mails_an_hour, clock=self.clock)
 
     def changes(self, sessions: SessionClient, addresses: Addresses = nowhere) -> PasswordChanges:
@@ -205,7 +205,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         stack.callback(services.to_auth.close)
         stack.callback(services.to_session.close)
         stack.callback(services.from_auth.close)
-        endings = asyncio.create_task(PasswordEndings(nats, sessions, ack_wait=1.0, first_pause=0.05).run())
+        endings = asyncio.create_task(SessionRevoker(nats, sessions, ack_wait=1.0, first_pause=0.05).run())
         stack.push_async_callback(_cancelled, endings)
         await eventually(runners.ready)
         yield services

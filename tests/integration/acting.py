@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
-from contracts.access import callers_of
+from contracts.access import permitted_callers
 from infra.rpc.client import Client, Streaming, Unary
 from infra.rpc.context import Call, current
 from infra.secrets import Secrets
@@ -60,7 +60,7 @@ class ActingClient(Client):
     def _acting(self, method: object, request: object, call: Call) -> tuple[str, Call]:
         words = getattr(method, "__name__", "").split("_")
         path = "".join(word.capitalize() for word in words)
-        callers = callers_of(f"/vestnik.{self._service}.v1.{self._service.capitalize()}Service/{path}")
+        callers = permitted_callers(f"/vestnik.{self._service}.v1.{self._service.capitalize()}Service/{path}")
         for caller, field in callers.items():
             user = getattr(request, field) if field is not None else call.actor
             if call.actor in (None, user):

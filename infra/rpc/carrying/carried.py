@@ -12,15 +12,15 @@ from contracts.access import Callers
 from contracts.errors import DeadlineExceeded, Invalid, VestnikError
 from contracts.identifiers import new_id
 from contracts.positions import Position
-from infra.rpc.at_work import AtWork
+from infra.rpc.at_work import InFlightCalls
 from infra.rpc.carrying import wire
 from infra.rpc.carrying.deadlines import Deadlines
-from infra.rpc.carrying.outbox import Outbox
+from infra.rpc.carrying.outbox import SendQueue
 from infra.rpc.codec import StrictCodec
 from infra.rpc.context import Call, enter
 from infra.rpc.errors import to_grpc
-from infra.rpc.frames import LARGEST_MESSAGE, Stream, unframed
-from infra.rpc.guard import Guard, check_user, failure_of
+from infra.rpc.frames import LARGEST_MESSAGE, Stream, read_frame
+from infra.rpc.guard import CallAuthorizer, check_user, failure_of
 
 # A call just within its bound, and what stands around it.
 _LARGEST_FRAME = LARGEST_MESSAGE + 256 * 1024
@@ -34,11 +34,17 @@ class Method(NamedTuple):
     callers: Callers
 
 
-class Carried:
+class CallServer:
     """Serves the calls of one stream."""
 
     def __init__(
-        self, stream: Stream, party: str, methods: Mapping[str, Method], guard: Guard, at_work: AtWork, longest: float
+        self,
+        stream: Stream,
+        party: str,
+        methods: Mapping[str, Method],
+        guard: CallAuthorizer,
+        at_work: InFlightCalls,
+        longest: float,
     ) -> None:
         """`party`: the service that has opened it. `longest`: seconds that a call may take."""
         self._stream = stream
@@ -49,7 +55,7 @@ class Carried:
         self._longest = longest
         # Asked of asyncio each time, it costs a system call: which process is this?
         self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox()
+        self._outbox = SendQueue()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._deadlines = Deadlines(self._expire)
         self._overdue: set[int] = set()
@@ -94,7 +100,7 @@ class Carried:
     async def _receive(self) -> None:
         while True:
             await self._outbox.room()
-            message = await unframed(self._stream._stream, _LARGEST_FRAME)
+            message = await read_frame(self._stream._stream, _LARGEST_FRAME)
             if message is None:
                 return
             calls, given_up = wire.read_calls(message)
@@ -148,12 +154,12 @@ class Carried:
         self._outbox.put(call.id, part)
 
     async def _perform(self, call: wire.Call) -> bytes:
-        credential = self._guard.of_call(call.authorization, self._party)
+        credential = self._guard.authenticate_call(call.authorization, self._party)
         method = self._methods.get(call.method)
         if method is None:
             raise GRPCError(Status.UNIMPLEMENTED, "There is no such call here.")
         handler, callers = method
-        field = self._guard.field(credential, callers)
+        field = self._guard.user_field(credential, callers)
         enter(
             Call(
                 request_id=call.request_id or new_id(),

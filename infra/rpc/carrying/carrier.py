@@ -13,7 +13,7 @@ from grpclib.exceptions import StreamTerminatedError
 
 from contracts.errors import Invalid, Overloaded
 from contracts.rpc.vestnik.calls.v1 import Answers, Calls
-from infra.rpc.carrying.line import Line
+from infra.rpc.carrying.line import CallStream
 from infra.rpc.carrying.wire import AUTHORIZATION, PATH
 from infra.rpc.codec import StrictCodec
 from infra.rpc.errors import to_grpc
@@ -30,14 +30,14 @@ _OLDER = 30.0
 _CODEC = StrictCodec()
 
 
-class Carrier:
+class MultiplexedChannel:
     def __init__(self, channel: Channel, token: Callable[[], str]) -> None:
         """`token`: shows which service opens the line; each call brings its own besides."""
         # For calls that are not carried.
         self.channel = channel
         self._token = token
-        self._line: Line | None = None
-        self._opening: asyncio.Future[Line] | None = None
+        self._line: CallStream | None = None
+        self._opening: asyncio.Future[CallStream] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._rest = 0.0
         self._rest_until = 0.0
@@ -90,7 +90,7 @@ class Carrier:
             task.cancel()
         self.channel.close()
 
-    async def _opened(self, timeout: float) -> tuple[Line, float]:
+    async def _opened(self, timeout: float) -> tuple[CallStream, float]:
         """A line, and how many of the seconds are left then."""
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -108,9 +108,9 @@ class Carrier:
             raise ConnectionAbortedError("the replica does not answer")
         return opening.result(), max(timeout + began - loop.time(), 0.001)
 
-    async def _keep(self, opening: "asyncio.Future[Line]") -> None:
+    async def _keep(self, opening: "asyncio.Future[CallStream]") -> None:
         """Opens a line, and attends it until it ends."""
-        line = Line(self._part_with)
+        line = CallStream(self._part_with)
         try:
             async with self.channel.request(
                 PATH, Cardinality.STREAM_STREAM, Calls, Answers, metadata={AUTHORIZATION: f"Bearer {self._token()}"}
@@ -142,7 +142,7 @@ class Carrier:
             self.channel.close()
             raise ConnectionAbortedError("the replica does not answer") from error
 
-    def _failed(self, opening: "asyncio.Future[Line]", error: Exception) -> None:
+    def _failed(self, opening: "asyncio.Future[CallStream]", error: Exception) -> None:
         if not opening.done():
             self._pause()
             if isinstance(error, GRPCError) and error.status is Status.UNIMPLEMENTED:
@@ -155,7 +155,7 @@ class Carrier:
         elif not isinstance(error, StreamTerminatedError | OSError):
             log.warning("a line of calls was lost: %r", error)
 
-    def _part_with(self, line: Line) -> None:
+    def _part_with(self, line: CallStream) -> None:
         """No more calls on this line: its replica stops, or may be gone."""
         if self._line is line:
             self._line = None

@@ -10,8 +10,8 @@ from grpclib.exceptions import StreamTerminatedError
 
 from infra.rpc.carrying import wire
 from infra.rpc.carrying.deadlines import Deadlines
-from infra.rpc.carrying.outbox import Outbox
-from infra.rpc.frames import unframed
+from infra.rpc.carrying.outbox import SendQueue
+from infra.rpc.frames import read_frame
 
 # Calls under way on one line.
 MOST_CALLS = 1_000
@@ -20,12 +20,12 @@ _LARGEST_MESSAGE = 64 * 1024 * 1024
 _NOBODY = None, 0.0
 
 
-class Line:
-    def __init__(self, part_with: "Callable[[Line], None]") -> None:
+class CallStream:
+    def __init__(self, part_with: "Callable[[CallStream], None]") -> None:
         """`part_with`: called when no new calls shall be made on it; those under way go on."""
         self._part_with = part_with
         self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox()
+        self._outbox = SendQueue()
         self._numbers = count(1)
         # With the time at which each was asked.
         self._waiting: dict[int, tuple[asyncio.Future[bytes], float]] = {}
@@ -101,7 +101,7 @@ class Line:
     async def _receive(self, stream: ClientStream[Any, Any]) -> None:
         while True:
             with stream._wrapper:
-                message = await unframed(stream._stream, _LARGEST_MESSAGE)
+                message = await read_frame(stream._stream, _LARGEST_MESSAGE)
             if message is None:
                 raise StreamTerminatedError("the service ended the stream of calls")
             self._heard = self._loop.time()

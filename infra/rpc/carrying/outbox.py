@@ -6,7 +6,7 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.protocol import Stream
 from h2.exceptions import H2Error
 
-from infra.rpc.frames import framed
+from infra.rpc.frames import frame
 
 # Bytes of one message, unless a single part is larger: a large answer shall not keep the small ones waiting for long.
 _LARGEST = 256 * 1024
@@ -14,7 +14,7 @@ _LARGEST = 256 * 1024
 _MOST = 4 * 1024 * 1024
 
 
-class Outbox:
+class SendQueue:
     def __init__(self) -> None:
         self._parts: dict[int, bytes] = {}
         self._size = 0
@@ -59,7 +59,7 @@ class Outbox:
                 # A turn of the loop lies between the first part and this: what became ready with it has come by now.
                 await self._ready.wait()
                 while self._parts:
-                    await stream.send_data(framed(self._next()))
+                    await stream.send_data(frame(self._next()))
                 if self._closed:
                     return
                 self._ready.clear()

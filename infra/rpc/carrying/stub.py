@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 Stub = TypeVar("Stub")
 
 
-def carrying(kind: Callable[[Any], Stub]) -> Callable[[Any], Stub]:
+def multiplexed(kind: Callable[[Any], Stub]) -> Callable[[Any], Stub]:
     """The same stub; its unary calls need a timeout, and go to the `unary` of its channel."""
     made: Callable[[Any], Stub] = _carrying(kind)
     return made

@@ -6,7 +6,7 @@ waits, with signs of life and nothing in memory; it is refused nothing.
 
 from collections import Counter
 
-from services.gateway.live.outlet import Outlet
+from services.gateway.live.outlet import ClientQueue
 
 # Clients of one user that hold a page at once.
 MOST_OF_ONE = 4
@@ -22,8 +22,8 @@ class CatchUps:
         self._most_of_one = most_of_one
         self._many = many
         self._held: Counter[str] = Counter()
-        self._holders: set[Outlet] = set()
-        self._waiting: dict[str, set[Outlet]] = {}
+        self._holders: set[ClientQueue] = set()
+        self._waiting: dict[str, set[ClientQueue]] = {}
 
     def __len__(self) -> int:
         """The clients that hold a page."""
@@ -33,7 +33,7 @@ class CatchUps:
     def page_bytes(self) -> int:
         return SMALL if len(self._holders) > self._many else LARGE
 
-    def take(self, outlet: Outlet) -> bool:
+    def take(self, outlet: ClientQueue) -> bool:
         """Whether it is the client's turn; if not, the client's outlet is woken when it may be."""
         if outlet in self._holders:
             return True
@@ -46,7 +46,7 @@ class CatchUps:
         self._holders.add(outlet)
         return True
 
-    def give_back(self, outlet: Outlet) -> None:
+    def give_back(self, outlet: ClientQueue) -> None:
         """The client holds no page any more, and waits for none."""
         self._leave_queue(outlet)
         if outlet not in self._holders:
@@ -58,7 +58,7 @@ class CatchUps:
         for other in self._waiting.pop(outlet.user_id, ()):
             other.wake()
 
-    def _leave_queue(self, outlet: Outlet) -> None:
+    def _leave_queue(self, outlet: ClientQueue) -> None:
         waiting = self._waiting.get(outlet.user_id)
         if waiting is not None:
             waiting.discard(outlet)

@@ -16,35 +16,35 @@ _MOST_IDLE = 200_000
 Load = Callable[[str, int], Awaitable[Collection[str]]]
 
 
-class Circle:
+class FriendSet:
     """One user's friends."""
 
-    __slots__ = ("changed", "clients", "friends", "loading", "whole_since")
+    __slots__ = ("changed", "clients", "complete_since", "friends", "loading")
 
     def __init__(self) -> None:
         self.friends: set[str] = set()
         self.clients = 0
         # The place in PROFILE from which on every update of a friend is told here; None while that is not so yet.
-        self.whole_since: int | None = None
+        self.complete_since: int | None = None
         self.loading: asyncio.Task[None] | None = None
         # While loading: what has become of a friendship meanwhile; it is never older than what is loaded.
         self.changed: dict[str, bool] = {}
 
 
-class Circles:
+class FriendIndex:
     def __init__(self, load: Load, *, most_idle: int = _MOST_IDLE) -> None:
         self._load = load
         self._most_idle = most_idle
-        self._circles: dict[str, Circle] = {}
+        self._circles: dict[str, FriendSet] = {}
         self._watchers: defaultdict[str, set[str]] = defaultdict(set)
         self._idle: OrderedDict[str, None] = OrderedDict()
         self._idle_friends = 0
 
-    def watchers(self, person: str) -> Collection[str]:
+    def friends_of(self, person: str) -> Collection[str]:
         """The users known here that are friends of the person."""
         return self._watchers.get(person, ())
 
-    async def enter(self, user_id: str, contact: int, profile: Callable[[], int]) -> Circle:
+    async def acquire(self, user_id: str, contact: int, profile: Callable[[], int]) -> FriendSet:
         """The user's circle, once it is loaded. `contact`, `profile`: how far these streams were followed.
 
         Raises:
@@ -52,30 +52,30 @@ class Circles:
         """
         circle = self._circles.get(user_id)
         if circle is None:
-            circle = self._circles[user_id] = Circle()
+            circle = self._circles[user_id] = FriendSet()
         if user_id in self._idle:
             del self._idle[user_id]
             self._idle_friends -= len(circle.friends)
         circle.clients += 1
-        if circle.whole_since is not None:
+        if circle.complete_since is not None:
             return circle
         if circle.loading is None:
             circle.loading = asyncio.create_task(self._fill(user_id, circle, contact, profile))
         try:
             await asyncio.shield(circle.loading)
         except BaseException:
-            self.leave(user_id, circle)
+            self.release(user_id, circle)
             raise
         return circle
 
-    def leave(self, user_id: str, circle: Circle) -> None:
+    def release(self, user_id: str, circle: FriendSet) -> None:
         """One client less."""
         if self._circles.get(user_id) is not circle:
             return
         circle.clients -= 1
         if circle.clients > 0:
             return
-        if circle.whole_since is None:
+        if circle.complete_since is None:
             self._forget(user_id)
             return
         self._idle[user_id] = None
@@ -91,7 +91,7 @@ class Circles:
             circle = self._circles.get(user_id)
             if circle is None:
                 continue
-            if circle.whole_since is None:
+            if circle.complete_since is None:
                 circle.changed[friend_id] = friends
             else:
                 self._set(user_id, circle, friend_id, friends)
@@ -103,7 +103,7 @@ class Circles:
         self._idle.clear()
         self._idle_friends = 0
 
-    async def _fill(self, user_id: str, circle: Circle, contact: int, profile: Callable[[], int]) -> None:
+    async def _fill(self, user_id: str, circle: FriendSet, contact: int, profile: Callable[[], int]) -> None:
         try:
             loaded = dict.fromkeys(await self._load(user_id, contact), True)
         except BaseException:
@@ -116,9 +116,9 @@ class Circles:
                 self._add(user_id, circle, friend_id)
         circle.changed = {}
         circle.loading = None
-        circle.whole_since = profile()
+        circle.complete_since = profile()
 
-    def _set(self, user_id: str, circle: Circle, friend_id: str, friends: bool) -> None:
+    def _set(self, user_id: str, circle: FriendSet, friend_id: str, friends: bool) -> None:
         before = len(circle.friends)
         if friends:
             self._add(user_id, circle, friend_id)
@@ -128,7 +128,7 @@ class Circles:
         if user_id in self._idle:
             self._idle_friends += len(circle.friends) - before
 
-    def _add(self, user_id: str, circle: Circle, friend_id: str) -> None:
+    def _add(self, user_id: str, circle: FriendSet, friend_id: str) -> None:
         # Friends are each other's friends: one text serves for all who know the same person.
         friend_id = intern(friend_id)
         circle.friends.add(friend_id)

@@ -21,22 +21,22 @@ from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import ValidateSessionRequest
 from contracts.subjects import CONTACT, MESSAGING, PROFILE
 from infra.rpc.context import Call
-from services.gateway.following import Follower, from_now
+from services.gateway.following import StreamFollower, from_end
 from services.gateway.live.catch_ups import CatchUps
-from services.gateway.live.circles import Circles
-from services.gateway.live.feed import HEARTBEAT, Feed
-from services.gateway.live.history import History
-from services.gateway.live.hub import Hub, Places
+from services.gateway.live.circles import FriendIndex
+from services.gateway.live.feed import HEARTBEAT, Subscription
+from services.gateway.live.history import Backfill
+from services.gateway.live.hub import ChannelPositions, Hub
 from services.gateway.live.metrics import LiveMetrics
-from services.gateway.live.outlet import End, Outlet
-from services.gateway.live.places import places, refusal
+from services.gateway.live.outlet import ClientQueue, CloseReason
+from services.gateway.live.places import invalid_position, resolve_start
 from services.gateway.live.profile_updates import ProfileUpdates
-from services.gateway.live.told import CHANNELS, STREAMS, tell
-from services.gateway.profile_reads import ProfileReads
-from services.gateway.remotes import Remotes
+from services.gateway.live.told import CHANNELS, STREAMS, fan_out
+from services.gateway.profile_reads import ProfileReader
+from services.gateway.remotes import ServiceClients
 from services.gateway.revocations import Revocations
 from services.gateway.sealed_positions import SealedPositions
-from services.gateway.tokens import Caller, Keys
+from services.gateway.tokens import Keys, Principal
 from streams.message import Message
 from streams.reader import ReadBatch
 
@@ -49,21 +49,21 @@ _AGAIN_AFTER = 5
 _LOOK_EVERY = 1.0
 
 
-class Beginning(msgspec.Struct, frozen=True):
+class SubscriptionRequest(msgspec.Struct, frozen=True):
     """Who wants to be told, and from where on, for every channel."""
 
-    caller: Caller
-    places: Places
+    caller: Principal
+    places: ChannelPositions
 
 
-class Live:
+class LiveDelivery:
     """One gateway's live delivery. It listens to the followers of streams that the gateway has anyway."""
 
     def __init__(
         self,
         nats: NATS,
-        remotes: Remotes,
-        profiles: ProfileReads,
+        remotes: ServiceClients,
+        profiles: ProfileReader,
         *,
         revocations: Revocations,
         session_seconds: float,
@@ -84,18 +84,19 @@ class Live:
         self._session_seconds = session_seconds
         self._metrics = metrics
         self._heartbeat = heartbeat
-        self._history = History(remotes, nats, confirm=confirm)
-        self._hub = Hub(Circles(self._history.friends), seal=sealed.seal_places)
-        self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._begin_anew)
+        self._history = Backfill(remotes, nats, confirm=confirm)
+        self._hub = Hub(FriendIndex(self._history.friends), seal=sealed.seal_places)
+        self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._restart_all)
         self._catch_ups = CatchUps()
         self._keys = keys
         self._sealed = sealed
         # With the id of the key that the client's token was signed with.
-        self._outlets: dict[Outlet, str] = {}
+        self._outlets: dict[ClientQueue, str] = {}
         self._clients: Counter[str] = Counter()
         self._stopping = False
         self._followers = tuple(
-            Follower(nats, stream, start=from_now, name=f"live-{stream.lower()}") for stream in (CONTACT, MESSAGING)
+            StreamFollower(nats, stream, start=from_end, name=f"live-{stream.lower()}")
+            for stream in (CONTACT, MESSAGING)
         )
         for follower in self._followers:
             follower.listener = self
@@ -120,9 +121,9 @@ class Live:
         """Ends every client's events at once and takes no more clients."""
         self._stopping = True
         for outlet in self._outlets:
-            outlet.finish(End.STOPPING)
+            outlet.close(CloseReason.STOPPING)
 
-    async def beginning(self, caller: Caller, since: str, seen: Position, *, notified: bool) -> Beginning:
+    async def prepare(self, caller: Principal, since: str, seen: Position, *, notified: bool) -> SubscriptionRequest:
         """Where a client's events begin, checked; nothing is held for the client yet.
 
         `since`: the position that the client brings; empty: now, which is behind `seen` in any case.
@@ -137,17 +138,17 @@ class Live:
         try:
             given = self._sealed.open(since)
         except Invalid as error:
-            raise refusal() from error
-        found = await places(self._hub, self._nats, given, seen, channels, self._confirm)
+            raise invalid_position() from error
+        found = await resolve_start(self._hub, self._nats, given, seen, channels, self._confirm)
         # Others may have come while this one waited.
         self._admit(caller.user_id)
-        return Beginning(caller, found)
+        return SubscriptionRequest(caller, found)
 
     @asynccontextmanager
-    async def open(self, beginning: Beginning, kind: str) -> AsyncIterator[Feed]:
+    async def subscribe(self, beginning: SubscriptionRequest, kind: str) -> AsyncIterator[Subscription]:
         """The client's feed; it counts as a client until the end. `kind`: of connection, for the metrics."""
         caller = beginning.caller
-        outlet = Outlet(
+        outlet = ClientQueue(
             caller.user_id,
             caller.session_id,
             notified=len(beginning.places) > len(STREAMS),
@@ -157,19 +158,19 @@ class Live:
         self._clients[caller.user_id] += 1
         self._metrics.opened(kind)
         if self._stopping:
-            outlet.finish(End.STOPPING)
+            outlet.close(CloseReason.STOPPING)
         if self._keys.find(caller.key_id) is None:
-            outlet.finish(End.KEY)
+            outlet.close(CloseReason.KEY)
 
         def ended(reason: str | None) -> None:
             if reason is None:
-                outlet.finish(End.UNSURE)
+                outlet.close(CloseReason.SESSION_UNKNOWN)
             else:
-                outlet.finish(End.SESSION, reason)
+                outlet.close(CloseReason.SESSION, reason)
 
         try:
-            with self._revocations.watching(caller.session_id, ended):
-                async with Feed(
+            with self._revocations.watch_session(caller.session_id, ended):
+                async with Subscription(
                     self._hub,
                     self._history,
                     outlet,
@@ -185,27 +186,27 @@ class Live:
             self._clients[caller.user_id] -= 1
             if not self._clients[caller.user_id]:
                 del self._clients[caller.user_id]
-            self._metrics.ended(kind, outlet.end or End.GONE)
+            self._metrics.ended(kind, outlet.end or CloseReason.DISCONNECTED)
 
     # What followers say
 
-    def began(self, stream: str, sequence: int) -> None:
+    def on_start(self, stream: str, sequence: int) -> None:
         if stream in STREAMS:
-            self._hub.begin(stream, sequence)
+            self._hub.start_stream(stream, sequence)
 
-    def read(self, stream: str, batch: ReadBatch) -> None:
+    def on_batch(self, stream: str, batch: ReadBatch) -> None:
         if stream not in STREAMS:
             return
         for message in batch.messages:
             event = _opened(message)
             if event is not None:
-                self._take(event)
+                self._publish(event)
         if stream == PROFILE:
             self._profiles.reached(batch.position)
         else:
-            self._hub.reached(stream, batch.position)
+            self._hub.advance(stream, batch.position)
 
-    def _take(self, event: Recorded[Event]) -> None:
+    def _publish(self, event: Recorded[Event]) -> None:
         match event.data:
             case ProfileUpdated():
                 self._profiles.add(event)
@@ -217,35 +218,35 @@ class Live:
             case SessionRefreshed() as refreshed:
                 self._hub.refreshed(refreshed.user_id, event.aggregate_id, refreshed.expires_at.timestamp())
         some = False
-        for told in tell(event):
-            self._hub.tell(told)
+        for told in fan_out(event):
+            self._hub.publish(told)
             some = True
         if some:
             self._metrics.told(time.time() - event.at.timestamp())
 
-    def _begin_anew(self, sequence: int) -> None:
+    def _restart_all(self, sequence: int) -> None:
         """More updates of profiles wait than may: who may have missed one comes again, and finds it in its history."""
         log.error("the profile service is too far behind: every live client begins anew")
         for outlet in self._outlets:
-            outlet.finish(End.ANEW)
+            outlet.close(CloseReason.RESTART)
         self._hub.circles.clear()
-        self._hub.lose(PROFILE, sequence)
+        self._hub.mark_lost(PROFILE, sequence)
 
     async def _watch_keys(self) -> None:
         """Ends what was opened with a token of a key that is gone: whoever has stolen the key may have opened it.
 
         The owner of the session comes again with the next token.
         """
-        edition = self._keys.edition
+        edition = self._keys.generation
         while True:
             await asyncio.sleep(_LOOK_EVERY)
-            self._keys.look()
-            if edition == self._keys.edition:
+            self._keys.reload_if_changed()
+            if edition == self._keys.generation:
                 continue
-            edition = self._keys.edition
+            edition = self._keys.generation
             for outlet, key_id in self._outlets.items():
                 if self._keys.find(key_id) is None:
-                    outlet.finish(End.KEY)
+                    outlet.close(CloseReason.KEY)
 
     def _admit(self, user_id: str) -> None:
         if self._stopping or not self._hub.begun or not self.alive:

@@ -27,10 +27,10 @@ from contracts.events.session import SessionRevoked
 from contracts.live import LiveSessionEnd
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from services.gateway.live.catch_ups import SMALL, CatchUps
-from services.gateway.live.circles import Circle
-from services.gateway.live.history import Page
-from services.gateway.live.hub import Here, Hub, Places
-from services.gateway.live.outlet import End, Outlet, Waiting
+from services.gateway.live.circles import FriendSet
+from services.gateway.live.history import EventPage
+from services.gateway.live.hub import ChannelPositions, HeadPosition, Hub
+from services.gateway.live.outlet import ClientQueue, CloseReason, QueuedEvent
 
 log = logging.getLogger(__name__)
 # Seconds between two signs of life.
@@ -43,18 +43,18 @@ _TRANSIENT = (Unavailable, DeadlineExceeded, Overloaded, ReadModelBehind)
 
 
 # Writes an event to the client, and says whether it has taken it; else it comes with `next`.
-AtOnce = Callable[["Item"], bool]
+TryWrite = Callable[["ClientEvent"], bool]
 
 
 class Pages(Protocol):
     async def page(
         self, channel: str, user_id: str, friends: Collection[str], after: int, until: int, most_bytes: int
-    ) -> Page: ...
+    ) -> EventPage: ...
 
     async def are_friends(self, user_id: str, other_id: str) -> bool: ...
 
 
-class Item(msgspec.Struct, frozen=True):
+class ClientEvent(msgspec.Struct, frozen=True):
     """An event with the place that a client has reached when it has it."""
 
     id: str
@@ -66,7 +66,7 @@ class Item(msgspec.Struct, frozen=True):
 _EXPIRED, _REVOKED = "expired", "revoked"
 
 
-def _beginning(events: list[Waiting]) -> list[Waiting]:
+def _beginning(events: list[QueuedEvent]) -> list[QueuedEvent]:
     """The first events, up to the one with which their data has more bytes than go out at once."""
     size = 0
     for number, event in enumerate(events):
@@ -84,15 +84,15 @@ class _Ended(msgspec.Struct, frozen=True):
 StillActive = Callable[[str], Awaitable[bool]]
 
 
-class Feed:
+class Subscription:
     """Used by one task, within `async with`."""
 
     def __init__(
         self,
         hub: Hub,
         history: Pages,
-        outlet: Outlet,
-        places: Places,
+        outlet: ClientQueue,
+        places: ChannelPositions,
         *,
         still_active: StillActive,
         catch_ups: CatchUps,
@@ -113,18 +113,18 @@ class Feed:
         self._pause = pause
         self._clock = clock
         # Set by whoever passes the events on, where that can be done without waiting.
-        self.at_once: AtOnce | None = None
+        self.try_write: TryWrite | None = None
         # Where the hub was when an event was handed out at once last.
-        self._reached: Here | None = None
-        self._circle: Circle | None = None
+        self._reached: HeadPosition | None = None
+        self._circle: FriendSet | None = None
         # Up to where in MESSAGING it is known whether the conversation with somebody is closed, and is closed.
-        self._known: Places = {}
-        self._closed: Places = {}
+        self._known: ChannelPositions = {}
+        self._closed: ChannelPositions = {}
         self._attached = False
         # Whether a page of what was missed is on its way to the client.
         self._page_out = False
         self._over = False
-        self._farewell = False
+        self._end_sent = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -135,7 +135,7 @@ class Feed:
         self._hub.detach(self._outlet)
         self._catch_ups.give_back(self._outlet)
         if self._circle is not None:
-            self._hub.circles.leave(self._outlet.user_id, self._circle)
+            self._hub.circles.release(self._outlet.user_id, self._circle)
 
     @property
     def id(self) -> str:
@@ -143,22 +143,22 @@ class Feed:
         return self._hub.seal(self._places)
 
     @property
-    def end(self) -> End | None:
+    def end(self) -> CloseReason | None:
         """Why nothing more comes; None while something may."""
         return self._outlet.end if self._over else None
 
-    def give_up(self, end: End) -> None:
+    def give_up(self, end: CloseReason) -> None:
         """The client cannot be told any more."""
-        self._outlet.finish(end)
+        self._outlet.close(end)
 
-    async def next(self) -> list[Item]:
+    async def next(self) -> list[ClientEvent]:
         """What comes next, at least one event; nothing as a sign of life, and at the end.
 
         Whoever asks has passed on what it got before: `id` moves on then also without an event.
         """
         circle = self._circle or await self._enter()
         if circle is None:
-            return self._nothing()
+            return self._heartbeat_or_end()
         if self._page_out:
             # The client has it.
             self._page_out = False
@@ -169,26 +169,28 @@ class Feed:
                 return items
         return await self._live()
 
-    async def _enter(self) -> Circle | None:
+    async def _enter(self) -> FriendSet | None:
         hub, outlet = self._hub, self._outlet
         if outlet.end is not None:
             return None
         try:
-            self._circle = await hub.circles.enter(outlet.user_id, hub.position(CONTACT), lambda: hub.position(PROFILE))
+            self._circle = await hub.circles.acquire(
+                outlet.user_id, hub.position(CONTACT), lambda: hub.position(PROFILE)
+            )
         except _TRANSIENT as error:
             log.info("friends of a user cannot be had just now: %s", error)
             await outlet.wait(self._pause)
         return self._circle
 
-    async def _catch_up(self, circle: Circle) -> list[Item] | None:
+    async def _catch_up(self, circle: FriendSet) -> list[ClientEvent] | None:
         """The next of what was missed; None when there is no more of it, and the outlet is attached."""
         outlet, hub, places = self._outlet, self._hub, self._places
         if outlet.end is not None:
-            return self._nothing()
+            return self._heartbeat_or_end()
         late = next((channel for channel in places if not hub.covers(channel, places[channel], circle)), None)
         if late is not None:
             return await self._page(late, circle)
-        if doubtful := self._doubtful(circle):
+        if doubtful := self._unconfirmed_peers(circle):
             return await self._ask(doubtful)
         # From here to the end nothing waits.
         found = [event for event in self._remembered(circle) if self._closed.get(event.peer, 0) < event.sequence]
@@ -198,7 +200,7 @@ class Feed:
             self._attached = True
         return self._numbered(part) or None
 
-    async def _page(self, channel: str, circle: Circle) -> list[Item] | None:
+    async def _page(self, channel: str, circle: FriendSet) -> list[ClientEvent] | None:
         outlet = self._outlet
         if not self._catch_ups.take(outlet):
             await outlet.wait(self._heartbeat)
@@ -215,7 +217,7 @@ class Feed:
         self._places[channel] = max(self._places[channel], page.reached)
         return items or None
 
-    def _doubtful(self, circle: Circle) -> set[str]:
+    def _unconfirmed_peers(self, circle: FriendSet) -> set[str]:
         """Whose conversation with the user may be closed: they are no friends as far as this gateway has heard."""
         return {
             event.peer
@@ -223,7 +225,7 @@ class Feed:
             if event.peer and event.peer not in circle.friends and self._known.get(event.peer, 0) < event.sequence
         }
 
-    async def _ask(self, people: Iterable[str]) -> list[Item] | None:
+    async def _ask(self, people: Iterable[str]) -> list[ClientEvent] | None:
         """Whether these are friends, which settles it for what they have written until now."""
         user_id, until = self._outlet.user_id, self._hub.position(MESSAGING)
         try:
@@ -237,53 +239,53 @@ class Feed:
             return []
         return None
 
-    async def _live(self) -> list[Item]:
+    async def _live(self) -> list[ClientEvent]:
         outlet = self._outlet
         if not len(outlet) and outlet.end is None:
             self._places |= {channel: self._hub.position(channel) for channel in self._places}
             left = outlet.expires_at - self._clock()
             if left <= 0:
-                return await self._run_out()
-            await self._rest(min(self._heartbeat, left))
+                return await self._check_expiry()
+            await self._idle(min(self._heartbeat, left))
         if len(outlet):
-            return self._numbered(outlet.take())
-        return self._nothing()
+            return self._numbered(outlet.drain())
+        return self._heartbeat_or_end()
 
-    async def _rest(self, seconds: float) -> None:
+    async def _idle(self, seconds: float) -> None:
         """Waits for what has to wait for a task; all else is handed to the client meanwhile, as it comes."""
         outlet, hub = self._outlet, self._hub
         # The channels of notifications have places of their own, behind those of their streams.
-        if self.at_once is not None and not outlet.notified:
-            outlet.at_once = self._hand_out
+        if self.try_write is not None and not outlet.notified:
+            outlet.at_once = self._deliver_now
         try:
             await outlet.wait(seconds)
         finally:
             outlet.at_once = None
         if not len(outlet) and not outlet.notified:
-            self._places |= hub.here().places
+            self._places |= hub.head().places
         elif self._reached is not None:
             self._places |= self._reached.places
         self._reached = None
 
-    def _hand_out(self, event: Waiting) -> bool:
+    def _deliver_now(self, event: QueuedEvent) -> bool:
         """The event goes to a client that has all that came before it."""
-        assert self.at_once is not None
+        assert self.try_write is not None
         if event.channel == SESSION:
             return False
-        here = self._hub.here()
+        here = self._hub.head()
         try:
-            if not self.at_once(Item(here.id, event.type, event.data)):
+            if not self.try_write(ClientEvent(here.id, event.type, event.data)):
                 return False
         except Exception:
             # The edge: the client finds an end and comes again, and all others are told.
             log.exception("a live event could not be passed on")
-            self._outlet.finish(End.FAILED)
+            self._outlet.close(CloseReason.FAILED)
             return True
         self._reached = here
         self._handed_out(1)
         return True
 
-    async def _run_out(self) -> list[Item]:
+    async def _check_expiry(self) -> list[ClientEvent]:
         """The session should have run out by now; only its owner knows."""
         outlet = self._outlet
         try:
@@ -294,26 +296,26 @@ class Feed:
         if active:
             outlet.expires_at = max(outlet.expires_at, self._clock() + self._heartbeat)
             return []
-        outlet.finish(End.SESSION, _EXPIRED)
-        return self._nothing()
+        outlet.close(CloseReason.SESSION, _EXPIRED)
+        return self._heartbeat_or_end()
 
-    def _nothing(self) -> list[Item]:
+    def _heartbeat_or_end(self) -> list[ClientEvent]:
         """A sign of life, or the end; what comes last is that the session has ended, where that is the reason."""
         outlet = self._outlet
-        if outlet.end is End.SESSION and not self._farewell:
-            self._farewell = True
+        if outlet.end is CloseReason.SESSION and not self._end_sent:
+            self._end_sent = True
             end = LiveSessionEnd(outlet.session_id, outlet.reason or _REVOKED)
-            return [Item(self.id, SessionRevoked.TYPE, msgspec.json.encode(end))]
+            return [ClientEvent(self.id, SessionRevoked.TYPE, msgspec.json.encode(end))]
         self._over = outlet.end is not None
         return []
 
-    def _own(self, event: Waiting) -> bool:
+    def _own(self, event: QueuedEvent) -> bool:
         return msgspec.json.decode(event.data, type=_Ended).session_id == self._outlet.session_id
 
-    def _remembered(self, circle: Circle) -> list[Waiting]:
+    def _remembered(self, circle: FriendSet) -> list[QueuedEvent]:
         return self._hub.recent(self._outlet.user_id, self._places, circle)
 
-    def _numbered(self, events: Iterable[Waiting]) -> list[Item]:
+    def _numbered(self, events: Iterable[QueuedEvent]) -> list[ClientEvent]:
         """The events as they go out, each with the place reached with it."""
         items = []
         for event in events:
@@ -321,6 +323,6 @@ class Feed:
                 # Its own session's end is what it says last.
                 continue
             self._places[event.channel] = event.sequence
-            items.append(Item(self.id, event.type, event.data))
+            items.append(ClientEvent(self.id, event.type, event.data))
         self._handed_out(len(items))
         return items

@@ -18,9 +18,9 @@ from contracts.rpc.vestnik.profile.v1 import EventsSinceRequest as ProfileSince
 from contracts.rpc.vestnik.session.v1 import EventsSinceRequest as SessionSince
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from infra.rpc.context import Call
-from services.gateway.live.outlet import Waiting
-from services.gateway.live.told import NOTIFIED
-from services.gateway.remotes import Remotes
+from services.gateway.live.outlet import QueuedEvent
+from services.gateway.live.told import NOTIFICATION_CHANNELS
+from services.gateway.remotes import ServiceClients
 
 PAGE = 500
 _FRIENDS_PAGE = 200
@@ -36,17 +36,17 @@ class ClientEvent(Protocol):
     data: bytes
 
 
-class Page:
+class EventPage:
     """Events behind a place, up to another, oldest first."""
 
-    def __init__(self, events: Sequence[Waiting], reached: int) -> None:
+    def __init__(self, events: Sequence[QueuedEvent], reached: int) -> None:
         self.events = events
         # Everything up to here is in the page, or folded into something later.
         self.reached = reached
 
 
-class History:
-    def __init__(self, remotes: Remotes, nats: NATS, *, confirm: Callable[[], None], page: int = PAGE) -> None:
+class Backfill:
+    def __init__(self, remotes: ServiceClients, nats: NATS, *, confirm: Callable[[], None], page: int = PAGE) -> None:
         """`confirm`: raises Unavailable where the end of a stream may be older than what the cluster agrees on."""
         self._confirm = confirm
         self._remotes = remotes
@@ -55,7 +55,7 @@ class History:
 
     async def page(
         self, channel: str, user_id: str, friends: Collection[str], after: int, until: int, most_bytes: int
-    ) -> Page:
+    ) -> EventPage:
         """What the user is to be told of the channel behind `after`, up to and with `until`.
 
         It ends with the event with which its data has `most_bytes`.
@@ -63,24 +63,24 @@ class History:
         Raises:
             VestnikError: the owner does not answer, or its read model has not come as far as `until`.
         """
-        stream = NOTIFIED.get(channel, channel)
+        stream = NOTIFICATION_CHANNELS.get(channel, channel)
         position = Position.at(stream, until)
         if channel == MESSAGING:
             # Whoever could write before `until` was a friend by then: whether they still are must be known.
             position = position.merge(Position.at(CONTACT, await self._end_of(CONTACT)))
         call = Call(request_id=new_id(), position=position, actor=user_id, caller="gateway")
-        found: list[Waiting] = []
+        found: list[QueuedEvent] = []
         size = 0
         async with aclosing(self._ask(channel, stream, user_id, friends, after, most_bytes, call)) as events:
             async for event in events:
                 if event.sequence > until:
                     # What is folded into something later than `until` is told when that comes.
-                    return Page(found, until)
-                found.append(Waiting(channel, event.sequence, event.type, event.data))
+                    return EventPage(found, until)
+                found.append(QueuedEvent(channel, event.sequence, event.type, event.data))
                 size += len(event.data)
                 if size >= most_bytes:
-                    return Page(found, event.sequence)
-        return Page(found, until if len(found) < self._page else found[-1].sequence)
+                    return EventPage(found, event.sequence)
+        return EventPage(found, until if len(found) < self._page else found[-1].sequence)
 
     async def friends(self, user_id: str, contact: int) -> Collection[str]:
         """All friends of the user, once contact's read model has reached the sequence.
@@ -128,28 +128,28 @@ class History:
         call: Call,
     ) -> AsyncGenerator[ClientEvent, None]:
         remotes, size = self._remotes, self._page
-        if channel in NOTIFIED:
+        if channel in NOTIFICATION_CHANNELS:
             notified = NotificationsSinceRequest(user_id=user_id, stream=stream, after=after, limit=size)
-            return remotes.messaging.told(remotes.messaging.stub.notifications_since, notified, call)
+            return remotes.messaging.stream(remotes.messaging.stub.notifications_since, notified, call)
         if channel == SESSION:
             ended = SessionSince(user_id=user_id, after=after, limit=size)
-            return remotes.session.told(remotes.session.stub.events_since, ended, call)
+            return remotes.session.stream(remotes.session.stub.events_since, ended, call)
         if channel == CONTACT:
             befriended = ContactSince(user_id=user_id, after=after, limit=size)
-            return remotes.contact.told(remotes.contact.stub.events_since, befriended, call)
+            return remotes.contact.stream(remotes.contact.stub.events_since, befriended, call)
         if channel == PROFILE:
-            return self._updated(friends, after, most_bytes, call)
+            return self._profile_updates(friends, after, most_bytes, call)
         written = MessagingSince(user_id=user_id, after=after, limit=size, most_bytes=most_bytes)
-        return remotes.messaging.told(remotes.messaging.stub.events_since, written, call)
+        return remotes.messaging.stream(remotes.messaging.stub.events_since, written, call)
 
-    async def _updated(
+    async def _profile_updates(
         self, friends: Collection[str], after: int, most_bytes: int, call: Call
     ) -> AsyncGenerator[ClientEvent, None]:
         remote, people, found = self._remotes.profile, sorted(friends), list[ClientEvent]()
         for begin in range(0, len(people), _MOST_FRIENDS):
             request = ProfileSince(user_ids=people[begin : begin + _MOST_FRIENDS], after=after, limit=self._page)
             size = 0
-            async with aclosing(remote.told(remote.stub.events_since, request, call)) as updates:
+            async with aclosing(remote.stream(remote.stub.events_since, request, call)) as updates:
                 async for update in updates:
                     found.append(update)
                     size += len(update.data)

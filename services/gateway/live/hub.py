@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from contracts.subjects import MESSAGING, PROFILE
-from services.gateway.live.circles import Circle, Circles
-from services.gateway.live.outlet import Outlet, Waiting
-from services.gateway.live.recent import Recent
-from services.gateway.live.told import CHANNELS, NOTIFIED, STREAMS, Told
+from services.gateway.live.circles import FriendIndex, FriendSet
+from services.gateway.live.outlet import ClientQueue, QueuedEvent
+from services.gateway.live.recent import ReplayBuffer
+from services.gateway.live.told import CHANNELS, NOTIFICATION_CHANNELS, STREAMS, OutboundEvent
 
-Places = dict[str, int]
+ChannelPositions = dict[str, int]
 
 
-class Here(msgspec.Struct, frozen=True):
+class HeadPosition(msgspec.Struct, frozen=True):
     """A place in every stream, and the same as clients get it."""
 
-    places: Places
+    places: ChannelPositions
     id: str
 
 
@@ -29,20 +29,24 @@ class Hub:
     """The clients of one gateway, and what was told of late."""
 
     def __init__(
-        self, circles: Circles, *, seal: Callable[[Places], str], recent: Callable[[], Recent] = Recent
+        self,
+        circles: FriendIndex,
+        *,
+        seal: Callable[[ChannelPositions], str],
+        recent: Callable[[], ReplayBuffer] = ReplayBuffer,
     ) -> None:
         self.circles = circles
         # Makes of a place the text that clients get.
         self.seal = seal
         self._recent = {channel: recent() for channel in CHANNELS}
         # Everything up to here was told, by stream; not there before its follower has begun.
-        self._positions: Places = {}
+        self._positions: ChannelPositions = {}
         # The last profile.updated that nobody here was told of, since nobody here knew the person.
         self._passed_over = 0
-        self._outlets: dict[str, list[Outlet]] = {}
+        self._outlets: dict[str, list[ClientQueue]] = {}
         self._moved: set[asyncio.Future[None]] = set()
         # Made when it is asked for, and dropped when anything moves.
-        self._here: Here | None = None
+        self._here: HeadPosition | None = None
 
     @property
     def begun(self) -> bool:
@@ -51,53 +55,53 @@ class Hub:
 
     def position(self, channel: str) -> int:
         """Everything of the channel up to this sequence has been told."""
-        return self._positions[NOTIFIED.get(channel, channel)]
+        return self._positions[NOTIFICATION_CHANNELS.get(channel, channel)]
 
-    def positions(self) -> Places:
+    def positions(self) -> ChannelPositions:
         """Of the streams that are followed."""
         return dict(self._positions)
 
-    def here(self) -> "Here":
+    def head(self) -> "HeadPosition":
         """Where everybody stands who was handed all that was told."""
         if self._here is None:
             places = {stream: self._positions[stream] for stream in STREAMS}
-            self._here = Here(places, self.seal(places))
+            self._here = HeadPosition(places, self.seal(places))
         return self._here
 
     # What followers say
 
-    def begin(self, stream: str, sequence: int) -> None:
+    def start_stream(self, stream: str, sequence: int) -> None:
         """What is told of the stream from now on lies behind this sequence."""
         for channel in CHANNELS:
-            if NOTIFIED.get(channel, channel) == stream:
+            if NOTIFICATION_CHANNELS.get(channel, channel) == stream:
                 self._recent[channel].begin(sequence)
         self._positions[stream] = sequence
         self._here = None
 
-    def tell(self, told: Told) -> None:
+    def publish(self, told: OutboundEvent) -> None:
         """The next event of a channel."""
         self._recent[told.channel].add(told)
-        stream = NOTIFIED.get(told.channel, told.channel)
+        stream = NOTIFICATION_CHANNELS.get(told.channel, told.channel)
         if told.sequence > self._positions.get(stream, 0):
             self._positions[stream] = told.sequence
             self._here = None
-        for user_id in self.circles.watchers(told.about) if told.about else told.to:
+        for user_id in self.circles.friends_of(told.friends_of) if told.friends_of else told.payload_by_user:
             outlets = self._outlets.get(user_id)
             if outlets is not None:
-                self._deliver(told, "" if told.about else user_id, outlets)
+                self._deliver(told, "" if told.friends_of else user_id, outlets)
 
-    def pass_over(self, sequence: int) -> None:
+    def skip(self, sequence: int) -> None:
         """A profile.updated of somebody whom nobody here knows."""
         self._passed_over = sequence
         # Or a circle that is whole from here on would be taken to have been told of it.
-        self.reached(PROFILE, sequence)
+        self.advance(PROFILE, sequence)
 
-    def lose(self, stream: str, sequence: int) -> None:
+    def mark_lost(self, stream: str, sequence: int) -> None:
         """Something up to the sequence will not be told: nobody may go on here from before it."""
-        self.begin(stream, sequence)
-        self.reached(stream, sequence)
+        self.start_stream(stream, sequence)
+        self.advance(stream, sequence)
 
-    def reached(self, stream: str, sequence: int) -> None:
+    def advance(self, stream: str, sequence: int) -> None:
         """Everything up to the sequence has been told."""
         if sequence > self._positions.get(stream, 0):
             self._positions[stream] = sequence
@@ -114,29 +118,29 @@ class Hub:
 
     # What clients ask
 
-    def covers(self, channel: str, sequence: int, circle: Circle) -> bool:
+    def covers(self, channel: str, sequence: int, circle: FriendSet) -> bool:
         """Whether all that the channel has told behind the sequence is in memory, for somebody with this circle."""
-        if sequence < self._recent[channel].floor:
+        if sequence < self._recent[channel].oldest_sequence:
             return False
         if channel != PROFILE:
             return True
         # What was passed over before the circle was known may have been a friend's.
-        assert circle.whole_since is not None
-        return sequence >= min(circle.whole_since, self._passed_over)
+        assert circle.complete_since is not None
+        return sequence >= min(circle.complete_since, self._passed_over)
 
-    def recent(self, user_id: str, places: Mapping[str, int], circle: Circle) -> list[Waiting]:
+    def recent(self, user_id: str, places: Mapping[str, int], circle: FriendSet) -> list[QueuedEvent]:
         """What the user was told behind the places, in the order of CHANNELS."""
-        found: list[Waiting] = []
+        found: list[QueuedEvent] = []
         for channel in CHANNELS:
             if channel in places:
                 found += _of(user_id, circle, self._recent[channel].since(places[channel]))
         return found
 
-    def attach(self, outlet: Outlet) -> None:
+    def attach(self, outlet: ClientQueue) -> None:
         """From now on the outlet gets what its user is told."""
         self._outlets.setdefault(outlet.user_id, []).append(outlet)
 
-    def detach(self, outlet: Outlet) -> None:
+    def detach(self, outlet: ClientQueue) -> None:
         outlets = self._outlets.get(outlet.user_id)
         if outlets is not None and outlet in outlets:
             outlets.remove(outlet)
@@ -161,19 +165,23 @@ class Hub:
     def has_reached(self, places: Mapping[str, int]) -> bool:
         return all(self.position(channel) >= sequence for channel, sequence in places.items())
 
-    def _deliver(self, told: Told, data_of: str, outlets: list[Outlet]) -> None:
-        waiting: Waiting | None = None
+    def _deliver(self, told: OutboundEvent, data_of: str, outlets: list[ClientQueue]) -> None:
+        waiting: QueuedEvent | None = None
         for outlet in outlets:
-            if told.channel in NOTIFIED and not outlet.notified:
+            if told.channel in NOTIFICATION_CHANNELS and not outlet.notified:
                 continue
             if waiting is None:
-                waiting = Waiting(told.channel, told.sequence, told.type, told.to[data_of])
-            outlet.push(waiting)
+                waiting = QueuedEvent(told.channel, told.sequence, told.type, told.payload_by_user[data_of])
+            outlet.put(waiting)
 
 
-def _of(user_id: str, circle: Circle, told: Iterable[Told]) -> Iterator[Waiting]:
+def _of(user_id: str, circle: FriendSet, told: Iterable[OutboundEvent]) -> Iterator[QueuedEvent]:
     for each in told:
-        data = each.to.get("" if each.about else user_id)
-        if data is not None and (not each.about or each.about in circle.friends):
-            peer = next((other for other in each.to if other != user_id), "") if each.channel == MESSAGING else ""
-            yield Waiting(each.channel, each.sequence, each.type, data, peer)
+        data = each.payload_by_user.get("" if each.friends_of else user_id)
+        if data is not None and (not each.friends_of or each.friends_of in circle.friends):
+            peer = (
+                next((other for other in each.payload_by_user if other != user_id), "")
+                if each.channel == MESSAGING
+                else ""
+            )
+            yield QueuedEvent(each.channel, each.sequence, each.type, data, peer)

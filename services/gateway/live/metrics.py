@@ -2,8 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from services.gateway.live.outlet import End
-from services.gateway.tallies import Count, DurationsOf
+from services.gateway.live.outlet import CloseReason
+from services.gateway.tallies import HistogramCollector, LocalCounter
 
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 
@@ -14,8 +14,8 @@ class LiveMetrics:
         self._ended = Counter(
             "vestnik_live_clients_ended", "Live connections that have ended.", ("kind", "reason"), registry=registry
         )
-        self.delivered = Count("vestnik_live_events", "Events handed to clients.", registry)
-        self._lag = DurationsOf(
+        self.delivered = LocalCounter("vestnik_live_events", "Events handed to clients.", registry)
+        self._lag = HistogramCollector(
             "vestnik_live_lag_seconds",
             "Seconds from an event to its being handed to the clients' buffers.",
             _LAG_BUCKETS,
@@ -25,7 +25,7 @@ class LiveMetrics:
     def opened(self, kind: str) -> None:
         self._open.labels(kind).inc()
 
-    def ended(self, kind: str, end: End) -> None:
+    def ended(self, kind: str, end: CloseReason) -> None:
         self._open.labels(kind).dec()
         self._ended.labels(kind, end.value).inc()
 

@@ -12,20 +12,20 @@ MOST = 512
 MOST_BYTES = 512 * 1024
 
 
-class End(StrEnum):
+class CloseReason(StrEnum):
     """Why a client's events end here; in every case it may come back with its position."""
 
     SESSION = "session ended"
-    UNSURE = "session out of sight"
+    SESSION_UNKNOWN = "session out of sight"
     KEY = "key not trusted"
     SLOW = "too slow"
     STOPPING = "gateway stops"
-    ANEW = "begin anew"
-    GONE = "client gone"
+    RESTART = "begin anew"
+    DISCONNECTED = "client gone"
     FAILED = "internal error"
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class QueuedEvent(msgspec.Struct, frozen=True):
     """An event for one client."""
 
     channel: str
@@ -37,7 +37,7 @@ class Waiting(msgspec.Struct, frozen=True):
     peer: str = ""
 
 
-class Outlet:
+class ClientQueue:
     """One client's events between the hub and the client's own task."""
 
     __slots__ = (
@@ -62,12 +62,12 @@ class Outlet:
         # Unix time: when the session runs out, as far as is known.
         self.expires_at = expires_at
         # Set: after what waits comes nothing more.
-        self.end: End | None = None
+        self.end: CloseReason | None = None
         # Hands an event to the client by itself while its task rests, and says whether it could; it must not fail.
-        self.at_once: Callable[[Waiting], bool] | None = None
+        self.at_once: Callable[[QueuedEvent], bool] | None = None
         # Why the session ended, where that is the end.
         self.reason = ""
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[QueuedEvent] = deque()
         self._bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -75,27 +75,27 @@ class Outlet:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def push(self, event: Waiting) -> None:
+    def put(self, event: QueuedEvent) -> None:
         """Never waits: where the client has not taken enough, this is its end."""
         if self.end is not None:
             return
         if self.at_once is not None and not self._waiting and self.at_once(event):
             return
         if len(self._waiting) >= MOST or self._bytes + len(event.data) > MOST_BYTES:
-            self.finish(End.SLOW)
+            self.close(CloseReason.SLOW)
             return
         self._waiting.append(event)
         self._bytes += len(event.data)
         self.wake()
 
-    def finish(self, end: End, reason: str = "") -> None:
+    def close(self, end: CloseReason, reason: str = "") -> None:
         """Nothing more is taken in; what is said first stands. `reason`: why the session ended."""
         if self.end is None:
             self.end = end
             self.reason = reason
             self.wake()
 
-    def take(self) -> list[Waiting]:
+    def drain(self) -> list[QueuedEvent]:
         """Everything that waits."""
         taken = list(self._waiting)
         self._waiting.clear()

@@ -16,14 +16,14 @@ from contracts.errors import ProfileNotFound, VestnikError
 from contracts.event import Event
 from contracts.events.profile import ProfileUpdated
 from contracts.identifiers import new_id
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.positions import Position
 from contracts.subjects import PROFILE
 from contracts.times import rfc3339
 from infra.rpc.context import Call
 from services.gateway.live.hub import Hub
 from services.gateway.live.told import profile_updated
-from services.gateway.profile_reads import ProfileReads
+from services.gateway.profile_reads import ProfileReader
 
 log = logging.getLogger(__name__)
 MOST = 10_000
@@ -41,7 +41,7 @@ _DECODER = msgspec.json.Decoder(_Unchanged)
 
 
 class ProfileUpdates:
-    def __init__(self, hub: Hub, profiles: ProfileReads, *, overrun: Callable[[int], None], most: int = MOST) -> None:
+    def __init__(self, hub: Hub, profiles: ProfileReader, *, overrun: Callable[[int], None], most: int = MOST) -> None:
         """`overrun`: what to do when more wait than may; none up to and with the sequence is told any more."""
         self._hub = hub
         self._profiles = profiles
@@ -74,13 +74,13 @@ class ProfileUpdates:
 
     async def _tell(self, next_: Recorded[Event] | int) -> None:
         if isinstance(next_, int):
-            self._hub.reached(PROFILE, next_)
-        elif self._hub.circles.watchers(next_.aggregate_id):
+            self._hub.advance(PROFILE, next_)
+        elif self._hub.circles.friends_of(next_.aggregate_id):
             shown = await self._shown(next_)
             if shown is not None and self._is_next(next_):
-                self._hub.tell(profile_updated(next_, shown))
+                self._hub.publish(profile_updated(next_, shown))
         else:
-            self._hub.pass_over(next_.sequence)
+            self._hub.skip(next_.sequence)
 
     def _is_next(self, next_: Recorded[Event] | int) -> bool:
         """Not any more where all were given up meanwhile."""
@@ -116,9 +116,9 @@ def _completed(event: Recorded[Event], unchanged: _Unchanged) -> bytes:
         {
             "user_id": event.aggregate_id,
             "username": unchanged.username,
-            "display_name": plain(updated.display_name) or unchanged.username,
-            "bio": plain(updated.bio) or "",
-            "avatar_url": plain(updated.avatar_url) or None,
+            "display_name": plaintext_or_none(updated.display_name) or unchanged.username,
+            "bio": plaintext_or_none(updated.bio) or "",
+            "avatar_url": plaintext_or_none(updated.avatar_url) or None,
             "verified": unchanged.verified,
             "updated_at": rfc3339(event.at),
         }

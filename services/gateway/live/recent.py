@@ -5,40 +5,40 @@ Bounded in number and in bytes; what is older comes from the owners' read models
 
 from collections import deque
 
-from services.gateway.live.told import Told
+from services.gateway.live.told import OutboundEvent
 
 _MOST = 4_096
 _MOST_BYTES = 16 * 1024 * 1024
 
 
-class Recent:
+class ReplayBuffer:
     """The end of one channel."""
 
     def __init__(self, *, most: int = _MOST, most_bytes: int = _MOST_BYTES) -> None:
         self._most = most
         self._most_bytes = most_bytes
-        self._told: deque[Told] = deque()
+        self._told: deque[OutboundEvent] = deque()
         self._bytes = 0
         # Everything behind this sequence is here.
-        self.floor = 0
+        self.oldest_sequence = 0
 
     def begin(self, sequence: int) -> None:
         """Forgets all; what is told from here on will be kept."""
         self._told.clear()
         self._bytes = 0
-        self.floor = sequence
+        self.oldest_sequence = sequence
 
-    def add(self, told: Told) -> None:
+    def add(self, told: OutboundEvent) -> None:
         self._told.append(told)
         self._bytes += told.size()
         while len(self._told) > self._most or self._bytes > self._most_bytes:
             oldest = self._told.popleft()
             self._bytes -= oldest.size()
-            self.floor = oldest.sequence
+            self.oldest_sequence = oldest.sequence
 
-    def since(self, sequence: int) -> list[Told]:
+    def since(self, sequence: int) -> list[OutboundEvent]:
         """All behind the sequence, in order. Only whole where the sequence is not below the floor."""
-        found: list[Told] = []
+        found: list[OutboundEvent] = []
         for told in reversed(self._told):
             if told.sequence <= sequence:
                 break

@@ -7,10 +7,10 @@ from random import randrange
 
 from starlette.types import Scope, Send
 
-from services.gateway.at_once import TAKEN, is_taken
-from services.gateway.live.delivery import Beginning, Live
-from services.gateway.live.feed import Item
-from services.gateway.live.outlet import End
+from services.gateway.at_once import CAN_WRITE, can_write_now
+from services.gateway.live.delivery import LiveDelivery, SubscriptionRequest
+from services.gateway.live.feed import ClientEvent
+from services.gateway.live.outlet import CloseReason
 from services.gateway.live.pace import PATIENCE, Pace
 from services.gateway.streaming import MORE, abort
 
@@ -25,27 +25,27 @@ class ServerSentEvents:
 
     __slots__ = ("_beginning", "_live", "_patience")
 
-    def __init__(self, live: Live, beginning: Beginning, *, patience: float = PATIENCE) -> None:
+    def __init__(self, live: LiveDelivery, beginning: SubscriptionRequest, *, patience: float = PATIENCE) -> None:
         self._live = live
         self._beginning = beginning
         self._patience = patience
 
     async def send(self, scope: Scope, gone: asyncio.Future[None], send: Send) -> None:
         pace = Pace(self._patience)
-        async with self._live.open(self._beginning, "sse") as feed:
-            gone.add_done_callback(lambda _: feed.give_up(End.GONE))
+        async with self._live.subscribe(self._beginning, "sse") as feed:
+            gone.add_done_callback(lambda _: feed.give_up(CloseReason.DISCONNECTED))
             more: Callable[[bytes], None] | None = scope.get(MORE)
-            taken: Callable[[], bool] | None = scope.get(TAKEN)
+            taken: Callable[[], bool] | None = scope.get(CAN_WRITE)
             if more is not None and taken is not None:
                 write, is_free = more, taken
 
-                def pass_on(item: Item) -> bool:
+                def pass_on(item: ClientEvent) -> bool:
                     if not is_free() or gone.done():
                         return False
                     write(_written(item))
                     return True
 
-                feed.at_once = pass_on
+                feed.try_write = pass_on
             try:
                 # The place from the first moment on: whoever loses the line before the first event begins there.
                 await _pass_on(scope, send, pace, f"retry: {randrange(*_RETRY)}\nid: {feed.id}\n\n".encode())  # noqa: S311
@@ -56,28 +56,28 @@ class ServerSentEvents:
                     for chunk in _chunks(items) if items else (f":\nid: {feed.id}\n\n".encode(),):
                         await _pass_on(scope, send, pace, chunk)
             except TimeoutError:
-                feed.give_up(End.SLOW)
+                feed.give_up(CloseReason.SLOW)
                 abort(scope)
             except Exception:
                 # The edge: whatever went wrong inside is logged here; the client finds an end and comes again.
                 log.exception("a stream of events failed")
-                feed.give_up(End.FAILED)
+                feed.give_up(CloseReason.FAILED)
 
 
 async def _pass_on(scope: Scope, send: Send, pace: Pace, chunk: bytes) -> None:
     message = {"type": "http.response.body", "body": chunk, "more_body": True}
-    if is_taken(scope):
+    if can_write_now(scope):
         await send(message)
         pace.took(len(chunk))
     else:
         await pace.wait(send(message), len(chunk))
 
 
-def _written(item: Item) -> bytes:
+def _written(item: ClientEvent) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (item.id.encode(), item.type.encode(), item.data)
 
 
-def _chunks(items: Iterable[Item]) -> Iterator[bytes]:
+def _chunks(items: Iterable[ClientEvent]) -> Iterator[bytes]:
     """The events as they go over the line, several at once but not too much."""
     gathered, size = [], 0
     for item in items:

@@ -27,14 +27,14 @@ from contracts.live import (
     LiveSeen,
     LiveSessionEnd,
 )
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from contracts.times import rfc3339
 
 # In the order in which a client that was away is told of them: first whether it may still be told at all.
 STREAMS = (SESSION, CONTACT, PROFILE, MESSAGING)
-NOTIFIED = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
-CHANNELS = (*STREAMS, *NOTIFIED)
+NOTIFICATION_CHANNELS = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
+CHANNELS = (*STREAMS, *NOTIFICATION_CHANNELS)
 
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -43,7 +43,7 @@ _ENCODE = msgspec.json.Encoder().encode
 _NOTICE_BYTES = 256
 
 
-class _Notice(Mapping[str, bytes]):
+class LazyNotification(Mapping[str, bytes]):
     """A notification to one user, made when somebody looks at it: each message makes one, and few clients want them."""
 
     __slots__ = ("_at", "_data", "_event_id", "_from_user_id", "_kind", "_user_id")
@@ -71,7 +71,7 @@ class _Notice(Mapping[str, bytes]):
         return 1
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class OutboundEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One event as clients receive it."""
 
     # A stream, or the notifications that are born of one.
@@ -81,16 +81,20 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     at: datetime
     # User id -> the JSON object that this user's clients receive.
-    to: Mapping[str, bytes]
-    # Whose friends are told, all the same; empty where `to` says it.
-    about: str = ""
+    payload_by_user: Mapping[str, bytes]
+    # Whose friends are told, all the same; empty where `payload_by_user` says it.
+    friends_of: str = ""
 
     def size(self) -> int:
         """Bytes, roughly."""
-        return _NOTICE_BYTES if isinstance(self.to, _Notice) else sum(map(len, self.to.values()))
+        return (
+            _NOTICE_BYTES
+            if isinstance(self.payload_by_user, LazyNotification)
+            else sum(map(len, self.payload_by_user.values()))
+        )
 
 
-def tell(event: Recorded[Event]) -> Iterator[Told]:
+def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
     """What the event tells, and to whom; a profile's update is told by `profile_updated`."""
     match event.data:
         case MessageSent():
@@ -116,19 +120,19 @@ def tell(event: Recorded[Event]) -> Iterator[Told]:
             return
 
 
-def profile_updated(event: Recorded[Event], shown: bytes) -> Told:
+def profile_updated(event: Recorded[Event], shown: bytes) -> OutboundEvent:
     """To the person's friends."""
-    return Told(
+    return OutboundEvent(
         channel=PROFILE,
         sequence=event.sequence,
         type=event.type,
         at=event.at,
-        to={"": shown},
-        about=event.aggregate_id,
+        payload_by_user={"": shown},
+        friends_of=event.aggregate_id,
     )
 
 
-def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[Told]:
+def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[OutboundEvent]:
     sender_id, recipient_id = sent.sender_id, sent.recipient_id
     shown = LiveMessage(
         sent.message_id,
@@ -136,36 +140,36 @@ def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[Told]:
         recipient_id,
         sent.sequence,
         sender_id,
-        plain(sent.text) or "",
+        plaintext_or_none(sent.text) or "",
         rfc3339(event.at),
     )
     to = {sender_id: _ENCODE(shown)}
     shown.user_id = sender_id
     to[recipient_id] = _ENCODE(shown)
-    yield Told(channel=MESSAGING, sequence=event.sequence, type=event.type, at=event.at, to=to)
+    yield OutboundEvent(channel=MESSAGING, sequence=event.sequence, type=event.type, at=event.at, payload_by_user=to)
     yield _notified(event, NOTIFIED_MESSAGING, sent.recipient_id, MESSAGE, sent.sender_id)
 
 
-def _befriended(event: Recorded[Event], one: str, ones: str, other: str, others: str) -> Told:
+def _befriended(event: Recorded[Event], one: str, ones: str, other: str, others: str) -> OutboundEvent:
     at = rfc3339(event.at)
     return _told(event, CONTACT, {one: LiveFriendship(other, ones, at), other: LiveFriendship(one, others, at)})
 
 
-def _notified(event: Recorded[Event], channel: str, user_id: str, kind: str, from_user_id: str) -> Told:
-    return Told(
+def _notified(event: Recorded[Event], channel: str, user_id: str, kind: str, from_user_id: str) -> OutboundEvent:
+    return OutboundEvent(
         channel=channel,
         sequence=event.sequence,
         type=NOTIFICATION_CREATED,
         at=event.at,
-        to=_Notice(event, user_id, kind, from_user_id),
+        payload_by_user=LazyNotification(event, user_id, kind, from_user_id),
     )
 
 
-def _told(event: Recorded[Event], channel: str, to: Mapping[str, msgspec.Struct], kind: str = "") -> Told:
-    return Told(
+def _told(event: Recorded[Event], channel: str, to: Mapping[str, msgspec.Struct], kind: str = "") -> OutboundEvent:
+    return OutboundEvent(
         channel=channel,
         sequence=event.sequence,
         type=kind or event.type,
         at=event.at,
-        to={user_id: _ENCODE(data) for user_id, data in to.items()},
+        payload_by_user={user_id: _ENCODE(data) for user_id, data in to.items()},
     )

@@ -31,19 +31,19 @@ from infra.rpc.context import Call, enter
 from services.gateway import bodies, limits, origins, problems, queries, rate_limits
 from services.gateway.client_address import client_address, counted_as
 from services.gateway.cors import Cors
-from services.gateway.dispatch import POSITION, Asked, Dispatcher, encoded
+from services.gateway.dispatch import POSITION, Dispatcher, Input, encoded
 from services.gateway.http_request import RequestHeaders
-from services.gateway.live.delivery import Beginning
-from services.gateway.live.feed import Feed, Item
-from services.gateway.live.outlet import End
+from services.gateway.live.delivery import SubscriptionRequest
+from services.gateway.live.feed import ClientEvent, Subscription
+from services.gateway.live.outlet import CloseReason
 from services.gateway.live.pace import PATIENCE, Pace
 from services.gateway.live.query import EventsQuery
-from services.gateway.load import Load
-from services.gateway.parts import Parts
-from services.gateway.rate_limits import Standing
+from services.gateway.load import ConcurrencyLimiter
+from services.gateway.parts import GatewayContext
+from services.gateway.rate_limits import LimitState
 from services.gateway.streaming import abort
-from services.gateway.tokens import Caller
-from services.gateway.tracing import request_id
+from services.gateway.tokens import Principal
+from services.gateway.tracing import parse_request_id
 from services.gateway.websocket_wire import TEXT
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ _POSITION = POSITION.encode()
 MOST_AT_WORK = 32
 # What a client is told with the end (RFC 6455, section 7.4; from 4000 on they are ours).
 NOT_TEXT, SESSION_ENDED = 1003, 4401
-_CLOSE = {End.STOPPING: 1001, End.FAILED: 1011, End.SESSION: SESSION_ENDED}
+_CLOSE = {CloseReason.STOPPING: 1001, CloseReason.FAILED: 1011, CloseReason.SESSION: SESSION_ENDED}
 _TRY_AGAIN = 1013
 
 
@@ -97,7 +97,9 @@ AnyDispatcher = Dispatcher[Any, Any]
 class WebSockets:
     """Accepts connections to `/v1/ws`."""
 
-    def __init__(self, commands: Mapping[str, AnyDispatcher], parts: Parts, *, load: Load) -> None:
+    def __init__(
+        self, commands: Mapping[str, AnyDispatcher], parts: GatewayContext, *, load: ConcurrencyLimiter
+    ) -> None:
         self._commands = commands
         self._parts = parts
         self._load = load
@@ -106,10 +108,10 @@ class WebSockets:
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """From the handshake to the close."""
         headers = Headers(scope=scope)
-        own_id = request_id(headers.get("x-request-id"))
+        own_id = parse_request_id(headers.get("x-request-id"))
         if (await receive())["type"] != "websocket.connect":
             return
-        standings: list[Standing] = []
+        standings: list[LimitState] = []
         try:
             beginning, address = await self._check(scope, headers, standings)
         except VestnikError as error:
@@ -126,13 +128,15 @@ class WebSockets:
             accept["subprotocol"] = SUBPROTOCOL
         try:
             await send(accept)
-            async with self._parts.live.open(beginning, "websocket") as feed:
+            async with self._parts.live.subscribe(beginning, "websocket") as feed:
                 connection = _Connection(self, scope, receive, send, beginning.caller, address)
                 await connection.run(feed)
         except (ClientDisconnected, OSError):
             return
 
-    async def _check(self, scope: Scope, headers: Headers, standings: list[Standing]) -> tuple[Beginning, str]:
+    async def _check(
+        self, scope: Scope, headers: Headers, standings: list[LimitState]
+    ) -> tuple[SubscriptionRequest, str]:
         """`standings`: gets those of the limits that the handshake is counted against."""
         if scope["path"] != PATH:
             raise NotFound
@@ -140,15 +144,15 @@ class WebSockets:
         parts, peer = self._parts, scope["client"][0] if scope["client"] else ""
         address = client_address(peer, headers, trusted_hops=parts.settings.trusted_hops)
         if parts.limiter is not None:
-            standings.append(parts.limiter.take(limits.LIVE_ADDRESS, counted_as(address)))
+            standings.append(parts.limiter.consume(limits.LIVE_ADDRESS, counted_as(address)))
             rate_limits.check(standings)
-        caller = parts.tokens.caller(_authorization(headers, scope["subprotocols"]))
+        caller = parts.tokens.authenticate(_authorization(headers, scope["subprotocols"]))
         if parts.limiter is not None:
-            standings.append(parts.limiter.take(limits.LIVE, caller.user_id))
+            standings.append(parts.limiter.consume(limits.LIVE, caller.user_id))
             rate_limits.check(standings)
         query = queries.decode(scope["query_string"], EventsQuery)
         seen = parts.positions.of(caller.user_id)
-        return await parts.live.beginning(caller, query.since, seen, notified=query.notifications), address
+        return await parts.live.prepare(caller, query.since, seen, notified=query.notifications), address
 
     def _check_origin(self, headers: Headers) -> None:
         """Only browsers send an origin: it must be ours, or one that the settings let in over HTTP too."""
@@ -158,28 +162,28 @@ class WebSockets:
         if not origins.is_own(origin, headers, self._parts.settings.public_url):
             raise Forbidden("Pages of another origin are not served.")
 
-    def count(self, caller: Caller) -> None:
+    def count(self, caller: Principal) -> None:
         """Counts one message of the user, before it is looked at.
 
         Raises:
             RateLimited: there were too many of late.
         """
         if self._parts.limiter is not None:
-            rate_limits.check([self._parts.limiter.take(limits.COMMAND, caller.user_id)])
+            rate_limits.check([self._parts.limiter.consume(limits.COMMAND, caller.user_id)])
 
-    async def perform(self, command: Command, caller: Caller, address: str) -> Answer:
+    async def perform(self, command: Command, caller: Principal, address: str) -> Answer:
         """
         Raises:
             VestnikError: whatever is wrong with the command.
         """
         # Events outlive the access token, as the session does; what is done in somebody's name does not.
-        self._parts.tokens.check(caller)
+        self._parts.tokens.recheck(caller)
         dispatcher = self._commands.get(command.command)
         if dispatcher is None:
             raise Invalid(violations=(Violation("/command", f"One of {', '.join(sorted(self._commands))}"),))
-        own_id = request_id(None)
+        own_id = parse_request_id(None)
         enter(Call(request_id=own_id))
-        asked = Asked(
+        asked = Input(
             request_id=own_id,
             signed_in=caller,
             address=address,
@@ -191,7 +195,7 @@ class WebSockets:
             path={"user_id": command.user_id},
             query=b"",
         )
-        standings: list[Standing] = []
+        standings: list[LimitState] = []
         began, endpoint = time.perf_counter(), dispatcher.endpoint
         status = VestnikError.status
         try:
@@ -212,7 +216,7 @@ class _Connection:
     """One client."""
 
     def __init__(
-        self, sockets: WebSockets, scope: Scope, receive: Receive, send: Send, caller: Caller, address: str
+        self, sockets: WebSockets, scope: Scope, receive: Receive, send: Send, caller: Principal, address: str
     ) -> None:
         self._sockets = sockets
         self._scope = scope
@@ -228,20 +232,20 @@ class _Connection:
         # With which the client is told the end, where it is the client's own doing.
         self._code = 0
 
-    async def run(self, feed: Feed) -> None:
+    async def run(self, feed: Subscription) -> None:
         receiving = asyncio.create_task(self._listen(feed))
         try:
             await self._tell(feed)
             await self._close(feed)
         except TimeoutError:
-            feed.give_up(End.SLOW)
+            feed.give_up(CloseReason.SLOW)
             abort(self._scope)
         except ClientDisconnected:
-            feed.give_up(End.GONE)
+            feed.give_up(CloseReason.DISCONNECTED)
         except Exception:
             # The edge, as above.
             log.exception("a WebSocket failed")
-            feed.give_up(End.FAILED)
+            feed.give_up(CloseReason.FAILED)
             await self._close(feed)
         finally:
             tasks = [receiving, *self._at_work]
@@ -249,9 +253,9 @@ class _Connection:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _tell(self, feed: Feed) -> None:
+    async def _tell(self, feed: Subscription) -> None:
         await self._pass_on(_heartbeat(feed))
-        feed.at_once = lambda item: self._write(_event(item))
+        feed.try_write = lambda item: self._write(_event(item))
         while feed.end is None:
             items = await feed.next()
             if feed.end is not None:
@@ -259,24 +263,24 @@ class _Connection:
             for text in map(_event, items) if items else (_heartbeat(feed),):
                 await self._pass_on(text)
 
-    async def _close(self, feed: Feed) -> None:
-        if feed.end is End.GONE and not self._code:
+    async def _close(self, feed: Subscription) -> None:
+        if feed.end is CloseReason.DISCONNECTED and not self._code:
             return
         # What was taken on is still answered.
         if self._at_work:
             await asyncio.wait(self._at_work, timeout=PATIENCE)
-        code = self._code or _CLOSE.get(feed.end or End.GONE, _TRY_AGAIN)
+        code = self._code or _CLOSE.get(feed.end or CloseReason.DISCONNECTED, _TRY_AGAIN)
         async with asyncio.timeout(PATIENCE):
-            reason = "not text" if code == NOT_TEXT else (feed.end or End.GONE).value
+            reason = "not text" if code == NOT_TEXT else (feed.end or CloseReason.DISCONNECTED).value
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
-    async def _listen(self, feed: Feed) -> None:
+    async def _listen(self, feed: Subscription) -> None:
         while True:
             message = await self._receive()
             text = message.get("text")
             if message["type"] == "websocket.disconnect" or text is None:
                 self._code = 0 if message["type"] == "websocket.disconnect" else NOT_TEXT
-                feed.give_up(End.GONE)
+                feed.give_up(CloseReason.DISCONNECTED)
                 return
             await self._slots.acquire()
             task = asyncio.create_task(self._answer(text, feed))
@@ -287,7 +291,7 @@ class _Connection:
         self._at_work.discard(task)
         self._slots.release()
 
-    async def _answer(self, text: str, feed: Feed) -> None:
+    async def _answer(self, text: str, feed: Subscription) -> None:
         command_id: str | None = None
         try:
             self._sockets.count(self._caller)
@@ -303,10 +307,10 @@ class _Connection:
         try:
             await self._pass_on(_ENCODER.encode(answer))
         except TimeoutError:
-            feed.give_up(End.SLOW)
+            feed.give_up(CloseReason.SLOW)
             abort(self._scope)
         except ClientDisconnected:
-            feed.give_up(End.GONE)
+            feed.give_up(CloseReason.DISCONNECTED)
 
     async def _pass_on(self, text: bytes) -> None:
         if self._write(text):
@@ -320,11 +324,11 @@ def _authorization(headers: Headers, subprotocols: list[str]) -> str | None:
     return headers.get("authorization") or (f"Bearer {token}" if token else None)
 
 
-def _event(item: Item) -> bytes:
+def _event(item: ClientEvent) -> bytes:
     return b'{"event":"%b","id":"%b","data":%b}' % (item.type.encode(), item.id.encode(), item.data)
 
 
-def _heartbeat(feed: Feed) -> bytes:
+def _heartbeat(feed: Subscription) -> bytes:
     return b'{"event":"heartbeat","id":"%b","data":null}' % feed.id.encode()
 
 
@@ -360,7 +364,7 @@ def _id_beside_halves(text: str) -> str | None:
         return None
 
 
-async def _refuse(send: Send, error: VestnikError, path: str, own_id: str, standings: list[Standing]) -> None:
+async def _refuse(send: Send, error: VestnikError, path: str, own_id: str, standings: list[LimitState]) -> None:
     """Answers the handshake with the problem itself."""
     headers = {**problems.headers(error), **rate_limits.headers(standings), "x-request-id": own_id}
     await send({"type": "websocket.http.response.start", "status": error.status, "headers": _raw(headers)})

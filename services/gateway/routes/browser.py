@@ -23,8 +23,17 @@ from contracts.fields import Id
 from contracts.rpc.vestnik.session.v1 import Tokens
 from infra.settings import Settings
 from services.gateway import limits, origins
-from services.gateway.answers import whole
-from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
+from services.gateway.endpoints import (
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    NoQuery,
+    Request,
+    Response,
+)
+from services.gateway.remotes import required
 from services.gateway.routes import sessions
 from services.gateway.routes.sessions import PasswordLogin
 
@@ -44,26 +53,26 @@ class BrowserTokens(msgspec.Struct, frozen=True, kw_only=True):
     expires_in: Annotated[int, Meta(description="Seconds until the access token runs out.")]
 
 
-async def log_in(incoming: Incoming[NoQuery, PasswordLogin]) -> Reply:
+async def log_in(incoming: Request[NoQuery, PasswordLogin]) -> Response:
     token = _cookie(incoming.headers.getlist("cookie"), _DEVICE) or ""
     answer = await sessions.begin(incoming, token if len(token) <= sessions.DEVICE_TOKEN_LENGTH else "")
-    settings = incoming.parts.settings
-    return _tokens(settings, whole(answer.tokens), 201, device_cookies(settings, answer.device_token))
+    settings = incoming.context.settings
+    return _tokens(settings, required(answer.tokens), 201, device_cookies(settings, answer.device_token))
 
 
-async def refresh(incoming: Incoming[NoQuery, NoBody]) -> Reply:
-    origins.check_own(incoming.headers, incoming.parts.settings.public_url)
+async def refresh(incoming: Request[NoQuery, NoBody]) -> Response:
+    origins.check_own(incoming.headers, incoming.context.settings.public_url)
     token = _cookie(incoming.headers.getlist("cookie"), _REFRESH)
     if token is None:
         raise InvalidRefreshToken
-    return _tokens(incoming.parts.settings, await sessions.renew(incoming.parts, token), 200)
+    return _tokens(incoming.context.settings, await sessions.renew(incoming.context, token), 200)
 
 
-async def log_out(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def log_out(incoming: Request[NoQuery, NoBody]) -> Response:
     ended = await sessions.end_current(incoming)
-    return Reply(
+    return Response(
         status=ended.status,
-        cookies=(_set(incoming.parts.settings, _REFRESH, "", seconds=0),),
+        cookies=(_set(incoming.context.settings, _REFRESH, "", seconds=0),),
         position=ended.position,
         written_by=ended.written_by,
     )
@@ -74,7 +83,7 @@ def device_cookies(settings: Settings, token: str) -> tuple[str, ...]:
     return (_set(settings, _DEVICE, token, seconds=_DEVICE_SECONDS),) if token else ()
 
 
-def _tokens(settings: Settings, tokens: Tokens, status: int, more_cookies: tuple[str, ...] = ()) -> Reply:
+def _tokens(settings: Settings, tokens: Tokens, status: int, more_cookies: tuple[str, ...] = ()) -> Response:
     body = BrowserTokens(
         user_id=tokens.user_id,
         session_id=tokens.session_id,
@@ -82,7 +91,7 @@ def _tokens(settings: Settings, tokens: Tokens, status: int, more_cookies: tuple
         expires_in=tokens.expires_in,
     )
     cookie = _set(settings, _REFRESH, tokens.refresh_token, seconds=settings.session_days * _DAY)
-    return Reply(
+    return Response(
         status=status,
         body=body,
         cookies=(cookie, *more_cookies),
@@ -124,9 +133,9 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=log_in,
         query=NoQuery,
         body=PasswordLogin,
-        answers={201: Answer(description="A new session.", body=BrowserTokens, headers=("Set-Cookie",))},
+        answers={201: DocumentedResponse(description="A new session.", body=BrowserTokens, headers=("Set-Cookie",))},
         errors=(InvalidCredentials, EmailNotVerified),
-        limits=(Counted(limit=limits.LOGIN_ADDRESS),),
+        limits=(AppliedLimit(limit=limits.LOGIN_ADDRESS),),
         public=True,
         writes=True,
     ),
@@ -141,9 +150,12 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=refresh,
         query=NoQuery,
         body=NoBody,
-        answers={200: Answer(description="The next tokens.", body=BrowserTokens, headers=("Set-Cookie",))},
+        answers={200: DocumentedResponse(description="The next tokens.", body=BrowserTokens, headers=("Set-Cookie",))},
         errors=(InvalidRefreshToken, RefreshTokenReused, Forbidden),
-        limits=(Counted(limit=limits.REFRESH_ADDRESS), Counted(limit=limits.REFRESH, key_of_headers=_session_of)),
+        limits=(
+            AppliedLimit(limit=limits.REFRESH_ADDRESS),
+            AppliedLimit(limit=limits.REFRESH, key_of_headers=_session_of),
+        ),
         public=True,
         writes=True,
     ),
@@ -155,7 +167,11 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=log_out,
         query=NoQuery,
         body=NoBody,
-        answers={204: Answer(description="The session has ended, and the cookie is gone.", headers=("Set-Cookie",))},
+        answers={
+            204: DocumentedResponse(
+                description="The session has ended, and the cookie is gone.", headers=("Set-Cookie",)
+            )
+        },
         errors=(SessionNotFound,),
         writes=True,
     ),

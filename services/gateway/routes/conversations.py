@@ -7,7 +7,17 @@ from msgspec import Meta
 
 from contracts.fields import Id
 from contracts.rpc.vestnik.messaging.v1 import Conversation, ListConversationsRequest
-from services.gateway.endpoints import JSON, Answer, AnyEndpoint, Endpoint, Incoming, NoBody, Page, Reply, page_of
+from services.gateway.endpoints import (
+    JSON,
+    AnyEndpoint,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    Page,
+    Request,
+    Response,
+    page_of,
+)
 from services.gateway.queries import PageQuery
 from services.gateway.routes.messages import MessageItem, item
 
@@ -21,18 +31,18 @@ class ConversationItem(msgspec.Struct, frozen=True):
     peer_seen_sequence: Annotated[int, Meta(description="How far the other has seen.")]
 
 
-async def list_conversations(incoming: Incoming[PageQuery, NoBody]) -> Reply:
-    messaging, query = incoming.parts.remotes.messaging, incoming.query
+async def list_conversations(incoming: Request[PageQuery, NoBody]) -> Response:
+    messaging, query = incoming.context.remotes.messaging, incoming.query
     request = ListConversationsRequest(
         user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor, as_json=True
     )
     answer = await messaging.read(messaging.stub.list_conversations, request)
     if answer.items is not None:
         body = page_of(answer.items, answer.next or None)
-        return Reply(body=body, headers={"content-type": JSON}, position=answer.position)
+        return Response(body=body, headers={"content-type": JSON}, position=answer.position)
     # A replica of the release before, which knows nothing of JSON.
     items = [_conversation(found) for found in answer.conversations]
-    return Reply(body=Page(items, answer.next or None), position=answer.position)
+    return Response(body=Page(items, answer.next or None), position=answer.position)
 
 
 def _conversation(found: Conversation) -> ConversationItem:
@@ -56,7 +66,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=list_conversations,
         query=PageQuery,
         body=NoBody,
-        answers={200: Answer(description="A page of conversations.", body=Page[ConversationItem])},
+        answers={200: DocumentedResponse(description="A page of conversations.", body=Page[ConversationItem])},
         reads=True,
     ),
 )

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from contracts.errors import NotFound
 from contracts.fields import folded_login
-from services.gateway.endpoints import Answer, AnyEndpoint, Endpoint, Incoming, NoBody, Reply
+from services.gateway.endpoints import AnyEndpoint, DocumentedResponse, Endpoint, NoBody, Request, Response
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Looked at of the newest, and shown.
@@ -40,15 +40,15 @@ class Mails(msgspec.Struct, frozen=True):
     items: list[Mail]
 
 
-async def mails(incoming: Incoming[MailQuery, NoBody]) -> Reply:
-    settings = incoming.parts.settings
+async def mails(incoming: Request[MailQuery, NoBody]) -> Response:
+    settings = incoming.context.settings
     if settings.show_mail != "on" or not _of_this_machine(incoming):
         raise NotFound
     found = await asyncio.to_thread(_newest, settings.data_dir / "mail", folded_login(incoming.query.to.strip()))
-    return Reply(body=Mails(found))
+    return Response(body=Mails(found))
 
 
-def _of_this_machine(incoming: Incoming[MailQuery, NoBody]) -> bool:
+def _of_this_machine(incoming: Request[MailQuery, NoBody]) -> bool:
     if "x-forwarded-for" in incoming.headers or "forwarded" in incoming.headers:
         return False
     host = incoming.headers.get("host", "").lower()
@@ -110,7 +110,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=mails,
         query=MailQuery,
         body=NoBody,
-        answers={200: Answer(description="The newest first.", body=Mails)},
+        answers={200: DocumentedResponse(description="The newest first.", body=Mails)},
         errors=(NotFound,),
         public=True,
     ),

@@ -2,7 +2,15 @@
 
 from contracts.errors import Forbidden, Invalid, RateLimited, UpgradeRequired, Violation
 from services.gateway import limits
-from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, Reply
+from services.gateway.endpoints import (
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    Request,
+    Response,
+)
 from services.gateway.live.query import EventsQuery
 from services.gateway.live.sse import ServerSentEvents
 
@@ -36,22 +44,22 @@ they are done.
 """
 
 
-async def follow(incoming: Incoming[EventsQuery, NoBody]) -> Reply:
-    live, query = incoming.parts.live, incoming.query
+async def follow(incoming: Request[EventsQuery, NoBody]) -> Response:
+    live, query = incoming.context.live, incoming.query
     # A browser that comes again keeps `since` in the address; the header is the later one.
     last = incoming.headers.get("last-event-id")
     try:
-        beginning = await live.beginning(
+        beginning = await live.prepare(
             incoming.caller, last or query.since, incoming.call.position, notified=query.notifications
         )
     except Invalid as error:
         if not last:
             raise
         raise Invalid(error.detail, violations=(Violation("/header/Last-Event-ID", "Not a position"),)) from error
-    return Reply(stream=ServerSentEvents(live, beginning), headers=_HEADERS)
+    return Response(stream=ServerSentEvents(live, beginning), headers=_HEADERS)
 
 
-async def upgrade(incoming: Incoming[EventsQuery, NoBody]) -> Reply:
+async def upgrade(incoming: Request[EventsQuery, NoBody]) -> Response:
     """What a plain request is told; services/gateway/live/websocket.py serves the others."""
     raise UpgradeRequired
 
@@ -67,14 +75,14 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=EventsQuery,
         body=NoBody,
         answers={
-            200: Answer(
+            200: DocumentedResponse(
                 description="Events, without an end.",
                 media_type=MEDIA_TYPE,
                 headers=("Cache-Control", "X-Accel-Buffering"),
             )
         },
         errors=(RateLimited,),
-        limits=(Counted(limit=limits.LIVE_ADDRESS), Counted(limit=limits.LIVE)),
+        limits=(AppliedLimit(limit=limits.LIVE_ADDRESS), AppliedLimit(limit=limits.LIVE)),
         request_headers=("Last-Event-ID",),
     ),
     Endpoint(
@@ -86,8 +94,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=upgrade,
         query=EventsQuery,
         body=NoBody,
-        answers={101: Answer(description="The connection is a WebSocket from here on.")},
+        answers={101: DocumentedResponse(description="The connection is a WebSocket from here on.")},
         errors=(UpgradeRequired, Forbidden, RateLimited),
-        limits=(Counted(limit=limits.LIVE_ADDRESS), Counted(limit=limits.LIVE)),
+        limits=(AppliedLimit(limit=limits.LIVE_ADDRESS), AppliedLimit(limit=limits.LIVE)),
     ),
 )

@@ -15,7 +15,17 @@ from contracts.rpc.vestnik.contact.v1 import (
     RemoveFriendRequest,
 )
 from services.gateway import limits
-from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Page, Reply
+from services.gateway.endpoints import (
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    NoQuery,
+    Page,
+    Request,
+    Response,
+)
 from services.gateway.queries import PageQuery
 from services.gateway.times import Time, shown
 
@@ -45,13 +55,13 @@ class FriendItem(msgspec.Struct, frozen=True):
     since: Time
 
 
-async def add(incoming: Incoming[NoQuery, NoBody]) -> Reply:
-    contact, user_id = incoming.parts.remotes.contact, incoming.caller.user_id
+async def add(incoming: Request[NoQuery, NoBody]) -> Response:
+    contact, user_id = incoming.context.remotes.contact, incoming.caller.user_id
     friend_id = incoming.path_id("user_id", UserNotFound)
     request = AddFriendRequest(user_id=user_id, friend_id=friend_id)
     answer = await contact.command(contact.stub.add_friend, request, repeatable=True)
     accepted = answer.state == FriendState.ACCEPTED
-    return Reply(
+    return Response(
         status=201 if answer.created and not accepted else 200,
         body=Friendship(friend_id, "accepted" if accepted else "requested"),
         position=answer.position,
@@ -60,15 +70,15 @@ async def add(incoming: Incoming[NoQuery, NoBody]) -> Reply:
     )
 
 
-async def remove(incoming: Incoming[NoQuery, NoBody]) -> Reply:
-    contact, user_id = incoming.parts.remotes.contact, incoming.caller.user_id
+async def remove(incoming: Request[NoQuery, NoBody]) -> Response:
+    contact, user_id = incoming.context.remotes.contact, incoming.caller.user_id
     request = RemoveFriendRequest(user_id=user_id, friend_id=incoming.path_id("user_id", UserNotFound))
     answer = await contact.command(contact.stub.remove_friend, request, repeatable=True)
-    return Reply(status=204, position=answer.position, written_by=user_id, concerns=request.friend_id)
+    return Response(status=204, position=answer.position, written_by=user_id, concerns=request.friend_id)
 
 
-async def list_friends(incoming: Incoming[FriendsQuery, NoBody]) -> Reply:
-    contact, query = incoming.parts.remotes.contact, incoming.query
+async def list_friends(incoming: Request[FriendsQuery, NoBody]) -> Response:
+    contact, query = incoming.context.remotes.contact, incoming.query
     request = GetFriendsRequest(
         user_id=incoming.caller.user_id,
         state=_STATES[query.state] if query.state is not None else FriendState.UNSPECIFIED,
@@ -76,7 +86,9 @@ async def list_friends(incoming: Incoming[FriendsQuery, NoBody]) -> Reply:
         cursor=query.cursor,
     )
     answer = await contact.read(contact.stub.get_friends, request)
-    return Reply(body=Page([_item(friend) for friend in answer.friends], answer.next or None), position=answer.position)
+    return Response(
+        body=Page([_item(friend) for friend in answer.friends], answer.next or None), position=answer.position
+    )
 
 
 def _item(friend: Friend) -> FriendItem:
@@ -86,7 +98,10 @@ def _item(friend: Friend) -> FriendItem:
     return FriendItem(friend.user_id, state, shown(friend.since))
 
 
-_LIMITS: tuple[Counted[NoBody], ...] = (Counted(limit=limits.FRIENDS_ADDRESS), Counted(limit=limits.FRIENDS))
+_LIMITS: tuple[AppliedLimit[NoBody], ...] = (
+    AppliedLimit(limit=limits.FRIENDS_ADDRESS),
+    AppliedLimit(limit=limits.FRIENDS),
+)
 
 ROUTES: tuple[AnyEndpoint, ...] = (
     Endpoint(
@@ -102,8 +117,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NoBody,
         answers={
-            201: Answer(description="Asked.", body=Friendship),
-            200: Answer(description="Agreed, or nothing changed: the present state.", body=Friendship),
+            201: DocumentedResponse(description="Asked.", body=Friendship),
+            200: DocumentedResponse(description="Agreed, or nothing changed: the present state.", body=Friendship),
         },
         errors=(UserNotFound, SelfFriendship, RequestTooSoon, TooManyPendingRequests),
         limits=_LIMITS,
@@ -117,7 +132,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=remove,
         query=NoQuery,
         body=NoBody,
-        answers={204: Answer(description="There is no friendship (any more).")},
+        answers={204: DocumentedResponse(description="There is no friendship (any more).")},
         errors=(UserNotFound,),
         limits=_LIMITS,
         writes=True,
@@ -130,7 +145,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=list_friends,
         query=FriendsQuery,
         body=NoBody,
-        answers={200: Answer(description="A page of friends.", body=Page[FriendItem])},
+        answers={200: DocumentedResponse(description="A page of friends.", body=Page[FriendItem])},
         reads=True,
     ),
 )

@@ -10,22 +10,22 @@ from contracts.fields import ClientMessageId, Id, MessageSequence, Sequence, Tex
 from contracts.identifiers import pair_id
 from contracts.rpc.vestnik.messaging.v1 import GetMessagesRequest, MarkSeenRequest, Message, SendMessageRequest
 from services.gateway import limits
-from services.gateway.answers import whole
 from services.gateway.endpoints import (
     JSON,
-    Answer,
     AnyEndpoint,
-    Counted,
+    AppliedLimit,
+    DocumentedResponse,
     Endpoint,
-    Incoming,
     NoBody,
     NoQuery,
     Page,
-    Reply,
+    Request,
+    Response,
     page_of,
 )
 from services.gateway.known_pages import KnownPage
 from services.gateway.queries import PageQuery, pack_cursor, unpack_cursor
+from services.gateway.remotes import required
 from services.gateway.times import Time, shown
 
 
@@ -76,8 +76,8 @@ _NEWEST = _Edge()
 _JSON = {"content-type": JSON}
 
 
-async def send(incoming: Incoming[NoQuery, NewMessage]) -> Reply:
-    messaging, user_id = incoming.parts.remotes.messaging, incoming.caller.user_id
+async def send(incoming: Request[NoQuery, NewMessage]) -> Response:
+    messaging, user_id = incoming.context.remotes.messaging, incoming.caller.user_id
     request = SendMessageRequest(
         sender_id=user_id,
         recipient_id=incoming.path_id("user_id", UserNotFound),
@@ -86,7 +86,7 @@ async def send(incoming: Incoming[NoQuery, NewMessage]) -> Reply:
     )
     conversation_id = pair_id(user_id, request.recipient_id)
     answer = await messaging.command(messaging.stub.send_message, request, repeatable=True, about=conversation_id)
-    message: Message = whole(answer.message)
+    message: Message = required(answer.message)
     body = SentMessage(
         message.message_id,
         message.conversation_id,
@@ -95,7 +95,7 @@ async def send(incoming: Incoming[NoQuery, NewMessage]) -> Reply:
         message.text,
         shown(message.sent_at),
     )
-    return Reply(
+    return Response(
         status=201 if answer.created else 200,
         body=body,
         position=answer.position,
@@ -104,8 +104,8 @@ async def send(incoming: Incoming[NoQuery, NewMessage]) -> Reply:
     )
 
 
-async def list_messages(incoming: Incoming[MessagesQuery, NoBody]) -> Reply:
-    messaging, pages = incoming.parts.remotes.messaging, incoming.parts.pages
+async def list_messages(incoming: Request[MessagesQuery, NoBody]) -> Response:
+    messaging, pages = incoming.context.remotes.messaging, incoming.context.pages
     edge, limit = _edge(incoming.query), incoming.query.limit
     user_id, peer_id = incoming.caller.user_id, incoming.path_id("user_id", NotFriends)
     known = pages.get(user_id, peer_id, limit) if edge == _NEWEST else None
@@ -120,27 +120,27 @@ async def list_messages(incoming: Incoming[MessagesQuery, NoBody]) -> Reply:
     )
     answer = await messaging.read(messaging.stub.get_messages, request)
     if answer.unchanged:
-        return Reply(body=whole(known).body, headers=_JSON, position=answer.position)
+        return Response(body=required(known).body, headers=_JSON, position=answer.position)
     last = answer.messages[-1].sequence if answer.messages else answer.last
     following = None
     if answer.more and last:
         following = pack_cursor(_Edge(after=last) if edge.after is not None else _Edge(before=last))
     if answer.items is None:
         # A replica of the release before, which knows nothing of JSON.
-        return Reply(body=Page([item(message) for message in answer.messages], following), position=answer.position)
+        return Response(body=Page([item(message) for message in answer.messages], following), position=answer.position)
     body = page_of(answer.items, following)
     if answer.version and edge == _NEWEST:
         pages.put(user_id, peer_id, limit, KnownPage(answer.version, body))
-    return Reply(body=body, headers=_JSON, position=answer.position)
+    return Response(body=body, headers=_JSON, position=answer.position)
 
 
-async def mark_seen(incoming: Incoming[NoQuery, Seen]) -> Reply:
-    messaging, user_id = incoming.parts.remotes.messaging, incoming.caller.user_id
+async def mark_seen(incoming: Request[NoQuery, Seen]) -> Response:
+    messaging, user_id = incoming.context.remotes.messaging, incoming.caller.user_id
     request = MarkSeenRequest(
         user_id=user_id, peer_id=incoming.path_id("user_id", NotFriends), sequence=incoming.body.sequence
     )
     answer = await messaging.command(messaging.stub.mark_seen, request, repeatable=True)
-    return Reply(status=204, position=answer.position, written_by=user_id, concerns=request.peer_id)
+    return Response(status=204, position=answer.position, written_by=user_id, concerns=request.peer_id)
 
 
 def item(message: Message) -> MessageItem:
@@ -176,11 +176,11 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NewMessage,
         answers={
-            201: Answer(description="Sent, and kept for good.", body=SentMessage),
-            200: Answer(description="It had been sent before: the same message.", body=SentMessage),
+            201: DocumentedResponse(description="Sent, and kept for good.", body=SentMessage),
+            200: DocumentedResponse(description="It had been sent before: the same message.", body=SentMessage),
         },
         errors=(NotFriends, UserNotFound, ClientMessageIdReused),
-        limits=(Counted(limit=limits.SEND_ADDRESS), Counted(limit=limits.SEND)),
+        limits=(AppliedLimit(limit=limits.SEND_ADDRESS), AppliedLimit(limit=limits.SEND)),
         writes=True,
         command="send",
     ),
@@ -193,7 +193,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=list_messages,
         query=MessagesQuery,
         body=NoBody,
-        answers={200: Answer(description="A page of messages.", body=Page[MessageItem])},
+        answers={200: DocumentedResponse(description="A page of messages.", body=Page[MessageItem])},
         errors=(NotFriends,),
         reads=True,
     ),
@@ -206,7 +206,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=mark_seen,
         query=NoQuery,
         body=Seen,
-        answers={204: Answer(description="Noted.")},
+        answers={204: DocumentedResponse(description="Noted.")},
         errors=(NotFriends, MessageNotFound),
         writes=True,
         command="seen",

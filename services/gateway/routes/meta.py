@@ -5,7 +5,16 @@ from pathlib import Path
 import msgspec
 
 from services.gateway import limits
-from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
+from services.gateway.endpoints import (
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    NoQuery,
+    Request,
+    Response,
+)
 from services.gateway.metrics import MEDIA_TYPE
 
 _PAGE = Path(__file__).parent.parent / "page"
@@ -25,41 +34,41 @@ class NotReady(msgspec.Struct, frozen=True):
     missing: list[str]
 
 
-async def health(incoming: Incoming[NoQuery, NoBody]) -> Reply:
-    return Reply(body=Health("ok"))
+async def health(incoming: Request[NoQuery, NoBody]) -> Response:
+    return Response(body=Health("ok"))
 
 
-async def ready(incoming: Incoming[NoQuery, NoBody]) -> Reply:
-    missing = await incoming.parts.readiness.missing()
+async def ready(incoming: Request[NoQuery, NoBody]) -> Response:
+    missing = await incoming.context.readiness.missing()
     if missing:
-        return Reply(status=503, body=NotReady("not ready", missing), headers={"retry-after": "1"})
-    return Reply(body=Health("ready"))
+        return Response(status=503, body=NotReady("not ready", missing), headers={"retry-after": "1"})
+    return Response(body=Health("ready"))
 
 
-async def metrics(incoming: Incoming[NoQuery, NoBody]) -> Reply:
-    return Reply(body=incoming.parts.metrics.exposition(), headers={"content-type": MEDIA_TYPE})
+async def metrics(incoming: Request[NoQuery, NoBody]) -> Response:
+    return Response(body=incoming.context.metrics.exposition(), headers={"content-type": MEDIA_TYPE})
 
 
-async def keys(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def keys(incoming: Request[NoQuery, NoBody]) -> Response:
     headers = {"content-type": "application/jwk-set+json", "cache-control": "public, max-age=300"}
-    return Reply(body=incoming.parts.keys.jwks, headers=headers)
+    return Response(body=incoming.context.keys.jwks, headers=headers)
 
 
-async def docs(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def docs(incoming: Request[NoQuery, NoBody]) -> Response:
     return _file("docs.html", "text/html; charset=utf-8")
 
 
-async def docs_script(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def docs_script(incoming: Request[NoQuery, NoBody]) -> Response:
     return _file("docs.js", "text/javascript; charset=utf-8")
 
 
-async def docs_style(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def docs_style(incoming: Request[NoQuery, NoBody]) -> Response:
     return _file("docs.css", "text/css; charset=utf-8")
 
 
-def _file(name: str, media_type: str) -> Reply:
+def _file(name: str, media_type: str) -> Response:
     headers = {"content-type": media_type, "cache-control": "no-cache", "content-security-policy": _PAGE_POLICY}
-    return Reply(body=(_PAGE / name).read_bytes(), headers=headers)
+    return Response(body=(_PAGE / name).read_bytes(), headers=headers)
 
 
 ROUTES: tuple[AnyEndpoint, ...] = (
@@ -71,8 +80,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=health,
         query=NoQuery,
         body=NoBody,
-        answers={200: Answer(description="It does.", body=Health)},
-        limits=(Counted(limit=limits.HEALTH_ADDRESS),),
+        answers={200: DocumentedResponse(description="It does.", body=Health)},
+        limits=(AppliedLimit(limit=limits.HEALTH_ADDRESS),),
         public=True,
     ),
     Endpoint(
@@ -84,10 +93,10 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NoBody,
         answers={
-            200: Answer(description="All of it.", body=Health),
-            503: Answer(description="Not all: the parts that are missing.", body=NotReady),
+            200: DocumentedResponse(description="All of it.", body=Health),
+            503: DocumentedResponse(description="Not all: the parts that are missing.", body=NotReady),
         },
-        limits=(Counted(limit=limits.HEALTH_ADDRESS),),
+        limits=(AppliedLimit(limit=limits.HEALTH_ADDRESS),),
         public=True,
     ),
     Endpoint(
@@ -98,8 +107,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=metrics,
         query=NoQuery,
         body=NoBody,
-        answers={200: Answer(description="All figures.", media_type="text/plain")},
-        limits=(Counted(limit=limits.METRICS_ADDRESS),),
+        answers={200: DocumentedResponse(description="All figures.", media_type="text/plain")},
+        limits=(AppliedLimit(limit=limits.METRICS_ADDRESS),),
         public=True,
     ),
     Endpoint(
@@ -110,7 +119,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=keys,
         query=NoQuery,
         body=NoBody,
-        answers={200: Answer(description="A JWK set (RFC 7517).", media_type="application/jwk-set+json")},
+        answers={200: DocumentedResponse(description="A JWK set (RFC 7517).", media_type="application/jwk-set+json")},
         public=True,
     ),
     Endpoint(
@@ -121,7 +130,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=docs,
         query=NoQuery,
         body=NoBody,
-        answers={200: Answer(description="The page.", media_type="text/html")},
+        answers={200: DocumentedResponse(description="The page.", media_type="text/html")},
         public=True,
     ),
     Endpoint(
@@ -132,7 +141,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=docs_script,
         query=NoQuery,
         body=NoBody,
-        answers={200: Answer(description="The script.", media_type="text/javascript")},
+        answers={200: DocumentedResponse(description="The script.", media_type="text/javascript")},
         public=True,
     ),
     Endpoint(
@@ -143,7 +152,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=docs_style,
         query=NoQuery,
         body=NoBody,
-        answers={200: Answer(description="The style.", media_type="text/css")},
+        answers={200: DocumentedResponse(description="The style.", media_type="text/css")},
         public=True,
     ),
 )

@@ -13,7 +13,16 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MarkNotificationsReadRequest,
     Notification,
 )
-from services.gateway.endpoints import Answer, AnyEndpoint, Endpoint, Incoming, NoBody, NoQuery, Page, Reply
+from services.gateway.endpoints import (
+    AnyEndpoint,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    NoQuery,
+    Page,
+    Request,
+    Response,
+)
 from services.gateway.queries import PageQuery
 from services.gateway.times import Time, shown
 
@@ -52,23 +61,23 @@ class ReadNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     ) = UNSET
 
 
-async def list_notifications(incoming: Incoming[PageQuery, NoBody]) -> Reply:
-    messaging, query = incoming.parts.remotes.messaging, incoming.query
+async def list_notifications(incoming: Request[PageQuery, NoBody]) -> Response:
+    messaging, query = incoming.context.remotes.messaging, incoming.query
     request = ListNotificationsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
     answer = await messaging.read(messaging.stub.list_notifications, request)
     items = [_item(found) for found in answer.notifications]
-    return Reply(body=Page(items, answer.next or None), position=answer.position)
+    return Response(body=Page(items, answer.next or None), position=answer.position)
 
 
-async def count_unread(incoming: Incoming[NoQuery, NoBody]) -> Reply:
-    messaging = incoming.parts.remotes.messaging
+async def count_unread(incoming: Request[NoQuery, NoBody]) -> Response:
+    messaging = incoming.context.remotes.messaging
     request = CountUnreadNotificationsRequest(user_id=incoming.caller.user_id)
     answer = await messaging.read(messaging.stub.count_unread_notifications, request)
-    return Reply(body=Unread(answer.unread), position=answer.position)
+    return Response(body=Unread(answer.unread), position=answer.position)
 
 
-async def mark_read(incoming: Incoming[NoQuery, ReadNotifications]) -> Reply:
-    messaging, user_id = incoming.parts.remotes.messaging, incoming.caller.user_id
+async def mark_read(incoming: Request[NoQuery, ReadNotifications]) -> Response:
+    messaging, user_id = incoming.context.remotes.messaging, incoming.caller.user_id
     ids, up_to = incoming.body.notification_ids, incoming.body.up_to
     if ids is UNSET and up_to is UNSET:
         raise Invalid(violations=(Violation("/notification_ids", "Needed, or `up_to`"),))
@@ -80,7 +89,7 @@ async def mark_read(incoming: Incoming[NoQuery, ReadNotifications]) -> Reply:
         up_to="" if up_to is UNSET else up_to,
     )
     answer = await messaging.command(messaging.stub.mark_notifications_read, request, repeatable=True)
-    return Reply(status=204, position=answer.position, written_by=user_id)
+    return Response(status=204, position=answer.position, written_by=user_id)
 
 
 def _item(found: Notification) -> NotificationItem:
@@ -100,7 +109,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=list_notifications,
         query=PageQuery,
         body=NoBody,
-        answers={200: Answer(description="A page of notifications.", body=Page[NotificationItem])},
+        answers={200: DocumentedResponse(description="A page of notifications.", body=Page[NotificationItem])},
         reads=True,
     ),
     Endpoint(
@@ -111,7 +120,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=count_unread,
         query=NoQuery,
         body=NoBody,
-        answers={200: Answer(description="The number.", body=Unread)},
+        answers={200: DocumentedResponse(description="The number.", body=Unread)},
         reads=True,
     ),
     Endpoint(
@@ -123,7 +132,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=mark_read,
         query=NoQuery,
         body=ReadNotifications,
-        answers={204: Answer(description="Noted.")},
+        answers={204: DocumentedResponse(description="Noted.")},
         writes=True,
         command="read_notifications",
     ),

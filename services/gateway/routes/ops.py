@@ -24,8 +24,18 @@ from contracts.rpc.vestnik.operator.v1 import (
     TraceEventRequest,
 )
 from services.gateway import limits
-from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Handler, Incoming, NoBody, NoQuery, Reply
-from services.gateway.remotes import Remote
+from services.gateway.endpoints import (
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    Handler,
+    NoBody,
+    NoQuery,
+    Request,
+    Response,
+)
+from services.gateway.remotes import ServiceClient
 from services.gateway.routes.ops_shapes import (
     DeadLetterAndEvent,
     DeadLetters,
@@ -34,7 +44,7 @@ from services.gateway.routes.ops_shapes import (
     MaintenanceJob,
     PersonSeen,
     SessionEvents,
-    Settled,
+    SettledLetter,
     StreamEvents,
     StreamHistory,
     SystemStatus,
@@ -87,7 +97,7 @@ class RatesQuery(msgspec.Struct, frozen=True, kw_only=True):
     span: Annotated[Literal["day", "week"], Meta(description="The last 24 hours, or 7 days.")] = "day"
 
 
-class LettersQuery(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLettersQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit = 100
     discarded: Annotated[bool, Meta(description="Those that were given up, instead of those that wait.")] = False
 
@@ -96,11 +106,11 @@ class LetterQuery(msgspec.Struct, frozen=True, kw_only=True):
     id: LetterId
 
 
-class Retrying(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RetryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: LetterId
 
 
-class GivingUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DiscardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: LetterId
     reason: Annotated[str, Meta(min_length=1, max_length=1000, description="Why; kept for ever.")]
 
@@ -114,19 +124,19 @@ class Cancelling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-async def status(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def status(incoming: Request[NoQuery, NoBody]) -> Response:
     operator = _operator(incoming)
     request = GetStatusRequest(user_id=incoming.caller.user_id)
     return _reply(await operator.command(operator.stub.get_status, request, repeatable=True), SystemStatus)
 
 
-async def rates(incoming: Incoming[RatesQuery, NoBody]) -> Reply:
+async def rates(incoming: Request[RatesQuery, NoBody]) -> Response:
     operator = _operator(incoming)
     request = GetRatesRequest(user_id=incoming.caller.user_id, span=incoming.query.span)
     return _reply(await operator.command(operator.stub.get_rates, request, repeatable=True), StreamHistory)
 
 
-async def events(incoming: Incoming[EventsQuery, NoBody]) -> Reply:
+async def events(incoming: Request[EventsQuery, NoBody]) -> Response:
     operator, query = _operator(incoming), incoming.query
     request = ListEventsRequest(
         user_id=incoming.caller.user_id,
@@ -142,7 +152,7 @@ async def events(incoming: Incoming[EventsQuery, NoBody]) -> Reply:
     return _reply(await operator.read(operator.stub.list_events, request), StreamEvents)
 
 
-async def session_events(incoming: Incoming[LoginsQuery, NoBody]) -> Reply:
+async def session_events(incoming: Request[LoginsQuery, NoBody]) -> Response:
     operator, query = _operator(incoming), incoming.query
     request = ListSessionEventsRequest(
         user_id=incoming.caller.user_id,
@@ -156,13 +166,13 @@ async def session_events(incoming: Incoming[LoginsQuery, NoBody]) -> Reply:
     return _reply(await operator.command(operator.stub.list_session_events, request, repeatable=True), SessionEvents)
 
 
-async def person(incoming: Incoming[PersonQuery, NoBody]) -> Reply:
+async def person(incoming: Request[PersonQuery, NoBody]) -> Response:
     operator = _operator(incoming)
     request = GetPersonRequest(user_id=incoming.caller.user_id, user=incoming.query.user)
     return _reply(await operator.command(operator.stub.get_person, request, repeatable=True), PersonSeen)
 
 
-async def event(incoming: Incoming[TraceQuery, NoBody]) -> Reply:
+async def event(incoming: Request[TraceQuery, NoBody]) -> Response:
     operator, query = _operator(incoming), incoming.query
     request = TraceEventRequest(
         user_id=incoming.caller.user_id, id=query.id, stream=query.stream.upper(), sequence=query.sequence
@@ -170,64 +180,64 @@ async def event(incoming: Incoming[TraceQuery, NoBody]) -> Reply:
     return _reply(await operator.command(operator.stub.trace_event, request, repeatable=True), EventTrace)
 
 
-async def dead_letters(incoming: Incoming[LettersQuery, NoBody]) -> Reply:
+async def dead_letters(incoming: Request[DeadLettersQuery, NoBody]) -> Response:
     operator, query = _operator(incoming), incoming.query
     request = ListDeadLettersRequest(user_id=incoming.caller.user_id, discarded=query.discarded, limit=query.limit)
     return _reply(await operator.read(operator.stub.list_dead_letters, request), DeadLetters)
 
 
-async def dead_letter(incoming: Incoming[LetterQuery, NoBody]) -> Reply:
+async def dead_letter(incoming: Request[LetterQuery, NoBody]) -> Response:
     operator = _operator(incoming)
     request = GetDeadLetterRequest(user_id=incoming.caller.user_id, id=incoming.query.id)
     return _reply(await operator.read(operator.stub.get_dead_letter, request), DeadLetterAndEvent)
 
 
-async def retry(incoming: Incoming[NoQuery, Retrying]) -> Reply:
+async def retry(incoming: Request[NoQuery, RetryRequest]) -> Response:
     operator = _operator(incoming)
     request = RetryDeadLetterRequest(user_id=incoming.caller.user_id, id=incoming.body.id)
-    return _reply(await operator.command(operator.stub.retry_dead_letter, request, repeatable=False), Settled)
+    return _reply(await operator.command(operator.stub.retry_dead_letter, request, repeatable=False), SettledLetter)
 
 
-async def discard(incoming: Incoming[NoQuery, GivingUp]) -> Reply:
+async def discard(incoming: Request[NoQuery, DiscardRequest]) -> Response:
     operator = _operator(incoming)
     request = DiscardDeadLetterRequest(
         user_id=incoming.caller.user_id, id=incoming.body.id, reason=incoming.body.reason
     )
-    return _reply(await operator.command(operator.stub.discard_dead_letter, request, repeatable=False), Settled)
+    return _reply(await operator.command(operator.stub.discard_dead_letter, request, repeatable=False), SettledLetter)
 
 
-async def maintenance(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def maintenance(incoming: Request[NoQuery, NoBody]) -> Response:
     operator = _operator(incoming)
     request = ListMaintenanceRequest(user_id=incoming.caller.user_id)
     return _reply(await operator.read(operator.stub.list_maintenance, request), Maintenance)
 
 
-async def start(incoming: Incoming[NoQuery, Starting]) -> Reply:
+async def start(incoming: Request[NoQuery, Starting]) -> Response:
     operator, body = _operator(incoming), incoming.body
     request = StartMaintenanceRequest(user_id=incoming.caller.user_id, kind=body.kind, projection=body.projection)
     return _reply(await operator.command(operator.stub.start_maintenance, request, repeatable=False), MaintenanceJob)
 
 
-async def cancel(incoming: Incoming[NoQuery, Cancelling]) -> Reply:
+async def cancel(incoming: Request[NoQuery, Cancelling]) -> Response:
     operator = _operator(incoming)
     request = CancelMaintenanceRequest(user_id=incoming.caller.user_id, id=incoming.body.id)
     return _reply(await operator.command(operator.stub.cancel_maintenance, request, repeatable=True), MaintenanceJob)
 
 
-def _operator(incoming: Incoming[Q, B]) -> Remote[OperatorServiceStub]:
+def _operator(incoming: Request[Q, B]) -> ServiceClient[OperatorServiceStub]:
     """
     Raises:
         NotFound: this deployment has no such page.
     """
-    operator = incoming.parts.remotes.operator
+    operator = incoming.context.remotes.operator
     if operator is None:
         raise NotFound
     return operator
 
 
-def _reply(document: Document, kind: type[S]) -> Reply:
+def _reply(document: Document, kind: type[S]) -> Response:
     """The document as the interface describes it: what is not described is left out."""
-    return Reply(body=msgspec.json.decode(document.json, type=kind))
+    return Response(body=msgspec.json.decode(document.json, type=kind))
 
 
 def _route(
@@ -250,9 +260,9 @@ def _route(
         handler=handler,
         query=query,
         body=body,
-        answers={200: Answer(description=f"{summary}.", body=answer)},
+        answers={200: DocumentedResponse(description=f"{summary}.", body=answer)},
         errors=(NotAnOperator, NotFound, *errors),
-        limits=(Counted(limit=limits.READ_ADDRESS), Counted(limit=limits.OPS)),
+        limits=(AppliedLimit(limit=limits.READ_ADDRESS), AppliedLimit(limit=limits.OPS)),
     )
 
 
@@ -313,7 +323,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         "dead-letters",
         "Events that a projection could not apply",
         dead_letters,
-        LettersQuery,
+        DeadLettersQuery,
         NoBody,
         DeadLetters,
     ),
@@ -324,8 +334,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         "What became of the retry",
         retry,
         NoQuery,
-        Retrying,
-        Settled,
+        RetryRequest,
+        SettledLetter,
         "Tries the event, and those that wait behind it, with today's code. What could be applied stays applied.",
     ),
     _route(
@@ -334,8 +344,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         "What became of those behind it",
         discard,
         NoQuery,
-        GivingUp,
-        Settled,
+        DiscardRequest,
+        SettledLetter,
         "Gives an event up for good: this version of the read model leaves it out. Kept with the reason and the name.",
     ),
     _route(

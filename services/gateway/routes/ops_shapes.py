@@ -157,7 +157,7 @@ class DeadLetters(msgspec.Struct, frozen=True):
     more: bool
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
+class SettledLetter(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the dead letters of an aggregate."""
 
     id: str

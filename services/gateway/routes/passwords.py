@@ -10,7 +10,15 @@ from contracts.fields import ChosenPassword, Email, Password, folded_login
 from contracts.rpc.vestnik.auth.v1 import ChangePasswordRequest, RequestPasswordResetRequest, ResetPasswordRequest
 from infra.settings import Settings
 from services.gateway import guessing, limits, rate_limits
-from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoQuery, Reply
+from services.gateway.endpoints import (
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    NoQuery,
+    Request,
+    Response,
+)
 from services.gateway.password_length import check_length
 from services.gateway.routes.browser import device_cookies
 
@@ -29,8 +37,8 @@ class ForgottenPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     email: Email
 
 
-async def change_password(incoming: Incoming[NoQuery, PasswordChange]) -> Reply:
-    auth, caller = incoming.parts.remotes.auth, incoming.caller
+async def change_password(incoming: Request[NoQuery, PasswordChange]) -> Response:
+    auth, caller = incoming.context.remotes.auth, incoming.caller
     check_length(incoming.body.new_password, "/new_password")
     request = ChangePasswordRequest(
         user_id=caller.user_id,
@@ -38,32 +46,32 @@ async def change_password(incoming: Incoming[NoQuery, PasswordChange]) -> Reply:
         new_password=incoming.body.new_password,
         session_id=caller.session_id,
     )
-    guess = guessing.of_user(incoming.parts.limiter, caller.user_id)
+    guess = guessing.of_user(incoming.context.limiter, caller.user_id)
     with guessing.judged(guess):
         incoming.standings.extend(guess.standings)
         rate_limits.check(guess.standings)
         answer = await auth.command(auth.stub.change_password, request, repeatable=False)
-    return _changed(incoming.parts.settings, answer.device_token, answer.position, caller.user_id)
+    return _changed(incoming.context.settings, answer.device_token, answer.position, caller.user_id)
 
 
-async def request_password_reset(incoming: Incoming[NoQuery, ForgottenPassword]) -> Reply:
-    auth = incoming.parts.remotes.auth
+async def request_password_reset(incoming: Request[NoQuery, ForgottenPassword]) -> Response:
+    auth = incoming.context.remotes.auth
     request = RequestPasswordResetRequest(email=incoming.body.email)
     await auth.command(auth.stub.request_password_reset, request, repeatable=True)
-    return Reply(status=202)
+    return Response(status=202)
 
 
-async def reset_password(incoming: Incoming[NoQuery, NewPassword]) -> Reply:
-    auth = incoming.parts.remotes.auth
+async def reset_password(incoming: Request[NoQuery, NewPassword]) -> Response:
+    auth = incoming.context.remotes.auth
     check_length(incoming.body.new_password, "/new_password")
     request = ResetPasswordRequest(token=incoming.body.token, new_password=incoming.body.new_password)
     answer = await auth.command(auth.stub.reset_password, request, repeatable=False)
-    return _changed(incoming.parts.settings, answer.device_token, answer.position, answer.user_id or None)
+    return _changed(incoming.context.settings, answer.device_token, answer.position, answer.user_id or None)
 
 
-def _changed(settings: Settings, device_token: str, position: str, user_id: str | None) -> Reply:
+def _changed(settings: Settings, device_token: str, position: str, user_id: str | None) -> Response:
     """The device that has changed the password stays a known one: a program by the header, a page by its cookie."""
-    return Reply(
+    return Response(
         status=204,
         headers={"vestnik-device-token": device_token} if device_token else {},
         cookies=device_cookies(settings, device_token),
@@ -88,9 +96,9 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=change_password,
         query=NoQuery,
         body=PasswordChange,
-        answers={204: Answer(description="The password is the new one.", headers=_HEADERS)},
+        answers={204: DocumentedResponse(description="The password is the new one.", headers=_HEADERS)},
         errors=(InvalidCredentials,),
-        limits=(Counted(limit=limits.WRITE_ADDRESS), Counted(limit=limits.CHANGE_PASSWORD)),
+        limits=(AppliedLimit(limit=limits.WRITE_ADDRESS), AppliedLimit(limit=limits.CHANGE_PASSWORD)),
         writes=True,
     ),
     Endpoint(
@@ -105,10 +113,10 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=request_password_reset,
         query=NoQuery,
         body=ForgottenPassword,
-        answers={202: Answer(description="If somebody has verified the address, a mail is on its way.")},
+        answers={202: DocumentedResponse(description="If somebody has verified the address, a mail is on its way.")},
         limits=(
-            Counted(limit=limits.RESET_ADDRESS),
-            Counted(limit=limits.RESET_EMAIL, key=lambda body: folded_login(body.email)),
+            AppliedLimit(limit=limits.RESET_ADDRESS),
+            AppliedLimit(limit=limits.RESET_EMAIL, key=lambda body: folded_login(body.email)),
         ),
         public=True,
         writes=True,
@@ -125,9 +133,9 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=reset_password,
         query=NoQuery,
         body=NewPassword,
-        answers={204: Answer(description="The password is the new one; log in with it.", headers=_HEADERS)},
+        answers={204: DocumentedResponse(description="The password is the new one; log in with it.", headers=_HEADERS)},
         errors=(TokenExpired, InvalidToken),
-        limits=(Counted(limit=limits.RESET_CONFIRM),),
+        limits=(AppliedLimit(limit=limits.RESET_CONFIRM),),
         public=True,
         writes=True,
     ),

@@ -9,23 +9,23 @@ from contracts.errors import Invalid, ProfileNotFound, StaleProfile, Violation
 from contracts.fields import AvatarUrl, Bio, DisplayName, Id
 from contracts.rpc.vestnik.profile.v1 import Profile, SearchProfilesRequest, UpdateProfileRequest
 from services.gateway import limits
-from services.gateway.answers import whole
 from services.gateway.dispatch import POSITION
 from services.gateway.endpoints import (
     JSON,
     MERGE_PATCH,
-    Answer,
     AnyEndpoint,
-    Counted,
+    AppliedLimit,
+    DocumentedResponse,
     Endpoint,
-    Incoming,
     NoBody,
     NoQuery,
     Page,
-    Reply,
+    Request,
+    Response,
 )
 from services.gateway.entity_tags import matches, parse
 from services.gateway.queries import PageQuery
+from services.gateway.remotes import required
 from services.gateway.times import Time, shown
 
 PUBLIC = "public, max-age=60, stale-while-revalidate=300"
@@ -72,25 +72,27 @@ class SearchQuery(PageQuery, frozen=True, kw_only=True):
     ]
 
 
-async def get(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def get(incoming: Request[NoQuery, NoBody]) -> Response:
     asked_fresh = POSITION in incoming.headers
     user_id = incoming.path_id("user_id", ProfileNotFound)
     return await _get(incoming, user_id, PRIVATE if asked_fresh else PUBLIC)
 
 
-async def get_me(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def get_me(incoming: Request[NoQuery, NoBody]) -> Response:
     return await _get(incoming, incoming.caller.user_id, PRIVATE)
 
 
-async def search(incoming: Incoming[SearchQuery, NoBody]) -> Reply:
-    profile, query = incoming.parts.remotes.profile, incoming.query
+async def search(incoming: Request[SearchQuery, NoBody]) -> Response:
+    profile, query = incoming.context.remotes.profile, incoming.query
     request = SearchProfilesRequest(query=query.query, limit=query.limit, cursor=query.cursor)
     answer = await profile.read(profile.stub.search_profiles, request)
-    return Reply(body=Page([_body(found) for found in answer.profiles], answer.next or None), position=answer.position)
+    return Response(
+        body=Page([_body(found) for found in answer.profiles], answer.next or None), position=answer.position
+    )
 
 
-async def update_me(incoming: Incoming[NoQuery, ProfilePatch]) -> Reply:
-    profile, patch = incoming.parts.remotes.profile, incoming.body
+async def update_me(incoming: Request[NoQuery, ProfilePatch]) -> Response:
+    profile, patch = incoming.context.remotes.profile, incoming.body
     user_id = incoming.caller.user_id
     request = UpdateProfileRequest(
         user_id=user_id,
@@ -100,8 +102,8 @@ async def update_me(incoming: Incoming[NoQuery, ProfilePatch]) -> Reply:
         if_match=_if_match(incoming.headers.get("if-match")),
     )
     answer = await profile.command(profile.stub.update_profile, request, repeatable=not request.if_match)
-    changed: Profile = whole(answer.profile)
-    return Reply(
+    changed: Profile = required(answer.profile)
+    return Response(
         body=_body(changed),
         headers={"etag": f'"{changed.etag}"', "cache-control": PRIVATE},
         position=answer.position,
@@ -109,12 +111,12 @@ async def update_me(incoming: Incoming[NoQuery, ProfilePatch]) -> Reply:
     )
 
 
-async def _get(incoming: Incoming[NoQuery, NoBody], user_id: str, cache_control: str) -> Reply:
-    found = await incoming.parts.profiles.get(user_id, incoming.call)
+async def _get(incoming: Request[NoQuery, NoBody], user_id: str, cache_control: str) -> Response:
+    found = await incoming.context.profiles.get(user_id, incoming.call)
     headers = {"etag": found.etag, "cache-control": cache_control, "vary": VARY}
     if matches(incoming.headers.get("if-none-match"), found.etag):
-        return Reply(status=304, headers=headers)
-    return Reply(body=found.body, headers={"content-type": JSON, **headers})
+        return Response(status=304, headers=headers)
+    return Response(body=found.body, headers={"content-type": JSON, **headers})
 
 
 def _cleared(value: str | UnsetType | None) -> str | None:
@@ -155,8 +157,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=search,
         query=SearchQuery,
         body=NoBody,
-        answers={200: Answer(description="A page of profiles.", body=Page[ProfileBody])},
-        limits=(Counted(limit=limits.SEARCH_ADDRESS), Counted(limit=limits.SEARCH)),
+        answers={200: DocumentedResponse(description="A page of profiles.", body=Page[ProfileBody])},
+        limits=(AppliedLimit(limit=limits.SEARCH_ADDRESS), AppliedLimit(limit=limits.SEARCH)),
         reads=True,
     ),
     Endpoint(
@@ -168,8 +170,12 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NoBody,
         answers={
-            200: Answer(description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control", "Vary")),
-            304: Answer(description="It still has the tag given.", headers=("ETag", "Cache-Control", "Vary")),
+            200: DocumentedResponse(
+                description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control", "Vary")
+            ),
+            304: DocumentedResponse(
+                description="It still has the tag given.", headers=("ETag", "Cache-Control", "Vary")
+            ),
         },
         errors=(ProfileNotFound,),
         request_headers=("If-None-Match",),
@@ -183,9 +189,9 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=update_me,
         query=NoQuery,
         body=ProfilePatch,
-        answers={200: Answer(description="The profile as it is now.", body=ProfileBody, headers=("ETag",))},
+        answers={200: DocumentedResponse(description="The profile as it is now.", body=ProfileBody, headers=("ETag",))},
         errors=(StaleProfile, ProfileNotFound),
-        limits=(Counted(limit=limits.PROFILE_CHANGE_ADDRESS), Counted(limit=limits.PROFILE_CHANGE)),
+        limits=(AppliedLimit(limit=limits.PROFILE_CHANGE_ADDRESS), AppliedLimit(limit=limits.PROFILE_CHANGE)),
         media_types=(JSON, MERGE_PATCH),
         request_headers=("If-Match",),
         writes=True,
@@ -200,11 +206,15 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NoBody,
         answers={
-            200: Answer(description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control", "Vary")),
-            304: Answer(description="It still has the tag given.", headers=("ETag", "Cache-Control", "Vary")),
+            200: DocumentedResponse(
+                description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control", "Vary")
+            ),
+            304: DocumentedResponse(
+                description="It still has the tag given.", headers=("ETag", "Cache-Control", "Vary")
+            ),
         },
         errors=(ProfileNotFound,),
-        limits=(Counted(limit=limits.PROFILE_ADDRESS),),
+        limits=(AppliedLimit(limit=limits.PROFILE_ADDRESS),),
         request_headers=("If-None-Match",),
         public=True,
         reads=True,

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from contracts.fields import Id
 from contracts.rpc.vestnik.session.v1 import ListHistoryRequest, PastSession
-from services.gateway.endpoints import Answer, AnyEndpoint, Endpoint, Incoming, NoBody, Page, Reply
+from services.gateway.endpoints import AnyEndpoint, DocumentedResponse, Endpoint, NoBody, Page, Request, Response
 from services.gateway.queries import PageQuery
 from services.gateway.times import Time, shown
 
@@ -29,12 +29,12 @@ class PastSessionItem(msgspec.Struct, frozen=True):
     current: Annotated[bool, Meta(description="Whether it is the session of this request.")]
 
 
-async def list_history(incoming: Incoming[PageQuery, NoBody]) -> Reply:
-    session, query = incoming.parts.remotes.session, incoming.query
+async def list_history(incoming: Request[PageQuery, NoBody]) -> Response:
+    session, query = incoming.context.remotes.session, incoming.query
     request = ListHistoryRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
     answer = await session.read(session.stub.list_history, request)
     items = [_past_item(found, incoming.caller.session_id) for found in answer.sessions]
-    return Reply(body=Page(items, answer.next or None), position=answer.position)
+    return Response(body=Page(items, answer.next or None), position=answer.position)
 
 
 def _past_item(session: PastSession, current_id: str) -> PastSessionItem:
@@ -60,7 +60,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=list_history,
         query=PageQuery,
         body=NoBody,
-        answers={200: Answer(description="A page of sessions.", body=Page[PastSessionItem])},
+        answers={200: DocumentedResponse(description="A page of sessions.", body=Page[PastSessionItem])},
         reads=True,
     ),
 )

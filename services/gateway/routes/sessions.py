@@ -24,20 +24,20 @@ from contracts.rpc.vestnik.session.v1 import (
     Tokens,
 )
 from services.gateway import guessing, limits, rate_limits
-from services.gateway.answers import whole
 from services.gateway.endpoints import (
-    Answer,
     AnyEndpoint,
-    Counted,
+    AppliedLimit,
+    DocumentedResponse,
     Endpoint,
-    Incoming,
     NoBody,
     NoQuery,
     Page,
-    Reply,
+    Request,
+    Response,
 )
-from services.gateway.parts import Parts
+from services.gateway.parts import GatewayContext
 from services.gateway.queries import PageQuery
+from services.gateway.remotes import required
 from services.gateway.times import Time, shown
 
 _SESSION_ID = 36
@@ -111,25 +111,25 @@ class SessionItem(msgspec.Struct, frozen=True):
     ] = UNSET
 
 
-async def log_in(incoming: Incoming[NoQuery, Login]) -> Reply:
+async def log_in(incoming: Request[NoQuery, Login]) -> Response:
     answer = await begin(incoming, incoming.body.device_token)
-    tokens = whole(answer.tokens)
+    tokens = required(answer.tokens)
     body = NewSession(**msgspec.structs.asdict(_session_tokens(tokens)), device_token=answer.device_token or UNSET)
-    return Reply(status=201, body=body, position=tokens.position, written_by=tokens.user_id)
+    return Response(status=201, body=body, position=tokens.position, written_by=tokens.user_id)
 
 
-async def refresh(incoming: Incoming[NoQuery, RefreshToken]) -> Reply:
-    tokens = await renew(incoming.parts, incoming.body.refresh_token)
-    return Reply(status=200, body=_session_tokens(tokens), position=tokens.position, written_by=tokens.user_id)
+async def refresh(incoming: Request[NoQuery, RefreshToken]) -> Response:
+    tokens = await renew(incoming.context, incoming.body.refresh_token)
+    return Response(status=200, body=_session_tokens(tokens), position=tokens.position, written_by=tokens.user_id)
 
 
-async def begin(incoming: Incoming[NoQuery, L], device_token: str) -> LoginResponse:
+async def begin(incoming: Request[NoQuery, L], device_token: str) -> LoginResponse:
     """A new session for whoever knows the password; `device_token`: empty where the client has shown none.
 
     Raises:
         RateLimited: too many wrong passwords of this login, or of this device where it has a token.
     """
-    auth, limiter, asked = incoming.parts.remotes.auth, incoming.parts.limiter, incoming.body
+    auth, limiter, asked = incoming.context.remotes.auth, incoming.context.limiter, incoming.body
     by_login = guessing.of_login(limiter, asked.login)
     guesses = [by_login, guessing.of_device(limiter, device_token)] if device_token else [by_login]
     with guessing.judged(*guesses):
@@ -152,32 +152,32 @@ async def begin(incoming: Incoming[NoQuery, L], device_token: str) -> LoginRespo
             raise
 
 
-async def renew(parts: Parts, refresh_token: str) -> Tokens:
+async def renew(parts: GatewayContext, refresh_token: str) -> Tokens:
     """The next tokens of a session; the refresh token is spent."""
     request = RefreshSessionRequest(refresh_token=refresh_token)
     answer = await parts.remotes.session.command(parts.remotes.session.stub.refresh_session, request, repeatable=True)
-    return whole(answer.tokens)
+    return required(answer.tokens)
 
 
-async def list_sessions(incoming: Incoming[PageQuery, NoBody]) -> Reply:
-    session, query = incoming.parts.remotes.session, incoming.query
+async def list_sessions(incoming: Request[PageQuery, NoBody]) -> Response:
+    session, query = incoming.context.remotes.session, incoming.query
     request = ListSessionsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
     answer = await session.read(session.stub.list_sessions, request)
     items = [_item(found, incoming.caller.session_id) for found in answer.sessions]
-    return Reply(body=Page(items, answer.next or None), position=answer.position)
+    return Response(body=Page(items, answer.next or None), position=answer.position)
 
 
-async def end_one(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def end_one(incoming: Request[NoQuery, NoBody]) -> Response:
     session_id = incoming.path_id("session_id", SessionNotFound)
     reason = "logout" if session_id == incoming.caller.session_id else "revoked_elsewhere"
     return await _end_one(incoming, session_id, reason)
 
 
-async def end_current(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def end_current(incoming: Request[NoQuery, NoBody]) -> Response:
     return await _end_one(incoming, incoming.caller.session_id, "logout")
 
 
-async def end_others(incoming: Incoming[NoQuery, NoBody]) -> Reply:
+async def end_others(incoming: Request[NoQuery, NoBody]) -> Response:
     caller = incoming.caller
     return _ended(
         incoming,
@@ -190,21 +190,21 @@ async def end_others(incoming: Incoming[NoQuery, NoBody]) -> Reply:
     )
 
 
-async def _end_one(incoming: Incoming[NoQuery, NoBody], session_id: str, reason: str) -> Reply:
+async def _end_one(incoming: Request[NoQuery, NoBody], session_id: str, reason: str) -> Response:
     request = RevokeSessionRequest(user_id=incoming.caller.user_id, session_id=session_id, reason=reason)
     answer = await _revoke(incoming, request)
     # The stream will say so too; here it holds from this answer on.
-    incoming.parts.revocations.add(session_id, reason)
+    incoming.context.revocations.add(session_id, reason)
     return _ended(incoming, answer)
 
 
-async def _revoke(incoming: Incoming[NoQuery, NoBody], request: RevokeSessionRequest) -> RevokeSessionResponse:
-    session = incoming.parts.remotes.session
+async def _revoke(incoming: Request[NoQuery, NoBody], request: RevokeSessionRequest) -> RevokeSessionResponse:
+    session = incoming.context.remotes.session
     return await session.command(session.stub.revoke_session, request, repeatable=True)
 
 
-def _ended(incoming: Incoming[NoQuery, NoBody], answer: RevokeSessionResponse) -> Reply:
-    return Reply(status=204, position=answer.position, written_by=incoming.caller.user_id)
+def _ended(incoming: Request[NoQuery, NoBody], answer: RevokeSessionResponse) -> Response:
+    return Response(status=204, position=answer.position, written_by=incoming.caller.user_id)
 
 
 def _session_tokens(tokens: Tokens) -> SessionTokens:
@@ -246,9 +246,9 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             "Wrong passwords are counted by login, and by device where it shows the token of an earlier login: after "
             "ten at once the next ones have to wait, and the longer the more there are."
         ),
-        answers={201: Answer(description="A new session.", body=NewSession)},
+        answers={201: DocumentedResponse(description="A new session.", body=NewSession)},
         errors=(InvalidCredentials, EmailNotVerified),
-        limits=(Counted(limit=limits.LOGIN_ADDRESS),),
+        limits=(AppliedLimit(limit=limits.LOGIN_ADDRESS),),
         public=True,
         writes=True,
     ),
@@ -264,11 +264,11 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=refresh,
         query=NoQuery,
         body=RefreshToken,
-        answers={200: Answer(description="The next tokens.", body=SessionTokens)},
+        answers={200: DocumentedResponse(description="The next tokens.", body=SessionTokens)},
         errors=(InvalidRefreshToken, RefreshTokenReused),
         limits=(
-            Counted(limit=limits.REFRESH_ADDRESS),
-            Counted(limit=limits.REFRESH, key=lambda body: session_of(body.refresh_token)),
+            AppliedLimit(limit=limits.REFRESH_ADDRESS),
+            AppliedLimit(limit=limits.REFRESH, key=lambda body: session_of(body.refresh_token)),
         ),
         public=True,
         writes=True,
@@ -281,7 +281,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=list_sessions,
         query=PageQuery,
         body=NoBody,
-        answers={200: Answer(description="A page of sessions.", body=Page[SessionItem])},
+        answers={200: DocumentedResponse(description="A page of sessions.", body=Page[SessionItem])},
         reads=True,
     ),
     Endpoint(
@@ -292,7 +292,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=end_others,
         query=NoQuery,
         body=NoBody,
-        answers={204: Answer(description="Only the session of this request is left.")},
+        answers={204: DocumentedResponse(description="Only the session of this request is left.")},
         writes=True,
     ),
     Endpoint(
@@ -303,7 +303,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=end_current,
         query=NoQuery,
         body=NoBody,
-        answers={204: Answer(description="The session has ended.")},
+        answers={204: DocumentedResponse(description="The session has ended.")},
         errors=(SessionNotFound,),
         writes=True,
     ),
@@ -315,7 +315,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=end_one,
         query=NoQuery,
         body=NoBody,
-        answers={204: Answer(description="The session has ended.")},
+        answers={204: DocumentedResponse(description="The session has ended.")},
         errors=(SessionNotFound,),
         writes=True,
     ),

@@ -32,9 +32,18 @@ from contracts.rpc.vestnik.auth.v1 import (
 )
 from services.gateway import limits
 from services.gateway.accept_language import preferred
-from services.gateway.answers import whole
-from services.gateway.endpoints import Answer, AnyEndpoint, Counted, Endpoint, Incoming, NoBody, NoQuery, Reply
+from services.gateway.endpoints import (
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    NoQuery,
+    Request,
+    Response,
+)
 from services.gateway.password_length import check_length
+from services.gateway.remotes import required
 from services.gateway.times import Time, shown
 
 
@@ -96,11 +105,11 @@ class EmailAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     email: Email
 
 
-async def register(incoming: Incoming[NoQuery, NewUser]) -> Reply:
+async def register(incoming: Request[NoQuery, NewUser]) -> Response:
     new = incoming.body
     check_length(new.password, "/password")
     accepted = incoming.headers.getlist("accept-language")
-    auth = incoming.parts.remotes.auth
+    auth = incoming.context.remotes.auth
     request = RegisterRequest(
         email=new.email,
         username=new.username,
@@ -109,8 +118,8 @@ async def register(incoming: Incoming[NoQuery, NewUser]) -> Reply:
         language=preferred(accepted, LANGUAGES) if new.language is UNSET else new.language,
     )
     answer = await auth.command(auth.stub.register, request, repeatable=False)
-    user: User = whole(answer.user)
-    return Reply(
+    user: User = required(answer.user)
+    return Response(
         status=201,
         body=RegisteredUser(user.user_id, user.username, user.email, user.email_verified),
         position=answer.position,
@@ -118,41 +127,41 @@ async def register(incoming: Incoming[NoQuery, NewUser]) -> Reply:
     )
 
 
-async def verify_email(incoming: Incoming[NoQuery, EmailToken]) -> Reply:
-    auth = incoming.parts.remotes.auth
+async def verify_email(incoming: Request[NoQuery, EmailToken]) -> Response:
+    auth = incoming.context.remotes.auth
     password = incoming.body.password
     request = VerifyEmailRequest(token=incoming.body.token, password=None if password is UNSET else password)
     answer = await auth.command(auth.stub.verify_email, request, repeatable=True)
-    return Reply(status=204, position=answer.position, written_by=answer.user_id or None)
+    return Response(status=204, position=answer.position, written_by=answer.user_id or None)
 
 
-async def get_registration(incoming: Incoming[NoQuery, MailedToken]) -> Reply:
-    auth = incoming.parts.remotes.auth
+async def get_registration(incoming: Request[NoQuery, MailedToken]) -> Response:
+    auth = incoming.context.remotes.auth
     request = GetRegistrationRequest(token=incoming.body.token)
     answer = await auth.command(auth.stub.get_registration, request, repeatable=True)
-    return Reply(body=Registration(answer.username, answer.verified, answer.needs_password))
+    return Response(body=Registration(answer.username, answer.verified, answer.needs_password))
 
 
-async def end_registration(incoming: Incoming[NoQuery, MailedToken]) -> Reply:
-    auth = incoming.parts.remotes.auth
+async def end_registration(incoming: Request[NoQuery, MailedToken]) -> Response:
+    auth = incoming.context.remotes.auth
     request = EndRegistrationRequest(token=incoming.body.token)
     await auth.command(auth.stub.end_registration, request, repeatable=True)
-    return Reply(status=204)
+    return Response(status=204)
 
 
-async def resend_verification(incoming: Incoming[NoQuery, EmailAddress]) -> Reply:
-    auth = incoming.parts.remotes.auth
+async def resend_verification(incoming: Request[NoQuery, EmailAddress]) -> Response:
+    auth = incoming.context.remotes.auth
     request = ResendVerificationRequest(email=incoming.body.email)
     await auth.command(auth.stub.resend_verification, request, repeatable=True)
-    return Reply(status=202)
+    return Response(status=202)
 
 
-async def get_me(incoming: Incoming[NoQuery, NoBody]) -> Reply:
-    auth = incoming.parts.remotes.auth
+async def get_me(incoming: Request[NoQuery, NoBody]) -> Response:
+    auth = incoming.context.remotes.auth
     answer = await auth.read(auth.stub.get_user, GetUserRequest(user_id=incoming.caller.user_id))
-    user: User = whole(answer.user)
+    user: User = required(answer.user)
     account = Account(user.user_id, user.username, user.email, user.email_verified, shown(user.created_at))
-    return Reply(body=account, position=answer.position)
+    return Response(body=account, position=answer.position)
 
 
 ROUTES: tuple[AnyEndpoint, ...] = (
@@ -169,11 +178,11 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=register,
         query=NoQuery,
         body=NewUser,
-        answers={201: Answer(description="The new account.", body=RegisteredUser)},
+        answers={201: DocumentedResponse(description="The new account.", body=RegisteredUser)},
         errors=(UsernameTaken,),
         limits=(
-            Counted(limit=limits.REGISTER),
-            Counted(limit=limits.REGISTER_EMAIL, key=lambda body: folded_login(body.email)),
+            AppliedLimit(limit=limits.REGISTER),
+            AppliedLimit(limit=limits.REGISTER_EMAIL, key=lambda body: folded_login(body.email)),
         ),
         public=True,
         writes=True,
@@ -189,9 +198,12 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=verify_email,
         query=NoQuery,
         body=EmailToken,
-        answers={204: Answer(description="The address is verified.")},
+        answers={204: DocumentedResponse(description="The address is verified.")},
         errors=(TokenExpired, InvalidToken, PasswordRequired),
-        limits=(Counted(limit=limits.VERIFY), Counted(limit=limits.VERIFY_TOKEN, key=lambda body: body.token)),
+        limits=(
+            AppliedLimit(limit=limits.VERIFY),
+            AppliedLimit(limit=limits.VERIFY_TOKEN, key=lambda body: body.token),
+        ),
         public=True,
         writes=True,
     ),
@@ -204,9 +216,9 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=get_registration,
         query=NoQuery,
         body=MailedToken,
-        answers={200: Answer(description="What the token is for.", body=Registration)},
+        answers={200: DocumentedResponse(description="What the token is for.", body=Registration)},
         errors=(TokenExpired, InvalidToken),
-        limits=(Counted(limit=limits.VERIFY),),
+        limits=(AppliedLimit(limit=limits.VERIFY),),
         public=True,
     ),
     Endpoint(
@@ -219,9 +231,9 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=end_registration,
         query=NoQuery,
         body=MailedToken,
-        answers={204: Answer(description="The registration has ended.")},
+        answers={204: DocumentedResponse(description="The registration has ended.")},
         errors=(TokenExpired, InvalidToken),
-        limits=(Counted(limit=limits.VERIFY),),
+        limits=(AppliedLimit(limit=limits.VERIFY),),
         public=True,
         writes=True,
     ),
@@ -235,10 +247,10 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=resend_verification,
         query=NoQuery,
         body=EmailAddress,
-        answers={202: Answer(description="If the address waits for verification, a mail is on its way.")},
+        answers={202: DocumentedResponse(description="If the address waits for verification, a mail is on its way.")},
         limits=(
-            Counted(limit=limits.RESEND_ADDRESS),
-            Counted(limit=limits.RESEND_EMAIL, key=lambda body: folded_login(body.email)),
+            AppliedLimit(limit=limits.RESEND_ADDRESS),
+            AppliedLimit(limit=limits.RESEND_EMAIL, key=lambda body: folded_login(body.email)),
         ),
         public=True,
         writes=True,
@@ -251,7 +263,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=get_me,
         query=NoQuery,
         body=NoBody,
-        answers={200: Answer(description="The account.", body=Account)},
+        answers={200: DocumentedResponse(description="The account.", body=Account)},
         reads=True,
     ),
 )

@@ -56,7 +56,7 @@ class NotificationCommands:
     async def _append(
         self, user_id: str, decide: Callable[[Position], Awaitable[tuple[Event, ...]]], call: Call
     ) -> int:
-        async with self._notifications.locked(user_id) as editing:
+        async with self._notifications.lock(user_id) as editing:
             await editing.refresh()
             for _ in range(TRIES):
                 # With every earlier mark in the read model, nothing is marked twice.

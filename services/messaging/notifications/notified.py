@@ -17,7 +17,7 @@ _PAGE = 500
 _ALL = 1 << 62
 
 
-async def notified(
+async def notifications_since(
     queries: NotificationQueries, user_id: str, stream: str, after: int, limit: int = 0
 ) -> AsyncIterator[ClientEvent]:
     """Every notification since that is unread, and what was read, in the stream's order; all where `limit` is 0."""

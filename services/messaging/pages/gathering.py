@@ -20,7 +20,7 @@ _WAITING = 1_000
 _SECONDS = 10.0
 
 
-class Gathering(Generic[Q, A]):
+class RequestBatcher(Generic[Q, A]):
     def __init__(
         self,
         answer: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
@@ -39,7 +39,7 @@ class Gathering(Generic[Q, A]):
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def ask(self, question: Q) -> A:
+    async def load(self, question: Q) -> A:
         """
         Raises:
             Overloaded: too many wait already.

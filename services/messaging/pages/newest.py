@@ -20,7 +20,7 @@ _BYTES = 32 * 1024 * 1024
 _OVERHEAD = 1_200
 
 
-class Cut(msgspec.Struct, frozen=True):
+class PageSlice(msgspec.Struct, frozen=True):
     """A page as clients get it: a JSON array, the sequence of its last item (0: none), and if there are more."""
 
     items: bytes
@@ -51,13 +51,13 @@ class NewestPage:
         """Bytes of memory, about."""
         return len(self._items) + 16 * len(self._ends) + _OVERHEAD
 
-    def cut(self, limit: int) -> Cut:
+    def cut(self, limit: int) -> PageSlice:
         """The newest `limit` messages, `KEPT` at most."""
         taken = min(limit, len(self._ends))
         if not taken:
-            return Cut(b"[]", 0, False, self.version)
+            return PageSlice(b"[]", 0, False, self.version)
         items = b"[%b]" % self._items[: self._ends[taken - 1]]
-        return Cut(items, self._sequences[taken - 1], len(self._ends) > taken, self.version)
+        return PageSlice(items, self._sequences[taken - 1], len(self._ends) > taken, self.version)
 
 
 class NewestPages:

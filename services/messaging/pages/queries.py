@@ -28,14 +28,14 @@ _MESSAGE = f"""
 """
 
 
-class Asked(msgspec.Struct, frozen=True):
+class PageRequest(msgspec.Struct, frozen=True):
     """Somebody wants to read a conversation with somebody."""
 
     user_id: str
     peer_id: str
 
 
-class Standing(msgspec.Struct, frozen=True):
+class ConversationState(msgspec.Struct, frozen=True):
     """How things stand with the conversation that was asked for in this turn."""
 
     turn: int
@@ -56,7 +56,7 @@ class NewestRow(msgspec.Struct, frozen=True):
     sequences: str | None
 
 
-class Part(msgspec.Struct, frozen=True):
+class RangeRequest(msgspec.Struct, frozen=True):
     """Somebody wants to read a part of a conversation: so many messages from a sequence on, without that one."""
 
     user_id: str
@@ -75,7 +75,7 @@ class PartRow(msgspec.Struct, frozen=True):
     more: bool
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class ListRequest(msgspec.Struct, frozen=True):
     """Somebody wants a page of the conversations."""
 
     user_id: str
@@ -100,10 +100,10 @@ class PageQueries:
     async def wait_for(self, position: Position) -> None:
         await self._model.wait_for(position)
 
-    async def standings(self, asked: Sequence[Asked]) -> tuple[list[Standing], Snapshot]:
+    async def standings(self, asked: Sequence[PageRequest]) -> tuple[list[ConversationState], Snapshot]:
         """How it stands with each; a conversation that never was is not among them."""
         return await self._model.select_snapshot(
-            Standing,
+            ConversationState,
             """
             SELECT asked.turn, c.open, c.conversation_id, c.stream_sequence AS changed
             FROM unnest(%(users)s::uuid[], %(peers)s::uuid[]) WITH ORDINALITY AS asked (user_id, peer_id, turn)
@@ -112,7 +112,7 @@ class PageQueries:
             _pairs(asked),
         )
 
-    async def newest(self, asked: Sequence[Asked], count: int) -> tuple[list[NewestRow], Snapshot]:
+    async def newest(self, asked: Sequence[PageRequest], count: int) -> tuple[list[NewestRow], Snapshot]:
         """So many messages of each, the newest first, as far as the conversation is open."""
         return await self._model.select_snapshot(
             NewestRow,
@@ -133,7 +133,7 @@ class PageQueries:
             {**_pairs(asked), "count": count},
         )
 
-    async def parts(self, wanted: Sequence[Part], *, ascending: bool) -> tuple[list[PartRow], Position]:
+    async def parts(self, wanted: Sequence[RangeRequest], *, ascending: bool) -> tuple[list[PartRow], Position]:
         """Oldest first above the bounds, or newest first below; a conversation that never was is not among them."""
         which, order = ("m.sequence > wanted.bound", "ASC") if ascending else ("m.sequence < wanted.bound", "DESC")
         return await self._model.select(
@@ -167,7 +167,7 @@ class PageQueries:
             },
         )
 
-    async def lists(self, wanted: Sequence[Wanted]) -> tuple[list[ListRow], Position]:
+    async def lists(self, wanted: Sequence[ListRequest]) -> tuple[list[ListRow], Position]:
         """A page of the open conversations for each, in turn."""
         return await self._model.select(
             ListRow,
@@ -209,5 +209,5 @@ class PageQueries:
         )
 
 
-def _pairs(asked: Sequence[Asked]) -> dict[str, object]:
+def _pairs(asked: Sequence[PageRequest]) -> dict[str, object]:
     return {"users": [each.user_id for each in asked], "peers": [each.peer_id for each in asked]}

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from infra.collecting import collect_seldom
+from infra.collecting import tune_gc
 from infra.embedded.launch import wait_for_turns
 from tests.bench.messenger import gauges, plots, results
 from tests.bench.messenger.driving import Outcome
@@ -153,7 +153,7 @@ def main() -> None:
         # everything that it writes to them.
         wait_for_turns()
         # What is noted down of each message stays, and would be looked through again and again while others wait.
-        collect_seldom()
+        tune_gc()
         run = uvloop.run(measure(arguments, size, against))
         results.keep(run)
     if arguments.plots is not None:

@@ -36,7 +36,7 @@ from contracts.identifiers import new_id, pair_id
 from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION, STREAMS
 from infra.archive.store import Store
 from infra.connections import connect_nats
-from infra.running import NotRunning, Running, find
+from infra.running import NotRunning, RunFile, find
 from infra.secrets import OPERATOR, Secrets
 from infra.settings import Settings
 from services.auth.claims import ClaimKeys
@@ -217,7 +217,7 @@ async def seeder(system: System) -> AsyncIterator[Seeder]:
             await connection.close()
 
 
-async def _running(system: System) -> Running:
+async def _running(system: System) -> RunFile:
     """The gateway may say that it is ready a moment before the supervisor has written where everything is."""
     async with asyncio.timeout(_WRITTEN_WITHIN):
         while True:

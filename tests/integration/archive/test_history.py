@@ -19,31 +19,31 @@ from contracts.events.session import SessionCreated
 from contracts.identifiers import new_id
 from contracts.subjects import AUTH, MESSAGING, SESSION, STREAMS
 from infra.audit import Query as AuditQuery
-from infra.audit import Unreadable, rows
+from infra.audit import Unreadable, audit_rows
 from infra.cli.main import cli
-from infra.history import Query, Shown, Undecodable, selected
-from streams.restoring import Kept, Restoring
+from infra.history import EventQuery, EventView, Undecodable, select_events
+from streams.restoring import ArchivedMessage, StreamRestorer
 from tests.integration.archive.conftest import sent
 
 _BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 _PAGE = 1_000
 
 
-def kept(number: int, event: Event, subject: Callable[[str], str]) -> Kept:
+def kept(number: int, event: Event, subject: Callable[[str], str]) -> ArchivedMessage:
     """The event that happened so many seconds after the beginning."""
     at = _BEGIN + timedelta(seconds=number)
     sealed = seal(event, aggregate_id=new_id(), version=1, provenance=Provenance(), at=at)
-    return Kept(subject(sealed.aggregate_id), encode(sealed), {"Nats-Msg-Id": sealed.id})
+    return ArchivedMessage(subject(sealed.aggregate_id), encode(sealed), {"Nats-Msg-Id": sealed.id})
 
 
-async def imported(nats: Client, stream: str, events: list[Kept]) -> None:
+async def imported(nats: Client, stream: str, events: list[ArchivedMessage]) -> None:
     for begin in range(0, len(events), _PAGE):
-        await Restoring(nats, stream).put(begin + 1, events[begin : begin + _PAGE])
+        await StreamRestorer(nats, stream).put(begin + 1, events[begin : begin + _PAGE])
 
 
 async def found(nats: Client, *, since: datetime | None = None, until: datetime | None = None) -> int:
-    query = Query(streams=(MESSAGING,), since=since, until=until)
-    return len([shown async for page in selected(nats, query) for shown in page])
+    query = EventQuery(streams=(MESSAGING,), since=since, until=until)
+    return len([shown async for page in select_events(nats, query) for shown in page])
 
 
 async def test_a_span_of_time_is_that_of_the_events_and_not_of_the_import(streams: Client) -> None:
@@ -61,7 +61,7 @@ async def test_an_audit_of_a_span_of_time_is_that_of_the_logins_and_not_of_the_i
     # More than a reader gives out at once.
     await imported(streams, SESSION, [kept(number, login, subjects.session) for number in range(1, 8_001)])
     until = _BEGIN + timedelta(seconds=7_000)
-    pages = rows(streams, AuditQuery(until=until))
+    pages = audit_rows(streams, AuditQuery(until=until))
     assert len([row async for page in pages for row in page]) == 6_999
 
 
@@ -77,8 +77,8 @@ STRANGE = {
 }
 
 
-async def shown(nats: Client, **asked: Any) -> list[Shown | Undecodable]:  # noqa: ANN401 - fields of a query
-    return [event async for page in selected(nats, Query(streams=tuple(STREAMS), **asked)) for event in page]
+async def shown(nats: Client, **asked: Any) -> list[EventView | Undecodable]:  # noqa: ANN401 - fields of a query
+    return [event async for page in select_events(nats, EventQuery(streams=tuple(STREAMS), **asked)) for event in page]
 
 
 @pytest.mark.parametrize("payload", STRANGE.values(), ids=STRANGE)
@@ -90,9 +90,9 @@ async def test_what_is_no_event_is_shown_as_bytes_at_its_place_and_the_rest_goes
     await imported(streams, MESSAGING, [kept(1, sent(1), subjects.conversation)])
     await streams.request(subjects.conversation("c"), payload)
     await streams.request(subjects.credential("u"), payload)
-    await Restoring(streams, MESSAGING).put(3, [kept(3, sent(1), subjects.conversation)])
+    await StreamRestorer(streams, MESSAGING).put(3, [kept(3, sent(1), subjects.conversation)])
     found = {(event.stream, event.sequence): event for event in await shown(streams, raw=raw)}
-    assert [type(found[MESSAGING, number]) for number in (1, 2, 3)] == [Shown, Undecodable, Shown]
+    assert [type(found[MESSAGING, number]) for number in (1, 2, 3)] == [EventView, Undecodable, EventView]
     strange, private = found[MESSAGING, 2], found[AUTH, 1]
     assert isinstance(strange, Undecodable)
     assert (strange.subject, strange.payload, strange.size) == (subjects.conversation("c"), payload, len(payload))
@@ -110,15 +110,15 @@ async def test_what_is_no_event_is_shown_as_bytes_at_its_place_and_the_rest_goes
 
 
 async def test_following_goes_on_behind_what_is_no_event(streams: Client) -> None:
-    async with aclosing(selected(streams, Query(streams=(MESSAGING,), follow=True))) as pages:
+    async with aclosing(select_events(streams, EventQuery(streams=(MESSAGING,), follow=True))) as pages:
         first = asyncio.create_task(anext(pages))
-        events: list[Shown | Undecodable] = []
+        events: list[EventView | Undecodable] = []
         for payload in (*STRANGE.values(), encode(seal(sent(1), aggregate_id="c", version=9, provenance=Provenance()))):
             await streams.request(subjects.conversation("c"), payload)
         events += await first
         while len(events) < len(STRANGE) + 1:
             events += await anext(pages)
-    assert [type(event) for event in events] == [Undecodable] * len(STRANGE) + [Shown]
+    assert [type(event) for event in events] == [Undecodable] * len(STRANGE) + [EventView]
 
 
 async def test_an_audit_names_what_it_cannot_read_and_has_the_rest(streams: Client) -> None:
@@ -128,11 +128,11 @@ async def test_an_audit_names_what_it_cannot_read_and_has_the_rest(streams: Clie
     await imported(streams, SESSION, [kept(1, login, subjects.session)])
     for payload in STRANGE.values():
         await streams.request(subjects.session("s"), payload)
-    await Restoring(streams, SESSION).put(len(STRANGE) + 2, [kept(9, login, subjects.session)])
+    await StreamRestorer(streams, SESSION).put(len(STRANGE) + 2, [kept(9, login, subjects.session)])
     found: list[str] = []
 
     async def read() -> None:
-        async for page in rows(streams, AuditQuery()):
+        async for page in audit_rows(streams, AuditQuery()):
             found.extend(row.username for row in page)
 
     with pytest.raises(Unreadable, match="these events cannot be read: SESSION 2, SESSION 3, SESSION 4"):

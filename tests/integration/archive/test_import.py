@@ -15,8 +15,8 @@ from infra.archive import exporting, quiet
 from infra.archive.importing import Interfered, NotEmpty, Steps
 from infra.archive.keys import PasswordsLost
 from infra.archive.quiet import ServicesAtWork
-from infra.archive.underway import ImportUnderWay, mark
-from infra.failures import Failure
+from infra.archive.underway import ImportUnderWay, get_import_marker
+from infra.failures import OperatorError
 from infra.secrets import Secrets
 from streams.reader import Reader
 from tests.integration.archive.conftest import Place, silent, unheard
@@ -40,7 +40,7 @@ async def test_every_event_is_at_the_place_that_it_had_byte_for_byte(filled: Pla
     assert await target.everything() == await filled.everything()
     assert imported.events == exported.events == sum((await filled.ends()).values())
     assert imported.found == 0
-    assert await mark(await target.jetstream()) is None
+    assert await get_import_marker(await target.jetstream()) is None
 
 
 async def test_a_file_of_a_release_that_did_not_have_a_stream_is_imported_as_it_is(
@@ -105,7 +105,7 @@ async def test_without_the_key_of_the_passwords_nothing_is_imported_unless_they_
     with pytest.raises(PasswordsLost, match=r"password\.key .* --passwords-lost"):
         await target.import_(path, passwords_lost=False)
     assert set((await target.ends()).values()) == {0}
-    assert await mark(await target.jetstream()) is None
+    assert await get_import_marker(await target.jetstream()) is None
     (note,) = [found for found in (await target.import_(path)).notes if found.startswith("password.key")]
     assert "reset" in note
 
@@ -129,7 +129,7 @@ async def test_a_system_that_is_not_empty_is_refused_and_left_as_it_is(
     with pytest.raises(NotEmpty, match=r"CONTACT \(1 events\)"):
         await target.import_(path)
     assert await target.everything() == before
-    assert await mark(await target.jetstream()) is None
+    assert await get_import_marker(await target.jetstream()) is None
     assert Secrets.load(target.folder / "secrets").claims_key == key
 
 
@@ -138,10 +138,10 @@ async def test_a_damaged_file_changes_nothing(filled: Place, target: Place, path
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(Failure, match="damaged"):
+    with pytest.raises(OperatorError, match="damaged"):
         await target.import_(path)
     assert set((await target.ends()).values()) == {0}
-    assert await mark(await target.jetstream()) is None
+    assert await get_import_marker(await target.jetstream()) is None
 
 
 @pytest.mark.parametrize("events", [1, 1_500, 2_701])
@@ -153,7 +153,7 @@ async def test_an_import_that_was_interrupted_goes_on_where_it_was(
         await target.import_(path, steps=interrupted_after(events))
     there = sum((await target.ends()).values())
     assert there >= events
-    assert await mark(await target.jetstream()) is not None
+    assert await get_import_marker(await target.jetstream()) is not None
     assert (await target.import_(path)).found == there
     assert await target.everything() == await filled.everything()
 
@@ -167,7 +167,7 @@ async def test_a_system_that_is_half_imported_is_neither_exported_nor_filled_fro
     with pytest.raises(ImportUnderWay):
         await target.export(path.with_name("half"))
     await filled.export(path.with_name("other"))
-    with pytest.raises(Failure, match="the import of another export"):
+    with pytest.raises(OperatorError, match="the import of another export"):
         await target.import_(path.with_name("other"))
 
 
@@ -179,7 +179,7 @@ async def test_who_appends_meanwhile_is_found_out_and_named(filled: Place, targe
     await target.append(subjects.conversation(new_id()), UserCreated(username="x"))
     with pytest.raises(Interfered, match=f"MESSAGING has another event {end + 1:,} than the file"):
         await target.import_(path)
-    assert await mark(await target.jetstream()) is not None
+    assert await get_import_marker(await target.jetstream()) is not None
 
 
 async def test_who_appends_to_a_stream_that_is_still_empty_is_found_out_too(
@@ -208,7 +208,7 @@ async def test_services_that_do_not_stop_keep_an_import_from_beginning(
                 await target.import_(path, alone=False, steps=Steps(silent, silent, said.append))
     assert said == ["waiting for auth to stop; they start again by themselves"]
     assert set((await target.ends()).values()) == {0}
-    assert await mark(await target.jetstream()) is None
+    assert await get_import_marker(await target.jetstream()) is None
     await target.import_(path, alone=False)
     assert await target.ends() == await filled.ends()
 
@@ -225,11 +225,11 @@ async def test_an_import_that_is_given_up_before_its_first_event_leaves_the_syst
         importing = asyncio.create_task(target.import_(path, alone=False, steps=steps))
         async with asyncio.timeout(60):
             await waiting.wait()
-        assert await mark(await target.jetstream()) is not None
+        assert await get_import_marker(await target.jetstream()) is not None
         importing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await importing
-    assert await mark(await target.jetstream()) is None
+    assert await get_import_marker(await target.jetstream()) is None
 
 
 async def test_without_the_passwords_of_the_owners_nothing_is_imported(
@@ -237,7 +237,7 @@ async def test_without_the_passwords_of_the_owners_nothing_is_imported(
 ) -> None:
     await filled.export(path)
     (target.folder / "secrets" / f"nats-{STREAMS[AUTH]}.password").unlink()
-    with pytest.raises(Failure, match=r"nats-auth\.password is not there"):
+    with pytest.raises(OperatorError, match=r"nats-auth\.password is not there"):
         await target.import_(path)
     assert set((await target.ends()).values()) == {0}
 
@@ -249,7 +249,7 @@ async def test_the_same_import_twice_at_once_brings_every_event_in_once(
     twice = (target.import_(path, alone=False), target.import_(path, alone=False))
     outcomes = await asyncio.gather(*twice, return_exceptions=True)
     assert await target.everything() == await filled.everything()
-    assert await mark(await target.jetstream()) is None
+    assert await get_import_marker(await target.jetstream()) is None
     failed = [str(outcome) for outcome in outcomes if isinstance(outcome, BaseException)]
     assert len(failed) < 2
     assert all("the other one has ended" in said or "at the same moment" in said for said in failed)

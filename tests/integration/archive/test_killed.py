@@ -18,7 +18,7 @@ from contracts.identifiers import new_id
 from infra.archive.layout import MOST_EVENTS
 from infra.archive.reader import Block, check
 from infra.archive.writer import Writer
-from streams.restoring import Kept
+from streams.restoring import ArchivedMessage
 from tests.integration.archive.conftest import sent, silent
 from tests.unit.archive.conftest import header
 
@@ -40,10 +40,10 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _message() -> Kept:
+def _message() -> ArchivedMessage:
     conversation = new_id()
     sealed = seal(sent(1, "hello " * 20), aggregate_id=conversation, version=1, provenance=Provenance())
-    return Kept(subjects.conversation(conversation), encode(sealed), {"Nats-Msg-Id": sealed.id})
+    return ArchivedMessage(subjects.conversation(conversation), encode(sealed), {"Nats-Msg-Id": sealed.id})
 
 
 def start(data_dir: Path, *arguments: str) -> subprocess.Popen[bytes]:

@@ -8,7 +8,7 @@ from nats.aio.client import Client
 
 from contracts.subjects import AUTH
 from infra.archive import underway
-from infra.archive.underway import mark, set_mark, until_import, until_whole
+from infra.archive.underway import get_import_marker, set_import_marker, wait_for_import, wait_until_complete
 from infra.embedded.nats import NatsServer
 from streams.jetstream import JetStream
 from streams.topology import ensure_streams, settings_of
@@ -18,7 +18,7 @@ async def test_the_mark_outlives_a_restart_and_an_update_of_the_stream(
     streams: Client, nats_server: NatsServer
 ) -> None:
     jetstream = JetStream(streams)
-    await set_mark(jetstream, "one")
+    await set_import_marker(jetstream, "one")
     nats_server.kill()
     await nats_server.wait()
     await nats_server.start()
@@ -27,13 +27,13 @@ async def test_the_mark_outlives_a_restart_and_an_update_of_the_stream(
     await ensure_streams(streams, replicas=1)
     info = await jetstream.info(AUTH)
     assert info.config["description"] == settings_of(AUTH, replicas=1)["description"]
-    assert await mark(jetstream) == "one"
-    await set_mark(jetstream, None)
-    assert await mark(jetstream) is None
+    assert await get_import_marker(jetstream) == "one"
+    await set_import_marker(jetstream, None)
+    assert await get_import_marker(jetstream) is None
 
 
 async def test_a_store_without_streams_has_no_mark(nats: Client) -> None:
-    assert await mark(JetStream(nats)) is None
+    assert await get_import_marker(JetStream(nats)) is None
 
 
 async def test_a_service_waits_as_long_as_the_mark_is_there_and_hears_when_it_comes(
@@ -42,13 +42,13 @@ async def test_a_service_waits_as_long_as_the_mark_is_there_and_hears_when_it_co
     monkeypatch.setattr(underway, "EVERY", 0.02)
     jetstream = JetStream(streams)
     async with asyncio.timeout(60):
-        await until_whole(streams)
-        stops = asyncio.create_task(until_import(streams))
-        await set_mark(jetstream, "one")
+        await wait_until_complete(streams)
+        stops = asyncio.create_task(wait_for_import(streams))
+        await set_import_marker(jetstream, "one")
         await stops
-        starts = asyncio.create_task(until_whole(streams))
+        starts = asyncio.create_task(wait_until_complete(streams))
         while "finishes it" not in caplog.text:
             await asyncio.sleep(0.01)
         assert not starts.done()
-        await set_mark(jetstream, None)
+        await set_import_marker(jetstream, None)
         await starts

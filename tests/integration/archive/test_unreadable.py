@@ -10,8 +10,8 @@ from contracts.envelope import Provenance, encode, seal
 from contracts.identifiers import new_id
 from contracts.subjects import AUTH, MESSAGING, SESSION, conversation, credential, session
 from contracts.upcasts import STEPS
-from infra.archive.checking import verdict
-from infra.archive.unreadable import Accepted, CannotBeImported, Foreign, within
+from infra.archive.checking import validate
+from infra.archive.unreadable import Accepted, CannotBeImported, UnknownContent, within
 from tests.integration.archive.conftest import Place, sent, silent
 
 
@@ -52,7 +52,7 @@ async def test_an_export_that_an_import_would_refuse_names_the_events_and_has_no
         "AUTH 1 (no event: ",
     ):
         assert event in said
-    assert not verdict(path, silent).sound
+    assert not validate(path, silent).sound
 
 
 async def test_what_was_exported_all_the_same_is_imported_as_it_is(strange: Place, target: Place, path: Path) -> None:
@@ -86,7 +86,7 @@ async def test_a_file_that_a_later_release_could_read_is_imported_only_where_tha
         later.setattr("contracts.events.message.MessageSent.SCHEMA", 2)
         later.setitem(STEPS, ("message.sent", 1), lambda data: data)
         assert (await source.export(path, allow_unreadable=False)).unreadable == 0
-    with pytest.raises(Foreign, match=r"has 1 event that this release \(0.1.0\) cannot read: MESSAGING 2 \("):
+    with pytest.raises(UnknownContent, match=r"has 1 event that this release \(0.1.0\) cannot read: MESSAGING 2 \("):
         await target.import_(path)
     assert not any((await target.ends()).values())
     await target.import_(path, allow_unreadable=True)

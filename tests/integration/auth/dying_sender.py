@@ -9,9 +9,9 @@ from pathlib import Path
 import nats as nats_py
 
 from infra.secrets import Secrets
-from services.auth.mail import Letter
-from services.auth.outbox import FileOutbox
-from services.auth.reactions import AccountMail
+from services.auth.mail import Mail
+from services.auth.outbox import FolderTransport
+from services.auth.reactions import MailReactor
 from tests.integration.accounts import Auth
 
 # Seconds after which its event is given to another.
@@ -20,9 +20,9 @@ ACK_WAIT = 3.0
 
 class DyingOutbox:
     def __init__(self, folder: Path) -> None:
-        self._files = FileOutbox(folder, "no-reply@localhost")
+        self._files = FolderTransport(folder, "no-reply@localhost")
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: Mail) -> None:
         await self._files.send(letter)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -31,7 +31,7 @@ async def main(nats_url: str, secrets: str, folder: str) -> None:
     connection = await nats_py.connect(nats_url)
     auth = Auth(connection, Secrets.load(Path(secrets)))
     delivery = auth.delivery(DyingOutbox(Path(folder)))
-    await AccountMail(
+    await MailReactor(
         connection, auth.aggregates, auth.tokens, auth.resets, delivery, page="http://localhost", ack_wait=ACK_WAIT
     ).run()
 

@@ -31,7 +31,7 @@ from services.auth.login import Login
 from services.auth.registrations import Username
 from services.auth.verification import Verification
 from streams.message import Message
-from streams.repository import Loaded
+from streams.repository import LoadedAggregate
 from tests.integration.accounts import DAY, PASSWORD, Auth, Clock, nowhere, stored
 
 BY_NOBODY = Provenance(correlation_id="request")
@@ -419,12 +419,17 @@ async def older(auth: Auth, name: str, end: datetime, *, verified: bool = False)
     # Hashed without a key, as they were then.
     hashed = CredentialSet(password_hash=bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode())
     appends = [
-        *aggregates.addresses.appends(auth.keys.of_email(email), Loaded(AddressState(), 0, 0), claim, BY_NOBODY),
-        *aggregates.usernames.appends(
-            auth.keys.of_username(name), Loaded(Username(), 0, 0), (UsernameClaimed(user_id=user_id),), BY_NOBODY
+        *aggregates.addresses.appends(
+            auth.keys.of_email(email), LoadedAggregate(AddressState(), 0, 0), claim, BY_NOBODY
         ),
-        *aggregates.credentials.appends(user_id, Loaded(Credential(), 0, 0), (hashed,), BY_NOBODY),
-        *aggregates.users.appends(user_id, Loaded(User(), 0, 0), user, BY_NOBODY),
+        *aggregates.usernames.appends(
+            auth.keys.of_username(name),
+            LoadedAggregate(Username(), 0, 0),
+            (UsernameClaimed(user_id=user_id),),
+            BY_NOBODY,
+        ),
+        *aggregates.credentials.appends(user_id, LoadedAggregate(Credential(), 0, 0), (hashed,), BY_NOBODY),
+        *aggregates.users.appends(user_id, LoadedAggregate(User(), 0, 0), user, BY_NOBODY),
     ]
     await aggregates.log.append_together(appends)
     return user_id

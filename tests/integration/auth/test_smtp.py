@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.auth.mail import Letter, Offer
-from services.auth.outbox import NotSent, outbox
+from services.auth.mail import Mail, Offer
+from services.auth.outbox import DeliveryFailed, outbox
 from tests.integration.auth.smtp_server import SmtpServer
 
 TOKEN = "T" * 71
-LETTER = Letter(
+LETTER = Mail(
     event_id="01890a5d-ac96-774b-bcce-b302099a8058",
     asked_at=datetime(2026, 1, 1, tzinfo=UTC),
     recipient="Anna@example.org",
@@ -62,7 +62,7 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     return context
 
 
-async def send(url: str, letter: Letter = LETTER) -> None:
+async def send(url: str, letter: Mail = LETTER) -> None:
     await outbox(url, "Vestnik <no-reply@example.org>", Path("unused")).send(letter)
 
 
@@ -113,9 +113,9 @@ async def test_on_this_machine_encryption_is_used_where_it_is_offered(tls: ssl.S
 async def test_a_server_that_hides_starttls_gets_neither_password_nor_mail(tls: ssl.SSLContext) -> None:
     server = SmtpServer(context=tls, hides_starttls=True, login=("anna", "right"))
     async with server.listening():
-        with pytest.raises(NotSent, match="STARTTLS"):
+        with pytest.raises(DeliveryFailed, match="STARTTLS"):
             await send(f"smtp://anna:right@127.0.0.1:{server.port}")
-        with pytest.raises(NotSent, match="STARTTLS"):
+        with pytest.raises(DeliveryFailed, match="STARTTLS"):
             await send(f"smtp://127.0.0.1:{server.port}?tls=required")
     assert server.mails == []
     assert {verb.split()[0] for verb in server.heard} <= {"EHLO", "HELO", "QUIT"}
@@ -124,7 +124,7 @@ async def test_a_server_that_hides_starttls_gets_neither_password_nor_mail(tls: 
 async def test_a_server_that_refuses_starttls_gets_neither_password_nor_mail() -> None:
     server = SmtpServer(refuses_starttls=True, login=("anna", "right"))
     async with server.listening():
-        with pytest.raises(NotSent, match="454"):
+        with pytest.raises(DeliveryFailed, match="454"):
             await send(f"smtp://anna:right@127.0.0.1:{server.port}")
     assert server.mails == []
     assert {verb.split()[0] for verb in server.heard} <= {"EHLO", "HELO", "STARTTLS", "QUIT"}
@@ -146,7 +146,7 @@ async def test_a_certificate_that_nobody_vouches_for_gets_neither_password_nor_m
     monkeypatch.delenv("SSL_CERT_FILE")
     server = SmtpServer(context=tls, login=("anna", "right"))
     async with server.listening(tls=scheme == "smtps"):
-        with pytest.raises(NotSent, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(DeliveryFailed, match="CERTIFICATE_VERIFY_FAILED"):
             await send(f"{scheme}://anna:right@127.0.0.1:{server.port}")
     assert server.mails == []
     assert not any(verb.startswith(("AUTH", "MAIL")) for verb in server.heard)
@@ -156,7 +156,7 @@ async def test_a_certificate_that_nobody_vouches_for_gets_neither_password_nor_m
 async def test_a_certificate_of_another_host_gets_neither_password_nor_mail(tls: ssl.SSLContext, scheme: str) -> None:
     server = SmtpServer(context=tls, login=("anna", "right"))
     async with server.listening(tls=scheme == "smtps"):
-        with pytest.raises(NotSent, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(DeliveryFailed, match="CERTIFICATE_VERIFY_FAILED"):
             await send(f"{scheme}://anna:right@localhost:{server.port}")
     assert server.mails == []
     assert not any(verb.startswith(("AUTH", "MAIL")) for verb in server.heard)
@@ -165,7 +165,7 @@ async def test_a_certificate_of_another_host_gets_neither_password_nor_mail(tls:
 async def test_a_wrong_login_is_reported_without_the_password(tls: ssl.SSLContext) -> None:
     server = SmtpServer(context=tls, login=("anna", "right"))
     async with server.listening():
-        with pytest.raises(NotSent) as failure:
+        with pytest.raises(DeliveryFailed) as failure:
             await send(f"smtp://anna:guess123@127.0.0.1:{server.port}")
     assert "535" in str(failure.value)
     assert "guess123" not in str(failure.value)
@@ -174,7 +174,7 @@ async def test_a_wrong_login_is_reported_without_the_password(tls: ssl.SSLContex
 async def test_a_mail_that_is_turned_away_can_be_tried_again() -> None:
     server = SmtpServer(refuse=1)
     async with server.listening():
-        with pytest.raises(NotSent):
+        with pytest.raises(DeliveryFailed):
             await send(f"smtp://127.0.0.1:{server.port}")
         await send(f"smtp://127.0.0.1:{server.port}")
     assert len(server.mails) == 1
@@ -202,21 +202,21 @@ async def test_a_mail_to_an_address_that_the_server_cannot_take_is_given_up(capl
 async def test_a_mail_to_such_an_address_is_tried_again_where_encryption_is_missing() -> None:
     server = SmtpServer()
     async with server.listening():
-        with pytest.raises(NotSent, match="STARTTLS"):
+        with pytest.raises(DeliveryFailed, match="STARTTLS"):
             await send(f"smtp://127.0.0.1:{server.port}?tls=required", WIDE)
 
 
 async def test_a_mail_whose_sender_the_server_refuses_is_tried_again() -> None:
     server = SmtpServer(refuses_sender=True, refusal="550 who are you")
     async with server.listening():
-        with pytest.raises(NotSent, match="550"):
+        with pytest.raises(DeliveryFailed, match="550"):
             await send(f"smtp://127.0.0.1:{server.port}")
 
 
 async def test_a_refused_recipient_is_not_named_in_the_reason() -> None:
     server = SmtpServer(refuse=1, refusal="451 later, Anna@example.org")
     async with server.listening():
-        with pytest.raises(NotSent, match="451") as failure:
+        with pytest.raises(DeliveryFailed, match="451") as failure:
             await send(f"smtp://127.0.0.1:{server.port}")
     assert "Anna" not in str(failure.value)
 
@@ -225,5 +225,5 @@ async def test_a_server_that_is_not_there_is_not_sent() -> None:
     server = SmtpServer()
     async with server.listening():
         pass
-    with pytest.raises(NotSent):
+    with pytest.raises(DeliveryFailed):
         await send(f"smtp://127.0.0.1:{server.port}")

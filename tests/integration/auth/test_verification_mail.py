@@ -34,14 +34,14 @@ from infra.rpc.context import Call
 from infra.secrets import Secrets
 from services.auth.clients import Sessions
 from services.auth.domain import User
-from services.auth.mail import Letter
+from services.auth.mail import Mail
 from services.auth.mailboxes import Mailbox
 from services.auth.notices import SecurityNotices
-from services.auth.outbox import FileOutbox, NotSent, Outbox
-from services.auth.reactions import CONSUMER, AccountMail
+from services.auth.outbox import DeliveryFailed, FolderTransport, MailTransport
+from services.auth.reactions import CONSUMER, MailReactor
 from services.auth.registrations import Username
 from streams.log import Append
-from streams.repository import Loaded
+from streams.repository import LoadedAggregate
 from tests.integration.accounts import DAY, PASSWORD, Auth, Clock, eventually, mails, running, stored
 from tests.integration.auth.dying_sender import ACK_WAIT
 
@@ -53,13 +53,13 @@ class Recording:
     """Remembers what it sent; fails as often as it was told."""
 
     def __init__(self, failures: int = 0) -> None:
-        self.sent: list[Letter] = []
+        self.sent: list[Mail] = []
         self.failures = failures
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: Mail) -> None:
         if self.failures:
             self.failures -= 1
-            raise NotSent("451 not now")
+            raise DeliveryFailed("451 not now")
         self.sent.append(letter)
 
 
@@ -77,7 +77,7 @@ class Nobody(Sessions):
 async def reacting(
     nats: NATS,
     auth: Auth,
-    outbox: Outbox,
+    outbox: MailTransport,
     clock: Clock | None = None,
     *,
     ack_wait: float = 30.0,
@@ -85,7 +85,7 @@ async def reacting(
 ) -> AsyncIterator[None]:
     delivery = auth.delivery(outbox, mails_an_hour=mails_an_hour)
     clock = clock or Clock()
-    mail = AccountMail(
+    mail = MailReactor(
         nats,
         auth.aggregates,
         auth.tokens,
@@ -141,7 +141,7 @@ async def register(auth: Auth, name: str, email: str = "", language: LanguageCod
     return user.user_id
 
 
-def tokens(letter: Letter) -> list[str]:
+def tokens(letter: Mail) -> list[str]:
     return [offer.token for offer in letter.offers]
 
 
@@ -149,7 +149,7 @@ async def test_a_registration_is_followed_by_a_mail_whose_token_verifies(
     replicas: tuple[Auth, Auth], streams: NATS, tmp_path: Path
 ) -> None:
     auth = replicas[0]
-    async with reacting(streams, auth, FileOutbox(tmp_path / "mail", "no-reply@localhost")):
+    async with reacting(streams, auth, FolderTransport(tmp_path / "mail", "no-reply@localhost")):
         await register(auth, "anna")
         await eventually(lambda: len(mails(tmp_path / "mail")) == 1)
         await settled(streams)
@@ -204,7 +204,7 @@ async def test_a_crash_between_sending_and_recording_costs_one_duplicate_at_most
         await settled(streams)
     # The same event, hence the same Message-ID and, for a mail that is a file, the same file.
     assert outbox.sent[0].event_id in mails(folder)[0].name
-    await FileOutbox(folder, "no-reply@localhost").send(outbox.sent[0])
+    await FolderTransport(folder, "no-reply@localhost").send(outbox.sent[0])
     assert len(mails(folder)) == 1
     async with reacting(streams, auth, outbox, ack_wait=ACK_WAIT):
         await settled(streams)
@@ -277,9 +277,9 @@ async def test_a_spelling_whose_mailbox_takes_no_mail_holds_up_none_of_the_other
     auth = replicas[0]
 
     class Full(Recording):
-        async def send(self, letter: Letter) -> None:
+        async def send(self, letter: Mail) -> None:
             if letter.recipient == "straße@example.org":
-                raise NotSent("452 full")
+                raise DeliveryFailed("452 full")
             await super().send(letter)
 
     outbox = Full()
@@ -412,7 +412,7 @@ async def test_mails_of_an_older_release_are_not_sent_again_and_what_it_asked_fo
     sent = MailSent(kind="verification", requested_by=events["anna"].envelope.id)
     user_id = events["anna"].envelope.actor
     assert user_id is not None
-    (append,) = auth.aggregates.mails.appends(user_id, Loaded(Mailbox(), 0, 0), (sent,), BY_NOBODY)
+    (append,) = auth.aggregates.mails.appends(user_id, LoadedAggregate(Mailbox(), 0, 0), (sent,), BY_NOBODY)
     await auth.aggregates.log.append(append)
     async with reacting(streams, auth, outbox):
         await settled(streams)
@@ -426,12 +426,14 @@ async def claimed_by_an_older_release(auth: Auth, name: str, end: datetime) -> A
     user_id, email = new_id(), f"{name}@example.org"
     aggregates, provenance = auth.aggregates, Provenance(actor=user_id)
     claim = EmailClaimed(user_id=user_id, email=email, username=name, expires_at=end)
-    nothing = Loaded(AddressState(), 0, 0)
+    nothing = LoadedAggregate(AddressState(), 0, 0)
     (address,) = aggregates.addresses.appends(auth.keys.of_email(email), nothing, (claim,), provenance)
     (username,) = aggregates.usernames.appends(
-        auth.keys.of_username(name), Loaded(Username(), 0, 0), (UsernameClaimed(user_id=user_id),), provenance
+        auth.keys.of_username(name), LoadedAggregate(Username(), 0, 0), (UsernameClaimed(user_id=user_id),), provenance
     )
-    (user,) = aggregates.users.appends(user_id, Loaded(User(), 0, 0), (UserCreated(username=name),), provenance)
+    (user,) = aggregates.users.appends(
+        user_id, LoadedAggregate(User(), 0, 0), (UserCreated(username=name),), provenance
+    )
     await aggregates.log.append_together([address, username, user])
     return address
 

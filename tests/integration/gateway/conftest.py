@@ -17,7 +17,7 @@ from contracts.envelope import Provenance, encode, seal
 from contracts.event import Event
 from contracts.identifiers import new_id
 from infra.embedded.ports import free_port
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from infra.rpc.server import RpcServer, Servable
 from infra.secrets import Secrets
 from infra.settings import SERVICES, Settings
@@ -45,7 +45,7 @@ class Stage:
     session_id: str = field(default_factory=new_id)
 
     def token(self, *, user_id: str = "", session_id: str = "", expires_in: float = 600, issuer: str = "") -> str:
-        key_id, key = self.secrets.signing_keys(Terms.of(self.settings)).current()
+        key_id, key = self.secrets.signing_keys(KeyTerms.of(self.settings)).current()
         now = time.time()
         claims = {
             "iss": issuer or self.settings.issuer,
@@ -61,7 +61,7 @@ class Stage:
     @property
     def sealed(self) -> SealedPositions:
         """Positions as this gateway's clients get them."""
-        return SealedPositions(self.secrets.position_keys(Terms.of(self.settings)))
+        return SealedPositions(self.secrets.position_keys(KeyTerms.of(self.settings)))
 
     @property
     def signed_in(self) -> dict[str, str]:

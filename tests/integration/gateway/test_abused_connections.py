@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from infra.settings import Settings
 from services.gateway import websocket_wire, wire
-from services.gateway.admission import Admission
+from services.gateway.admission import ConnectionLimiter
 from services.gateway.serving import listening_socket, serve
 from tests.integration.gateway.conftest import until
 from tests.integration.gateway.test_hostile_http import exchange, statuses
@@ -40,7 +40,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def serving(admission: Admission | None = None) -> AsyncIterator[int]:
+async def serving(admission: ConnectionLimiter | None = None) -> AsyncIterator[int]:
     sock, stop = listening_socket(Settings(port=0)), asyncio.Event()
     # Accepted connections hold as little.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
@@ -88,7 +88,7 @@ async def test_a_closed_connection_of_a_client_that_reads_nothing_is_given_up(
     ends: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "STALL_SECONDS", 0.5)
-    async with serving(admission := Admission(most=10, most_of_one=0)) as port:
+    async with serving(admission := ConnectionLimiter(most=10, most_of_one=0)) as port:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
             client.connect(("127.0.0.1", port))

@@ -88,15 +88,15 @@ async def test_whoever_watches_a_session_is_told_of_its_end_and_why(stage: Stage
     revocations, told = stage.app.parts.revocations, list[tuple[str, str | None]]()
     other = new_id()
     with (
-        revocations.watching(stage.session_id, lambda why: told.append(("one", why))),
-        revocations.watching(stage.session_id, lambda why: told.append(("two", why))),
-        revocations.watching(other, lambda why: told.append(("other", why))),
+        revocations.watch_session(stage.session_id, lambda why: told.append(("one", why))),
+        revocations.watch_session(stage.session_id, lambda why: told.append(("two", why))),
+        revocations.watch_session(other, lambda why: told.append(("other", why))),
     ):
         event = SessionRevoked(user_id=stage.user_id, reason="password_changed")
         await stage.append(subjects.session(stage.session_id), stage.session_id, event)
         await until(lambda: len(told) >= 2)
     assert sorted(told) == [("one", "password_changed"), ("two", "password_changed")]
-    with revocations.watching(stage.session_id, lambda why: told.append(("late", why))):
+    with revocations.watch_session(stage.session_id, lambda why: told.append(("late", why))):
         assert told[-1] == ("late", "password_changed")
 
 
@@ -121,7 +121,7 @@ async def test_a_gateway_that_hears_nothing_of_sessions_refuses_rather_than_risk
         token = stage.token()
         assert await status(stage, token) == 200
 
-        with stage.app.parts.revocations.watching(stage.session_id, told.append):
+        with stage.app.parts.revocations.watch_session(stage.session_id, told.append):
             nats_server.kill()
             deadline = time.monotonic() + 60
             while await status(stage, token) == 200:

@@ -11,7 +11,7 @@ import pytest
 from contracts.rpc.vestnik.messaging.v1 import GetMessagesResponse, Message
 from infra.settings import Settings
 from services.gateway import wire
-from services.gateway.admission import Admission
+from services.gateway.admission import ConnectionLimiter
 from services.gateway.serving import listening_socket, serve
 from tests.integration.gateway.conftest import Stage
 
@@ -232,7 +232,7 @@ def _closed_by_peer(writer: asyncio.StreamWriter) -> bool:
 
 
 @asynccontextmanager
-async def admitting(stage: Stage, admission: Admission) -> AsyncIterator[int]:
+async def admitting(stage: Stage, admission: ConnectionLimiter) -> AsyncIterator[int]:
     sock, stop = listening_socket(Settings(port=0)), asyncio.Event()
     task = asyncio.create_task(serve(stage.app, sock, stop, drain_seconds=1, admission=admission))
     try:
@@ -243,8 +243,12 @@ async def admitting(stage: Stage, admission: Admission) -> AsyncIterator[int]:
         sock.close()
 
 
-@pytest.mark.parametrize("admission", [Admission(most=5, most_of_one=0), Admission(most=100, most_of_one=5)])
-async def test_connections_are_bounded_and_free_again_once_they_are_closed(stage: Stage, admission: Admission) -> None:
+@pytest.mark.parametrize(
+    "admission", [ConnectionLimiter(most=5, most_of_one=0), ConnectionLimiter(most=100, most_of_one=5)]
+)
+async def test_connections_are_bounded_and_free_again_once_they_are_closed(
+    stage: Stage, admission: ConnectionLimiter
+) -> None:
     healthy = b"GET /healthz HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n"
     async with admitting(stage, admission) as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
@@ -264,7 +268,7 @@ async def test_connections_are_bounded_and_free_again_once_they_are_closed(stage
 async def test_a_connection_that_became_a_websocket_is_free_again_once_it_is_closed(stage: Stage) -> None:
     upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
     key = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    async with admitting(stage, admission := Admission(most=3, most_of_one=0)) as port:
+    async with admitting(stage, admission := ConnectionLimiter(most=3, most_of_one=0)) as port:
         for path in [b"/v1/ws", b"/healthz"] * 4:
             answer = await exchange(port, b"GET " + path + b" HTTP/1.1\r\n" + HOST + upgrade + key + CLOSE + b"\r\n")
             assert 503 not in statuses(answer)

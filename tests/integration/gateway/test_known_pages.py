@@ -37,7 +37,7 @@ async def read(
     assert found.headers["content-type"] == "application/json"
     assert found.headers["cache-control"] == "no-store"
     body: dict[str, object] = found.json()
-    return body | {"position": stage.sealed.open(found.headers["vestnik-position"]).of("MESSAGING")}
+    return body | {"position": stage.sealed.open(found.headers["vestnik-position"]).sequence("MESSAGING")}
 
 
 async def test_a_page_is_shown_again_where_messaging_says_that_it_has_not_changed(stage: Stage) -> None:

@@ -252,7 +252,7 @@ async def test_tokens_that_are_none_are_counted_before_they_are_verified(stage: 
     limiter = stage.app.parts.limiter
     assert limiter is not None
     for _ in range(limits.READ_ADDRESS.capacity):
-        limiter.take(limits.READ_ADDRESS, "127.0.0.1")
+        limiter.consume(limits.READ_ADDRESS, "127.0.0.1")
     refused = await stage.client.get("/v1/friends", headers={"authorization": "Bearer x"})
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
 
@@ -262,7 +262,7 @@ async def test_what_a_gateway_counts_for_itself_is_not_told(stage: Stage) -> Non
     await stage.client.get("/v1/friends", headers=stage.signed_in)
     limiter = stage.app.parts.limiter
     assert limiter is not None
-    assert not {"read", "read-address", "health-address"} & set(limiter.collect())
+    assert not {"read", "read-address", "health-address"} & set(limiter.drain_local_counts())
 
 
 async def test_a_header_that_anyone_can_write_makes_no_new_client(stage: Stage) -> None:
@@ -305,7 +305,7 @@ async def test_a_gateway_that_starts_remembers_what_was_counted_before(tmp_path:
         assert limiter is not None
         # Of the limit that refills slowest of those that refuse so few, so that a slow machine gives nothing back.
         for _ in range(limits.LOGIN_FAILURES[1].capacity):
-            limiter.take(limits.LOGIN_FAILURES[1], "anna")
+            limiter.consume(limits.LOGIN_FAILURES[1], "anna")
         assert await log_in(stage) == 429
 
     async with staged(tmp_path, streams) as stage:

@@ -20,7 +20,7 @@ from contracts.identifiers import new_id, pair_id
 from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResponse
 from contracts.rpc.vestnik.session.v1 import ValidateSessionResponse
 from infra.access_keys import AccessKeys
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from services.gateway.live import delivery
 from tests.integration.gateway.conftest import Stage, staged, until
 from tests.listening import Refused, Stream, connect, listening
@@ -136,7 +136,7 @@ async def test_a_session_that_was_prolonged_elsewhere_goes_on(tmp_path: Path, st
 
 async def test_what_was_opened_with_a_key_that_was_stolen_ends_when_the_key_is_replaced(stage: Stage) -> None:
     stage.script.answers = {"get_friends": GetFriendsResponse()}
-    token, terms = stage.token(), Terms.of(stage.settings)
+    token, terms = stage.token(), KeyTerms.of(stage.settings)
     async with listening(address(stage), token) as stream, socket(stage, token) as line:
         AccessKeys(stage.settings.secrets_path, terms).rotate(datetime.now(UTC), at_once=True)
         await stream.until_end()
@@ -195,7 +195,7 @@ async def test_a_stream_that_fails_inside_ends_cleanly(stage: Stage) -> None:
     async with listening(url, token) as stream:
         begin = stream.id
     await write(stage, 1, "Hello")
-    await until(lambda: stage.app.parts.live.positions().of("MESSAGING") > 0)
+    await until(lambda: stage.app.parts.live.positions().sequence("MESSAGING") > 0)
     async with listening(url, token, since=begin) as stream:
         await stream.until_end()
         assert (stream.finished, stream.events) == (True, [])

@@ -33,7 +33,7 @@ async def test_a_write_is_seen_by_the_same_user_s_later_calls_without_a_header(s
     listed = await stage.client.get("/v1/friends", headers=stage.signed_in)
     assert stage.script.asked[-1][2].position == Position.at("CONTACT", 5)
     told = stage.sealed.open(listed.headers["vestnik-position"])
-    assert (told.of("CONTACT"), told.of("AUTH")) == (6, 2)
+    assert (told.sequence("CONTACT"), told.sequence("AUTH")) == (6, 2)
     # Of streams that the list knows nothing of, where they stood: to follow from there without a gap.
     assert set(told.sequences) == set(PUBLIC_FILTERS)
 

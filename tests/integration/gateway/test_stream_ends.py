@@ -8,7 +8,7 @@ from contracts.errors import Unavailable
 from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, quorum_of
-from services.gateway.stream_ends import StreamEnds, asking
+from services.gateway.stream_ends import StreamHeads, fetch_from
 from streams.log import Log
 from streams.quorum import Quorum
 from tests.fix_cluster import Cluster
@@ -26,7 +26,7 @@ async def test_a_write_that_others_acknowledged_is_not_refused_by_who_asks_a_dep
     old, new = await linked_cluster.connect(leader), await linked_cluster.connect(*others)
     quorum = Quorum(old, quorum_of("gateway", new_id()))
     gathering = asyncio.create_task(quorum.run())
-    ends = StreamEnds(asking(old), confirm=quorum.require)
+    ends = StreamHeads(fetch_from(old), confirm=quorum.require)
     told: list[bool] = []
     try:
         async with asyncio.timeout(WITHIN):
@@ -36,7 +36,7 @@ async def test_a_write_that_others_acknowledged_is_not_refused_by_who_asks_a_dep
         written = Position.at(MESSAGING, await Log(new, patience=WITHIN).append(append_to(new_id())))
         for _ in range(20):
             try:
-                told.append(await ends.are_reached(written, Position()))
+                told.append(await ends.include(written, Position()))
             except Unavailable:
                 await asyncio.sleep(0.1)
         linked_cluster.heal(leader)
@@ -44,14 +44,14 @@ async def test_a_write_that_others_acknowledged_is_not_refused_by_who_asks_a_dep
         async with asyncio.timeout(WITHIN):
             while not told:
                 try:
-                    told.append(await ends.are_reached(written, Position()))
+                    told.append(await ends.include(written, Position()))
                 except Unavailable:
                     await asyncio.sleep(0.1)
         assert all(told)
         async with asyncio.timeout(WITHIN):
             while not quorum.holds:
                 await asyncio.sleep(0.05)
-        assert not await ends.are_reached(Position.at(MESSAGING, 1 << 40), Position())
+        assert not await ends.include(Position.at(MESSAGING, 1 << 40), Position())
     finally:
         linked_cluster.heal(leader)
         gathering.cancel()

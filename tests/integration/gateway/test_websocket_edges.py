@@ -76,7 +76,7 @@ async def test_messages_over_a_websocket_are_limited_whatever_they_say(stage: St
         at = limiter._clock()
         limiter._clock = lambda: at
         for _ in range(limits.COMMAND.capacity):
-            limiter.take(limits.COMMAND, stage.user_id)
+            limiter.consume(limits.COMMAND, stage.user_id)
         for text, command_id in (('{"id":"1","command":"none"}', "1"), ("{", None)):
             await connection.send(text)
             while "answer" not in (answer := msgspec.json.decode(await connection.recv())):

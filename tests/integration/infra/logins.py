@@ -72,7 +72,7 @@ async def go_live(conn: Connection, projection: type[Projection]) -> None:
     async def nothing_to_catch_up(position: object) -> bool:
         return True
 
-    assert await switching.switch(conn, projection, build, nothing_to_catch_up)
+    assert await switching.cut_over(conn, projection, build, nothing_to_catch_up)
 
 
 async def refusal(conn: Connection, statement: str) -> str | None:

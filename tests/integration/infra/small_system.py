@@ -16,7 +16,7 @@ from grpclib.server import Server
 
 from infra.settings import Settings
 from infra.supervisor.console import Console
-from infra.supervisor.machine import Machine
+from infra.supervisor.machine import System
 
 
 def command_of(service: str) -> list[str]:
@@ -64,7 +64,7 @@ def main() -> None:
     settings = Settings(data_dir=Path(sys.argv[2]), port=int(sys.argv[3]), log_level="info")
     settings = msgspec.structs.replace(settings, replicas=int(sys.argv[4]) if len(sys.argv) > 4 else 1)
     commands = broken_contact if sys.argv[1] == "up-broken" else command_of
-    asyncio.run(Machine(settings, Console(), command_of=commands).run())
+    asyncio.run(System(settings, Console(), command_of=commands).run())
 
 
 if __name__ == "__main__":

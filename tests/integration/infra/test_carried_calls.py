@@ -31,7 +31,7 @@ from infra.rpc.codec import StrictCodec
 from infra.rpc.context import Call
 from infra.rpc.credentials import Issuer
 from infra.rpc.errors import was_executed
-from infra.rpc.frames import LARGEST_MESSAGE, framed, unframed
+from infra.rpc.frames import LARGEST_MESSAGE, frame, read_frame
 from infra.rpc.server import RpcServer
 from infra.secrets import Secrets
 from infra.settings import Settings
@@ -149,7 +149,7 @@ async def test_what_may_be_repeated_is_repeated_on_a_new_line(secrets: Secrets) 
 
 
 async def test_a_call_that_was_not_sent_when_the_line_was_lost_goes_elsewhere() -> None:
-    lost = line.Line(lambda _: None)
+    lost = line.CallStream(lambda _: None)
     call = asyncio.create_task(lost.ask(GET_USER, b"", timeout=WITHIN, metadata={}))
     await until(lambda: lost._waiting)
     lost.lose()
@@ -334,12 +334,12 @@ class Raw:
         return wire.call(number, method, request, timeout=timeout, metadata=metadata)
 
     async def send(self, message: bytes) -> None:
-        await self.stream._stream.send_data(framed(message))
+        await self.stream._stream.send_data(frame(message))
 
     async def answer(self) -> wire.Answer:
         async with asyncio.timeout(WITHIN):
             while not self._answers:
-                message = await unframed(self.stream._stream, 64 * 1024 * 1024)
+                message = await read_frame(self.stream._stream, 64 * 1024 * 1024)
                 assert message is not None
                 self._answers += wire.read_answers(message)[0]
         return self._answers.pop(0)
@@ -348,7 +348,7 @@ class Raw:
         """How the service ends the stream."""
         async with asyncio.timeout(WITHIN):
             with self.stream._wrapper:
-                while await unframed(self.stream._stream, 64 * 1024 * 1024) is not None:
+                while await read_frame(self.stream._stream, 64 * 1024 * 1024) is not None:
                     pass
                 trailers = dict(await self.stream._stream.recv_trailers())
         return Status(int(trailers["grpc-status"]))
@@ -379,9 +379,9 @@ async def opened(secrets: Secrets, port: int, *, me: str = "gateway", token: str
 @pytest.mark.parametrize(
     "rubbish",
     [
-        framed(b"\xff" * 64),
-        framed(b"\x0a\xff\xff\xff\xff\x0f"),
-        framed(b"\x0a\x05abc"),
+        frame(b"\xff" * 64),
+        frame(b"\x0a\xff\xff\xff\xff\x0f"),
+        frame(b"\x0a\x05abc"),
         b"\x01\x00\x00\x00\x00",
         b"\x00\xff\xff\xff\xff",
         b"GET / HTTP/1.1\r\n\r\n",

@@ -7,7 +7,7 @@ import pytest_asyncio
 from psycopg import AsyncConnection
 
 from contracts.errors import Unavailable
-from infra.database_owners import NotTheirs, Owners
+from infra.database_owners import NoSchemaAccess, ServiceSchemas
 from infra.database_rights import role_of
 from infra.secrets import OPERATOR
 from infra.settings import SERVICES, BadSetting
@@ -25,8 +25,8 @@ async def house(database_url: str) -> AsyncIterator[Logins]:
 
 
 async def test_what_an_operator_makes_for_a_service_is_the_services(house: Logins) -> None:
-    owners = await Owners.at(house.url(OPERATOR))
-    assert owners.are_parted
+    owners = await ServiceSchemas.discover(house.url(OPERATOR))
+    assert owners.are_separate
     for service in SERVICES:
         projection = one_of(service)
         conn = await connect(owners.url(service), "operator")
@@ -44,7 +44,7 @@ async def test_what_an_operator_makes_for_a_service_is_the_services(house: Login
 
 
 async def test_an_operator_who_acts_for_one_service_can_do_nothing_to_another(house: Logins) -> None:
-    owners = await Owners.at(house.url(OPERATOR))
+    owners = await ServiceSchemas.discover(house.url(OPERATOR))
     conn = await connect(owners.url("contact"), "operator")
     cursor = await conn.execute("SELECT has_schema_privilege('vestnik_messaging', 'USAGE'), current_user::text")
     assert await cursor.fetchone() == (False, "vestnik_contact")
@@ -53,39 +53,39 @@ async def test_an_operator_who_acts_for_one_service_can_do_nothing_to_another(ho
 
 async def test_options_of_the_given_url_stay(house: Logins) -> None:
     given = f"{house.url(OPERATOR)}?options=-c%20work_mem%3D5MB"
-    conn = await connect((await Owners.at(given)).url("contact"), "operator")
+    conn = await connect((await ServiceSchemas.discover(given)).url("contact"), "operator")
     cursor = await conn.execute("SELECT current_setting('work_mem'), current_user::text")
     assert await cursor.fetchone() == ("5MB", "vestnik_contact")
     await conn.close()
 
 
 async def test_a_services_login_is_no_operators(house: Logins) -> None:
-    owners = await Owners.at(house.url("contact"))
+    owners = await ServiceSchemas.discover(house.url("contact"))
     assert "contact" in owners.url("contact")
-    with pytest.raises(NotTheirs, match="may not act for messaging: use that of vestnik_operator"):
+    with pytest.raises(NoSchemaAccess, match="may not act for messaging: use that of vestnik_operator"):
         owners.url("messaging")
-    with pytest.raises(NotTheirs):
+    with pytest.raises(NoSchemaAccess):
         owners.urls()
 
 
 async def test_where_services_have_no_schemas_all_share_the_login(database_url: str) -> None:
-    owners = await Owners.at(database_url)
-    assert not owners.are_parted
+    owners = await ServiceSchemas.discover(database_url)
+    assert not owners.are_separate
     assert owners.urls() == {database_url: list(SERVICES)}
 
 
 async def test_a_database_that_does_not_answer_is_told_without_its_password(database_url: str) -> None:
     host = database_url.rsplit("@", 1)[1]
     with pytest.raises(Unavailable, match="does not answer") as refused:
-        await Owners.at(f"postgresql://nobody:hidden@{host}")
+        await ServiceSchemas.discover(f"postgresql://nobody:hidden@{host}")
     assert "hidden" not in str(refused.value)
     with pytest.raises(BadSetting) as bad:
-        await Owners.at("postgresql://a:hidden@b/c?nonsense=1")
+        await ServiceSchemas.discover("postgresql://a:hidden@b/c?nonsense=1")
     assert "hidden" not in str(bad.value)
 
 
 async def test_connections_that_act_for_services_are_told_apart_from_the_superusers(house: Logins) -> None:
-    owners = await Owners.at(house.database_url)
+    owners = await ServiceSchemas.discover(house.database_url)
     async with await AsyncConnection.connect(owners.url("auth")) as conn:
         cursor = await conn.execute("SELECT current_user::text, current_schema()::text")
         assert await cursor.fetchone() == ("vestnik_auth", "vestnik_auth")

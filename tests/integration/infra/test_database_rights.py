@@ -311,8 +311,8 @@ async def test_rights_may_be_given_again_and_change_nothing_but_passwords(house:
 async def test_an_operator_who_reads_at_length_is_seen_by_the_service_that_wants_to_switch(house: Logins) -> None:
     projection = one_of("contact")
     reader, service = await house.of(OPERATOR), await house.of("contact")
-    assert await switching.long_reader(service, projection) is None
+    assert await switching.blocking_reader(service, projection) is None
     async with reader.transaction():
         await reader.execute(f"SELECT * FROM {projection.view('friends')}".encode())
-        assert "a reader of its views to end" in str(await switching.long_reader(service, projection))
-    assert await switching.long_reader(service, projection) is None
+        assert "a reader of its views to end" in str(await switching.blocking_reader(service, projection))
+    assert await switching.blocking_reader(service, projection) is None

@@ -7,11 +7,11 @@ import pytest
 from contracts.errors import Unavailable
 from contracts.subjects import MESSAGING, conversation
 from infra.cli.giving_up import Loss, NothingLost, find, give_up, write_rows
-from infra.database_owners import Owners
+from infra.database_owners import ServiceSchemas
 from infra.secrets import OPERATOR
 from projections.conversations import Conversations
 from projections.engine import builds
-from projections.engine.builds import State
+from projections.engine.builds import BuildState
 from projections.engine.connecting import connect
 from projections.engine.schema import ensure_schema
 from streams import placeholders
@@ -50,7 +50,7 @@ async def applied(database_url: str, sequence: int) -> None:
     conn = await connect(database_url, "test")
     try:
         await ensure_schema(conn)
-        build = await builds.add_build(conn, "conversations", 1, State.LIVE)
+        build = await builds.add_build(conn, "conversations", 1, BuildState.LIVE)
         await builds.add_checkpoints(conn, build, {MESSAGING: sequence})
     finally:
         await conn.close()
@@ -65,7 +65,7 @@ async def test_a_filling_that_was_not_recorded_is_recorded_though_its_owner_has_
     tmp_path: Path, database_url: str
 ) -> None:
     async with parties(tmp_path) as house:
-        owners, operator = await Owners.at(database_url), (await house.party(OPERATOR)).nats
+        owners, operator = await ServiceSchemas.discover(database_url), (await house.party(OPERATOR)).nats
         await append(house, "a")
         await fill(house, Gap(MESSAGING, 2, 1_500))
         assert await find(operator, MESSAGING, owners) == Loss(1, [], Gap(MESSAGING, 2, 1_500), [])
@@ -82,7 +82,7 @@ async def test_of_a_filling_that_was_cut_off_what_was_filled_is_recorded_when_it
     tmp_path: Path, database_url: str
 ) -> None:
     async with parties(tmp_path) as house:
-        owners, operator = await Owners.at(database_url), (await house.party(OPERATOR)).nats
+        owners, operator = await ServiceSchemas.discover(database_url), (await house.party(OPERATOR)).nats
         await append(house, "a")
         await fill(house, Gap(MESSAGING, 2, 1_500), batches=1)
         assert await find(operator, MESSAGING, owners) == Loss(1, [], Gap(MESSAGING, 2, 1_500), [])
@@ -99,7 +99,7 @@ async def test_the_next_loss_is_given_up_with_placeholders_of_another_system_in_
     tmp_path: Path, database_url: str
 ) -> None:
     async with parties(tmp_path) as house:
-        owners, operator = await Owners.at(database_url), (await house.party(OPERATOR)).nats
+        owners, operator = await ServiceSchemas.discover(database_url), (await house.party(OPERATOR)).nats
         await append(house, "a")
         # An import brings the placeholders and not the decision.
         await fill(house, Gap(MESSAGING, 2, 10))
@@ -119,7 +119,7 @@ async def test_all_that_was_appended_behind_placeholders_without_a_decision_is_g
     tmp_path: Path, database_url: str
 ) -> None:
     async with parties(tmp_path) as house:
-        owners, operator = await Owners.at(database_url), (await house.party(OPERATOR)).nats
+        owners, operator = await ServiceSchemas.discover(database_url), (await house.party(OPERATOR)).nats
         await append(house, "a")
         await fill(house, Gap(MESSAGING, 2, 10))
         await applied(database_url, 13)
@@ -134,7 +134,7 @@ async def test_all_that_was_appended_behind_placeholders_without_a_decision_is_g
 async def test_rows_that_could_not_all_be_written_leave_no_file(tmp_path: Path, database_url: str) -> None:
     async with parties(tmp_path) as house:
         operator = (await house.party(OPERATOR)).nats
-        nowhere = Owners(database_url.rsplit("/", 1)[0] + "/nowhere", {})
+        nowhere = ServiceSchemas(database_url.rsplit("/", 1)[0] + "/nowhere", {})
         folder = tmp_path / "rows"
         folder.mkdir()
         with pytest.raises(Unavailable):

@@ -20,7 +20,7 @@ from services.gateway import limits
 from services.gateway.rate_limits import RateLimiter
 from services.gateway.shared_limits import SharedLimits
 from streams.log import Append, Log
-from streams.reaction import Reaction
+from streams.reaction import EventReactor
 from streams.topology import ensure_limits
 from tests.integration.infra.parties import EVENTS, PRIVATE, Parties, append_everything, parties, seen
 
@@ -56,7 +56,7 @@ async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(house: 
             everything.set()
 
     place = PROFILE_CREATION
-    reaction = Reaction(reacting.nats, place.stream, react, durable=place.name, subject_filter=place.subject_filter)
+    reaction = EventReactor(reacting.nats, place.stream, react, durable=place.name, subject_filter=place.subject_filter)
     working = asyncio.create_task(reaction.run())
     try:
         for each in expected:
@@ -113,9 +113,9 @@ async def test_gateways_share_what_they_have_counted(house: Parties) -> None:
         await ensure_limits(nats, replicas=1)
 
     sharing = [SharedLimits(nats, each, limits.ALL, make_stream=make_stream) for each in (first, second)]
-    async with sharing[0].at_work(), sharing[1].at_work():
-        first.take(limits.FRIENDS, "anna")
+    async with sharing[0].run(), sharing[1].run():
+        first.consume(limits.FRIENDS, "anna")
         async with asyncio.timeout(60):
             while second.held == 0:
                 await asyncio.sleep(0.02)
-        assert second.take(limits.FRIENDS, "anna").remaining == limits.FRIENDS.capacity - 2
+        assert second.consume(limits.FRIENDS, "anna").remaining == limits.FRIENDS.capacity - 2

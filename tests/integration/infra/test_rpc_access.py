@@ -15,7 +15,7 @@ from grpclib.client import Channel
 from contracts.errors import Forbidden, Unauthenticated
 from contracts.rpc.vestnik.auth.v1 import AuthServiceBase, AuthServiceStub, GetUserRequest, GetUserResponse, User
 from infra.embedded.ports import free_port
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from infra.rpc import credentials
 from infra.rpc.context import Call
 from infra.rpc.credentials import Issuer, Verifier
@@ -27,7 +27,7 @@ from tests.integration.infra.test_rpc import calling
 _NESTED = urlsafe_b64encode(b'{"x":' + b"[" * 1_400).decode().rstrip("=")
 
 ANNA, BORIS = "anna", "boris"
-TERMS = Terms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
+TERMS = KeyTerms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
 
 
 class Auth(AuthServiceBase):

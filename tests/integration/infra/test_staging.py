@@ -160,10 +160,10 @@ async def test_a_machine_without_room_in_memory_gathers_on_its_disk(
 
 
 async def test_a_folder_in_use_is_left_until_it_is_empty(tmp_path: Path) -> None:
-    there = staging.Staging(tmp_path / "store", "$G")
+    there = staging.BatchRamdisk(tmp_path / "store", "$G")
     batch = _batches(tmp_path, MESSAGING) / "one under way"
     batch.mkdir(parents=True)
-    placing = asyncio.create_task(there.place())
+    placing = asyncio.create_task(there.install())
     await asyncio.sleep(0.05)
     assert batch.is_dir()
     batch.rmdir()
@@ -175,16 +175,16 @@ async def test_a_folder_in_use_is_left_until_it_is_empty(tmp_path: Path) -> None
 
 
 async def test_what_a_killed_server_has_left_is_cleared_away_once_its_data_is_gone(tmp_path: Path) -> None:
-    gone, kept = staging.Staging(tmp_path / "gone", "$G"), staging.Staging(tmp_path / "kept", "$G")
-    await gone.place()
-    await kept.place()
+    gone, kept = staging.BatchRamdisk(tmp_path / "gone", "$G"), staging.BatchRamdisk(tmp_path / "kept", "$G")
+    await gone.install()
+    await kept.install()
     left, used = (
         (tmp_path / name / "jetstream" / "$G" / "streams" / MESSAGING / "batches").readlink()
         for name in ("gone", "kept")
     )
     shutil.rmtree(tmp_path / "gone")
-    next_one = staging.Staging(tmp_path / "next", "$G")
-    await next_one.place()
+    next_one = staging.BatchRamdisk(tmp_path / "next", "$G")
+    await next_one.install()
     # Somebody may be about to make their link.
     assert left.is_dir()
     for place in (left.parent, used.parent):

@@ -14,10 +14,10 @@ from infra.secrets import Secrets
 from infra.settings import Settings
 from projections.conversations import Conversations
 from projections.engine import ReadModel, Runners
-from services.messaging.clients import Friendships, Remembered
+from services.messaging.clients import FriendshipCache, Friendships
 from services.messaging.commands import SendCommands
 from services.messaging.domain import SendMessage
-from services.messaging.queries import Looked, LookedIds, MessageQueries
+from services.messaging.queries import ClientIdPage, DuplicateLookup, MessageQueries
 from streams.log import Log
 from tests.fix_postgres import Pool
 
@@ -30,11 +30,11 @@ class CountedQueries(MessageQueries):
 
     asked = loaded = 0
 
-    async def by_client_id(self, conversation_id: str, sender_id: str, client_message_id: str) -> Looked:
+    async def by_client_id(self, conversation_id: str, sender_id: str, client_message_id: str) -> DuplicateLookup:
         self.asked += 1
         return await super().by_client_id(conversation_id, sender_id, client_message_id)
 
-    async def client_ids(self, conversation_id: str, after: int, until: int) -> LookedIds:
+    async def client_ids(self, conversation_id: str, after: int, until: int) -> ClientIdPage:
         self.loaded += 1
         return await super().client_ids(conversation_id, after, until)
 
@@ -43,7 +43,7 @@ class Replica:
     """The sending part of one process, with nothing remembered but the friendship."""
 
     def __init__(self, nats: NATS, pool: Pool, runners: Runners, folder: Path, *, log: Log | None = None) -> None:
-        self._remembered = Remembered()
+        self._remembered = FriendshipCache()
         self._remembered.follows(0)
         contact = Client("contact", me="messaging", settings=Settings(), secrets=Secrets.create(folder))
         self.queries = CountedQueries(ReadModel(Conversations, pool, runners.waiting))

@@ -12,7 +12,7 @@ from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
 from contracts.subjects import CONTACT, friendship
-from services.messaging.clients import Remembered
+from services.messaging.clients import FriendshipCache
 from services.messaging.reactions import confirm_end, follow_friendships
 from streams.log import Append, Log
 from streams.quorum import Quorum
@@ -40,7 +40,7 @@ async def append(log: Log, event: Event, expected: int, version: int) -> int:
 
 
 async def test_a_friendship_that_ended_before_the_follower_began_is_not_remembered(streams: NATS) -> None:
-    log, remembered = LateLog(streams), Remembered()
+    log, remembered = LateLog(streams), FriendshipCache()
     following = asyncio.create_task(follow_friendships(streams, log, remembered))
     try:
         accepted = await append(log, FriendshipAccepted(requester_id=ANNA, addressee_id=BEN), 0, 1)
@@ -50,10 +50,10 @@ async def test_a_friendship_that_ended_before_the_follower_began_is_not_remember
         log.may_end.set()
         other = pair_id(ANNA, new_id())
         async with asyncio.timeout(60):
-            while not remembered.holds(other, Position.at(CONTACT, removed)):
+            while not remembered.contains(other, Position.at(CONTACT, removed)):
                 remembered.remember(other, removed)
                 await asyncio.sleep(0.01)
-        assert not remembered.holds(PAIR, Position.at(CONTACT, removed))
+        assert not remembered.contains(PAIR, Position.at(CONTACT, removed))
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
@@ -69,7 +69,7 @@ class Held:
 
 
 async def test_in_a_cluster_what_the_leader_has_was_read_before_anything_is_remembered(streams: NATS) -> None:
-    log, remembered = Log(streams), Remembered(cast(Quorum, Held()))
+    log, remembered = Log(streams), FriendshipCache(cast(Quorum, Held()))
     accepted = await append(log, FriendshipAccepted(requester_id=ANNA, addressee_id=BEN), 0, 1)
     following = [
         asyncio.create_task(follow_friendships(streams, log, remembered)),
@@ -77,15 +77,15 @@ async def test_in_a_cluster_what_the_leader_has_was_read_before_anything_is_reme
     ]
     try:
         async with asyncio.timeout(60):
-            while not remembered.holds(PAIR, Position.at(CONTACT, accepted)):
+            while not remembered.contains(PAIR, Position.at(CONTACT, accepted)):
                 remembered.remember(PAIR, accepted)
                 await asyncio.sleep(0.01)
             removed = await append(log, FriendshipRemoved(remover_id=BEN, other_id=ANNA), accepted, 2)
             other = pair_id(ANNA, new_id())
-            while not remembered.holds(other, Position.at(CONTACT, removed)):
+            while not remembered.contains(other, Position.at(CONTACT, removed)):
                 remembered.remember(other, removed)
                 await asyncio.sleep(0.01)
-        assert not remembered.holds(PAIR, Position())
+        assert not remembered.contains(PAIR, Position())
     finally:
         for each in following:
             each.cancel()
@@ -96,14 +96,14 @@ async def test_a_stream_that_ends_before_what_was_read_is_followed_from_there_wi
     streams: NATS,
 ) -> None:
     """As after a loss, or at a node that was cut off before the last events."""
-    log, remembered = Log(streams), Remembered()
+    log, remembered = Log(streams), FriendshipCache()
     sequence = 0
     for version in range(1, 4):
         sequence = await append(log, FriendshipAccepted(requester_id=ANNA, addressee_id=BEN), sequence, version)
     following = asyncio.create_task(follow_friendships(streams, log, remembered))
     try:
         async with asyncio.timeout(60):
-            while not remembered.holds(PAIR, Position.at(CONTACT, sequence)):
+            while not remembered.contains(PAIR, Position.at(CONTACT, sequence)):
                 remembered.remember(PAIR, sequence)
                 await asyncio.sleep(0.01)
             await streams.jetstream().delete_stream(CONTACT)
@@ -112,11 +112,11 @@ async def test_a_stream_that_ends_before_what_was_read_is_followed_from_there_wi
             while remembered.ended_at >= sequence:
                 assert not following.done()
                 await asyncio.sleep(0.01)
-            assert not remembered.holds(PAIR, Position())
-            while not remembered.holds(PAIR, Position.at(CONTACT, shorter)):
+            assert not remembered.contains(PAIR, Position())
+            while not remembered.contains(PAIR, Position.at(CONTACT, shorter)):
                 remembered.remember(PAIR, shorter)
                 await asyncio.sleep(0.01)
-        assert not remembered.holds(PAIR, Position.at(CONTACT, sequence))
+        assert not remembered.contains(PAIR, Position.at(CONTACT, sequence))
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

@@ -19,9 +19,9 @@ from projections.conversations import Conversations
 from projections.engine import ReadModel, filling, settling
 from projections.engine.connecting import connect
 from projections.engine.rebuild import rebuild
-from services.messaging.pages.newest import Cut
-from services.messaging.pages.queries import Asked, PageQueries, Wanted
-from services.messaging.pages.reading import Reading
+from services.messaging.pages.newest import PageSlice
+from services.messaging.pages.queries import ListRequest, PageQueries, PageRequest
+from services.messaging.pages.reading import PageReader
 from services.messaging.queries import ConversationsCursor, MessageQueries, MessageRow
 from streams.log import Log
 from tests.fix_postgres import Pool
@@ -51,8 +51,8 @@ class Both:
     """The two ways to a page: kept or made as JSON, and row by row."""
 
     def __init__(self, model: ReadModel) -> None:
-        self.rows, self.pages = MessageQueries(model), Reading(PageQueries(model))
-        self._versions: dict[tuple[str, int], Cut] = {}
+        self.rows, self.pages = MessageQueries(model), PageReader(PageQueries(model))
+        self._versions: dict[tuple[str, int], PageSlice] = {}
 
     async def agree(
         self, position: Position, limit: int, *, before: int | None = None, after: int | None = None
@@ -60,7 +60,7 @@ class Both:
         """Reads both ways until no event came in between; they say the same."""
         while True:
             cut, reached = await self.pages.messages(
-                Asked(ANNA, BEN), position, before=before, after=after, limit=limit
+                PageRequest(ANNA, BEN), position, before=before, after=after, limit=limit
             )
             rows, more, then = await self.rows.messages(ANNA, BEN, START, before=before, after=after, limit=limit)
             if reached == then:
@@ -71,13 +71,13 @@ class Both:
         assert (cut.more, cut.last) == (more, rows[-1].sequence if rows else 0)
         return reached
 
-    def check_version(self, cut: Cut, limit: int) -> None:
+    def check_version(self, cut: PageSlice, limit: int) -> None:
         """A version names one page for ever: whoever keeps it by its version is right."""
         if cut.version:
             assert self._versions.setdefault((cut.version, limit), cut) == cut
 
 
-async def items_of(pages: Reading, asked: Asked, position: Position, limit: int) -> list[dict[str, object]]:
+async def items_of(pages: PageReader, asked: PageRequest, position: Position, limit: int) -> list[dict[str, object]]:
     cut, _ = await pages.messages(asked, position, before=None, after=None, limit=limit)
     assert cut is not None
     found: list[dict[str, object]] = msgspec.json.decode(cut.items)
@@ -153,8 +153,8 @@ async def test_kept_pages_equal_the_rows_while_others_write_and_builds_change(
         ours, last = random.Random(seed), 0
         while not done.is_set():
             reached = await found.agree(START, ours.choice((1, 2, 20, 50)))
-            assert reached.of(MESSAGING) >= last
-            last = reached.of(MESSAGING)
+            assert reached.sequence(MESSAGING) >= last
+            last = reached.sequence(MESSAGING)
 
     async def rebuild_and_go_back() -> None:
         for back in (False, True, False):
@@ -175,9 +175,9 @@ async def test_a_page_that_is_kept_costs_no_look_at_the_messages(writer: Writer,
     # Rows are never changed by hand; here it shows whether they were read.
     async with pool.connection() as conn:
         await conn.execute(f"UPDATE {Conversations.view('messages')}_b1 SET text = 'changed'")
-    items = await items_of(found.pages, Asked(BEN, ANNA), START, 50)
+    items = await items_of(found.pages, PageRequest(BEN, ANNA), START, 50)
     assert [item["text"] for item in items] == ["hello"]
-    items = await items_of(found.pages, Asked(BEN, ANNA), await say(writer, 2, "news"), 50)
+    items = await items_of(found.pages, PageRequest(BEN, ANNA), await say(writer, 2, "news"), 50)
     assert [item["text"] for item in items] == ["news", "changed"]
 
 
@@ -186,18 +186,18 @@ async def test_a_version_that_is_known_is_not_sent_again_until_something_happens
 ) -> None:
     found = await both(run, pool)
     position = (await befriend(writer)).merge(await say(writer, 1, "hello"))
-    first, _ = await found.pages.messages(Asked(ANNA, BEN), position, before=None, after=None, limit=50)
+    first, _ = await found.pages.messages(PageRequest(ANNA, BEN), position, before=None, after=None, limit=50)
     assert first is not None
     assert first.version
 
-    async def again(asked: Asked, since: Position) -> Cut | None:
+    async def again(asked: PageRequest, since: Position) -> PageSlice | None:
         return (await found.pages.messages(asked, since, before=None, after=None, limit=50, known=first.version))[0]
 
-    assert await again(Asked(ANNA, BEN), position) is None
-    assert await again(Asked(BEN, ANNA), position) is None
+    assert await again(PageRequest(ANNA, BEN), position) is None
+    assert await again(PageRequest(BEN, ANNA), position) is None
     with pytest.raises(NotFriends):
-        await again(Asked(new_id(), BEN), position)
-    changed = await again(Asked(BEN, ANNA), await mark(writer, 1))
+        await again(PageRequest(new_id(), BEN), position)
+    changed = await again(PageRequest(BEN, ANNA), await mark(writer, 1))
     assert changed is not None
     assert changed.version != first.version
 
@@ -214,7 +214,7 @@ async def test_a_page_of_the_build_before_is_not_shown(
     for back in (None, False, True):
         if back is not None:
             await rebuild(Conversations, streams, database_url, back=back)
-        texts += [item["text"] for item in await items_of(found.pages, Asked(ANNA, BEN), START, 1)]
+        texts += [item["text"] for item in await items_of(found.pages, PageRequest(ANNA, BEN), START, 1)]
     assert texts == ["false", "true", "false"]
 
 
@@ -231,17 +231,17 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
     late = await mark(writer, 1)
     # A later event of another aggregate: the late one leaves no trace in the conversation's last.
     position = position.merge(await say(writer, 3, "you", sender=BEN))
-    monkeypatch.setattr(filling, "open_event", refusing({(MESSAGING, late.of(MESSAGING))}))
+    monkeypatch.setattr(filling, "open_event", refusing({(MESSAGING, late.sequence(MESSAGING))}))
     found = await both(run, pool)
     await found.agree(position, 50)
-    cut, _ = await found.pages.messages(Asked(ANNA, BEN), position, before=None, after=None, limit=50)
+    cut, _ = await found.pages.messages(PageRequest(ANNA, BEN), position, before=None, after=None, limit=50)
     assert cut is not None
     assert cut.version == ""
     assert len(found.pages.pages) == 0
     monkeypatch.undo()
     conn = await connect(database_url, "operator")
     try:
-        for letter in await settling.heads(conn, Conversations):
+        for letter in await settling.first_failures(conn, Conversations):
             assert (await settling.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
     finally:
         await conn.close()
@@ -254,7 +254,11 @@ async def test_access_ends_with_the_friendship_and_comes_back_with_it(writer: Wr
     await found.agree((await befriend(writer)).merge(await say(writer, 1, "hello")), 50)
     subject = subjects.friendship(PAIR)
     removed = Position.at(CONTACT, await writer.append(subject, FriendshipRemoved(remover_id=BEN, other_id=ANNA)))
-    for asked, limit in ((Asked(ANNA, BEN), 50), (Asked(BEN, ANNA), 200), (Asked(ANNA, new_id()), 50)):
+    for asked, limit in (
+        (PageRequest(ANNA, BEN), 50),
+        (PageRequest(BEN, ANNA), 200),
+        (PageRequest(ANNA, new_id()), 50),
+    ):
         with pytest.raises(NotFriends):
             await found.pages.messages(asked, removed, before=None, after=None, limit=limit)
     await found.agree(await befriend(writer), 50)
@@ -265,15 +269,15 @@ async def test_many_who_ask_at_once_each_get_their_own(writer: Writer, run: Open
     position = await befriend(writer)
     for sequence, text in enumerate(TEXTS, start=1):
         position = position.merge(await say(writer, sequence, text, sender=(ANNA, BEN)[sequence % 2]))
-    strangers = [Asked(new_id(), BEN) for _ in range(30)]
+    strangers = [PageRequest(new_id(), BEN) for _ in range(30)]
 
-    async def ask(asked: Asked, limit: int) -> int:
+    async def ask(asked: PageRequest, limit: int) -> int:
         try:
             return len(await items_of(found.pages, asked, position, limit))
         except NotFriends:
             return -1
 
-    asked = [(each, 50) for each in strangers] + [(Asked(ANNA, BEN), limit) for limit in range(1, 51)]
+    asked = [(each, 50) for each in strangers] + [(PageRequest(ANNA, BEN), limit) for limit in range(1, 51)]
     random.Random(3).shuffle(asked)
     counts = await asyncio.gather(*(ask(each, limit) for each, limit in asked))
     assert counts == [-1 if each in strangers else min(limit, len(TEXTS)) for each, limit in asked]
@@ -290,7 +294,7 @@ async def test_the_list_of_conversations_is_what_the_rows_say(writer: Writer, ru
     for limit in (1, 2, 3, 4, 50):
         after: ConversationsCursor | None = None
         while True:
-            items, cursor, _ = await found.pages.conversations(Wanted(ANNA, limit, after), position)
+            items, cursor, _ = await found.pages.conversations(ListRequest(ANNA, limit, after), position)
             rows, following, _ = await found.rows.conversations(ANNA, position, limit=limit, after=after)
             shown_items = msgspec.json.decode(items)
             assert [(each["user_id"], each["conversation_id"]) for each in shown_items] == [
@@ -319,4 +323,4 @@ async def test_the_list_of_conversations_is_what_the_rows_say(writer: Writer, ru
             if following is None:
                 break
             after = following
-    assert (await found.pages.conversations(Wanted(new_id(), 50, None), position))[:2] == (b"[]", "")
+    assert (await found.pages.conversations(ListRequest(new_id(), 50, None), position))[:2] == (b"[]", "")

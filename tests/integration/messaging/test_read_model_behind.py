@@ -12,7 +12,7 @@ from contracts.events.message import MessageSent
 from contracts.identifiers import pair_id
 from contracts.subjects import conversation
 from projections.conversations import Conversations
-from projections.engine import Write, handles, settling
+from projections.engine import RowChanges, handles, settling
 from projections.engine.connecting import connect
 from projections.engine.verify import verify
 from services.messaging import repeats
@@ -142,7 +142,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """The read model cannot take the message `id3`, until this is called."""
     handler = Conversations.sent
 
-    def refusing(self: Conversations, event: Recorded[MessageSent], write: Write) -> None:
+    def refusing(self: Conversations, event: Recorded[MessageSent], write: RowChanges) -> None:
         if event.data.client_message_id == "id3":
             raise ValueError("poison")
         handler(self, event, write)
@@ -164,7 +164,7 @@ async def test_a_message_that_the_read_model_could_not_take_is_not_doubled(
     poison()
     conn = await connect(database_url, "operator")
     try:
-        for letter in await settling.heads(conn, Conversations):
+        for letter in await settling.first_failures(conn, Conversations):
             assert (await settling.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
     finally:
         await conn.close()
@@ -181,7 +181,7 @@ async def test_a_message_that_was_discarded_from_the_read_model_is_not_doubled(
     runners = await caught_up(streams, pool, database_url)
     conn = await connect(database_url, "operator")
     try:
-        (letter,) = await settling.heads(conn, Conversations)
+        (letter,) = await settling.first_failures(conn, Conversations)
         await settling.discard(conn, Log(streams), letter, "a test", "an operator")
         await settling.retry(conn, Log(streams), Conversations, letter)
     finally:

@@ -10,15 +10,15 @@ from contracts.events.session import SessionRevoked
 from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, SESSION, STREAMS, conversation, session
-from infra.history import Query
+from infra.history import EventQuery
 from services.operator import browsing
-from services.operator.browsing import EventsFound, newest, since
+from services.operator.browsing import EventsFound, events_after, latest_events
 from streams.log import Append, Log
 from streams.message import Message
-from streams.restoring import Kept, Restoring
+from streams.restoring import ArchivedMessage, StreamRestorer
 from tests.integration.streams.conftest import fill
 
-EVERYTHING = Query(streams=tuple(STREAMS))
+EVERYTHING = EventQuery(streams=tuple(STREAMS))
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -28,11 +28,11 @@ async def revoke(log: Log, session_id: str) -> None:
     await log.append(Append(subject=session(session_id), expected=0, envelope=envelope))
 
 
-async def pages(nats: Client, query: Query, limit: int) -> list[EventsFound]:
+async def pages(nats: Client, query: EventQuery, limit: int) -> list[EventsFound]:
     """All there is, page by page back to the beginning."""
-    found = [await newest(nats, query, limit=limit)]
+    found = [await latest_events(nats, query, limit=limit)]
     while found[-1].older is not None:
-        found.append(await newest(nats, query, limit=limit, before=Position.decode(found[-1].older)))
+        found.append(await latest_events(nats, query, limit=limit, before=Position.decode(found[-1].older)))
     return found
 
 
@@ -55,22 +55,22 @@ async def test_a_rare_event_is_found_however_far_back_it_is(streams: Client) -> 
     log = Log(streams)
     await fill(log, 1, "rare")
     await fill(log, 3_000)
-    found = await pages(streams, Query(streams=(MESSAGING,), aggregate_id="rare"), 10)
+    found = await pages(streams, EventQuery(streams=(MESSAGING,), aggregate_id="rare"), 10)
     assert [event.sequence for page in found for event in page.items] == [1]
 
 
 async def test_what_has_come_since_is_shown_and_of_very_much_only_the_newest(streams: Client) -> None:
     log = Log(streams)
     await fill(log, 5)
-    begun = await newest(streams, EVERYTHING, limit=2)
+    begun = await latest_events(streams, EVERYTHING, limit=2)
     assert [event.sequence for event in begun.items] == [5, 4]
-    nothing = await since(streams, EVERYTHING, limit=10, after=Position.decode(begun.newer))
+    nothing = await events_after(streams, EVERYTHING, limit=10, after=Position.decode(begun.newer))
     assert (nothing.items, nothing.newer) == ([], begun.newer)
     await fill(log, 3)
-    found = await since(streams, EVERYTHING, limit=10, after=Position.decode(begun.newer))
+    found = await events_after(streams, EVERYTHING, limit=10, after=Position.decode(begun.newer))
     assert [event.sequence for event in found.items] == [8, 7, 6]
     await fill(log, browsing.MOST_BEHIND + 10)
-    many = await since(streams, EVERYTHING, limit=50, after=Position.decode(found.newer))
+    many = await events_after(streams, EVERYTHING, limit=50, after=Position.decode(found.newer))
     end = 8 + browsing.MOST_BEHIND + 10
     assert [event.sequence for event in many.items] == list(range(end, end - 50, -1))
     assert many.skipped == browsing.MOST_BEHIND + 10 - 50
@@ -80,13 +80,13 @@ async def test_nothing_personal_is_shown_and_garbage_is_counted(streams: Client)
     log = Log(streams)
     await fill(log, 2)
     await streams.request(conversation("b"), b"no event", timeout=5)
-    found = await newest(streams, EVERYTHING, limit=10)
+    found = await latest_events(streams, EVERYTHING, limit=10)
     assert [b"hello" in bytes(event.data) for event in found.items] == [False, False]
     assert found.unreadable == 1
 
 
 async def test_empty_streams_have_nothing_to_show(streams: Client) -> None:
-    found = await newest(streams, EVERYTHING, limit=10)
+    found = await latest_events(streams, EVERYTHING, limit=10)
     assert (found.items, found.older) == ([], None)
 
 
@@ -100,8 +100,8 @@ async def test_what_is_no_event_is_counted_and_passed_over(streams: Client) -> N
         await streams.request(session("s"), payload)
     await revoke(log, new_id())
     for found in (
-        await newest(streams, EVERYTHING, limit=100),
-        await since(streams, EVERYTHING, limit=100, after=Position()),
+        await latest_events(streams, EVERYTHING, limit=100),
+        await events_after(streams, EVERYTHING, limit=100, after=Position()),
     ):
         assert sorted((event.stream, event.sequence) for event in found.items) == [
             (MESSAGING, 1),
@@ -111,13 +111,13 @@ async def test_what_is_no_event_is_counted_and_passed_over(streams: Client) -> N
         assert found.unreadable == 4
 
 
-def at_second(number: int) -> Kept:
+def at_second(number: int) -> ArchivedMessage:
     """The end of a session, so many seconds after the beginning."""
     at = BEGIN + timedelta(seconds=number)
     session_id = new_id()
     event = SessionRevoked(user_id=new_id(), reason="logout")
     sealed = seal(event, aggregate_id=session_id, version=1, provenance=Provenance(), at=at)
-    return Kept(session(session_id), encode(sealed), {"Nats-Msg-Id": sealed.id})
+    return ArchivedMessage(session(session_id), encode(sealed), {"Nats-Msg-Id": sealed.id})
 
 
 async def test_a_span_of_time_is_found_without_reading_what_lies_outside(
@@ -126,27 +126,27 @@ async def test_a_span_of_time_is_found_without_reading_what_lies_outside(
     """Of an imported stream too, whose messages were all stored at one time."""
     for begin in range(0, 20_000, 1_000):
         page = [at_second(number) for number in range(begin, begin + 1_000)]
-        await Restoring(streams, SESSION).put(begin + 1, page)
+        await StreamRestorer(streams, SESSION).put(begin + 1, page)
     looked_at: list[int] = []
     take = browsing._take
 
-    def counted(found: browsing._Stretch, query: Query, message: Message) -> None:
+    def counted(found: browsing.ScanRange, query: EventQuery, message: Message) -> None:
         looked_at.append(message.sequence)
         take(found, query, message)
 
     monkeypatch.setattr(browsing, "_take", counted)
     since, until = BEGIN + timedelta(seconds=5_000), BEGIN + timedelta(seconds=5_100)
-    query = Query(streams=(SESSION,), since=since, until=until)
+    query = EventQuery(streams=(SESSION,), since=since, until=until)
     found = await pages(streams, query, 40)
     assert [event.sequence for page in found for event in page.items] == list(range(5_100, 5_000, -1))
     assert len(looked_at) < 2_000
-    one = Query(streams=(SESSION,), since=since, until=until, aggregate_id=found[0].items[0].aggregate_id)
+    one = EventQuery(streams=(SESSION,), since=since, until=until, aggregate_id=found[0].items[0].aggregate_id)
     assert [event.sequence for page in await pages(streams, one, 40) for event in page.items] == [5_100]
-    none = Query(streams=(SESSION,), since=since, until=until, type="session.created")
+    none = EventQuery(streams=(SESSION,), since=since, until=until, type="session.created")
     assert [event for page in await pages(streams, none, 40) for event in page.items] == []
     before = len(looked_at)
-    early = Query(streams=(SESSION,), until=BEGIN)
-    assert (await newest(streams, early, limit=10)).older is None
+    early = EventQuery(streams=(SESSION,), until=BEGIN)
+    assert (await latest_events(streams, early, limit=10)).older is None
     assert len(looked_at) - before < 300
 
 
@@ -155,5 +155,5 @@ async def test_the_time_of_storage_says_where_a_span_begins(streams: Client, mon
     await fill(log, 3_000)
     monkeypatch.setattr(browsing, "_between", None)
     later = datetime.now(UTC) + timedelta(hours=1)
-    found = await newest(streams, Query(streams=(MESSAGING,), since=later), limit=10)
+    found = await latest_events(streams, EventQuery(streams=(MESSAGING,), since=later), limit=10)
     assert (found.items, found.older) == ([], None)

@@ -19,21 +19,21 @@ from projections.session_audit import SessionAudit
 from services.operator.logins import newest
 from services.operator.queries import Queries
 from services.operator.read_models import ReadModels
-from streams.restoring import Kept, Restoring
+from streams.restoring import ArchivedMessage, StreamRestorer
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 USERS = {name: new_id() for name in ("anna", "boris", "clara")}
 ALL = Query()
 
 
-def kept(session_id: str, version: int, at: datetime, event: Event, actor: str | None = None) -> Kept:
+def kept(session_id: str, version: int, at: datetime, event: Event, actor: str | None = None) -> ArchivedMessage:
     sealed = seal(event, aggregate_id=session_id, version=version, provenance=Provenance(actor=actor), at=at)
-    return Kept(subjects.session(session_id), encode(sealed), {"Nats-Msg-Id": sealed.id})
+    return ArchivedMessage(subjects.session(session_id), encode(sealed), {"Nats-Msg-Id": sealed.id})
 
 
-def history() -> list[Kept]:
+def history() -> list[ArchivedMessage]:
     """Sessions that go on, were refreshed, ran out, were ended by their users and by an operator, in order of time."""
-    events: list[tuple[datetime, Kept]] = []
+    events: list[tuple[datetime, ArchivedMessage]] = []
 
     def happened(session_id: str, version: int, at: datetime, event: Event, actor: str | None = None) -> None:
         events.append((at, kept(session_id, version, at, event, actor)))
@@ -61,7 +61,7 @@ def history() -> list[Kept]:
 @pytest_asyncio.fixture
 async def queries(streams: Client, database_url: str) -> Queries:
     """The read model of the history."""
-    await Restoring(streams, SESSION).put(1, history())
+    await StreamRestorer(streams, SESSION).put(1, history())
     await rebuild(SessionAudit, streams, database_url)
     return Queries(ReadModels(database_url))
 
@@ -97,5 +97,5 @@ async def pages(queries: Queries, query: Query, limit: int) -> list[Row]:
     ],
 )
 async def test_pages_hold_what_the_stream_says(streams: Client, queries: Queries, query: Query) -> None:
-    told = [row async for page in audit.rows(streams, query) for row in page]
+    told = [row async for page in audit.audit_rows(streams, query) for row in page]
     assert await pages(queries, query, 7) == sorted(told, key=lambda row: row.at, reverse=True)

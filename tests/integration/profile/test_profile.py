@@ -246,7 +246,7 @@ async def test_who_was_away_is_told_the_latest_of_each_friend(house: House) -> N
         return [(each["user_id"], each["bio"]) for each in told]
 
     assert await since(0) == [(ben, "two"), (anna, "three")]
-    assert await since(Position.decode(before).of(PROFILE)) == [(anna, "three")]
+    assert await since(Position.decode(before).sequence(PROFILE)) == [(anna, "three")]
 
 
 def rest(house: House, replica: int = 0, *, public: bool = False) -> httpx.AsyncClient:
@@ -267,7 +267,7 @@ async def test_profiles_are_read_over_rest_and_cached(house: House) -> None:
             assert answer.status_code == 200
             assert answer.headers["cache-control"] == "public, max-age=60, stale-while-revalidate=300"
             reached = Position.decode(answer.headers["vestnik-position"])
-            assert reached.of(PROFILE) >= Position.decode(position).of(PROFILE)
+            assert reached.sequence(PROFILE) >= Position.decode(position).sequence(PROFILE)
             shown = answer.json()
             assert shown == shown | {
                 "user_id": user_id,

@@ -23,10 +23,10 @@ from infra.secrets import Secrets
 from infra.settings import Settings
 from services.gateway.metrics import Metrics
 from services.gateway.profile_cache import ProfileCache
-from services.gateway.profile_news import ProfileNews
-from services.gateway.profile_reads import ProfileReads
+from services.gateway.profile_news import ProfileInvalidation
+from services.gateway.profile_reads import ProfileReader
 from services.profile.commands import ProfileCommands
-from services.profile.domain import ShownProfile
+from services.profile.domain import PublicProfile
 from services.profile.rest import profile_app, serve_rest
 
 ANNA = new_id()
@@ -38,9 +38,9 @@ class Commands:
     def __init__(self) -> None:
         self.calls: list[Call] = []
 
-    async def get(self, user_id: str, call: Call) -> tuple[ShownProfile, Position]:
+    async def get(self, user_id: str, call: Call) -> tuple[PublicProfile, Position]:
         self.calls.append(call)
-        shown = ShownProfile(
+        shown = PublicProfile(
             user_id=user_id,
             username="anna",
             display_name="Anna",
@@ -83,11 +83,11 @@ async def serving(settings: Settings, certificate: str = "profile") -> AsyncIter
 @asynccontextmanager
 async def reading(
     settings: Settings, port: int, *, me: str = "gateway", token_of: str = "gateway"
-) -> AsyncIterator[ProfileReads]:
+) -> AsyncIterator[ProfileReader]:
     issuer = Issuer(token_of, Secrets.load(settings.secrets_path))
     tls = client_side(settings, me, "profile", HTTP)
-    news = cast(ProfileNews, NoNews())
-    async with ProfileReads([("127.0.0.1", port)], ProfileCache(), news, Metrics(), issuer=issuer, tls=tls) as reads:
+    news = cast(ProfileInvalidation, NoNews())
+    async with ProfileReader([("127.0.0.1", port)], ProfileCache(), news, Metrics(), issuer=issuer, tls=tls) as reads:
         yield reads
 
 
@@ -103,7 +103,9 @@ async def test_the_gateway_reads_in_the_owners_name_and_in_nobody_elses(settings
             found = await reads.get(ANNA, call(actor))
             assert b'"anna"' in found.body
     assert [each.actor for each in commands.calls] == [ANNA, None, None]
-    assert {(each.caller, each.request_id, each.position.of(AUTH)) for each in commands.calls} == {("gateway", "r", 7)}
+    assert {(each.caller, each.request_id, each.position.sequence(AUTH)) for each in commands.calls} == {
+        ("gateway", "r", 7)
+    }
 
 
 async def test_who_shows_another_partys_token_or_certificate_or_none_reads_nothing(settings: Settings) -> None:

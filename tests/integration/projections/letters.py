@@ -2,9 +2,9 @@
 
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSeen, MessageSent
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 POISON = "poison for the handler"
 
@@ -31,8 +31,8 @@ class Letters(Projection):
     """
 
     @handles(MessageSent)
-    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
-        text = plain(event.data.text)
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
+        text = plaintext_or_none(event.data.text)
         write.upsert(
             "letters",
             key={"conversation_id": event.aggregate_id},
@@ -47,7 +47,7 @@ class Letters(Projection):
         )
 
     @handles(MessageSeen)
-    def seen(self, event: Recorded[MessageSeen], write: Write) -> None:
+    def seen(self, event: Recorded[MessageSeen], write: RowChanges) -> None:
         write.upsert(
             "letters", key={"conversation_id": event.data.conversation_id}, greatest={"seen": event.data.sequence}
         )

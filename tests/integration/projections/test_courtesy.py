@@ -13,7 +13,7 @@ from projections.engine import courtesy, pipeline, takeover
 from projections.engine.batch import Batch
 from projections.engine.builds import Connection
 from projections.engine.connecting import connect
-from projections.engine.filling import Filling
+from projections.engine.filling import BuildWriter
 from projections.engine.pipeline import Pipeline
 from projections.engine.rebuild import rebuild
 from projections.engine.schema import ensure_schema
@@ -35,7 +35,7 @@ async def builder(database_url: str) -> AsyncIterator[Connection]:
 
 async def _until(conn: Connection, expected: bool) -> None:
     async with asyncio.timeout(PATIENCE):
-        while await courtesy.somebody_reads(conn) is not expected:
+        while await courtesy.has_active_readers(conn) is not expected:
             pass
 
 
@@ -60,7 +60,7 @@ async def test_who_applies_or_builds_is_no_reader(builder: Connection, database_
     await _until(builder, False)
     for name in ("projection letters", "switch letters", "shadow letters"):
         other = await connect(database_url, name)
-        assert await courtesy.somebody_reads(builder) is False
+        assert await courtesy.has_active_readers(builder) is False
         await other.close()
 
 
@@ -70,8 +70,8 @@ async def test_a_pipeline_reads_and_writes_at_once_or_one_after_the_other(
 ) -> None:
     await writer.fill(conversation_ids(4), 250)
     await ensure_schema(builder)
-    filling = await Filling.open(builder, Letters, await start_build(builder, Letters))
-    write = filling.write
+    filling = await BuildWriter.open(builder, Letters, await start_build(builder, Letters))
+    write = filling.commit
     async with Pipeline(Sources(streams, Letters.filters(), filling.position, name="test", limit=100), filling) as line:
         line.among_readers = among_readers
         read_meanwhile = []
@@ -97,18 +97,18 @@ async def test_among_readers_batches_are_small_and_the_server_is_asked_for_littl
     monkeypatch.setattr(pipeline, "_EVENTS_AMONG_READERS", 100)
     await writer.fill(conversation_ids(4), 250)
     await ensure_schema(builder)
-    filling = await Filling.open(builder, Letters, await start_build(builder, Letters))
+    filling = await BuildWriter.open(builder, Letters, await start_build(builder, Letters))
     sizes = []
     async with Pipeline(Sources(streams, Letters.filters(), filling.position, name="test", limit=100), filling) as line:
         line.among_readers = True
-        while filling.position.of(MESSAGING) < 500:
+        while filling.position.sequence(MESSAGING) < 500:
             batch = await line.step(PATIENCE)
             assert batch is not None
             sizes.append(batch.events)
         assert max(sizes) <= 100
         # Nobody reads any more.
         line.among_readers = False
-        write = filling.write
+        write = filling.commit
 
         async def slowly(batch: Batch) -> None:
             """As long as the server needs for more than so many."""
@@ -135,7 +135,7 @@ async def test_a_rebuild_among_readers_is_as_complete_as_any(
         looks.append(conn)
         return True
 
-    monkeypatch.setattr(courtesy, "somebody_reads", always)
+    monkeypatch.setattr(courtesy, "has_active_readers", always)
     await writer.fill(conversation_ids(4), 250)
     assert (await rebuild(Letters, streams, database_url)).events == 1_000
     assert looks
@@ -160,7 +160,7 @@ async def test_a_rebuild_that_comes_no_nearer_to_the_end_makes_no_room_any_more(
             if line.at_end or (batch is not None and batch.events):
                 return batch
 
-    monkeypatch.setattr(courtesy, "somebody_reads", always)
+    monkeypatch.setattr(courtesy, "has_active_readers", always)
     monkeypatch.setattr(Pipeline, "step", observed)
     monkeypatch.setattr(pipeline, "_EVENTS_AMONG_READERS", 100)
     monkeypatch.setattr(takeover, "_GAIN_SECONDS", 0.0)

@@ -18,22 +18,22 @@ from contracts.events.user import EmailClaimed
 from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, ReadModel, Runners, Write, discards, handles, kept_letters, settling
+from projections.engine import Projection, ReadModel, RowChanges, Runners, discards, handles, kept_letters, settling
 from projections.engine.builds import Connection
 from projections.engine.connecting import connect
 from projections.engine.discards import Discarded
-from projections.engine.filling import Filling
-from projections.engine.kept_letters import KeptLetter, NoSuchLetter, Wanted
+from projections.engine.filling import BuildWriter
+from projections.engine.kept_letters import DeadLetterFilter, DeadLetterRow, NoSuchLetter
 from projections.engine.rebuild import Rebuilt, rebuild
 from projections.engine.retries import retry_all, retry_behind
 from projections.engine.schema import ensure_schema
 from projections.engine.settling import (
     AlreadyDiscarded,
     AppliedElsewhere,
+    BlockedByEarlier,
     BuildGone,
     Interrupted,
     OtherVersion,
-    Parked,
     Retried,
 )
 from projections.engine.switching import start_build
@@ -64,22 +64,22 @@ class Operator:
         state: str | None = None,
         event_type: str | None = None,
         aggregate_id: str | None = None,
-    ) -> list[KeptLetter]:
-        wanted = Wanted(state=state, type=event_type, aggregate_id=aggregate_id)
-        return [letter async for letter in kept_letters.listed(self.conn, wanted)]
+    ) -> list[DeadLetterRow]:
+        wanted = DeadLetterFilter(state=state, type=event_type, aggregate_id=aggregate_id)
+        return [letter async for letter in kept_letters.list_dead_letters(self.conn, wanted)]
 
     async def states(self, conversation: str) -> list[str]:
         return [letter.state for letter in await self.letters(aggregate_id=conversation)]
 
-    async def failed(self, projection: type[Projection] = Letters) -> KeptLetter:
-        (letter,) = await settling.heads(self.conn, projection)
+    async def failed(self, projection: type[Projection] = Letters) -> DeadLetterRow:
+        (letter,) = await settling.first_failures(self.conn, projection)
         return letter
 
     async def retry(self, projection: type[Projection] = Letters) -> list[Retried]:
-        heads = await settling.heads(self.conn, projection)
+        heads = await settling.first_failures(self.conn, projection)
         return [await settling.retry(self.conn, self.log, projection, letter) for letter in heads]
 
-    async def discard(self) -> KeptLetter:
+    async def discard(self) -> DeadLetterRow:
         letter = await self.failed()
         await settling.discard(self.conn, self.log, letter, "it was a test", "an operator")
         await settling.retry(self.conn, self.log, Letters, letter)
@@ -241,7 +241,7 @@ class Words(Projection):
     tables = "CREATE TABLE {words} (sender_id uuid PRIMARY KEY, words bigint NOT NULL DEFAULT 0)"
 
     @handles(GreetingSent)
-    def greeted(self, event: Recorded[GreetingSent], write: Write) -> None:
+    def greeted(self, event: Recorded[GreetingSent], write: RowChanges) -> None:
         write.upsert("words", key={"sender_id": event.data.sender_id}, add={"words": event.data.words})
 
 
@@ -261,11 +261,11 @@ async def test_a_discarded_event_is_left_out_by_rebuilds_and_verifications_also_
     await operator.rebuild()
     assert await texts(pool, runners, bad) == ["a", "b", "c"]
     assert (await operator.verify()).equal
-    kept = await kept_letters.one(operator.conn, letter.id)
+    kept = await kept_letters.get_dead_letter(operator.conn, letter.id)
     assert isinstance(kept, Discarded)
     assert (kept.reason, kept.discarded_by, kept.error) == ("it was a test", "an operator", letter.reason)
     with pytest.raises(AlreadyDiscarded):
-        await settling.failed_letter(operator.conn, letter.id)
+        await settling.retryable_letter(operator.conn, letter.id)
 
 
 async def test_a_discard_survives_the_database_on_which_it_was_made(
@@ -288,9 +288,9 @@ async def test_a_discard_survives_the_database_on_which_it_was_made(
     assert (verdict.equal, verdict.discarded) == (True, 1)
     await operator.rebuild()
     assert (await operator.verify()).equal
-    (kept,) = await kept_letters.discarded(streams, Wanted(projections=["letters"], aggregate_id=bad))
+    (kept,) = await kept_letters.discarded(streams, DeadLetterFilter(projections=["letters"], aggregate_id=bad))
     assert (kept.id, kept.reason, kept.discarded_by) == (discarded, "it was a test", "an operator")
-    assert await kept_letters.discarded(streams, Wanted(projections=["conversations"])) == []
+    assert await kept_letters.discarded(streams, DeadLetterFilter(projections=["conversations"])) == []
 
 
 async def interrupted(operator: Operator) -> Discarded:
@@ -381,14 +381,14 @@ async def test_a_discard_that_the_database_alone_names_is_none(writer: Writer, r
     assert (verdict.equal, verdict.discarded) == (True, 1)
 
 
-async def half_built(operator: Operator, conn: Connection, until: int) -> Filling:
+async def half_built(operator: Operator, conn: Connection, until: int) -> BuildWriter:
     """A build beside the live one that has come so far in the stream."""
-    filling = await Filling.open(conn, Letters, await start_build(conn, Letters))
+    filling = await BuildWriter.open(conn, Letters, await start_build(conn, Letters))
     await go_on(operator, filling, until)
     return filling
 
 
-async def go_on(operator: Operator, filling: Filling, until: int) -> None:
+async def go_on(operator: Operator, filling: BuildWriter, until: int) -> None:
     messages = await operator.log.read(subjects.all_of(MESSAGING))
     await filling.apply(MESSAGING, [message for message in messages if message.sequence <= until], until)
 
@@ -429,7 +429,7 @@ async def test_a_build_that_begins_in_the_middle_of_a_discard_knows_of_it(
     mend()
     hold = discards.hold
     conn = await connect(database_url, "a rebuild")
-    building: list[asyncio.Task[Filling]] = []
+    building: list[asyncio.Task[BuildWriter]] = []
 
     async def slowly(*arguments: object) -> object:
         held = await hold(*arguments)  # type: ignore[arg-type]  # whatever it is given
@@ -489,7 +489,7 @@ async def test_a_rebuild_begins_with_no_dead_letters_and_fails_afresh(
     after = await operator.failed()
     assert (after.build, after.sequence, after.waiting) == (before.build + 1, before.sequence, 1)
     with pytest.raises(BuildGone):
-        await settling.failed_letter(operator.conn, before.id)
+        await settling.retryable_letter(operator.conn, before.id)
     with pytest.raises(BuildGone):
         await settling.retry(operator.conn, operator.log, Letters, before)
     mend()
@@ -507,12 +507,12 @@ async def test_what_cannot_be_settled_is_refused_with_its_reason(
     runners = await run(Letters)
     await applied(runners, await writer.say(conversation_ids(1)[0], POISON, "b"))
     failed, parked = await operator.letters()
-    with pytest.raises(Parked, match=str(failed.id)):
-        await settling.failed_letter(operator.conn, parked.id)
+    with pytest.raises(BlockedByEarlier, match=str(failed.id)):
+        await settling.retryable_letter(operator.conn, parked.id)
     with pytest.raises(NoSuchLetter):
-        await settling.failed_letter(operator.conn, failed.id._replace(sequence=99))
+        await settling.retryable_letter(operator.conn, failed.id._replace(sequence=99))
     with pytest.raises(NoSuchLetter, match="build 7 of version 1 is gone"):
-        await settling.failed_letter(operator.conn, failed.id._replace(build=7))
+        await settling.retryable_letter(operator.conn, failed.id._replace(build=7))
     with pytest.raises(OtherVersion):
         await settling.retry(operator.conn, operator.log, Newer, failed)
     assert (failed.waiting, parked.waiting, parked.head) == (1, None, failed.id)
@@ -569,7 +569,7 @@ class Claims(Projection):
     tables = "CREATE TABLE {claims} (email text PRIMARY KEY CHECK (email NOT LIKE '%secret%'), day date)"
 
     @handles(EmailClaimed)
-    def claimed(self, event: Recorded[EmailClaimed], write: Write) -> None:
+    def claimed(self, event: Recorded[EmailClaimed], write: RowChanges) -> None:
         write.upsert("claims", key={"email": event.data.email}, set={"day": event.data.username})
 
 
@@ -606,7 +606,7 @@ async def test_what_was_applied_before_the_connection_was_lost_is_told(
         last = await writer.say(conversation, POISON, "b", "c")
     await applied(runners, last)
     mend()
-    heads = await settling.heads(operator.conn, Letters)
+    heads = await settling.first_failures(operator.conn, Letters)
     read, calls = operator.log.read, 0
 
     async def killing(subject: str, *, after: int, limit: int) -> list[Message]:

@@ -19,7 +19,7 @@ from infra.embedded.ports import free_ports
 from infra.secrets import Secrets
 from infra.supervisor.probes import grpc_health
 from projections.engine.connecting import connect
-from projections.engine.kept_builds import drop_kept
+from projections.engine.kept_builds import drop_unused_builds
 from projections.engine.status import projection_statuses
 from projections.engine.verify import verify
 from tests.fix_postgres import Pool
@@ -124,7 +124,7 @@ async def test_old_and_new_serve_side_by_side_and_either_can_go(
     for _ in range(10):
         await write_and_read(old, new)
     assert await versions(streams, database_url) == [(1, "live"), (2, "live")]
-    _, in_use = await drop_kept("talks", 2, database_url)
+    _, in_use = await drop_unused_builds("talks", 2, database_url)
     assert [left.version for left in in_use] == [1]
 
     # The old replica goes, and comes back when the deploy turns out to be bad: it has to catch up first.
@@ -149,7 +149,7 @@ async def test_old_and_new_serve_side_by_side_and_either_can_go(
     # When nobody runs the old one any more its tables are still there, until they are dropped.
     assert await old.stop() == 0
     assert await relations(pool) == ["talks_v1", "talks_v1_b1", "talks_v2", "talks_v2_b1"]
-    dropped, in_use = await drop_kept("talks", 2, database_url)
+    dropped, in_use = await drop_unused_builds("talks", 2, database_url)
     assert ([(one.version, one.build) for one in dropped], in_use) == ([(1, 1)], [])
     assert await relations(pool) == ["talks_v2", "talks_v2_b1"]
     await write_and_read(new)

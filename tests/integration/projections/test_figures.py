@@ -11,8 +11,8 @@ from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from projections.engine import Projection, settling
 from projections.engine.connecting import connect
-from projections.engine.filling import Filling
-from projections.engine.last_errors import LastError, keep
+from projections.engine.filling import BuildWriter
+from projections.engine.last_errors import LastError, record_error
 from streams.log import Log
 from tests.fix_postgres import Pool
 from tests.integration.projections import letters
@@ -56,13 +56,13 @@ async def test_the_lag_in_seconds_grows_while_a_batch_cannot_be_applied(
     runners = await run(Letters)
     await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation_ids(1)[0], "a")), 60)
     held = asyncio.Event()
-    commit = Filling._commit
+    commit = BuildWriter._commit
 
     async def slowly(*arguments: object) -> None:
         await held.wait()
         await commit(*arguments)  # type: ignore[arg-type]  # whatever it is given
 
-    monkeypatch.setattr(Filling, "_commit", slowly)
+    monkeypatch.setattr(BuildWriter, "_commit", slowly)
     last = await writer.say(conversation_ids(1)[0], "b")
     await until(lambda: (value("lag_seconds", stream=MESSAGING) or 0.0) > 0.2)
     first = value("lag_seconds", stream=MESSAGING) or 0.0
@@ -82,7 +82,7 @@ async def test_dead_letters_are_told_and_forgotten_when_they_are_settled_elsewhe
     monkeypatch.setattr(letters, "POISON", "no message says this")
     conn = await connect(database_url, "operator")
     try:
-        (letter,) = await settling.heads(conn, Letters)
+        (letter,) = await settling.first_failures(conn, Letters)
         await settling.retry(conn, Log(streams), Letters, letter)
     finally:
         await conn.close()
@@ -113,7 +113,7 @@ async def test_an_older_error_does_not_take_the_place_of_a_newer_one(run: Opened
     try:
         older, newer = LastError.now(ValueError("older")), LastError.now(ValueError("newer"))
         for error in (newer, older):
-            await keep(conn, "letters", 1, error, failing=False)
+            await record_error(conn, "letters", 1, error, failing=False)
         cursor = await conn.execute("SELECT error FROM projection_errors")
         assert await cursor.fetchall() == [("ValueError: newer",)]
     finally:

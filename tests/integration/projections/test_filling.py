@@ -15,18 +15,18 @@ from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted
 from contracts.events.message import MessageSent
 from contracts.identifiers import new_id, pair_id
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
-from projections.engine import Projection, Write, filling, handles, pipeline, statements
+from projections.engine import Projection, RowChanges, filling, handles, pipeline, statements
 from projections.engine.batch import Batch
 from projections.engine.builds import Build, Connection
 from projections.engine.connecting import connect
 from projections.engine.dead_letters import Counts
-from projections.engine.filling import Filling, Superseded
+from projections.engine.filling import BuildSuperseded, BuildWriter
 from projections.engine.pipeline import Pipeline
 from projections.engine.rebuild import rebuild
-from projections.engine.rows import Group
+from projections.engine.rows import RowGroup
 from projections.engine.schema import ensure_schema
 from projections.engine.sources import LIMIT, Sources
 from projections.engine.switching import start_build
@@ -93,8 +93,8 @@ class Values(Projection):
     """
 
     @handles(MessageSent)
-    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
-        name = str(plain(event.data.text))
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
+        name = str(plaintext_or_none(event.data.text))
         values = dict(zip(("at", "number", "text", "json"), (*NO_TEXT.get(name, ()), *[None] * 4), strict=False))
         write.upsert("values", key={"id": event.data.message_id}, set={**values, "name": name})
 
@@ -108,10 +108,10 @@ async def test_whatever_an_event_makes_of_a_value_it_ends_as_a_dead_letter(
     conversations = conversation_ids(len(NO_TEXT))
     for conversation, poison in zip(conversations, NO_TEXT, strict=True):
         last = await writer.say(conversation, "fine", poison, "behind it")
-    opened = await Filling.open(conn, Values, build)
+    opened = await BuildWriter.open(conn, Values, build)
     await opened.apply(MESSAGING, await stored(streams), last)
     assert opened.letters == Counts(failed=len(NO_TEXT), parked=len(NO_TEXT))
-    assert opened.position.of(MESSAGING) == last
+    assert opened.position.sequence(MESSAGING) == last
     assert await number(conn, "SELECT count(*) FROM values_v1_b1 WHERE name = 'fine'") == len(NO_TEXT)
 
 
@@ -127,7 +127,7 @@ class Parts(Projection):
     """
 
     @handles(MessageSent)
-    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         write.upsert("parts", key={"id": event.data.message_id}, set={"number": event.data.sequence})
 
 
@@ -138,7 +138,7 @@ async def test_a_table_that_divides_by_zero_is_not_taken_for_a_checkpoint_that_h
     one, other = conversation_ids(2)
     await writer.say(one, "first", "second", "third")
     last = await writer.say(other, "first")
-    opened = await Filling.open(conn, Parts, build)
+    opened = await BuildWriter.open(conn, Parts, build)
     await opened.apply(MESSAGING, await stored(streams), last)
     assert opened.letters == Counts(failed=1, parked=1)
     assert await number(conn, "SELECT count(*) FROM parts_v1_b1") == 2
@@ -156,9 +156,9 @@ async def test_of_two_writers_the_one_that_comes_second_writes_nothing(
     monkeypatch.setattr(filling, "_COPIED_FROM", copied_from)
     await writer.fill(conversation_ids(3), 10)
     messages = await stored(streams)
-    one, other = await Filling.open(conn, Letters, build), await Filling.open(conn, Letters, build)
+    one, other = await BuildWriter.open(conn, Letters, build), await BuildWriter.open(conn, Letters, build)
     await one.apply(MESSAGING, messages[:20], 20)
-    with pytest.raises(Superseded):
+    with pytest.raises(BuildSuperseded):
         await other.apply(MESSAGING, messages, 30)
     assert (await number(conn, COUNT), await number(conn, TEXTS)) == (20, 20)
     await one.apply(MESSAGING, messages, 30)
@@ -175,10 +175,10 @@ async def test_for_a_writer_that_comes_second_no_transaction_fails_at_the_server
 ) -> None:
     await writer.fill(conversation_ids(1), 2)
     messages = await stored(streams)
-    one, other = await Filling.open(conn, Letters, build), await Filling.open(conn, Letters, build)
+    one, other = await BuildWriter.open(conn, Letters, build), await BuildWriter.open(conn, Letters, build)
     before = await failed_transactions(conn)
     await one.apply(MESSAGING, messages[:1], 1)
-    with pytest.raises(Superseded):
+    with pytest.raises(BuildSuperseded):
         await other.apply(MESSAGING, messages, 2)
     assert await number(conn, COUNT) == 1
     assert await failed_transactions(conn) == before
@@ -189,9 +189,9 @@ async def test_a_writer_that_comes_second_is_stopped_even_where_an_event_is_refu
 ) -> None:
     await writer.say(conversation_ids(1)[0], "a", "poison for the table", "b")
     messages = await stored(streams)
-    one, other = await Filling.open(conn, Letters, build), await Filling.open(conn, Letters, build)
+    one, other = await BuildWriter.open(conn, Letters, build), await BuildWriter.open(conn, Letters, build)
     await one.apply(MESSAGING, messages, 3)
-    with pytest.raises(Superseded):
+    with pytest.raises(BuildSuperseded):
         await other.apply(MESSAGING, messages, 3)
     assert await number(conn, COUNT) == 1
     assert await number(conn, "SELECT count(*) FROM projection_dead_letters") == 2
@@ -202,12 +202,12 @@ async def test_a_later_batch_cannot_be_written_before_an_earlier_one(
 ) -> None:
     await writer.fill(conversation_ids(1), 10)
     messages = await stored(streams)
-    one = await Filling.open(conn, Letters, build)
+    one = await BuildWriter.open(conn, Letters, build)
     earlier, later = one.batch(), one.batch()
-    one.take(earlier, MESSAGING, messages[:5], 5)
-    one.take(later, MESSAGING, messages[5:], 10)
-    with pytest.raises(Superseded):
-        await one.write(later)
+    one.add_to_batch(earlier, MESSAGING, messages[:5], 5)
+    one.add_to_batch(later, MESSAGING, messages[5:], 10)
+    with pytest.raises(BuildSuperseded):
+        await one.commit(later)
     assert await number(conn, COUNT) == 0
 
 
@@ -221,12 +221,12 @@ async def test_a_batch_taken_before_the_one_before_it_failed_lets_its_aggregate_
     await writer.say(bad, "waits")
     await writer.say(good, "b")
     messages = await stored(streams)
-    one = await Filling.open(conn, Letters, build)
+    one = await BuildWriter.open(conn, Letters, build)
     earlier, later = one.batch(), one.batch()
-    one.take(earlier, MESSAGING, messages[:2], 2)
-    one.take(later, MESSAGING, messages[2:], 4)
-    await one.write(earlier)
-    await one.write(later)
+    one.add_to_batch(earlier, MESSAGING, messages[:2], 2)
+    one.add_to_batch(later, MESSAGING, messages[2:], 4)
+    await one.commit(earlier)
+    await one.commit(later)
     assert await number(conn, COUNT) == 2
     cursor = await conn.execute("SELECT sequence, state FROM projection_dead_letters ORDER BY sequence")
     assert await cursor.fetchall() == [(1, "failed"), (3, "parked")]
@@ -243,7 +243,7 @@ async def test_rows_that_turn_out_not_to_be_new_are_merged(
         tables = "CREATE TABLE {latest} (conversation_id uuid PRIMARY KEY, sequence bigint, text text)"
 
         @handles(MessageSent)
-        def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+        def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
             said = {"sequence": event.data.sequence, "text": event.data.text}
             write.upsert("latest", key={"conversation_id": event.aggregate_id}, set=said)
 
@@ -253,7 +253,7 @@ async def test_rows_that_turn_out_not_to_be_new_are_merged(
         for conversation in conversations:
             await writer.say(conversation, "tab\tand\nline \\N")
     messages = await stored(streams)
-    one = await Filling.open(conn, Latest, await start_build(conn, Latest))
+    one = await BuildWriter.open(conn, Latest, await start_build(conn, Latest))
     for end in (5, 10, 15):
         await one.apply(MESSAGING, messages[end - 5 : end], end)
     cursor = await conn.execute("SELECT DISTINCT sequence, text FROM latest_v1_b1")
@@ -266,19 +266,19 @@ async def test_only_rows_that_the_projection_calls_new_are_copied(
 ) -> None:
     copied: list[str] = []
 
-    def copy_statement(group: Group) -> sql.Composed:
+    def copy_statement(group: RowGroup) -> sql.Composed:
         copied.append(group.shape.name)
         return statements.copy_statement(group)
 
     monkeypatch.setattr(filling, "_COPIED_FROM", 1)
     monkeypatch.setattr(filling, "copy_statement", copy_statement)
     await writer.fill(conversation_ids(2), 2)
-    one = await Filling.open(conn, Letters, build)
+    one = await BuildWriter.open(conn, Letters, build)
     await one.apply(MESSAGING, await stored(streams), 4)
     assert copied == ["texts"]
     monkeypatch.setattr(Letters, "appended", ())
     again = await start_build(conn, Letters)
-    await (await Filling.open(conn, Letters, again)).apply(MESSAGING, await stored(streams), 4)
+    await (await BuildWriter.open(conn, Letters, again)).apply(MESSAGING, await stored(streams), 4)
     assert copied == ["texts"]
 
 
@@ -287,7 +287,7 @@ class Both(Projection):
     tables = "CREATE TABLE {both} (id uuid PRIMARY KEY, events bigint NOT NULL DEFAULT 0)"
 
     @handles(MessageSent, FriendshipAccepted)
-    def happened(self, event: Recorded[MessageSent | FriendshipAccepted], write: Write) -> None:
+    def happened(self, event: Recorded[MessageSent | FriendshipAccepted], write: RowChanges) -> None:
         write.upsert("both", key={"id": event.aggregate_id}, add={"events": 1})
 
 
@@ -300,13 +300,13 @@ async def test_one_batch_moves_the_checkpoints_of_all_its_streams_or_of_none(
     await writer.say(pair, "a", "b")
     friends, said = await stored(streams, CONTACT), await stored(streams)
     build = await start_build(conn, Both)
-    first, second = await Filling.open(conn, Both, build), await Filling.open(conn, Both, build)
+    first, second = await BuildWriter.open(conn, Both, build), await BuildWriter.open(conn, Both, build)
     await first.apply(CONTACT, friends, 1)
     batch = second.batch()
-    second.take(batch, MESSAGING, said, 2)
-    second.take(batch, CONTACT, friends, 1)
-    with pytest.raises(Superseded):
-        await second.write(batch)
+    second.add_to_batch(batch, MESSAGING, said, 2)
+    second.add_to_batch(batch, CONTACT, friends, 1)
+    with pytest.raises(BuildSuperseded):
+        await second.commit(batch)
     assert await number(conn, "SELECT events FROM both_v1_b1") == 1
     await first.apply(MESSAGING, said, 2)
     assert await number(conn, "SELECT events FROM both_v1_b1") == 3
@@ -322,8 +322,8 @@ async def test_events_that_nobody_handles_move_the_checkpoint(
 
     await writer.fill(conversation_ids(1), 3)
     build = await start_build(conn, Deaf)
-    await (await Filling.open(conn, Deaf, build)).apply(MESSAGING, await stored(streams), 3)
-    assert (await Filling.open(conn, Deaf, build)).position == Position.at(MESSAGING, 3)
+    await (await BuildWriter.open(conn, Deaf, build)).apply(MESSAGING, await stored(streams), 3)
+    assert (await BuildWriter.open(conn, Deaf, build)).position == Position.at(MESSAGING, 3)
 
 
 async def test_a_slow_database_makes_batches_larger_but_never_without_bound(
@@ -332,7 +332,7 @@ async def test_a_slow_database_makes_batches_larger_but_never_without_bound(
     monkeypatch.setattr(pipeline, "_EVENTS", 500)
     conversations = conversation_ids(4)
     end = await writer.fill(conversations, 1_000)
-    one = await Filling.open(conn, Letters, build)
+    one = await BuildWriter.open(conn, Letters, build)
     sizes: list[int] = []
     async with Pipeline(Sources(streams, Letters.filters(), one.position, name="test", limit=100), one) as line:
         while not line.at_end:
@@ -360,7 +360,7 @@ async def test_a_pipeline_that_is_cancelled_twice_leaves_nothing_running(
 ) -> None:
     await writer.fill(conversation_ids(1), 3)
     before = asyncio.all_tasks()
-    opened = await Filling.open(conn, Letters, build)
+    opened = await BuildWriter.open(conn, Letters, build)
     writing = asyncio.Event()
 
     async def slow(batch: Batch) -> None:

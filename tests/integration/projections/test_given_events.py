@@ -9,7 +9,7 @@ from contracts.events.message import MessageSent
 from contracts.events.session import SessionRevoked
 from contracts.events.user import UsernameClaimed
 from contracts.subjects import MESSAGING, SESSION
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 from projections.friends import Friends
 from tests.fix_read_models import OpenReadModel, opened
 from tests.integration.projections.writing import RECIPIENT, SENDER, sent
@@ -22,11 +22,11 @@ class LastSeenDoing(Projection):
     tables = "CREATE TABLE {last_seen_doing} (user_id uuid PRIMARY KEY, doing text, at timestamptz)"
 
     @handles(MessageSent)
-    def writing(self, event: Recorded[MessageSent], write: Write) -> None:
+    def writing(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         write.upsert("last_seen_doing", key={"user_id": event.data.sender_id}, set={"doing": "writing", "at": event.at})
 
     @handles(SessionRevoked)
-    def leaving(self, event: Recorded[SessionRevoked], write: Write) -> None:
+    def leaving(self, event: Recorded[SessionRevoked], write: RowChanges) -> None:
         if event.data.reason == "impossible":
             raise ValueError("no such reason")
         write.upsert("last_seen_doing", key={"user_id": event.data.user_id}, set={"doing": "leaving", "at": event.at})

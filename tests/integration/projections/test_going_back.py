@@ -40,7 +40,7 @@ async def test_reads_and_own_writes_hold_on_the_way_back_and_forward(
             written += 1
             await model.wait_for(Position.at(MESSAGING, last))
             rows, position = await model.select(Count, "SELECT sum(messages)::bigint AS messages FROM {letters}")
-            assert (rows, position.of(MESSAGING)) == ([Count(written)], last)
+            assert (rows, position.sequence(MESSAGING)) == ([Count(written)], last)
 
     at_work = asyncio.create_task(write_and_read())
     for live, before in ((1, 2), (2, 1), (1, 2)):

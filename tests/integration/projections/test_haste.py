@@ -5,7 +5,7 @@ from nats.aio.client import Client
 
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import Runners, Waiting, haste
+from projections.engine import PositionWaiter, Runners, haste
 from tests.fix_postgres import Pool
 from tests.integration.projections.letters import Letters
 from tests.integration.projections.writing import Opened, Writer, conversation_ids
@@ -22,7 +22,7 @@ def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def forget_calls(runners: Runners) -> None:
     """Whoever waited before has been answered: the next batch would have its pause."""
-    runners.waiting.haste(Letters)._until = float("-inf")
+    runners.waiting.pacing(Letters)._until = float("-inf")
 
 
 async def test_who_waits_in_the_process_that_applies_ends_the_pause(run: Opened, writer: Writer) -> None:
@@ -38,7 +38,7 @@ async def test_who_waits_in_another_process_ends_the_pause(
     streams: Client, run: Opened, writer: Writer, pool: Pool
 ) -> None:
     runners = await run(Letters)
-    waiting = Waiting([Letters], streams, pool)
+    waiting = PositionWaiter([Letters], streams, pool)
     await waiting.start()
     try:
         conversation = conversation_ids(1)[0]

@@ -10,7 +10,7 @@ from contracts.subjects import MESSAGING
 from projections.engine import Projection, ReadModel, connecting, kept_builds, schema
 from projections.engine.builds import Connection
 from projections.engine.connecting import connect
-from projections.engine.kept_builds import Dropped, InUse, drop_kept, known_projections
+from projections.engine.kept_builds import DroppedBuild, SkippedBuild, drop_unused_builds, known_projections
 from projections.engine.rebuild import rebuild
 from projections.engine.status import projection_statuses, stream_status
 from tests.fix_postgres import Pool
@@ -42,7 +42,7 @@ async def filled(writer: Writer, run: Opened, *projections: type[Projection]) ->
         await runners.waiting.wait(projection, Position.at(MESSAGING, last), 60)
 
 
-def builds(dropped: list[Dropped]) -> list[tuple[int, int]]:
+def builds(dropped: list[DroppedBuild]) -> list[tuple[int, int]]:
     return [(one.version, one.build) for one in dropped]
 
 
@@ -51,20 +51,20 @@ async def test_the_build_before_goes_and_the_live_one_stays(
 ) -> None:
     await filled(writer, run, Letters)
     await rebuild(Letters, streams, database_url)
-    dropped, in_use = await drop_kept("letters", 1, database_url)
+    dropped, in_use = await drop_unused_builds("letters", 1, database_url)
     assert (builds(dropped), in_use) == ([(1, 1)], [])
     assert dropped[0].bytes > 0
     assert await fetched(pool, BUILDS) == [(1, 2, "live")]
     assert await fetched(pool, RELATIONS) == [
         ("letters_texts_v1",), ("letters_texts_v1_b2",), ("letters_v1",), ("letters_v1_b2",),
     ]  # fmt: skip
-    assert await drop_kept("letters", 1, database_url) == ([], [])
+    assert await drop_unused_builds("letters", 1, database_url) == ([], [])
 
 
 async def test_a_version_that_a_service_runs_stays(writer: Writer, run: Opened, pool: Pool, database_url: str) -> None:
     await filled(writer, run, Letters, Newer)
-    dropped, in_use = await drop_kept("letters", 2, database_url)
-    assert (dropped, in_use) == ([], [InUse("letters", 1, None, "a service runs it, or it is rebuilt")])
+    dropped, in_use = await drop_unused_builds("letters", 2, database_url)
+    assert (dropped, in_use) == ([], [SkippedBuild("letters", 1, None, "a service runs it, or it is rebuilt")])
     assert await fetched(pool, BUILDS) == [(1, 1, "live"), (2, 1, "live")]
 
 
@@ -77,7 +77,7 @@ async def test_a_version_whose_service_is_gone_goes_with_its_views(
     for runners, projection in ((old, Letters), (new, Newer)):
         await runners.waiting.wait(projection, Position.at(MESSAGING, last), 60)
     await old.stop()
-    dropped, in_use = await drop_kept("letters", 2, database_url)
+    dropped, in_use = await drop_unused_builds("letters", 2, database_url)
     assert (builds(dropped), in_use) == ([(1, 1)], [])
     assert await fetched(pool, RELATIONS) == [
         ("letters_texts_v2",), ("letters_texts_v2_b1",), ("letters_v2",), ("letters_v2_b1",),
@@ -92,7 +92,7 @@ async def test_a_dropped_version_that_is_deployed_again_is_built_anew(
     last = await writer.fill(conversation_ids(1), 5)
     await old.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     await old.stop()
-    await drop_kept("letters", 2, database_url)
+    await drop_unused_builds("letters", 2, database_url)
     again = await run(Letters)
     await again.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     counts, _ = await ReadModel(Letters, pool, again.waiting).select(
@@ -108,8 +108,11 @@ async def test_a_build_that_somebody_reads_stays(
     async with pool.connection() as reader, reader.transaction():
         await reader.execute("SELECT * FROM letters_v1_b1")
         await rebuild(Letters, streams, database_url)
-        assert await drop_kept("letters", 1, database_url) == ([], [InUse("letters", 1, 1, "somebody reads it")])
-    dropped, _ = await drop_kept("letters", 1, database_url)
+        assert await drop_unused_builds("letters", 1, database_url) == (
+            [],
+            [SkippedBuild("letters", 1, 1, "somebody reads it")],
+        )
+    dropped, _ = await drop_unused_builds("letters", 1, database_url)
     assert builds(dropped) == [(1, 1)]
 
 
@@ -125,7 +128,7 @@ async def test_what_has_gone_live_before_the_lock_was_taken_stays(
         return await try_lock(conn, lock)
 
     monkeypatch.setattr(kept_builds, "try_lock", later)
-    dropped, in_use = await drop_kept("letters", 1, database_url)
+    dropped, in_use = await drop_unused_builds("letters", 1, database_url)
     assert (builds(dropped), in_use) == ([(1, 2)], [])
     assert await fetched(pool, BUILDS) == [(1, 1, "live")]
 
@@ -138,7 +141,7 @@ async def test_builds_of_a_projection_that_is_no_more_are_found_and_go(
     await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     await runners.stop()
     assert await known_projections(database_url) == ["letters"]
-    dropped, in_use = await drop_kept("letters", None, database_url)
+    dropped, in_use = await drop_unused_builds("letters", None, database_url)
     assert (builds(dropped), in_use) == ([(1, 1)], [])
     assert await fetched(pool, RELATIONS) == []
 
@@ -193,6 +196,6 @@ async def test_a_database_that_is_lost_while_builds_are_dropped_is_a_failure_tha
 
     monkeypatch.setattr(kept_builds, "ensure_schema", killed)
     with pytest.raises(Unavailable):
-        await drop_kept("letters", 1, database_url)
+        await drop_unused_builds("letters", 1, database_url)
     with pytest.raises(Unavailable):
         await known_projections(database_url)

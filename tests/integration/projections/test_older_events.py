@@ -7,7 +7,7 @@ from contracts.envelope import Recorded
 from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, ReadModel, Write, handles
+from projections.engine import Projection, ReadModel, RowChanges, handles
 from streams.log import Log
 from tests.fix_older_events import ANNA, STORED, GreetingSent, as_stored
 from tests.fix_postgres import Pool
@@ -19,7 +19,7 @@ class Greetings(Projection):
     tables = "CREATE TABLE {greetings} (sender_id uuid PRIMARY KEY, words bigint NOT NULL DEFAULT 0)"
 
     @handles(GreetingSent)
-    def sent(self, event: Recorded[GreetingSent], write: Write) -> None:
+    def sent(self, event: Recorded[GreetingSent], write: RowChanges) -> None:
         write.upsert("greetings", key={"sender_id": event.data.sender_id}, add={"words": event.data.words})
 
 

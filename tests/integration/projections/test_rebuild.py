@@ -12,8 +12,8 @@ from contracts.envelope import Recorded
 from contracts.events.message import MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import ReadModel, Write, handles, pipeline, takeover
-from projections.engine.builds import State
+from projections.engine import ReadModel, RowChanges, handles, pipeline, takeover
+from projections.engine.builds import BuildState
 from projections.engine.connecting import connect
 from projections.engine.progress import Progress
 from projections.engine.rebuild import RebuildUnderWay, rebuild
@@ -51,7 +51,7 @@ async def test_reads_and_read_your_own_writes_hold_during_rebuilds(
             await model.wait_for(Position.at(MESSAGING, last))
             rows, position = await model.select(Count, "SELECT sum(messages)::bigint AS messages FROM {letters}")
             assert rows == [Count(written)]
-            assert position.of(MESSAGING) == last
+            assert position.sequence(MESSAGING) == last
         return written
 
     async def read() -> int:
@@ -59,7 +59,7 @@ async def test_reads_and_read_your_own_writes_hold_during_rebuilds(
         while not stop.is_set():
             rows, position = await model.select(Count, "SELECT sum(messages)::bigint AS messages FROM {letters}")
             # Every event of the stream is a message: rows and position come from one snapshot.
-            assert rows[0].messages == position.of(MESSAGING) >= least
+            assert rows[0].messages == position.sequence(MESSAGING) >= least
             least = rows[0].messages
             reads += 1
         return reads
@@ -160,7 +160,7 @@ class Fewer(Letters):
     """
 
     @handles(MessageSent)
-    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         write.upsert("letters", key={"conversation_id": event.aggregate_id}, add={"messages": 1})
 
 
@@ -182,7 +182,7 @@ async def test_builds_begun_at_the_same_moment_get_numbers_of_their_own(database
     connections = [await connect(database_url, f"builder {number}") for number in range(4)]
     try:
         await ensure_schema(connections[0])
-        states = (State.BUILDING, State.SHADOW, State.SHADOW, State.SHADOW)
+        states = (BuildState.BUILDING, BuildState.SHADOW, BuildState.SHADOW, BuildState.SHADOW)
         begun = zip(connections, states, strict=True)
         made = await asyncio.gather(*(start_build(conn, Letters, state) for conn, state in begun))
         assert sorted(build.build for build in made) == [1, 2, 3, 4]

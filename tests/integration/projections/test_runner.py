@@ -13,7 +13,7 @@ from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from projections.engine import Projection, ReadModel, Runners, runner
 from projections.engine.batch import Batch
-from projections.engine.filling import Filling
+from projections.engine.filling import BuildWriter
 from projections.engine.sources import LIMIT
 from projections.engine.verify import verify
 from tests.fix_postgres import Pool
@@ -50,7 +50,7 @@ async def test_rows_appear_with_the_position_that_they_reflect(writer: Writer, r
     await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
     rows, position = await model.select(Row, "SELECT * FROM {letters} WHERE conversation_id = %(id)s", {"id": one})
     assert rows == [Row(one, 2, "b", 2, 2)]
-    assert position.of(MESSAGING) == last
+    assert position.sequence(MESSAGING) == last
 
 
 async def test_rows_keep_the_order_of_the_query(writer: Writer, run: Opened, pool: Pool) -> None:
@@ -242,13 +242,13 @@ async def test_a_backlog_of_a_live_read_model_comes_in_batches_between_which_oth
     last = await writer.fill(conversations, 2_000)
     monkeypatch.setattr(runner, "_MOST_WHEN_LIVE", 500)
     sizes: list[int] = []
-    write = Filling.write
+    write = BuildWriter.commit
 
-    async def noted(filling: Filling, batch: Batch) -> None:
+    async def noted(filling: BuildWriter, batch: Batch) -> None:
         sizes.append(batch.events)
         await write(filling, batch)
 
-    monkeypatch.setattr(Filling, "write", noted)
+    monkeypatch.setattr(BuildWriter, "write", noted)
     again = await run(Letters)
     await again.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
     assert sum(sizes) == 4_000

@@ -9,7 +9,7 @@ from psycopg import errors
 
 from contracts.errors import Unavailable
 from projections.engine import schema
-from projections.engine.builds import Connection, State
+from projections.engine.builds import BuildState, Connection
 from projections.engine.connecting import connect
 from projections.engine.schema import STEPS, Step, ensure_schema
 from projections.engine.switching import live_build, start_build
@@ -59,7 +59,7 @@ async def test_an_older_program_goes_on_with_a_schema_that_is_ahead_of_it(
         patched.setattr(schema, "STEPS", (*STEPS, FURTHER))
         await ensure_schema(newer)
     await ensure_schema(older)
-    await start_build(older, Letters, State.BUILDING)
+    await start_build(older, Letters, BuildState.BUILDING)
     assert await rows(newer, FURTHER_COLUMN) == [(7,)]
 
 
@@ -82,7 +82,7 @@ async def test_a_step_waits_for_a_long_reader_without_holding_up_others(
 ) -> None:
     changing, reading, other = connections[:3]
     await ensure_schema(changing)
-    await start_build(changing, Letters, State.BUILDING)
+    await start_build(changing, Letters, BuildState.BUILDING)
     monkeypatch.setattr(schema, "STEPS", (*STEPS, FURTHER))
     async with reading.transaction():
         await rows(reading, "SELECT * FROM projection_builds")

@@ -15,7 +15,7 @@ from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from infra.embedded.nats import NatsServer
 from projections.engine import Runners, shared_reading, window
-from projections.engine.shared_reading import Follower, SharedReading
+from projections.engine.shared_reading import Follower, SharedReaders
 from projections.engine.verify import verify
 from streams.reader import ReadBatch, StreamWentBack
 from streams.topology import ensure_streams
@@ -65,7 +65,7 @@ class Party:
     """Those who follow MESSAGING in one process."""
 
     def __init__(self, nc: Client, stack: AsyncExitStack) -> None:
-        self.sharing = SharedReading(nc)
+        self.sharing = SharedReaders(nc)
         self._stack = stack
 
     async def follow(self, after: int = 0, subject_filter: str | None = None) -> Reads:

@@ -8,7 +8,7 @@ from nats.aio.client import Client
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from projections.engine import Runners, connecting
-from projections.engine.filling import Filling
+from projections.engine.filling import BuildWriter
 from projections.engine.switching import live_build
 from projections.engine.verify import verify
 from tests.fix_postgres import Pool
@@ -53,7 +53,7 @@ async def test_a_replica_that_hangs_is_replaced(
     conn = await connecting.connect(database_url, "hangs")
     try:
         assert await connecting.try_lock(conn, connecting.runner_lock(Letters))
-        await connecting.be_heard_of(conn)
+        await connecting.set_idle_timeouts(conn)
         runners = await run(Letters)
         last = await writer.fill(conversation_ids(1), 5)
         async with asyncio.timeout(60):
@@ -79,11 +79,11 @@ async def test_a_replica_that_hangs_right_behind_a_batch_is_replaced(
     conn = await connecting.connect(database_url, "hangs")
     try:
         assert await connecting.try_lock(conn, connecting.runner_lock(Letters))
-        await connecting.be_heard_of(conn)
+        await connecting.set_idle_timeouts(conn)
         build = await live_build(conn, Letters)
         assert build is not None
         # As if the next event were of no concern to this projection.
-        await (await Filling.open(conn, Letters, build)).apply(MESSAGING, [], last + 1)
+        await (await BuildWriter.open(conn, Letters, build)).apply(MESSAGING, [], last + 1)
         runners = await run(Letters)
         last = await writer.fill(conversations, 5)
         await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)

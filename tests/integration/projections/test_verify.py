@@ -20,9 +20,9 @@ from contracts.events.message import MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from infra.embedded.nats import NatsServer
-from projections.engine import Runners, Write, handles, isolated
+from projections.engine import RowChanges, Runners, handles, isolated
 from projections.engine.comparison import Difference, Kind
-from projections.engine.filling import Filling
+from projections.engine.filling import BuildWriter
 from projections.engine.rebuild import rebuild
 from projections.engine.verify import NotBuilt, verify
 from projections.notifications import Notifications
@@ -162,7 +162,7 @@ async def test_events_that_the_code_of_today_can_apply_are_missing_from_the_live
         name = "letters"
 
         @handles(MessageSent)
-        def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+        def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
             key = {"conversation_id": event.aggregate_id}
             write.upsert("letters", key=key, set={"last_text": "", "last_sequence": 0}, add={"messages": 1})
 
@@ -210,14 +210,14 @@ async def test_tables_that_two_rebuilds_have_replaced_meanwhile_are_still_verifi
 ) -> None:
     runners = await run(Letters)
     await caught_up(runners, await writer.fill(conversation_ids(2), 3))
-    start = isolated.start
+    start = isolated.create_isolated_build
 
-    async def after_rebuilds(*about: Any) -> Filling:  # noqa: ANN401 - passed on
+    async def after_rebuilds(*about: Any) -> BuildWriter:  # noqa: ANN401 - passed on
         for _ in range(2):
             await rebuild(Letters, streams, database_url)
         return await start(*about)
 
-    monkeypatch.setattr(isolated, "start", after_rebuilds)
+    monkeypatch.setattr(isolated, "create_isolated_build", after_rebuilds)
     verdict = await verify(Letters, streams, database_url)
     assert (verdict.equal, verdict.build) == (True, 1)
 

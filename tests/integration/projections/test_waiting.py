@@ -11,10 +11,10 @@ from contracts.errors import ReadModelBehind
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
 from infra.embedded.nats import NatsServer
-from projections.engine import ReadModel, Waiting
+from projections.engine import PositionWaiter, ReadModel
 from projections.engine import waiting as engine_waiting
 from projections.engine.rebuild import rebuild
-from projections.engine.waiting import Reached, subject_of
+from projections.engine.waiting import CheckpointNotice, subject_of
 from tests.fix_postgres import Pool
 from tests.integration.projections.letters import Letters
 from tests.integration.projections.writing import Opened, Writer, conversation_ids
@@ -42,7 +42,7 @@ async def test_a_process_that_does_not_apply_is_woken_by_the_one_that_does(
     # Nobody asks the database meanwhile: whoever is not woken waits in vain.
     monkeypatch.setattr(engine_waiting, "_FIRST_CHECK_SECONDS", 600.0)
     await run(Letters)
-    waiting = Waiting([Letters], streams, pool)
+    waiting = PositionWaiter([Letters], streams, pool)
     await waiting.start()
     conversation = conversation_ids(1)[0]
     for _ in range(50):
@@ -74,7 +74,7 @@ async def test_a_notice_that_is_lost_costs_a_moment_and_no_more(
 ) -> None:
     await run(Letters)
     # Never started: it hears nothing.
-    deaf = Waiting([Letters], streams, pool)
+    deaf = PositionWaiter([Letters], streams, pool)
     for text in ("a", "b"):
         last = await writer.say(conversation_ids(1)[0], text)
         await deaf.wait(Letters, Position.at(MESSAGING, last), timeout=60)
@@ -85,7 +85,7 @@ async def test_whoever_waits_through_a_rebuild_is_woken_by_the_new_build(
     streams: Client, run: Opened, writer: Writer, pool: Pool, database_url: str
 ) -> None:
     await run(Letters)
-    waiting = Waiting([Letters], streams, pool)
+    waiting = PositionWaiter([Letters], streams, pool)
     await waiting.start()
     conversation = conversation_ids(1)[0]
     last = await writer.say(conversation, "a")
@@ -102,7 +102,7 @@ async def test_whoever_waits_while_nats_is_away_is_woken_after_it_is_back(
     nats_server: NatsServer, streams: Client, run: Opened, writer: Writer, pool: Pool
 ) -> None:
     await run(Letters)
-    waiting = Waiting([Letters], streams, pool)
+    waiting = PositionWaiter([Letters], streams, pool)
     await waiting.start()
     conversation = conversation_ids(1)[0]
     last = await writer.say(conversation, "a")
@@ -123,7 +123,7 @@ async def test_without_a_database_waiting_ends_in_time(streams: Client) -> None:
     async with Pool(
         "postgresql://localhost:1/nowhere", min_size=0, max_size=1, open=False, reconnect_timeout=0.1
     ) as nowhere:
-        waiting = Waiting([Letters], streams, nowhere)
+        waiting = PositionWaiter([Letters], streams, nowhere)
         await waiting.start()
         with pytest.raises(ReadModelBehind):
             await waiting.wait(Letters, Position.at(MESSAGING, 1), timeout=0.3)
@@ -160,7 +160,7 @@ async def test_the_word_of_a_build_that_is_gone_is_soon_set_right(run: Opened, w
     runners = await run(Letters)
     last = await writer.say(conversation_ids(1)[0], "a")
     await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
-    runners.waiting.moved(Letters, Reached("a build of long ago", {}))
+    runners.waiting.notify(Letters, CheckpointNotice("a build of long ago", {}))
     await runners.waiting.wait(Letters, Position.at(MESSAGING, last), timeout=60)
 
 

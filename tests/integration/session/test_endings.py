@@ -77,5 +77,5 @@ async def test_sessions_that_an_older_credential_opened_end_and_no_others(servic
     again = await services.from_auth.call(services.session.end_sessions, request, context=BY_ANNA)
     assert list(again.ended) == []
     # Whoever ended them: what is read from there on shows it.
-    assert Position.decode(again.position).of("SESSION") >= Position.decode(first.position).of("SESSION")
+    assert Position.decode(again.position).sequence("SESSION") >= Position.decode(first.position).sequence("SESSION")
     assert [await active(services, tokens) for tokens in (old, oldest, kept, new)] == [False, False, True, True]

@@ -162,7 +162,7 @@ async def test_a_client_that_was_away_hears_which_sessions_ended_and_why(service
         {"session_id": second.session_id, "reason": "refresh_token_reused"},
     ]
     assert {event.type for event in told} == {"session.revoked"}
-    later = await told_since(services, end, Position.decode(one.position).of("SESSION"))
+    later = await told_since(services, end, Position.decode(one.position).sequence("SESSION"))
     assert [event.sequence for event in later] == [told[1].sequence]
 
 

@@ -20,7 +20,7 @@ from contracts.upcasts import STEPS
 from infra.cli.events import events
 from infra.embedded.nats import NatsServer
 from streams.log import Log
-from streams.reaction import Reaction
+from streams.reaction import EventReactor
 from streams.reader import Reader
 from streams.repository import Repository
 from tests.fix_older_events import ANNA, STORED, TODAY, GreetingSent, as_stored
@@ -92,7 +92,7 @@ async def test_a_repository_loads_and_goes_on_from_older_events(greetings: None,
 
 async def test_a_reaction_is_given_todays_shape(stored: Log, streams: Client) -> None:
     seen: asyncio.Queue[Recorded[Event]] = asyncio.Queue()
-    reaction = Reaction(
+    reaction = EventReactor(
         streams, MESSAGING, seen.put, durable="greeter", subject_filter=conversation("*"), at_once=1, first_pause=0.1
     )
     running = asyncio.create_task(reaction.run())

@@ -142,7 +142,7 @@ async def test_what_is_in_memory_does_not_stand_in_for_a_confirmation_that_fails
             for decide in (refuse, nothing):
                 with pytest.raises(NoQuorum):
                     await repository.execute(name, decide, Provenance())
-        known = repository.peek(name)
+        known = repository.cached(name)
         assert known is not None
         assert known.state == 1
 
@@ -152,12 +152,12 @@ async def test_a_leader_that_lags_behind_what_is_in_memory_does_not_set_it_back(
     async with side(linked_cluster) as any_side:
         repository, name = counting(any_side.log), new_id()
         await repository.execute(name, lambda state: [sent(state + 1)], Provenance())
-        ahead = repository.peek(name)
+        ahead = repository.cached(name)
         assert ahead is not None
         repository._cache.put(name, type(ahead)(2, ahead.sequence + 1, 2))
         with pytest.raises(Unavailable):
             await repository.load(name)
-        assert repository.peek(name) == type(ahead)(2, ahead.sequence + 1, 2)
+        assert repository.cached(name) == type(ahead)(2, ahead.sequence + 1, 2)
 
 
 async def test_the_stream_of_evidence_comes_back_when_all_nodes_were_killed(linked_cluster: Cluster) -> None:

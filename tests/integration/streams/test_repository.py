@@ -146,10 +146,10 @@ async def test_what_is_in_memory_is_bounded_and_comes_back_from_the_stream(log: 
     repository = counting(log, capacity=3)
     for name in "abcde":
         await repository.execute(name, one_more, BY)
-    assert [name for name in "abcde" if repository.peek(name)] == ["c", "d", "e"]
+    assert [name for name in "abcde" if repository.cached(name)] == ["c", "d", "e"]
     assert (await repository.execute("a", one_more, BY)).version == 2
     repository.forget("a")
-    assert repository.peek("a") is None
+    assert repository.cached("a") is None
     assert (await repository.load("a")).version == 2
 
 
@@ -158,7 +158,7 @@ async def test_a_locked_aggregate_waits_for_what_is_looked_up_in_between(log: Lo
     entered, leave = asyncio.Event(), asyncio.Event()
 
     async def slowly() -> int:
-        async with repository.locked("a") as editing:
+        async with repository.lock("a") as editing:
             entered.set()
             await leave.wait()
             return (await editing.append([sent(editing.state + 1)], BY)).version
@@ -174,7 +174,7 @@ async def test_a_locked_aggregate_waits_for_what_is_looked_up_in_between(log: Lo
 async def test_editing_meets_a_conflict_and_goes_on_from_the_new_state(log: Log) -> None:
     ours, theirs = counting(log), counting(log)
     await ours.execute("a", one_more, BY)
-    async with ours.locked("a") as editing:
+    async with ours.lock("a") as editing:
         assert not editing.confirmed
         await theirs.execute("a", one_more, BY)
         with pytest.raises(Conflict):
@@ -188,7 +188,7 @@ async def test_editing_meets_a_conflict_and_goes_on_from_the_new_state(log: Log)
 @pytest.mark.parametrize("tail_only", [True, False])
 async def test_what_is_staged_is_decided_on_and_stored_as_one(streams: Client, log: Log, tail_only: bool) -> None:
     repository = counting(log, tail_only=tail_only)
-    async with repository.locked("a") as editing:
+    async with repository.lock("a") as editing:
         for number in range(1, 6):
             editing.stage([sent(editing.state + 1)], BY)
             assert (editing.state, editing.version, editing.sequence) == (number, number, 0)
@@ -197,13 +197,13 @@ async def test_what_is_staged_is_decided_on_and_stored_as_one(streams: Client, l
         assert [event.sequence for event in recorded] == [1, 2, 3, 4, 5]
         assert (editing.state, editing.version, editing.sequence) == (5, 5, 5)
     assert [message.open() for message in await log.read(conversation("a"))] == list(recorded)
-    loaded = repository.peek("a")
+    loaded = repository.cached("a")
     assert loaded == await counting(log).load("a")
 
 
 async def test_of_what_is_staged_nothing_is_left_behind_a_conflict(log: Log) -> None:
     other = counting(log)
-    async with counting(log).locked("a") as editing:
+    async with counting(log).lock("a") as editing:
         await other.execute("a", one_more, BY)
         for _ in range(3):
             editing.stage([sent(editing.state + 1)], BY)
@@ -252,7 +252,7 @@ async def test_loads_and_commands_at_once_never_set_the_memory_back(log: Log) ->
 
     async def check() -> None:
         for _ in range(50):
-            known = repository.peek(name)
+            known = repository.cached(name)
             loaded = await repository.load(name)
             assert known is None or loaded.sequence >= known.sequence
 
@@ -261,7 +261,7 @@ async def test_loads_and_commands_at_once_never_set_the_memory_back(log: Log) ->
             await repository.execute(name, one_more, BY)
 
     await asyncio.gather(check(), check(), write())
-    known = repository.peek(name)
+    known = repository.cached(name)
     assert known is not None
     assert known.version == 50
 
@@ -284,7 +284,7 @@ async def test_an_aggregate_is_loaded_as_it_was(log: Log, tail_only: bool) -> No
     assert (await repository.load_at("a", version=0)).sequence == 0
     assert (await repository.load_at("a", at=moments[0] - timedelta(seconds=1))).version == 0
     assert (await repository.load_at("a", at=moments[-1])).version == 5
-    known = repository.peek("a")
+    known = repository.cached("a")
     assert known is not None
     assert known.version == 5
 

@@ -9,35 +9,39 @@ from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats import NatsServer
 from streams.jetstream import JetStream
 from streams.log import Log
-from streams.restoring import Displaced, IdTaken, Kept, Restoring, kept_headers, last_of_batch
+from streams.restoring import ArchivedMessage, IdTaken, SequenceMismatch, StreamRestorer, kept_headers, last_of_batch
 from streams.topology import settings_of
 from tests.integration.streams.conftest import SHORT_PATIENCE, append_to, until_noticed
 
 
-def kept(number: int, event_id: str | None = None) -> Kept:
-    return Kept(conversation(str(number)), f'{{"n":{number}}}'.encode(), {"Nats-Msg-Id": event_id or f"id-{number}"})
+def kept(number: int, event_id: str | None = None) -> ArchivedMessage:
+    return ArchivedMessage(
+        conversation(str(number)), f'{{"n":{number}}}'.encode(), {"Nats-Msg-Id": event_id or f"id-{number}"}
+    )
 
 
-def events(first: int, last: int) -> list[Kept]:
+def events(first: int, last: int) -> list[ArchivedMessage]:
     return [kept(number) for number in range(first, last + 1)]
 
 
-async def stored(nats: Client) -> list[Kept]:
+async def stored(nats: Client) -> list[ArchivedMessage]:
     jetstream = JetStream(nats)
     end = (await jetstream.info(MESSAGING)).state.last_seq
     found = [await jetstream.at(MESSAGING, sequence) for sequence in range(1, end + 1)]
-    return [Kept(each.subject, each.payload, kept_headers(each.headers)) for each in found if each is not None]
+    return [
+        ArchivedMessage(each.subject, each.payload, kept_headers(each.headers)) for each in found if each is not None
+    ]
 
 
 async def test_events_are_stored_one_behind_the_other_with_their_own_headers(streams: Client) -> None:
-    restoring = Restoring(streams, MESSAGING)
+    restoring = StreamRestorer(streams, MESSAGING)
     await restoring.put(1, events(1, 1))
     await restoring.put(2, events(2, 20))
     assert await stored(streams) == events(1, 20)
 
 
 async def test_what_is_put_again_is_not_stored_again(streams: Client) -> None:
-    restoring = Restoring(streams, MESSAGING)
+    restoring = StreamRestorer(streams, MESSAGING)
     for _ in range(2):
         await restoring.put(1, events(1, 10))
         await restoring.put(11, events(11, 11))
@@ -46,22 +50,22 @@ async def test_what_is_put_again_is_not_stored_again(streams: Client) -> None:
 
 @pytest.mark.parametrize(("first", "last"), [(3, 3), (3, 8), (12, 12), (12, 14)])
 async def test_an_event_goes_to_its_place_or_nowhere(streams: Client, first: int, last: int) -> None:
-    restoring = Restoring(streams, MESSAGING)
+    restoring = StreamRestorer(streams, MESSAGING)
     await restoring.put(1, events(1, 10))
-    with pytest.raises(Displaced):
+    with pytest.raises(SequenceMismatch):
         await restoring.put(first, [kept(100 + number) for number in range(first, last + 1)])
     assert await stored(streams) == events(1, 10)
 
 
 async def test_a_place_that_somebody_else_has_taken_is_named(streams: Client) -> None:
     await Log(streams).append(append_to("a"))
-    with pytest.raises(Displaced, match="event 1 of MESSAGING"):
-        await Restoring(streams, MESSAGING).put(1, events(1, 5))
+    with pytest.raises(SequenceMismatch, match="event 1 of MESSAGING"):
+        await StreamRestorer(streams, MESSAGING).put(1, events(1, 5))
 
 
 @pytest.mark.parametrize("last", [11, 13])
 async def test_an_id_that_the_stream_has_already_is_told_and_nothing_is_stored(streams: Client, last: int) -> None:
-    restoring = Restoring(streams, MESSAGING)
+    restoring = StreamRestorer(streams, MESSAGING)
     await restoring.put(1, events(1, 10))
     twice = [kept(number, "id-4") if number == last else kept(number) for number in range(11, last + 1)]
     with pytest.raises(IdTaken, match="from event 11 of MESSAGING on"):
@@ -73,11 +77,11 @@ async def test_a_server_that_is_away_is_waited_for_and_then_told(streams: Client
     nats_server.kill()
     await nats_server.wait()
     await until_noticed(streams)
-    restoring = Restoring(streams, MESSAGING, patience=SHORT_PATIENCE)
+    restoring = StreamRestorer(streams, MESSAGING, patience=SHORT_PATIENCE)
     with pytest.raises(Unavailable):
         await restoring.put(1, events(1, 3))
     await nats_server.start()
-    await Restoring(streams, MESSAGING).put(1, events(1, 3))
+    await StreamRestorer(streams, MESSAGING).put(1, events(1, 3))
     assert await stored(streams) == events(1, 3)
 
 
@@ -91,7 +95,7 @@ async def test_what_was_appended_as_one_is_known_by_its_last_event(streams: Clie
 async def test_a_store_without_space_is_a_clear_word_and_nothing_is_stored(nats: Client) -> None:
     settings = settings_of(MESSAGING, replicas=1) | {"max_bytes": 20_000}
     await nats.request(f"$JS.API.STREAM.CREATE.{MESSAGING}", msgspec.json.encode(settings))
-    restoring = Restoring(nats, MESSAGING)
+    restoring = StreamRestorer(nats, MESSAGING)
     large = [msgspec.structs.replace(event, payload=b"x" * 1_000) for event in events(1, 30)]
     with pytest.raises(Overloaded, match="no space"):
         await restoring.put(1, large)

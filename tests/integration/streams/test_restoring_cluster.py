@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from contracts.subjects import CONTACT, PROFILE, SESSION, friendship, profile, session
 from streams.jetstream import JetStream
 from streams.reader import Reader
-from streams.restoring import Displaced, Kept, Restoring, kept_headers
+from streams.restoring import ArchivedMessage, SequenceMismatch, StreamRestorer, kept_headers
 from tests.fix_cluster import Cluster
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("cluster")]
@@ -26,29 +26,29 @@ async def nats(cluster: Cluster) -> AsyncIterator[Client]:
     await client.close()
 
 
-def events(stream: str, first: int, count: int) -> list[Kept]:
+def events(stream: str, first: int, count: int) -> list[ArchivedMessage]:
     return [
-        Kept(SUBJECT[stream](str(n)), f'{{"n":{n}}}'.encode() + b" " * 300, {"Nats-Msg-Id": f"{stream}-{n}"})
+        ArchivedMessage(SUBJECT[stream](str(n)), f'{{"n":{n}}}'.encode() + b" " * 300, {"Nats-Msg-Id": f"{stream}-{n}"})
         for n in range(first, first + count)
     ]
 
 
-async def stored(nats: Client, stream: str) -> list[Kept]:
+async def stored(nats: Client, stream: str) -> list[ArchivedMessage]:
     jetstream = JetStream(nats, patience=PATIENCE)
     end = (await jetstream.info(stream)).state.last_seq
-    found: list[Kept] = []
+    found: list[ArchivedMessage] = []
     async with Reader(nats, stream, name="test", headers=True) as reader:
         batches = aiter(reader.batches())
         while len(found) < end:
             messages = (await anext(batches)).messages
-            found += [Kept(each.subject, each.payload, kept_headers(each.headers)) for each in messages]
+            found += [ArchivedMessage(each.subject, each.payload, kept_headers(each.headers)) for each in messages]
     return found
 
 
 async def test_every_event_is_in_its_place_though_leaders_are_deposed_and_killed(
     cluster: Cluster, nats: Client
 ) -> None:
-    restoring = Restoring(nats, PROFILE, patience=PATIENCE)
+    restoring = StreamRestorer(nats, PROFILE, patience=PATIENCE)
     for number in range(9):
         first = number * A_BATCH + 1
         putting = asyncio.create_task(restoring.put(first, events(PROFILE, first, A_BATCH)))
@@ -66,7 +66,7 @@ async def test_every_event_is_in_its_place_though_leaders_are_deposed_and_killed
 
 async def test_two_that_put_the_same_events_store_each_once(cluster: Cluster, nats: Client) -> None:
     async def put_all() -> None:
-        restoring = Restoring(nats, CONTACT, patience=PATIENCE)
+        restoring = StreamRestorer(nats, CONTACT, patience=PATIENCE)
         for first in range(1, 20 * 10, 10):
             await restoring.put(first, events(CONTACT, first, 10))
 
@@ -79,7 +79,7 @@ async def test_who_else_appends_takes_no_place_unseen(cluster: Cluster, nats: Cl
     """A stranger appends now and then without any condition: from then on nothing of ours is stored behind it."""
     await cluster.whole(SESSION)
     rival = await cluster.connect()
-    restoring = Restoring(nats, SESSION, patience=PATIENCE)
+    restoring = StreamRestorer(nats, SESSION, patience=PATIENCE)
     ours, rounds = 0, 0
 
     async def stranger() -> None:
@@ -96,6 +96,6 @@ async def test_who_else_appends_takes_no_place_unseen(cluster: Cluster, nats: Cl
             ours += 5
             assert found[first - 1 : first + 4] == batch
         else:
-            assert isinstance(outcomes[0], Displaced), outcomes[0]
+            assert isinstance(outcomes[0], SequenceMismatch), outcomes[0]
         assert len(found) == ours + rounds
     await rival.close()

@@ -12,21 +12,21 @@ from contracts.envelope import Provenance, encode, seal
 from contracts.events.message import MessageSent
 from infra.archive.layout import HEAD_SIZE, PREAMBLE_SIZE, Head, Header, StreamInFile
 from infra.archive.writer import Writer
-from streams.restoring import Kept
+from streams.restoring import ArchivedMessage
 
 EVENTS = {"MESSAGING": 7, "CONTACT": 0, "AUTH": 5}
 A_BLOCK = 2
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 
 
-def event(stream: str, sequence: int) -> Kept:
+def event(stream: str, sequence: int) -> ArchivedMessage:
     event_id = f"{stream}-{sequence}"
     sent = MessageSent(
         message_id=event_id, sender_id="a", recipient_id="b", sequence=1, text="hello", client_message_id="c"
     )
     sealed = seal(sent, aggregate_id=str(sequence), version=1, provenance=Provenance(), at=AT)
     payload = encode(msgspec.structs.replace(sealed, id=event_id))
-    return Kept(f"vestnik.{stream.lower()}.x.{sequence}", payload, {"Nats-Msg-Id": event_id})
+    return ArchivedMessage(f"vestnik.{stream.lower()}.x.{sequence}", payload, {"Nats-Msg-Id": event_id})
 
 
 def header(export_id: str = "one", events: dict[str, int] = EVENTS) -> Header:

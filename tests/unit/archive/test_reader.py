@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.archive.checking import importable, verdict
+from infra.archive.checking import require_valid, validate
 from infra.archive.damage import Damaged, NewerFormat, NotAnExport
 from infra.archive.layout import MAGIC, PREAMBLE_SIZE, Head, StreamInFile, compress, decompress
 from infra.archive.reader import Block, check, sound_blocks
-from infra.archive.unreadable import Foreign, Runs, release
+from infra.archive.unreadable import Runs, UnknownContent, release
 from infra.archive.writer import Writer
-from infra.failures import Failure
-from streams.restoring import Kept
+from infra.failures import OperatorError
+from streams.restoring import ArchivedMessage
 from tests.unit.archive.conftest import A_BLOCK, EVENTS, event, export, header, pieces
 
 SOUND = export()
@@ -32,7 +32,7 @@ def silent(done: int, total: int) -> None:
 
 def damages(path: Path, data: bytes) -> list[str]:
     path.write_bytes(data)
-    return verdict(path, silent).damages
+    return validate(path, silent).damages
 
 
 def offset_of(piece: int) -> str:
@@ -56,7 +56,7 @@ def test_what_was_written_is_read_back(path: Path) -> None:
 @given(
     events=st.lists(
         st.builds(
-            Kept,
+            ArchivedMessage,
             subject=st.text(min_size=1),
             payload=st.binary(max_size=2_000),
             headers=st.dictionaries(st.text(), st.text()),
@@ -66,7 +66,7 @@ def test_what_was_written_is_read_back(path: Path) -> None:
     )
 )
 def test_any_bytes_of_an_event_come_back_as_they_were(
-    events: list[Kept], tmp_path_factory: pytest.TempPathFactory
+    events: list[ArchivedMessage], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = io.BytesIO()
     writer = Writer(file, msgspec.structs.replace(header(), streams=[StreamInFile("AUTH", len(events), len(events))]))
@@ -84,8 +84,8 @@ def test_any_bytes_of_an_event_come_back_as_they_were(
 def test_no_flipped_bit_goes_unnoticed(place: int, bit: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "flipped"
     path.write_bytes(flipped(SOUND, place, bit))
-    with pytest.raises(Failure, match=r"damage|is not an export|format"):
-        importable(path, silent)
+    with pytest.raises(OperatorError, match=r"damage|is not an export|format"):
+        require_valid(path, silent)
 
 
 def flipped(data: bytes, place: int, bit: int = 3) -> bytes:
@@ -98,8 +98,8 @@ def test_no_cut_goes_unnoticed(path: Path) -> None:
     borders = [sum(map(len, PIECES[:number])) + more for number in range(1, len(PIECES)) for more in (-1, 0, 1)]
     for size in {*borders, *range(1, len(SOUND), 7), len(SOUND) - 1}:
         path.write_bytes(SOUND[:size])
-        with pytest.raises(Failure, match="the file ends here"):
-            importable(path, silent)
+        with pytest.raises(OperatorError, match="the file ends here"):
+            require_valid(path, silent)
 
 
 def test_a_cut_is_named_with_everything_that_is_missing_behind_it(path: Path) -> None:
@@ -165,39 +165,39 @@ def test_no_mixture_of_sound_blocks_but_the_right_one_is_taken(path: Path) -> No
     for order in shuffles():
         path.write_bytes(b"".join(PIECES[number] for number in order))
         with pytest.raises(Damaged):
-            importable(path, silent)
+            require_valid(path, silent)
 
 
 @pytest.mark.parametrize("data", [b"PK\x03\x04" + b"x" * 500, b"x", b'{"events": []}\n' * 10])
 def test_a_file_of_another_kind_is_said_to_be_one(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(NotAnExport, match="is not an export of Vestnik"):
-        importable(path, silent)
+        require_valid(path, silent)
 
 
 def test_an_empty_file_is_said_to_be_empty(path: Path) -> None:
     path.touch()
     with pytest.raises(NotAnExport, match="is empty"):
-        importable(path, silent)
+        require_valid(path, silent)
 
 
 def test_a_missing_file_and_a_folder_are_said_to_be_that(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="No such file"):
-        importable(tmp_path / "nothing", silent)
-    with pytest.raises(Failure, match="is no regular file"):
-        importable(tmp_path, silent)
+    with pytest.raises(OperatorError, match="No such file"):
+        require_valid(tmp_path / "nothing", silent)
+    with pytest.raises(OperatorError, match="is no regular file"):
+        require_valid(tmp_path, silent)
 
 
 def test_damaged_first_bytes_are_told_from_a_file_of_another_kind(path: Path) -> None:
     path.write_bytes(flipped(SOUND, 2))
     with pytest.raises(Damaged, match="the first bytes of the file are damaged"):
-        importable(path, silent)
+        require_valid(path, silent)
 
 
 def test_a_damaged_header_is_named_with_the_file(path: Path) -> None:
     assert damages(path, flipped(SOUND, len(PIECES[0]) + 60)) == ["at byte 18: the header is damaged"]
     with pytest.raises(Damaged, match=f"{path.name} is damaged at byte 18"):
-        importable(path, silent)
+        require_valid(path, silent)
 
 
 def test_a_newer_format_is_refused_as_such(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,14 +207,14 @@ def test_a_newer_format_is_refused_as_such(path: Path, monkeypatch: pytest.Monke
     assert newer[: len(MAGIC)] == MAGIC
     path.write_bytes(newer)
     with pytest.raises(NewerFormat, match="format 2, and this release reads up to 1"):
-        importable(path, silent)
+        require_valid(path, silent)
 
 
-def strange(sequence: int, **changes: object) -> Kept:
+def strange(sequence: int, **changes: object) -> ArchivedMessage:
     """An event that differs from one of ours."""
     kept = event("MESSAGING", sequence)
     payload = msgspec.json.encode(msgspec.json.decode(kept.payload) | changes)
-    return Kept("vestnik.messaging.conversation.c", payload, kept.headers)
+    return ArchivedMessage("vestnik.messaging.conversation.c", payload, kept.headers)
 
 
 STRANGE = [
@@ -222,13 +222,13 @@ STRANGE = [
     (strange(2, type="planet.found"), "planet.found, of which this release knows nothing"),
     (strange(2, data={"text": 1}), "message.sent of schema 1: "),
     (strange(2, at="2026-11-23T00:00:00"), "no event: "),
-    (Kept("vestnik.messaging.conversation.c", b"", {}), "no event: "),
-    (Kept("vestnik.messaging.conversation.c", b'{"id":"\xff"}', {}), "no event: "),
-    (Kept("vestnik.messaging.conversation.c", b'{"x":' + b"[" * 9_999, {}), "no event: "),
+    (ArchivedMessage("vestnik.messaging.conversation.c", b"", {}), "no event: "),
+    (ArchivedMessage("vestnik.messaging.conversation.c", b'{"id":"\xff"}', {}), "no event: "),
+    (ArchivedMessage("vestnik.messaging.conversation.c", b'{"x":' + b"[" * 9_999, {}), "no event: "),
 ]
 
 
-def written(events: list[Kept], accepted: Runs | None = None) -> bytes:
+def written(events: list[ArchivedMessage], accepted: Runs | None = None) -> bytes:
     file = io.BytesIO()
     writer = Writer(file, header(events={"MESSAGING": len(events)}))
     writer.events(0, 1, events)
@@ -239,26 +239,26 @@ def written(events: list[Kept], accepted: Runs | None = None) -> bytes:
 
 @pytest.mark.parametrize(("kept", "why"), STRANGE)
 def test_an_event_that_this_release_cannot_read_is_named_and_refused_unless_it_was_accepted(
-    path: Path, kept: Kept, why: str
+    path: Path, kept: ArchivedMessage, why: str
 ) -> None:
     events = [event("MESSAGING", 1), kept, event("MESSAGING", 3)]
     path.write_bytes(written(events))
-    found = verdict(path, silent)
+    found = validate(path, silent)
     assert found.sound
     assert (found.unreadable, found.unreadable_events[0].sequence) == (1, 2)
     said = f"has 1 event that this release ({release()}) cannot read: MESSAGING 2 ({why}"
     assert said in str(found.refused)
     assert "Release 0.1.0 wrote the file" in str(found.refused)
-    with pytest.raises(Foreign) as refused:
-        importable(path, silent)
+    with pytest.raises(UnknownContent) as refused:
+        require_valid(path, silent)
     assert said in str(refused.value)
     for accepted, allow in (({"MESSAGING": [(2, 2)]}, False), ({"MESSAGING": [(1, 9)]}, False), (None, True)):
         path.write_bytes(written(events, accepted))
-        assert verdict(path, silent, allow_unreadable=allow).refused is None
-        assert importable(path, silent, allow_unreadable=allow)[2].count == 1
+        assert validate(path, silent, allow_unreadable=allow).refused is None
+        assert require_valid(path, silent, allow_unreadable=allow)[2].count == 1
     for others in ({"MESSAGING": [(1, 1), (3, 3)]}, {"AUTH": [(2, 2)]}):
         path.write_bytes(written(events, others))
-        assert verdict(path, silent).refused is not None
+        assert validate(path, silent).refused is not None
 
 
 def test_of_very_many_events_that_cannot_be_read_the_first_are_named_and_all_are_counted(path: Path) -> None:
@@ -268,7 +268,7 @@ def test_of_very_many_events_that_cannot_be_read_the_first_are_named_and_all_are
     assert writer.unreadable.runs == {"MESSAGING": [(1, 149), (151, 300)]}
     writer.end({"MESSAGING": [(1, 140)]})
     path.write_bytes(file.getvalue())
-    found = verdict(path, silent)
+    found = validate(path, silent)
     assert (found.unreadable, len(found.unreadable_events)) == (299, 100)
     assert "has 159 events" in str(found.refused)
     assert "MESSAGING 141 (" in str(found.refused)
@@ -278,11 +278,11 @@ def test_of_very_many_events_that_cannot_be_read_the_first_are_named_and_all_are
 def test_an_event_on_a_subject_of_another_stream_is_refused(path: Path) -> None:
     file = io.BytesIO()
     writer = Writer(file, header(events={"MESSAGING": 1}))
-    writer.events(0, 1, [Kept("vestnik.auth.user.u", b"{}", {})])
+    writer.events(0, 1, [ArchivedMessage("vestnik.auth.user.u", b"{}", {})])
     writer.end()
     path.write_bytes(file.getvalue())
     with pytest.raises(Damaged, match="MESSAGING 1 has a subject of another stream"):
-        importable(path, silent)
+        require_valid(path, silent)
 
 
 def test_a_block_that_claims_to_be_huge_is_not_believed() -> None:
@@ -311,4 +311,4 @@ def test_events_that_the_header_does_not_know_of_are_refused(path: Path, stream:
     writer.end()
     path.write_bytes(file.getvalue())
     with pytest.raises(Damaged):
-        importable(path, silent)
+        require_valid(path, silent)

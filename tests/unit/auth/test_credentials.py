@@ -104,7 +104,7 @@ def test_a_reset_is_for_whoever_held_the_address_when_it_was_asked_for() -> None
 
 def test_a_mail_is_of_no_use_once_the_password_is_another_or_time_has_run_out() -> None:
     asked = PasswordResetRequested(user_id="anna", credential=1, expires_at=NOW + HOUR)
-    assert domain.reset_is_due(VERIFIED, credential(FIRST), asked, NOW)
-    assert not domain.reset_is_due(VERIFIED, credential(FIRST), asked, NOW + HOUR)
+    assert domain.may_request_reset(VERIFIED, credential(FIRST), asked, NOW)
+    assert not domain.may_request_reset(VERIFIED, credential(FIRST), asked, NOW + HOUR)
     changed = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, keyed("2")))
-    assert not domain.reset_is_due(VERIFIED, changed, asked, NOW)
+    assert not domain.may_request_reset(VERIFIED, changed, asked, NOW)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.auth.mail import Letter, Offer, address_of, compose
+from services.auth.mail import Mail, Offer, address_of, render
 from services.auth.verification import Verification, VerificationTokens
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -21,7 +21,7 @@ TOKEN = VerificationTokens(b"m" * 32).sign(
     Verification(user_id="01890a5d-ac96-774b-bcce-b302099a8057", claim_key="ab" * 16, expires_at=NOW)
 )
 LINK = f"https://chat.example.org/#/confirm/{TOKEN}"
-LETTER = Letter(
+LETTER = Mail(
     event_id="01890a5d-ac96-774b-bcce-b302099a8058",
     asked_at=NOW,
     recipient="Anna@example.org",
@@ -31,7 +31,7 @@ LETTER = Letter(
 
 
 def composed(**changes: Any) -> Any:  # noqa: ANN401 - the email package's messages are dynamic
-    return compose(msgspec.structs.replace(LETTER, **changes), "Vestnik <no-reply@chat.example.org>", NOW)
+    return render(msgspec.structs.replace(LETTER, **changes), "Vestnik <no-reply@chat.example.org>", NOW)
 
 
 @pytest.mark.parametrize("policy", [default, SMTP])

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from infra.settings import BadSetting
-from services.auth.mail import Letter, Offer
-from services.auth.outbox import FileOutbox, NotSent, SmtpServer
+from services.auth.mail import Mail, Offer
+from services.auth.outbox import DeliveryFailed, FolderTransport, SmtpServer
 
 TOKEN = "T" * 71
-LETTER = Letter(
+LETTER = Mail(
     event_id="01890a5d-ac96-774b-bcce-b302099a8058",
     asked_at=datetime(2026, 1, 1, 12, 0, 0, 123_000, tzinfo=UTC),
     recipient="anna@example.org",
@@ -24,7 +24,7 @@ LETTER = Letter(
 
 
 async def test_a_mail_becomes_one_file_named_after_time_and_event(tmp_path: Path) -> None:
-    outbox = FileOutbox(tmp_path / "mail", "no-reply@localhost")
+    outbox = FolderTransport(tmp_path / "mail", "no-reply@localhost")
     await outbox.send(LETTER)
     (name,) = os.listdir(tmp_path / "mail")
     path = tmp_path / "mail" / name
@@ -34,7 +34,7 @@ async def test_a_mail_becomes_one_file_named_after_time_and_event(tmp_path: Path
 
 
 async def test_the_same_mail_again_is_the_same_file(tmp_path: Path) -> None:
-    outbox = FileOutbox(tmp_path, "no-reply@localhost")
+    outbox = FolderTransport(tmp_path, "no-reply@localhost")
     await outbox.send(LETTER)
     await outbox.send(LETTER)
     await outbox.send(msgspec.structs.replace(LETTER, event_id="another"))
@@ -43,8 +43,8 @@ async def test_the_same_mail_again_is_the_same_file(tmp_path: Path) -> None:
 
 async def test_a_folder_that_cannot_be_made_means_another_try(tmp_path: Path) -> None:
     (tmp_path / "mail").write_text("a file where the folder should be")
-    with pytest.raises(NotSent):
-        await FileOutbox(tmp_path / "mail", "no-reply@localhost").send(LETTER)
+    with pytest.raises(DeliveryFailed):
+        await FolderTransport(tmp_path / "mail", "no-reply@localhost").send(LETTER)
     assert os.listdir(tmp_path) == ["mail"]
 
 

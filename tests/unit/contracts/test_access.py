@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 from grpclib.const import Handler
 
-from contracts.access import ACCESS, callers_of
+from contracts.access import RPC_PERMISSIONS, permitted_callers
 from infra.rpc.server import Servable
 from infra.secrets import PARTIES
 from infra.settings import OPERATOR_SERVICE, SERVICES
@@ -27,20 +27,20 @@ def methods() -> dict[str, type]:
 
 
 def test_every_method_has_a_row_and_every_row_a_method() -> None:
-    assert set(methods()) == set(ACCESS)
+    assert set(methods()) == set(RPC_PERMISSIONS)
 
 
-@pytest.mark.parametrize("method", sorted(ACCESS))
+@pytest.mark.parametrize("method", sorted(RPC_PERMISSIONS))
 def test_a_row_names_services_and_a_field_of_the_request(method: str) -> None:
-    for caller, field in callers_of(method).items():
+    for caller, field in permitted_callers(method).items():
         assert caller in PARTIES
         assert field is None or hasattr(methods()[method](), field)
 
 
 def test_nobody_but_auth_begins_a_session() -> None:
-    assert callers_of("/vestnik.session.v1.SessionService/CreateSession") == {"auth": "user_id"}
+    assert permitted_callers("/vestnik.session.v1.SessionService/CreateSession") == {"auth": "user_id"}
 
 
 def test_a_method_without_a_row_is_served_to_nobody() -> None:
     with pytest.raises(LookupError, match=r"access\.py"):
-        callers_of("/vestnik.auth.v1.AuthService/Unheard")
+        permitted_callers("/vestnik.auth.v1.AuthService/Unheard")

@@ -8,7 +8,7 @@ import pytest
 
 from contracts import subjects
 from contracts.catalogue import EVENTS
-from contracts.channels import CHANNEL_OF, CHANNELS, Channel
+from contracts.channels import AGGREGATE_TYPE_OF, AGGREGATE_TYPES, AggregateType
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
 
 
@@ -33,24 +33,24 @@ def aggregate_subjects() -> set[str]:
 
 
 def test_every_event_has_one_place() -> None:
-    places = Counter(event.TYPE for channel in CHANNELS for event in channel.events)
-    assert set(places) == set(CHANNEL_OF) == set(EVENTS)
+    places = Counter(event.TYPE for channel in AGGREGATE_TYPES for event in channel.events)
+    assert set(places) == set(AGGREGATE_TYPE_OF) == set(EVENTS)
     assert set(places.values()) == {1}
 
 
 def test_every_kind_of_subject_is_there() -> None:
-    assert {channel.name for channel in CHANNELS} == aggregate_subjects()
+    assert {channel.name for channel in AGGREGATE_TYPES} == aggregate_subjects()
 
 
-@pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)
-def test_others_may_read_exactly_the_public_subjects(channel: Channel) -> None:
+@pytest.mark.parametrize("channel", AGGREGATE_TYPES, ids=lambda channel: channel.name)
+def test_others_may_read_exactly_the_public_subjects(channel: AggregateType) -> None:
     assert {event.PRIVATE for event in channel.events} == {channel.private}
     public = matches(PUBLIC_FILTERS.get(channel.stream, ""), channel.subject(*channel.parameters))
     assert public is not channel.private
 
 
 def test_an_address_names_what_the_subjects_differ_in() -> None:
-    read = CHANNEL_OF["message.seen"]
+    read = AGGREGATE_TYPE_OF["message.seen"]
     assert read.address == "vestnik.messaging.read.{conversation_id}.{user_id}"
     assert read.pattern == "vestnik.messaging.read.*.*"
     assert (read.stream, read.owner) == ("MESSAGING", "messaging")

@@ -16,7 +16,7 @@ from contracts.envelope import Envelope, Provenance
 from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileCreated
 from contracts.identifiers import is_id, made_at, new_id, notification_id, pair_id
-from contracts.personal import Sealed, plain
+from contracts.personal import Sealed, plaintext_or_none
 from contracts.subjects import is_public
 from contracts.upcasts import STEPS, upcast
 
@@ -56,8 +56,8 @@ def test_personal_data_may_be_sealed() -> None:
     event = decode("profile.created", 1, data)
     assert isinstance(event, ProfileCreated)
     assert event.display_name == Sealed("k", "c2VjcmV0")
-    assert plain(event.display_name) is None
-    assert plain("Anna") == "Anna"
+    assert plaintext_or_none(event.display_name) is None
+    assert plaintext_or_none("Anna") == "Anna"
 
 
 def test_a_field_that_is_not_known_yet_is_passed_over() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.names import HEADS, asked_forms, folded, index_forms, segments, spaced
+from contracts.names import HEADS, index_keys, normalize, pad_words, query_keys, segments
 
 LETTERS = "abcdeжзий"
 
@@ -29,19 +29,19 @@ LETTERS = "abcdeжзий"
     ],
 )
 def test_what_does_not_count_is_folded_away(one: str, other: str) -> None:
-    assert folded(one) == folded(other)
+    assert normalize(one) == normalize(other)
 
 
 @pytest.mark.parametrize(("one", "other"), [("か", "が"), ("कि", "कु"), ("ก", "กุ"), ("anna", "ann"), ("a_b", "a.b")])
 def test_what_makes_another_name_counts(one: str, other: str) -> None:
-    assert folded(one) != folded(other)
+    assert normalize(one) != normalize(other)
 
 
 @given(st.text(max_size=70))
 def test_folding_is_done_once_and_for_all(text: str) -> None:
-    once = folded(text)
-    assert folded(once) == once
-    assert folded(once.upper().lower()) == folded(once.upper().lower())
+    once = normalize(text)
+    assert normalize(once) == once
+    assert normalize(once.upper().lower()) == normalize(once.upper().lower())
     assert "".join(segment for segment, _ in segments(once)) == once.replace(" ", "")
 
 
@@ -54,7 +54,7 @@ def test_digits_and_punctuation_stand_between_words() -> None:
         ("🙂", False),
         ("b", True),
     ]
-    assert spaced("anna_ж17 b") == " anna _ ж 17 b "
+    assert pad_words("anna_ж17 b") == " anna _ ж 17 b "
 
 
 @st.composite
@@ -80,9 +80,9 @@ def slipped(draw: st.DrawFn) -> tuple[str, str]:
 def test_a_word_with_a_slip_has_a_form_in_common_with_the_word(words: tuple[str, str]) -> None:
     word, with_slip = words
     if len(with_slip) >= min(HEADS):
-        assert {*index_forms(word).split()} & {*asked_forms(with_slip)}
+        assert {*index_keys(word).split()} & {*query_keys(with_slip)}
 
 
 def test_a_long_name_brings_no_more_into_the_index_than_a_name_may() -> None:
-    assert len(index_forms(" ".join(["word" + "x" * place for place in range(60)])).split()) <= 12 * sum(HEADS)
-    assert (asked_forms("li"), asked_forms("l"), index_forms("li l")) == (["li"], [], "li ")
+    assert len(index_keys(" ".join(["word" + "x" * place for place in range(60)])).split()) <= 12 * sum(HEADS)
+    assert (query_keys("li"), query_keys("l"), index_keys("li l")) == (["li"], [], "li ")

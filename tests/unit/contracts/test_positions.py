@@ -21,7 +21,7 @@ def test_a_position_survives_the_way_through_its_text(position: Position) -> Non
 @given(positions, positions)
 def test_merging_sees_all_that_either_has_seen(one: Position, other: Position) -> None:
     merged = one.merge(other)
-    assert all(merged.of(stream) == max(one.of(stream), other.of(stream)) for stream in STREAMS)
+    assert all(merged.sequence(stream) == max(one.sequence(stream), other.sequence(stream)) for stream in STREAMS)
 
 
 @given(st.text(max_size=300))

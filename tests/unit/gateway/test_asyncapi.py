@@ -8,7 +8,7 @@ import pytest
 from contracts.events.profile import ProfileUpdated
 from services.gateway import asyncapi
 from services.gateway.live import profile_updates, websocket
-from services.gateway.live.told import tell
+from services.gateway.live.told import fan_out
 from services.gateway.problems import Problem
 from services.gateway.table import ENDPOINTS
 from tests.unit.gateway.live.test_told import CASES, recorded
@@ -30,7 +30,12 @@ ALLOWED = {
 
 def told() -> list[tuple[str, bytes]]:
     """Everything that the gateway can tell a client of, by its type."""
-    found = [(each.type, data) for event, _ in CASES for each in tell(recorded(event)) for data in each.to.values()]
+    found = [
+        (each.type, data)
+        for event, _ in CASES
+        for each in fan_out(recorded(event))
+        for data in each.payload_by_user.values()
+    ]
     update = recorded(ProfileUpdated(display_name="Anna", bio="", avatar_url=""))
     unchanged = profile_updates._Unchanged(username="anna", verified=True)
     return [*found, (ProfileUpdated.TYPE, profile_updates._completed(update, unchanged))]

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.gateway.closing import ClosingTransport
+from services.gateway.closing import CoalescingTransport
 
 
 class Inner(asyncio.Transport):
@@ -26,9 +26,9 @@ class Inner(asyncio.Transport):
         return 0
 
 
-def opened() -> tuple[Inner, ClosingTransport]:
+def opened() -> tuple[Inner, CoalescingTransport]:
     inner = Inner()
-    return inner, ClosingTransport(inner, asyncio.get_running_loop(), 60.0)
+    return inner, CoalescingTransport(inner, asyncio.get_running_loop(), 60.0)
 
 
 async def test_what_is_written_in_one_turn_goes_out_as_one_piece_in_its_order() -> None:
@@ -46,7 +46,7 @@ async def test_what_was_written_before_closing_is_handed_over_first() -> None:
     inner, transport = opened()
     transport.write(b"last")
     transport.close()
-    transport.lost()
+    transport.connection_lost()
     await asyncio.sleep(0)
     assert inner.pieces == [b"last"]
 

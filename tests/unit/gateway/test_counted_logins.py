@@ -3,7 +3,7 @@
 import pytest
 
 from services.auth.claims import ClaimKeys
-from services.gateway.endpoints import AnyEndpoint, Counted
+from services.gateway.endpoints import AnyEndpoint, AppliedLimit
 from services.gateway.rate_limits import Subject
 from services.gateway.table import ENDPOINTS
 
@@ -18,7 +18,7 @@ class Body:
         self.login = self.email = login
 
 
-def counting() -> list[tuple[AnyEndpoint, Counted[object]]]:
+def counting() -> list[tuple[AnyEndpoint, AppliedLimit[object]]]:
     return [
         (endpoint, counted)
         for endpoint in ENDPOINTS

@@ -51,7 +51,7 @@ def test_whatever_is_no_wrong_password_is_forgiven(limiter: RateLimiter) -> None
         assert attempt(guessing.of_login(limiter, "anna"), None)
         assert attempt(guessing.of_login(limiter, "anna"), EmailNotVerified())
         assert attempt(guessing.of_login(limiter, "anna"), Overloaded())
-    assert limiter.collect() == {}
+    assert limiter.drain_local_counts() == {}
 
 
 def test_ten_wrong_ones_pass_then_each_waits_longer(limiter: RateLimiter, clock: Clock) -> None:
@@ -111,9 +111,9 @@ def test_another_gateway_hears_of_wrong_ones_and_of_what_was_forgiven(limiter: R
     other = RateLimiter(SECRET, clock=clock)
 
     def tell() -> None:
-        for name, uses in limiter.collect().items():
+        for name, uses in limiter.drain_local_counts().items():
             (limit,) = [limit for limit in limits.ALL if limit.name == name]
-            other.heard(limit, uses)
+            other.merge_remote(limit, uses)
 
     under_way = [guessing.of_login(limiter, "anna") for _ in range(10)]
     tell()

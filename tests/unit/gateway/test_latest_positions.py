@@ -29,18 +29,18 @@ def test_what_concerns_somebody_counts_for_a_moment_beside_what_they_wrote(monke
     monkeypatch.setattr(time, "monotonic", lambda: now)
     positions = LatestPositions()
     positions.remember("a", Position({"AUTH": 5}))
-    positions.concern("a", Position({"MESSAGING": 7}))
-    positions.concern("a", Position({"MESSAGING": 6, "CONTACT": 2}))
-    assert positions.seen_by("a") == Position({"AUTH": 5, "MESSAGING": 7, "CONTACT": 2})
+    positions.remember_for_peer("a", Position({"MESSAGING": 7}))
+    positions.remember_for_peer("a", Position({"MESSAGING": 6, "CONTACT": 2}))
+    assert positions.required_for("a") == Position({"AUTH": 5, "MESSAGING": 7, "CONTACT": 2})
     assert positions.of("a") == Position({"AUTH": 5})
-    assert positions.seen_by("b") == Position()
+    assert positions.required_for("b") == Position()
     now += 3
-    assert positions.seen_by("a") == Position({"AUTH": 5})
+    assert positions.required_for("a") == Position({"AUTH": 5})
 
 
 def test_who_has_been_of_no_concern_the_longest_is_forgotten_first() -> None:
     positions = LatestPositions(capacity=2)
     for user in "abac":
-        positions.concern(user, Position({"AUTH": 1}))
-    assert positions.seen_by("a").sequences
-    assert not positions.seen_by("b").sequences
+        positions.remember_for_peer(user, Position({"AUTH": 1}))
+    assert positions.required_for("a").sequences
+    assert not positions.required_for("b").sequences

@@ -11,7 +11,7 @@ from contracts.errors import Invalid
 from contracts.positions import Position
 from contracts.subjects import PUBLIC_FILTERS
 from infra import position_keys
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from infra.position_keys import PositionKeys
 from services.gateway.sealed_positions import LONGEST, SealedPositions
 
@@ -23,7 +23,7 @@ POSITIONS = st.dictionaries(st.sampled_from(sorted(PUBLIC_FILTERS)), SEQUENCES, 
 
 def sealed(folder: Path) -> SealedPositions:
     """As another gateway of the deployment has it."""
-    return SealedPositions(PositionKeys(folder, Terms(lead=timedelta(0), life=timedelta(minutes=15))))
+    return SealedPositions(PositionKeys(folder, KeyTerms(lead=timedelta(0), life=timedelta(minutes=15))))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_places_that_many_share_are_encrypted_once_and_few_are_kept(folder: Path
     cipher = sealed(folder)
     assert cipher.seal_places({"MESSAGING": 1}) is cipher.seal_places({"MESSAGING": 1})
     for sequence in range(5_000):
-        assert cipher.open(cipher.seal_places({"MESSAGING": sequence})).of("MESSAGING") == sequence
+        assert cipher.open(cipher.seal_places({"MESSAGING": sequence})).sequence("MESSAGING") == sequence
     assert len(cipher._kept) <= 1_024
 
 
@@ -110,7 +110,7 @@ def test_what_was_kept_is_not_given_out_under_a_removed_key(tmp_path: Path) -> N
     position_keys.rotate(tmp_path, datetime.now(UTC) - timedelta(seconds=2))
     ticks = iter(range(0, 1_000, 5))
     keys = PositionKeys(
-        tmp_path, Terms(lead=timedelta(0), life=timedelta(minutes=15)), monotonic=lambda: float(next(ticks))
+        tmp_path, KeyTerms(lead=timedelta(0), life=timedelta(minutes=15)), monotonic=lambda: float(next(ticks))
     )
     cipher = SealedPositions(keys)
     before = cipher.seal_places({"MESSAGING": 1})

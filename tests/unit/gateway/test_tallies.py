@@ -2,7 +2,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.exposition import generate_latest
 
 from services.gateway.metrics import Metrics
-from services.gateway.tallies import Count, DurationsOf
+from services.gateway.tallies import HistogramCollector, LocalCounter
 
 BOUNDS = (0.001, 0.25, 1.0)
 SECONDS = (0.0, 0.001, 0.0011, 0.25, 0.9, 1.0, 7.0)
@@ -15,7 +15,7 @@ def lines(exposition: bytes) -> set[str]:
 
 def test_durations_are_shown_as_by_the_library() -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    durations = DurationsOf("lag_seconds", "How late.", BOUNDS, ours)
+    durations = HistogramCollector("lag_seconds", "How late.", BOUNDS, ours)
     histogram = Histogram("lag_seconds", "How late.", buckets=BOUNDS, registry=theirs)
     for seconds in SECONDS:
         durations.observe(seconds)
@@ -25,7 +25,7 @@ def test_durations_are_shown_as_by_the_library() -> None:
 
 def test_a_count_only_grows() -> None:
     registry = CollectorRegistry()
-    count = Count("events", "Events.", registry)
+    count = LocalCounter("events", "Events.", registry)
     for more in (1, 0, 3):
         count.add(more)
     assert "events_total 4.0" in lines(generate_latest(registry))

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.errors import Unauthenticated, Unavailable
 from contracts.identifiers import new_id
-from services.gateway.tokens import AUDIENCE, AccessTokens, Caller
+from services.gateway.tokens import AUDIENCE, AccessTokens, Principal
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 USER, SESSION = new_id(), new_id()
@@ -20,11 +20,11 @@ class Keys:
     """Keys by their ids; another edition whenever a test says so."""
 
     def __init__(self) -> None:
-        self.edition = 1
+        self.generation = 1
         jwk = {**jwt.algorithms.OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k", "alg": "EdDSA"}
         self.known = {"k": jwt.PyJWK(jwk)}
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         """They change when a test changes them."""
 
     def find(self, key_id: str) -> jwt.PyJWK | None:
@@ -48,17 +48,17 @@ def bearer(claims: Mapping[str, object] | None = None, key: Ed25519PrivateKey = 
 
 def test_a_good_token_speaks_for_its_user() -> None:
     now = int(time.time())
-    caller = tokens().caller(bearer({"iat": now, "exp": now + 600}))
+    caller = tokens().authenticate(bearer({"iat": now, "exp": now + 600}))
 
-    assert caller == Caller(USER, SESSION, now + 600.0, "k")
+    assert caller == Principal(USER, SESSION, now + 600.0, "k")
 
 
 def test_no_token_is_good_for_longer_than_an_ended_session_is_remembered() -> None:
     checked = AccessTokens(Keys(), issuer="us", revoked=Ended(), longest=300)
     now = int(time.time())
-    assert checked.caller(bearer({"iat": now, "exp": now + 3600})).expires_at == now + 300
+    assert checked.authenticate(bearer({"iat": now, "exp": now + 3600})).expires_at == now + 300
     with pytest.raises(Unauthenticated):
-        checked.caller(bearer({"iat": now - 301, "exp": now + 3600}))
+        checked.authenticate(bearer({"iat": now - 301, "exp": now + 3600}))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_no_token_is_good_for_longer_than_an_ended_session_is_remembered() -> No
 )
 def test_a_claim_that_is_wrong_or_missing_refuses(claims: dict[str, object]) -> None:
     with pytest.raises(Unauthenticated):
-        tokens().caller(bearer(claims))
+        tokens().authenticate(bearer(claims))
 
 
 def nested() -> str:
@@ -94,14 +94,14 @@ def nested() -> str:
 )
 def test_what_is_no_token_refuses(header: str | None) -> None:
     with pytest.raises(Unauthenticated):
-        tokens().caller(header)
+        tokens().authenticate(header)
 
 
 def test_other_keys_and_other_algorithms_refuse() -> None:
     unsigned = "Bearer " + jwt.encode({"sub": USER}, "", algorithm="none", headers={"kid": "k"})
     for header in (bearer(key=OTHER), bearer(kid="other"), unsigned):
         with pytest.raises(Unauthenticated):
-            tokens().caller(header)
+            tokens().authenticate(header)
 
 
 def test_a_remembered_token_is_refused_once_it_ran_out_or_was_revoked() -> None:
@@ -109,27 +109,27 @@ def test_a_remembered_token_is_refused_once_it_ran_out_or_was_revoked() -> None:
     revoked = Ended()
     checked = AccessTokens(Keys(), issuer="us", revoked=revoked, clock=lambda: clock[0])
     header = bearer()
-    checked.caller(header)
+    checked.authenticate(header)
     revoked.add(SESSION)
     with pytest.raises(Unauthenticated):
-        checked.caller(header)
+        checked.authenticate(header)
     revoked.clear()
     clock[0] += 61
     with pytest.raises(Unauthenticated):
-        checked.caller(header)
+        checked.authenticate(header)
 
 
 def test_nobody_gets_in_while_it_is_not_known_who_was_put_out() -> None:
     deaf = Ended()
     deaf.alive = False
     with pytest.raises(Unavailable):
-        AccessTokens(Keys(), issuer="us", revoked=deaf).caller(bearer())
+        AccessTokens(Keys(), issuer="us", revoked=deaf).authenticate(bearer())
 
 
 def test_what_is_remembered_is_bounded() -> None:
     checked = tokens(capacity=2)
     for second in range(5):
-        checked.caller(bearer({"exp": int(time.time()) + 60 + second}))
+        checked.authenticate(bearer({"exp": int(time.time()) + 60 + second}))
     assert len(checked._verified) == 2
 
 
@@ -137,32 +137,32 @@ def test_a_key_that_is_gone_takes_the_tokens_that_it_signed_with_it() -> None:
     keys = Keys()
     checked = AccessTokens(keys, issuer="us", revoked=Ended())
     header = bearer()
-    checked.caller(header)
+    checked.authenticate(header)
     keys.known.clear()
-    keys.edition += 1
+    keys.generation += 1
     with pytest.raises(Unauthenticated):
-        checked.caller(header)
+        checked.authenticate(header)
 
 
 def test_who_was_let_in_is_checked_again_for_what_comes_later() -> None:
     clock = [time.time()]
     revoked, keys = Ended(), Keys()
     checked = AccessTokens(keys, issuer="us", revoked=revoked, clock=lambda: clock[0])
-    caller = checked.caller(bearer())
-    checked.check(caller)
+    caller = checked.authenticate(bearer())
+    checked.recheck(caller)
     revoked.add(SESSION)
     with pytest.raises(Unauthenticated):
-        checked.check(caller)
+        checked.recheck(caller)
     revoked.clear()
     revoked.alive = False
     with pytest.raises(Unavailable):
-        checked.check(caller)
+        checked.recheck(caller)
     revoked.alive = True
     key = keys.known.pop("k")
     with pytest.raises(Unauthenticated):
-        checked.check(caller)
+        checked.recheck(caller)
     keys.known["k"] = key
-    checked.check(caller)
+    checked.recheck(caller)
     clock[0] += 61
     with pytest.raises(Unauthenticated):
-        checked.check(caller)
+        checked.recheck(caller)

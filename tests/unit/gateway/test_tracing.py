@@ -3,11 +3,11 @@
 import pytest
 
 from contracts.identifiers import is_id
-from services.gateway.tracing import correlation_id, request_id
+from services.gateway.tracing import correlation_id, parse_request_id
 
 
 def test_a_sane_id_of_the_caller_is_shown_and_one_of_ours_correlates() -> None:
-    shown = request_id("order-7")
+    shown = parse_request_id("order-7")
     assert shown == "order-7"
     ours = correlation_id("order-7", shown)
     assert is_id(ours)
@@ -16,6 +16,6 @@ def test_a_sane_id_of_the_caller_is_shown_and_one_of_ours_correlates() -> None:
 
 @pytest.mark.parametrize("given", [None, "", "two words", "x" * 129])
 def test_without_one_ours_is_shown_and_correlates(given: str | None) -> None:
-    shown = request_id(given)
+    shown = parse_request_id(given)
     assert is_id(shown)
     assert correlation_id(given, shown) == ""

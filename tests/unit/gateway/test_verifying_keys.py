@@ -21,12 +21,12 @@ def test_a_key_that_comes_is_known_and_one_that_goes_is_not(folder: Path) -> Non
     keys = VerifyingKeys(folder / "jwks.json", clock=lambda: clock[0])
     (old,) = key_ids(folder)
     assert keys.find(old) is not None
-    edition = keys.edition
+    edition = keys.generation
     new = make(folder, datetime.now(UTC))
     clock[0] += 1
-    keys.look()
+    keys.reload_if_changed()
     assert (keys.find(old), keys.find(new)) != (None, None)
-    assert keys.edition == edition + 1
+    assert keys.generation == edition + 1
     make(folder, datetime.now(UTC), alone=True)
     clock[0] += 1
     assert new.encode() not in keys.jwks
@@ -38,7 +38,7 @@ def test_the_file_is_looked_at_once_a_second_at_most(folder: Path) -> None:
     keys = VerifyingKeys(folder / "jwks.json", clock=lambda: clock[0])
     new = make(folder, datetime.now(UTC))
     clock[0] += 0.9
-    keys.look()
+    keys.reload_if_changed()
     assert keys.find(new) is None
 
 
@@ -49,11 +49,11 @@ def test_while_the_file_cannot_be_read_the_keys_stay(folder: Path) -> None:
     for broken in (b"", b"{}", b'{"keys": []}', b"\xff"):
         (folder / "jwks.json").write_bytes(broken)
         clock[0] += 2
-        keys.look()
+        keys.reload_if_changed()
         assert keys.find(old) is not None
     (folder / "jwks.json").unlink()
     clock[0] += 2
-    keys.look()
+    keys.reload_if_changed()
     assert keys.find(old) is not None
 
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from services.gateway.at_once import TAKEN
+from services.gateway.at_once import CAN_WRITE
 from services.gateway.whole_response import ANSWER, WholeResponse
 
 
@@ -19,7 +19,9 @@ async def answered(response: WholeResponse, *, taken: bool) -> tuple[list[Any], 
     async def send(message: Message) -> None:
         usual.append(message)
 
-    await response({"type": "http", TAKEN: lambda: taken, ANSWER: lambda *whole: short.append(whole)}, nothing, send)
+    await response(
+        {"type": "http", CAN_WRITE: lambda: taken, ANSWER: lambda *whole: short.append(whole)}, nothing, send
+    )
     return short, usual
 
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from infra import secret_files
 from infra.access_keys import AccessKeys, NoAccessKey, SigningKeys, key_ids, make, published
-from infra.key_stages import State, Terms, made_at, standings
+from infra.key_stages import KeyState, KeyTerms, key_states, made_at
 from infra.secrets import Secrets
 
 LEAD, LIFE, MARGIN = timedelta(minutes=10), timedelta(minutes=15), timedelta(minutes=1)
-TERMS = Terms(lead=LEAD, life=LIFE)
+TERMS = KeyTerms(lead=LEAD, life=LIFE)
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def states(folder: Path, now: datetime) -> list[State]:
+def states(folder: Path, now: datetime) -> list[KeyState]:
     return [key.state for key in AccessKeys(folder, TERMS).listed(now)]
 
 
@@ -47,12 +47,12 @@ def test_a_new_key_is_published_then_signs_and_the_old_one_verifies_then_retires
     AccessKeys(folder, TERMS).rotate(NOW)
     second = timedelta(seconds=1)
     assert published(folder) == set(key_ids(folder))
-    assert states(folder, NOW) == [State.SIGNING, State.PUBLISHED]
-    assert states(folder, NOW + LEAD - second) == [State.SIGNING, State.PUBLISHED]
-    assert states(folder, NOW + LEAD) == [State.VERIFYING, State.SIGNING]
+    assert states(folder, NOW) == [KeyState.SIGNING, KeyState.PUBLISHED]
+    assert states(folder, NOW + LEAD - second) == [KeyState.SIGNING, KeyState.PUBLISHED]
+    assert states(folder, NOW + LEAD) == [KeyState.VERIFYING, KeyState.SIGNING]
     retired = NOW + LEAD + LIFE + MARGIN
-    assert states(folder, retired - second) == [State.VERIFYING, State.SIGNING]
-    assert states(folder, retired) == [State.RETIRED, State.SIGNING]
+    assert states(folder, retired - second) == [KeyState.VERIFYING, KeyState.SIGNING]
+    assert states(folder, retired) == [KeyState.RETIRED, KeyState.SIGNING]
 
 
 def test_a_retired_key_is_taken_away_and_no_other(folder: Path) -> None:
@@ -72,12 +72,12 @@ def test_exactly_one_key_signs_at_any_time_and_no_key_before_it_was_published_lo
 ) -> None:
     ids = [f"{NOW + timedelta(seconds=second):%Y%m%dT%H%M%SZ}-{number:08x}" for number, second in enumerate(made)]
     now = NOW + timedelta(seconds=when)
-    found = standings(ids, TERMS, now)
-    (signing,) = [key for key in found if key.state is State.SIGNING]
+    found = key_states(ids, TERMS, now)
+    (signing,) = [key for key in found if key.state is KeyState.SIGNING]
     assert signing is found[0] or signing.made_at + LEAD <= now
     for before, after in pairwise(found):
         # What verifies a token that was signed in the last moment is there until that token has run out.
-        if before.state is State.RETIRED:
+        if before.state is KeyState.RETIRED:
             assert after.signs_from + LIFE < now
 
 
@@ -127,7 +127,7 @@ def test_a_crash_in_a_rotation_leaves_what_verifies_everything_that_is_signed(
 def test_a_key_that_is_not_trusted_any_more_is_gone_at_once(folder: Path) -> None:
     (old,) = key_ids(folder)
     (key,) = AccessKeys(folder, TERMS).rotate(NOW, at_once=True)
-    assert key.state is State.SIGNING
+    assert key.state is KeyState.SIGNING
     assert published(folder) == {key.key_id} == set(key_ids(folder))
     assert key.key_id != old
     assert SigningKeys(folder, TERMS, clock=lambda: NOW).current()[0] == key.key_id

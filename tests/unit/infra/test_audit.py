@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from contracts.event import Event
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.personal import Sealed
-from infra.audit import Query, Row, Trail
+from infra.audit import LoginAudit, Query, Row
 from infra.cli.audit import _csv, _json, _line
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -24,8 +24,8 @@ def revoked(user: str, reason: str, note: str | None = None) -> SessionRevoked:
 
 
 def followed(*events: tuple[str, Event, datetime], query: Query | None = None, actor: str | None = None) -> list[Row]:
-    trail = Trail(query or Query())
-    return [row for session, event, at in events for row in trail.follow(session, event, at, actor)]
+    trail = LoginAudit(query or Query())
+    return [row for session, event, at in events for row in trail.add(session, event, at, actor)]
 
 
 def told(rows: list[Row]) -> list[tuple[str, str, str | None]]:
@@ -60,11 +60,11 @@ def test_a_refresh_puts_the_end_off_and_shows_where_asked_for() -> None:
         ("1", created("anna", START + DAY), START),
         ("1", SessionRefreshed(user_id="anna", generation=2, expires_at=START + 2 * DAY), START + HOUR),
     )
-    trail = Trail(Query())
-    rows = [row for session, event, at in events for row in trail.follow(session, event, at, None)]
+    trail = LoginAudit(Query())
+    rows = [row for session, event, at in events for row in trail.add(session, event, at, None)]
     assert told(rows) == [("1", "session.created", None)]
-    assert list(trail.run_out(START + DAY)) == []
-    assert told(list(trail.run_out(START + 2 * DAY))) == [("1", "session.expired", "expired")]
+    assert list(trail.expired_rows(START + DAY)) == []
+    assert told(list(trail.expired_rows(START + 2 * DAY))) == [("1", "session.expired", "expired")]
     assert [row.event for row in followed(*events, query=Query(refreshes=True))][1] == "session.refreshed"
 
 
@@ -92,7 +92,7 @@ def test_every_session_ends_once_at_most_and_lines_are_in_the_order_of_time(
     steps: list[tuple[int, str, int]],
 ) -> None:
     """Whatever happens, in the order in which a service would let it happen."""
-    trail, rows, at, numbers = Trail(Query()), list[Row](), START, 0
+    trail, rows, at, numbers = LoginAudit(Query()), list[Row](), START, 0
     current: dict[int, tuple[str, datetime]] = {}
     for who, what, minutes in steps:
         at += timedelta(minutes=minutes)
@@ -103,15 +103,15 @@ def test_every_session_ends_once_at_most_and_lines_are_in_the_order_of_time(
         if what == "c":
             numbers += 1
             current[who] = (str(numbers), at + HOUR)
-            rows += trail.follow(str(numbers), created(f"user {who}", at + HOUR), at, None)
+            rows += trail.add(str(numbers), created(f"user {who}", at + HOUR), at, None)
         elif known is not None and what == "r":
             current[who] = (known[0], at + HOUR)
             event = SessionRefreshed(user_id=f"user {who}", generation=2, expires_at=at + HOUR)
-            rows += trail.follow(known[0], event, at, None)
+            rows += trail.add(known[0], event, at, None)
         elif known is not None:
             del current[who]
-            rows += trail.follow(known[0], revoked(f"user {who}", "logout"), at, None)
-    rows += trail.run_out(at + 2 * HOUR)
+            rows += trail.add(known[0], revoked(f"user {who}", "logout"), at, None)
+    rows += trail.expired_rows(at + 2 * HOUR)
     assert [row.at for row in rows] == sorted(row.at for row in rows)
     ends = [row.session_id for row in rows if row.reason is not None]
     begins = [row.session_id for row in rows if row.event == "session.created"]

@@ -11,7 +11,7 @@ from h2.exceptions import StreamClosedError
 from contracts.errors import Invalid, UserNotFound, Violation
 from infra.rpc.carrying import outbox, wire
 from infra.rpc.carrying.deadlines import Deadlines
-from infra.rpc.carrying.outbox import Outbox
+from infra.rpc.carrying.outbox import SendQueue
 from infra.rpc.errors import from_grpc, to_grpc
 
 WITHIN = 60.0
@@ -31,7 +31,7 @@ class Stream:
         self.messages.append(data[5:])
 
 
-async def sent(box: Outbox, stream: Stream) -> list[bytes]:
+async def sent(box: SendQueue, stream: Stream) -> list[bytes]:
     box.close()
     async with asyncio.timeout(WITHIN):
         await box.send_to(cast(Any, stream))
@@ -39,14 +39,14 @@ async def sent(box: Outbox, stream: Stream) -> list[bytes]:
 
 
 async def test_what_is_ready_together_goes_out_as_one_message() -> None:
-    box = Outbox()
+    box = SendQueue()
     for number in range(5):
         box.put(number, b"%d" % number)
     assert await sent(box, Stream()) == [b"01234"]
 
 
 async def test_what_was_taken_back_is_not_sent() -> None:
-    box = Outbox()
+    box = SendQueue()
     for number in range(3):
         box.put(number, b"%d" % number)
     assert box.take_back(1)
@@ -57,7 +57,7 @@ async def test_what_was_taken_back_is_not_sent() -> None:
 
 async def test_a_message_is_not_larger_than_it_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "_LARGEST", 10)
-    box = Outbox()
+    box = SendQueue()
     for number, length in enumerate((4, 4, 4, 30, 1, 1)):
         box.put(number, b"%d" % number * length)
     assert [len(message) for message in await sent(box, Stream())] == [8, 4, 30, 2]
@@ -65,7 +65,7 @@ async def test_a_message_is_not_larger_than_it_must_be(monkeypatch: pytest.Monke
 
 async def test_nothing_more_is_taken_while_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "_MOST", 10)
-    box, stream = Outbox(), Stream()
+    box, stream = SendQueue(), Stream()
     stream.open.clear()
     box.put(1, b"x" * 11)
     room = asyncio.create_task(box.room())
@@ -83,7 +83,7 @@ async def test_a_stream_that_was_reset_ends_the_sending() -> None:
         async def send_data(self, data: bytes) -> None:
             raise StreamClosedError(1)
 
-    box = Outbox()
+    box = SendQueue()
     box.put(1, b"x")
     with pytest.raises(StreamTerminatedError):
         await sent(box, Closed())

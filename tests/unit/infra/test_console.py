@@ -6,13 +6,13 @@ import re
 import pytest
 
 from infra.supervisor.console import Console
-from infra.supervisor.noise import worth_reading
+from infra.supervisor.noise import is_worth_logging
 
 
 def test_lines_are_prefixed_and_plain_where_nobody_sees_colours() -> None:
     out = io.StringIO()
     console = Console(out)
-    console.voice("auth")("hello")
+    console.line_writer("auth")("hello")
     assert re.fullmatch(r"\d\d:\d\d:\d\d auth +\| hello\n", out.getvalue())
 
 
@@ -20,7 +20,7 @@ def test_each_voice_has_its_own_colour_on_a_terminal() -> None:
     out = io.StringIO()
     console = Console(out, coloured=True)
     for name in ("auth", "session", "nats"):
-        console.voice(name)("hello")
+        console.line_writer(name)("hello")
     colours = re.findall(r"^\x1b\[(\d+)m", out.getvalue(), re.MULTILINE)
     assert len(set(colours)) == 3
 
@@ -35,8 +35,8 @@ def test_each_voice_has_its_own_colour_on_a_terminal() -> None:
     ],
 )
 def test_only_warnings_of_the_servers_are_shown(server: str, line: str, shown: bool) -> None:
-    assert worth_reading(server, everything=False)(line) is shown
-    assert worth_reading(server, everything=True)(line)
+    assert is_worth_logging(server, everything=False)(line) is shown
+    assert is_worth_logging(server, everything=True)(line)
 
 
 def test_a_reader_that_went_away_does_not_stop_the_system() -> None:

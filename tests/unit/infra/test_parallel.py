@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from infra.cli.parallel import AT_ONCE, Failed, each
-from infra.failures import Failure
+from infra.failures import OperatorError
 from projections.engine.projection import Projection
 from projections.registry import choose
 
@@ -25,7 +25,7 @@ async def test_one_that_fails_does_not_keep_the_others_from_their_end() -> None:
 
     async def work(projection: type[Projection]) -> str:
         if projection is first:
-            raise Failure("no")
+            raise OperatorError("no")
         return projection.name
 
     done, failed = await each(PROJECTIONS, work)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from infra import position_keys
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from infra.position_keys import NoPositionKey, PositionKeys
 
 LEAD = timedelta(minutes=10)
@@ -22,7 +22,7 @@ class Clock:
         return self.now.timestamp()
 
     def keys(self, folder: Path) -> PositionKeys:
-        terms = Terms(lead=LEAD, life=timedelta(minutes=15))
+        terms = KeyTerms(lead=LEAD, life=timedelta(minutes=15))
         return PositionKeys(folder, terms, clock=self, monotonic=self.monotonic)
 
 

@@ -10,7 +10,7 @@ from infra import running
 from infra.settings import Settings
 from infra.supervisor.data_dir import DataDirUnusable, claim
 
-FOUND = running.Running(
+FOUND = running.RunFile(
     pid=1,
     gateway_url="http://127.0.0.1:8080",
     nats_url="nats://127.0.0.1:4222",
@@ -33,7 +33,7 @@ def test_a_file_left_behind_by_a_crash_is_not_believed(tmp_path: Path) -> None:
 async def test_the_running_system_fills_in_what_the_settings_leave_open(tmp_path: Path) -> None:
     descriptor = await claim(tmp_path)
     running.write(tmp_path, FOUND)
-    settings = running.connected(Settings(data_dir=tmp_path))
+    settings = running.with_running_addresses(Settings(data_dir=tmp_path))
     assert (settings.nats_url, settings.database_url) == (FOUND.nats_url, FOUND.database_url)
     assert settings.addresses_of("auth") == [("127.0.0.1", 1), ("127.0.0.1", 2)]
     os.close(descriptor)
@@ -41,7 +41,7 @@ async def test_the_running_system_fills_in_what_the_settings_leave_open(tmp_path
 
 def test_settings_of_a_deployment_stay_as_they_are(tmp_path: Path) -> None:
     given = Settings(data_dir=tmp_path, nats_url="nats://a", database_url="postgresql://b")
-    assert running.connected(given) == given
+    assert running.with_running_addresses(given) == given
 
 
 def test_the_file_is_for_the_owner_alone(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from infra.cli.keys import keys
-from infra.key_stages import Terms
+from infra.key_stages import KeyTerms
 from infra.secrets import MissingSecret, Secrets
 
-TERMS = Terms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
+TERMS = KeyTerms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
 
 
 def test_what_was_made_stays(tmp_path: Path) -> None:

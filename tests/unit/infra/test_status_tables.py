@@ -12,7 +12,7 @@ from infra.cli.status_tables import tables, unreachable
 from projections.engine.last_errors import LastError
 from projections.engine.status import DeadLetters, Filled, ProjectionStatus, StreamStatus, unknown_statuses
 from projections.registry import choose
-from services.operator.glance import ServiceStatus, Status, Unreachable
+from services.operator.glance import ServiceStatus, Status, UnreachableServer
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PROJECTION = ProjectionStatus(
@@ -91,7 +91,7 @@ def test_a_build_under_way_tells_how_far_it_is() -> None:
 
 
 def test_what_is_not_reachable_is_named() -> None:
-    found = Status(NOON, [], [], [], [Unreachable("postgres", "no answer in time")])
+    found = Status(NOON, [], [], [], [UnreachableServer("postgres", "no answer in time")])
     assert unreachable(found) == ["postgres is not reachable: no answer in time"]
 
 

@@ -12,7 +12,7 @@ from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import IsFriendResponse, Relation
 from contracts.subjects import CONTACT
 from infra.rpc.client import Client
-from services.messaging.clients import Friendships, Remembered
+from services.messaging.clients import FriendshipCache, Friendships
 from streams.quorum import Quorum
 
 ANNA, BEN = new_id(), new_id()
@@ -38,20 +38,20 @@ class Contact:
         return self.answer
 
 
-def following(end: int) -> Remembered:
-    remembered = Remembered()
+def following(end: int) -> FriendshipCache:
+    remembered = FriendshipCache()
     remembered.follows(end)
     remembered.reached(end)
     return remembered
 
 
-def asking(contact: Contact, remembered: Remembered) -> Friendships:
+def asking(contact: Contact, remembered: FriendshipCache) -> Friendships:
     return Friendships(cast(Client, contact), remembered)
 
 
-def holds(remembered: Remembered, position: Position = NOWHERE) -> bool:
+def holds(remembered: FriendshipCache, position: Position = NOWHERE) -> bool:
     remembered.reached(0)  # a sign of life, whatever time the test takes
-    return remembered.holds(PAIR, position)
+    return remembered.contains(PAIR, position)
 
 
 async def test_a_yes_is_asked_for_once() -> None:
@@ -59,17 +59,17 @@ async def test_a_yes_is_asked_for_once() -> None:
     friendships = asking(contact, remembered)
     for _ in range(3):
         remembered.reached(10)
-        await friendships.require(ANNA, BEN, NOWHERE)
+        await friendships.require_friends(ANNA, BEN, NOWHERE)
     assert contact.asked == 1
 
 
 async def test_a_yes_from_before_a_removal_that_was_read_is_refused_and_not_remembered() -> None:
     """The friendship was removed at 11; contact's event store still ends at 10."""
     contact, remembered = Contact(read_at=10), following(10)
-    await asking(contact, remembered).require(ANNA, BEN, NOWHERE)
+    await asking(contact, remembered).require_friends(ANNA, BEN, NOWHERE)
     remembered.forget(PAIR, 11)
     with pytest.raises(Unavailable) as refused:
-        await asking(contact, remembered).require(ANNA, BEN, NOWHERE)
+        await asking(contact, remembered).require_friends(ANNA, BEN, NOWHERE)
     assert refused.value.retry_after is not None
     assert not holds(remembered)
 
@@ -93,27 +93,27 @@ async def test_a_yes_from_before_the_follower_began_is_not_remembered() -> None:
 async def test_an_answer_from_before_the_position_of_the_caller_is_refused(relation: Relation) -> None:
     friendships = asking(Contact(relation, read_at=10), following(10))
     with pytest.raises(Unavailable):
-        await friendships.require(ANNA, BEN, Position.at(CONTACT, 11))
+        await friendships.require_friends(ANNA, BEN, Position.at(CONTACT, 11))
 
 
 async def test_the_answer_of_a_contact_that_does_not_say_where_it_has_read_counts_once() -> None:
     """As a replica of the release before answers."""
     remembered = following(10)
-    await asking(Contact(read_at=0), remembered).require(ANNA, BEN, Position.at(CONTACT, 10))
+    await asking(Contact(read_at=0), remembered).require_friends(ANNA, BEN, Position.at(CONTACT, 10))
     assert not holds(remembered)
     with pytest.raises(NotFriends):
-        await asking(Contact(Relation.NOT_FRIENDS, read_at=0), remembered).require(ANNA, BEN, NOWHERE)
+        await asking(Contact(Relation.NOT_FRIENDS, read_at=0), remembered).require_friends(ANNA, BEN, NOWHERE)
     with pytest.raises(UserNotFound):
-        await asking(Contact(Relation.UNKNOWN_USER, read_at=0), remembered).require(ANNA, BEN, NOWHERE)
+        await asking(Contact(Relation.UNKNOWN_USER, read_at=0), remembered).require_friends(ANNA, BEN, NOWHERE)
 
 
 async def test_what_nobody_follows_is_not_remembered() -> None:
-    remembered = Remembered()
+    remembered = FriendshipCache()
     remembered.remember(PAIR, 1_000)
     assert not holds(remembered)
     remembered = following(10)
     remembered.remember(PAIR, 10)
-    remembered.lost()
+    remembered.reset()
     remembered.remember(PAIR, 10)
     remembered.follows(10)
     assert not holds(remembered)
@@ -142,15 +142,15 @@ class Evidence:
         self.lost.append(call)
 
 
-def confirmed(remembered: Remembered, end: int = 10) -> bool:
+def confirmed(remembered: FriendshipCache, end: int = 10) -> bool:
     """Whether the pair is remembered once the leader has said where the stream ends, whatever time the test takes."""
     remembered.ends(end, time.monotonic() + 60.0)
-    return remembered.holds(PAIR, NOWHERE)
+    return remembered.contains(PAIR, NOWHERE)
 
 
 async def test_without_evidence_of_a_quorum_nothing_is_remembered_and_after_a_gap_it_is_asked_again() -> None:
     evidence = Evidence()
-    remembered = Remembered(cast(Quorum, evidence))
+    remembered = FriendshipCache(cast(Quorum, evidence))
     remembered.follows(10)
     remembered.reached(10)
     remembered.remember(PAIR, 10)
@@ -167,14 +167,14 @@ async def test_without_evidence_of_a_quorum_nothing_is_remembered_and_after_a_ga
 
 async def test_in_a_cluster_a_follower_that_lags_behind_the_stream_s_leader_keeps_nothing_remembered() -> None:
     """It is heard of all the time; its node's copy of the stream lacks the removal at 11."""
-    remembered = Remembered(cast(Quorum, Evidence()))
+    remembered = FriendshipCache(cast(Quorum, Evidence()))
     remembered.follows(10)
     remembered.remember(PAIR, 10)
     remembered.reached(10)
-    assert not remembered.holds(PAIR, NOWHERE)
+    assert not remembered.contains(PAIR, NOWHERE)
     remembered.ends(11, time.monotonic() + 60.0)
     for _ in range(3):
         remembered.reached(10)
-        assert not remembered.holds(PAIR, NOWHERE)
+        assert not remembered.contains(PAIR, NOWHERE)
     remembered.reached(11)
-    assert remembered.holds(PAIR, NOWHERE)
+    assert remembered.contains(PAIR, NOWHERE)

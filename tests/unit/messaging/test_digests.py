@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.messaging.digests import Digests, digest
+from services.messaging.digests import DigestSet, digest
 
 DIGESTS = st.integers(min_value=0, max_value=2**32 - 1)
 
 
 @given(st.lists(st.one_of(DIGESTS, st.lists(DIGESTS, max_size=200)), max_size=300), st.lists(DIGESTS))
 def test_digests_hold_what_was_added_and_nothing_else(added: list[int | list[int]], others: list[int]) -> None:
-    digests = Digests()
+    digests = DigestSet()
     expected: set[int] = set()
     for each in added:
         if isinstance(each, int):

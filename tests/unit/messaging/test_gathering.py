@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from contracts.errors import Overloaded, ReadModelBehind, Unavailable
-from services.messaging.pages.gathering import Gathering
+from services.messaging.pages.gathering import RequestBatcher
 
 
 class Answering:
@@ -32,10 +32,10 @@ async def reached(answering: Answering, calls: int) -> None:
 
 async def test_what_comes_while_others_are_asked_goes_out_together_next() -> None:
     answering = Answering()
-    gathering = Gathering(answering, at_once=1, together=3)
-    first = asyncio.create_task(gathering.ask(1))
+    gathering = RequestBatcher(answering, at_once=1, together=3)
+    first = asyncio.create_task(gathering.load(1))
     await reached(answering, 1)
-    others = [asyncio.create_task(gathering.ask(number)) for number in (2, 3, 4, 5)]
+    others = [asyncio.create_task(gathering.load(number)) for number in (2, 3, 4, 5)]
     answering.go.release()
     await reached(answering, 2)
     answering.go.release()
@@ -46,10 +46,10 @@ async def test_what_comes_while_others_are_asked_goes_out_together_next() -> Non
 
 async def test_the_same_question_of_several_is_asked_once_for_all_who_wait() -> None:
     answering = Answering()
-    gathering = Gathering(answering, at_once=1, together=2)
-    first = asyncio.create_task(gathering.ask(1))
+    gathering = RequestBatcher(answering, at_once=1, together=2)
+    first = asyncio.create_task(gathering.load(1))
     await reached(answering, 1)
-    others = [asyncio.create_task(gathering.ask(number)) for number in (2, 3, 2, 2, 3, 4, 2)]
+    others = [asyncio.create_task(gathering.load(number)) for number in (2, 3, 2, 2, 3, 4, 2)]
     for _ in range(3):
         answering.go.release()
     assert list(await asyncio.gather(first, *others)) == [10, 20, 30, 20, 20, 30, 40, 20]
@@ -58,10 +58,10 @@ async def test_the_same_question_of_several_is_asked_once_for_all_who_wait() -> 
 
 async def test_a_question_is_never_answered_by_what_was_asked_before_it_came() -> None:
     answering = Answering()
-    gathering = Gathering(answering, at_once=1)
-    first = asyncio.create_task(gathering.ask(7))
+    gathering = RequestBatcher(answering, at_once=1)
+    first = asyncio.create_task(gathering.load(7))
     await reached(answering, 1)
-    again = asyncio.create_task(gathering.ask(7))
+    again = asyncio.create_task(gathering.load(7))
     answering.go.release()
     assert await first == 70
     assert not again.done()
@@ -72,22 +72,22 @@ async def test_a_question_is_never_answered_by_what_was_asked_before_it_came() -
 
 async def test_an_error_reaches_everybody_who_was_asked_together_and_nobody_else() -> None:
     answering = Answering()
-    gathering = Gathering(answering, at_once=1, together=2)
-    asked = [asyncio.create_task(gathering.ask(number)) for number in (13, 2, 3)]
+    gathering = RequestBatcher(answering, at_once=1, together=2)
+    asked = [asyncio.create_task(gathering.load(number)) for number in (13, 2, 3)]
     for _ in range(2):
         answering.go.release()
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(each) for each in found] == [ReadModelBehind, ReadModelBehind, int]
     answering.go.release()
-    assert await gathering.ask(4) == 40
+    assert await gathering.load(4) == 40
 
 
 async def test_who_has_gone_is_not_asked_for() -> None:
     answering = Answering()
-    gathering = Gathering(answering, at_once=1)
-    first = asyncio.create_task(gathering.ask(1))
+    gathering = RequestBatcher(answering, at_once=1)
+    first = asyncio.create_task(gathering.load(1))
     await reached(answering, 1)
-    gone, stays = asyncio.create_task(gathering.ask(2)), asyncio.create_task(gathering.ask(3))
+    gone, stays = asyncio.create_task(gathering.load(2)), asyncio.create_task(gathering.load(3))
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
@@ -100,14 +100,14 @@ async def test_who_has_gone_is_not_asked_for() -> None:
 
 async def test_what_takes_too_long_is_given_up_and_the_next_is_asked() -> None:
     answering = Answering()
-    gathering = Gathering(answering, at_once=1, seconds=0.01)
+    gathering = RequestBatcher(answering, at_once=1, seconds=0.01)
     with pytest.raises(Unavailable):
-        await gathering.ask(1)
+        await gathering.load(1)
     answering.go.release()
     async with asyncio.timeout(60):
         while True:
             try:
-                assert await gathering.ask(2) == 20
+                assert await gathering.load(2) == 20
             except Unavailable:
                 answering.go.release()
             else:
@@ -116,13 +116,13 @@ async def test_what_takes_too_long_is_given_up_and_the_next_is_asked() -> None:
 
 async def test_only_so_many_wait() -> None:
     answering = Answering()
-    gathering = Gathering(answering, at_once=1, most_waiting=2)
-    first = asyncio.create_task(gathering.ask(1))
+    gathering = RequestBatcher(answering, at_once=1, most_waiting=2)
+    first = asyncio.create_task(gathering.load(1))
     await reached(answering, 1)
-    waiting = [asyncio.create_task(gathering.ask(number)) for number in (2, 3)]
+    waiting = [asyncio.create_task(gathering.load(number)) for number in (2, 3)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await gathering.ask(4)
+        await gathering.load(4)
     for _ in range(2):
         answering.go.release()
     assert await asyncio.gather(first, *waiting) == [10, 20, 30]
@@ -130,10 +130,10 @@ async def test_only_so_many_wait() -> None:
 
 async def test_a_stop_lets_nobody_wait() -> None:
     answering = Answering()
-    gathering = Gathering(answering, at_once=1)
-    asked = [asyncio.create_task(gathering.ask(1))]
+    gathering = RequestBatcher(answering, at_once=1)
+    asked = [asyncio.create_task(gathering.load(1))]
     await reached(answering, 1)
-    asked.append(asyncio.create_task(gathering.ask(2)))
+    asked.append(asyncio.create_task(gathering.load(2)))
     await asyncio.sleep(0)
     await gathering.stop()
     found = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 60)

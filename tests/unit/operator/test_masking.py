@@ -6,15 +6,15 @@ import msgspec
 import pytest
 
 from contracts import catalogue
-from infra.history import Shown
+from infra.history import EventView
 from infra.reference import _is_personal
-from services.operator.masking import MASK, masked
+from services.operator.masking import REDACTED, redact
 
 SECRET = "what somebody wrote"
 
 
-def event(event_type: str, data: object, *, schema: int | None = None) -> Shown:
-    return Shown(
+def event(event_type: str, data: object, *, schema: int | None = None) -> EventView:
+    return EventView(
         stream="MESSAGING",
         sequence=1,
         subject="vestnik.messaging.conversation.a",
@@ -37,23 +37,23 @@ def test_every_field_that_is_marked_personal_is_masked_and_no_other(event_type: 
     kind = catalogue.EVENTS[event_type]
     _, components = msgspec.json.schema_components([kind])
     properties = components[kind.__name__]["properties"]
-    shown = masked(event(event_type, dict.fromkeys(properties, SECRET)))
+    shown = redact(event(event_type, dict.fromkeys(properties, SECRET)))
     found = msgspec.json.decode(shown.data)
-    assert found == {name: MASK if _is_personal(one) else SECRET for name, one in properties.items()}
+    assert found == {name: REDACTED if _is_personal(one) else SECRET for name, one in properties.items()}
 
 
 def test_sealed_texts_are_masked_and_missing_ones_stay_missing() -> None:
     sealed = {"text": {"key": "k", "ciphertext": SECRET}}
-    assert msgspec.json.decode(masked(event("message.sent", sealed)).data) == {"text": MASK}
-    assert msgspec.json.decode(masked(event("user.created", {"display_name": None})).data) == {"display_name": None}
+    assert msgspec.json.decode(redact(event("message.sent", sealed)).data) == {"text": REDACTED}
+    assert msgspec.json.decode(redact(event("user.created", {"display_name": None})).data) == {"display_name": None}
 
 
 @pytest.mark.parametrize("data", [[SECRET], SECRET, 17])
 def test_of_what_is_no_object_nothing_is_shown(data: object) -> None:
-    assert masked(event("message.sent", data)).is_private
+    assert redact(event("message.sent", data)).is_private
 
 
 def test_of_a_shape_that_is_not_known_nothing_is_shown() -> None:
-    assert masked(event("message.sent", {"words": SECRET}, schema=99)).is_private
+    assert redact(event("message.sent", {"words": SECRET}, schema=99)).is_private
     unknown = msgspec.structs.replace(event("message.sent", {"text": SECRET}), type="message.whispered")
-    assert masked(unknown).is_private
+    assert redact(unknown).is_private

@@ -18,7 +18,7 @@ from services.profile.domain import (
     decide_create,
     decide_update,
     evolve,
-    shown,
+    to_public,
 )
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -76,8 +76,8 @@ def test_any_profile_matches_a_star(tags: tuple[str, ...]) -> None:
 
 def test_a_profile_matches_its_present_tag_alone() -> None:
     before, now = given_events(CREATED), given_events(CREATED, NAMED)
-    tag = shown(ANNA, now, verified=True).etag
-    old = shown(ANNA, before, verified=True).etag
+    tag = to_public(ANNA, now, verified=True).etag
+    old = to_public(ANNA, before, verified=True).etag
     assert decide_update(ANNA, now, UpdateProfile(bio="x", if_match=(old, tag)), verified=True)
     with pytest.raises(StaleProfile):
         decide_update(ANNA, now, UpdateProfile(bio="x", if_match=(old,)), verified=True)
@@ -90,7 +90,7 @@ def test_a_stale_update_is_refused_even_if_it_would_change_nothing() -> None:
 
 def test_verification_changes_the_tag() -> None:
     state = given_events(CREATED)
-    assert shown(ANNA, state, verified=False).etag != shown(ANNA, state, verified=True).etag
+    assert to_public(ANNA, state, verified=False).etag != to_public(ANNA, state, verified=True).etag
 
 
 def test_sealed_data_whose_key_is_gone_shows_as_nothing() -> None:
@@ -100,7 +100,7 @@ def test_sealed_data_whose_key_is_gone_shows_as_nothing() -> None:
 
 
 def test_clients_see_null_where_there_is_no_picture() -> None:
-    assert msgspec.json.decode(shown(ANNA, given_events(CREATED), verified=False).json()) == {
+    assert msgspec.json.decode(to_public(ANNA, given_events(CREATED), verified=False).json()) == {
         "user_id": ANNA,
         "username": "anna",
         "display_name": "Anna",

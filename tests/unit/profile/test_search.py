@@ -4,17 +4,17 @@ import re
 
 import pytest
 
-from contracts.names import folded, index_forms, spaced
-from services.profile.search import Wanted, wanted
+from contracts.names import index_keys, normalize, pad_words
+from services.profile.search import SearchQuery, parse_query
 
 
 def tier(query: str, *names: str) -> int | None:
     """How the names of one person are found, as the database does it; None if they are not."""
-    sought: Wanted = wanted(query)
-    if sought.prefix and any(folded(name).startswith(sought.prefix) for name in names):
+    sought: SearchQuery = parse_query(query)
+    if sought.prefix and any(normalize(name).startswith(sought.prefix) for name in names):
         return 1
-    words = "".join(spaced(folded(name)) for name in names)
-    known = {form for name in names for form in index_forms(folded(name)).split()}
+    words = "".join(pad_words(normalize(name)) for name in names)
+    known = {form for name in names for form in index_keys(normalize(name)).split()}
     if not sought.forms or not all(known & {*forms} for forms in sought.forms):
         return None
     if all(re.search(pattern, words) for pattern in sought.typed):
@@ -87,7 +87,7 @@ def test_it_is_not_found(query: str, names: list[str]) -> None:
 
 @pytest.mark.parametrize("query", ["a" * 64, "ab " * 21, "aaaa " * 12, "ﷺ" * 64, "\u0301" * 64, "🙂" * 64])
 def test_an_endless_query_is_no_endless_work(query: str) -> None:
-    sought = wanted(query)
+    sought = parse_query(query)
     assert sum(map(len, sought.near)) < 10_000
     for pattern in sought.near:
         re.compile(pattern)

@@ -7,7 +7,7 @@ import msgspec
 from contracts.event import Event
 from contracts.personal import Personal
 from infra.schemas.contract import Contract
-from infra.schemas.rules import breaks
+from infra.schemas.rules import breaking_changes
 
 KIND = "order.placed"
 SUBJECT = "vestnik.orders.order.*"
@@ -31,5 +31,5 @@ def contract(made: type[Event], subject: str = SUBJECT) -> Contract:
 def told(released: type[Event] | list[type[Event]], now: type[Event]) -> list[str]:
     """What breaks between a release and today, in words."""
     history = released if isinstance(released, list) else [released]
-    found = breaks([contract(each) for each in history], {now.TYPE: (now, contract(now))})
+    found = breaking_changes([contract(each) for each in history], {now.TYPE: (now, contract(now))})
     return [str(each) for each in found]

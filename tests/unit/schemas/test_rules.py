@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from contracts.event import Event, Moment
 from contracts.upcasts import STEPS
-from infra.schemas.rules import breaks
+from infra.schemas.rules import breaking_changes
 from tests.unit.schemas.broken import KIND, Field, PersonalText, contract, event, told
 
 
@@ -115,7 +115,7 @@ def test_what_breaks_readers_is_named_with_its_field(
 
 
 def test_an_event_that_is_gone_is_named() -> None:
-    assert [str(each) for each in breaks([contract(event(ID))], {})] == [
+    assert [str(each) for each in breaking_changes([contract(event(ID))], {})] == [
         f"{KIND}: was removed, but its events stay stored: keep the class"
     ]
 
@@ -131,7 +131,7 @@ def test_another_privacy_is_never_good(monkeypatch: pytest.MonkeyPatch, schema: 
 def test_another_subject_is_never_good() -> None:
     before, now = event(ID), event(ID)
     moved = contract(now, "vestnik.orders.purchase.*")
-    (found,) = breaks([contract(before)], {KIND: (now, moved)})
+    (found,) = breaking_changes([contract(before)], {KIND: (now, moved)})
     assert "moved from vestnik.orders.order.* to vestnik.orders.purchase.*" in str(found)
 
 
@@ -207,7 +207,7 @@ class TestRaised:
 
     def test_a_new_event_may_begin_anywhere(self) -> None:
         now = event(ID, schema=3)
-        assert breaks([], {KIND: (now, contract(now))}) == []
+        assert breaking_changes([], {KIND: (now, contract(now))}) == []
 
 
 @pytest.mark.parametrize("kind", [str, int, bool, float, datetime, Moment, list[str], Price, Branch, Literal["a"], Any])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.session.addresses import Keeps, kept_of
+from services.session.addresses import Keeps, truncate_address
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from services.session.addresses import Keeps, kept_of
 )
 def test_all_of_it_its_network_or_nothing(address: str, full: str, prefix: str) -> None:
     expected: dict[Keeps, str] = {"full": full, "prefix": prefix, "none": ""}
-    assert {keeps: kept_of(address, keeps) for keeps in expected} == expected
+    assert {keeps: truncate_address(address, keeps) for keeps in expected} == expected

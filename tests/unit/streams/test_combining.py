@@ -8,7 +8,7 @@ import pytest
 
 from contracts.errors import DeadlineExceeded, NotFriends, Overloaded
 from streams import combining
-from streams.combining import Combining, Turn
+from streams.combining import FlatCombiner, PendingCommand
 
 PATIENCE = 10
 
@@ -20,9 +20,9 @@ class Worker:
         self.groups: list[tuple[str, list[int]]] = []
         self.may_go_on = asyncio.Event()
         self.error: BaseException | None = None
-        self.combining = Combining(self.work, patience=PATIENCE)
+        self.combining = FlatCombiner(self.work, patience=PATIENCE)
 
-    async def work(self, key: str, turns: Sequence[Turn[int, int]]) -> None:
+    async def work(self, key: str, turns: Sequence[PendingCommand[int, int]]) -> None:
         self.groups.append((key, [turn.command for turn in turns]))
         gate = self.may_go_on
         await gate.wait()
@@ -47,7 +47,7 @@ class Worker:
         """The commands wait in line when this returns."""
         tasks = []
         for command in commands:
-            tasks.append(asyncio.create_task(self.combining.do(key, command)))
+            tasks.append(asyncio.create_task(self.combining.submit(key, command)))
             await asyncio.sleep(0)
         return tasks
 
@@ -59,7 +59,7 @@ async def worker() -> Worker:
 
 async def test_who_finds_nobody_at_work_begins_at_once_and_leaves_nothing_behind(worker: Worker) -> None:
     worker.may_go_on.set()
-    assert await worker.combining.do("a", 1) == 1
+    assert await worker.combining.submit("a", 1) == 1
     assert worker.groups == [("a", [1])]
     assert len(worker.combining) == 0
 
@@ -102,7 +102,7 @@ async def test_work_that_fails_fails_for_all_who_have_no_answer_and_the_line_goe
     answers = await asyncio.gather(*first, *waiting, return_exceptions=True)
     assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError, NotFriends]
     worker.error = None
-    assert await worker.combining.do("a", 3) == 3
+    assert await worker.combining.submit("a", 3) == 3
     assert len(worker.combining) == 0
 
 
@@ -137,7 +137,7 @@ async def test_nobody_waits_for_work_that_was_cut_off_and_the_line_goes_on(worke
     # What has become of it is not known.
     assert [type(answer) for answer in answers] == [DeadlineExceeded, DeadlineExceeded]
     worker.error = None
-    assert await worker.combining.do("a", 4) == 4
+    assert await worker.combining.submit("a", 4) == 4
     assert len(worker.combining) == 0
 
 
@@ -170,11 +170,11 @@ async def test_work_goes_on_when_one_of_several_gives_up(worker: Worker) -> None
 
 
 async def test_who_is_not_taken_in_time_is_told_so(worker: Worker) -> None:
-    impatient = Combining(worker.work, patience=0.0)
-    first = asyncio.create_task(impatient.do("a", 1))
+    impatient = FlatCombiner(worker.work, patience=0.0)
+    first = asyncio.create_task(impatient.submit("a", 1))
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await impatient.do("a", 2)
+        await impatient.submit("a", 2)
     worker.may_go_on.set()
     assert await first == 1
     assert worker.groups == [("a", [1])]

@@ -35,7 +35,7 @@ def group(store: Store) -> GroupCommit[str]:
 async def alone(commit: GroupCommit[str], count: int) -> None:
     """So many that are under way by themselves."""
     for number in range(count):
-        assert await commit.enter([f"alone-{number}/0"]) == Attempt()
+        assert await commit.acquire([f"alone-{number}/0"]) == Attempt()
 
 
 async def settled(condition: Callable[[], bool]) -> None:
@@ -49,7 +49,7 @@ def begin(commit: GroupCommit[str], appends: Sequence[str | list[str]]) -> list[
     """Appends of one event each, or of several."""
 
     async def enter(append: str | list[str]) -> Attempt:
-        return await commit.enter([append] if isinstance(append, str) else append)
+        return await commit.acquire([append] if isinstance(append, str) else append)
 
     return [asyncio.create_task(enter(append)) for append in appends]
 
@@ -81,8 +81,8 @@ async def test_fewer_than_a_batch_is_worth_wait_for_room_and_go_alone() -> None:
     await alone(commit, _TOGETHER_FROM)
     waiting = begin(commit, ["a/1", "b/2"])
     await settled(lambda: len(commit._waiting) == 2)
-    commit.leave()
-    commit.leave()
+    commit.release()
+    commit.release()
     assert await outcome(*waiting) == [Attempt(), Attempt()]
     assert store.batches == []
 
@@ -97,7 +97,7 @@ async def test_a_batch_holds_one_condition_on_each_subject() -> None:
     await settled(lambda: all(task.done() for task in waiting[:-1]))
     assert store.batches == [names]
     # The second on its subject has its turn as soon as there is room.
-    commit.leave()
+    commit.release()
     assert await outcome(waiting[-1]) == [Attempt()]
 
 
@@ -160,9 +160,9 @@ async def test_after_a_batch_that_was_not_stored_each_is_told_to_go_alone() -> N
     late = begin(commit, ["late/0"])
     for _ in range(12):
         await settled(lambda: len(commit._waiting) == 1)
-        commit.leave()
+        commit.release()
     await settled(lambda: len(commit._waiting) == 1)
-    commit.leave()
+    commit.release()
     assert await outcome(*late) == [Attempt()]
 
 
@@ -203,5 +203,5 @@ async def test_whoever_gives_up_with_a_place_gives_the_place_back() -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
     under_way = 2 * _TOGETHER_FROM - (1 if waiting[0].cancelled() else 0)
     for _ in range(under_way):
-        commit.leave()
+        commit.release()
     await alone(commit, _TOGETHER_FROM)

@@ -2,9 +2,9 @@
 
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSent
-from contracts.personal import plain
+from contracts.personal import plaintext_or_none
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 
 class Talks(Projection):
@@ -20,6 +20,6 @@ class Talks(Projection):
     """
 
     @handles(MessageSent)
-    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
-        letters = len(plain(event.data.text) or "")
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
+        letters = len(plaintext_or_none(event.data.text) or "")
         write.upsert("talks", key={"conversation_id": event.aggregate_id}, add={"messages": 1, "letters": letters})

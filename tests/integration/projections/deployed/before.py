@@ -3,7 +3,7 @@
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSent
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 
 class Talks(Projection):
@@ -12,5 +12,5 @@ class Talks(Projection):
     tables = "CREATE TABLE {talks} (conversation_id uuid PRIMARY KEY, messages bigint NOT NULL DEFAULT 0)"
 
     @handles(MessageSent)
-    def sent(self, event: Recorded[MessageSent], write: Write) -> None:
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         write.upsert("talks", key={"conversation_id": event.aggregate_id}, add={"messages": 1})

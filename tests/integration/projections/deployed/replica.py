@@ -58,7 +58,7 @@ async def counted(model: ReadModel, sequence: int) -> Answer:
         rows, position = await model.select(Count, "SELECT coalesce(sum(messages), 0)::bigint AS messages FROM {talks}")
     except VestnikError as error:
         return Answer(error=error.code)
-    return Answer(rows[0].messages, position.of(MESSAGING))
+    return Answer(rows[0].messages, position.sequence(MESSAGING))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 import asyncio
 
 from services.gateway.live.catch_ups import LARGE, SMALL, CatchUps
-from services.gateway.live.outlet import Outlet
+from services.gateway.live.outlet import ClientQueue
 
 
-def outlet(user_id: str = "anna") -> Outlet:
-    return Outlet(user_id, "session", notified=False, expires_at=0.0)
+def outlet(user_id: str = "anna") -> ClientQueue:
+    return ClientQueue(user_id, "session", notified=False, expires_at=0.0)
 
 
 def test_a_few_clients_of_one_user_hold_a_page_at_once_and_others_are_not_concerned() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 import pytest
 
 from contracts.errors import Unavailable
-from services.gateway.live.circles import Circles
+from services.gateway.live.circles import FriendIndex
 
 
 class Contact:
@@ -28,20 +28,20 @@ class Contact:
 
 async def test_friends_are_loaded_once_and_are_told_of_each_other() -> None:
     contact = Contact("boris", "carl")
-    circles = Circles(contact.load)
-    one, other = await asyncio.gather(*(circles.enter("anna", 7, lambda: 3) for _ in range(2)))
+    circles = FriendIndex(contact.load)
+    one, other = await asyncio.gather(*(circles.acquire("anna", 7, lambda: 3) for _ in range(2)))
     assert one is other
-    assert (one.friends, one.whole_since) == ({"boris", "carl"}, 3)
+    assert (one.friends, one.complete_since) == ({"boris", "carl"}, 3)
     assert contact.asked == [("anna", 7)]
-    assert set(circles.watchers("boris")) == {"anna"}
-    assert set(circles.watchers("dora")) == set()
+    assert set(circles.friends_of("boris")) == {"anna"}
+    assert set(circles.friends_of("dora")) == set()
 
 
 async def test_what_changes_while_friends_are_loaded_is_stronger_than_what_is_loaded() -> None:
     contact = Contact("boris", "carl")
     contact.answers.clear()
-    circles = Circles(contact.load)
-    entering = asyncio.create_task(circles.enter("anna", 0, lambda: 0))
+    circles = FriendIndex(contact.load)
+    entering = asyncio.create_task(circles.acquire("anna", 0, lambda: 0))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     circles.changed("anna", "boris", False)
@@ -52,46 +52,46 @@ async def test_what_changes_while_friends_are_loaded_is_stronger_than_what_is_lo
 
 async def test_changes_afterwards_are_heard_also_while_nobody_is_connected() -> None:
     contact = Contact("boris")
-    circles = Circles(contact.load)
-    circles.leave("anna", await circles.enter("anna", 0, lambda: 0))
+    circles = FriendIndex(contact.load)
+    circles.release("anna", await circles.acquire("anna", 0, lambda: 0))
     circles.changed("anna", "carl", True)
     circles.changed("boris", "anna", False)
-    assert (await circles.enter("anna", 0, lambda: 0)).friends == {"carl"}
+    assert (await circles.acquire("anna", 0, lambda: 0)).friends == {"carl"}
     assert len(contact.asked) == 1
-    assert (set(circles.watchers("boris")), set(circles.watchers("carl"))) == (set(), {"anna"})
+    assert (set(circles.friends_of("boris")), set(circles.friends_of("carl"))) == (set(), {"anna"})
 
 
 async def test_the_circles_of_those_who_are_gone_are_bounded() -> None:
     contact = Contact("boris", "carl")
-    circles = Circles(contact.load, most_idle=6)
+    circles = FriendIndex(contact.load, most_idle=6)
     for user_id in ("anna", "dora", "emil"):
-        circles.leave(user_id, await circles.enter(user_id, 0, lambda: 0))
+        circles.release(user_id, await circles.acquire(user_id, 0, lambda: 0))
     # Three users with two friends each are one too many: who left first is forgotten.
-    assert set(circles.watchers("boris")) == {"dora", "emil"}
-    await circles.enter("anna", 0, lambda: 0)
+    assert set(circles.friends_of("boris")) == {"dora", "emil"}
+    await circles.acquire("anna", 0, lambda: 0)
     assert len(contact.asked) == 4
 
 
 async def test_who_could_not_be_loaded_is_loaded_by_the_next() -> None:
     contact = Contact("boris")
     contact.fails = True
-    circles = Circles(contact.load)
+    circles = FriendIndex(contact.load)
     with pytest.raises(Unavailable):
-        await circles.enter("anna", 0, lambda: 0)
+        await circles.acquire("anna", 0, lambda: 0)
     contact.fails = False
-    assert (await circles.enter("anna", 0, lambda: 0)).friends == {"boris"}
+    assert (await circles.acquire("anna", 0, lambda: 0)).friends == {"boris"}
 
 
 async def test_who_leaves_while_friends_are_loaded_leaves_nothing_behind() -> None:
     contact = Contact("boris")
     contact.answers.clear()
-    circles = Circles(contact.load)
-    entering = asyncio.create_task(circles.enter("anna", 0, lambda: 0))
+    circles = FriendIndex(contact.load)
+    entering = asyncio.create_task(circles.acquire("anna", 0, lambda: 0))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     entering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await entering
     contact.answers.set()
-    assert set(circles.watchers("boris")) == set()
-    assert (await circles.enter("anna", 0, lambda: 0)).clients == 1
+    assert set(circles.friends_of("boris")) == set()
+    assert (await circles.acquire("anna", 0, lambda: 0)).clients == 1

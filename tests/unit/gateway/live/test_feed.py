@@ -13,18 +13,18 @@ from contracts.errors import Unavailable
 from contracts.positions import Position
 from contracts.subjects import PROFILE
 from services.gateway.live.catch_ups import SMALL, CatchUps
-from services.gateway.live.circles import Circles
-from services.gateway.live.feed import Feed, Item
-from services.gateway.live.history import Page
-from services.gateway.live.hub import Hub, Places
-from services.gateway.live.outlet import Outlet, Waiting
-from services.gateway.live.recent import Recent
-from services.gateway.live.told import STREAMS, Told
+from services.gateway.live.circles import FriendIndex
+from services.gateway.live.feed import ClientEvent, Subscription
+from services.gateway.live.history import EventPage
+from services.gateway.live.hub import ChannelPositions, Hub
+from services.gateway.live.outlet import ClientQueue, QueuedEvent
+from services.gateway.live.recent import ReplayBuffer
+from services.gateway.live.told import STREAMS, OutboundEvent
 
 ME, FRIEND, STRANGER, OWN_SESSION = "me", "friend", "stranger", "session"
 
 
-def plain(places: Places) -> str:
+def plain(places: ChannelPositions) -> str:
     return Position(dict(places)).encode()
 
 
@@ -34,7 +34,7 @@ class World:
     def __init__(self, random: Random, gateways: int = 2) -> None:
         self.random = random
         # What each event tells, in order; None where it tells this user nothing.
-        self.streams: dict[str, list[Told]] = {stream: [] for stream in STREAMS}
+        self.streams: dict[str, list[OutboundEvent]] = {stream: [] for stream in STREAMS}
         self.hubs = [self._hub() for _ in range(gateways)]
         # Nothing happens any more.
         self.over = False
@@ -46,9 +46,9 @@ class World:
             await asyncio.sleep(0)
             return {FRIEND}
 
-        hub = Hub(Circles(load), seal=plain, recent=lambda: Recent(most=self.random.randint(1, 6)))
+        hub = Hub(FriendIndex(load), seal=plain, recent=lambda: ReplayBuffer(most=self.random.randint(1, 6)))
         for stream in STREAMS:
-            hub.begin(stream, 0)
+            hub.start_stream(stream, 0)
         return hub
 
     def happen(self) -> None:
@@ -59,7 +59,9 @@ class World:
         about, to = "", {ME: data, FRIEND: data} if mine else {STRANGER: data}
         if stream == PROFILE:
             about, to = (FRIEND if mine else STRANGER), {"": data}
-        told = Told(channel=stream, sequence=sequence, type=stream, at=now(), to=to, about=about)
+        told = OutboundEvent(
+            channel=stream, sequence=sequence, type=stream, at=now(), payload_by_user=to, friends_of=about
+        )
         self.streams[stream].append(told)
 
     def hear(self, hub: Hub) -> None:
@@ -67,11 +69,11 @@ class World:
         stream = self.random.choice(STREAMS)
         heard = hub.position(stream)
         for told in self.streams[stream][heard : heard + self.random.randint(1, 3)]:
-            if told.about and not hub.circles.watchers(told.about):
-                hub.pass_over(told.sequence)
+            if told.friends_of and not hub.circles.friends_of(told.friends_of):
+                hub.skip(told.sequence)
             else:
-                hub.tell(told)
-            hub.reached(stream, told.sequence)
+                hub.publish(told)
+            hub.advance(stream, told.sequence)
 
     def move(self, steps: int) -> None:
         if self.over:
@@ -90,7 +92,7 @@ class World:
 
     def mine(self) -> dict[str, list[int]]:
         return {
-            stream: [told.sequence for told in events if ME in told.to or told.about == FRIEND]
+            stream: [told.sequence for told in events if ME in told.payload_by_user or told.friends_of == FRIEND]
             for stream, events in self.streams.items()
         }
 
@@ -98,20 +100,20 @@ class World:
 
     async def page(
         self, channel: str, user_id: str, friends: Collection[str], after: int, until: int, most_bytes: int
-    ) -> Page:
+    ) -> EventPage:
         self.move(4)
         await asyncio.sleep(0)
         if not self.over and self.random.random() < 0.1:
             raise Unavailable
         size = self.random.randint(1, 4)
         found = [
-            Waiting(channel, told.sequence, told.type, next(iter(told.to.values())))
+            QueuedEvent(channel, told.sequence, told.type, next(iter(told.payload_by_user.values())))
             for told in self.streams[channel]
-            if after < told.sequence <= until and (ME in told.to or told.about in friends)
+            if after < told.sequence <= until and (ME in told.payload_by_user or told.friends_of in friends)
         ]
         self.move(4)
         page = found[:size]
-        return Page(page, until if len(found) <= size else page[-1].sequence)
+        return EventPage(page, until if len(found) <= size else page[-1].sequence)
 
     async def are_friends(self, user_id: str, other_id: str) -> bool:
         return True
@@ -121,10 +123,10 @@ async def still_active(session_id: str) -> bool:
     return True
 
 
-def feed(world: World, hub: Hub, position: str) -> tuple[Feed, Outlet]:
-    places = {stream: Position.decode(position).of(stream) for stream in STREAMS}
-    outlet = Outlet(ME, OWN_SESSION, notified=False, expires_at=float("inf"))
-    made = Feed(
+def feed(world: World, hub: Hub, position: str) -> tuple[Subscription, ClientQueue]:
+    places = {stream: Position.decode(position).sequence(stream) for stream in STREAMS}
+    outlet = ClientQueue(ME, OWN_SESSION, notified=False, expires_at=float("inf"))
+    made = Subscription(
         hub,
         world,
         outlet,
@@ -143,21 +145,21 @@ async def live(random: Random) -> None:
     world.move(30)
     position, got = "", dict[str, list[int]]({stream: [] for stream in STREAMS})
 
-    def get(item: Item) -> None:
+    def get(item: ClientEvent) -> None:
         nonlocal position
         before, after = Position.decode(position), Position.decode(item.id)
-        assert all(after.of(each) >= before.of(each) for each in STREAMS)
+        assert all(after.sequence(each) >= before.sequence(each) for each in STREAMS)
         got[item.type].append(msgspec.json.decode(item.data)["n"])
         position = item.id
 
-    def take(items: list[Item]) -> bool:
+    def take(items: list[ClientEvent]) -> bool:
         """The client gets what is on its way to it, or only some; its position is that of the last it got."""
         arrived = items[: random.randint(0, len(items))] if random.random() < 0.2 else items
         for item in arrived:
             get(item)
         return len(arrived) == len(items)
 
-    def at_once(item: Item) -> bool:
+    def at_once(item: ClientEvent) -> bool:
         if random.random() < 0.3:
             return False
         get(item)
@@ -169,7 +171,7 @@ async def live(random: Random) -> None:
         while not hub.has_reached(Position.decode(position).sequences):
             world.hear(hub)
         found, _ = feed(world, hub, position)
-        found.at_once = at_once if random.random() < 0.8 else None
+        found.try_write = at_once if random.random() < 0.8 else None
         async with found:
             for _ in range(random.randint(0, 12)):
                 world.move(6)
@@ -206,12 +208,14 @@ def behind(world: World) -> None:
             to = {"": data} if stream == PROFILE else {ME: data}
             about = FRIEND if stream == PROFILE else ""
             world.streams[stream].append(
-                Told(channel=stream, sequence=sequence, type=stream, at=now(), to=to, about=about)
+                OutboundEvent(
+                    channel=stream, sequence=sequence, type=stream, at=now(), payload_by_user=to, friends_of=about
+                )
             )
     world.over = True
     for hub in world.hubs:
         for stream in STREAMS:
-            hub.lose(stream, 29)
+            hub.mark_lost(stream, 29)
 
 
 async def test_a_client_holds_no_page_while_others_of_its_user_hold_theirs() -> None:
@@ -251,13 +255,15 @@ async def test_a_client_that_has_caught_up_leaves_its_turn_to_others() -> None:
 
 async def test_what_is_in_memory_goes_out_in_parts() -> None:
     world = World(Random(1))
-    hub = Hub(Circles(world_friends), seal=plain)
+    hub = Hub(FriendIndex(world_friends), seal=plain)
     for stream in STREAMS:
-        hub.begin(stream, 0)
+        hub.start_stream(stream, 0)
     found, _ = feed(world, hub, "")
     large = b'{"n":"' + b"x" * 10_000 + b'"}'
     for sequence in range(1, 101):
-        hub.tell(Told(channel="MESSAGING", sequence=sequence, type="t", at=now(), to={ME: large}))
+        hub.publish(
+            OutboundEvent(channel="MESSAGING", sequence=sequence, type="t", at=now(), payload_by_user={ME: large})
+        )
     sizes: list[int] = []
     while sum(sizes) < 100:
         sizes.append(len(await found.next()))

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.errors import NoQuorum
 from contracts.subjects import MESSAGING
-from services.gateway.live.history import History
+from services.gateway.live.history import Backfill
 
 
 class Streams:
@@ -22,6 +22,6 @@ async def test_a_closed_conversation_is_not_shown_on_the_word_of_a_node_that_may
     def refuses() -> None:
         raise NoQuorum(retry_after=5)
 
-    history = History(cast(Any, None), cast(Any, Streams()), confirm=refuses)
+    history = Backfill(cast(Any, None), cast(Any, Streams()), confirm=refuses)
     with pytest.raises(NoQuorum):
         await history.page(MESSAGING, "anna", (), 1, 2, 1_000)

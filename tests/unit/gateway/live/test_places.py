@@ -9,9 +9,9 @@ import pytest
 from contracts.errors import Invalid, NoQuorum
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from services.gateway.live.circles import Circles
+from services.gateway.live.circles import FriendIndex
 from services.gateway.live.hub import Hub
-from services.gateway.live.places import places
+from services.gateway.live.places import resolve_start
 from services.gateway.live.told import STREAMS
 
 END = 5
@@ -32,9 +32,9 @@ def hub() -> Hub:
     async def friends(user_id: str, contact: int) -> Collection[str]:
         return ()
 
-    found = Hub(Circles(friends), seal=str)
+    found = Hub(FriendIndex(friends), seal=str)
     for stream in STREAMS:
-        found.begin(stream, END)
+        found.start_stream(stream, END)
     return found
 
 
@@ -43,7 +43,7 @@ def refuses() -> None:
 
 
 async def bring(since: Position, confirm: Callable[[], None]) -> int:
-    found = await places(hub(), cast(Any, Streams()), since, Position(), STREAMS, confirm)
+    found = await resolve_start(hub(), cast(Any, Streams()), since, Position(), STREAMS, confirm)
     return found[MESSAGING]
 
 

@@ -7,7 +7,7 @@ from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, F
 from contracts.events.message import MessageSeen, MessageSent, NotificationRead
 from contracts.events.session import SessionRefreshed, SessionRevoked
 from contracts.identifiers import new_id, notification_id
-from services.gateway.live.told import tell
+from services.gateway.live.told import fan_out
 
 ANNA, BORIS, PLACE = new_id(), new_id(), new_id()
 
@@ -59,32 +59,34 @@ CHANNELS = {"c": "CONTACT notifications", "m": "MESSAGING notifications"}
 def test_an_event_tells_those_whom_it_is_about_and_nobody_else(
     event: Event, wanted: list[tuple[str, str, set[str]]]
 ) -> None:
-    found = list(tell(recorded(event)))
-    assert [(each.channel, each.type, set(each.to)) for each in found] == [
+    found = list(fan_out(recorded(event)))
+    assert [(each.channel, each.type, set(each.payload_by_user)) for each in found] == [
         (CHANNELS.get(channel, channel), kind, to) for channel, kind, to in wanted
     ]
     assert {each.sequence for each in found} <= {7}
     for each in found:
-        for data in each.to.values():
+        for data in each.payload_by_user.values():
             # One line of JSON, whatever is in it: so a line of server-sent events.
             assert b"\n" not in data
             assert msgspec.json.decode(data)
 
 
 def test_each_of_two_is_told_of_the_other() -> None:
-    [message, _] = tell(recorded(SENT))
-    shown = {user_id: msgspec.json.decode(data) for user_id, data in message.to.items()}
+    [message, _] = fan_out(recorded(SENT))
+    shown = {user_id: msgspec.json.decode(data) for user_id, data in message.payload_by_user.items()}
     assert (shown[ANNA]["user_id"], shown[BORIS]["user_id"]) == (BORIS, ANNA)
     assert shown[ANNA]["text"] == "Hi\n\u2028"
 
 
 def test_reading_all_up_to_one_names_that_one() -> None:
-    [read] = tell(recorded(NotificationRead(notification_ids=("n",), up_to=now())))
-    assert msgspec.json.decode(read.to[PLACE]) == {"notification_ids": ["n"], "up_to": "n"}
-    [read] = tell(recorded(NotificationRead(notification_ids=("n",))))
-    assert msgspec.json.decode(read.to[PLACE]) == {"notification_ids": ["n"]}
+    [read] = fan_out(recorded(NotificationRead(notification_ids=("n",), up_to=now())))
+    assert msgspec.json.decode(read.payload_by_user[PLACE]) == {"notification_ids": ["n"], "up_to": "n"}
+    [read] = fan_out(recorded(NotificationRead(notification_ids=("n",))))
+    assert msgspec.json.decode(read.payload_by_user[PLACE]) == {"notification_ids": ["n"]}
 
 
 def test_a_notification_has_the_id_that_the_read_model_gives_it() -> None:
-    [_, notification] = tell(recorded(SENT))
-    assert msgspec.json.decode(notification.to[BORIS])["notification_id"] == notification_id(BORIS, "an event")
+    [_, notification] = fan_out(recorded(SENT))
+    assert msgspec.json.decode(notification.payload_by_user[BORIS])["notification_id"] == notification_id(
+        BORIS, "an event"
+    )

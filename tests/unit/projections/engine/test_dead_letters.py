@@ -2,7 +2,7 @@
 
 import pytest
 
-from projections.engine.dead_letters import Counts, DeadLetter, LetterId, Standing, in_line, reason_of
+from projections.engine.dead_letters import Counts, DeadLetter, DeadLetterState, LetterId, keep_first_reason, reason_of
 from streams.message import Message
 
 
@@ -27,7 +27,7 @@ def test_a_reason_can_be_written_down_whatever_the_error_says() -> None:
 
 
 def test_of_an_aggregate_the_first_has_failed_and_all_others_wait() -> None:
-    ordered = in_line([letter(3, "a"), letter(2, "b", None), letter(1, "a"), letter(4, "b")])
+    ordered = keep_first_reason([letter(3, "a"), letter(2, "b", None), letter(1, "a"), letter(4, "b")])
     assert [(each.message.sequence, each.reason is None) for each in ordered] == [
         (1, False),
         (2, True),
@@ -37,14 +37,14 @@ def test_of_an_aggregate_the_first_has_failed_and_all_others_wait() -> None:
 
 
 def test_a_writer_knows_of_the_letters_that_it_has_added() -> None:
-    standing = Standing(revision=1)
+    standing = DeadLetterState(revision=1)
     standing.add([letter(1, "a"), letter(2, "a", None), letter(3, "b")])
     assert standing.counts == Counts(failed=2, parked=1)
     assert standing.blocked == {"a", "b"}
 
 
 def test_two_standings_share_nothing() -> None:
-    one, other = Standing(), Standing()
+    one, other = DeadLetterState(), DeadLetterState()
     one.add([letter(1, "a")])
     assert other.blocked == set()
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from projections.engine import haste
-from projections.engine.haste import Haste
+from projections.engine.haste import BatchPacing
 
 LONG = 60.0
 
@@ -19,48 +19,48 @@ def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_nobody_waits_so_there_is_a_pause() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await Haste().rest(time.monotonic(), 0.0)
+            await BatchPacing().pause(time.monotonic(), 0.0)
 
 
 async def test_a_projection_may_want_longer_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(haste, "_REST_SECONDS", 0.0)
     begun = time.monotonic()
-    await Haste().rest(begun, 0.0)
+    await BatchPacing().pause(begun, 0.0)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await Haste(LONG).rest(begun, 0.0)
-    called = Haste(LONG)
-    called.call()
+            await BatchPacing(LONG).pause(begun, 0.0)
+    called = BatchPacing(LONG)
+    called.request_now()
     async with asyncio.timeout(LONG / 2):
-        await called.rest(time.monotonic(), 0.0)
+        await called.pause(time.monotonic(), 0.0)
 
 
 async def test_a_pause_counts_from_when_the_last_batch_was_begun() -> None:
     async with asyncio.timeout(LONG / 2):
-        await Haste().rest(time.monotonic() - LONG, 0.0)
+        await BatchPacing().pause(time.monotonic() - LONG, 0.0)
 
 
 async def test_who_comes_during_a_pause_ends_it() -> None:
-    called = Haste()
-    resting = asyncio.create_task(called.rest(time.monotonic(), 0.0))
+    called = BatchPacing()
+    resting = asyncio.create_task(called.pause(time.monotonic(), 0.0))
     await asyncio.sleep(0)
-    called.call()
-    called.call()
+    called.request_now()
+    called.request_now()
     async with asyncio.timeout(LONG / 2):
         await resting
 
 
 async def test_who_has_come_before_leaves_no_pause_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = Haste()
-    called.call()
+    called = BatchPacing()
+    called.request_now()
     async with asyncio.timeout(LONG / 2):
-        await called.rest(time.monotonic(), 0.0)
-        await called.rest(time.monotonic(), 0.0)
+        await called.pause(time.monotonic(), 0.0)
+        await called.pause(time.monotonic(), 0.0)
     monkeypatch.setattr(haste, "_LASTS_SECONDS", 0.0)
-    called.call()
+    called.request_now()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await called.rest(time.monotonic(), 0.0)
+            await called.pause(time.monotonic(), 0.0)
 
 
 @pytest.mark.parametrize(("took", "ends"), [(0.0, 20), (0.005, 50), (0.03, 100), (7.0, 100)])
@@ -76,5 +76,5 @@ async def test_a_batch_that_took_long_is_followed_by_a_longer_pause(
         waited.append(timeout)
 
     monkeypatch.setattr(asyncio, "wait", wait)
-    await Haste().rest(now, took)
+    await BatchPacing().pause(now, took)
     assert [round(one * 1_000) for one in waited] == [ends]

@@ -3,7 +3,7 @@
 import pytest
 
 from projections.engine import progress
-from projections.engine.progress import Pace, Progress
+from projections.engine.progress import Progress, RateEstimator
 
 
 class Clock:
@@ -22,13 +22,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_the_time_left_follows_from_the_rate(clock: Clock) -> None:
-    pace = Pace()
+    pace = RateEstimator()
     clock.now += 2
     assert pace.at(500, 1_500) == Progress(500, 1_500, 250.0, 4.0)
 
 
 def test_the_rate_is_that_of_the_last_seconds(clock: Clock) -> None:
-    pace = Pace()
+    pace = RateEstimator()
     events = 0
     for rate in [1_000] * 60 + [100] * 11:
         clock.now += 1
@@ -38,14 +38,14 @@ def test_the_rate_is_that_of_the_last_seconds(clock: Clock) -> None:
 
 
 def test_what_was_read_before_an_interruption_counts_as_done_and_not_as_speed(clock: Clock) -> None:
-    pace = Pace(1_000_000)
+    pace = RateEstimator(1_000_000)
     clock.now += 1
     assert pace.at(1_000_100, 1_000_300) == Progress(1_000_100, 1_000_300, 100.0, 2.0)
 
 
 def test_before_there_is_a_rate_no_time_is_told(clock: Clock) -> None:
-    assert Pace().at(0, 10) == Progress(0, 10, 0.0, None)
+    assert RateEstimator().at(0, 10) == Progress(0, 10, 0.0, None)
 
 
 def test_with_nothing_left_there_is_no_time_left(clock: Clock) -> None:
-    assert Pace(7).at(7, 7).seconds_left == 0.0
+    assert RateEstimator(7).at(7, 7).seconds_left == 0.0

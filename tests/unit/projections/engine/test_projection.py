@@ -9,7 +9,7 @@ from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.user import UserCreated
 from contracts.subjects import AUTH, CONTACT
-from projections.engine import Projection, Write, handles
+from projections.engine import Projection, RowChanges, handles
 
 
 class BestFriends(Projection):
@@ -22,10 +22,10 @@ class BestFriends(Projection):
     """
 
     @handles(FriendshipAccepted, FriendshipRemoved)
-    def changed(self, event: Recorded[FriendshipAccepted | FriendshipRemoved], write: Write) -> None: ...
+    def changed(self, event: Recorded[FriendshipAccepted | FriendshipRemoved], write: RowChanges) -> None: ...
 
     @handles(FriendshipRemoved)
-    def removed(self, event: Recorded[FriendshipRemoved], write: Write) -> None: ...
+    def removed(self, event: Recorded[FriendshipRemoved], write: RowChanges) -> None: ...
 
 
 def test_it_is_named_after_its_class() -> None:

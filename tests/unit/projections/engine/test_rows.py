@@ -9,57 +9,59 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.engine.literals import Unwritable
-from projections.engine.rows import Rows
+from projections.engine.literals import UnsupportedValue
+from projections.engine.rows import MergedRows
 from projections.engine.shapes import Shapes, Table
-from projections.engine.write import Action, How, Write
+from projections.engine.write import MergeRule, RowAction, RowChanges
 
 TABLES = {"people": Table("people", "people_v1_b1", ("id",), {"id": "bigint", "a": "bigint", "b": "bigint"})}
 State = dict[object, dict[str, int | None]]
 
 
-def applied(state: State, action: Action, key: object, columns: dict[str, tuple[How, Any]]) -> None:
+def applied(state: State, action: RowAction, key: object, columns: dict[str, tuple[MergeRule, Any]]) -> None:
     """What PostgreSQL does with one change."""
-    if action is Action.DELETE:
+    if action is RowAction.DELETE:
         state.pop(key, None)
         return
     if key not in state:
-        if action is Action.UPDATE:
+        if action is RowAction.UPDATE:
             return
         state[key] = {"a": None, "b": None}
     row = state[key]
     for column, (how, value) in columns.items():
         old = row[column]
-        if how is How.SET or old is None:
+        if how is MergeRule.SET or old is None:
             row[column] = value
-        elif value is None or how is How.FIRST:
+        elif value is None or how is MergeRule.FIRST:
             pass
-        elif how is How.ADD:
+        elif how is MergeRule.ADD:
             row[column] = old + value
         else:
-            row[column] = max(old, value) if how is How.GREATEST else min(old, value)
+            row[column] = max(old, value) if how is MergeRule.GREATEST else min(old, value)
 
 
 small = st.integers(-3, 3)
 columns = st.dictionaries(
     st.sampled_from(["a", "b"]),
     st.one_of(
-        st.tuples(st.just(How.ADD), small),
-        st.tuples(st.sampled_from([How.SET, How.GREATEST, How.LEAST, How.FIRST]), st.none() | small),
+        st.tuples(st.just(MergeRule.ADD), small),
+        st.tuples(
+            st.sampled_from([MergeRule.SET, MergeRule.GREATEST, MergeRule.LEAST, MergeRule.FIRST]), st.none() | small
+        ),
     ),
 )
-changes = st.lists(st.tuples(st.sampled_from(list(Action)), st.integers(1, 3), columns), max_size=12)
+changes = st.lists(st.tuples(st.sampled_from(list(RowAction)), st.integers(1, 3), columns), max_size=12)
 
 
-def say(write: Write, action: Action, key: int, said: dict[str, tuple[How, Any]]) -> None:
-    if action is Action.DELETE:
+def say(write: RowChanges, action: RowAction, key: int, said: dict[str, tuple[MergeRule, Any]]) -> None:
+    if action is RowAction.DELETE:
         write.delete("people", key={"id": key})
         return
-    by_how: dict[How, dict[str, object]] = {how: {} for how in How}
+    by_how: dict[MergeRule, dict[str, object]] = {how: {} for how in MergeRule}
     for column, (how, value) in said.items():
         by_how[how][column] = value
     arguments = {how.value: values for how, values in by_how.items()}
-    if action is Action.UPSERT:
+    if action is RowAction.UPSERT:
         write.upsert("people", key={"id": key}, **arguments)
     else:
         write.update("people", key={"id": key}, **arguments)
@@ -67,11 +69,11 @@ def say(write: Write, action: Action, key: int, said: dict[str, tuple[How, Any]]
 
 @given(changes)
 def test_folded_waves_end_in_the_state_of_single_changes(
-    said: list[tuple[Action, int, dict[str, tuple[How, Any]]]],
+    said: list[tuple[RowAction, int, dict[str, tuple[MergeRule, Any]]]],
 ) -> None:
-    rows, singly, folded = Rows(Shapes(TABLES)), State(), State()
+    rows, singly, folded = MergedRows(Shapes(TABLES)), State(), State()
     for action, key, what in said:
-        write = Write()
+        write = RowChanges()
         say(write, action, key, what)
         rows.merge(write.changes)
         applied(singly, action, key, what)
@@ -84,12 +86,12 @@ def test_folded_waves_end_in_the_state_of_single_changes(
 
 
 def test_many_changes_of_one_row_become_one() -> None:
-    rows, write = Rows(Shapes(TABLES)), Write()
+    rows, write = MergedRows(Shapes(TABLES)), RowChanges()
     for number in range(1_000):
         write.upsert("people", key={"id": 1}, add={"a": 1}, greatest={"b": number})
     rows.merge(write.changes)
     (group,) = rows.groups()
-    assert group.shape.columns == (("a", How.ADD), ("b", How.GREATEST))
+    assert group.shape.columns == (("a", MergeRule.ADD), ("b", MergeRule.GREATEST))
     assert (group.keys, group.values) == ([(1,)], [(1_000, 999)])
 
 
@@ -109,17 +111,17 @@ def test_many_changes_of_one_row_become_one() -> None:
     ],
 )
 def test_a_change_that_fits_no_table_leaves_nothing_behind(wrong: Any) -> None:  # noqa: ANN401 - a parameter
-    rows, write = Rows(Shapes(TABLES)), Write()
+    rows, write = MergedRows(Shapes(TABLES)), RowChanges()
     write.upsert("people", key={"id": 7}, set={"a": 1})
     wrong(write)
-    with pytest.raises(Unwritable):
+    with pytest.raises(UnsupportedValue):
         rows.merge(write.changes)
     assert rows.groups() == []
 
 
 def test_keys_that_mean_the_same_are_one_row() -> None:
     hours = {"hours": Table("hours", "hours_v1_b1", ("at",), {"at": "timestamp with time zone", "n": "bigint"})}
-    rows, write = Rows(Shapes(hours)), Write()
+    rows, write = MergedRows(Shapes(hours)), RowChanges()
     moment = datetime(2026, 1, 1, 12, tzinfo=UTC)
     write.upsert("hours", key={"at": moment}, add={"n": 1})
     write.upsert("hours", key={"at": moment.astimezone()}, add={"n": 1})
@@ -130,11 +132,11 @@ def test_keys_that_mean_the_same_are_one_row() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["sent", "seen"]), changes), max_size=8))
 def test_what_the_events_before_have_said_makes_no_difference(
-    events: list[tuple[str, list[tuple[Action, int, dict[str, tuple[How, Any]]]]]],
+    events: list[tuple[str, list[tuple[RowAction, int, dict[str, tuple[MergeRule, Any]]]]]],
 ) -> None:
-    usual, rows, anew = Shapes(TABLES), Rows(Shapes(TABLES)), Rows(Shapes(TABLES))
+    usual, rows, anew = Shapes(TABLES), MergedRows(Shapes(TABLES)), MergedRows(Shapes(TABLES))
     for kind, said in events:
-        write = Write()
+        write = RowChanges()
         for action, key, what in said:
             say(write, action, key, what)
         resolved = [
@@ -152,7 +154,7 @@ def test_what_the_events_before_have_said_makes_no_difference(
     assert _written(rows) == _written(anew)
 
 
-def _written(rows: Rows) -> dict[object, list[object]]:
+def _written(rows: MergedRows) -> dict[object, list[object]]:
     """What is written to each row, in order."""
     found: dict[object, list[object]] = {}
     for group in rows.groups():
@@ -165,24 +167,24 @@ def _written(rows: Rows) -> dict[object, list[object]]:
 def test_a_mapping_that_has_a_value_for_every_name_says_what_it_names() -> None:
     shapes = Shapes(TABLES)
     for column in ("a", "b", "a"):
-        write = Write()
+        write = RowChanges()
         write.upsert("people", key={"id": 1}, add=Counter({column: 1}))
         ((shape, _, values),) = shapes.resolve(write.changes, "counted")
-        assert (shape.columns, values) == (((column, How.ADD),), (1,))
+        assert (shape.columns, values) == (((column, MergeRule.ADD),), (1,))
 
 
 def test_a_moment_without_a_zone_is_no_key() -> None:
     hours = {"hours": Table("hours", "hours_v1_b1", ("at",), {"at": "timestamp with time zone"})}
-    rows, write = Rows(Shapes(hours)), Write()
+    rows, write = MergedRows(Shapes(hours)), RowChanges()
     write.upsert("hours", key={"at": datetime(2026, 1, 1)})  # noqa: DTZ001 - has no zone
     for _ in range(2):
-        with pytest.raises(Unwritable):
+        with pytest.raises(UnsupportedValue):
             rows.merge(write.changes)
     assert rows.groups() == []
 
 
 def test_a_number_is_the_same_key_however_it_is_written() -> None:
-    rows, write = Rows(Shapes(TABLES)), Write()
+    rows, write = MergedRows(Shapes(TABLES)), RowChanges()
     write.upsert("people", key={"id": 7}, add={"a": 1})
     write.upsert("people", key={"id": "07"}, add={"a": 1})
     rows.merge(write.changes)
@@ -190,14 +192,14 @@ def test_a_number_is_the_same_key_however_it_is_written() -> None:
 
 
 def test_a_column_cannot_be_written_twice_by_one_call() -> None:
-    rows, write = Rows(Shapes(TABLES)), Write()
+    rows, write = MergedRows(Shapes(TABLES)), RowChanges()
     write.upsert("people", key={"id": 1}, set={"a": 1}, add={"a": 1})
-    with pytest.raises(Unwritable, match="twice"):
+    with pytest.raises(UnsupportedValue, match="twice"):
         rows.merge(write.changes)
 
 
 def test_values_that_cannot_be_combined_are_written_one_after_the_other() -> None:
-    rows, write = Rows(Shapes(TABLES)), Write()
+    rows, write = MergedRows(Shapes(TABLES)), RowChanges()
     write.upsert("people", key={"id": 1}, set={"a": "not a number"})
     write.upsert("people", key={"id": 1}, add={"a": 1})
     rows.merge(write.changes)
@@ -206,7 +208,7 @@ def test_values_that_cannot_be_combined_are_written_one_after_the_other() -> Non
 
 def test_a_decimal_that_is_no_number_leaves_nothing_half_merged() -> None:
     prices = {"prices": Table("prices", "prices_v1_b1", ("id",), {"id": "bigint", "highest": "numeric"})}
-    rows, write = Rows(Shapes(prices)), Write()
+    rows, write = MergedRows(Shapes(prices)), RowChanges()
     write.upsert("prices", key={"id": 1}, greatest={"highest": Decimal(1)})
     write.upsert("prices", key={"id": 1}, greatest={"highest": Decimal("NaN")})
     rows.merge(write.changes)
@@ -225,13 +227,15 @@ def test_columns_may_be_called_as_what_is_done_to_them() -> None:
         {"greatest": {"add": 2}},
     ]
     for arguments in said:
-        write = Write()
+        write = RowChanges()
         write.upsert("words", key={"id": 1}, **arguments)
         ((shape, _, _),) = shapes.resolve(write.changes)
-        assert shape.columns == tuple((column, How(how)) for how, values in arguments.items() for column in values)
+        assert shape.columns == tuple(
+            (column, MergeRule(how)) for how, values in arguments.items() for column in values
+        )
     set_key = Shapes({"words": Table("words", "words_v1_b1", ("set",), {"set": "bigint", "add": "bigint"})})
-    for how in How:
-        write = Write()
+    for how in MergeRule:
+        write = RowChanges()
         write.upsert("words", key={"set": 1}, **{how.value: {"add": 1}})
         ((shape, _, _),) = set_key.resolve(write.changes)
         assert shape.columns == (("add", how),)

@@ -1,10 +1,10 @@
 """A projection's DDL is taken statement by statement, whatever stands in it."""
 
 from projections.engine import Projection
-from projections.engine.builds import Build, State
+from projections.engine.builds import Build, BuildState
 from projections.engine.tables import _INDEX, _statements
 
-BUILD = Build(projection="odd", version=1, build=2, state=State.BUILDING, identity="")
+BUILD = Build(projection="odd", version=1, build=2, state=BuildState.BUILDING, identity="")
 
 
 class Odd(Projection):
