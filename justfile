@@ -24,14 +24,14 @@ check:
     ruff format --check
     mypy
     lint-imports --no-cache
-    python -m infra.generate --check
-    python -m infra.reference --check
-    python -m infra.schemas --check
-    python -m infra.lock --check
+    python -m infra.devtools.generate_rpc --check
+    python -m infra.devtools.generate_reference --check
+    python -m infra.devtools.event_schemas --check
+    python -m infra.devtools.requirements_lock --check
 
 # Make a read model and its test, such as `./just new-projection hours_of_day`; --help shows the options
 new-projection *args:
-    @python -m infra.new_projection "$@"
+    @python -m infra.devtools.scaffold_projection "$@"
 
 # Format the code and repair what can be repaired
 fmt:
@@ -40,16 +40,16 @@ fmt:
 
 # Generate contracts/rpc from the .proto files, and the reference pages from the code
 gen:
-    python -m infra.generate
-    python -m infra.reference
+    python -m infra.devtools.generate_rpc
+    python -m infra.devtools.generate_reference
 
 # Release today's event schemas: from then on ./just check refuses what breaks their readers
 release-schemas:
-    python -m infra.schemas
+    python -m infra.devtools.event_schemas
 
 # Bring the locks up to date with pyproject.toml
 lock *args:
-    @python -m infra.lock "$@"
+    @python -m infra.devtools.requirements_lock "$@"
 
 # Look for known weaknesses in the locked packages; asks the package index about each
 audit *args:
@@ -59,7 +59,7 @@ audit *args:
 
 # Print the software bill of materials (CycloneDX) out of the locks
 sbom:
-    @python -m infra.sbom
+    @python -m infra.devtools.sbom
 
 # Build the wheel that a machine in production installs, into dist/
 wheel:

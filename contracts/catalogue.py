@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from contracts.event import Event
 from contracts.events import dead_letter, friendship, loss, message, profile, session, user
+from contracts.events.event import Event
 from contracts.upcasts import upcast
 
 

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from contracts import catalogue
-from contracts.event import Event, Moment
-from contracts.identifiers import new_id
+from contracts.events.event import Event, Moment
+from contracts.values.ids import new_id
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 

@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 
 from contracts.errors import Invalid, Violation
-from contracts.live import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
+from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
 from contracts.subjects import STREAMS
 
 _LETTERS = {name: name[0] for name in STREAMS} | {NOTIFIED_CONTACT: "c", NOTIFIED_MESSAGING: "m"}

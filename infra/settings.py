@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from msgspec import Meta
 
 from contracts import deadlines
-from infra.failures import OperatorError
+from infra.operator_errors import OperatorError
 
 PREFIX = "VESTNIK_"
 SERVICES = ("auth", "session", "profile", "contact", "messaging")

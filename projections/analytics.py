@@ -1,7 +1,7 @@
 """How much happens in an hour: messages, logins, and who was there.
 
 How long messages wait to be seen is not here: it follows from the rows of `conversations`, which hold when each message
-was sent and when it was seen (infra/cli/analytics.py asks for both).
+was sent and when it was seen (infra/cli/events/analytics.py asks for both).
 """
 
 from datetime import UTC, datetime, timedelta

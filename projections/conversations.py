@@ -8,9 +8,9 @@ what messages and marks share only grows.
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent
-from contracts.identifiers import pair_id
-from contracts.personal import plaintext_or_none
 from contracts.subjects import CONTACT, MESSAGING
+from contracts.values.ids import pair_id
+from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 

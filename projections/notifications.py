@@ -6,12 +6,12 @@ message was seen in the conversation.
 """
 
 from contracts.envelope import Recorded
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated
 from contracts.events.message import MessageSeen, MessageSent, NotificationRead
-from contracts.identifiers import notification_id
-from contracts.live import FRIEND_ACCEPTED, FRIEND_REQUEST, MESSAGE
+from contracts.notification_kinds import FRIEND_ACCEPTED, FRIEND_REQUEST, MESSAGE
 from contracts.subjects import CONTACT, MESSAGING
+from contracts.values.ids import notification_id
 from projections.engine import Projection, RowChanges, handles
 
 

@@ -7,9 +7,9 @@ a profile to show once `sequence` is set, to others once `verified` is. The inde
 from contracts.envelope import Recorded
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.user import UserCreated, UserEmailVerified
-from contracts.names import index_keys, normalize, pad_words
-from contracts.personal import plaintext_or_none
 from contracts.subjects import AUTH, PROFILE
+from contracts.values.name_matching import index_keys, normalize, pad_words
+from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 
@@ -30,7 +30,7 @@ class Profiles(Projection):
             bio text,
             avatar_url text,
             updated_at timestamptz,
-            -- the names as they are compared (contracts/names.py): for beginnings, for words, for slips in them;
+            -- the names as they are compared (contracts/values/name_matching.py): by beginning, by word, with typos;
             -- those of a display name that is the username are null, since nobody need be found twice
             username_term text COLLATE "C",
             name_term text COLLATE "C",

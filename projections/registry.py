@@ -12,7 +12,7 @@ from functools import cache
 
 import projections
 from projections.engine import metrics
-from projections.engine.broken import Broken
+from projections.engine.broken_projection import Broken
 from projections.engine.projection import Projection
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ A session that ran out has no event of its own; `expires_at` of its login says w
 
 from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.personal import plaintext_or_none
 from contracts.subjects import SESSION
+from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 

@@ -2,8 +2,8 @@
 
 from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.personal import plaintext_or_none
 from contracts.subjects import SESSION
+from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 

@@ -2,8 +2,8 @@
 
 from contracts.envelope import Recorded
 from contracts.events.user import EmailClaimed, EmailRegistrationRequested, UserCreated, UserEmailVerified
-from contracts.personal import plaintext_or_none
 from contracts.subjects import AUTH
+from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 

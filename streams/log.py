@@ -20,14 +20,14 @@ from contracts import envelope, subjects
 from contracts.deadlines import EVENT_STORE
 from contracts.envelope import Envelope
 from contracts.errors import DeadlineExceeded, HistoryLost, Overloaded, Unavailable
-from streams import acknowledgement
-from streams.acknowledgement import Ack, is_incomplete, needs_lookup, outcome_is_unknown
-from streams.aggregate_events import AggregateEvents, reachable
-from streams.delivered import Delivered
-from streams.group_commit import Attempt, GroupCommit
-from streams.inbox import Denied, NoAnswer, RequestFailed
-from streams.jetstream import JetStream, Refused
-from streams.loss_watch import LossWatch
+from streams.batching.group_commit import Attempt, GroupCommit
+from streams.jetstream import publish_ack
+from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.publish_ack import Ack, is_incomplete, needs_lookup, outcome_is_unknown
+from streams.jetstream.raw_message import Delivered
+from streams.jetstream.requests import Denied, NoAnswer, RequestFailed
+from streams.jetstream.subject_reader import AggregateEvents, reachable
+from streams.loss.watch import LossWatch
 from streams.message import Message
 from streams.metrics import Measured
 from streams.quorum import Quorum
@@ -337,7 +337,7 @@ class Log:
         answer = await self._inbox.request(
             append.subject, envelope.encode(append.envelope), headers=self._headers(append), timeout=timeout
         )
-        return acknowledgement.decode(answer.data)
+        return publish_ack.decode(answer.data)
 
     async def _send_together(self, appends: Sequence[Append], timeout: float) -> Ack:
         """As one batch; where a message of it was refused, or got lost, once more to hear why. All of it in time."""
@@ -367,7 +367,7 @@ class Log:
                 left = max(deadline - time.monotonic(), 0.0)
                 await self._inbox.publish(append.subject, payload, reply=to, headers=headers, timeout=left)
             await self._inbox.wait(answer, appends[-1].subject, max(deadline - time.monotonic(), 0.0))
-        return acknowledgement.decode(answer.messages[-1].data)
+        return publish_ack.decode(answer.messages[-1].data)
 
     def _headers(self, append: Append, *, conditional: bool = True) -> dict[str, str]:
         headers = {"Nats-Msg-Id": append.envelope.id, "Nats-Expected-Stream": self._stream_of(append.subject)}

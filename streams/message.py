@@ -6,7 +6,7 @@ import msgspec
 
 from contracts import envelope
 from contracts.envelope import Envelope, Recorded
-from contracts.event import Event
+from contracts.events.event import Event
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):

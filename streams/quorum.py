@@ -18,9 +18,9 @@ import msgspec
 from nats.aio.client import Client
 
 from contracts.errors import NoQuorum
-from streams import acknowledgement
-from streams.client import subscribe_direct
-from streams.delivered import Delivered
+from streams.jetstream import publish_ack
+from streams.jetstream.client import subscribe_direct
+from streams.jetstream.raw_message import Delivered
 from streams.metrics import QUORUM_WAITING
 
 _LOG = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Quorum:
         if message.status is not None or connection != self._nc.stats["reconnects"]:
             return
         try:
-            refused = acknowledgement.decode(message.data).error
+            refused = publish_ack.decode(message.data).error
         except msgspec.DecodeError:
             return
         if refused is None:

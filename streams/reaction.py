@@ -16,7 +16,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from contracts.envelope import Recorded
 from contracts.errors import VestnikError
-from contracts.event import Event
+from contracts.events.event import Event
 from streams.message import Message
 
 _LOG = logging.getLogger(__name__)

@@ -14,10 +14,10 @@ import msgspec
 from nats.aio.client import Client
 
 from contracts.errors import Unavailable
-from streams.consumer import Broken, Consumer
-from streams.inbox import Closed, Denied, RequestFailed
-from streams.jetstream import STREAM_NOT_FOUND, JetStream, Refused
-from streams.losses import Gap, missing
+from streams.jetstream.api import STREAM_NOT_FOUND, JetStream, Refused
+from streams.jetstream.ordered_consumer import Broken, Consumer
+from streams.jetstream.requests import Closed, Denied, RequestFailed
+from streams.loss.missing_events import Gap, missing
 from streams.message import Message
 from streams.topology import StreamMissing
 

@@ -22,9 +22,9 @@ from eventsourcing.utils import Environment, EnvType, resolve_topic, strtobool
 
 from streams.persistence.aggregate_recorder import JetStreamAggregateRecorder
 from streams.persistence.application_recorder import JetStreamApplicationRecorder
-from streams.persistence.bridge import Bridge
+from streams.persistence.mapper import AsOriginatorId
 from streams.persistence.snapshot_recorder import JetStreamSnapshotRecorder
-from streams.persistence.stored_events import AsOriginatorId
+from streams.persistence.sync_bridge import Bridge
 from streams.topology import ensure_stream, event_stream
 
 _EVENTS = "events"

@@ -14,11 +14,11 @@ import msgspec
 
 from contracts.envelope import Provenance, Recorded, seal
 from contracts.errors import DeadlineExceeded, Overloaded, Unavailable, VestnikError
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.subjects import stream_of
-from streams.cache import Cache
-from streams.locks import Locks
+from streams.keyed_locks import Locks
 from streams.log import Append, Conflict, Log
+from streams.lru_cache import Cache
 from streams.message import Message
 
 # Seconds for which a decision is made anew because somebody else was first.

@@ -13,8 +13,8 @@ from nats.aio.client import Client
 
 from contracts.errors import Unavailable
 from contracts.subjects import LIMITS, LIMITS_FILTER, QUORUM, QUORUM_FILTER, STREAMS, all_of
-from streams.inbox import Denied, RequestFailed
-from streams.jetstream import STREAM_IN_USE, STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
+from streams.jetstream.api import STREAM_IN_USE, STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
+from streams.jetstream.requests import Denied, RequestFailed
 
 # Longer than an append is tried again; later its condition does the same. For so long the server keeps each id.
 _DUPLICATE_WINDOW = 30_000_000_000

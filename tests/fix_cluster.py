@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from nats.errors import Error as NatsError
 
-from infra.embedded.nats import ClusterNode, NatsServer
+from infra.embedded.nats_server import ClusterNode, NatsServer
 from infra.embedded.ports import free_ports
-from streams.client import Client
+from streams.jetstream.client import Client
 from streams.topology import ensure_quorum, ensure_streams
 from tests.links import LinkedNode, Links
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from infra.embedded.nats import NatsServer
-from streams.client import Client
+from infra.embedded.nats_server import NatsServer
+from streams.jetstream.client import Client
 from streams.topology import ensure_streams
 
 

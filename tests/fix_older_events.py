@@ -7,11 +7,11 @@ import pytest
 
 from contracts import catalogue
 from contracts.envelope import Provenance, seal
-from contracts.event import Event, Moment
-from contracts.identifiers import new_id
-from contracts.personal import Personal
+from contracts.events.event import Event, Moment
 from contracts.subjects import conversation
 from contracts.upcasts import STEPS
+from contracts.values.ids import new_id
+from contracts.values.personal_data import Personal
 from streams.log import Append
 
 

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from infra.embedded.postgres import PostgresServer
+from infra.embedded.postgres_server import PostgresServer
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 

@@ -19,20 +19,20 @@ from typing import Protocol
 
 import pytest_asyncio
 
-from contracts.channels import AGGREGATE_TYPE_OF
+from contracts.aggregate_types import AGGREGATE_TYPE_OF
 from contracts.envelope import Provenance, encode, seal
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent
-from contracts.identifiers import new_id, pair_id
+from contracts.values.ids import new_id, pair_id
 from projections.engine import Projection
-from projections.engine.builds import Build, Connection
-from projections.engine.comparison import Comparison, compare
-from projections.engine.connecting import connect
-from projections.engine.filling import BuildWriter
-from projections.engine.schema import ensure_schema
-from projections.engine.switching import drop_build, start_build
-from projections.engine.tables import inspect
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.inspection.table_diff import Comparison, compare
+from projections.engine.rebuild.cutover import drop_build, start_build
+from projections.engine.storage.builds import Build, Connection
+from projections.engine.storage.connections import connect
+from projections.engine.storage.schema import ensure_schema
+from projections.engine.storage.tables import inspect
 from streams.message import Message
 
 # When the first event happens, if the test does not say; each further one happens a second later.

@@ -15,9 +15,9 @@ import pytest
 from psycopg import conninfo, sql
 
 from infra.embedded.ports import free_port
-from infra.embedded.postgres import USER
-from infra.running import NotRunning, find
-from infra.secrets import Secrets
+from infra.embedded.postgres_server import USER
+from infra.runtime.run_file import NotRunning, find
+from infra.security.secrets import Secrets
 from tests.processes import Process, family
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ that drops packets: connections stay open, nothing comes through, and what was o
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from infra.embedded.nats import ClusterNode
+from infra.embedded.nats_server import ClusterNode
 from infra.embedded.ports import free_ports
 
 _PIECE = 64 * 1024

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from contracts.event import Event
+from contracts.events.event import Event
 
 
 class FriendshipCreated(Event, frozen=True, kw_only=True):

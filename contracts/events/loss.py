@@ -6,7 +6,7 @@ may have seen. Nobody handles them.
 
 from typing import ClassVar
 
-from contracts.event import Event
+from contracts.events.event import Event
 
 
 class AuthEventsLost(Event, frozen=True, kw_only=True):

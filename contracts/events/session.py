@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from contracts.event import Event, Moment
-from contracts.personal import Personal
+from contracts.events.event import Event, Moment
+from contracts.values.personal_data import Personal
 
 
 class SessionCreated(Event, frozen=True, kw_only=True):

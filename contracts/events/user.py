@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import msgspec
 
-from contracts.event import Event, Moment
-from contracts.personal import Personal
+from contracts.events.event import Event, Moment
+from contracts.values.personal_data import Personal
 
 
 class UserCreated(Event, frozen=True, kw_only=True):

@@ -1,35 +1,38 @@
 """The command `vestnik`. Each command is one module, imported when it is called, so that help comes at once."""
 
 import importlib
-import keyword
 import os
 import sys
 
 import click
 
-from infra.background import lower_priority
+from infra.runtime.process_priority import lower_priority
 
-SUMMARIES = {
-    "up": "Run the whole system on this machine.",
-    "serve": "Run one service, for a deployment.",
-    "status": "Show streams, projections and services.",
-    "events": "Show events.",
-    "analytics": "Show how much happened, hour by hour.",
-    "rows": "Show what is in a read model.",
-    "rebuild": "Rebuild read models from the streams.",
-    "verify": "Compare read models with the streams, row for row.",
-    "dead-letters": "Events that a projection could not apply.",
-    "export": "Write all streams to one file.",
-    "import": "Bring an export into an empty system.",
-    "audit": "Show who logged in, and when and why sessions ended.",
-    "sessions": "End sessions of users.",
-    "operators": "Say whose accounts may open the operators' page.",
-    "keys": "Show and replace the keys of access tokens.",
-    "streams": "Make the streams, for a deployment.",
-    "nats-config": "Print the accounts of a NATS server, for a deployment.",
-    "postgres-logins": "Print the logins of a PostgreSQL server, for a deployment.",
-    "load": "Replay a recorded history of messages.",
-    "settings": "Show every setting, its value and its meaning.",
+# Each command: the module that has it, and what help says of it.
+COMMANDS = {
+    "up": ("infra.cli.system.up", "Run the whole system on this machine."),
+    "serve": ("infra.cli.system.serve", "Run one service, for a deployment."),
+    "status": ("infra.cli.system.status", "Show streams, projections and services."),
+    "events": ("infra.cli.events.events", "Show events."),
+    "analytics": ("infra.cli.events.analytics", "Show how much happened, hour by hour."),
+    "rows": ("infra.cli.projections.rows", "Show what is in a read model."),
+    "rebuild": ("infra.cli.projections.rebuild", "Rebuild read models from the streams."),
+    "verify": ("infra.cli.projections.verify", "Compare read models with the streams, row for row."),
+    "dead-letters": ("infra.cli.projections.dead_letters", "Events that a projection could not apply."),
+    "export": ("infra.cli.events.export", "Write all streams to one file."),
+    "import": ("infra.cli.events.import_", "Bring an export into an empty system."),
+    "audit": ("infra.cli.accounts.audit", "Show who logged in, and when and why sessions ended."),
+    "sessions": ("infra.cli.accounts.sessions", "End sessions of users."),
+    "operators": ("infra.cli.accounts.operators", "Say whose accounts may open the operators' page."),
+    "keys": ("infra.cli.accounts.keys", "Show and replace the keys of access tokens."),
+    "streams": ("infra.cli.system.streams", "Make the streams, for a deployment."),
+    "nats-config": ("infra.cli.system.nats_config", "Print the accounts of a NATS server, for a deployment."),
+    "postgres-logins": (
+        "infra.cli.system.postgres_logins",
+        "Print the logins of a PostgreSQL server, for a deployment.",
+    ),
+    "load": ("infra.cli.events.load", "Replay a recorded history of messages."),
+    "settings": ("infra.cli.system.settings", "Show every setting, its value and its meaning."),
 }
 # They read whole streams, while the services on the same machine have people to serve.
 _LONG = {"rebuild", "verify", "export"}
@@ -40,21 +43,19 @@ class Commands(click.Group):
     """The commands by name, without importing their modules."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(SUMMARIES)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in SUMMARIES:
+        if cmd_name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
-        if keyword.iskeyword(name):
-            name += "_"
-        command = getattr(importlib.import_module(f"infra.cli.{name}"), name)
+        module, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), module.rpartition(".")[2])
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(SUMMARIES.items()))
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,7 +94,7 @@ def _details(error: Exception) -> str:
 
 def _mendable() -> tuple[type[Exception], ...]:
     """Looked up only when there is an error."""
-    from infra.cli.mendable import MENDABLE
+    from infra.cli.errors import MENDABLE
 
     return MENDABLE
 

@@ -9,7 +9,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from infra.failures import OperatorError
+from infra.operator_errors import OperatorError
 
 
 class FolderInUse(OperatorError):

@@ -7,7 +7,7 @@ when its server comes back a second later. These lie below that range.
 import random
 import socket
 
-from infra.failures import OperatorError
+from infra.operator_errors import OperatorError
 
 LOWEST, HIGHEST = 20_000, 32_000
 _GIVEN: set[int] = set()

@@ -1,6 +1,6 @@
 """What ends a load, or one of its requests; the message is what the operator reads."""
 
-from infra.failures import OperatorError
+from infra.operator_errors import OperatorError
 
 
 class LoadError(OperatorError):

@@ -9,7 +9,7 @@ import re
 
 import msgspec
 
-from contracts.visible_text import NAME
+from contracts.values.visible_text import NAME
 
 _PLAIN = re.compile(r"[0-9a-z]{1,20}")
 _LONGEST_DISPLAY_NAME = 64

@@ -12,7 +12,7 @@ from typing import IO
 import msgspec
 
 from infra.load.errors import LoadError
-from infra.load.history import Pair
+from infra.load.history_file import Pair
 
 
 class Began(msgspec.Struct, frozen=True, tag="began"):

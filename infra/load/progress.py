@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from infra.load.history import History
+from infra.load.history_file import History
 from infra.load.journal import Journal
 from infra.load.report import Tally
 

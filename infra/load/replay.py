@@ -10,13 +10,13 @@ import heapq
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
-from infra.load.connections import Response
+from infra.load.accounts import People
 from infra.load.errors import GaveUp, Refused
-from infra.load.gateway import problem, refusal
-from infra.load.history import History, Line, Pair
+from infra.load.gateway_client import problem, refusal
+from infra.load.history_file import History, Line, Pair
+from infra.load.http_connections import Response
 from infra.load.identities import Namespace
 from infra.load.journal import Journal
-from infra.load.people import People
 from infra.load.report import Tally
 
 # Contact learns of a user a moment after the registration.

@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from infra.load.accounts import People
 from infra.load.errors import LoadError
-from infra.load.gateway import Gateway
-from infra.load.history import History
+from infra.load.gateway_client import Gateway
+from infra.load.history_file import History
 from infra.load.identities import Namespace
 from infra.load.journal import Journal
-from infra.load.mailbox import Mailbox
-from infra.load.people import People
+from infra.load.mail_folder import Mailbox
 from infra.load.progress import show
 from infra.load.replay import Replay
 from infra.load.report import Report

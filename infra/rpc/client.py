@@ -19,15 +19,15 @@ from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import StreamTerminatedError
 
 from contracts.errors import DeadlineExceeded, NoQuorum, Unavailable, VestnikError
-from infra.rpc.carrying.carrier import MultiplexedChannel
-from infra.rpc.carrying.stub import multiplexed
-from infra.rpc.channel import Channel
-from infra.rpc.codec import StrictCodec
-from infra.rpc.context import Call, current
-from infra.rpc.credentials import Issuer
-from infra.rpc.errors import from_grpc, was_executed
+from infra.rpc.call_context import Call, current
+from infra.rpc.error_mapping import from_grpc, was_executed
+from infra.rpc.multiplex.channel import MultiplexedChannel
+from infra.rpc.multiplex.stub import multiplexed
+from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import client_side
-from infra.secrets import Secrets
+from infra.rpc.transport.channel import Channel
+from infra.rpc.transport.protobuf_codec import StrictCodec
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 
 Request_contra = TypeVar("Request_contra", contravariant=True)
@@ -57,7 +57,7 @@ class Client:
     """One service as another sees it: all of its replicas."""
 
     def __init__(self, target: str, *, me: str, settings: Settings, secrets: Secrets, carried: bool = False) -> None:
-        """`carried`: whether unary calls go together on a long-lived stream to each replica (infra/rpc/carrying)."""
+        """`carried`: whether unary calls go together on a long-lived stream to each replica (infra/rpc/multiplex)."""
         self._target = target
         self._issuer = Issuer(me, secrets)
         tls = client_side(settings, me, target)

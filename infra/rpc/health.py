@@ -6,8 +6,8 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from infra.rpc.channel import Channel
 from infra.rpc.tls import Tls
+from infra.rpc.transport.channel import Channel
 
 
 async def is_serving(host: str, port: int, *, timeout: float = 1.0, tls: Tls | None = None) -> bool:

@@ -15,21 +15,21 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import Health
 
-from contracts.access import Callers, permitted_callers
 from contracts.deadlines import REQUEST
 from contracts.errors import Forbidden, Invalid, Unavailable, VestnikError
 from contracts.rpc.vestnik.calls.v1 import Answers, Calls
-from infra.rpc.at_work import InFlightCalls
-from infra.rpc.carrying.carried import CallServer, Method
-from infra.rpc.carrying.wire import PATH
-from infra.rpc.codec import StrictCodec
-from infra.rpc.connections import BOUNDS, BoundedServer
-from infra.rpc.context import Call, enter
-from infra.rpc.errors import to_grpc
-from infra.rpc.frames import Stream, receive
-from infra.rpc.guard import CallAuthorizer, check_user, failure_of
+from contracts.rpc_permissions import Callers, permitted_callers
+from infra.rpc.authorization import CallAuthorizer, check_user, failure_of
+from infra.rpc.call_context import Call, enter
+from infra.rpc.error_mapping import to_grpc
+from infra.rpc.multiplex.messages import PATH
+from infra.rpc.multiplex.server import CallServer, Method
 from infra.rpc.reflection import with_reflection
-from infra.secrets import Secrets
+from infra.rpc.transport.connection_limits import BOUNDS, BoundedServer
+from infra.rpc.transport.framing import Stream, receive
+from infra.rpc.transport.in_flight import InFlightCalls
+from infra.rpc.transport.protobuf_codec import StrictCodec
+from infra.security.secrets import Secrets
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class RpcServer:
     def __init__(self, service: str, handlers: Collection[Servable], *, secrets: Secrets) -> None:
         """
         Raises:
-            LookupError: contracts/access.py does not say who may call one of the methods.
+            LookupError: contracts/rpc_permissions.py does not say who may call one of the methods.
         """
         self._service = service
         self._guard = CallAuthorizer(service, secrets)

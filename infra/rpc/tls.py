@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from grpclib.server import Stream
 
-from infra.failures import OperatorError
-from infra.secret_files import locked, replace
-from infra.secrets import PARTIES
+from infra.operator_errors import OperatorError
+from infra.security.secret_files import locked, replace
+from infra.security.secrets import PARTIES
 from infra.settings import Settings
 
 # What is spoken over the connection, as it is agreed upon (ALPN).

@@ -1,9 +1,9 @@
 """The machinery behind every read model: authors write Projections, services start Runners and ask ReadModels."""
 
+from projections.engine.changes import RowChanges
 from projections.engine.projection import Projection, handles
 from projections.engine.read_model import ReadModel
-from projections.engine.runners import Runners
-from projections.engine.waiting import PositionWaiter
-from projections.engine.write import RowChanges
+from projections.engine.running.runner_group import Runners
+from projections.engine.waiting.position_waiter import PositionWaiter
 
 __all__ = ["PositionWaiter", "Projection", "ReadModel", "RowChanges", "Runners", "handles"]

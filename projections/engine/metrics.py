@@ -10,11 +10,11 @@ from functools import partial
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from projections.engine.batch import Batch
-from projections.engine.dead_letters import Counts
-from projections.engine.filling import BuildWriter
-from projections.engine.pipeline import Pipeline
+from projections.engine.apply.batch import Batch
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.apply.pipeline import Pipeline
 from projections.engine.projection import Projection
+from projections.engine.storage.dead_letters import Counts
 
 _OWN = ("projection", "version")
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

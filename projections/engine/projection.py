@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from contracts.envelope import Recorded
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
-from projections.engine.write import RowChanges
+from projections.engine.changes import RowChanges
 
 Handler = Callable[[Recorded[Any], RowChanges], None]
 Marked = TypeVar("Marked", bound=Callable[..., None])

@@ -13,10 +13,10 @@ from psycopg.types.string import TextLoader
 
 from contracts.errors import ReadModelBehind, Unavailable
 from contracts.positions import Position
-from infra.connections import DatabaseSilent, Pool
-from projections.engine.broken import Broken
+from infra.runtime.connections import DatabaseSilent, Pool
+from projections.engine.broken_projection import Broken
 from projections.engine.projection import Projection
-from projections.engine.waiting import CheckpointNotice, PositionWaiter
+from projections.engine.waiting.position_waiter import CheckpointNotice, PositionWaiter
 
 R = TypeVar("R", bound=msgspec.Struct)
 

@@ -4,7 +4,6 @@ import msgspec
 
 from contracts.envelope import Provenance
 from contracts.events.user import PasswordChanged
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
     CreateSessionRequest,
@@ -13,8 +12,9 @@ from contracts.rpc.vestnik.session.v1 import (
     SessionServiceStub,
     Tokens,
 )
+from contracts.values.ids import new_id
+from infra.rpc.call_context import Call, current
 from infra.rpc.client import Client
-from infra.rpc.context import Call, current
 
 _TIMEOUT = 5.0
 # Ending waits for a read model that may be up to 5 s behind.

@@ -14,16 +14,18 @@ import msgspec
 from contracts import envelope
 from contracts.envelope import Provenance
 from contracts.errors import PasswordRequired, Unavailable
-from contracts.fields import LanguageCode
-from contracts.identifiers import new_id
-from services.auth import domain, mailboxes, registrations
-from services.auth.aggregates import Aggregates
-from services.auth.claims import ClaimKeys
-from services.auth.email_keys import email_key
-from services.auth.not_due import record_decoy
-from services.auth.passwords import Passwords
-from services.auth.verification import Verification, VerificationTokens
-from services.auth.weak_passwords import WeakPasswords
+from contracts.values.field_types import LanguageCode
+from contracts.values.ids import new_id
+from services.auth import domain
+from services.auth.claim_keys import ClaimKeys
+from services.auth.mail import mailbox_budgets
+from services.auth.mail.decoy import record_decoy
+from services.auth.passwords.hashing import Passwords
+from services.auth.passwords.weak_passwords import WeakPasswords
+from services.auth.registration import decisions
+from services.auth.registration.email_lookup import email_key
+from services.auth.repositories import Aggregates
+from services.auth.tokens.email_verification import Verification, VerificationTokens
 from streams.log import Append, Conflict
 from streams.repository import LoadedAggregate
 
@@ -100,7 +102,7 @@ class Commands:
             Overloaded: too many passwords are waiting to be hashed.
         """
         self._weak.check(password, username=username, email=email)
-        command = registrations.Register(
+        command = decisions.Register(
             user_id=new_id(), email=email, username=username.lower(), display_name=display_name, language=language
         )
         # Whoever asks has no account yet: the new user is the actor.
@@ -133,10 +135,10 @@ class Commands:
         """
         verification, now = self._tokens.read(token), self._clock()
         address = (await self._aggregates.addresses.load(verification.claim_key)).state
-        pending = registrations.registration_of(address, verification.user_id, verification.expires_at, now)
+        pending = decisions.registration_of(address, verification.user_id, verification.expires_at, now)
         if pending is None:
             return PendingName(username=address.username, verified=True, needs_password=False)
-        needs_password = registrations.needs_password(address, now)
+        needs_password = decisions.needs_password(address, now)
         return PendingName(username=pending.username, verified=False, needs_password=needs_password)
 
     async def end_registration(self, token: str, provenance: Provenance) -> None:
@@ -153,20 +155,18 @@ class Commands:
         """Asks for a mail with every pending registration on the address, and answers the same whatever the address."""
         outcome = await self._aggregates.addresses.execute(
             await email_key(self._aggregates.addresses, self._keys, email),
-            lambda address: registrations.decide_request_mail(address, self._clock()),
+            lambda address: decisions.decide_request_mail(address, self._clock()),
             provenance,
         )
         if not outcome.events:
-            await record_decoy(self._aggregates, mailboxes.VERIFICATION_MAIL, provenance)
+            await record_decoy(self._aggregates, mailbox_budgets.VERIFICATION_MAIL, provenance)
 
-    async def _register(
-        self, command: registrations.Register, hashed: domain.Hashed, provenance: Provenance
-    ) -> Registered:
+    async def _register(self, command: decisions.Register, hashed: domain.Hashed, provenance: Provenance) -> Registered:
         aggregates, now = self._aggregates, self._clock()
         key = await email_key(aggregates.addresses, self._keys, command.email)
         name_claimed = await self._username_claim(command, now, provenance)
         address = await aggregates.addresses.load(key)
-        requested = registrations.decide_register(address.state, command, now, self._lifetime)
+        requested = decisions.decide_register(address.state, command, now, self._lifetime)
         credential = aggregates.credentials.appends(
             command.user_id,
             LoadedAggregate(state=domain.Credential(), sequence=0, version=0),
@@ -191,28 +191,26 @@ class Commands:
             sequence=sequences[-1],
         )
 
-    async def _username_claim(
-        self, command: registrations.Register, now: datetime, provenance: Provenance
-    ) -> list[Append]:
+    async def _username_claim(self, command: decisions.Register, now: datetime, provenance: Provenance) -> list[Append]:
         aggregates, key = self._aggregates, self._keys.of_username(command.username)
         name = await aggregates.usernames.load(key)
         # Claims of older releases have no end and are not confirmed: the user says whether the address was verified.
         unsaid = name.state.holder if not name.state.confirmed and name.state.expires_at is None else None
         verified = unsaid is not None and (await aggregates.users.load(unsaid)).state.email_verified
-        events = registrations.decide_claim_username(name.state, command, now, self._lifetime, holder_verified=verified)
+        events = decisions.decide_claim_username(name.state, command, now, self._lifetime, holder_verified=verified)
         return aggregates.usernames.appends(key, name, events, provenance)
 
     async def _verify_email(self, verification: Verification, password: str | None, provenance: Provenance) -> Verified:
         aggregates, user_id, key = self._aggregates, verification.user_id, verification.claim_key
         now, address = self._clock(), await aggregates.addresses.load(key)
-        verified = registrations.decide_verify(address.state, user_id, verification.expires_at, now)
+        verified = decisions.decide_verify(address.state, user_id, verification.expires_at, now)
         user = await aggregates.users.load(user_id)
         if not verified:
             return Verified(user_id=user_id, sequence=user.sequence)
         name_key = self._keys.of_username(user.state.username)
         name = await aggregates.usernames.load(name_key)
-        confirmed = registrations.decide_confirm_username(name.state, user_id)
-        if registrations.needs_password(address.state, now):
+        confirmed = decisions.decide_confirm_username(name.state, user_id)
+        if decisions.needs_password(address.state, now):
             await self._prove(user_id, password)
         sequences = await aggregates.log.append_together(
             [
@@ -226,12 +224,12 @@ class Commands:
     async def _end_registration(self, verification: Verification, provenance: Provenance) -> None:
         aggregates, user_id, key = self._aggregates, verification.user_id, verification.claim_key
         address = await aggregates.addresses.load(key)
-        ended = registrations.decide_end(address.state, user_id, self._clock())
+        ended = decisions.decide_end(address.state, user_id, self._clock())
         if not ended:
             return
         name_key = self._keys.of_username((await aggregates.users.load(user_id)).state.username)
         name = await aggregates.usernames.load(name_key)
-        released = registrations.decide_release_username(name.state, user_id)
+        released = decisions.decide_release_username(name.state, user_id)
         await aggregates.log.append_together(
             [
                 *aggregates.addresses.appends(key, address, ended, provenance),

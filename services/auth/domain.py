@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from contracts.errors import InvalidCredentials, TokenExpired
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.user import (
     AddressState,
     CredentialRehashed,
@@ -19,7 +19,7 @@ from contracts.events.user import (
     UserCreated,
     UserEmailVerified,
 )
-from services.auth.registrations import Register
+from services.auth.registration.decisions import Register
 
 CHANGED, RESET = "password_changed", "password_reset"
 # Stands for whoever holds an unknown login: has no user, no credential, and costs the same look-ups.

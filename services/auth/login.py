@@ -21,16 +21,16 @@ from contracts.errors import (
     SessionNotFound,
 )
 from contracts.rpc.vestnik.session.v1 import Tokens
-from infra.rpc.context import current
+from infra.rpc.call_context import current
 from services.auth import domain
-from services.auth.aggregates import Aggregates
-from services.auth.claims import ClaimKeys
+from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
-from services.auth.devices import DeviceTokens
 from services.auth.domain import NOBODY, Credential
-from services.auth.email_keys import email_key
-from services.auth.password_changes import Addresses
-from services.auth.passwords import Passwords
+from services.auth.passwords.change import Addresses
+from services.auth.passwords.hashing import Passwords
+from services.auth.registration.email_lookup import email_key
+from services.auth.repositories import Aggregates
+from services.auth.tokens.device_tokens import DeviceTokens
 
 log = logging.getLogger(__name__)
 

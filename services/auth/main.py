@@ -2,28 +2,28 @@
 
 from datetime import timedelta
 
-from infra.process import service_process
+from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
-from projections.engine.runners import Runners
+from projections.engine.running.runner_group import Runners
 from projections.registry import find, owned_by
-from services.auth.aggregates import Aggregates
-from services.auth.claims import ClaimKeys
+from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.commands import Commands
-from services.auth.delivery import Delivery
-from services.auth.devices import DeviceTokens
 from services.auth.login import Login
-from services.auth.notices import SecurityNotices
-from services.auth.outbox import outbox
-from services.auth.password_changes import PasswordChanges
-from services.auth.passwords import Passwords
+from services.auth.mail.delivery import Delivery
+from services.auth.mail.security_notices import SecurityNotices
+from services.auth.mail.transport import outbox
+from services.auth.passwords.change import PasswordChanges
+from services.auth.passwords.hashing import Passwords
+from services.auth.passwords.weak_passwords import WeakPasswords, common_passwords
 from services.auth.queries import Queries
 from services.auth.reactions import MailReactor, SessionRevoker
-from services.auth.resets import ResetTokens
+from services.auth.repositories import Aggregates
 from services.auth.server import AuthServer
-from services.auth.verification import VerificationTokens
-from services.auth.weak_passwords import WeakPasswords, common_passwords
+from services.auth.tokens.device_tokens import DeviceTokens
+from services.auth.tokens.email_verification import VerificationTokens
+from services.auth.tokens.password_reset import ResetTokens
 
 
 async def main(settings: Settings) -> None:

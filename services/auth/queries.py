@@ -9,7 +9,7 @@ from contracts.errors import UserNotFound, VestnikError
 from contracts.positions import Position
 from contracts.subjects import AUTH
 from projections.engine.read_model import ReadModel
-from services.auth.aggregates import Aggregates
+from services.auth.repositories import Aggregates
 
 log = logging.getLogger(__name__)
 _USER = """

@@ -10,9 +10,9 @@ from uuid import UUID, uuid5
 from nats.aio.client import Client as NATS
 
 from contracts import envelope
-from contracts.durables import PASSWORD_ENDINGS, VERIFICATION_MAIL
+from contracts.durable_consumers import PASSWORD_ENDINGS, VERIFICATION_MAIL
 from contracts.envelope import Provenance, Recorded
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.user import (
     EmailClaimed,
     EmailRegistrationRequested,
@@ -22,14 +22,16 @@ from contracts.events.user import (
     PasswordResetRequested,
     PendingRegistration,
 )
-from contracts.personal import plaintext_or_none
-from services.auth import domain, mailboxes, registrations
-from services.auth.aggregates import Aggregates
+from contracts.values.personal_data import plaintext_or_none
+from services.auth import domain
 from services.auth.clients import Sessions
-from services.auth.delivery import Delivery
-from services.auth.mail import Mail, Offer
-from services.auth.resets import Reset, ResetTokens
-from services.auth.verification import Verification, VerificationTokens
+from services.auth.mail import mailbox_budgets
+from services.auth.mail.delivery import Delivery
+from services.auth.mail.templates import Mail, Offer
+from services.auth.registration import decisions
+from services.auth.repositories import Aggregates
+from services.auth.tokens.email_verification import Verification, VerificationTokens
+from services.auth.tokens.password_reset import Reset, ResetTokens
 from streams.reaction import EventReactor, RetryLater
 
 CONSUMER = VERIFICATION_MAIL.name
@@ -90,11 +92,11 @@ class MailReactor:
         """The mails that were asked for; none where they are of no use any more."""
         match event.data:
             case EmailRegistrationRequested() | EmailClaimed():
-                return await self._verification(event, mailboxes.VERIFICATION_MAIL, event.data.user_id)
+                return await self._verification(event, mailbox_budgets.VERIFICATION_MAIL, event.data.user_id)
             case EmailVerificationRequested():
-                return await self._verification(event, mailboxes.ANOTHER_VERIFICATION_MAIL, event.data.user_id)
+                return await self._verification(event, mailbox_budgets.ANOTHER_VERIFICATION_MAIL, event.data.user_id)
             case EmailVerificationMailRequested():
-                return await self._verification(event, mailboxes.ANOTHER_VERIFICATION_MAIL, None)
+                return await self._verification(event, mailbox_budgets.ANOTHER_VERIFICATION_MAIL, None)
             case PasswordResetRequested():
                 return await self._reset(event, event.data)
             case _:
@@ -111,7 +113,7 @@ class MailReactor:
             return []
         # The newest first.
         by_local_part: dict[bytes, list[tuple[str, PendingRegistration]]] = {}
-        for each in reversed(registrations.waiting(address, self._clock())):
+        for each in reversed(decisions.waiting(address, self._clock())):
             email = plaintext_or_none(each.email)
             if email is not None and user_id in (None, each.user_id):
                 by_local_part.setdefault(_local_part(email), []).append((email, each))
@@ -163,7 +165,7 @@ class MailReactor:
             asked_at=event.at,
             recipient=recipient,
             username=address.username,
-            kind=mailboxes.RESET_MAIL,
+            kind=mailbox_budgets.RESET_MAIL,
             language=address.language,
             offers=(offer,),
         )

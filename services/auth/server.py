@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Meta
 
 from contracts.errors import Invalid, Violation
-from contracts.fields import LANGUAGES, Device, DisplayName, Email, Id, Language, Username
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
     AuthServiceBase,
@@ -36,17 +35,18 @@ from contracts.rpc.vestnik.auth.v1 import (
     VerifyEmailResponse,
 )
 from contracts.subjects import AUTH
-from contracts.times import to_unix_ms
-from contracts.validation import validated
-from contracts.visible_text import normalized
-from infra.rpc.context import current
-from services.auth import reserved_names
+from contracts.values.field_types import LANGUAGES, Device, DisplayName, Email, Id, Language, Username
+from contracts.values.timestamps import to_unix_ms
+from contracts.values.validation import validated
+from contracts.values.visible_text import normalized
+from infra.rpc.call_context import current
 from services.auth.commands import Commands
 from services.auth.login import Login
-from services.auth.mail import address_of
-from services.auth.password_changes import PasswordChanges
-from services.auth.passwords import accepted
+from services.auth.mail.templates import address_of
+from services.auth.passwords.change import PasswordChanges
+from services.auth.passwords.hashing import accepted
 from services.auth.queries import Queries
+from services.auth.registration import reserved_names
 
 # Asking for a mail takes this long whether there is one to send or not, so that the time tells nothing.
 _ASKING_SECONDS = 0.05

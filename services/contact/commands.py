@@ -8,9 +8,9 @@ import msgspec
 
 from contracts import envelope
 from contracts.errors import SelfFriendship, TooManyPendingRequests, UserNotFound
-from contracts.identifiers import pair_id
 from contracts.subjects import CONTACT, friendship
-from infra.rpc.context import Call
+from contracts.values.ids import pair_id
+from infra.rpc.call_context import Call
 from services.contact.clients import People
 from services.contact.domain import Friendship, Relation, Status, asks, decide_add, decide_remove, evolve, relation
 from streams.log import Log

@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from contracts.errors import RequestTooSoon, SelfFriendship
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 
 # Weights of a request that came to nothing.

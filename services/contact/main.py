@@ -1,6 +1,6 @@
 """Puts the contact service together."""
 
-from infra.process import service_process
+from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
 from projections.registry import find, owned_by

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from contracts.fields import Id
 from contracts.positions import Position
+from contracts.values.field_types import Id
 from projections.engine.read_model import ReadModel
 from services.contact.domain import Relation
 

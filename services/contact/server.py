@@ -6,11 +6,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from contracts.cursors import decode_cursor, encode_cursor
 from contracts.errors import UserNotFound
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.fields import PAGE_LIMIT, Id, PageLimit
-from contracts.live import LiveFriendship
+from contracts.notification_kinds import LiveFriendship
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendRequest,
@@ -29,9 +27,11 @@ from contracts.rpc.vestnik.contact.v1 import (
 )
 from contracts.rpc.vestnik.contact.v1 import Relation as RpcRelation
 from contracts.subjects import CONTACT
-from contracts.times import rfc3339, to_unix_ms
-from contracts.validation import validated
-from infra.rpc.context import current
+from contracts.values.cursors import decode_cursor, encode_cursor
+from contracts.values.field_types import PAGE_LIMIT, Id, PageLimit
+from contracts.values.timestamps import rfc3339, to_unix_ms
+from contracts.values.validation import validated
+from infra.rpc.call_context import current
 from services.contact.commands import ContactCommands
 from services.contact.domain import Relation
 from services.contact.queries import FriendQueries, FriendRow, FriendsCursor

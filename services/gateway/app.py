@@ -12,21 +12,22 @@ from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from contracts.errors import DeadlineExceeded, MethodNotAllowed, NotFound, VestnikError
-from infra.rpc.context import Call, enter
-from services.gateway import problems, rate_limits
-from services.gateway.cors import Cors
-from services.gateway.dispatch import Dispatcher, encoded
-from services.gateway.endpoints import AnyEndpoint, Response
-from services.gateway.http_request import HttpRequest
-from services.gateway.live.websocket import WebSockets
-from services.gateway.load import MOST_RUNNING, ConcurrencyLimiter
-from services.gateway.metrics import UNMATCHED, WEB
-from services.gateway.parts import GatewayContext
-from services.gateway.rate_limits import LimitState
-from services.gateway.streaming import StreamingReply
-from services.gateway.tracing import parse_request_id
-from services.gateway.web_files import WebFile, WebFiles
-from services.gateway.whole_response import WholeResponse
+from infra.rpc.call_context import Call, enter
+from services.gateway.context import GatewayContext
+from services.gateway.http import problems
+from services.gateway.http.dispatcher import Dispatcher, encoded
+from services.gateway.http.endpoint import AnyEndpoint, Response
+from services.gateway.http.request import HttpRequest
+from services.gateway.http.response import WholeResponse
+from services.gateway.http.streaming_response import StreamingReply
+from services.gateway.http.trace_headers import parse_request_id
+from services.gateway.limits import rate_limiter
+from services.gateway.limits.concurrency_limit import MOST_RUNNING, ConcurrencyLimiter
+from services.gateway.limits.rate_limiter import LimitState
+from services.gateway.observability.metrics import UNMATCHED, WEB
+from services.gateway.routes.live.websocket import WebSockets
+from services.gateway.security.cors import Cors
+from services.gateway.static.files import WebFile, WebFiles
 
 log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder()
@@ -126,7 +127,7 @@ class App:
         more: dict[str, str] = {}
         try:
             reply = await self._answer(request, path, own_id, standings)
-            return _response(reply, rate_limits.headers(standings))
+            return _response(reply, rate_limiter.headers(standings))
         except VestnikError as error:
             found = error
         except ClientDisconnect:
@@ -142,7 +143,7 @@ class App:
             found = VestnikError()
         if isinstance(found, MethodNotAllowed) and path is not None:
             more["allow"] = path.allow
-        return _problem(found, request.shown_path, rate_limits.headers(standings) | more)
+        return _problem(found, request.shown_path, rate_limiter.headers(standings) | more)
 
     async def _answer(
         self, request: HttpRequest, path: _Path | None, own_id: str, standings: list[LimitState]

@@ -9,42 +9,42 @@ from functools import partial
 
 from nats.aio.client import Client as NATS
 
-from infra.collecting import tune_gc
-from infra.connections import connect_nats
-from infra.key_stages import KeyTerms
-from infra.metrics_endpoint import metrics_endpoint
-from infra.quorum import quorum_of_process
 from infra.rpc.client import Client
-from infra.rpc.credentials import Issuer
+from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import HTTP, client_side
-from infra.secrets import Secrets
+from infra.runtime.connections import connect_nats
+from infra.runtime.gc_tuning import tune_gc
+from infra.runtime.log_setup import configure_logging
+from infra.runtime.metrics_endpoint import metrics_endpoint
+from infra.runtime.quorum import quorum_of_process
+from infra.security.key_lifecycle import KeyTerms
+from infra.security.secrets import Secrets
 from infra.settings import SERVICES, Settings
-from infra.telemetry import configure_logging
-from services.gateway import limits
-from services.gateway.admission import ConnectionLimiter
 from services.gateway.app import App
-from services.gateway.given_up import GivenUp
-from services.gateway.known_pages import KnownPages
-from services.gateway.latest_positions import LatestPositions
+from services.gateway.cache.message_pages import KnownPages
+from services.gateway.cache.profile_cache import ProfileCache
+from services.gateway.cache.profile_invalidation import ProfileInvalidation
+from services.gateway.cache.profile_reader import ProfileReader
+from services.gateway.clients import ServiceClients
+from services.gateway.consistency.accepted_losses import GivenUp
+from services.gateway.consistency.encrypted_positions import SealedPositions
+from services.gateway.consistency.stream_heads import StreamHeads, fetch_from
+from services.gateway.consistency.user_positions import LatestPositions
+from services.gateway.context import GatewayContext
+from services.gateway.limits import policies
+from services.gateway.limits.rate_limiter import RateLimiter
+from services.gateway.limits.shared_counts import SharedLimits
 from services.gateway.live.delivery import LiveDelivery
-from services.gateway.live.metrics import LiveMetrics
-from services.gateway.metrics import Metrics
-from services.gateway.parts import GatewayContext
-from services.gateway.profile_cache import ProfileCache
-from services.gateway.profile_news import ProfileInvalidation
-from services.gateway.profile_reads import ProfileReader
-from services.gateway.rate_limits import RateLimiter
-from services.gateway.readiness import Readiness
-from services.gateway.remotes import ServiceClients
-from services.gateway.revocations import Revocations
-from services.gateway.sealed_positions import SealedPositions
-from services.gateway.serving import listening_socket, security_headers, serve
-from services.gateway.shared_limits import SharedLimits
-from services.gateway.stream_ends import StreamHeads, fetch_from
-from services.gateway.table import ENDPOINTS
-from services.gateway.tokens import AccessTokens
-from services.gateway.verifying_keys import VerifyingKeys
-from services.gateway.web_files import WebFiles
+from services.gateway.observability.live_metrics import LiveMetrics
+from services.gateway.observability.metrics import Metrics
+from services.gateway.observability.readiness import Readiness
+from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.security.access_tokens import AccessTokens
+from services.gateway.security.revocations import Revocations
+from services.gateway.security.token_keys import VerifyingKeys
+from services.gateway.server.connection_limits import ConnectionLimiter
+from services.gateway.server.uvicorn_server import listening_socket, security_headers, serve
+from services.gateway.static.files import WebFiles
 from streams.topology import Placement, ensure_limits
 
 log = logging.getLogger(__name__)
@@ -188,5 +188,5 @@ def _shared(settings: Settings, nats: NATS, limiter: RateLimiter | None) -> Abst
         placement = Placement.parse(settings.stream_placement)
         await ensure_limits(nats, replicas=settings.stream_replicas, placement=placement)
 
-    known = [*limits.ALL, limits.daily_bytes(settings.daily_bytes)]
+    known = [*policies.ALL, policies.daily_bytes(settings.daily_bytes)]
     return SharedLimits(nats, limiter, known, make_stream=make_stream).run()

@@ -10,10 +10,10 @@ import time
 from collections import OrderedDict
 
 from contracts.errors import NotFriends, Unavailable, UserNotFound
-from contracts.identifiers import pair_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import ContactServiceStub, IsFriendRequest, Relation
 from contracts.subjects import CONTACT
+from contracts.values.ids import pair_id
 from infra.rpc.client import Client
 from streams.quorum import Quorum
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from contracts.errors import NotFriends, Overloaded, UserNotFound
-from contracts.identifiers import pair_id
 from contracts.subjects import conversation, read_mark
-from infra.rpc.context import Call
+from contracts.values.ids import pair_id
+from infra.rpc.call_context import Call
 from services.messaging.clients import Friendships
+from services.messaging.deduplication.deduplicator import Deduplicator
 from services.messaging.domain import (
     Conversation,
     ReadMark,
@@ -19,8 +20,7 @@ from services.messaging.domain import (
     evolve_read_mark,
 )
 from services.messaging.queries import MessageQueries
-from services.messaging.repeats import Deduplicator
-from streams.combining import FlatCombiner, PendingCommand
+from streams.batching.flat_combining import FlatCombiner, PendingCommand
 from streams.log import Conflict, Log
 from streams.repository import AggregateSession, Repository
 

@@ -6,9 +6,9 @@ from datetime import datetime
 import msgspec
 
 from contracts.errors import ClientMessageIdReused, MessageNotFound, NotFriends
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.message import MessageSeen, MessageSent, NotificationRead
-from contracts.personal import plaintext_or_none
+from contracts.values.personal_data import plaintext_or_none
 
 
 class Conversation(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Puts the messaging service together."""
 
-from infra.process import service_process
+from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
 from projections.registry import find, owned_by
@@ -8,8 +8,8 @@ from services.messaging.clients import FriendshipCache, Friendships
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.notifications.commands import NotificationCommands
 from services.messaging.notifications.queries import NotificationQueries
+from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import PageQueries
-from services.messaging.pages.reading import PageReader
 from services.messaging.queries import MessageQueries
 from services.messaging.reactions import confirm_end, follow_friendships
 from services.messaging.server import MessagingServer

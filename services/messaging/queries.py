@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from contracts.errors import NotFriends
-from contracts.fields import Id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation
+from contracts.values.field_types import Id
 from projections.engine.read_model import MissingEvents, ReadModel
 from services.messaging.domain import Sent
 

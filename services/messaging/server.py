@@ -7,11 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from contracts.cursors import decode_cursor, encode_cursor
 from contracts.errors import Invalid, Violation
-from contracts.fields import PAGE_LIMIT, ClientMessageId, Id, MessageSequence, PageLimit, Text
-from contracts.fields import Sequence as SequenceNumber
-from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
     ClientEvent,
@@ -37,17 +33,21 @@ from contracts.rpc.vestnik.messaging.v1 import (
     SendMessageResponse,
 )
 from contracts.subjects import MESSAGING
-from contracts.times import to_unix_ms
-from contracts.validation import validated
-from infra.rpc.context import current
+from contracts.values.cursors import decode_cursor, encode_cursor
+from contracts.values.field_types import PAGE_LIMIT, ClientMessageId, Id, MessageSequence, PageLimit, Text
+from contracts.values.field_types import Sequence as SequenceNumber
+from contracts.values.ids import new_id, pair_id
+from contracts.values.timestamps import to_unix_ms
+from contracts.values.validation import validated
+from infra.rpc.call_context import current
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.domain import SendMessage
-from services.messaging.missed import events_since
+from services.messaging.event_backfill import events_since
 from services.messaging.notifications.commands import NotificationCommands
-from services.messaging.notifications.notified import notifications_since
+from services.messaging.notifications.event_backfill import notifications_since
 from services.messaging.notifications.queries import NotificationQueries, NotificationsCursor
+from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import ListRequest, PageRequest
-from services.messaging.pages.reading import PageReader
 from services.messaging.queries import (
     ConversationRow,
     ConversationsCursor,

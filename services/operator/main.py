@@ -1,12 +1,12 @@
 """Puts the operator's service together: it owns the stream OPERATOR, and has an operator's rights alone."""
 
-from infra.operators import Operators
-from infra.process import ServiceProcess, service_process
+from infra.runtime.service_process import ServiceProcess, service_process
+from infra.security.operator_accounts import Operators
 from infra.settings import OPERATOR_SERVICE, Settings
-from services.operator.carry_over import carry_over
+from services.operator.dead_letters.actions import PATIENCE
+from services.operator.dead_letters.carry_over import carry_over
 from services.operator.maintenance import Maintenance
 from services.operator.server import OperatorServer
-from services.operator.settlement import PATIENCE
 from streams.log import Log
 
 

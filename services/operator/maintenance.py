@@ -18,16 +18,16 @@ from typing import Literal
 import msgspec
 
 from contracts.errors import MaintenanceUnderWay, NotFound
-from contracts.identifiers import new_id
-from infra.embedded.child import Child
-from infra.operators import Operator
+from contracts.values.ids import new_id
+from infra.embedded.child_process import Child
+from infra.security.operator_accounts import Operator
 from infra.settings import Settings
-from projections.engine.comparison import Difference
-from projections.engine.progress import Progress
-from projections.engine.rebuild import Rebuilt
-from projections.engine.verify import Verdict
+from projections.engine.inspection.table_diff import Difference
+from projections.engine.inspection.verify import Verdict
+from projections.engine.rebuild.progress import Progress
+from projections.engine.rebuild.rebuild import Rebuilt
 from projections.registry import choose
-from services.operator.masking import REDACTED
+from services.operator.history.redaction import REDACTED
 
 log = logging.getLogger(__name__)
 Kind = Literal["verify", "rebuild"]

@@ -13,8 +13,8 @@ import msgspec
 
 from contracts.envelope import now
 from contracts.errors import NotFound, VestnikError
-from contracts.identifiers import is_id, pair_id
 from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION
+from contracts.values.ids import is_id, pair_id
 from projections.registry import choose
 from services.operator.queries import ConversationCounts, FriendCounts, Profile, Queries, SessionCounts
 

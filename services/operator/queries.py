@@ -6,12 +6,12 @@ from typing import TypeVar
 
 import msgspec
 
-from contracts.identifiers import is_id
-from contracts.names import normalize
-from projections.engine import kept_letters
-from projections.engine.kept_letters import DeadLetterFilter
+from contracts.values.ids import is_id
+from contracts.values.name_matching import normalize
+from projections.engine.dead_letters import queries
+from projections.engine.dead_letters.queries import DeadLetterFilter
 from projections.engine.projection import Projection
-from services.operator.letters import Letter, of_letter
+from services.operator.dead_letters.views import Letter, of_letter
 from services.operator.read_models import ReadModels
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -292,7 +292,7 @@ class Queries:
         """The aggregate's dead letters."""
         wanted = DeadLetterFilter(projections=[projection.name], aggregate_id=aggregate_id)
         async with self._read_models.database_of(projection) as conn:
-            return [of_letter(each) async for each in kept_letters.list_dead_letters(conn, wanted)]
+            return [of_letter(each) async for each in queries.list_dead_letters(conn, wanted)]
 
     async def _one(self, name: str, row_type: type[R], sql: str, params: Mapping[str, object]) -> R | None:
         found = await self._read_models.select(name, row_type, sql, params)

@@ -14,8 +14,8 @@ from nats.aio.client import Client as NATS
 
 from contracts.errors import Unavailable
 from contracts.subjects import STREAMS
-from infra.history import end_of
-from streams.jetstream import Refused
+from infra.history.event_history import end_of
+from streams.jetstream.api import Refused
 from streams.log import Log
 
 Span = Literal["day", "week"]

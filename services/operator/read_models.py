@@ -12,10 +12,10 @@ from psycopg import errors
 from psycopg.types.string import TextLoader
 
 from contracts.errors import ReadModelBehind, Unavailable
-from infra.database_owners import ServiceSchemas
-from projections.engine.builds import Connection
-from projections.engine.connecting import connect, database_unavailable
+from infra.security.service_schemas import ServiceSchemas
 from projections.engine.projection import Projection
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.connections import connect, database_unavailable
 from projections.registry import choose
 
 R = TypeVar("R", bound=msgspec.Struct)

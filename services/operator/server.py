@@ -33,24 +33,25 @@ from contracts.rpc.vestnik.operator.v1 import (
     TraceEventRequest,
 )
 from contracts.subjects import STREAMS
-from contracts.times import bounded
-from contracts.validation import validated
-from infra import audit, history
-from infra.failures import OperatorError
-from infra.operators import Operator, Operators
+from contracts.values.timestamps import bounded
+from contracts.values.validation import validated
+from infra.history import event_history, login_audit
+from infra.operator_errors import OperatorError
+from infra.security.operator_accounts import Operator, Operators
 from infra.settings import Settings
-from projections.engine.dead_letters import LetterId
-from projections.engine.kept_letters import NoSuchLetter
+from projections.engine.dead_letters.queries import NoSuchLetter
+from projections.engine.storage.dead_letters import LetterId
 from projections.registry import UnknownProjection
-from services.operator import browsing, logins
-from services.operator.glance import Status, collect_status
+from services.operator.dead_letters.actions import DeadLetters
+from services.operator.history import event_browser
+from services.operator.history import login_audit as logins
+from services.operator.history.event_trace import Trace, Tracing
 from services.operator.maintenance import Kind, Maintenance
 from services.operator.people import People
 from services.operator.queries import Queries
 from services.operator.rates import History, Span
 from services.operator.read_models import ReadModels
-from services.operator.settlement import DeadLetters
-from services.operator.tracing import Trace, Tracing
+from services.operator.system_status import Status, collect_status
 from streams.log import Log
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ class OperatorServer(OperatorServiceBase):
             raise Invalid(violations=(Violation("/stream", "No stream of ours"),))
         if message.type and message.type not in catalogue.EVENTS:
             raise Invalid(violations=(Violation("/type", "No event of ours"),))
-        query = history.EventQuery(
+        query = event_history.EventQuery(
             streams=(message.stream,) if message.stream else tuple(STREAMS),
             type=message.type or None,
             aggregate_id=asked.aggregate_id or None,
@@ -141,16 +142,16 @@ class OperatorServer(OperatorServiceBase):
         try:
             if message.after:
                 after = Position.decode(message.after)
-                return _document(await browsing.events_after(self._nc, query, limit=asked.limit, after=after))
+                return _document(await event_browser.events_after(self._nc, query, limit=asked.limit, after=after))
             before = Position.decode(message.before) if message.before else None
-            return _document(await browsing.latest_events(self._nc, query, limit=asked.limit, before=before))
+            return _document(await event_browser.latest_events(self._nc, query, limit=asked.limit, before=before))
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
 
     async def list_session_events(self, message: ListSessionEventsRequest) -> Document:
         self._operator(message.user_id)
         asked = validated(_Logins, {"limit": message.limit, "user": message.user})
-        query = audit.Query(
+        query = login_audit.Query(
             user=asked.user.strip() or None,
             since=_moment(message.since, "/since"),
             until=_moment(message.until, "/until"),
@@ -238,7 +239,7 @@ class OperatorServer(OperatorServiceBase):
         return _document(self._maintenance.cancel(message.id, operator))
 
     def _operator(self, user_id: str) -> Operator:
-        """The operator who asks; the service token names the very user (contracts/access.py).
+        """The operator who asks; the service token names the very user (contracts/rpc_permissions.py).
 
         Raises:
             NotAnOperator: it is none.

@@ -4,7 +4,7 @@ from contracts.envelope import Provenance
 from contracts.errors import ProfileNotFound
 from contracts.positions import Position
 from contracts.subjects import AUTH, PROFILE, profile
-from infra.rpc.context import Call
+from infra.rpc.call_context import Call
 from services.profile.domain import (
     CreateProfile,
     Profile,

@@ -7,10 +7,10 @@ from datetime import datetime
 import msgspec
 
 from contracts.errors import ProfileNotFound, StaleProfile
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.profile import ProfileCreated, ProfileUpdated
-from contracts.personal import plaintext_or_none
-from contracts.times import rfc3339
+from contracts.values.personal_data import plaintext_or_none
+from contracts.values.timestamps import rfc3339
 
 ANY_TAG = "*"
 

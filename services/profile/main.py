@@ -2,10 +2,10 @@
 
 import asyncio
 
-from infra.listening import open_listener
-from infra.process import service_process
-from infra.rpc.credentials import Verifier
+from infra.rpc.service_tokens import Verifier
 from infra.rpc.tls import HTTP, server_side
+from infra.runtime.service_process import service_process
+from infra.runtime.sockets import open_listener
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
 from projections.registry import find, owned_by

@@ -7,11 +7,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from contracts.fields import Id
 from contracts.positions import Position
+from contracts.values.field_types import Id
 from projections.engine.read_model import ReadModel
 from services.profile.domain import PublicProfile
-from services.profile.search import LOOKED_UP, parse_query
+from services.profile.search_terms import LOOKED_UP, parse_query
 
 # Behind every text that begins with a prefix, in the order of code points.
 _LAST = "\U0010ffff"

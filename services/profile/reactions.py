@@ -2,11 +2,11 @@
 
 from nats.aio.client import Client as NATS
 
-from contracts.durables import PROFILE_CREATION
+from contracts.durable_consumers import PROFILE_CREATION
 from contracts.envelope import Provenance, Recorded
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.user import UserCreated
-from contracts.personal import plaintext_or_none
+from contracts.values.personal_data import plaintext_or_none
 from services.profile.commands import ProfileCommands
 from services.profile.domain import CreateProfile
 from streams.reaction import EventReactor

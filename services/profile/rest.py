@@ -19,11 +19,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from contracts.access import permitted_callers
 from contracts.errors import Forbidden, NotFound, ProfileNotFound, Unauthenticated, VestnikError
-from contracts.identifiers import is_id
-from infra.rpc.context import POSITION, REQUEST_ID, Call, enter
-from infra.rpc.credentials import Verifier
+from contracts.rpc_permissions import permitted_callers
+from contracts.values.ids import is_id
+from infra.rpc.call_context import POSITION, REQUEST_ID, Call, enter
+from infra.rpc.service_tokens import Verifier
 from infra.rpc.tls import names
 from services.profile.commands import ProfileCommands
 

@@ -6,9 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from contracts.cursors import decode_cursor, encode_cursor
 from contracts.events.profile import ProfileUpdated
-from contracts.fields import PAGE_LIMIT, AvatarUrl, Bio, DisplayName, Id, PageLimit, SearchText
 from contracts.rpc.vestnik.profile.v1 import (
     ClientEvent,
     EventsSinceRequest,
@@ -21,10 +19,12 @@ from contracts.rpc.vestnik.profile.v1 import (
     UpdateProfileRequest,
     UpdateProfileResponse,
 )
-from contracts.times import to_unix_ms
-from contracts.validation import validated
-from contracts.visible_text import normalized
-from infra.rpc.context import current
+from contracts.values.cursors import decode_cursor, encode_cursor
+from contracts.values.field_types import PAGE_LIMIT, AvatarUrl, Bio, DisplayName, Id, PageLimit, SearchText
+from contracts.values.timestamps import to_unix_ms
+from contracts.values.validation import validated
+from contracts.values.visible_text import normalized
+from infra.rpc.call_context import current
 from services.profile.commands import ProfileCommands
 from services.profile.domain import PublicProfile, UpdateProfile
 from services.profile.queries import ProfileQueries, SearchCursor

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from contracts.errors import InvalidRefreshToken, SessionNotFound
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 
 # How long a spent token is served again.

@@ -2,17 +2,17 @@
 
 from datetime import timedelta
 
-from infra.access_keys import AccessKeys
-from infra.key_stages import KeyTerms
-from infra.process import service_process
+from infra.runtime.service_process import service_process
+from infra.security.access_keys import AccessKeys
+from infra.security.key_lifecycle import KeyTerms
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
-from projections.engine.runners import Runners
+from projections.engine.running.runner_group import Runners
 from projections.registry import find, owned_by
 from services.session import domain
 from services.session.commands import Commands
+from services.session.key_cleanup import remove_retired_keys
 from services.session.queries import Queries
-from services.session.retired_keys import remove_retired_keys
 from services.session.server import SessionServer
 from services.session.tokens import AccessTokens, RefreshTokens
 

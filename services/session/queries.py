@@ -7,8 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from contracts.cursors import decode_cursor, encode_cursor
 from contracts.positions import Position
+from contracts.values.cursors import decode_cursor, encode_cursor
 from projections.engine.read_model import ReadModel
 
 _ACTIVE = """

@@ -9,8 +9,7 @@ from msgspec import Meta
 from contracts import envelope
 from contracts.errors import Invalid, SessionNotFound, UserNotFound, Violation
 from contracts.events.session import SessionRevoked
-from contracts.fields import PAGE_LIMIT, Device, Id, PageLimit, Sequence, Username
-from contracts.live import LiveSessionEnd
+from contracts.notification_kinds import LiveSessionEnd
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
     ClientEvent,
@@ -35,9 +34,10 @@ from contracts.rpc.vestnik.session.v1 import (
     ValidateSessionResponse,
 )
 from contracts.subjects import SESSION
-from contracts.times import to_unix_ms
-from contracts.validation import validated
-from infra.rpc.context import current
+from contracts.values.field_types import PAGE_LIMIT, Device, Id, PageLimit, Sequence, Username
+from contracts.values.timestamps import to_unix_ms
+from contracts.values.validation import validated
+from infra.rpc.call_context import current
 from services.session.commands import Commands, IssuedTokens
 from services.session.domain import CreateSession
 from services.session.queries import Queries

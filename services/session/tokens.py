@@ -16,7 +16,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.errors import InvalidRefreshToken
-from contracts.identifiers import is_id, new_id
+from contracts.values.ids import is_id, new_id
 
 AUDIENCE = "vestnik"
 _GENERATION = re.compile(r"[1-9][0-9]{0,9}\Z")

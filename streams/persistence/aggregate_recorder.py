@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from eventsourcing.persistence import AggregateRecorder, IntegrityError, NotSupportedError, StoredEvent
 
-from streams.cache import Cache
 from streams.log import Append, Conflict, Log
+from streams.lru_cache import Cache
 from streams.message import Message
-from streams.persistence.bridge import Bridge
-from streams.persistence.failures import in_the_librarys_words
-from streams.persistence.stored_events import AsOriginatorId, OriginatorId, envelope_of, stored_event_of, token_of
+from streams.persistence.error_translation import in_the_librarys_words
+from streams.persistence.mapper import AsOriginatorId, OriginatorId, envelope_of, stored_event_of, token_of
+from streams.persistence.sync_bridge import Bridge
 
 # So many aggregates' last sequences are remembered.
 _REMEMBERED = 10_000

@@ -10,7 +10,7 @@ from eventsourcing.persistence import ApplicationRecorder, Notification, StoredE
 
 from streams.message import Message
 from streams.persistence.aggregate_recorder import JetStreamAggregateRecorder
-from streams.persistence.stored_events import notification_of
+from streams.persistence.mapper import notification_of
 from streams.persistence.subscription import JetStreamSubscription
 
 _PAGE = 1_000

@@ -17,8 +17,8 @@ from eventsourcing.persistence import ApplicationRecorder, InterfaceError, Notif
 
 from contracts.errors import Unavailable
 from streams.message import Message
-from streams.persistence.bridge import Bridge
-from streams.persistence.failures import in_the_librarys_words
+from streams.persistence.error_translation import in_the_librarys_words
+from streams.persistence.sync_bridge import Bridge
 from streams.reader import Reader
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from infra.archive.checking import require_valid
-from infra.archive.exporting import Exported, export
-from infra.archive.importing import Imported, Steps, import_file
-from infra.archive.store import Store
-from infra.archive.target import target
-from infra.secrets import Secrets
+from infra.archive.exporter import Exported, export
+from infra.archive.importer import Imported, Steps, import_file
+from infra.archive.output_file import target
+from infra.archive.stream_access import Store
+from infra.archive.validation import require_valid
+from infra.security.secrets import Secrets
 from infra.settings import Settings
-from streams.client import Client
+from streams.jetstream.client import Client
 from streams.log import Log
 from tests.bench import servers
 from tests.bench.events import seed

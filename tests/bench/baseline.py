@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
-from contracts.identifiers import new_id
+from contracts.values.ids import new_id
 from tests.bench.events import texts
 
 _SECTION = 1_000

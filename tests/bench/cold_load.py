@@ -4,7 +4,7 @@ import argparse
 import random
 import time
 
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.subjects import conversation
 from streams.log import Log
 from streams.repository import Repository

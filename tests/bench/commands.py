@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.message import MessageSent
-from contracts.identifiers import new_id
 from contracts.subjects import conversation
-from streams.client import Client
+from contracts.values.ids import new_id
+from streams.jetstream.client import Client
 from streams.log import Log
 from streams.repository import Repository
 from tests.bench import baseline, servers

@@ -10,12 +10,13 @@ from typing import ClassVar
 
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSent
-from contracts.personal import plaintext_or_none
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, RowChanges, handles, settling
-from projections.engine.connecting import connect
-from projections.engine.rebuild import rebuild
-from projections.engine.verify import verify
+from contracts.values.personal_data import plaintext_or_none
+from projections.engine import Projection, RowChanges, handles
+from projections.engine.dead_letters import resolution
+from projections.engine.inspection.verify import verify
+from projections.engine.rebuild.rebuild import rebuild
+from projections.engine.storage.connections import connect
 from streams.log import Log
 from tests.bench import servers
 from tests.bench.events import seed
@@ -84,10 +85,10 @@ async def _retry(log: Log, database_url: str) -> tuple[int, float]:
     """How many waited, and the seconds that it took to apply them."""
     conn = await connect(database_url, "operator")
     try:
-        (letter,) = await settling.first_failures(conn, Poisoned)
+        (letter,) = await resolution.first_failures(conn, Poisoned)
         Poisoned.poison = 0
         begun = time.perf_counter()
-        retried = await settling.retry(conn, log, Poisoned, letter)
+        retried = await resolution.retry(conn, log, Poisoned, letter)
         assert retried.outcome == "applied", retried
         return letter.waiting or 0, time.perf_counter() - begun
     finally:

@@ -12,7 +12,7 @@ import msgspec
 from tests.bench.messenger.wire import Connection
 from tests.bench.messenger.world import Person, World, world
 from tests.bench.report import Row, main, percentile
-from tests.listening import Refused, Stream, connect
+from tests.sse_client import Refused, Stream, connect
 
 _SENDERS = 64
 

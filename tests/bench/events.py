@@ -7,8 +7,8 @@ from pathlib import Path
 
 from contracts.envelope import Provenance, seal
 from contracts.events.message import MessageSent
-from contracts.identifiers import new_id
 from contracts.subjects import conversation
+from contracts.values.ids import new_id
 from streams.log import Append, Log
 
 EVENTS_A_CONVERSATION = 10

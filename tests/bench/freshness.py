@@ -12,16 +12,16 @@ import msgspec
 
 from contracts import subjects
 from contracts.envelope import seal
-from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
-from infra.connections import open_pool
+from contracts.values.ids import new_id, pair_id
+from infra.runtime.connections import open_pool
 from projections.conversations import Conversations
 from projections.engine import PositionWaiter, ReadModel
-from streams.client import Client
+from streams.jetstream.client import Client
 from streams.log import Append, Log
 from tests.bench import servers
-from tests.bench.applying import applying
 from tests.bench.events import message, provenance, texts
+from tests.bench.projection_worker import applying
 from tests.bench.report import Row, main, percentile
 
 _TALKS = 200

@@ -14,7 +14,7 @@ from itertools import cycle
 
 from contracts import subjects
 from contracts.envelope import encode, seal
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated
 from contracts.events.message import MessageSeen
 from contracts.events.profile import ProfileCreated, ProfileUpdated
@@ -27,8 +27,8 @@ from contracts.events.user import (
     UserEmailVerified,
     UsernameClaimed,
 )
-from contracts.identifiers import new_id, pair_id
-from streams.client import Client
+from contracts.values.ids import new_id, pair_id
+from streams.jetstream.client import Client
 from tests.bench.events import HISTORY, message, provenance, texts
 
 # Every fifth event is somebody's mark of what was seen.

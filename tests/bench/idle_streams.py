@@ -13,7 +13,7 @@ from tests.bench.messenger.gauges import costs, memory
 from tests.bench.messenger.wire import Connection
 from tests.bench.messenger.world import Person, world
 from tests.bench.report import Row, main, percentile
-from tests.listening import Stream, connect
+from tests.sse_client import Stream, connect
 
 
 async def measure(arguments: argparse.Namespace) -> list[Row]:

@@ -21,13 +21,13 @@ from pathlib import Path
 import psycopg
 
 from contracts.subjects import MESSAGING
-from infra.connections import open_pool
-from infra.embedded.nats import NatsServer
-from infra.embedded.postgres import PostgresServer
+from infra.embedded.nats_server import NatsServer
+from infra.embedded.postgres_server import PostgresServer
+from infra.runtime.connections import open_pool
 from projections.conversations import Conversations
 from projections.engine import Runners
-from projections.engine.verify import verify
-from streams.client import Client
+from projections.engine.inspection.verify import verify
+from streams.jetstream.client import Client
 from streams.topology import ensure_streams
 from tests.bench import history
 from tests.bench.report import Row, main

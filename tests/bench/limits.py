@@ -7,12 +7,12 @@ import resource
 import time
 from collections.abc import Awaitable, Callable
 
-from contracts.identifiers import new_id
-from services.gateway import limits, rate_limits
-from services.gateway.client_address import counted_as
-from services.gateway.rate_limits import RateLimiter
-from services.gateway.shared_limits import SharedLimits
-from streams.client import Client
+from contracts.values.ids import new_id
+from services.gateway.limits import policies, rate_limiter
+from services.gateway.limits.rate_limiter import RateLimiter
+from services.gateway.limits.shared_counts import SharedLimits
+from services.gateway.security.client_address import counted_as
+from streams.jetstream.client import Client
 from streams.topology import ensure_limits
 from tests.bench import servers
 from tests.bench.report import Row, main, percentile
@@ -47,10 +47,10 @@ def _path(requests: int, people: int) -> list[float]:
     for number in range(requests):
         began = time.perf_counter()
         standings = [
-            limiter.consume(limits.SEND_ADDRESS, counted_as("192.0.2.1")),
-            limiter.consume(limits.SEND, keys[number % people]),
+            limiter.consume(policies.SEND_ADDRESS, counted_as("192.0.2.1")),
+            limiter.consume(policies.SEND, keys[number % people]),
         ]
-        rate_limits.headers(standings)
+        rate_limiter.headers(standings)
         taken.append((time.perf_counter() - began) * 1e6)
     return sorted(taken)
 
@@ -61,13 +61,13 @@ async def _tellings(client: Client, people: int, seconds: int) -> int:
 
     async def nothing() -> None: ...
 
-    shared = SharedLimits(client, limiter, limits.ALL, make_stream=nothing)
+    shared = SharedLimits(client, limiter, policies.ALL, make_stream=nothing)
     before = (await client.jetstream().stream_info("LIMITS")).state.last_seq
     keys = [new_id() for _ in range(people)]
     for _ in range(seconds):
         for quarter in range(4):
             for key in keys[quarter::4]:
-                limiter.consume(limits.SEND, key)
+                limiter.consume(policies.SEND, key)
             await shared.publish()
             await asyncio.sleep(0.25)
     return (await client.jetstream().stream_info("LIMITS")).state.last_seq - before

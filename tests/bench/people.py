@@ -10,7 +10,7 @@ from uuid import uuid4
 import aiohttp
 import msgspec
 
-from infra.load.mailbox import Mailbox
+from infra.load.mail_folder import Mailbox
 from tests.fix_system import System
 
 PASSWORD = "correct horse battery"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from contracts.positions import Position
 from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION
-from infra import position_keys
-from infra.key_stages import KeyTerms
-from infra.position_keys import PositionKeys
-from services.gateway.sealed_positions import SealedPositions
+from infra.security import position_keys
+from infra.security.key_lifecycle import KeyTerms
+from infra.security.position_keys import PositionKeys
+from services.gateway.consistency.encrypted_positions import SealedPositions
 from tests.bench.report import Row, main
 
 SOME = Position({AUTH: 12_345, SESSION: 23_456, PROFILE: 1_234, CONTACT: 4_567, MESSAGING: 1_234_567})

@@ -21,7 +21,6 @@ from typing import Any, cast
 import msgspec
 import uvloop
 
-from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
     GetMessagesRequest,
@@ -31,27 +30,28 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MessagingServiceStub,
 )
 from contracts.subjects import MESSAGING
-from infra.connections import open_pool
+from contracts.values.ids import new_id, pair_id
 from infra.embedded.ports import free_port
+from infra.rpc.call_context import Call, enter
 from infra.rpc.client import Client
-from infra.rpc.context import Call, enter
 from infra.rpc.server import RpcServer
-from infra.secrets import Secrets
+from infra.runtime.connections import open_pool
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 from projections.conversations import Conversations
 from projections.engine import ReadModel
-from projections.engine.connecting import connect
-from projections.engine.schema import ensure_schema
-from projections.engine.switching import cut_over, start_build
-from projections.engine.tables import add_indexes, physical_names
-from projections.engine.waiting import PositionWaiter
+from projections.engine.rebuild.cutover import cut_over, start_build
+from projections.engine.storage.connections import connect
+from projections.engine.storage.schema import ensure_schema
+from projections.engine.storage.tables import add_indexes, physical_names
+from projections.engine.waiting.position_waiter import PositionWaiter
 from services.gateway.app import App
-from services.gateway.known_pages import KnownPages
-from services.gateway.table import ENDPOINTS
-from services.gateway.wire import BoundedProtocol
-from services.messaging.pages.newest import NewestPages
+from services.gateway.cache.message_pages import KnownPages
+from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.server.http_protocol import BoundedProtocol
+from services.messaging.pages.newest_page_cache import NewestPages
+from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import PageQueries
-from services.messaging.pages.reading import PageReader
 from services.messaging.queries import MessageQueries
 from services.messaging.server import MessagingServer
 from tests.bench import servers

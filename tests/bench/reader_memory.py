@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 import uvloop
 
 from contracts.subjects import MESSAGING
-from streams.client import Client
+from streams.jetstream.client import Client
 from streams.reader import Reader
 from tests.bench import history, servers
 from tests.bench.report import Row, main

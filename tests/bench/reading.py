@@ -5,7 +5,7 @@ import asyncio
 import time
 
 from contracts.subjects import MESSAGING
-from streams.client import Client
+from streams.jetstream.client import Client
 from streams.log import Log
 from streams.reader import Reader
 from tests.bench import baseline, servers

@@ -20,13 +20,13 @@ import msgspec
 
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from infra.cli.rebuilding import Rebuilds
-from infra.connections import open_pool
+from infra.cli.projections.rebuild_run import Rebuilds
+from infra.runtime.connections import open_pool
 from projections.conversations import Conversations
 from projections.engine import PositionWaiter, ReadModel
 from services.messaging.queries import MessageQueries
 from tests.bench import history, servers
-from tests.bench.applying import applying
+from tests.bench.projection_worker import applying
 from tests.bench.report import Row, main, percentile
 
 _WARM_UP_SECONDS = 2

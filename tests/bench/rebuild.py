@@ -9,9 +9,9 @@ from itertools import islice
 
 from projections.conversations import Conversations
 from projections.engine.projection import Projection
-from projections.engine.rebuild import rebuild
+from projections.engine.rebuild.rebuild import rebuild
 from projections.registry import catalogue
-from streams.client import Client
+from streams.jetstream.client import Client
 from tests.bench import baseline_projection, history, servers
 from tests.bench.report import Row, main
 

@@ -5,9 +5,9 @@ import time
 from itertools import islice, pairwise
 
 from projections.conversations import Conversations
-from projections.engine.progress import Progress
-from projections.engine.rebuild import rebuild
-from streams.client import Client
+from projections.engine.rebuild.progress import Progress
+from projections.engine.rebuild.rebuild import rebuild
+from streams.jetstream.client import Client
 from tests.bench import history, servers
 from tests.bench.reader_memory import in_fresh_process, peak
 from tests.bench.report import Row, main

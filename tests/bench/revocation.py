@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from infra.embedded.ports import free_ports
-from infra.running import find
-from infra.secrets import Secrets
+from infra.runtime.run_file import find
+from infra.security.secrets import Secrets
 from tests.bench import people
 from tests.bench.people import Login
 from tests.bench.report import Row, main, percentile
 from tests.fix_system import ROOT, System
-from tests.listening import Stream, listening
+from tests.sse_client import Stream, listening
 
 _GATEWAYS = 2
 # Refused for its limit once the token was found good: the cheapest answer that needs one.

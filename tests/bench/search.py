@@ -9,17 +9,18 @@ from nats.aio.client import Client as NATS
 from contracts import subjects
 from contracts.envelope import Provenance, open_event, seal
 from contracts.events.profile import ProfileCreated
-from contracts.identifiers import new_id
 from contracts.positions import Position
-from infra.connections import open_pool
-from projections.engine import PositionWaiter, ReadModel, RowChanges, tables
-from projections.engine.builds import BuildState, set_state
-from projections.engine.connecting import connect
-from projections.engine.rows import MergedRows
-from projections.engine.schema import ensure_schema
-from projections.engine.shapes import Shapes
-from projections.engine.statements import statement
-from projections.engine.switching import start_build
+from contracts.values.ids import new_id
+from infra.runtime.connections import open_pool
+from projections.engine import PositionWaiter, ReadModel, RowChanges
+from projections.engine.apply.change_plans import Shapes
+from projections.engine.apply.row_merging import MergedRows
+from projections.engine.apply.statements import statement
+from projections.engine.rebuild.cutover import start_build
+from projections.engine.storage import tables
+from projections.engine.storage.builds import BuildState, set_state
+from projections.engine.storage.connections import connect
+from projections.engine.storage.schema import ensure_schema
 from projections.profiles import Profiles
 from services.profile.queries import ProfileQueries
 from tests.bench import servers

@@ -29,7 +29,6 @@ from prometheus_client import CollectorRegistry
 
 from contracts.envelope import Provenance, encode, seal
 from contracts.events.message import MessageSent
-from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
     Message,
@@ -39,30 +38,31 @@ from contracts.rpc.vestnik.messaging.v1 import (
     SendMessageResponse,
 )
 from contracts.subjects import CONTACT, MESSAGING, conversation
-from infra import position_keys
+from contracts.values.ids import new_id, pair_id
 from infra.embedded.ports import free_port
-from infra.key_stages import KeyTerms
+from infra.rpc.call_context import Call, enter
 from infra.rpc.client import Client
-from infra.rpc.context import Call, enter
 from infra.rpc.server import RpcServer
-from infra.secrets import Secrets
+from infra.security import position_keys
+from infra.security.key_lifecycle import KeyTerms
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 from services.gateway.app import App
-from services.gateway.at_once import CAN_WRITE
-from services.gateway.latest_positions import LatestPositions
-from services.gateway.live.circles import FriendIndex
+from services.gateway.consistency.encrypted_positions import SealedPositions
+from services.gateway.consistency.user_positions import LatestPositions
+from services.gateway.http.scope_extensions import CAN_WRITE
+from services.gateway.http.streaming_response import MORE
+from services.gateway.limits.rate_limiter import RateLimiter
 from services.gateway.live.delivery import LiveDelivery, SubscriptionRequest
+from services.gateway.live.fanout import STREAMS
+from services.gateway.live.friend_index import FriendIndex
 from services.gateway.live.hub import Hub
-from services.gateway.live.metrics import LiveMetrics
-from services.gateway.live.sse import ServerSentEvents
-from services.gateway.live.told import STREAMS
-from services.gateway.metrics import Metrics
-from services.gateway.rate_limits import RateLimiter
-from services.gateway.sealed_positions import SealedPositions
-from services.gateway.streaming import MORE
-from services.gateway.table import ENDPOINTS
-from services.gateway.tokens import AUDIENCE, AccessTokens, Principal
-from services.gateway.wire import BoundedProtocol
+from services.gateway.observability.live_metrics import LiveMetrics
+from services.gateway.observability.metrics import Metrics
+from services.gateway.routes.live.sse import ServerSentEvents
+from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.security.access_tokens import AUDIENCE, AccessTokens, Principal
+from services.gateway.server.http_protocol import BoundedProtocol
 from services.messaging.clients import FriendshipCache
 from services.messaging.commands import SendCommands
 from services.messaging.server import MessagingServer

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from infra.embedded.nats import NatsServer
-from infra.embedded.postgres import PostgresServer
-from streams.client import Client
+from infra.embedded.nats_server import NatsServer
+from infra.embedded.postgres_server import PostgresServer
+from streams.jetstream.client import Client
 from streams.topology import ensure_streams
 
 

@@ -16,12 +16,12 @@ import uvloop
 from contracts import subjects
 from contracts.envelope import Provenance, seal
 from contracts.events.message import MessageSent
-from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
-from infra.connections import Pool, open_pool
+from contracts.values.ids import new_id, pair_id
+from infra.runtime.connections import Pool, open_pool
 from projections.conversations import Conversations
 from projections.engine import PositionWaiter, Runners
-from streams.client import Client
+from streams.jetstream.client import Client
 from streams.log import Append, Log
 from tests.bench import servers
 from tests.bench.report import Row, main, percentile

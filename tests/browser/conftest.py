@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from tests.browser.sitting import Sitting
+from tests.browser.browser_users import Sitting
 from tests.e2e.conftest import client
 from tests.e2e.people import Api
 from tests.fix_system import ROOT, System

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.sitting import Sitting, message, open_chat
+from tests.browser.browser_users import Sitting, message, open_chat
 from tests.e2e.people import PASSWORD, Api, Person
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
-from tests.browser.sitting import PHONE, Sitting
+from tests.browser.browser_users import PHONE, Sitting
 from tests.browser.test_looks import assert_readable
 from tests.e2e.people import PASSWORD, Api, eventually
 

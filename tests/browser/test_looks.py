@@ -8,8 +8,8 @@ from typing import Any, Literal
 import pytest
 from playwright.async_api import Browser, Page
 
+from tests.browser.browser_users import DESKTOP, PHONE, Sitting, open_chat
 from tests.browser.conftest import PICTURES
-from tests.browser.sitting import DESKTOP, PHONE, Sitting, open_chat
 from tests.e2e.people import Api
 from tests.fix_system import System
 

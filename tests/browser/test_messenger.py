@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.sitting import PHONE, Sitting, message, open_chat, write
+from tests.browser.browser_users import PHONE, Sitting, message, open_chat, write
 from tests.e2e.people import PASSWORD, Api, eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]

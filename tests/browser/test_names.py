@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
+from tests.browser.browser_users import Sitting
 from tests.browser.conftest import PICTURES
-from tests.browser.sitting import Sitting
 from tests.e2e.people import Api
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]

@@ -16,8 +16,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.web_files import FOLDER, WebFiles
-from tests.browser.sitting import WITHIN
+from services.gateway.static.files import FOLDER, WebFiles
+from tests.browser.browser_users import WITHIN
 from tests.e2e.people import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]

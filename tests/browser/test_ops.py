@@ -7,7 +7,7 @@ from playwright.async_api import Page, expect
 
 from contracts import catalogue
 from contracts.subjects import STREAMS
-from tests.browser.sitting import DESKTOP, PHONE, Sitting
+from tests.browser.browser_users import DESKTOP, PHONE, Sitting
 from tests.browser.test_looks import assert_readable
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 from tests.e2e.poison import poisoned

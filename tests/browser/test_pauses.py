@@ -5,7 +5,7 @@ import time
 import pytest
 from playwright.async_api import Page, Request, Route, expect
 
-from tests.browser.sitting import Sitting, message, open_chat, write
+from tests.browser.browser_users import Sitting, message, open_chat, write
 from tests.browser.test_ops import enter, operator
 from tests.e2e.people import PASSWORD, Api, eventually
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.sitting import PHONE, Sitting, message, open_chat
+from tests.browser.browser_users import PHONE, Sitting, message, open_chat
 from tests.e2e.people import Api, Person, eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]

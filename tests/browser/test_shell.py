@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Error, Page, Route, expect
 
-from tests.browser.sitting import PHONE, Sitting, open_chat
+from tests.browser.browser_users import PHONE, Sitting, open_chat
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]

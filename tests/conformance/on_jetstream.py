@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from eventsourcing.utils import Environment
 
-from infra.embedded.nats import NatsServer
+from infra.embedded.nats_server import NatsServer
 from streams.recorder import JetStreamFactory
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from infra.embedded.nats import NatsServer
+from infra.embedded.nats_server import NatsServer
 
 ROOT = Path(__file__).resolve().parents[2]
 _FILE = re.compile(r"^```python\n# (\S+)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -15,10 +15,10 @@ from uuid import uuid4
 import httpx
 
 from contracts.positions import Position
-from infra.key_stages import KeyTerms
-from infra.load.mailbox import Mailbox
-from infra.position_keys import PositionKeys
-from services.gateway.sealed_positions import SealedPositions
+from infra.load.mail_folder import Mailbox
+from infra.security.key_lifecycle import KeyTerms
+from infra.security.position_keys import PositionKeys
+from services.gateway.consistency.encrypted_positions import SealedPositions
 from tests.fix_system import System
 
 PASSWORD = "correct horse battery"

@@ -5,10 +5,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import nats as nats_py
 
-from contracts.identifiers import pair_id
 from contracts.subjects import conversation
-from infra.running import find
-from infra.secrets import NATS_PARTIES, Secrets
+from contracts.values.ids import pair_id
+from infra.runtime.run_file import find
+from infra.security.secrets import NATS_PARTIES, Secrets
 from tests.e2e.people import Api, Person
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.identifiers import new_id
+from contracts.values.ids import new_id
 from tests.e2e.people import PASSWORD, Api, Json, eventually, items
 from tests.fix_system import System
 

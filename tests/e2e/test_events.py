@@ -8,7 +8,7 @@ import pytest
 
 from contracts.positions import Position
 from tests.e2e.people import Api, Person, eventually
-from tests.listening import Event, Refused, Stream, listening
+from tests.sse_client import Event, Refused, Stream, listening
 
 # No stream reaches it; and one that the system itself might have written before positions were encrypted.
 FAR, PLAIN = Position.at("MESSAGING", 2**53 - 1), Position.at("MESSAGING", 1).encode()

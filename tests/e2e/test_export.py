@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from contracts.durables import DURABLES
-from infra.running import find
-from streams.client import Client
+from contracts.durable_consumers import DURABLES
+from infra.runtime.run_file import find
+from streams.jetstream.client import Client
 from tests.e2e.conftest import client
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually
 from tests.e2e.test_durability import shown

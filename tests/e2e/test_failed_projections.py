@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.running import find
+from infra.runtime.run_file import find
 from tests.e2e.people import Api, assert_problem, eventually
 from tests.fix_system import ROOT, System
 

@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from contracts.identifiers import new_id
+from contracts.values.ids import new_id
 from tests.e2e.people import Api, Person, assert_problem, eventually
 
 

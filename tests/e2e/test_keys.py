@@ -13,7 +13,7 @@ import pytest_asyncio
 from nats.aio.client import Client as NATS
 
 from contracts.subjects import STREAMS
-from infra.running import find
+from infra.runtime.run_file import find
 from streams.reader import Reader
 from tests.e2e.conftest import client
 from tests.e2e.people import PASSWORD, Api, Json, Person, assert_problem, eventually

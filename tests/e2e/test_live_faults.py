@@ -4,7 +4,7 @@ import asyncio
 
 from tests.e2e.people import Api, Json, Person
 from tests.fix_system import wait_until
-from tests.listening import Refused, Stream, connect
+from tests.sse_client import Refused, Stream, connect
 
 
 class Follower:

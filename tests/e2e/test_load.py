@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.load.history import read_history
+from infra.load.history_file import read_history
 from infra.load.identities import Namespace
 from tests.e2e.people import Api, Json, Person
 from tests.fix_system import ROOT, System, wait_until

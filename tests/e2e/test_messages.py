@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.identifiers import is_id, new_id, pair_id
+from contracts.values.ids import is_id, new_id, pair_id
 from tests.e2e.people import Api, assert_problem, eventually
 
 FIELDS = {"message_id", "conversation_id", "sequence", "sender_id", "text", "sent_at"}

@@ -6,7 +6,7 @@ import json
 import psycopg
 import pytest
 
-from contracts.identifiers import is_id, new_id, pair_id
+from contracts.values.ids import is_id, new_id, pair_id
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually
 from tests.e2e.poison import poisoned
 

@@ -10,10 +10,10 @@ import pytest_asyncio
 from click.testing import CliRunner
 from psycopg import sql
 
-from infra.cli.postgres_logins import postgres_logins
-from infra.database_rights import role_of, url_of
-from infra.embedded.postgres import PostgresServer
-from infra.secrets import DATABASE_PARTIES, GATEWAY, OPERATOR, Secrets
+from infra.cli.system.postgres_logins import postgres_logins
+from infra.embedded.postgres_server import PostgresServer
+from infra.security.postgres_roles import role_of, url_of
+from infra.security.secrets import DATABASE_PARTIES, GATEWAY, OPERATOR, Secrets
 from tests.e2e.conftest import client
 from tests.e2e.people import Api
 from tests.fix_system import System

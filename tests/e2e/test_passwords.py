@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 
 from tests.e2e.people import PASSWORD, Api, Person, assert_problem, eventually, items
-from tests.listening import listening
+from tests.sse_client import listening
 
 NEW = "another horse 🐎"
 

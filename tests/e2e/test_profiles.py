@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.identifiers import new_id
+from contracts.values.ids import new_id
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually, items
 
 FIELDS = {"user_id", "username", "display_name", "bio", "avatar_url", "verified", "updated_at"}

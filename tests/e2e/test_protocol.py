@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from contracts.identifiers import is_id
+from contracts.values.ids import is_id
 from tests.e2e.people import Api, assert_problem
 
 JSON = {"Content-Type": "application/json"}

@@ -7,7 +7,7 @@ import httpx
 import jwt
 import pytest
 
-from contracts.identifiers import is_id, new_id
+from contracts.values.ids import is_id, new_id
 from tests.e2e.people import PASSWORD, Api, Json, Person, assert_problem, items
 
 SESSION_FIELDS = {"user_id", "session_id", "access_token", "token_type", "expires_in", "refresh_token"}

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from tests.e2e.people import Api, Person
 from tests.fix_system import System
-from tests.listening import Stream, listening
+from tests.sse_client import Stream, listening
 
 MESSAGES, TEXT = 300, "🦉" * 4_000
 CLIENTS = 30

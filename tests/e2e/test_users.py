@@ -4,7 +4,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from contracts.identifiers import is_id
+from contracts.values.ids import is_id
 from tests.e2e.people import PASSWORD, Api, assert_problem, eventually, items
 
 

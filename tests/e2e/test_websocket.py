@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.e2e.people import Api, Json, Person, items
-from tests.listening import listening
+from tests.sse_client import listening
 
 
 class Line:

@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("contracts", "streams", "projections", "services", "infra")
 INNER_SHAPE = {"domain.py", "commands.py", "queries.py", "server.py", "main.py"}
+MOST_MODULES = 12
+# A folder that grows by one file a read model, or a kind of event.
+OPEN_FOLDERS = {"projections", "contracts/events"}
 NAMELESS = {"utils", "util", "helpers", "common", "base", "manager", "misc"}
 SQL = re.compile(
     r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|(CREATE|DROP|ALTER)\s+(TABLE|VIEW|INDEX))\b",
@@ -90,3 +94,23 @@ def test_every_module_says_what_it_is_for() -> None:
         if path.read_text().strip() and ast.get_docstring(ast.parse(path.read_text())) is None
     ]
     assert silent == []
+
+
+def test_no_folder_holds_more_modules_than_a_reader_takes_in() -> None:
+    counts = Counter(str(path.parent.relative_to(ROOT)) for path in modules(*PACKAGES) if path.stem != "__init__")
+    crowded = {folder: count for folder, count in counts.items() if count > MOST_MODULES}
+    assert {folder: count for folder, count in crowded.items() if folder not in OPEN_FOLDERS} == {}
+
+
+def test_every_unit_test_is_where_its_module_is_and_named_after_it() -> None:
+    lost = []
+    for path in sorted((ROOT / "tests" / "unit").rglob("test_*.py")):
+        folder = path.parent.relative_to(ROOT / "tests" / "unit")
+        # Tests of the whole tree, and of what the tests themselves use.
+        if folder == Path() or folder.parts[0] == "bench":
+            continue
+        tested = path.stem.removeprefix("test_")
+        names = [module.stem for module in (ROOT / folder).glob("*.py")]
+        if not any(tested == name or tested.startswith(f"{name}_") for name in names):
+            lost.append(str(path.relative_to(ROOT)))
+    assert lost == []

@@ -12,10 +12,10 @@ from prometheus_client.metrics import MetricWrapperBase
 import projections.engine.metrics
 import services.messaging.pages.metrics
 import streams.metrics
-from infra.metrics_endpoint import BESIDE
+from infra.runtime.metrics_endpoint import BESIDE
 from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
-from services.gateway.live.metrics import LiveMetrics
-from services.gateway.metrics import Metrics
+from services.gateway.observability.live_metrics import LiveMetrics
+from services.gateway.observability.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = ROOT / "infra" / "deployment"

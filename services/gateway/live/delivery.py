@@ -12,31 +12,31 @@ from nats.aio.client import Client as NATS
 
 from contracts.envelope import Recorded
 from contracts.errors import Invalid, Overloaded, RateLimited, Unavailable
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.profile import ProfileUpdated
 from contracts.events.session import SessionRefreshed
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import ValidateSessionRequest
 from contracts.subjects import CONTACT, MESSAGING, PROFILE
-from infra.rpc.context import Call
-from services.gateway.following import StreamFollower, from_end
-from services.gateway.live.catch_ups import CatchUps
-from services.gateway.live.circles import FriendIndex
-from services.gateway.live.feed import HEARTBEAT, Subscription
-from services.gateway.live.history import Backfill
+from contracts.values.ids import new_id
+from infra.rpc.call_context import Call
+from services.gateway.cache.profile_reader import ProfileReader
+from services.gateway.clients import ServiceClients
+from services.gateway.consistency.encrypted_positions import SealedPositions
+from services.gateway.consistency.stream_follower import StreamFollower, from_end
+from services.gateway.live.backfill import Backfill
+from services.gateway.live.backfill_slots import CatchUps
+from services.gateway.live.client_queue import ClientQueue, CloseReason
+from services.gateway.live.fanout import CHANNELS, STREAMS, fan_out
+from services.gateway.live.friend_index import FriendIndex
 from services.gateway.live.hub import ChannelPositions, Hub
-from services.gateway.live.metrics import LiveMetrics
-from services.gateway.live.outlet import ClientQueue, CloseReason
-from services.gateway.live.places import invalid_position, resolve_start
 from services.gateway.live.profile_updates import ProfileUpdates
-from services.gateway.live.told import CHANNELS, STREAMS, fan_out
-from services.gateway.profile_reads import ProfileReader
-from services.gateway.remotes import ServiceClients
-from services.gateway.revocations import Revocations
-from services.gateway.sealed_positions import SealedPositions
-from services.gateway.tokens import Keys, Principal
+from services.gateway.live.start_position import invalid_position, resolve_start
+from services.gateway.live.subscription import HEARTBEAT, Subscription
+from services.gateway.observability.live_metrics import LiveMetrics
+from services.gateway.security.access_tokens import Keys, Principal
+from services.gateway.security.revocations import Revocations
 from streams.message import Message
 from streams.reader import ReadBatch
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from contracts.subjects import MESSAGING, PROFILE
-from services.gateway.live.circles import FriendIndex, FriendSet
-from services.gateway.live.outlet import ClientQueue, QueuedEvent
-from services.gateway.live.recent import ReplayBuffer
-from services.gateway.live.told import CHANNELS, NOTIFICATION_CHANNELS, STREAMS, OutboundEvent
+from services.gateway.live.client_queue import ClientQueue, QueuedEvent
+from services.gateway.live.fanout import CHANNELS, NOTIFICATION_CHANNELS, STREAMS, OutboundEvent
+from services.gateway.live.friend_index import FriendIndex, FriendSet
+from services.gateway.live.replay_buffer import ReplayBuffer
 
 ChannelPositions = dict[str, int]
 

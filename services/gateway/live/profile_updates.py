@@ -13,17 +13,17 @@ import msgspec
 
 from contracts.envelope import Recorded
 from contracts.errors import ProfileNotFound, VestnikError
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.profile import ProfileUpdated
-from contracts.identifiers import new_id
-from contracts.personal import plaintext_or_none
 from contracts.positions import Position
 from contracts.subjects import PROFILE
-from contracts.times import rfc3339
-from infra.rpc.context import Call
+from contracts.values.ids import new_id
+from contracts.values.personal_data import plaintext_or_none
+from contracts.values.timestamps import rfc3339
+from infra.rpc.call_context import Call
+from services.gateway.cache.profile_reader import ProfileReader
+from services.gateway.live.fanout import profile_updated
 from services.gateway.live.hub import Hub
-from services.gateway.live.told import profile_updated
-from services.gateway.profile_reads import ProfileReader
 
 log = logging.getLogger(__name__)
 MOST = 10_000

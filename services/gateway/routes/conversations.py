@@ -5,9 +5,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from contracts.fields import Id
 from contracts.rpc.vestnik.messaging.v1 import Conversation, ListConversationsRequest
-from services.gateway.endpoints import (
+from contracts.values.field_types import Id
+from services.gateway.http.endpoint import (
     JSON,
     AnyEndpoint,
     DocumentedResponse,
@@ -18,7 +18,7 @@ from services.gateway.endpoints import (
     Response,
     page_of,
 )
-from services.gateway.queries import PageQuery
+from services.gateway.http.query_params import PageQuery
 from services.gateway.routes.messages import MessageItem, item
 
 

@@ -6,7 +6,6 @@ import msgspec
 from msgspec import Meta
 
 from contracts.errors import RequestTooSoon, SelfFriendship, TooManyPendingRequests, UserNotFound, VestnikError
-from contracts.fields import Id
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendRequest,
     Friend,
@@ -14,8 +13,8 @@ from contracts.rpc.vestnik.contact.v1 import (
     GetFriendsRequest,
     RemoveFriendRequest,
 )
-from services.gateway import limits
-from services.gateway.endpoints import (
+from contracts.values.field_types import Id
+from services.gateway.http.endpoint import (
     AnyEndpoint,
     AppliedLimit,
     DocumentedResponse,
@@ -26,8 +25,9 @@ from services.gateway.endpoints import (
     Request,
     Response,
 )
-from services.gateway.queries import PageQuery
-from services.gateway.times import Time, shown
+from services.gateway.http.query_params import PageQuery
+from services.gateway.limits import policies
+from services.gateway.routes.timestamps import Time, shown
 
 State = Literal["accepted", "incoming", "outgoing"]
 _STATES: dict[State, FriendState] = {
@@ -99,8 +99,8 @@ def _item(friend: Friend) -> FriendItem:
 
 
 _LIMITS: tuple[AppliedLimit[NoBody], ...] = (
-    AppliedLimit(limit=limits.FRIENDS_ADDRESS),
-    AppliedLimit(limit=limits.FRIENDS),
+    AppliedLimit(limit=policies.FRIENDS_ADDRESS),
+    AppliedLimit(limit=policies.FRIENDS),
 )
 
 ROUTES: tuple[AnyEndpoint, ...] = (

@@ -6,11 +6,12 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from contracts.errors import ClientMessageIdReused, Invalid, MessageNotFound, NotFriends, UserNotFound, Violation
-from contracts.fields import ClientMessageId, Id, MessageSequence, Sequence, Text
-from contracts.identifiers import pair_id
 from contracts.rpc.vestnik.messaging.v1 import GetMessagesRequest, MarkSeenRequest, Message, SendMessageRequest
-from services.gateway import limits
-from services.gateway.endpoints import (
+from contracts.values.field_types import ClientMessageId, Id, MessageSequence, Sequence, Text
+from contracts.values.ids import pair_id
+from services.gateway.cache.message_pages import KnownPage
+from services.gateway.clients import required
+from services.gateway.http.endpoint import (
     JSON,
     AnyEndpoint,
     AppliedLimit,
@@ -23,10 +24,9 @@ from services.gateway.endpoints import (
     Response,
     page_of,
 )
-from services.gateway.known_pages import KnownPage
-from services.gateway.queries import PageQuery, pack_cursor, unpack_cursor
-from services.gateway.remotes import required
-from services.gateway.times import Time, shown
+from services.gateway.http.query_params import PageQuery, pack_cursor, unpack_cursor
+from services.gateway.limits import policies
+from services.gateway.routes.timestamps import Time, shown
 
 
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -180,7 +180,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             200: DocumentedResponse(description="It had been sent before: the same message.", body=SentMessage),
         },
         errors=(NotFriends, UserNotFound, ClientMessageIdReused),
-        limits=(AppliedLimit(limit=limits.SEND_ADDRESS), AppliedLimit(limit=limits.SEND)),
+        limits=(AppliedLimit(limit=policies.SEND_ADDRESS), AppliedLimit(limit=policies.SEND)),
         writes=True,
         command="send",
     ),

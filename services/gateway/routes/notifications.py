@@ -6,14 +6,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from contracts.errors import Invalid, Violation
-from contracts.fields import Id
 from contracts.rpc.vestnik.messaging.v1 import (
     CountUnreadNotificationsRequest,
     ListNotificationsRequest,
     MarkNotificationsReadRequest,
     Notification,
 )
-from services.gateway.endpoints import (
+from contracts.values.field_types import Id
+from services.gateway.http.endpoint import (
     AnyEndpoint,
     DocumentedResponse,
     Endpoint,
@@ -23,8 +23,8 @@ from services.gateway.endpoints import (
     Request,
     Response,
 )
-from services.gateway.queries import PageQuery
-from services.gateway.times import Time, shown
+from services.gateway.http.query_params import PageQuery
+from services.gateway.routes.timestamps import Time, shown
 
 
 class NotificationItem(msgspec.Struct, frozen=True):

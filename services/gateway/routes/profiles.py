@@ -6,11 +6,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from contracts.errors import Invalid, ProfileNotFound, StaleProfile, Violation
-from contracts.fields import AvatarUrl, Bio, DisplayName, Id
 from contracts.rpc.vestnik.profile.v1 import Profile, SearchProfilesRequest, UpdateProfileRequest
-from services.gateway import limits
-from services.gateway.dispatch import POSITION
-from services.gateway.endpoints import (
+from contracts.values.field_types import AvatarUrl, Bio, DisplayName, Id
+from services.gateway.clients import required
+from services.gateway.http.dispatcher import POSITION
+from services.gateway.http.endpoint import (
     JSON,
     MERGE_PATCH,
     AnyEndpoint,
@@ -23,10 +23,10 @@ from services.gateway.endpoints import (
     Request,
     Response,
 )
-from services.gateway.entity_tags import matches, parse
-from services.gateway.queries import PageQuery
-from services.gateway.remotes import required
-from services.gateway.times import Time, shown
+from services.gateway.http.etags import matches, parse
+from services.gateway.http.query_params import PageQuery
+from services.gateway.limits import policies
+from services.gateway.routes.timestamps import Time, shown
 
 PUBLIC = "public, max-age=60, stale-while-revalidate=300"
 PRIVATE = "private, no-cache"
@@ -158,7 +158,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=SearchQuery,
         body=NoBody,
         answers={200: DocumentedResponse(description="A page of profiles.", body=Page[ProfileBody])},
-        limits=(AppliedLimit(limit=limits.SEARCH_ADDRESS), AppliedLimit(limit=limits.SEARCH)),
+        limits=(AppliedLimit(limit=policies.SEARCH_ADDRESS), AppliedLimit(limit=policies.SEARCH)),
         reads=True,
     ),
     Endpoint(
@@ -191,7 +191,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         body=ProfilePatch,
         answers={200: DocumentedResponse(description="The profile as it is now.", body=ProfileBody, headers=("ETag",))},
         errors=(StaleProfile, ProfileNotFound),
-        limits=(AppliedLimit(limit=limits.PROFILE_CHANGE_ADDRESS), AppliedLimit(limit=limits.PROFILE_CHANGE)),
+        limits=(AppliedLimit(limit=policies.PROFILE_CHANGE_ADDRESS), AppliedLimit(limit=policies.PROFILE_CHANGE)),
         media_types=(JSON, MERGE_PATCH),
         request_headers=("If-Match",),
         writes=True,
@@ -214,7 +214,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             ),
         },
         errors=(ProfileNotFound,),
-        limits=(AppliedLimit(limit=limits.PROFILE_ADDRESS),),
+        limits=(AppliedLimit(limit=policies.PROFILE_ADDRESS),),
         request_headers=("If-None-Match",),
         public=True,
         reads=True,

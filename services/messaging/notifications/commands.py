@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 from contracts.errors import Overloaded
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, notifications
-from infra.rpc.context import Call
+from infra.rpc.call_context import Call
 from services.messaging.commands import TRIES
 from services.messaging.domain import Notifications, decide_read, decide_read_through, evolve_notifications
 from services.messaging.notifications.queries import NotificationQueries

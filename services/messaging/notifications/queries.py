@@ -5,8 +5,8 @@ from datetime import datetime
 
 import msgspec
 
-from contracts.fields import Id
 from contracts.positions import Position
+from contracts.values.field_types import Id
 from projections.engine.read_model import ReadModel
 from services.messaging.queries import END_OF_TIME, LAST_ID
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from infra.collecting import tune_gc
-from infra.embedded.launch import wait_for_turns
+from infra.embedded.exec_wrapper import wait_for_turns
+from infra.runtime.gc_tuning import tune_gc
 from tests.bench.messenger import gauges, plots, results
 from tests.bench.messenger.driving import Outcome
 from tests.bench.messenger.results import Result, Run

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from contracts.identifiers import new_id, pair_id
+from contracts.values.ids import new_id, pair_id
 from tests.bench.events import HISTORY
 from tests.bench.messenger import gauges
 from tests.bench.messenger.driving import Outcome, outcome

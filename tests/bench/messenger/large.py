@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.identifiers import new_id
+from contracts.values.ids import new_id
 from tests.bench.messenger import gauges
 from tests.bench.messenger.accounts import log_in
 from tests.bench.messenger.driving import Outcome, drive, outcome

@@ -17,9 +17,9 @@ from nats.aio.client import Client as NATS
 from nats.js.errors import NotFoundError
 
 from contracts import subjects
-from contracts.durables import DURABLES
+from contracts.durable_consumers import DURABLES
 from contracts.envelope import Provenance, seal
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated
 from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileCreated
@@ -32,16 +32,16 @@ from contracts.events.user import (
     UserEmailVerified,
     UsernameClaimed,
 )
-from contracts.identifiers import new_id, pair_id
 from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION, STREAMS
-from infra.archive.store import Store
-from infra.connections import connect_nats
-from infra.running import NotRunning, RunFile, find
-from infra.secrets import OPERATOR, Secrets
+from contracts.values.ids import new_id, pair_id
+from infra.archive.stream_access import Store
+from infra.runtime.connections import connect_nats
+from infra.runtime.run_file import NotRunning, RunFile, find
+from infra.security.secrets import OPERATOR, Secrets
 from infra.settings import Settings
-from services.auth.claims import ClaimKeys
+from services.auth.claim_keys import ClaimKeys
 from services.auth.domain import KEYED
-from services.auth.passwords import digest_of, key_id
+from services.auth.passwords.hashing import digest_of, key_id
 from services.session.tokens import RefreshToken, RefreshTokens
 from streams.log import Append, Log
 from tests.bench.events import message, texts

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from contracts.identifiers import new_id
+from contracts.values.ids import new_id
 from tests.bench.events import texts
 from tests.bench.messenger.driving import Ask, Outcome, drive, drive_all
 from tests.bench.messenger.receivers import Receivers

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from infra.load.gateway import Gateway, refusal
+from infra.load.gateway_client import Gateway, refusal
 from tests.bench.messenger.seeding import PASSWORD, Seeded, Seeder, seeder
 from tests.fix_system import System
 

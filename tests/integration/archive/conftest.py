@@ -9,26 +9,26 @@ import pytest_asyncio
 
 from contracts import subjects
 from contracts.envelope import Provenance, seal
-from contracts.event import Event
 from contracts.events.dead_letter import DeadLetterDiscarded
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipCreated
 from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileCreated
 from contracts.events.session import SessionRevoked
 from contracts.events.user import UserCreated
-from contracts.identifiers import new_id
 from contracts.subjects import STREAMS, stream_of
-from infra.archive.exporting import Discarded, Exported, export
-from infra.archive.importing import Imported, Steps, import_file
-from infra.archive.store import Store
-from infra.secrets import OPERATOR, Secrets
+from contracts.values.ids import new_id
+from infra.archive.exporter import Discarded, Exported, export
+from infra.archive.importer import Imported, Steps, import_file
+from infra.archive.stream_access import Store
+from infra.security.secrets import OPERATOR, Secrets
 from infra.settings import Settings
-from streams.jetstream import JetStream
+from streams.jetstream.api import JetStream
 from streams.log import Append, Log
 from streams.message import Message
 from streams.reader import Reader
-from streams.restoring import kept_headers
-from tests.integration.infra.parties import Parties, parties
+from streams.restore import kept_headers
+from tests.integration.infra.nats_parties import Parties, parties
 
 # What is compared of a stored event.
 Stored = tuple[int, str, bytes, dict[str, str]]

@@ -7,14 +7,14 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from infra.archive.target import TargetExists
-from infra.archive.unreadable import CannotBeImported
-from infra.cli.bar import Bar
+from infra.archive.output_file import TargetExists
+from infra.archive.unreadable_events import CannotBeImported
 from infra.cli.main import cli
-from infra.running import NotRunning
+from infra.cli.output.progress_bar import Bar
+from infra.runtime.run_file import NotRunning
 from tests.integration.archive.test_killed import start
-from tests.unit.archive.conftest import event, export, pieces
-from tests.unit.archive.test_reader import strange, written
+from tests.unit.infra.archive.conftest import event, export, pieces
+from tests.unit.infra.archive.format.test_archive_reader import strange, written
 
 
 def run(data_dir: Path, *arguments: str) -> Result:

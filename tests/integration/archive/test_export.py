@@ -14,15 +14,15 @@ from contracts.envelope import Provenance, seal
 from contracts.events.profile import ProfileCreated
 from contracts.events.session import SessionRevoked
 from contracts.events.user import UserCreated
-from contracts.identifiers import new_id
 from contracts.subjects import AUTH, MESSAGING, PROFILE, SESSION, STREAMS, session
-from infra.archive import exporting
-from infra.archive.exporting import StreamNotWhole, export, fixed_ends
-from infra.archive.reader import Block, check
-from infra.secrets import OPERATOR, TOPOLOGY, Secrets
-from streams.jetstream import JetStream
+from contracts.values.ids import new_id
+from infra.archive import exporter
+from infra.archive.exporter import StreamNotWhole, export, fixed_ends
+from infra.archive.format.archive_reader import Block, check
+from infra.security.secrets import OPERATOR, TOPOLOGY, Secrets
+from streams.jetstream.api import JetStream
 from streams.log import Append
-from streams.losses import Gap, accept
+from streams.loss.missing_events import Gap, accept
 from streams.topology import ensure_streams, settings_of
 from tests.damage import flip_a_byte
 from tests.integration.archive.conftest import Place, sent, silent
@@ -127,7 +127,7 @@ async def test_a_last_event_that_goes_while_it_is_exported_is_not_waited_for(
             await nc.jetstream().publish(session("behind"), b"{}")
         return ends
 
-    monkeypatch.setattr(exporting, "fixed_ends", fixed)
+    monkeypatch.setattr(exporter, "fixed_ends", fixed)
     with (tmp_path / "export").open("wb") as file, pytest.raises(StreamNotWhole, match="SESSION has no event 5"):
         async with asyncio.timeout(20):
             await export(streams, Secrets.create(tmp_path / "secrets"), file, "export", silent)

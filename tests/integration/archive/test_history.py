@@ -14,15 +14,15 @@ from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.envelope import Provenance, encode, now, seal
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.session import SessionCreated
-from contracts.identifiers import new_id
 from contracts.subjects import AUTH, MESSAGING, SESSION, STREAMS
-from infra.audit import Query as AuditQuery
-from infra.audit import Unreadable, audit_rows
+from contracts.values.ids import new_id
 from infra.cli.main import cli
-from infra.history import EventQuery, EventView, Undecodable, select_events
-from streams.restoring import ArchivedMessage, StreamRestorer
+from infra.history.event_history import EventQuery, EventView, Undecodable, select_events
+from infra.history.login_audit import Query as AuditQuery
+from infra.history.login_audit import Unreadable, audit_rows
+from streams.restore import ArchivedMessage, StreamRestorer
 from tests.integration.archive.conftest import sent
 
 _BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -9,15 +9,15 @@ from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.events.user import UserCreated
-from contracts.identifiers import new_id
 from contracts.subjects import AUTH, CONTACT, MESSAGING, OPERATOR, STREAMS
-from infra.archive import exporting, quiet
-from infra.archive.importing import Interfered, NotEmpty, Steps
-from infra.archive.keys import PasswordsLost
-from infra.archive.quiet import ServicesAtWork
-from infra.archive.underway import ImportUnderWay, get_import_marker
-from infra.failures import OperatorError
-from infra.secrets import Secrets
+from contracts.values.ids import new_id
+from infra.archive import exporter, quiesce
+from infra.archive.importer import Interfered, NotEmpty, Steps
+from infra.archive.key_fingerprint import PasswordsLost
+from infra.archive.quiesce import ServicesAtWork
+from infra.operator_errors import OperatorError
+from infra.runtime.import_marker import ImportUnderWay, get_import_marker
+from infra.security.secrets import Secrets
 from streams.reader import Reader
 from tests.integration.archive.conftest import Place, silent, unheard
 
@@ -46,12 +46,12 @@ async def test_every_event_is_at_the_place_that_it_had_byte_for_byte(filled: Pla
 async def test_a_file_of_a_release_that_did_not_have_a_stream_is_imported_as_it_is(
     filled: Place, target: Place, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    every = exporting.fixed_ends
+    every = exporter.fixed_ends
 
     async def of_before(nc: Client) -> dict[str, int]:
         return {stream: end for stream, end in (await every(nc)).items() if stream != OPERATOR}
 
-    monkeypatch.setattr(exporting, "fixed_ends", of_before)
+    monkeypatch.setattr(exporter, "fixed_ends", of_before)
     await filled.export(path)
     await target.import_(path)
     assert await target.everything() == await filled.everything() | {OPERATOR: []}
@@ -203,7 +203,7 @@ async def test_services_that_do_not_stop_keep_an_import_from_beginning(
     async with Reader(party.nats, AUTH, name="projection-users") as reader:
         await anext(aiter(reader.batches()))
         with monkeypatch.context() as impatient:
-            impatient.setattr(quiet, "_PATIENCE", 0.5)
+            impatient.setattr(quiesce, "_PATIENCE", 0.5)
             with pytest.raises(ServicesAtWork, match="auth"):
                 await target.import_(path, alone=False, steps=Steps(silent, silent, said.append))
     assert said == ["waiting for auth to stop; they start again by themselves"]

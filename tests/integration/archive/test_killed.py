@@ -14,13 +14,13 @@ import pytest
 
 from contracts import subjects
 from contracts.envelope import Provenance, encode, seal
-from contracts.identifiers import new_id
-from infra.archive.layout import MOST_EVENTS
-from infra.archive.reader import Block, check
-from infra.archive.writer import Writer
-from streams.restoring import ArchivedMessage
+from contracts.values.ids import new_id
+from infra.archive.format.archive_reader import Block, check
+from infra.archive.format.archive_writer import Writer
+from infra.archive.format.layout import MOST_EVENTS
+from streams.restore import ArchivedMessage
 from tests.integration.archive.conftest import sent, silent
-from tests.unit.archive.conftest import header
+from tests.unit.infra.archive.conftest import header
 
 _BLOCKS = 30
 _WITHIN = 120.0

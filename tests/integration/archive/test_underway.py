@@ -7,10 +7,10 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.subjects import AUTH
-from infra.archive import underway
-from infra.archive.underway import get_import_marker, set_import_marker, wait_for_import, wait_until_complete
-from infra.embedded.nats import NatsServer
-from streams.jetstream import JetStream
+from infra.embedded.nats_server import NatsServer
+from infra.runtime import import_marker
+from infra.runtime.import_marker import get_import_marker, set_import_marker, wait_for_import, wait_until_complete
+from streams.jetstream.api import JetStream
 from streams.topology import ensure_streams, settings_of
 
 
@@ -39,7 +39,7 @@ async def test_a_store_without_streams_has_no_mark(nats: Client) -> None:
 async def test_a_service_waits_as_long_as_the_mark_is_there_and_hears_when_it_comes(
     streams: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(underway, "EVERY", 0.02)
+    monkeypatch.setattr(import_marker, "EVERY", 0.02)
     jetstream = JetStream(streams)
     async with asyncio.timeout(60):
         await wait_until_complete(streams)

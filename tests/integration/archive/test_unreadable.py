@@ -7,11 +7,11 @@ import pytest
 import pytest_asyncio
 
 from contracts.envelope import Provenance, encode, seal
-from contracts.identifiers import new_id
 from contracts.subjects import AUTH, MESSAGING, SESSION, conversation, credential, session
 from contracts.upcasts import STEPS
-from infra.archive.checking import validate
-from infra.archive.unreadable import Accepted, CannotBeImported, UnknownContent, within
+from contracts.values.ids import new_id
+from infra.archive.unreadable_events import Accepted, CannotBeImported, UnknownContent, within
+from infra.archive.validation import validate
 from tests.integration.archive.conftest import Place, sent, silent
 
 

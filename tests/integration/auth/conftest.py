@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 
-from infra.embedded.nats import NatsServer
-from infra.secrets import Secrets
-from tests.integration.accounts import Auth, Clock
+from infra.embedded.nats_server import NatsServer
+from infra.security.secrets import Secrets
+from tests.integration.auth_and_session import Auth, Clock
 
 
 @pytest.fixture

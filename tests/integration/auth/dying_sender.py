@@ -8,11 +8,11 @@ from pathlib import Path
 
 import nats as nats_py
 
-from infra.secrets import Secrets
-from services.auth.mail import Mail
-from services.auth.outbox import FolderTransport
+from infra.security.secrets import Secrets
+from services.auth.mail.templates import Mail
+from services.auth.mail.transport import FolderTransport
 from services.auth.reactions import MailReactor
-from tests.integration.accounts import Auth
+from tests.integration.auth_and_session import Auth
 
 # Seconds after which its event is given to another.
 ACK_WAIT = 3.0

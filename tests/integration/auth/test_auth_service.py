@@ -19,7 +19,6 @@ from contracts.errors import (
     UserNotFound,
     VestnikError,
 )
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
     AuthServiceStub,
@@ -34,10 +33,11 @@ from contracts.rpc.vestnik.auth.v1 import (
     VerifyEmailRequest,
 )
 from contracts.rpc.vestnik.session.v1 import Tokens
-from infra.rpc.context import Call
-from infra.secrets import Secrets
-from tests.integration.accounts import PASSWORD, Services, running, stored
-from tests.integration.acting import ActingClient
+from contracts.values.ids import new_id
+from infra.rpc.call_context import Call
+from infra.security.secrets import Secrets
+from tests.integration.auth_and_session import PASSWORD, Services, running, stored
+from tests.integration.authorized_client import ActingClient
 
 
 @pytest_asyncio.fixture

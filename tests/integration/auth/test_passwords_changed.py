@@ -23,7 +23,6 @@ from contracts.errors import (
 )
 from contracts.events.session import SessionRevoked
 from contracts.events.user import CredentialRehashed, PasswordChanged
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
     ChangePasswordRequest,
@@ -36,14 +35,15 @@ from contracts.rpc.vestnik.auth.v1 import (
     VerifyEmailRequest,
 )
 from contracts.rpc.vestnik.session.v1 import EndSessionsRequest, Tokens, ValidateSessionRequest
+from contracts.values.ids import new_id
+from infra.rpc.call_context import Call
 from infra.rpc.client import Client
-from infra.rpc.context import Call
-from infra.secrets import Secrets
+from infra.security.secrets import Secrets
 from services.auth.clients import Sessions
-from services.auth.devices import DeviceTokens
 from services.auth.login import Login
-from services.auth.passwords import Passwords, key_id
-from tests.integration.accounts import PASSWORD, Services, eventually, nowhere, running, stored
+from services.auth.passwords.hashing import Passwords, key_id
+from services.auth.tokens.device_tokens import DeviceTokens
+from tests.integration.auth_and_session import PASSWORD, Services, eventually, nowhere, running, stored
 
 NEW, COMMON = "another horse", "password1"
 BY_NOBODY = Provenance(correlation_id="request")

@@ -10,7 +10,7 @@ from nats.aio.client import Client as NATS
 from contracts import subjects
 from contracts.envelope import Provenance
 from contracts.errors import InvalidToken, PasswordRequired, TokenExpired, UsernameTaken, VestnikError
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.user import (
     AddressState,
     CredentialSet,
@@ -20,19 +20,19 @@ from contracts.events.user import (
     UserEmailVerified,
     UsernameClaimed,
 )
-from contracts.identifiers import new_id
 from contracts.rpc.vestnik.session.v1 import Tokens
-from infra.secrets import Secrets
+from contracts.values.ids import new_id
+from infra.security.secrets import Secrets
 from services.auth.clients import Sessions
 from services.auth.commands import PendingName, Registered, Verified
 from services.auth.domain import Credential, User
-from services.auth.email_keys import email_key
 from services.auth.login import Login
-from services.auth.registrations import Username
-from services.auth.verification import Verification
+from services.auth.registration.decisions import Username
+from services.auth.registration.email_lookup import email_key
+from services.auth.tokens.email_verification import Verification
 from streams.message import Message
 from streams.repository import LoadedAggregate
-from tests.integration.accounts import DAY, PASSWORD, Auth, Clock, nowhere, stored
+from tests.integration.auth_and_session import DAY, PASSWORD, Auth, Clock, nowhere, stored
 
 BY_NOBODY = Provenance(correlation_id="request")
 

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.auth.mail import Mail, Offer
-from services.auth.outbox import DeliveryFailed, outbox
+from services.auth.mail.templates import Mail, Offer
+from services.auth.mail.transport import DeliveryFailed, outbox
 from tests.integration.auth.smtp_server import SmtpServer
 
 TOKEN = "T" * 71

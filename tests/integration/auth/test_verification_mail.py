@@ -15,7 +15,7 @@ from nats.aio.client import Client as NATS
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from contracts.durables import SECURITY_NOTICES
+from contracts.durable_consumers import SECURITY_NOTICES
 from contracts.envelope import Provenance
 from contracts.events.user import (
     AddressState,
@@ -25,25 +25,25 @@ from contracts.events.user import (
     UserCreated,
     UsernameClaimed,
 )
-from contracts.fields import LanguageCode
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import GetUserRequest
-from infra.embedded.nats import NatsServer
-from infra.rpc.context import Call
-from infra.secrets import Secrets
+from contracts.values.field_types import LanguageCode
+from contracts.values.ids import new_id
+from infra.embedded.nats_server import NatsServer
+from infra.rpc.call_context import Call
+from infra.security.secrets import Secrets
 from services.auth.clients import Sessions
 from services.auth.domain import User
-from services.auth.mail import Mail
-from services.auth.mailboxes import Mailbox
-from services.auth.notices import SecurityNotices
-from services.auth.outbox import DeliveryFailed, FolderTransport, MailTransport
+from services.auth.mail.mailbox_budgets import Mailbox
+from services.auth.mail.security_notices import SecurityNotices
+from services.auth.mail.templates import Mail
+from services.auth.mail.transport import DeliveryFailed, FolderTransport, MailTransport
 from services.auth.reactions import CONSUMER, MailReactor
-from services.auth.registrations import Username
+from services.auth.registration.decisions import Username
 from streams.log import Append
 from streams.repository import LoadedAggregate
-from tests.integration.accounts import DAY, PASSWORD, Auth, Clock, eventually, mails, running, stored
 from tests.integration.auth.dying_sender import ACK_WAIT
+from tests.integration.auth_and_session import DAY, PASSWORD, Auth, Clock, eventually, mails, running, stored
 
 BY_NOBODY = Provenance(correlation_id="request")
 ROOT = Path(__file__).parents[3]

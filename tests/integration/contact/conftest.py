@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.integration.house import House
+from tests.integration.service_cluster import House
 
 MOST_PENDING = 12
 

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from contracts.errors import Forbidden, Invalid, RequestTooSoon, SelfFriendship, TooManyPendingRequests, UserNotFound
-from contracts.identifiers import new_id, pair_id
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendRequest,
     AddFriendResponse,
@@ -21,9 +20,10 @@ from contracts.rpc.vestnik.contact.v1 import (
     RemoveFriendRequest,
 )
 from contracts.subjects import friendship
+from contracts.values.ids import new_id, pair_id
 from infra.rpc.client import Client
 from tests.integration.contact.conftest import MOST_PENDING
-from tests.integration.house import House, seen
+from tests.integration.service_cluster import House, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,18 +14,18 @@ import pytest_asyncio
 from nats.aio.client import Client as NATS
 
 from contracts.envelope import Provenance, encode, seal
-from contracts.event import Event
-from contracts.identifiers import new_id
+from contracts.events.event import Event
+from contracts.values.ids import new_id
 from infra.embedded.ports import free_port
-from infra.key_stages import KeyTerms
 from infra.rpc.server import RpcServer, Servable
-from infra.secrets import Secrets
+from infra.security.key_lifecycle import KeyTerms
+from infra.security.secrets import Secrets
 from infra.settings import SERVICES, Settings
 from services.gateway.app import App
+from services.gateway.consistency.encrypted_positions import SealedPositions
 from services.gateway.main import gateway
-from services.gateway.metrics import Metrics
-from services.gateway.sealed_positions import SealedPositions
-from services.gateway.serving import listening_socket, serve
+from services.gateway.observability.metrics import Metrics
+from services.gateway.server.uvicorn_server import listening_socket, serve
 from tests.integration.gateway.scripted import Auth, Contact, Messaging, Profile, ProfileRest, Script, Session
 
 

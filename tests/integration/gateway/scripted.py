@@ -14,7 +14,7 @@ from contracts.rpc.vestnik.contact import v1 as contact
 from contracts.rpc.vestnik.messaging import v1 as messaging
 from contracts.rpc.vestnik.profile import v1 as profile
 from contracts.rpc.vestnik.session import v1 as session
-from infra.rpc.context import Call, current
+from infra.rpc.call_context import Call, current
 
 T = TypeVar("T", bound=betterproto2.Message)
 Answer = betterproto2.Message | Exception | Callable[[], Awaitable[betterproto2.Message]]

@@ -11,9 +11,9 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from infra.settings import Settings
-from services.gateway import websocket_wire, wire
-from services.gateway.admission import ConnectionLimiter
-from services.gateway.serving import listening_socket, serve
+from services.gateway.server import http_protocol, websocket_protocol
+from services.gateway.server.connection_limits import ConnectionLimiter
+from services.gateway.server.uvicorn_server import listening_socket, serve
 from tests.integration.gateway.conftest import until
 from tests.integration.gateway.test_hostile_http import exchange, statuses
 
@@ -71,7 +71,7 @@ async def test_headers_after_the_contents_have_a_bound(endless: bytes) -> None:
 
 @pytest.mark.parametrize("first", [b"", GET])
 async def test_blank_lines_do_not_hold_a_connection(first: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(http_protocol, "REQUEST_SECONDS", 0.5)
     async with serving() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(first)
@@ -87,7 +87,7 @@ async def test_blank_lines_do_not_hold_a_connection(first: bytes, monkeypatch: p
 async def test_a_closed_connection_of_a_client_that_reads_nothing_is_given_up(
     ends: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(http_protocol, "STALL_SECONDS", 0.5)
     async with serving(admission := ConnectionLimiter(most=10, most_of_one=0)) as port:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -129,7 +129,7 @@ async def test_a_message_without_end_closes_the_websocket() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /v1/ws HTTP/1.1\r\n" + UPGRADE + KEY + b"\r\n")
         assert b" 101 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
-        writer.write(begin + more * (websocket_wire.MOST_FRAGMENTS + 100))
+        writer.write(begin + more * (websocket_protocol.MOST_FRAGMENTS + 100))
         answer = await asyncio.wait_for(reader.read(), 60)
         assert answer[:1] == b"\x88"
         assert int.from_bytes(answer[2:4], "big") == 1009

@@ -10,9 +10,9 @@ from nats.aio.client import Client as NATS
 from contracts import subjects
 from contracts.envelope import Provenance, encode, seal
 from contracts.events.session import SessionRevoked
-from contracts.identifiers import new_id
 from contracts.rpc.vestnik.auth.v1 import GetUserResponse, User
-from infra.embedded.nats import NatsServer
+from contracts.values.ids import new_id
+from infra.embedded.nats_server import NatsServer
 from tests.integration.gateway.conftest import Stage, ready, staged, until
 
 # Seconds between two requests of a loop: fewer than the limit of reads allows.

@@ -13,7 +13,7 @@ from websockets.typing import Origin
 
 from contracts.rpc.vestnik.contact.v1 import GetFriendsResponse
 from infra.settings import BadSetting, Settings
-from services.gateway.serving import security_headers
+from services.gateway.server.uvicorn_server import security_headers
 from tests.integration.gateway.conftest import Stage, staged
 
 PAGE, EVIL = "https://app.example.org", "https://evil.example.org"

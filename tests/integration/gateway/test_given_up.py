@@ -4,12 +4,12 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.errors import HistoryChanged
-from contracts.live import NOTIFIED_MESSAGING
+from contracts.notification_kinds import NOTIFIED_MESSAGING
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
-from services.gateway.given_up import GivenUp
-from streams.jetstream import JetStream
-from streams.losses import Gap, accept
+from services.gateway.consistency.accepted_losses import GivenUp
+from streams.jetstream.api import JetStream
+from streams.loss.missing_events import Gap, accept
 
 
 async def test_only_a_position_within_an_end_that_was_given_up_is_refused(streams: Client) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from contracts.rpc.vestnik.messaging.v1 import GetMessagesResponse, Message
 from infra.settings import Settings
-from services.gateway import wire
-from services.gateway.admission import ConnectionLimiter
-from services.gateway.serving import listening_socket, serve
+from services.gateway.server import http_protocol
+from services.gateway.server.connection_limits import ConnectionLimiter
+from services.gateway.server.uvicorn_server import listening_socket, serve
 from tests.integration.gateway.conftest import Stage
 
 HOST = b"host: x\r\n"
@@ -180,7 +180,7 @@ async def test_a_tunnel_is_not_opened(stage: Stage) -> None:
 async def test_a_request_that_comes_byte_by_byte_is_given_up(
     stage: Stage, first: bytes, byte: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(http_protocol, "REQUEST_SECONDS", 0.5)
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(stage))
     writer.write(first)
     gone = asyncio.create_task(reader.read())
@@ -198,14 +198,14 @@ async def test_a_hundred_slow_clients_keep_nobody_waiting(stage: Stage) -> None:
     for number, (_, writer) in enumerate(slow):
         writer.write(POST + b"content-length: 60000\r\n\r\n{" if number % 2 else b"GET /healthz HTTP/1.1\r\nx")
     # Much less than after what a slow client is cut off.
-    async with asyncio.timeout(wire.REQUEST_SECONDS / 2):
+    async with asyncio.timeout(http_protocol.REQUEST_SECONDS / 2):
         assert (await stage.client.get("/healthz")).status_code == 200
     for _, writer in slow:
         writer.close()
 
 
 async def test_a_client_that_does_not_read_its_answer_is_cut_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(http_protocol, "STALL_SECONDS", 0.5)
     large = GetMessagesResponse(messages=[Message(message_id="m", text="\U0001f989" * 4_000)] * 200)
     stage.script.answers = {"get_messages": large}
     path = f"/v1/conversations/{stage.user_id}/messages?limit=200"

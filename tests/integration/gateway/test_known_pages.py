@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from contracts.errors import NotFriends
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import GetMessagesRequest, GetMessagesResponse
+from contracts.values.ids import new_id
 from tests.integration.gateway.conftest import Stage
 
 PEER = new_id()

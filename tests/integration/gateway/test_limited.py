@@ -9,7 +9,6 @@ import pytest
 from nats.aio.client import Client as NATS
 
 from contracts.errors import InvalidCredentials, RateLimited
-from contracts.identifiers import new_id
 from contracts.rpc.vestnik.auth.v1 import (
     ChangePasswordResponse,
     LoginResponse,
@@ -23,9 +22,10 @@ from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, Message, SendMe
 from contracts.rpc.vestnik.profile.v1 import Profile, SearchProfilesResponse, UpdateProfileResponse
 from contracts.rpc.vestnik.session.v1 import RefreshSessionResponse, Tokens
 from contracts.subjects import LIMITS, limit_uses
-from infra.embedded.nats import NatsServer
-from services.gateway import limits
-from streams.jetstream import JetStream
+from contracts.values.ids import new_id
+from infra.embedded.nats_server import NatsServer
+from services.gateway.limits import policies as limits
+from streams.jetstream.api import JetStream
 from tests.integration.gateway.conftest import Stage, staged
 
 BODY = {"login": "Anna", "password": "correct horse"}

@@ -16,14 +16,14 @@ from websockets.exceptions import ConnectionClosed
 
 from contracts import subjects
 from contracts.events.message import MessageSent
-from contracts.identifiers import new_id, pair_id
 from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResponse
 from contracts.rpc.vestnik.session.v1 import ValidateSessionResponse
-from infra.access_keys import AccessKeys
-from infra.key_stages import KeyTerms
+from contracts.values.ids import new_id, pair_id
+from infra.security.access_keys import AccessKeys
+from infra.security.key_lifecycle import KeyTerms
 from services.gateway.live import delivery
 from tests.integration.gateway.conftest import Stage, staged, until
-from tests.listening import Refused, Stream, connect, listening
+from tests.sse_client import Refused, Stream, connect, listening
 
 PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
 FRIENDS = GetFriendsResponse(friends=[Friend(user_id=PEER, state=FriendState.ACCEPTED)])

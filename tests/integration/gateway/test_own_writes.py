@@ -2,8 +2,7 @@
 
 from contracts import subjects
 from contracts.events.profile import ProfileUpdated
-from contracts.identifiers import new_id
-from contracts.live import NOTIFIED_MESSAGING
+from contracts.notification_kinds import NOTIFIED_MESSAGING
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendResponse,
@@ -13,6 +12,7 @@ from contracts.rpc.vestnik.contact.v1 import (
 )
 from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, Message, SendMessageResponse
 from contracts.subjects import PUBLIC_FILTERS
+from contracts.values.ids import new_id
 from tests.integration.gateway.conftest import Stage
 
 PEER = "01890a5d-ac96-774b-bcce-b302099a8057"

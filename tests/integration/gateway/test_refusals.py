@@ -10,7 +10,7 @@ import pytest
 from contracts import errors
 from contracts.errors import VestnikError, Violation
 from contracts.rpc.vestnik.auth.v1 import RegisterResponse, User
-from services.gateway.load import ConcurrencyLimiter
+from services.gateway.limits.concurrency_limit import ConcurrencyLimiter
 from tests.integration.gateway.conftest import Stage
 
 PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -169,7 +169,7 @@ async def test_a_service_that_is_down_makes_its_own_routes_unavailable(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Right before another attempt, which could be cut off.
-    monkeypatch.setattr("services.gateway.remotes.READ_SECONDS", 1.1)
+    monkeypatch.setattr("services.gateway.clients.READ_SECONDS", 1.1)
     await stage.servers["auth"].drain(0)
 
     assert_problem(await stage.client.get("/v1/users/me", headers=stage.signed_in), 503, "unavailable")
@@ -181,7 +181,7 @@ async def test_a_service_that_is_down_makes_its_own_routes_unavailable(
 
 
 async def test_a_service_that_is_slow_is_not_waited_for_for_ever(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.gateway.remotes.READ_SECONDS", 0.3)
+    monkeypatch.setattr("services.gateway.clients.READ_SECONDS", 0.3)
 
     async def never() -> User:
         await asyncio.Event().wait()

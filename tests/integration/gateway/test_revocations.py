@@ -8,8 +8,8 @@ from nats.aio.client import Client
 from contracts.envelope import Provenance, encode, seal
 from contracts.events.session import SessionRevoked
 from contracts.subjects import session
-from services.gateway.revocations import Revocations
-from tests.integration.accounts import eventually
+from services.gateway.security.revocations import Revocations
+from tests.integration.auth_and_session import eventually
 
 
 def revoked(session_id: str) -> bytes:

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth import v1 as auth
 from contracts.rpc.vestnik.contact import v1 as contact
 from contracts.rpc.vestnik.messaging import v1 as messaging
 from contracts.rpc.vestnik.profile import v1 as profile
 from contracts.rpc.vestnik.session import v1 as session
+from contracts.values.ids import new_id
 from tests.integration.gateway.conftest import Stage
 from tests.integration.gateway.scripted import Answer
 

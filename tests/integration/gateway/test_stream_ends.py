@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from contracts.errors import Unavailable
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, quorum_of
-from services.gateway.stream_ends import StreamHeads, fetch_from
+from contracts.values.ids import new_id
+from services.gateway.consistency.stream_heads import StreamHeads, fetch_from
 from streams.log import Log
 from streams.quorum import Quorum
 from tests.fix_cluster import Cluster

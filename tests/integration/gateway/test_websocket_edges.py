@@ -6,7 +6,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from contracts.rpc.vestnik.contact.v1 import GetFriendsResponse
-from services.gateway import limits
+from services.gateway.limits import policies
 from tests.integration.gateway.conftest import Stage
 
 
@@ -75,8 +75,8 @@ async def test_messages_over_a_websocket_are_limited_whatever_they_say(stage: St
     async with connect(address(stage), additional_headers=stage.signed_in, proxy=None) as connection:
         at = limiter._clock()
         limiter._clock = lambda: at
-        for _ in range(limits.COMMAND.capacity):
-            limiter.consume(limits.COMMAND, stage.user_id)
+        for _ in range(policies.COMMAND.capacity):
+            limiter.consume(policies.COMMAND, stage.user_id)
         for text, command_id in (('{"id":"1","command":"none"}', "1"), ("{", None)):
             await connection.send(text)
             while "answer" not in (answer := msgspec.json.decode(await connection.recv())):

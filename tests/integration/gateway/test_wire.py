@@ -5,11 +5,11 @@ import asyncio
 import httpx
 import pytest
 
-from contracts.identifiers import new_id
 from contracts.rpc.vestnik.auth.v1 import GetUserResponse, User
-from services.gateway import serving as serving_module
-from services.gateway import wire
-from services.gateway.serving import listening_socket, serve
+from contracts.values.ids import new_id
+from services.gateway.server import http_protocol
+from services.gateway.server import uvicorn_server as serving_module
+from services.gateway.server.uvicorn_server import listening_socket, serve
 from tests.integration.gateway.conftest import Stage, until
 
 
@@ -37,7 +37,7 @@ async def exchange(stage: Stage, *sent: bytes) -> bytes:
 async def test_a_request_that_does_not_arrive_in_time_is_given_up(
     sent: bytes, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(http_protocol, "REQUEST_SECONDS", 0.3)
 
     await exchange(stage, sent)
 

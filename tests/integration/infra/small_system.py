@@ -15,8 +15,8 @@ from grpclib.health.service import Health
 from grpclib.server import Server
 
 from infra.settings import Settings
-from infra.supervisor.console import Console
-from infra.supervisor.machine import System
+from infra.supervisor.log_console import Console
+from infra.supervisor.system import System
 
 
 def command_of(service: str) -> list[str]:

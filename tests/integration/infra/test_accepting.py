@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from contracts.subjects import CONTACT, MESSAGING, conversation
-from infra.cli.accepting import NotLost, accept_losses
-from infra.secrets import OPERATOR, MissingSecret
-from streams.jetstream import JetStream
-from streams.losses import Gap, accepted
+from infra.cli.system.accepted_losses import NotLost, accept_losses
+from infra.security.secrets import OPERATOR, MissingSecret
+from streams.jetstream.api import JetStream
+from streams.loss.missing_events import Gap, accepted
 from tests.damage import flip_a_byte
-from tests.integration.infra.parties import parties, settings_of
+from tests.integration.infra.nats_parties import parties, settings_of
 
 
 async def test_a_loss_is_recorded_in_its_stream_by_an_operator(tmp_path: Path) -> None:

@@ -24,16 +24,19 @@ from contracts.errors import DeadlineExceeded, Forbidden, Invalid, Overloaded, U
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub, GetUserRequest, GetUserResponse, User
 from contracts.rpc.vestnik.calls.v1 import Answers, Calls
 from infra.embedded.ports import free_port
-from infra.rpc import at_work, credentials, server
-from infra.rpc.carrying import carrier, line, wire
+from infra.rpc import server, service_tokens
+from infra.rpc.call_context import Call
 from infra.rpc.client import Client
-from infra.rpc.codec import StrictCodec
-from infra.rpc.context import Call
-from infra.rpc.credentials import Issuer
-from infra.rpc.errors import was_executed
-from infra.rpc.frames import LARGEST_MESSAGE, frame, read_frame
+from infra.rpc.error_mapping import was_executed
+from infra.rpc.multiplex import channel as carrier
+from infra.rpc.multiplex import messages as wire
+from infra.rpc.multiplex import stream as line
 from infra.rpc.server import RpcServer
-from infra.secrets import Secrets
+from infra.rpc.service_tokens import Issuer
+from infra.rpc.transport import in_flight
+from infra.rpc.transport.framing import LARGEST_MESSAGE, frame, read_frame
+from infra.rpc.transport.protobuf_codec import StrictCodec
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 from tests.integration.infra.test_rpc import SOON, Answer, Auth, known, serving
 from tests.integration.projections.silent_proxy import SilentProxy
@@ -252,7 +255,7 @@ async def test_a_full_line_takes_no_more_calls(secrets: Secrets, monkeypatch: py
 async def test_a_full_service_says_that_it_did_not_begin_the_call(
     secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(at_work, "MOST_CALLS", 2)
+    monkeypatch.setattr(in_flight, "MOST_CALLS", 2)
     held, port = Held(), free_port()
     async with serving(secrets, held, port), opened(secrets, port) as raw:
         await raw.send(raw.call(1, "a") + raw.call(2, "b") + raw.call(3, "c"))
@@ -467,7 +470,7 @@ async def test_only_a_party_that_may_call_something_opens_a_stream(
 async def test_each_call_is_made_by_the_service_and_for_the_user_that_its_own_token_names(secrets: Secrets) -> None:
     port = free_port()
     now = int(time.time())
-    expired = Issuer("gateway", secrets, clock=lambda: now - credentials.LIFE - 60).token("auth", "u")
+    expired = Issuer("gateway", secrets, clock=lambda: now - service_tokens.LIFE - 60).token("auth", "u")
     tokens = {
         1: "",
         2: f"Bearer {expired}",
@@ -504,8 +507,8 @@ async def test_a_client_that_acts_for_another_user_is_refused(secrets: Secrets) 
 async def test_a_line_outlives_the_token_that_opened_it_and_a_change_of_keys(
     secrets: Secrets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = [time.time() - credentials.LIFE + 40]
-    monkeypatch.setattr(credentials, "_LOOK", 0.0)
+    now = [time.time() - service_tokens.LIFE + 40]
+    monkeypatch.setattr(service_tokens, "_LOOK", 0.0)
     port = free_port()
     async with serving(secrets, known, port) as running, calling(Secrets.load(tmp_path / "secrets"), port) as client:
         client._issuer = Issuer("gateway", Secrets.load(tmp_path / "secrets"), clock=lambda: now[0])

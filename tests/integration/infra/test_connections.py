@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from contracts.errors import Unavailable
-from infra.connections import Pool, connect_nats, open_pool
-from infra.embedded.nats import NatsServer
-from infra.secrets import NATS_PARTIES
+from infra.embedded.nats_server import NatsServer
+from infra.runtime.connections import Pool, connect_nats, open_pool
+from infra.security.secrets import NATS_PARTIES
 from infra.settings import Settings
 
 

@@ -7,13 +7,13 @@ import pytest_asyncio
 from psycopg import AsyncConnection
 
 from contracts.errors import Unavailable
-from infra.database_owners import NoSchemaAccess, ServiceSchemas
-from infra.database_rights import role_of
-from infra.secrets import OPERATOR
+from infra.security.postgres_roles import role_of
+from infra.security.secrets import OPERATOR
+from infra.security.service_schemas import NoSchemaAccess, ServiceSchemas
 from infra.settings import SERVICES, BadSetting
-from projections.engine import switching
-from projections.engine.connecting import connect
-from tests.integration.infra.logins import Logins, go_live, logins, one_of
+from projections.engine.rebuild import cutover
+from projections.engine.storage.connections import connect
+from tests.integration.infra.postgres_logins import Logins, go_live, logins, one_of
 
 RELATIONS = "SELECT DISTINCT schemaname, tableowner FROM pg_tables WHERE schemaname ~ '^(vestnik|public)' ORDER BY 1"
 
@@ -34,11 +34,11 @@ async def test_what_an_operator_makes_for_a_service_is_the_services(house: Login
         await conn.close()
         # The service goes on with it, and can drop it.
         own = await house.of(service)
-        live = await switching.live_build(own, projection)
+        live = await cutover.live_build(own, projection)
         assert live is not None
         assert live.build == 2
         await go_live(own, projection)
-        await switching.drop_build(own, projection, live)
+        await cutover.drop_build(own, projection, live)
     cursor = await (await house.of(OPERATOR)).execute(RELATIONS.encode())
     assert await cursor.fetchall() == [(role_of(service), role_of(service)) for service in sorted(SERVICES)]
 

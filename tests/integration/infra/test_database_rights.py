@@ -6,12 +6,13 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from infra.database_rights import role_of, statements, url_of
-from infra.secrets import DATABASE_PARTIES, GATEWAY, OPERATOR
+from infra.security.postgres_roles import role_of, statements, url_of
+from infra.security.secrets import DATABASE_PARTIES, GATEWAY, OPERATOR
 from infra.settings import SERVICES
-from projections.engine import builds, switching
+from projections.engine.rebuild import cutover
+from projections.engine.storage import builds
 from projections.registry import owned_by
-from tests.integration.infra.logins import Logins, go_live, logins, one_of, refusal, relations_of, whole
+from tests.integration.infra.postgres_logins import Logins, go_live, logins, one_of, refusal, relations_of, whole
 
 DENIED = "42501"
 # Somebody who may not look into a schema is not told what is there.
@@ -101,7 +102,7 @@ async def test_a_service_makes_changes_and_drops_its_own_and_finds_it_by_its_pla
             cursor = await conn.execute(f"SELECT count(*) FROM {projection.view(projection.table_names()[0])}".encode())
             assert await cursor.fetchone() == (0,)
             for old in await builds.retired(conn, projection.name, projection.version):
-                await switching.drop_build(conn, projection, old)
+                await cutover.drop_build(conn, projection, old)
 
 
 async def test_nobody_reads_or_touches_what_is_anothers(house: Logins) -> None:
@@ -311,8 +312,8 @@ async def test_rights_may_be_given_again_and_change_nothing_but_passwords(house:
 async def test_an_operator_who_reads_at_length_is_seen_by_the_service_that_wants_to_switch(house: Logins) -> None:
     projection = one_of("contact")
     reader, service = await house.of(OPERATOR), await house.of("contact")
-    assert await switching.blocking_reader(service, projection) is None
+    assert await cutover.blocking_reader(service, projection) is None
     async with reader.transaction():
         await reader.execute(f"SELECT * FROM {projection.view('friends')}".encode())
-        assert "a reader of its views to end" in str(await switching.blocking_reader(service, projection))
-    assert await switching.blocking_reader(service, projection) is None
+        assert "a reader of its views to end" in str(await cutover.blocking_reader(service, projection))
+    assert await cutover.blocking_reader(service, projection) is None

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
-from infra.database_watch import DatabaseWatch
+from infra.runtime.database_probe import DatabaseWatch
 
 PATIENCE = 120.0
 # A system's own five seconds would be too short on a busy machine for what must not be noticed.

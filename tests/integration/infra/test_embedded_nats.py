@@ -9,8 +9,8 @@ import nats
 import pytest
 from nats.aio.client import Client
 
-from infra.embedded.nats import GARBAGE_PERCENT, NatsFailed, NatsServer
-from infra.secrets import NATS_PARTIES
+from infra.embedded.nats_server import GARBAGE_PERCENT, NatsFailed, NatsServer
+from infra.security.secrets import NATS_PARTIES
 
 PASSWORDS = {party: f"right for {party}".replace(" ", "-") for party in NATS_PARTIES}
 

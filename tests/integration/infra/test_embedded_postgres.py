@@ -7,11 +7,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infra.embedded import postgres
-from infra.embedded.identity import postgres_identity
-from infra.embedded.launch import NOBODY
-from infra.embedded.postgres import PostgresFailed, PostgresServer
-from infra.secrets import DATABASE_PARTIES
+from infra.embedded import postgres_server
+from infra.embedded.exec_wrapper import NOBODY
+from infra.embedded.postgres_server import PostgresFailed, PostgresServer
+from infra.embedded.run_as import postgres_identity
+from infra.security.secrets import DATABASE_PARTIES
 
 
 async def _run(url: str, command: str) -> None:
@@ -158,7 +158,7 @@ async def test_root_may_move_between_a_namespace_and_the_user_nobody(
         return "nobody"
 
     with monkeypatch.context() as without_namespaces:
-        without_namespaces.setattr(postgres, "postgres_identity", only_nobody)
+        without_namespaces.setattr(postgres_server, "postgres_identity", only_nobody)
         await server.start()
         assert await _rows(url, "SELECT n FROM kept") == [(1,)]
         assert os.stat(f"/proc/{server.pid}").st_uid == NOBODY

@@ -6,19 +6,19 @@ import pytest
 
 from contracts.errors import Unavailable
 from contracts.subjects import MESSAGING, conversation
-from infra.cli.giving_up import Loss, NothingLost, find, give_up, write_rows
-from infra.database_owners import ServiceSchemas
-from infra.secrets import OPERATOR
+from infra.cli.system.accept_loss import Loss, NothingLost, find, give_up, write_rows
+from infra.security.secrets import OPERATOR
+from infra.security.service_schemas import ServiceSchemas
 from projections.conversations import Conversations
-from projections.engine import builds
-from projections.engine.builds import BuildState
-from projections.engine.connecting import connect
-from projections.engine.schema import ensure_schema
-from streams import placeholders
-from streams.jetstream import JetStream
+from projections.engine.storage import builds
+from projections.engine.storage.builds import BuildState
+from projections.engine.storage.connections import connect
+from projections.engine.storage.schema import ensure_schema
+from streams.jetstream.api import JetStream
 from streams.log import Log
-from streams.losses import Gap, accepted
-from tests.integration.infra.parties import Parties, parties, settings_of
+from streams.loss import placeholders
+from streams.loss.missing_events import Gap, accepted
+from tests.integration.infra.nats_parties import Parties, parties, settings_of
 
 
 async def fill(house: Parties, gap: Gap, *, batches: int | None = None) -> None:

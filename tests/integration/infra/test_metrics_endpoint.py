@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from infra import metrics_endpoint as endpoint
 from infra.embedded.ports import free_port
-from infra.metrics_endpoint import BESIDE, MetricsAddressInUse, metrics_endpoint
+from infra.runtime import metrics_endpoint as endpoint
+from infra.runtime.metrics_endpoint import BESIDE, MetricsAddressInUse, metrics_endpoint
 from infra.settings import Settings
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest_asyncio
 
 from contracts.subjects import LIMITS, STREAMS
-from infra.embedded.nats import NatsServer
-from infra.secrets import NATS_PARTIES, TOPOLOGY, Secrets
+from infra.embedded.nats_server import NatsServer
+from infra.security.secrets import NATS_PARTIES, TOPOLOGY, Secrets
 from tests.fix_system import ROOT
 
 

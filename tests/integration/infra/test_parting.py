@@ -5,15 +5,15 @@ import secrets
 import pytest
 from psycopg import AsyncConnection, sql
 
-from infra.database_rights import role_of, statements, url_of
-from infra.secrets import DATABASE_PARTIES, OPERATOR
+from infra.security.postgres_roles import role_of, statements, url_of
+from infra.security.secrets import DATABASE_PARTIES, OPERATOR
 from infra.settings import SERVICES
-from infra.supervisor.parting import NotHandedOver, part
-from projections.engine.builds import Connection
-from projections.engine.dead_letters import discards
-from projections.engine.switching import live_build
+from infra.supervisor.schema_handover import NotHandedOver, part
+from projections.engine.rebuild.cutover import live_build
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.dead_letters import discards
 from projections.registry import catalogue, owned_by
-from tests.integration.infra.logins import go_live
+from tests.integration.infra.postgres_logins import go_live
 
 DISCARD = """
 INSERT INTO projection_discards

@@ -9,12 +9,12 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 
-from infra.connections import Pool
 from infra.embedded.ports import free_port
-from infra.process import ServiceProcess, service_process
-from infra.secrets import OPERATOR, Secrets
+from infra.runtime.connections import Pool
+from infra.runtime.service_process import ServiceProcess, service_process
+from infra.security.secrets import OPERATOR, Secrets
 from infra.settings import Settings
-from tests.integration.infra.parties import parties
+from tests.integration.infra.nats_parties import parties
 
 
 @pytest_asyncio.fixture

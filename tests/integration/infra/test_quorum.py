@@ -3,7 +3,7 @@
 from nats.aio.client import Client as NATS
 
 from contracts.subjects import QUORUM
-from infra.quorum import quorum_of_process
+from infra.runtime.quorum import quorum_of_process
 from infra.settings import Settings
 from streams.topology import ensure_quorum
 

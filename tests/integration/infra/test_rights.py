@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from contracts import subjects
-from contracts.durables import DURABLES
+from contracts.durable_consumers import DURABLES
 from contracts.subjects import (
     AUTH,
     CONTACT,
@@ -25,13 +25,13 @@ from contracts.subjects import (
     quorum_of,
 )
 from contracts.subjects import OPERATOR as STREAM_OF_OPERATORS
-from infra.rights import inbox_of
-from infra.secrets import GATEWAY, NATS_PARTIES, TOPOLOGY
+from infra.security.nats_permissions import inbox_of
+from infra.security.secrets import GATEWAY, NATS_PARTIES, TOPOLOGY
 from infra.settings import SERVICES
 from streams.log import Log
 from streams.quorum import Quorum
 from streams.topology import ensure_limits, ensure_stream, settings_of_quorum
-from tests.integration.infra.parties import (
+from tests.integration.infra.nats_parties import (
     EVENTS,
     OPERATORS_ACT,
     OTHERS_THAN_TOPOLOGY,

@@ -8,21 +8,21 @@ import pytest
 import pytest_asyncio
 from nats.errors import NoRespondersError
 
-from contracts.durables import PROFILE_CREATION
+from contracts.durable_consumers import PROFILE_CREATION
 from contracts.envelope import Provenance, Recorded, seal
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.user import UserCreated
-from contracts.identifiers import new_id
 from contracts.subjects import AUTH, DEAD_LETTERS_FILTER, PUBLIC_FILTERS, STREAMS, user
-from infra.rights import NOTICES
-from infra.secrets import GATEWAY, OPERATOR, TOPOLOGY
-from services.gateway import limits
-from services.gateway.rate_limits import RateLimiter
-from services.gateway.shared_limits import SharedLimits
+from contracts.values.ids import new_id
+from infra.security.nats_permissions import NOTICES
+from infra.security.secrets import GATEWAY, OPERATOR, TOPOLOGY
+from services.gateway.limits import policies
+from services.gateway.limits.rate_limiter import RateLimiter
+from services.gateway.limits.shared_counts import SharedLimits
 from streams.log import Append, Log
 from streams.reaction import EventReactor
 from streams.topology import ensure_limits
-from tests.integration.infra.parties import EVENTS, PRIVATE, Parties, append_everything, parties, seen
+from tests.integration.infra.nats_parties import EVENTS, PRIVATE, Parties, append_everything, parties, seen
 
 
 @pytest_asyncio.fixture
@@ -112,10 +112,10 @@ async def test_gateways_share_what_they_have_counted(house: Parties) -> None:
     async def make_stream() -> None:
         await ensure_limits(nats, replicas=1)
 
-    sharing = [SharedLimits(nats, each, limits.ALL, make_stream=make_stream) for each in (first, second)]
+    sharing = [SharedLimits(nats, each, policies.ALL, make_stream=make_stream) for each in (first, second)]
     async with sharing[0].run(), sharing[1].run():
-        first.consume(limits.FRIENDS, "anna")
+        first.consume(policies.FRIENDS, "anna")
         async with asyncio.timeout(60):
             while second.held == 0:
                 await asyncio.sleep(0.02)
-        assert second.consume(limits.FRIENDS, "anna").remaining == limits.FRIENDS.capacity - 2
+        assert second.consume(policies.FRIENDS, "anna").remaining == policies.FRIENDS.capacity - 2

@@ -27,12 +27,12 @@ from contracts.errors import (
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import AuthServiceBase, AuthServiceStub, GetUserRequest, GetUserResponse, User
 from infra.embedded.ports import free_port
-from infra.rpc.channel import Channel
+from infra.rpc.call_context import Call, current
 from infra.rpc.client import Client
-from infra.rpc.context import Call, current
 from infra.rpc.health import is_serving
 from infra.rpc.server import RpcServer
-from infra.secrets import Secrets
+from infra.rpc.transport.channel import Channel
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 
 Answer = Callable[[GetUserRequest], Awaitable[GetUserResponse]]

@@ -15,12 +15,12 @@ from grpclib.client import Channel
 from contracts.errors import Forbidden, Unauthenticated
 from contracts.rpc.vestnik.auth.v1 import AuthServiceBase, AuthServiceStub, GetUserRequest, GetUserResponse, User
 from infra.embedded.ports import free_port
-from infra.key_stages import KeyTerms
-from infra.rpc import credentials
-from infra.rpc.context import Call
-from infra.rpc.credentials import Issuer, Verifier
+from infra.rpc import service_tokens
+from infra.rpc.call_context import Call
 from infra.rpc.server import RpcServer
-from infra.secrets import Secrets
+from infra.rpc.service_tokens import Issuer, Verifier
+from infra.security.key_lifecycle import KeyTerms
+from infra.security.secrets import Secrets
 from tests.integration.infra.test_rpc import calling
 
 # Brackets in brackets, among the claims of a token.
@@ -174,13 +174,13 @@ async def test_one_token_serves_many_calls_and_a_new_one_comes_before_it_runs_ou
     first = issuer.token("auth", ANNA)
     assert issuer.token("auth", ANNA) == first
     assert len({first, issuer.token("auth", BORIS), issuer.token("session", ANNA), issuer.token("auth")}) == 4
-    now[0] += credentials.LIFE - 30
+    now[0] += service_tokens.LIFE - 30
     assert issuer.token("auth", ANNA) != first
 
 
 async def test_keys_are_changed_while_everything_runs(secrets: Secrets, tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
-    now = [time.time() - credentials.LIFE + 40]
+    now = [time.time() - service_tokens.LIFE + 40]
     issuer = Issuer("gateway", Secrets.load(folder), clock=lambda: now[0])
     verifier = Verifier("auth", Secrets.load(folder), clock=lambda: now[0])
     old = f"Bearer {issuer.token('auth', ANNA)}"
@@ -202,7 +202,7 @@ async def test_keys_are_changed_while_everything_runs(secrets: Secrets, tmp_path
 async def test_tokens_without_end_are_remembered_within_a_bound(
     secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "_CACHED", 5)
+    monkeypatch.setattr(service_tokens, "_CACHED", 5)
     issuer, verifier = Issuer("gateway", secrets), Verifier("auth", secrets)
     for number in range(20):
         verifier.credential(f"Bearer {issuer.token('auth', f'user-{number}')}")

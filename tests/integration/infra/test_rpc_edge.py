@@ -22,14 +22,14 @@ from contracts.rpc.vestnik.messaging.v1 import (
     SendMessageResponse,
 )
 from infra.embedded.ports import free_port
-from infra.rpc import connections, frames
+from infra.rpc.call_context import Call
 from infra.rpc.client import Client
-from infra.rpc.codec import StrictCodec
-from infra.rpc.context import Call
-from infra.rpc.credentials import Issuer
 from infra.rpc.health import is_serving
 from infra.rpc.server import RpcServer
-from infra.secrets import Secrets
+from infra.rpc.service_tokens import Issuer
+from infra.rpc.transport import connection_limits, framing
+from infra.rpc.transport.protobuf_codec import StrictCodec
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 
 ANNA = "0192f0c1-2b3a-7000-8000-000000000001"
@@ -144,7 +144,7 @@ async def test_a_decent_call_is_answered_at_this_level_too(edge: Edge) -> None:
         framed(bytes(GOOD), compressed=1),
         framed(bytes(GOOD), compressed=255),
         framed(b"", length=2**32 - 1),
-        framed(b"", length=frames.LARGEST_MESSAGE + 1),
+        framed(b"", length=framing.LARGEST_MESSAGE + 1),
         framed(bytes(GOOD)[:-3]),
         framed(b"\xff" * 64),
         framed(b"\x0a\x05\xff\xfe\xfd\xfc\xfb"),
@@ -190,7 +190,7 @@ async def _counted(edge: Edge, message: bytes) -> Status | None:
 
 
 async def test_a_message_just_within_the_bound_is_read(edge: Edge) -> None:
-    room = frames.LARGEST_MESSAGE - len(bytes(SendMessageRequest(sender_id=ANNA))) - 8
+    room = framing.LARGEST_MESSAGE - len(bytes(SendMessageRequest(sender_id=ANNA))) - 8
     client_settings = Settings(messaging_address=f"127.0.0.1:{edge.port}")
     client = Client("messaging", me="gateway", settings=client_settings, secrets=edge.secrets)
     try:
@@ -245,7 +245,7 @@ async def test_random_frames_do_no_harm(edge: Edge, caplog: pytest.LogCaptureFix
 
 async def test_a_connection_that_says_nothing_is_closed(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as impatient:
-        impatient.setattr(connections, "GREETING_SECONDS", 0.2)
+        impatient.setattr(connection_limits, "GREETING_SECONDS", 0.2)
         for sent in (b"", b"PRI * HTTP/2.0\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
             writer.write(sent)
@@ -257,7 +257,7 @@ async def test_a_connection_that_says_nothing_is_closed(edge: Edge, monkeypatch:
 async def test_connections_are_bounded_and_free_again_once_they_are_closed(
     edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 20)
+    monkeypatch.setattr(connection_limits, "MOST_CONNECTIONS", 20)
     held = [await asyncio.open_connection("127.0.0.1", edge.port) for _ in range(20)]
     assert not await is_serving("127.0.0.1", edge.port)
     for _, writer in held:

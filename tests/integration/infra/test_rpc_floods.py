@@ -25,14 +25,14 @@ from contracts.rpc.vestnik.messaging.v1 import (
     SendMessageResponse,
 )
 from infra.embedded.ports import free_port
-from infra.rpc import connections
-from infra.rpc.codec import StrictCodec
-from infra.rpc.credentials import Issuer
-from infra.rpc.frame_limits import MOST_CONTROL, MOST_RESETS
 from infra.rpc.health import is_serving
 from infra.rpc.server import RpcServer
+from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import client_side, make_certificates, server_side
-from infra.secrets import Secrets
+from infra.rpc.transport import connection_limits as connections
+from infra.rpc.transport.frame_limits import MOST_CONTROL, MOST_RESETS
+from infra.rpc.transport.protobuf_codec import StrictCodec
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 
 ANNA = "0192f0c1-2b3a-7000-8000-000000000001"

@@ -15,7 +15,7 @@ from grpclib.reflection.v1alpha import reflection_pb2 as reflection_pb2_alpha
 from contracts.rpc.vestnik.auth.v1 import AuthServiceBase
 from infra.embedded.ports import free_port
 from infra.rpc.server import RpcServer
-from infra.secrets import Secrets
+from infra.security.secrets import Secrets
 
 VERSIONS = [(reflection_grpc, reflection_pb2), (reflection_grpc_alpha, reflection_pb2_alpha)]
 

@@ -12,13 +12,13 @@ import pytest_asyncio
 from contracts.errors import Unauthenticated, VestnikError
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub, GetUserRequest
 from infra.embedded.ports import free_port
+from infra.rpc.call_context import Call
 from infra.rpc.client import Client
-from infra.rpc.context import Call
-from infra.rpc.credentials import Issuer
 from infra.rpc.health import is_serving
 from infra.rpc.server import RpcServer
+from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import BadCertificate, client_side, make_certificates, server_side
-from infra.secrets import Secrets
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 from tests.integration.infra.test_rpc_access import ANNA, Auth
 

@@ -15,8 +15,8 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.subjects import AUTH, MESSAGING
-from infra.embedded import staging
-from infra.embedded.nats import NatsServer
+from infra.embedded import batch_ramdisk
+from infra.embedded.nats_server import NatsServer
 
 pytestmark = [
     pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory here"),
@@ -148,7 +148,7 @@ async def test_without_what_was_in_memory_the_stream_goes_on(tmp_path: Path) -> 
 async def test_a_machine_without_room_in_memory_gathers_on_its_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_ROOM", 1 << 60)
+    monkeypatch.setattr(batch_ramdisk, "_ROOM", 1 << 60)
     server = NatsServer(tmp_path)
     await server.start()
     client = await _connect(server)
@@ -160,7 +160,7 @@ async def test_a_machine_without_room_in_memory_gathers_on_its_disk(
 
 
 async def test_a_folder_in_use_is_left_until_it_is_empty(tmp_path: Path) -> None:
-    there = staging.BatchRamdisk(tmp_path / "store", "$G")
+    there = batch_ramdisk.BatchRamdisk(tmp_path / "store", "$G")
     batch = _batches(tmp_path, MESSAGING) / "one under way"
     batch.mkdir(parents=True)
     placing = asyncio.create_task(there.install())
@@ -175,7 +175,10 @@ async def test_a_folder_in_use_is_left_until_it_is_empty(tmp_path: Path) -> None
 
 
 async def test_what_a_killed_server_has_left_is_cleared_away_once_its_data_is_gone(tmp_path: Path) -> None:
-    gone, kept = staging.BatchRamdisk(tmp_path / "gone", "$G"), staging.BatchRamdisk(tmp_path / "kept", "$G")
+    gone, kept = (
+        batch_ramdisk.BatchRamdisk(tmp_path / "gone", "$G"),
+        batch_ramdisk.BatchRamdisk(tmp_path / "kept", "$G"),
+    )
     await gone.install()
     await kept.install()
     left, used = (
@@ -183,13 +186,13 @@ async def test_what_a_killed_server_has_left_is_cleared_away_once_its_data_is_go
         for name in ("gone", "kept")
     )
     shutil.rmtree(tmp_path / "gone")
-    next_one = staging.BatchRamdisk(tmp_path / "next", "$G")
+    next_one = batch_ramdisk.BatchRamdisk(tmp_path / "next", "$G")
     await next_one.install()
     # Somebody may be about to make their link.
     assert left.is_dir()
     for place in (left.parent, used.parent):
         os.utime(place, (0, 0))
-    staging._clear_away()
+    batch_ramdisk._clear_away()
     assert not left.parent.exists()
     assert used.is_dir()
     kept.leave()

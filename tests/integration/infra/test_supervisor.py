@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infra import running
-from infra.supervisor import probes
+from infra.runtime import run_file
+from infra.supervisor import readiness_probes
 from tests.integration.infra.processes import all_gone, command_of, descendants, is_alive
 
 PROGRAM = Path(__file__).with_name("small_system.py")
@@ -82,46 +82,46 @@ async def _execute(url: str, command: str) -> None:
 async def test_it_comes_up_and_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     async with system(tmp_path / "data") as up:
         url = (await up.line_with(READY.pattern)).group(1)
-        found = running.find(tmp_path / "data")
+        found = run_file.find(tmp_path / "data")
         assert (found.pid, found.gateway_url) == (up.pid, url)
-        assert running.NAME not in "".join(up.lines)
-        assert (tmp_path / "data" / running.NAME).stat().st_mode & 0o077 == 0
+        assert run_file.NAME not in "".join(up.lines)
+        assert (tmp_path / "data" / run_file.NAME).stat().st_mode & 0o077 == 0
         children = descendants(up.pid)
         assert len(children) >= 8
         up.process.send_signal(signal.SIGINT)
         assert await up.ended() == 0
         assert not any(is_alive(pid) for pid in children)
-    with pytest.raises(running.NotRunning):
-        running.find(tmp_path / "data")
+    with pytest.raises(run_file.NotRunning):
+        run_file.find(tmp_path / "data")
 
 
 async def test_sigkill_of_the_supervisor_leaves_no_process_and_loses_nothing(tmp_path: Path) -> None:
     async with system(tmp_path / "data") as up:
         await up.line_with(READY.pattern)
-        await _execute(running.find(tmp_path / "data").database_url, "CREATE TABLE vestnik_auth.kept AS SELECT 1 AS n")
+        await _execute(run_file.find(tmp_path / "data").database_url, "CREATE TABLE vestnik_auth.kept AS SELECT 1 AS n")
         children = descendants(up.pid)
         up.process.kill()
         await up.ended()
-        with pytest.raises(running.NotRunning):
-            running.find(tmp_path / "data")
+        with pytest.raises(run_file.NotRunning):
+            run_file.find(tmp_path / "data")
         await all_gone(children, within=PATIENCE)
     async with system(tmp_path / "data") as again:
         await again.line_with(READY.pattern)
-        await _execute(running.find(tmp_path / "data").database_url, "SELECT n FROM vestnik_auth.kept")
+        await _execute(run_file.find(tmp_path / "data").database_url, "SELECT n FROM vestnik_auth.kept")
 
 
 async def test_sigkill_of_everything_at_once_is_survived(tmp_path: Path) -> None:
     async with system(tmp_path / "data") as up:
         await up.line_with(READY.pattern)
         everyone = descendants(up.pid)
-        await _execute(running.find(tmp_path / "data").database_url, "CREATE TABLE vestnik_auth.kept AS SELECT 1 AS n")
+        await _execute(run_file.find(tmp_path / "data").database_url, "CREATE TABLE vestnik_auth.kept AS SELECT 1 AS n")
         up.process.kill()
         for pid in everyone:
             _kill(pid)
         await up.ended()
     async with system(tmp_path / "data") as again:
         await again.line_with(READY.pattern)
-        await _execute(running.find(tmp_path / "data").database_url, "SELECT n FROM vestnik_auth.kept")
+        await _execute(run_file.find(tmp_path / "data").database_url, "SELECT n FROM vestnik_auth.kept")
 
 
 async def test_commands_find_the_system_while_a_service_is_not_ready(tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ async def test_commands_find_the_system_while_a_service_is_not_ready(tmp_path: P
         os.kill(contact, signal.SIGSTOP)
         try:
             async with asyncio.timeout(PATIENCE):
-                while not (tmp_path / "data" / running.NAME).exists():
+                while not (tmp_path / "data" / run_file.NAME).exists():
                     await asyncio.sleep(0.01)
-            assert running.find(tmp_path / "data").pid == up.pid
+            assert run_file.find(tmp_path / "data").pid == up.pid
         finally:
             os.kill(contact, signal.SIGCONT)
         await up.line_with(READY.pattern)
@@ -145,12 +145,12 @@ async def test_commands_find_the_system_while_a_service_is_not_ready(tmp_path: P
 async def test_a_killed_child_comes_back_at_its_address(tmp_path: Path, victim: str) -> None:
     async with system(tmp_path / "data") as up:
         url = (await up.line_with(READY.pattern)).group(1)
-        found = running.find(tmp_path / "data")
+        found = run_file.find(tmp_path / "data")
         _kill(_pid_of(up.pid, victim))
         await up.line_with(rf"{victim} +\| was ended by SIGKILL; starts again")
         host, port = found.addresses["auth"][0].split(":")
-        await _until(probes.grpc_health(host, int(port)))
-        await _until(probes.http_ok("127.0.0.1", int(url.rsplit(":", 1)[1]), "/readyz"))
+        await _until(readiness_probes.grpc_health(host, int(port)))
+        await _until(readiness_probes.http_ok("127.0.0.1", int(url.rsplit(":", 1)[1]), "/readyz"))
         await _until(lambda: _answers(found.database_url))
 
 
@@ -165,7 +165,7 @@ async def test_no_connection_is_refused_while_the_gateway_restarts(tmp_path: Pat
 async def test_every_replica_has_an_address_of_its_own(tmp_path: Path) -> None:
     async with system(tmp_path / "data", replicas=2) as up:
         await up.line_with(READY.pattern)
-        places = [place for all_of in running.find(tmp_path / "data").addresses.values() for place in all_of]
+        places = [place for all_of in run_file.find(tmp_path / "data").addresses.values() for place in all_of]
         # Of each service two, of the operator's one.
         assert len(set(places)) == 13
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from nats.aio.client import Client as NATS
 
-from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
+from contracts.values.ids import new_id, pair_id
+from infra.rpc.call_context import Call
 from infra.rpc.client import Client
-from infra.rpc.context import Call
-from infra.secrets import Secrets
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 from projections.conversations import Conversations
 from projections.engine import ReadModel, Runners

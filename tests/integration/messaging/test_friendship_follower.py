@@ -7,11 +7,11 @@ from typing import cast
 from nats.aio.client import Client as NATS
 
 from contracts.envelope import Provenance, seal
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
-from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
 from contracts.subjects import CONTACT, friendship
+from contracts.values.ids import new_id, pair_id
 from services.messaging.clients import FriendshipCache
 from services.messaging.reactions import confirm_end, follow_friendships
 from streams.log import Append, Log

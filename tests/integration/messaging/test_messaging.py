@@ -15,7 +15,6 @@ from contracts.errors import (
     UserNotFound,
 )
 from contracts.events.message import NotificationRead
-from contracts.identifiers import new_id, pair_id
 from contracts.rpc.vestnik.contact.v1 import AddFriendRequest, ContactServiceStub, RemoveFriendRequest
 from contracts.rpc.vestnik.messaging.v1 import (
     ClientEvent,
@@ -34,8 +33,9 @@ from contracts.rpc.vestnik.messaging.v1 import (
     SendMessageResponse,
 )
 from contracts.subjects import conversation, notifications
+from contracts.values.ids import new_id, pair_id
 from infra.rpc.client import Client
-from tests.integration.house import House, seen
+from tests.integration.service_cluster import House, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,23 +11,25 @@ from contracts import subjects
 from contracts.errors import NotFriends
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent
-from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
-from contracts.times import rfc3339
+from contracts.values.ids import new_id, pair_id
+from contracts.values.timestamps import rfc3339
 from projections.conversations import Conversations
-from projections.engine import ReadModel, filling, settling
-from projections.engine.connecting import connect
-from projections.engine.rebuild import rebuild
-from services.messaging.pages.newest import PageSlice
+from projections.engine import ReadModel
+from projections.engine.apply import build_writer
+from projections.engine.dead_letters import resolution
+from projections.engine.rebuild.rebuild import rebuild
+from projections.engine.storage.connections import connect
+from services.messaging.pages.newest_page_cache import PageSlice
+from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import ListRequest, PageQueries, PageRequest
-from services.messaging.pages.reading import PageReader
 from services.messaging.queries import ConversationsCursor, MessageQueries, MessageRow
 from streams.log import Log
 from tests.fix_postgres import Pool
 from tests.integration.projections.conftest import run, writer
+from tests.integration.projections.event_writer import Opened, Writer
 from tests.integration.projections.test_late_events import refusing
-from tests.integration.projections.writing import Opened, Writer
 
 __all__ = ["run", "writer"]
 
@@ -231,7 +233,7 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
     late = await mark(writer, 1)
     # A later event of another aggregate: the late one leaves no trace in the conversation's last.
     position = position.merge(await say(writer, 3, "you", sender=BEN))
-    monkeypatch.setattr(filling, "open_event", refusing({(MESSAGING, late.sequence(MESSAGING))}))
+    monkeypatch.setattr(build_writer, "open_event", refusing({(MESSAGING, late.sequence(MESSAGING))}))
     found = await both(run, pool)
     await found.agree(position, 50)
     cut, _ = await found.pages.messages(PageRequest(ANNA, BEN), position, before=None, after=None, limit=50)
@@ -241,8 +243,8 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
     monkeypatch.undo()
     conn = await connect(database_url, "operator")
     try:
-        for letter in await settling.first_failures(conn, Conversations):
-            assert (await settling.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
+        for letter in await resolution.first_failures(conn, Conversations):
+            assert (await resolution.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
     finally:
         await conn.close()
     await found.agree(position, 50)

@@ -17,7 +17,7 @@ from infra.rpc.client import Client
 from infra.settings import Settings
 from streams.quorum import AGE_SECONDS
 from tests.fix_cluster import Cluster
-from tests.integration.house import House, seen
+from tests.integration.service_cluster import House, seen
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("linked_cluster")]
 SERVICES = ("auth", "contact", "messaging")

@@ -9,13 +9,14 @@ from nats.aio.client import Client as NATS
 from contracts.envelope import Recorded
 from contracts.errors import ReadModelBehind
 from contracts.events.message import MessageSent
-from contracts.identifiers import pair_id
 from contracts.subjects import conversation
+from contracts.values.ids import pair_id
 from projections.conversations import Conversations
-from projections.engine import RowChanges, handles, settling
-from projections.engine.connecting import connect
-from projections.engine.verify import verify
-from services.messaging import repeats
+from projections.engine import RowChanges, handles
+from projections.engine.dead_letters import resolution
+from projections.engine.inspection.verify import verify
+from projections.engine.storage.connections import connect
+from services.messaging.deduplication import deduplicator
 from streams.log import Log
 from streams.message import Message
 from tests.fix_postgres import Pool
@@ -108,8 +109,8 @@ async def test_the_ids_of_a_long_conversation_are_loaded_when_asking_has_cost_as
     first = Replica(streams, pool, await caught_up(streams, pool, database_url), tmp_path)
     ids = [(await first.send(f"id{number}"))[0] for number in range(60)]
     runners = await caught_up(streams, pool, database_url)
-    monkeypatch.setattr(repeats, "_FOR_ONE", 10)
-    monkeypatch.setattr(repeats, "_PAGE", 20)
+    monkeypatch.setattr(deduplicator, "_FOR_ONE", 10)
+    monkeypatch.setattr(deduplicator, "_PAGE", 20)
     second = Replica(streams, pool, runners, tmp_path)
     for number in range(60, 90):
         message_id, created = await second.send(f"id{number}")
@@ -129,7 +130,7 @@ async def test_sending_waits_for_better_times_when_the_read_model_is_too_far_beh
     first = Replica(streams, pool, runners, tmp_path)
     for number in range(20):
         await first.send(f"id{number}")
-    monkeypatch.setattr(repeats, "MOST_BEHIND", 10)
+    monkeypatch.setattr(deduplicator, "MOST_BEHIND", 10)
     cold = Replica(streams, pool, runners, tmp_path)
     with pytest.raises(ReadModelBehind):
         await cold.send("id20")
@@ -164,8 +165,8 @@ async def test_a_message_that_the_read_model_could_not_take_is_not_doubled(
     poison()
     conn = await connect(database_url, "operator")
     try:
-        for letter in await settling.first_failures(conn, Conversations):
-            assert (await settling.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
+        for letter in await resolution.first_failures(conn, Conversations):
+            assert (await resolution.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
     finally:
         await conn.close()
     runners = await caught_up(streams, pool, database_url)
@@ -181,9 +182,9 @@ async def test_a_message_that_was_discarded_from_the_read_model_is_not_doubled(
     runners = await caught_up(streams, pool, database_url)
     conn = await connect(database_url, "operator")
     try:
-        (letter,) = await settling.first_failures(conn, Conversations)
-        await settling.discard(conn, Log(streams), letter, "a test", "an operator")
-        await settling.retry(conn, Log(streams), Conversations, letter)
+        (letter,) = await resolution.first_failures(conn, Conversations)
+        await resolution.discard(conn, Log(streams), letter, "a test", "an operator")
+        await resolution.retry(conn, Log(streams), Conversations, letter)
     finally:
         await conn.close()
     for number in range(6):
@@ -202,6 +203,6 @@ async def test_sending_waits_when_too_many_of_the_conversation_could_not_be_take
     for number in range(10):
         await first.send(f"id{number}")
     cold = Replica(streams, pool, await caught_up(streams, pool, database_url), tmp_path)
-    monkeypatch.setattr(repeats, "MOST_BEHIND", 5)
+    monkeypatch.setattr(deduplicator, "MOST_BEHIND", 5)
     with pytest.raises(ReadModelBehind):
         await cold.send("id10")

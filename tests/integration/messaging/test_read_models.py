@@ -7,16 +7,16 @@ import pytest
 from nats.aio.client import Client as NATS
 
 from contracts.envelope import Provenance, seal
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent, NotificationRead
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.user import UserCreated, UserEmailVerified
-from contracts.identifiers import new_id, pair_id
 from contracts.subjects import conversation, friendship, notifications, profile, read_mark, user
+from contracts.values.ids import new_id, pair_id
 from projections.conversations import Conversations
 from projections.engine import Projection, Runners
-from projections.engine.verify import verify
+from projections.engine.inspection.verify import verify
 from projections.friends import Friends
 from projections.notifications import Notifications
 from projections.profiles import Profiles

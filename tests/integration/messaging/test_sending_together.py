@@ -10,13 +10,13 @@ import pytest
 from nats.aio.client import Client as NATS
 
 from contracts.errors import ClientMessageIdReused, DeadlineExceeded, NotFriends, Unavailable
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.message import MessageSent
-from contracts.identifiers import new_id, pair_id
 from contracts.subjects import MESSAGING, conversation
+from contracts.values.ids import new_id, pair_id
 from services.messaging.domain import Conversation, SendMessage, Sent, decide_send
-from streams.delivered import Delivered
-from streams.inbox import Answer
+from streams.jetstream.raw_message import Delivered
+from streams.jetstream.requests import Answer
 from streams.log import Log
 from tests.fix_postgres import Pool
 from tests.history_checker import History, RecordingLog, all_of

@@ -7,15 +7,15 @@ from nats.aio.client import Client
 
 from contracts.envelope import Provenance, encode, seal
 from contracts.events.session import SessionRevoked
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, SESSION, STREAMS, conversation, session
-from infra.history import EventQuery
-from services.operator import browsing
-from services.operator.browsing import EventsFound, events_after, latest_events
+from contracts.values.ids import new_id
+from infra.history.event_history import EventQuery
+from services.operator.history import event_browser
+from services.operator.history.event_browser import EventsFound, events_after, latest_events
 from streams.log import Append, Log
 from streams.message import Message
-from streams.restoring import ArchivedMessage, StreamRestorer
+from streams.restore import ArchivedMessage, StreamRestorer
 from tests.integration.streams.conftest import fill
 
 EVERYTHING = EventQuery(streams=tuple(STREAMS))
@@ -69,11 +69,11 @@ async def test_what_has_come_since_is_shown_and_of_very_much_only_the_newest(str
     await fill(log, 3)
     found = await events_after(streams, EVERYTHING, limit=10, after=Position.decode(begun.newer))
     assert [event.sequence for event in found.items] == [8, 7, 6]
-    await fill(log, browsing.MOST_BEHIND + 10)
+    await fill(log, event_browser.MOST_BEHIND + 10)
     many = await events_after(streams, EVERYTHING, limit=50, after=Position.decode(found.newer))
-    end = 8 + browsing.MOST_BEHIND + 10
+    end = 8 + event_browser.MOST_BEHIND + 10
     assert [event.sequence for event in many.items] == list(range(end, end - 50, -1))
-    assert many.skipped == browsing.MOST_BEHIND + 10 - 50
+    assert many.skipped == event_browser.MOST_BEHIND + 10 - 50
 
 
 async def test_nothing_personal_is_shown_and_garbage_is_counted(streams: Client) -> None:
@@ -128,13 +128,13 @@ async def test_a_span_of_time_is_found_without_reading_what_lies_outside(
         page = [at_second(number) for number in range(begin, begin + 1_000)]
         await StreamRestorer(streams, SESSION).put(begin + 1, page)
     looked_at: list[int] = []
-    take = browsing._take
+    take = event_browser._take
 
-    def counted(found: browsing.ScanRange, query: EventQuery, message: Message) -> None:
+    def counted(found: event_browser.ScanRange, query: EventQuery, message: Message) -> None:
         looked_at.append(message.sequence)
         take(found, query, message)
 
-    monkeypatch.setattr(browsing, "_take", counted)
+    monkeypatch.setattr(event_browser, "_take", counted)
     since, until = BEGIN + timedelta(seconds=5_000), BEGIN + timedelta(seconds=5_100)
     query = EventQuery(streams=(SESSION,), since=since, until=until)
     found = await pages(streams, query, 40)
@@ -153,7 +153,7 @@ async def test_a_span_of_time_is_found_without_reading_what_lies_outside(
 async def test_the_time_of_storage_says_where_a_span_begins(streams: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log(streams)
     await fill(log, 3_000)
-    monkeypatch.setattr(browsing, "_between", None)
+    monkeypatch.setattr(event_browser, "_between", None)
     later = datetime.now(UTC) + timedelta(hours=1)
     found = await latest_events(streams, EventQuery(streams=(MESSAGING,), since=later), limit=10)
     assert (found.items, found.older) == ([], None)

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from nats.aio.client import Client
 
 from contracts.subjects import OPERATOR
-from projections.engine import discards
-from projections.engine.connecting import connect
-from projections.engine.discards import Discarded
-from projections.engine.schema import ensure_schema
-from services.operator.carry_over import carry_over
-from streams.jetstream import JetStream
+from projections.engine.dead_letters import discards
+from projections.engine.dead_letters.discards import Discarded
+from projections.engine.storage.connections import connect
+from projections.engine.storage.schema import ensure_schema
+from services.operator.dead_letters.carry_over import carry_over
+from streams.jetstream.api import JetStream
 from streams.log import Log
 
 BEFORE = datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=UTC)

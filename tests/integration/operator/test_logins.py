@@ -8,18 +8,18 @@ from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.envelope import Provenance, encode, seal
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.identifiers import new_id
 from contracts.subjects import SESSION
-from infra import audit
-from infra.audit import Query, Row
-from projections.engine.rebuild import rebuild
+from contracts.values.ids import new_id
+from infra.history import login_audit
+from infra.history.login_audit import Query, Row
+from projections.engine.rebuild.rebuild import rebuild
 from projections.session_audit import SessionAudit
-from services.operator.logins import newest
+from services.operator.history.login_audit import newest
 from services.operator.queries import Queries
 from services.operator.read_models import ReadModels
-from streams.restoring import ArchivedMessage, StreamRestorer
+from streams.restore import ArchivedMessage, StreamRestorer
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 USERS = {name: new_id() for name in ("anna", "boris", "clara")}
@@ -97,5 +97,5 @@ async def pages(queries: Queries, query: Query, limit: int) -> list[Row]:
     ],
 )
 async def test_pages_hold_what_the_stream_says(streams: Client, queries: Queries, query: Query) -> None:
-    told = [row async for page in audit.audit_rows(streams, query) for row in page]
+    told = [row async for page in login_audit.audit_rows(streams, query) for row in page]
     assert await pages(queries, query, 7) == sorted(told, key=lambda row: row.at, reverse=True)

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from contracts.errors import ReadModelBehind
-from contracts.identifiers import new_id
+from contracts.values.ids import new_id
 from projections.session_audit import SessionAudit
 from services.operator.queries import Queries
 from services.operator.read_models import ReadModels
-from tests.integration.accounts import eventually
+from tests.integration.auth_and_session import eventually
 
 
 async def test_dead_letters_of_a_read_model_that_was_never_built_cannot_be_known_yet(database_url: str) -> None:

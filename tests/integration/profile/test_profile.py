@@ -9,7 +9,6 @@ import pytest
 
 from contracts.errors import Invalid, ProfileNotFound, StaleProfile
 from contracts.events.profile import ProfileCreated
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.profile.v1 import (
     EventsSinceRequest,
@@ -20,10 +19,11 @@ from contracts.rpc.vestnik.profile.v1 import (
     UpdateProfileRequest,
 )
 from contracts.subjects import AUTH, PROFILE, profile, user
+from contracts.values.ids import new_id
+from infra.rpc.call_context import Call
 from infra.rpc.client import Client
-from infra.rpc.context import Call
-from infra.rpc.credentials import Issuer
-from tests.integration.house import House, seen
+from infra.rpc.service_tokens import Issuer
+from tests.integration.service_cluster import House, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,19 +12,19 @@ import msgspec
 import pytest
 
 from contracts.errors import VestnikError
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import AUTH
-from infra.listening import open_listener
-from infra.rpc.context import Call
-from infra.rpc.credentials import Issuer, Verifier
+from contracts.values.ids import new_id
+from infra.rpc.call_context import Call
+from infra.rpc.service_tokens import Issuer, Verifier
 from infra.rpc.tls import HTTP, client_side, make_certificates, server_side
-from infra.secrets import Secrets
+from infra.runtime.sockets import open_listener
+from infra.security.secrets import Secrets
 from infra.settings import Settings
-from services.gateway.metrics import Metrics
-from services.gateway.profile_cache import ProfileCache
-from services.gateway.profile_news import ProfileInvalidation
-from services.gateway.profile_reads import ProfileReader
+from services.gateway.cache.profile_cache import ProfileCache
+from services.gateway.cache.profile_invalidation import ProfileInvalidation
+from services.gateway.cache.profile_reader import ProfileReader
+from services.gateway.observability.metrics import Metrics
 from services.profile.commands import ProfileCommands
 from services.profile.domain import PublicProfile
 from services.profile.rest import profile_app, serve_rest

@@ -8,7 +8,7 @@ from nats.aio.client import Client
 
 from projections.engine import Projection, Runners
 from tests.fix_postgres import Pool
-from tests.integration.projections.writing import Opened, Writer
+from tests.integration.projections.event_writer import Opened, Writer
 
 
 @pytest_asyncio.fixture

@@ -8,21 +8,21 @@ from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.envelope import Provenance, seal
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.message import MessageSeen
 from contracts.events.session import SessionCreated, SessionRevoked
-from contracts.identifiers import pair_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, SESSION
-from infra.cli.analytics import hours
+from contracts.values.ids import pair_id
+from infra.cli.events.analytics import hours
 from projections.analytics import Analytics
 from projections.conversations import Conversations
-from projections.engine.connecting import connect
-from projections.engine.status import projection_statuses, stream_status
-from projections.engine.verify import NotBuilt
+from projections.engine.inspection.verify import NotBuilt
+from projections.engine.status.status import projection_statuses, stream_status
+from projections.engine.storage.connections import connect
 from streams.log import Append, Log
 from tests.fix_read_models import OpenReadModel
-from tests.integration.projections.writing import PATIENCE, RECIPIENT, SENDER, Opened, Writer, seen, sent
+from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, SENDER, Opened, Writer, seen, sent
 
 CONVERSATION = pair_id(SENDER, RECIPIENT)
 

@@ -14,19 +14,19 @@ from nats.aio.client import Client
 from contracts import subjects
 from contracts.envelope import Provenance, now, seal
 from contracts.events.session import SessionCreated
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from infra.embedded.nats import NatsServer
+from contracts.values.ids import new_id
+from infra.embedded.nats_server import NatsServer
 from projections.analytics import Analytics
-from projections.engine.as_of import BadSchema, Built, NothingHappened, opened
-from projections.engine.progress import Progress
+from projections.engine.inspection.as_of import BadSchema, Built, NothingHappened, opened
+from projections.engine.inspection.verify import verify
 from projections.engine.projection import Projection
-from projections.engine.verify import verify
+from projections.engine.rebuild.progress import Progress
 from streams.log import Append, Log
 from tests.fix_postgres import Pool
-from tests.integration.projections.letters import POISON, Letters
-from tests.integration.projections.writing import PATIENCE, SENDER, Opened, Writer, conversation_ids, sent
+from tests.integration.projections.event_writer import PATIENCE, SENDER, Opened, Writer, conversation_ids, sent
+from tests.integration.projections.sample_projection import POISON, Letters
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)

@@ -2,7 +2,7 @@
 
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent
-from contracts.identifiers import new_id, pair_id
+from contracts.values.ids import new_id, pair_id
 from projections.conversations import Conversations
 from tests.fix_read_models import OpenReadModel
 

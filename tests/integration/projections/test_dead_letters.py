@@ -15,19 +15,15 @@ from contracts import subjects, upcasts
 from contracts.envelope import Recorded, now
 from contracts.errors import Unavailable
 from contracts.events.user import EmailClaimed
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, ReadModel, RowChanges, Runners, discards, handles, kept_letters, settling
-from projections.engine.builds import Connection
-from projections.engine.connecting import connect
-from projections.engine.discards import Discarded
-from projections.engine.filling import BuildWriter
-from projections.engine.kept_letters import DeadLetterFilter, DeadLetterRow, NoSuchLetter
-from projections.engine.rebuild import Rebuilt, rebuild
-from projections.engine.retries import retry_all, retry_behind
-from projections.engine.schema import ensure_schema
-from projections.engine.settling import (
+from contracts.values.ids import new_id
+from projections.engine import Projection, ReadModel, RowChanges, Runners, handles
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.dead_letters import discards, queries, resolution
+from projections.engine.dead_letters.discards import Discarded
+from projections.engine.dead_letters.queries import DeadLetterFilter, DeadLetterRow, NoSuchLetter
+from projections.engine.dead_letters.resolution import (
     AlreadyDiscarded,
     AppliedElsewhere,
     BlockedByEarlier,
@@ -36,15 +32,20 @@ from projections.engine.settling import (
     OtherVersion,
     Retried,
 )
-from projections.engine.switching import start_build
-from projections.engine.verify import Verdict, verify
+from projections.engine.dead_letters.retry import retry_all, retry_behind
+from projections.engine.inspection.verify import Verdict, verify
+from projections.engine.rebuild.cutover import start_build
+from projections.engine.rebuild.rebuild import Rebuilt, rebuild
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.connections import connect
+from projections.engine.storage.schema import ensure_schema
 from streams.log import Log
 from streams.message import Message
 from tests.fix_older_events import ANNA, GreetingSent, as_stored, sender
 from tests.fix_postgres import Pool
-from tests.integration.projections import letters
-from tests.integration.projections.letters import POISON, Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids, until_ready
+from tests.integration.projections import sample_projection as letters
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids, until_ready
+from tests.integration.projections.sample_projection import POISON, Letters
 
 Mend = Callable[[], None]
 
@@ -66,23 +67,23 @@ class Operator:
         aggregate_id: str | None = None,
     ) -> list[DeadLetterRow]:
         wanted = DeadLetterFilter(state=state, type=event_type, aggregate_id=aggregate_id)
-        return [letter async for letter in kept_letters.list_dead_letters(self.conn, wanted)]
+        return [letter async for letter in queries.list_dead_letters(self.conn, wanted)]
 
     async def states(self, conversation: str) -> list[str]:
         return [letter.state for letter in await self.letters(aggregate_id=conversation)]
 
     async def failed(self, projection: type[Projection] = Letters) -> DeadLetterRow:
-        (letter,) = await settling.first_failures(self.conn, projection)
+        (letter,) = await resolution.first_failures(self.conn, projection)
         return letter
 
     async def retry(self, projection: type[Projection] = Letters) -> list[Retried]:
-        heads = await settling.first_failures(self.conn, projection)
-        return [await settling.retry(self.conn, self.log, projection, letter) for letter in heads]
+        heads = await resolution.first_failures(self.conn, projection)
+        return [await resolution.retry(self.conn, self.log, projection, letter) for letter in heads]
 
     async def discard(self) -> DeadLetterRow:
         letter = await self.failed()
-        await settling.discard(self.conn, self.log, letter, "it was a test", "an operator")
-        await settling.retry(self.conn, self.log, Letters, letter)
+        await resolution.discard(self.conn, self.log, letter, "it was a test", "an operator")
+        await resolution.retry(self.conn, self.log, Letters, letter)
         return letter
 
     async def verify(self, projection: type[Projection] = Letters) -> Verdict:
@@ -167,7 +168,7 @@ async def test_what_fails_again_stays_with_its_new_reason_and_what_came_before_i
 async def test_events_that_come_during_retries_are_applied_once_and_in_order(
     writer: Writer, run: Opened, pool: Pool, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settling, "PAGE", 7)
+    monkeypatch.setattr(resolution, "PAGE", 7)
     runners = await run(Letters)
     # While events come without end, a first build goes live at some time, and what was kept of it before is gone.
     await until_ready(runners)
@@ -261,11 +262,11 @@ async def test_a_discarded_event_is_left_out_by_rebuilds_and_verifications_also_
     await operator.rebuild()
     assert await texts(pool, runners, bad) == ["a", "b", "c"]
     assert (await operator.verify()).equal
-    kept = await kept_letters.get_dead_letter(operator.conn, letter.id)
+    kept = await queries.get_dead_letter(operator.conn, letter.id)
     assert isinstance(kept, Discarded)
     assert (kept.reason, kept.discarded_by, kept.error) == ("it was a test", "an operator", letter.reason)
     with pytest.raises(AlreadyDiscarded):
-        await settling.retryable_letter(operator.conn, letter.id)
+        await resolution.retryable_letter(operator.conn, letter.id)
 
 
 async def test_a_discard_survives_the_database_on_which_it_was_made(
@@ -288,9 +289,9 @@ async def test_a_discard_survives_the_database_on_which_it_was_made(
     assert (verdict.equal, verdict.discarded) == (True, 1)
     await operator.rebuild()
     assert (await operator.verify()).equal
-    (kept,) = await kept_letters.discarded(streams, DeadLetterFilter(projections=["letters"], aggregate_id=bad))
+    (kept,) = await queries.discarded(streams, DeadLetterFilter(projections=["letters"], aggregate_id=bad))
     assert (kept.id, kept.reason, kept.discarded_by) == (discarded, "it was a test", "an operator")
-    assert await kept_letters.discarded(streams, DeadLetterFilter(projections=["conversations"])) == []
+    assert await queries.discarded(streams, DeadLetterFilter(projections=["conversations"])) == []
 
 
 async def interrupted(operator: Operator) -> Discarded:
@@ -489,9 +490,9 @@ async def test_a_rebuild_begins_with_no_dead_letters_and_fails_afresh(
     after = await operator.failed()
     assert (after.build, after.sequence, after.waiting) == (before.build + 1, before.sequence, 1)
     with pytest.raises(BuildGone):
-        await settling.retryable_letter(operator.conn, before.id)
+        await resolution.retryable_letter(operator.conn, before.id)
     with pytest.raises(BuildGone):
-        await settling.retry(operator.conn, operator.log, Letters, before)
+        await resolution.retry(operator.conn, operator.log, Letters, before)
     mend()
     assert (await operator.rebuild()).dead_letters == 0
     assert await operator.letters() == []
@@ -508,13 +509,13 @@ async def test_what_cannot_be_settled_is_refused_with_its_reason(
     await applied(runners, await writer.say(conversation_ids(1)[0], POISON, "b"))
     failed, parked = await operator.letters()
     with pytest.raises(BlockedByEarlier, match=str(failed.id)):
-        await settling.retryable_letter(operator.conn, parked.id)
+        await resolution.retryable_letter(operator.conn, parked.id)
     with pytest.raises(NoSuchLetter):
-        await settling.retryable_letter(operator.conn, failed.id._replace(sequence=99))
+        await resolution.retryable_letter(operator.conn, failed.id._replace(sequence=99))
     with pytest.raises(NoSuchLetter, match="build 7 of version 1 is gone"):
-        await settling.retryable_letter(operator.conn, failed.id._replace(build=7))
+        await resolution.retryable_letter(operator.conn, failed.id._replace(build=7))
     with pytest.raises(OtherVersion):
-        await settling.retry(operator.conn, operator.log, Newer, failed)
+        await resolution.retry(operator.conn, operator.log, Newer, failed)
     assert (failed.waiting, parked.waiting, parked.head) == (1, None, failed.id)
 
 
@@ -599,14 +600,14 @@ async def test_a_row_that_was_refused_is_not_told_with_the_reason(
 async def test_what_was_applied_before_the_connection_was_lost_is_told(
     writer: Writer, run: Opened, pool: Pool, operator: Operator, mend: Mend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settling, "PAGE", 2)
+    monkeypatch.setattr(resolution, "PAGE", 2)
     runners = await run(Letters)
     bad = conversation_ids(3)
     for conversation in bad:
         last = await writer.say(conversation, POISON, "b", "c")
     await applied(runners, last)
     mend()
-    heads = await settling.first_failures(operator.conn, Letters)
+    heads = await resolution.first_failures(operator.conn, Letters)
     read, calls = operator.log.read, 0
 
     async def killing(subject: str, *, after: int, limit: int) -> list[Message]:
@@ -634,7 +635,7 @@ async def test_a_discard_is_told_also_where_what_waits_behind_it_cannot_be_tried
     (bad,) = conversation_ids(1)
     await applied(runners, await writer.say(bad, POISON, "b", "c"))
     letter = await operator.failed()
-    await settling.discard(operator.conn, operator.log, letter, "it was a test", "an operator")
+    await resolution.discard(operator.conn, operator.log, letter, "it was a test", "an operator")
 
     async def silent(subject: str, *, after: int, limit: int) -> list[Message]:
         raise Unavailable("NATS does not answer.")
@@ -668,7 +669,7 @@ async def test_retries_whose_connection_is_killed_apply_every_event_once(
     mend: Mend,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(settling, "PAGE", 10)
+    monkeypatch.setattr(resolution, "PAGE", 10)
     runners = await run(Letters)
     (bad,) = conversation_ids(1)
     await applied(runners, await writer.say(bad, POISON, *(f"text {number}" for number in range(300))))

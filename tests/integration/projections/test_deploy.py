@@ -14,18 +14,18 @@ import msgspec
 import pytest_asyncio
 from nats.aio.client import Client
 
-from infra.embedded.nats import NatsServer
+from infra.embedded.nats_server import NatsServer
 from infra.embedded.ports import free_ports
-from infra.secrets import Secrets
-from infra.supervisor.probes import grpc_health
-from projections.engine.connecting import connect
-from projections.engine.kept_builds import drop_unused_builds
-from projections.engine.status import projection_statuses
-from projections.engine.verify import verify
+from infra.security.secrets import Secrets
+from infra.supervisor.readiness_probes import grpc_health
+from projections.engine.inspection.verify import verify
+from projections.engine.rebuild.build_cleanup import drop_unused_builds
+from projections.engine.status.status import projection_statuses
+from projections.engine.storage.connections import connect
 from tests.fix_postgres import Pool
 from tests.integration.projections.deployed import after, before
 from tests.integration.projections.deployed.replica import Answer
-from tests.integration.projections.writing import Writer, conversation_ids
+from tests.integration.projections.event_writer import Writer, conversation_ids
 
 PATIENCE = 60
 MANY = 3_000

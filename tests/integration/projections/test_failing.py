@@ -6,11 +6,11 @@ from nats.aio.client import Client
 
 from contracts.subjects import MESSAGING
 from projections.engine import Projection
-from projections.engine.status import ProjectionStatus, projection_statuses
+from projections.engine.status.status import ProjectionStatus, projection_statuses
 from tests.fix_postgres import Pool
-from tests.integration.projections.letters import Letters
+from tests.integration.projections.event_writer import PATIENCE, Opened
+from tests.integration.projections.sample_projection import Letters
 from tests.integration.projections.test_runner import until_ready
-from tests.integration.projections.writing import PATIENCE, Opened
 
 
 class Refused(Projection):

@@ -14,26 +14,27 @@ from contracts import subjects
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted
 from contracts.events.message import MessageSent
-from contracts.identifiers import new_id, pair_id
-from contracts.personal import plaintext_or_none
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
-from projections.engine import Projection, RowChanges, filling, handles, pipeline, statements
-from projections.engine.batch import Batch
-from projections.engine.builds import Build, Connection
-from projections.engine.connecting import connect
-from projections.engine.dead_letters import Counts
-from projections.engine.filling import BuildSuperseded, BuildWriter
-from projections.engine.pipeline import Pipeline
-from projections.engine.rebuild import rebuild
-from projections.engine.rows import RowGroup
-from projections.engine.schema import ensure_schema
-from projections.engine.sources import LIMIT, Sources
-from projections.engine.switching import start_build
+from contracts.values.ids import new_id, pair_id
+from contracts.values.personal_data import plaintext_or_none
+from projections.engine import Projection, RowChanges, handles
+from projections.engine.apply import build_writer, pipeline, statements
+from projections.engine.apply.batch import Batch
+from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
+from projections.engine.apply.pipeline import Pipeline
+from projections.engine.apply.row_merging import RowGroup
+from projections.engine.reading.stream_sources import LIMIT, Sources
+from projections.engine.rebuild.cutover import start_build
+from projections.engine.rebuild.rebuild import rebuild
+from projections.engine.storage.builds import Build, Connection
+from projections.engine.storage.connections import connect
+from projections.engine.storage.dead_letters import Counts
+from projections.engine.storage.schema import ensure_schema
 from streams.message import Message
 from streams.reader import Reader
-from tests.integration.projections.letters import POISON, Letters
-from tests.integration.projections.writing import Writer, conversation_ids
+from tests.integration.projections.event_writer import Writer, conversation_ids
+from tests.integration.projections.sample_projection import POISON, Letters
 
 
 @pytest_asyncio.fixture
@@ -103,7 +104,7 @@ class Values(Projection):
 async def test_whatever_an_event_makes_of_a_value_it_ends_as_a_dead_letter(
     streams: Client, writer: Writer, conn: Connection, copied_from: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filling, "_COPIED_FROM", copied_from)
+    monkeypatch.setattr(build_writer, "_COPIED_FROM", copied_from)
     build = await start_build(conn, Values)
     conversations = conversation_ids(len(NO_TEXT))
     for conversation, poison in zip(conversations, NO_TEXT, strict=True):
@@ -153,7 +154,7 @@ async def test_of_two_writers_the_one_that_comes_second_writes_nothing(
     copied_from: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(filling, "_COPIED_FROM", copied_from)
+    monkeypatch.setattr(build_writer, "_COPIED_FROM", copied_from)
     await writer.fill(conversation_ids(3), 10)
     messages = await stored(streams)
     one, other = await BuildWriter.open(conn, Letters, build), await BuildWriter.open(conn, Letters, build)
@@ -247,7 +248,7 @@ async def test_rows_that_turn_out_not_to_be_new_are_merged(
             said = {"sequence": event.data.sequence, "text": event.data.text}
             write.upsert("latest", key={"conversation_id": event.aggregate_id}, set=said)
 
-    monkeypatch.setattr(filling, "_COPIED_FROM", 2)
+    monkeypatch.setattr(build_writer, "_COPIED_FROM", 2)
     conversations = conversation_ids(5)
     for _ in range(3):
         for conversation in conversations:
@@ -270,8 +271,8 @@ async def test_only_rows_that_the_projection_calls_new_are_copied(
         copied.append(group.shape.name)
         return statements.copy_statement(group)
 
-    monkeypatch.setattr(filling, "_COPIED_FROM", 1)
-    monkeypatch.setattr(filling, "copy_statement", copy_statement)
+    monkeypatch.setattr(build_writer, "_COPIED_FROM", 1)
+    monkeypatch.setattr(build_writer, "copy_statement", copy_statement)
     await writer.fill(conversation_ids(2), 2)
     one = await BuildWriter.open(conn, Letters, build)
     await one.apply(MESSAGING, await stored(streams), 4)

@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.envelope import Recorded
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipCreated
 from contracts.events.message import MessageSent
 from contracts.events.session import SessionRevoked
@@ -12,7 +12,7 @@ from contracts.subjects import MESSAGING, SESSION
 from projections.engine import Projection, RowChanges, handles
 from projections.friends import Friends
 from tests.fix_read_models import OpenReadModel, opened
-from tests.integration.projections.writing import RECIPIENT, SENDER, sent
+from tests.integration.projections.event_writer import RECIPIENT, SENDER, sent
 
 
 class LastSeenDoing(Projection):

@@ -7,15 +7,17 @@ from nats.aio.client import Client
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, ReadModel, connecting, kept_builds, schema
-from projections.engine.builds import Connection
-from projections.engine.connecting import connect
-from projections.engine.kept_builds import DroppedBuild, SkippedBuild, drop_unused_builds, known_projections
-from projections.engine.rebuild import rebuild
-from projections.engine.status import projection_statuses, stream_status
+from projections.engine import Projection, ReadModel
+from projections.engine.rebuild import build_cleanup
+from projections.engine.rebuild.build_cleanup import DroppedBuild, SkippedBuild, drop_unused_builds, known_projections
+from projections.engine.rebuild.rebuild import rebuild
+from projections.engine.status.status import projection_statuses, stream_status
+from projections.engine.storage import connections, schema
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.connections import connect
 from tests.fix_postgres import Pool
-from tests.integration.projections.letters import Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
+from tests.integration.projections.sample_projection import Letters
 
 BUILDS = "SELECT version, build, state FROM projection_builds ORDER BY version, build"
 RELATIONS = "SELECT relname FROM pg_class WHERE relname LIKE 'letters%' AND relkind IN ('r', 'v') ORDER BY 1"
@@ -121,13 +123,13 @@ async def test_what_has_gone_live_before_the_lock_was_taken_stays(
 ) -> None:
     await filled(writer, run, Letters)
     await rebuild(Letters, streams, database_url)
-    try_lock = connecting.try_lock
+    try_lock = connections.try_lock
 
     async def later(conn: Connection, lock: str) -> bool:
         await rebuild(Letters, streams, database_url, back=True)
         return await try_lock(conn, lock)
 
-    monkeypatch.setattr(kept_builds, "try_lock", later)
+    monkeypatch.setattr(build_cleanup, "try_lock", later)
     dropped, in_use = await drop_unused_builds("letters", 1, database_url)
     assert (builds(dropped), in_use) == ([(1, 2)], [])
     assert await fetched(pool, BUILDS) == [(1, 1, "live")]
@@ -170,7 +172,7 @@ async def test_the_status_shows_an_older_version_for_as_long_as_a_service_runs_i
         await runners.waiting.wait(projection, Position.at(MESSAGING, last), 60)
 
     async def shown() -> list[tuple[int, str]]:
-        conn = await connecting.connect(database_url, "status")
+        conn = await connections.connect(database_url, "status")
         try:
             await conn.execute("UPDATE projection_checkpoints SET updated_at = now() - interval '1 hour'")
             found = await projection_statuses([Newer], conn, streams, [])
@@ -194,7 +196,7 @@ async def test_a_database_that_is_lost_while_builds_are_dropped_is_a_failure_tha
         async with pool.connection() as admin:
             await admin.execute("SELECT pg_terminate_backend(%s)", (conn.info.backend_pid,))
 
-    monkeypatch.setattr(kept_builds, "ensure_schema", killed)
+    monkeypatch.setattr(build_cleanup, "ensure_schema", killed)
     with pytest.raises(Unavailable):
         await drop_unused_builds("letters", 1, database_url)
     with pytest.raises(Unavailable):

@@ -10,20 +10,21 @@ from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.envelope import Envelope, Recorded, open_event
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent, NotificationRead
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.events.user import EmailClaimed, EmailVerified, UserCreated, UserEmailVerified, UsernameClaimed
-from contracts.identifiers import new_id, pair_id
 from contracts.positions import Position
-from projections.engine import filling, settling
-from projections.engine.connecting import connect
-from projections.engine.verify import verify
+from contracts.values.ids import new_id, pair_id
+from projections.engine.apply import build_writer
+from projections.engine.dead_letters import resolution
+from projections.engine.inspection.verify import verify
+from projections.engine.storage.connections import connect
 from projections.registry import choose
 from streams.log import Log
-from tests.integration.projections.writing import Opened, Writer
+from tests.integration.projections.event_writer import Opened, Writer
 
 SOON = datetime(2027, 1, 1, tzinfo=UTC)
 Story = list[tuple[str, Event]]
@@ -100,7 +101,7 @@ async def test_events_that_are_applied_late_make_no_difference(
     for subject, event in interleaved(chance, stories):
         ends[subjects.stream_of(subject)] = await writer.append(subject, event)
     places = [(stream, sequence) for stream, end in ends.items() for sequence in range(1, end + 1)]
-    monkeypatch.setattr(filling, "open_event", refusing(set(chance.sample(places, len(places) // 3))))
+    monkeypatch.setattr(build_writer, "open_event", refusing(set(chance.sample(places, len(places) // 3))))
     projections = choose([])
     runners = await run(*projections)
     for projection in projections:
@@ -110,10 +111,10 @@ async def test_events_that_are_applied_late_make_no_difference(
     try:
         retried = 0
         for projection in projections:
-            heads = await settling.first_failures(conn, projection)
+            heads = await resolution.first_failures(conn, projection)
             chance.shuffle(heads)
             for letter in heads:
-                outcome = await settling.retry(conn, Log(streams), projection, letter)
+                outcome = await resolution.retry(conn, Log(streams), projection, letter)
                 assert (outcome.outcome, outcome.left) == ("applied", 0)
                 retried += outcome.applied
         assert retried > len(places) // 3

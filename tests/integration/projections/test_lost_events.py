@@ -9,23 +9,23 @@ from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.events.user import UserCreated, UsernameClaimed
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import AUTH, MESSAGING
-from infra.embedded.nats import NatsServer
+from contracts.values.ids import new_id
+from infra.embedded.nats_server import NatsServer
 from projections.engine import Projection
-from projections.engine.lost_events import EventsLost
-from projections.engine.progress import Progress
-from projections.engine.rebuild import rebuild
-from projections.engine.schema import ensure_schema
-from projections.engine.verify import verify
+from projections.engine.inspection.verify import verify
+from projections.engine.rebuild.progress import Progress
+from projections.engine.rebuild.rebuild import rebuild
+from projections.engine.storage.lost_events import EventsLost
+from projections.engine.storage.schema import ensure_schema
 from projections.friends import Friends
-from streams.jetstream import JetStream
-from streams.losses import Gap, accept, accepted
+from streams.jetstream.api import JetStream
+from streams.loss.missing_events import Gap, accept, accepted
 from tests.damage import flip_a_byte
 from tests.fix_postgres import Pool
-from tests.integration.projections.letters import Letters
-from tests.integration.projections.writing import PATIENCE, Opened, Writer, conversation_ids, until_ready
+from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids, until_ready
+from tests.integration.projections.sample_projection import Letters
 
 LAST_ERROR = "SELECT error FROM projection_errors WHERE projection = %s"
 LOST = "SELECT stream, first, last FROM projection_lost_events ORDER BY build, first"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent, NotificationRead
-from contracts.identifiers import new_id, pair_id
+from contracts.values.ids import new_id, pair_id
 from projections.notifications import Notifications
 from tests.fix_read_models import OpenReadModel
 

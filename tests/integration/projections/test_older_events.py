@@ -4,14 +4,14 @@ import msgspec
 from nats.aio.client import Client
 
 from contracts.envelope import Recorded
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
+from contracts.values.ids import new_id
 from projections.engine import Projection, ReadModel, RowChanges, handles
 from streams.log import Log
 from tests.fix_older_events import ANNA, STORED, GreetingSent, as_stored
 from tests.fix_postgres import Pool
-from tests.integration.projections.writing import PATIENCE, Opened
+from tests.integration.projections.event_writer import PATIENCE, Opened
 
 
 class Greetings(Projection):

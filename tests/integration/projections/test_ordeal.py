@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from tests.ordeal import NAMES, ordeal
+from tests.chaos import NAMES, ordeal
 
 
 async def test_replicas_and_servers_killed_at_random_leave_exact_read_models(tmp_path: Path) -> None:

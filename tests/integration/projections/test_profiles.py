@@ -4,8 +4,8 @@ import pytest
 
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.user import UserCreated, UserEmailVerified
-from contracts.identifiers import new_id
-from contracts.personal import Sealed
+from contracts.values.ids import new_id
+from contracts.values.personal_data import Sealed
 from projections.profiles import Profiles
 from tests.fix_read_models import OpenReadModel
 

@@ -5,9 +5,9 @@ import asyncio
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from projections.analytics import Analytics
-from projections.engine.connecting import connect, runner_lock, try_lock
-from tests.integration.projections.letters import Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids, until_ready
+from projections.engine.storage.connections import connect, runner_lock, try_lock
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids, until_ready
+from tests.integration.projections.sample_projection import Letters
 
 
 async def test_a_replica_that_stands_by_is_not_ready_while_the_build_is_behind(

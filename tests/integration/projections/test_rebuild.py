@@ -12,19 +12,21 @@ from contracts.envelope import Recorded
 from contracts.events.message import MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import ReadModel, RowChanges, handles, pipeline, takeover
-from projections.engine.builds import BuildState
-from projections.engine.connecting import connect
-from projections.engine.progress import Progress
-from projections.engine.rebuild import RebuildUnderWay, rebuild
-from projections.engine.schema import ensure_schema
-from projections.engine.sources import Sources
-from projections.engine.switching import start_build
-from projections.engine.tables import BadTables
-from projections.engine.verify import verify
+from projections.engine import ReadModel, RowChanges, handles
+from projections.engine.apply import pipeline
+from projections.engine.inspection.verify import verify
+from projections.engine.reading.stream_sources import Sources
+from projections.engine.rebuild import catch_up
+from projections.engine.rebuild.cutover import start_build
+from projections.engine.rebuild.progress import Progress
+from projections.engine.rebuild.rebuild import RebuildUnderWay, rebuild
+from projections.engine.storage.builds import BuildState
+from projections.engine.storage.connections import connect
+from projections.engine.storage.schema import ensure_schema
+from projections.engine.storage.tables import BadTables
 from tests.fix_postgres import Pool
-from tests.integration.projections.letters import Letters
-from tests.integration.projections.writing import PATIENCE, Opened, Writer, conversation_ids
+from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids
+from tests.integration.projections.sample_projection import Letters
 
 BUILDS = "SELECT build, state FROM projection_builds ORDER BY build"
 
@@ -80,8 +82,8 @@ async def test_a_first_build_goes_live_with_all_that_there_was(
     # What a live build would still have to be waited for at is a whole backlog here.
     monkeypatch.setattr(pipeline, "_NEAR", 10_000)
     monkeypatch.setattr(pipeline, "_EVENTS", 100)
-    monkeypatch.setattr(takeover, "Sources", partial(Sources, limit=100))
-    monkeypatch.setattr(takeover, "_PAUSE_SECONDS", (0.0, 1.0))
+    monkeypatch.setattr(catch_up, "Sources", partial(Sources, limit=100))
+    monkeypatch.setattr(catch_up, "_PAUSE_SECONDS", (0.0, 1.0))
     last = await writer.fill(conversation_ids(4), 500)
     rebuilt = await rebuild(Letters, streams, database_url)
     assert (rebuilt.replaced, rebuilt.events) == (None, 2_000)

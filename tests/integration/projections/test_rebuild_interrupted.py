@@ -20,20 +20,22 @@ from psycopg.pq import TransactionStatus
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from infra.embedded.nats import NatsServer
-from infra.embedded.postgres import PostgresServer
+from infra.embedded.nats_server import NatsServer
+from infra.embedded.postgres_server import PostgresServer
 from projections.conversations import Conversations
-from projections.engine import pipeline, progress, tables
-from projections.engine import rebuild as rebuild_module
-from projections.engine.builds import Build, Connection
-from projections.engine.connecting import connect
-from projections.engine.progress import Progress
-from projections.engine.rebuild import rebuild
-from projections.engine.status import ProjectionStatus, projection_statuses, stream_status
-from projections.engine.verify import verify
+from projections.engine.apply import pipeline
+from projections.engine.inspection.verify import verify
+from projections.engine.rebuild import progress
+from projections.engine.rebuild import rebuild as rebuild_module
+from projections.engine.rebuild.progress import Progress
+from projections.engine.rebuild.rebuild import rebuild
+from projections.engine.status.status import ProjectionStatus, projection_statuses, stream_status
+from projections.engine.storage import tables
+from projections.engine.storage.builds import Build, Connection
+from projections.engine.storage.connections import connect
 from tests.fix_postgres import Pool
-from tests.integration.projections.letters import Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
+from tests.integration.projections.sample_projection import Letters
 
 PATIENCE = 60
 FAR = 2_000

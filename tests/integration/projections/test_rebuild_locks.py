@@ -9,11 +9,11 @@ from nats.aio.client import Client
 
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine.progress import Progress
-from projections.engine.rebuild import rebuild
-from projections.engine.verify import verify
-from tests.integration.projections.letters import Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids
+from projections.engine.inspection.verify import verify
+from projections.engine.rebuild.progress import Progress
+from projections.engine.rebuild.rebuild import rebuild
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
+from tests.integration.projections.sample_projection import Letters
 
 # The server itself measures how long a lock is waited for, and refuses the reader that would wait longer. Ours are held
 # for milliseconds; on a machine with much else to do a moment of the processor may be long in coming.

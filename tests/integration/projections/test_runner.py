@@ -11,14 +11,15 @@ from nats.aio.client import Client
 from contracts import subjects
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, ReadModel, Runners, runner
-from projections.engine.batch import Batch
-from projections.engine.filling import BuildWriter
-from projections.engine.sources import LIMIT
-from projections.engine.verify import verify
+from projections.engine import Projection, ReadModel, Runners
+from projections.engine.apply.batch import Batch
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.inspection.verify import verify
+from projections.engine.reading.stream_sources import LIMIT
+from projections.engine.running import runner
 from tests.fix_postgres import Pool
-from tests.integration.projections.letters import POISON, Letters
-from tests.integration.projections.writing import PATIENCE, Opened, Writer, conversation_ids, seen
+from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids, seen
+from tests.integration.projections.sample_projection import POISON, Letters
 
 RUNNERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'projection letters'"
 

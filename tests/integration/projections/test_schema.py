@@ -8,12 +8,12 @@ import pytest_asyncio
 from psycopg import errors
 
 from contracts.errors import Unavailable
-from projections.engine import schema
-from projections.engine.builds import BuildState, Connection
-from projections.engine.connecting import connect
-from projections.engine.schema import STEPS, Step, ensure_schema
-from projections.engine.switching import live_build, start_build
-from tests.integration.projections.letters import Letters
+from projections.engine.rebuild.cutover import live_build, start_build
+from projections.engine.storage import schema
+from projections.engine.storage.builds import BuildState, Connection
+from projections.engine.storage.connections import connect
+from projections.engine.storage.schema import STEPS, Step, ensure_schema
+from tests.integration.projections.sample_projection import Letters
 
 APPLIED = "SELECT version, title FROM projection_schema ORDER BY version"
 NUMBERED = [(number, step.title) for number, step in enumerate(STEPS, start=1)]

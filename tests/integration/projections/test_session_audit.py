@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.identifiers import new_id
+from contracts.values.ids import new_id
 from projections.session_audit import SessionAudit
 from tests.fix_read_models import OpenReadModel
 

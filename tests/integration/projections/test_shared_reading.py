@@ -13,15 +13,16 @@ from contracts import subjects
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from infra.embedded.nats import NatsServer
-from projections.engine import Runners, shared_reading, window
-from projections.engine.shared_reading import Follower, SharedReaders
-from projections.engine.verify import verify
+from infra.embedded.nats_server import NatsServer
+from projections.engine import Runners
+from projections.engine.inspection.verify import verify
+from projections.engine.reading import message_window, shared_reader
+from projections.engine.reading.shared_reader import Follower, SharedReaders
 from streams.reader import ReadBatch, StreamWentBack
 from streams.topology import ensure_streams
 from tests.fix_postgres import Pool
-from tests.integration.projections.letters import POISON, Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids, seen
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids, seen
+from tests.integration.projections.sample_projection import POISON, Letters
 
 PATIENCE = 60
 ALL = (MESSAGING, None)
@@ -150,7 +151,7 @@ async def test_who_is_ahead_joins_when_the_others_are_there(
 ) -> None:
     """What it has read by itself, the shared reader reads too before it is believed."""
     await party.together()
-    monkeypatch.setattr(shared_reading, "_LIMIT", 1)
+    monkeypatch.setattr(shared_reader, "_LIMIT", 1)
     last = await writer.fill(conversation_ids(1), 4)
     ahead = await party.follow(after=last - 1)
     async with asyncio.timeout(PATIENCE):
@@ -163,7 +164,7 @@ async def test_who_is_ahead_joins_when_the_others_are_there(
 async def test_a_slow_one_neither_keeps_others_nor_memory(
     streams: Client, writer: Writer, party: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(window, "_MESSAGES", 20)
+    monkeypatch.setattr(message_window, "_MESSAGES", 20)
     quick, slow = await party.together()
     conversation = conversation_ids(1)[0]
     last = 0
@@ -187,7 +188,7 @@ async def test_nothing_is_missed_or_had_twice_while_others_write(
     writer: Writer, party: Party, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
     """At paces so different that with a small window some fall out of it again and again."""
-    monkeypatch.setattr(window, "_MESSAGES", held)
+    monkeypatch.setattr(message_window, "_MESSAGES", held)
     total, shared = 1_500, set[int]()
 
     async def write() -> None:
@@ -398,7 +399,7 @@ async def until_applied(runners: Runners, last: int) -> None:
 async def test_a_read_model_whose_table_is_locked_keeps_no_other(
     streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(window, "_MESSAGES", 50)
+    monkeypatch.setattr(message_window, "_MESSAGES", 50)
     runners = await run(Letters, Others)
     conversation = conversation_ids(1)[0]
     await until_applied(runners, await writer.say(conversation, "a"))

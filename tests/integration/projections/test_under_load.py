@@ -7,10 +7,10 @@ import pytest_asyncio
 from nats.aio.client import Client
 
 from projections.engine import Runners
-from projections.engine.rebuild import rebuild
-from projections.engine.verify import verify
-from tests.integration.projections.letters import Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids
+from projections.engine.inspection.verify import verify
+from projections.engine.rebuild.rebuild import rebuild
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
+from tests.integration.projections.sample_projection import Letters
 
 PATIENCE = 60
 WRITERS = 6

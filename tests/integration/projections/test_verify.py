@@ -19,16 +19,17 @@ from contracts.errors import Unavailable
 from contracts.events.message import MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from infra.embedded.nats import NatsServer
-from projections.engine import RowChanges, Runners, handles, isolated
-from projections.engine.comparison import Difference, Kind
-from projections.engine.filling import BuildWriter
-from projections.engine.rebuild import rebuild
-from projections.engine.verify import NotBuilt, verify
+from infra.embedded.nats_server import NatsServer
+from projections.engine import RowChanges, Runners, handles
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.inspection import isolated_build
+from projections.engine.inspection.table_diff import Difference, Kind
+from projections.engine.inspection.verify import NotBuilt, verify
+from projections.engine.rebuild.rebuild import rebuild
 from projections.notifications import Notifications
 from tests.fix_postgres import Pool
-from tests.integration.projections.letters import POISON, Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids, seen
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids, seen
+from tests.integration.projections.sample_projection import POISON, Letters
 
 SHADOWS = "SELECT count(*) FROM projection_builds WHERE state = 'shadow'"
 TEMPORARY_TABLES = "SELECT count(*)::int FROM pg_class WHERE relpersistence = 't' AND relkind = 'r'"
@@ -210,14 +211,14 @@ async def test_tables_that_two_rebuilds_have_replaced_meanwhile_are_still_verifi
 ) -> None:
     runners = await run(Letters)
     await caught_up(runners, await writer.fill(conversation_ids(2), 3))
-    start = isolated.create_isolated_build
+    start = isolated_build.create_isolated_build
 
     async def after_rebuilds(*about: Any) -> BuildWriter:  # noqa: ANN401 - passed on
         for _ in range(2):
             await rebuild(Letters, streams, database_url)
         return await start(*about)
 
-    monkeypatch.setattr(isolated, "create_isolated_build", after_rebuilds)
+    monkeypatch.setattr(isolated_build, "create_isolated_build", after_rebuilds)
     verdict = await verify(Letters, streams, database_url)
     assert (verdict.equal, verdict.build) == (True, 1)
 
@@ -230,5 +231,5 @@ async def test_a_stream_that_is_gone_or_silent_is_a_failure_that_says_so(
     await caught_up(runners, last)
     await runners.stop()
     await streams.request(f"$JS.API.STREAM.DELETE.{MESSAGING}", b"")
-    with pytest.raises(isolated.StreamTooShort, match=f"ends at 0, before the read model's checkpoint {last}"):
+    with pytest.raises(isolated_build.StreamTooShort, match=f"ends at 0, before the read model's checkpoint {last}"):
         await verify(Letters, streams, database_url)

@@ -10,14 +10,14 @@ from prometheus_client import REGISTRY
 from contracts.errors import ReadModelBehind
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
-from infra.embedded.nats import NatsServer
+from infra.embedded.nats_server import NatsServer
 from projections.engine import PositionWaiter, ReadModel
-from projections.engine import waiting as engine_waiting
-from projections.engine.rebuild import rebuild
-from projections.engine.waiting import CheckpointNotice, subject_of
+from projections.engine.rebuild.rebuild import rebuild
+from projections.engine.waiting import position_waiter as engine_waiting
+from projections.engine.waiting.position_waiter import CheckpointNotice, subject_of
 from tests.fix_postgres import Pool
-from tests.integration.projections.letters import Letters
-from tests.integration.projections.writing import Opened, Writer, conversation_ids
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
+from tests.integration.projections.sample_projection import Letters
 
 
 async def test_a_position_that_is_not_reached_in_time_says_so(run: Opened, writer: Writer, pool: Pool) -> None:

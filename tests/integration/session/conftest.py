@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 
-from infra.embedded.nats import NatsServer
-from infra.secrets import Secrets
+from infra.embedded.nats_server import NatsServer
+from infra.security.secrets import Secrets
 from services.session.commands import Commands
-from tests.integration.accounts import Clock, session_commands
+from tests.integration.auth_and_session import Clock, session_commands
 
 
 @pytest.fixture

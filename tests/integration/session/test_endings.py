@@ -7,7 +7,6 @@ import pytest_asyncio
 from nats.aio.client import Client as NATS
 
 from contracts import envelope
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
     CreateSessionRequest,
@@ -17,9 +16,10 @@ from contracts.rpc.vestnik.session.v1 import (
     Tokens,
     ValidateSessionRequest,
 )
-from infra.rpc.context import Call
-from infra.secrets import Secrets
-from tests.integration.accounts import DAY, Services, running
+from contracts.values.ids import new_id
+from infra.rpc.call_context import Call
+from infra.security.secrets import Secrets
+from tests.integration.auth_and_session import DAY, Services, running
 
 ANNA = new_id()
 BY_ANNA = Call(request_id="request", actor=ANNA)

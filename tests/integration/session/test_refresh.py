@@ -11,14 +11,14 @@ from contracts import subjects
 from contracts.envelope import Provenance
 from contracts.errors import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
 from contracts.events.session import SessionCreated
-from contracts.identifiers import new_id
-from infra.secrets import Secrets
-from services.session.addresses import Keeps
+from contracts.values.ids import new_id
+from infra.security.secrets import Secrets
+from services.session.address_truncation import Keeps
 from services.session.commands import Commands, IssuedTokens
 from services.session.domain import GRACE, CreateSession
 from services.session.tokens import RefreshToken, RefreshTokens
 from streams.log import Append, Log
-from tests.integration.accounts import DAY, Clock, session_commands, stored
+from tests.integration.auth_and_session import DAY, Clock, session_commands, stored
 
 ANNA = new_id()
 BY_NOBODY = Provenance(correlation_id="request")

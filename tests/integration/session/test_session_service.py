@@ -10,7 +10,6 @@ import pytest_asyncio
 from nats.aio.client import Client as NATS
 
 from contracts.errors import Invalid, RefreshTokenReused, SessionNotFound
-from contracts.identifiers import new_id
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
     ClientEvent,
@@ -24,9 +23,10 @@ from contracts.rpc.vestnik.session.v1 import (
     Tokens,
     ValidateSessionRequest,
 )
-from infra.rpc.context import Call
-from infra.secrets import Secrets
-from tests.integration.accounts import Services, running
+from contracts.values.ids import new_id
+from infra.rpc.call_context import Call
+from infra.security.secrets import Secrets
+from tests.integration.auth_and_session import Services, running
 
 ANNA = new_id()
 

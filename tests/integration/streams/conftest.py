@@ -7,10 +7,10 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.envelope import Provenance, seal
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.events.message import MessageSent
-from contracts.identifiers import new_id
 from contracts.subjects import conversation
+from contracts.values.ids import new_id
 from streams.log import Append, Log
 from streams.repository import Repository
 

@@ -6,10 +6,10 @@ import pytest
 
 from contracts.envelope import encode
 from contracts.subjects import MESSAGING, conversation
-from streams import aggregate_events
-from streams.client import Client
-from streams.inbox import NoAnswer
-from streams.jetstream import JetStream, Link
+from streams.jetstream import subject_reader
+from streams.jetstream.api import JetStream, Link
+from streams.jetstream.client import Client
+from streams.jetstream.requests import NoAnswer
 from streams.log import Log
 from streams.message import Message
 from tests.integration.streams.conftest import append_to
@@ -87,7 +87,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return await search(self, stream, subject, after, limit=limit)
 
     monkeypatch.setattr(JetStream, "many", noted)
-    monkeypatch.setattr(aggregate_events, "_REACH", _FAR)
+    monkeypatch.setattr(subject_reader, "_REACH", _FAR)
     return began
 
 

@@ -8,8 +8,8 @@ import pytest
 from nats.aio.msg import Msg
 from nats.errors import BadSubjectError, ConnectionClosedError, MaxPayloadError
 
-from infra.embedded.nats import NatsServer
-from streams.client import Client
+from infra.embedded.nats_server import NatsServer
+from streams.jetstream.client import Client
 from tests.integration.streams.conftest import until_noticed
 
 

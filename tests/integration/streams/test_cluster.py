@@ -14,11 +14,11 @@ from nats.aio.client import Client
 
 from contracts.envelope import Provenance, encode
 from contracts.errors import DeadlineExceeded, NotFriends, Overloaded, Unavailable
-from contracts.event import Event
-from contracts.identifiers import new_id
+from contracts.events.event import Event
 from contracts.subjects import MESSAGING, conversation
-from streams.acknowledgement import Ack, decode
-from streams.jetstream import Refused
+from contracts.values.ids import new_id
+from streams.jetstream.api import Refused
+from streams.jetstream.publish_ack import Ack, decode
 from streams.log import Append, Conflict, Log
 from streams.topology import Placement, ensure_stream, ensure_streams, event_stream, settings_of
 from tests.fix_cluster import NAME, SIZE, Cluster

@@ -16,9 +16,9 @@ from nats.aio.client import Client
 
 from contracts.envelope import Provenance, seal
 from contracts.events.user import CredentialSet, UserCreated
-from contracts.identifiers import new_id
 from contracts.subjects import credential, user
-from infra.embedded.nats import NatsServer
+from contracts.values.ids import new_id
+from infra.embedded.nats_server import NatsServer
 from streams.log import Append, Log
 from tests.integration.streams.conftest import append_to, fill
 

@@ -9,13 +9,13 @@ from nats.aio.client import Client
 
 from contracts.envelope import Provenance, encode
 from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.subjects import MESSAGING, conversation
-from infra.embedded.nats import NatsServer
-from streams.acknowledgement import Ack
-from streams.delivered import Delivered
-from streams.inbox import Answer, NoAnswer
-from streams.jetstream import ApiError, Refused
+from infra.embedded.nats_server import NatsServer
+from streams.jetstream.api import ApiError, Refused
+from streams.jetstream.publish_ack import Ack
+from streams.jetstream.raw_message import Delivered
+from streams.jetstream.requests import Answer, NoAnswer
 from streams.log import Append, Conflict, Log
 from streams.message import Message
 from streams.reader import Reader

@@ -8,11 +8,11 @@ from nats.aio.client import Client
 
 from contracts.envelope import Provenance
 from contracts.errors import VestnikError
-from contracts.event import Event
+from contracts.events.event import Event
 from contracts.subjects import MESSAGING
-from streams.acknowledgement import Ack
-from streams.delivered import Delivered
-from streams.inbox import Answer
+from streams.jetstream.publish_ack import Ack
+from streams.jetstream.raw_message import Delivered
+from streams.jetstream.requests import Answer
 from streams.log import Append, Conflict, Log
 from streams.repository import BrokenHistory
 from tests.history_checker import History, RecordingLog, all_of

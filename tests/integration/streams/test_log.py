@@ -11,11 +11,11 @@ from prometheus_client import REGISTRY
 
 from contracts.errors import Unavailable
 from contracts.subjects import MESSAGING, conversation
-from infra.embedded.nats import NatsServer
-from streams.acknowledgement import Ack
-from streams.delivered import Delivered
-from streams.inbox import Answer
-from streams.jetstream import ApiError, Refused
+from infra.embedded.nats_server import NatsServer
+from streams.jetstream.api import ApiError, Refused
+from streams.jetstream.publish_ack import Ack
+from streams.jetstream.raw_message import Delivered
+from streams.jetstream.requests import Answer
 from streams.log import Append, Conflict, Log
 from tests.integration.streams.conftest import SHORT_PATIENCE, append_to, until_noticed
 

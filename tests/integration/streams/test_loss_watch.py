@@ -10,11 +10,11 @@ from nats.aio.client import Client
 
 from contracts.errors import HistoryLost, Unavailable
 from contracts.subjects import MESSAGING, conversation
-from infra.embedded.nats import NatsServer
-from streams.jetstream import JetStream, StreamInfo, StreamState
+from infra.embedded.nats_server import NatsServer
+from streams.jetstream.api import JetStream, StreamInfo, StreamState
 from streams.log import Log
-from streams.loss_watch import LossWatch, lost, undecided
-from streams.losses import Gap, accept
+from streams.loss.missing_events import Gap, accept
+from streams.loss.watch import LossWatch, lost, undecided
 from tests.damage import blocks, cut_the_end
 from tests.integration.streams.conftest import append_to, fill, until_noticed
 

@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from nats.aio.client import Client
 
 from contracts.envelope import Provenance, Recorded
-from contracts.event import Event
-from contracts.identifiers import new_id
+from contracts.events.event import Event
 from contracts.subjects import MESSAGING, conversation
 from contracts.upcasts import STEPS
-from infra.cli.events import events
-from infra.embedded.nats import NatsServer
+from contracts.values.ids import new_id
+from infra.cli.events.events import events
+from infra.embedded.nats_server import NatsServer
 from streams.log import Log
 from streams.reaction import EventReactor
 from streams.reader import Reader

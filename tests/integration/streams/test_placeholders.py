@@ -4,9 +4,9 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.subjects import MESSAGING
-from streams import placeholders
 from streams.log import Log
-from streams.losses import Gap
+from streams.loss import placeholders
+from streams.loss.missing_events import Gap
 from tests.integration.streams.conftest import append_to, fill
 
 

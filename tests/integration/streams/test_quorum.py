@@ -12,9 +12,9 @@ import pytest
 
 from contracts.envelope import Provenance
 from contracts.errors import NoQuorum, NotFriends, Unavailable
-from contracts.event import Event
-from contracts.identifiers import new_id
+from contracts.events.event import Event
 from contracts.subjects import MESSAGING, QUORUM, conversation, quorum_of
+from contracts.values.ids import new_id
 from streams.log import Log
 from streams.quorum import AGE_SECONDS, Quorum
 from streams.topology import ensure_quorum

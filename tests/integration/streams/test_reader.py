@@ -12,11 +12,11 @@ from nats.aio.client import Client
 
 from contracts.errors import Unavailable
 from contracts.subjects import AUTH, MESSAGING, conversation
-from infra.embedded.nats import NatsServer
-from streams.consumer import Consumer
-from streams.jetstream import JetStream
+from infra.embedded.nats_server import NatsServer
+from streams.jetstream.api import JetStream
+from streams.jetstream.ordered_consumer import Consumer
 from streams.log import Log
-from streams.losses import Gap
+from streams.loss.missing_events import Gap
 from streams.message import Message
 from streams.reader import ReadBatch, Reader, StreamWentBack
 from streams.topology import StreamMissing, ensure_streams

@@ -24,9 +24,9 @@ from nats.aio.client import Client
 from contracts import envelope
 from contracts.envelope import Provenance
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated
-from contracts.identifiers import pair_id
 from contracts.subjects import CONTACT, friendship
-from infra.embedded.nats import NatsServer
+from contracts.values.ids import pair_id
+from infra.embedded.nats_server import NatsServer
 from streams.log import Append, Log
 from streams.persistence.application_recorder import JetStreamApplicationRecorder
 from streams.recorder import JetStreamFactory

@@ -11,13 +11,13 @@ from eventsourcing.utils import Environment
 from contracts import envelope
 from contracts.envelope import Provenance
 from contracts.events.friendship import FriendshipCreated
-from contracts.identifiers import pair_id
 from contracts.subjects import CONTACT, STREAMS, friendship
-from infra.rights import inbox_of
-from infra.secrets import OPERATOR
+from contracts.values.ids import pair_id
+from infra.security.nats_permissions import inbox_of
+from infra.security.secrets import OPERATOR
 from streams.log import Append, Log
 from streams.recorder import JetStreamFactory
-from tests.integration.infra.parties import parties
+from tests.integration.infra.nats_parties import parties
 
 
 async def test_the_operator_reads_a_services_stream_with_the_library_and_cannot_append(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from nats.aio.client import Client
 
 from contracts.envelope import Provenance
 from contracts.errors import MessageNotFound, NotFriends, Unavailable
-from contracts.event import Event
-from contracts.identifiers import new_id
+from contracts.events.event import Event
 from contracts.subjects import MESSAGING, conversation
+from contracts.values.ids import new_id
 from streams.log import Conflict, Log
 from streams.repository import BrokenHistory
 from streams.topology import ensure_streams

@@ -6,10 +6,10 @@ from nats.aio.client import Client
 
 from contracts.errors import Overloaded, Unavailable
 from contracts.subjects import MESSAGING, conversation
-from infra.embedded.nats import NatsServer
-from streams.jetstream import JetStream
+from infra.embedded.nats_server import NatsServer
+from streams.jetstream.api import JetStream
 from streams.log import Log
-from streams.restoring import ArchivedMessage, IdTaken, SequenceMismatch, StreamRestorer, kept_headers, last_of_batch
+from streams.restore import ArchivedMessage, IdTaken, SequenceMismatch, StreamRestorer, kept_headers, last_of_batch
 from streams.topology import settings_of
 from tests.integration.streams.conftest import SHORT_PATIENCE, append_to, until_noticed
 

@@ -8,9 +8,9 @@ import pytest_asyncio
 from nats.aio.client import Client
 
 from contracts.subjects import CONTACT, PROFILE, SESSION, friendship, profile, session
-from streams.jetstream import JetStream
+from streams.jetstream.api import JetStream
 from streams.reader import Reader
-from streams.restoring import ArchivedMessage, SequenceMismatch, StreamRestorer, kept_headers
+from streams.restore import ArchivedMessage, SequenceMismatch, StreamRestorer, kept_headers
 from tests.fix_cluster import Cluster
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("cluster")]

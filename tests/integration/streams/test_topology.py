@@ -7,7 +7,7 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.subjects import CONTACT, LIMITS, MESSAGING, STREAMS
-from streams.jetstream import JetStream
+from streams.jetstream.api import JetStream
 from streams.log import Log
 from streams.topology import (
     DangerousStream,

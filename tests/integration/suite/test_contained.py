@@ -18,7 +18,7 @@ WITHIN = 200.0
 TESTS = """
 import asyncio, pathlib, subprocess, sys, time
 import pytest
-from infra.embedded.nats import NatsServer
+from infra.embedded.nats_server import NatsServer
 
 STUBBORN = '''
 import signal, socket, time

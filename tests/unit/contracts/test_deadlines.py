@@ -2,8 +2,8 @@
 
 from contracts import deadlines
 from infra.settings import Settings
-from infra.supervisor.service import BEYOND_DRAIN
-from services.gateway.remotes import READ_SECONDS
+from infra.supervisor.service_program import BEYOND_DRAIN
+from services.gateway.clients import READ_SECONDS
 
 
 def test_each_part_has_less_time_than_the_one_that_waits_for_it() -> None:

@@ -8,7 +8,7 @@ import projections
 from infra.settings import SERVICES
 from projections import registry
 from projections.analytics import Analytics
-from projections.engine.broken import Broken
+from projections.engine.broken_projection import Broken
 from projections.registry import UnknownProjection, broken, catalogue, choose, find, owned_by
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from contracts.errors import NoQuorum
-from streams.delivered import Delivered
+from streams.jetstream.raw_message import Delivered
 from streams.quorum import AGE_SECONDS, HOLD_SECONDS, Quorum
 
 STORED = b'{"stream":"QUORUM","seq":1}'

@@ -1,0 +1,96 @@
+"""Where each event lies: every kind of aggregate with its subjects and the events that happen to it.
+
+Subjects do not hold the type of an event, so that this table alone tells what a reader of a subject meets.
+"""
+
+import inspect
+from collections.abc import Callable
+
+import msgspec
+
+from contracts import subjects
+from contracts.events import dead_letter, friendship, loss, message, profile, session, user
+from contracts.events.event import Event
+from contracts.subjects import STREAMS, stream_of
+
+
+class AggregateType(msgspec.Struct, frozen=True):
+    """One kind of aggregate."""
+
+    # Its subject by its id: one of the functions in contracts/subjects.py.
+    subject: Callable[..., str]
+    events: tuple[type[Event], ...]
+
+    @property
+    def name(self) -> str:
+        return self.subject.__name__
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What its subjects differ in, in the order of the subject's tokens."""
+        return tuple(inspect.signature(self.subject).parameters)
+
+    @property
+    def address(self) -> str:
+        """`vestnik.auth.user.{user_id}`."""
+        return self.subject(*(f"{{{name}}}" for name in self.parameters))
+
+    @property
+    def pattern(self) -> str:
+        """The filter that finds all of its subjects: `vestnik.auth.user.*`."""
+        return self.subject(*("*" for _ in self.parameters))
+
+    @property
+    def stream(self) -> str:
+        return stream_of(self.address)
+
+    @property
+    def owner(self) -> str:
+        """The one service that appends."""
+        return STREAMS[self.stream]
+
+    @property
+    def private(self) -> bool:
+        """Whether the owner alone may read."""
+        return any(event.PRIVATE for event in self.events)
+
+
+AGGREGATE_TYPES = (
+    AggregateType(subjects.user, (user.UserCreated, user.UserEmailVerified)),
+    AggregateType(subjects.credential, (user.CredentialSet, user.PasswordChanged, user.CredentialRehashed)),
+    AggregateType(
+        subjects.email_claim,
+        (
+            user.EmailRegistrationRequested,
+            user.EmailVerificationMailRequested,
+            user.EmailRegistrationEnded,
+            user.EmailVerified,
+            user.PasswordResetRequested,
+            user.EmailClaimed,
+            user.EmailVerificationRequested,
+        ),
+    ),
+    AggregateType(subjects.username_claim, (user.UsernameClaimed, user.UsernameConfirmed, user.UsernameReleased)),
+    AggregateType(subjects.mail, (user.MailSent, user.MailNotDue)),
+    AggregateType(subjects.session, (session.SessionCreated, session.SessionRefreshed, session.SessionRevoked)),
+    AggregateType(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),
+    AggregateType(
+        subjects.friendship,
+        (friendship.FriendshipCreated, friendship.FriendshipAccepted, friendship.FriendshipRemoved),
+    ),
+    AggregateType(subjects.conversation, (message.MessageSent,)),
+    AggregateType(subjects.read_mark, (message.MessageSeen,)),
+    AggregateType(subjects.notifications, (message.NotificationRead,)),
+    AggregateType(subjects.dead_letter, (dead_letter.DeadLetterDiscarded,)),
+    AggregateType(subjects.lost_in_auth, (loss.AuthEventsLost,)),
+    AggregateType(subjects.lost_in_session, (loss.SessionEventsLost,)),
+    AggregateType(subjects.lost_in_profile, (loss.ProfileEventsLost,)),
+    AggregateType(subjects.lost_in_contact, (loss.ContactEventsLost,)),
+    AggregateType(subjects.lost_in_messaging, (loss.MessagingEventsLost,)),
+    AggregateType(subjects.lost_in_operator, (loss.OperatorEventsLost,)),
+)
+
+# By the event's type.
+AGGREGATE_TYPE_OF: dict[str, AggregateType] = {
+    event.TYPE: channel for channel in AGGREGATE_TYPES for event in channel.events
+}

@@ -1,0 +1,80 @@
+"""What clients receive live: the data of each event, and notifications, which are no events of the streams.
+
+The gateway encodes what happens with these structs, and the owners' services what a client missed.
+
+One notification is recorded for every event that a user is told of (projections/notifications.py); its id follows from
+the event, so that whoever reads the stream can tell of it without asking.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from contracts.values.field_types import Id
+from contracts.values.timestamps import Rfc3339
+
+NOTIFICATION_CREATED = "notification.created"
+NOTIFICATION_READ = "notification.read"
+
+FRIEND_REQUEST = "friend_request"
+FRIEND_ACCEPTED = "friend_accepted"
+MESSAGE = "message"
+
+# How far a client was told of notifications born of CONTACT and of MESSAGING: places of their own in a position,
+# since an event and the notification it makes reach a client one after the other.
+NOTIFIED_CONTACT = "CONTACT notifications"
+NOTIFIED_MESSAGING = "MESSAGING notifications"
+
+
+class LiveMessage(msgspec.Struct):
+    """`message.sent`, as one of the two receives it."""
+
+    message_id: Id
+    conversation_id: Id
+    user_id: Annotated[Id, Meta(description="The other person.")]
+    sequence: Annotated[int, Meta(description="1, 2, 3, … within the conversation, without a gap.")]
+    sender_id: Id
+    text: str
+    sent_at: Rfc3339
+
+
+class LiveSeen(msgspec.Struct, frozen=True):
+    """`message.seen`."""
+
+    conversation_id: Id
+    user_id: Annotated[Id, Meta(description="Who has seen.")]
+    sequence: Annotated[int, Meta(description="Everything up to here was seen.")]
+    seen_at: Rfc3339
+
+
+class LiveFriendship(msgspec.Struct, frozen=True):
+    """`friendship.created`, `friendship.accepted`, `friendship.removed`, as one of the two receives them."""
+
+    user_id: Annotated[Id, Meta(description="The other person.")]
+    state: Annotated[str, Meta(extra_json_schema={"enum": ["outgoing", "incoming", "accepted", "removed"]})]
+    at: Rfc3339
+
+
+class LiveSessionEnd(msgspec.Struct, frozen=True):
+    """`session.revoked`; the last event of the session's own stream."""
+
+    session_id: Id
+    reason: Annotated[str, Meta(description="`expired` where it ran out; more may come.")]
+
+
+class LiveNotification(msgspec.Struct, frozen=True):
+    """`notification.created`."""
+
+    notification_id: Id
+    kind: Annotated[str, Meta(description="`friend_request`, `friend_accepted` or `message`; more may come.")]
+    from_user_id: Id
+    at: Rfc3339
+    read: bool = False
+
+
+class LiveNotificationsRead(msgspec.Struct, frozen=True):
+    """`notification.read`."""
+
+    notification_ids: tuple[Id, ...]
+    up_to: Annotated[Id, Meta(description="That one was read, and all that the list has below it.")] | UnsetType = UNSET

@@ -1,0 +1,125 @@
+"""What the fields of commands and requests may hold: the limits of the public interface, in one place."""
+
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta
+
+from contracts.values import visible_text
+from contracts.values.mail_addresses import folded_address
+
+# What would break a mail's headers or stands for another address has no place in one; letters of any script have.
+_NOT_IN_ADDRESS = r"@\s\x00-\x1f\x7f<>()\[\],;:\\\""
+_ADDRESS = f"[^{_NOT_IN_ADDRESS}]"
+
+# Text without NUL, which PostgreSQL cannot store.
+_NO_NUL = r"^[^\x00]*\Z"
+
+Email = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=254,
+        pattern=rf"^{_ADDRESS}{{1,64}}@(?:[^{_NOT_IN_ADDRESS}.]+\.)+[^{_NOT_IN_ADDRESS}.]+\Z",
+        description="An e-mail address.",
+        examples=["anna@example.org"],
+    ),
+]
+Username = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=32,
+        pattern=r"^[A-Za-z0-9_.]+\Z",
+        description="Of a-z 0-9 _ . (case-insensitive; kept in lower case). Some names are reserved, such as `admin`.",
+        examples=["anna"],
+    ),
+]
+# Of a login: whatever may once have been set.
+Password = Annotated[str, Meta(min_length=1, max_length=1024, pattern=_NO_NUL)]
+# Counted in characters here; the bytes are checked where the password is used.
+ChosenPassword = Annotated[
+    str,
+    Meta(
+        min_length=8,
+        max_length=1024,
+        pattern=_NO_NUL,
+        description=(
+            "8 characters to 1,024 bytes in UTF-8. One of the most common passwords, or one that contains the username"
+            " or the e-mail address, is refused with `weak_password`."
+        ),
+    ),
+]
+DisplayName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern=visible_text.NAME,
+        description=(
+            "Something to see, without control characters or characters that change the direction of writing; kept in"
+            " NFC."
+        ),
+        examples=["Anna"],
+    ),
+]
+Bio = Annotated[
+    str,
+    Meta(
+        max_length=500,
+        pattern=visible_text.LINES,
+        description=(
+            "Lines of text, or nothing: something to see, without control characters (a line feed is none) or"
+            " characters that change the direction of writing; kept in NFC."
+        ),
+        examples=["Writes."],
+    ),
+]
+AvatarUrl = Annotated[
+    str,
+    Meta(
+        max_length=500,
+        pattern=r"^https://[^\s\x00-\x1f\x7f/?#]+[^\s\x00-\x1f\x7f]*\Z",
+        examples=["https://example.org/a.png"],
+    ),
+]
+Device = Annotated[str, Meta(max_length=100, pattern=_NO_NUL)]
+Text = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=4000,
+        pattern=visible_text.MESSAGE,
+        description="Any Unicode but NUL, and not white space alone; kept as it is.",
+        examples=["Hello"],
+    ),
+]
+LanguageCode = Literal["en", "ru"]
+Language = Annotated[LanguageCode, Meta(description="Language of the account's mails: English or Russian.")]
+# The default first.
+LANGUAGES: tuple[LanguageCode, ...] = get_args(LanguageCode)
+SearchText = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
+ClientMessageId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
+Id = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z",
+        examples=["01890a5d-ac96-774b-bcce-b302099a8057"],
+    ),
+]
+# A sequence, bounded by what JSON numbers hold exactly.
+Sequence = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+# Of a message; the first is 1.
+MessageSequence = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+PageLimit = Annotated[int, Meta(ge=1, le=200)]
+
+# At least and at most.
+PASSWORD_CHARACTERS, PASSWORD_BYTES = 8, 1024
+PAGE_LIMIT = 50
+
+
+def folded_login(text: str) -> str:
+    """What e-mail addresses, and usernames, are the same by: those with the same folded form are one account's.
+
+    Whoever counts or claims by an address folds it here, so that no spelling of it is another key.
+    """
+    return folded_address(text)

@@ -1,0 +1,268 @@
+"""Reads an export, block by block, and finds what is wrong with it."""
+
+import hashlib
+import os
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple, Self
+
+import msgspec
+
+from infra.archive.format.block_index import BlockIndex, StreamOffset
+from infra.archive.format.errors import Damage, Damaged, NewerFormat, NotAnExport, Unreadable
+from infra.archive.format.layout import (
+    BLOCK_MARK,
+    END,
+    EVENTS,
+    HEAD_SIZE,
+    HEADER,
+    MAGIC,
+    MOST_EVENTS,
+    PREAMBLE_SIZE,
+    VERSION,
+    End,
+    Head,
+    Header,
+    decompress,
+    version_of,
+)
+from infra.operator_errors import OperatorError
+from streams.restore import ArchivedMessage
+
+# Damages that are named before the rest is left uncounted.
+_MOST_DAMAGES = 100
+# What msgspec says of what it cannot take.
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError)
+
+_HEADER = msgspec.json.Decoder(Header)
+_END = msgspec.json.Decoder(End)
+_EVENTS = msgspec.msgpack.Decoder(list[ArchivedMessage])
+
+
+class Block(NamedTuple):
+    """Events of one stream, as they stand in the file."""
+
+    stream: str
+    first: int
+    events: list[ArchivedMessage]
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.events) - 1
+
+
+class Reader:
+    """An open export: `header`, then once through `blocks`."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        """Reads the beginning.
+
+        Raises:
+            NotAnExport, NewerFormat, Damage: it is not that of an export that can be read.
+        """
+        self._file = file
+        self.name = name
+        self.size = os.fstat(file.fileno()).st_size
+        # How far it was read.
+        self.offset = 0
+        self._digest = hashlib.blake2b(digest_size=32)
+        self._number = 0
+        self._key = b""
+        self.end: End | None = None
+        self._read_preamble()
+        self.header = self._read_header()
+        self._places = BlockIndex(self.header)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Opens the file.
+
+        Raises:
+            OperatorError: it cannot be opened, or is not the beginning of an export.
+        """
+        if path.exists() and not path.is_file():
+            # A pipe would be read once, and an import reads twice: first to check, then to append.
+            raise OperatorError(f"{path} is no regular file; an import needs one")
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise OperatorError(f"cannot read {path}: {error.strerror or error}") from error
+        try:
+            return cls(file, str(path))
+        except BaseException:
+            file.close()
+            raise
+
+    def close(self) -> None:
+        self._file.close()
+
+    def blocks(self, damaged: Callable[[Damage], None]) -> Iterator[Block]:
+        """All blocks of events that are sound, in order; what is wrong is told, and the reading goes on behind it."""
+        expected = self._places.first()
+        try:
+            while self.end is None:
+                expected = yield from self._one(expected, damaged)
+            if self.offset < self.size:
+                raise Unreadable(self.offset, "the file goes on behind its end")
+        except Unreadable as damage:
+            damaged(damage)
+
+    def _one(self, expected: StreamOffset, damaged: Callable[[Damage], None]) -> Generator[Block, None, StreamOffset]:
+        """Reads the next block, and says what is expected behind it."""
+        begin, digest_before = self.offset, self._digest.copy()
+        head, content = self._read_block(expected)
+        if head.kind != END and (head.kind != EVENTS or not self._places.holds(head)):
+            raise Unreadable(begin, f"{self._awaited(expected)} holds what does not belong here")
+        found, named = self._places.of(head), self._places.named(head)
+        sound = head.matches(content, self._key)
+        if head.number < self._number or found < expected:
+            damaged(Damage(begin, f"{named} stands here, where it does not belong: doubled or displaced"))
+            return expected
+        if found > expected:
+            damaged(Damage(begin, f"{self._places.span(expected, found)} is missing here"))
+        elif head.number != self._number:
+            damaged(Damage(begin, f"{named} has the number of another block"))
+        self._number = head.number + 1
+        if not sound:
+            damaged(Damage(begin, f"{named} is damaged: its content is not what its digest says"))
+        if head.kind == END:
+            if not sound:
+                raise Unreadable(self.offset, "behind a damaged end nothing can be told")
+            self.end = self._read_end(begin, content)
+            if self.end.digest != digest_before.hexdigest():
+                damaged(Damage(begin, "the digest over the whole file is not that of its content"))
+            return found
+        if sound:
+            yield self._opened(begin, head, content)
+        return self._places.behind(head)
+
+    def _opened(self, begin: int, head: Head, content: bytes) -> Block:
+        stream = self.header.streams[head.stream].name
+        data = decompress(content, head.unpacked)
+        try:
+            events = _EVENTS.decode(data or b"")
+        except _UNDECODABLE:
+            events = []
+        if not events or len(events) != head.count or head.count > MOST_EVENTS:
+            raise Unreadable(begin, f"{self._places.named(head)} was written wrongly")
+        return Block(stream, head.first, events)
+
+    def _read_preamble(self) -> None:
+        data = self._file.read(PREAMBLE_SIZE + len(BLOCK_MARK))
+        version = version_of(data)
+        if version is None:
+            if data.endswith(BLOCK_MARK):
+                raise Unreadable(0, "the first bytes of the file are damaged")
+            if data and MAGIC.startswith(data[: len(MAGIC)]):
+                raise Unreadable(self.size, "the file ends here, within its first bytes")
+            raise NotAnExport(self.name, self.size)
+        if version > VERSION:
+            raise NewerFormat(self.name, version)
+        self._file.seek(PREAMBLE_SIZE)
+        self._digest = hashlib.blake2b(data[:PREAMBLE_SIZE], digest_size=32)
+        self.offset = PREAMBLE_SIZE
+
+    def _read_header(self) -> Header:
+        begin = self.offset
+        head, content = self._read_block(None)
+        if head.kind != HEADER or not head.matches(content, b""):
+            raise Unreadable(begin, "the header is damaged")
+        self._key = head.digest
+        self._number = 1
+        try:
+            return _HEADER.decode(content)
+        except _UNDECODABLE as error:
+            raise Unreadable(begin, "the header was written wrongly") from error
+
+    def _read_block(self, expected: StreamOffset | None) -> tuple[Head, bytes]:
+        begin = self.offset
+        packed = self._read(HEAD_SIZE, expected)
+        head = Head.unpack(packed)
+        if head is None:
+            raise Unreadable(begin, f"the head of {self._awaited(expected)} is damaged; what follows was not looked at")
+        return head, self._read(head.stored, expected)
+
+    def _read(self, size: int, expected: StreamOffset | None) -> bytes:
+        """So many bytes.
+
+        Raises:
+            Unreadable: the file ends before.
+        """
+        try:
+            data = self._file.read(size)
+        except OSError as error:
+            raise Unreadable(self.offset, f"the file cannot be read here: {error.strerror or error}") from error
+        if len(data) < size:
+            missing = self._places.span(expected, self._places.end) if expected is not None else ""
+            rest = f"; {missing} is missing" if missing else ""
+            raise Unreadable(self.size, f"the file ends here, within {self._awaited(expected)}{rest}")
+        self._digest.update(data)
+        self.offset += len(data)
+        return data
+
+    def _awaited(self, expected: StreamOffset | None) -> str:
+        return "the header" if expected is None else self._places.awaited(expected, self._number)
+
+    def _read_end(self, begin: int, content: bytes) -> End:
+        try:
+            end = _END.decode(content)
+        except _UNDECODABLE:
+            raise Unreadable(begin, "the end cannot be read") from None
+        if end.events != self.header.events:
+            raise Unreadable(begin, f"the end speaks of {end.events:,} events, the header of {self.header.events:,}")
+        return end
+
+
+class Checked(NamedTuple):
+    """A file that was read to its end."""
+
+    # None where it is damaged itself.
+    header: Header | None
+    # None where the file does not come to it.
+    end: End | None
+    damages: list[Damage]
+
+
+def check(path: Path, progress: Callable[[int, int], None], look: Callable[[Block], None] | None = None) -> Checked:
+    """Reads the whole file; `progress` hears how many of its bytes are read.
+
+    Raises:
+        NotAnExport, NewerFormat: there is nothing in it to check.
+    """
+    try:
+        reader = Reader.open(path)
+    except Damage as damage:
+        return Checked(None, None, [damage])
+    damages: list[Damage] = []
+
+    def damaged(damage: Damage) -> None:
+        if len(damages) < _MOST_DAMAGES:
+            damages.append(damage)
+
+    try:
+        for block in reader.blocks(damaged):
+            if look is not None:
+                look(block)
+            progress(reader.offset, reader.size)
+        return Checked(reader.header, reader.end, damages)
+    finally:
+        reader.close()
+
+
+def sound_blocks(path: Path, header: Header) -> Generator[Block, None, None]:
+    """The blocks of a file that was checked before.
+
+    Raises:
+        Damaged: it has changed since.
+    """
+    reader = Reader.open(path)
+
+    def damaged(damage: Damage) -> None:
+        raise Damaged(reader.name, [damage])
+
+    try:
+        if reader.header != header:
+            raise OperatorError(f"{path} has changed while it was being imported")
+        yield from reader.blocks(damaged)
+    finally:
+        reader.close()

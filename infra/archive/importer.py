@@ -1,0 +1,237 @@
+"""Import: every event back at the place that it had, in an empty system, by nobody but the owners of the streams.
+
+First the whole file is checked, then the streams are found empty, then a mark is set that keeps every service away
+until the last event is there. Each event is stored on condition of its place: whoever appends in spite of the mark is
+found out, and so is what is there already from an import that was interrupted, which goes on from there.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts.subjects import STREAMS
+from infra.archive import key_fingerprint, quiesce
+from infra.archive.format.layout import End, Header, StreamInFile
+from infra.archive.stream_access import Store
+from infra.archive.stream_writer import Filling
+from infra.archive.unreadable_events import Unreadable, note
+from infra.archive.validation import require_valid
+from infra.operator_errors import OperatorError
+from infra.runtime.connections import connect_nats
+from infra.runtime.import_marker import get_import_marker, set_import_marker
+from infra.security.secrets import OPERATOR, TOPOLOGY
+from streams.jetstream.api import JetStream
+from streams.log import Log
+from streams.restore import IdTaken, SequenceMismatch
+from streams.topology import Placement, ensure_quorum, ensure_streams
+
+# What the server adds to an event for its place, at most.
+_PLACE_BYTES = 512
+_PATIENCE = 5.0
+
+
+class NotEmpty(OperatorError):
+    """There are events where the file's would have to go."""
+
+    def __init__(self, ends: dict[str, int]) -> None:
+        found = ", ".join(f"{stream} ({end:,} events)" for stream, end in ends.items() if end)
+        super().__init__(f"the system is not empty: {found}. An import needs an empty one; nothing was changed")
+
+
+class Interfered(OperatorError):
+    """Somebody else has appended to a stream while it was being filled."""
+
+    def __init__(self, stream: str, sequence: int) -> None:
+        super().__init__(
+            f"{stream} has another event {sequence:,} than the file: somebody appended while the import was under way."
+            " Stop whoever it was, begin with an empty system, and import again"
+        )
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """Who hears how far it is."""
+
+    # Bytes that are checked, of how many.
+    checking: Callable[[int, int], None]
+    # Events that are in their place, of how many.
+    appending: Callable[[int, int], None]
+    # What else an operator wants to know meanwhile.
+    say: Callable[[str], None]
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """What was imported."""
+
+    file: str
+    id: str
+    streams: list[StreamInFile]
+    events: int
+    # Those that an interrupted import had brought in before.
+    found: int
+    # What is to be known of keys and services.
+    notes: list[str]
+    # Of the appending.
+    seconds: float
+    events_per_second: float
+
+
+async def import_file(
+    path: Path,
+    place: AbstractAsyncContextManager[Store],
+    steps: Steps,
+    *,
+    passwords_lost: bool = False,
+    allow_unreadable: bool = False,
+) -> Imported:
+    """Brings the file's events into the streams; called again after an interruption, it goes on.
+
+    `place`: the system, which is entered when the file is known to be good. `passwords_lost`: the key that the
+    passwords were hashed with may be another one, or none. `allow_unreadable`: events that this release cannot read are
+    taken as they are, also where the file does not say so.
+
+    Raises:
+        PasswordsLost: it is, and that was not asked for: nothing was changed.
+        OperatorError: the file is damaged, the system is not empty, or services are at work: nothing was changed.
+        Interfered: somebody else appended; the mark stays.
+        Unavailable, Overloaded, DeadlineExceeded: the server is away, or full; the same import goes on later.
+    """
+    header, end, unreadable = await _checked(path, steps.checking, allow_unreadable)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(place)
+        if not passwords_lost:
+            key_fingerprint.check_passwords(store.settings.secrets_path, header.fingerprints)
+
+        async def connection(party: str) -> Client:
+            client = await connect_nats(store.as_party(party), f"import-{party}", patience=_PATIENCE)
+            stack.push_async_callback(client.close)
+            return client
+
+        topology = await connection(TOPOLOGY)
+        operator = await connection(OPERATOR)
+        _fits(end, topology.max_payload)
+        settings = store.settings
+        placement = Placement.parse(settings.stream_placement)
+        await ensure_streams(topology, replicas=settings.stream_replicas, placement=placement)
+        await ensure_quorum(topology, replicas=settings.stream_replicas, placement=placement)
+        jetstream = JetStream(topology)
+        own_mark = await _begin(jetstream, operator, header)
+        try:
+            await quiesce.wait_until_idle(operator, store, steps.say)
+            if own_mark:
+                if await get_import_marker(jetstream) != own_mark:
+                    raise OperatorError("another import has begun at the same moment")
+                await _assert_empty(operator)
+            else:
+                await _assert_ours(jetstream, header)
+        except BaseException:
+            # Nothing was appended: the services may have their system back.
+            if own_mark and await get_import_marker(jetstream) == own_mark:
+                await set_import_marker(jetstream, None)
+            raise
+        notes = key_fingerprint.take_over(settings.secrets_path, header.claims_key, header.fingerprints)
+        if unreadable.count:
+            notes.append(note(unreadable))
+        begun = time.monotonic()
+        filling = Filling(header, steps.appending)
+        owners = {stream.name: await connection(STREAMS[stream.name]) for stream in header.streams}
+        try:
+            found = await filling.fill(path, owners, await _ends(operator))
+        except SequenceMismatch as displaced:
+            await _assert_ours(jetstream, header)
+            raise Interfered(displaced.stream, displaced.sequence) from displaced
+        except IdTaken as taken:
+            raise OperatorError(str(taken)) from taken
+        await _assert_ours(jetstream, header)
+        ends = await _ends(operator)
+        for stream in header.streams:
+            if ends[stream.name] != stream.last_sequence:
+                raise Interfered(stream.name, stream.last_sequence + 1)
+        await set_import_marker(jetstream, None)
+        seconds = time.monotonic() - begun
+        if store.gateway_url and not await quiesce.wait_until_ready(store.gateway_url):
+            notes.append(f"{store.gateway_url}/readyz does not say yet that every service is back")
+    return Imported(
+        file=str(path),
+        id=header.id,
+        streams=header.streams,
+        events=header.events,
+        found=found,
+        notes=notes,
+        seconds=round(seconds, 3),
+        events_per_second=round((header.events - found) / seconds, 1) if seconds else 0.0,
+    )
+
+
+async def _checked(
+    path: Path, progress: Callable[[int, int], None], allow_unreadable: bool
+) -> tuple[Header, End, Unreadable]:
+    """Checks the file in a thread, which ends early where nobody waits for it any more."""
+    given_up = threading.Event()
+
+    def go_on(done: int, total: int) -> None:
+        if given_up.is_set():
+            raise OperatorError("the check was given up")
+        progress(done, total)
+
+    try:
+        return await asyncio.to_thread(require_valid, path, go_on, allow_unreadable=allow_unreadable)
+    finally:
+        given_up.set()
+
+
+async def _begin(jetstream: JetStream, operator: Client, header: Header) -> str:
+    """Sets the mark, and returns it; empty where this import had begun before.
+
+    It names the attempt too: of two that begin at once, the one that finds the other's mark gives way.
+
+    Raises:
+        NotEmpty: the system is not empty.
+        OperatorError: another import was begun and not finished.
+    """
+    found = await get_import_marker(jetstream)
+    if found is not None and _is_of(found, header):
+        return ""
+    if found is not None:
+        other = found.split()[0]
+        raise OperatorError(
+            f"the import of another export ({other}) was interrupted: finish it, or begin with an empty system"
+        )
+    await _assert_empty(operator)
+    own = f"{header.id} {uuid4().hex}"
+    await set_import_marker(jetstream, own)
+    return own
+
+
+async def _assert_ours(jetstream: JetStream, header: Header) -> None:
+    found = await get_import_marker(jetstream)
+    if found is None or not _is_of(found, header):
+        raise OperatorError("the same import was under way twice, and the other one has ended")
+
+
+def _is_of(found: str, header: Header) -> bool:
+    return found.split()[0] == header.id
+
+
+async def _ends(nc: Client) -> dict[str, int]:
+    log = Log(nc)
+    return {stream: await log.end_of(stream) for stream in STREAMS}
+
+
+async def _assert_empty(nc: Client) -> None:
+    ends = await _ends(nc)
+    if any(ends.values()):
+        raise NotEmpty(ends)
+
+
+def _fits(end: End, limit: int) -> None:
+    if end.largest + _PLACE_BYTES > limit:
+        raise OperatorError(
+            f"the largest event has {end.largest:,} bytes, and the NATS server takes {limit:,} (its `max_payload`)"
+        )

@@ -1,0 +1,87 @@
+"""Which keys an export goes with.
+
+Subjects of claims are keyed by a secret of the deployment: under another key nobody could log in, and every address
+and name could be taken once more. That key is in the file, where it reveals nothing that does not stand beside it. The
+keys that sign refresh tokens and mails are not: with them sessions could be forged. Neither is the key of passwords:
+with it the hashes in the file could be guessed at. Of those there is a fingerprint.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from infra.operator_errors import OperatorError
+from infra.security.secrets import MissingSecret, Secrets, replace_claims_key
+
+CLAIMS, REFRESH, MAIL, PASSWORD = "claims.key", "refresh.key", "mail.key", "password.key"
+_OF: dict[str, Callable[[Secrets], bytes]] = {
+    REFRESH: lambda secrets: secrets.refresh_key,
+    MAIL: lambda secrets: secrets.mail_key,
+    PASSWORD: lambda secrets: secrets.password_key,
+}
+_WITHOUT = {
+    REFRESH: "everyone has to log in again, since no refresh token from before is good",
+    MAIL: "verification mails from before are no good, and have to be asked for again",
+    PASSWORD: "no password from before is good, and everyone has to reset theirs by mail",
+}
+
+
+class PasswordsLost(OperatorError):
+    """An import would make every password useless."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder / PASSWORD} is not the key that the export's passwords were hashed with. Put that one there,"
+            " from the backup of the keys, and import again. Where it is lost, import with --passwords-lost: no"
+            " password from before is good then, and everyone has to reset theirs by mail. No event was imported"
+        )
+
+
+def fingerprint(key: bytes) -> str:
+    """Tells whether a key is the same, and nothing else of it."""
+    return hmac.new(key, b"vestnik export", hashlib.sha256).hexdigest()[:32]
+
+
+def fingerprints(secrets: Secrets) -> dict[str, str]:
+    """Of the keys that are kept beside an export; those that are not at hand here are left out."""
+    found: dict[str, str] = {}
+    for name, read in _OF.items():
+        try:
+            found[name] = fingerprint(read(secrets))
+        except MissingSecret:
+            continue
+    return found
+
+
+def check_passwords(folder: Path, of_file: Mapping[str, str]) -> None:
+    """Makes sure that the passwords of the export are good under the key in the folder of secrets.
+
+    Raises:
+        PasswordsLost: they are not. An export from before there was this key needs none.
+    """
+    wanted = of_file.get(PASSWORD)
+    if wanted is not None and fingerprints(Secrets.load(folder)).get(PASSWORD) != wanted:
+        raise PasswordsLost(folder)
+
+
+def take_over(folder: Path, claims_key: bytes, of_file: Mapping[str, str]) -> list[str]:
+    """Puts the export's key of claims into the folder of secrets, where another one protects nothing yet.
+
+    Returns what is to be said of the keys, in sentences.
+    """
+    notes: list[str] = []
+    try:
+        here: bytes | None = Secrets.load(folder).claims_key
+    except MissingSecret:
+        here = None
+    if here != claims_key:
+        replace_claims_key(folder, claims_key)
+        notes.append(f"{folder / CLAIMS} is now the export's: every process of auth needs this one")
+    present = fingerprints(Secrets.load(folder))
+    for name, wanted in of_file.items():
+        if name not in present:
+            notes.append(f"{name} is not in {folder}, so it could not be compared with the export's")
+        elif present[name] != wanted:
+            notes.append(f"{name} is not the one that the export was made with: {_WITHOUT.get(name, 'see its use')}")
+    return notes

@@ -1,0 +1,116 @@
+"""Where an export is written: a file that is there whole or not at all, or standard output.
+
+The file is for its owner alone, since it holds password hashes, addresses and what people wrote to each other.
+"""
+
+import errno
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from infra.operator_errors import OperatorError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# Of a file system that knows no second name for a file.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+
+
+class TargetExists(OperatorError):
+    """There is a file of that name already."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is there already; --force replaces it")
+
+
+class CannotWrite(OperatorError):
+    """The export cannot be written there; nothing is left behind."""
+
+
+@contextmanager
+def target(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
+    """The file to write to; it gets its name when everything is in it and on disk, and else disappears.
+
+    Raises:
+        TargetExists: there is one of that name, and it is not to be replaced.
+        CannotWrite: no space, no right, no folder.
+    """
+    if path.exists() and not force:
+        raise TargetExists(path)
+    if path.exists() and not path.is_file():
+        raise CannotWrite(f"cannot write {path}: it is no regular file")
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        with _draft(draft, path) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            _name(draft, path, force=force)
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path}: {_reason(error)}; nothing of it was kept") from error
+
+
+@contextmanager
+def standard_output() -> Iterator[IO[bytes]]:
+    """Standard output, for a pipe.
+
+    Raises:
+        CannotWrite: it is a terminal.
+    """
+    if sys.stdout.isatty():
+        raise CannotWrite("an export is no text for a terminal: name a file, or pipe it on")
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        raise CannotWrite("nobody reads what is written to standard output any more") from error
+    except OSError as error:
+        raise CannotWrite(f"cannot write to standard output: {_reason(error)}") from error
+
+
+@contextmanager
+def _draft(draft: Path, path: Path) -> Iterator[IO[bytes]]:
+    """A file under another name, which goes with the context; one that a killed export left is taken over."""
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotWrite(f"another export is writing {path}") from None
+        try:
+            os.fchmod(file.fileno(), 0o600)
+            file.truncate()
+            yield file
+        finally:
+            with suppress(FileNotFoundError):
+                draft.unlink()
+
+
+def _name(draft: Path, path: Path, *, force: bool) -> None:
+    """Gives the draft its name; never that of a file that came there meanwhile, unless forced."""
+    if force:
+        draft.replace(path)
+        return
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise TargetExists(path) from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        draft.replace(path)
+
+
+def _reason(error: OSError) -> str:
+    return "no space is left" if error.errno in _FULL else error.strerror or str(error)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

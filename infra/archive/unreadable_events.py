@@ -1,0 +1,133 @@
+"""Which stored events this release cannot read, and which of those a file says are to be taken as they are."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+
+import msgspec
+
+from contracts import catalogue, envelope
+from contracts.envelope import Envelope
+from infra.operator_errors import OperatorError
+
+# So many are named with their reason; of the others only their places are known.
+_NAMED = 100
+_SAID = 5
+
+# Of each stream the first and the last sequence of each run, in order.
+Runs = dict[str, list[tuple[int, int]]]
+# Whether an event, by stream and sequence, is to be taken although it cannot be read.
+Accepted = Callable[[str, int], bool]
+
+
+class UnreadableEvent(msgspec.Struct, frozen=True):
+    stream: str
+    sequence: int
+    subject: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.sequence:,} ({self.why})"
+
+
+def examine(payload: bytes) -> tuple[Envelope | None, str | None]:
+    """The event's envelope, None where it has none; and why this release cannot read it, None where it can."""
+    try:
+        found = envelope.decode(payload)
+    except msgspec.DecodeError as error:
+        return None, f"no event: {error}"
+    if (known := catalogue.EVENTS.get(found.type)) is None:
+        return found, f"{found.type}, of which this release knows nothing"
+    if found.schema > known.SCHEMA:
+        return found, f"{found.type} of schema {found.schema}, of which this release knows up to {known.SCHEMA}"
+    try:
+        catalogue.decode(found.type, found.schema, found.data)
+    except (msgspec.DecodeError, LookupError) as error:
+        return found, f"{found.type} of schema {found.schema}: {error}"
+    return found, None
+
+
+class Unreadable:
+    """The events of a file, or of streams, that this release cannot read; they come in the order of each stream."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.named: list[UnreadableEvent] = []
+        self.runs: Runs = {}
+
+    def add(self, event: UnreadableEvent) -> None:
+        self.count += 1
+        if len(self.named) < _NAMED:
+            self.named.append(event)
+        runs = self.runs.setdefault(event.stream, [])
+        if runs and runs[-1][1] == event.sequence - 1:
+            runs[-1] = (runs[-1][0], event.sequence)
+        else:
+            runs.append((event.sequence, event.sequence))
+
+    def without(self, accepted: Accepted) -> "Unreadable":
+        """Those that are not accepted."""
+        named = {(event.stream, event.sequence): event for event in self.named}
+        left = Unreadable()
+        for stream, sequence in self._places():
+            if not accepted(stream, sequence):
+                left.add(named.get((stream, sequence)) or UnreadableEvent(stream, sequence, "", "cannot be read"))
+        return left
+
+    def _places(self) -> Iterator[tuple[str, int]]:
+        for stream, runs in self.runs.items():
+            for first, last in runs:
+                for sequence in range(first, last + 1):
+                    yield stream, sequence
+
+    def __str__(self) -> str:
+        """The first of them, in one line."""
+        more = f" and {self.count - _SAID:,} more" if self.count > _SAID else ""
+        return "; ".join(map(str, self.named[:_SAID])) + more
+
+
+class CannotBeImported(OperatorError):
+    """An export would hold what an import refuses."""
+
+    def __init__(self, unreadable: Unreadable) -> None:
+        self.unreadable = unreadable
+        super().__init__(
+            f"nothing was exported: {_events(unreadable)} cannot be read by this release ({release()}), which an import"
+            f" refuses: {unreadable}. `--allow-unreadable` exports them as they are"
+        )
+
+
+class UnknownContent(OperatorError):
+    """The file holds what this release cannot read."""
+
+
+def refusal(unreadable: Unreadable, written_by: str) -> str:
+    """Why a file with these events is not imported."""
+    return (
+        f"has {_events(unreadable)} that this release ({release()}) cannot read: {unreadable}. Release {written_by}"
+        " wrote the file: use that one or a later one, or `--allow-unreadable`, which imports them as they are"
+    )
+
+
+def note(unreadable: Unreadable) -> str:
+    """What an import tells of the events that it took as they are."""
+    return f"imported as they are stored: {_events(unreadable)} that this release cannot read, {unreadable}"
+
+
+def release() -> str:
+    return version("vestnik")
+
+
+def _events(unreadable: Unreadable) -> str:
+    return "1 event" if unreadable.count == 1 else f"{unreadable.count:,} events"
+
+
+def within(runs: Runs) -> Accepted:
+    """Accepts what is in the runs."""
+
+    def accepts(stream: str, sequence: int) -> bool:
+        known = runs.get(stream, [])
+        index = bisect_right(known, sequence, key=lambda run: run[0])
+        return index > 0 and sequence <= known[index - 1][1]
+
+    return accepts

@@ -1,0 +1,1 @@
+"""Commands on sessions, operators' accounts and access keys."""

@@ -1,0 +1,125 @@
+"""`vestnik audit`: who logged in, from what device, when and why a session ended; straight from the stream."""
+
+import asyncio
+import csv
+import io
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import aclosing
+from datetime import datetime
+from typing import TextIO
+
+import click
+import msgspec
+
+from contracts.values.timestamps import rfc3339
+from infra.cli.accounts.user_lookup import events_of
+from infra.cli.output.terminal_text import printable
+from infra.cli.params import Moment
+from infra.history.login_audit import Query, Row, audit_rows
+from infra.operator_errors import OperatorError
+from infra.runtime.connections import connect_nats
+from infra.runtime.run_file import find
+from infra.settings import Settings
+from streams.log import Log
+
+_PATIENCE = 5.0
+_COLUMNS = Row.__struct_fields__
+_WIDTHS = {"at": 24, "event": 17, "username": 18, "session_id": 36, "address": 18, "device": 24, "reason": 0}
+# What a spreadsheet takes for a formula when a cell begins with it.
+_FORMULA = ("=", "+", "-", "@")
+
+
+class NoSuchUser(OperatorError):
+    """Nobody has this name or id."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"there is no user {user}")
+
+
+@click.group()
+def audit() -> None:
+    """Shows what happened to the accounts' security."""
+
+
+@audit.command()
+@click.option("--user", metavar="USER", help="Only this user's: an id or a username.")
+@click.option("--since", type=Moment(), help="Only from this time on: RFC 3339, or `7d` ago.")
+@click.option("--until", type=Moment(), help="Only before this time.")
+@click.option("--refreshes", is_flag=True, help="Show refreshes too, not only logins and ends.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
+def sessions(
+    user: str | None, since: datetime | None, until: datetime | None, refreshes: bool, as_json: bool, as_csv: bool
+) -> None:
+    """Shows every login and every end of a session, in the order of time.
+
+    An end has a reason: logout, revoked_elsewhere, refresh_token_reused, password_changed, password_reset, expired, or
+    `operator NAME: WHY`. Device and address are those of the login.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    user = None if user is None else user.strip().lower()
+    query = Query(user=user, since=since, until=until, refreshes=refreshes)
+    render, header = (_json, "") if as_json else (_csv, _csv_line(_COLUMNS)) if as_csv else (_line, _HEADER)
+    asyncio.run(_run(Settings.load(), query, sys.stdout, render, header))
+
+
+async def _run(settings: Settings, query: Query, output: TextIO, render: Callable[[Row], str], header: str) -> None:
+    url = settings.nats_url or find(settings.data_dir).nats_url
+    settings = msgspec.structs.replace(settings, nats_url=url)
+    nc = await connect_nats(settings, "operator-audit", patience=_PATIENCE)
+    found = False
+    try:
+        async with aclosing(audit_rows(nc, query)) as pages:
+            async for page in pages:
+                if page:
+                    output.write(header + "".join(map(render, page)))
+                    output.flush()
+                    header, found = "", True
+        if query.user is not None and not found:
+            _, events = await events_of(Log(nc, patience=_PATIENCE), settings, query.user)
+            if not events:
+                raise NoSuchUser(query.user)
+        output.write(header)
+    finally:
+        # That the connection ends with the command is no news.
+        logging.getLogger("infra.runtime.connections").setLevel(logging.ERROR)
+        await nc.close()
+
+
+def _json(row: Row) -> str:
+    return msgspec.json.encode({**msgspec.structs.asdict(row), "at": rfc3339(row.at)}).decode() + "\n"
+
+
+def _csv(row: Row) -> str:
+    return _csv_line([_cell(_shown(value)) for value in msgspec.structs.astuple(row)])
+
+
+def _csv_line(cells: object) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)  # type: ignore[arg-type]  # any iterable
+    return line.getvalue()
+
+
+def _line(row: Row) -> str:
+    return _columns({name: _shown(getattr(row, name)) for name in _WIDTHS})
+
+
+def _columns(values: dict[str, str]) -> str:
+    return "  ".join(f"{values[name]:<{width}}" for name, width in _WIDTHS.items()).rstrip() + "\n"
+
+
+def _shown(value: object) -> str:
+    """As text; what a client calls itself comes from the client."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return "" if value is None else printable(str(value))
+
+
+def _cell(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+_HEADER = _columns({name: name.upper() for name in _WIDTHS})

@@ -1,0 +1,99 @@
+"""`vestnik keys`: the keys of access tokens, and putting another in the place of the present one."""
+
+import sys
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from infra.cli.output.tables import Column, console, fitted
+from infra.security import position_keys
+from infra.security.access_keys import AccessKeys
+from infra.security.key_lifecycle import AccessKey, KeyTerms
+from infra.security.secrets import Secrets
+from infra.settings import Settings
+
+_COLUMNS = (Column("key"), Column("state"), Column("signs from", is_text=True), Column("retires", is_text=True))
+_COLOURS = {"signing": "green", "published": "yellow", "retired": "dim"}
+
+
+@click.group()
+def keys() -> None:
+    """Shows the keys that sign access tokens, and replaces them without logging anybody out."""
+
+
+@keys.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def list_keys(as_json: bool) -> None:
+    """Shows each key and where it stands: published, signing, verifying, retired."""
+    _show(_keys().listed(datetime.now(UTC)), as_json)
+
+
+@keys.command()
+@click.option(
+    "--at-once",
+    is_flag=True,
+    help="The present key is not to be trusted: sign with the new one from now on, and remove all others. Every access "
+    "token has to be refreshed; nobody has to log in again.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def rotate(at_once: bool, as_json: bool) -> None:
+    """Adds a key that follows the present one.
+
+    It is published now and signs after VESTNIK_ACCESS_KEY_LEAD_SECONDS; the key before it verifies the tokens that it
+    signed until the last of them has run out, and is removed then. Nothing has to be restarted.
+    """
+    _show(_keys().rotate(datetime.now(UTC), at_once=at_once), as_json)
+
+
+@keys.command(name="rotate-services")
+def rotate_services() -> None:
+    """Gives each service another key for the tokens with which it calls the others.
+
+    Nothing has to be restarted: each signs with its new key within five minutes, and the keys before stay good until
+    the next time. Leave five minutes between two.
+    """
+    Secrets.load(Settings.load().secrets_path).rotate_service_keys()
+    click.echo("every service has a new key; the keys before are good until the next time")
+
+
+@keys.command(name="rotate-positions")
+@click.option(
+    "--at-once",
+    is_flag=True,
+    help="Encrypt with the new key from now on and remove all others. Every position that clients hold is refused with "
+    "422; they load anew.",
+)
+def rotate_positions(at_once: bool) -> None:
+    """Adds a key that encrypts the positions that clients get, or makes the first.
+
+    It encrypts after VESTNIK_ACCESS_KEY_LEAD_SECONDS. Keys before it stay, so that a client may come back with a
+    position however old. Nothing has to be restarted.
+    """
+    made = position_keys.rotate(Settings.load().secrets_path, datetime.now(UTC), at_once=at_once)
+    click.echo(f"positions have the key {made}" + ("; all others are gone" if at_once else ", once the lead is over"))
+
+
+def _keys() -> AccessKeys:
+    settings = Settings.load()
+    return AccessKeys(settings.secrets_path, KeyTerms.of(settings))
+
+
+def _show(found: list[AccessKey], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write("".join(msgspec.json.encode(key).decode() + "\n" for key in found))
+        return
+    shown = console()
+    rows = [(key.key_id, _coloured(key.state.value), _moment(key.signs_from), _moment(key.retires_at)) for key in found]
+    shown.print(fitted(_COLUMNS, rows, shown.width))
+
+
+def _coloured(state: str) -> str:
+    colour = _COLOURS.get(state)
+    return f"[{colour}]{state}[/]" if colour else state
+
+
+def _moment(moment: datetime | None) -> str:
+    if moment is None:
+        return ""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if moment.year > 1970 else "long ago"

@@ -1,0 +1,94 @@
+"""`vestnik operators`: whose accounts may open the page at /ops."""
+
+import asyncio
+import getpass
+import os
+import sys
+
+import click
+import msgspec
+
+from contracts.events.user import UserCreated, UserEmailVerified
+from contracts.values.timestamps import rfc3339
+from infra.cli.accounts.user_lookup import events_of
+from infra.operator_errors import OperatorError
+from infra.runtime.connections import connect_nats
+from infra.runtime.run_file import with_running_addresses
+from infra.security.operator_accounts import Operator, Operators
+from infra.settings import Settings
+from streams.log import Log
+
+_PATIENCE = 5.0
+
+
+class NoSuchAccount(OperatorError):
+    """No account with a verified address has this name or id."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"there is no account {user}: register it first, in the browser, and confirm its address")
+
+
+@click.group()
+def operators() -> None:
+    """Says whose accounts may open the operators' page at /ops.
+
+    It is kept in the folder of secrets: who may write there decides, and nobody else.
+    """
+
+
+@operators.command()
+@click.argument("user", metavar="USER")
+@click.option("--by", metavar="NAME", help="Who says so; whoever is logged in to this machine if left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def add(user: str, by: str | None, as_json: bool) -> None:
+    """Makes the account USER (a username or an id) an operator's: it may open /ops when this returns."""
+    settings = Settings.load()
+    user_id, username = asyncio.run(_account(with_running_addresses(settings), user.strip().lower()))
+    who = " ".join((by or os.environ.get("SUDO_USER") or getpass.getuser()).split())[:80]
+    found = Operators(settings.secrets_path).add(user_id, username, who)
+    _tell(found, f"{found.username} is an operator", as_json)
+
+
+@operators.command()
+@click.argument("user", metavar="USER")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def remove(user: str, as_json: bool) -> None:
+    """Takes it back from the account USER; it is refused at /ops when this returns."""
+    found = Operators(Settings.load().secrets_path).remove(user.strip().lower())
+    _tell(found, f"{found.username} is an operator no more", as_json)
+
+
+@operators.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def list_(as_json: bool) -> None:
+    """Shows who is an operator, since when, and who said so."""
+    known = Operators(Settings.load().secrets_path).all()
+    for each in known:
+        line = msgspec.json.encode(each).decode() if as_json else _line(each)
+        click.echo(line)
+    if not known:
+        click.echo("no operators: `vestnik operators add USER` makes one", err=True)
+
+
+def _tell(found: Operator, text: str, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        click.echo(text, err=True)
+
+
+def _line(operator: Operator) -> str:
+    return f"{operator.username:<32}  {operator.user_id}  since {rfc3339(operator.since)}, by {operator.by}"
+
+
+async def _account(settings: Settings, user: str) -> tuple[str, str]:
+    """Id and username of an account, from the stream of accounts itself."""
+    nc = await connect_nats(settings, "operator-operators", patience=_PATIENCE)
+    try:
+        user_id, events = await events_of(Log(nc, patience=_PATIENCE), settings, user)
+        # Not before the address is verified: a registration that runs out leaves its name to others.
+        if any(isinstance(event, UserEmailVerified) for event in events):
+            return next((user_id, event.username) for event in events if isinstance(event, UserCreated))
+    finally:
+        await nc.close()
+    raise NoSuchAccount(user)

@@ -1,0 +1,15 @@
+"""The errors whose text is for the operator: one line, and no stack trace."""
+
+from contracts.errors import VestnikError
+from infra.operator_errors import OperatorError
+from streams.reader import StreamWentBack
+from streams.topology import DangerousStream, StreamForbidden, StreamMissing
+
+MENDABLE: tuple[type[Exception], ...] = (
+    OperatorError,
+    VestnikError,
+    DangerousStream,
+    StreamWentBack,
+    StreamForbidden,
+    StreamMissing,
+)

@@ -1,0 +1,107 @@
+"""`vestnik export`: all streams in one file."""
+
+import sys
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import click
+import msgspec
+import uvloop
+from nats.aio.client import Client as NATS
+from rich.console import Console
+from rich.markup import escape
+
+from infra.archive.exporter import Exported
+from infra.archive.exporter import export as export_to
+from infra.archive.output_file import standard_output, target
+from infra.archive.stream_access import reach
+from infra.archive.unreadable_events import Accepted, CannotBeImported, UnreadableEvent
+from infra.cli.output import tables
+from infra.cli.output.progress_bar import Bar
+from infra.runtime.connections import connect_nats
+from infra.security.secrets import Secrets
+from infra.settings import Settings
+from projections.engine.dead_letters import discards
+from streams.topology import StreamMissing
+
+_STANDARD_OUTPUT = "-"
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace the file if there is one.")
+@click.option(
+    "--allow-unreadable", is_flag=True, help="Write events that this release cannot read as well, as they are stored."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+def export(file: Path, force: bool, allow_unreadable: bool, as_json: bool) -> None:
+    """Writes the events of all streams, private ones too, to one compressed FILE with checksums; `-` for a pipe.
+
+    The system may be at work, or stopped: the export ends where the streams end at its start. The file holds password
+    hashes, addresses and messages, and is for its owner alone to read. Keys are not in it: keep the folder of secrets
+    beside it (docs/howto/back-up.md).
+
+    Where an import would refuse events, since this release cannot read them, they are named, nothing is written and the
+    exit code is 1; not so for those that were discarded (`vestnik dead-letters discard`).
+    """
+    console = tables.console(stderr=True)
+    piped = str(file) == _STANDARD_OUTPUT
+    if piped and as_json:
+        raise click.UsageError("--json would stand in the midst of what is written to standard output")
+    place = standard_output() if piped else target(file, force=force)
+    try:
+        exported = uvloop.run(_run(Settings.load(), str(file), place, console, allow_unreadable))
+    except CannotBeImported as error:
+        _name(error.unreadable.named, error.unreadable.count, console)
+        raise
+    _name(exported.unreadable_events, exported.unreadable, console)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(exported).decode() + "\n")
+        return
+    console.print(
+        f"[green]{escape(exported.file)}[/]: {exported.events:,} events, {exported.bytes:,} bytes,"
+        f" in {exported.seconds:,.1f} s ({exported.events_per_second:,.0f} events/s)"
+    )
+
+
+async def _run(
+    settings: Settings,
+    name: str,
+    place: AbstractContextManager[IO[bytes]],
+    console: Console,
+    allow_unreadable: bool,
+) -> Exported:
+    async with reach(settings, make=False) as store:
+        nc = await connect_nats(store.settings, "operator-export", patience=5.0)
+        try:
+            with place as file, Bar(console, "export", "events") as bar:
+                return await export_to(
+                    nc,
+                    Secrets.load(settings.secrets_path),
+                    file,
+                    name,
+                    bar.move,
+                    allow_unreadable=allow_unreadable,
+                    discarded=partial(_discarded, nc),
+                )
+        finally:
+            await nc.close()
+
+
+async def _discarded(nc: NATS) -> Accepted:
+    """The events that operators have discarded from read models."""
+    try:
+        places = {(each.stream, each.sequence) for each in await discards.recorded(nc)}
+    except StreamMissing:
+        # A data directory from before there was such a stream.
+        places = set()
+    return lambda stream, sequence: (stream, sequence) in places
+
+
+def _name(events: list[UnreadableEvent], count: int, console: Console) -> None:
+    for event in events:
+        console.print(f"[yellow]cannot be read[/] {escape(str(event))}", highlight=False)
+    if count > len(events):
+        console.print(f"[yellow]cannot be read[/] {count:,} events in all", highlight=False)

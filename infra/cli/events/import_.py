@@ -1,0 +1,94 @@
+"""`vestnik import`: an export, back into an empty system."""
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.markup import escape
+
+from infra.archive.importer import Imported, Steps, import_file
+from infra.archive.stream_access import reach
+from infra.archive.validation import ValidationReport, validate
+from infra.cli.output import tables
+from infra.cli.output.progress_bar import Bar
+from infra.settings import Settings
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--check", "check_only", is_flag=True, help="Only check the file, and name all damage in it.")
+@click.option(
+    "--passwords-lost",
+    is_flag=True,
+    help="Import without the export's password.key: everyone has to reset their password by mail.",
+)
+@click.option("--allow-unreadable", is_flag=True, help="Take events that this release cannot read as they are stored.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+def import_(file: Path, check_only: bool, passwords_lost: bool, allow_unreadable: bool, as_json: bool) -> None:
+    """Brings the events of an export into an empty system: to the same places, byte for byte.
+
+    The whole FILE is checked before the first event is appended. The system may be stopped, or running: then its
+    services stop for as long as it takes, and start again by themselves. After an interruption, of whatever kind, the
+    same command goes on where it was. The folder of secrets needs the `password.key` that the export was made with.
+
+    A FILE with events that this release cannot read is refused, but for those that its export has accepted.
+    """
+    console = tables.console(stderr=True)
+    if check_only:
+        with Bar(console, "check", "MiB") as bar:
+            found = validate(file, bar.move, allow_unreadable=allow_unreadable)
+        _say_verdict(found, console, as_json=as_json)
+        sys.exit(0 if found.sound and not found.refused else 1)
+    imported = uvloop.run(
+        _run(Settings.load(), file, console, passwords_lost=passwords_lost, allow_unreadable=allow_unreadable)
+    )
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(imported).decode() + "\n")
+        return
+    before = f", {imported.found:,} of them before the interruption" if imported.found else ""
+    console.print(
+        f"[green]{escape(imported.file)}[/]: {imported.events:,} events imported{before}, in {imported.seconds:,.1f} s"
+        f" ({imported.events_per_second:,.0f} events/s)"
+    )
+    for note in imported.notes:
+        console.print(f"[yellow]note[/]: {escape(note)}", highlight=False)
+
+
+async def _run(
+    settings: Settings, file: Path, console: Console, *, passwords_lost: bool, allow_unreadable: bool
+) -> Imported:
+    with Bar(console, "check", "MiB") as checking, Bar(console, "import", "events") as appending:
+        steps = Steps(checking.move, appending.move, console.print)
+        return await import_file(
+            file,
+            reach(settings, make=True),
+            steps,
+            passwords_lost=passwords_lost,
+            allow_unreadable=allow_unreadable,
+        )
+
+
+def _say_verdict(found: ValidationReport, console: Console, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        return
+    if found.id is not None:
+        console.print(
+            f"{escape(found.file)}: export {found.id} of {found.created_at}, release {found.version},"
+            f" {found.events:,} events"
+        )
+    for stream in found.streams:
+        console.print(f"  {stream.name}: {stream.events:,} events, up to {stream.last_sequence:,}")
+    for damage in found.damages:
+        console.print(f"[red]damaged[/] {escape(damage)}", highlight=False)
+    for event in found.unreadable_events:
+        console.print(f"[yellow]cannot be read[/] {escape(str(event))}", highlight=False)
+    if found.unreadable > len(found.unreadable_events):
+        console.print(f"[yellow]cannot be read[/] {found.unreadable:,} events in all", highlight=False)
+    if found.refused:
+        console.print(f"[red]not for this release[/]: {escape(found.file)} {escape(found.refused)}", highlight=False)
+    if found.sound:
+        console.print("[green]whole and sound[/]")

@@ -1,0 +1,1 @@
+"""Progress bars and text for a terminal."""

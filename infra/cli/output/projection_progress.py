@@ -1,0 +1,103 @@
+"""How far each read model is, how fast, how long still, or what it waits for: as bars, or as lines for a program."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from projections.engine.rebuild.progress import Progress as Reached
+from projections.engine.rebuild.progress import Report
+
+_MINUTE, _HOUR = 60, 3_600
+# Between two lines of one read model.
+_LINE_SECONDS = 0.5
+
+
+class Line(msgspec.Struct, frozen=True):
+    projection: str
+    progress: Reached
+
+
+class Lines:
+    """JSON lines on standard error, two a second at most of each read model."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def add(self, name: str) -> Report:
+        """What it returns writes the lines of one read model."""
+        written = float("-inf")
+
+        def move(reached: Reached) -> None:
+            nonlocal written
+            if time.monotonic() - written >= _LINE_SECONDS:
+                written = time.monotonic()
+                sys.stderr.write(msgspec.json.encode(Line(name, reached)).decode() + "\n")
+                sys.stderr.flush()
+
+        return move
+
+
+class Bars:
+    """Shown on a terminal alone; elsewhere nothing is printed."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:,.0f} events/s"),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def add(self, name: str) -> Report:
+        """Adds a bar; what it returns moves it."""
+        task = self._progress.add_task(name, total=None, rate=0.0, left="")
+
+        def move(reached: Reached) -> None:
+            self._progress.update(
+                task,
+                completed=reached.events,
+                total=reached.total,
+                rate=reached.events_per_second,
+                left=f"waits for {escape(reached.waits_for)}" if reached.waits_for else time_left(reached.seconds_left),
+            )
+
+        return move
+
+
+def shown(console: Console, as_lines: bool) -> Bars | Lines:
+    return Lines() if as_lines else Bars(console)
+
+
+def time_left(seconds: float | None) -> str:
+    """`1 h 20 min left`, `3 min 20 s left`, `12 s left`; nothing where there is nothing to say."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole >= _HOUR:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min left"
+    if whole >= _MINUTE:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s left"
+    return f"{whole} s left"

@@ -1,0 +1,1 @@
+"""Commands on read models and their dead letters."""

@@ -1,0 +1,72 @@
+"""`vestnik rebuild --as-of TIME --into SCHEMA`: read models as they were, for inspection."""
+
+from datetime import datetime
+
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.markup import escape
+
+from infra.cli.output.projection_progress import Bars
+from infra.cli.projections.parallel import Failed, each
+from infra.runtime.connections import connect_nats
+from infra.settings import Settings
+from projections.engine.inspection.as_of import Built, opened
+from projections.engine.projection import Projection
+
+
+class States(msgspec.Struct, frozen=True):
+    # Whatever failed: then nothing is in the schema.
+    built: list[Built]
+    failed: list[Failed]
+
+    @property
+    def complete(self) -> bool:
+        return not self.failed
+
+
+def run(
+    settings: Settings,
+    projections: list[type[Projection]],
+    moment: datetime,
+    schema: str,
+    replace: bool,
+    console: Console,
+) -> States:
+    outcome = uvloop.run(_run(settings, projections, moment, schema, replace, console))
+    for one in outcome.built:
+        letters = f"; {one.dead_letters:,} events could not be applied" if one.dead_letters else ""
+        tables = ", ".join(f"{schema}.{table} ({rows:,} rows)" for table, rows in one.tables.items())
+        console.print(
+            f"[green]{one.projection}[/] as of {one.as_of}: {one.events:,} events in {one.seconds:,.1f} s;"
+            f" {tables}{letters}",
+            soft_wrap=True,
+        )
+    for failed in outcome.failed:
+        console.print(f"[red]{escape(failed.line())}[/]", soft_wrap=True)
+    return outcome
+
+
+async def _run(
+    settings: Settings,
+    projections: list[type[Projection]],
+    moment: datetime,
+    schema: str,
+    replace: bool,
+    console: Console,
+) -> States:
+    nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
+    try:
+        async with opened(nc, settings.database_url, schema, moment, replace=replace) as state:
+            with Bars(console) as bars:
+
+                async def one(projection: type[Projection]) -> Built:
+                    return await state.build(projection, bars.add(projection.name))
+
+                built, failed = await each(projections, one)
+            if failed:
+                return States([], failed)
+            await state.publish()
+            return States(built, [])
+    finally:
+        await nc.close()

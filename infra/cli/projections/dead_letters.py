@@ -1,0 +1,294 @@
+"""`vestnik dead-letters`: events that a projection could not apply, and what to do with them."""
+
+import asyncio
+import getpass
+import os
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+
+import click
+import msgspec
+from nats.aio.client import Client as NATS
+from psycopg import Error as DatabaseError
+from rich.console import Console
+from rich.markup import escape
+
+from infra.cli.events.events import Aggregate
+from infra.cli.output import tables
+from infra.cli.projections.dead_letter_output import line, print_letter, print_retried
+from infra.runtime.connections import connect_nats
+from infra.runtime.run_file import with_running_addresses
+from infra.security.service_schemas import ServiceSchemas
+from infra.settings import Settings
+from projections.engine.dead_letters import discards, queries, resolution
+from projections.engine.dead_letters.discards import Discarded
+from projections.engine.dead_letters.queries import DeadLetterFilter, DeadLetterRow
+from projections.engine.dead_letters.resolution import Retried
+from projections.engine.dead_letters.retry import retry_all, retry_behind
+from projections.engine.projection import Projection
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.connections import connect, database_unavailable
+from projections.engine.storage.dead_letters import LetterId
+from projections.engine.storage.schema import ensure_schema
+from projections.registry import UnknownProjection, choose
+from services.operator.dead_letters.views import Letter, LetterWithEvent, event_of, of_discard, of_letter
+from streams.jetstream.api import JetStream
+from streams.log import Log
+
+_LONGEST_REASON = 1_000
+_LONGEST_NAME = 80
+# How long a stream is waited for while the build's writer may be waiting for us.
+_PATIENCE = 5.0
+
+
+class Retries(msgspec.Struct, frozen=True):
+    retried: list[Retried]
+
+
+class Discards(msgspec.Struct, frozen=True):
+    """What was given up, and what became of those that had waited behind it."""
+
+    id: str
+    reason: str
+    by: str
+    retried: Retried
+
+
+class Id(click.ParamType[LetterId]):
+    """The id of a dead letter, as `list` prints it."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> LetterId:
+        try:
+            return value if isinstance(value, LetterId) else LetterId.parse(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no id of a dead letter, such as conversations.v1.b2.MESSAGING.17", param, ctx)
+
+
+class Reason(click.ParamType[str]):
+    """A few words, since they are kept for ever."""
+
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = " ".join(str(value).split())
+        if not text or "\x00" in text or len(text) > _LONGEST_REASON:
+            self.fail(f"say why, in 1 to {_LONGEST_REASON} characters", param, ctx)
+        return text
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Events that a projection could not apply, and later ones of the same aggregate that wait behind them."""
+
+
+@dead_letters.command("list")
+@click.argument("names", metavar="[PROJECTION]...", nargs=-1)
+@click.option(
+    "--state",
+    type=click.Choice(["failed", "parked", "discarded"]),
+    help="Only these; discarded ones are left out else.",
+)
+@click.option("--type", "event_type", metavar="TYPE", help="Only events of this type, as `message.sent`.")
+@click.option("--aggregate", type=Aggregate(), help="Only events of this aggregate.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def list_(
+    names: tuple[str, ...], state: str | None, event_type: str | None, aggregate: str | None, as_json: bool
+) -> None:
+    """Lists dead letters of the builds in use, those of one aggregate together and in order."""
+    projections = [projection.name for projection in _chosen(names)] if names else None
+    wanted = DeadLetterFilter(
+        projections=projections,
+        state=None if state == "discarded" else state,
+        type=event_type,
+        aggregate_id=aggregate,
+    )
+    asyncio.run(_list(Settings.load(), wanted, discarded=state == "discarded", as_json=as_json))
+
+
+async def _list(settings: Settings, wanted: DeadLetterFilter, *, discarded: bool, as_json: bool) -> None:
+    settings = with_running_addresses(settings)
+    console, any_at_all = Console(soft_wrap=True), False
+    async with aclosing(_discarded(settings, wanted) if discarded else _kept(settings, wanted)) as letters:
+        async for letter in letters:
+            any_at_all = True
+            if as_json:
+                sys.stdout.write(msgspec.json.encode(letter).decode() + "\n")
+            else:
+                console.print(line(letter))
+    if not any_at_all and not as_json:
+        click.echo("no dead letters", err=True)
+
+
+async def _kept(settings: Settings, wanted: DeadLetterFilter) -> AsyncGenerator[Letter, None]:
+    for place in (await ServiceSchemas.discover(settings.database_url)).urls():
+        async with _database(place) as conn:
+            async for letter in queries.list_dead_letters(conn, wanted):
+                yield of_letter(letter)
+
+
+async def _discarded(settings: Settings, wanted: DeadLetterFilter) -> AsyncGenerator[Letter, None]:
+    async with _nats(settings) as nc:
+        for discard in await queries.discarded(nc, wanted):
+            yield of_discard(discard)
+
+
+@dead_letters.command()
+@click.argument("letter_id", metavar="ID", type=Id())
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def show(letter_id: LetterId, as_json: bool) -> None:
+    """Shows a dead letter: the event as it is stored (a private one without its data), the error, what waits behind."""
+    found = asyncio.run(_show(Settings.load(), letter_id))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        print_letter(found, Console())
+
+
+async def _show(settings: Settings, letter_id: LetterId) -> LetterWithEvent:
+    settings = with_running_addresses(settings)
+    async with _nats(settings) as nc, _acting(settings, nc, _projection(letter_id)) as conn:
+        found = await queries.get_dead_letter(conn, letter_id)
+        event, why = await event_of(JetStream(nc, patience=_PATIENCE), found)
+    letter = of_discard(found) if isinstance(found, Discarded) else of_letter(found)
+    return LetterWithEvent(**msgspec.structs.asdict(letter), event=event, event_error=why)
+
+
+@dead_letters.command()
+@click.argument("names", metavar="[PROJECTION]...", nargs=-1)
+@click.option("--id", "letter_ids", type=Id(), multiple=True, help="Only this one and what waits behind it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], as_json: bool) -> None:
+    """Tries dead letters again with today's code and, where one goes through, those behind it; all, if none is named.
+
+    Services go on meanwhile. Each aggregate is a matter of its own: what could be applied stays applied, the first that
+    fails again waits with those behind it. The exit code is 1 when anything is left.
+    """
+    if names and letter_ids:
+        raise click.UsageError("name projections or ids, not both")
+    projections = _chosen(names)
+    for letter_id in letter_ids:
+        _projection(letter_id)
+    retried = asyncio.run(_retry(Settings.load(), projections, letter_ids))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(Retries(retried)).decode() + "\n")
+    else:
+        for each in retried:
+            print_retried(each, tables.console(stderr=True))
+        if not retried:
+            click.echo("no dead letters", err=True)
+    if any(each.outcome != "applied" for each in retried):
+        sys.exit(1)
+
+
+async def _retry(
+    settings: Settings, projections: list[type[Projection]], letter_ids: tuple[LetterId, ...]
+) -> list[Retried]:
+    settings = with_running_addresses(settings)
+    owners = await ServiceSchemas.discover(settings.database_url)
+    by_place: dict[str, list[LetterId | type[Projection]]] = {}
+    for each in letter_ids or projections:
+        projection = _projection(each) if isinstance(each, LetterId) else each
+        by_place.setdefault(owners.url(projection.run_by()), []).append(each)
+    async with AsyncExitStack() as stack:
+        nc = await stack.enter_async_context(_nats(settings))
+        chosen: list[tuple[Connection, list[tuple[type[Projection], DeadLetterRow]]]] = []
+        # All are looked at before anything is done, so that a slip of the hand does nothing.
+        for place, wanted in by_place.items():
+            conn = await stack.enter_async_context(_database(place))
+            chosen.append((conn, [found for each in wanted for found in await _heads(conn, nc, each)]))
+        log = Log(nc, patience=_PATIENCE)
+        return [outcome for conn, letters in chosen for outcome in await retry_all(conn, log, letters)]
+
+
+async def _heads(
+    conn: Connection, nc: NATS, wanted: LetterId | type[Projection]
+) -> list[tuple[type[Projection], DeadLetterRow]]:
+    await discards.catch_up(conn, nc, wanted.projection if isinstance(wanted, LetterId) else wanted.name)
+    if isinstance(wanted, LetterId):
+        return [(_projection(wanted), await resolution.retryable_letter(conn, wanted))]
+    return [(wanted, letter) for letter in await resolution.first_failures(conn, wanted)]
+
+
+@dead_letters.command()
+@click.argument("letter_id", metavar="ID", type=Id())
+@click.option("--reason", type=Reason(), required=True, help="Why; kept for ever.")
+@click.option("--by", help="Who decides so, where the system's user does not say it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+def discard(letter_id: LetterId, reason: str, by: str | None, as_json: bool) -> None:
+    """Gives an event up: this version of the read model leaves it out for good, in every rebuild too.
+
+    What waits behind it is tried at once. The event stays in its stream, and a later version of the projection meets it
+    afresh.
+    """
+    who = " ".join((by or _user()).split())[:_LONGEST_NAME]
+    done = asyncio.run(_discard(Settings.load(), letter_id, reason, who))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(done).decode() + "\n")
+        return
+    console = tables.console(stderr=True)
+    console.print(f"[yellow]discarded[/] {done.id} by {escape(done.by)}: {escape(done.reason)}")
+    if done.retried.applied or done.retried.left:
+        print_retried(done.retried, console)
+
+
+async def _discard(settings: Settings, letter_id: LetterId, reason: str, by: str) -> Discards:
+    projection = _projection(letter_id)
+    settings = with_running_addresses(settings)
+    async with _nats(settings) as nc, _acting(settings, nc, projection) as conn:
+        log = Log(nc, patience=_PATIENCE)
+        letter = await resolution.retryable_letter(conn, letter_id)
+        await resolution.discard(conn, log, letter, reason, by)
+        # The discard stands whatever becomes of those behind it.
+        return Discards(str(letter_id), reason, by, await retry_behind(conn, log, projection, letter))
+
+
+def _chosen(names: tuple[str, ...]) -> list[type[Projection]]:
+    try:
+        return choose(names)
+    except UnknownProjection as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _projection(letter_id: LetterId) -> type[Projection]:
+    (projection,) = _chosen((letter_id.projection,))
+    return projection
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+@asynccontextmanager
+async def _acting(settings: Settings, nc: NATS, projection: type[Projection]) -> AsyncIterator[Connection]:
+    """A connection that acts for the projection's service, where what was discarded is known."""
+    owners = await ServiceSchemas.discover(settings.database_url)
+    async with _database(owners.url(projection.run_by())) as conn:
+        await discards.catch_up(conn, nc, projection.name)
+        yield conn
+
+
+@asynccontextmanager
+async def _database(database_url: str) -> AsyncIterator[Connection]:
+    conn = await connect(database_url, "vestnik dead-letters")
+    try:
+        await ensure_schema(conn)
+        yield conn
+    except DatabaseError as error:
+        raise database_unavailable(error) from error
+    finally:
+        await conn.close()
+
+
+@asynccontextmanager
+async def _nats(settings: Settings) -> AsyncIterator[NATS]:
+    nc = await connect_nats(settings, "operator-dead-letters", patience=_PATIENCE)
+    try:
+        yield nc
+    finally:
+        await nc.close()

@@ -1,0 +1,85 @@
+"""`vestnik rows`: what is in a read model, for whoever builds one or looks after it."""
+
+import asyncio
+import sys
+
+import click
+import msgspec
+from psycopg import Error as DatabaseError
+from psycopg import errors, sql
+from psycopg.rows import dict_row
+from rich.markup import escape
+
+from infra.cli.output.tables import Column, console, fitted
+from infra.cli.output.terminal_text import printable
+from infra.operator_errors import OperatorError
+from infra.runtime.run_file import with_running_addresses
+from infra.security.service_schemas import ServiceSchemas
+from infra.settings import Settings
+from projections.engine.projection import Projection
+from projections.engine.storage.connections import connect, database_unavailable
+from projections.registry import UnknownProjection, choose
+
+# A value that is longer, as no name or id is, is folded where it has to be.
+_LONG = 64
+Row = dict[str, object]
+
+
+class NotBuilt(OperatorError):
+    """The read model has no tables to show yet."""
+
+
+@click.command()
+@click.argument("name", metavar="PROJECTION")
+@click.option("--table", help="Which of its tables; the first if not said.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row.")
+def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
+    """Shows rows of a read model, in the order of their first column.
+
+    They hold what people wrote and who they are: look only where it is yours to look.
+    """
+    try:
+        (projection,) = choose([name])
+    except UnknownProjection as error:
+        raise click.ClickException(str(error)) from error
+    tables = projection.table_names()
+    if table is not None and table not in tables:
+        raise click.UsageError(f"{name} has no table {table}; it has: {', '.join(tables)}")
+    found = asyncio.run(_read(with_running_addresses(Settings.load()), projection, table or tables[0], limit))
+    if as_json:
+        for row in found:
+            sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
+    else:
+        _print(table or tables[0], found)
+
+
+async def _read(settings: Settings, projection: type[Projection], table: str, limit: int) -> list[Row]:
+    owners = await ServiceSchemas.discover(settings.database_url)
+    conn = await connect(owners.url(projection.run_by()), "vestnik rows")
+    try:
+        async with conn.cursor(row_factory=dict_row) as cursor:
+            view = sql.Identifier(projection.view(table))
+            await cursor.execute(sql.SQL("SELECT * FROM {} ORDER BY 1 LIMIT %s").format(view), (limit,))
+            return await cursor.fetchall()
+    except errors.UndefinedTable:
+        raise NotBuilt(
+            f"{projection.name} is not built in version {projection.version}: {projection.run_by()} builds it when"
+            " it starts"
+        ) from None
+    except DatabaseError as error:
+        raise database_unavailable(error) from error
+    finally:
+        await conn.close()
+
+
+def _print(title: str, found: list[Row]) -> None:
+    shown = console()
+    if not found:
+        shown.print(f"{title} has no rows")
+        return
+    values = [["" if value is None else printable(str(value)) for value in row.values()] for row in found]
+    columns = [
+        Column(name, is_text=any(len(row[place]) > _LONG for row in values)) for place, name in enumerate(found[0])
+    ]
+    shown.print(fitted(columns, [list(map(escape, row)) for row in values], shown.width, title=title))

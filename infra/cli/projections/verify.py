@@ -1,0 +1,130 @@
+"""`vestnik verify`: proves that read models are what their streams say, row for row."""
+
+import sys
+
+import click
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.markup import escape
+
+from infra.cli.output import tables
+from infra.cli.output.projection_progress import shown
+from infra.cli.projections.parallel import Failed, each
+from infra.runtime.connections import connect_nats
+from infra.runtime.run_file import with_running_addresses
+from infra.security.service_schemas import ServiceSchemas
+from infra.settings import Settings
+from projections.engine.inspection.table_diff import Difference
+from projections.engine.inspection.verify import Verdict
+from projections.engine.inspection.verify import verify as verify_one
+from projections.engine.projection import Projection
+from projections.registry import UnknownProjection, choose
+
+_LONGEST_VALUE = 60
+# Gaps that are named.
+_LOST = 10
+
+
+class Verdicts(msgspec.Struct, frozen=True):
+    # Whether every read model is; one that could not be compared is not.
+    equal: bool
+    projections: list[Verdict]
+    failed: list[Failed]
+
+
+@click.command()
+@click.argument("names", metavar="[PROJECTION]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+@click.option("--progress-json", is_flag=True, help="Print the progress as JSON lines on standard error.")
+def verify(names: tuple[str, ...], as_json: bool, progress_json: bool) -> None:
+    """Rebuilds read models into a shadow and compares them with the live ones; all of them if none is named.
+
+    The system may be at work; several are compared at once. The exit code is 1 when anything differs or could not be
+    compared; the first differences of each are named.
+    """
+    try:
+        projections = choose(names)
+    except UnknownProjection as error:
+        raise click.ClickException(str(error)) from error
+    console = tables.console(stderr=True)
+    outcome = uvloop.run(_run(with_running_addresses(Settings.load()), projections, console, progress_json))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
+    else:
+        for verdict in outcome.projections:
+            _print(verdict, console)
+    for failed in outcome.failed:
+        console.print(f"[red]{escape(failed.line())}[/]", soft_wrap=True)
+    if not outcome.equal:
+        sys.exit(1)
+
+
+async def _run(
+    settings: Settings, projections: list[type[Projection]], console: Console, progress_json: bool
+) -> Verdicts:
+    owners = await ServiceSchemas.discover(settings.database_url)
+    nc = await connect_nats(settings, "operator-verify", patience=5.0)
+    try:
+        with shown(console, progress_json) as bars:
+
+            async def one(projection: type[Projection]) -> Verdict:
+                database_url = owners.url(projection.run_by())
+                return await verify_one(projection, nc, database_url, bars.add(projection.name))
+
+            verdicts, failed = await each(projections, one)
+    finally:
+        await nc.close()
+    equal = not failed and all(verdict.equal for verdict in verdicts)
+    return Verdicts(equal, verdicts, failed)
+
+
+def _print(verdict: Verdict, console: Console) -> None:
+    letters = _letters(verdict)
+    letters += f"; {verdict.discarded} events are discarded" if verdict.discarded else ""
+    letters += f"; lost and given up: {verdict.lost_accepted:,}" if verdict.lost_accepted else ""
+    if verdict.equal:
+        console.print(
+            f"[green]{verdict.projection}[/] equal: {verdict.rows:,} rows, {verdict.events:,} events,"
+            f" {verdict.seconds:,.1f} s{letters}"
+        )
+        return
+    if verdict.lost:
+        console.print(
+            f"[red]{verdict.projection}[/] lacks events that its streams have lost: {', '.join(verdict.lost[:_LOST])}"
+            f"{' …' if len(verdict.lost) > _LOST else ''}; see docs/runbooks/lost-events.md",
+            soft_wrap=True,
+        )
+    if not verdict.differences:
+        return
+    console.print(
+        f"[red]{verdict.projection}[/] differs: {verdict.changed:,} rows changed, {verdict.missing:,} missing,"
+        f" {verdict.extra:,} too many, of {verdict.rows:,}{letters}"
+    )
+    for difference in verdict.differences:
+        console.print(f"  {escape(_line(difference))}")
+    named = len(verdict.differences)
+    if (unnamed := verdict.changed + verdict.missing + verdict.extra - named) > 0:
+        console.print(f"  and {unnamed:,} more")
+
+
+def _letters(verdict: Verdict) -> str:
+    if not verdict.dead_letters and not verdict.dead_letters_rebuilt:
+        return ""
+    now = "" if verdict.dead_letters == verdict.dead_letters_rebuilt else f" ({verdict.dead_letters_rebuilt:,} now)"
+    return f"; {verdict.dead_letters:,} events could not be applied{now}: `vestnik dead-letters list` names them"
+
+
+def _line(difference: Difference) -> str:
+    key = ", ".join(f"{column}={value}" for column, value in difference.key.items())
+    columns = ", ".join(
+        f"{column}: live {_short(live)}, rebuilt {_short(rebuilt)}"
+        for column, (live, rebuilt) in difference.columns.items()
+    )
+    return f"{difference.kind} row of {difference.table} ({key}): {columns}"
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "null"
+    return repr(value if len(value) <= _LONGEST_VALUE else value[:_LONGEST_VALUE] + "…")

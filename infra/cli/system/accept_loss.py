@@ -1,0 +1,256 @@
+"""`vestnik streams accept-loss`: a stream goes on without the events that it has lost."""
+
+import getpass
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+import uvloop
+from nats.aio.client import Client as NATS
+from rich.console import Console
+
+from contracts.errors import Unavailable
+from contracts.subjects import STREAMS
+from infra.archive.output_file import target
+from infra.archive.stream_access import Store
+from infra.cli.output import tables
+from infra.cli.output.projection_progress import Bars
+from infra.cli.projections.parallel import each
+from infra.history.checkpoints import highest_at
+from infra.operator_errors import OperatorError
+from infra.runtime.connections import connect_nats
+from infra.runtime.run_file import with_running_addresses
+from infra.security.secrets import TOPOLOGY
+from infra.security.service_schemas import ServiceSchemas
+from infra.settings import Settings
+from projections.engine.inspection.table_diff import Difference
+from projections.engine.inspection.verify import NotBuilt, verify
+from projections.engine.projection import Projection
+from projections.engine.rebuild.rebuild import Rebuilt, rebuild
+from projections.registry import choose
+from streams.jetstream.api import JetStream, Refused, StreamInfo
+from streams.jetstream.requests import RequestFailed
+from streams.log import Log
+from streams.loss import placeholders
+from streams.loss.missing_events import Gap, accept, accepted, named, unaccepted
+from streams.loss.watch import undecided
+
+
+class NothingLost(OperatorError):
+    """The stream has all its events, as far as anybody knows."""
+
+
+class RowsExist(OperatorError):
+    """The rows cannot go to a file that is there already."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is there already, perhaps with rows of an earlier attempt; name another with --rows")
+
+
+class RowLost(msgspec.Struct, frozen=True):
+    """A row of a read model that would be another, or none, by what the streams still say."""
+
+    projection: str
+    table: str
+    # `extra`: there would be none; `changed`: it would have other values; `missing`: there would be one.
+    kind: str
+    key: dict[str, str | None]
+    # Column to the present value and that without the events.
+    columns: dict[str, tuple[str | None, str | None]]
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """What a stream has lost and nobody has decided on."""
+
+    # Where the stream ends without what stands in the place of lost events.
+    end: int
+    # Lost between other events.
+    within: list[Gap]
+    # Lost at the end, with what may have been lost behind it: to be filled.
+    behind: Gap | None
+    # Filled before, with other events behind: by a command that was killed, or where the stream was exported from.
+    filled: list[Gap]
+
+    def __str__(self) -> str:
+        return named([*self.within, *self.filled, *([self.behind] if self.behind else [])])
+
+
+class Lacking(msgspec.Struct, frozen=True):
+    """Other streams that have lost events."""
+
+    streams: set[str]
+    # By stream, where those end that have lost their end.
+    ends: dict[str, int]
+
+
+@click.command("accept-loss")
+@click.argument("stream", type=click.Choice(list(STREAMS)))
+@click.option(
+    "--rows",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the rows go that no event is left for; a new file in the working directory if left out.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def accept_loss(stream: str, path: Path | None, yes: bool) -> None:
+    """Gives up the events that a stream has lost, for good; its service appends again.
+
+    First every row that no event is left for is written to a file, one JSON object a line. Then placeholders take the
+    lost sequences, so that none is given to another event, the decision is recorded in the stream's settings, and the
+    read models are rebuilt. A read model of another stream that lacks events, too, is rebuilt when that one is given
+    up. Interrupted, the same command goes on.
+    """
+    settings = with_running_addresses(Settings.load())
+    if path is not None and path.exists():
+        raise RowsExist(path)
+    path = path or Path(f"lost-{stream}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
+    uvloop.run(_run(settings, stream, path, tables.console(stderr=True), ask=not yes))
+
+
+async def _run(settings: Settings, stream: str, path: Path, console: Console, *, ask: bool) -> None:
+    owners = await ServiceSchemas.discover(settings.database_url)
+    by = os.environ.get("SUDO_USER") or getpass.getuser()
+    nc = await connect_nats(settings, "operator-accept-loss", patience=5.0)
+    try:
+        loss = await find(nc, stream, owners)
+        if ask:
+            click.confirm(f"Give up {loss} for good? The rows go to {path}.", abort=True, err=True)
+        projections = [projection for projection in choose([]) if stream in projection.filters()]
+        others = {other for projection in projections for other in projection.filters()} - {stream}
+        lacking = await _lacking(nc, owners, others)
+        rows = await write_rows(nc, owners, projections, lacking.ends | {stream: loss.end}, path)
+        console.print(f"{rows:,} rows that no event is left for are in {path}", soft_wrap=True)
+        await give_up(settings, loss, stream, by)
+        console.print(f"given up for good: {loss}", soft_wrap=True)
+        # A rebuild would wait for a position that does not exist, or find that events are lost.
+        postponed = [projection for projection in projections if lacking.streams & projection.filters().keys()]
+        with Bars(console) as bars:
+
+            async def one(projection: type[Projection]) -> Rebuilt:
+                return await rebuild(projection, nc, owners.url(projection.run_by()), bars.add(projection.name))
+
+            rebuilt, failed = await each([kind for kind in projections if kind not in postponed], one)
+    finally:
+        await nc.close()
+    for done in rebuilt:
+        console.print(f"[green]{done.projection}[/] rebuilt: {done.events:,} events", soft_wrap=True)
+    for kind in postponed:
+        streams = sorted(lacking.streams & kind.filters().keys())
+        console.print(
+            f"[yellow]{kind.name}[/] is not rebuilt yet, since events of {' and '.join(streams)} are missing, too:"
+            f" `vestnik streams accept-loss {streams[0]}` gives them up and rebuilds it; if they come back, run"
+            f" `vestnik rebuild {kind.name}`",
+            soft_wrap=True,
+        )
+    if failed:
+        raise OperatorError("; ".join(each.line() for each in failed) + ": run `vestnik rebuild` for these")
+
+
+async def find(nc: NATS, stream: str, owners: ServiceSchemas) -> Loss:
+    """What is to be given up.
+
+    `nc`: an operator's connection, which may read everything.
+
+    Raises:
+        NothingLost: there is nothing.
+        Unavailable: NATS or the database do not answer.
+    """
+    info, known = await _ask(nc, stream, owners)
+    last, decided = info.state.last_seq, {stream: accepted(info.config)}
+    within = undecided(stream, info, 0)
+    log = Log(nc)
+    begun = await placeholders.begun(log, stream)
+    filled: list[Gap] = []
+    if begun is not None and unaccepted([begun], decided):
+        filled = await placeholders.filled(log, begun)
+        if filled == [Gap(stream, begun.first, last)]:
+            # Nothing was appended behind the placeholders, so that the filling can go on.
+            end = begun.last if known <= begun.last else known + placeholders.MARGIN
+            return Loss(begun.first - 1, within, Gap(stream, begun.first, end), [])
+    filled = unaccepted(filled, decided)
+    behind = Gap(stream, last + 1, known + placeholders.MARGIN) if known > last else None
+    if not within and not filled and behind is None:
+        raise NothingLost(f"{stream} lacks no event, as far as NATS and the read models know")
+    return Loss(last, within, behind, filled)
+
+
+async def _lacking(nc: NATS, owners: ServiceSchemas, streams: Iterable[str]) -> Lacking:
+    """Which of the streams have lost events that nobody has given up."""
+    lacking = Lacking(set(), {})
+    for stream in streams:
+        info, known = await _ask(nc, stream, owners)
+        if info.state.last_seq < known:
+            lacking.ends[stream] = info.state.last_seq
+        if undecided(stream, info, known):
+            lacking.streams.add(stream)
+    return lacking
+
+
+async def _ask(nc: NATS, stream: str, owners: ServiceSchemas) -> tuple[StreamInfo, int]:
+    """What NATS says of the stream, and the highest sequence that a read model has applied."""
+    # Before the stream is asked: it goes on meanwhile, and its read models with it.
+    known = max([await highest_at(place, stream) for place in owners.urls()])
+    try:
+        return await JetStream(nc).info(stream, deleted=True), known
+    except (RequestFailed, Refused) as failure:
+        raise Unavailable(f"NATS does not say what {stream} has: {failure}") from failure
+
+
+async def write_rows(
+    nc: NATS, owners: ServiceSchemas, projections: list[type[Projection]], ends: Mapping[str, int], path: Path
+) -> int:
+    """Writes the rows that differ where each stream ends at its place in `ends`; the file is there whole or not at all.
+
+    Raises:
+        TargetExists, CannotWrite: not to this path.
+        Unavailable: the database or NATS do not answer.
+    """
+    count = 0
+    with target(path, force=False) as file:
+
+        def writing(name: str) -> Callable[[Difference], None]:
+            def write(found: Difference) -> None:
+                nonlocal count
+                count += 1
+                row = RowLost(name, found.table, found.kind.value, found.key, found.columns)
+                file.write(msgspec.json.encode(row) + b"\n")
+
+            return write
+
+        for projection in projections:
+            try:
+                url = owners.url(projection.run_by())
+                await verify(projection, nc, url, hear=writing(projection.name), ends=ends)
+            except NotBuilt:
+                continue
+    return count
+
+
+async def give_up(settings: Settings, loss: Loss, stream: str, by: str) -> None:
+    """Fills the end of the stream, and records what is lost in its settings.
+
+    Raises:
+        OperatorError: the stream's owner is at work.
+        Unavailable: NATS does not answer; the next call goes on.
+    """
+    store = Store(settings, alone=False)
+    if loss.behind is not None:
+        owner = await connect_nats(store.as_party(STREAMS[stream]), STREAMS[stream], patience=5.0)
+        try:
+            await placeholders.fill(Log(owner), loss.behind, by)
+        except placeholders.Interfered as interfered:
+            raise OperatorError(str(interfered)) from interfered
+        finally:
+            await owner.close()
+    topology = await connect_nats(store.as_party(TOPOLOGY), TOPOLOGY, patience=5.0)
+    try:
+        await accept(JetStream(topology), loss.within, by)
+        filled = [*loss.filled, *([loss.behind] if loss.behind else [])]
+        await accept(JetStream(topology), filled, by, filled=True)
+    except (RequestFailed, Refused) as failure:
+        raise Unavailable(f"the loss was not recorded: {failure}; run the same command again") from failure
+    finally:
+        await topology.close()

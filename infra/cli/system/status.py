@@ -1,0 +1,104 @@
+"""`vestnik status`: streams, projections and services at a glance, once or again and again."""
+
+import asyncio
+import logging
+import sys
+
+import click
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from infra.cli.output.tables import console
+from infra.cli.system.status_tables import tables, unreachable
+from infra.operator_errors import OperatorError
+from infra.runtime.run_file import with_running_addresses
+from infra.settings import Settings
+from services.operator.system_status import Status, collect_status
+
+_INTERVAL = 1.0
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 3_600),
+    help=f"Seconds between two looks of --watch; {_INTERVAL:g} if left out.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; one a line with --watch.")
+def status(watch: bool, interval: float | None, as_json: bool) -> None:
+    """Shows how many events each stream has, how far each projection is, and which services answer.
+
+    The exit code is 1 where NATS or PostgreSQL does not answer; what is known without it is shown all the same.
+    """
+    if interval is not None and not watch:
+        raise click.UsageError("--interval is for --watch")
+    # What is not reachable is told in the tables; the connection's own words would stand between them.
+    logging.getLogger("infra.runtime.connections").setLevel(logging.CRITICAL)
+    if watch:
+        asyncio.run(_watch(interval or _INTERVAL, as_json=as_json))
+        return
+    found = asyncio.run(collect_status(with_running_addresses(Settings.load())))
+    if as_json:
+        _print_line(found)
+    else:
+        shown = console()
+        shown.print(tables(found, shown.width))
+    for line in unreachable(found):
+        click.echo(f"vestnik: {line}", err=True)
+    if found.unreachable:
+        sys.exit(1)
+
+
+async def _watch(interval: float, *, as_json: bool) -> None:
+    """Looks until it is interrupted; a system that is stopped and started again meanwhile is found again."""
+    settings, shown = Settings.load(), console()
+    # What cannot be shown at all is told at once, as without --watch.
+    found: Status | OperatorError = await collect_status(with_running_addresses(settings))
+    moves = shown.is_terminal and not shown.is_dumb_terminal and not as_json
+    with Live(console=shown, auto_refresh=False, transient=False) if moves else _Lines(shown) as view:
+        while True:
+            if as_json:
+                if isinstance(found, Status):
+                    _print_line(found)
+            else:
+                view.update(_shown(found, shown.width), refresh=True)
+            await asyncio.sleep(interval)
+            found = await _look(settings)
+
+
+async def _look(settings: Settings) -> Status | OperatorError:
+    try:
+        return await collect_status(with_running_addresses(settings))
+    except OperatorError as failure:
+        return failure
+
+
+def _shown(found: Status | OperatorError, width: int) -> RenderableType:
+    if isinstance(found, OperatorError):
+        return Text(str(found), style="red")
+    return Group(tables(found, width), *(Text(line, style="red") for line in unreachable(found)))
+
+
+class _Lines:
+    """For a terminal that cannot go back, or none at all: one look under the other."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> "_Lines":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def update(self, renderable: RenderableType, *, refresh: bool) -> None:
+        self._console.print(renderable)
+        self._console.file.flush()
+
+
+def _print_line(found: Status) -> None:
+    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,120 @@
+"""A status as tables for people."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.text import Text
+
+from infra.cli.output.projection_progress import time_left
+from infra.cli.output.tables import Column, fitted
+from projections.engine.status.status import ProjectionStatus
+from services.operator.system_status import Status
+
+_COLOURS = {
+    "live": "green",
+    "serving": "green",
+    "building": "yellow",
+    "returning": "yellow",
+    "interrupted": "yellow",
+    "partly": "yellow",
+    "not_ready": "yellow",
+}
+# From so many seconds on a read model's lag is seen by people.
+_LATE = 5.0
+_STREAMS = (
+    Column("stream"),
+    Column("events", is_number=True),
+    Column("bytes", is_number=True, optional=1),
+    Column("last sequence", is_number=True, optional=2),
+)
+_PROJECTIONS = (
+    Column("projection"),
+    Column("version", is_number=True, optional=4),
+    Column("position", is_number=True, is_list=True, optional=2),
+    Column("lag", is_number=True),
+    Column("lag s", is_number=True, optional=1),
+    Column("events/s", is_number=True, optional=3),
+    Column("dead letters", is_number=True, is_text=True),
+    Column("size", is_number=True, optional=5),
+    Column("state", is_text=True),
+)
+_SERVICES = (Column("service"), Column("state"))
+
+
+def tables(found: Status, width: int) -> Group:
+    """All but what is not reachable, in that many columns of the terminal."""
+    return Group(*_parts(found, width))
+
+
+def unreachable(found: Status) -> list[str]:
+    """A line for each server that did not answer."""
+    return [f"{part.part} is not reachable: {part.reason}" for part in found.unreachable]
+
+
+def _parts(found: Status, width: int) -> Iterator[RenderableType]:
+    streams = [
+        (stream.name, f"{stream.events:,}", f"{stream.bytes:,}", f"{stream.last_sequence:,}")
+        for stream in found.streams
+    ]
+    projections = [
+        (
+            projection.name,
+            str(projection.version),
+            ", ".join(f"{stream} {sequence:,}" for stream, sequence in projection.position.items()),
+            "?" if projection.lag is None else f"{projection.lag:,}",
+            _seconds(projection),
+            f"{projection.events_per_second:,.1f}",
+            _letters(projection),
+            decimal(projection.bytes),
+            _state(projection),
+        )
+        for projection in found.projections
+    ]
+    services = [(service.name, _coloured(service.state)) for service in found.services]
+    for title, columns, rows in (
+        ("Streams", _STREAMS, streams),
+        ("Projections", _PROJECTIONS, projections),
+        ("Services", _SERVICES, services),
+    ):
+        if rows:
+            yield fitted(columns, rows, width, title=title)
+    ends = {stream.name: stream.last_sequence for stream in found.streams}
+    for stream in found.streams:
+        if (missing := stream.last_sequence - stream.events) > 0:
+            yield Text(f"{stream.name} lacks {missing:,} of its {stream.last_sequence:,} events", style="red")
+    for projection in found.projections:
+        for name, sequence in projection.position.items():
+            if sequence > ends.get(name, sequence):
+                yield Text(
+                    f"{projection.name} has applied {name} up to {sequence:,}, and it ends at {ends[name]:,}",
+                    style="red",
+                )
+        if projection.last_error is not None:
+            at = f"{projection.last_error.at:%Y-%m-%d %H:%M:%S}"
+            yield Text(f"{projection.name}: last error at {at}: {projection.last_error.error}", style="yellow")
+
+
+def _seconds(projection: ProjectionStatus) -> str:
+    if projection.lag_seconds is None:
+        return "?"
+    text = f"{projection.lag_seconds:,.1f}"
+    return f"[red]{text}[/]" if projection.lag_seconds >= _LATE else text
+
+
+def _letters(projection: ProjectionStatus) -> str:
+    failed, parked = projection.dead_letters.failed, projection.dead_letters.parked
+    return f"[red]{failed:,} + {parked:,} waiting[/]" if failed or parked else "0"
+
+
+def _state(projection: ProjectionStatus) -> str:
+    progress = projection.progress
+    if progress is None:
+        return _coloured(projection.state)
+    left = time_left(progress.seconds_left)
+    return f"{_coloured(projection.state)} {progress.fraction:.0%}{f', {left}' if left else ''}"
+
+
+def _coloured(state: str) -> str:
+    return f"[{_COLOURS.get(state, 'red')}]{escape(state)}[/]"

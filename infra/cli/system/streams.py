@@ -1,0 +1,48 @@
+"""`vestnik streams`: makes the streams where the services have no right to."""
+
+import asyncio
+
+import click
+
+from contracts.subjects import LIMITS, QUORUM, STREAMS
+from infra.cli.system.accept_loss import accept_loss
+from infra.operator_errors import OperatorError
+from infra.runtime.connections import connect_nats
+from infra.security.secrets import TOPOLOGY
+from infra.settings import Settings
+from streams.topology import Placement, ensure_limits, ensure_quorum, ensure_streams
+
+
+class NoServer(OperatorError):
+    """No NATS server is named."""
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def streams(context: click.Context) -> None:
+    """Makes the streams that are missing on the server of VESTNIK_NATS_URL, and brings their settings up to date.
+
+    Only the user `topology` of `vestnik nats-config` has the right to it. `vestnik up` needs none of this.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    settings = Settings.load()
+    if not settings.nats_url:
+        raise NoServer("VESTNIK_NATS_URL names no server; `vestnik up` makes the streams of its own by itself")
+    asyncio.run(_make(settings))
+    made = (*STREAMS, LIMITS, *((QUORUM,) if settings.stream_replicas > 1 else ()))
+    click.echo(f"{', '.join(made)}: as they should be")
+
+
+streams.add_command(accept_loss)
+
+
+async def _make(settings: Settings) -> None:
+    nc = await connect_nats(settings, TOPOLOGY, patience=5.0)
+    try:
+        placement = Placement.parse(settings.stream_placement)
+        await ensure_streams(nc, replicas=settings.stream_replicas, placement=placement)
+        await ensure_limits(nc, replicas=settings.stream_replicas, placement=placement)
+        await ensure_quorum(nc, replicas=settings.stream_replicas, placement=placement)
+    finally:
+        await nc.close()

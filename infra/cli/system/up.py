@@ -1,0 +1,30 @@
+"""`vestnik up`: the whole system on this machine."""
+
+import asyncio
+from pathlib import Path
+
+import click
+import msgspec
+
+from infra.settings import Settings
+from infra.supervisor.log_console import Console
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything is kept (VESTNIK_DATA_DIR).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the gateway (VESTNIK_PORT); 0: any free one.")
+def up(data_dir: Path | None, port: int | None) -> None:
+    """Brings up NATS, PostgreSQL, every service and the gateway on this machine.
+
+    One log of all; Ctrl-C stops everything cleanly, a second one at once. What is in the data directory is found
+    again at the next start.
+    """
+    given = {name: value for name, value in (("data_dir", data_dir), ("port", port)) if value is not None}
+    settings = msgspec.structs.replace(Settings.load(), **given)
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    from infra.supervisor.system import System  # which loads the library as well
+
+    await System(settings, Console()).run()

@@ -1,0 +1,1 @@
+"""The chores of ./just: environment, generated code and pages, locks, event schemas."""

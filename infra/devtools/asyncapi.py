@@ -1,0 +1,137 @@
+"""The AsyncAPI 3 document of every event, stream and subject, out of the contracts.
+
+It speaks for the whole house: the owner of a stream sends, whoever has the right receives. Servers are left out,
+since where NATS runs is a matter of each installation. https://www.asyncapi.com/docs/reference/specification/v3.0.0
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.aggregate_types import AGGREGATE_TYPES, AggregateType
+from contracts.envelope import Envelope
+from contracts.events.event import Event
+from contracts.subjects import DEAD_LETTERS_FILTER, PUBLIC_FILTERS, STREAMS, all_of, passes
+
+Json = dict[str, Any]
+
+_ROOT = Path(__file__).resolve().parents[2]
+_DESCRIPTION = (
+    "Every change of state is an event in a JetStream stream, one literal subject an aggregate. The payload is the"
+    " whole envelope. What is marked `x-private` only the owner of its stream may read, and those that the operation"
+    " names; what is marked `x-personal` is personal data and may also come sealed, as `{key, ciphertext}`. An event"
+    " stored with a lower `schema` has the shape in `contracts/schemas/` and is brought to this one when it is read."
+)
+
+
+def document() -> Json:
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "Vestnik's events", "version": _version(), "description": _DESCRIPTION},
+        "defaultContentType": "application/json",
+        "channels": {channel.name: _channel(channel) for channel in AGGREGATE_TYPES},
+        "operations": dict(operation for channel in AGGREGATE_TYPES for operation in _operations(channel)),
+        "components": {
+            "messages": {event.TYPE: _message(event) for channel in AGGREGATE_TYPES for event in channel.events},
+            "schemas": _schemas(),
+        },
+        "x-streams": {
+            stream: {"owner": owner, "subjects": all_of(stream), "public": PUBLIC_FILTERS.get(stream)}
+            for stream, owner in STREAMS.items()
+        },
+    }
+
+
+def text() -> str:
+    return msgspec.json.format(msgspec.json.encode(document()), indent=2).decode() + "\n"
+
+
+def _version() -> str:
+    """The project's own, from the file: what is installed may be older."""
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return str(project["version"])
+
+
+def _channel(channel: AggregateType) -> Json:
+    about = " ".join((channel.subject.__doc__ or "").split())
+    return {
+        "address": channel.address,
+        "title": channel.name.replace("_", " "),
+        **({"description": about} if about else {}),
+        "messages": {event.TYPE: {"$ref": f"#/components/messages/{event.TYPE}"} for event in channel.events},
+        "parameters": {name: {"description": _parameter(name)} for name in channel.parameters},
+        "x-stream": channel.stream,
+        "x-private": channel.private,
+    }
+
+
+def _parameter(name: str) -> str:
+    return {
+        "key": "HMAC of the address or name with a key of the installation, in hex.",
+        "pair_id": "Derived from the ids of the two people.",
+        "conversation_id": "Derived from the ids of the two people.",
+        "projection": "The projection's name.",
+        "version": "The projection's version.",
+        "stream": "The stream that the event lies in.",
+        "sequence": "The event's sequence in its stream.",
+    }.get(name, f"The {name.removesuffix('_id')}'s UUIDv7.")
+
+
+def _operations(channel: AggregateType) -> list[tuple[str, Json]]:
+    messages = [{"$ref": f"#/channels/{channel.name}/messages/{event.TYPE}"} for event in channel.events]
+    shared = {"channel": {"$ref": f"#/channels/{channel.name}"}, "messages": messages}
+    readers = _readers(channel)
+    append = {"action": "send", "summary": f"{channel.owner} appends, on condition of the last sequence it has seen."}
+    read = {"action": "receive", "summary": f"{readers} reads, from any position on, in order and without a gap."}
+    return [
+        (f"append_{channel.name}", append | shared | {"x-service": channel.owner}),
+        (f"read_{channel.name}", read | shared | {"x-private": channel.private}),
+    ]
+
+
+def _readers(channel: AggregateType) -> str:
+    if not channel.private:
+        return "Whoever has the right"
+    shared = passes(channel.pattern, DEAD_LETTERS_FILTER)
+    return f"{channel.owner}, and each service that keeps read models," if shared else f"{channel.owner} alone"
+
+
+def _message(event: type[Event]) -> Json:
+    about = " ".join((event.__doc__ or "").split()) if event.__doc__ != Event.__doc__ else ""
+    return {
+        "name": event.TYPE,
+        "title": event.__name__,
+        **({"summary": about} if about else {}),
+        "contentType": "application/json",
+        "correlationId": {"location": "$message.payload#/correlation_id"},
+        "headers": {
+            "type": "object",
+            "properties": {"Nats-Msg-Id": {"type": "string", "description": "The event's id."}},
+        },
+        "payload": _payload(event),
+        "x-schema": event.SCHEMA,
+        "x-private": event.PRIVATE,
+    }
+
+
+def _payload(event: type[Event]) -> Json:
+    """The envelope as this event fills it."""
+    described = msgspec.json.schema(Envelope)["$defs"][Envelope.__name__]
+    own = {
+        "type": {"type": "string", "const": event.TYPE},
+        "schema": {"type": "integer", "const": event.SCHEMA},
+        "at": {"type": "string", "format": "date-time"},
+        "data": {"$ref": f"#/components/schemas/{event.__name__}"},
+    }
+    return {"type": "object", "properties": described["properties"] | own, "required": described["required"]}
+
+
+def _schemas() -> Json:
+    """The events' own fields, and the structs within them, by the names of their classes."""
+    events = [event for channel in AGGREGATE_TYPES for event in channel.events]
+    _, components = msgspec.json.schema_components(events, ref_template="#/components/schemas/{name}")
+    # Defaults as JSON has them: a list for a tuple.
+    found: Json = msgspec.json.decode(msgspec.json.encode(components))
+    return found

@@ -1,0 +1,63 @@
+"""Data of an old shape, made from its schema, so that steps are proved by running them.
+
+A text with a pattern needs an example beside it, since none is made up here.
+"""
+
+from collections.abc import Iterator
+
+from infra.devtools.event_schemas.event_contract import Contract, Schema
+
+_SIMPLE: dict[str, object] = {"boolean": True, "null": None}
+_FORMATS = {"date-time": "2026-01-31T12:00:00Z", "date": "2026-01-31", "uuid": "01890a5d-ac96-774b-bcce-b302099a8057"}
+_MOST = 8
+
+
+def samples(contract: Contract) -> Iterator[dict[str, object]]:
+    """Data that the contract allows: with the least there can be, and with everything, of each kind once."""
+    shape = contract.shape()
+    for turn in range(_most_options(shape)):
+        yield _object(shape, turn, whole=True)
+        yield _object(shape, turn, whole=False)
+
+
+def _object(schema: Schema, turn: int, *, whole: bool) -> dict[str, object]:
+    required = schema.get("required", ())
+    fields: dict[str, Schema] = schema.get("properties", {})
+    return {name: _value(each, turn, whole=whole) for name, each in fields.items() if whole or name in required}
+
+
+def _value(schema: Schema, turn: int, *, whole: bool) -> object:
+    if schema.get("examples"):
+        return schema["examples"][turn % len(schema["examples"])]
+    if "anyOf" in schema:
+        options = schema["anyOf"]
+        return _value(options[turn % len(options)], turn // len(options), whole=whole)
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][turn % len(schema["enum"])]
+    if "format" in schema and schema["format"] in _FORMATS:
+        return _FORMATS[schema["format"]]
+    match schema.get("type"):
+        case "object":
+            return _object(schema, turn, whole=whole)
+        case "array":
+            items = schema.get("items", {})
+            # A list of what it stands in ends somewhere: here.
+            return [_value(items, turn, whole=whole)] if whole and "$ref" not in items else []
+        case "string":
+            return "text".ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength")]
+        case "integer" | "number":
+            return schema.get("minimum", schema.get("maximum", 1))
+        case kind:
+            return _SIMPLE.get(str(kind))
+
+
+def _most_options(schema: Schema) -> int:
+    """How many turns show every option of every field; options within options multiply."""
+    own = [_most_options(option) for option in schema.get("anyOf", ())]
+    here = len(own) * max(own) if own else len(schema.get("enum", ())) or 1
+    below = [_most_options(each) for each in schema.get("properties", {}).values()]
+    if isinstance(schema.get("items"), dict):
+        below.append(_most_options(schema["items"]))
+    return min(max([here, *below]), _MOST)

@@ -1,0 +1,131 @@
+"""Compares two shapes of an event's data: what of the later one breaks somebody who knows the earlier one.
+
+Both directions count while the schema's number is the same. Today's programs read what was stored before, and
+programs of the release before (a replica that has not been replaced yet) read what is stored from now on. A new
+field with a default is the one change that both of them bear.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from infra.devtools.event_schemas.event_contract import Schema
+
+# Told about a value without bearing on which values there are.
+_REMARKS = {"title", "description", "examples", "default", "x-personal"}
+# Compared part by part.
+_PARTS = {"type", "anyOf", "properties", "required", "items"}
+_ABSENT = object()
+
+
+class Difference(msgspec.Struct, frozen=True):
+    # The field, `device` or `owner.name`; a list's elements are `tags[]`.
+    field: str
+    # What has changed, and why it matters.
+    what: str
+    # Whether a raised SCHEMA with a step would make it good.
+    mendable: bool = True
+
+
+def differences(before: Schema, after: Schema, path: str = "") -> Iterator[Difference]:
+    """What has changed in the fields of an object, except for what nobody minds."""
+    old, new = before.get("properties", {}), after.get("properties", {})
+    needed_before, needed_after = set(before.get("required", ())), set(after.get("required", ()))
+    added = [name for name in new if name not in old]
+    for name, schema in old.items():
+        place = _join(path, name)
+        if name not in new:
+            yield Difference(place, _removed(schema, {each: new[each] for each in added}))
+            continue
+        if name in needed_before - needed_after:
+            yield Difference(place, "may be left out now: programs of the last release need it")
+        if name in needed_after - needed_before:
+            yield Difference(place, "has no default any more: stored events may be without it")
+        if name not in needed_before | needed_after and schema.get("default") != new[name].get("default"):
+            told = f"from {_json(schema.get('default'))} to {_json(new[name].get('default'))}"
+            yield Difference(place, f"has another default, {told}: stored events without it would change their meaning")
+        yield from _value(schema, new[name], place)
+    for name in added:
+        if name in needed_after:
+            yield Difference(_join(path, name), "is new and has no default: stored events are without it")
+
+
+def _removed(schema: Schema, added: dict[str, Schema]) -> str:
+    twins = [name for name, each in added.items() if not list(_value(schema, each, ""))]
+    renamed = f" (renamed to `{twins[0]}`?)" if twins else ""
+    return f"was removed{renamed}: stored events have it, and programs of the last release read it"
+
+
+def _value(before: Schema, after: Schema, path: str) -> Iterator[Difference]:
+    if _is_personal(before) and not _is_personal(after):
+        what = "is not personal any more: sealed values are stored that could not be read, nor be forgotten"
+        yield Difference(path, what, mendable=False)
+        return
+    if _is_personal(after) and not _is_personal(before):
+        yield Difference(path, "is personal now: programs of the last release cannot read a sealed value")
+        return
+    old, new = _by_kind(before), _by_kind(after)
+    if old.keys() != new.keys():
+        told = f"from {' or '.join(sorted(old))} to {' or '.join(sorted(new))}"
+        yield Difference(path, f"changed its type {told}: {_why(set(old), set(new))}")
+    for kind in [kind for kind in old if kind in new]:
+        yield from _option(old[kind], new[kind], path)
+
+
+def _why(old: set[str], new: set[str]) -> str:
+    reasons = []
+    if old - new:
+        reasons.append(f"stored events hold {' or '.join(sorted(old - new))}")
+    if new - old:
+        reasons.append(f"programs of the last release do not take {' or '.join(sorted(new - old))}")
+    return ", and ".join(reasons)
+
+
+def _option(before: Schema, after: Schema, path: str) -> Iterator[Difference]:
+    for limit in sorted((before.keys() | after.keys()) - _REMARKS - _PARTS):
+        old, new = before.get(limit, _ABSENT), after.get(limit, _ABSENT)
+        if old != new:
+            told = f"from {_json(old)} to {_json(new)}"
+            yield Difference(path, f"has another `{limit}`, {told}: not all values pass at both ends")
+    if "properties" in before or "properties" in after:
+        yield from differences(before, after, path)
+    if "items" in before or "items" in after:
+        yield from _value(before.get("items", {}), after.get("items", {}), f"{path}[]")
+
+
+def _options(schema: Schema) -> Iterator[Schema]:
+    """What a value may be, one by one: unions stand within unions where a field is both personal and optional."""
+    if "anyOf" in schema:
+        for option in schema["anyOf"]:
+            yield from _options(option)
+    else:
+        yield schema
+
+
+def _by_kind(schema: Schema) -> dict[str, Schema]:
+    found: dict[str, Schema] = {}
+    for option in _options(schema):
+        kind = _kind(option)
+        # Several objects in one union are told apart by their names.
+        found[kind if kind not in found else f"{kind} {option.get('title', len(found))}"] = option
+    return found
+
+
+def _kind(schema: Schema) -> str:
+    if "format" in schema:
+        return str(schema["format"])
+    if "type" in schema:
+        return str(schema["type"])
+    return "one of a list" if "enum" in schema else "anything"
+
+
+def _is_personal(schema: Schema) -> bool:
+    return bool(schema.get("x-personal")) or any(_is_personal(option) for option in schema.get("anyOf", ()))
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _json(value: object) -> str:
+    return "none" if value is _ABSENT else msgspec.json.encode(value).decode()

@@ -1,0 +1,166 @@
+"""Writes the reference pages that say what the code says: settings, events (for people and as AsyncAPI), errors.
+
+`./just gen` writes them, `./just check` compares, so that they cannot grow old.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.aggregate_types import AGGREGATE_TYPES, AggregateType
+from contracts.errors import BY_CODE
+from contracts.events.event import Event
+from contracts.subjects import STREAMS
+from contracts.values.personal_data import Sealed
+from infra.devtools import asyncapi
+from infra.settings import describe
+
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "reference"
+_NOTE = "<!-- Written by `./just gen` out of the code; edit there. -->\n"
+
+
+def settings_page() -> str:
+    rows = "\n".join(
+        f"| `{found.name}` | {f'`{found.default}`' if found.default else '(empty)'} | {_cell(found.description)} |"
+        for found in describe()
+    )
+    return f"""# Settings
+{_NOTE}
+Settings are environment variables; a `.env` file in the working directory is read too, and the environment wins
+over it. A name with our prefix that is not a setting, or a value that cannot be, stops the start with one clear
+line. `vestnik settings` prints them with the values in force.
+
+| variable | default | what it does |
+|---|---|---|
+{rows}
+"""
+
+
+def errors_page() -> str:
+    kinds = sorted(BY_CODE.values(), key=lambda kind: (kind.status, kind.code))
+    rows = "\n".join(
+        f"| `{kind.code}` | {kind.status} | `{kind.grpc}` | {_cell((kind.__doc__ or '').strip())} |" for kind in kinds
+    )
+    return f"""# Errors
+{_NOTE}
+Over REST an error is `application/problem+json` (RFC 9457) with the stable field `code`; over gRPC it is a status
+with a `google.rpc.ErrorInfo` in the details whose `reason` is the same code and whose `domain` is `vestnik`.
+`invalid` adds `errors`: a JSON pointer and a message for each thing wrong, and a `code` for what programs tell apart
+(`weak_password`: a password that is guessed first; `reserved_username`: a name that nobody may have). Over gRPC that
+code is the violation's `reason`. What can be tried again has `Retry-After`.
+
+| code | REST | gRPC | what it means |
+|---|---|---|---|
+{rows}
+
+What is no request for a route is answered in the same form, and its connection closed: 400 `malformed_request` (not
+HTTP, no `Host` or several, several `Authorization` headers, unclear where the body ends), 414
+`uri_too_long`, 431 `headers_too_large`.
+"""
+
+
+def events_page() -> str:
+    sections = "\n".join(_stream_section(stream, owner) for stream, owner in STREAMS.items())
+    return f"""# Events
+{_NOTE}
+Every event lies in JetStream as JSON: an envelope with `id` (UUIDv7), `type`, `schema` (version of the data's
+shape), `aggregate_id`, `version` (1, 2, 3, … within the aggregate), `at`, `actor`, `correlation_id`
+(our own id of the request), `request_id` (the client's `X-Request-Id`, where it sent one), `causation_id`,
+`traceparent`, and the event's own fields in `data`. The subject is one per aggregate and does not
+hold the type. Private events lie on subjects that only the owner of the stream may read, unless they
+say otherwise. *Personal* fields may also come as `{{key, ciphertext}}`. [asyncapi.json](asyncapi.json) says the same as
+an AsyncAPI 3 document.
+
+{sections}"""
+
+
+def _stream_section(stream: str, owner: str) -> str:
+    own = [(channel, event) for channel in AGGREGATE_TYPES if channel.stream == stream for event in channel.events]
+    return f"## {stream}, owned by {owner}\n\n" + "\n".join(_event_section(channel, event) for channel, event in own)
+
+
+def _event_section(channel: AggregateType, event: type[Event]) -> str:
+    private = " (private)" if event.PRIVATE else ""
+    about = " ".join((event.__doc__ or "").split()) if event.__doc__ and event.__doc__ != Event.__doc__ else ""
+    fields = "\n".join(f"- {line}" for line in _fields(event)) or "- no fields of its own"
+    head = f"### `{event.TYPE}`{private}, schema {event.SCHEMA}\n\nOn `{channel.address}`.\n\n"
+    return head + (f"{about}\n\n" if about else "") + f"{fields}\n"
+
+
+def _fields(event: type[Event]) -> Iterator[str]:
+    _, components = msgspec.json.schema_components([event])
+    yield from _fields_of(event.__name__, components, "")
+
+
+def _fields_of(struct: str, components: dict[str, Any], place: str) -> Iterator[str]:
+    """The struct's fields, each followed by those of the struct that it holds: `address.pending[].email`."""
+    for name, described in components[struct]["properties"].items():
+        personal = ", personal" if _is_personal(described) else ""
+        default = "" if "default" not in described else f", default `{described['default']!r}`"
+        yield f"`{place}{name}`: {_kind(described)}{personal}{default}"
+        for held, many in _structs(described):
+            yield from _fields_of(held, components, f"{place}{name}{'[]' if many else ''}.")
+
+
+def _structs(described: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The structs that a value may be, and whether it is a list of them."""
+    for option in described.get("anyOf", (described,)):
+        many = option.get("type") == "array"
+        name = (option["items"] if many else option).get("$ref", "").rpartition("/")[2]
+        if name and name != Sealed.__name__:
+            yield name, many
+
+
+def _is_personal(described: object) -> bool:
+    return b"/Sealed" in msgspec.json.encode(described)
+
+
+def _is_sealed(option: dict[str, object]) -> bool:
+    return str(option.get("$ref", "")).endswith(f"/{Sealed.__name__}")
+
+
+def _kind(described: dict[str, object]) -> str:
+    options = described.get("anyOf")
+    if isinstance(options, list):
+        return " or ".join(_kind(option) for option in options if not _is_sealed(option))
+    if "$ref" in described:
+        return "object"
+    if described.get("format") == "date-time":
+        return "time"
+    return {"null": "nothing", "array": "list", "integer": "number"}.get(
+        str(described.get("type")), str(described["type"])
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+BUILDERS: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "errors.md": errors_page,
+    "events.md": events_page,
+    "asyncapi.json": asyncapi.text,
+}
+
+
+def main() -> int:
+    stale = [name for name, build in BUILDERS.items() if not _same(PAGES / name, build())]
+    if sys.argv[1:] == ["--check"]:
+        for name in stale:
+            print(f"docs/reference/{name} is not what the code says: run ./just gen", file=sys.stderr)  # noqa: T201
+        return 1 if stale else 0
+    for name in stale:
+        (PAGES / name).write_text(BUILDERS[name](), encoding="utf-8")
+    return 0
+
+
+def _same(path: Path, content: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == content
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Writes the locks: every package with its hashes, for all platforms, and no word of where it came from.
+
+`requirements.lock` has everything that a developer needs, `requirements-production.lock` what runs Vestnik, in the same
+versions, and `requirements-audit.lock` the tools of `./just audit`.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = ROOT / "requirements.lock"
+PRODUCTION = ROOT / "requirements-production.lock"
+AUDIT = ROOT / "requirements-audit.lock"
+# What each is made of; the first one decides the versions of the second.
+_SOURCES = {
+    LOCK: ["pyproject.toml", "--group", "dev"],
+    PRODUCTION: ["pyproject.toml", "--constraint", LOCK.name],
+    AUDIT: ["--group", "audit"],
+}
+LINE = re.compile(r"^(?:[a-z0-9._-]+==\S+(?: ; [^\\]+)? \\|    --hash=sha256:[0-9a-f]{64}(?: \\)?)$")
+_PIN = re.compile(r"^([a-z0-9._-]+)==(\S+)(?: ; ([^\\]+?))? \\$", re.MULTILINE)
+
+
+def strange_lines(text: str) -> list[str]:
+    """The lines of a lock that are neither a pinned package nor a hash: hosts, options, comments."""
+    return [line for line in text.splitlines() if LINE.match(line) is None]
+
+
+def pins(text: str) -> dict[str, tuple[str, str]]:
+    """Of each package of a lock its version, and the marker of the platforms that it is for."""
+    return {name: (version, marker) for name, version, marker in _PIN.findall(text)}
+
+
+def write() -> int:
+    uv = shutil.which("uv")
+    if uv is None:
+        print("uv is not on the PATH: run `./just lock`", file=sys.stderr)  # noqa: T201 - a command
+        return 1
+    for lock, sources in _SOURCES.items():
+        command = [uv, "pip", "compile", *sources, "--quiet", "--universal", "--generate-hashes", "--no-header"]
+        command += ["--no-annotate", "--no-emit-index-url", "--python-version", "3.11"]
+        command += ["--output-file", str(lock), *sys.argv[1:]]
+        done = subprocess.run(command, cwd=ROOT, check=False)  # noqa: S603 - composed above
+        if done.returncode != 0:
+            return done.returncode
+    return 0
+
+
+def faults(locks: dict[str, str]) -> Iterator[str]:
+    """What is wrong with the locks, whose texts come by their names."""
+    for name, text in locks.items():
+        yield from (f"{name}: neither a pinned package nor a hash: {line}" for line in strange_lines(text)[:5])
+    everything = pins(locks[LOCK.name])
+    for package, (version, _) in pins(locks[PRODUCTION.name]).items():
+        if everything.get(package, ("",))[0] != version:
+            yield f"{PRODUCTION.name}: {package} {version} is not what {LOCK.name} has: run `./just lock`"
+
+
+def check() -> int:
+    found = list(faults({lock.name: lock.read_text() for lock in _SOURCES}))
+    for fault in found:
+        print(fault, file=sys.stderr)  # noqa: T201 - a command
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(check() if sys.argv[1:] == ["--check"] else write())

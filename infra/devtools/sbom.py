@@ -1,0 +1,50 @@
+"""Prints the software bill of materials: what Vestnik consists of, as CycloneDX 1.6 in JSON, out of the locks."""
+
+import json
+import sys
+import tomllib
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from infra.devtools.requirements_lock import LOCK, PRODUCTION, ROOT, pins
+
+
+def sbom(project: dict[str, Any], everything: str, production: str) -> dict[str, Any]:
+    """The document; `project`: the table of pyproject.toml, then the texts of the two locks.
+
+    What only development needs has the scope `excluded`. Equal locks make an equal document.
+    """
+    running = pins(production)
+    name, version = project["name"], project["version"]
+    content = "\n".join((name, version, everything, production))
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{uuid5(NAMESPACE_URL, content)}",
+        "version": 1,
+        "metadata": {"component": {"type": "application", **_named(name, version)}},
+        "components": [
+            {
+                "type": "library",
+                **_named(package, pinned),
+                "scope": "required" if package in running else "excluded",
+                **({"properties": [{"name": "python:marker", "value": marker}]} if marker else {}),
+            }
+            for package, (pinned, marker) in pins(everything).items()
+        ],
+    }
+
+
+def _named(name: str, version: str) -> dict[str, str]:
+    url = f"pkg:pypi/{name}@{version}"
+    return {"bom-ref": url, "name": name, "version": version, "purl": url}
+
+
+def main() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    json.dump(sbom(project, LOCK.read_text(), PRODUCTION.read_text()), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""A child process that cannot outlive us: started through exec_wrapper.py, its output read or kept in a file."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+LAUNCHER = Path(__file__).with_name("exec_wrapper.py")
+LONGEST_LINE = 256 * 1024
+LAST_LINES_WITHIN = 2.0
+
+Identity = Literal["same", "namespace", "nobody"]
+OnLine = Callable[[str], None]
+
+
+class Child:
+    """One running child process. Every line of its output goes to `on_line`, or all of it into `log_file`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, on_line: OnLine | None) -> None:
+        self._process = process
+        self._on_line = on_line
+        self._latest: deque[str] = deque(maxlen=20)
+        self._reading = asyncio.create_task(self._read()) if process.stdout is not None else None
+
+    @classmethod
+    async def start(
+        cls,
+        program: Sequence[str],
+        *,
+        death_signal: signal.Signals,
+        folder: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        identity: Identity = "same",
+        on_line: OnLine | None = None,
+        log_file: Path | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> "Child":
+        """Starts the program in the folder; it inherits the descriptors and gets `death_signal` when we die."""
+        output = log_file.open("ab") if log_file is not None else None
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(death_signal))),
+                *(identity, *program),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output if output is not None else asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                cwd=folder,
+                env=dict(environ) if environ is not None else None,
+                pass_fds=descriptors,
+                limit=LONGEST_LINE,
+            )
+        finally:
+            if output is not None:
+                output.close()
+        return cls(process, on_line)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+        return self._process.returncode
+
+    @property
+    def latest_lines(self) -> list[str]:
+        return list(self._latest)
+
+    def send(self, number: signal.Signals) -> None:
+        if self._process.returncode is None:
+            try:
+                self._process.send_signal(number)
+            except ProcessLookupError:
+                return  # it ended, and its exit has not been collected yet
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Waits for its end and for the last line of its output; returns the exit code."""
+        code = await self._process.wait()
+        if self._reading is not None:  # a grandchild may hold the other end a little longer
+            await asyncio.wait([self._reading], timeout=LAST_LINES_WITHIN)
+            self._reading.cancel()
+        return code
+
+    async def stop(self, number: signal.Signals, patience: float) -> int:
+        """Asks it to end with the signal, kills it after `patience` seconds; returns the exit code."""
+        self.send(number)
+        try:
+            async with asyncio.timeout(patience):
+                return await self.wait()
+        except TimeoutError:
+            self.kill()
+            return await self.wait()
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        while True:
+            try:
+                line = await self._process.stdout.readline()
+            except ValueError:
+                continue  # longer than any line of a log: left out
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            self._latest.append(text)
+            if self._on_line is not None:
+                self._on_line(text)
+
+
+async def finish(program: Sequence[str], *, identity: Identity = "same", environ: Mapping[str, str]) -> tuple[int, str]:
+    """Runs a program to its end and returns its exit code and the last lines that it wrote."""
+    child = await Child.start(program, death_signal=signal.SIGKILL, identity=identity, environ=environ)
+    try:
+        code = await child.wait()
+    except BaseException:
+        child.kill()
+        await child.wait()
+        raise
+    return code, "\n".join(child.latest_lines)

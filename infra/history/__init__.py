@@ -1,0 +1,1 @@
+"""The history of events and logins, for operators and auditors."""

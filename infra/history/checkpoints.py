@@ -1,0 +1,58 @@
+"""How far the read models of a service have applied a stream, as its database says."""
+
+import asyncio
+import logging
+
+from psycopg import AsyncConnection
+from psycopg import Error as DatabaseError
+from psycopg_pool import PoolTimeout
+
+from contracts.errors import Unavailable
+from infra.runtime.connections import Pool
+
+log = logging.getLogger(__name__)
+_HIGHEST = "SELECT coalesce(max(sequence), 0)::bigint FROM projection_checkpoints WHERE stream = %s"
+# Asked first, since PostgreSQL logs an error for each query on a table that is not there.
+_INSTALLED = "SELECT to_regclass('projection_checkpoints') IS NOT NULL"
+# A database that is away keeps nobody from asking the stream.
+_PATIENCE_SECONDS = 1.0
+
+
+async def highest_at(database_url: str, stream: str) -> int:
+    """The highest sequence of the stream that a read model in this place of the database has applied.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    try:
+        async with await AsyncConnection.connect(database_url, connect_timeout=5) as conn:
+            return await _highest(conn, stream)
+    except DatabaseError as error:
+        raise Unavailable("The database does not answer.") from error
+
+
+async def _highest(conn: AsyncConnection[tuple[object, ...]], stream: str) -> int:
+    """0 in a database without any read model yet."""
+    installed = await (await conn.execute(_INSTALLED)).fetchone()
+    if not installed or not installed[0]:
+        return 0
+    row = await (await conn.execute(_HIGHEST, (stream,))).fetchone()
+    return int(str(row[0])) if row else 0
+
+
+class Checkpoints:
+    """The checkpoints in one stream, of all builds of the service's read models."""
+
+    def __init__(self, pool: Pool, stream: str) -> None:
+        self._pool = pool
+        self._stream = stream
+        self._known = 0
+
+    async def highest(self) -> int:
+        """The highest sequence applied by a read model; what was known last where the database does not answer."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS), self._pool.connection() as conn:
+                self._known = await _highest(conn, self._stream)
+        except (DatabaseError, PoolTimeout, TimeoutError) as error:
+            log.debug("checkpoints of %s: %s", self._stream, error)
+        return self._known

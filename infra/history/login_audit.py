@@ -1,0 +1,189 @@
+"""The audit of logins: who logged in, from where, and when and why each session ended, read from the stream itself.
+
+A session that ran out has no event of its own: its end is at the time that its last event names, and stands here
+between the events of that time.
+"""
+
+import heapq
+from collections.abc import AsyncGenerator, Iterator
+from datetime import datetime
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts import catalogue
+from contracts.envelope import now
+from contracts.events.event import Event
+from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
+from contracts.subjects import PUBLIC_FILTERS, SESSION
+from contracts.values.personal_data import plaintext_or_none
+from infra.history.event_history import end_of, is_after
+from infra.operator_errors import OperatorError
+from streams.message import Message
+from streams.reader import Reader
+
+EXPIRED_EVENT, EXPIRED = "session.expired", "expired"
+OPERATOR = "operator"
+_TOLD = 5
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the audit is asked for."""
+
+    # An id or a username.
+    user: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    # Refreshes too: one every few minutes of every session in use.
+    refreshes: bool = False
+
+    def wants(self, row: "Row") -> bool:
+        return (self.since is None or row.at >= self.since) and (self.until is None or row.at < self.until)
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the audit."""
+
+    at: datetime
+    event: str
+    user_id: str
+    username: str
+    session_id: str
+    # Of the login; None where it was forgotten.
+    device: str | None
+    address: str | None
+    # None unless it is an end.
+    reason: str | None
+
+
+class Unreadable(OperatorError):
+    """Events could not be read; the audit is not whole."""
+
+    def __init__(self, places: list[str]) -> None:
+        more = f" and {len(places) - _TOLD} more" if len(places) > _TOLD else ""
+        super().__init__(f"the audit is not whole, these events cannot be read: {', '.join(places[:_TOLD])}{more}")
+
+
+class _Open(msgspec.Struct):
+    """A session that goes on."""
+
+    user_id: str
+    username: str
+    device: str | None
+    address: str | None
+    expires_at: datetime
+
+
+class LoginAudit:
+    """Follows the events of sessions in order; holds those in memory that go on at that time."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        self._open: dict[str, _Open] = {}
+        # When a session may run out, the soonest first: one entry each, brought up to date when its time comes.
+        self._expiries: list[tuple[datetime, str]] = []
+
+    def add(self, session_id: str, event: Event, at: datetime, actor: str | None) -> Iterator[Row]:
+        """What the audit says of the event, behind the sessions that ran out before it."""
+        yield from self.expired_rows(at)
+        match event:
+            case SessionCreated() if self._is_about(event.user_id, event.username):
+                found = _Open(
+                    event.user_id,
+                    event.username,
+                    plaintext_or_none(event.device),
+                    plaintext_or_none(event.address),
+                    event.expires_at,
+                )
+                self._open[session_id] = found
+                heapq.heappush(self._expiries, (event.expires_at, session_id))
+                yield _row(session_id, found, at, event.TYPE)
+            case SessionRefreshed() if session_id in self._open:
+                found = self._open[session_id]
+                if event.expires_at < found.expires_at:
+                    # The setting was lowered.
+                    heapq.heappush(self._expiries, (event.expires_at, session_id))
+                found.expires_at = event.expires_at
+                if self._query.refreshes:
+                    yield _row(session_id, found, at, event.TYPE)
+            case SessionRevoked() if session_id in self._open:
+                found = self._open.pop(session_id)
+                yield _row(
+                    session_id, found, at, event.TYPE, reason_of(event.reason, actor, plaintext_or_none(event.note))
+                )
+
+    def expired_rows(self, until: datetime) -> Iterator[Row]:
+        """The sessions that ran out up to then, in the order of their ends."""
+        while self._expiries and self._expiries[0][0] <= until:
+            expires_at, session_id = heapq.heappop(self._expiries)
+            found = self._open.get(session_id)
+            if found is None:
+                continue
+            if found.expires_at > expires_at:
+                heapq.heappush(self._expiries, (found.expires_at, session_id))
+                continue
+            del self._open[session_id]
+            yield _row(session_id, found, found.expires_at, EXPIRED_EVENT, EXPIRED)
+
+    def _is_about(self, user_id: str, username: str) -> bool:
+        wanted = self._query.user
+        return wanted is None or user_id == wanted or username.lower() == wanted.lower()
+
+
+async def audit_rows(nc: Client, query: Query) -> AsyncGenerator[list[Row], None]:
+    """The audit in pages, in the order of time, up to the present end of the stream.
+
+    All of the stream is read, whatever the times asked for: who logged in long ago may be logged out today.
+
+    Raises:
+        OperatorError: there is no stream of sessions.
+        Unreadable: at the end, where events could not be read.
+    """
+    trail, unreadable = LoginAudit(query), list[str]()
+    present = now()
+    end = await end_of(nc, SESSION)
+    if end is None:
+        raise OperatorError(f"there is no stream {SESSION} yet")
+    last = present if query.until is None else min(present, query.until)
+    if end:
+        async with Reader(nc, SESSION, subject_filter=PUBLIC_FILTERS[SESSION], name="audit") as reader:
+            async for batch in reader.batches():
+                messages = [message for message in batch.messages if message.sequence <= end]
+                page = [row for message in messages for row in _followed(trail, message, unreadable)]
+                yield [row for row in page if query.wants(row)]
+                if batch.position >= end or batch.pending == 0 or (messages and is_after(messages[-1], query.until)):
+                    break
+    yield [row for row in trail.expired_rows(last) if query.wants(row)]
+    if unreadable:
+        raise Unreadable(unreadable)
+
+
+def _followed(trail: LoginAudit, message: Message, unreadable: list[str]) -> Iterator[Row]:
+    try:
+        envelope = message.envelope()
+        event = catalogue.decode(envelope.type, envelope.schema, envelope.data)
+    except (msgspec.DecodeError, LookupError):
+        unreadable.append(f"{message.stream} {message.sequence}")
+        return
+    yield from trail.add(envelope.aggregate_id, event, envelope.at, envelope.actor)
+
+
+def _row(session_id: str, found: _Open, at: datetime, event: str, reason: str | None = None) -> Row:
+    return Row(
+        at=at,
+        event=event,
+        user_id=found.user_id,
+        username=found.username,
+        session_id=session_id,
+        device=found.device,
+        address=found.address,
+        reason=reason,
+    )
+
+
+def reason_of(reason: str, actor: str | None, note: str | None) -> str:
+    """The word of the event; of an operator's also who it was and the note: `operator alice: stolen phone`."""
+    if reason != OPERATOR:
+        return reason
+    who = (actor or "").removeprefix(f"{OPERATOR}:")
+    return f"{OPERATOR} {who}".rstrip() + (f": {note}" if note else "")

@@ -1,0 +1,104 @@
+"""Requests to the gateway that outlast its bad moments: every request of a load may be repeated without harm."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+
+import msgspec
+
+from infra.load.errors import GaveUp, LoadError, Refused
+from infra.load.http_connections import ConnectionLost, Connections, Response
+
+# The gateway or a part behind it is away, busy, or wants us to slow down.
+_PASSING = frozenset({429, 502, 503, 504})
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_LONGEST_RETRY_AFTER = 60.0
+_TIMEOUT = 30.0
+
+
+class Problem(msgspec.Struct):
+    """What of a problem document concerns us."""
+
+    code: str = "unknown"
+    detail: str = ""
+
+
+_PROBLEMS = msgspec.json.Decoder(Problem)
+_ENCODER = msgspec.json.Encoder()
+
+
+class Gateway:
+    """One gateway; counts what it repeated and why."""
+
+    def __init__(self, url: str, *, patience: float = 60.0) -> None:
+        self.url = url
+        # Seconds for which a request is repeated before it counts as failed; waiting for a rate limit is free.
+        self._patience = patience
+        self._connections = Connections(url)
+        self.repeated: Counter[str] = Counter()
+
+    async def check(self) -> None:
+        """One request without patience.
+
+        Raises:
+            LoadError: nothing answers there.
+        """
+        try:
+            await self._connections.request("GET", "/healthz", timeout=5.0)
+        except (OSError, ConnectionLost) as error:
+            reason = str(error) or type(error).__name__
+            raise LoadError(f"Cannot reach the gateway at {self.url} ({reason}). Is it running?") from error
+
+    async def ask(self, method: str, path: str, body: object | None = None, *, token: str | None = None) -> Response:
+        """The response, once there is one that repeating would not change; its status may still be an error.
+
+        Raises:
+            GaveUp: there was none for as long as patience lasts.
+        """
+        content = None if body is None else _ENCODER.encode(body)
+        deadline = time.monotonic() + self._patience
+        pause = _FIRST_PAUSE
+        while True:
+            wait = pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads repeats, guards nothing
+            try:
+                response = await self._connections.request(method, path, token=token, body=content, timeout=_TIMEOUT)
+            except TimeoutError:
+                reason = "no answer in time"
+            except (OSError, ConnectionLost) as error:
+                reason = "connection lost"
+                if isinstance(error, ConnectionRefusedError):
+                    reason = "connection refused"
+            else:
+                if response.status not in _PASSING:
+                    return response
+                reason = f"{response.status} {problem(response).code}"
+                wait = max(wait, _retry_after(response))
+                if response.status == 429:
+                    deadline += wait
+            self.repeated[reason] += 1
+            if time.monotonic() + wait > deadline:
+                raise GaveUp(reason)
+            await asyncio.sleep(wait)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def close(self) -> None:
+        self._connections.close()
+
+
+def problem(response: Response) -> Problem:
+    """What the error response says of itself; it need not come from a gateway of ours."""
+    try:
+        return _PROBLEMS.decode(response.body)
+    except msgspec.DecodeError:
+        return Problem()
+
+
+def refusal(response: Response) -> Refused:
+    found = problem(response)
+    return Refused(response.status, found.code, found.detail)
+
+
+def _retry_after(response: Response) -> float:
+    text = response.headers.get("retry-after", "")
+    return min(float(text), _LONGEST_RETRY_AFTER) if text.isdigit() else 0.0

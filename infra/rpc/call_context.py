@@ -1,0 +1,84 @@
+"""What travels with every call: request id, trace, the caller's position, who acts, which service calls."""
+
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+
+import msgspec
+
+from contracts.envelope import Provenance
+from contracts.positions import Position
+from contracts.values.ids import new_id
+
+REQUEST_ID = "x-request-id"
+CORRELATION_ID = "x-correlation-id"
+TRACEPARENT = "traceparent"
+POSITION = "vestnik-position"
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    # The client's own id where it gave one; as answers and logs show it.
+    request_id: str
+    # Ours, where that one is the client's: events are correlated by an id that nobody else can choose.
+    correlation_id: str = ""
+    traceparent: str | None = None
+    # What the caller has seen; a read waits until its read model has seen it too.
+    position: Position = Position()
+    # Id of the user in whose name the call is made; the service token says so.
+    actor: str | None = None
+    # The service that calls.
+    caller: str = ""
+    # When the answer has to be there, on this process's monotonic clock. What is called for it ends by then.
+    deadline: float | None = None
+
+    def provenance(self, causation_id: str | None = None) -> Provenance:
+        return Provenance(
+            actor=self.actor,
+            correlation_id=self.correlation_id or self.request_id,
+            request_id=self.request_id if self.correlation_id else None,
+            causation_id=causation_id,
+            traceparent=self.traceparent,
+        )
+
+    def metadata(self) -> dict[str, str]:
+        """As gRPC metadata, for the next service; service and actor are in the service token."""
+        pairs = {REQUEST_ID: self.request_id}
+        if self.correlation_id:
+            pairs[CORRELATION_ID] = self.correlation_id
+        if self.traceparent:
+            pairs[TRACEPARENT] = self.traceparent
+        if self.position.sequences:
+            pairs[POSITION] = self.position.encode()
+        return pairs
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, object], caller: str, actor: str | None) -> "Call":
+        """Reads what `metadata` wrote.
+
+        Raises:
+            Invalid: the position is not one.
+        """
+
+        def text(key: str) -> str:
+            return str(metadata.get(key) or "")
+
+        return cls(
+            request_id=text(REQUEST_ID) or new_id(),
+            correlation_id=text(CORRELATION_ID),
+            traceparent=text(TRACEPARENT) or None,
+            position=Position.decode(text(POSITION)),
+            actor=actor,
+            caller=caller,
+        )
+
+
+_current: ContextVar[Call | None] = ContextVar("vestnik_call", default=None)
+
+
+def current() -> Call:
+    """The call being served; outside of one (a reaction, a tool) a fresh one with an id of its own."""
+    return _current.get() or Call(request_id=new_id())
+
+
+def enter(call: Call) -> Token[Call | None]:
+    """Makes the call the current one of this task."""
+    return _current.set(call)

@@ -1,0 +1,1 @@
+"""Many gRPC calls over one bidirectional stream between two processes."""

@@ -1,0 +1,166 @@
+"""Service tokens: each call proves which service makes it, for which one, and in which user's name.
+
+A token is a JWT (EdDSA) with `iss` = the caller, `aud` = the callee, `sub` = the user (left out where there is none),
+five minutes long. Each service has a private key of its own and knows the public keys of all, so none can pass for
+another. Tokens are made once for many calls: signing and verifying each time would cost more than the calls.
+"""
+
+import time
+from base64 import urlsafe_b64decode
+from collections import OrderedDict
+from collections.abc import Callable
+
+import jwt
+import msgspec
+
+from contracts.errors import Unauthenticated
+from infra.security.secrets import Secrets
+
+# Seconds.
+LIFE = 300
+_RENEW = 60
+# How far two machines' clocks may be apart.
+_LEEWAY = 5
+_CACHED = 20_000
+# Ours are about 350 characters; what is longer is not worth a look.
+_LONGEST = 2048
+# Between two looks for keys that were changed meanwhile.
+_LOOK = 2.0
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """What a token proves."""
+
+    service: str
+    # Id of the user in whose name the call is made.
+    user: str | None
+    # Unix time.
+    expires_at: float
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    iat: int
+    exp: int
+    sub: str | None = None
+
+
+class _Claimed(msgspec.Struct, frozen=True):
+    iss: str
+
+
+_CLAIMED = msgspec.json.Decoder(_Claimed)
+
+
+class Issuer:
+    """Makes the tokens with which one service calls others; a token is used until shortly before it runs out."""
+
+    def __init__(self, me: str, secrets: Secrets, *, clock: Callable[[], float] = time.time) -> None:
+        self._me = me
+        self._secrets = secrets
+        self._key = secrets.service_key(me)
+        self._clock = clock
+        self._looked = clock()
+        self._tokens: OrderedDict[tuple[str, str | None], tuple[str, float]] = OrderedDict()
+
+    def token(self, target: str, user: str | None = None) -> str:
+        """A token for calls of a service, in the name of a user if one is given."""
+        token, until = self._tokens.get((target, user), ("", 0.0))
+        now = self._clock()
+        if until - _RENEW > now:
+            return token
+        if now - self._looked > _RENEW:
+            # A key that was changed is used from the next token on, without a restart.
+            self._key, self._looked = self._secrets.service_key(self._me, fresh=True), now
+        claims: dict[str, object] = {"iss": self._me, "aud": target, "iat": int(now), "exp": int(now) + LIFE}
+        if user is not None:
+            claims["sub"] = user
+        token = jwt.encode(claims, self._key, algorithm="EdDSA")
+        self._tokens[target, user] = (token, now + LIFE)
+        self._tokens.move_to_end((target, user))
+        if len(self._tokens) > _CACHED:
+            self._tokens.popitem(last=False)
+        return token
+
+
+class Verifier:
+    """Checks the tokens of those who call one service."""
+
+    def __init__(self, me: str, secrets: Secrets, *, clock: Callable[[], float] = time.time) -> None:
+        self._me = me
+        self._secrets = secrets
+        self._keys = secrets.service_public_keys()
+        self._clock = clock
+        self._looked = clock()
+        self._verified: OrderedDict[str, Credential] = OrderedDict()
+
+    def credential(self, authorization: str) -> Credential:
+        """What the token of a call proves.
+
+        Raises:
+            Unauthenticated: no token, or not a good one: of another deployment, for another service, run out.
+        """
+        known = self._verified.get(authorization)
+        if known is not None and known.expires_at > self._clock():
+            return known
+        known = self._verify(authorization)
+        self._verified[authorization] = known
+        self._verified.move_to_end(authorization)
+        if len(self._verified) > _CACHED:
+            self._verified.popitem(last=False)
+        return known
+
+    def _verify(self, authorization: str) -> Credential:
+        scheme, _, token = authorization.partition(" ")
+        try:
+            if scheme != "Bearer" or len(token) > _LONGEST:
+                raise jwt.InvalidTokenError("no bearer token")
+            claimed = _claimed(token)
+            claims = msgspec.convert(self._decoded(token, claimed), _Claims)
+            if claims.exp - claims.iat > LIFE:
+                raise jwt.InvalidTokenError("longer than we make them")
+        except (jwt.PyJWTError, msgspec.ValidationError, RecursionError) as error:
+            # The last: brackets in brackets, without end.
+            raise Unauthenticated("A valid service token is needed.") from error
+        return Credential(claimed, claims.sub, claims.exp)
+
+    def _decoded(self, token: str, service: str) -> dict[str, object]:
+        try:
+            return self._decode(token, service)
+        except (jwt.InvalidSignatureError, jwt.InvalidIssuerError):
+            if self._clock() - self._looked < _LOOK:
+                raise
+            self._keys, self._looked = self._secrets.service_public_keys(fresh=True), self._clock()
+            return self._decode(token, service)
+
+    def _decode(self, token: str, service: str) -> dict[str, object]:
+        wrong: jwt.PyJWTError = jwt.InvalidIssuerError("unknown issuer")
+        for key in self._keys.get(service, ()):
+            try:
+                return jwt.decode(
+                    token,
+                    key,
+                    algorithms=["EdDSA"],
+                    audience=self._me,
+                    issuer=service,
+                    leeway=_LEEWAY,
+                    options={"require": ["iss", "aud", "iat", "exp"], "strict_aud": True},
+                )
+            except jwt.InvalidSignatureError as error:
+                wrong = error
+        raise wrong
+
+
+def _claimed(token: str) -> str:
+    """Whose token it says that it is, which tells what key to check it with; nothing of it is believed before that.
+
+    Read by itself: the library would take the whole token apart twice, and each user's first call of five minutes
+    brings a new one.
+
+    Raises:
+        jwt.DecodeError: it does not say so.
+    """
+    parts = token.split(".")
+    try:
+        return _CLAIMED.decode(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))).iss
+    except (IndexError, ValueError, msgspec.DecodeError) as error:
+        raise jwt.DecodeError("no issuer") from error

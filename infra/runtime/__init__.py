@@ -1,0 +1,1 @@
+"""The life of a process: connections, files, sockets, logs, metrics."""

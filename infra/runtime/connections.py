@@ -1,0 +1,193 @@
+"""Connections to NATS and PostgreSQL, made one way everywhere: bounded, named, reconnecting by themselves."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from nats.aio.client import Client as NATS
+from psycopg import AsyncConnection, OperationalError
+from psycopg_pool import AsyncConnectionPool
+
+from contracts.errors import Unavailable
+from infra.security.nats_permissions import inbox_of
+from infra.security.secrets import NATS_PARTIES
+from infra.settings import Settings
+from streams.jetstream.client import Client
+
+log = logging.getLogger(__name__)
+_Connection = AsyncConnection[tuple[object, ...]]
+Pool = AsyncConnectionPool[_Connection]
+
+_SILENT = "the database does not answer"
+# What may wait to be sent while the connection is down.
+_PENDING_BYTES = 8 * 1024 * 1024
+
+
+class DatabaseSilent(OperationalError):
+    """The database has not answered for seconds."""
+
+
+class WatchedPool(Pool):
+    """Connections to the database; while it is known to be silent, asking or waiting for it fails at once."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - the library's own
+        super().__init__(*args, **options)
+        self._silent = False
+        self._lent: set[_Connection] = set()
+        self._asking: set[asyncio.Timeout] = set()
+
+    async def getconn(self, timeout: float | None = None) -> _Connection:
+        """
+        Raises:
+            DatabaseSilent: it is known to be.
+            PoolTimeout: no connection came in time.
+        """
+        if self._silent:
+            raise DatabaseSilent(_SILENT)
+        try:
+            async with asyncio.timeout(None) as asking:
+                self._asking.add(asking)
+                try:
+                    connection = await super().getconn(timeout)
+                finally:
+                    self._asking.discard(asking)
+        except TimeoutError as error:
+            raise DatabaseSilent(_SILENT) from error
+        self._lent.add(connection)
+        return connection
+
+    async def putconn(self, conn: _Connection) -> None:
+        self._lent.discard(conn)
+        await super().putconn(conn)
+
+    def hear(self, answers: bool) -> None:
+        """Takes note of whether the database answers; where it does not, what is under way fails now."""
+        self._silent = not answers
+        if answers:
+            return
+        now = asyncio.get_running_loop().time()
+        for asking in self._asking:
+            asking.reschedule(now)
+        for connection in self._lent:
+            _cut(connection)
+
+
+async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0) -> NATS:
+    """Connects to NATS, and again whenever the connection is lost, for as long as the process lives.
+
+    Raises:
+        Unavailable: no server answered, and let us in, within `patience` seconds.
+    """
+    servers = [url.strip() for url in settings.nats_url.split(",") if url.strip()]
+    await _reachable(servers, patience)
+
+    refused = False
+
+    async def failed(error: Exception) -> None:
+        nonlocal refused
+        refused = refused or "authorization" in str(error).lower()
+        log.warning("nats: %s", error or type(error).__name__)
+
+    async def disconnected() -> None:
+        if not client.is_closed:
+            log.warning("nats: disconnected")
+
+    async def reconnected() -> None:
+        log.info("nats: connected again")
+
+    client = Client()
+    try:
+        async with asyncio.timeout(patience):
+            await client.connect(
+                servers=servers,
+                name=name,
+                error_cb=failed,
+                disconnected_cb=disconnected,
+                reconnected_cb=reconnected,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds that it sleeps; a fraction is meant
+                connect_timeout=5,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                pending_size=_PENDING_BYTES,
+                inbox_prefix=inbox_of(_party(servers, name)).encode(),
+            )
+    except TimeoutError as error:
+        # The client by itself would go on for ever where its login is refused.
+        await client.close()
+        raise Unavailable("NATS does not let us in." if refused else "NATS does not answer.") from error
+    return client
+
+
+async def open_pool(database_url: str, name: str, *, max_size: int = 8, patience: float = 30.0) -> WatchedPool:
+    """Opens a pool of autocommitting connections; a broken one is replaced before it is handed out.
+
+    Raises:
+        Unavailable: the database did not answer within `patience` seconds.
+    """
+    pool = WatchedPool(
+        database_url,
+        min_size=1,
+        max_size=max_size,
+        max_waiting=1_000,
+        timeout=5.0,
+        # No longer, or a pool that has lost all of them pauses for half a minute when the database is back: who asks
+        # for one makes it try again.
+        reconnect_timeout=5.0,
+        kwargs={"autocommit": True, "application_name": name, "connect_timeout": 5, "prepare_threshold": 2},
+        check=_check,
+        open=False,
+        name=name,
+    )
+    try:
+        await pool.open(wait=True, timeout=patience)
+    except Exception as error:
+        await pool.close()
+        raise Unavailable("The database does not answer.") from error
+    return pool
+
+
+async def _check(connection: AsyncConnection[tuple[object, ...]]) -> None:
+    """Whether the server has closed the connection meanwhile. It is not asked: that would be half of most reads' time.
+
+    Raises:
+        OperationalError: it has.
+    """
+    # Twice: what it said at parting may come before the end.
+    connection.pgconn.consume_input()
+    connection.pgconn.consume_input()
+
+
+def _cut(connection: _Connection) -> None:
+    """Ends the connection's socket: whatever waits for an answer on it fails now. Cancelling would ask the server."""
+    with contextlib.suppress(OSError, OperationalError), socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
+
+
+def _party(servers: list[str], name: str) -> str:
+    """Who we are to the server, which gives each user an inbox of its own: who logs in, if it is one of ours."""
+    user = urlsplit(servers[0]).username if servers else None
+    return user if user in NATS_PARTIES else name.partition("-")[0]
+
+
+async def _reachable(servers: list[str], patience: float) -> None:
+    """Waits until a server's port answers: a first connect that fails would cost the client 2 s."""
+    deadline = asyncio.get_running_loop().time() + patience
+    while True:
+        for server in servers:
+            parts = urlsplit(server if "//" in server else f"nats://{server}")
+            try:
+                _, writer = await asyncio.wait_for(
+                    asyncio.open_connection(parts.hostname, parts.port or 4222), timeout=2.0
+                )
+            except (OSError, TimeoutError):
+                continue
+            writer.close()
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise Unavailable("NATS does not answer.")
+        await asyncio.sleep(0.05)

@@ -1,0 +1,87 @@
+"""The mark of an import: it says that the streams are not whole yet, and whose import may go on.
+
+It is kept with the stream AUTH itself, so that it is there for every service, on this machine or elsewhere, and
+survives whatever happens to the import. A service that sees it stops working, and waits with its start until it is
+gone: what it would decide on half of the history, and append, would be wrong for ever.
+"""
+
+import asyncio
+import logging
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts.errors import Unavailable
+from contracts.subjects import AUTH
+from infra.operator_errors import OperatorError
+from streams.jetstream.api import STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
+from streams.jetstream.requests import RequestFailed
+
+log = logging.getLogger(__name__)
+# How often a service looks, in seconds.
+EVERY = 1.0
+_KEY = "vestnik.import"
+_INFO = msgspec.json.Decoder(StreamInfo)
+_SAID_EVERY = 30.0
+
+
+class ImportUnderWay(OperatorError):
+    """The streams are only partly there."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "an import is under way, or was interrupted; the same `vestnik import FILE` finishes it. Until then the "
+            "streams are not whole, and no service works on them"
+        )
+
+
+async def get_import_marker(jetstream: JetStream) -> str | None:
+    """What the import said of itself that is under way, the id of the export first; None where there is none."""
+    try:
+        found = (await jetstream.info(AUTH)).config
+    except Refused as refused:
+        if refused.error.err_code == STREAM_NOT_FOUND:
+            return None
+        raise
+    except RequestFailed as failure:
+        raise Unavailable from failure
+    return (found.get("metadata") or {}).get(_KEY)
+
+
+async def set_import_marker(jetstream: JetStream, said: str | None) -> None:
+    """Says that an import is under way, or that none is any more; with the rights of `topology`."""
+    try:
+        found = (await jetstream.info(AUTH)).config
+        metadata = {name: value for name, value in (found.get("metadata") or {}).items() if name != _KEY}
+        if said is not None:
+            metadata[_KEY] = said
+        await jetstream.ask(f"STREAM.UPDATE.{AUTH}", found | {"metadata": metadata}, _INFO)
+    except RequestFailed as failure:
+        raise Unavailable from failure
+
+
+async def wait_until_complete(nc: Client) -> None:
+    """Waits until no import is under way; says so now and then."""
+    jetstream = JetStream(nc)
+    loop = asyncio.get_running_loop()
+    say_at = loop.time()
+    while await _seen(jetstream):
+        if loop.time() >= say_at:
+            log.warning("waiting: %s", ImportUnderWay())
+            say_at += _SAID_EVERY
+        await asyncio.sleep(EVERY)
+
+
+async def wait_for_import(nc: Client) -> None:
+    """Returns when an import begins."""
+    jetstream = JetStream(nc)
+    while not await _seen(jetstream):  # noqa: ASYNC110 - another process sets it, no event tells
+        await asyncio.sleep(EVERY)
+
+
+async def _seen(jetstream: JetStream) -> bool:
+    try:
+        return await get_import_marker(jetstream) is not None
+    except (Unavailable, Refused):
+        # The server is away: nothing can be appended now, and the next look tells.
+        return False

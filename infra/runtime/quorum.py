@@ -1,0 +1,23 @@
+"""A process's evidence that its NATS node is part of a quorum, where the streams have replicas."""
+
+from nats.aio.client import Client as NATS
+
+from contracts.subjects import quorum_of
+from contracts.values.ids import new_id
+from infra.settings import Settings
+from streams.quorum import Quorum
+from streams.topology import Placement, ensure_quorum
+
+
+async def quorum_of_process(settings: Settings, nats: NATS, party: str) -> Quorum | None:
+    """Makes sure of the stream that it appends to; `run` gathers the evidence. None: one node alone needs none.
+
+    Raises:
+        StreamForbidden: the stream has to be made, and this party has no right to it.
+        DangerousStream, Refused, Unavailable: as `ensure_streams`.
+    """
+    if settings.stream_replicas == 1:
+        return None
+    placement = Placement.parse(settings.stream_placement)
+    await ensure_quorum(nats, replicas=settings.stream_replicas, placement=placement)
+    return Quorum(nats, quorum_of(party, new_id()))

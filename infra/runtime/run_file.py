@@ -1,0 +1,81 @@
+"""Where the system that runs on this machine is found: `<data dir>/run.json`, written when its processes start."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from infra.operator_errors import OperatorError
+from infra.runtime.data_dir import is_claimed
+from infra.settings import Settings
+
+NAME = "run.json"
+
+
+class NotRunning(OperatorError):
+    """Nothing runs with this data directory."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"Vestnik is not running with the data directory {folder}; `vestnik up` starts it")
+
+
+class RunFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A running system: what another process needs to reach its parts."""
+
+    pid: int
+    gateway_url: str
+    nats_url: str
+    database_url: str
+    addresses: dict[str, list[str]]
+    """host:port of every process, by service; `profile_rest` is profile's REST edge."""
+    metrics: dict[str, list[str]] = {}
+    """URL of the metrics of every process, by service."""
+
+
+def write(folder: Path, running: RunFile) -> None:
+    """Writes the file for its owner alone: it holds passwords."""
+    draft = folder / f"{NAME}.new"
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(running)))
+    draft.replace(folder / NAME)
+
+
+def remove(folder: Path) -> None:
+    (folder / NAME).unlink(missing_ok=True)
+
+
+def find(folder: Path) -> RunFile:
+    """The system that runs with this data directory.
+
+    Raises:
+        NotRunning: there is none, or its servers are not up yet.
+    """
+    try:
+        running = msgspec.json.decode((folder / NAME).read_bytes(), type=RunFile)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        raise NotRunning(folder) from None
+    if not is_claimed(folder):
+        raise NotRunning(folder)
+    return running
+
+
+def with_running_addresses(settings: Settings) -> Settings:
+    """The settings with the addresses of the running system in place of those that were not given.
+
+    Settings that name both a NATS server and a database describe a deployment and stay as they are.
+
+    Raises:
+        NotRunning: something is missing, and no system runs with the data directory.
+    """
+    if settings.nats_url and settings.database_url:
+        return settings
+    running = find(settings.data_dir)
+    addresses = {f"{service}_address": ",".join(places) for service, places in running.addresses.items()}
+    return msgspec.structs.replace(
+        settings,
+        nats_url=settings.nats_url or running.nats_url,
+        database_url=settings.database_url or running.database_url,
+        public_url=settings.public_url or running.gateway_url,
+        **addresses,
+    )

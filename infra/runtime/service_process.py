@@ -1,0 +1,189 @@
+"""The life of a service's process: connections, own stream, background tasks, the gRPC server, a clean end.
+
+A background task that fails, or a connection to NATS that is lost for good, ends the process with exit code 1, and the
+supervisor starts it afresh: a process that limps on without its projection or its reaction would look healthy and be
+wrong.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
+
+from nats.aio.client import Client as NATS
+
+from contracts.subjects import OPERATOR, STREAMS
+from infra.history.checkpoints import Checkpoints
+from infra.rpc.client import Client
+from infra.rpc.server import RpcServer, Servable
+from infra.rpc.tls import server_side
+from infra.runtime import import_marker
+from infra.runtime.connections import Pool, connect_nats, open_pool
+from infra.runtime.database_probe import DatabaseWatch
+from infra.runtime.gc_tuning import tune_gc
+from infra.runtime.log_setup import configure_logging
+from infra.runtime.metrics_endpoint import metrics_endpoint
+from infra.runtime.quorum import quorum_of_process
+from infra.security.secrets import Secrets
+from infra.settings import Settings
+from streams.log import Log
+from streams.loss.watch import LossWatch
+from streams.quorum import Quorum
+from streams.topology import Placement, ensure_streams
+
+log = logging.getLogger(__name__)
+_READINESS_STEP = 0.2
+
+
+class ServiceProcess:
+    """What every service has at hand while it runs."""
+
+    def __init__(
+        self, name: str, settings: Settings, secrets: Secrets, nats: NATS, pool: Pool, quorum: Quorum | None = None
+    ) -> None:
+        """`quorum`: None where the streams have no replicas, so that every read is the truth."""
+        self.name = name
+        self.settings = settings
+        self.secrets = secrets
+        self.nats = nats
+        self.pool = pool
+        self.quorum = quorum
+        self.watches = {
+            stream: LossWatch(nats, stream, Checkpoints(pool, stream).highest, quorum=quorum)
+            for stream, owner in STREAMS.items()
+            if owner == name
+        }
+        self.log = Log(nats, quorum=self.quorum, watches=self.watches)
+        self._stop = asyncio.Event()
+        self._failed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._clients: list[Client] = []
+        self._conditions: list[Callable[[], bool]] = []
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sign, self._stop.set)
+
+    def client(self, target: str) -> Client:
+        """A client of another service; closed with the process."""
+        client = Client(target, me=self.name, settings=self.settings, secrets=self.secrets, carried=True)
+        self._clients.append(client)
+        return client
+
+    def spawn(self, work: Coroutine[object, object, None], name: str) -> None:
+        """Runs the work in the background until the process ends; its failure ends the process."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def ready_when(self, condition: Callable[[], bool]) -> None:
+        """Health says SERVING only while every such condition holds."""
+        self._conditions.append(condition)
+
+    async def serve(self, handlers: Collection[Servable]) -> None:
+        """Serves gRPC until the process is told to stop, then drains; contracts/rpc_permissions.py says to whom.
+
+        Raises:
+            SystemExit: a background task failed, or the connection to NATS was closed for good.
+        """
+        server = RpcServer(self.name, handlers, secrets=self.secrets)
+        host, port = self.settings.listen_address(self.name)
+        await server.start(
+            host, port, shared=self.settings.listen_shared == "on", tls_context=server_side(self.settings, self.name)
+        )
+        tune_gc()
+        log.info("%s listens on %s:%d", self.name, host, port)
+        watch = asyncio.create_task(self._watch_readiness(server))
+        try:
+            await self._stop.wait()
+        finally:
+            watch.cancel()
+            await server.drain(self.settings.drain_seconds)
+        if self._failed:
+            raise SystemExit(1)
+
+    async def stopped(self) -> None:
+        """Waits until the process is told to stop."""
+        await self._stop.wait()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for client in self._clients:
+            client.close()
+        await self.pool.close()
+        await self.nats.close()
+
+    async def stop_for_import(self) -> None:
+        """Ends the process when an import begins: started again, it waits until the streams are whole."""
+        await import_marker.wait_for_import(self.nats)
+        log.warning("%s stops: an import begins", self.name)
+        self._stop.set()
+
+    async def stop_for_loss(self, watch: LossWatch) -> None:
+        """Ends the process when a loss that it had noticed is over: it may remember what is lost."""
+        await watch.run()
+        log.warning("%s stops: lost events are back, or were given up", self.name)
+        self._stop.set()
+
+    async def _watch_readiness(self, server: RpcServer) -> None:
+        while True:
+            server.set_ready(self.nats.is_connected and all(condition() for condition in self._conditions))
+            if self.nats.is_closed:
+                # The client library gives up by itself on what it takes for a fatal word of the server, such as an
+                # authentication that timed out; nothing here would ever work again.
+                log.critical("the connection to NATS was closed for good")
+                self._fail()
+            await asyncio.sleep(_READINESS_STEP)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            log.critical("%s failed", task.get_name(), exc_info=error)
+        elif not self._stop.is_set():
+            log.critical("%s ended", task.get_name())
+        self._fail()
+
+    def _fail(self) -> None:
+        if not self._stop.is_set():
+            self._failed = True
+            self._stop.set()
+
+
+@asynccontextmanager
+async def service_process(name: str, settings: Settings) -> AsyncIterator[ServiceProcess]:
+    """Opens what the service needs, makes sure that its stream is there, and closes everything at the end."""
+    configure_logging(settings)
+    async with metrics_endpoint(settings, settings.listen_address(name)[1]), _opened(name, settings) as process:
+        yield process
+
+
+@asynccontextmanager
+async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess]:
+    secrets = Secrets.load(settings.secrets_path)
+    nats = await connect_nats(settings, name)
+    await import_marker.wait_until_complete(nats)
+    own = [stream for stream, owner in STREAMS.items() if owner == name]
+    placement = Placement.parse(settings.stream_placement)
+    # Every read model needs OPERATOR, to which the operator's process need not belong.
+    await ensure_streams(nats, replicas=settings.stream_replicas, placement=placement, names=(*own, OPERATOR))
+    quorum = await quorum_of_process(settings, nats, name)
+    pool = await open_pool(settings.database_url, name)
+    process = ServiceProcess(name, settings, secrets, nats, pool, quorum)
+    process.spawn(process.stop_for_import(), "watch for imports")
+    if quorum is not None:
+        process.spawn(quorum.run(), "evidence of a quorum")
+        process.ready_when(lambda: quorum.was_held)
+    database = DatabaseWatch(settings.database_url, name, tell=pool.hear)
+    process.spawn(database.run(), "watch of the database")
+    process.ready_when(database.answers)
+    for stream, watch in process.watches.items():
+        process.spawn(process.stop_for_loss(watch), f"watch for losses in {stream}")
+    try:
+        yield process
+    finally:
+        await process.close()

@@ -1,0 +1,1 @@
+"""Keys, secrets and permissions at NATS and PostgreSQL."""

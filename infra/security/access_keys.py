@@ -1,0 +1,184 @@
+"""The keys of access tokens, and how one takes the place of another without logging anybody out.
+
+A key is a file `access-<key id>.pem`, and its id begins with the time at which it was made, so that whoever looks at
+the folder knows from the names and the clock alone where each key stands: *published* (verifiers learn it, nobody signs
+with it), *signing* (the newest that was published long enough), *verifying* (tokens that it signed are still good), and
+*retired*. There is no state beside the files that could be wrong after a crash. A new key is published before it is
+there to sign with, and an old one is gone before it is no longer published.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from infra.operator_errors import OperatorError
+from infra.security.key_lifecycle import AccessKey, KeyState, KeyTerms, key_states, made_at, new_key_id
+from infra.security.secret_files import load, locked, private_pem, replace
+
+log = logging.getLogger(__name__)
+JWKS = "jwks.json"
+# Seconds between two looks at the folder.
+_LOOK_EVERY = 1.0
+
+
+class NoAccessKey(OperatorError):
+    """There is no key to sign access tokens with, or none can be made."""
+
+
+class AccessKeys:
+    """The folder's keys, for those who may change them."""
+
+    def __init__(self, folder: Path, terms: KeyTerms) -> None:
+        self._folder = folder
+        self._terms = terms
+
+    def listed(self, now: datetime) -> list[AccessKey]:
+        """Where each key stands.
+
+        Raises:
+            NoAccessKey: there is none.
+        """
+        found = key_states(key_ids(self._folder), self._terms, now)
+        if not found:
+            raise NoAccessKey(f"no access-*.pem in {self._folder}; `vestnik up` makes the first")
+        return found
+
+    def rotate(self, now: datetime, *, at_once: bool = False) -> list[AccessKey]:
+        """Adds a key that will follow the present one; where each stands then.
+
+        `at_once`: the present one is not to be trusted any more. The new key signs from now on, and all others are
+        gone: access tokens have to be refreshed, and nobody has to log in again.
+
+        Raises:
+            NoAccessKey: there is none to follow, or the folder cannot be written to.
+        """
+        self.listed(now)
+        try:
+            with locked(self._folder):
+                if not at_once:
+                    self._tidy(now)
+                make(self._folder, now, alone=at_once)
+        except OSError as error:
+            raise NoAccessKey(f"no key can be made in {self._folder}: {error.strerror}") from error
+        return self.listed(now)
+
+    def tidy(self, now: datetime) -> list[str]:
+        """Takes retired keys away; their ids."""
+        if not any(found.state is KeyState.RETIRED for found in self.listed(now)):
+            return []
+        with locked(self._folder):
+            return self._tidy(now)
+
+    def _tidy(self, now: datetime) -> list[str]:
+        retired = [found.key_id for found in self.listed(now) if found.state is KeyState.RETIRED]
+        for key_id in retired:
+            _path(self._folder, key_id).unlink(missing_ok=True)
+        if retired:
+            publish(self._folder)
+        return retired
+
+
+class SigningKeys:
+    """The key to sign with, for a process that runs while keys change; a look at the folder a second at most."""
+
+    def __init__(
+        self,
+        folder: Path,
+        terms: KeyTerms,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Raises:
+            NoAccessKey: there is none.
+        """
+        self._folder = folder
+        self._terms = terms
+        self._clock = clock
+        self._monotonic = monotonic
+        self._looked = float("-inf")
+        self._key_id = ""
+        self._key: Ed25519PrivateKey | None = None
+        self.current()
+
+    def current(self) -> tuple[str, Ed25519PrivateKey]:
+        """The id and the key. What cannot be read just now is what it was a second ago.
+
+        Raises:
+            NoAccessKey: there is none, and never was.
+        """
+        if self._monotonic() - self._looked >= _LOOK_EVERY:
+            self._looked = self._monotonic()
+            try:
+                self._look()
+            except (OSError, ValueError, msgspec.DecodeError, OperatorError) as error:
+                if self._key is None:
+                    raise NoAccessKey(f"no access key can be read in {self._folder}: {error}") from error
+                log.warning("the folder of access keys cannot be read: %s", error)
+        assert self._key is not None
+        return self._key_id, self._key
+
+    def _look(self) -> None:
+        # What nobody could verify must not be signed with, whatever lies in the folder.
+        known = set(key_ids(self._folder)) & published(self._folder)
+        found = key_states(known, self._terms, self._clock())
+        signing = next((each.key_id for each in found if each.state is KeyState.SIGNING), None)
+        if signing is None:
+            raise NoAccessKey(f"no published access-*.pem in {self._folder}")
+        if signing != self._key_id:
+            self._key = load(_path(self._folder, signing))
+            if self._key_id:
+                log.info("access tokens are signed with the key %s from now on", signing)
+            self._key_id = signing
+
+
+def key_ids(folder: Path) -> list[str]:
+    return [path.stem.removeprefix("access-") for path in folder.glob("access-*.pem")]
+
+
+def published(folder: Path) -> set[str]:
+    """The ids of the keys that verifiers know."""
+    found = msgspec.json.decode((folder / JWKS).read_bytes(), type=dict[str, list[dict[str, str]]])
+    return {key["kid"] for key in found["keys"]}
+
+
+def make(folder: Path, now: datetime, *, alone: bool = False) -> str:
+    """Makes a key, published before it is there; `alone`: all others are gone. For whoever holds the folder's lock."""
+    key, key_id = Ed25519PrivateKey.generate(), new_key_id(now, secrets.token_hex(4))
+    before = [] if alone else key_ids(folder)
+    _write_jwks(folder, {**{each: load(_path(folder, each)) for each in before}, key_id: key})
+    replace(_path(folder, key_id), private_pem(key))
+    if alone:
+        for each in key_ids(folder):
+            if each != key_id:
+                _path(folder, each).unlink()
+    return key_id
+
+
+def publish(folder: Path) -> None:
+    """Writes the JWK set of the keys that are there."""
+    _write_jwks(folder, {key_id: load(_path(folder, key_id)) for key_id in key_ids(folder)})
+
+
+def _write_jwks(folder: Path, keys: dict[str, Ed25519PrivateKey]) -> None:
+    described = []
+    for key_id, key in sorted(keys.items(), key=lambda item: (made_at(item[0]), item[0])):
+        jwk: dict[str, object] = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        described.append(jwk | {"kid": key_id, "use": "sig", "alg": "EdDSA"})
+    content = msgspec.json.encode({"keys": described})
+    path = folder / JWKS
+    # An unchanged file keeps its time: nobody reads it again for nothing.
+    if not path.exists() or path.read_bytes() != content:
+        replace(path, content)
+
+
+def _path(folder: Path, key_id: str) -> Path:
+    return folder / f"access-{key_id}.pem"

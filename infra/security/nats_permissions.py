@@ -1,0 +1,151 @@
+"""Who may do what at the NATS server: one account and one user a party, and one account that holds the streams.
+
+A list of permitted subjects is not enough. The server sends its answers wherever a request tells it to, and asks
+nobody for permission: in an account that the streams share with their users, a service could have an answer stored in
+another's stream, or carried to the API as a command to delete one. So nobody lives in the account of the streams. Every
+party has an account of its own that imports exactly what it may ask for; an answer comes back into that account and
+can reach nothing there that its owner could not reach anyway.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from contracts.durable_consumers import DURABLES, Durable
+from contracts.subjects import (
+    DEAD_LETTERS_FILTER,
+    LIMITS,
+    LIMITS_FILTER,
+    PUBLIC_FILTERS,
+    QUORUM,
+    QUORUM_FILTER,
+    STREAMS,
+    all_of,
+    quorum_of,
+)
+from infra.security.secrets import GATEWAY, NATS_PARTIES, OPERATOR, TOPOLOGY
+from infra.settings import SERVICES
+
+# The account that holds the streams. It has no user.
+STORE = "STORE"
+NOTICES = "vestnik.projections.>"
+_API = "$JS.API"
+# Imported by every account: without it the server gives the account an API of its own, and that holds no stream.
+_INFO = f"{_API}.INFO"
+
+
+class Rights(msgspec.Struct, frozen=True):
+    """What one party may do."""
+
+    # What it may ask of the account that holds the streams, by subject: appends, requests, acknowledgements.
+    imports: list[str]
+    # What of that it may not, after all: what belongs to one other party by name.
+    denied: list[str]
+    # Whether it hears what is said of read models, and says it.
+    receives_notices: bool = False
+    sends_notices: bool = False
+
+    def user(self, party: str, password: str) -> dict[str, object]:
+        """The user's entry in the server's configuration."""
+        publish: dict[str, list[str]] = {"allow": [*self.imports, *([NOTICES] if self.sends_notices else [])]}
+        if self.denied:
+            publish["deny"] = self.denied
+        subscribe = {"allow": [f"{inbox_of(party)}.>", *([NOTICES] if self.receives_notices else [])]}
+        return {"user": party, "password": password, "permissions": {"publish": publish, "subscribe": subscribe}}
+
+
+def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
+    """The `accounts` block of a server's configuration."""
+    exports = [f"{_API}.>", "$JS.ACK.>", *map(all_of, STREAMS), LIMITS_FILTER, QUORUM_FILTER]
+    found: dict[str, object] = {
+        STORE: {
+            "jetstream": "enabled",
+            # A request for messages has many answers.
+            "exports": [{"service": subject, "response_type": "stream"} for subject in exports],
+        }
+    }
+    for party in NATS_PARTIES:
+        rights = permissions_of(party)
+        imports: list[object] = [{"service": {"account": STORE, "subject": subject}} for subject in rights.imports]
+        if rights.receives_notices:
+            # A read model that the operator has rebuilt.
+            imports.append({"stream": {"account": OPERATOR, "subject": NOTICES}})
+        account: dict[str, object] = {"users": [rights.user(party, passwords[party])], "imports": imports}
+        if party == OPERATOR:
+            account["exports"] = [{"stream": NOTICES}]
+        found[party] = account
+    return found
+
+
+def inbox_of(party: str) -> str:
+    """What begins every subject on which the party takes answers."""
+    return f"_INBOX_{party}"
+
+
+def permissions_of(party: str) -> Rights:
+    """What the party may do; `topology` makes the streams and does nothing else."""
+    if party == TOPOLOGY:
+        making = _each_stream("STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", also=(LIMITS, QUORUM))
+        return Rights([_INFO, *making], [])
+    others = [durable for durable in DURABLES if durable.service != party]
+    denied = [subject for durable in DURABLES for subject in _deleting(durable)]
+    denied += [subject for durable in others for subject in _using(durable)]
+    if party == OPERATOR:
+        listing = [_INFO, f"{_API}.STREAM.NAMES", f"{_API}.STREAM.LIST"]
+        listing += _each_stream("CONSUMER.NAMES", "CONSUMER.LIST")
+        listing += [f"{_API}.CONSUMER.INFO.{stream}.*" for stream in STREAMS]
+        reading = [subject for stream in STREAMS for subject in _reading_all(stream)]
+        own = [all_of(stream) for stream, owner in STREAMS.items() if owner == party]
+        return Rights([*listing, *reading, *own, *_evidence(party)], denied, sends_notices=True)
+    imports = [_INFO, *_evidence(party)]
+    for stream, owner in STREAMS.items():
+        if owner == party:
+            imports += [all_of(stream), *_reading_all(stream)]
+        elif stream in PUBLIC_FILTERS:
+            imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{PUBLIC_FILTERS[stream]}")
+        elif party in SERVICES:
+            # What their read models leave out, and nothing else that operators do.
+            imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{DEAD_LETTERS_FILTER}")
+    imports += [f"$JS.ACK.{durable.stream}.{durable.name}.>" for durable in DURABLES if durable.service == party]
+    if party == GATEWAY:
+        imports += [LIMITS_FILTER, *_reading(LIMITS, f"{_API}.CONSUMER.CREATE.{LIMITS}.*.{LIMITS_FILTER}")]
+    serves = party in SERVICES
+    return Rights(imports, denied, receives_notices=serves, sends_notices=serves)
+
+
+def _each_stream(*calls: str, also: tuple[str, ...] = ()) -> list[str]:
+    return [f"{_API}.{call}.{stream}" for call in calls for stream in (*STREAMS, *also)]
+
+
+def _evidence(party: str) -> list[str]:
+    """In a cluster, where a process looks whether its node is part of a quorum."""
+    return [quorum_of(party, "*"), f"{_API}.STREAM.INFO.{QUORUM}"]
+
+
+def _reading(stream: str, *creating: str) -> list[str]:
+    return [
+        f"{_API}.STREAM.INFO.{stream}",
+        *creating,
+        f"{_API}.CONSUMER.MSG.NEXT.{stream}.*",
+        f"{_API}.CONSUMER.DELETE.{stream}.*",
+    ]
+
+
+def _reading_all(stream: str) -> list[str]:
+    return [
+        *_reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*", f"{_API}.CONSUMER.CREATE.{stream}.*.>"),
+        f"{_API}.STREAM.MSG.GET.{stream}",
+        f"{_API}.DIRECT.GET.{stream}",
+        f"{_API}.DIRECT.GET.{stream}.>",
+    ]
+
+
+def _deleting(durable: Durable) -> Iterator[str]:
+    yield f"{_API}.CONSUMER.DELETE.{durable.stream}.{durable.name}"
+
+
+def _using(durable: Durable) -> Iterator[str]:
+    place = f"{durable.stream}.{durable.name}"
+    yield f"{_API}.CONSUMER.CREATE.{place}"
+    yield f"{_API}.CONSUMER.CREATE.{place}.>"
+    yield f"{_API}.CONSUMER.MSG.NEXT.{place}"

@@ -1,0 +1,108 @@
+"""Who may do what at PostgreSQL: one login and one schema a service, and one login that looks after all of them.
+
+A service's schema holds its read models and the engine's tables that go with them. The login may make tables there and
+sees nothing else; it does not own the schema, so it can neither drop it nor let another one in. Logins and schemas have
+the same names, and that is how whoever connects finds its own.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+from infra.security.secrets import DATABASE_PARTIES, OPERATOR
+from infra.settings import SERVICES
+
+# Of a new server every login may connect to these two. Other databases may be someone else's: they are only named.
+_OTHER_DATABASES = """\
+DO $$ DECLARE other name; BEGIN
+  FOR other IN SELECT datname FROM pg_database
+    WHERE datallowconn AND datname <> current_database() AND has_database_privilege('public', oid, 'CONNECT')
+  LOOP
+    IF other IN ('postgres', 'template1') THEN EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', other);
+    ELSE RAISE WARNING 'every login may connect to the database %, those of Vestnik too', other;
+    END IF;
+  END LOOP;
+END $$"""
+_MAKE_LARGE_OBJECTS = (
+    "pg_catalog.lo_creat(integer)",
+    "pg_catalog.lo_create(oid)",
+    "pg_catalog.lo_from_bytea(oid, bytea)",
+    "pg_catalog.lo_import(text)",
+    "pg_catalog.lo_import(text, oid)",
+)
+_ITERATIONS = 4096
+_SALT_BYTES = 16
+
+
+def role_of(party: str) -> str:
+    """The login of the party, and of a service also its schema."""
+    return f"vestnik_{party}"
+
+
+def url_of(database_url: str, party: str, password: str) -> str:
+    """The URL of the same database with the party's login."""
+    parts = urlsplit(database_url)
+    hosts = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{role_of(party)}:{password}@{hosts}"))
+
+
+def statements(database: str, passwords: Mapping[str, str]) -> Iterator[str]:
+    """What gives everybody his rights, statement by statement, for a superuser of the server, in the database itself.
+
+    They may be run again: passwords become those that are given. No password is in them, only what it is checked with.
+    """
+    name = '"' + database.replace('"', '""') + '"'
+    for party in DATABASE_PARTIES:
+        role = role_of(party)
+        yield (
+            f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')"
+            f" THEN CREATE ROLE {role}; END IF; END $$"
+        )
+        yield f"ALTER ROLE {role} LOGIN PASSWORD '{verifier(passwords[party])}'"
+    # It acts for each by SET ROLE, and what it makes in doing so is theirs. Memberships keep the inheritance that they
+    # were granted with (PostgreSQL 16 and newer), so they are granted again.
+    services = ", ".join(map(role_of, SERVICES))
+    yield f"ALTER ROLE {role_of(OPERATOR)} NOINHERIT"
+    operator = role_of(OPERATOR)
+    member = f"EXISTS (SELECT FROM pg_auth_members WHERE member = '{operator}'::regrole)"
+    yield f"DO $$ BEGIN IF {member} THEN REVOKE {services} FROM {operator}; END IF; END $$"
+    yield f"GRANT {services} TO {operator}"
+    everybody = ", ".join(map(role_of, DATABASE_PARTIES))
+    yield f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
+    # A verification builds its shadow in temporary tables.
+    yield f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {everybody}"
+    # For the schemas in which read models of a moment in the past are built.
+    yield f"GRANT CREATE ON DATABASE {name} TO {role_of(OPERATOR)}"
+    yield _OTHER_DATABASES
+    yield f"REVOKE EXECUTE ON FUNCTION {', '.join(_MAKE_LARGE_OBJECTS)} FROM PUBLIC"
+    yield "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+    for service in SERVICES:
+        role = role_of(service)
+        yield f"CREATE SCHEMA IF NOT EXISTS {role}"
+        yield f"GRANT USAGE, CREATE ON SCHEMA {role} TO {role}"
+        yield f"ALTER ROLE {role} IN DATABASE {name} SET search_path = {role}"
+        # The operator reads what is there and what will be there.
+        yield f"GRANT USAGE ON SCHEMA {role} TO {role_of(OPERATOR)}"
+        yield f"GRANT SELECT ON ALL TABLES IN SCHEMA {role} TO {role_of(OPERATOR)}"
+        yield (
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {role} IN SCHEMA {role} GRANT SELECT ON TABLES TO {role_of(OPERATOR)}"
+        )
+    # People who look into read models need not name the schemas; `public` first, so that no table is made by accident.
+    looked_for = ", ".join(["public", *map(role_of, SERVICES)])
+    yield f"ALTER ROLE {role_of(OPERATOR)} IN DATABASE {name} SET search_path = {looked_for}"
+
+
+def verifier(password: str) -> str:
+    """What a server keeps of a password to check it with (SCRAM-SHA-256, RFC 5803): of no use to log in with."""
+    salt = secrets.token_bytes(_SALT_BYTES)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    return f"SCRAM-SHA-256${_ITERATIONS}:{_text(salt)}${_text(stored)}:{_text(server)}"
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()

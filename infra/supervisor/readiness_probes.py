@@ -1,0 +1,90 @@
+"""Asks a part whether it is ready; every question is answered within a bound, and no answer is a no."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import psycopg
+
+from contracts.errors import VestnikError
+from infra.operator_errors import OperatorError
+from infra.rpc.health import is_serving
+from infra.rpc.tls import Tls
+from infra.runtime.connections import connect_nats
+from infra.settings import BadSetting, Settings
+
+WITHIN = 2.0
+
+# For servers that the settings name: they run already, or somebody is starting them.
+GIVEN_WITHIN = 10.0
+
+Probe = Callable[[], Awaitable[bool]]
+
+
+class ServerSilent(OperatorError):
+    """A server that the settings name does not answer."""
+
+
+async def always() -> bool:
+    """For programs whose start returns only when they are ready."""
+    return True
+
+
+def grpc_health(host: str, port: int, tls: Tls | None = None) -> Probe:
+    """Ready when the server's health service says SERVING."""
+
+    async def probe() -> bool:
+        return await is_serving(host, port, timeout=WITHIN, tls=tls)
+
+    return probe
+
+
+def http_ok(host: str, port: int, path: str) -> Probe:
+    """Ready when a GET of the path is answered with 200."""
+
+    async def probe() -> bool:
+        try:
+            async with asyncio.timeout(WITHIN):
+                reader, writer = await asyncio.open_connection(host, port)
+                try:
+                    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+                    status_line = await reader.readline()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return False
+        return status_line.split(b" ")[1:2] == [b"200"]
+
+    return probe
+
+
+async def given_nats_answers(settings: Settings) -> None:
+    """Makes sure of the NATS server that VESTNIK_NATS_URL names.
+
+    Raises:
+        ServerSilent: it does not answer, or not to us.
+    """
+    try:
+        async with asyncio.timeout(GIVEN_WITHIN):
+            connection = await connect_nats(settings, "operator-supervisor", patience=GIVEN_WITHIN / 2)
+    except (OSError, TimeoutError, VestnikError):
+        raise ServerSilent("the NATS server of VESTNIK_NATS_URL does not answer, or refuses the login") from None
+    await connection.close()
+
+
+async def given_database_answers(settings: Settings) -> None:
+    """Makes sure of the PostgreSQL that VESTNIK_DATABASE_URL names.
+
+    Raises:
+        BadSetting: it names none.
+        ServerSilent: it does not answer, or not to us.
+    """
+    try:
+        async with asyncio.timeout(GIVEN_WITHIN):
+            connection = await psycopg.AsyncConnection.connect(settings.database_url)
+    except psycopg.ProgrammingError:
+        # Its text would show the whole of the setting, and with it the password.
+        raise BadSetting("VESTNIK_DATABASE_URL is not the address of a PostgreSQL database") from None
+    except (psycopg.Error, TimeoutError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "no answer"
+        raise ServerSilent(f"the PostgreSQL of VESTNIK_DATABASE_URL does not answer: {reason}") from None
+    await connection.close()

@@ -1,0 +1,263 @@
+"""The whole system on one machine: servers, then services and gateway; stopped in the opposite order."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from infra.embedded.nats_server import NatsServer
+from infra.embedded.ports import reserve_ports
+from infra.embedded.postgres_server import PostgresServer
+from infra.rpc.tls import client_side, make_certificates
+from infra.runtime import data_dir, import_marker, run_file
+from infra.runtime.connections import connect_nats
+from infra.security.postgres_roles import url_of
+from infra.security.secrets import OPERATOR, TOPOLOGY, Secrets
+from infra.security.service_schemas import ServiceSchemas
+from infra.settings import Settings
+from infra.supervisor import readiness_probes, schema_handover
+from infra.supervisor.gateway_socket import listen
+from infra.supervisor.log_console import Console
+from infra.supervisor.log_filter import is_worth_logging
+from infra.supervisor.process_plan import Layout, ProcessSpec, UrlOf, absolute, gateway_url, lay_out, serve_command
+from infra.supervisor.service_program import ServiceProgram
+from infra.supervisor.supervised_process import Supervised
+from streams.jetstream.api import JetStream
+from streams.topology import Placement, ensure_limits, ensure_streams
+
+STILL_WAITING_EVERY = 10.0
+
+CommandOf = Callable[[str], list[str]]
+
+
+class System:
+    """Runs everything until `stop` is called or a signal asks for it."""
+
+    def __init__(self, settings: Settings, console: Console, *, command_of: CommandOf = serve_command) -> None:
+        self._settings = absolute(settings, settings.data_dir)
+        self._console = console
+        self._command_of = command_of
+        self._stop = asyncio.Event()
+        self._servers: list[Supervised] = []
+        self._services: list[Supervised] = []
+        self._gateways: list[Supervised] = []
+        # Hold the services' ports while one of them restarts.
+        self._held: list[socket.socket] = []
+        self.ready = asyncio.Event()
+
+    def stop(self) -> None:
+        """Asks for a clean stop; asked once more, everything is killed."""
+        if self._stop.is_set():
+            self._console.say("stopping at once")
+            for each in self._everything():
+                each.kill()
+            return
+        self._stop.set()
+
+    def pid_of(self, name: str) -> int | None:
+        """The process under that name, if it runs at this moment."""
+        return next((each.pid for each in self._everything() if each.name == name), None)
+
+    async def run(self) -> None:
+        """Brings everything up, says when it is ready, and takes it down again when asked.
+
+        Raises:
+            OperatorError: it cannot run; everything that was started has been stopped.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.stop)
+        claim = await data_dir.claim(self._settings.data_dir)
+        try:
+            run_file.remove(self._settings.data_dir)
+            with listen(self._settings.host, self._settings.port) as listener:
+                self._settings = msgspec.structs.replace(self._settings, port=listener.getsockname()[1])
+                await self._run_until_stopped(listener)
+        finally:
+            for holder in self._held:
+                holder.close()
+            os.close(claim)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    async def _run_until_stopped(self, listener: socket.socket) -> None:
+        stopped = asyncio.create_task(self._stop.wait())
+        bringing_up = asyncio.create_task(self._start_all(listener))
+        try:
+            await asyncio.wait({stopped, bringing_up}, return_when=asyncio.FIRST_COMPLETED)
+            if bringing_up.done():
+                await bringing_up
+                await asyncio.wait({stopped, *self._supervisions()}, return_when=asyncio.FIRST_COMPLETED)
+                for supervision in self._supervisions():
+                    if supervision.done():
+                        await supervision  # it ends by itself only by failing
+        finally:
+            for task in (stopped, bringing_up):
+                task.cancel()
+            await asyncio.wait({stopped, bringing_up})
+            await self._stop_all()
+
+    async def _start_all(self, listener: socket.socket) -> None:
+        began = time.monotonic()
+        Secrets.create(self._settings.secrets_path)
+        if self._settings.rpc_tls == "on":
+            make_certificates(self._settings.secrets_path)
+        self._settings, nats, postgres = await self._start_servers()
+        if nats is not None:
+            await self._make_streams(nats)
+        if postgres is not None:
+            await schema_handover.part(postgres.url)
+        layout = lay_out(
+            self._settings,
+            self._reserve,
+            nats.url_of if nats is not None else None,
+            postgres.url_of if postgres is not None else await self._logins_at_given_database(),
+        )
+        self._services = [self._service(place) for place in layout.services]
+        self._gateways = [self._gateway(place, listener) for place in layout.gateways]
+        for each in (*self._services, *self._gateways):
+            each.start()
+        self._write_places(layout)
+        await self._all_ready([*self._services, *self._gateways])
+        self._console.say(f"everything is up after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
+        self._console.say(f"Vestnik is ready: {gateway_url(self._settings)}")
+        self.ready.set()
+
+    def _reserve(self, count: int) -> list[int]:
+        self._held = reserve_ports(count)
+        return [int(holder.getsockname()[1]) for holder in self._held]
+
+    async def _start_servers(self) -> tuple[Settings, NatsServer | None, PostgresServer | None]:
+        """Starts those servers that the settings do not name.
+
+        Returns:
+            Settings that name all servers, with the operator's logins; and those servers that are ours.
+        """
+        settings, secrets = self._settings, Secrets.load(self._settings.secrets_path)
+        everything = settings.log_level == "debug"
+        nats = postgres = None
+        if not settings.nats_url:
+            nats = NatsServer(
+                settings.data_dir / "nats",
+                passwords=secrets.nats_passwords(),
+                on_line=self._console.line_writer("nats", is_worth_logging("nats", everything)),
+            )
+            self._servers.append(Supervised("nats", nats, readiness_probes.always, self._console))
+        if not settings.database_url:
+            postgres = PostgresServer(
+                settings.data_dir / "postgres",
+                password=secrets.postgres_password,
+                passwords=secrets.database_passwords(),
+                on_line=self._console.line_writer("postgres", is_worth_logging("postgres", everything)),
+            )
+            self._servers.append(Supervised("postgres", postgres, readiness_probes.always, self._console))
+        for each in self._servers:
+            each.start()
+        if settings.nats_url:
+            await readiness_probes.given_nats_answers(settings)
+        if settings.database_url:
+            await readiness_probes.given_database_answers(settings)
+        await self._all_ready(self._servers)
+        named = msgspec.structs.replace(
+            settings,
+            nats_url=nats.url_of(OPERATOR) if nats is not None else settings.nats_url,
+            database_url=postgres.url_of(OPERATOR) if postgres is not None else settings.database_url,
+        )
+        return named, nats, postgres
+
+    async def _logins_at_given_database(self) -> UrlOf | None:
+        """Where somebody has made the logins of `vestnik postgres-logins` there, each service uses its own."""
+        database_url = self._settings.database_url
+        if not (await ServiceSchemas.discover(database_url)).are_separate:
+            return None
+        secrets = Secrets.load(self._settings.secrets_path)
+        return lambda service: url_of(database_url, service, secrets.database_password(service))
+
+    async def _make_streams(self, nats: NatsServer) -> None:
+        """Does what no service has a right to: whoever may make or change a stream could lose events with it."""
+        settings = msgspec.structs.replace(self._settings, nats_url=nats.url_of(TOPOLOGY))
+        connection = await connect_nats(settings, TOPOLOGY)
+        try:
+            if await import_marker.get_import_marker(JetStream(connection)) is not None:
+                raise import_marker.ImportUnderWay
+            placement = Placement.parse(settings.stream_placement)
+            await ensure_streams(connection, replicas=settings.stream_replicas, placement=placement)
+            await ensure_limits(connection, replicas=settings.stream_replicas, placement=placement)
+        finally:
+            await connection.close()
+
+    def _service(self, place: ProcessSpec) -> Supervised:
+        program = ServiceProgram(
+            self._command_of(place.service),
+            {**os.environ, **place.settings.environment()},
+            self._console.line_writer(place.name),
+            drain_seconds=place.settings.drain_seconds,
+        )
+        return Supervised(
+            place.name,
+            program,
+            readiness_probes.grpc_health(*place.address, client_side(place.settings, OPERATOR, place.service)),
+            self._console,
+        )
+
+    def _gateway(self, place: ProcessSpec, listener: socket.socket) -> Supervised:
+        settings = msgspec.structs.replace(place.settings, listen_fd=listener.fileno())
+        host, port = listener.getsockname()[:2]
+        program = ServiceProgram(
+            self._command_of(place.service),
+            {**os.environ, **settings.environment()},
+            self._console.line_writer(place.name),
+            drain_seconds=settings.drain_seconds,
+            descriptors=[listener.fileno()],
+        )
+        reachable = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - asked, not bound
+        return Supervised(place.name, program, readiness_probes.http_ok(reachable, port, "/readyz"), self._console)
+
+    def _write_places(self, layout: Layout) -> None:
+        """Lets commands find the system, also while a part of it is not ready: they say which."""
+        found = run_file.RunFile(
+            pid=os.getpid(),
+            gateway_url=gateway_url(self._settings),
+            nats_url=self._settings.nats_url,
+            database_url=self._settings.database_url,
+            addresses=dict(layout.addresses),
+            metrics={
+                service: [f"http://{place}/metrics" for place in places] for service, places in layout.metrics.items()
+            },
+        )
+        run_file.write(self._settings.data_dir, found)
+
+    async def _all_ready(self, parts: Sequence[Supervised]) -> None:
+        """Waits for all, however long recovery takes; says now and then whom it waits for."""
+        waiting = {asyncio.create_task(part.became_ready(), name=part.name) for part in parts}
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=STILL_WAITING_EVERY, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    await task
+                if not done:
+                    names = ", ".join(sorted(task.get_name() for task in waiting))
+                    self._console.say(f"waiting for {names}")
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _stop_all(self) -> None:
+        run_file.remove(self._settings.data_dir)
+        self._console.say("stopping")
+        for stage in (self._gateways, self._services, self._servers):
+            await asyncio.gather(*(each.stop() for each in stage))
+        self._console.say("stopped")
+
+    def _everything(self) -> list[Supervised]:
+        return [*self._gateways, *self._services, *self._servers]
+
+    def _supervisions(self) -> list[asyncio.Task[None]]:
+        return [each.supervision for each in self._everything() if each.supervision is not None]

@@ -1,0 +1,1 @@
+"""Applies events: handlers to row changes to SQL."""

@@ -1,0 +1,279 @@
+"""The shapes that changes have, worked out once a shape: a million events say the same few things about rows.
+
+A change is taken as its values alone, in the order of its shape's columns; what to look up, to check and to combine is
+known from the shape. Two changes of one row become one by a fold, of which there is one a pair of shapes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from types import NoneType
+from typing import NamedTuple
+
+from projections.engine.changes import Change, MergeRule, RowAction, Values
+from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, to_pg_text
+
+Key = tuple[object, ...]
+Columns = tuple[tuple[str, MergeRule], ...]
+
+_SET, _ADD, _GREATEST, _LEAST, _FIRST = MergeRule
+# Stand between the columns' names in the words of a change. None is a text: a column may be called `add`.
+_NOW_SET, _NOW_ADD, _NOW_GREATEST, _NOW_LEAST, _NOW_FIRST = range(len(MergeRule))
+_WHOLE_NUMBERS = {"smallint", "integer", "bigint"}
+# What needs no closer look in a column that is added to, or compared.
+_PLAIN: dict[MergeRule, frozenset[type]] = {
+    _ADD: frozenset({int, Decimal, timedelta}),
+    _GREATEST: frozenset({int, Decimal, date, datetime, timedelta, NoneType}),
+    _LEAST: frozenset({int, Decimal, date, datetime, timedelta, NoneType}),
+}
+# What PostgreSQL would make of two values.
+_COMBINED = {
+    _ADD: "({old} if (b := {new}) is None else b if (a := {old}) is None else a + b)",
+    _GREATEST: "({old} if (b := {new}) is None else b if (a := {old}) is None or b > a else a)",
+    _LEAST: "({old} if (b := {new}) is None else b if (a := {old}) is None or b < a else a)",
+    _FIRST: "({new} if (a := {old}) is None else a)",
+}
+
+
+class Table(NamedTuple):
+    """A table as the catalog has it."""
+
+    # The name inside the braces, and that of this build.
+    name: str
+    physical: str
+    # The primary key's columns, in its order.
+    key: tuple[str, ...]
+    # Column to type, the key's among them.
+    types: dict[str, str]
+
+
+class ChangePlan:
+    """What is done to a row of one table, and which columns are written in which way."""
+
+    __slots__ = ("action", "columns", "folds", "name", "table")
+
+    def __init__(self, table: Table, action: RowAction, columns: Columns) -> None:
+        self.table = table
+        self.name = table.name
+        self.action = action
+        self.columns = columns
+        # How a row of this shape takes up a change of another; None where no single change says both.
+        self.folds: dict[ChangePlan, MergePlan | None] = {}
+
+
+# What a change says: its shape, its key in the table's order, and the values in the order of the shape's columns.
+Resolved = tuple[ChangePlan, Key, Sequence[object]]
+
+
+class MergePlan(NamedTuple):
+    """How a row takes up a change: its shape afterwards, and its values out of those before and the change's."""
+
+    shape: ChangePlan
+    # Raises TypeError or ArithmeticError where two values cannot be combined here.
+    combine: Callable[[Sequence[object], Sequence[object]], Sequence[object]]
+
+
+class CallPlan:
+    """One way in which handlers name table, key and columns; knows the shape that this means."""
+
+    __slots__ = ("_key_types", "resolve_fast", "shape")
+
+    def __init__(self, shape: ChangePlan) -> None:
+        self.shape = shape
+        table = shape.table
+        self._key_types = tuple([int if table.types[column] in _WHOLE_NUMBERS else str for column in table.key])
+        # What `resolve` gives for a change of this form whose values are of kinds that need no closer look; None, or a
+        # KeyError, for any other. Compiled, since it runs several times an event.
+        self.resolve_fast: Callable[..., Resolved | None] = _compiled(shape, self._key_types)
+
+    def resolve_slow(self, change: Change) -> Resolved:
+        """What `resolve` gives for a change of this form, whatever its values.
+
+        Raises:
+            UnsupportedValue: as `resolve`.
+        """
+        _, _, given, *said = change
+        by_how = dict(zip(MergeRule, said, strict=True))
+        columns = self.shape.columns
+        values = tuple([(by_how[how] or {})[column] for column, how in columns])
+        key = _key(self.shape.table, given, self._key_types)
+        for column, value in zip(columns, values, strict=True):
+            _check(*column, value)
+        return self.shape, key, values
+
+
+def _compiled(shape: ChangePlan, key_types: Sequence[type]) -> "Callable[..., Resolved | None]":
+    """Nothing but places and quoted names goes into what is compiled."""
+    known: dict[str, object] = {"shape": shape, "upon": shape.action, "name": shape.name, "datetime": datetime}
+    known["text"] = _text_of_moment
+    tests = ["action is upon", "table == name", f"type(given) is dict and len(given) == {len(key_types)}"]
+    for how in MergeRule:
+        count = [each for _, each in shape.columns].count(how)
+        # Other mappings may have a value for every name.
+        tests.append(f"type({how}) is dict and len({how}) == {count}" if count else f"not {how}")
+    for place, (column, kind) in enumerate(zip(shape.table.key, key_types, strict=True)):
+        if shape.table.types[column] == MOMENTS:
+            tests.append(f"type(given[{column!r}]) is datetime and (key{place} := text(given[{column!r}]))")
+        else:
+            tests.append(f"type(key{place} := given[{column!r}]) is {kind.__name__}")
+    values = [f"{how}[{column!r}]" for column, how in shape.columns]
+    for place, (_, how) in enumerate(shape.columns):
+        if how in _PLAIN:
+            known[f"plain{place}"] = _PLAIN[how]
+            tests.append(f"type(value{place} := {values[place]}) in plain{place}")
+            values[place] = f"value{place}"
+    key = "".join(f"key{place}, " for place in range(len(key_types)))
+    found: Callable[..., Resolved | None] = eval(  # noqa: S307 - see above
+        f"lambda action, table, given, {', '.join(MergeRule)}:"
+        f" (shape, ({key}), ({''.join(f'{value}, ' for value in values)})) if {' and '.join(tests)} else None",
+        known,
+    )
+    return found
+
+
+class Shapes:
+    """The shapes of one build's tables, as far as they have occurred."""
+
+    def __init__(self, tables: Mapping[str, Table]) -> None:
+        self._tables = tables
+        self._shapes: dict[tuple[str, RowAction, Columns], ChangePlan] = {}
+        self._forms: dict[tuple[object, ...], CallPlan] = {}
+        # What the last event of each type has said, which the next one says too as a rule.
+        self._usual: dict[str, list[CallPlan]] = {}
+
+    def resolve(self, changes: Sequence[Change], kind: str = "") -> Sequence[Resolved]:
+        """Each change as its shape, its key in the table's order, and its values.
+
+        Keys are equal for whatever the database takes for the same.
+        `kind`: the type of the event whose changes they are.
+
+        Raises:
+            UnsupportedValue: one does not fit its table.
+        """
+        usual = self._usual.get(kind)
+        if usual is not None and len(usual) == len(changes):
+            try:
+                found = [form.resolve_fast(*change) for form, change in zip(usual, changes, strict=True)]
+            except KeyError:
+                pass
+            else:
+                if None not in found:
+                    return found  # type: ignore[return-value]  # none of them is None
+        forms = self._usual[kind] = [self._form_of(change) for change in changes]
+        return [
+            form.resolve_fast(*change) or form.resolve_slow(change) for form, change in zip(forms, changes, strict=True)
+        ]
+
+    def _form_of(self, change: Change) -> CallPlan:
+        action, table, given, set_, add, greatest, least, first = change
+        words = (
+            action,
+            table,
+            *given,
+            _NOW_SET,
+            *(set_ or ()),
+            _NOW_ADD,
+            *(add or ()),
+            _NOW_GREATEST,
+            *(greatest or ()),
+            _NOW_LEAST,
+            *(least or ()),
+            _NOW_FIRST,
+            *(first or ()),
+        )
+        form = self._forms.get(words)
+        if form is None:
+            form = self._forms[words] = self._form(change)
+        return form
+
+    def shape(self, table: Table, action: RowAction, columns: Columns) -> ChangePlan:
+        """The one shape of its kind."""
+        kind = table.name, action, columns
+        found = self._shapes.get(kind)
+        if found is None:
+            found = self._shapes[kind] = ChangePlan(table, action, columns)
+        return found
+
+    def fold(self, earlier: ChangePlan, later: ChangePlan) -> "MergePlan | None":
+        """How a row of one shape takes up a change of the other; None where no single change says both."""
+        try:
+            return earlier.folds[later]
+        except KeyError:
+            fold = earlier.folds[later] = _fold(earlier, later, self)
+            return fold
+
+    def _form(self, change: Change) -> CallPlan:
+        action, name, given, *said = change
+        table = self._tables.get(name)
+        if table is None:
+            raise UnsupportedValue(f"there is no table {name}")
+        if set(given) != set(table.key):
+            raise UnsupportedValue(f"{name}: the key is {', '.join(table.key)}")
+        columns = tuple([(column, how) for how, values in zip(MergeRule, said, strict=True) for column in values or ()])
+        names = [column for column, _ in columns]
+        for column in names:
+            if column not in table.types or column in given:
+                raise UnsupportedValue(f"{name}: {column} cannot be written")
+        if len(set(names)) != len(names):
+            raise UnsupportedValue(f"{name}: a column is written twice by one call")
+        return CallPlan(self.shape(table, action, columns))
+
+
+def _fold(earlier: ChangePlan, later: ChangePlan, shapes: Shapes) -> MergePlan | None:
+    if later.action is RowAction.DELETE:
+        return MergePlan(later, _nothing)
+    if earlier.action is RowAction.DELETE:
+        return None if later.action is RowAction.UPSERT else MergePlan(earlier, _nothing)
+    if earlier.action is RowAction.UPDATE and later.action is RowAction.UPSERT:
+        return None
+    columns = dict(earlier.columns)
+    places = {column: place for place, column in enumerate(columns)}
+    terms = {column: f"old[{place}]" for column, place in places.items()}
+    for new, (column, how) in enumerate(later.columns):
+        before = columns.get(column)
+        if before is None or how is _SET:
+            columns[column] = how
+            terms[column] = f"new[{new}]"
+        elif before is _SET or before is how:
+            terms[column] = _COMBINED[how].format(old=f"old[{places[column]}]", new=f"new[{new}]")
+        else:
+            return None
+    # Compiled, since it runs several times an event; nothing but places goes into it.
+    combine = eval(f"lambda old, new: ({''.join(f'{term}, ' for term in terms.values())})")  # noqa: S307 - see above
+    return MergePlan(shapes.shape(earlier.table, earlier.action, tuple(columns.items())), combine)
+
+
+def _nothing(old: Sequence[object], new: Sequence[object]) -> Sequence[object]:
+    return ()
+
+
+def _key(table: Table, given: Values, types: Sequence[type]) -> Key:
+    return tuple([_key_value(column, given[column], wanted) for column, wanted in zip(table.key, types, strict=True)])
+
+
+def _key_value(column: str, value: object, wanted: type) -> object:
+    text = to_pg_text(value)
+    if text is None:
+        raise UnsupportedValue(f"{column} is null in a key")
+    if wanted is str:
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UnsupportedValue(f"{column}: {value!r} is no whole number") from error
+
+
+# Many rows have a moment in common that is part of their keys: an hour, a day.
+@lru_cache(maxsize=1_000)
+def _text_of_moment(moment: datetime) -> str | None:
+    return to_pg_text(moment)
+
+
+def _check(column: str, how: MergeRule, value: object) -> None:
+    if how is MergeRule.ADD and (isinstance(value, bool) or not isinstance(value, int | Decimal | timedelta)):
+        raise UnsupportedValue(f"{column}: {value!r} cannot be added; sums are of whole numbers, decimals or intervals")
+    if how in (MergeRule.GREATEST, MergeRule.LEAST) and not isinstance(
+        value, int | float | Decimal | date | timedelta | None
+    ):
+        raise UnsupportedValue(f"{column}: {value!r} has no order that the database shares")

@@ -1,0 +1,1 @@
+"""Operator actions on dead letters: list, retry, discard."""

@@ -1,0 +1,308 @@
+"""Settles dead letters: tries them again with today's code, or gives one up for good.
+
+Each aggregate is a matter of its own. A transaction holds the build against its writer, writes what can be written of
+the aggregate's letters in order, takes those from the list and gives the list a new revision. The writer asserts the
+revision with every batch: it can neither overtake nor apply twice, and hears with its next batch that the aggregate
+is free. Events of the aggregate that come meanwhile are parked behind, and tried in the same run.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+from psycopg import Error as DatabaseError
+from psycopg import errors
+
+from contracts.envelope import now
+from contracts.errors import VestnikError
+from contracts.positions import Position
+from infra.operator_errors import OperatorError
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.apply.change_plans import Table
+from projections.engine.dead_letters import discards, queries
+from projections.engine.dead_letters.discards import Discarded
+from projections.engine.dead_letters.queries import DeadLetterRow
+from projections.engine.projection import Projection
+from projections.engine.storage import builds, dead_letters, tables
+from projections.engine.storage.builds import Build, BuildState, Connection
+from projections.engine.storage.dead_letters import DeadLetter, DeadLetterState, LetterId
+from streams.log import Conflict, Log
+from streams.message import Message
+
+# Letters tried in one transaction: the build's writer waits for it.
+PAGE = 2_000
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
+_PAGE_OF = """
+SELECT sequence FROM projection_dead_letters
+WHERE (projection, version, build, stream, subject) = (%s, %s, %s, %s, %s) ORDER BY sequence LIMIT %s
+"""
+_FAIL = """
+UPDATE projection_dead_letters SET state = 'failed', reason = %s, attempts = attempts + %s, tried_at = now()
+WHERE (projection, version, build, stream, sequence) = (%s, %s, %s, %s, %s)
+"""
+
+
+class OtherVersion(OperatorError):
+    """The build is of a version that this program does not have."""
+
+    def __init__(self, letter_id: LetterId, version: int) -> None:
+        super().__init__(
+            f"{letter_id} is of version {letter_id.version} of {letter_id.projection}, and this program has"
+            f" version {version}"
+        )
+
+
+class BlockedByEarlier(OperatorError):
+    """The letter waits behind another one."""
+
+    def __init__(self, letter: DeadLetterRow) -> None:
+        super().__init__(f"{letter.id} has not failed, it waits behind {letter.head}: settle that one")
+
+
+class AlreadyDiscarded(OperatorError):
+    """The event was given up for good."""
+
+    def __init__(self, discard: Discarded) -> None:
+        super().__init__(f"{discard.id} was discarded by {discard.discarded_by}: {discard.reason}")
+
+
+class BuildGone(OperatorError):
+    """The letter's build is not in use, or not in the use that it was in."""
+
+    def __init__(self, letter_id: LetterId) -> None:
+        super().__init__(
+            f"build {letter_id.build} of {letter_id.projection} is not in use any more: what is in use now has read"
+            " the event afresh; list again"
+        )
+
+
+class AppliedElsewhere(OperatorError):
+    """Another build has applied the event, so that it cannot be left out of all."""
+
+    def __init__(self, letter_id: LetterId, build: int) -> None:
+        super().__init__(
+            f"build {build} of {letter_id.projection}, which is being built, has applied the event of {letter_id}:"
+            " let that rebuild finish, it needs no discard"
+        )
+
+
+class EventMissing(OperatorError):
+    """A stream does not hold an event that was read from it."""
+
+    def __init__(self, stream: str, sequence: int) -> None:
+        super().__init__(f"{stream} does not hold event {sequence} any more")
+
+
+class BuildLocked(OperatorError):
+    """The build's writer did not make room."""
+
+    def __init__(self, build: Build) -> None:
+        super().__init__(f"build {build.build} of {build.projection} is held by somebody else; try again")
+
+
+class Interrupted(OperatorError):
+    """Not all could be tried; those before it are applied."""
+
+    def __init__(self, applied: int, error: Exception) -> None:
+        super().__init__(first_line(error))
+        self.applied = applied
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an aggregate's dead letters."""
+
+    id: str
+    # `applied`: all of them; `failed`: the one of `failed_id` cannot be applied, those before it were; `refused`: the
+    # first that is left could not be tried just now.
+    outcome: str
+    # Events applied, and those that are left.
+    applied: int
+    left: int
+    failed_id: str | None
+    reason: str | None
+
+
+def first_line(error: Exception) -> str:
+    """The error in one line: of the database's, the first of its lines."""
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+async def first_failures(conn: Connection, projection: type[Projection]) -> list[DeadLetterRow]:
+    """Each aggregate's first dead letter, of the builds of today's version that are in use."""
+    found = await queries.list_heads(conn, projection.name)
+    return [letter for letter in found if letter.version == projection.version]
+
+
+async def retryable_letter(conn: Connection, letter_id: LetterId) -> DeadLetterRow:
+    """The letter, if it can be settled.
+
+    Raises:
+        NoSuchLetter, Parked, AlreadyDiscarded, BuildGone: it cannot.
+    """
+    letter = await queries.get_dead_letter(conn, letter_id)
+    if isinstance(letter, Discarded):
+        raise AlreadyDiscarded(letter)
+    if letter.first != letter.sequence:
+        raise BlockedByEarlier(letter)
+    if letter.build_state not in (BuildState.LIVE, BuildState.BUILDING):
+        raise BuildGone(letter_id)
+    return letter
+
+
+async def retry(conn: Connection, log: Log, projection: type[Projection], letter: DeadLetterRow) -> Retried:
+    """Tries an aggregate's dead letters in order, until there are none or one fails again.
+
+    `conn`: autocommitting, and the operator's own.
+
+    Raises:
+        OtherVersion, BuildGone, EventMissing, Busy: nothing was done.
+        Unavailable, psycopg.Error: the streams or the database were lost; it may have been applied.
+        Interrupted: any of these, when some had been applied.
+    """
+    if letter.version != projection.version:
+        raise OtherVersion(letter.id, projection.version)
+    build = letter.of_build()
+    known = await tables.inspect(conn, projection, build)
+    applied = 0
+    while True:
+        try:
+            page = await _page(conn, letter)
+            messages = await _read(log, letter, page)
+            done, failed, more = await _retry_page(conn, log, projection, build, known, letter, messages)
+            applied += done
+            if failed is not None or not more:
+                left = await _left(conn, letter)
+                break
+        except (OperatorError, VestnikError, DatabaseError) as error:
+            if not applied:
+                raise
+            raise Interrupted(applied, error) from error
+    return Retried(
+        id=str(letter.id),
+        outcome="applied" if failed is None else "failed",
+        applied=applied,
+        left=left,
+        failed_id=None if failed is None else str(letter.id._replace(sequence=failed.message.sequence)),
+        reason=None if failed is None else failed.reason,
+    )
+
+
+async def discard(conn: Connection, log: Log, letter: DeadLetterRow, reason: str, by: str) -> None:
+    """Gives the event up: this version of the read model leaves it out, in every build, for good.
+
+    What waits behind it has still to be tried; its first counts as failed until then. Once it is in the stream the
+    discard stands, also where the database is lost before the commit: `discards.catch_up` does the rest.
+
+    `log`: with the right to append to OPERATOR.
+
+    Raises:
+        NoSuchLetter, Parked, AlreadyDiscarded, BuildGone: somebody else was quicker.
+        AppliedElsewhere: a rebuild at work has applied it.
+        BuildLocked: the build's writer did not make room.
+        Unavailable, Overloaded, HistoryLost: the stream did not take it, nothing was done.
+        DeadlineExceeded: whether the stream has it is not known.
+    """
+    try:
+        async with conn.transaction():
+            await conn.execute(_LOCK_TIMEOUT)
+            held = await discards.hold(conn, letter.projection, letter.version)
+            # Once more: now nobody else can settle it.
+            letter = await retryable_letter(conn, letter.id)
+            for build in held:
+                await _skip_event(conn, build, letter)
+            discarded = Discarded(
+                projection=letter.projection,
+                version=letter.version,
+                build=letter.build,
+                stream=letter.stream,
+                sequence=letter.sequence,
+                subject=letter.subject,
+                type=letter.type,
+                error=letter.reason,
+                reason=reason,
+                discarded_by=by,
+                discarded_at=now(),
+            )
+            await discards.keep(conn, discarded)
+            await discards.append(log, discarded, f"operator:{by}")
+    except errors.LockNotAvailable as error:
+        raise BuildLocked(letter.of_build()) from error
+    except Conflict as conflict:
+        found = await discards.of_letter(log, letter.id)
+        if found is None:
+            raise
+        raise AlreadyDiscarded(found) from conflict
+
+
+async def _retry_page(
+    conn: Connection,
+    log: Log,
+    projection: type[Projection],
+    build: Build,
+    known: dict[str, Table],
+    letter: DeadLetterRow,
+    messages: dict[int, Message],
+) -> tuple[int, DeadLetter | None, bool]:
+    """One transaction: how many were applied, which one failed, and whether there are more."""
+    try:
+        async with conn.transaction():
+            await conn.execute(_LOCK_TIMEOUT)
+            if not await builds.lock_build(conn, build):
+                raise BuildGone(letter.id)
+            page = await _page(conn, letter)
+            if page and (given_up := await discards.of_letter(log, letter.id._replace(sequence=page[0]))):
+                # By a discard that was interrupted.
+                raise AlreadyDiscarded(given_up)
+            # A few may have come since they were read.
+            messages |= await _read(log, letter, [sequence for sequence in page if sequence not in messages])
+            filling = BuildWriter(conn, projection, build, known, Position(), DeadLetterState())
+            left = await filling.reapply([messages[sequence] for sequence in page])
+            applied = page[: page.index(left[0].message.sequence)] if left else page
+            await dead_letters.remove(conn, build, letter.stream, applied)
+            if left:
+                await conn.execute(_FAIL, (left[0].reason, 1, *build.id, letter.stream, left[0].message.sequence))
+            elif len(page) == PAGE:
+                await dead_letters.promote(conn, build, letter.stream, letter.subject)
+            await dead_letters.revise(conn, build)
+    except errors.LockNotAvailable as error:
+        raise BuildLocked(build) from error
+    return len(applied), left[0] if left else None, len(page) == PAGE
+
+
+async def _page(conn: Connection, letter: DeadLetterRow) -> list[int]:
+    """The sequences of the aggregate's first letters."""
+    cursor = await conn.execute(_PAGE_OF, (*letter.of_build().id, letter.stream, letter.subject, PAGE))
+    return [int(str(sequence)) for (sequence,) in await cursor.fetchall()]
+
+
+async def _left(conn: Connection, letter: DeadLetterRow) -> int:
+    cursor = await conn.execute(
+        "SELECT count(*) FROM projection_dead_letters"
+        " WHERE (projection, version, build, stream, subject) = (%s, %s, %s, %s, %s)",
+        (*letter.of_build().id, letter.stream, letter.subject),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+async def _read(log: Log, letter: DeadLetterRow, sequences: Sequence[int]) -> dict[int, Message]:
+    """The letters' events; the aggregate may have others between them that the projection ignores."""
+    found: dict[int, Message] = {}
+    wanted = set(sequences)
+    after = sequences[0] - 1 if sequences else 0
+    while len(found) < len(wanted):
+        read = await log.read(letter.subject, after=after, limit=PAGE)
+        found |= {message.sequence: message for message in read if message.sequence in wanted}
+        if not read or (read[-1].sequence >= sequences[-1] and len(found) < len(wanted)):
+            raise EventMissing(letter.stream, min(wanted - found.keys()))
+        after = read[-1].sequence
+    return found
+
+
+async def _skip_event(conn: Connection, build: Build, letter: DeadLetterRow) -> None:
+    """Takes the event from the build's letters; one that has not come to it yet will leave it out by itself."""
+    if not await dead_letters.leave_out(conn, build, letter.stream, letter.sequence, letter.subject):
+        checkpoint = (await builds.checkpoints(conn, build)).sequence(letter.stream)
+        if build.state is BuildState.BUILDING and checkpoint >= letter.sequence:
+            raise AppliedElsewhere(letter.id, build.build)
+    await dead_letters.revise(conn, build)

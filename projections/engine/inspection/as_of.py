@@ -1,0 +1,263 @@
+"""Builds read models as they were at a moment, into a schema of the database, for people to look at.
+
+Everything is built in a schema beside it, which gets the name only when it is whole: what was interrupted never looks
+like a result, and the next call removes it. The live builds are not touched, nor even read.
+"""
+
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import msgspec
+from nats.aio.client import Client as NATS
+from psycopg import Error as DatabaseError
+from psycopg import errors, sql
+
+from contracts.errors import Unavailable
+from contracts.positions import Position
+from contracts.values.timestamps import rfc3339
+from infra.operator_errors import OperatorError
+from projections.engine.dead_letters import discards
+from projections.engine.inspection import isolated_build
+from projections.engine.projection import Projection
+from projections.engine.reading.time_position import position_at
+from projections.engine.rebuild.progress import Report, ignore_progress
+from projections.engine.storage import tables
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.connections import close_and_unlock, connect, try_lock
+from projections.engine.storage.schema import create_schema
+
+# So that it can be typed without quotes.
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+_UNFINISHED = "_unfinished"
+# How the schemas that are ours are known: by their comments.
+_MARK = "Vestnik, as of "
+_MARK_UNFINISHED = "Vestnik, unfinished"
+_LETTERS = "dead_letters"
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
+_TABLES_IN = "SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind IN ('r', 'p')"
+_OBJECTS_IN = "SELECT count(*)::int FROM pg_class WHERE relnamespace = to_regnamespace(%s)"
+_COMMENT = "SELECT coalesce(obj_description(to_regnamespace(%s), 'pg_namespace'), '')"
+
+
+class BadSchema(OperatorError):
+    """The schema cannot be used for this."""
+
+
+class NothingHappened(OperatorError):
+    """The moment lies before the first event."""
+
+    def __init__(self, moment: datetime) -> None:
+        super().__init__(f"nothing had happened by {rfc3339(moment)}")
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """A read model as it was."""
+
+    projection: str
+    version: int
+    as_of: str
+    schema: str
+    # Table to number of rows.
+    tables: dict[str, int]
+    position: dict[str, int]
+    events: int
+    # Events that could not be applied, or that wait behind such a one; the table `dead_letters` names them.
+    dead_letters: int
+    seconds: float
+    events_per_second: float
+
+
+class AsOf:
+    """One schema in the making; `opened` gives it, `build` may run for several projections at once."""
+
+    def __init__(self, conn: Connection, nc: NATS, database_url: str, schema: str, moment: datetime) -> None:
+        self._conn = conn
+        self._nc = nc
+        self._database_url = database_url
+        self._schema = schema
+        self._draft = schema + _UNFINISHED
+        self._moment = moment
+        # Each table's name in the draft, and its plain one.
+        self._names: dict[str, str] = {}
+        self._built: list[str] = []
+        self._events = 0
+
+    async def build(self, projection: type[Projection], report: Report = ignore_progress) -> Built:
+        """Builds the read model as it was, in the draft.
+
+        Raises:
+            BadSchema: another projection has a table of the same name.
+            Unavailable: the database or NATS do not answer.
+        """
+        begun = time.monotonic()
+        clashes = [table for table in projection.table_names() if table in self._names.values() or table == _LETTERS]
+        if clashes:
+            raise BadSchema(f"{projection.name}: another table {clashes[0]} comes into the same schema")
+        left_out = discards.of_version(await discards.recorded(self._nc), projection.name, projection.version)
+        conn = await connect(self._database_url, f"as of {projection.name}")
+        try:
+            position = await position_at(self._nc, projection, self._moment)
+            await isolated_build.use_schema(conn, self._draft)
+            filling = await isolated_build.create_isolated_build(conn, projection, left_out)
+            physical = tables.physical_names(projection, filling.build)
+            self._names |= {name: table for table, name in physical.items()}
+            counting = isolated_build.ProgressCounter(position, 1, report)
+            events = await isolated_build.replay_into(
+                filling, projection, self._nc, position, list(position.sequences), counting
+            )
+            await tables.add_indexes(conn, projection, filling.build)
+            rows = {table: await _count(conn, name) for table, name in physical.items()}
+        except DatabaseError as error:
+            raise Unavailable(f"{projection.name}: {error}".partition("\n")[0]) from error
+        finally:
+            await close_and_unlock(conn)
+        self._events += events
+        self._built.append(f"{projection.name} version {projection.version} ({_reached(position)})")
+        seconds = time.monotonic() - begun
+        return Built(
+            projection=projection.name,
+            version=projection.version,
+            as_of=rfc3339(self._moment),
+            schema=self._schema,
+            tables=rows,
+            position=dict(position.sequences),
+            events=events,
+            dead_letters=sum(filling.letters),
+            seconds=round(seconds, 3),
+            events_per_second=round(events / seconds, 1) if seconds else 0.0,
+        )
+
+    async def publish(self) -> None:
+        """Gives what was built its name, all at once, in place of what was there before.
+
+        Raises:
+            NothingHappened: there is nothing to look at.
+            BadSchema: somebody reads what is to be replaced, or has built something of their own upon it.
+        """
+        if not self._events:
+            raise NothingHappened(self._moment)
+        target, draft = sql.Identifier(self._schema), sql.Identifier(self._draft)
+        try:
+            async with self._conn.transaction():
+                await self._conn.execute(_LOCK_TIMEOUT)
+                await self._conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(target))
+                for name in await _tables(self._conn, self._schema):
+                    await self._conn.execute(sql.SQL("DROP TABLE {}.{}").format(target, sql.Identifier(name)))
+                for name, table in self._names.items():
+                    await self._conn.execute(
+                        sql.SQL("ALTER TABLE {}.{} RENAME TO {}").format(
+                            draft, sql.Identifier(name), sql.Identifier(table)
+                        )
+                    )
+                    await self._conn.execute(
+                        sql.SQL("ALTER TABLE {}.{} SET SCHEMA {}").format(draft, sql.Identifier(table), target)
+                    )
+                await self._conn.execute(
+                    sql.SQL(
+                        "CREATE TABLE {}.{} AS SELECT projection, stream, sequence, subject, type, state, reason"
+                        " FROM {}.projection_dead_letters ORDER BY projection, stream, sequence"
+                    ).format(target, sql.Identifier(_LETTERS), draft)
+                )
+                await self._conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(draft))
+                said = f"{_MARK}{rfc3339(self._moment)}: {', '.join(sorted(self._built))}"
+                await self._conn.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(target, sql.Literal(said)))
+        except errors.LockNotAvailable as error:
+            raise BadSchema(f"somebody reads the schema {self._schema}: it stays as it was") from error
+        except errors.DependentObjectsStillExist as error:
+            raise BadSchema(f"something was built upon the schema {self._schema}, which stays as it was") from error
+
+
+@asynccontextmanager
+async def opened(
+    nc: NATS,
+    database_url: str,
+    schema: str,
+    moment: datetime,
+    *,
+    replace: bool = False,
+) -> AsyncIterator[AsOf]:
+    """An empty draft; where it is not published by the end, it is gone.
+
+    Raises:
+        BadSchema: there is something else in the schema, or another call is at it.
+        Unavailable: the database does not answer.
+    """
+    if _NAME.fullmatch(schema) is None or schema.startswith("pg_") or schema == "public":
+        raise BadSchema(
+            f"{schema!r} is no name for it: small letters, digits and _, at most 48, not public, not beginning with pg_"
+        )
+    conn = await connect(database_url, f"as of, into {schema}")
+    try:
+        if not await try_lock(conn, _lock(schema)):
+            raise BadSchema(f"the schema {schema} is being built by another call")
+        await _assert_usable(conn, schema, replace)
+        await _drop_unfinished(conn)
+        draft = schema + _UNFINISHED
+        await _create_draft(conn, draft)
+        try:
+            yield AsOf(conn, nc, database_url, schema, moment)
+        finally:
+            if not conn.closed:
+                await conn.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(draft)))
+    except DatabaseError as error:
+        raise Unavailable(f"the schema {schema} is not built: {error}".partition("\n")[0]) from error
+    finally:
+        await close_and_unlock(conn)
+
+
+async def _assert_usable(conn: Connection, schema: str, replace: bool) -> None:
+    cursor = await conn.execute(_OBJECTS_IN, (schema,))
+    if await cursor.fetchone() == (0,):
+        return
+    comment = await _comment(conn, schema)
+    if not comment.startswith(_MARK):
+        raise BadSchema(f"there is something else in the schema {schema}: name another")
+    if not replace:
+        raise BadSchema(f"the schema {schema} is there already ({comment}): say --replace, or name another")
+
+
+async def _create_draft(conn: Connection, draft: str) -> None:
+    async with conn.transaction():
+        await conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(draft)))
+        await conn.execute(
+            sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(draft), sql.Literal(_MARK_UNFINISHED))
+        )
+        await conn.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(draft)))
+        await create_schema(conn)
+
+
+async def _drop_unfinished(conn: Connection) -> None:
+    """Removes what interrupted calls have left, whatever name it was to get."""
+    cursor = await conn.execute(
+        "SELECT nspname::text FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') = %s", (_MARK_UNFINISHED,)
+    )
+    for (draft,) in await cursor.fetchall():
+        # A lock that is ours is given once more.
+        if await try_lock(conn, _lock(str(draft).removesuffix(_UNFINISHED))):
+            await conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(str(draft))))
+
+
+async def _comment(conn: Connection, schema: str) -> str:
+    row = await (await conn.execute(_COMMENT, (schema,))).fetchone()
+    return "" if row is None else str(row[0])
+
+
+async def _tables(conn: Connection, schema: str) -> Sequence[str]:
+    return [str(name) for (name,) in await (await conn.execute(_TABLES_IN, (schema,))).fetchall()]
+
+
+async def _count(conn: Connection, name: str) -> int:
+    row = await (await conn.execute(sql.SQL("SELECT count(*)::bigint FROM {}").format(sql.Identifier(name)))).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def _lock(schema: str) -> str:
+    return f"vestnik.projections.as_of.{schema}"
+
+
+def _reached(position: Position) -> str:
+    return ", ".join(f"{stream} {sequence}" for stream, sequence in position.sequences.items())

@@ -1,0 +1,188 @@
+"""Proves that a live read model is what its streams say: a shadow is built and compared with it, row for row.
+
+The live rows and their checkpoint are one snapshot; the shadow is filled exactly to that checkpoint, so that a system
+at work can be verified. The shadow consists of temporary tables: whatever becomes of the verification, it goes with
+its connection. A projection of several streams is built twice, with the streams one after the other and the other way
+round: rows that depend on the interleaving differ in one of the two.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+from nats.aio.client import Client as NATS
+from psycopg import Error as DatabaseError
+from psycopg import IsolationLevel, sql
+
+from contracts.errors import Unavailable
+from contracts.positions import Position
+from infra.operator_errors import OperatorError
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.apply.change_plans import Table
+from projections.engine.dead_letters import discards
+from projections.engine.inspection import isolated_build
+from projections.engine.inspection.table_diff import Comparison, Difference, compare
+from projections.engine.projection import Projection
+from projections.engine.rebuild import cutover
+from projections.engine.rebuild.progress import Report, ignore_progress
+from projections.engine.storage import builds, dead_letters, lost_events, tables
+from projections.engine.storage.builds import Build, Connection
+from projections.engine.storage.connections import connect
+from projections.engine.storage.schema import create_schema, ensure_schema
+
+_NO_IDLE_LIMIT = "SET idle_in_transaction_session_timeout = 0"
+
+
+class NotBuilt(OperatorError):
+    """There is no live read model that could be verified."""
+
+    def __init__(self, projection: type[Projection]) -> None:
+        super().__init__(f"{projection.name} has no live build of version {projection.version}; start its service")
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What came out; `differences` names the first few, the counts are of all."""
+
+    projection: str
+    version: int
+    build: int
+    position: dict[str, int]
+    equal: bool
+    # Sequences that should have an event and have none, such as `MESSAGING:7-9`: no read model can be equal then.
+    lost: list[str]
+    # Lost events that an operator has accepted.
+    lost_accepted: int
+    # Rows compared, over all tables.
+    rows: int
+    events: int
+    changed: int
+    missing: int
+    extra: int
+    # Events that the live read model could not apply, or that wait behind such a one.
+    dead_letters: int
+    # The same when they were read just now: other code may take what was refused before.
+    dead_letters_rebuilt: int
+    # Events that every build of the version leaves out, since an operator has given them up.
+    discarded: int
+    differences: list[Difference]
+    seconds: float
+
+
+async def verify(
+    projection: type[Projection],
+    nc: NATS,
+    database_url: str,
+    report: Report = ignore_progress,
+    *,
+    hear: Callable[[Difference], None] | None = None,
+    ends: Mapping[str, int] | None = None,
+) -> Verdict:
+    """Compares the live read model with what its streams say up to its checkpoint.
+
+    `hear`: hears of every row that differs; the verdict names the first few.
+    `ends`: by stream, where to stop instead, for a stream that has lost its end.
+
+    Raises:
+        NotBuilt, isolated.StreamTooShort: nothing could be compared.
+        Unavailable: the database or NATS do not answer.
+    """
+    begun = time.monotonic()
+    live_conn = await connect(database_url, f"verify {projection.name}")
+    try:
+        shadow_conn = await connect(database_url, f"shadow {projection.name}")
+    except BaseException:
+        await live_conn.close()
+        raise
+    try:
+        await ensure_schema(live_conn)
+        await discards.catch_up(live_conn, nc, projection.name)
+        await isolated_build.use_schema(shadow_conn, isolated_build.TEMPORARY)
+        await create_schema(shadow_conn)
+        await live_conn.execute(_NO_IDLE_LIMIT)
+        await live_conn.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+        async with live_conn.transaction():
+            live, checkpoint, known = await _snapshot(live_conn, projection)
+            position = Position(
+                {stream: min(at, (ends or {}).get(stream, at)) for stream, at in checkpoint.sequences.items()}
+            )
+            # Those of the stream, as of the snapshot: a discard of this moment is none of the live rows' yet.
+            left_out = discards.of_version(await discards.recorded(nc), projection.name, projection.version)
+            left_out &= await dead_letters.discards(live_conn, projection.name, projection.version)
+            orders = _interleavings(projection)
+            counting = isolated_build.ProgressCounter(position, len(orders), report)
+            for order in orders:
+                comparison = Comparison(hear=hear)
+                shadow = await isolated_build.create_isolated_build(shadow_conn, projection, left_out)
+                events = await isolated_build.replay_into(shadow, projection, nc, position, order, counting)
+                await _compare(live_conn, known, shadow_conn, projection, shadow, comparison)
+                gaps = await lost_events.found(shadow_conn, shadow.build)
+                letters, shadow_letters = await _letters(live_conn, live), await _letters(shadow_conn, shadow.build)
+                await cutover.drop_build(shadow_conn, projection, shadow.build)
+                if comparison.count:
+                    break
+        lost = await lost_events.unaccepted(nc, gaps)
+    except DatabaseError as error:
+        raise Unavailable(f"{projection.name} cannot be verified: {error}".partition("\n")[0]) from error
+    finally:
+        await shadow_conn.close()
+        await live_conn.close()
+    return Verdict(
+        projection=projection.name,
+        version=projection.version,
+        build=live.build,
+        position=dict(position.sequences),
+        equal=comparison.count == 0 and not lost,
+        lost=list(map(str, lost)),
+        lost_accepted=sum(map(len, gaps)) - sum(map(len, lost)),
+        rows=comparison.rows,
+        events=events,
+        changed=comparison.changed,
+        missing=comparison.missing,
+        extra=comparison.extra,
+        dead_letters=letters,
+        dead_letters_rebuilt=shadow_letters,
+        discarded=sum(sequence <= position.sequence(stream) for stream, sequence in left_out),
+        differences=comparison.differences,
+        seconds=round(time.monotonic() - begun, 3),
+    )
+
+
+async def _snapshot(conn: Connection, projection: type[Projection]) -> tuple[Build, Position, dict[str, Table]]:
+    """The live build with its checkpoints; the transaction sees no later moment, and nobody drops the tables until it
+    ends: two rebuilds may come to their end meanwhile."""
+    live = await cutover.live_build(conn, projection)
+    if live is None:
+        raise NotBuilt(projection)
+    known = await tables.inspect(conn, projection, live)
+    names = sql.SQL(", ").join(sql.Identifier(table.physical) for table in known.values())
+    await conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+    return live, await builds.checkpoints(conn, live), known
+
+
+def _interleavings(projection: type[Projection]) -> list[Sequence[str]]:
+    """Orders in which the streams are read one after the other."""
+    streams = list(projection.filters())
+    return [streams] if len(streams) == 1 else [streams, streams[::-1]]
+
+
+async def _compare(
+    live_conn: Connection,
+    known: dict[str, Table],
+    shadow_conn: Connection,
+    projection: type[Projection],
+    shadow: BuildWriter,
+    comparison: Comparison,
+) -> None:
+    rebuilt = await tables.inspect(shadow_conn, projection, shadow.build)
+    async with shadow_conn.transaction():
+        for name, table in known.items():
+            await compare(live_conn, table, shadow_conn, rebuilt[name], comparison)
+
+
+async def _letters(conn: Connection, build: Build) -> int:
+    cursor = await conn.execute(
+        "SELECT count(*) FROM projection_dead_letters WHERE (projection, version, build) = (%s, %s, %s)", build.id
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(str(row[0]))

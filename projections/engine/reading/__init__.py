@@ -1,0 +1,1 @@
+"""Reads the streams of a projection."""

@@ -1,0 +1,222 @@
+"""One reader of a stream for all live read models of a process that are near its end.
+
+Each would otherwise have a consumer of its own: the server delivers every event to each of them, and the same process
+takes every one of them apart. Here one reader keeps the last messages in a window, out of which each follower takes
+what it has not had, when it wants to. Whoever is behind, or falls behind, reads by itself until it has caught up.
+
+A follower knows its own position and nothing else is believed: it takes from the window only while all that follows its
+position is in there. With any doubt it goes on with a reader of its own, which begins behind that position.
+"""
+
+import asyncio
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from nats.aio.client import Client as NATS
+
+from projections.engine.reading.message_window import Window
+from streams.reader import ReadBatch, Reader
+
+# A piece at a time, as each of its followers takes them.
+_LIMIT = 1_000
+# With fewer events to come than these somebody is near the end.
+_NEAR = 1_000
+
+# A stream, and what passes of it.
+Key = tuple[str, str | None]
+
+
+class SharedReaders:
+    """The shared readers of one process."""
+
+    def __init__(self, nc: NATS) -> None:
+        self.nc = nc
+        # Who reads, together with others or not.
+        self.followers: Counter[Key] = Counter()
+        self.readers: dict[Key, SharedReader] = {}
+
+    def follower(self, stream: str, subject_filter: str | None, *, after: int, name: str) -> "Follower":
+        """`name`: of the consumers that it makes while it reads by itself."""
+        return Follower(self, (stream, subject_filter), after, name)
+
+
+class SharedReader:
+    """Reads when a member wants more than the window holds; while all of them rest, so does it."""
+
+    def __init__(self, sharing: SharedReaders, key: Key, after: int) -> None:
+        self._sharing = sharing
+        self._key = key
+        self._window = Window(after)
+        self._reconnects = sharing.nc.stats["reconnects"]
+        self._members = 0
+        self._wanted, self._has_read = asyncio.Event(), asyncio.Event()
+        self._failure: Exception | None = None
+        sharing.readers[key] = self
+        self._reading = asyncio.create_task(self._read(after), name=f"shared reader of {key[0]}")
+
+    async def join(self, position: int) -> bool:
+        """Whether whoever has read up to there is a member now, as it is if the window holds what comes next.
+
+        By itself it may have come a moment further than this has: then this reads once more before it says no. Whoever
+        were let in ahead would not be told that the stream had lost its end.
+        """
+        self._members += 1
+        joined = False
+        try:
+            if position > self._window.end:
+                await self._read_on()
+            joined = self._failure is None and self._holds(position)
+        finally:
+            if not joined:
+                await self.leave()
+        return joined
+
+    async def leave(self) -> None:
+        """Without members it ends."""
+        self._members -= 1
+        if not self._members:
+            self._forget_me()
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+
+    async def next(self, position: int, limit: int) -> ReadBatch | None:
+        """What a member takes next, if only a sign of life; None if the window does not hold it any more.
+
+        Raises:
+            what the reader raised, where it could not go on.
+        """
+        if self._window.end == position:
+            await self._read_on()
+        if self._failure is not None:
+            raise self._failure
+        return self._window.after(position, limit) if self._holds(position) else None
+
+    async def _read_on(self) -> None:
+        if self._failure is None:
+            self._wanted.set()
+            await self._has_read.wait()
+
+    def _holds(self, position: int) -> bool:
+        self._look_at_connection()
+        return self._window.holds(position)
+
+    def _look_at_connection(self) -> None:
+        # A server that comes back may have lost its last messages and given their sequences to others: then whoever
+        # has not taken those asks it anew.
+        reconnects = self._sharing.nc.stats["reconnects"]
+        if reconnects != self._reconnects:
+            self._reconnects = reconnects
+            self._window.forget()
+
+    async def _read(self, after: int) -> None:
+        stream, subject_filter = self._key
+        try:
+            async with Reader(
+                self._sharing.nc,
+                stream,
+                after=after,
+                subject_filter=subject_filter,
+                name="projections",
+                whole=subject_filter is None,
+            ) as reader:
+                while True:
+                    await self._wanted.wait()
+                    batch = await reader.next(_LIMIT)
+                    self._wanted.clear()
+                    self._look_at_connection()
+                    self._window.add(batch)
+                    self._wake()
+        except Exception as error:  # handed over: raised by `next`
+            self._failure = error
+        finally:
+            self._failure = self._failure or ConnectionError(f"the shared reader of {stream} ended")
+            self._forget_me()
+            self._wake()
+
+    def _wake(self) -> None:
+        woken, self._has_read = self._has_read, asyncio.Event()
+        woken.set()
+
+    def _forget_me(self) -> None:
+        """Whoever comes now begins another one."""
+        if self._sharing.readers.get(self._key) is self:
+            del self._sharing.readers[self._key]
+
+
+class Follower:
+    """Reads one stream from a position on, as a reader does, and together with others as soon as it can."""
+
+    def __init__(self, sharing: SharedReaders, key: Key, after: int, name: str) -> None:
+        self._sharing = sharing
+        self._key = key
+        self._position = after
+        self._name = name
+        # One of the two, unless it is about to change.
+        self._own: Reader | None = None
+        self._shared: SharedReader | None = None
+        self._is_near = False
+
+    async def __aenter__(self) -> Self:
+        self._sharing.followers[self._key] += 1
+        self._read_separately()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sharing.followers[self._key] -= 1
+        try:
+            await self._leave()
+        finally:
+            await self._drop()
+
+    async def next(self, limit: int) -> ReadBatch:
+        """The next piece, without a gap; as that of a `Reader`, which says what it raises too."""
+        if self._own is not None and await self._joins():
+            await self._drop()
+        if self._shared is not None:
+            batch = await self._shared.next(self._position, limit)
+            if batch is not None:
+                self._position = batch.position
+                return batch
+            self._read_separately()
+            await self._leave()
+        assert self._own is not None
+        batch = await self._own.next(limit)
+        self._position, self._is_near = batch.position, batch.pending < _NEAR
+        return batch
+
+    async def _joins(self) -> bool:
+        shared = self._sharing.readers.get(self._key)
+        if shared is None:
+            # Whoever is alone needs nobody to read for it.
+            if not self._is_near or self._sharing.followers[self._key] < 2:
+                return False
+            shared = SharedReader(self._sharing, self._key, self._position)
+        if not await shared.join(self._position):
+            return False
+        self._shared = shared
+        return True
+
+    def _read_separately(self) -> None:
+        stream, subject_filter = self._key
+        self._own = Reader(
+            self._sharing.nc,
+            stream,
+            after=self._position,
+            subject_filter=subject_filter,
+            name=self._name,
+            whole=subject_filter is None,
+        )
+        self._is_near = False
+
+    async def _drop(self) -> None:
+        own, self._own = self._own, None
+        if own is not None:
+            await own.__aexit__(None, None, None)
+
+    async def _leave(self) -> None:
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            await shared.leave()

@@ -1,0 +1,157 @@
+"""Drops what is kept for going back: the build before the live one, what was begun and never finished, other versions.
+
+A version that a service runs is left alone, and so is a build that somebody reads. The code of another version need
+not be there: a build's tables are written down with it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+from psycopg import Error as DatabaseError
+from psycopg import errors
+
+from projections.engine.storage import builds
+from projections.engine.storage.builds import BuildState, Connection
+from projections.engine.storage.connections import (
+    close_and_unlock,
+    connect,
+    database_unavailable,
+    try_lock,
+    version_rebuild_lock,
+    version_runner_lock,
+)
+from projections.engine.storage.schema import ensure_schema
+
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.1
+_BUILDS = """
+SELECT b.version, b.build, b.state, b.tables,
+    EXISTS (SELECT FROM projection_builds AS o
+            WHERE (o.projection, o.version, o.state) = (b.projection, b.version, 'live')),
+    (SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint FROM unnest(b.tables) AS name)
+FROM projection_builds AS b WHERE b.projection = %s ORDER BY b.version, b.build
+"""
+
+
+class DroppedBuild(msgspec.Struct, frozen=True):
+    """A build that is gone."""
+
+    projection: str
+    version: int
+    build: int
+    # Freed on disk.
+    bytes: int
+
+
+class SkippedBuild(msgspec.Struct, frozen=True):
+    """What could not be dropped, and why."""
+
+    projection: str
+    version: int
+    # None: the whole version.
+    build: int | None
+    reason: str
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    projection: str
+    version: int
+    build: int
+    state: BuildState
+    tables: list[str] | None
+    has_live: bool
+    bytes: int
+
+    def droppable(self, current: int | None) -> bool:
+        """Whether nothing is served from it. Without a live one, an unfinished build of today's is the first to be."""
+        if self.version != current:
+            return True
+        return self.state in (BuildState.RETIRED, BuildState.SHADOW) or (
+            self.state is BuildState.BUILDING and self.has_live
+        )
+
+
+async def drop_unused_builds(
+    projection: str, current: int | None, database_url: str
+) -> tuple[list[DroppedBuild], list[SkippedBuild]]:
+    """Drops all builds of the projection that are not in use; of its current version (None: it has none any more) the
+    live one stays.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    conn = await connect(database_url, f"drop old {projection}")
+    dropped: list[DroppedBuild] = []
+    in_use: list[SkippedBuild] = []
+    try:
+        await ensure_schema(conn)
+        locked: set[int] = set()
+        for version in sorted({kept.version for kept in await _kept(conn, projection) if kept.droppable(current)}):
+            if await _lock(conn, projection, version, current):
+                locked.add(version)
+            else:
+                busy = "it is being rebuilt" if version == current else "a service runs it, or it is rebuilt"
+                in_use.append(SkippedBuild(projection, version, None, busy))
+        # Only what is seen behind the lock stays as it is: a rebuild may just have come to its end.
+        for kept in await _kept(conn, projection):
+            if kept.version not in locked or not kept.droppable(current):
+                continue
+            if kept.tables is None:
+                in_use.append(
+                    SkippedBuild(projection, kept.version, kept.build, "which tables it has is not written down")
+                )
+            elif await _drop(conn, kept, kept.tables):
+                dropped.append(DroppedBuild(projection, kept.version, kept.build, kept.bytes))
+            else:
+                in_use.append(SkippedBuild(projection, kept.version, kept.build, "somebody reads it"))
+    except DatabaseError as error:
+        raise database_unavailable(error) from error
+    finally:
+        await close_and_unlock(conn)
+    return dropped, in_use
+
+
+async def known_projections(database_url: str) -> list[str]:
+    """Every projection that has builds, also those that the program does not know any more."""
+    conn = await connect(database_url, "drop old")
+    try:
+        await ensure_schema(conn)
+        cursor = await conn.execute("SELECT DISTINCT projection FROM projection_builds ORDER BY 1")
+        return [str(name) for (name,) in await cursor.fetchall()]
+    except DatabaseError as error:
+        raise database_unavailable(error) from error
+    finally:
+        await close_and_unlock(conn)
+
+
+async def _kept(conn: Connection, projection: str) -> list[_Kept]:
+    cursor = await conn.execute(_BUILDS, (projection,))
+    names = _Kept.__struct_fields__[1:]
+    return [
+        msgspec.convert({"projection": projection, **dict(zip(names, row, strict=True))}, _Kept)
+        for row in await cursor.fetchall()
+    ]
+
+
+async def _lock(conn: Connection, projection: str, version: int, current: int | None) -> bool:
+    """Keeps rebuilds away, and of another version its runners as well, until the connection ends."""
+    if not await try_lock(conn, version_rebuild_lock(projection, version)):
+        return False
+    return version == current or await try_lock(conn, version_runner_lock(projection, version))
+
+
+async def _drop(conn: Connection, kept: _Kept, names: Sequence[str]) -> bool:
+    """Drops the build and, where it is live, the views over it; False where a reader does not let go of it."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            async with conn.transaction():
+                await conn.execute(_LOCK_TIMEOUT)
+                identity = kept.projection, kept.version, kept.build
+                await builds.drop(conn, identity, names, shown=names if kept.state is BuildState.LIVE else ())
+                return True
+        except errors.LockNotAvailable:
+            if attempt < _ATTEMPTS - 1:
+                await asyncio.sleep(_PAUSE_SECONDS)
+    return False

@@ -1,0 +1,183 @@
+"""Fills one build up to the end of its streams, and on until it stands under the views in place of the live one."""
+
+import logging
+import time
+
+import msgspec
+from nats.aio.client import Client as NATS
+from nats.errors import Error as NatsError
+
+from contracts.errors import Unavailable
+from contracts.positions import Position
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.apply.pipeline import Pipeline
+from projections.engine.projection import Projection
+from projections.engine.reading.stream_sources import SILENCE_SECONDS, Sources, end_of
+from projections.engine.rebuild import cutover, reader_activity
+from projections.engine.rebuild.progress import ProgressTracker, Report
+from projections.engine.storage import lost_events, tables
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.lost_events import EventsLost
+from projections.engine.waiting.position_waiter import CheckpointNotice, subject_of
+
+log = logging.getLogger(__name__)
+# How long the live build may be held while the new one takes its last steps.
+_HOLD_SECONDS = 2.0
+# Between two attempts to switch, growing.
+_PAUSE_SECONDS = (0.05, 1.0)
+_LOOK_SECONDS = 3.0
+# How often it is looked whether a build that makes room for readers comes nearer to the end.
+_GAIN_SECONDS = 5.0
+
+
+class CatchUp:
+    def __init__(
+        self,
+        projection: type[Projection],
+        nc: NATS,
+        filling: BuildWriter,
+        tracking: ProgressTracker,
+        switcher: Connection,
+        report: Report,
+    ) -> None:
+        """`switcher`: a connection for the switch, beside that of the filling."""
+        self._projection = projection
+        self._nc = nc
+        self._filling = filling
+        self._tracking = tracking
+        self._switcher = switcher
+        self._report = report
+        # Read by this object.
+        self.events = 0
+        self._heard = time.monotonic()
+        # Whether less was left at each look than at the one before; when that was, and how much.
+        self._gains = True
+        self._looked = time.monotonic()
+        self._left_then = float("inf")
+
+    async def run(self) -> None:
+        """Returns when the build is live.
+
+        Raises:
+            BadTables: the columns differ from those that readers know.
+            Unavailable: the streams were out of reach for too long.
+            EventsLost: the streams lack events, and no operator has accepted that.
+            Superseded, psycopg.Error: to be taken up again from what the database says.
+        """
+        sources = Sources(
+            self._nc,
+            self._projection.filters(),
+            self._filling.position,
+            name=f"rebuild-{self._projection.name}",
+            reads_all=True,
+        )
+        async with Pipeline(sources, self._filling) as pipeline:
+            await self._catch_up(pipeline)
+            await self._assert_whole()
+            await self._report_progress(pipeline, 0, "its indexes")
+            if pipeline.among_readers:
+                await reader_activity.disable_parallel_index_builds(self._switcher)
+            if await tables.add_indexes(self._switcher, self._projection, self._filling.build):
+                await self._follow(pipeline, _PAUSE_SECONDS[0], None)
+                await self._catch_up(pipeline)
+
+            # From here on the live build may have to wait for this one.
+            pipeline.among_readers = False
+            if await cutover.live_build(self._switcher, self._projection) is None:
+                await self._complete(pipeline)
+
+            async def catch_up(target: Position) -> bool:
+                return await self._catch_up_to(pipeline, target)
+
+            pause = _PAUSE_SECONDS[0]
+            while True:
+                # Behind a long reader an attempt would only make others wait; the build keeps up meanwhile.
+                reader = await cutover.blocking_reader(self._switcher, self._projection)
+                if reader is None:
+                    await self._assert_whole()
+                    if await cutover.cut_over(self._switcher, self._projection, self._filling.build, catch_up):
+                        break
+                    pause = min(pause * 2, _PAUSE_SECONDS[1])
+                await self._follow(pipeline, pause, reader)
+        await self._announce()
+
+    async def _catch_up(self, pipeline: Pipeline) -> None:
+        """Applies nearly all there is; comes to an end, since applying is quicker than appending."""
+        while not pipeline.is_near_end:
+            self._check_progress(pipeline)
+            pipeline.among_readers = self._gains and await reader_activity.has_active_readers(self._switcher)
+            await self._apply_next(pipeline)
+
+    async def _assert_whole(self) -> None:
+        gaps = await lost_events.found(self._switcher, self._filling.build)
+        gaps = await lost_events.unaccepted(self._nc, gaps)
+        if gaps:
+            raise EventsLost(self._projection.name, gaps)
+
+    async def _complete(self, pipeline: Pipeline) -> None:
+        """Applies all that there is now: a first build finds no live one that would say how far to go."""
+        goal = Position({stream: await end_of(self._nc, stream) for stream in self._projection.filters()})
+        while not (pipeline.at_end or covers(self._filling.position, goal)):
+            await self._apply_next(pipeline)
+
+    async def _apply_next(self, pipeline: Pipeline) -> None:
+        """Applies the next batch, or says that none comes."""
+        if not await self._step(pipeline, _LOOK_SECONDS):
+            await self._report_progress(pipeline, 0, "NATS to answer")
+
+    def _check_progress(self, pipeline: Pipeline) -> None:
+        """Where others write as fast as a build that makes room it would never get there: then it makes none."""
+        now = time.monotonic()
+        if pipeline.is_counted and now - self._looked >= _GAIN_SECONDS:
+            self._gains = self._gains and pipeline.left < self._left_then
+            self._looked, self._left_then = now, pipeline.left
+
+    async def _step(self, pipeline: Pipeline, seconds: float, waits_for: str | None = None) -> bool:
+        """Applies the next batch; False if none came in time."""
+        batch = await pipeline.step(seconds)
+        if batch is None:
+            if time.monotonic() - self._heard > SILENCE_SECONDS:
+                raise Unavailable("NATS does not answer.")
+            return False
+        self.events += batch.events
+        await self._report_progress(pipeline, batch.events, waits_for)
+        self._heard = time.monotonic()
+        return True
+
+    async def _report_progress(self, pipeline: Pipeline, events: int, waits_for: str | None) -> None:
+        left = pipeline.left if pipeline.is_counted else None
+        progress = await self._tracking.moved(events, left, waits_for)
+        if progress is not None:
+            self._report(progress)
+
+    async def _catch_up_to(self, pipeline: Pipeline, target: Position) -> bool:
+        """Applies up to the position at which the live build is being held; False if that takes too long."""
+        deadline = time.monotonic() + _HOLD_SECONDS
+        while not covers(self._filling.position, target):
+            left = deadline - time.monotonic()
+            if left <= 0 or not await self._step(pipeline, left):
+                return False
+        return True
+
+    async def _follow(self, pipeline: Pipeline, seconds: float, waits_for: str | None) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            await self._step(pipeline, left, waits_for)
+
+    async def _announce(self) -> None:
+        """Tells the services' processes at once that other tables are under the views, and how far these are.
+
+        Where it cannot be said they find out by themselves, within a second.
+        """
+        build = self._filling.build
+        reached = CheckpointNotice(build.identity, dict(self._filling.position.sequences))
+        try:
+            await self._nc.publish(subject_of(self._projection), msgspec.json.encode(reached))
+            await self._nc.flush(timeout=2)
+        except (NatsError, OSError) as error:
+            log.warning("%s: the switch could not be announced: %s", self._projection.name, error)
+
+
+def covers(position: Position, other: Position) -> bool:
+    """Whether the position has seen everything that the other has."""
+    return all(sequence <= position.sequence(stream) for stream, sequence in other.sequences.items())

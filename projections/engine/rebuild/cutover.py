@@ -1,0 +1,140 @@
+"""Makes builds and puts one under the views in place of another, so that no reader waits, errs or sees nothing.
+
+The live build is held while the new one takes its last steps: it cannot move ahead meanwhile, readers go on, and the
+views change in the transaction that changes the states. Changing a view takes it from its readers for a moment, and
+behind a lock that waits every new reader queues. So a view that somebody reads at length is left alone until it is
+free, all views together are waited for 20 ms at most, and nothing is done under their locks that could take time.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from psycopg import errors, sql
+
+from contracts.positions import Position
+from projections.engine.projection import Projection
+from projections.engine.rebuild import progress
+from projections.engine.storage import builds, tables
+from projections.engine.storage.builds import Build, BuildState, Connection
+
+log = logging.getLogger(__name__)
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
+# For the live build's writer, who may be in the midst of a large batch. No reader waits behind this one.
+_HOLD_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
+_VIEW_SECONDS = 0.02
+# Whoever has held a view for longer than a moment will most likely hold it for longer than we may wait. Since when
+# somebody with another login holds it, an operator at work say, the server does not tell us: he may be one of those.
+_LONG_READERS = """
+SELECT l.pid, coalesce(a.application_name, ''), extract(epoch FROM clock_timestamp() - a.xact_start)::float
+FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND l.relation IN (SELECT to_regclass(view) FROM unnest(%s::text[]) AS view)
+  AND coalesce(a.xact_start, '-infinity') < clock_timestamp() - interval '250 ms'
+ORDER BY a.xact_start NULLS LAST
+"""
+
+CatchUp = Callable[[Position], Awaitable[bool]]
+
+
+async def live_build(conn: Connection, projection: type[Projection]) -> Build | None:
+    return await _newest(conn, projection, BuildState.LIVE)
+
+
+async def start_build(conn: Connection, projection: type[Projection], state: BuildState = BuildState.BUILDING) -> Build:
+    """Adds a build with empty tables, all checkpoints at the start."""
+    async with conn.transaction():
+        build = await builds.add_build(conn, projection.name, projection.version, state)
+        await tables.create(conn, projection, build)
+        await builds.record_source(
+            conn, build, list(tables.physical_names(projection, build).values()), projection.code()
+        )
+        await builds.add_checkpoints(conn, build, dict.fromkeys(projection.filters(), 0))
+    return build
+
+
+async def resume_or_start(conn: Connection, projection: type[Projection]) -> Build:
+    """The build that was begun and not finished; a new one where there is none, or where it was begun by other code:
+    half of its rows would be of the one, half of the other."""
+    unfinished = await _newest(conn, projection, BuildState.BUILDING)
+    if unfinished is not None:
+        begun_by, ours = await builds.source_digest(conn, unfinished), projection.code()
+        if None in (begun_by, ours) or begun_by == ours:
+            return unfinished
+        log.info("%s: build %d was begun by other code; another begins", projection.name, unfinished.build)
+        await drop_build(conn, projection, unfinished)
+    return await start_build(conn, projection)
+
+
+async def drop_build(conn: Connection, projection: type[Projection], build: Build) -> None:
+    """Drops what the build was made with, also a table that today's code has no more; a view may still show that."""
+    ours = list(tables.physical_names(projection, build).values())
+    async with conn.transaction():
+        names = await builds.tables_of(conn, build) or ours
+        await builds.drop(conn, build.id, names, shown=[name for name in names if name not in ours])
+
+
+async def blocking_reader(conn: Connection, projection: type[Projection]) -> str | None:
+    """Who has read one of the views for so long that a switch would make others wait; None where nobody has."""
+    views = [projection.view(table) for table in projection.table_names()]
+    cursor = await conn.execute(_LONG_READERS, (views,))
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    pid, application, seconds = row
+    since = "" if seconds is None else f", for {seconds:.1f} s"
+    return f"a reader of its views to end (process {pid} {application!r} of the database{since})"
+
+
+async def cut_over(conn: Connection, projection: type[Projection], new: Build, catch_up: CatchUp) -> bool:
+    """Makes the new build the live one and retires the one before; False if now is not the moment: try again later.
+
+    `catch_up` brings the new build to the position given, on a connection of its own, or says that it could not.
+
+    Raises:
+        tables.BadTables: the columns differ from those that readers know.
+    """
+    try:
+        async with conn.transaction():
+            await conn.execute(_HOLD_TIMEOUT)
+            old = await live_build(conn, projection)
+            if old is not None:
+                if not (await builds.lock_build(conn, old) and await catch_up(await builds.checkpoints(conn, old))):
+                    return False
+                await builds.set_state(conn, old, BuildState.RETIRED)
+            await builds.set_state(conn, new, BuildState.LIVE)
+            await progress.forget(conn, new)
+            # The disk is not waited for under the views' locks, but right behind them, with the stamp.
+            await conn.execute("SET LOCAL synchronous_commit = off")
+            await _repoint_view(conn, projection, new)
+    except (errors.LockNotAvailable, errors.DeadlockDetected):
+        return False
+    await builds.record_live_at(conn, new)
+    log.info("%s: build %d of version %d is live", projection.name, new.build, new.version)
+    return True
+
+
+async def drop_retired_builds(conn: Connection, projection: type[Projection]) -> None:
+    """Drops every build but the live one and the one that was live before it, as far as nobody uses them just now."""
+    for build in (await builds.retired(conn, projection.name, projection.version))[1:]:
+        try:
+            async with conn.transaction():
+                await conn.execute(_LOCK_TIMEOUT)
+                await drop_build(conn, projection, build)
+        except errors.LockNotAvailable:
+            log.info("%s: build %d is in use, it is dropped another time", projection.name, build.build)
+
+
+async def _repoint_view(conn: Connection, projection: type[Projection], build: Build) -> None:
+    """Puts the build's tables under the views, as the last thing before the commit."""
+    deadline = time.monotonic() + _VIEW_SECONDS
+    for table in projection.table_names():
+        left = max(1, round((deadline - time.monotonic()) * 1_000))
+        await conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{left}ms")))
+        await tables.show(conn, projection, build, table)
+
+
+async def _newest(conn: Connection, projection: type[Projection], state: BuildState) -> Build | None:
+    known = await builds.builds_of(conn, projection.name, projection.version)
+    return next((build for build in reversed(known) if build.state is state), None)

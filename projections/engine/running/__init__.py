@@ -1,0 +1,1 @@
+"""Runs the projections of a live process."""

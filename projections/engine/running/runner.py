@@ -1,0 +1,297 @@
+"""Keeps one read model up to date, for as long as the process lives and in one process at a time.
+
+Every replica runs one of these; the one that holds the lock applies, the others stand by and try for the lock. Lost
+connections are normal: the runner begins again from the checkpoint in the database, after a moment that grows.
+"""
+
+import asyncio
+import logging
+import time
+
+import msgspec
+from nats.aio.client import Client as NATS
+from nats.errors import Error as NatsError
+from psycopg import Error as DatabaseError
+from psycopg import InterfaceError, OperationalError
+
+from contracts.errors import VestnikError
+from contracts.positions import Position
+from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
+from projections.engine.apply.pipeline import Pipeline
+from projections.engine.dead_letters import discards
+from projections.engine.metrics import ProjectionMetrics
+from projections.engine.projection import Projection
+from projections.engine.reading.shared_reader import SharedReaders
+from projections.engine.reading.stream_sources import Sources
+from projections.engine.rebuild import cutover
+from projections.engine.rebuild.catch_up import covers
+from projections.engine.rebuild.progress import ProgressTracker
+from projections.engine.running import last_errors
+from projections.engine.running.last_errors import LastError
+from projections.engine.storage import builds, lost_events, tables
+from projections.engine.storage.builds import Build, BuildState, Connection
+from projections.engine.storage.connections import close_and_unlock, connect, runner_lock, set_idle_timeouts, try_lock
+from projections.engine.storage.lost_events import EventsLost
+from projections.engine.storage.schema import ensure_schema
+from projections.engine.waiting.position_waiter import CheckpointNotice, PositionWaiter, subject_of
+from streams.jetstream.api import STREAM_NOT_FOUND, JetStream, Refused
+from streams.jetstream.requests import RequestFailed
+from streams.reader import StreamWentBack
+from streams.topology import StreamMissing
+
+log = logging.getLogger(__name__)
+_STANDBY_SECONDS = 0.5
+# How often whoever applies shows the database that it is there.
+_SIGN_SECONDS = 1.0
+# Events in a batch while people are served, for whom the process has no time as long as a batch is put together. A
+# build that nobody reads yet is filled as quickly as can be.
+_MOST_WHEN_LIVE = 4_000
+_BACKOFF_SECONDS = (0.05, 5.0)
+# How often it is looked whether an operator has accepted the losses that are known.
+_LOSSES_SECONDS = 10.0
+# Faults in a row after which a projection has failed. One alone may be another process that wipes the database.
+_FAULTS_OF_A_FAILURE = 3
+# What a lost connection, a restarted server or a missing stream looks like; anything else is a fault of the projection,
+# and so is what the database says of its statements.
+_PASSING = (
+    StreamWentBack,
+    NatsError,
+    OSError,
+    Refused,
+    RequestFailed,
+    StreamMissing,
+    TimeoutError,
+    VestnikError,
+)
+
+
+class Runner:
+    def __init__(
+        self, projection: type[Projection], nc: NATS, database_url: str, waiting: PositionWaiter, sharing: SharedReaders
+    ) -> None:
+        self._projection = projection
+        self._sharing = sharing
+        self._nc = nc
+        self._database_url = database_url
+        self._waiting = waiting
+        self._backoff = _BACKOFF_SECONDS[0]
+        self._figures = ProjectionMetrics(projection)
+        # What went wrong last, as long as no database has taken note of it.
+        self._error: LastError | None = None
+        # Where the streams ended when this process first saw a live build that others apply; None until then.
+        self._goal: Position | None = None
+        # Whether readers can be sent to this process: the version has a live build that has caught up, here or in the
+        # replica that applies.
+        self.ready = False
+        # Whether the build that it applied to last was live.
+        self._is_live = False
+        # Whether this process is the one that applies.
+        self.leading = False
+        self._faults = 0
+        # Whether the database has been told that nothing is wrong any more, since this process began or failed.
+        self._is_recovered = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether it fails by its own fault again and again. It goes on trying, and recovers with the next batch."""
+        return self._faults >= _FAULTS_OF_A_FAILURE
+
+    async def run(self) -> None:
+        """Runs until cancelled. An error of the projection concerns the projection alone: the process goes on."""
+        while True:
+            try:
+                await self._take_part()
+            except Exception as error:
+                self._note(error)
+            await asyncio.sleep(self._backoff)
+            self._backoff = min(self._backoff * 2, _BACKOFF_SECONDS[1])
+
+    def _note(self, error: Exception) -> None:
+        if _is_fault(error):
+            self._faults += 1
+            self._is_recovered = False
+        first = self._faults == _FAULTS_OF_A_FAILURE
+        log.log(
+            logging.ERROR if first else logging.WARNING,
+            "%s: %s; again in %.2f s",
+            self._projection.name,
+            error,
+            self._backoff,
+            exc_info=error if first else None,
+        )
+        self._figures.error(failed=self.failed)
+        self._error = LastError.now(error)
+        if isinstance(error, EventsLost | StreamWentBack):
+            # An operator has to act.
+            self._backoff = _BACKOFF_SECONDS[1]
+        if isinstance(error, StreamWentBack):
+            # What a live read model has can be read; nothing is added to the stream meanwhile.
+            self.ready = self._is_live
+
+    async def _recover(self, conn: Connection) -> None:
+        self._backoff = _BACKOFF_SECONDS[0]
+        if not self._is_recovered:
+            await last_errors.recovered(conn, self._projection.name, self._projection.version)
+            self._is_recovered = True
+            self._recovered()
+
+    def _recovered(self) -> None:
+        self._faults = 0
+        self._figures.recovered()
+
+    async def _take_part(self) -> None:
+        conn = await connect(self._database_url, f"projection {self._projection.name}")
+        try:
+            await ensure_schema(conn)
+            await self._tell_error(conn)
+            while not await try_lock(conn, runner_lock(self._projection)):
+                self._figures.set_standby()
+                self.ready = await self._is_caught_up(conn)
+                if self.ready:
+                    self._recovered()
+                self._backoff = _BACKOFF_SECONDS[0]
+                await asyncio.sleep(_STANDBY_SECONDS)
+            await set_idle_timeouts(conn)
+            await discards.catch_up(conn, self._nc, self._projection.name)
+            self._lead(True)
+            while True:
+                try:
+                    await self._apply(conn)
+                except BuildSuperseded:
+                    log.info("%s: goes on with the build that is live now", self._projection.name)
+                    await asyncio.sleep(_BACKOFF_SECONDS[0])
+        finally:
+            self._lead(False)
+            await close_and_unlock(conn)
+
+    async def _is_caught_up(self, conn: Connection) -> bool:
+        """Whether the live build, which another process applies, has got to where the streams were."""
+        live = await cutover.live_build(conn, self._projection)
+        if live is None:
+            return False
+        if self._goal is None:
+            self._goal = await self._ends()
+        return self._goal is not None and covers(await builds.checkpoints(conn, live), self._goal)
+
+    async def _ends(self) -> Position | None:
+        """Where the streams end now; None while one of them has not been made."""
+        ends: dict[str, int] = {}
+        for stream in self._projection.filters():
+            try:
+                ends[stream] = (await JetStream(self._nc).info(stream)).state.last_seq
+            except Refused as refused:
+                if refused.error.err_code != STREAM_NOT_FOUND:
+                    raise
+                return None
+        return Position(ends)
+
+    async def _tell_error(self, conn: Connection) -> None:
+        """Leaves word of the last error where an operator finds it, whichever process had it."""
+        if self._error is not None:
+            name, version = self._projection.name, self._projection.version
+            await last_errors.record_error(conn, name, version, self._error, failing=self.failed)
+            self._error = None
+
+    def _lead(self, leading: bool) -> None:
+        self.leading = leading
+        self._figures.set_leader(leading)
+
+    async def _apply(self, conn: Connection) -> None:
+        """Applies to the live build; to a first one until it has caught up and can go live."""
+        build = await self._build(conn)
+        filling = await BuildWriter.open(conn, self._projection, build)
+        await self._announce(filling)
+        tracking = await ProgressTracker.resume(conn, build) if build.state is BuildState.BUILDING else None
+        name = f"projection-{self._projection.name}"
+        is_live = self._is_live = build.state is BuildState.LIVE
+        if not is_live:
+            self.ready = False  # also where a database was dropped under a read model that was ready
+        # A build that is being filled has a pace of its own.
+        sharing = self._sharing if is_live else None
+        sources = Sources(self._nc, self._projection.filters(), filling.position, name=name, sharing=sharing)
+        most, haste = (_MOST_WHEN_LIVE, self._waiting.pacing(self._projection)) if is_live else (None, None)
+        lost = await self._look_for_losses(conn, build) if is_live else False
+        async with Pipeline(sources, filling, most=most, haste=haste) as pipeline:
+            self._figures.attach(pipeline, filling, is_live=is_live)
+            heard_of = looked = time.monotonic()
+            while True:
+                batch = await pipeline.step(_SIGN_SECONDS)
+                if batch is not None and batch.moves:
+                    await self._announce(filling)
+                    heard_of = time.monotonic()
+                # Streams give signs of life more often than the database needs one of ours.
+                elif time.monotonic() - heard_of >= _SIGN_SECONDS:
+                    await filling.check()
+                    heard_of = time.monotonic()
+                if batch is None:
+                    continue
+                await self._recover(conn)
+                self._figures.applied(batch)
+                if is_live and (batch.gaps or (lost and time.monotonic() - looked >= _LOSSES_SECONDS)):
+                    lost, looked = await self._look_for_losses(conn, build), time.monotonic()
+                if tracking is not None:
+                    await tracking.moved(batch.events, pipeline.left if pipeline.is_counted else None)
+                if not await self._has_caught_up(pipeline, filling):
+                    continue
+                if build.state is BuildState.LIVE:
+                    self.ready = True
+                    continue
+                await self._assert_whole(conn, build)
+                await tables.add_indexes(conn, self._projection, build)
+                if await cutover.cut_over(conn, self._projection, build, _nothing_to_catch_up):
+                    return
+
+    async def _look_for_losses(self, conn: Connection, build: Build) -> bool:
+        """Reports the events that the build did not find in its streams; whether there are any."""
+        gaps = await lost_events.unaccepted(self._nc, await lost_events.found(conn, build))
+        self._figures.lost(sum(map(len, gaps)))
+        if gaps:
+            error = EventsLost(self._projection.name, gaps)
+            log.error("%s", error)
+            self._error = LastError.now(error)
+            await self._tell_error(conn)
+        return bool(gaps)
+
+    async def _assert_whole(self, conn: Connection, build: Build) -> None:
+        """
+        Raises:
+            EventsLost: the streams lack events, and no operator has accepted that.
+            BuildSuperseded: they have some of them again, and a build has to begin at the beginning.
+        """
+        gaps = await lost_events.unaccepted(self._nc, await lost_events.found(conn, build))
+        self._figures.lost(sum(map(len, gaps)))
+        if await lost_events.are_back(self._nc, gaps):
+            await cutover.drop_build(conn, self._projection, build)
+            raise BuildSuperseded("a stream was mended")
+        if gaps:
+            raise EventsLost(self._projection.name, gaps)
+
+    async def _has_caught_up(self, pipeline: Pipeline, filling: BuildWriter) -> bool:
+        """Whether it is near the end, and nothing is left of what there was when it first was."""
+        if pipeline.at_end or not pipeline.is_near_end:
+            return pipeline.at_end
+        if self._goal is None:
+            self._goal = await self._ends()
+        return self._goal is None or covers(filling.position, self._goal)
+
+    async def _build(self, conn: Connection) -> Build:
+        """The live build; where there is none, the first one, however far it got."""
+        return await cutover.live_build(conn, self._projection) or await cutover.resume_or_start(conn, self._projection)
+
+    async def _announce(self, filling: BuildWriter) -> None:
+        if filling.build.state is not BuildState.LIVE:
+            return
+        reached = CheckpointNotice(filling.build.identity, dict(filling.position.sequences))
+        self._waiting.notify(self._projection, reached)
+        if self._nc.is_connected:
+            await self._nc.publish(subject_of(self._projection), msgspec.json.encode(reached))
+
+
+def _is_fault(error: Exception) -> bool:
+    if isinstance(error, DatabaseError):
+        return not isinstance(error, OperationalError | InterfaceError)
+    return not isinstance(error, _PASSING)
+
+
+async def _nothing_to_catch_up(position: Position) -> bool:
+    raise AssertionError("a first build has none before it")

@@ -1,0 +1,45 @@
+"""The runners of one process, and what the process wants to know of them."""
+
+import asyncio
+from collections.abc import Sequence
+
+from nats.aio.client import Client as NATS
+
+from infra.runtime.connections import Pool
+from projections.engine.projection import Projection
+from projections.engine.reading.shared_reader import SharedReaders
+from projections.engine.running.runner import Runner
+from projections.engine.waiting.position_waiter import PositionWaiter
+
+
+class Runners:
+    """Starts, watches and stops a runner for each projection that a service owns."""
+
+    def __init__(self, projections: Sequence[type[Projection]], nc: NATS, pool: Pool, database_url: str) -> None:
+        self.waiting = PositionWaiter(projections, nc, pool)
+        sharing = SharedReaders(nc)
+        self._runners = {
+            projection.name: Runner(projection, nc, database_url, self.waiting, sharing) for projection in projections
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self.waiting.start()
+        self._tasks = [
+            asyncio.create_task(runner.run(), name=f"projection {name}") for name, runner in self._runners.items()
+        ]
+
+    def ready(self) -> bool:
+        """Whether every read model has caught up once, here or in another replica; one that has failed keeps nobody."""
+        return all(runner.ready or runner.failed for runner in self._runners.values())
+
+    async def watch(self) -> None:
+        """Returns never; a runner that ended all the same is a fault of the engine, and ends the process."""
+        await asyncio.gather(*map(asyncio.shield, self._tasks))
+
+    async def stop(self) -> None:
+        """Lets the other replicas go on at once; a batch that was not committed is theirs to apply."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.waiting.stop()

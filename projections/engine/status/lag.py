@@ -1,0 +1,69 @@
+"""How far a read model is behind its streams, asked of NATS.
+
+In events: those that pass the projection's filters and lie behind its checkpoints. In seconds: how long ago NATS stored
+the oldest of these; 0 where there is none. Events that could not be applied count as applied, they are counted apart.
+"""
+
+import time
+from uuid import uuid4
+
+import msgspec
+from nats.aio.client import Client as NATS
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from projections.engine.projection import Projection
+from streams.jetstream.api import JetStream
+
+_CONSUMER_SECONDS = 5.0
+_PATIENCE = 2.0
+
+
+class Lag(msgspec.Struct, frozen=True):
+    events: int
+    seconds: float
+
+
+async def lag_of(nc: NATS, projection: type[Projection], position: dict[str, int], ends: dict[str, int]) -> Lag:
+    """`ends`: the streams' last sequences.
+
+    Raises:
+        RequestFailed, Refused, nats.errors.Error: NATS does not tell.
+    """
+    filters, events, seconds = projection.filters(), 0, 0.0
+    for stream, sequence in position.items():
+        behind = max(0, ends.get(stream, 0) - sequence)
+        if not behind:
+            continue
+        subject_filter = filters.get(stream)
+        found = behind if subject_filter is None else await _count(nc, stream, subject_filter, sequence)
+        if found:
+            events += found
+            seconds = max(seconds, await _age(nc, stream, subject_filter or ">", sequence))
+    return Lag(events, round(seconds, 3))
+
+
+async def _age(nc: NATS, stream: str, subject: str, after: int) -> float:
+    """How long ago the first event behind the sequence was stored."""
+    first = await JetStream(nc, patience=_PATIENCE).next(stream, subject, after)
+    if first is None or first.stored_ns is None:
+        return 0.0
+    return max(0.0, time.time() - first.stored_ns / 1e9)
+
+
+async def _count(nc: NATS, stream: str, subject_filter: str, after: int) -> int:
+    """How many events behind the sequence pass the filter: the server counts them for a consumer that begins there."""
+    js = nc.jetstream(timeout=_PATIENCE)
+    info = await js.add_consumer(
+        stream,
+        ConsumerConfig(
+            name=f"operator-count-{uuid4().hex}",
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=after + 1,
+            filter_subject=subject_filter,
+            ack_policy=AckPolicy.NONE,
+            mem_storage=True,
+            inactive_threshold=_CONSUMER_SECONDS,
+        ),
+    )
+    await js.delete_consumer(stream, info.name)
+    return info.num_pending or 0

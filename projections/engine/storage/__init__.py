@@ -1,0 +1,1 @@
+"""Tables, builds, checkpoints and dead letters in PostgreSQL."""

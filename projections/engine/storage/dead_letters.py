@@ -1,0 +1,233 @@
+"""Events that could not be applied, those of the same aggregate that wait behind them, and those given up for good.
+
+Dead letters belong to a build and go with it: another build meets the same events afresh. A discard belongs to the
+version and stays (`discards.py`): every build of it leaves the event out, also the shadow that a verification compares
+with.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Self
+
+import msgspec
+from psycopg import Error as DatabaseError
+
+from contracts import catalogue
+from projections.engine.storage.builds import Build, Connection
+from projections.engine.storage.pg_text import array
+from streams.message import Message
+
+# Stream and sequence of events to be left out.
+Discards = frozenset[tuple[str, int]]
+
+_LONGEST_REASON = 2_000
+_ADD = """
+INSERT INTO projection_dead_letters
+    (projection, version, build, stream, sequence, subject, type, state, reason, attempts)
+SELECT %s, %s, %s, *, CASE state WHEN 'failed' THEN 1 ELSE 0 END
+FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS u (stream, sequence, subject, type, state, reason)
+"""
+_IN_USE = "(b.projection, b.version, b.build) = (%s, %s, %s) AND b.state = %s AND b.identity = %s"
+_REVISION = f"SELECT b.letters_revision FROM projection_builds AS b WHERE {_IN_USE}"  # noqa: S608
+_STANDING = f"""
+SELECT b.letters_revision,
+    ARRAY(SELECT DISTINCT l.subject FROM projection_dead_letters AS l
+          WHERE (l.projection, l.version, l.build) = (b.projection, b.version, b.build)),
+    (SELECT count(*) FROM projection_dead_letters AS l
+     WHERE (l.projection, l.version, l.build) = (b.projection, b.version, b.build) AND l.state = 'failed'),
+    (SELECT count(*) FROM projection_dead_letters AS l
+     WHERE (l.projection, l.version, l.build) = (b.projection, b.version, b.build) AND l.state = 'parked'),
+    ARRAY(SELECT d.stream || ' ' || d.sequence FROM projection_discards AS d
+          WHERE (d.projection, d.version) = (b.projection, b.version))
+FROM projection_builds AS b WHERE {_IN_USE}
+"""  # noqa: S608
+_DELETE = """
+DELETE FROM projection_dead_letters
+WHERE (projection, version, build, stream) = (%s, %s, %s, %s) AND sequence = ANY(%s)
+"""
+_INTERRUPTED = "not tried yet: the one before it was settled, and what was at it was interrupted"
+_NEXT_HEAD = """
+UPDATE projection_dead_letters SET state = 'failed', reason = %s, attempts = 0
+WHERE (projection, version, build, stream, sequence) = (
+    SELECT projection, version, build, stream, min(sequence) FROM projection_dead_letters
+    WHERE (projection, version, build, stream, subject) = (%s, %s, %s, %s, %s)
+    GROUP BY projection, version, build, stream
+) AND state = 'parked'
+"""
+_REVISE = (
+    "UPDATE projection_builds SET letters_revision = letters_revision + 1"
+    " WHERE (projection, version, build) = (%s, %s, %s)"
+)
+_DISCARDS = "SELECT stream, sequence FROM projection_discards WHERE (projection, version) = (%s, %s)"
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    message: Message
+    type: str
+    # None: it waits behind another one.
+    reason: str | None
+
+
+class Counts(NamedTuple):
+    # Events that could not be applied; one an aggregate.
+    failed: int = 0
+    # Events that wait behind one of those.
+    parked: int = 0
+
+
+class DeadLetterState(msgspec.Struct):
+    """What a build's writer has to know of dead letters, as of a revision of them."""
+
+    # None: the build is not in use.
+    revision: int | None = None
+    # Subjects of aggregates whose events wait behind a dead letter.
+    blocked: set[str] = msgspec.field(default_factory=set)
+    counts: Counts = Counts()
+    discards: Discards = frozenset()
+
+    def add(self, letters: Sequence[DeadLetter]) -> None:
+        """Takes note of letters that the writer itself has added."""
+        if letters:
+            failed = sum(letter.reason is not None for letter in letters)
+            self.counts = Counts(self.counts.failed + failed, self.counts.parked + len(letters) - failed)
+            self.blocked.update(letter.message.subject for letter in letters)
+
+
+class LetterId(NamedTuple):
+    """How an operator names a dead letter: `conversations.v1.b2.MESSAGING.17`."""
+
+    projection: str
+    version: int
+    build: int
+    stream: str
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.projection}.v{self.version}.b{self.build}.{self.stream}.{self.sequence}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """
+        Raises:
+            ValueError: the text names no dead letter.
+        """
+        parts = text.split(".")
+        if len(parts) != len(cls._fields):
+            raise ValueError(text)
+        projection, version, build, stream, sequence = parts
+        if not (version[:1] == "v" and build[:1] == "b" and projection and stream):
+            raise ValueError(text)
+        return cls(projection, int(version[1:]), int(build[1:]), stream, int(sequence))
+
+
+def aggregate_of(subject: str) -> str:
+    """The aggregate's id, which ends its subject behind `vestnik.<service>.<kind>.`"""
+    return subject.split(".", 3)[-1]
+
+
+def reason_of(error: Exception, kind: str = "") -> str:
+    """The error in words, without the NUL characters and halves of surrogate pairs that would be refused here too.
+
+    PostgreSQL's details hold the whole row that it refuses: they are left out. Of a private event (`kind`: its type) an
+    error may hold what only its owner is to see: little more than its class is told.
+    """
+    name, said = type(error).__name__, str(error)
+    if isinstance(error, DatabaseError):
+        said = error.diag.message_primary or said.partition("\n")[0]
+    if _is_private(kind) and not isinstance(error, LookupError):
+        constraint = error.diag.constraint_name if isinstance(error, DatabaseError) else None
+        said = f"constraint {constraint} of a private event" if constraint else "of a private event, so no more is told"
+    reason = f"{name}: {said}".replace("\x00", "\\0").strip()[:_LONGEST_REASON]
+    return reason.encode(errors="backslashreplace").decode()
+
+
+def _is_private(kind: str) -> bool:
+    event = catalogue.EVENTS.get(kind)
+    return event is not None and event.PRIVATE
+
+
+def keep_first_reason(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    """The letters in the order of their events, of each aggregate the first failed and all others parked."""
+    seen: set[str] = set()
+    ordered: list[DeadLetter] = []
+    for letter in sorted(letters, key=lambda letter: letter.message.sequence):
+        subject = letter.message.subject
+        ordered.append(msgspec.structs.replace(letter, reason=None) if subject in seen else letter)
+        seen.add(subject)
+    return ordered
+
+
+async def add(conn: Connection, build: Build, letters: Sequence[DeadLetter]) -> None:
+    if not letters:
+        return
+    await conn.execute(
+        _ADD,
+        (
+            *build.id,
+            array([letter.message.stream for letter in letters]),
+            array([str(letter.message.sequence) for letter in letters]),
+            array([letter.message.subject for letter in letters]),
+            array([letter.type for letter in letters]),
+            array(["parked" if letter.reason is None else "failed" for letter in letters]),
+            array([letter.reason or "" for letter in letters]),
+        ),
+    )
+
+
+async def remove(conn: Connection, build: Build, stream: str, sequences: Sequence[int]) -> int:
+    """Takes letters from the list; returns how many were there."""
+    return (await conn.execute(_DELETE, (*build.id, stream, list(sequences)))).rowcount
+
+
+async def promote(conn: Connection, build: Build, stream: str, subject: str) -> None:
+    """The aggregate's first letter counts as failed, where it has only waited so far."""
+    await conn.execute(_NEXT_HEAD, (_INTERRUPTED, *build.id, stream, subject))
+
+
+async def revise(conn: Connection, build: Build) -> None:
+    """Gives the list a new revision, so that the build's writer reads it again."""
+    await conn.execute(_REVISE, build.id)
+
+
+async def leave_out(conn: Connection, build: Build, stream: str, sequence: int, subject: str) -> bool:
+    """Takes an event that was discarded from the build's letters; whether it was among them."""
+    if not await remove(conn, build, stream, [sequence]):
+        return False
+    await promote(conn, build, stream, subject)
+    return True
+
+
+async def revision(conn: Connection, build: Build) -> int | None:
+    """Changes whenever somebody settles a dead letter of the build; None where the build is not in use."""
+    cursor = await conn.execute(_REVISION, (*build.id, build.state.value, build.identity))
+    row = await cursor.fetchone()
+    return None if row is None else _whole(row[0])
+
+
+async def load_state(conn: Connection, build: Build) -> DeadLetterState:
+    cursor = await conn.execute(_STANDING, (*build.id, build.state.value, build.identity))
+    row = await cursor.fetchone()
+    if row is None:
+        return DeadLetterState()
+    number, blocked, failed, parked, discards = row
+    assert isinstance(blocked, list)
+    assert isinstance(discards, list)
+    return DeadLetterState(
+        revision=_whole(number),
+        blocked=set(blocked),
+        counts=Counts(_whole(failed), _whole(parked)),
+        discards=frozenset(
+            (stream, int(sequence)) for stream, _, sequence in (each.partition(" ") for each in discards)
+        ),
+    )
+
+
+async def discards(conn: Connection, projection: str, version: int) -> Discards:
+    """The events that every build of the version leaves out."""
+    cursor = await conn.execute(_DISCARDS, (projection, version))
+    return frozenset((str(stream), _whole(sequence)) for stream, sequence in await cursor.fetchall())
+
+
+def _whole(value: object) -> int:
+    assert isinstance(value, int)
+    return value

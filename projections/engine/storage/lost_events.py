@@ -1,0 +1,95 @@
+"""The events that a build did not find in its streams: kept with the build, and what becomes of it because of them.
+
+Each is written in the transaction that moves the checkpoint past it, so that an interruption does not lose sight of it.
+A build with a loss that no operator has accepted does not go live.
+"""
+
+from collections.abc import Sequence
+
+from nats.aio.client import Client as NATS
+
+from contracts.errors import Unavailable
+from infra.operator_errors import OperatorError
+from projections.engine.storage.builds import Build, Connection
+from projections.engine.storage.pg_text import array
+from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.requests import RequestFailed
+from streams.loss.missing_events import Gap, named, still_unaccepted
+
+# Gaps in the command that the error offers.
+_OFFERED = 3
+_ADD = """
+INSERT INTO projection_lost_events (projection, version, build, stream, first, last)
+SELECT %s, %s, %s, stream, first, last
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS gap (stream, first, last)
+ON CONFLICT DO NOTHING
+"""
+
+
+class EventsLost(OperatorError):
+    """Streams lack events, and nobody has accepted that."""
+
+    def __init__(self, projection: str, gaps: Sequence[Gap]) -> None:
+        self.gaps = list(gaps)
+        count = sum(map(len, gaps))
+        accept = " ".join(f"--accept-loss {gap}" for gap in gaps[:_OFFERED])
+        super().__init__(
+            f"{projection}: {count:,} {'event is' if count == 1 else 'events are'} lost, {named(gaps)}."
+            f" See the runbook docs/runbooks/lost-events.md; `vestnik rebuild {projection} {accept}"
+            f"{' …' if len(gaps) > _OFFERED else ''}` goes on without"
+        )
+
+
+async def add(conn: Connection, build: Build, gaps: Sequence[Gap]) -> None:
+    """Keeps what a batch did not find."""
+    if gaps:
+        await conn.execute(
+            _ADD,
+            (
+                *build.id,
+                array([gap.stream for gap in gaps]),
+                array([str(gap.first) for gap in gaps]),
+                array([str(gap.last) for gap in gaps]),
+            ),
+        )
+
+
+async def found(conn: Connection, build: Build) -> list[Gap]:
+    """What the build did not find, so far."""
+    cursor = await conn.execute(
+        "SELECT stream, first, last FROM projection_lost_events WHERE (projection, version, build) = (%s, %s, %s)"
+        " ORDER BY stream, first",
+        build.id,
+    )
+    return [Gap(str(stream), int(str(first)), int(str(last))) for stream, first, last in await cursor.fetchall()]
+
+
+async def unaccepted(nc: NATS, gaps: Sequence[Gap]) -> list[Gap]:
+    """Of what was not found, what no operator has accepted by now.
+
+    Raises:
+        Unavailable: NATS does not tell.
+    """
+    if not gaps:
+        return []
+    try:
+        return await still_unaccepted(JetStream(nc), gaps)
+    except (RequestFailed, Refused) as failure:
+        raise Unavailable(f"NATS does not say which losses are accepted: {failure}") from failure
+
+
+async def are_back(nc: NATS, gaps: Sequence[Gap]) -> bool:
+    """Whether a stream has some of these events after all, since it was mended.
+
+    Raises:
+        Unavailable: NATS does not tell.
+    """
+    jetstream = JetStream(nc)
+    try:
+        for gap in gaps:
+            message = await jetstream.next(gap.stream, ">", gap.first - 1)
+            if message is not None and message.sequence <= gap.last:
+                return True
+    except (RequestFailed, Refused) as failure:
+        raise Unavailable(f"NATS does not say whether events are back: {failure}") from failure
+    return False

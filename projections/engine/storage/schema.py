@@ -1,0 +1,223 @@
+"""The engine's own tables, brought up to date step by step; which steps a database has seen is written in it.
+
+Replicas of an older and a newer program use them at the same time. So a step only adds: a table, a nullable column or
+one with a default, an index. It never renames, drops, narrows, or gives a column or a state another meaning; an older
+program goes on with a schema that is ahead of it. A step that was released is never edited: add another behind it.
+"""
+
+import asyncio
+import logging
+
+import msgspec
+from psycopg import errors
+
+from contracts.errors import Unavailable
+from projections.engine.storage.builds import Connection
+
+log = logging.getLogger(__name__)
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('vestnik.projections.schema', 0))"
+# A step needs its tables for itself for a moment. Behind a lock that waits every reader would queue, and a
+# verification may read for minutes: so it waits for moments only, and again.
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
+# For others who bring the schema up to date at the same moment. No reader waits behind this one.
+_TURN_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
+_PAUSE_SECONDS = 0.05
+_PATIENCE_SECONDS = 60.0
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One change of the schema; the number of a step is its place among the steps, from 1."""
+
+    title: str
+    statements: str
+
+
+STEPS = (
+    # With IF NOT EXISTS, since there are databases of before the steps were counted.
+    Step(
+        "builds, checkpoints and dead letters",
+        """
+        CREATE TABLE IF NOT EXISTS projection_builds (
+            projection text,
+            version integer,
+            build integer,
+            state text NOT NULL CHECK (state IN ('building', 'live', 'retired', 'shadow')),
+            -- Tells this build from one of the same number in a database that was wiped meanwhile.
+            identity uuid NOT NULL DEFAULT gen_random_uuid(),
+            created_at timestamptz NOT NULL DEFAULT now(),
+            live_at timestamptz,
+            retired_at timestamptz,
+            PRIMARY KEY (projection, version, build)
+        );
+        CREATE UNIQUE INDEX IF NOT EXISTS projection_builds_live ON projection_builds (projection, version)
+            WHERE state = 'live';
+        CREATE TABLE IF NOT EXISTS projection_checkpoints (
+            projection text,
+            version integer,
+            build integer,
+            stream text,
+            -- Everything up to this sequence has been applied.
+            sequence bigint NOT NULL DEFAULT 0,
+            events_per_second double precision NOT NULL DEFAULT 0,
+            updated_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (projection, version, build, stream),
+            FOREIGN KEY (projection, version, build) REFERENCES projection_builds ON DELETE CASCADE
+        ) WITH (fillfactor = 20);
+        CREATE TABLE IF NOT EXISTS projection_dead_letters (
+            projection text,
+            version integer,
+            build integer,
+            stream text,
+            sequence bigint,
+            subject text NOT NULL,
+            type text NOT NULL,
+            -- `failed` could not be applied; `parked` waits behind a failed one of its aggregate.
+            state text NOT NULL CHECK (state IN ('failed', 'parked')),
+            reason text NOT NULL,
+            at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (projection, version, build, stream, sequence),
+            FOREIGN KEY (projection, version, build) REFERENCES projection_builds ON DELETE CASCADE
+        );
+        """,
+    ),
+    Step(
+        "what a build consists of, by which code it is filled, and how far that is",
+        """
+        ALTER TABLE projection_builds
+            -- The tables' own names, in the order of the DDL: whoever drops a version may not have its code.
+            ADD COLUMN tables text[],
+            -- A digest of the projection's module: what other code has half filled is not taken up.
+            ADD COLUMN code text;
+        CREATE TABLE projection_progress (
+            projection text,
+            version integer,
+            build integer,
+            -- Of those that pass the filters: read so far, and all there are.
+            events bigint NOT NULL,
+            total bigint NOT NULL,
+            events_per_second double precision NOT NULL,
+            updated_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (projection, version, build),
+            FOREIGN KEY (projection, version, build) REFERENCES projection_builds ON DELETE CASCADE
+        ) WITH (fillfactor = 20);
+        """,
+    ),
+    Step(
+        "dead letters are tried again and discarded, and a runner's last error is kept",
+        """
+        ALTER TABLE projection_builds
+            -- Another one whenever somebody settles a dead letter: the build's writer asserts the one that it knows.
+            ADD COLUMN letters_revision bigint NOT NULL DEFAULT 0;
+        ALTER TABLE projection_dead_letters
+            ADD COLUMN attempts integer NOT NULL DEFAULT 1,
+            ADD COLUMN tried_at timestamptz NOT NULL DEFAULT now();
+        CREATE INDEX projection_dead_letters_subject
+            ON projection_dead_letters (projection, version, build, subject, sequence);
+        -- Of a version, not of a build: whatever builds come, they leave these events out.
+        CREATE TABLE projection_discards (
+            projection text,
+            version integer,
+            stream text,
+            sequence bigint,
+            -- In which the event had failed.
+            build integer NOT NULL,
+            subject text NOT NULL,
+            type text NOT NULL,
+            error text NOT NULL,
+            reason text NOT NULL,
+            discarded_by text NOT NULL,
+            discarded_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (projection, version, stream, sequence)
+        );
+        CREATE INDEX projection_discards_subject ON projection_discards (projection, version, subject);
+        CREATE TABLE projection_errors (
+            projection text,
+            version integer,
+            error text NOT NULL,
+            at timestamptz NOT NULL,
+            PRIMARY KEY (projection, version)
+        );
+        """,
+    ),
+    Step(
+        "events that a build did not find in its streams",
+        """
+        CREATE TABLE projection_lost_events (
+            projection text,
+            version integer,
+            build integer,
+            stream text,
+            -- Both included.
+            first bigint,
+            last bigint NOT NULL,
+            found_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (projection, version, build, stream, first),
+            FOREIGN KEY (projection, version, build) REFERENCES projection_builds ON DELETE CASCADE
+        );
+        """,
+    ),
+    Step(
+        "whether a projection fails by its own fault",
+        "ALTER TABLE projection_errors ADD COLUMN failing boolean NOT NULL DEFAULT false;",
+    ),
+)
+
+
+async def ensure_schema(conn: Connection) -> None:
+    """Brings the engine's tables up to date; safe whoever else does the same at the same moment.
+
+    Raises:
+        Unavailable: for a minute there was no moment to do so.
+    """
+    if await _version(conn) >= len(STEPS):
+        return
+    deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+    while True:
+        try:
+            if await _next_step(conn):
+                return
+        except errors.LockNotAvailable as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable("The projections' own tables are in use; a change of theirs waits.") from error
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def create_schema(conn: Connection) -> None:
+    """Creates the engine's tables in the first schema of the connection's search path, whatever others hold."""
+    async with conn.transaction():
+        for step in STEPS:
+            await conn.execute(step.statements.encode())
+
+
+async def _next_step(conn: Connection) -> bool:
+    """Takes one step, alone; returns whether that was the last one."""
+    async with conn.transaction():
+        await conn.execute(_TURN_TIMEOUT)
+        await conn.execute(_LOCK)
+        await conn.execute(_LOCK_TIMEOUT)
+        # Before the look: whether a table is there may be remembered from before the lock was ours.
+        await conn.execute(
+            "CREATE TABLE IF NOT EXISTS projection_schema"
+            " (version integer PRIMARY KEY, title text NOT NULL, at timestamptz NOT NULL DEFAULT now())"
+        )
+        done = await _steps_taken(conn)
+        if done >= len(STEPS):
+            return True
+        step = STEPS[done]
+        await conn.execute(step.statements.encode())
+        await conn.execute("INSERT INTO projection_schema (version, title) VALUES (%s, %s)", (done + 1, step.title))
+    log.info("schema of the projections: step %d, %s", done + 1, step.title)
+    return done + 1 == len(STEPS)
+
+
+async def _version(conn: Connection) -> int:
+    """How many steps the database has seen; more than there are here where a newer program was at it."""
+    cursor = await conn.execute("SELECT to_regclass('projection_schema') IS NOT NULL")
+    return await _steps_taken(conn) if await cursor.fetchone() == (True,) else 0
+
+
+async def _steps_taken(conn: Connection) -> int:
+    cursor = await conn.execute("SELECT coalesce(max(version), 0) FROM projection_schema")
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(str(row[0]))

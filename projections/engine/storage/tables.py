@@ -1,0 +1,132 @@
+"""A build's tables: made from the projection's DDL, read back from the catalog, shown under the views."""
+
+import re
+
+from psycopg import errors, sql
+
+from infra.operator_errors import OperatorError
+from projections.engine.apply.change_plans import Table
+from projections.engine.projection import Projection
+from projections.engine.storage.builds import Build, Connection
+
+_COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, NULL), array_position(i.indkey::int2[], a.attnum)
+FROM pg_attribute AS a
+LEFT JOIN pg_index AS i ON i.indrelid = a.attrelid AND i.indisprimary
+WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+
+
+_ON_TABLE = """
+SELECT EXISTS (
+    SELECT FROM pg_index AS i WHERE i.indrelid = to_regclass(%s) AND NOT i.indisunique
+    AND NOT EXISTS (SELECT FROM pg_constraint AS c WHERE c.conindid = i.indexrelid)
+)
+"""
+# The end of a statement, and what a semicolon may stand in without being one.
+_TOKEN = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*"|(\$\w*\$).*?\1|(;)""", re.DOTALL)
+_INDEX = re.compile(r"(?:--[^\n]*\n|/\*.*?\*/|\s)*CREATE\s+INDEX\b", re.IGNORECASE | re.DOTALL)
+# Memory for sorting, while nobody is served from the build.
+_SORT_IN = "SET LOCAL maintenance_work_mem = '256MB'"
+
+
+class BadTables(OperatorError):
+    """A projection's tables are not as the engine needs them."""
+
+
+def physical_names(projection: type[Projection], build: Build) -> dict[str, str]:
+    """The name inside the braces to that of the build's table, in the order of the DDL."""
+    return {table: build.table(projection.view(table)) for table in projection.table_names()}
+
+
+async def create(conn: Connection, projection: type[Projection], build: Build) -> None:
+    """Creates the build's tables, empty and without the indexes that only readers need.
+
+    Raises:
+        BadTables: a table has no primary key or would not survive a crash, or the DDL does not use `{name}` for each.
+    """
+    if not projection.table_names():
+        raise BadTables(f"projection {projection.name} creates no table {{name}}")
+    if re.search(r"\bUNLOGGED\b", projection.tables, re.IGNORECASE):
+        # A crash would empty the table, and leave the checkpoint.
+        raise BadTables(f"projection {projection.name}: an unlogged table does not survive a crash")
+    for statement in _statements(projection, build):
+        if not _INDEX.match(statement):
+            await conn.execute(statement.encode())
+    await inspect(conn, projection, build)
+
+
+async def add_indexes(conn: Connection, projection: type[Projection], build: Build) -> bool:
+    """Makes the indexes that only readers need, and what the planner has to know; False where it was done before.
+
+    It is done when the build has been filled: one index over all rows costs a fraction of keeping it with each row.
+    Whoever fills the build waits meanwhile.
+    """
+    statements = [statement for statement in _statements(projection, build) if _INDEX.match(statement)]
+    names = physical_names(projection, build).values()
+    async with conn.transaction():
+        # All of them are made in one transaction: one of them shows that all are there.
+        for name in names:
+            cursor = await conn.execute(_ON_TABLE, (name,))
+            if await cursor.fetchone() == (True,):
+                return False
+        await conn.execute(_SORT_IN)
+        for statement in statements:
+            await conn.execute(statement.encode())
+        # Without it the first readers behind the switch are given the plans for tables of any size.
+        for name in names:
+            await conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(name)))
+    return bool(statements)
+
+
+async def inspect(conn: Connection, projection: type[Projection], build: Build) -> dict[str, Table]:
+    """The build's tables as the catalog has them.
+
+    Raises:
+        BadTables: a table is not there, or has no primary key.
+    """
+    found: dict[str, Table] = {}
+    for name in projection.table_names():
+        physical = build.table(projection.view(name))
+        cursor = await conn.execute(_COLUMNS, (physical,))
+        types: dict[str, str] = {}
+        places: dict[str, int] = {}
+        for column, kind, place in await cursor.fetchall():
+            types[str(column)] = str(kind)
+            if isinstance(place, int):
+                places[str(column)] = place
+        if not places:
+            raise BadTables(f"projection {projection.name}: table {physical} is missing or has no primary key")
+        found[name] = Table(name, physical, tuple(sorted(places, key=places.__getitem__)), types)
+    return found
+
+
+async def show(conn: Connection, projection: type[Projection], build: Build, name: str) -> None:
+    """Puts one of the build's tables under its view.
+
+    Raises:
+        BadTables: its columns are others than those of the table before.
+    """
+    view = projection.view(name)
+    try:
+        await conn.execute(
+            sql.SQL("CREATE OR REPLACE VIEW {} AS SELECT * FROM {}").format(
+                sql.Identifier(view), sql.Identifier(build.table(view))
+            )
+        )
+    except errors.InvalidTableDefinition as error:
+        raise BadTables(
+            f"projection {projection.name}: the columns of {name} have changed; raise its version"
+        ) from error
+
+
+def _statements(projection: type[Projection], build: Build) -> list[str]:
+    """The DDL for this build, statement by statement."""
+    text = projection.with_tables(projection.tables, physical_names(projection, build))
+    found, begin = [], 0
+    for token in _TOKEN.finditer(text):
+        if token[2]:
+            found.append(text[begin : token.start()])
+            begin = token.end()
+    return [statement for statement in (*found, text[begin:]) if statement.strip()]

@@ -1,0 +1,1 @@
+"""Waits until a read model has reached a position."""

@@ -1,0 +1,44 @@
+"""Keys of claims: an address or a name as an HMAC, so that neither stands in a subject.
+
+A plain hash would not do: addresses can be guessed, and whoever may list subjects could then tell who has an account.
+"""
+
+import hashlib
+import hmac
+
+from contracts.values.field_types import folded_login
+from contracts.values.mail_addresses import folded_text, spelled_out
+
+_LENGTH = 32  # hex characters: 128 bits
+
+
+class ClaimKeys:
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def of_email(self, email: str) -> str:
+        """The address's key; all spellings of an address share one."""
+        return self._digest("email", folded_login(email))
+
+    def of_spellings(self, email: str) -> tuple[str, ...]:
+        """The keys under which the address may have been claimed, the likeliest first.
+
+        More than one only for a domain in another script: its spellings once had a key each.
+        """
+        spellings = (email, folded_login(email), spelled_out(email))
+        return tuple(dict.fromkeys(self.of_text(spelling) for spelling in spellings))
+
+    def of_text(self, email: str) -> str:
+        """The key of this one spelling; upper and lower case are the same."""
+        return self._digest("email", folded_text(email))
+
+    def of_mailbox(self, email: str) -> str:
+        """The key of the mailbox that the address leads to: what follows a + in its name does not count."""
+        name, _, domain = folded_login(email).rpartition("@")
+        return self._digest("mailbox", f"{name.partition('+')[0]}@{domain}")
+
+    def of_username(self, username: str) -> str:
+        return self._digest("username", username.lower())
+
+    def _digest(self, kind: str, value: str) -> str:
+        return hmac.new(self._key, f"{kind}:{value}".encode(), hashlib.sha256).hexdigest()[:_LENGTH]

@@ -1,0 +1,1 @@
+"""Mails: templates, transport, budgets of mailboxes."""

@@ -1,0 +1,67 @@
+"""Hands letters to the outbox: each once, and no more to one mailbox than its budgets allow.
+
+`mail.sent` on the mailbox's subject makes it idempotent: a crash between sending and recording costs one duplicate at
+most, with the same Message-ID, and no mail is lost, because it counts as done only once recorded.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from contracts import envelope
+from contracts.envelope import Provenance
+from services.auth.claim_keys import ClaimKeys
+from services.auth.mail import mailbox_budgets
+from services.auth.mail.mailbox_budgets import Mailbox
+from services.auth.mail.templates import Mail
+from services.auth.mail.transport import MailTransport
+from services.auth.repositories import Aggregates
+from streams.log import Conflict
+
+log = logging.getLogger(__name__)
+
+
+class Delivery:
+    def __init__(
+        self,
+        aggregates: Aggregates,
+        keys: ClaimKeys,
+        outbox: MailTransport,
+        *,
+        mails_an_hour: int,
+        clock: Callable[[], datetime] = envelope.now,
+    ) -> None:
+        """`mails_an_hour`: of one kind to one mailbox."""
+        self._aggregates = aggregates
+        self._keys = keys
+        self._outbox = outbox
+        self._mails_an_hour = mails_an_hour
+        self._clock = clock
+
+    async def mailbox(self, email: str) -> Mailbox:
+        """What the mailbox behind the address got of late."""
+        return (await self._aggregates.mails.load(self._keys.of_mailbox(email))).state
+
+    async def deliver(self, letter: Mail, provenance: Provenance) -> bool:
+        """Sends the letter unless it went out before; whether it is out. False: the budget of its kind is used up.
+
+        Raises:
+            DeliveryFailed: it could not be handed over now.
+            ValueError: the recipient is no address.
+        """
+        async with self._aggregates.mails.lock(self._keys.of_mailbox(letter.recipient)) as mailbox:
+            await mailbox.confirm()
+            if mailbox.state.has(letter.event_id):
+                return True
+            if not mailbox.state.has_room(letter.kind, self._clock(), self._mails_an_hour):
+                log.info("a mailbox has had enough mails of the kind %s", letter.kind)
+                return False
+            await self._outbox.send(letter)
+            while True:
+                sent = mailbox_budgets.decide_record(mailbox.state, letter.kind, letter.event_id, letter.about)
+                try:
+                    await mailbox.append(sent, provenance)
+                except Conflict:
+                    await mailbox.refresh()
+                else:
+                    return True

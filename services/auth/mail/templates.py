@@ -1,0 +1,122 @@
+"""The mails to users: plain text and HTML, in the language of the account.
+
+The transfer encoding of both is 7bit or 8bit, so that the lines with a link or a token are stored as they are;
+quoted-printable has lines of at most 76 characters. For SMTP what is in 8bit becomes base64 (outbox.py).
+"""
+
+import re
+from datetime import datetime, timedelta
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, parseaddr
+
+import msgspec
+
+from contracts.values.field_types import LANGUAGES, LanguageCode
+from contracts.values.mail_addresses import ascii_domain
+from services.auth.mail.bodies import Action, Body, html, plain
+from services.auth.mail.mailbox_budgets import VERIFICATION_MAIL
+from services.auth.mail.texts import SEVERAL_REGISTRATIONS, MailText, in_words, language_of, text_of
+
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+\Z"
+)
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token in a mail is for."""
+
+    username: str
+    token: str
+    good_for: timedelta
+    # Opens the page that asks whether to use the token.
+    link: str
+
+
+class Mail(msgspec.Struct, frozen=True, kw_only=True):
+    """A mail that is to be sent."""
+
+    # Id of the event that asked for it, or one made from it: the same event, the same Message-ID.
+    event_id: str
+    # When it was asked for.
+    asked_at: datetime
+    recipient: str
+    username: str
+    kind: str = VERIFICATION_MAIL
+    # As the account keeps it.
+    language: str = LANGUAGES[0]
+    # None in a notice; several where several registrations are pending.
+    offers: tuple[Offer, ...] = ()
+    # Of a notice: the page that it leads to, and the key of the address that it is about.
+    link: str = ""
+    about: str = ""
+
+
+def address_of(email: str) -> Address:
+    """The address as mail servers take it, its domain in IDNA.
+
+    Raises:
+        ValueError: no mail could ever be delivered to it.
+    """
+    local, _, domain = email.rpartition("@")
+    host = domain if domain.isascii() else ascii_domain(domain)
+    if not local or not _HOST_NAME.match(host):
+        raise ValueError("not a host name after the @")
+    return Address(username=local, domain=host)
+
+
+def render(letter: Mail, sender: str, now: datetime) -> EmailMessage:
+    """The whole mail.
+
+    Raises:
+        ValueError: the recipient is no address.
+    """
+    name, from_address = parseaddr(sender)
+    local, _, host = from_address.rpartition("@")
+    message = EmailMessage()
+    message["From"] = Address(display_name=name, username=local, domain=host)
+    message["To"] = address_of(letter.recipient)
+    body = _body(letter)
+    message["Subject"] = body.subject
+    message["Date"] = format_datetime(now)
+    message["Message-ID"] = f"<{letter.event_id}@{host or 'localhost'}>"
+    message["Auto-Submitted"] = "auto-generated"
+    text, document = plain(body), html(body)
+    message.set_content(text, charset=_charset(text), cte=_transfer_encoding(text))
+    message.add_alternative(document, "html", charset=_charset(document), cte=_transfer_encoding(document))
+    # Set last: `add_alternative` moves headers of the content to the first part.
+    message["Content-Language"] = body.language
+    return message
+
+
+def _charset(text: str) -> str:
+    return "us-ascii" if text.isascii() else "utf-8"
+
+
+def _transfer_encoding(text: str) -> str:
+    return "7bit" if text.isascii() else "8bit"
+
+
+def _body(letter: Mail) -> Body:
+    language = language_of(letter.language)
+    text = text_of(SEVERAL_REGISTRATIONS if len(letter.offers) > 1 else letter.kind, language)
+    actions = [_action(text, offer, language) for offer in letter.offers]
+    if not actions:
+        actions = [Action(heading="", link=letter.link, label=text.link, hint="", token="")]
+    good_for = in_words(letter.offers[0].good_for, language) if letter.offers else ""
+    return Body(
+        language=language,
+        subject=text.subject,
+        opening=_filled(text.opening, letter.username, good_for),
+        actions=tuple(actions),
+        closing=_filled(text.closing, letter.username, good_for),
+    )
+
+
+def _action(text: MailText, offer: Offer, language: LanguageCode) -> Action:
+    heading, label = _filled((text.heading, text.link), offer.username, in_words(offer.good_for, language))
+    return Action(heading=heading, link=offer.link, label=label, hint=text.hint, token=offer.token)
+
+
+def _filled(texts: tuple[str, ...], username: str, good_for: str) -> tuple[str, ...]:
+    return tuple(text.format(username=username, good_for=good_for) for text in texts)

@@ -1,0 +1,184 @@
+"""The texts of the mails, in the languages that an account may have.
+
+English ones are plain ASCII, so that such a mail needs no transfer encoding.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+import msgspec
+
+from contracts.values.field_types import LANGUAGES, LanguageCode
+from services.auth.mail.mailbox_budgets import (
+    ADDRESS_TAKEN_NOTICE,
+    ANOTHER_VERIFICATION_MAIL,
+    RESET_MAIL,
+    VERIFICATION_MAIL,
+)
+
+# The verification mail where several registrations are pending.
+SEVERAL_REGISTRATIONS = "several_registrations"
+
+
+class MailText(msgspec.Struct, frozen=True, kw_only=True):
+    """The text of one kind of mail, in paragraphs.
+
+    `{username}` and `{good_for}` stand for the account's name and for how long its token is good.
+    """
+
+    subject: str
+    # Above the link.
+    opening: tuple[str, ...]
+    # Above each link, where there are several.
+    heading: str = ""
+    # What the link says.
+    link: str
+    # Between the link and the token.
+    hint: str = ""
+    closing: tuple[str, ...] = ()
+
+
+_ENGLISH_VERIFICATION = MailText(
+    subject="Confirm your e-mail address",
+    opening=(
+        "Hello {username},",
+        "An account named {username} was registered with this address. If it is yours, confirm the address:",
+    ),
+    link="Confirm the address",
+    hint="or enter this token where you registered:",
+    closing=(
+        "The link and the token are good for {good_for}.",
+        "If you have not registered, do not confirm the address: the person who registered knows the password. Open "
+        'the link and choose "This is not me", or do nothing: no one can use this address without the token.',
+    ),
+)
+
+_RUSSIAN_VERIFICATION = MailText(
+    subject="Подтвердите свой адрес",
+    opening=(
+        "Здравствуйте, {username}!",
+        "С этим адресом создана учётная запись {username}. Если она ваша, подтвердите адрес:",
+    ),
+    link="Подтвердить адрес",
+    hint="или введите этот код там, где вы регистрировались:",
+    closing=(
+        "Ссылка и код действуют {good_for}.",
+        "Если вы не регистрировались, не подтверждайте адрес: пароль знает тот, кто создал учётную запись. Откройте "
+        "ссылку и нажмите «Это не я» или просто ничего не делайте: без кода этим адресом никто не воспользуется.",
+    ),
+)
+
+_ENGLISH: Mapping[str, MailText] = {
+    VERIFICATION_MAIL: _ENGLISH_VERIFICATION,
+    ANOTHER_VERIFICATION_MAIL: _ENGLISH_VERIFICATION,
+    SEVERAL_REGISTRATIONS: MailText(
+        subject="Confirm your e-mail address",
+        opening=(
+            "Hello,",
+            "Several accounts were registered with this address. The first one that is confirmed gets it, and the "
+            "others end. Confirm only the one that is yours: you need its password for that.",
+        ),
+        heading="Account {username}, good for {good_for}:",
+        link="Confirm {username}",
+        hint="or enter this token where you registered:",
+        closing=("If none is yours, do nothing: no one can use this address without a token.",),
+    ),
+    RESET_MAIL: MailText(
+        subject="Set another password",
+        opening=(
+            "Hello {username},",
+            "Someone, we hope it was you, wants to set another password for your account. Do it here:",
+        ),
+        link="Set another password",
+        hint="or enter this token together with the new password:",
+        closing=(
+            "The link and the token are good once and for {good_for}. All devices have to log in again after that.",
+            "If it was not you, do nothing: your password stays as it is.",
+        ),
+    ),
+    ADDRESS_TAKEN_NOTICE: MailText(
+        subject="Someone registered with your address",
+        opening=(
+            "Hello {username},",
+            "Someone has registered with this address, which belongs to your account {username} already. Nothing has "
+            "changed, and no one else can use it.",
+            "If it was you, log in to the account that you have, or set another password if you have forgotten it. If "
+            "it was not you, you need not do anything.",
+        ),
+        link="Log in",
+        closing=("However often this happens, you get at most one such mail an hour.",),
+    ),
+}
+
+_RUSSIAN: Mapping[str, MailText] = {
+    VERIFICATION_MAIL: _RUSSIAN_VERIFICATION,
+    ANOTHER_VERIFICATION_MAIL: _RUSSIAN_VERIFICATION,
+    SEVERAL_REGISTRATIONS: MailText(
+        subject="Подтвердите свой адрес",
+        opening=(
+            "Здравствуйте!",
+            "С этим адресом создано несколько учётных записей. Адрес достанется той, которую подтвердят первой, "
+            "остальные регистрации будут отменены. Подтвердите только свою: для этого понадобится её пароль.",
+        ),
+        heading="Учётная запись {username}, код действует {good_for}:",
+        link="Подтвердить {username}",
+        hint="или введите этот код там, где вы регистрировались:",
+        closing=("Если ни одна не ваша, ничего не делайте: без кода этим адресом никто не воспользуется.",),
+    ),
+    RESET_MAIL: MailText(
+        subject="Смена пароля",
+        opening=(
+            "Здравствуйте, {username}!",
+            "Кто-то (надеемся, что вы) хочет сменить пароль вашей учётной записи. Это можно сделать здесь:",
+        ),
+        link="Сменить пароль",
+        hint="или введите этот код вместе с новым паролем:",
+        closing=(
+            "Ссылка и код одноразовые и действуют {good_for}. После смены пароля на всех устройствах придётся войти "
+            "заново.",
+            "Если это были не вы, ничего не делайте: пароль останется прежним.",
+        ),
+    ),
+    ADDRESS_TAKEN_NOTICE: MailText(
+        subject="Попытка регистрации с вашим адресом",
+        opening=(
+            "Здравствуйте, {username}!",
+            "Кто-то указал при регистрации этот адрес, но он уже принадлежит вашей учётной записи {username}. Ничего "
+            "не изменилось, и никто другой этим адресом не воспользуется.",
+            "Если это были вы, войдите в свою учётную запись или смените пароль, если забыли его. Если не вы, делать "
+            "ничего не нужно.",
+        ),
+        link="Войти",
+        closing=("Как бы часто это ни повторялось, такое письмо приходит не чаще раза в час.",),
+    ),
+}
+
+
+def _english_hours(hours: int) -> str:
+    return f"{hours} hours" if hours > 1 else "an hour" if hours == 1 else "less than an hour"
+
+
+def _russian_hours(hours: int) -> str:
+    if hours < 1:
+        return "меньше часа"
+    if hours % 10 == 1 and hours % 100 != 11:
+        return f"{hours} час"
+    return f"{hours} часа" if hours % 10 in (2, 3, 4) and hours % 100 not in (12, 13, 14) else f"{hours} часов"
+
+
+_TEXTS: Mapping[LanguageCode, Mapping[str, MailText]] = {"en": _ENGLISH, "ru": _RUSSIAN}
+_HOURS: Mapping[LanguageCode, Callable[[int], str]] = {"en": _english_hours, "ru": _russian_hours}
+
+
+def language_of(kept: str) -> LanguageCode:
+    """The language that an account keeps, or the default where this release has no texts in it."""
+    return next((language for language in LANGUAGES if language == kept), LANGUAGES[0])
+
+
+def text_of(kind: str, language: LanguageCode) -> MailText:
+    return _TEXTS[language][kind]
+
+
+def in_words(span: timedelta, language: LanguageCode) -> str:
+    """A duration in whole hours."""
+    return _HOURS[language](round(span.total_seconds() / 3600))

@@ -1,0 +1,208 @@
+"""Where mails go: to an SMTP server, or as files into a folder where none is set up."""
+
+import asyncio
+import logging
+import os
+from datetime import UTC
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP, default
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import aiosmtplib
+import msgspec
+
+from contracts.envelope import now
+from infra.settings import BadSetting
+from services.auth.mail.templates import Mail, render
+from streams.reaction import RetryLater
+
+_LOG = logging.getLogger(__name__)
+
+_SMTP_TIMEOUT = 20.0
+# What `?tls=` may be, as aiosmtplib's `start_tls`.
+_STARTTLS = {"required": True, "opportunistic": None, "off": False}
+_FORM = "VESTNIK_SMTP_URL must be smtp://host:port[?tls=required|opportunistic|off] or smtps://host:port"
+
+
+class DeliveryFailed(RetryLater):
+    """The mail could not be handed over; it may be tried again."""
+
+
+class MailTransport(Protocol):
+    async def send(self, letter: Mail) -> None:
+        """Hands the mail over; when it returns, the mail will not be lost, or is one that the server never takes.
+
+        Raises:
+            DeliveryFailed: it could not be handed over now.
+            ValueError: the recipient is no address.
+        """
+        ...
+
+
+def outbox(smtp_url: str, sender: str, folder: Path) -> MailTransport:
+    """The outbox that the settings ask for.
+
+    Raises:
+        BadSetting: the URL is not one of a mail server.
+    """
+    return SmtpTransport(SmtpServer.of(smtp_url), sender) if smtp_url else FolderTransport(folder, sender)
+
+
+class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
+    """What `smtp://user:password@host:port?tls=required|opportunistic|off` and `smtps://…` say.
+
+    TLS is required by default, whether the server offers it or not, for a login and for a host that is not this
+    machine. A certificate is always verified.
+    """
+
+    host: str
+    port: int
+    # TLS from the first byte.
+    tls: bool
+    # True: always, or nothing is sent. None: where the server offers it.
+    starttls: bool | None
+    username: str | None
+    password: str | None
+
+    @classmethod
+    def of(cls, url: str) -> "SmtpServer":
+        """Reads the URL.
+
+        Raises:
+            BadSetting: it is not one; the message does not show the password.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+            query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        except ValueError as error:
+            raise BadSetting("VESTNIK_SMTP_URL is not a URL") from error
+        tls, host = parts.scheme == "smtps", parts.hostname
+        # A misspelt parameter must not pass for the default.
+        if parts.scheme not in ("smtp", "smtps") or not host or set(query) - (set() if tls else {"tls"}):
+            raise BadSetting(_FORM)
+        needed = "required" if parts.username or not _is_this_machine(host) else "opportunistic"
+        asked = query.get("tls", [needed])[-1]
+        if asked not in _STARTTLS:
+            raise BadSetting(_FORM)
+        return cls(
+            host=host,
+            port=port or (465 if tls else 587 if parts.username else 25),
+            tls=tls,
+            starttls=False if tls else _STARTTLS[asked],
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+        )
+
+
+class SmtpTransport:
+    def __init__(self, server: SmtpServer, sender: str) -> None:
+        self._server = server
+        self._sender = sender
+
+    async def send(self, letter: Mail) -> None:
+        message = render(letter, self._sender, now())
+        sender, recipient = _only(message, "From"), _only(message, "To")
+        server = self._server
+        wide = _is_wide(message)
+        client = aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            use_tls=server.tls,
+            start_tls=server.starttls,
+            username=server.username,
+            password=server.password,
+            timeout=_SMTP_TIMEOUT,
+        )
+        try:
+            async with client:
+                try:
+                    await client.sendmail(
+                        sender.addr_spec,
+                        [recipient.addr_spec],
+                        # Base64 instead of 8bit, which not every server on the way takes.
+                        message.as_bytes(policy=SMTP.clone(cte_type="7bit", utf8=wide)),
+                        mail_options=["SMTPUTF8"] if wide else [],
+                    )
+                # Only here: while connecting, the same exception means that there is no TLS or no login.
+                except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPNotSupported) as error:
+                    if not _is_final(error):
+                        raise
+                    _LOG.warning("the mail of event %s is given up: %s", letter.event_id, _reason(error))
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            raise DeliveryFailed(_reason(error)) from error
+
+
+class FolderTransport:
+    """One `.eml` file a mail, named after the time and the id of the event that asked for it.
+
+    The same event writes the same file again, so that not even a crash leaves a mail twice.
+    """
+
+    def __init__(self, folder: Path, sender: str) -> None:
+        self._folder = folder
+        self._sender = sender
+
+    async def send(self, letter: Mail) -> None:
+        message = render(letter, self._sender, now())
+        content = message.as_bytes(policy=default.clone(utf8=_is_wide(message)))
+        name = f"{letter.asked_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{letter.event_id}.eml"
+        try:
+            await asyncio.to_thread(_write, self._folder / name, content)
+        except OSError as error:
+            raise DeliveryFailed(str(error)) from error
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether the host is a loopback address or `localhost`. No other name is looked up: a resolver may lie."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _only(message: EmailMessage, header: str) -> Address:
+    address: Address = message[header].addresses[0]
+    return address
+
+
+def _is_wide(message: EmailMessage) -> bool:
+    """Whether the recipient's address is in another script than ASCII, which needs more than plain SMTP."""
+    return not _only(message, "To").addr_spec.isascii()
+
+
+def _is_final(error: aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPNotSupported) -> bool:
+    """Whether the server will never take a mail to this recipient, so that trying again is of no use."""
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return all(each.code >= 500 for each in error.recipients)
+    return True
+
+
+def _reason(error: Exception) -> str:
+    """What a log may show: the server's answer, which names no password; of a refused recipient the code alone."""
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return f"recipient refused with {', '.join(str(each.code) for each in error.recipients)}"
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return f"{error.code} {error.message}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes so that a reader, or a crash, sees the whole file or none. It holds a token: for its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,1 @@
+"""Passwords: hashing, changes, weak ones."""

@@ -1,0 +1,134 @@
+"""Passwords: bcrypt in threads of its own, since one hash keeps a core busy for a fifth of a second.
+
+bcrypt reads 72 bytes, so it is given a keyed digest of the password that fits: the Base64 of HMAC-SHA-384 under
+`password.key`. Hashes from before were made of the password's own bytes; they are checked as they were made.
+
+The queue is bounded: a burst of logins is told to come back, instead of waiting until nobody wants the answer.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import bcrypt
+
+from contracts.errors import Invalid, Overloaded, Violation
+from contracts.values.field_types import PASSWORD_BYTES, PASSWORD_CHARACTERS
+from services.auth.domain import KEYED, Hashed
+
+R = TypeVar("R")
+
+log = logging.getLogger(__name__)
+# Bytes that bcrypt reads.
+_BCRYPT = 72
+# Jobs a worker may have waiting: at cost 12 the last of them waits about three seconds.
+_QUEUE_PER_WORKER = 16
+_RETRY_AFTER = 2
+
+
+class Passwords:
+    """Hashes and checks passwords; `close` when done."""
+
+    def __init__(self, cost: int, key: bytes, *, workers: int | None = None, queue: int | None = None) -> None:
+        workers = workers or os.cpu_count() or 1
+        self._cost = cost
+        self._key = key
+        self._key_id = key_id(key)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="bcrypt")
+        self._places = threading.BoundedSemaphore(workers + (workers * _QUEUE_PER_WORKER if queue is None else queue))
+
+    async def hash(self, password: str, path: str = "/password") -> Hashed:
+        """The password as it is stored.
+
+        Raises:
+            Invalid: the password, which stands at `path`, has fewer than 8 characters or more than 1,024 bytes.
+            Overloaded: too many are waiting.
+        """
+        digest = digest_of(accepted(password, path), self._key)
+        made = await self._run(lambda: bcrypt.hashpw(digest, bcrypt.gensalt(self._cost)))
+        return Hashed(password_hash=made.decode(), scheme=KEYED, key_id=self._key_id)
+
+    async def matches(self, password: str, hashed: Hashed | None) -> bool:
+        """Whether the password is the one that was hashed; without a hash the same work, and no.
+
+        Raises:
+            Overloaded: too many are waiting.
+        """
+        raw = password.encode()
+        digest = digest_of(raw, self._key)
+        if hashed is None or hashed.scheme == KEYED:
+            given, possible = digest, hashed is not None and hashed.key_id == self._key_id
+        else:
+            given, possible = raw[:_BCRYPT], len(raw) <= _BCRYPT
+        if hashed is not None and hashed.scheme == KEYED and not possible:
+            log.error("a password was hashed under password.key %s, and this is %s", hashed.key_id, self._key_id)
+        same = await self._run(lambda: self._check(given, hashed))
+        return same and possible
+
+    def is_outdated(self, hashed: Hashed) -> bool:
+        """Whether it would be hashed otherwise today: at a higher cost, or under a key."""
+        return hashed.scheme != KEYED or _cost_of(hashed.password_hash) < self._cost
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _check(self, given: bytes, hashed: Hashed | None) -> bool:
+        """A no takes as long whatever it is about: an older, cheaper hash is made up for.
+
+        Cost c takes twice as long as c - 1, so that one of each cost from c to d - 1 takes as long, after c, as d.
+        """
+        if hashed is None:
+            return bcrypt.checkpw(given, _nobodys(self._cost))
+        same = bcrypt.checkpw(given, hashed.password_hash.encode())
+        if not same:
+            for cost in range(_cost_of(hashed.password_hash), self._cost):
+                bcrypt.checkpw(given, _nobodys(cost))
+        return same
+
+    async def _run(self, job: Callable[[], R]) -> R:
+        if not self._places.acquire(blocking=False):
+            raise Overloaded("Too many logins and registrations are waiting.", retry_after=_RETRY_AFTER)
+        future = self._pool.submit(job)
+        # Given back when the work is over, not when its caller has gone.
+        future.add_done_callback(lambda _: self._places.release())
+        return await asyncio.wrap_future(future)
+
+
+def accepted(password: str, path: str = "/password") -> bytes:
+    """The bytes of the password, which stands at `path` in the request.
+
+    Raises:
+        Invalid: it has fewer than 8 characters, more than 1,024 bytes, or a NUL.
+    """
+    raw = password.encode()
+    if len(password) < PASSWORD_CHARACTERS or len(raw) > PASSWORD_BYTES or b"\0" in raw:
+        message = f"Must have {PASSWORD_CHARACTERS} characters at least and {PASSWORD_BYTES:,} bytes in UTF-8 at most"
+        raise Invalid(violations=(Violation(path, message),))
+    return raw
+
+
+def digest_of(raw: bytes, key: bytes) -> bytes:
+    """What bcrypt is given: 64 characters of Base64, without a NUL, whatever the password."""
+    return base64.b64encode(hmac.digest(key, raw, hashlib.sha384))
+
+
+def key_id(key: bytes) -> str:
+    """Names the key in events and tells nothing of it."""
+    return hmac.digest(key, b"vestnik password key", hashlib.sha256).hex()[:16]
+
+
+def _cost_of(password_hash: str) -> int:
+    """`$2b$12$…`"""
+    return int(password_hash.split("$")[2])
+
+
+def _nobodys(cost: int) -> bytes:
+    """Well-formed and nobody's: checking against it costs what checking against a real one does."""
+    return b"$2b$%02d$" % cost + b"." * 53

@@ -1,0 +1,56 @@
+"""Passwords that are guessed first: the most common ones, and those with the name or the address in them."""
+
+from collections.abc import Set
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from contracts.errors import Invalid, Violation
+from contracts.values.field_types import PASSWORD_CHARACTERS
+
+CODE = "weak_password"
+
+
+class WeakPasswords:
+    """Refuses what is guessed first."""
+
+    def __init__(self, common: Set[str]) -> None:
+        """`common`: in lower case."""
+        self._common = common
+
+    def check(self, password: str, *, username: str, email: str, path: str = "/password") -> None:
+        """Checks a password that is to be set, never one that is tried at a login.
+
+        Raises:
+            Invalid: the password, which stands at `path`, is a common one or contains the username or the address.
+        """
+        folded = password.casefold()
+        if folded in self._common:
+            raise _weak(path, "This is one of the most common passwords")
+        person = email.rpartition("@")[0]
+        # What stands before the @ may be in a good password by chance, but not make up half of it.
+        for part in (username, email, person if 2 * len(person) >= len(password) else ""):
+            if part and part.casefold() in folded:
+                raise _weak(path, "Must not contain the username or the e-mail address")
+
+
+def common_passwords() -> frozenset[str]:
+    """The 30,000 most common passwords that were found in leaks, but for those that are too short anyway."""
+    # Split only once the package's other lists are gone again, so that what stays lies together in memory: 1 MB.
+    return frozenset(_listed().split("\n"))
+
+
+def _listed() -> str:
+    # The list is in one module of the package; importing the package would build all of its tables, which take 16 MB.
+    package = find_spec("zxcvbn")
+    assert package is not None
+    assert package.origin is not None
+    spec = spec_from_file_location("common_passwords", Path(package.origin).with_name("frequency_lists.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return "\n".join(found for found in module.FREQUENCY_LISTS["passwords"] if len(found) >= PASSWORD_CHARACTERS)
+
+
+def _weak(path: str, message: str) -> Invalid:
+    return Invalid(violations=(Violation(path, message, CODE),))

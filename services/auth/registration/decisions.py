@@ -1,0 +1,224 @@
+"""What registration and verification decide about an e-mail address and a username, without I/O.
+
+Any number of registrations may be pending on an address; the first one to be verified owns it, and the others end.
+A registration reserves its username until it runs out, and nothing of the address. Whether the address has an owner
+changes neither the events of a registration nor the answer.
+"""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from contracts.errors import TokenExpired, UsernameTaken
+from contracts.events.event import Event
+from contracts.events.user import (
+    AddressState,
+    EmailClaimed,
+    EmailRegistrationEnded,
+    EmailRegistrationRequested,
+    EmailVerificationMailRequested,
+    EmailVerificationRequested,
+    EmailVerified,
+    PasswordResetRequested,
+    PendingRegistration,
+    UsernameClaimed,
+    UsernameConfirmed,
+    UsernameReleased,
+)
+from contracts.values.field_types import LanguageCode
+
+# Pending registrations on one address; with one more the oldest falls out.
+MOST_PENDING = 16
+
+
+class Register(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    email: str
+    # In lower case.
+    username: str
+    display_name: str | None = None
+    # Of the account's mails.
+    language: LanguageCode = "en"
+
+
+class Username(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds a username."""
+
+    holder: str | None = None
+    # Whether the holder has verified an address: the name is theirs for good.
+    confirmed: bool = False
+    claimed_at: datetime | None = None
+    # None: confirmed, or claimed by an older release, which did not say.
+    expires_at: datetime | None = None
+
+    def holder_at(self, now: datetime) -> str | None:
+        """The holder, unless the registration has run out."""
+        return None if self.expires_at is not None and now >= self.expires_at else self.holder
+
+
+def evolve_address(state: AddressState, event: Event, at: datetime) -> AddressState:
+    match event:
+        case EmailRegistrationRequested() | EmailVerificationMailRequested() | EmailRegistrationEnded():
+            return event.address
+        case EmailVerified() | PasswordResetRequested() if event.address is not None:
+            return event.address
+        case _:
+            return _evolve_older(state, event, at)
+
+
+def _evolve_older(state: AddressState, event: Event, at: datetime) -> AddressState:
+    """With an event of a release that had one claim on an address instead of pending registrations."""
+    match event:
+        case EmailClaimed():
+            pending = PendingRegistration(
+                user_id=event.user_id, email=event.email, username=event.username, expires_at=event.expires_at
+            )
+            return AddressState(pending=(pending,))
+        case EmailVerificationRequested():
+            prolonged = [
+                msgspec.structs.replace(each, expires_at=event.expires_at) if each.user_id == event.user_id else each
+                for each in state.pending
+            ]
+            return msgspec.structs.replace(state, pending=tuple(prolonged))
+        case EmailVerified():
+            return _owned(next(each for each in state.pending if each.user_id == event.user_id))
+        case PasswordResetRequested():
+            return msgspec.structs.replace(state, reset_requested_at=at)
+        case _:
+            return state
+
+
+def carries_state(event: Event) -> bool:
+    return getattr(event, "address", None) is not None
+
+
+def evolve_username(state: Username, event: Event, at: datetime) -> Username:
+    """What the last event alone says."""
+    match event:
+        case UsernameClaimed():
+            return Username(holder=event.user_id, claimed_at=at, expires_at=event.expires_at)
+        case UsernameConfirmed():
+            return Username(holder=event.user_id, confirmed=True)
+        case UsernameReleased():
+            return Username()
+        case _:
+            return state
+
+
+def waiting(address: AddressState, now: datetime) -> tuple[PendingRegistration, ...]:
+    """The registrations that have not run out, the oldest first."""
+    return tuple(each for each in address.pending if now < each.expires_at)
+
+
+def decide_register(
+    address: AddressState, command: Register, now: datetime, lifetime: timedelta
+) -> tuple[EmailRegistrationRequested]:
+    """One more pending registration, whether the address has an owner or not."""
+    added = PendingRegistration(
+        user_id=command.user_id,
+        email=command.email,
+        username=command.username,
+        expires_at=now + lifetime,
+        language=command.language,
+    )
+    pending = (*waiting(address, now), added)[-MOST_PENDING:]
+    return (
+        EmailRegistrationRequested(user_id=command.user_id, address=msgspec.structs.replace(address, pending=pending)),
+    )
+
+
+def decide_claim_username(
+    name: Username, command: Register, now: datetime, lifetime: timedelta, *, holder_verified: bool
+) -> tuple[UsernameClaimed]:
+    """Reserves the name for as long as the registration may be verified.
+
+    `holder_verified`: whether the present holder has verified an address; claims of older releases do not say.
+
+    Raises:
+        UsernameTaken: another user holds it, for good or until a registration runs out.
+    """
+    if name.holder is not None:
+        end = name.expires_at or (now if name.claimed_at is None else name.claimed_at + lifetime)
+        if name.confirmed or holder_verified or now < end:
+            raise UsernameTaken
+    return (UsernameClaimed(user_id=command.user_id, expires_at=now + lifetime),)
+
+
+def decide_verify(
+    address: AddressState, user_id: str, token_expires_at: datetime, now: datetime
+) -> tuple[EmailVerified, ...]:
+    """Makes the user the owner of the address. Nothing, where it is: a token may be used twice.
+
+    Raises:
+        TokenExpired: the token or the registration has run out, or the address has another owner.
+    """
+    if address.owner == user_id:
+        return ()
+    registration = next((each for each in waiting(address, now) if each.user_id == user_id), None)
+    if address.owner is not None or registration is None or now >= token_expires_at:
+        raise TokenExpired
+    return (EmailVerified(user_id=user_id, address=_owned(registration)),)
+
+
+def decide_confirm_username(name: Username, user_id: str) -> tuple[UsernameConfirmed, ...]:
+    """Makes the name the user's for good.
+
+    Raises:
+        TokenExpired: another registration holds it by now.
+    """
+    if name.holder != user_id:
+        raise TokenExpired
+    return () if name.confirmed else (UsernameConfirmed(user_id=user_id),)
+
+
+def registration_of(
+    address: AddressState, user_id: str, token_expires_at: datetime, now: datetime
+) -> PendingRegistration | None:
+    """The pending registration that a token names; None where its user owns the address already.
+
+    Raises:
+        TokenExpired: as `decide_verify`.
+    """
+    if not decide_verify(address, user_id, token_expires_at, now):
+        return None
+    return next(each for each in address.pending if each.user_id == user_id)
+
+
+def decide_end(address: AddressState, user_id: str, now: datetime) -> tuple[EmailRegistrationEnded, ...]:
+    """Ends a registration that is not its mail's reader's; nothing where it is not pending any more.
+
+    Raises:
+        TokenExpired: it was verified: the address is the user's.
+    """
+    if address.owner == user_id:
+        raise TokenExpired
+    left = tuple(each for each in waiting(address, now) if each.user_id != user_id)
+    if all(each.user_id != user_id for each in waiting(address, now)):
+        return ()
+    return (EmailRegistrationEnded(user_id=user_id, address=msgspec.structs.replace(address, pending=left)),)
+
+
+def decide_release_username(name: Username, user_id: str) -> tuple[UsernameReleased, ...]:
+    return (UsernameReleased(user_id=user_id),) if name.holder == user_id and not name.confirmed else ()
+
+
+def needs_password(address: AddressState, now: datetime) -> bool:
+    """Whether a token alone does not verify: whoever has the mail may not know whose registration it names."""
+    return len(waiting(address, now)) > 1
+
+
+def decide_request_mail(address: AddressState, now: datetime) -> tuple[EmailVerificationMailRequested, ...]:
+    """Asks for one mail with all pending registrations; nothing where there are none, or the address has an owner."""
+    pending = waiting(address, now)
+    if address.owner is not None or not pending:
+        return ()
+    return (EmailVerificationMailRequested(address=msgspec.structs.replace(address, pending=pending)),)
+
+
+def _owned(registration: PendingRegistration) -> AddressState:
+    return AddressState(
+        owner=registration.user_id,
+        email=registration.email,
+        username=registration.username,
+        language=registration.language,
+    )

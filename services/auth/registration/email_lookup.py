@@ -1,0 +1,27 @@
+"""Finds the subject of an e-mail address, also one from before all spellings of its domain shared a key."""
+
+from contracts.events.user import AddressState
+from contracts.values.field_types import folded_login
+from contracts.values.personal_data import plaintext_or_none
+from services.auth.claim_keys import ClaimKeys
+from streams.repository import Repository
+
+
+async def email_key(addresses: Repository[AddressState], keys: ClaimKeys, email: str) -> str:
+    """The key that the address is known by, that of an owner before one with pending registrations alone.
+
+    It takes the same reads whether the address is known or not.
+    """
+    candidates = keys.of_spellings(email)
+    if len(candidates) == 1:
+        return candidates[0]
+    folded = folded_login(email)
+    found = [(key, (await addresses.load(key)).state) for key in candidates]
+    # The key of one spelling may hold another address: the folding of case before IDNA made `ß` an `ss`.
+    owned = [key for key, state in found if state.owner is not None and _is(plaintext_or_none(state.email), folded)]
+    pending = [key for key, state in found if any(_is(plaintext_or_none(each.email), folded) for each in state.pending)]
+    return next(iter(owned + pending), keys.of_email(email))
+
+
+def _is(email: str | None, folded: str) -> bool:
+    return email is not None and folded_login(email) == folded

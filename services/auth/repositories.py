@@ -1,0 +1,40 @@
+"""Where auth's aggregates are loaded from: one repository a kind, shared by commands, login and reactions."""
+
+from contracts import subjects
+from contracts.events.user import AddressState
+from services.auth import domain
+from services.auth.mail import mailbox_budgets
+from services.auth.registration import decisions
+from streams.log import Log
+from streams.repository import Repository
+
+
+class Aggregates:
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.addresses = Repository(
+            log,
+            subject=subjects.email_claim,
+            initial=AddressState(),
+            evolve=decisions.evolve_address,
+            carries_state=decisions.carries_state,
+        )
+        self.usernames = Repository(
+            log,
+            subject=subjects.username_claim,
+            initial=decisions.Username(),
+            evolve=decisions.evolve_username,
+            tail_only=True,
+        )
+        self.credentials = Repository(
+            log,
+            subject=subjects.credential,
+            initial=domain.Credential(),
+            evolve=domain.evolve_credential,
+            tail_only=True,
+        )
+        self.users = Repository(log, subject=subjects.user, initial=domain.User(), evolve=domain.evolve_user)
+        # By mailbox; by user in older releases.
+        self.mails = Repository(
+            log, subject=subjects.mail, initial=mailbox_budgets.Mailbox(), evolve=mailbox_budgets.evolve_mailbox
+        )

@@ -1,0 +1,1 @@
+"""Signed tokens in mails and on devices."""

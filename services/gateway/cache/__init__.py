@@ -1,0 +1,1 @@
+"""What the gateway keeps so that services are not asked again."""

@@ -1,0 +1,52 @@
+"""What happens to profiles, followed so that the cache of profiles knows of it within moments."""
+
+import asyncio
+
+from nats.aio.client import Client as NATS
+from nats.js.client import JetStreamContext
+
+from contracts.positions import Position
+from contracts.subjects import AUTH, PROFILE
+from services.gateway.cache.profile_cache import ProfileCache
+from services.gateway.consistency.stream_follower import StreamFollower, StreamListener, from_end
+from streams.message import Message
+
+
+class ProfileInvalidation:
+    """Follows profile events, and users' for the verification of their e-mail, from now on."""
+
+    def __init__(self, nats: NATS, cache: ProfileCache, *, name: str) -> None:
+        self._cache = cache
+        self._followers = tuple(
+            StreamFollower(nats, stream, start=self._start, handle=self._handle, name=f"{name}-{stream.lower()}")
+            for stream in (PROFILE, AUTH)
+        )
+
+    @property
+    def alive(self) -> bool:
+        return all(follower.alive for follower in self._followers)
+
+    @property
+    def position(self) -> Position:
+        """What has been followed so far; nothing before it can still change a profile."""
+        return Position({follower.stream: follower.position for follower in self._followers})
+
+    def listen(self, listener: StreamListener) -> None:
+        """Lets somebody else hear of it too; before it runs."""
+        for follower in self._followers:
+            follower.listener = listener
+
+    async def run(self) -> None:
+        """Follows until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for follower in self._followers:
+                group.create_task(follower.run())
+
+    async def _start(self, context: JetStreamContext, stream: str) -> int:
+        end = await from_end(context, stream)
+        self._cache.followed_from(stream, end)
+        return end
+
+    def _handle(self, message: Message) -> None:
+        user_id = message.subject.rpartition(".")[2]
+        self._cache.changed(user_id, message.stream, message.sequence)

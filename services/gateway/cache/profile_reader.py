@@ -1,0 +1,159 @@
+"""Reading profiles: from the cache where it is fresh enough, else from a replica of the profile service over REST."""
+
+import asyncio
+import itertools
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import msgspec
+
+from contracts.errors import (
+    BY_CODE,
+    DeadlineExceeded,
+    Invalid,
+    ProfileNotFound,
+    Unavailable,
+    VestnikError,
+)
+from contracts.positions import Position
+from contracts.subjects import AUTH, PROFILE
+from infra.rpc.call_context import Call
+from infra.rpc.service_tokens import Issuer
+from infra.rpc.tls import Tls
+from services.gateway.cache.profile_cache import CachedProfile, ProfileCache, reached
+from services.gateway.cache.profile_invalidation import ProfileInvalidation
+from services.gateway.observability.metrics import Metrics
+
+# The service may wait 5 s for its read model.
+_SECONDS = 7.0
+_CONNECT_SECONDS = 1.0
+_CONNECTIONS = 100
+_LARGEST = 64 * 1024
+
+
+class _Refusal(msgspec.Struct):
+    """What we read of the service's problem document."""
+
+    code: str = ""
+    detail: str = ""
+
+
+class ProfileReader:
+    """Profiles by user id; an async context manager, for its connections."""
+
+    def __init__(
+        self,
+        replicas: list[tuple[str, int]],
+        cache: ProfileCache,
+        news: ProfileInvalidation,
+        metrics: Metrics,
+        *,
+        issuer: Issuer,
+        tls: Tls | None = None,
+    ) -> None:
+        scheme = "http" if tls is None else "https"
+        self._bases = [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host, port in replicas]
+        self._issuer = issuer
+        self._tls = tls
+        self._turn = itertools.count()
+        self._cache = cache
+        self._news = news
+        self._outcomes = metrics.profile_cache
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=_CONNECTIONS, keepalive_timeout=30, ssl=True if self._tls is None else self._tls.context
+            ),
+            timeout=aiohttp.ClientTimeout(total=_SECONDS, sock_connect=_CONNECT_SECONDS),
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, user_id: str, call: Call) -> CachedProfile:
+        """The profile, as fresh as the call's position wants it.
+
+        Raises:
+            ProfileNotFound: nobody has this id.
+            ReadModelBehind: the profile service has not reached the position in time.
+            Unavailable, DeadlineExceeded: no replica answered.
+        """
+        wanted = Position(
+            {stream: call.position.sequence(stream) for stream in (PROFILE, AUTH) if call.position.sequence(stream)}
+        )
+        usable = self._news.alive
+        kept = self._cache.get(user_id) if usable else None
+        # What has been followed so far has not touched a kept entry: it stands for all of that.
+        if kept is not None and reached(kept.position.merge(self._news.position), wanted):
+            self._outcomes.labels("hit").inc()
+            return kept
+        profile = await self._fetch(user_id, msgspec.structs.replace(call, position=wanted))
+        if usable and self._news.alive and profile.position.sequences:
+            self._cache.put(user_id, profile)
+        self._outcomes.labels("miss" if usable else "bypass").inc()
+        return profile
+
+    async def _fetch(self, user_id: str, call: Call) -> CachedProfile:
+        failure: VestnikError = Unavailable()
+        for _ in range(len(self._bases) + 1):
+            base = self._bases[next(self._turn) % len(self._bases)]
+            try:
+                return await self._ask(base, user_id, call)
+            except TimeoutError as error:
+                if not isinstance(error, aiohttp.ConnectionTimeoutError):
+                    raise DeadlineExceeded from error
+            except aiohttp.ClientError:
+                # Refused, or a pooled connection that had been closed: reading again does no harm.
+                failure = Unavailable()
+        raise failure
+
+    async def _ask(self, base: str, user_id: str, call: Call) -> CachedProfile:
+        assert self._session is not None
+        url = f"{base}/profiles/{user_id}"
+        expected = None if self._tls is None else self._tls.target
+        headers = call.metadata() | self._service_token(user_id, call)
+        asked = self._session.get(url, headers=headers, server_hostname=expected)
+        async with asyncio.timeout(_SECONDS), asked as answer:
+            body = await answer.content.read(_LARGEST + 1)
+            while len(body) <= _LARGEST and (more := await answer.content.read(_LARGEST + 1 - len(body))):
+                body += more
+            if answer.status != 200:
+                raise _refusal(answer.status, body, answer.headers.get("Retry-After"))
+            return CachedProfile(
+                body, answer.headers.get("ETag", ""), _position(answer.headers.get("Vestnik-Position"))
+            )
+
+    def _service_token(self, user_id: str, call: Call) -> dict[str, str]:
+        """Who asks: the gateway, and in a user's name where he asks for his own profile. That one is served as soon as
+        he has registered; for everybody else's one token does for all."""
+        user = call.actor if call.actor == user_id else None
+        return {"authorization": f"Bearer {self._issuer.token('profile', user)}"}
+
+
+def _position(text: str | None) -> Position:
+    try:
+        return Position.decode(text or "")
+    except Invalid:
+        return Position()
+
+
+def _refusal(status: int, body: bytes, retry_after: str | None) -> VestnikError:
+    try:
+        refusal = msgspec.json.decode(body, type=_Refusal)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        refusal = _Refusal()
+    kind = BY_CODE.get(refusal.code)
+    if kind is not None:
+        wait = int(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+        return kind(refusal.detail or None, retry_after=wait)
+    if status == 404:
+        return ProfileNotFound()
+    return Unavailable() if status == 503 else VestnikError()

@@ -1,0 +1,91 @@
+"""The services behind the gateway, each with its stub and the deadlines of its calls."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from contracts.deadlines import REQUEST
+from contracts.errors import VestnikError
+from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
+from contracts.rpc.vestnik.contact.v1 import ContactServiceStub
+from contracts.rpc.vestnik.messaging.v1 import MessagingServiceStub
+from contracts.rpc.vestnik.operator.v1 import OperatorServiceStub
+from contracts.rpc.vestnik.profile.v1 import ProfileServiceStub
+from contracts.rpc.vestnik.session.v1 import SessionServiceStub
+from infra.rpc.call_context import Call
+from infra.rpc.client import Client, Streaming
+from infra.settings import OPERATOR_SERVICE
+
+# A read may wait 5 s for its read model. Seconds, with a margin for the way.
+READ_SECONDS = 7.0
+
+S = TypeVar("S")
+Request_contra = TypeVar("Request_contra", contravariant=True)
+Response_co = TypeVar("Response_co", covariant=True)
+
+
+class Method(Protocol[Request_contra, Response_co]):
+    def __call__(
+        self, message: Request_contra, *, timeout: float | None = None, metadata: dict[str, str] | None = None
+    ) -> Awaitable[Response_co]: ...
+
+
+Rq = TypeVar("Rq")
+Rs = TypeVar("Rs")
+
+
+class ServiceClient(Generic[S]):
+    """One service. A call goes out in the context of the request being served (infra.rpc.call_context)."""
+
+    def __init__(self, client: Client, kind: Callable[[Any], S]) -> None:
+        self._client = client
+        self.stub = client.stub(kind)
+
+    async def read(self, method: Method[Rq, Rs], request: Rq, *, context: Call | None = None) -> Rs:
+        """Asks; repeated where the connection was lost. `context`: outside of a request."""
+        return await self._client.call(method, request, timeout=READ_SECONDS, idempotent=True, context=context)
+
+    async def command(self, method: Method[Rq, Rs], request: Rq, *, repeatable: bool, about: str | None = None) -> Rs:
+        """Commands; repeated after a lost connection only if that does nothing twice.
+
+        `about`: what is written to, where that is one aggregate: its writes go to one replica.
+        """
+        return await self._client.call(method, request, timeout=REQUEST, idempotent=repeatable, about=about)
+
+    def stream(self, method: Streaming[Rq, Rs], request: Rq, context: Call) -> AsyncGenerator[Rs, None]:
+        """What the service has to tell, one after the other; not repeated where the connection is lost."""
+        return self._client.stream(method, request, timeout=READ_SECONDS, context=context)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class ServiceClients:
+    """All five, and the operator's where there is one."""
+
+    def __init__(self, client: Callable[[str], Client], *, with_operator: bool) -> None:
+        self.auth = ServiceClient(client("auth"), AuthServiceStub)
+        self.session = ServiceClient(client("session"), SessionServiceStub)
+        self.profile = ServiceClient(client("profile"), ProfileServiceStub)
+        self.contact = ServiceClient(client("contact"), ContactServiceStub)
+        self.messaging = ServiceClient(client("messaging"), MessagingServiceStub)
+        self.operator = ServiceClient(client(OPERATOR_SERVICE), OperatorServiceStub) if with_operator else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for remote in (self.auth, self.session, self.profile, self.contact, self.messaging):
+            remote.close()
+        if self.operator is not None:
+            self.operator.close()
+
+
+def required(message: Rs | None) -> Rs:
+    """A field that every answer has, which protobuf cannot express.
+
+    Raises:
+        VestnikError: the field is missing; the service is broken.
+    """
+    if message is None:
+        raise VestnikError
+    return message

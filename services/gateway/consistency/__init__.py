@@ -1,0 +1,1 @@
+"""Positions, and the streams that the gateway follows."""

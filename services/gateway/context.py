@@ -1,0 +1,37 @@
+"""What the gateway is made of, put together in main.py and handed to every request."""
+
+from dataclasses import dataclass
+
+from infra.settings import Settings
+from services.gateway.cache.message_pages import KnownPages
+from services.gateway.cache.profile_reader import ProfileReader
+from services.gateway.clients import ServiceClients
+from services.gateway.consistency.encrypted_positions import SealedPositions
+from services.gateway.consistency.stream_heads import StreamHeads
+from services.gateway.consistency.user_positions import LatestPositions
+from services.gateway.limits.rate_limiter import RateLimiter
+from services.gateway.live.delivery import LiveDelivery
+from services.gateway.observability.metrics import Metrics
+from services.gateway.observability.readiness import Readiness
+from services.gateway.security.access_tokens import AccessTokens
+from services.gateway.security.revocations import Revocations
+from services.gateway.security.token_keys import VerifyingKeys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayContext:
+    settings: Settings
+    keys: VerifyingKeys
+    remotes: ServiceClients
+    tokens: AccessTokens
+    revocations: Revocations
+    positions: LatestPositions
+    sealed: SealedPositions
+    pages: KnownPages
+    ends: StreamHeads
+    # None: limits are switched off.
+    limiter: RateLimiter | None
+    profiles: ProfileReader
+    live: LiveDelivery
+    readiness: Readiness
+    metrics: Metrics

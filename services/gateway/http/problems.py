@@ -1,0 +1,89 @@
+"""Errors as clients see them: RFC 9457 problem documents, made of the errors in contracts and of nothing internal."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from contracts.errors import VestnikError
+
+MEDIA_TYPE = "application/problem+json"
+# A page that shows an answer as its own gets nothing to run; the headers of every answer are in
+# server/uvicorn_server.py.
+NOTHING_TO_RUN = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
+# Of these every answer says when to try again. A repeated command does nothing twice where it has an id of its own.
+WORTH_RETRYING = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+# What a client is told to wait before it tries again when the error itself does not say.
+_RETRY_AFTER = 1
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One thing wrong with the request."""
+
+    path: Annotated[str, Meta(description="JSON pointer into the body, or `/query/<name>`, `/header/<name>`.")]
+    message: str
+    code: Annotated[
+        str | UnsetType,
+        Meta(
+            description="Stable, for what programs tell apart: `weak_password` for one that is guessed first, "
+            "`reserved_username` for a name that nobody may have."
+        ),
+    ] = UNSET
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error (RFC 9457)."""
+
+    type: Annotated[str, Meta(description="Identifies the kind of problem; relative to the server.")]
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: str
+    instance: Annotated[str, Meta(description="The path that was asked for.")]
+    code: Annotated[str, Meta(description="Stable; what programs should look at.")]
+    errors: Annotated[
+        list[FieldError] | UnsetType, Meta(description="What is wrong, where the request is not valid.")
+    ] = UNSET
+    email: Annotated[
+        str | UnsetType,
+        Meta(
+            description="With `email_not_verified`: the address that the registration was made with, for "
+            "`POST /v1/users/resend-verification`. Left out where it cannot be looked up at the moment."
+        ),
+    ] = UNSET
+
+
+def problem(error: VestnikError, instance: str) -> Problem:
+    """The document that describes the error to a client."""
+    return Problem(
+        type=f"/problems/{error.code}",
+        title=HTTPStatus(error.status).phrase,
+        status=error.status,
+        detail=error.detail,
+        instance=instance,
+        code=error.code,
+        errors=_field_errors(error),
+        email=error.members.get("email", UNSET),
+    )
+
+
+def headers(error: VestnikError) -> dict[str, str]:
+    """The headers that belong to the error, whatever the route."""
+    found = {**NOTHING_TO_RUN, "content-type": MEDIA_TYPE, "cache-control": "no-store"}
+    if error.retry_after is not None:
+        found["retry-after"] = str(error.retry_after)
+    elif error.status in WORTH_RETRYING:
+        found["retry-after"] = str(_RETRY_AFTER)
+    if error.status == HTTPStatus.UPGRADE_REQUIRED:
+        found["upgrade"] = "websocket"
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        found["www-authenticate"] = "Bearer"
+    return found
+
+
+def _field_errors(error: VestnikError) -> list[FieldError] | UnsetType:
+    if error.violations:
+        return [FieldError(found.path, found.message, found.code or UNSET) for found in error.violations]
+    if error.code == "invalid":
+        return [FieldError("", error.detail)]
+    return UNSET

@@ -1,0 +1,91 @@
+"""Query parameters, decoded into the struct that a route declares; unknown ones are ignored, as the web does."""
+
+import base64
+import binascii
+from functools import lru_cache
+from typing import Annotated, TypeVar, cast
+
+import msgspec
+from msgspec import Meta
+from starlette.datastructures import QueryParams
+
+from contracts.errors import Invalid, Violation
+from contracts.values.field_types import PAGE_LIMIT, PageLimit
+from services.gateway.http.request_body import violation
+
+T = TypeVar("T")
+# Bytes of a query string that is remembered.
+_SHORT = 64
+Cursor = Annotated[
+    str, Meta(max_length=1024, pattern=r"^[A-Za-z0-9_=.-]*\Z", description="`next` of the page before; opaque.")
+]
+
+
+class NoQuery(msgspec.Struct, frozen=True):
+    """For routes without query parameters."""
+
+
+class PageQuery(msgspec.Struct, frozen=True):
+    """Which page of a list."""
+
+    limit: Annotated[PageLimit, Meta(description="How many items at most.")] = PAGE_LIMIT
+    cursor: Cursor = ""
+
+
+def names(query_type: type[object]) -> tuple[str, ...]:
+    """The parameters that a query type has."""
+    return query_type.__struct_fields__ if issubclass(query_type, msgspec.Struct) else ()
+
+
+def decode(given: bytes, query_type: type[T]) -> T:
+    """The query string as the type.
+
+    Raises:
+        Invalid: one has an impossible value, or is given twice, or a needed one is missing.
+    """
+    # Most are one of a few, such as `limit=50`.
+    if len(given) > _SHORT:
+        return _decoded(given, query_type)
+    return cast(T, _remembered(given, query_type))  # type: ignore[arg-type]  # a class can be a key
+
+
+def _decoded(given: bytes, query_type: type[T]) -> T:
+    parameters = QueryParams(given)
+    values: dict[str, str] = {}
+    for name in names(query_type):
+        found = parameters.getlist(name)
+        if len(found) > 1:
+            raise Invalid(violations=(Violation(f"/query/{name}", "Given more than once"),))
+        if found:
+            values[name] = found[0]
+    try:
+        decoded = msgspec.convert(values, query_type, strict=False)
+    except msgspec.ValidationError as error:
+        raise Invalid(violations=(violation(error, "/query"),)) from error
+    for name in values:
+        # The word `null` is one to the library; a parameter is left out instead.
+        if getattr(decoded, name) is None:
+            raise Invalid(violations=(Violation(f"/query/{name}", "Not a value"),))
+    return decoded
+
+
+# Query types are frozen: who gets one again cannot have changed it.
+_remembered = lru_cache(maxsize=1_024)(_decoded)
+
+
+def pack_cursor(value: msgspec.Struct) -> str:
+    """A cursor of our own making, for lists that the service does not page with one."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(value)).rstrip(b"=").decode()
+
+
+def unpack_cursor(cursor: str, cursor_type: type[T]) -> T:
+    """Reads what `pack_cursor` wrote.
+
+    Raises:
+        Invalid: it is not that.
+    """
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(raw, type=cursor_type)
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise Invalid(violations=(Violation("/query/cursor", "Not a cursor of this list"),)) from error

@@ -1,0 +1,133 @@
+"""Request bodies: read within a bound of bytes and time, then decoded into the struct that a route declares."""
+
+import asyncio
+import re
+from collections.abc import Collection
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from contracts.errors import BodyTooLarge, Invalid, MalformedJson, UnsupportedMediaType, Violation
+from contracts.values.visible_text import in_words
+from services.gateway.http import strict_json
+
+LARGEST = 64 * 1024
+JSON = "application/json"
+# A body that has not arrived within these seconds is given up.
+PATIENCE = 15.0
+
+T = TypeVar("T")
+_WHERE = re.compile(r"^(?P<message>.*?)(?: - at `(?P<where>(?:key in )?\$[^`]*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
+
+
+def check_length(declared: str | None) -> None:
+    """
+    Raises:
+        BodyTooLarge: the body is declared larger than 64 KiB.
+    """
+    if declared is not None and declared.isdecimal() and int(declared[:20]) > LARGEST:
+        raise BodyTooLarge
+
+
+def check_size(body: bytes) -> None:
+    """
+    Raises:
+        BodyTooLarge: the body is larger than 64 KiB.
+    """
+    if len(body) > LARGEST:
+        raise BodyTooLarge
+
+
+async def read(receive: Receive) -> bytes:
+    """The whole body, waited for.
+
+    Raises:
+        BodyTooLarge: it turns out larger than 64 KiB.
+        MalformedJson: it did not arrive in time.
+        ClientDisconnect: the client went away.
+    """
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await _received(receive)
+    except TimeoutError as error:
+        raise MalformedJson("The body did not arrive in time.") from error
+
+
+async def _received(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
+        body = body + part if body else part
+        if len(body) > LARGEST:
+            raise BodyTooLarge
+        if not message.get("more_body", False):
+            return body
+
+
+def check_media_type(content_type: str | None, accepted: Collection[str]) -> None:
+    """Accepts one of the media types, in UTF-8.
+
+    Raises:
+        UnsupportedMediaType: it is another, or none.
+    """
+    essence, _, parameters = (content_type or "").partition(";")
+    if essence.strip().lower() not in accepted:
+        raise UnsupportedMediaType(f"The content type must be {' or '.join(accepted)}.")
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in ("utf-8", "utf8"):
+            raise UnsupportedMediaType("The body must be in UTF-8.")
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[T], names: Collection[bytes] = ()) -> T:
+    """The body as the decoder's type; `names`: of its fields, in quotation marks.
+
+    Raises:
+        MalformedJson: it is not JSON in UTF-8.
+        Invalid: it is JSON of another shape, holds half a surrogate pair, or has a name twice.
+    """
+    try:
+        body.decode("utf-8")
+        decoded = decoder.decode(body)
+        strict_json.check_names(body, names)
+        return decoded
+    except msgspec.ValidationError as error:
+        # The decoder stops at the first wrong value; whether JSON goes on after it is to be seen.
+        _check_json(body)
+        raise Invalid(violations=(violation(error),)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        strict_json.check_surrogates(body)
+        raise MalformedJson from error
+    except RecursionError as error:
+        raise Invalid("The body is nested too deeply.") from error
+
+
+def violation(error: msgspec.ValidationError, prefix: str = "") -> Violation:
+    """What a validation error says, with the place as a JSON pointer."""
+    found = _WHERE.match(str(error))
+    assert found is not None
+    message, where = found["message"], found["where"] or "$"
+    pointer = prefix + "".join(
+        "/" + (name or index).replace("~", "~0").replace("/", "~1") for name, index in _STEP.findall(where)
+    )
+    field = _FIELD.search(message)
+    if field is not None:
+        pointer += "/" + field["name"].replace("~", "~0").replace("/", "~1")
+    return Violation(pointer, in_words(message))
+
+
+def _check_json(body: bytes) -> None:
+    try:
+        msgspec.json.decode(body)
+    except RecursionError:
+        return
+    except msgspec.DecodeError as error:
+        strict_json.check_surrogates(body)
+        raise MalformedJson from error

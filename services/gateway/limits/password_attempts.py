@@ -1,0 +1,66 @@
+"""Tries of a password: only wrong ones count, so that an owner meets no limit and a guesser soon does.
+
+A try is counted before it is made, since many may be made at once, and forgiven unless the password is wrong. A login
+counts by its spelling, whether there is an account or not; a device that shows the token of an earlier login counts by
+that token instead. Why: docs/decisions/0084.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from contracts.errors import InvalidCredentials, VestnikError
+from contracts.values.field_types import folded_login
+from services.gateway.limits import policies
+from services.gateway.limits.rate_limiter import Limit, LimitState, RateLimiter
+
+
+class Guess:
+    """One try, counted against several limits together."""
+
+    def __init__(self, limiter: RateLimiter | None, counted: tuple[Limit, ...], key: str) -> None:
+        """`limiter`: None where nothing is limited."""
+        self._limiter = limiter
+        self._counted = counted
+        self._key = key
+        self.standings: list[LimitState] = limiter.take_all(counted, key) if limiter is not None else []
+
+    @property
+    def allowed(self) -> bool:
+        return all(standing.allowed for standing in self.standings)
+
+    def forgive(self) -> None:
+        """Takes the try back, where it was counted."""
+        if self._limiter is not None and self.allowed:
+            self._limiter.give_back(self._counted, self._key)
+
+
+def of_login(limiter: RateLimiter | None, login: str) -> Guess:
+    """All spellings of a login that are one account's count together."""
+    return Guess(limiter, policies.LOGIN_FAILURES, folded_login(login.strip()))
+
+
+def of_device(limiter: RateLimiter | None, token: str) -> Guess:
+    return Guess(limiter, policies.DEVICE_FAILURES, token)
+
+
+def of_user(limiter: RateLimiter | None, user_id: str) -> Guess:
+    """Of somebody who is logged in and has to say the password again."""
+    return Guess(limiter, policies.PASSWORD_FAILURES, user_id)
+
+
+@contextmanager
+def judged(*guesses: Guess) -> Iterator[None]:
+    """The try itself: forgives the guesses if it succeeds, or fails for another reason than the password."""
+    try:
+        yield
+    except InvalidCredentials:
+        raise
+    except VestnikError:
+        _forgive(guesses)
+        raise
+    _forgive(guesses)
+
+
+def _forgive(guesses: tuple[Guess, ...]) -> None:
+    for guess in guesses:
+        guess.forgive()

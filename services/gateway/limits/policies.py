@@ -1,0 +1,91 @@
+"""The limits of all routes, by address and by account; an ordinary client meets none.
+
+By address they are wide, since many people may share one; what is aimed at one account is counted by that account,
+from however many addresses it comes. A route that declares no limits has those of its class: `of_class`.
+"""
+
+from services.gateway.limits.rate_limiter import Limit, Subject
+
+
+def _failures(name: str) -> tuple[Limit, ...]:
+    """Wrong passwords: 10 at once, then one in 10 s, soon one in 2 min, after some hours one in 7 min.
+
+    In any hour these are 50 at most. An account has two logins, its name and its address, so 100 with both.
+    """
+    return (
+        Limit(name=name, quota=6, window=60, burst=10, subject=Subject.BODY),
+        Limit(name=f"{name}-hour", quota=30, window=3600, burst=20, subject=Subject.BODY),
+        Limit(name=f"{name}-day", quota=200, window=86_400, burst=100, subject=Subject.BODY),
+    )
+
+
+REGISTER = Limit(name="register", quota=120, window=60, subject=Subject.ADDRESS)
+REGISTER_EMAIL = Limit(name="register-email", quota=20, window=3600, subject=Subject.BODY)
+VERIFY = Limit(name="verify", quota=300, window=60, subject=Subject.ADDRESS)
+# A token may need the registration's password, which must not be guessed.
+VERIFY_TOKEN = Limit(name="verify-token", quota=30, window=3600, subject=Subject.BODY)
+LOGIN_ADDRESS = Limit(name="login", quota=120, window=60, subject=Subject.ADDRESS)
+REFRESH_ADDRESS = Limit(name="refresh-address", quota=1200, window=60, subject=Subject.ADDRESS)
+REFRESH = Limit(name="refresh", quota=60, window=60, subject=Subject.BODY)
+RESEND_ADDRESS = Limit(name="resend", quota=60, window=3600, subject=Subject.ADDRESS)
+RESEND_EMAIL = Limit(name="resend-email", quota=5, window=3600, subject=Subject.BODY)
+RESET_ADDRESS = Limit(name="reset", quota=60, window=3600, subject=Subject.ADDRESS)
+RESET_EMAIL = Limit(name="reset-email", quota=5, window=3600, subject=Subject.BODY)
+RESET_CONFIRM = Limit(name="reset-confirm", quota=60, window=60, subject=Subject.ADDRESS)
+CHANGE_PASSWORD = Limit(name="change-password", quota=20, window=60, subject=Subject.ACCOUNT)
+SEND_ADDRESS = Limit(name="send-address", quota=2000, window=1, burst=4000, subject=Subject.ADDRESS)
+SEND = Limit(name="send", quota=100, window=1, burst=200, subject=Subject.ACCOUNT)
+SEARCH_ADDRESS = Limit(name="search-address", quota=1200, window=60, subject=Subject.ADDRESS)
+SEARCH = Limit(name="search", quota=120, window=60, subject=Subject.ACCOUNT)
+PROFILE_ADDRESS = Limit(name="profile-address", quota=6_000, window=60, subject=Subject.ADDRESS)
+LIVE_ADDRESS = Limit(name="live-address", quota=6_000, window=60, subject=Subject.ADDRESS)
+FRIENDS_ADDRESS = Limit(name="friends-address", quota=6_000, window=60, subject=Subject.ADDRESS)
+# Requests, acceptances, withdrawals and removals together.
+FRIENDS = Limit(name="friends", quota=60, window=60, burst=120, subject=Subject.ACCOUNT)
+PROFILE_CHANGE_ADDRESS = Limit(name="profile-change-address", quota=3_000, window=60, subject=Subject.ADDRESS)
+PROFILE_CHANGE = Limit(name="profile-change", quota=120, window=3600, burst=60, subject=Subject.ACCOUNT)
+OPS = Limit(name="ops", quota=1_200, window=60, subject=Subject.ACCOUNT)
+LIVE = Limit(name="live", quota=120, window=60, subject=Subject.ACCOUNT)
+
+# What protects a gateway from being kept busy is counted by each gateway alone, so that reads cost no messages.
+READ_ADDRESS = Limit(name="read-address", quota=2_000, window=1, burst=4_000, subject=Subject.ADDRESS, shared=False)
+READ = Limit(name="read", quota=100, window=1, burst=200, subject=Subject.ACCOUNT, shared=False)
+WRITE_ADDRESS = Limit(name="write-address", quota=2_000, window=1, burst=4_000, subject=Subject.ADDRESS, shared=False)
+WRITE = Limit(name="write", quota=100, window=1, burst=200, subject=Subject.ACCOUNT, shared=False)
+PUBLIC_ADDRESS = Limit(name="public-address", quota=6_000, window=60, subject=Subject.ADDRESS, shared=False)
+HEALTH_ADDRESS = Limit(name="health-address", quota=6_000, window=60, subject=Subject.ADDRESS, shared=False)
+METRICS_ADDRESS = Limit(name="metrics-address", quota=300, window=60, subject=Subject.ADDRESS, shared=False)
+# Every message over a WebSocket, also one that is no command; a command is counted by its route besides.
+COMMAND = Limit(name="command", quota=300, window=1, burst=600, subject=Subject.ACCOUNT, shared=False)
+
+# Counted where passwords are tried: password_attempts.py.
+LOGIN_FAILURES = _failures("login-name")
+DEVICE_FAILURES = _failures("login-device")
+PASSWORD_FAILURES = _failures("password")
+
+ALL = (
+    *(found for found in globals().values() if isinstance(found, Limit)),
+    *(*LOGIN_FAILURES, *DEVICE_FAILURES, *PASSWORD_FAILURES),
+)
+
+
+def of_class(*, public: bool, writes: bool) -> tuple[Limit, ...]:
+    """The limits of a route that declares none."""
+    if public:
+        return (PUBLIC_ADDRESS,)
+    return (WRITE_ADDRESS, WRITE) if writes else (READ_ADDRESS, READ)
+
+
+def daily_bytes(quota: int) -> Limit:
+    """The limit on what one user sends in any day to be stored, in bytes of bodies: half at once, half over the day.
+
+    It is told in steps of 64 KiB: most people never send as much in a day, and cost no messages.
+    """
+    return Limit(
+        name="bytes",
+        quota=max(1, quota // 2),
+        window=86_400,
+        subject=Subject.ACCOUNT,
+        unit="content-bytes",
+        told_from=64 * 1024,
+    )

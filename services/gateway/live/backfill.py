@@ -1,0 +1,161 @@
+"""What a client missed, asked of the owners' read models, page by page."""
+
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+from nats.aio.client import Client as NATS
+from nats.errors import Error as NatsError
+
+from contracts.errors import Unavailable
+from contracts.positions import Position
+from contracts.rpc.vestnik.contact.v1 import EventsSinceRequest as ContactSince
+from contracts.rpc.vestnik.contact.v1 import FriendState, GetFriendsRequest, IsFriendRequest, Relation
+from contracts.rpc.vestnik.messaging.v1 import EventsSinceRequest as MessagingSince
+from contracts.rpc.vestnik.messaging.v1 import NotificationsSinceRequest
+from contracts.rpc.vestnik.profile.v1 import EventsSinceRequest as ProfileSince
+from contracts.rpc.vestnik.session.v1 import EventsSinceRequest as SessionSince
+from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
+from contracts.values.ids import new_id
+from infra.rpc.call_context import Call
+from services.gateway.clients import ServiceClients
+from services.gateway.live.client_queue import QueuedEvent
+from services.gateway.live.fanout import NOTIFICATION_CHANNELS
+
+PAGE = 500
+_FRIENDS_PAGE = 200
+# What the profile service takes in one request, at most.
+_MOST_FRIENDS = 10_000
+
+
+class ClientEvent(Protocol):
+    """The message of this name that every owner of events has."""
+
+    type: str
+    sequence: int
+    data: bytes
+
+
+class EventPage:
+    """Events behind a place, up to another, oldest first."""
+
+    def __init__(self, events: Sequence[QueuedEvent], reached: int) -> None:
+        self.events = events
+        # Everything up to here is in the page, or folded into something later.
+        self.reached = reached
+
+
+class Backfill:
+    def __init__(self, remotes: ServiceClients, nats: NATS, *, confirm: Callable[[], None], page: int = PAGE) -> None:
+        """`confirm`: raises Unavailable where the end of a stream may be older than what the cluster agrees on."""
+        self._confirm = confirm
+        self._remotes = remotes
+        self._nats = nats
+        self._page = page
+
+    async def page(
+        self, channel: str, user_id: str, friends: Collection[str], after: int, until: int, most_bytes: int
+    ) -> EventPage:
+        """What the user is to be told of the channel behind `after`, up to and with `until`.
+
+        It ends with the event with which its data has `most_bytes`.
+
+        Raises:
+            VestnikError: the owner does not answer, or its read model has not come as far as `until`.
+        """
+        stream = NOTIFICATION_CHANNELS.get(channel, channel)
+        position = Position.at(stream, until)
+        if channel == MESSAGING:
+            # Whoever could write before `until` was a friend by then: whether they still are must be known.
+            position = position.merge(Position.at(CONTACT, await self._end_of(CONTACT)))
+        call = Call(request_id=new_id(), position=position, actor=user_id, caller="gateway")
+        found: list[QueuedEvent] = []
+        size = 0
+        async with aclosing(self._ask(channel, stream, user_id, friends, after, most_bytes, call)) as events:
+            async for event in events:
+                if event.sequence > until:
+                    # What is folded into something later than `until` is told when that comes.
+                    return EventPage(found, until)
+                found.append(QueuedEvent(channel, event.sequence, event.type, event.data))
+                size += len(event.data)
+                if size >= most_bytes:
+                    return EventPage(found, event.sequence)
+        return EventPage(found, until if len(found) < self._page else found[-1].sequence)
+
+    async def friends(self, user_id: str, contact: int) -> Collection[str]:
+        """All friends of the user, once contact's read model has reached the sequence.
+
+        Raises:
+            VestnikError: contact does not answer, or is behind.
+        """
+        remote, found, cursor = self._remotes.contact, set[str](), ""
+        call = Call(request_id=new_id(), position=Position.at(CONTACT, contact), actor=user_id, caller="gateway")
+        while True:
+            request = GetFriendsRequest(user_id=user_id, state=FriendState.ACCEPTED, limit=_FRIENDS_PAGE, cursor=cursor)
+            answer = await remote.read(remote.stub.get_friends, request, context=call)
+            found |= {friend.user_id for friend in answer.friends}
+            cursor = answer.next
+            if not cursor:
+                return found
+
+    async def are_friends(self, user_id: str, other_id: str) -> bool:
+        """Whether the two are friends now, as the stream itself has it.
+
+        Raises:
+            VestnikError: contact does not answer.
+        """
+        call = Call(request_id=new_id(), actor=user_id, caller="gateway")
+        request = IsFriendRequest(user_id=user_id, friend_id=other_id)
+        answer = await self._remotes.contact.read(self._remotes.contact.stub.is_friend, request, context=call)
+        return answer.relation == Relation.FRIENDS
+
+    async def _end_of(self, stream: str) -> int:
+        try:
+            end = int((await self._nats.jetstream().stream_info(stream)).state.last_seq)
+            self._confirm()
+            return end
+        except (NatsError, TimeoutError) as error:
+            raise Unavailable(retry_after=1) from error
+
+    def _ask(
+        self,
+        channel: str,
+        stream: str,
+        user_id: str,
+        friends: Collection[str],
+        after: int,
+        most_bytes: int,
+        call: Call,
+    ) -> AsyncGenerator[ClientEvent, None]:
+        remotes, size = self._remotes, self._page
+        if channel in NOTIFICATION_CHANNELS:
+            notified = NotificationsSinceRequest(user_id=user_id, stream=stream, after=after, limit=size)
+            return remotes.messaging.stream(remotes.messaging.stub.notifications_since, notified, call)
+        if channel == SESSION:
+            ended = SessionSince(user_id=user_id, after=after, limit=size)
+            return remotes.session.stream(remotes.session.stub.events_since, ended, call)
+        if channel == CONTACT:
+            befriended = ContactSince(user_id=user_id, after=after, limit=size)
+            return remotes.contact.stream(remotes.contact.stub.events_since, befriended, call)
+        if channel == PROFILE:
+            return self._profile_updates(friends, after, most_bytes, call)
+        written = MessagingSince(user_id=user_id, after=after, limit=size, most_bytes=most_bytes)
+        return remotes.messaging.stream(remotes.messaging.stub.events_since, written, call)
+
+    async def _profile_updates(
+        self, friends: Collection[str], after: int, most_bytes: int, call: Call
+    ) -> AsyncGenerator[ClientEvent, None]:
+        remote, people, found = self._remotes.profile, sorted(friends), list[ClientEvent]()
+        for begin in range(0, len(people), _MOST_FRIENDS):
+            request = ProfileSince(user_ids=people[begin : begin + _MOST_FRIENDS], after=after, limit=self._page)
+            size = 0
+            async with aclosing(remote.stream(remote.stub.events_since, request, call)) as updates:
+                async for update in updates:
+                    found.append(update)
+                    size += len(update.data)
+                    # What lies behind this one cannot be in the page.
+                    if size >= most_bytes:
+                        break
+        found.sort(key=lambda event: event.sequence)
+        for event in found[: self._page]:
+            yield event

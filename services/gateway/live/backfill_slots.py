@@ -1,0 +1,66 @@
+"""Who may hold a page of missed events: a few of one user's clients at a time, and the more hold one the smaller it is.
+
+A page stays in memory until its client has taken it, which a client may delay for minutes. A client without a turn
+waits, with signs of life and nothing in memory; it is refused nothing.
+"""
+
+from collections import Counter
+
+from services.gateway.live.client_queue import ClientQueue
+
+# Clients of one user that hold a page at once.
+MOST_OF_ONE = 4
+# Bytes of data in a page, and in one while many clients of the gateway hold one.
+LARGE, SMALL = 512 * 1024, 64 * 1024
+MANY = 64
+
+
+class CatchUps:
+    """The turns of one gateway's clients."""
+
+    def __init__(self, *, most_of_one: int = MOST_OF_ONE, many: int = MANY) -> None:
+        self._most_of_one = most_of_one
+        self._many = many
+        self._held: Counter[str] = Counter()
+        self._holders: set[ClientQueue] = set()
+        self._waiting: dict[str, set[ClientQueue]] = {}
+
+    def __len__(self) -> int:
+        """The clients that hold a page."""
+        return len(self._holders)
+
+    @property
+    def page_bytes(self) -> int:
+        return SMALL if len(self._holders) > self._many else LARGE
+
+    def take(self, outlet: ClientQueue) -> bool:
+        """Whether it is the client's turn; if not, the client's outlet is woken when it may be."""
+        if outlet in self._holders:
+            return True
+        user_id = outlet.user_id
+        if self._held[user_id] >= self._most_of_one:
+            self._waiting.setdefault(user_id, set()).add(outlet)
+            return False
+        self._leave_queue(outlet)
+        self._held[user_id] += 1
+        self._holders.add(outlet)
+        return True
+
+    def give_back(self, outlet: ClientQueue) -> None:
+        """The client holds no page any more, and waits for none."""
+        self._leave_queue(outlet)
+        if outlet not in self._holders:
+            return
+        self._holders.discard(outlet)
+        self._held[outlet.user_id] -= 1
+        if not self._held[outlet.user_id]:
+            del self._held[outlet.user_id]
+        for other in self._waiting.pop(outlet.user_id, ()):
+            other.wake()
+
+    def _leave_queue(self, outlet: ClientQueue) -> None:
+        waiting = self._waiting.get(outlet.user_id)
+        if waiting is not None:
+            waiting.discard(outlet)
+            if not waiting:
+                del self._waiting[outlet.user_id]

@@ -1,0 +1,175 @@
+"""What one event of the streams tells to whom: the pure part of live delivery."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+import msgspec
+from msgspec import UNSET
+
+from contracts.envelope import Recorded
+from contracts.events.event import Event
+from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.session import SessionRevoked
+from contracts.notification_kinds import (
+    FRIEND_ACCEPTED,
+    FRIEND_REQUEST,
+    MESSAGE,
+    NOTIFICATION_CREATED,
+    NOTIFICATION_READ,
+    NOTIFIED_CONTACT,
+    NOTIFIED_MESSAGING,
+    LiveFriendship,
+    LiveMessage,
+    LiveNotification,
+    LiveNotificationsRead,
+    LiveSeen,
+    LiveSessionEnd,
+)
+from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
+from contracts.values.ids import notification_id
+from contracts.values.personal_data import plaintext_or_none
+from contracts.values.timestamps import rfc3339
+
+# In the order in which a client that was away is told of them: first whether it may still be told at all.
+STREAMS = (SESSION, CONTACT, PROFILE, MESSAGING)
+NOTIFICATION_CHANNELS = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
+CHANNELS = (*STREAMS, *NOTIFICATION_CHANNELS)
+
+_ENCODE = msgspec.json.Encoder().encode
+
+
+# About as much as a notification takes.
+_NOTICE_BYTES = 256
+
+
+class LazyNotification(Mapping[str, bytes]):
+    """A notification to one user, made when somebody looks at it: each message makes one, and few clients want them."""
+
+    __slots__ = ("_at", "_data", "_event_id", "_from_user_id", "_kind", "_user_id")
+
+    def __init__(self, event: Recorded[Event], user_id: str, kind: str, from_user_id: str) -> None:
+        self._event_id = event.id
+        self._at = event.at
+        self._user_id = user_id
+        self._kind = kind
+        self._from_user_id = from_user_id
+        self._data = b""
+
+    def __getitem__(self, user_id: str) -> bytes:
+        if user_id != self._user_id:
+            raise KeyError(user_id)
+        if not self._data:
+            created = notification_id(user_id, self._event_id)
+            self._data = _ENCODE(LiveNotification(created, self._kind, self._from_user_id, rfc3339(self._at)))
+        return self._data
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self._user_id,))
+
+    def __len__(self) -> int:
+        return 1
+
+
+class OutboundEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as clients receive it."""
+
+    # A stream, or the notifications that are born of one.
+    channel: str
+    # In the stream.
+    sequence: int
+    type: str
+    at: datetime
+    # User id -> the JSON object that this user's clients receive.
+    payload_by_user: Mapping[str, bytes]
+    # Whose friends are told, all the same; empty where `payload_by_user` says it.
+    friends_of: str = ""
+
+    def size(self) -> int:
+        """Bytes, roughly."""
+        return (
+            _NOTICE_BYTES
+            if isinstance(self.payload_by_user, LazyNotification)
+            else sum(map(len, self.payload_by_user.values()))
+        )
+
+
+def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
+    """What the event tells, and to whom; a profile's update is told by `profile_updated`."""
+    match event.data:
+        case MessageSent():
+            yield from _sent(event, event.data)
+        case MessageSeen() as seen:
+            shown = LiveSeen(seen.conversation_id, seen.reader_id, seen.sequence, rfc3339(event.at))
+            yield _told(event, MESSAGING, dict.fromkeys((seen.reader_id, seen.peer_id), shown))
+        case NotificationRead() as read:
+            up_to = UNSET if read.up_to is None else read.notification_ids[0]
+            done = LiveNotificationsRead(read.notification_ids, up_to)
+            yield _told(event, NOTIFIED_MESSAGING, {event.aggregate_id: done}, NOTIFICATION_READ)
+        case FriendshipCreated() as asked:
+            yield _befriended(event, asked.requester_id, "outgoing", asked.addressee_id, "incoming")
+            yield _notified(event, NOTIFIED_CONTACT, asked.addressee_id, FRIEND_REQUEST, asked.requester_id)
+        case FriendshipAccepted() as agreed:
+            yield _befriended(event, agreed.requester_id, "accepted", agreed.addressee_id, "accepted")
+            yield _notified(event, NOTIFIED_CONTACT, agreed.requester_id, FRIEND_ACCEPTED, agreed.addressee_id)
+        case FriendshipRemoved() as ended:
+            yield _befriended(event, ended.remover_id, "removed", ended.other_id, "removed")
+        case SessionRevoked() as revoked:
+            yield _told(event, SESSION, {revoked.user_id: LiveSessionEnd(event.aggregate_id, revoked.reason)})
+        case _:
+            return
+
+
+def profile_updated(event: Recorded[Event], shown: bytes) -> OutboundEvent:
+    """To the person's friends."""
+    return OutboundEvent(
+        channel=PROFILE,
+        sequence=event.sequence,
+        type=event.type,
+        at=event.at,
+        payload_by_user={"": shown},
+        friends_of=event.aggregate_id,
+    )
+
+
+def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[OutboundEvent]:
+    sender_id, recipient_id = sent.sender_id, sent.recipient_id
+    shown = LiveMessage(
+        sent.message_id,
+        event.aggregate_id,
+        recipient_id,
+        sent.sequence,
+        sender_id,
+        plaintext_or_none(sent.text) or "",
+        rfc3339(event.at),
+    )
+    to = {sender_id: _ENCODE(shown)}
+    shown.user_id = sender_id
+    to[recipient_id] = _ENCODE(shown)
+    yield OutboundEvent(channel=MESSAGING, sequence=event.sequence, type=event.type, at=event.at, payload_by_user=to)
+    yield _notified(event, NOTIFIED_MESSAGING, sent.recipient_id, MESSAGE, sent.sender_id)
+
+
+def _befriended(event: Recorded[Event], one: str, ones: str, other: str, others: str) -> OutboundEvent:
+    at = rfc3339(event.at)
+    return _told(event, CONTACT, {one: LiveFriendship(other, ones, at), other: LiveFriendship(one, others, at)})
+
+
+def _notified(event: Recorded[Event], channel: str, user_id: str, kind: str, from_user_id: str) -> OutboundEvent:
+    return OutboundEvent(
+        channel=channel,
+        sequence=event.sequence,
+        type=NOTIFICATION_CREATED,
+        at=event.at,
+        payload_by_user=LazyNotification(event, user_id, kind, from_user_id),
+    )
+
+
+def _told(event: Recorded[Event], channel: str, to: Mapping[str, msgspec.Struct], kind: str = "") -> OutboundEvent:
+    return OutboundEvent(
+        channel=channel,
+        sequence=event.sequence,
+        type=kind or event.type,
+        at=event.at,
+        payload_by_user={user_id: _ENCODE(data) for user_id, data in to.items()},
+    )

@@ -1,0 +1,33 @@
+"""Figures about live delivery."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from services.gateway.live.client_queue import CloseReason
+from services.gateway.observability.counters import HistogramCollector, LocalCounter
+
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+
+
+class LiveMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._open = Gauge("vestnik_live_clients", "Live connections that are open.", ("kind",), registry=registry)
+        self._ended = Counter(
+            "vestnik_live_clients_ended", "Live connections that have ended.", ("kind", "reason"), registry=registry
+        )
+        self.delivered = LocalCounter("vestnik_live_events", "Events handed to clients.", registry)
+        self._lag = HistogramCollector(
+            "vestnik_live_lag_seconds",
+            "Seconds from an event to its being handed to the clients' buffers.",
+            _LAG_BUCKETS,
+            registry,
+        )
+
+    def opened(self, kind: str) -> None:
+        self._open.labels(kind).inc()
+
+    def ended(self, kind: str, end: CloseReason) -> None:
+        self._open.labels(kind).dec()
+        self._ended.labels(kind, end.value).inc()
+
+    def told(self, lag: float) -> None:
+        self._lag.observe(max(lag, 0.0))

@@ -1,0 +1,191 @@
+"""The AsyncAPI 3 document of what clients follow and ask live: server-sent events and the WebSocket.
+
+Made of the declarations that serve it: the structs that encode events, `Command` and `Answer`, and the bodies of the
+routes that commands take. From the gateway's side: it sends events and answers, and receives commands.
+https://www.asyncapi.com/docs/reference/specification/v3.0.0
+"""
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.message import MessageSeen, MessageSent
+from contracts.events.profile import ProfileUpdated
+from contracts.events.session import SessionRevoked
+from contracts.notification_kinds import (
+    NOTIFICATION_CREATED,
+    NOTIFICATION_READ,
+    LiveFriendship,
+    LiveMessage,
+    LiveNotification,
+    LiveNotificationsRead,
+    LiveSeen,
+    LiveSessionEnd,
+)
+from services.gateway.http.endpoint import AnyEndpoint
+from services.gateway.http.problems import Problem
+from services.gateway.openapi import document as openapi
+from services.gateway.routes.live import websocket
+from services.gateway.routes.live.query import EventsQuery
+from services.gateway.routes.profiles import ProfileBody
+
+Json = dict[str, Any]
+
+SSE = "/v1/events"
+# What each event has as its data, by its type.
+EVENTS: Mapping[str, type[msgspec.Struct]] = {
+    MessageSent.TYPE: LiveMessage,
+    MessageSeen.TYPE: LiveSeen,
+    FriendshipCreated.TYPE: LiveFriendship,
+    FriendshipAccepted.TYPE: LiveFriendship,
+    FriendshipRemoved.TYPE: LiveFriendship,
+    ProfileUpdated.TYPE: ProfileBody,
+    SessionRevoked.TYPE: LiveSessionEnd,
+    NOTIFICATION_CREATED: LiveNotification,
+    NOTIFICATION_READ: LiveNotificationsRead,
+}
+HEARTBEAT = "heartbeat"
+_JSON = "application/json"
+_SCHEMAS = "#/components/schemas/"
+_POSITION = {"type": "string", "description": "Where to go on from: `Last-Event-ID` or `since`."}
+_DESCRIPTION = """\
+What happens to the user of an access token, as it happens, and commands over the same line. REST is described at \
+`/openapi.json`; how to write a client, in docs/reference/live-events.md. Both channels belong to the server of this \
+document. Ignore events of a type that you do not know: there will be more.
+"""
+
+
+def document(endpoints: Iterable[AnyEndpoint]) -> Json:
+    """The whole document."""
+    commands = {endpoint.command: endpoint for endpoint in endpoints if endpoint.command}
+    bodies = [kind for endpoint in commands.values() for kind in (endpoint.body, *_answered(endpoint))]
+    types = dict.fromkeys([*EVENTS.values(), *bodies, websocket.Command, websocket.Answer, Problem, EventsQuery])
+    _, schemas = msgspec.json.schema_components(list(types), ref_template=_SCHEMAS + "{name}")
+    command, answer, query = (schemas.pop(kind.__name__) for kind in (websocket.Command, websocket.Answer, EventsQuery))
+    events = {kind: _event(kind) for kind in EVENTS}
+    frames = {f"frame.{kind}": _frame(kind) for kind in (*EVENTS, HEARTBEAT)}
+    asked = {f"command.{name}": _command(endpoint, command) for name, endpoint in commands.items()}
+    told = {f"answer.{name}": _answer(endpoint, answer) for name, endpoint in commands.items()}
+    told["answer.problem"] = _refusal(answer)
+    found: Json = {
+        "asyncapi": "3.0.0",
+        "info": {"title": "Vestnik, live", "version": "1", "description": _DESCRIPTION},
+        "defaultContentType": _JSON,
+        "channels": {
+            "events": {
+                "address": SSE,
+                "title": "Server-sent events",
+                "messages": _references(events),
+            },
+            "socket": {
+                "address": websocket.PATH,
+                "title": "WebSocket",
+                "description": "The token goes into `Authorization`, or beside the subprotocol `vestnik.v1` as"
+                " `bearer.<token>`. Each message is one JSON object in a text frame.",
+                "messages": _references({**frames, **asked, **told}),
+                "bindings": {"ws": {"method": "GET", "query": query, "bindingVersion": "0.1.0"}},
+            },
+        },
+        "operations": {
+            "followEvents": {
+                **_operation("send", "events", events),
+                "summary": "Tells the user's events, from `since` or `Last-Event-ID` on without a gap.",
+                "bindings": {"http": {"method": "GET", "query": query, "bindingVersion": "0.3.0"}},
+            },
+            "followSocket": {
+                **_operation("send", "socket", frames),
+                "summary": "Tells the same events; `heartbeat` moves the position on.",
+            },
+            **{
+                f"{name}Command": {
+                    **_operation("receive", "socket", [f"command.{name}"]),
+                    "summary": f"{endpoint.summary}: as {endpoint.method} {endpoint.path}.",
+                    "reply": _told("socket", [f"answer.{name}", "answer.problem"]),
+                }
+                for name, endpoint in commands.items()
+            },
+        },
+        "components": {
+            "messages": {**events, **frames, **asked, **told},
+            "schemas": schemas,
+            "securitySchemes": {"bearerAuth": openapi.BEARER},
+        },
+    }
+    # Defaults as JSON has them, and patterns as JSON Schema has them.
+    portable: Json = msgspec.json.decode(msgspec.json.encode(openapi.portable(found)))
+    return portable
+
+
+def _references(messages: Mapping[str, Json]) -> Json:
+    return {name: {"$ref": f"#/components/messages/{name}"} for name in messages}
+
+
+def _told(channel: str, names: Iterable[str]) -> Json:
+    return {
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in names],
+    }
+
+
+def _operation(action: str, channel: str, names: Iterable[str]) -> Json:
+    return {
+        "action": action,
+        **_told(channel, names),
+        "security": [{"$ref": "#/components/securitySchemes/bearerAuth"}],
+    }
+
+
+def _event(kind: str) -> Json:
+    """As server-sent events have it: `event` and `id` stand on lines of their own."""
+    properties = {"event": {"type": "string", "const": kind}, "id": _POSITION}
+    return {
+        "name": kind,
+        "contentType": _JSON,
+        "headers": {"type": "object", "properties": properties, "required": ["event", "id"]},
+        "payload": _reference(EVENTS[kind]),
+    }
+
+
+def _frame(kind: str) -> Json:
+    data = {"type": "null"} if kind == HEARTBEAT else _reference(EVENTS[kind])
+    properties = {"event": {"type": "string", "const": kind}, "id": _POSITION, "data": data}
+    return _object(kind, properties, list(properties))
+
+
+def _command(endpoint: AnyEndpoint, described: Json) -> Json:
+    own = {"command": {"type": "string", "const": endpoint.command}, "body": _reference(endpoint.body)}
+    required = ["id", "command", "body"] + (["user_id"] if "{user_id}" in endpoint.path else [])
+    return _object(endpoint.command, described["properties"] | own, required)
+
+
+def _answer(endpoint: AnyEndpoint, described: Json) -> Json:
+    bodies = _answered(endpoint)
+    own: Json = {"status": {"type": "integer", "enum": sorted(endpoint.answers)}}
+    properties = {name: found for name, found in (described["properties"] | own).items() if name != "retry_after"}
+    properties.pop("body")
+    if bodies:
+        properties["body"] = _reference(bodies[0])
+    return _object(f"answer to {endpoint.command}", properties, ["answer", "status", *(["body"] if bodies else [])])
+
+
+def _refusal(described: Json) -> Json:
+    own: Json = {"status": {"type": "integer", "minimum": HTTPStatus.BAD_REQUEST.value}, "body": _reference(Problem)}
+    properties = {name: found for name, found in (described["properties"] | own).items() if name != "position"}
+    return _object("problem", properties, ["answer", "status", "body"])
+
+
+def _object(name: str, properties: Json, required: list[str]) -> Json:
+    payload = {"type": "object", "properties": properties, "required": required}
+    return {"name": name, "contentType": _JSON, "payload": payload}
+
+
+def _answered(endpoint: AnyEndpoint) -> list[type[msgspec.Struct]]:
+    """What its successful answers have as a body, each type once."""
+    return list(dict.fromkeys(answer.body for answer in endpoint.answers.values() if answer.body is not None))
+
+
+def _reference(kind: type[msgspec.Struct]) -> Json:
+    return {"$ref": _SCHEMAS + kind.__name__}

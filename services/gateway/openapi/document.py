@@ -1,0 +1,250 @@
+"""The OpenAPI 3.1 document, made of the declarations that serve the routes and the types that validate their input."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from contracts.errors import (
+    BodyTooLarge,
+    DeadlineExceeded,
+    Invalid,
+    MalformedJson,
+    Overloaded,
+    RateLimited,
+    ReadModelBehind,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+    VestnikError,
+)
+from contracts.values.field_types import Id
+from services.gateway.http import problems
+from services.gateway.http.endpoint import AnyEndpoint, DocumentedResponse
+from services.gateway.http.problems import Problem
+from services.gateway.openapi.headers import REQUEST_HEADERS, RESPONSE_HEADERS
+
+Json = dict[str, Any]  # a JSON object; OpenAPI nests too deeply for a narrower type to tell more
+_SCHEMAS = "#/components/schemas/{name}"
+_API = "/v1/"
+# Relative: the gateway that serves the document, under whatever name the client reaches it.
+_SERVERS = [{"url": "/", "description": "The server of this document"}]
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "`access_token` of `POST /v1/sessions` or `POST /v1/sessions/refresh`.",
+}
+_DESCRIPTION = """\
+A messenger: accounts, profiles, friendships, messages.
+
+**Reading your own writes.** The answer to every write has the header `Vestnik-Position`. A read that sends it back \
+waits until what it reads has got there, 5 seconds at most, then answers 503 `read_model_behind`. A position that \
+this system has never been at is refused with 422.
+
+**Access tokens** come from a login, `POST /v1/sessions`, as `access_token`, and go into the header \
+`Authorization: Bearer …`. One is good for `expires_in` seconds; `POST /v1/sessions/refresh` gives the next.
+
+**Errors** are problem documents (RFC 9457); `code` is stable, and what programs should look at. \
+A 503 or 504 comes with `Retry-After`; with `no_quorum` the part of the event store that was asked may be cut off \
+from the others: it cannot confirm what is true.
+
+**Lists** come in pages: pass `next` of one page as `cursor` for the following.
+"""
+
+
+def document(endpoints: Iterable[AnyEndpoint]) -> Json:
+    """The whole document."""
+    table = list(endpoints)
+    references, schemas = _schemas(table)
+    responses = {
+        _name(kinds): _problem(status, kinds, references)
+        for endpoint in table
+        for status, kinds in _problems(endpoint).items()
+    }
+    paths: dict[str, Json] = {}
+    for endpoint in table:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, references)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Vestnik", "version": "1", "description": _DESCRIPTION},
+        "servers": _SERVERS,
+        "tags": [{"name": tag} for tag in dict.fromkeys(endpoint.tag for endpoint in table)],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": dict(sorted(responses.items())),
+            "parameters": {
+                name: {"name": name, "in": "header", "required": False, **header}
+                for name, header in REQUEST_HEADERS.items()
+            },
+            "headers": {name: dict(header) for name, header in RESPONSE_HEADERS.items()},
+            "securitySchemes": {"bearerAuth": BEARER},
+        },
+    }
+
+
+def errors_of(endpoint: AnyEndpoint) -> tuple[type[VestnikError], ...]:
+    """Every error that the route can answer with: its own, and those that follow from its declaration."""
+    return tuple(dict.fromkeys((*endpoint.errors, *_implied(endpoint))))
+
+
+def _implied(endpoint: AnyEndpoint) -> Iterator[type[VestnikError]]:
+    if not endpoint.public:
+        yield Unauthenticated
+    if endpoint.takes_body:
+        yield from (MalformedJson, BodyTooLarge, UnsupportedMediaType)
+    if endpoint.limits:
+        yield RateLimited
+    if endpoint.path.startswith(_API):
+        yield from (Invalid, Unavailable, DeadlineExceeded)
+    if endpoint.reads:
+        yield ReadModelBehind
+    yield from (Overloaded, VestnikError)
+
+
+def _schemas(endpoints: Iterable[AnyEndpoint]) -> tuple[Mapping[object, Json], Json]:
+    """How to refer to each type, and the schemas of all."""
+    types: dict[object, None] = {Problem: None}
+    for endpoint in endpoints:
+        if endpoint.takes_body:
+            types[endpoint.body] = None
+        types |= {answer.body: None for answer in endpoint.answers.values() if answer.body is not None}
+    references, components = msgspec.json.schema_components(list(types), ref_template=_SCHEMAS)
+    return dict(zip(types, references, strict=True)), portable(components)
+
+
+def _operation(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json:
+    operation: Json = {
+        "operationId": _operation_id(endpoint),
+        "tags": [endpoint.tag],
+        "summary": endpoint.summary,
+        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint), *_header_parameters(endpoint)],
+        "responses": {
+            **_answers(endpoint, references),
+            **{
+                str(status): {"$ref": f"#/components/responses/{_name(kinds)}"}
+                for status, kinds in _problems(endpoint).items()
+            },
+        },
+        "security": [] if endpoint.public else [{"bearerAuth": []}],
+    }
+    if endpoint.description:
+        operation["description"] = endpoint.description
+    if endpoint.takes_body:
+        content = {media_type: {"schema": references[endpoint.body]} for media_type in endpoint.media_types}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _operation_id(endpoint: AnyEndpoint) -> str:
+    """`friends_list` of `list_friends` at `/v1/friends`: clients are generated with these names.
+
+    The resource comes from the path, so that a module may be renamed.
+    """
+    version, *parts = endpoint.path.strip("/").split("/")
+    resource = "system" if version != "v1" else "messages" if parts[-1] == "messages" else parts[0].replace("-", "_")
+    name = endpoint.handler.__name__
+    for already_named in (resource, resource.removesuffix("s")):
+        name = name.removesuffix(f"_{already_named}")
+    return f"{resource}_{name}"
+
+
+def _path_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:
+    for name in re.findall(r"{(\w+)}", endpoint.path):
+        yield {"name": name, "in": "path", "required": True, "schema": portable(msgspec.json.schema(Id))}
+
+
+def _query_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:
+    (_,), components = msgspec.json.schema_components([endpoint.query], ref_template=_SCHEMAS)
+    schema = components[endpoint.query.__name__]
+    for name, found in schema["properties"].items():
+        shape = portable(_without_null(found))
+        parameter: Json = {"name": name, "in": "query", "required": name in schema["required"]}
+        if description := shape.pop("description", None):
+            parameter["description"] = description
+        yield {**parameter, "schema": shape}
+
+
+def _without_null(schema: Json) -> Json:
+    """A parameter is left out, never null."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key != "anyOf" and (key, value) != ("default", None)}
+    if len(options) == 1:
+        return {**options[0], **rest}
+    if "enum" in rest:
+        rest["enum"] = [value for value in rest["enum"] if value is not None]
+    return {**rest, "anyOf": options} if options else rest
+
+
+def _header_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:
+    names = ["X-Request-Id", "traceparent", *endpoint.request_headers]
+    if endpoint.path.startswith(_API):
+        names.append("Vestnik-Position")
+    for name in names:
+        yield {"$ref": f"#/components/parameters/{name}"}
+
+
+def _answers(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json:
+    return {str(status): _answer(endpoint, answer, references) for status, answer in endpoint.answers.items()}
+
+
+def _answer(endpoint: AnyEndpoint, answer: DocumentedResponse, references: Mapping[object, Json]) -> Json:
+    names = ["X-Request-Id", *answer.headers]
+    if endpoint.writes or (endpoint.reads and "ETag" not in answer.headers):
+        names.append("Vestnik-Position")
+    if endpoint.limits:
+        names += ["RateLimit-Policy", "RateLimit"]
+    found: Json = {"description": answer.description, "headers": _headers(names)}
+    if answer.body is not None:
+        found["content"] = {answer.media_type: {"schema": references[answer.body]}}
+    elif answer.media_type != "application/json":
+        found["content"] = {answer.media_type: {}}
+    return found
+
+
+def _problems(endpoint: AnyEndpoint) -> dict[int, list[type[VestnikError]]]:
+    """The errors of the route by their status."""
+    by_status: dict[int, list[type[VestnikError]]] = {}
+    for kind in errors_of(endpoint):
+        by_status.setdefault(kind.status, []).append(kind)
+    return {status: kinds for status, kinds in sorted(by_status.items()) if status not in endpoint.answers}
+
+
+def _name(kinds: Iterable[type[VestnikError]]) -> str:
+    """Of the response that routes with the same errors share."""
+    return "Or".join("".join(word.capitalize() for word in kind.code.split("_")) for kind in kinds)
+
+
+def _problem(status: int, kinds: Iterable[type[VestnikError]], references: Mapping[object, Json]) -> Json:
+    """A response with one of the errors. Its schema is `Problem`, with the codes that it can have here beside it."""
+    names = ["X-Request-Id", "RateLimit-Policy", "RateLimit"]
+    if status in (*problems.WORTH_RETRYING, HTTPStatus.TOO_MANY_REQUESTS):
+        names.append("Retry-After")
+    if status == HTTPStatus.UNAUTHORIZED:
+        names.append("WWW-Authenticate")
+    codes = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
+    return {
+        "description": "\n\n".join(f"`{kind.code}`: {(kind.__doc__ or '').strip()}" for kind in kinds),
+        "headers": _headers(names),
+        "content": {problems.MEDIA_TYPE: {"schema": {**references[Problem], **codes}}},
+    }
+
+
+def _headers(names: Iterable[str]) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def portable(schema: Json) -> Json:
+    """Patterns in the dialect of JSON Schema, which has no `\\Z`; its `$` means the same."""
+
+    def translated(key: str, value: object) -> object:
+        if isinstance(value, dict):
+            return portable(value)
+        if isinstance(value, list | tuple):
+            return [translated(key, each) for each in value]
+        return value.replace(r"\Z", "$") if key == "pattern" and isinstance(value, str) else value
+
+    return {key: translated(key, value) for key, value in schema.items()}

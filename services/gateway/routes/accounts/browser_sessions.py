@@ -1,0 +1,179 @@
+"""Sessions of a page in a browser: refresh token and device token are in cookies that no script can read.
+
+Whatever gets to run in the page by mistake can act while it runs, and can take nothing away that lasts longer than an
+access token. The cookies go to these routes alone and are never sent on the word of another site (`SameSite=Strict`);
+of another origin of the same site they are sent, and the refresh token is not taken.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+from starlette.datastructures import Headers
+
+from contracts.errors import (
+    EmailNotVerified,
+    Forbidden,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    RefreshTokenReused,
+    SessionNotFound,
+)
+from contracts.rpc.vestnik.session.v1 import Tokens
+from contracts.values.field_types import Id
+from infra.settings import Settings
+from services.gateway.clients import required
+from services.gateway.http.endpoint import (
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    NoQuery,
+    Request,
+    Response,
+)
+from services.gateway.limits import policies
+from services.gateway.routes.accounts import sessions
+from services.gateway.routes.accounts.sessions import PasswordLogin
+from services.gateway.security import origins
+
+_PATH = "/v1/browser/sessions"
+_REFRESH, _DEVICE = "vestnik_refresh", "vestnik_device"
+_DAY = 86_400
+_DEVICE_SECONDS = 400 * _DAY
+
+
+class BrowserTokens(msgspec.Struct, frozen=True, kw_only=True):
+    """What a page needs to act as a user; the refresh token is in the cookie."""
+
+    user_id: Id
+    session_id: Id
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # the kind of a token, not one
+    expires_in: Annotated[int, Meta(description="Seconds until the access token runs out.")]
+
+
+async def log_in(incoming: Request[NoQuery, PasswordLogin]) -> Response:
+    token = _cookie(incoming.headers.getlist("cookie"), _DEVICE) or ""
+    answer = await sessions.begin(incoming, token if len(token) <= sessions.DEVICE_TOKEN_LENGTH else "")
+    settings = incoming.context.settings
+    return _tokens(settings, required(answer.tokens), 201, device_cookies(settings, answer.device_token))
+
+
+async def refresh(incoming: Request[NoQuery, NoBody]) -> Response:
+    origins.check_own(incoming.headers, incoming.context.settings.public_url)
+    token = _cookie(incoming.headers.getlist("cookie"), _REFRESH)
+    if token is None:
+        raise InvalidRefreshToken
+    return _tokens(incoming.context.settings, await sessions.renew(incoming.context, token), 200)
+
+
+async def log_out(incoming: Request[NoQuery, NoBody]) -> Response:
+    ended = await sessions.end_current(incoming)
+    return Response(
+        status=ended.status,
+        cookies=(_set(incoming.context.settings, _REFRESH, "", seconds=0),),
+        position=ended.position,
+        written_by=ended.written_by,
+    )
+
+
+def device_cookies(settings: Settings, token: str) -> tuple[str, ...]:
+    """The cookie that marks the browser at its next login; none where auth is of the release before."""
+    return (_set(settings, _DEVICE, token, seconds=_DEVICE_SECONDS),) if token else ()
+
+
+def _tokens(settings: Settings, tokens: Tokens, status: int, more_cookies: tuple[str, ...] = ()) -> Response:
+    body = BrowserTokens(
+        user_id=tokens.user_id,
+        session_id=tokens.session_id,
+        access_token=tokens.access_token,
+        expires_in=tokens.expires_in,
+    )
+    cookie = _set(settings, _REFRESH, tokens.refresh_token, seconds=settings.session_days * _DAY)
+    return Response(
+        status=status,
+        body=body,
+        cookies=(cookie, *more_cookies),
+        position=tokens.position,
+        written_by=tokens.user_id,
+    )
+
+
+def _set(settings: Settings, name: str, value: str, *, seconds: int) -> str:
+    # Browsers keep a Secure cookie of a plain http address for nobody; behind https it is never sent without.
+    secure = "; Secure" if settings.issuer.startswith("https://") or settings.hsts_seconds else ""
+    return f"{name}={value}; Path={_PATH}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+
+
+def _cookie(headers: list[str], name: str) -> str | None:
+    """The one value of this name among the cookies (RFC 6265, section 5.4), whatever others of the host look like.
+
+    Two that differ are none: somebody else has put one there, and nobody can tell which. An empty one says nothing.
+    """
+    pairs = (pair.strip().partition("=") for header in headers for pair in header.split(";"))
+    values = {value.strip() for found, _, value in pairs if found.rstrip() == name and value.strip()}
+    return values.pop() if len(values) == 1 else None
+
+
+def _session_of(headers: Headers) -> str | None:
+    token = _cookie(headers.getlist("cookie"), _REFRESH)
+    return sessions.session_of(token) if token is not None else None
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    Endpoint(
+        method="POST",
+        path=_PATH,
+        tag="Sessions",
+        summary="Log in from a page in a browser",
+        description=(
+            "As `POST /v1/sessions`; the refresh token and the device token come in cookies that no script can read."
+        ),
+        handler=log_in,
+        query=NoQuery,
+        body=PasswordLogin,
+        answers={201: DocumentedResponse(description="A new session.", body=BrowserTokens, headers=("Set-Cookie",))},
+        errors=(InvalidCredentials, EmailNotVerified),
+        limits=(AppliedLimit(limit=policies.LOGIN_ADDRESS),),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{_PATH}/refresh",
+        tag="Sessions",
+        summary="Get the next tokens for a page in a browser",
+        description=(
+            "As `POST /v1/sessions/refresh`, with the refresh token of the cookie, and for pages of this origin alone."
+        ),
+        handler=refresh,
+        query=NoQuery,
+        body=NoBody,
+        answers={200: DocumentedResponse(description="The next tokens.", body=BrowserTokens, headers=("Set-Cookie",))},
+        errors=(InvalidRefreshToken, RefreshTokenReused, Forbidden),
+        limits=(
+            AppliedLimit(limit=policies.REFRESH_ADDRESS),
+            AppliedLimit(limit=policies.REFRESH, key_of_headers=_session_of),
+        ),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="DELETE",
+        path=f"{_PATH}/current",
+        tag="Sessions",
+        summary="Log a page in a browser out",
+        handler=log_out,
+        query=NoQuery,
+        body=NoBody,
+        answers={
+            204: DocumentedResponse(
+                description="The session has ended, and the cookie is gone.", headers=("Set-Cookie",)
+            )
+        },
+        errors=(SessionNotFound,),
+        writes=True,
+    ),
+)

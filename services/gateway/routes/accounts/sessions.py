@@ -1,0 +1,322 @@
+"""Logging in, staying logged in, and ending sessions."""
+
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from contracts.errors import (
+    EmailNotVerified,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    RateLimited,
+    RefreshTokenReused,
+    SessionNotFound,
+)
+from contracts.rpc.vestnik.auth.v1 import LoginRequest, LoginResponse
+from contracts.rpc.vestnik.session.v1 import (
+    ListSessionsRequest,
+    RefreshSessionRequest,
+    RevokeSessionRequest,
+    RevokeSessionResponse,
+    Session,
+    Tokens,
+)
+from contracts.values.field_types import Device, Id, Password
+from services.gateway.clients import required
+from services.gateway.context import GatewayContext
+from services.gateway.http.endpoint import (
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    NoQuery,
+    Page,
+    Request,
+    Response,
+)
+from services.gateway.http.query_params import PageQuery
+from services.gateway.limits import password_attempts, policies, rate_limiter
+from services.gateway.routes.timestamps import Time, shown
+
+_SESSION_ID = 36
+
+
+DEVICE_TOKEN_LENGTH = 256
+
+
+class PasswordLogin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who wants in."""
+
+    login: Annotated[
+        str,
+        Meta(min_length=1, max_length=254, pattern=r"^[^\x00]*\Z", description="The e-mail address or the username."),
+    ]
+    password: Password
+    device: Annotated[Device, Meta(description="What the client calls itself; shown in the list of sessions.")] = ""
+
+
+class Login(PasswordLogin, frozen=True, forbid_unknown_fields=True):
+    device_token: Annotated[
+        str,
+        Meta(
+            max_length=DEVICE_TOKEN_LENGTH,
+            description="Of an earlier login from this device, which others' wrong passwords then do not keep out.",
+        ),
+    ] = ""
+
+
+L = TypeVar("L", bound=PasswordLogin)
+
+
+class SessionTokens(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client needs to act as a user."""
+
+    user_id: Id
+    session_id: Id
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # the kind of a token, not one
+    expires_in: Annotated[int, Meta(description="Seconds until the access token runs out.")]
+    refresh_token: Annotated[str, Meta(description="Good for one refresh.")]
+
+
+class NewSession(SessionTokens, frozen=True, kw_only=True):
+    # Unset where auth is of the release before.
+    device_token: (
+        Annotated[
+            str,
+            Meta(
+                description="Send it with the next login from this device. It is good until the password is another, "
+                "and opens nothing by itself."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class RefreshToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class SessionItem(msgspec.Struct, frozen=True):
+    session_id: Id
+    device: str
+    created_at: Time
+    last_refreshed_at: Time
+    current: Annotated[bool, Meta(description="Whether it is the session of this request.")]
+    address: Annotated[
+        str | UnsetType,
+        Meta(description="Where the login came from, as much of it as is kept; absent where nothing is."),
+    ] = UNSET
+
+
+async def log_in(incoming: Request[NoQuery, Login]) -> Response:
+    answer = await begin(incoming, incoming.body.device_token)
+    tokens = required(answer.tokens)
+    body = NewSession(**msgspec.structs.asdict(_session_tokens(tokens)), device_token=answer.device_token or UNSET)
+    return Response(status=201, body=body, position=tokens.position, written_by=tokens.user_id)
+
+
+async def refresh(incoming: Request[NoQuery, RefreshToken]) -> Response:
+    tokens = await renew(incoming.context, incoming.body.refresh_token)
+    return Response(status=200, body=_session_tokens(tokens), position=tokens.position, written_by=tokens.user_id)
+
+
+async def begin(incoming: Request[NoQuery, L], device_token: str) -> LoginResponse:
+    """A new session for whoever knows the password; `device_token`: empty where the client has shown none.
+
+    Raises:
+        RateLimited: too many wrong passwords of this login, or of this device where it has a token.
+    """
+    auth, limiter, asked = incoming.context.remotes.auth, incoming.context.limiter, incoming.body
+    by_login = password_attempts.of_login(limiter, asked.login)
+    guesses = [by_login, password_attempts.of_device(limiter, device_token)] if device_token else [by_login]
+    with password_attempts.judged(*guesses):
+        incoming.standings.extend(guesses[-1].standings)
+        rate_limiter.check(guesses[-1].standings)
+        request = LoginRequest(
+            login=asked.login,
+            password=asked.password,
+            device=asked.device,
+            address=incoming.address,
+            device_token=device_token,
+            known_device_only=not by_login.allowed,
+        )
+        try:
+            return await auth.command(auth.stub.login, request, repeatable=False)
+        except RateLimited:
+            # The token is of no device that auth knows: as without one.
+            incoming.standings.extend(by_login.standings)
+            rate_limiter.check(by_login.standings)
+            raise
+
+
+async def renew(parts: GatewayContext, refresh_token: str) -> Tokens:
+    """The next tokens of a session; the refresh token is spent."""
+    request = RefreshSessionRequest(refresh_token=refresh_token)
+    answer = await parts.remotes.session.command(parts.remotes.session.stub.refresh_session, request, repeatable=True)
+    return required(answer.tokens)
+
+
+async def list_sessions(incoming: Request[PageQuery, NoBody]) -> Response:
+    session, query = incoming.context.remotes.session, incoming.query
+    request = ListSessionsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
+    answer = await session.read(session.stub.list_sessions, request)
+    items = [_item(found, incoming.caller.session_id) for found in answer.sessions]
+    return Response(body=Page(items, answer.next or None), position=answer.position)
+
+
+async def end_one(incoming: Request[NoQuery, NoBody]) -> Response:
+    session_id = incoming.path_id("session_id", SessionNotFound)
+    reason = "logout" if session_id == incoming.caller.session_id else "revoked_elsewhere"
+    return await _end_one(incoming, session_id, reason)
+
+
+async def end_current(incoming: Request[NoQuery, NoBody]) -> Response:
+    return await _end_one(incoming, incoming.caller.session_id, "logout")
+
+
+async def end_others(incoming: Request[NoQuery, NoBody]) -> Response:
+    caller = incoming.caller
+    return _ended(
+        incoming,
+        await _revoke(
+            incoming,
+            RevokeSessionRequest(
+                user_id=caller.user_id, all_but_session_id=caller.session_id, reason="revoked_elsewhere"
+            ),
+        ),
+    )
+
+
+async def _end_one(incoming: Request[NoQuery, NoBody], session_id: str, reason: str) -> Response:
+    request = RevokeSessionRequest(user_id=incoming.caller.user_id, session_id=session_id, reason=reason)
+    answer = await _revoke(incoming, request)
+    # The stream will say so too; here it holds from this answer on.
+    incoming.context.revocations.add(session_id, reason)
+    return _ended(incoming, answer)
+
+
+async def _revoke(incoming: Request[NoQuery, NoBody], request: RevokeSessionRequest) -> RevokeSessionResponse:
+    session = incoming.context.remotes.session
+    return await session.command(session.stub.revoke_session, request, repeatable=True)
+
+
+def _ended(incoming: Request[NoQuery, NoBody], answer: RevokeSessionResponse) -> Response:
+    return Response(status=204, position=answer.position, written_by=incoming.caller.user_id)
+
+
+def _session_tokens(tokens: Tokens) -> SessionTokens:
+    return SessionTokens(
+        user_id=tokens.user_id,
+        session_id=tokens.session_id,
+        access_token=tokens.access_token,
+        expires_in=tokens.expires_in,
+        refresh_token=tokens.refresh_token,
+    )
+
+
+def _item(session: Session, current_id: str) -> SessionItem:
+    return SessionItem(
+        session.session_id,
+        session.device,
+        shown(session.created_at),
+        shown(session.last_refreshed_at),
+        session.session_id == current_id,
+        session.address or UNSET,
+    )
+
+
+def session_of(refresh_token: str) -> str:
+    """Whose refreshes are counted: a refresh token begins with its session's id."""
+    return refresh_token.partition(".")[0][:_SESSION_ID]
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    Endpoint(
+        method="POST",
+        path="/v1/sessions",
+        tag="Sessions",
+        summary="Log in",
+        handler=log_in,
+        query=NoQuery,
+        body=Login,
+        description=(
+            "Wrong passwords are counted by login, and by device where it shows the token of an earlier login: after "
+            "ten at once the next ones have to wait, and the longer the more there are."
+        ),
+        answers={201: DocumentedResponse(description="A new session.", body=NewSession)},
+        errors=(InvalidCredentials, EmailNotVerified),
+        limits=(AppliedLimit(limit=policies.LOGIN_ADDRESS),),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/sessions/refresh",
+        tag="Sessions",
+        summary="Get the next tokens",
+        description=(
+            "Spends the refresh token. Within 30 seconds, and while its successor is unused, the same token is served "
+            "once more; any other use of a spent token ends the session."
+        ),
+        handler=refresh,
+        query=NoQuery,
+        body=RefreshToken,
+        answers={200: DocumentedResponse(description="The next tokens.", body=SessionTokens)},
+        errors=(InvalidRefreshToken, RefreshTokenReused),
+        limits=(
+            AppliedLimit(limit=policies.REFRESH_ADDRESS),
+            AppliedLimit(limit=policies.REFRESH, key=lambda body: session_of(body.refresh_token)),
+        ),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/sessions",
+        tag="Sessions",
+        summary="One's sessions",
+        handler=list_sessions,
+        query=PageQuery,
+        body=NoBody,
+        answers={200: DocumentedResponse(description="A page of sessions.", body=Page[SessionItem])},
+        reads=True,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/sessions",
+        tag="Sessions",
+        summary="End all other sessions",
+        handler=end_others,
+        query=NoQuery,
+        body=NoBody,
+        answers={204: DocumentedResponse(description="Only the session of this request is left.")},
+        writes=True,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/sessions/current",
+        tag="Sessions",
+        summary="Log out",
+        handler=end_current,
+        query=NoQuery,
+        body=NoBody,
+        answers={204: DocumentedResponse(description="The session has ended.")},
+        errors=(SessionNotFound,),
+        writes=True,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/sessions/{session_id}",
+        tag="Sessions",
+        summary="End a session",
+        handler=end_one,
+        query=NoQuery,
+        body=NoBody,
+        answers={204: DocumentedResponse(description="The session has ended.")},
+        errors=(SessionNotFound,),
+        writes=True,
+    ),
+)

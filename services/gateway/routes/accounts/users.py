@@ -1,0 +1,269 @@
+"""Registration, the verification of an e-mail address, and one's own account."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from contracts.errors import (
+    InvalidToken,
+    PasswordRequired,
+    TokenExpired,
+    UsernameTaken,
+)
+from contracts.rpc.vestnik.auth.v1 import (
+    EndRegistrationRequest,
+    GetRegistrationRequest,
+    GetUserRequest,
+    RegisterRequest,
+    ResendVerificationRequest,
+    User,
+    VerifyEmailRequest,
+)
+from contracts.values.field_types import (
+    LANGUAGES,
+    ChosenPassword,
+    DisplayName,
+    Email,
+    Id,
+    Language,
+    Username,
+    folded_login,
+)
+from services.gateway.clients import required
+from services.gateway.http.endpoint import (
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    NoQuery,
+    Request,
+    Response,
+)
+from services.gateway.limits import policies
+from services.gateway.routes.accounts.accept_language import preferred
+from services.gateway.routes.accounts.password_rules import check_length
+from services.gateway.routes.timestamps import Time, shown
+
+
+class NewUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who wants an account."""
+
+    email: Email
+    username: Username
+    password: ChosenPassword
+    display_name: DisplayName | UnsetType = UNSET
+    language: Language | UnsetType = UNSET
+
+
+class RegisteredUser(msgspec.Struct, frozen=True):
+    user_id: Id
+    username: str
+    email: str
+    email_verified: bool
+
+
+class Account(msgspec.Struct, frozen=True):
+    """One's own account."""
+
+    user_id: Id
+    username: str
+    email: str
+    email_verified: bool
+    created_at: Time
+
+
+class EmailToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    token: Annotated[str, Meta(min_length=1, max_length=2048, description="From the verification mail.")]
+    password: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=1024,
+                description="Of the registration; needed while several are pending on its address.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class MailedToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    token: Annotated[str, Meta(min_length=1, max_length=2048, description="From the verification mail.")]
+
+
+class Registration(msgspec.Struct, frozen=True):
+    """What a verification token is for."""
+
+    username: str
+    verified: Annotated[bool, Meta(description="The token was used: the address is verified.")]
+    needs_password: Annotated[bool, Meta(description="To verify, the registration's password is needed as well.")]
+
+
+class EmailAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    email: Email
+
+
+async def register(incoming: Request[NoQuery, NewUser]) -> Response:
+    new = incoming.body
+    check_length(new.password, "/password")
+    accepted = incoming.headers.getlist("accept-language")
+    auth = incoming.context.remotes.auth
+    request = RegisterRequest(
+        email=new.email,
+        username=new.username,
+        password=new.password,
+        display_name=None if new.display_name is UNSET else new.display_name,
+        language=preferred(accepted, LANGUAGES) if new.language is UNSET else new.language,
+    )
+    answer = await auth.command(auth.stub.register, request, repeatable=False)
+    user: User = required(answer.user)
+    return Response(
+        status=201,
+        body=RegisteredUser(user.user_id, user.username, user.email, user.email_verified),
+        position=answer.position,
+        written_by=user.user_id,
+    )
+
+
+async def verify_email(incoming: Request[NoQuery, EmailToken]) -> Response:
+    auth = incoming.context.remotes.auth
+    password = incoming.body.password
+    request = VerifyEmailRequest(token=incoming.body.token, password=None if password is UNSET else password)
+    answer = await auth.command(auth.stub.verify_email, request, repeatable=True)
+    return Response(status=204, position=answer.position, written_by=answer.user_id or None)
+
+
+async def get_registration(incoming: Request[NoQuery, MailedToken]) -> Response:
+    auth = incoming.context.remotes.auth
+    request = GetRegistrationRequest(token=incoming.body.token)
+    answer = await auth.command(auth.stub.get_registration, request, repeatable=True)
+    return Response(body=Registration(answer.username, answer.verified, answer.needs_password))
+
+
+async def end_registration(incoming: Request[NoQuery, MailedToken]) -> Response:
+    auth = incoming.context.remotes.auth
+    request = EndRegistrationRequest(token=incoming.body.token)
+    await auth.command(auth.stub.end_registration, request, repeatable=True)
+    return Response(status=204)
+
+
+async def resend_verification(incoming: Request[NoQuery, EmailAddress]) -> Response:
+    auth = incoming.context.remotes.auth
+    request = ResendVerificationRequest(email=incoming.body.email)
+    await auth.command(auth.stub.resend_verification, request, repeatable=True)
+    return Response(status=202)
+
+
+async def get_me(incoming: Request[NoQuery, NoBody]) -> Response:
+    auth = incoming.context.remotes.auth
+    answer = await auth.read(auth.stub.get_user, GetUserRequest(user_id=incoming.caller.user_id))
+    user: User = required(answer.user)
+    account = Account(user.user_id, user.username, user.email, user.email_verified, shown(user.created_at))
+    return Response(body=account, position=answer.position)
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    Endpoint(
+        method="POST",
+        path="/v1/users",
+        tag="Users",
+        summary="Register",
+        description="Makes an account and sends a mail with a token that verifies the address. The answer and its time "
+        "are the same whether the address has an account or not; if it has one, its holder gets a mail that says so "
+        "instead of a token. Reserves the username until the token runs out, and nothing of the address: the first "
+        "registration on it that is verified gets it. This mail and all later ones of the account are in `language`; "
+        "without it, in the language of `Accept-Language`; else in English.",
+        handler=register,
+        query=NoQuery,
+        body=NewUser,
+        answers={201: DocumentedResponse(description="The new account.", body=RegisteredUser)},
+        errors=(UsernameTaken,),
+        limits=(
+            AppliedLimit(limit=policies.REGISTER),
+            AppliedLimit(limit=policies.REGISTER_EMAIL, key=lambda body: folded_login(body.email)),
+        ),
+        public=True,
+        writes=True,
+        request_headers=("Accept-Language",),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/users/verify-email",
+        tag="Users",
+        summary="Verify the e-mail address",
+        description="A second use of a good token succeeds too. While several registrations are pending on the "
+        "address, the password of this one is needed as well.",
+        handler=verify_email,
+        query=NoQuery,
+        body=EmailToken,
+        answers={204: DocumentedResponse(description="The address is verified.")},
+        errors=(TokenExpired, InvalidToken, PasswordRequired),
+        limits=(
+            AppliedLimit(limit=policies.VERIFY),
+            AppliedLimit(limit=policies.VERIFY_TOKEN, key=lambda body: body.token),
+        ),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/users/verify-email/registration",
+        tag="Users",
+        summary="See whose registration a token verifies",
+        description="For the page behind the link in the verification mail, which shows the name before it verifies.",
+        handler=get_registration,
+        query=NoQuery,
+        body=MailedToken,
+        answers={200: DocumentedResponse(description="What the token is for.", body=Registration)},
+        errors=(TokenExpired, InvalidToken),
+        limits=(AppliedLimit(limit=policies.VERIFY),),
+        public=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/users/verify-email/not-me",
+        tag="Users",
+        summary="End a registration that somebody else made with one's address",
+        description="Ends the registration and frees its username. One that has ended stays so: 204. One that was "
+        "verified is not ended: 410.",
+        handler=end_registration,
+        query=NoQuery,
+        body=MailedToken,
+        answers={204: DocumentedResponse(description="The registration has ended.")},
+        errors=(TokenExpired, InvalidToken),
+        limits=(AppliedLimit(limit=policies.VERIFY),),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/users/resend-verification",
+        tag="Users",
+        summary="Ask for the verification mail again",
+        description="Answers the same whatever the address, so that nobody learns who has an account. One mail has "
+        "every pending registration of the address; none of them lasts longer for it.",
+        handler=resend_verification,
+        query=NoQuery,
+        body=EmailAddress,
+        answers={202: DocumentedResponse(description="If the address waits for verification, a mail is on its way.")},
+        limits=(
+            AppliedLimit(limit=policies.RESEND_ADDRESS),
+            AppliedLimit(limit=policies.RESEND_EMAIL, key=lambda body: folded_login(body.email)),
+        ),
+        public=True,
+        writes=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/users/me",
+        tag="Users",
+        summary="One's own account",
+        handler=get_me,
+        query=NoQuery,
+        body=NoBody,
+        answers={200: DocumentedResponse(description="The account.", body=Account)},
+        reads=True,
+    ),
+)

@@ -1,0 +1,91 @@
+"""A feed as server-sent events."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from random import randrange
+
+from starlette.types import Scope, Send
+
+from services.gateway.http.scope_extensions import CAN_WRITE, can_write_now
+from services.gateway.http.streaming_response import MORE, abort
+from services.gateway.live.client_pace import PATIENCE, Pace
+from services.gateway.live.client_queue import CloseReason
+from services.gateway.live.delivery import LiveDelivery, SubscriptionRequest
+from services.gateway.live.subscription import ClientEvent
+
+log = logging.getLogger(__name__)
+# Milliseconds after which a client comes again; not all of them at once.
+_RETRY = (500, 1_500)
+_CHUNK = 64 * 1024
+
+
+class ServerSentEvents:
+    """What `GET /v1/events` answers with."""
+
+    __slots__ = ("_beginning", "_live", "_patience")
+
+    def __init__(self, live: LiveDelivery, beginning: SubscriptionRequest, *, patience: float = PATIENCE) -> None:
+        self._live = live
+        self._beginning = beginning
+        self._patience = patience
+
+    async def send(self, scope: Scope, gone: asyncio.Future[None], send: Send) -> None:
+        pace = Pace(self._patience)
+        async with self._live.subscribe(self._beginning, "sse") as feed:
+            gone.add_done_callback(lambda _: feed.give_up(CloseReason.DISCONNECTED))
+            more: Callable[[bytes], None] | None = scope.get(MORE)
+            taken: Callable[[], bool] | None = scope.get(CAN_WRITE)
+            if more is not None and taken is not None:
+                write, is_free = more, taken
+
+                def pass_on(item: ClientEvent) -> bool:
+                    if not is_free() or gone.done():
+                        return False
+                    write(_written(item))
+                    return True
+
+                feed.try_write = pass_on
+            try:
+                # The place from the first moment on: whoever loses the line before the first event begins there.
+                await _pass_on(scope, send, pace, f"retry: {randrange(*_RETRY)}\nid: {feed.id}\n\n".encode())  # noqa: S311
+                while feed.end is None:
+                    items = await feed.next()
+                    if feed.end is not None:
+                        break
+                    for chunk in _chunks(items) if items else (f":\nid: {feed.id}\n\n".encode(),):
+                        await _pass_on(scope, send, pace, chunk)
+            except TimeoutError:
+                feed.give_up(CloseReason.SLOW)
+                abort(scope)
+            except Exception:
+                # The edge: whatever went wrong inside is logged here; the client finds an end and comes again.
+                log.exception("a stream of events failed")
+                feed.give_up(CloseReason.FAILED)
+
+
+async def _pass_on(scope: Scope, send: Send, pace: Pace, chunk: bytes) -> None:
+    message = {"type": "http.response.body", "body": chunk, "more_body": True}
+    if can_write_now(scope):
+        await send(message)
+        pace.took(len(chunk))
+    else:
+        await pace.wait(send(message), len(chunk))
+
+
+def _written(item: ClientEvent) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (item.id.encode(), item.type.encode(), item.data)
+
+
+def _chunks(items: Iterable[ClientEvent]) -> Iterator[bytes]:
+    """The events as they go over the line, several at once but not too much."""
+    gathered, size = [], 0
+    for item in items:
+        event = _written(item)
+        gathered.append(event)
+        size += len(event)
+        if size >= _CHUNK:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)

@@ -1,0 +1,378 @@
+"""One connection for everything: events down as in `GET /v1/events`, commands up as over REST.
+
+A browser cannot send an Authorization header with a WebSocket, and an address ends up in logs: the token comes as a
+subprotocol. A page of another origin that the settings do not let in is refused all the same: its token would have to
+be stolen, but nothing is owed to it. A command takes the way of its REST route, with the same limits, checks and
+errors.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.utils import ClientDisconnected
+
+from contracts.errors import (
+    Forbidden,
+    Invalid,
+    MalformedJson,
+    NotFound,
+    VestnikError,
+    Violation,
+)
+from infra.rpc.call_context import Call, enter
+from services.gateway.context import GatewayContext
+from services.gateway.http import problems, query_params, request_body
+from services.gateway.http.dispatcher import POSITION, Dispatcher, Input, encoded
+from services.gateway.http.request import RequestHeaders
+from services.gateway.http.streaming_response import abort
+from services.gateway.http.trace_headers import parse_request_id
+from services.gateway.limits import policies, rate_limiter
+from services.gateway.limits.concurrency_limit import ConcurrencyLimiter
+from services.gateway.limits.rate_limiter import LimitState
+from services.gateway.live.client_pace import PATIENCE, Pace
+from services.gateway.live.client_queue import CloseReason
+from services.gateway.live.delivery import SubscriptionRequest
+from services.gateway.live.subscription import ClientEvent, Subscription
+from services.gateway.routes.live.query import EventsQuery
+from services.gateway.security import origins
+from services.gateway.security.access_tokens import Principal
+from services.gateway.security.client_address import client_address, counted_as
+from services.gateway.security.cors import Cors
+from services.gateway.server.websocket_protocol import TEXT
+
+log = logging.getLogger(__name__)
+PATH = "/v1/ws"
+SUBPROTOCOL = "vestnik.v1"
+_BEARER = "bearer."
+_POSITION = POSITION.encode()
+# Commands of one connection at work at once; the next is read when one is done.
+MOST_AT_WORK = 32
+# What a client is told with the end (RFC 6455, section 7.4; from 4000 on they are ours).
+NOT_TEXT, SESSION_ENDED = 1003, 4401
+_CLOSE = {CloseReason.STOPPING: 1001, CloseReason.FAILED: 1011, CloseReason.SESSION: SESSION_ENDED}
+_TRY_AGAIN = 1013
+
+
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+    command: str
+    # The other person, where the route has one in its path.
+    user_id: Annotated[str, Meta(max_length=64)] = ""
+    # As the route takes it.
+    body: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
+    # As in the header of this name.
+    position: Annotated[str, Meta(max_length=512)] = ""
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    # The command's id; null where it could not be read.
+    answer: str | None
+    status: int
+    # As in the header of this name.
+    position: str = ""
+    # Seconds after which trying again makes sense.
+    retry_after: int | None = None
+    body: msgspec.Raw | problems.Problem | None = None
+
+
+class _Named(msgspec.Struct):
+    id: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(Command)
+# Of a command, in quotation marks.
+_NAMES = tuple(msgspec.json.encode(name) for name in Command.__struct_fields__)
+_NAMED = msgspec.json.Decoder(_Named)
+_ENCODER = msgspec.json.Encoder()
+_NO_HEADERS = RequestHeaders([])
+AnyDispatcher = Dispatcher[Any, Any]
+
+
+class WebSockets:
+    """Accepts connections to `/v1/ws`."""
+
+    def __init__(
+        self, commands: Mapping[str, AnyDispatcher], parts: GatewayContext, *, load: ConcurrencyLimiter
+    ) -> None:
+        self._commands = commands
+        self._parts = parts
+        self._load = load
+        self._cors = Cors.parse(parts.settings.cors_origins)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """From the handshake to the close."""
+        headers = Headers(scope=scope)
+        own_id = parse_request_id(headers.get("x-request-id"))
+        if (await receive())["type"] != "websocket.connect":
+            return
+        standings: list[LimitState] = []
+        try:
+            beginning, address = await self._check(scope, headers, standings)
+        except VestnikError as error:
+            await _refuse(send, error, scope["path"], own_id, standings)
+            return
+        except Exception:
+            # The edge: whatever went wrong inside is logged here and never shown outside.
+            log.exception("request %s failed: WebSocket", own_id)
+            await _refuse(send, VestnikError(), scope["path"], own_id, standings)
+            return
+        more = _raw({**rate_limiter.headers(standings), "x-request-id": own_id})
+        accept: dict[str, object] = {"type": "websocket.accept", "headers": more}
+        if SUBPROTOCOL in scope["subprotocols"]:
+            accept["subprotocol"] = SUBPROTOCOL
+        try:
+            await send(accept)
+            async with self._parts.live.subscribe(beginning, "websocket") as feed:
+                connection = _Connection(self, scope, receive, send, beginning.caller, address)
+                await connection.run(feed)
+        except (ClientDisconnected, OSError):
+            return
+
+    async def _check(
+        self, scope: Scope, headers: Headers, standings: list[LimitState]
+    ) -> tuple[SubscriptionRequest, str]:
+        """`standings`: gets those of the limits that the handshake is counted against."""
+        if scope["path"] != PATH:
+            raise NotFound
+        self._check_origin(headers)
+        parts, peer = self._parts, scope["client"][0] if scope["client"] else ""
+        address = client_address(peer, headers, trusted_hops=parts.settings.trusted_hops)
+        if parts.limiter is not None:
+            standings.append(parts.limiter.consume(policies.LIVE_ADDRESS, counted_as(address)))
+            rate_limiter.check(standings)
+        caller = parts.tokens.authenticate(_authorization(headers, scope["subprotocols"]))
+        if parts.limiter is not None:
+            standings.append(parts.limiter.consume(policies.LIVE, caller.user_id))
+            rate_limiter.check(standings)
+        query = query_params.decode(scope["query_string"], EventsQuery)
+        seen = parts.positions.of(caller.user_id)
+        return await parts.live.prepare(caller, query.since, seen, notified=query.notifications), address
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Only browsers send an origin: it must be ours, or one that the settings let in over HTTP too."""
+        origin = headers.get("origin")
+        if origin is None or (self._cors is not None and self._cors.allows(origin)):
+            return
+        if not origins.is_own(origin, headers, self._parts.settings.public_url):
+            raise Forbidden("Pages of another origin are not served.")
+
+    def count(self, caller: Principal) -> None:
+        """Counts one message of the user, before it is looked at.
+
+        Raises:
+            RateLimited: there were too many of late.
+        """
+        if self._parts.limiter is not None:
+            rate_limiter.check([self._parts.limiter.consume(policies.COMMAND, caller.user_id)])
+
+    async def perform(self, command: Command, caller: Principal, address: str) -> Answer:
+        """
+        Raises:
+            VestnikError: whatever is wrong with the command.
+        """
+        # Events outlive the access token, as the session does; what is done in somebody's name does not.
+        self._parts.tokens.recheck(caller)
+        dispatcher = self._commands.get(command.command)
+        if dispatcher is None:
+            raise Invalid(violations=(Violation("/command", f"One of {', '.join(sorted(self._commands))}"),))
+        own_id = parse_request_id(None)
+        enter(Call(request_id=own_id))
+        asked = Input(
+            request_id=own_id,
+            signed_in=caller,
+            address=address,
+            headers=(
+                RequestHeaders([(_POSITION, command.position.encode("latin-1", "replace"))])
+                if command.position
+                else _NO_HEADERS
+            ),
+            path={"user_id": command.user_id},
+            query=b"",
+        )
+        standings: list[LimitState] = []
+        began, endpoint = time.perf_counter(), dispatcher.endpoint
+        status = VestnikError.status
+        try:
+            with self._load:
+                self._load.check()
+                reply = await dispatcher.command(asked, bytes(command.body), standings)
+            status = reply.status
+        except VestnikError as error:
+            status = error.status
+            raise
+        finally:
+            self._parts.metrics.answered(endpoint.method, endpoint.path, status, time.perf_counter() - began)
+        body, headers = encoded(reply)
+        return Answer(command.id, reply.status, headers.get(POSITION, ""), None, msgspec.Raw(body) if body else None)
+
+
+class _Connection:
+    """One client."""
+
+    def __init__(
+        self, sockets: WebSockets, scope: Scope, receive: Receive, send: Send, caller: Principal, address: str
+    ) -> None:
+        self._sockets = sockets
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._caller = caller
+        self._address = address
+        self._pace = Pace()
+        self._slots = asyncio.Semaphore(MOST_AT_WORK)
+        self._at_work: set[asyncio.Task[None]] = set()
+        # Writes a message that is taken at once, and says whether it did.
+        self._write: Callable[[bytes], bool] = scope.get(TEXT, _never)
+        # With which the client is told the end, where it is the client's own doing.
+        self._code = 0
+
+    async def run(self, feed: Subscription) -> None:
+        receiving = asyncio.create_task(self._listen(feed))
+        try:
+            await self._tell(feed)
+            await self._close(feed)
+        except TimeoutError:
+            feed.give_up(CloseReason.SLOW)
+            abort(self._scope)
+        except ClientDisconnected:
+            feed.give_up(CloseReason.DISCONNECTED)
+        except Exception:
+            # The edge, as above.
+            log.exception("a WebSocket failed")
+            feed.give_up(CloseReason.FAILED)
+            await self._close(feed)
+        finally:
+            tasks = [receiving, *self._at_work]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _tell(self, feed: Subscription) -> None:
+        await self._pass_on(_heartbeat(feed))
+        feed.try_write = lambda item: self._write(_event(item))
+        while feed.end is None:
+            items = await feed.next()
+            if feed.end is not None:
+                return
+            for text in map(_event, items) if items else (_heartbeat(feed),):
+                await self._pass_on(text)
+
+    async def _close(self, feed: Subscription) -> None:
+        if feed.end is CloseReason.DISCONNECTED and not self._code:
+            return
+        # What was taken on is still answered.
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=PATIENCE)
+        code = self._code or _CLOSE.get(feed.end or CloseReason.DISCONNECTED, _TRY_AGAIN)
+        async with asyncio.timeout(PATIENCE):
+            reason = "not text" if code == NOT_TEXT else (feed.end or CloseReason.DISCONNECTED).value
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def _listen(self, feed: Subscription) -> None:
+        while True:
+            message = await self._receive()
+            text = message.get("text")
+            if message["type"] == "websocket.disconnect" or text is None:
+                self._code = 0 if message["type"] == "websocket.disconnect" else NOT_TEXT
+                feed.give_up(CloseReason.DISCONNECTED)
+                return
+            await self._slots.acquire()
+            task = asyncio.create_task(self._answer(text, feed))
+            self._at_work.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._at_work.discard(task)
+        self._slots.release()
+
+    async def _answer(self, text: str, feed: Subscription) -> None:
+        command_id: str | None = None
+        try:
+            self._sockets.count(self._caller)
+            command = request_body.decode(text.encode(), _DECODER, _NAMES)
+            command_id = command.id
+            answer = await self._sockets.perform(command, self._caller, self._address)
+        except VestnikError as error:
+            answer = _problem(error, command_id or _id_of(text))
+        except Exception:
+            # The edge, as above.
+            log.exception("a command failed")
+            answer = _problem(VestnikError(), command_id)
+        try:
+            await self._pass_on(_ENCODER.encode(answer))
+        except TimeoutError:
+            feed.give_up(CloseReason.SLOW)
+            abort(self._scope)
+        except ClientDisconnected:
+            feed.give_up(CloseReason.DISCONNECTED)
+
+    async def _pass_on(self, text: bytes) -> None:
+        if self._write(text):
+            self._pace.took(len(text))
+        else:
+            await self._pace.wait(self._send({"type": "websocket.send", "text": text.decode()}), len(text))
+
+
+def _authorization(headers: Headers, subprotocols: list[str]) -> str | None:
+    token = next((each.removeprefix(_BEARER) for each in subprotocols if each.startswith(_BEARER)), None)
+    return headers.get("authorization") or (f"Bearer {token}" if token else None)
+
+
+def _event(item: ClientEvent) -> bytes:
+    return b'{"event":"%b","id":"%b","data":%b}' % (item.type.encode(), item.id.encode(), item.data)
+
+
+def _heartbeat(feed: Subscription) -> bytes:
+    return b'{"event":"heartbeat","id":"%b","data":null}' % feed.id.encode()
+
+
+def _never(_: bytes) -> bool:
+    return False
+
+
+def _problem(error: VestnikError, command_id: str | None) -> Answer:
+    retry_after = problems.headers(error).get("retry-after")
+    return Answer(
+        command_id, error.status, "", int(retry_after) if retry_after else None, problems.problem(error, PATH)
+    )
+
+
+def _id_of(text: str) -> str | None:
+    """Of a command that is wrong otherwise."""
+    try:
+        return _NAMED.decode(text).id
+    except (MalformedJson, msgspec.DecodeError, RecursionError):
+        return _id_beside_halves(text)
+
+
+def _id_beside_halves(text: str) -> str | None:
+    """Of a command that holds half a surrogate pair: what a program makes of a text that it cut within an emoji.
+
+    It is JSON to the standard library, though not to ours; and whoever sent it waits for an answer.
+    """
+    try:
+        found = json.loads(text)
+        own = found.get("id") if isinstance(found, dict) else None
+        return own if isinstance(own, str) and own.encode() else None
+    except (ValueError, RecursionError):
+        return None
+
+
+async def _refuse(send: Send, error: VestnikError, path: str, own_id: str, standings: list[LimitState]) -> None:
+    """Answers the handshake with the problem itself."""
+    headers = {**problems.headers(error), **rate_limiter.headers(standings), "x-request-id": own_id}
+    await send({"type": "websocket.http.response.start", "status": error.status, "headers": _raw(headers)})
+    body = _ENCODER.encode(problems.problem(error, path))
+    await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -1,0 +1,382 @@
+"""The operators' page's routes: for accounts that the operator's service knows as operators, and for nobody else."""
+
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from contracts.errors import MaintenanceUnderWay, NotAnOperator, NotFound, VestnikError
+from contracts.rpc.vestnik.operator.v1 import (
+    CancelMaintenanceRequest,
+    DiscardDeadLetterRequest,
+    Document,
+    GetDeadLetterRequest,
+    GetPersonRequest,
+    GetRatesRequest,
+    GetStatusRequest,
+    ListDeadLettersRequest,
+    ListEventsRequest,
+    ListMaintenanceRequest,
+    ListSessionEventsRequest,
+    OperatorServiceStub,
+    RetryDeadLetterRequest,
+    StartMaintenanceRequest,
+    TraceEventRequest,
+)
+from services.gateway.clients import ServiceClient
+from services.gateway.http.endpoint import (
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    Handler,
+    NoBody,
+    NoQuery,
+    Request,
+    Response,
+)
+from services.gateway.limits import policies
+from services.gateway.routes.operators.schemas import (
+    DeadLetterAndEvent,
+    DeadLetters,
+    EventTrace,
+    Maintenance,
+    MaintenanceJob,
+    PersonSeen,
+    SessionEvents,
+    SettledLetter,
+    StreamEvents,
+    StreamHistory,
+    SystemStatus,
+)
+
+B = TypeVar("B")
+Q = TypeVar("Q")
+S = TypeVar("S", bound=msgspec.Struct)
+Limit = Annotated[int, Meta(ge=1, le=500, description="How many at most.")]
+LetterId = Annotated[str, Meta(min_length=1, max_length=200, description="As `conversations.v1.b2.MESSAGING.17`.")]
+_TAG = "Operators"
+_WHO = "Only for accounts that `vestnik operators add` has made operators'. "
+
+
+Since = Annotated[str, Meta(max_length=40, description="RFC 3339: only from then on.")]
+Until = Annotated[str, Meta(max_length=40, description="RFC 3339: only before then.")]
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Limit = 50
+    stream: Annotated[str, Meta(max_length=32, description="Only this stream.")] = ""
+    type: Annotated[str, Meta(max_length=64, description="Only events of this type.")] = ""
+    aggregate_id: Annotated[str, Meta(max_length=128, description="Only events of this aggregate.")] = ""
+    since: Since = ""
+    until: Until = ""
+    before: Annotated[str, Meta(max_length=256, description="`older` of the page before.")] = ""
+    after: Annotated[str, Meta(max_length=256, description="`newer` of the page before: what has come since.")] = ""
+
+
+class LoginsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Limit = 100
+    user: Annotated[str, Meta(max_length=64, description="Only of this user: a username or an id.")] = ""
+    since: Since = ""
+    until: Until = ""
+    refreshes: Annotated[bool, Meta(description="Refreshes too.")] = False
+    before: Annotated[str, Meta(max_length=256, description="`older` of the page before.")] = ""
+
+
+class PersonQuery(msgspec.Struct, frozen=True, kw_only=True):
+    user: Annotated[str, Meta(min_length=1, max_length=64, description="A username or an id.")]
+
+
+class TraceQuery(msgspec.Struct, frozen=True, kw_only=True):
+    id: Annotated[str, Meta(max_length=64, description="Of an event or of a message.")] = ""
+    stream: Annotated[str, Meta(max_length=32, description="Instead: the stream that it is in, and")] = ""
+    sequence: Annotated[int, Meta(ge=0, le=2**63 - 1, description="its place there.")] = 0
+
+
+class RatesQuery(msgspec.Struct, frozen=True, kw_only=True):
+    span: Annotated[Literal["day", "week"], Meta(description="The last 24 hours, or 7 days.")] = "day"
+
+
+class DeadLettersQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Limit = 100
+    discarded: Annotated[bool, Meta(description="Those that were given up, instead of those that wait.")] = False
+
+
+class LetterQuery(msgspec.Struct, frozen=True, kw_only=True):
+    id: LetterId
+
+
+class RetryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: LetterId
+
+
+class DiscardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: LetterId
+    reason: Annotated[str, Meta(min_length=1, max_length=1000, description="Why; kept for ever.")]
+
+
+class Starting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: Annotated[Literal["verify", "rebuild"], Meta(description="What to do.")]
+    projection: Annotated[str, Meta(min_length=1, max_length=64, description="With which read model.")]
+
+
+class Cancelling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+async def status(incoming: Request[NoQuery, NoBody]) -> Response:
+    operator = _operator(incoming)
+    request = GetStatusRequest(user_id=incoming.caller.user_id)
+    return _reply(await operator.command(operator.stub.get_status, request, repeatable=True), SystemStatus)
+
+
+async def rates(incoming: Request[RatesQuery, NoBody]) -> Response:
+    operator = _operator(incoming)
+    request = GetRatesRequest(user_id=incoming.caller.user_id, span=incoming.query.span)
+    return _reply(await operator.command(operator.stub.get_rates, request, repeatable=True), StreamHistory)
+
+
+async def events(incoming: Request[EventsQuery, NoBody]) -> Response:
+    operator, query = _operator(incoming), incoming.query
+    request = ListEventsRequest(
+        user_id=incoming.caller.user_id,
+        stream=query.stream.upper(),
+        type=query.type,
+        aggregate_id=query.aggregate_id,
+        limit=query.limit,
+        before=query.before,
+        after=query.after,
+        since=query.since,
+        until=query.until,
+    )
+    return _reply(await operator.read(operator.stub.list_events, request), StreamEvents)
+
+
+async def session_events(incoming: Request[LoginsQuery, NoBody]) -> Response:
+    operator, query = _operator(incoming), incoming.query
+    request = ListSessionEventsRequest(
+        user_id=incoming.caller.user_id,
+        user=query.user,
+        since=query.since,
+        until=query.until,
+        refreshes=query.refreshes,
+        limit=query.limit,
+        before=query.before,
+    )
+    return _reply(await operator.command(operator.stub.list_session_events, request, repeatable=True), SessionEvents)
+
+
+async def person(incoming: Request[PersonQuery, NoBody]) -> Response:
+    operator = _operator(incoming)
+    request = GetPersonRequest(user_id=incoming.caller.user_id, user=incoming.query.user)
+    return _reply(await operator.command(operator.stub.get_person, request, repeatable=True), PersonSeen)
+
+
+async def event(incoming: Request[TraceQuery, NoBody]) -> Response:
+    operator, query = _operator(incoming), incoming.query
+    request = TraceEventRequest(
+        user_id=incoming.caller.user_id, id=query.id, stream=query.stream.upper(), sequence=query.sequence
+    )
+    return _reply(await operator.command(operator.stub.trace_event, request, repeatable=True), EventTrace)
+
+
+async def dead_letters(incoming: Request[DeadLettersQuery, NoBody]) -> Response:
+    operator, query = _operator(incoming), incoming.query
+    request = ListDeadLettersRequest(user_id=incoming.caller.user_id, discarded=query.discarded, limit=query.limit)
+    return _reply(await operator.read(operator.stub.list_dead_letters, request), DeadLetters)
+
+
+async def dead_letter(incoming: Request[LetterQuery, NoBody]) -> Response:
+    operator = _operator(incoming)
+    request = GetDeadLetterRequest(user_id=incoming.caller.user_id, id=incoming.query.id)
+    return _reply(await operator.read(operator.stub.get_dead_letter, request), DeadLetterAndEvent)
+
+
+async def retry(incoming: Request[NoQuery, RetryRequest]) -> Response:
+    operator = _operator(incoming)
+    request = RetryDeadLetterRequest(user_id=incoming.caller.user_id, id=incoming.body.id)
+    return _reply(await operator.command(operator.stub.retry_dead_letter, request, repeatable=False), SettledLetter)
+
+
+async def discard(incoming: Request[NoQuery, DiscardRequest]) -> Response:
+    operator = _operator(incoming)
+    request = DiscardDeadLetterRequest(
+        user_id=incoming.caller.user_id, id=incoming.body.id, reason=incoming.body.reason
+    )
+    return _reply(await operator.command(operator.stub.discard_dead_letter, request, repeatable=False), SettledLetter)
+
+
+async def maintenance(incoming: Request[NoQuery, NoBody]) -> Response:
+    operator = _operator(incoming)
+    request = ListMaintenanceRequest(user_id=incoming.caller.user_id)
+    return _reply(await operator.read(operator.stub.list_maintenance, request), Maintenance)
+
+
+async def start(incoming: Request[NoQuery, Starting]) -> Response:
+    operator, body = _operator(incoming), incoming.body
+    request = StartMaintenanceRequest(user_id=incoming.caller.user_id, kind=body.kind, projection=body.projection)
+    return _reply(await operator.command(operator.stub.start_maintenance, request, repeatable=False), MaintenanceJob)
+
+
+async def cancel(incoming: Request[NoQuery, Cancelling]) -> Response:
+    operator = _operator(incoming)
+    request = CancelMaintenanceRequest(user_id=incoming.caller.user_id, id=incoming.body.id)
+    return _reply(await operator.command(operator.stub.cancel_maintenance, request, repeatable=True), MaintenanceJob)
+
+
+def _operator(incoming: Request[Q, B]) -> ServiceClient[OperatorServiceStub]:
+    """
+    Raises:
+        NotFound: this deployment has no such page.
+    """
+    operator = incoming.context.remotes.operator
+    if operator is None:
+        raise NotFound
+    return operator
+
+
+def _reply(document: Document, kind: type[S]) -> Response:
+    """The document as the interface describes it: what is not described is left out."""
+    return Response(body=msgspec.json.decode(document.json, type=kind))
+
+
+def _route(
+    method: str,
+    path: str,
+    summary: str,
+    handler: Handler[Q, B],
+    query: type[Q],
+    body: type[B],
+    answer: type[msgspec.Struct],
+    description: str = "",
+    errors: tuple[type[VestnikError], ...] = (),
+) -> Endpoint[Q, B]:
+    return Endpoint(
+        method=method,
+        path=f"/v1/ops/{path}",
+        tag=_TAG,
+        summary=summary,
+        description=_WHO + description,
+        handler=handler,
+        query=query,
+        body=body,
+        answers={200: DocumentedResponse(description=f"{summary}.", body=answer)},
+        errors=(NotAnOperator, NotFound, *errors),
+        limits=(AppliedLimit(limit=policies.READ_ADDRESS), AppliedLimit(limit=policies.OPS)),
+    )
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    _route("GET", "status", "Streams, projections and services", status, NoQuery, NoBody, SystemStatus),
+    _route(
+        "GET",
+        "rates",
+        "Events per stream over the last day or week",
+        rates,
+        RatesQuery,
+        NoBody,
+        StreamHistory,
+        "By steps of half an hour or six hours, counted in the streams themselves; the last step is not over.",
+    ),
+    _route(
+        "GET",
+        "events",
+        "Events of the streams",
+        events,
+        EventsQuery,
+        NoBody,
+        StreamEvents,
+        "The newest first. Private events come without data, and nothing personal is shown.",
+    ),
+    _route(
+        "GET",
+        "session-events",
+        "Who logged in, and how sessions ended",
+        session_events,
+        LoginsQuery,
+        NoBody,
+        SessionEvents,
+        "The newest first, out of the read model `session_audit`; `vestnik audit sessions` reads the stream.",
+    ),
+    _route(
+        "GET",
+        "person",
+        "A person: account, public profile and counts",
+        person,
+        PersonQuery,
+        NoBody,
+        PersonSeen,
+        "No e-mail address and no text is shown. Who looked at whom is logged.",
+    ),
+    _route(
+        "GET",
+        "event",
+        "One event on its way through the read models",
+        event,
+        TraceQuery,
+        NoBody,
+        EventTrace,
+        "By its id, by the id of its message, or by its place. Of a message also whether it was seen.",
+    ),
+    _route(
+        "GET",
+        "dead-letters",
+        "Events that a projection could not apply",
+        dead_letters,
+        DeadLettersQuery,
+        NoBody,
+        DeadLetters,
+    ),
+    _route("GET", "dead-letter", "One of them, with its event", dead_letter, LetterQuery, NoBody, DeadLetterAndEvent),
+    _route(
+        "POST",
+        "dead-letters/retry",
+        "What became of the retry",
+        retry,
+        NoQuery,
+        RetryRequest,
+        SettledLetter,
+        "Tries the event, and those that wait behind it, with today's code. What could be applied stays applied.",
+    ),
+    _route(
+        "POST",
+        "dead-letters/discard",
+        "What became of those behind it",
+        discard,
+        NoQuery,
+        DiscardRequest,
+        SettledLetter,
+        "Gives an event up for good: this version of the read model leaves it out. Kept with the reason and the name.",
+    ),
+    _route(
+        "GET",
+        "maintenance",
+        "Verifications and rebuilds",
+        maintenance,
+        NoQuery,
+        NoBody,
+        Maintenance,
+        "The one that is running and the last ones, since the operator's process was started.",
+    ),
+    _route(
+        "POST",
+        "maintenance",
+        "What was started",
+        start,
+        NoQuery,
+        Starting,
+        MaintenanceJob,
+        "Verifies or rebuilds a read model, as `vestnik verify` and `vestnik rebuild` do; one at a time.",
+        (MaintenanceUnderWay,),
+    ),
+    _route(
+        "POST",
+        "maintenance/cancel",
+        "What is being stopped",
+        cancel,
+        NoQuery,
+        Cancelling,
+        MaintenanceJob,
+        "It ends a moment later. A rebuild that was cancelled is resumed by the next one.",
+    ),
+)

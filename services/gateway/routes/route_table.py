@@ -1,0 +1,93 @@
+"""The table of all routes, with the one that describes the others."""
+
+from dataclasses import replace
+from functools import cache
+
+import msgspec
+
+from services.gateway.http.endpoint import (
+    JSON,
+    AnyEndpoint,
+    AppliedLimit,
+    DocumentedResponse,
+    Endpoint,
+    NoBody,
+    NoQuery,
+    Request,
+    Response,
+)
+from services.gateway.limits import policies
+from services.gateway.openapi import asyncapi, document
+from services.gateway.routes import conversations, dev_mail, friends, messages, notifications, profiles, system
+from services.gateway.routes.accounts import browser_sessions, passwords, session_history, sessions, users
+from services.gateway.routes.live import routes
+from services.gateway.routes.operators import routes as ops
+
+
+async def describe(incoming: Request[NoQuery, NoBody]) -> Response:
+    return Response(body=_document(), headers={"content-type": JSON, "cache-control": "no-cache"})
+
+
+async def describe_live(incoming: Request[NoQuery, NoBody]) -> Response:
+    return Response(body=_live_document(), headers={"content-type": JSON, "cache-control": "no-cache"})
+
+
+@cache
+def _live_document() -> bytes:
+    return msgspec.json.encode(asyncapi.document(ENDPOINTS))
+
+
+@cache
+def _document() -> bytes:
+    return msgspec.json.encode(document.document(ENDPOINTS))
+
+
+def _limited(endpoint: AnyEndpoint) -> AnyEndpoint:
+    """The endpoint with the limits of its class, where it declares none."""
+    if endpoint.limits:
+        return endpoint
+    of_class = policies.of_class(public=endpoint.public, writes=endpoint.writes)
+    return replace(endpoint, limits=tuple(AppliedLimit(limit=limit) for limit in of_class))
+
+
+_DECLARED: tuple[AnyEndpoint, ...] = (
+    *users.ROUTES,
+    *passwords.ROUTES,
+    *sessions.ROUTES,
+    *session_history.ROUTES,
+    *browser_sessions.ROUTES,
+    *profiles.ROUTES,
+    *friends.ROUTES,
+    *messages.ROUTES,
+    *conversations.ROUTES,
+    *notifications.ROUTES,
+    *routes.ROUTES,
+    *ops.ROUTES,
+    *system.ROUTES,
+    *dev_mail.ROUTES,
+    Endpoint(
+        method="GET",
+        path="/openapi.json",
+        tag="Operation",
+        summary="This description",
+        handler=describe,
+        query=NoQuery,
+        body=NoBody,
+        answers={200: DocumentedResponse(description="An OpenAPI 3.1 document.", media_type=JSON)},
+        public=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/asyncapi.json",
+        tag="Operation",
+        summary="What comes and goes live",
+        description="Every event, command and answer of `GET /v1/events` and of the WebSocket.",
+        handler=describe_live,
+        query=NoQuery,
+        body=NoBody,
+        answers={200: DocumentedResponse(description="An AsyncAPI 3.0 document.", media_type=JSON)},
+        public=True,
+    ),
+)
+
+ENDPOINTS = tuple(_limited(endpoint) for endpoint in _DECLARED)

@@ -1,0 +1,1 @@
+"""Authentication, revocations, addresses and origins of callers."""

@@ -1,0 +1,158 @@
+"""Access tokens: verified with the session service's public keys, remembered once verified, refused once revoked."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+import jwt
+import msgspec
+
+from contracts.errors import Unauthenticated, Unavailable
+from contracts.values.ids import is_id
+
+AUDIENCE = "vestnik"
+_ALGORITHM = "EdDSA"
+_REMEMBERED = 50_000
+# Ours are about 500 characters; what is longer is not worth a look.
+_LONGEST = 4096
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Whom an access token speaks for."""
+
+    user_id: str
+    session_id: str
+    # Unix time.
+    expires_at: float
+    # Of the key that the token was signed with.
+    key_id: str
+
+
+class Revoked(Protocol):
+    """Which sessions were ended before their tokens ran out."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be relied on just now."""
+
+    def __contains__(self, session_id: object, /) -> bool: ...
+
+
+class Keys(Protocol):
+    """The public keys that tokens are verified with."""
+
+    @property
+    def generation(self) -> int:
+        """Raised by each change of the keys."""
+
+    def reload_if_changed(self) -> None:
+        """Takes notice of changes, within a second or so."""
+
+    def find(self, key_id: str) -> jwt.PyJWK | None: ...
+
+
+class AccessTokens:
+    """Verifies access tokens. A verified token is remembered until it runs out, within a bound."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        issuer: str,
+        revoked: Revoked,
+        longest: int = 86_400,
+        capacity: int = _REMEMBERED,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`longest`: seconds from its issue after which no token counts, whatever it says itself.
+
+        What ended is remembered for as long; so a setting that was lowered brings no ended session back.
+        """
+        self._keys = keys
+        self._edition = keys.generation
+        self._issuer = issuer
+        self._revoked = revoked
+        self._longest = longest
+        self._capacity = capacity
+        self._clock = clock
+        self._verified: OrderedDict[str, Principal] = OrderedDict()
+
+    def authenticate(self, authorization: str | None) -> Principal:
+        """Whom the Authorization header speaks for.
+
+        Raises:
+            Unauthenticated: no bearer token, not one of ours, run out, or of a session that was ended.
+            Unavailable: it is not known just now which sessions were ended; refused rather than risked.
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token or len(token) > _LONGEST:
+            raise Unauthenticated
+        self._keys.reload_if_changed()
+        if self._edition != self._keys.generation:
+            # A key may be gone, and with it every token that it signed.
+            self._edition = self._keys.generation
+            self._verified.clear()
+        caller = self._remembered(token) or self._verify(token)
+        self._check_session(caller)
+        return caller
+
+    def recheck(self, caller: Principal) -> None:
+        """Whether the token that the caller came with is still good, where more is done with it later.
+
+        Raises:
+            Unauthenticated, Unavailable: as in `authenticate`.
+        """
+        if caller.expires_at <= self._clock():
+            raise Unauthenticated("The access token has run out.")
+        self._keys.reload_if_changed()
+        if self._keys.find(caller.key_id) is None:
+            raise Unauthenticated
+        self._check_session(caller)
+
+    def _check_session(self, caller: Principal) -> None:
+        if not self._revoked.alive:
+            raise Unavailable
+        if caller.session_id in self._revoked:
+            raise Unauthenticated("The session has ended.")
+
+    def _remembered(self, token: str) -> Principal | None:
+        caller = self._verified.get(token)
+        if caller is None:
+            return None
+        if caller.expires_at <= self._clock():
+            del self._verified[token]
+            raise Unauthenticated("The access token has run out.")
+        self._verified.move_to_end(token)
+        return caller
+
+    def _verify(self, token: str) -> Principal:
+        try:
+            key_id = str(jwt.get_unverified_header(token).get("kid"))
+            key = self._keys.find(key_id)
+            if key is None:
+                raise jwt.InvalidTokenError("unknown kid")
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[_ALGORITHM],
+                audience=AUDIENCE,
+                issuer=self._issuer,
+                options={"require": ["exp", "iat", "iss", "aud", "sub", "sid"], "verify_iat": False},
+            )
+            caller = Principal(
+                claims["sub"], claims["sid"], min(float(claims["exp"]), float(claims["iat"]) + self._longest), key_id
+            )
+            if caller.expires_at <= self._clock():
+                raise jwt.ExpiredSignatureError
+        except jwt.ExpiredSignatureError as error:
+            raise Unauthenticated("The access token has run out.") from error
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise Unauthenticated from error
+        if not is_id(str(caller.user_id)) or not is_id(str(caller.session_id)):
+            raise Unauthenticated
+        self._verified[token] = caller
+        if len(self._verified) > self._capacity:
+            self._verified.popitem(last=False)
+        return caller

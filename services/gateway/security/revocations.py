@@ -1,0 +1,151 @@
+"""Which sessions have ended while access tokens of theirs are still good: learnt from the stream of sessions.
+
+Nothing is asked on the way of a request, and a token stops working within moments of `session.revoked`. Who holds
+something open for a session, as a live stream, watches it here and is told.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from nats.aio.client import Client as NATS
+
+from contracts import catalogue
+from contracts.events.session import SessionRevoked
+from contracts.subjects import SESSION
+from services.gateway.consistency.stream_follower import SILENCE_SECONDS, StreamFollower, StreamListener, from_time
+from streams.message import Message
+from streams.quorum import Quorum
+
+log = logging.getLogger(__name__)
+# For clocks that differ, seconds.
+MARGIN = 60
+_LOOK_EVERY = 0.25
+
+# Called once, with the reason of the end, or with None where nobody can tell any more whether the session goes on.
+OnEnd = Callable[[str | None], None]
+
+
+class _Ending(msgspec.Struct, frozen=True):
+    # Unix time at which the session's last token has run out.
+    forget_at: float
+    reason: str
+
+
+class Revocations:
+    """The sessions that ended within the life of an access token; what is older needs no remembering."""
+
+    def __init__(
+        self,
+        nats: NATS,
+        *,
+        access_token_seconds: int,
+        name: str,
+        silence: float = SILENCE_SECONDS,
+        quorum: Quorum | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        `silence`: seconds without sight of the stream after which nothing here may be relied on.
+        `quorum`: a node that has not been part of one for as long shows no stream as it is.
+        """
+        self._silence = silence
+        self._quorum = quorum
+        self._life = access_token_seconds + MARGIN
+        self._clock = clock
+        # In the order of forgetting.
+        self._ended: dict[str, _Ending] = {}
+        self._watchers: dict[str, set[OnEnd]] = {}
+        self._follower = StreamFollower(
+            nats, SESSION, start=from_time(self._since), handle=self._handle, name=name, silence=silence
+        )
+
+    @property
+    def alive(self) -> bool:
+        return self._follower.alive and (self._quorum is None or self._quorum.seen_within(self._silence))
+
+    def __contains__(self, session_id: object, /) -> bool:
+        return session_id in self._ended
+
+    def __len__(self) -> int:
+        return len(self._ended)
+
+    def listen(self, listener: StreamListener) -> None:
+        """Lets somebody else hear of the sessions too; before it runs."""
+        self._follower.listener = listener
+
+    async def run(self) -> None:
+        """Follows the stream until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follower.run())
+            group.create_task(self._watch_stream_lag())
+
+    def add(self, session_id: str, reason: str) -> None:
+        """Refuses the session's tokens from now on, and tells those who watch it."""
+        now = self._clock()
+        # Pop first: the order of the map is the order of forgetting.
+        self._ended.pop(session_id, None)
+        self._ended[session_id] = _Ending(now + self._life, reason)
+        self._forget(now)
+        self._tell(session_id, reason)
+
+    @contextmanager
+    def watch_session(self, session_id: str, tell: OnEnd) -> Iterator[None]:
+        """Within the block `tell` is called once the session ends: at once where it has ended already.
+
+        It is called with None when the stream is out of sight for too long: whether the session goes on is not known
+        then, so that whoever holds something open for it must close it.
+        """
+        ending = self._ended.get(session_id)
+        if ending is not None:
+            tell(ending.reason)
+            yield
+            return
+        self._watchers.setdefault(session_id, set()).add(tell)
+        try:
+            yield
+        finally:
+            watchers = self._watchers.get(session_id, set())
+            watchers.discard(tell)
+            if not watchers:
+                self._watchers.pop(session_id, None)
+
+    def _tell(self, session_id: str, reason: str | None) -> None:
+        for tell in self._watchers.pop(session_id, set()):
+            tell(reason)
+
+    async def _watch_stream_lag(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            if self._watchers and not self.alive:
+                log.warning("the stream of sessions is out of sight: closing what is open for %d", len(self._watchers))
+                for session_id in list(self._watchers):
+                    self._tell(session_id, None)
+
+    def _since(self) -> datetime:
+        return datetime.now(UTC) - timedelta(seconds=self._life)
+
+    def _handle(self, message: Message) -> None:
+        try:
+            envelope = message.envelope()
+            if envelope.type != SessionRevoked.TYPE:
+                return
+            event = catalogue.decode(envelope.type, envelope.schema, envelope.data)
+        except (msgspec.DecodeError, LookupError):
+            # Of a release to come, or broken: that a session has ended is the one thing that must not be missed.
+            log.exception("event %d of %s cannot be read: its session is refused", message.sequence, message.stream)
+            self.add(message.subject.rpartition(".")[2], "")
+            return
+        assert isinstance(event, SessionRevoked)
+        self.add(envelope.aggregate_id, event.reason)
+
+    def _forget(self, now: float) -> None:
+        while self._ended:
+            session_id = next(iter(self._ended))
+            if self._ended[session_id].forget_at > now:
+                return
+            del self._ended[session_id]

@@ -1,0 +1,50 @@
+"""How many connections a gateway holds at once: all together, and of one address."""
+
+import resource
+from collections import Counter
+
+from infra.settings import Settings
+from services.gateway.security.client_address import counted_as
+
+# File descriptors for all else: logs, NATS, services.
+_ELSEWHERE = 256
+
+
+class ConnectionLimiter:
+    def __init__(self, *, most: int, most_of_one: int) -> None:
+        """`most_of_one`: of one address, 0 for as many as there may be."""
+        self._most = most
+        self._most_of_one = most_of_one
+        self._by_address: Counter[str] = Counter()
+        self._open = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ConnectionLimiter":
+        """As the settings say, within what the system lets the process open."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = settings.connections + _ELSEWHERE
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        room = settings.connections if soft == resource.RLIM_INFINITY else max(soft - _ELSEWHERE, 1)
+        # Behind a proxy everybody comes from its address.
+        most_of_one = 0 if settings.trusted_hops else settings.connections_per_address
+        return cls(most=min(settings.connections, room), most_of_one=most_of_one)
+
+    def acquire(self, address: str) -> bool:
+        """Whether one more connection of the address may be served; whoever was let in has to `leave`."""
+        key = counted_as(address)
+        if self._open >= self._most or (self._most_of_one and self._by_address[key] >= self._most_of_one):
+            if not self._by_address[key]:
+                del self._by_address[key]
+            return False
+        self._open += 1
+        self._by_address[key] += 1
+        return True
+
+    def release(self, address: str) -> None:
+        key = counted_as(address)
+        self._open -= 1
+        self._by_address[key] -= 1
+        if not self._by_address[key]:
+            del self._by_address[key]

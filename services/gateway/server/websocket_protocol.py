@@ -1,0 +1,172 @@
+"""WebSockets on the wire: uvicorn's protocol, where each handshake is answered and each message has an end."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final, cast
+
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import SecurityError
+from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.speedups import apply_mask
+
+from services.gateway.http.request_body import LARGEST
+from services.gateway.http.scope_extensions import CAN_WRITE
+from services.gateway.http.streaming_response import ABORT
+from services.gateway.server.coalescing_transport import MOST_HELD, CoalescingTransport
+from services.gateway.server.protocol_errors import LARGE_HEADERS, NO_HANDSHAKE, NOT_WITH_GET, Refusal, written
+
+# Of one message. The bound of bytes says nothing of those that are empty.
+MOST_FRAGMENTS = 1_024
+# Messages, and characters of them, that wait for the application before nothing more is read.
+_MOST_WAITING = 32
+_MOST_CHARACTERS = 64 * 1024
+# RFC 6455, section 5.2: a whole message of text; a length that stands in the next two bytes, or in eight.
+_TEXT, _MASKED, _SHORT, _LONG = 0x81, 0x80, 126, 127
+# Put into the scope: writes a message of text, in UTF-8, where it is taken at once; whether it did. (bytes) -> bool.
+TEXT: Final = "vestnik.text"
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """Lets a client be cut off that takes nothing any more, and closes a connection that is none or abused."""
+
+    gone: Callable[[], None] | None = None
+    # Whether the bytes are taken apart here: from the handshake on, until something comes that ends the connection.
+    _in_frames = False
+    # The beginning of a frame.
+    _left = b""
+    _characters = 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(self.transport, CoalescingTransport):
+            self.transport.connection_lost()
+        super().connection_lost(exc)
+        if self.gone is not None:
+            self.gone()
+
+    def eof_received(self) -> None:
+        # The event loop would do it, and know no end.
+        self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Messages of text are taken apart here; the library, which goes by steps, gets all else, a frame at a time."""
+        if not self.handshake_initiated:
+            self._handshake(data)
+            return
+        if not self._in_frames:
+            super().data_received(data)
+            return
+        if self._left:
+            data = self._left + data
+        place, size = 0, len(data)
+        while size - place >= 2:
+            length, payload = data[place + 1] & ~_MASKED, place + 6
+            if length >= _SHORT:
+                begin = place + 2
+                payload = begin + (2 if length == _SHORT else 8) + 4
+                if payload - 4 > size:
+                    break
+                length = int.from_bytes(data[begin : payload - 4], "big")
+            if length > LARGEST or not data[place + 1] & _MASKED:
+                # Too large, or wrong: the library says so, and this connection ends.
+                self._in_frames = False
+                self._left = b""
+                super().data_received(data[place:])
+                return
+            end = payload + length
+            if end > size:
+                break
+            if data[place] != _TEXT or not self._accept_text(data[payload:end], data[payload - 4 : payload]):
+                super().data_received(data[place:end])
+                if self.conn.parser_exc is not None:
+                    self._in_frames = False
+                    return
+            place = end
+        self._left = data[place:]
+
+    def _accept_text(self, payload: bytes, mask: bytes) -> bool:
+        """Whether it is a message that can come now, and is one."""
+        if self.conn.state is not State.OPEN or self.conn.current_size is not None or self.close_sent:
+            return False
+        try:
+            text = apply_mask(payload, mask).decode()
+        except UnicodeDecodeError:
+            return False
+        self.queue.put_nowait({"type": "websocket.receive", "text": text})
+        self._characters += len(text)
+        if not self.read_paused and (self._characters > _MOST_CHARACTERS or self.queue.qsize() >= _MOST_WAITING):
+            self.read_paused = True
+            self.transport.pause_reading()
+        return True
+
+    async def receive(self) -> ASGIReceiveEvent:
+        message = await super().receive()
+        if self.queue.empty():
+            self._characters = 0
+        return message
+
+    def write_text(self, text: bytes) -> bool:
+        """Writes a message to a client that takes it at once; whether it did."""
+        if not self.is_taken() or self.conn.state is not State.OPEN or self.close_sent or self.disconnected:
+            return False
+        length = len(text)
+        if length < _SHORT:
+            head = bytes((_TEXT, length))
+        elif length < 1 << 16:
+            head = bytes((_TEXT, _SHORT)) + length.to_bytes(2, "big")
+        else:
+            head = bytes((_TEXT, _LONG)) + length.to_bytes(8, "big")
+        self.transport.write(head + text)
+        return True
+
+    def is_taken(self) -> bool:
+        return self.writable.is_set() and cast(CoalescingTransport, self.transport).buffered < MOST_HELD
+
+    def _handshake(self, data: bytes) -> None:
+        """`data`: the head of the request and nothing else, as the protocol before this one has put it together."""
+        super().data_received(data)
+        self._in_frames = self.handshake_initiated and not self.close_sent
+        if not self.handshake_initiated:
+            # The request's head came as a whole, and the library has not made a handshake of it.
+            too_much = isinstance(self.conn.handshake_exc, SecurityError)
+            self._refuse(LARGE_HEADERS if too_much else NO_HANDSHAKE)
+
+    def handle_connect(self, event: Request) -> None:
+        status = self.conn.accept(event).status_code
+        if status != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._refuse(
+                NOT_WITH_GET if status == HTTPStatus.METHOD_NOT_ALLOWED else NO_HANDSHAKE, event.path.partition("?")[0]
+            )
+            return
+        super().handle_connect(event)
+        scope = cast(dict[str, object], self.scope)
+        scope[ABORT] = self.transport.abort
+        scope[CAN_WRITE] = self.is_taken
+        scope[TEXT] = self.write_text
+
+    def handle_cont(self, event: Frame) -> None:
+        if self.close_sent:
+            # Of the same packet; nobody waits for the message any more.
+            return
+        if len(self.frames) >= MOST_FRAGMENTS:
+            self.frames = []
+            self.conn.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "websocket.http.response.start":
+            # uvicorn has them for answers over HTTP and for handshakes that succeed.
+            message["headers"] = [*self.default_headers, *message.get("headers", [])]
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            # The handshake was answered, with a refusal; uvicorn would log an error of ours for each.
+            self.handshake_complete = True
+
+    def _refuse(self, refusal: Refusal, instance: str = "") -> None:
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        self.transport.write(written(refusal, self.default_headers, instance))
+        self.transport.close()

@@ -1,0 +1,121 @@
+"""The web messenger's files: few, small, read once, the same for everybody."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from services.gateway.http.etags import matches
+
+FOLDER = Path(__file__).parent / "messenger"
+# Nothing from elsewhere, no code in the page, in nobody's frame: what people write can at worst be text.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; "
+    "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_WORKER = "/sw.js"
+_WEIGHT = re.compile(r"q=(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+_MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
+# Files that are found elsewhere than under /web/: the pages themselves, and the worker, whose reach is its own folder.
+_PLACES = {"index.html": "/", "ops.html": "/ops", "sw.js": _WORKER}
+# Paths that open the messenger at one of its views.
+_VIEW = r"/(?:people|notifications|settings|chat/[0-9a-f-]{36})?"
+_VIEWS = re.compile(_VIEW)
+# On the page itself: by it the worker sees that the gateway has another release than the one it keeps.
+RELEASE_HEADER = "vestnik-release"
+
+
+class WebFile:
+    """One file, plain and compressed."""
+
+    def __init__(self, content: bytes, media_type: str, more: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._plain = content
+        self._packed = gzip.compress(content, 9, mtime=0)
+        digest = hashlib.sha256(content).hexdigest()[:24]
+        common = {
+            "content-type": media_type,
+            # Asked for each time, answered in one packet while it is the same: a new release is seen at once.
+            "cache-control": "no-cache",
+            "vary": "accept-encoding",
+            "content-security-policy": POLICY,
+            "cross-origin-opener-policy": "same-origin",
+            **more,
+        }
+        # Of strong tags each names one sequence of bytes.
+        self._plain_headers = {**common, "etag": f'"{digest}"'}
+        self._packed_headers = {**common, "etag": f'"{digest}-gzip"', "content-encoding": "gzip"}
+
+    def answer(self, headers: Headers) -> Response:
+        content, chosen = self._plain, self._plain_headers
+        if _takes_gzip(headers.getlist("accept-encoding")):
+            content, chosen = self._packed, self._packed_headers
+        if matches(headers.get("if-none-match"), chosen["etag"]):
+            # Without a content there is no coding of it.
+            return Response(
+                status_code=304, headers={name: each for name, each in chosen.items() if name != "content-encoding"}
+            )
+        return Response(content, headers=chosen)
+
+
+class WebFiles:
+    """Every file of the messenger and of the operators' page, by its path at the gateway.
+
+    The service worker keeps the messenger's files. It gets their list, with a digest of each, and the release's name
+    here: a digest over all of them, so that every change makes another release.
+    """
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        contents = {path: (file.read_bytes(), _MEDIA_TYPES[file.suffix]) for path, file in _placed(folder)}
+        kept = {path: _integrity(content) for path, (content, _) in contents.items() if not _left_out(path)}
+        worker = contents[_WORKER][0].decode()
+        self.release = hashlib.sha256(f"{json.dumps(kept)}{worker}".encode()).hexdigest()[:16]
+        constants = {"RELEASE": self.release, "FILES": kept, "VIEW": f"^{_VIEW}$"}
+        declared = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in constants.items())
+        contents[_WORKER] = ((declared + worker).encode(), contents[_WORKER][1])
+        self._files = {
+            path: WebFile(content, media_type, {RELEASE_HEADER: self.release} if path == "/" else {})
+            for path, (content, media_type) in contents.items()
+        }
+
+    def find(self, path: str) -> WebFile | None:
+        """The file at a path; at that of a view the messenger's page."""
+        return self._files.get(path) or (self._files["/"] if _VIEWS.fullmatch(path) else None)
+
+
+def _placed(folder: Path) -> Iterable[tuple[str, Path]]:
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.suffix in _MEDIA_TYPES:
+            name = file.relative_to(folder).as_posix()
+            yield _PLACES.get(name, f"/web/{name}"), file
+
+
+def _left_out(path: str) -> bool:
+    """Whether the worker keeps no copy: itself, and what only the operators' page needs."""
+    return path in (_WORKER, "/ops", "/web/ops.css") or path.startswith("/web/js/ops/")
+
+
+def _integrity(content: bytes) -> str:
+    """The digest as `fetch` compares it (Subresource Integrity)."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}"
+
+
+def _takes_gzip(accepted: Iterable[str]) -> bool:
+    """What `Accept-Encoding` says (RFC 9110, section 12.5.3); what it does not say clearly is no."""
+    weights: dict[str, bool] = {}
+    for entry in ",".join(accepted).lower().split(","):
+        coding, _, weight = entry.replace(" ", "").replace("\t", "").partition(";")
+        weights[coding] = not weight or (_WEIGHT.fullmatch(weight) is not None and float(weight[2:]) > 0)
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", False)))

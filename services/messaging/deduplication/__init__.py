@@ -1,0 +1,1 @@
+"""Finds messages sent before with the same client_message_id."""

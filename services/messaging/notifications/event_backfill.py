@@ -1,0 +1,52 @@
+"""What a client that was away was told of meanwhile, as the live stream would have said it.
+
+What has been read since is left out: whether to push a notification is decided when it is delivered.
+"""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+from msgspec import UNSET
+
+from contracts.notification_kinds import (
+    NOTIFICATION_CREATED,
+    NOTIFICATION_READ,
+    LiveNotification,
+    LiveNotificationsRead,
+)
+from contracts.rpc.vestnik.messaging.v1 import ClientEvent
+from contracts.values.timestamps import rfc3339
+from services.messaging.notifications.queries import NotificationQueries, NotifiedRow
+
+_PAGE = 500
+_ALL = 1 << 62
+
+
+async def notifications_since(
+    queries: NotificationQueries, user_id: str, stream: str, after: int, limit: int = 0
+) -> AsyncIterator[ClientEvent]:
+    """Every notification since that is unread, and what was read, in the stream's order; all where `limit` is 0."""
+    left = limit or _ALL
+    while page := await queries.notified_since(user_id, stream, after, size := min(left, _PAGE)):
+        for row in page:
+            yield _told(row)
+        after, left = page[-1].stream_sequence, left - len(page)
+        if len(page) < size:
+            return
+
+
+def _told(row: NotifiedRow) -> ClientEvent:
+    if row.read_ids is None:
+        return ClientEvent(
+            type=NOTIFICATION_CREATED, sequence=row.stream_sequence, data=msgspec.json.encode(_created(row))
+        )
+    read = LiveNotificationsRead(tuple(row.read_ids), row.up_to or UNSET)
+    return ClientEvent(type=NOTIFICATION_READ, sequence=row.stream_sequence, data=msgspec.json.encode(read))
+
+
+def _created(row: NotifiedRow) -> LiveNotification:
+    assert row.at is not None
+    assert row.notification_id is not None
+    assert row.kind is not None
+    assert row.from_user_id is not None
+    return LiveNotification(row.notification_id, row.kind, row.from_user_id, rfc3339(row.at))

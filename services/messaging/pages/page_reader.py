@@ -1,0 +1,159 @@
+"""Pages for whoever may see them. Who may, and what there is to see, comes from one snapshot of the request's own."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from contracts.errors import NotFriends
+from contracts.positions import Position
+from contracts.subjects import conversation, read_mark
+from contracts.values.cursors import encode_cursor
+from projections.engine.read_model import Snapshot
+from services.messaging.pages import metrics
+from services.messaging.pages.newest_page_cache import KEPT, NewestPage, NewestPages, PageSlice
+from services.messaging.pages.queries import SEPARATOR, ListRequest, NewestRow, PageQueries, PageRequest, RangeRequest
+from services.messaging.pages.request_batcher import RequestBatcher
+from services.messaging.queries import ConversationsCursor
+
+# Whether the conversation is open, its page if one is kept, and the position that this reflects.
+_Checked = tuple[bool, NewestPage | None, Position]
+# A page, and the position that it reflects; no page where the conversation is closed.
+_Newest = tuple[NewestPage | None, Position]
+# The same of a part that is not kept.
+_Read = tuple[PageSlice | None, Position]
+# Items, where the next page begins, and the position.
+_Listed = tuple[bytes, str, Position]
+
+_LAST_SEQUENCE = 2**63 - 1
+# Of what may be megabytes each so many are asked for together: pages that are made, and parts of any size.
+_MADE, _PARTS = 16, 8
+
+
+class PageReader:
+    """
+    Everything here raises:
+        ReadModelBehind: the read model has not reached the position in time, or is being built.
+        Unavailable, Overloaded: the database does not answer, or too many ask.
+    """
+
+    def __init__(self, queries: PageQueries, pages: NewestPages | None = None) -> None:
+        self._queries = queries
+        self.pages = pages if pages is not None else NewestPages()
+        # One look at a time: the more come together, the less each costs.
+        self._checks: RequestBatcher[PageRequest, _Checked] = RequestBatcher(self._validate_cached, at_once=1)
+        self._making: RequestBatcher[PageRequest, _Newest] = RequestBatcher(self._build_pages, together=_MADE)
+        self._earlier: RequestBatcher[RangeRequest, _Read] = RequestBatcher(
+            partial(self._parts_of, ascending=False), together=_PARTS
+        )
+        self._later: RequestBatcher[RangeRequest, _Read] = RequestBatcher(
+            partial(self._parts_of, ascending=True), together=_PARTS
+        )
+        self._lists: RequestBatcher[ListRequest, _Listed] = RequestBatcher(self._lists_of, at_once=1)
+
+    async def messages(
+        self,
+        asked: PageRequest,
+        position: Position,
+        *,
+        before: int | None,
+        after: int | None,
+        limit: int,
+        known: str = "",
+    ) -> tuple[PageSlice | None, Position]:
+        """A page of the conversation: newest first below `before`, or oldest first above `after`.
+
+        None: it is the one that the caller has, of the version `known`.
+
+        Raises:
+            NotFriends: the conversation is closed to the user.
+        """
+        await self._queries.wait_for(position)
+        if before is None and after is None and limit <= KEPT:
+            page, reached = await self._newest(asked)
+            if page is None:
+                raise NotFriends
+            return (None if known and page.version == known else page.cut(limit)), reached
+        if after is not None:
+            cut, reached = await self._later.load(RangeRequest(asked.user_id, asked.peer_id, after, limit))
+        else:
+            bound = _LAST_SEQUENCE if before is None else before
+            cut, reached = await self._earlier.load(RangeRequest(asked.user_id, asked.peer_id, bound, limit))
+        if cut is None:
+            raise NotFriends
+        return cut, reached
+
+    async def conversations(self, wanted: ListRequest, position: Position) -> tuple[bytes, str, Position]:
+        """A page of the conversations that are open to the user, the latest activity first; the next one's cursor."""
+        await self._queries.wait_for(position)
+        return await self._lists.load(wanted)
+
+    async def stop(self) -> None:
+        for gathering in (self._checks, self._making, self._earlier, self._later, self._lists):
+            await gathering.stop()
+
+    async def _newest(self, asked: PageRequest) -> _Newest:
+        is_open, page, reached = await self._checks.load(asked)
+        if page is not None:
+            metrics.FOUND.inc()
+        elif is_open:
+            metrics.MADE.inc()
+            return await self._making.load(asked)
+        return page, reached
+
+    async def _validate_cached(self, asked: Sequence[PageRequest]) -> list[_Checked]:
+        standings, snapshot = await self._queries.standings(asked)
+        found: list[_Checked] = [(False, None, snapshot.position)] * len(asked)
+        for standing in standings:
+            page, turn = None, standing.turn - 1
+            if standing.open and not _may_lack(snapshot, standing.conversation_id, asked[turn]):
+                page = self.pages.get(snapshot.identity, standing.conversation_id, standing.changed)
+            found[turn] = (standing.open, page, snapshot.position)
+        return found
+
+    async def _build_pages(self, asked: Sequence[PageRequest]) -> list[_Newest]:
+        rows, snapshot = await self._queries.newest(asked, KEPT + 1)
+        found: list[_Newest] = [(None, snapshot.position)] * len(asked)
+        for row in rows:
+            if row.open:
+                found[row.turn - 1] = (self._keep(asked[row.turn - 1], row, snapshot), snapshot.position)
+        return found
+
+    def _keep(self, user: PageRequest, row: NewestRow, snapshot: Snapshot) -> NewestPage:
+        if _may_lack(snapshot, row.conversation_id, user):
+            return NewestPage(row)
+        page = NewestPage(row, snapshot.identity)
+        self.pages.put(snapshot.identity, row.conversation_id, page)
+        metrics.KEPT_BYTES.set(self.pages.bytes)
+        return page
+
+    async def _parts_of(self, wanted: Sequence[RangeRequest], *, ascending: bool) -> list[_Read]:
+        rows, reached = await self._queries.parts(wanted, ascending=ascending)
+        found: list[_Read] = [(None, reached)] * len(wanted)
+        for row in rows:
+            if row.open:
+                found[row.turn - 1] = (PageSlice(_array(row.items), row.last or 0, row.more), reached)
+        return found
+
+    async def _lists_of(self, wanted: Sequence[ListRequest]) -> list[_Listed]:
+        rows, reached = await self._queries.lists(wanted)
+        found: list[_Listed] = [(b"[]", "", reached)] * len(wanted)
+        for row in rows:
+            following = ""
+            if row.more and row.activity_at is not None and row.peer_id is not None:
+                following = encode_cursor(ConversationsCursor(row.activity_at, row.peer_id))
+            found[row.turn - 1] = (_array(row.items), following, reached)
+        return found
+
+
+def _array(items: str | None) -> bytes:
+    return b"[%b]" % (items or "").replace(SEPARATOR, ",").encode()
+
+
+def _may_lack(snapshot: Snapshot, conversation_id: str, asked: PageRequest) -> bool:
+    """Whether the conversation's rows may lack an event, which its last one does not tell."""
+    if snapshot.lacking is not None and not snapshot.lacking:
+        return False
+    return snapshot.is_missing(
+        conversation(conversation_id),
+        read_mark(conversation_id, asked.user_id),
+        read_mark(conversation_id, asked.peer_id),
+    )

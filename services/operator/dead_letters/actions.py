@@ -1,0 +1,147 @@
+"""Dead letters for the page: listed, shown, tried again, given up; by the very code that the command line runs."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import msgspec
+from nats.aio.client import Client as NATS
+from psycopg import Error as DatabaseError
+
+from infra.operator_errors import OperatorError
+from infra.security.operator_accounts import Operator
+from infra.security.service_schemas import ServiceSchemas
+from projections.engine.dead_letters import discards, queries, resolution
+from projections.engine.dead_letters.discards import Discarded
+from projections.engine.dead_letters.queries import DeadLetterFilter
+from projections.engine.dead_letters.resolution import Retried
+from projections.engine.dead_letters.retry import retry_all, retry_behind
+from projections.engine.projection import Projection
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.connections import connect, database_unavailable
+from projections.engine.storage.dead_letters import LetterId
+from projections.engine.storage.schema import ensure_schema
+from projections.registry import choose
+from services.operator.dead_letters.views import Letter, LetterWithEvent, event_of, of_discard, of_letter
+from services.operator.history.redaction import redact
+from streams.jetstream.api import JetStream
+from streams.log import Log
+
+log = logging.getLogger(__name__)
+# How long a stream is waited for while a build's writer may be waiting for us.
+PATIENCE = 5.0
+# Seconds.
+_OWNERS_AGE = 60.0
+_ALL = DeadLetterFilter(projections=None, state=None, type=None, aggregate_id=None)
+
+
+class LettersFound(msgspec.Struct, frozen=True):
+    items: list[Letter]
+    # Whether there are more than these.
+    more: bool
+
+
+class DeadLetters:
+    """What there is to see of dead letters and to do about them."""
+
+    def __init__(self, nc: NATS, log: Log, database_url: str) -> None:
+        self._nc = nc
+        self._jetstream = JetStream(nc, patience=PATIENCE)
+        self._log = log
+        self._database_url = database_url
+        self._owners: ServiceSchemas | None = None
+        self._asked = 0.0
+        # Two who press the same button at once would only wait for each other in the database.
+        self._turn = asyncio.Lock()
+
+    async def list(self, *, discarded: bool, limit: int) -> LettersFound:
+        """Those of the builds in use, or those that were given up."""
+        if discarded:
+            given_up = await queries.discarded(self._nc, _ALL)
+            return LettersFound([of_discard(each) for each in given_up[:limit]], more=len(given_up) > limit)
+        letters: list[Letter] = []
+        for place in (await self._schemas()).urls():
+            async with _database(place) as conn, aclosing(queries.list_dead_letters(conn, _ALL)) as source:
+                async for letter in source:
+                    if len(letters) == limit:
+                        return LettersFound(letters, more=True)
+                    letters.append(of_letter(letter))
+        return LettersFound(letters, more=False)
+
+    async def get(self, letter_id: LetterId) -> LetterWithEvent:
+        """The letter with its event, without what is personal.
+
+        Raises:
+            NoSuchLetter: it is not there, or not any more.
+            UnknownProjection: nor is there such a projection.
+        """
+        async with self._connection_for(_projection(letter_id)) as conn:
+            found = await queries.get_dead_letter(conn, letter_id)
+        try:
+            event, why = await event_of(self._jetstream, found, raw=False)
+        except OperatorError as failure:
+            event, why = None, str(failure)
+        letter = of_discard(found) if isinstance(found, Discarded) else of_letter(found)
+        return LetterWithEvent(
+            **msgspec.structs.asdict(letter), event=None if event is None else redact(event), event_error=why
+        )
+
+    async def retry(self, letter_id: LetterId, by: Operator) -> Retried:
+        """Tries it and those behind it. What could be applied stays applied, however this ends.
+
+        Raises:
+            OperatorError: there is no such letter that has failed.
+            UnknownProjection: nor such a projection.
+        """
+        projection = _projection(letter_id)
+        async with self._turn, self._connection_for(projection) as conn:
+            letter = await resolution.retryable_letter(conn, letter_id)
+            log.info("%s (%s) retries %s", by.username, by.user_id, letter_id)
+            (retried,) = await retry_all(conn, self._log, [(projection, letter)])
+            return retried
+
+    async def discard(self, letter_id: LetterId, reason: str, by: Operator) -> Retried:
+        """Gives it up for good, kept with the reason and the operator's name; then tries those behind it.
+
+        Raises: as `retry` does.
+        """
+        projection = _projection(letter_id)
+        async with self._turn, self._connection_for(projection) as conn:
+            letter = await resolution.retryable_letter(conn, letter_id)
+            await resolution.discard(conn, self._log, letter, reason, by.username)
+            log.info("%s (%s) discarded %s", by.username, by.user_id, letter_id)
+            return await retry_behind(conn, self._log, projection, letter)
+
+    @asynccontextmanager
+    async def _connection_for(self, projection: type[Projection]) -> AsyncIterator[Connection]:
+        """A connection that acts for the projection's service, where what was discarded is known."""
+        async with _database((await self._schemas()).url(projection.run_by())) as conn:
+            await discards.catch_up(conn, self._nc, projection.name)
+            yield conn
+
+    async def _schemas(self) -> ServiceSchemas:
+        """Where the read models of each service are; hardly ever does that change."""
+        now = time.monotonic()
+        if self._owners is None or now - self._asked > _OWNERS_AGE:
+            self._owners, self._asked = await ServiceSchemas.discover(self._database_url), now
+        return self._owners
+
+
+@asynccontextmanager
+async def _database(database_url: str) -> AsyncIterator[Connection]:
+    """A connection of its own: what settles holds locks on it, and loses them with it."""
+    conn = await connect(database_url, "operator dead-letters")
+    try:
+        await ensure_schema(conn)
+        yield conn
+    except DatabaseError as error:
+        raise database_unavailable(error) from error
+    finally:
+        await conn.close()
+
+
+def _projection(letter_id: LetterId) -> type[Projection]:
+    (projection,) = choose((letter_id.projection,))
+    return projection

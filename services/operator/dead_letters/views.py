@@ -1,0 +1,109 @@
+"""Dead letters as an operator is shown them, by the page and by the command line alike."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from infra.history.event_history import EventView, to_view
+from projections.engine.dead_letters.discards import Discarded
+from projections.engine.dead_letters.queries import DeadLetterRow
+from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.requests import RequestFailed
+
+
+class Discard(msgspec.Struct, frozen=True):
+    reason: str
+    by: str
+    at: datetime
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter as it is printed."""
+
+    id: str
+    projection: str
+    version: int
+    build: int
+    stream: str
+    sequence: int
+    subject: str
+    aggregate_id: str
+    type: str
+    # `failed`, `parked` (it waits behind a failed one of its aggregate) or `discarded`.
+    state: str
+    # Why it failed; empty for a parked one.
+    error: str
+    # How often and when last it was tried; None for one that is parked or discarded.
+    attempts: int | None
+    tried_at: datetime | None
+    # Since when it is here; None for one that is discarded.
+    at: datetime | None
+    # How many wait behind it; None for one that waits itself.
+    waiting: int | None
+    # The id of the one that it waits behind.
+    behind: str | None
+    discard: Discard | None
+
+
+class LetterWithEvent(Letter, frozen=True, kw_only=True):
+    # As it is stored; None where it is no event of ours, or not there any more.
+    event: EventView | None
+    event_error: str | None
+
+
+def of_letter(letter: DeadLetterRow) -> Letter:
+    is_parked = letter.state == "parked"
+    return Letter(
+        **_place(letter),
+        state=letter.state,
+        error=letter.reason,
+        attempts=None if is_parked else letter.attempts,
+        tried_at=None if is_parked else letter.tried_at,
+        at=letter.at,
+        waiting=letter.waiting,
+        behind=str(letter.head) if is_parked else None,
+        discard=None,
+    )
+
+
+def of_discard(discard: Discarded) -> Letter:
+    return Letter(
+        **_place(discard),
+        state="discarded",
+        error=discard.error,
+        attempts=None,
+        tried_at=None,
+        at=None,
+        waiting=None,
+        behind=None,
+        discard=Discard(discard.reason, discard.discarded_by, discard.discarded_at),
+    )
+
+
+def _place(found: DeadLetterRow | Discarded) -> dict[str, Any]:
+    names = ("projection", "version", "build", "stream", "sequence", "subject", "type")
+    own = {name: getattr(found, name) for name in names}
+    return own | {"id": str(found.id), "aggregate_id": found.aggregate_id}
+
+
+async def event_of(
+    jetstream: JetStream, found: DeadLetterRow | Discarded, *, raw: bool = True
+) -> tuple[EventView | None, str | None]:
+    """The event, or why it cannot be shown; never its bytes, since nobody knows whether they are private.
+
+    `raw`: in the shape in which it is stored.
+
+    Raises:
+        OperatorError: it cannot be brought to today's shape.
+    """
+    try:
+        message = await jetstream.next(found.stream, found.subject, found.sequence - 1)
+    except (RequestFailed, Refused) as error:
+        return None, f"{found.stream} cannot be read just now: {error}"
+    if message is None or message.sequence != found.sequence:
+        return None, f"{found.stream} does not hold it any more"
+    try:
+        return to_view(message, message.envelope(), raw=raw), None
+    except msgspec.DecodeError as error:
+        return None, f"it is no event of ours: {error}"

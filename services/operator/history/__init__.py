@@ -1,0 +1,1 @@
+"""Events and logins as an operator reads them, without what is personal."""

@@ -1,0 +1,172 @@
+"""Looking through the streams: the newest events first and on into the past, or what has come since a place.
+
+One look is bounded in time and in what it brings, whatever the streams hold and however rare the events are that it
+looks for: it goes back in stretches that double, and says where to go on.
+"""
+
+import asyncio
+import time
+from collections import deque
+from datetime import datetime
+
+import msgspec
+from nats.aio.client import Client as NATS
+
+from contracts.positions import Position
+from infra.history.event_history import SKEW, EventQuery, EventView, end_of, stretch_of, to_view
+from infra.operator_errors import OperatorError
+from services.operator.history.redaction import redact
+from streams.message import Message
+from streams.reader import Reader
+
+_SCAN_SECONDS = 2.5
+_FIRST_STRETCH, _LONGEST_STRETCH = 256, 65_536
+# Events behind a place that somebody follows from; of more than that only the newest are shown.
+MOST_BEHIND = 2_000
+_BATCH = 1_000
+_PATIENCE = 3.0
+
+
+class EventsFound(msgspec.Struct, frozen=True, kw_only=True):
+    """One look at the streams."""
+
+    # Without what is personal. The newest first, each stream in its own order.
+    items: list[EventView]
+    # Where to look for older ones; None where there are none.
+    older: str | None
+    # Where to follow from.
+    newer: str
+    # How many were passed over, since more came than can be shown.
+    skipped: int = 0
+    # Messages that are no events of ours.
+    unreadable: int = 0
+
+
+class ScanRange(msgspec.Struct):
+    """What was found of one stream."""
+
+    stream: str
+    # The newest first.
+    events: list[EventView]
+    # Everything from here on was looked at.
+    begun_at: int
+    unreadable: int = 0
+    # Whether nothing older is asked for.
+    at_end: bool = False
+    # Of all events that were looked at; None: there was none.
+    latest: datetime | None = None
+
+
+async def latest_events(nc: NATS, query: EventQuery, *, limit: int, before: Position | None = None) -> EventsFound:
+    """The events asked for, so many at most, older than the place; of the streams' ends where there is none."""
+    ends = {stream: await end_of(nc, stream) or 0 for stream in query.streams}
+    stretches = await asyncio.gather(*(stretch_of(nc, query, stream, end) for stream, end in ends.items()))
+    deadline = time.monotonic() + _SCAN_SECONDS
+    found = await asyncio.gather(
+        *(
+            _backwards(
+                nc, query, stream, after, min(last, before.sequence(stream)) if before else last, limit, deadline
+            )
+            for stream, (after, last) in zip(ends, stretches, strict=True)
+        )
+    )
+    taken = _latest(found, limit)
+    oldest: dict[str, int] = {}
+    for stretch in found:
+        left = stretch.events[taken[stretch.stream] :]
+        # Behind the last one that was taken; where all were, behind all that was looked at.
+        oldest[stretch.stream] = left[0].sequence if left else 0 if stretch.at_end else stretch.begun_at - 1
+    items = [event for stretch in found for event in stretch.events[: taken[stretch.stream]]]
+    return EventsFound(
+        items=sorted(items, key=lambda event: event.at, reverse=True),
+        older=Position(oldest).encode() if any(oldest.values()) else None,
+        newer=Position(ends).encode(),
+        unreadable=sum(stretch.unreadable for stretch in found),
+    )
+
+
+async def events_after(nc: NATS, query: EventQuery, *, limit: int, after: Position) -> EventsFound:
+    """What has come behind the place, the newest first; of very many only the newest."""
+    ends = {stream: await end_of(nc, stream) or 0 for stream in query.streams}
+    starts = {stream: min(after.sequence(stream), end) for stream, end in ends.items()}
+    skipped = 0
+    for stream, end in ends.items():
+        if (behind := end - starts[stream] - MOST_BEHIND) > 0:
+            skipped += behind
+            starts[stream] += behind
+    moved = [stream for stream, end in ends.items() if end > starts[stream]]
+    found = await asyncio.gather(*(_between(nc, query, stream, starts[stream], ends[stream]) for stream in moved))
+    events = sorted((event for stretch in found for event in stretch.events), key=lambda event: event.at, reverse=True)
+    return EventsFound(
+        items=events[:limit],
+        older=None,
+        newer=Position(ends).encode(),
+        skipped=skipped + len(events[limit:]),
+        unreadable=sum(stretch.unreadable for stretch in found),
+    )
+
+
+def _latest(found: list[ScanRange], limit: int) -> dict[str, int]:
+    """How many of each stretch are among the newest of all."""
+    waiting = {stretch.stream: deque(stretch.events) for stretch in found}
+    taken = dict.fromkeys(waiting, 0)
+    for _ in range(limit):
+        heads = [(events[0].at, stream) for stream, events in waiting.items() if events]
+        if not heads:
+            break
+        _, stream = max(heads)
+        waiting[stream].popleft()
+        taken[stream] += 1
+    return taken
+
+
+async def _backwards(
+    nc: NATS, query: EventQuery, stream: str, after: int, until: int, limit: int, deadline: float
+) -> ScanRange:
+    """`limit` events at most behind one sequence and up to another, looked for in stretches from there backwards."""
+    found, width = ScanRange(stream, [], until + 1), _FIRST_STRETCH
+    while found.begun_at > after + 1 and len(found.events) < limit and time.monotonic() < deadline:
+        last = found.begun_at - 1
+        start = max(after, last - width)
+        part = await _between(nc, query, stream, start, last)
+        found.events += part.events
+        found.unreadable += part.unreadable
+        found.begun_at = start + 1
+        if query.since and part.latest and part.latest < query.since - 2 * SKEW:
+            # An imported stream, whose events were stored long after they happened.
+            found.begun_at = after + 1
+        width = min(width * 2, _LONGEST_STRETCH)
+    found.at_end = found.begun_at <= after + 1
+    return found
+
+
+async def _between(nc: NATS, query: EventQuery, stream: str, after: int, until: int) -> ScanRange:
+    """The events behind one sequence and up to another, the newest first."""
+    found = ScanRange(stream, [], after + 1)
+    async with Reader(
+        nc,
+        stream,
+        after=after,
+        subject_filter=query.subject_filter(stream),
+        name="browse",
+        buffer=2 * _BATCH,
+        patience=_PATIENCE,
+    ) as reader:
+        async for batch in reader.batches(limit=_BATCH):
+            for message in batch.messages:
+                if message.sequence <= until:
+                    _take(found, query, message)
+            if batch.pending == 0 or batch.position >= until:
+                break
+    found.events.reverse()
+    return found
+
+
+def _take(found: ScanRange, query: EventQuery, message: Message) -> None:
+    try:
+        envelope = message.envelope()
+        found.latest = max(found.latest or envelope.at, envelope.at)
+        if query.wants(envelope):
+            found.events.append(redact(to_view(message, envelope, raw=False)))
+    except (msgspec.DecodeError, OperatorError):
+        found.unreadable += 1

@@ -1,0 +1,205 @@
+"""One event on its way: where it is stored, and what each read model that reads its stream has made of it.
+
+Of a message also what became of it: whether the two people are friends, whether there is a notification, whether it
+was seen. Its text is shown nowhere.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import msgspec
+from nats.aio.client import Client as NATS
+
+from contracts.errors import NotFound, Unavailable
+from contracts.events.message import MessageSent
+from contracts.positions import Position
+from contracts.subjects import STREAMS, passes
+from contracts.values.ids import is_id, made_at, notification_id
+from infra.history.event_history import EventQuery, EventView, to_view
+from infra.operator_errors import OperatorError
+from projections.engine.dead_letters import queries as kept_letters
+from projections.engine.dead_letters.queries import DeadLetterFilter
+from projections.engine.projection import Projection
+from projections.registry import choose
+from services.operator.dead_letters.views import Letter, of_discard
+from services.operator.history import event_browser
+from services.operator.history.redaction import redact
+from services.operator.queries import Checkpoint, Notification, Queries
+from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.requests import RequestFailed
+
+_PATIENCE = 5.0
+# An id is made a moment before its event is stored; clocks differ, and a command may be tried for some seconds.
+_BEFORE, _AFTER = timedelta(seconds=5), timedelta(minutes=1)
+# What a search may bring at once, and how often it goes on.
+_PAGE, _PAGES = 50, 4
+
+
+class ReadModelState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a read model that reads the stream has made of the event."""
+
+    projection: str
+    version: int
+    # None where no service has built it yet.
+    build: int | None
+    # `applied`; `ignored`: it has read past it and takes nothing from events of this type; `waiting`: it has not read
+    # that far; `failed`, `parked` (behind a failed one of its aggregate), `discarded`: dead letters; `missing`.
+    state: str
+    # How far it has read the stream, and when it last went on.
+    checkpoint: int | None
+    checkpoint_at: datetime | None
+    # Its dead letters of the event's aggregate, with those that were given up.
+    letters: list[Letter]
+
+
+class MessageState(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a message."""
+
+    message_id: str
+    sender_id: str
+    recipient_id: str
+    # Within the conversation.
+    sequence: int
+    # Whether it is among the conversation's messages.
+    stored: bool
+    # Whether the two are friends now: until then neither sees the conversation.
+    open: bool | None
+    notification: Notification | None
+    seen_at: datetime | None
+
+
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
+    event: EventView
+    stored_at: datetime | None
+    read_models: list[ReadModelState]
+    # None where the event is no message.
+    message: MessageState | None
+
+
+class Tracing:
+    def __init__(self, nc: NATS, queries: Queries) -> None:
+        self._nc = nc
+        self._jetstream = JetStream(nc, patience=_PATIENCE)
+        self._queries = queries
+
+    async def of_id(self, identifier: str) -> Trace:
+        """The event of this id, or that of the message of this id.
+
+        Raises:
+            NotFound: there is none.
+            Unavailable: NATS or the database does not answer.
+        """
+        wanted = identifier.strip().lower()
+        place = await self._search(wanted) if is_id(wanted) else None
+        if place is None:
+            raise NotFound("There is no event or message of this id.")
+        return await self.at(*place)
+
+    async def at(self, stream: str, sequence: int) -> Trace:
+        """The event at a place of a stream.
+
+        Raises:
+            NotFound: there is none.
+            Unavailable: NATS or the database does not answer, or what is stored there is no event.
+        """
+        try:
+            message = await self._jetstream.at(stream, sequence)
+        except (RequestFailed, Refused) as failure:
+            raise Unavailable("The stream cannot be read just now.") from failure
+        if message is None:
+            raise NotFound(f"{stream} has no event at {sequence}.")
+        try:
+            event = to_view(message, message.envelope(), raw=False)
+        except (msgspec.DecodeError, OperatorError) as error:
+            raise Unavailable(f"What {stream} has at {sequence} cannot be shown: {error}") from error
+        discards = await kept_letters.discarded(self._nc, DeadLetterFilter(aggregate_id=event.aggregate_id))
+        given_up = [of_discard(each) for each in discards]
+        read_models, became = await asyncio.gather(
+            asyncio.gather(*(self._state(each, event, given_up) for each in choose(()) if _reads(each, event))),
+            self._message(event),
+        )
+        return Trace(event=redact(event), stored_at=message.stored_at, read_models=list(read_models), message=became)
+
+    async def _search(self, identifier: str) -> tuple[str, int] | None:
+        """Where the event of the id, or of the message of the id, is stored: the id says when it was made."""
+        try:
+            made = made_at(identifier)
+            query = EventQuery(streams=tuple(STREAMS), since=made - _BEFORE, until=made + _AFTER, mentions=identifier)
+        except (OverflowError, ValueError):
+            return None
+        before: Position | None = None
+        for _ in range(_PAGES):
+            found = await event_browser.latest_events(self._nc, query, limit=_PAGE, before=before)
+            for event in found.items:
+                if identifier in (event.id, _data(event).get("message_id")):
+                    return event.stream, event.sequence
+            if found.older is None:
+                return None
+            before = Position.decode(found.older)
+        return None
+
+    async def _state(self, projection: type[Projection], event: EventView, given_up: list[Letter]) -> ReadModelState:
+        reached, waiting = await asyncio.gather(
+            self._queries.checkpoint(projection, event.stream), self._queries.letters_of(projection, event.aggregate_id)
+        )
+        own = [
+            each
+            for each in (*waiting, *given_up)
+            if (each.projection, each.version) == (projection.name, projection.version)
+            and each.subject == event.subject
+        ]
+        return ReadModelState(
+            projection=projection.name,
+            version=projection.version,
+            build=reached.build if reached else None,
+            state=_word(projection, event, reached, own),
+            checkpoint=reached.sequence if reached else None,
+            checkpoint_at=reached.updated_at if reached else None,
+            letters=own,
+        )
+
+    async def _message(self, event: EventView) -> MessageState | None:
+        data = _data(event)
+        if event.type != MessageSent.TYPE or not data.keys() >= {"message_id", "sender_id", "recipient_id", "sequence"}:
+            return None
+        message_id, sender, recipient, sequence = (
+            data[name] for name in ("message_id", "sender_id", "recipient_id", "sequence")
+        )
+        row, notification = await asyncio.gather(
+            self._queries.message(event.aggregate_id, int(sequence), sender, recipient),
+            self._queries.notification(recipient, notification_id(recipient, event.id)),
+        )
+        return MessageState(
+            message_id=message_id,
+            sender_id=sender,
+            recipient_id=recipient,
+            sequence=int(sequence),
+            stored=row.stored,
+            open=row.open,
+            notification=notification,
+            seen_at=row.seen_at,
+        )
+
+
+def _reads(projection: type[Projection], event: EventView) -> bool:
+    wanted = projection.filters()
+    return event.stream in wanted and (
+        wanted[event.stream] is None or passes(event.subject, wanted[event.stream] or "")
+    )
+
+
+def _word(projection: type[Projection], event: EventView, reached: Checkpoint | None, letters: list[Letter]) -> str:
+    letter = next((each for each in letters if each.sequence == event.sequence), None)
+    if letter is not None:
+        return letter.state
+    if reached is None:
+        return "missing"
+    if reached.sequence < event.sequence:
+        return "waiting"
+    return "applied" if event.type in projection().handlers() else "ignored"
+
+
+def _data(event: EventView) -> dict[str, str]:
+    """The event's data; nothing where it is private."""
+    found = msgspec.json.decode(event.data)
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,73 @@
+"""The audit of logins for the page: the newest first, a page at a time, out of the read model `session_audit`.
+
+`vestnik audit sessions` reads the stream and says the same.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from contracts.envelope import now
+from contracts.values.cursors import decode_cursor, encode_cursor
+from infra.history.login_audit import Query, Row, reason_of
+from services.operator.queries import LoginRow, Queries
+
+_AUDIT = "session_audit"
+
+
+class LoginsFound(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of the audit."""
+
+    items: list[Row]
+    # Where the next page begins; None on the last one.
+    older: str | None
+    # Events that could not be applied: some rows may be missing.
+    unreadable: bool
+
+
+class _Before(msgspec.Struct, frozen=True):
+    at: datetime
+    sequence: int
+
+
+async def newest(queries: Queries, query: Query, *, limit: int, cursor: str) -> LoginsFound:
+    """`limit` rows at most, from the cursor on into the past.
+
+    Raises:
+        Invalid: the cursor is not one of ours.
+        ReadModelBehind: the read model has not been built yet.
+        Unavailable: the database does not answer.
+    """
+    before = decode_cursor(cursor, _Before)
+    user_id = await queries.who_logged_in(query.user) if query.user else None
+    rows: list[LoginRow] = []
+    if not query.user or user_id:
+        rows = await queries.logins(
+            user_id=user_id,
+            since=query.since,
+            # Sequences begin at 1: before any event of then.
+            before=(before.at, before.sequence) if before else (query.until, 0) if query.until else None,
+            now=now(),
+            refreshes=query.refreshes,
+            limit=limit + 1,
+        )
+    page = rows[:limit]
+    older = _Before(page[-1].at, page[-1].sequence) if len(rows) > limit else None
+    return LoginsFound(
+        items=[_row(found) for found in page],
+        older=encode_cursor(older) if older else None,
+        unreadable=await queries.lacks_events(_AUDIT),
+    )
+
+
+def _row(found: LoginRow) -> Row:
+    return Row(
+        at=found.at,
+        event=found.event,
+        user_id=found.user_id,
+        username=found.username or "",
+        session_id=found.session_id,
+        device=found.device,
+        address=found.address,
+        reason=None if found.reason is None else reason_of(found.reason, found.actor, found.note),
+    )

@@ -1,0 +1,163 @@
+"""Looks at every part of a running system once, each within a bound and none in the way of the others."""
+
+import asyncio
+import itertools
+from datetime import UTC, datetime
+
+import aiohttp
+import msgspec
+from nats.aio.client import Client as NATS
+from nats.errors import Error as NatsError
+from psycopg import Error as DatabaseError
+
+from contracts.errors import VestnikError
+from contracts.subjects import STREAMS
+from infra.operator_errors import OperatorError
+from infra.rpc.health import is_serving
+from infra.rpc.tls import client_side
+from infra.runtime.connections import connect_nats
+from infra.runtime.run_file import find
+from infra.security.secrets import OPERATOR
+from infra.security.service_schemas import ServiceSchemas
+from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
+from projections.engine.status.status import (
+    ProjectionStatus,
+    StreamStatus,
+    failed_status,
+    projection_statuses,
+    stream_status,
+    unknown_statuses,
+)
+from projections.engine.storage.connections import connect
+from projections.registry import broken, choose
+from streams.jetstream.api import Refused
+from streams.jetstream.requests import RequestFailed
+
+_GATEWAY_SECONDS = 2.0
+# For a connection; and for everything that is asked over it.
+_CONNECT_SECONDS = 2.0
+_ANSWER_SECONDS = 5.0
+NATS_SERVER, DATABASE = "nats", "postgres"
+_NATS_SILENT = (NatsError, Refused, RequestFailed)
+_DATABASE_SILENT = (DatabaseError, OSError, TimeoutError, VestnikError)
+
+
+class ServiceStatus(msgspec.Struct, frozen=True):
+    name: str
+    # `serving`, `partly` (some of its replicas), `not_ready` (it says so itself), `down`.
+    state: str
+    # URLs of the metrics of its processes, where `vestnik up` runs them.
+    metrics: list[str]
+
+
+class UnreachableServer(msgspec.Struct, frozen=True):
+    """A server that did not answer; what only it knows is missing."""
+
+    # `nats` or `postgres`.
+    part: str
+    reason: str
+
+
+class Status(msgspec.Struct, frozen=True):
+    at: datetime
+    # Without NATS: none. Without PostgreSQL: each as `unknown`.
+    streams: list[StreamStatus]
+    projections: list[ProjectionStatus]
+    services: list[ServiceStatus]
+    unreachable: list[UnreachableServer]
+
+
+async def collect_status(settings: Settings, nc: NATS | None = None) -> Status:
+    """What is known at this moment, within some ten seconds at most, whatever is down.
+
+    `nc`: a connection that is there anyway; without one, one is made for it.
+    """
+    urls = _metrics(settings)
+    servers = asyncio.create_task(_servers(settings, nc))
+    services = await asyncio.gather(
+        *(_service(settings, name, urls.get(name, [])) for name in _services(settings)),
+        _gateway(settings, urls.get("gateway", [])),
+    )
+    streams, projections, unreachable = await servers
+    return Status(datetime.now(UTC), streams, projections, list(services), unreachable)
+
+
+async def _servers(
+    settings: Settings, given: NATS | None
+) -> tuple[list[StreamStatus], list[ProjectionStatus], list[UnreachableServer]]:
+    unreachable: list[UnreachableServer] = []
+    nc = given
+    streams: list[StreamStatus] = []
+    try:
+        try:
+            nc = nc or await connect_nats(settings, "operator-status", patience=_CONNECT_SECONDS)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                streams = list(await asyncio.gather(*(stream_status(nc, stream) for stream in STREAMS)))
+        except (*_NATS_SILENT, OSError, TimeoutError, VestnikError) as error:
+            unreachable.append(_unreachable(NATS_SERVER, error))
+        projections: list[ProjectionStatus] | None = None
+        while projections is None:
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    projections = await _projections(settings, nc if streams else None, streams)
+            except _NATS_SILENT as error:
+                # It went away in between: once more, without it.
+                unreachable.append(_unreachable(NATS_SERVER, error))
+                streams = []
+            except _DATABASE_SILENT as error:
+                unreachable.append(_unreachable(DATABASE, error))
+                projections = [*unknown_statuses(choose([])), *map(failed_status, broken().values())]
+    finally:
+        if nc is not None and nc is not given:
+            await nc.close()
+    return streams, projections, unreachable
+
+
+async def _projections(settings: Settings, nc: NATS | None, streams: list[StreamStatus]) -> list[ProjectionStatus]:
+    places = (await ServiceSchemas.discover(settings.database_url)).urls()
+
+    async def at(place: str) -> list[ProjectionStatus]:
+        projections = [projection for projection in choose([]) if projection.run_by() in places[place]]
+        conn = await connect(place, "vestnik status")
+        try:
+            return await projection_statuses(projections, conn, nc, streams)
+        finally:
+            await conn.close()
+
+    found = await asyncio.gather(*map(at, places))
+    failed = map(failed_status, broken().values())
+    return sorted(itertools.chain(*found, failed), key=lambda status: status.name)
+
+
+def _services(settings: Settings) -> tuple[str, ...]:
+    return (*SERVICES, OPERATOR_SERVICE) if settings.operator_address else SERVICES
+
+
+def _unreachable(part: str, error: Exception) -> UnreachableServer:
+    return UnreachableServer(part, str(error).partition("\n")[0] or "no answer in time")
+
+
+def _metrics(settings: Settings) -> dict[str, list[str]]:
+    try:
+        return find(settings.data_dir).metrics
+    except OperatorError:
+        return {}
+
+
+async def _service(settings: Settings, name: str, metrics: list[str]) -> ServiceStatus:
+    tls = client_side(settings, OPERATOR, name)
+    answers = await asyncio.gather(*(is_serving(host, port, tls=tls) for host, port in settings.addresses_of(name)))
+    state = "serving" if all(answers) else "partly" if any(answers) else "down"
+    return ServiceStatus(name, state, metrics)
+
+
+async def _gateway(settings: Settings, metrics: list[str]) -> ServiceStatus:
+    timeout = aiohttp.ClientTimeout(total=_GATEWAY_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{settings.issuer}/readyz") as answer,
+        ):
+            return ServiceStatus("gateway", "serving" if answer.ok else "not_ready", metrics)
+    except (aiohttp.ClientError, TimeoutError):
+        return ServiceStatus("gateway", "down", metrics)

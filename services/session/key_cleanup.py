@@ -1,0 +1,26 @@
+"""Keys of access tokens that no good token is signed with any more are taken away while the service runs."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+from infra.operator_errors import OperatorError
+from infra.security.access_keys import AccessKeys
+
+log = logging.getLogger(__name__)
+_EVERY = 5.0
+
+
+async def remove_retired_keys(keys: AccessKeys) -> None:
+    """Looks now and then, until it is cancelled; where nothing can be written all keys stay, and it is told once."""
+    told = False
+    while True:
+        try:
+            for key_id in await asyncio.to_thread(keys.tidy, datetime.now(UTC)):
+                log.info("the access key %s is retired and gone", key_id)
+            told = False
+        except (OSError, ValueError, OperatorError) as error:
+            if not told:
+                log.warning("retired access keys stay where they are: %s", error)
+                told = True
+        await asyncio.sleep(_EVERY)

@@ -1,0 +1,1 @@
+"""Group commit and flat combining of appends."""

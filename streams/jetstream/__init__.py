@@ -1,0 +1,1 @@
+"""The JetStream protocol: client, requests, consumers."""

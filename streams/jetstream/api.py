@@ -1,0 +1,238 @@
+"""The few requests of JetStream's API that an event store needs, in its own JSON.
+
+Whatever decides something is asked of the stream's leader: a direct get may be served by a replica that lags behind
+an acknowledgement. Direct gets are for bulk, and what they return is checked.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from nats.aio.client import Client
+
+from streams.jetstream.raw_message import Delivered, read_headers
+from streams.jetstream.requests import Inbox, RequestFailed
+from streams.message import Message, nanoseconds_of
+
+NO_MESSAGE_FOUND = 10037
+STREAM_NOT_FOUND = 10059
+STREAM_IN_USE = 10058
+# A cluster, or a stream's part of it, has no leader just now: as good as no answer.
+_NO_LEADER = {10007, 10008, 10009}
+TOO_MANY_CONSUMERS = 10026
+_SERVER_FAULT = 500
+_BATCH = 256
+# In seconds: how long one try may take, and how long to pause before the next.
+_ATTEMPT = 2.0
+_PAUSE = 0.05
+
+A = TypeVar("A")
+
+
+class ApiError(msgspec.Struct, frozen=True):
+    """The reason the server gives."""
+
+    code: int
+    err_code: int = 0
+    description: str = ""
+
+
+class Refused(Exception):
+    """The server refused a request."""
+
+    def __init__(self, error: ApiError) -> None:
+        self.error = error
+        super().__init__(f"{error.description} ({error.err_code})")
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later: the server has a trouble, or a stream is not there yet."""
+        return self.error.code >= _SERVER_FAULT or self.error.err_code in (STREAM_NOT_FOUND, TOO_MANY_CONSUMERS)
+
+
+class Link(NamedTuple):
+    """A message, and the one before it on its subject."""
+
+    message: Message
+    # The sequence on whose condition it was appended, 0 where it was the first; None: the message does not say.
+    previous: int | None
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    messages: int = 0
+    bytes: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
+    # Sequences between the two that have no message; None where that was not asked for, or there are none.
+    deleted: list[int] | None = None
+
+
+class StreamInfo(msgspec.Struct, frozen=True):
+    config: dict[str, Any]
+    state: StreamState = StreamState()
+    # RFC 3339 in UTC, to the nanosecond.
+    created: str = "1970-01-01T00:00:00Z"
+
+    @property
+    def created_at(self) -> datetime:
+        """When the stream was made, to the microsecond."""
+        return datetime.fromtimestamp(nanoseconds_of(self.created) // 1000 / 1_000_000, UTC)
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    subject: str
+    seq: int
+    # RFC 3339 in UTC, to the nanosecond.
+    time: str
+    # Base64 in JSON.
+    data: bytes = b""
+    hdrs: bytes = b""
+
+
+class _Got(msgspec.Struct, frozen=True):
+    message: _Stored
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    error: ApiError | None = None
+
+
+_PROBLEM = msgspec.json.Decoder(_Problem)
+_GOT = msgspec.json.Decoder(_Got)
+_INFO = msgspec.json.Decoder(StreamInfo)
+
+
+class JetStream:
+    """Every request is repeated until its patience runs out: all of these are reads, or do nothing twice."""
+
+    def __init__(self, nc: Client, *, patience: float = 10.0) -> None:
+        self.inbox = Inbox(nc)
+        self._patience = patience
+
+    async def ask(self, call: str, request: object, decoder: msgspec.json.Decoder[A]) -> A:
+        """Asks the API for something; while a cluster has no leader it waits for one, as long as its patience lasts.
+
+        Raises:
+            Refused: the server answered with an error.
+            RequestFailed: it did not answer.
+        """
+        payload = msgspec.json.encode(request) if request is not None else b""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        while True:
+            answer = await self._patiently(f"$JS.API.{call}", payload, deadline)
+            error = _PROBLEM.decode(answer.data).error
+            if error is None:
+                return decoder.decode(answer.data)
+            if error.err_code not in _NO_LEADER or loop.time() + _PAUSE >= deadline:
+                raise Refused(error)
+            await asyncio.sleep(_PAUSE)
+
+    async def info(self, stream: str, *, deleted: bool = False) -> StreamInfo:
+        """The stream's settings and state, from its leader; with the deleted sequences only if asked for them."""
+        return await self.ask(f"STREAM.INFO.{stream}", {"deleted_details": True} if deleted else None, _INFO)
+
+    async def at(self, stream: str, sequence: int) -> Message | None:
+        """The message at a sequence, with its headers, from the stream's leader."""
+        return await self._get(stream, {"seq": sequence}, headers=True)
+
+    async def last(self, stream: str, subject: str) -> Message | None:
+        """The last message of the subject, from the stream's leader."""
+        return await self._get(stream, {"last_by_subj": subject})
+
+    async def last_link(self, stream: str, subject: str) -> Link | None:
+        """The last message of the subject, from the stream's leader."""
+        return _linked(await self._get(stream, {"last_by_subj": subject}, headers=True))
+
+    async def link_of_leader(self, stream: str, sequence: int) -> Link | None:
+        """The message at a sequence, from the stream's leader."""
+        return _linked(await self.at(stream, sequence))
+
+    async def link_at(self, stream: str, sequence: int) -> Link | None:
+        """The message at a sequence, from any replica; None where that one does not have it.
+
+        Raises:
+            RequestFailed: none answered.
+        """
+        answer = await self.inbox.request(
+            f"$JS.API.DIRECT.GET.{stream}", b'{"seq":%d}' % sequence, timeout=min(self._patience, _ATTEMPT)
+        )
+        headers = answer.headers or {}
+        if answer.status is not None or headers.get("Nats-Sequence") != str(sequence):
+            return None
+        stored = nanoseconds_of(headers["Nats-Time-Stamp"])
+        return Link(Message(stream, sequence, headers["Nats-Subject"], answer.data, stored), _previous(headers))
+
+    async def next(self, stream: str, subject: str, after: int, *, headers: bool = False) -> Message | None:
+        """The first message of the subject behind a sequence, from the stream's leader."""
+        return await self._get(stream, {"seq": after + 1, "next_by_subj": subject}, headers=headers)
+
+    async def first_since(self, stream: str, moment: datetime) -> Message | None:
+        """The first message of the stream stored at a moment or later."""
+        return await self._get(stream, {"start_time": moment.isoformat(), "next_by_subj": ">"})
+
+    async def _get(self, stream: str, request: dict[str, object], *, headers: bool = False) -> Message | None:
+        try:
+            stored = (await self.ask(f"STREAM.MSG.GET.{stream}", request, _GOT)).message
+        except Refused as refused:
+            if refused.error.err_code == NO_MESSAGE_FOUND:
+                return None
+            raise
+        found = read_headers(stored.hdrs) if headers and stored.hdrs else None
+        return Message(stream, stored.seq, stored.subject, stored.data, nanoseconds_of(stored.time), found)
+
+    async def many(
+        self, stream: str, subject: str, after: int, *, limit: int | None = None
+    ) -> tuple[list[Message], bool]:
+        """Up to 256 messages (or `limit`, if less) of the subject behind a sequence, and whether there may be more.
+
+        From any replica: what it lacks may be stored all the same.
+        """
+        request = msgspec.json.encode(
+            {"seq": after + 1, "next_by_subj": subject, "batch": min(limit or _BATCH, _BATCH)}
+        )
+        answers = await self.inbox.request_many(
+            f"$JS.API.DIRECT.GET.{stream}", request, timeout=min(self._patience, _ATTEMPT), last=_ends_batch
+        )
+        messages: list[Message] = []
+        previous = 0
+        for answer in answers[:-1]:
+            headers = answer.headers or {}
+            sequence = int(headers["Nats-Sequence"])
+            if messages and int(headers["Nats-Last-Sequence"]) != previous:
+                # One got lost on the way here; what came before it stands.
+                return messages, True
+            previous = sequence
+            stored = nanoseconds_of(headers["Nats-Time-Stamp"])
+            messages.append(Message(stream, sequence, headers["Nats-Subject"], answer.data, stored))
+        pending = (answers[-1].headers or {}).get("Nats-Num-Pending", "0")
+        return messages, int(pending) > 0
+
+    async def _patiently(self, subject: str, payload: bytes, deadline: float) -> Delivered:
+        loop = asyncio.get_running_loop()
+        while True:
+            left = deadline - loop.time()
+            try:
+                return await self.inbox.request(subject, payload, timeout=max(min(left, _ATTEMPT), 0.001))
+            except RequestFailed as failure:
+                if failure.final or loop.time() + _PAUSE >= deadline:
+                    raise
+            await asyncio.sleep(_PAUSE)
+
+
+def _linked(message: Message | None) -> Link | None:
+    if message is None:
+        return None
+    return Link(msgspec.structs.replace(message, headers=None), _previous(message.headers or {}))
+
+
+def _previous(headers: dict[str, str]) -> int | None:
+    # The server has held this against the subject before it stored the message.
+    said = headers.get("Nats-Expected-Last-Subject-Sequence", "")
+    return int(said) if said.isascii() and said.isdigit() else None
+
+
+def _ends_batch(message: Delivered) -> bool:
+    # 204 behind the last, 404 if there is none.
+    return message.status is not None

@@ -1,0 +1,201 @@
+"""The NATS client, with a short way for the messages that an event store lives on.
+
+The client library takes a message apart with regular expressions, parses its headers, and hands it through a queue to
+a task. Replaying a stream does that a million times for headers that nobody reads. Here a message goes from the
+connection's bytes straight to a plain function. What is published is put into the library's own buffer in one piece.
+Everything else (connecting, reconnecting, pings, errors, flushing, ordinary subscriptions) stays with the library.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+
+from nats.aio.client import Client as NATS
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import ProtocolError
+from nats.protocol.parser import Parser
+
+from streams.jetstream.raw_message import Delivered, is_status, read_headers
+
+_LOG = logging.getLogger(__name__)
+_END = b"\r\n"
+_PING = b"PING\r\n"
+# What would end a subject on the wire.
+_UNFIT = re.compile(r"\s")
+# Longer than any line of the protocol: the server's INFO with a large cluster in it included.
+_LONGEST_LINE = 1024 * 1024
+# Words of a message's first line when it has a reply subject; one fewer without.
+_WORDS = {b"MSG": 5, b"HMSG": 6}
+
+Take = Callable[[Delivered], None]
+
+
+class Client(NATS):
+    def __init__(self) -> None:
+        super().__init__()
+        # By subscription: who takes the messages, and whether stored headers are read for it.
+        self.direct_handlers: dict[int, tuple[Take, bool]] = {}
+        self._ps: Parser = DirectParser(self)
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """As the library's, which gets everything that is out of the ordinary."""
+        command = self._command(subject, payload, reply, headers)
+        if command is None:
+            await super().publish(subject, payload, reply, headers)
+            return
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += len(payload)
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        if 0 < self._max_pending_size < self._pending_data_size:
+            await self._flush_pending(force_flush=True)
+        elif self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()
+
+    def _command(self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None) -> bytes | None:
+        """The message on the wire; None where something has to be looked at more closely, or refused."""
+        size = len(payload)
+        if self._status != NATS.CONNECTED or size > self._max_payload or not subject:
+            return None
+        if _UNFIT.search(subject) or _UNFIT.search(reply):
+            return None
+        if headers is None:
+            return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), size, payload)
+        text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "" in headers:
+            return None
+        block = f"NATS/1.0\r\n{text}\r\n".encode()
+        length = len(block)
+        return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (
+            subject.encode(),
+            reply.encode(),
+            length,
+            length + size,
+            block,
+            payload,
+        )
+
+    async def _send_ping(self, future: "asyncio.Future[bool] | None" = None) -> None:
+        """Asks behind all that is pending, so that the answer says that the server has got it.
+
+        The library's own question overtakes what is pending: its `flush` may return before the server has read the
+        subscription in front of it, and a message that another connection publishes then reaches nobody.
+        """
+        self._pongs.append(asyncio.get_running_loop().create_future() if future is None else future)
+        await self._send_command(_PING)
+        await self._flush_pending()
+
+    async def close(self) -> None:
+        """As the library's; also where the server has gone, and what was pending with it."""
+        try:
+            await super().close()
+        except OSError:
+            # It stops at what it cannot send any more; that is dropped by now, and all the rest is still to be done.
+            self._status = NATS.DISCONNECTED
+            await super().close()
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        super()._remove_sub(sid, max_msgs)
+        self.direct_handlers.pop(sid, None)
+
+
+async def subscribe_direct(nc: NATS, subject: str, take: Take, *, headers: bool) -> Subscription:
+    """Subscribes; `take` is called with each message as it comes in, and must be quick.
+
+    A client of the library itself is good too, only slower.
+
+    `headers`: whether the headers of stored messages are wanted; those of the server's own words always come.
+    """
+
+    async def take_later(message: Msg) -> None:
+        take(Delivered(message.subject, message.reply, message.data, message.headers))
+
+    subscription = await nc.subscribe(subject, cb=take_later)
+    if isinstance(nc, Client):
+        nc.direct_handlers[subscription._id] = take, headers
+    return subscription
+
+
+class DirectParser(Parser):
+    """Reads messages for direct delivery by itself and leaves every other line to the library."""
+
+    nc: Client
+
+    def reset(self) -> None:
+        super().reset()
+        # The beginning of a line or of a message.
+        self._left = b""
+        # What was read before a reset belongs to a connection that is gone.
+        self._resets = getattr(self, "_resets", 0) + 1
+
+    async def parse(self, data: bytes = b"") -> None:
+        if self._left:
+            data = self._left + data
+            self._left = b""
+        resets = self._resets
+        place, size = 0, len(data)
+        while place < size:
+            end = data.find(_END, place)
+            if end < 0:
+                if size - place > _LONGEST_LINE:
+                    raise ProtocolError("nats: a line without an end")
+                break
+            line = data[place:end]
+            body = end + 2
+            if line.startswith((b"MSG ", b"HMSG ")):
+                words = line.split()
+                after = body + _number(words[-1])
+                if after + 2 > size:
+                    break
+                place = after + 2
+                if not self._hand_out(words, data, body, after):
+                    await self._pass_on(words, data, body, after)
+            else:
+                place = body
+                await super().parse(line + _END)
+            if self._resets != resets:
+                return
+        self._left = data[place:]
+
+    def _hand_out(self, words: list[bytes], data: bytes, body: int, after: int) -> bool:
+        """Whether somebody takes the message directly, and has got it."""
+        taker = self.nc.direct_handlers.get(_number(words[2]))
+        if taker is None:
+            return False
+        take, wants_headers = taker
+        headers = None
+        if words[0] == b"HMSG":
+            begin, body = body, body + _number(words[-2])
+            block = data[begin:body]
+            if wants_headers or is_status(block):
+                headers = read_headers(block)
+        reply = words[3].decode() if len(words) == _WORDS[words[0]] else ""
+        self._count(after - body)
+        try:
+            take(Delivered(words[1].decode(), reply, data[body:after], headers))
+        except Exception:
+            _LOG.exception("a message on %s was not taken", words[1].decode())
+        return True
+
+    async def _pass_on(self, words: list[bytes], data: bytes, body: int, after: int) -> None:
+        headers = b""
+        if words[0] == b"HMSG":
+            begin, body = body, body + _number(words[-2])
+            headers = data[begin:body]
+        reply = words[3] if len(words) == _WORDS[words[0]] else b""
+        await self.nc._process_msg(_number(words[2]), words[1], reply, data[body:after], headers)
+
+    def _count(self, size: int) -> None:
+        self.nc.stats["in_msgs"] += 1
+        self.nc.stats["in_bytes"] += size
+
+
+def _number(word: bytes) -> int:
+    try:
+        return int(word)
+    except ValueError as error:
+        raise ProtocolError("nats: malformed message") from error

@@ -1,0 +1,215 @@
+"""One ordered pull consumer on a stream: lives as long as everything goes well, and breaks on the first doubt.
+
+Two pull requests overlap, so that the server always has one to serve. All messages come over one subscription; a gap
+in the consumer's own sequence (the stream's has gaps by nature under a filter), a missing heartbeat, a lost
+connection or a word from the server that the consumer is gone breaks it, and its reader makes another.
+"""
+
+import asyncio
+from collections import deque
+from uuid import uuid4
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+from streams.jetstream.api import JetStream
+from streams.jetstream.client import subscribe_direct
+from streams.jetstream.raw_message import Delivered
+from streams.jetstream.requests import Closed
+from streams.message import Message
+
+_SECOND = 1_000_000_000
+_EXPIRES = 30 * _SECOND
+_HEARTBEAT = _SECOND // 2
+# Under a filter the heartbeat is what tells how far the server has looked in vain: who waits for that waits for it.
+_HEARTBEAT_UNDER_FILTER = _SECOND // 5
+# Seconds without a message or a heartbeat after which the consumer counts as lost.
+_SILENCE = 3.0
+# After this without a pull request the server drops the consumer by itself.
+_INACTIVE = 30 * _SECOND
+# Messages asked for at a time where the server is not to work while we do: it has them out within a millisecond or two.
+_IN_TURNS = 500
+# Bytes a pull request may bring: with two of them the most that waits in memory.
+_BYTES = 8 * 1024 * 1024
+# How often somebody who waits looks at the connection, in seconds.
+_LOOK = 0.5
+_DELIVERED = "$JS.ACK."
+_SHORT_REPLY = 9
+_HEARTBEAT_STATUS = "100"
+_EXPIRED = "408"
+# A pull request that ended by itself; any other end of one is the end of the consumer.
+_ENDED = {"Batch Completed", "Message Size Exceeds MaxBytes"}
+
+
+class Broken(Exception):
+    """The consumer is lost, or cannot be trusted any more."""
+
+
+class _Created(msgspec.Struct, frozen=True):
+    name: str
+    num_pending: int = 0
+
+
+_CREATED = msgspec.json.Decoder(_Created)
+
+
+class Consumer:
+    def __init__(
+        self,
+        nc: Client,
+        jetstream: JetStream,
+        stream: str,
+        subject_filter: str | None,
+        *,
+        name: str,
+        buffer: int,
+        headers: bool = False,
+    ) -> None:
+        self._nc = nc
+        self._jetstream = jetstream
+        self._stream = stream
+        self._filter = subject_filter
+        # Nobody can guess it: who does not know a consumer's name cannot take from it.
+        self._name = f"{name}-{uuid4().hex}"
+        self._headers = headers
+        self._buffer = max(2, buffer)
+        self.in_turns = False
+        self._inbox = nc.new_inbox()
+        self._reconnects = nc.stats["reconnects"]
+        self._arrived: deque[Delivered] = deque()
+        self._wake = asyncio.Event()
+        self._subscription: Subscription | None = None
+        # Messages asked for and not yet arrived.
+        self._asked = 0
+        # The consumer's own sequence.
+        self._sequence = 0
+        # How many more messages the server has for this consumer, as last heard.
+        self.pending = 0
+        # Everything up to here that passes the filter was received.
+        self.position = 0
+
+    async def start(self, after: int) -> None:
+        """Begins behind a sequence of the stream.
+
+        Raises:
+            Refused, RequestFailed: the server did not make the consumer.
+        """
+        self._subscription = await subscribe_direct(self._nc, self._inbox, self._take, headers=self._headers)
+        config: dict[str, object] = {
+            "name": self._name,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": after + 1,
+            "ack_policy": "none",
+            "max_deliver": 1,
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": _INACTIVE,
+            "max_waiting": 8,
+        }
+        call = f"CONSUMER.CREATE.{self._stream}.{self._name}"
+        if self._filter is not None:
+            config["filter_subject"] = self._filter
+            call += f".{self._filter}"
+        self.position = after
+        request = {"stream_name": self._stream, "action": "create", "config": config}
+        self.pending = (await self._jetstream.ask(call, request, _CREATED)).num_pending
+
+    async def stop(self) -> None:
+        if self._subscription is not None and not self._nc.is_closed and not self._nc.is_draining:
+            await self._subscription.unsubscribe()
+            # Best effort: left alone, the server drops it after a while.
+            if self._nc.is_connected:
+                await self._nc.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._name}", b"")
+
+    async def receive(self, limit: int) -> list[Message]:
+        """The next messages, up to `limit`; none means a sign of life from the server.
+
+        Raises:
+            Broken: begin anew behind the last message received.
+        """
+        await self._pull()
+        if not self._arrived:
+            await self._wait()
+        if self._reconnects != self._nc.stats["reconnects"]:
+            raise Broken("the connection was lost")
+        # From here on nothing waits: a caller that is cancelled has either all of it or nothing.
+        messages: list[Message] = []
+        while self._arrived and len(messages) < limit:
+            message = self._arrived.popleft()
+            if message.reply.startswith(_DELIVERED):
+                messages.append(self._open(message))
+            else:
+                self._hear(message)
+        return messages
+
+    def _open(self, message: Delivered) -> Message:
+        # $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream seq>.<own seq>.<time>.<pending>[.<token>]
+        parts = message.reply.split(".")
+        offset = 0 if len(parts) == _SHORT_REPLY else 2
+        sequence = int(parts[5 + offset])
+        self._sequence += 1
+        if int(parts[6 + offset]) != self._sequence:
+            raise Broken(f"a gap before {parts[6 + offset]}")
+        self.pending = int(parts[8 + offset])
+        self.position = sequence
+        stored_ns = int(parts[7 + offset])
+        return Message(self._stream, sequence, message.subject, message.data, stored_ns, message.headers)
+
+    def _hear(self, message: Delivered) -> None:
+        """What the server says on its own account."""
+        headers = message.headers or {}
+        status, description = message.status, headers.get("Description", "")
+        if status == _HEARTBEAT_STATUS:
+            if int(headers["Nats-Last-Consumer"]) != self._sequence:
+                raise Broken("messages before a heartbeat are missing")
+            # How far the server has looked; with a filter that is the only word of it.
+            self.position = max(self.position, int(headers["Nats-Last-Stream"]))
+            self.pending = 0
+        elif status == _EXPIRED or description in _ENDED:
+            self._asked -= int(headers["Nats-Pending-Messages"])
+        else:
+            raise Broken(f"{status} {description}")
+
+    async def _pull(self) -> None:
+        """Asks for more: once when idle, twice with a backlog, never for more than the buffer holds."""
+        size = min(_IN_TURNS, self._buffer) if self.in_turns else self._buffer // 2
+        while self._may_pull(size):
+            request = {
+                "batch": size,
+                "max_bytes": max(_BYTES, 2 * self._nc.max_payload),
+                "expires": _EXPIRES,
+                "idle_heartbeat": _HEARTBEAT if self._filter is None else _HEARTBEAT_UNDER_FILTER,
+            }
+            call = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
+            await self._nc.publish(call, msgspec.json.encode(request), reply=self._inbox)
+            self._asked += size
+
+    def _may_pull(self, size: int) -> bool:
+        coming = self._asked + len(self._arrived)
+        if self.in_turns:
+            return coming <= 0
+        if coming + size > self._buffer:
+            return False
+        return self._asked <= 0 or self.pending > coming
+
+    async def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _SILENCE
+        while not self._arrived:
+            if self._nc.is_closed:
+                raise Closed
+            if loop.time() >= deadline:
+                raise Broken("no heartbeat came")
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(_LOOK):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _take(self, message: Delivered) -> None:
+        if message.reply.startswith(_DELIVERED):
+            self._asked -= 1
+        self._arrived.append(message)
+        self._wake.set()

@@ -1,0 +1,68 @@
+"""What the server's answer to an append says of its outcome."""
+
+import msgspec
+
+from contracts.errors import Overloaded
+from streams.jetstream.api import ApiError, Refused
+
+# The condition did not hold; the second is usual under contention in a cluster.
+_CONFLICTS = {10071, 10164}
+# An event id of the batch is stored already: the batch itself, sent again, as a rule.
+_REPEATED_BATCH = 10201
+# An earlier attempt with the same id is still on its way through the cluster.
+_IN_PROCESS = 10158
+# Messages of the batch are missing: it was cut off by a change of leader, or one of them was refused.
+_INCOMPLETE_BATCH = 10176
+# As many batches are begun as the server allows; those that nobody ends it gives up after 10 s.
+_TOO_MANY_BATCHES = 10210
+_NOT_THIS_TIME = {_REPEATED_BATCH, _INCOMPLETE_BATCH, _TOO_MANY_BATCHES}
+# Disk, memory or the limits of the stream are used up.
+_NO_SPACE = {10023, 10028, 10047, 10077}
+
+
+class Ack(msgspec.Struct, frozen=True):
+    # The sequence of the event, or of the last one of a batch.
+    seq: int = 0
+    duplicate: bool = False
+    error: ApiError | None = None
+
+
+_ACK = msgspec.json.Decoder(Ack)
+
+
+def decode(payload: bytes) -> Ack:
+    return _ACK.decode(payload)
+
+
+def says_repeated(ack: Ack) -> bool:
+    """Whether the server takes it for a repetition: it knows the id of one of the events."""
+    return ack.duplicate or (ack.error is not None and ack.error.err_code == _REPEATED_BATCH)
+
+
+def is_incomplete(ack: Ack) -> bool:
+    """Whether messages of the batch are missing; nothing of it is stored."""
+    return ack.error is not None and ack.error.err_code == _INCOMPLETE_BATCH
+
+
+def needs_lookup(ack: Ack) -> bool:
+    """Whether the events may be there from before, or somebody else's in their place: only a look tells which."""
+    return ack.duplicate or (ack.error is not None and ack.error.err_code in _CONFLICTS | {_REPEATED_BATCH})
+
+
+def outcome_is_unknown(ack: Ack, uncertain: bool) -> bool:
+    """What an answer that is no plain success says: whether the outcome is uncertain.
+
+    Raises:
+        Overloaded: there is no space.
+        Refused: the server will never take this.
+    """
+    if ack.error is None or ack.error.err_code in _CONFLICTS | _NOT_THIS_TIME:
+        return uncertain
+    if ack.error.err_code == _IN_PROCESS:
+        return True
+    if ack.error.err_code in _NO_SPACE:
+        raise Overloaded("The event store has no space left.")
+    refused = Refused(ack.error)
+    if refused.may_pass:
+        return uncertain
+    raise refused

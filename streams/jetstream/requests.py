@@ -1,0 +1,234 @@
+"""Answers to requests, all over one subscription of our own.
+
+The client library's `request` knows one answer a request and one way to fail: a time-out. An event store must tell
+*nobody was there* (nothing happened) from *no answer came* (anything may have happened), notice a lost connection
+before the time runs out, and take several answers to one request (a batched get).
+"""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import ClassVar
+
+from nats.aio.client import Client
+from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
+
+from streams.jetstream.client import subscribe_direct
+from streams.jetstream.raw_message import Delivered
+
+# How often a request without an answer yet looks whether one can still come, in seconds.
+_LOOK = 0.2
+_RECONNECT_LOOK = 0.02
+NO_RESPONDERS = "503"
+
+
+class RequestFailed(Exception):
+    """A request was not answered."""
+
+    # Whether it may have taken effect, or may still do so.
+    uncertain: ClassVar[bool] = False
+    # Whether trying again is of no use.
+    final: ClassVar[bool] = False
+
+
+class NotSent(RequestFailed):
+    """There is no connection to the event store."""
+
+
+class Closed(NotSent):
+    """The connection to the event store was closed."""
+
+    final = True
+
+
+class NoResponders(RequestFailed):
+    """Nobody answers for the event store just now."""
+
+
+class NoAnswer(RequestFailed):
+    """The event store did not answer."""
+
+    uncertain = True
+
+
+class Denied(RequestFailed):
+    """The event store gives this service no right to that."""
+
+    final = True
+
+
+class Answer:
+    """The answers to one request as they come in; done when `last` says so of one of them."""
+
+    __slots__ = ("_last", "deadline", "done", "messages", "reconnects", "subject")
+
+    def __init__(self, done: asyncio.Future[None], last: Callable[[Delivered], bool]) -> None:
+        self.messages: list[Delivered] = []
+        self.done = done
+        self._last = last
+        # As long as somebody waits for it: what was asked, until when (the loop's time), on which connection.
+        self.subject = ""
+        self.deadline = 0.0
+        self.reconnects = 0
+
+    def take(self, message: Delivered) -> None:
+        if self.done.done():
+            return
+        self.messages.append(message)
+        if message.status == NO_RESPONDERS:
+            self.done.set_exception(NoResponders())
+        elif self._last(message):
+            self.done.set_result(None)
+
+
+class Inbox:
+    def __init__(self, nc: Client) -> None:
+        self._nc = nc
+        self._prefix = ""
+        self._tokens = count(1)
+        self._open: dict[str, Answer] = {}
+        self._starting = asyncio.Lock()
+        self._next_look: asyncio.TimerHandle | None = None
+
+    async def request(
+        self, subject: str, payload: bytes, *, timeout: float, headers: dict[str, str] | None = None
+    ) -> Delivered:
+        """Sends a request and waits for its one answer.
+
+        Raises:
+            RequestFailed: see its kinds for what is known of the request's effect.
+        """
+        return (await self.request_many(subject, payload, timeout=timeout, headers=headers))[0]
+
+    async def request_many(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        timeout: float,
+        headers: dict[str, str] | None = None,
+        last: Callable[[Delivered], bool] = lambda message: True,
+    ) -> list[Delivered]:
+        """Sends a request and waits for its answers up to the one that `last` is true of."""
+        reply, answer = await self.open(last)
+        try:
+            await self.publish(subject, payload, reply=reply, headers=headers, timeout=timeout)
+            await self.wait(answer, subject, timeout)
+            return answer.messages
+        finally:
+            self.close(reply)
+
+    def open_reply(self, last: Callable[[Delivered], bool]) -> "_Conversation":
+        """Opens a subject for answers, for as long as the context lasts."""
+        return _Conversation(self, last)
+
+    async def publish(
+        self, subject: str, payload: bytes, *, reply: str, headers: dict[str, str] | None, timeout: float
+    ) -> None:
+        """Hands a message to a living connection, for which it waits if need be.
+
+        Raises:
+            DeliveryFailed: there was none.
+            ValueError: the message is larger than the server takes.
+        """
+        if not self._nc.is_connected:
+            await self._connected(timeout)
+        if len(payload) > self._nc.max_payload:
+            raise ValueError(f"{len(payload)} bytes are more than the server's limit of {self._nc.max_payload}")
+        try:
+            await self._nc.publish(subject, payload, reply=reply, headers=headers)
+        except (ConnectionClosedError, ConnectionDrainingError) as error:
+            raise Closed from error
+        except OutboundBufferLimitError as error:
+            raise NotSent from error
+
+    async def wait(self, answer: Answer, subject: str, timeout: float) -> None:
+        """Waits until the answer is complete, or cannot come any more."""
+        loop = answer.done.get_loop()
+        answer.subject = subject
+        answer.deadline = loop.time() + timeout
+        answer.reconnects = self._nc.stats["reconnects"]
+        # Nearly all answers come before anybody looks: one timer does for all who wait.
+        if self._next_look is None or self._next_look.when() > answer.deadline:
+            self._schedule_check(min(_LOOK, timeout), loop)
+        await answer.done
+
+    def _schedule_check(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+        self._next_look = loop.call_later(seconds, self._check_deadlines, loop)
+
+    def _check_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ends the waiting of those who cannot get an answer any more."""
+        self._next_look = None
+        now, soonest = loop.time(), float("inf")
+        for answer in self._open.values():
+            if not answer.subject or answer.done.done():
+                continue
+            if self._denied(answer.subject):
+                answer.done.set_exception(Denied())
+            elif answer.deadline <= now or self._nc.is_closed or self._nc.stats["reconnects"] != answer.reconnects:
+                answer.done.set_exception(NoAnswer())
+            else:
+                soonest = min(soonest, answer.deadline)
+        if soonest < float("inf"):
+            self._schedule_check(min(_LOOK, soonest - now), loop)
+
+    def _denied(self, subject: str) -> bool:
+        # The server refuses a publication asynchronously, on the connection and not to the inbox.
+        error = self._nc.last_error
+        text = str(error).lower() if error else ""
+        return "permissions violation" in text and f'"{subject.lower()}"' in text
+
+    async def _connected(self, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while not self._nc.is_connected:
+            if self._nc.is_closed or self._nc.is_draining:
+                raise Closed
+            if loop.time() >= deadline:
+                raise NotSent
+            await asyncio.sleep(_RECONNECT_LOOK)
+
+    async def open(self, last: Callable[[Delivered], bool]) -> tuple[str, Answer]:
+        if not self._prefix:
+            await self._start()
+        token = str(next(self._tokens))
+        answer = Answer(asyncio.get_running_loop().create_future(), last)
+        self._open[token] = answer
+        return self._prefix + token, answer
+
+    def close(self, reply: str) -> None:
+        done = self._open.pop(reply.rsplit(".", 1)[1]).done
+        if not done.cancel() and not done.cancelled():
+            done.exception()  # marks it as seen: whoever waited for it may be gone
+
+    async def _start(self) -> None:
+        async with self._starting:
+            if self._prefix:
+                return
+            prefix = self._nc.new_inbox() + "."
+            try:
+                await subscribe_direct(self._nc, prefix + "*", self._dispatch, headers=True)
+            except (ConnectionClosedError, ConnectionDrainingError) as error:
+                raise Closed from error
+            self._prefix = prefix
+
+    def _dispatch(self, message: Delivered) -> None:
+        # Batched gets answer under the subject that was asked for, too: the token is always the last part.
+        answer = self._open.get(message.subject.rsplit(".", 1)[1])
+        if answer is not None:
+            answer.take(message)
+
+
+class _Conversation:
+    def __init__(self, inbox: Inbox, last: Callable[[Delivered], bool]) -> None:
+        self._inbox = inbox
+        self._last = last
+
+    async def __aenter__(self) -> tuple[str, Answer]:
+        self._reply, answer = await self._inbox.open(self._last)
+        return self._reply, answer
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._inbox.close(self._reply)

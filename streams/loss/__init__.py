@@ -1,0 +1,1 @@
+"""Lost events: detected, recorded, accepted."""

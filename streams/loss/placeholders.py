@@ -1,0 +1,108 @@
+"""Placeholders for the events that a stream has lost at its end, so that no sequence is ever given to two events.
+
+The server would give the lost sequences to the next events. A position that somebody remembers would then mean another
+state, and a cached aggregate could pass the condition of an append by another one's sequence.
+"""
+
+import msgspec
+
+from contracts import subjects
+from contracts.envelope import Provenance, encode, seal
+from contracts.events import loss
+from contracts.subjects import AUTH, CONTACT, MESSAGING, OPERATOR, PROFILE, SESSION
+from streams.log import Append, Log
+from streams.loss.missing_events import Gap, by_stream
+from streams.restore import ArchivedMessage
+
+# More than a stream can be ahead of its read models when a server loses its end.
+MARGIN = 1_000
+_BATCH = 1_000
+_EVENTS = {
+    AUTH: (subjects.lost_in_auth, loss.AuthEventsLost),
+    SESSION: (subjects.lost_in_session, loss.SessionEventsLost),
+    PROFILE: (subjects.lost_in_profile, loss.ProfileEventsLost),
+    CONTACT: (subjects.lost_in_contact, loss.ContactEventsLost),
+    MESSAGING: (subjects.lost_in_messaging, loss.MessagingEventsLost),
+    OPERATOR: (subjects.lost_in_operator, loss.OperatorEventsLost),
+}
+
+
+class _Place(msgspec.Struct, frozen=True):
+    first: int
+    last: int
+
+
+class Interfered(Exception):
+    """Somebody else has appended to the stream."""
+
+    def __init__(self, gap: Gap) -> None:
+        super().__init__(f"another event was appended within {gap}: its owner is at work, stop it")
+
+
+def kept(gap: Gap, version: int) -> ArchivedMessage:
+    """What stands for one event of a gap within the stream where the stream is made again elsewhere."""
+    of_subject, event = _EVENTS[gap.stream]
+    envelope = seal(
+        event(first=gap.first, last=gap.last), aggregate_id="lost", version=version, provenance=Provenance()
+    )
+    return ArchivedMessage(of_subject(), encode(envelope), {"Nats-Msg-Id": envelope.id})
+
+
+async def begun(log: Log, stream: str) -> Gap | None:
+    """The loss whose place was filled last, wholly or up to some sequence."""
+    found = await log.last(_EVENTS[stream][0]())
+    if found is None:
+        return None
+    place = msgspec.json.decode(found.envelope().data, type=_Place)
+    return Gap(stream, place.first, place.last)
+
+
+async def filled(log: Log, gap: Gap) -> list[Gap]:
+    """The sequences of the gap that have placeholders; those without another event in between are one."""
+    found = await log.read(_EVENTS[gap.stream][0](), after=gap.first - 1)
+    places = [Gap(gap.stream, each.sequence, each.sequence) for each in found if each.sequence <= gap.last]
+    return by_stream(places).get(gap.stream, [])
+
+
+async def fill(log: Log, gap: Gap, by: str) -> None:
+    """Appends placeholders up to the end of the gap; called again after an interruption, it goes on.
+
+    A gap that is filled stays as it is, whatever was appended behind it.
+
+    `log`: with the right to append to the stream.
+
+    Raises:
+        Interfered: the stream did not end within or right before the gap, or somebody else appends.
+        Unavailable, DeadlineExceeded: the event store is away; the next call goes on.
+    """
+    of_subject, event = _EVENTS[gap.stream]
+    subject = of_subject()
+    last = await log.last(subject)
+    expected, version = (last.sequence, last.envelope().version) if last else (0, 0)
+    if expected >= gap.last:
+        return
+    end = await log.end_of(gap.stream)
+    if end < gap.first - 1 or (end >= gap.first and end != expected):
+        raise Interfered(gap)
+    while end < gap.last:
+        count = min(_BATCH, gap.last - end)
+        provenance = Provenance(actor=f"operator:{by}")
+        sequences = await log.append_together(
+            [
+                Append(
+                    subject=subject,
+                    expected=expected,
+                    envelope=seal(
+                        event(first=gap.first, last=gap.last),
+                        aggregate_id="lost",
+                        version=version + number,
+                        provenance=provenance,
+                    ),
+                )
+                for number in range(1, count + 1)
+            ]
+        )
+        if sequences[0] != end + 1:
+            raise Interfered(gap)
+        end = expected = sequences[-1]
+        version += count

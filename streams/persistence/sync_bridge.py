@@ -1,0 +1,141 @@
+"""A way from synchronous code into the asyncio event store: one loop in a thread of its own, with its own connection.
+
+Whoever holds a bridge may drop it without closing it, as the library's users do: when nobody holds it any more, or
+the interpreter ends, it closes by itself. Therefore nothing that runs in the thread may refer to the bridge.
+"""
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from threading import Lock, Thread, current_thread
+from typing import Any, TypeVar
+
+from eventsourcing.persistence import InterfaceError, OperationalError
+from nats.errors import Error as NatsError
+
+from contracts.errors import Unavailable
+from streams.jetstream.client import Client
+from streams.persistence.error_translation import in_the_librarys_words
+
+_LOG = logging.getLogger(__name__)
+# In seconds: how long closing may take.
+_CLOSING = 5.0
+
+T = TypeVar("T")
+
+
+class Bridge:
+    def __init__(self, servers: str, *, name: str, patience: float, inbox_prefix: str = "_INBOX") -> None:
+        """Connects.
+
+        `servers`: URLs, separated by commas.
+        `patience`: seconds after which the event store gives up something; the bridge waits three times as long.
+        `inbox_prefix`: what begins the subjects on which answers come.
+
+        Raises:
+            OperationalError: no server let us in.
+        """
+        self._limit = 3 * patience
+        self._closing = Lock()
+        self._closed = False
+        self._loop = asyncio.new_event_loop()
+        self.client = Client()
+        thread = Thread(target=_run, args=(self._loop,), name=f"event store of {name}", daemon=True)
+        thread.start()
+        self._end = weakref.finalize(self, _end, self._loop, thread, self.client)
+        try:
+            self.call(_connect(self.client, servers, name, patience, inbox_prefix))
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Does something in the event store and waits for it, within bounds.
+
+        Raises:
+            InterfaceError: the bridge was closed.
+            PersistenceError: as `in_the_librarys_words`.
+        """
+        future = self.submit(work)
+        try:
+            with in_the_librarys_words():
+                return future.result(self._limit)
+        except CancelledError:
+            raise InterfaceError("the connection was closed") from None
+        except TimeoutError as error:
+            raise OperationalError("the event store did not answer; what was sent may be stored") from error
+        finally:
+            future.cancel()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Begins something in the event store.
+
+        Raises:
+            InterfaceError: the bridge was closed.
+        """
+        with self._closing:
+            if self._closed:
+                work.close()
+                raise InterfaceError("the connection was closed")
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self) -> None:
+        """Ends what is still going on and closes the connection; more than once is as good as once."""
+        with self._closing:
+            self._closed = True
+        self._end()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+def _end(loop: asyncio.AbstractEventLoop, thread: Thread, client: Client) -> None:
+    ended = asyncio.run_coroutine_threadsafe(_wind_up(client), loop)
+    ended.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
+    # The last holder may have been let go of in the very thread that is to end.
+    if current_thread() is not thread:
+        thread.join(2 * _CLOSING)
+
+
+async def _wind_up(client: Client) -> None:
+    # What is lost already, or does not end in time, is given up with the tasks.
+    with suppress(OSError, NatsError):
+        async with asyncio.timeout(_CLOSING):
+            await client.close()
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+
+
+async def _connect(client: Client, servers: str, name: str, patience: float, inbox_prefix: str) -> None:
+    """Connects, and again whenever the connection is lost."""
+
+    async def failed(error: Exception) -> None:
+        _LOG.warning("nats: %s", error or type(error).__name__)
+
+    try:
+        async with asyncio.timeout(patience):
+            await client.connect(
+                servers=[url.strip() for url in servers.split(",") if url.strip()],
+                name=name,
+                error_cb=failed,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds that it sleeps; a fraction is meant
+                connect_timeout=5,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                inbox_prefix=inbox_prefix.encode(),
+            )
+    except TimeoutError as error:
+        raise Unavailable(f"NATS did not let us in within {patience:g} s.") from error

@@ -1,0 +1,186 @@
+"""Puts stored events back at the very places that they had: for a stream that is made anew out of an archive.
+
+The condition is on the stream and not on a subject: an event goes to its sequence, directly behind the one before, or
+nowhere. Whoever else appends meanwhile takes the place of one of them, and that is found out at once.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import uuid4
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts.errors import DeadlineExceeded, Unavailable
+from streams.jetstream import publish_ack
+from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.publish_ack import Ack, outcome_is_unknown, says_repeated
+from streams.jetstream.raw_message import Delivered
+from streams.jetstream.requests import Denied, RequestFailed
+
+LARGEST_BATCH = 1_000
+# What a message was once stored on condition of, or together with; it says nothing of the event itself.
+_OF_THE_APPEND = ("Nats-Expected-", "Nats-Batch-")
+# In seconds: how long one attempt may take, and how long to wait before the next.
+_ATTEMPT = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+# Seconds that a server may take from the first event of a batch to the last.
+_STORING = 1.0
+# So many refusals as a repetition of something that does not show are none of our own attempts.
+_REPEATED = 6
+
+
+class ArchivedMessage(msgspec.Struct, frozen=True, array_like=True):
+    """A stored message as it is kept for another time: its place is that of the one before, and one."""
+
+    subject: str
+    payload: bytes
+    # Those that belong to the event, `Nats-Msg-Id` first of all; not those of how it was appended.
+    headers: dict[str, str]
+
+    @property
+    def size(self) -> int:
+        """Bytes of it that count against the server's limit, to which its place still adds some."""
+        return len(self.payload) + sum(len(name) + len(value) + 4 for name, value in self.headers.items())
+
+
+class SequenceMismatch(Exception):
+    """Something else stands where an event belongs."""
+
+    def __init__(self, stream: str, sequence: int) -> None:
+        self.stream = stream
+        self.sequence = sequence
+        super().__init__(f"event {sequence:,} of {stream} is not the one that belongs there")
+
+
+class IdTaken(Exception):
+    """The stream has another event with the same id, stored a moment ago."""
+
+    def __init__(self, stream: str, sequence: int) -> None:
+        self.stream = stream
+        self.sequence = sequence
+        super().__init__(f"from event {sequence:,} of {stream} on, an event has the id of one before it")
+
+
+def kept_headers(headers: dict[str, str] | None) -> dict[str, str]:
+    """Of the headers that a message was stored with those that belong to the event."""
+    return {name: value for name, value in (headers or {}).items() if not name.startswith(_OF_THE_APPEND)}
+
+
+def last_of_batch(headers: dict[str, str] | None) -> bool:
+    """Whether nothing that was stored in one step with the message comes behind it."""
+    headers = headers or {}
+    return "Nats-Batch-Id" not in headers or "Nats-Batch-Commit" in headers
+
+
+class StreamRestorer:
+    """One stream that is filled, by its owner."""
+
+    def __init__(self, nc: Client, stream: str, *, patience: float = 30.0) -> None:
+        """`patience`: seconds for which a batch is tried again; more than a cluster needs for a new leader."""
+        self._stream = stream
+        self._patience = patience
+        self._jetstream = JetStream(nc, patience=patience)
+        self._inbox = self._jetstream.inbox
+
+    async def put(self, first: int, events: Sequence[ArchivedMessage]) -> None:
+        """Stores the events, up to 1,000, at the sequences from `first` on: all or none, durable when this returns.
+
+        Nothing is stored twice, however often it is tried.
+
+        Raises:
+            SequenceMismatch: the stream has another event at one of these sequences, or has not reached the first.
+            IdTaken: an event has the id of another one.
+            Unavailable, Overloaded: not stored; the event store cannot be reached, or has no space.
+            DeadlineExceeded: whether it was stored could not be found out in time.
+            PermissionError: this user may not append there.
+            ValueError: an event is larger than the server takes.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        pause = _FIRST_PAUSE
+        uncertain, refusals = False, 0
+        why: Exception | None = None
+        while (left := deadline - loop.time()) > 0:
+            try:
+                ack = await self._send(first, events, min(left, _ATTEMPT))
+                if ack.error is None and not ack.duplicate:
+                    if ack.seq != first + len(events) - 1:
+                        raise SequenceMismatch(self._stream, first)
+                    return
+                uncertain = outcome_is_unknown(ack, uncertain)
+                if await self._stored(first, events):
+                    return
+                # In a cluster an attempt that is still on its way is refused as a repetition too, for a moment.
+                refusals += says_repeated(ack)
+                if refusals >= _REPEATED:
+                    raise IdTaken(self._stream, first)
+            except Denied as denied:
+                raise PermissionError(f"no right to append to {self._stream}") from denied
+            except RequestFailed as failure:
+                uncertain = uncertain or failure.uncertain
+                why = failure
+                if failure.final:
+                    break
+            except Refused as refused:
+                if not refused.may_pass:
+                    raise
+                why = refused
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        if uncertain:
+            raise DeadlineExceeded from why
+        raise Unavailable from why
+
+    async def _stored(self, first: int, events: Sequence[ArchivedMessage]) -> bool:
+        """Whether the events stand in their places; False while their places are free.
+
+        Raises:
+            SequenceMismatch: they do not, and never can.
+        """
+        last = first + len(events) - 1
+        end = await self._end(first, last)
+        if end == first - 1:
+            return False
+        for sequence in {first, last}:
+            found = await self._jetstream.at(self._stream, sequence) if sequence <= end else None
+            wanted = events[sequence - first]
+            if found is None or (found.subject, found.payload) != (wanted.subject, wanted.payload):
+                raise SequenceMismatch(self._stream, min(sequence, end + 1))
+        return True
+
+    async def _end(self, first: int, last: int) -> int:
+        """The stream's last sequence, once it is not within a batch that a server is just about to store.
+
+        In a cluster a batch becomes visible event by event, and another process may be putting the same one.
+        """
+        deadline = asyncio.get_running_loop().time() + _STORING
+        while True:
+            end = (await self._jetstream.info(self._stream)).state.last_seq
+            if not first <= end < last or asyncio.get_running_loop().time() > deadline:
+                return end
+            await asyncio.sleep(_FIRST_PAUSE)
+
+    async def _send(self, first: int, events: Sequence[ArchivedMessage], timeout: float) -> Ack:
+        """The first message, which has the condition, and the last are answered; a refusal between spoils the last."""
+        batch, last = uuid4().hex, len(events)
+        async with self._inbox.open_reply(_speaks) as (reply, answer):
+            for number, event in enumerate(events, 1):
+                headers = dict(event.headers)
+                if number == 1:
+                    headers |= {"Nats-Expected-Stream": self._stream, "Nats-Expected-Last-Sequence": str(first - 1)}
+                if last > 1:
+                    headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+                    if number == last:
+                        headers["Nats-Batch-Commit"] = "1"
+                answers_to = reply if number in (1, last) else ""
+                await self._inbox.publish(
+                    event.subject, event.payload, reply=answers_to, headers=headers, timeout=timeout
+                )
+            await self._inbox.wait(answer, events[-1].subject, timeout)
+        return publish_ack.decode(answer.messages[-1].data)
+
+
+def _speaks(message: Delivered) -> bool:
+    # A batch's messages before the commit are answered with nothing, unless they are refused.
+    return bool(message.data)

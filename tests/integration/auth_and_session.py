@@ -1,0 +1,250 @@
+"""Auth and session as their main modules wire them, inside the test's process and over real gRPC."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from nats.aio.client import Client as NATS
+
+from contracts import envelope
+from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
+from contracts.rpc.vestnik.session.v1 import SessionServiceStub
+from infra.embedded.ports import free_port
+from infra.rpc.client import Client
+from infra.rpc.server import RpcServer
+from infra.runtime.connections import open_pool
+from infra.security.key_lifecycle import KeyTerms
+from infra.security.secrets import Secrets
+from infra.settings import Settings
+from projections.engine.read_model import ReadModel
+from projections.engine.running.runner_group import Runners
+from projections.session_audit import SessionAudit
+from projections.sessions import Sessions
+from projections.users import Users
+from services.auth.claim_keys import ClaimKeys
+from services.auth.clients import Sessions as SessionClient
+from services.auth.commands import Commands as AuthCommands
+from services.auth.login import Login
+from services.auth.mail.delivery import Delivery
+from services.auth.mail.transport import MailTransport
+from services.auth.passwords.change import Addresses, PasswordChanges
+from services.auth.passwords.hashing import Passwords
+from services.auth.passwords.weak_passwords import WeakPasswords
+from services.auth.queries import Queries as AuthQueries
+from services.auth.reactions import SessionRevoker
+from services.auth.repositories import Aggregates
+from services.auth.server import AuthServer
+from services.auth.tokens.device_tokens import DeviceTokens
+from services.auth.tokens.email_verification import Verification, VerificationTokens
+from services.auth.tokens.password_reset import Reset, ResetTokens
+from services.session.address_truncation import Keeps
+from services.session.commands import Commands as SessionCommands
+from services.session.domain import Terms as SessionTerms
+from services.session.queries import Queries as SessionQueries
+from services.session.server import SessionServer
+from services.session.tokens import AccessTokens, RefreshTokens
+from streams.log import Log
+from tests.integration.authorized_client import ActingClient
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+TERMS = KeyTerms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
+PASSWORD = "correct horse"
+
+
+class Clock:
+    """The present, moved forward at will."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return envelope.now() + self._ahead
+
+    def forward(self, span: timedelta) -> None:
+        self._ahead += span
+
+
+async def nowhere(user_id: str) -> str:
+    """No address is known."""
+    return ""
+
+
+class Auth:
+    """The domain side of one replica of auth: caches of its own, streams shared with the others."""
+
+    def __init__(self, nats: NATS, secrets: Secrets, clock: Callable[[], datetime] = envelope.now) -> None:
+        self.aggregates = Aggregates(Log(nats))
+        self.passwords = Passwords(4, secrets.password_key)
+        self.weak = WeakPasswords(frozenset({"password1"}))
+        self.keys = ClaimKeys(secrets.claims_key)
+        self.tokens = VerificationTokens(secrets.mail_key)
+        self.resets = ResetTokens(secrets.mail_key)
+        self.devices = DeviceTokens(secrets.devices_key)
+        self.clock = clock
+        self.commands = AuthCommands(
+            self.aggregates, self.passwords, self.weak, self.keys, self.tokens, lifetime=DAY, clock=clock
+        )
+
+    async def token(self, email: str) -> str:
+        """What the latest mail to the address says: the token of its newest registration."""
+        key = self.keys.of_email(email)
+        newest = (await self.aggregates.addresses.load(key)).state.pending[-1]
+        return self.tokens.sign(Verification(user_id=newest.user_id, claim_key=key, expires_at=newest.expires_at))
+
+    def delivery(self, outbox: MailTransport, *, mails_an_hour: int = 1000) -> Delivery:
+        return Delivery(self.aggregates, self.keys, outbox, mails_an_hour=mails_an_hour, clock=self.clock)
+
+    def changes(self, sessions: SessionClient, addresses: Addresses = nowhere) -> PasswordChanges:
+        return PasswordChanges(
+            self.aggregates,
+            self.passwords,
+            self.weak,
+            addresses,
+            self.keys,
+            self.resets,
+            sessions,
+            self.devices,
+            lifetime=HOUR,
+            clock=self.clock,
+        )
+
+    async def reset_token(self, email: str, expires_at: datetime | None = None) -> str:
+        """What a mail to the address would say."""
+        owner = (await self.aggregates.addresses.load(self.keys.of_email(email))).state.owner
+        assert owner is not None
+        credential = (await self.aggregates.credentials.load(owner)).state
+        asked = Reset(user_id=owner, credential=credential.generation, expires_at=expires_at or self.clock() + HOUR)
+        return self.resets.sign(asked)
+
+
+def session_commands(
+    nats: NATS,
+    secrets: Secrets,
+    clock: Callable[[], datetime] = envelope.now,
+    *,
+    log: Log | None = None,
+    keeps_addresses: Keeps = "full",
+) -> SessionCommands:
+    return SessionCommands(
+        log or Log(nats),
+        RefreshTokens(secrets.refresh_key),
+        AccessTokens(secrets.signing_keys(TERMS), issuer="https://chat.example.org", seconds=900),
+        terms=SessionTerms(30 * DAY, 90 * DAY),
+        keeps_addresses=keeps_addresses,
+        clock=clock,
+    )
+
+
+class Services:
+    """Both services behind gRPC, called as the gateway does."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: Secrets,
+        auth: Auth,
+        log: Log,
+        sessions: SessionClient,
+        auth_queries: AuthQueries,
+        session_queries: SessionQueries,
+    ) -> None:
+        self.settings = settings
+        self.secrets = secrets
+        self.auth_replica = auth
+        self.log = log
+        # As auth calls it.
+        self.sessions = sessions
+        self.from_auth = ActingClient("session", me="auth", settings=settings, secrets=secrets)
+        self.auth_queries = auth_queries
+        self.session_queries = session_queries
+        self.to_auth = ActingClient("auth", settings=settings, secrets=secrets)
+        self.to_session = ActingClient("session", settings=settings, secrets=secrets)
+        self.auth = self.to_auth.stub(AuthServiceStub)
+        self.session = self.to_session.stub(SessionServiceStub)
+
+
+@asynccontextmanager
+async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
+    settings = Settings(
+        auth_address=f"127.0.0.1:{free_port()}",
+        session_address=f"127.0.0.1:{free_port()}",
+        public_url="https://chat.example.org",
+    )
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(database_url, "test")
+        stack.push_async_callback(pool.close)
+        runners = Runners([Users, Sessions, SessionAudit], nats, pool, database_url)
+        await runners.start()
+        stack.push_async_callback(runners.stop)
+        auth = Auth(nats, secrets)
+        stack.callback(auth.passwords.close)
+        between = Client("session", me="auth", settings=settings, secrets=secrets)
+        stack.callback(between.close)
+        sessions = SessionClient(between)
+        queries = AuthQueries(ReadModel(Users, pool, runners.waiting), auth.aggregates)
+        login = Login(auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices, queries.address_of)
+        session_queries = SessionQueries(ReadModel(Sessions, pool, runners.waiting))
+        session = SessionServer(session_commands(nats, secrets), session_queries, Log(nats))
+        servers = {
+            "auth": RpcServer(
+                "auth",
+                [AuthServer(auth.commands, login, auth.changes(sessions, queries.address_of), queries)],
+                secrets=secrets,
+            ),
+            "session": RpcServer("session", [session], secrets=secrets),
+        }
+        for name, server in servers.items():
+            await server.start(*settings.listen_address(name))
+            server.set_ready(True)
+            stack.push_async_callback(server.drain, 1.0)
+        services = Services(settings, secrets, auth, Log(nats), sessions, queries, session_queries)
+        stack.callback(services.to_auth.close)
+        stack.callback(services.to_session.close)
+        stack.callback(services.from_auth.close)
+        endings = asyncio.create_task(SessionRevoker(nats, sessions, ack_wait=1.0, first_pause=0.05).run())
+        stack.push_async_callback(_cancelled, endings)
+        await eventually(runners.ready)
+        yield services
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def eventually(condition: Callable[[], bool], within: float = 60.0) -> None:
+    """Waits until the condition holds."""
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def mails(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.eml"))
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """One stored event, as a test looks at it."""
+
+    sequence: int
+    subject: str
+    type: str
+    id: str
+    causation_id: str | None
+
+
+async def stored(nats: NATS, stream: str) -> list[Stored]:
+    """Everything in the stream, in order."""
+    jetstream = nats.jetstream()
+    end = (await jetstream.stream_info(stream)).state.last_seq
+    found = []
+    for sequence in range(1, end + 1):
+        message = await jetstream.get_msg(stream, sequence)
+        assert message.data is not None
+        sealed = envelope.decode(message.data)
+        found.append(Stored(sequence, str(message.subject), sealed.type, sealed.id, sealed.causation_id))
+    return found

@@ -1,0 +1,123 @@
+"""Every login of a PostgreSQL with rights, each on a connection of its own, and a read model of each service's."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from psycopg import AsyncConnection, sql
+
+from infra.security.postgres_roles import role_of, statements, url_of
+from infra.security.secrets import DATABASE_PARTIES
+from infra.settings import SERVICES
+from projections.engine.projection import Projection
+from projections.engine.rebuild import cutover
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.schema import ensure_schema
+from projections.registry import owned_by
+
+
+class Logins:
+    """The database, and who has logged in to it."""
+
+    def __init__(self, database_url: str, passwords: dict[str, str]) -> None:
+        # The superuser's.
+        self.database_url = database_url
+        self.passwords = passwords
+        self._open: dict[str, Connection] = {}
+
+    def url(self, party: str) -> str:
+        return url_of(self.database_url, party, self.passwords[party])
+
+    async def of(self, party: str) -> Connection:
+        """The party's connection, made when it is first asked for."""
+        if party not in self._open:
+            self._open[party] = await AsyncConnection.connect(self.url(party), autocommit=True)
+        return self._open[party]
+
+    async def give_rights(self) -> None:
+        """As a superuser does in a database of his; more than once, if need be."""
+        name = self.database_url.rsplit("/", 1)[1]
+        async with await AsyncConnection.connect(self.database_url) as conn:
+            for statement in statements(name, self.passwords):
+                await conn.execute(statement.encode())
+
+    async def close(self) -> None:
+        for conn in self._open.values():
+            await conn.close()
+
+
+@asynccontextmanager
+async def logins(database_url: str) -> AsyncIterator[Logins]:
+    """The rights are given, and each service has made the tables of a read model."""
+    found = Logins(database_url, {party: secrets.token_hex(8) for party in DATABASE_PARTIES})
+    try:
+        await found.give_rights()
+        for service in SERVICES:
+            await go_live(await found.of(service), one_of(service))
+        yield found
+    finally:
+        await found.close()
+
+
+def one_of(service: str) -> type[Projection]:
+    return owned_by(service)[0]
+
+
+async def go_live(conn: Connection, projection: type[Projection]) -> None:
+    """An empty read model, as its service makes it."""
+    await ensure_schema(conn)
+    build = await cutover.start_build(conn, projection)
+
+    async def nothing_to_catch_up(position: object) -> bool:
+        return True
+
+    assert await cutover.cut_over(conn, projection, build, nothing_to_catch_up)
+
+
+async def refusal(conn: Connection, statement: str) -> str | None:
+    """The state of the error with which the server refuses the statement; None if it did what it was told."""
+    try:
+        await conn.execute(statement.encode())
+    except psycopg.Error as error:
+        return error.sqlstate or type(error).__name__
+    return None
+
+
+async def relations_of(database_url: str, party: str) -> list[tuple[str, str]]:
+    """Everything in the party's schema that holds or shows rows, as `schema.name`, with its kind."""
+    async with await AsyncConnection.connect(database_url) as conn:
+        cursor = await conn.execute(
+            "SELECT format('%%I.%%I', n.nspname, c.relname), c.relkind::text FROM pg_class AS c"
+            " JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind IN ('r', 'v')"
+            " ORDER BY 1",
+            (role_of(party),),
+        )
+        return [(str(name), str(kind)) for name, kind in await cursor.fetchall()]
+
+
+async def whole(database_url: str) -> list[tuple[object, ...]]:
+    """Everything that anybody could have changed: relations with their owners and rights, schemas, logins, rows."""
+    async with await AsyncConnection.connect(database_url) as conn:
+        found: list[tuple[object, ...]] = []
+        for query in (
+            "SELECT n.nspname, n.nspowner::regrole::text, n.nspacl::text FROM pg_namespace AS n"
+            " WHERE n.nspname !~ '^pg_(toast_)?temp' ORDER BY 1",
+            "SELECT c.oid::regclass::text, c.relowner::regrole::text, c.relacl::text, c.relkind::text"
+            " FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+            " WHERE n.nspname ~ '^(vestnik_|public)' ORDER BY 1",
+            "SELECT rolname, rolinherit, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
+            " FROM pg_roles WHERE rolname ~ '^vestnik' ORDER BY 1",
+            "SELECT roleid::regrole::text, member::regrole::text, inherit_option, set_option FROM pg_auth_members"
+            " ORDER BY 1, 2",
+            "SELECT defaclrole::regrole::text, defaclnamespace::regnamespace::text, defaclacl::text FROM pg_default_acl"
+            " ORDER BY 1, 2",
+            "SELECT extname FROM pg_extension ORDER BY 1",
+        ):
+            found += await (await conn.execute(query.encode())).fetchall()
+        for service in SERVICES:
+            for name, kind in await relations_of(database_url, service):
+                if kind == "r":
+                    cursor = await conn.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(*name.split("."))))
+                    found += [(name, *row) for row in await cursor.fetchall()]
+        return found

@@ -1,0 +1,196 @@
+"""Events and their envelope: readable JSON, one class a type, no secret where others may read."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from uuid import UUID, uuid5
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import envelope
+from contracts.catalogue import EVENTS, decode
+from contracts.envelope import Envelope, Provenance
+from contracts.events.message import MessageSent
+from contracts.events.profile import ProfileCreated
+from contracts.subjects import is_public
+from contracts.upcasts import STEPS, upcast
+from contracts.values.ids import is_id, made_at, new_id, notification_id, pair_id
+from contracts.values.personal_data import Sealed, plaintext_or_none
+
+
+def sent(text: str = "hello") -> MessageSent:
+    return MessageSent(message_id="m", sender_id="a", recipient_id="b", sequence=1, text=text, client_message_id="c")
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_an_event_survives_the_way_through_its_envelope_byte_for_byte(text: str) -> None:
+    sealed = envelope.seal(sent(text), aggregate_id="x", version=1, provenance=Provenance(actor="a"))
+    read = envelope.open_event(envelope.decode(envelope.encode(sealed)), stream="MESSAGING", sequence=9, subject="s")
+    assert read.data == sent(text)
+    assert (read.id, read.version, read.sequence, read.actor) == (sealed.id, 1, 9, "a")
+
+
+def test_times_are_cut_to_the_millisecond() -> None:
+    assert envelope.now().microsecond % 1000 == 0
+    assert envelope.now().tzinfo is UTC
+
+
+def test_types_are_named_by_kind_in_the_past_tense() -> None:
+    assert all(kind == event.TYPE and kind.count(".") == 1 for kind, event in EVENTS.items())
+    assert {"user.created", "user.email_verified", "session.revoked", "friendship.accepted", "message.seen"} <= set(
+        EVENTS
+    )
+
+
+def test_public_events_hold_no_secret_and_no_address() -> None:
+    public = [event for event in EVENTS.values() if not event.PRIVATE]
+    fields = {field for event in public for field in event.__struct_fields__}
+    assert not fields & {"password_hash", "password", "email", "token", "refresh_token"}
+
+
+def test_personal_data_may_be_sealed() -> None:
+    data = b'{"username": "anna", "display_name": {"key": "k", "ciphertext": "c2VjcmV0"}}'
+    event = decode("profile.created", 1, data)
+    assert isinstance(event, ProfileCreated)
+    assert event.display_name == Sealed("k", "c2VjcmV0")
+    assert plaintext_or_none(event.display_name) is None
+    assert plaintext_or_none("Anna") == "Anna"
+
+
+def test_a_field_that_is_not_known_yet_is_passed_over() -> None:
+    assert decode("user.email_verified", 1, b'{"later": 1}') is not None
+
+
+def test_an_event_from_the_future_is_refused() -> None:
+    with pytest.raises(LookupError, match="newer"):
+        decode("user.created", 99, b"{}")
+
+
+def test_an_event_of_no_known_type_is_refused() -> None:
+    with pytest.raises(LookupError):
+        decode("user.teleported", 1, b"{}")
+
+
+def test_upcasts_run_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STEPS, ("x.happened", 1), lambda data: data | {"b": data["a"] + 1})
+    monkeypatch.setitem(STEPS, ("x.happened", 2), lambda data: data | {"c": data["b"] + 1})
+    assert upcast("x.happened", 1, {"a": 1}, to=3) == {"a": 1, "b": 2, "c": 3}
+    with pytest.raises(LookupError):
+        upcast("x.happened", 1, {"a": 1}, to=4)
+
+
+def test_an_envelope_of_another_shape_is_refused() -> None:
+    for payload in (b"", b"{}", b"[1]", b'{"id": 1}'):
+        with pytest.raises(msgspec.DecodeError):
+            envelope.decode(payload)
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"id":"\xff"}', b'{"x":' + b"[" * 9_999, b"\xff", b'{"at":"2026-01-31T12:00:00"}']
+)
+def test_whatever_is_wrong_with_an_envelope_is_one_error(payload: bytes) -> None:
+    whole = msgspec.json.encode(envelope.seal(sent(), aggregate_id="x", version=1, provenance=Provenance()))
+    # The first of two fields of one name is read too.
+    for broken in (payload, payload.removesuffix(b"}") + b"," + whole[1:]):
+        with pytest.raises(msgspec.DecodeError):
+            envelope.decode(broken)
+
+
+@pytest.mark.parametrize("data", [b'{"text":"\xff"}', b'{"x":' + b"[" * 9_999, b"", b"1"])
+def test_whatever_is_wrong_with_data_is_one_error(data: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode("message.sent", 1, data)
+
+
+@pytest.mark.parametrize(
+    ("subject", "public"),
+    [
+        ("vestnik.auth.user.u", True),
+        ("vestnik.auth.user.u.v", False),
+        ("vestnik.auth.credential.u", False),
+        ("vestnik.auth.email.h", False),
+        ("vestnik.session.session.s", True),
+        ("vestnik.messaging.read.c.u", True),
+        ("vestnik.operator.dead_letter.friends.1.CONTACT.7", False),
+        ("vestnik.limits.login", False),
+    ],
+)
+def test_a_subject_is_public_where_others_may_read_it(subject: str, public: bool) -> None:
+    assert is_public(subject) == public
+
+
+def test_the_envelope_is_what_the_architecture_says() -> None:
+    assert set(Envelope.__struct_fields__) == {
+        "id", "type", "schema", "aggregate_id", "version", "at", "actor",
+        "correlation_id", "request_id", "causation_id", "traceparent", "data",
+    }  # fmt: skip
+
+
+def test_ids_are_version_7_and_grow_with_time() -> None:
+    before = int(datetime.now(UTC).timestamp() * 1000)
+    made = new_id()
+    assert is_id(made)
+    assert made[14] == "7"
+    assert made[19] in "89ab"
+    assert 0 <= int(made.replace("-", "")[:12], 16) - before <= 60_000
+
+
+def test_ids_made_by_many_threads_are_all_different() -> None:
+    new_id()
+    with ThreadPoolExecutor(8) as pool:
+        made = [one for some in pool.map(lambda _: [new_id() for _ in range(2_000)], range(8)) for one in some]
+    assert len(set(made)) == len(made)
+
+
+def test_a_copy_of_the_process_makes_none_of_the_ids_that_the_original_makes() -> None:
+    new_id()
+    reader, writer = os.pipe()
+    copy = os.fork()
+    if copy == 0:
+        os.write(writer, "".join(new_id() for _ in range(100)).encode())
+        os._exit(0)
+    os.waitpid(copy, 0)
+    text = os.read(reader, 3_600).decode()
+    os.close(reader)
+    os.close(writer)
+    theirs = [text[place : place + 36] for place in range(0, len(text), 36)]
+    assert len(theirs) == 100
+    # The digits that are chance, since the moments differ.
+    assert not {one[15:] for one in theirs} & {new_id()[15:] for _ in range(500)}
+
+
+def test_a_pair_has_one_id_whoever_is_named_first() -> None:
+    one, other = new_id(), new_id()
+    assert pair_id(one, other) == pair_id(other, one)
+    assert pair_id(one, other) != pair_id(one, new_id())
+
+
+def test_ids_that_follow_from_others_are_those_of_the_library() -> None:
+    for _ in range(200):
+        one, other = new_id(), new_id()
+        space = UUID("5b2e0d5c-7c0f-4c7e-9d4b-0a4a3f6f1c11")
+        assert pair_id(one, other) == str(uuid5(space, ":".join(sorted((one, other)))))
+        assert notification_id(one, other) == str(uuid5(UUID(one), other))
+
+
+def test_an_id_is_one_in_its_canonical_form_alone() -> None:
+    found = new_id()
+    assert is_id(found)
+    for other in (
+        found.upper(),
+        found[:-1],
+        f"{found}\n",
+        f"{{{found}}}",
+        found.replace("-", ""),
+        f"urn:uuid:{found}",
+        "",
+    ):
+        assert not is_id(other)
+
+
+def test_an_id_says_when_it_was_made() -> None:
+    before = envelope.now()
+    assert before <= made_at(new_id()) <= envelope.now()

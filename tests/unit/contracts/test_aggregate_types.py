@@ -1,0 +1,56 @@
+"""Every event has its place, and its subject says who may read it."""
+
+import inspect
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+
+from contracts import subjects
+from contracts.aggregate_types import AGGREGATE_TYPE_OF, AGGREGATE_TYPES, AggregateType
+from contracts.catalogue import EVENTS
+from contracts.subjects import PUBLIC_FILTERS, STREAMS
+
+
+def matches(pattern: str, subject: str) -> bool:
+    tokens, parts = pattern.split("."), subject.split(".")
+    if tokens[-1] == ">":
+        return len(parts) >= len(tokens) and tokens[:-1] == parts[: len(tokens) - 1]
+    return len(tokens) == len(parts) and all(token in ("*", part) for token, part in zip(tokens, parts, strict=True))
+
+
+def aggregate_subjects() -> set[str]:
+    """The functions that make the subject of one aggregate."""
+    found = set()
+    for name, function in vars(subjects).items():
+        if inspect.isfunction(function):
+            with suppress(LookupError):
+                made = function(*inspect.signature(function).parameters)
+                if isinstance(made, str) and made.startswith("vestnik.") and not set(made) & set("*>"):
+                    # What lies in no event stream is no aggregate's.
+                    found |= {name} if subjects.stream_of(made) in STREAMS else set()
+    return found
+
+
+def test_every_event_has_one_place() -> None:
+    places = Counter(event.TYPE for channel in AGGREGATE_TYPES for event in channel.events)
+    assert set(places) == set(AGGREGATE_TYPE_OF) == set(EVENTS)
+    assert set(places.values()) == {1}
+
+
+def test_every_kind_of_subject_is_there() -> None:
+    assert {channel.name for channel in AGGREGATE_TYPES} == aggregate_subjects()
+
+
+@pytest.mark.parametrize("channel", AGGREGATE_TYPES, ids=lambda channel: channel.name)
+def test_others_may_read_exactly_the_public_subjects(channel: AggregateType) -> None:
+    assert {event.PRIVATE for event in channel.events} == {channel.private}
+    public = matches(PUBLIC_FILTERS.get(channel.stream, ""), channel.subject(*channel.parameters))
+    assert public is not channel.private
+
+
+def test_an_address_names_what_the_subjects_differ_in() -> None:
+    read = AGGREGATE_TYPE_OF["message.seen"]
+    assert read.address == "vestnik.messaging.read.{conversation_id}.{user_id}"
+    assert read.pattern == "vestnik.messaging.read.*.*"
+    assert (read.stream, read.owner) == ("MESSAGING", "messaging")

@@ -1,0 +1,88 @@
+"""Names are compared without what does not count, in any script, and indexed by what a slip leaves of them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.values.name_matching import HEADS, index_keys, normalize, pad_words, query_keys, segments
+
+LETTERS = "abcdeжзий"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ŻÓŁW", "zolw"),
+        ("Ёлка", "елка"),
+        ("Straße", "STRASSE"),
+        ("Ｗｉｄｅ", "wide"),
+        ("İstanbul", "ıstanbul"),
+        ("Ångström", "a\u030angstro\u0308m"),
+        ("Ørsted", "orsted"),
+        ("Қазақ", "казак"),
+        ("שָׁלוֹם", "שלום"),
+        ("مُحَمَّد", "محمد"),
+        ("anna\u200d\u202eb", "annab"),
+        ("  Anna \t Orlova ", "anna orlova"),
+        ("Ὀδυσσεύς", "οδυσσευσ"),
+        ("ﬁn", "fin"),
+    ],
+)
+def test_what_does_not_count_is_folded_away(one: str, other: str) -> None:
+    assert normalize(one) == normalize(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("か", "が"), ("कि", "कु"), ("ก", "กุ"), ("anna", "ann"), ("a_b", "a.b")])
+def test_what_makes_another_name_counts(one: str, other: str) -> None:
+    assert normalize(one) != normalize(other)
+
+
+@given(st.text(max_size=70))
+def test_folding_is_done_once_and_for_all(text: str) -> None:
+    once = normalize(text)
+    assert normalize(once) == once
+    assert normalize(once.upper().lower()) == normalize(once.upper().lower())
+    assert "".join(segment for segment, _ in segments(once)) == once.replace(" ", "")
+
+
+def test_digits_and_punctuation_stand_between_words() -> None:
+    assert segments("anna_ж17 🙂b") == [
+        ("anna", True),
+        ("_", False),
+        ("ж", True),
+        ("17", False),
+        ("🙂", False),
+        ("b", True),
+    ]
+    assert pad_words("anna_ж17 b") == " anna _ ж 17 b "
+
+
+@st.composite
+def slipped(draw: st.DrawFn) -> tuple[str, str]:
+    """A word, and what becomes of it with one slip."""
+    word = draw(st.text(LETTERS, min_size=4, max_size=12))
+    place = draw(st.integers(0, len(word) - 1))
+    letter = draw(st.sampled_from(LETTERS))
+    with_slip = draw(
+        st.sampled_from(
+            [
+                word[:place] + letter + word[place:],
+                word[:place] + letter + word[place + 1 :],
+                word[:place] + word[place + 1 :],
+                word[:place] + word[place : place + 2][::-1] + word[place + 2 :],
+            ]
+        )
+    )
+    return word, with_slip
+
+
+@given(slipped())
+def test_a_word_with_a_slip_has_a_form_in_common_with_the_word(words: tuple[str, str]) -> None:
+    word, with_slip = words
+    if len(with_slip) >= min(HEADS):
+        assert {*index_keys(word).split()} & {*query_keys(with_slip)}
+
+
+def test_a_long_name_brings_no_more_into_the_index_than_a_name_may() -> None:
+    assert len(index_keys(" ".join(["word" + "x" * place for place in range(60)])).split()) <= 12 * sum(HEADS)
+    assert (query_keys("li"), query_keys("l"), index_keys("li l")) == (["li"], [], "li ")

@@ -1,0 +1,63 @@
+"""What crosses the edges: times, cursors, and what is wrong with an input."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Annotated
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Meta
+
+from contracts.errors import Invalid, Violation
+from contracts.values.cursors import decode_cursor, encode_cursor
+from contracts.values.timestamps import from_unix_ms, rfc3339, to_unix_ms
+from contracts.values.validation import validated
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    at: datetime
+    name: str
+
+
+class Command(msgspec.Struct, frozen=True):
+    name: Annotated[str, Meta(min_length=2)]
+    tags: tuple[Annotated[str, Meta(max_length=2)], ...] = ()
+
+
+@given(st.integers(min_value=0, max_value=2**42))
+def test_times_keep_their_milliseconds(value: int) -> None:
+    assert to_unix_ms(from_unix_ms(value)) == value
+
+
+def test_times_are_shown_in_utc() -> None:
+    moment = datetime(2026, 1, 31, 13, 0, 0, 5000, tzinfo=timezone(timedelta(hours=1)))
+    assert rfc3339(moment) == "2026-01-31T12:00:00.005Z"
+
+
+@given(st.text(max_size=30))
+def test_a_cursor_comes_back_as_it_was(name: str) -> None:
+    cursor = Cursor(datetime(2026, 1, 1, tzinfo=UTC), name)
+    assert decode_cursor(encode_cursor(cursor), Cursor) == cursor
+
+
+def test_the_first_page_has_no_cursor() -> None:
+    assert decode_cursor("", Cursor) is None
+
+
+@pytest.mark.parametrize("text", ["x", "e30", "!!!!", "a" * 2000, encode_cursor(Command("anna"))])
+def test_what_is_no_cursor_is_refused(text: str) -> None:
+    with pytest.raises(Invalid):
+        decode_cursor(text, Cursor)
+
+
+@pytest.mark.parametrize(
+    ("values", "path"), [({"name": "a"}, "/name"), ({"name": "ab", "tags": ["a", "abc"]}, "/tags"), ({}, "")]
+)
+def test_a_violation_names_its_place(values: dict[str, object], path: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        validated(Command, values)
+    (violation,) = caught.value.violations
+    assert isinstance(violation, Violation)
+    assert violation.path.startswith(path)
+    assert "$" not in violation.message

@@ -1,0 +1,314 @@
+"""What is wrong with a file is found, wherever it is, and named."""
+
+import io
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra.archive.format.archive_reader import Block, check, sound_blocks
+from infra.archive.format.archive_writer import Writer
+from infra.archive.format.errors import Damaged, NewerFormat, NotAnExport
+from infra.archive.format.layout import MAGIC, PREAMBLE_SIZE, Head, StreamInFile, compress, decompress
+from infra.archive.unreadable_events import Runs, UnknownContent, release
+from infra.archive.validation import require_valid, validate
+from infra.operator_errors import OperatorError
+from streams.restore import ArchivedMessage
+from tests.unit.infra.archive.conftest import A_BLOCK, EVENTS, event, export, header, pieces
+
+SOUND = export()
+# Preamble, header, four of MESSAGING, three of AUTH, end.
+PIECES = pieces(SOUND)
+FIRST, SECOND, THIRD = 2, 3, 4
+
+
+def silent(done: int, total: int) -> None:
+    """Nobody hears how far it is."""
+
+
+def damages(path: Path, data: bytes) -> list[str]:
+    path.write_bytes(data)
+    return validate(path, silent).damages
+
+
+def offset_of(piece: int) -> str:
+    return f"at byte {sum(map(len, PIECES[:piece])):,}: "
+
+
+def test_what_was_written_is_read_back(path: Path) -> None:
+    path.write_bytes(SOUND)
+    found: list[Block] = []
+    checked = check(path, silent, found.append)
+    assert checked.damages == []
+    assert checked.header == header()
+    assert checked.end is not None
+    assert checked.end.events == sum(EVENTS.values())
+    assert checked.end.types["message.sent"].events == sum(EVENTS.values())
+    read = {stream: [each for block in found if block.stream == stream for each in block.events] for stream in EVENTS}
+    assert read == {name: [event(name, number) for number in range(1, n + 1)] for name, n in EVENTS.items()}
+    assert list(sound_blocks(path, checked.header)) == found
+
+
+@given(
+    events=st.lists(
+        st.builds(
+            ArchivedMessage,
+            subject=st.text(min_size=1),
+            payload=st.binary(max_size=2_000),
+            headers=st.dictionaries(st.text(), st.text()),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_any_bytes_of_an_event_come_back_as_they_were(
+    events: list[ArchivedMessage], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = io.BytesIO()
+    writer = Writer(file, msgspec.structs.replace(header(), streams=[StreamInFile("AUTH", len(events), len(events))]))
+    writer.events(0, 1, events)
+    writer.end()
+    path = tmp_path_factory.mktemp("any") / "export"
+    path.write_bytes(file.getvalue())
+    found: list[Block] = []
+    assert check(path, silent, found.append).damages == []
+    assert found == [Block("AUTH", 1, events)]
+
+
+@settings(max_examples=400)
+@given(place=st.integers(0, len(SOUND) - 1), bit=st.integers(0, 7))
+def test_no_flipped_bit_goes_unnoticed(place: int, bit: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "flipped"
+    path.write_bytes(flipped(SOUND, place, bit))
+    with pytest.raises(OperatorError, match=r"damage|is not an export|format"):
+        require_valid(path, silent)
+
+
+def flipped(data: bytes, place: int, bit: int = 3) -> bytes:
+    changed = bytearray(data)
+    changed[place] ^= 1 << bit
+    return bytes(changed)
+
+
+def test_no_cut_goes_unnoticed(path: Path) -> None:
+    borders = [sum(map(len, PIECES[:number])) + more for number in range(1, len(PIECES)) for more in (-1, 0, 1)]
+    for size in {*borders, *range(1, len(SOUND), 7), len(SOUND) - 1}:
+        path.write_bytes(SOUND[:size])
+        with pytest.raises(OperatorError, match="the file ends here"):
+            require_valid(path, silent)
+
+
+def test_a_cut_is_named_with_everything_that_is_missing_behind_it(path: Path) -> None:
+    size = sum(map(len, PIECES[:THIRD])) + 60
+    assert damages(path, SOUND[:size]) == [
+        f"at byte {size:,}: the file ends here, within block 3 (MESSAGING from 5 on);"
+        " MESSAGING 5 to 7, AUTH 1 to 5 is missing"
+    ]
+
+
+def test_damaged_blocks_are_all_named_with_their_events_and_places(path: Path) -> None:
+    changed = [flipped(piece, -1) if number in (SECOND, 7) else piece for number, piece in enumerate(PIECES)]
+    found = damages(path, b"".join(changed))
+    assert found[:2] == [
+        f"{offset_of(SECOND)}block 2 (MESSAGING 3 to 4) is damaged: its content is not what its digest says",
+        f"{offset_of(7)}block 6 (AUTH 3 to 4) is damaged: its content is not what its digest says",
+    ]
+
+
+def moved(order: Callable[[list[bytes]], list[bytes]]) -> bytes:
+    return b"".join(order(list(PIECES)))
+
+
+def test_a_removed_block_is_named(path: Path) -> None:
+    found = damages(path, moved(lambda all_of: all_of[:SECOND] + all_of[SECOND + 1 :]))
+    assert found[0] == f"{offset_of(SECOND)}MESSAGING 3 to 4 is missing here"
+
+
+def test_a_whole_stream_that_was_removed_is_named(path: Path) -> None:
+    found = damages(path, moved(lambda all_of: all_of[:6] + all_of[-1:]))
+    assert found[0] == f"{offset_of(6)}AUTH 1 to 5 is missing here"
+
+
+def test_a_doubled_block_is_named(path: Path) -> None:
+    found = damages(path, moved(lambda all_of: [*all_of[:THIRD], all_of[SECOND], *all_of[THIRD:]]))
+    where = "stands here, where it does not belong: doubled or displaced"
+    assert found[0] == f"{offset_of(THIRD)}block 2 (MESSAGING 3 to 4) {where}"
+
+
+def test_swapped_blocks_are_named(path: Path) -> None:
+    found = damages(path, moved(lambda all_of: [*all_of[:2], all_of[SECOND], all_of[FIRST], *all_of[THIRD:]]))
+    assert found[0] == f"{offset_of(FIRST)}MESSAGING 1 to 2 is missing here"
+    assert "block 1 (MESSAGING 1 to 2) stands here, where it does not belong" in found[1]
+
+
+def test_a_block_of_another_export_is_named(path: Path) -> None:
+    strange = pieces(export("two"))[SECOND]
+    found = damages(path, moved(lambda all_of: [*all_of[:SECOND], strange, *all_of[THIRD:]]))
+    assert found[0].startswith(f"{offset_of(SECOND)}block 2 (MESSAGING 3 to 4) is damaged")
+
+
+def test_what_comes_behind_the_end_is_named(path: Path) -> None:
+    assert damages(path, SOUND + b"more") == [f"at byte {len(SOUND):,}: the file goes on behind its end"]
+
+
+def shuffles() -> Iterator[list[int]]:
+    chance = random.Random(7)
+    for _ in range(50):
+        yield [0, 1, *chance.choices(range(2, len(PIECES)), k=chance.randint(0, len(PIECES)))]
+
+
+def test_no_mixture_of_sound_blocks_but_the_right_one_is_taken(path: Path) -> None:
+    for order in shuffles():
+        path.write_bytes(b"".join(PIECES[number] for number in order))
+        with pytest.raises(Damaged):
+            require_valid(path, silent)
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04" + b"x" * 500, b"x", b'{"events": []}\n' * 10])
+def test_a_file_of_another_kind_is_said_to_be_one(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    with pytest.raises(NotAnExport, match="is not an export of Vestnik"):
+        require_valid(path, silent)
+
+
+def test_an_empty_file_is_said_to_be_empty(path: Path) -> None:
+    path.touch()
+    with pytest.raises(NotAnExport, match="is empty"):
+        require_valid(path, silent)
+
+
+def test_a_missing_file_and_a_folder_are_said_to_be_that(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="No such file"):
+        require_valid(tmp_path / "nothing", silent)
+    with pytest.raises(OperatorError, match="is no regular file"):
+        require_valid(tmp_path, silent)
+
+
+def test_damaged_first_bytes_are_told_from_a_file_of_another_kind(path: Path) -> None:
+    path.write_bytes(flipped(SOUND, 2))
+    with pytest.raises(Damaged, match="the first bytes of the file are damaged"):
+        require_valid(path, silent)
+
+
+def test_a_damaged_header_is_named_with_the_file(path: Path) -> None:
+    assert damages(path, flipped(SOUND, len(PIECES[0]) + 60)) == ["at byte 18: the header is damaged"]
+    with pytest.raises(Damaged, match=f"{path.name} is damaged at byte 18"):
+        require_valid(path, silent)
+
+
+def test_a_newer_format_is_refused_as_such(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as later:
+        later.setattr("infra.archive.format.layout.VERSION", 2)
+        newer = export()
+    assert newer[: len(MAGIC)] == MAGIC
+    path.write_bytes(newer)
+    with pytest.raises(NewerFormat, match="format 2, and this release reads up to 1"):
+        require_valid(path, silent)
+
+
+def strange(sequence: int, **changes: object) -> ArchivedMessage:
+    """An event that differs from one of ours."""
+    kept = event("MESSAGING", sequence)
+    payload = msgspec.json.encode(msgspec.json.decode(kept.payload) | changes)
+    return ArchivedMessage("vestnik.messaging.conversation.c", payload, kept.headers)
+
+
+STRANGE = [
+    (strange(2, schema=99), "message.sent of schema 99, of which this release knows up to 1"),
+    (strange(2, type="planet.found"), "planet.found, of which this release knows nothing"),
+    (strange(2, data={"text": 1}), "message.sent of schema 1: "),
+    (strange(2, at="2026-11-23T00:00:00"), "no event: "),
+    (ArchivedMessage("vestnik.messaging.conversation.c", b"", {}), "no event: "),
+    (ArchivedMessage("vestnik.messaging.conversation.c", b'{"id":"\xff"}', {}), "no event: "),
+    (ArchivedMessage("vestnik.messaging.conversation.c", b'{"x":' + b"[" * 9_999, {}), "no event: "),
+]
+
+
+def written(events: list[ArchivedMessage], accepted: Runs | None = None) -> bytes:
+    file = io.BytesIO()
+    writer = Writer(file, header(events={"MESSAGING": len(events)}))
+    writer.events(0, 1, events)
+    assert writer.unreadable.runs == {"MESSAGING": [(2, 2)]}
+    writer.end(accepted)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("kept", "why"), STRANGE)
+def test_an_event_that_this_release_cannot_read_is_named_and_refused_unless_it_was_accepted(
+    path: Path, kept: ArchivedMessage, why: str
+) -> None:
+    events = [event("MESSAGING", 1), kept, event("MESSAGING", 3)]
+    path.write_bytes(written(events))
+    found = validate(path, silent)
+    assert found.sound
+    assert (found.unreadable, found.unreadable_events[0].sequence) == (1, 2)
+    said = f"has 1 event that this release ({release()}) cannot read: MESSAGING 2 ({why}"
+    assert said in str(found.refused)
+    assert "Release 0.1.0 wrote the file" in str(found.refused)
+    with pytest.raises(UnknownContent) as refused:
+        require_valid(path, silent)
+    assert said in str(refused.value)
+    for accepted, allow in (({"MESSAGING": [(2, 2)]}, False), ({"MESSAGING": [(1, 9)]}, False), (None, True)):
+        path.write_bytes(written(events, accepted))
+        assert validate(path, silent, allow_unreadable=allow).refused is None
+        assert require_valid(path, silent, allow_unreadable=allow)[2].count == 1
+    for others in ({"MESSAGING": [(1, 1), (3, 3)]}, {"AUTH": [(2, 2)]}):
+        path.write_bytes(written(events, others))
+        assert validate(path, silent).refused is not None
+
+
+def test_of_very_many_events_that_cannot_be_read_the_first_are_named_and_all_are_counted(path: Path) -> None:
+    file = io.BytesIO()
+    writer = Writer(file, header(events={"MESSAGING": 300}))
+    writer.events(0, 1, [strange(number, schema=2 if number != 150 else 1) for number in range(1, 301)])
+    assert writer.unreadable.runs == {"MESSAGING": [(1, 149), (151, 300)]}
+    writer.end({"MESSAGING": [(1, 140)]})
+    path.write_bytes(file.getvalue())
+    found = validate(path, silent)
+    assert (found.unreadable, len(found.unreadable_events)) == (299, 100)
+    assert "has 159 events" in str(found.refused)
+    assert "MESSAGING 141 (" in str(found.refused)
+    assert "and 154 more" in str(found.refused)
+
+
+def test_an_event_on_a_subject_of_another_stream_is_refused(path: Path) -> None:
+    file = io.BytesIO()
+    writer = Writer(file, header(events={"MESSAGING": 1}))
+    writer.events(0, 1, [ArchivedMessage("vestnik.auth.user.u", b"{}", {})])
+    writer.end()
+    path.write_bytes(file.getvalue())
+    with pytest.raises(Damaged, match="MESSAGING 1 has a subject of another stream"):
+        require_valid(path, silent)
+
+
+def test_a_block_that_claims_to_be_huge_is_not_believed() -> None:
+    head = Head(kind=2, stream=0, number=1, first=1, count=1, stored=1 << 31, unpacked=1)
+    assert Head.unpack(head.pack(b"", b"")) is None
+
+
+def test_a_block_that_unpacks_to_more_than_it_says_is_not_unpacked() -> None:
+    packed = compress(b"x" * 1_000_000)
+    assert decompress(packed, 1_000) is None
+    assert decompress(packed, 1_000_001) is None
+    assert decompress(packed, 1_000_000) == b"x" * 1_000_000
+    assert decompress(packed[:-1], 1_000_000) is None
+    assert decompress(b"nonsense", 10) is None
+
+
+def test_the_preamble_is_as_long_as_documented() -> None:
+    assert (PREAMBLE_SIZE, len(PIECES), A_BLOCK) == (18, 10, 2)
+
+
+@pytest.mark.parametrize(("stream", "first"), [(0, 2), (0, 0), (1, 1), (2, 4)])
+def test_events_that_the_header_does_not_know_of_are_refused(path: Path, stream: int, first: int) -> None:
+    file = io.BytesIO()
+    writer = Writer(file, header(events={"MESSAGING": 2, "CONTACT": 0, "AUTH": 5}))
+    writer.events(stream, first, [event("MESSAGING", number) for number in (1, 2)])
+    writer.end()
+    path.write_bytes(file.getvalue())
+    with pytest.raises(Damaged):
+        require_valid(path, silent)

@@ -1,0 +1,67 @@
+"""Work on several read models at once."""
+
+import asyncio
+
+import pytest
+
+from infra.cli.projections.parallel import AT_ONCE, Failed, each
+from infra.operator_errors import OperatorError
+from projections.engine.projection import Projection
+from projections.registry import choose
+
+PROJECTIONS = choose([])
+
+
+async def test_what_came_of_it_keeps_the_order() -> None:
+    async def work(projection: type[Projection]) -> str:
+        await asyncio.sleep(0.01 if projection is PROJECTIONS[0] else 0)
+        return projection.name
+
+    assert await each(PROJECTIONS, work) == ([projection.name for projection in PROJECTIONS], [])
+
+
+async def test_one_that_fails_does_not_keep_the_others_from_their_end() -> None:
+    first = PROJECTIONS[0]
+
+    async def work(projection: type[Projection]) -> str:
+        if projection is first:
+            raise OperatorError("no")
+        return projection.name
+
+    done, failed = await each(PROJECTIONS, work)
+    assert failed == [Failed(first.name, "no")]
+    assert len(done) == len(PROJECTIONS) - 1
+
+
+async def test_no_more_are_at_work_at_once_than_the_servers_should_bear() -> None:
+    at_work, most = 0, 0
+
+    async def work(projection: type[Projection]) -> None:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        await asyncio.sleep(0)
+        at_work -= 1
+
+    await each(PROJECTIONS, work)
+    assert most == AT_ONCE
+
+
+async def test_a_fault_of_the_program_stops_the_others() -> None:
+    begun: list[str] = []
+    stopped: list[str] = []
+
+    async def work(projection: type[Projection]) -> None:
+        if projection is PROJECTIONS[0]:
+            raise ZeroDivisionError
+        begun.append(projection.name)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            stopped.append(projection.name)
+            raise
+
+    with pytest.raises(ExceptionGroup):
+        await each(PROJECTIONS, work)
+    assert begun
+    assert sorted(stopped) == sorted(begun)

@@ -1,0 +1,135 @@
+"""A status as people read it: what is wrong stands out, what is not known is not made up."""
+
+from datetime import UTC, datetime
+from io import StringIO
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from contracts.subjects import STREAMS
+from infra.cli.system.status_tables import tables, unreachable
+from projections.engine.running.last_errors import LastError
+from projections.engine.status.status import DeadLetters, Filled, ProjectionStatus, StreamStatus, unknown_statuses
+from projections.registry import choose
+from services.operator.system_status import ServiceStatus, Status, UnreachableServer
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+PROJECTION = ProjectionStatus(
+    name="conversations",
+    version=2,
+    position={"CONTACT": 12, "MESSAGING": 3_456},
+    lag=0,
+    lag_seconds=0.0,
+    events_per_second=12.34,
+    state="live",
+    build=3,
+    checkpoint_at=NOON,
+    dead_letters=DeadLetters(),
+    last_error=None,
+    progress=None,
+    bytes=2_500_000,
+    kept_bytes=0,
+)
+
+
+def shown(*projections: ProjectionStatus) -> str:
+    found = Status(
+        NOON,
+        [StreamStatus("MESSAGING", 3_456, 1_000_000, 3_456)],
+        list(projections),
+        [ServiceStatus("auth", "down", [])],
+        [],
+    )
+    console = Console(file=StringIO(), width=160, color_system=None)
+    console.print(tables(found, console.width))
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def row_of(text: str, name: str) -> list[str]:
+    (row,) = (line for line in text.splitlines() if line.startswith(f"│ {name}"))
+    return [cell.strip() for cell in row.strip("│").split("│")]
+
+
+def test_each_projection_is_a_row() -> None:
+    assert row_of(shown(PROJECTION), "conversations") == [
+        "conversations",
+        "2",
+        "CONTACT 12, MESSAGING 3,456",
+        "0",
+        "0.0",
+        "12.3",
+        "0",
+        "2.5 MB",
+        "live",
+    ]
+
+
+def test_dead_letters_and_the_last_error_are_told() -> None:
+    late = msgspec.structs.replace(
+        PROJECTION,
+        lag=1_500,
+        lag_seconds=61.2,
+        dead_letters=DeadLetters(failed=1, parked=2_000),
+        last_error=LastError(NOON, "Unavailable: [the] database does not answer"),
+    )
+    text = shown(late)
+    assert row_of(text, "conversations")[3:7] == ["1,500", "61.2", "12.3", "1 + 2,000 waiting"]
+    assert "last error at 2026-01-31 12:00:00: Unavailable: [the] database does not answer" in text
+
+
+def test_what_is_not_known_is_not_shown_as_a_number() -> None:
+    text = shown(*unknown_statuses(choose(["friends"])))
+    assert row_of(text, "friends")[2:5] == ["", "?", "?"]
+    assert row_of(text, "friends")[-1] == "unknown"
+
+
+def test_a_build_under_way_tells_how_far_it_is() -> None:
+    building = msgspec.structs.replace(PROJECTION, state="building", progress=Filled(40, 100, 0.4, 90.0))
+    assert row_of(shown(building), "conversations")[-1].startswith("building 40%")
+
+
+def test_what_is_not_reachable_is_named() -> None:
+    found = Status(NOON, [], [], [], [UnreachableServer("postgres", "no answer in time")])
+    assert unreachable(found) == ["postgres is not reachable: no answer in time"]
+
+
+def test_a_stream_that_lacks_events_stands_out() -> None:
+    assert "lacks" not in shown(PROJECTION)
+    found = Status(NOON, [StreamStatus("MESSAGING", 3_000, 1_000_000, 3_001)], [PROJECTION], [], [])
+    console = Console(file=StringIO(), width=160, color_system=None)
+    console.print(tables(found, console.width))
+    assert isinstance(console.file, StringIO)
+    said = console.file.getvalue()
+    assert "MESSAGING lacks 1 of its 3,001 events" in said
+    assert "conversations has applied MESSAGING up to 3,456, and it ends at 3,001" in said
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 132])
+def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
+    late = msgspec.structs.replace(
+        PROJECTION,
+        position={"CONTACT": 12_345_678, "MESSAGING": 123_456_789},
+        lag=123_456_789,
+        lag_seconds=123_456.7,
+        dead_letters=DeadLetters(failed=1_234, parked=56_789),
+        progress=Filled(40, 100, 0.4, 5_000.0),
+    )
+    projections = [msgspec.structs.replace(late, name=each.name) for each in choose([])]
+    found = Status(
+        NOON,
+        [StreamStatus(stream, 123_456_789, 123_456_789_012, 123_456_789) for stream in STREAMS],
+        projections,
+        [ServiceStatus("messaging", "not_ready", [])],
+        [],
+    )
+    console = Console(file=StringIO(), width=width, color_system=None)
+    console.print(tables(found, width))
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    words = text.replace("│", " ").split()
+    for name in (*STREAMS, *(each.name for each in projections), "123,456,789"):
+        assert name in words

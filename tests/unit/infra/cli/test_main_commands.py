@@ -1,0 +1,64 @@
+"""The command line: its list of commands, and how failures are said."""
+
+import subprocess
+import sys
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from infra.cli.main import COMMANDS, cli
+from infra.cli.system.settings import masked, shown
+from infra.settings import Settings, describe
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_listed_command_is_there_and_explains_itself(name: str) -> None:
+    done = CliRunner().invoke(cli, [name, "--help"])
+    assert done.exit_code == 0, done.output
+    assert len(done.output.splitlines()) > 3
+
+
+def test_help_imports_no_command() -> None:
+    program = "import sys, infra.cli.main as m; m.cli(['--help'], standalone_mode=False); print(len(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "up " in done.stdout
+    assert int(done.stdout.split()[-1]) < 250
+
+
+def test_a_wrong_setting_is_one_line_and_a_failure() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.cli.main", "settings"],
+        env={"VESTNIK_PORT": "http"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("vestnik: VESTNIK_PORT='http' is not possible")
+    assert done.stderr.count("\n") == 1
+
+
+def test_settings_are_all_shown_with_their_meaning() -> None:
+    found = shown(Settings(port=9000))
+    assert [each.name for each in found] == [each.name for each in describe()]
+    assert all(each.description for each in found)
+    port = next(each for each in found if each.name == "VESTNIK_PORT")
+    assert (port.value, port.default) == ("9000", "8080")
+    assert msgspec.json.encode(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("nats://me:secret@a:4222,nats://me:other@b", "nats://me:***@a:4222,nats://me:***@b"),
+        ("nats://secret@a:4222", "nats://***@a:4222"),
+        ("smtp://me:se/c,r@et@a?starttls=always", "smtp://me:***@a?starttls=always"),
+        ("postgresql://me@a/b?password=secret&user=me", "postgresql://me@a/b?password=***&user=me"),
+        ("host=a password='se cret' dbname=b", "host=a password=*** dbname=b"),
+        ("nats://a:4222,nats://b:4222", "nats://a:4222,nats://b:4222"),
+        ("Vestnik <no-reply@localhost>", "Vestnik <no-reply@localhost>"),
+    ],
+)
+def test_passwords_in_settings_are_not_shown(value: str, expected: str) -> None:
+    assert masked(value) == expected

@@ -1,0 +1,35 @@
+"""Makes event classes as somebody might change them."""
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from contracts.events.event import Event
+from contracts.values.personal_data import Personal
+from infra.devtools.event_schemas.compatibility import breaking_changes
+from infra.devtools.event_schemas.event_contract import Contract
+
+KIND = "order.placed"
+SUBJECT = "vestnik.orders.order.*"
+PersonalText: TypeAlias = Personal[str]
+Field: TypeAlias = tuple[str, Any] | tuple[str, Any, Any]
+
+
+def event(*fields: Field, schema: int = 1, private: bool = False, kind: str = KIND) -> type[Event]:
+    """An event class with these fields: name, type and, where it may be left out, the default."""
+    namespace = {"TYPE": kind, "SCHEMA": schema, "PRIVATE": private}
+    made = msgspec.defstruct("OrderPlaced", fields, bases=(Event,), namespace=namespace, frozen=True, kw_only=True)
+    assert issubclass(made, Event)
+    return made
+
+
+def contract(made: type[Event], subject: str = SUBJECT) -> Contract:
+    """As it comes back from a released file."""
+    return msgspec.json.decode(Contract.of(made, subject).text(), type=Contract)
+
+
+def told(released: type[Event] | list[type[Event]], now: type[Event]) -> list[str]:
+    """What breaks between a release and today, in words."""
+    history = released if isinstance(released, list) else [released]
+    found = breaking_changes([contract(each) for each in history], {now.TYPE: (now, contract(now))})
+    return [str(each) for each in found]

@@ -1,0 +1,123 @@
+"""The AsyncAPI document: of the structure that version 3.0.0 asks for, and with every event and subject in it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from contracts.aggregate_types import AGGREGATE_TYPES
+from contracts.catalogue import EVENTS
+from contracts.envelope import Envelope
+from contracts.subjects import PUBLIC_FILTERS, STREAMS
+from infra.devtools.asyncapi import document, text
+
+Json = dict[str, Any]
+
+# What the specification knows in each kind of object, beside `x-…`; servers and bindings are left out.
+ALLOWED = {
+    "document": {"asyncapi", "info", "defaultContentType", "channels", "operations", "components"},
+    "channel": {"address", "title", "description", "messages", "parameters"},
+    "operation": {"action", "channel", "messages", "summary"},
+    "message": {"name", "title", "summary", "contentType", "correlationId", "headers", "payload"},
+}
+
+
+@pytest.fixture(scope="module")
+def whole() -> Json:
+    found: Json = msgspec.json.decode(text())
+    return found
+
+
+def objects(whole: Json) -> Iterator[tuple[str, Json]]:
+    yield "document", whole
+    for kind, place in (("channel", whole["channels"]), ("operation", whole["operations"])):
+        yield from ((kind, each) for each in place.values())
+    yield from (("message", each) for each in whole["components"]["messages"].values())
+
+
+def references(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "$ref":
+                yield value
+            else:
+                yield from references(value)
+    elif isinstance(node, list):
+        for each in node:
+            yield from references(each)
+
+
+def resolve(whole: Json, reference: str) -> Any:  # noqa: ANN401 - whatever a pointer leads to
+    node: Any = whole
+    for token in reference.removeprefix("#/").split("/"):
+        node = node[token]
+    return node
+
+
+def test_it_holds_only_what_the_specification_knows(whole: Json) -> None:
+    assert whole["asyncapi"] == "3.0.0"
+    assert {"title", "version"} <= set(whole["info"])
+    for kind, each in objects(whole):
+        assert {key for key in each if not key.startswith("x-")} <= ALLOWED[kind], kind
+
+
+def test_every_reference_leads_somewhere(whole: Json) -> None:
+    found = set(references(whole))
+    assert found
+    for reference in found:
+        assert resolve(whole, reference), reference
+
+
+def test_every_event_stands_on_its_subject(whole: Json) -> None:
+    placed = {kind: channel["address"] for channel in whole["channels"].values() for kind in channel["messages"]}
+    assert placed == {event.TYPE: channel.address for channel in AGGREGATE_TYPES for event in channel.events}
+    assert set(placed) == set(whole["components"]["messages"]) == set(EVENTS)
+
+
+def test_an_address_has_exactly_its_parameters(whole: Json) -> None:
+    for channel in whole["channels"].values():
+        named = {part[1:-1] for part in channel["address"].split(".") if part.startswith("{")}
+        assert named == set(channel["parameters"])
+        assert all(parameter["description"] for parameter in channel["parameters"].values())
+
+
+def test_each_subject_is_written_by_its_owner_and_read_by_others(whole: Json) -> None:
+    for name, channel in whole["channels"].items():
+        own = [each for each in whole["operations"].values() if each["channel"]["$ref"] == f"#/channels/{name}"]
+        assert sorted(each["action"] for each in own) == ["receive", "send"]
+        for operation in own:
+            allowed = {f"#/channels/{name}/messages/{kind}" for kind in channel["messages"]}
+            assert {each["$ref"] for each in operation["messages"]} == allowed
+        assert [each["x-service"] for each in own if each["action"] == "send"] == [STREAMS[channel["x-stream"]]]
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_a_payload_is_the_whole_envelope(whole: Json, kind: str) -> None:
+    message, event = whole["components"]["messages"][kind], EVENTS[kind]
+    payload = message["payload"]
+    assert set(payload["properties"]) == set(Envelope.__struct_fields__)
+    assert payload["properties"]["type"]["const"] == kind
+    assert payload["properties"]["schema"]["const"] == event.SCHEMA
+    data = resolve(whole, payload["properties"]["data"]["$ref"])
+    assert set(data["properties"]) == set(event.__struct_fields__)
+
+
+def test_what_is_private_and_what_is_personal_is_marked(whole: Json) -> None:
+    messages = whole["components"]["messages"]
+    assert {kind for kind, each in messages.items() if each["x-private"]} == {
+        kind for kind, event in EVENTS.items() if event.PRIVATE
+    }
+    assert whole["channels"]["credential"]["x-private"] is True
+    assert whole["components"]["schemas"]["MessageSent"]["properties"]["text"]["x-personal"] is True
+
+
+def test_every_stream_is_there_with_its_owner(whole: Json) -> None:
+    streams = whole["x-streams"]
+    assert {name: each["owner"] for name, each in streams.items()} == STREAMS
+    assert {name: each["public"] for name, each in streams.items() if each["public"]} == PUBLIC_FILTERS
+
+
+def test_it_is_the_same_each_time() -> None:
+    assert document() == msgspec.json.decode(text())
+    assert text() == text()

@@ -1,0 +1,36 @@
+"""The software bill of materials says what the locks say."""
+
+import json
+
+import pytest
+
+from infra.devtools.requirements_lock import LOCK, PRODUCTION, pins
+from infra.devtools.sbom import main, sbom
+
+PROJECT = {"name": "vestnik", "version": "0.1.0"}
+EVERYTHING = "aiohttp==1.0 \\\n    --hash=sha256:aa\npywin32==3 ; sys_platform == 'win32' \\\n    --hash=sha256:bb\n"
+RUNNING = "aiohttp==1.0 \\\n    --hash=sha256:aa\n"
+
+
+def test_every_package_is_in_it_with_its_version_and_whether_it_runs() -> None:
+    found = sbom(PROJECT, EVERYTHING, RUNNING)
+    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
+    assert found["metadata"]["component"]["purl"] == "pkg:pypi/vestnik@0.1.0"
+    assert [(each["purl"], each["scope"]) for each in found["components"]] == [
+        ("pkg:pypi/aiohttp@1.0", "required"),
+        ("pkg:pypi/pywin32@3", "excluded"),
+    ]
+    assert found["components"][1]["properties"] == [{"name": "python:marker", "value": "sys_platform == 'win32'"}]
+
+
+def test_equal_locks_make_an_equal_document_and_others_another() -> None:
+    assert sbom(PROJECT, EVERYTHING, RUNNING) == sbom(PROJECT, EVERYTHING, RUNNING)
+    other = sbom(PROJECT, EVERYTHING, "")
+    assert other["serialNumber"] != sbom(PROJECT, EVERYTHING, RUNNING)["serialNumber"]
+
+
+def test_the_command_prints_all_of_the_locks(capsys: pytest.CaptureFixture[str]) -> None:
+    main()
+    found = json.loads(capsys.readouterr().out)["components"]
+    assert {each["name"] for each in found} == set(pins(LOCK.read_text()))
+    assert {each["name"] for each in found if each["scope"] == "required"} == set(pins(PRODUCTION.read_text()))

@@ -1,0 +1,40 @@
+"""Ports that are held for a process while it is away."""
+
+import socket
+
+import pytest
+
+from infra.embedded import ports
+from infra.embedded.ports import free_port, free_ports, is_free, reserve_ports
+from infra.runtime.sockets import open_listener
+
+
+def test_a_held_port_is_nobody_elses_and_its_owners_again_and_again() -> None:
+    (holder,) = reserve_ports(1)
+    with holder:
+        host, port = holder.getsockname()
+        assert not is_free(port)
+        with pytest.raises(OSError, match="in use"):
+            open_listener(host, port, shared=False)
+        for _ in range(3):
+            with open_listener(host, port, shared=True) as owner:
+                socket.create_connection((host, port), timeout=60).close()
+                owner.accept()[0].close()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((host, port), timeout=60)
+
+
+def test_held_ports_are_different() -> None:
+    holders = reserve_ports(20)
+    assert len({holder.getsockname()[1] for holder in holders}) == 20
+    for holder in holders:
+        holder.close()
+
+
+def test_no_port_is_given_out_twice_while_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_GIVEN", set())
+    monkeypatch.setattr(ports, "HIGHEST", ports.LOWEST + 300)
+    given = [*free_ports(20), *(free_port() for _ in range(100))]
+    assert len(set(given)) == len(given)
+    # Used up, they are given out anew.
+    assert len([free_port() for _ in range(300)]) == 300

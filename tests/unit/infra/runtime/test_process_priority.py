@@ -1,0 +1,39 @@
+"""Work in the background has its turn behind others: as a process, and as a session where it has one of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_SESSION = Path("/proc/self/autogroup")
+_BY_SESSIONS = Path("/proc/sys/kernel/sched_autogroup_enabled")
+_SAYS = """
+import os
+from infra.runtime.process_priority import lower_priority
+before = os.getpriority(os.PRIO_PROCESS, 0)
+lower_priority()
+print(os.getpriority(os.PRIO_PROCESS, 0) - before)
+"""
+_SAYS_OF_THE_SESSION = f"{_SAYS}print(open('{_SESSION}').read().split()[-1])\n"
+
+
+def _given_way(says: str, *, own_session: bool) -> list[str]:
+    said = subprocess.run(
+        [sys.executable, "-c", says], start_new_session=own_session, capture_output=True, text=True, check=True
+    )
+    return said.stdout.split()
+
+
+def test_the_process_is_nicer_than_before() -> None:
+    assert _given_way(_SAYS, own_session=False) == ["10"]
+
+
+@pytest.mark.skipif(
+    not _BY_SESSIONS.exists() or _BY_SESSIONS.read_text().strip() != "1", reason="this kernel schedules by processes"
+)
+def test_a_session_of_its_own_is_nicer_too_and_that_of_others_is_left_as_it_is() -> None:
+    ours = _SESSION.read_text()  # nothing at all where no one has begun a session since the machine started
+    assert _given_way(_SAYS_OF_THE_SESSION, own_session=True) == ["10", "10"]
+    assert _given_way(_SAYS, own_session=False) == ["10"]
+    assert _SESSION.read_text() == ours

@@ -1,0 +1,59 @@
+"""Who is an operator: what the file says, and nobody where it cannot be read."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.security.operator_accounts import FILE, NoSuchOperator, Operators, UnreadableOperators
+
+ANNA, BORIS = "01900000-0000-7000-8000-00000000000a", "01900000-0000-7000-8000-00000000000b"
+
+
+def test_nobody_is_an_operator_until_somebody_was_made_one(tmp_path: Path) -> None:
+    operators = Operators(tmp_path)
+    assert operators.find(ANNA) is None
+    assert operators.all() == []
+    made = operators.add(ANNA, "anna", "root")
+    assert (made.username, made.by) == ("anna", "root")
+    assert Operators(tmp_path).find(ANNA) == made
+    assert Operators(tmp_path).find(BORIS) is None
+    assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
+
+
+def test_who_is_one_already_stays_as_he_is(tmp_path: Path) -> None:
+    operators = Operators(tmp_path)
+    first = operators.add(ANNA, "anna", "root")
+    assert operators.add(ANNA, "anna", "somebody else") == first
+    assert operators.all() == [first]
+
+
+@pytest.mark.parametrize("name", [ANNA, "anna"])
+def test_it_is_taken_back_by_id_or_by_name(tmp_path: Path, name: str) -> None:
+    operators = Operators(tmp_path)
+    operators.add(ANNA, "anna", "root")
+    boris = operators.add(BORIS, "boris", "root")
+    assert operators.remove(name).user_id == ANNA
+    assert operators.all() == [boris]
+    with pytest.raises(NoSuchOperator, match="not an operator"):
+        operators.remove(name)
+
+
+def test_a_change_counts_at_once(tmp_path: Path) -> None:
+    serving = Operators(tmp_path)
+    for _ in range(100):
+        assert serving.find(ANNA) is None
+        Operators(tmp_path).add(ANNA, "anna", "root")
+        assert serving.find(ANNA) is not None
+        Operators(tmp_path).remove("anna")
+    (tmp_path / FILE).unlink()
+    assert serving.find(ANNA) is None
+
+
+@pytest.mark.parametrize("content", ["", "{}", '[{"user_id": 1}]', "nonsense"])
+def test_where_the_file_cannot_be_read_nobody_is_one_and_nothing_is_overwritten(tmp_path: Path, content: str) -> None:
+    (tmp_path / FILE).write_text(content)
+    with pytest.raises(UnreadableOperators, match=FILE):
+        Operators(tmp_path).find(ANNA)
+    with pytest.raises(UnreadableOperators):
+        Operators(tmp_path).add(ANNA, "anna", "root")
+    assert (tmp_path / FILE).read_text() == content

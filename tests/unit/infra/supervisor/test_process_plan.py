@@ -1,0 +1,103 @@
+"""Which processes run where."""
+
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.settings import SERVICES, Settings
+from infra.supervisor.process_plan import absolute, gateway_url, lay_out
+
+
+def ports(wanted: int) -> list[int]:
+    return list(islice(count(21_000), wanted))
+
+
+def test_every_process_gets_a_port_of_its_own_and_the_addresses_of_all() -> None:
+    layout = lay_out(Settings(replicas=2), ports)
+    listening = [place.settings.listen for place in layout.services]
+    assert len(set(listening)) == len(listening) == 2 * len(SERVICES) + 1
+    for place in (*layout.services, *layout.gateways):
+        assert place.settings.addresses_of("auth") == [("127.0.0.1", 21_000), ("127.0.0.1", 21_001)]
+
+
+def test_every_process_has_its_metrics_at_a_place_of_its_own() -> None:
+    layout = lay_out(Settings(replicas=2), ports)
+    places = [place.settings.metrics_listen for place in (*layout.services, *layout.gateways)]
+    assert len(set(places)) == len(places)
+    assert sorted(places) == sorted(place for of_service in layout.metrics.values() for place in of_service)
+    assert not {place.settings.listen for place in layout.services} & set(places)
+
+
+def test_replicas_are_numbered_and_a_single_one_is_not() -> None:
+    assert [place.name for place in lay_out(Settings(), ports).gateways] == ["gateway"]
+    assert [place.name for place in lay_out(Settings(replicas=2), ports).gateways] == ["gateway.1", "gateway.2"]
+
+
+def test_profile_listens_for_rest_too() -> None:
+    layout = lay_out(Settings(replicas=2), ports)
+    profiles = [place.settings for place in layout.services if place.service == "profile"]
+    assert [settings.rest_listen for settings in profiles] == list(layout.addresses["profile_rest"])
+
+
+def test_settings_survive_the_way_through_the_environment() -> None:
+    settings = lay_out(absolute(Settings(replicas=2), Path("somewhere")), ports).services[0].settings
+    assert Settings.load(settings.environment(), dotenv=None) == settings
+
+
+def test_every_service_logs_in_to_nats_as_itself() -> None:
+    layout = lay_out(Settings(replicas=2), ports, lambda service: f"nats://{service}:secret@127.0.0.1:4222")
+    logins = {place.name: place.settings.nats_url for place in (*layout.services, *layout.gateways)}
+    assert logins["auth.2"] == "nats://auth:secret@127.0.0.1:4222"
+    assert logins["operator"] == "nats://operator:secret@127.0.0.1:4222"
+    assert len(set(logins.values())) == len(SERVICES) + 2
+
+
+def test_a_nats_server_that_was_named_is_used_by_all_as_it_was_named() -> None:
+    layout = lay_out(Settings(nats_url="nats://a:b@c:4222"), ports)
+    assert {place.settings.nats_url for place in (*layout.services, *layout.gateways)} == {"nats://a:b@c:4222"}
+
+
+def test_every_service_logs_in_to_the_database_as_itself_and_the_gateway_not_at_all() -> None:
+    settings = Settings(replicas=2, database_url="postgresql://vestnik_operator:secret@127.0.0.1/vestnik")
+    layout = lay_out(settings, ports, None, lambda service: f"postgresql://{service}:secret@127.0.0.1/vestnik")
+    logins = {place.name: place.settings.database_url for place in (*layout.services, *layout.gateways)}
+    assert logins["auth.2"] == "postgresql://auth:secret@127.0.0.1/vestnik"
+    assert {logins["gateway.1"], logins["gateway.2"]} == {""}
+    assert len(set(logins.values())) == len(SERVICES) + 2
+
+
+def test_a_database_that_was_named_is_used_by_all_services_as_it_was_named() -> None:
+    url = "postgresql://a:b@c/d"
+    layout = lay_out(Settings(database_url=url), ports)
+    assert {place.settings.database_url for place in layout.services} == {url}
+    assert {place.settings.database_url for place in layout.gateways} == {""}
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::1", "http://[::1]:8080"),
+    ],
+)
+def test_the_gateways_url_is_one_that_can_be_opened_here(host: str, url: str) -> None:
+    assert gateway_url(Settings(host=host)) == url
+
+
+def test_mails_are_shown_only_where_nobody_else_can_be_asking() -> None:
+    def shown(**given: Any) -> set[str]:  # noqa: ANN401 - values of any setting
+        return {place.settings.show_mail for place in lay_out(Settings(**given), ports).gateways}
+
+    assert shown() == shown(host="::1") == {"on"}
+    for elsewhere in (
+        {"host": "0.0.0.0"},
+        {"smtp_url": "smtp://mail.example.org"},
+        {"public_url": "https://chat.example.org"},
+        {"trusted_hops": 1},
+        {"show_mail": "off"},
+    ):
+        assert shown(**elsewhere) == {"off"}, elsewhere
+    assert shown(host="0.0.0.0", show_mail="on") == {"on"}

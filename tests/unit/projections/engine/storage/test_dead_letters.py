@@ -1,0 +1,68 @@
+"""What dead letters are called, and in which order they wait."""
+
+import pytest
+
+from projections.engine.storage.dead_letters import (
+    Counts,
+    DeadLetter,
+    DeadLetterState,
+    LetterId,
+    keep_first_reason,
+    reason_of,
+)
+from streams.message import Message
+
+
+def letter(sequence: int, subject: str, reason: str | None = "it failed") -> DeadLetter:
+    return DeadLetter(message=Message("MESSAGING", sequence, subject, b""), type="message.sent", reason=reason)
+
+
+def test_an_id_is_read_as_it_is_written() -> None:
+    letter_id = LetterId("session_audit", 2, 3, "SESSION", 17)
+    assert str(letter_id) == "session_audit.v2.b3.SESSION.17"
+    assert LetterId.parse(str(letter_id)) == letter_id
+
+
+@pytest.mark.parametrize("text", ["", "a.b.c.d.e", "letters.v1.b2.MESSAGING", "a.vx.b2.AUTH.1", "a.v1.b1..2"])
+def test_what_is_no_id_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        LetterId.parse(text)
+
+
+def test_a_reason_can_be_written_down_whatever_the_error_says() -> None:
+    assert reason_of(ValueError("half \ud800 and \x00")) == "ValueError: half \\ud800 and \\0"
+
+
+def test_of_an_aggregate_the_first_has_failed_and_all_others_wait() -> None:
+    ordered = keep_first_reason([letter(3, "a"), letter(2, "b", None), letter(1, "a"), letter(4, "b")])
+    assert [(each.message.sequence, each.reason is None) for each in ordered] == [
+        (1, False),
+        (2, True),
+        (3, True),
+        (4, True),
+    ]
+
+
+def test_a_writer_knows_of_the_letters_that_it_has_added() -> None:
+    standing = DeadLetterState(revision=1)
+    standing.add([letter(1, "a"), letter(2, "a", None), letter(3, "b")])
+    assert standing.counts == Counts(failed=2, parked=1)
+    assert standing.blocked == {"a", "b"}
+
+
+def test_two_standings_share_nothing() -> None:
+    one, other = DeadLetterState(), DeadLetterState()
+    one.add([letter(1, "a")])
+    assert other.blocked == set()
+
+
+def test_a_reason_is_short_and_holds_nothing_that_the_database_would_refuse() -> None:
+    assert reason_of(ValueError("no\x00text")) == "ValueError: no\\0text"
+    assert len(reason_of(ValueError("x" * 10_000))) == 2_000
+
+
+def test_the_reason_of_a_private_event_tells_the_kind_of_error_alone() -> None:
+    assert "a@example.org" in reason_of(ValueError("a@example.org"), "message.sent")
+    assert "a@example.org" not in reason_of(ValueError("a@example.org"), "email.claimed")
+    # That a step or a type is missing is no secret, and the first thing to know.
+    assert "no step leads" in reason_of(LookupError("no step leads"), "email.claimed")

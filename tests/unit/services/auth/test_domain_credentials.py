@@ -1,0 +1,110 @@
+"""Given a credential, when its password is changed, reset or hashed anew, then these events follow or that refusal."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from contracts.errors import InvalidCredentials, TokenExpired
+from contracts.events.event import Event
+from contracts.events.user import (
+    AddressState,
+    CredentialRehashed,
+    CredentialSet,
+    PasswordChanged,
+    PasswordResetRequested,
+    PendingRegistration,
+)
+from services.auth import domain
+from services.auth.domain import KEYED, Credential, Hashed
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def keyed(text: str) -> Hashed:
+    return Hashed(password_hash=text, scheme=KEYED, key_id="key")
+
+
+def credential(*events: Event) -> Credential:
+    """As the last event alone says it."""
+    return domain.evolve_credential(Credential(), events[-1], NOW)
+
+
+FIRST = CredentialSet(password_hash="1")
+VERIFIED = AddressState(owner="anna", email="anna@example.org", username="anna")
+
+
+def test_an_event_from_before_there_was_a_key_is_a_hash_of_the_password_itself() -> None:
+    stored = msgspec.json.decode(b'{"password_hash":"1"}', type=CredentialSet)
+    assert credential(stored) == Credential(hashed=Hashed(password_hash="1", scheme="bcrypt"), generation=1)
+
+
+def test_a_registration_names_the_scheme_and_the_key() -> None:
+    (event,) = domain.decide_set_credential(keyed("1"))
+    assert event == CredentialSet(password_hash="1", scheme="bcrypt-hmac-sha384", key_id="key")
+
+
+def test_a_change_makes_the_next_generation_and_names_the_session_that_goes_on() -> None:
+    (event,) = domain.decide_change_password(credential(FIRST), 1, keyed("2"), "here")
+    assert event == PasswordChanged(
+        password_hash="2",
+        scheme="bcrypt-hmac-sha384",
+        key_id="key",
+        generation=2,
+        reason="password_changed",
+        kept_session_id="here",
+    )
+    assert credential(FIRST, event) == Credential(hashed=keyed("2"), generation=2, changed_by="password_changed")
+
+
+def test_what_was_proved_must_still_be_the_password() -> None:
+    state = credential(FIRST, *domain.decide_change_password(credential(FIRST), 1, keyed("2"), "here"))
+    with pytest.raises(InvalidCredentials):
+        domain.decide_change_password(state, 1, keyed("3"), "there")
+    with pytest.raises(TokenExpired):
+        domain.decide_reset_password(state, 1, keyed("3"))
+
+
+def test_a_reset_keeps_no_session() -> None:
+    (event,) = domain.decide_reset_password(credential(FIRST), 1, keyed("2"))
+    assert event == PasswordChanged(
+        password_hash="2", scheme="bcrypt-hmac-sha384", key_id="key", generation=2, reason="password_reset"
+    )
+
+
+def test_a_new_hash_of_the_same_password_is_no_change() -> None:
+    state = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, keyed("2")))
+    (event,) = domain.decide_rehash(state, state, keyed("dearer"))
+    assert isinstance(event, CredentialRehashed)
+    after = credential(FIRST, event)
+    assert (after.generation, after.changed_by, after.hashed) == (2, "password_reset", keyed("dearer"))
+    assert domain.decide_rehash(after, state, keyed("dearer still")) == ()
+
+
+def test_a_reset_is_asked_for_where_the_address_is_verified_and_once_a_minute() -> None:
+    def ask(state: AddressState, at: datetime, credential: int = 1) -> tuple[PasswordResetRequested, ...]:
+        return domain.decide_request_reset(state, state.owner, credential, at, HOUR)
+
+    registration = PendingRegistration(user_id="b", email="anna@example.org", username="b", expires_at=NOW + HOUR)
+    assert ask(AddressState(), NOW) == ()
+    assert ask(AddressState(pending=(registration,)), NOW) == ()
+    assert ask(VERIFIED, NOW, credential=0) == ()
+    (event,) = ask(VERIFIED, NOW)
+    assert (event.user_id, event.credential, event.expires_at) == ("anna", 1, NOW + HOUR)
+    asked = event.address
+    assert asked == msgspec.structs.replace(VERIFIED, reset_requested_at=NOW)
+    assert ask(asked, NOW + domain.RESET_PAUSE - timedelta(seconds=1)) == ()
+    assert len(ask(asked, NOW + domain.RESET_PAUSE)) == 1
+
+
+def test_a_reset_is_for_whoever_held_the_address_when_it_was_asked_for() -> None:
+    assert domain.decide_request_reset(VERIFIED, "boris", 1, NOW, HOUR) == ()
+
+
+def test_a_mail_is_of_no_use_once_the_password_is_another_or_time_has_run_out() -> None:
+    asked = PasswordResetRequested(user_id="anna", credential=1, expires_at=NOW + HOUR)
+    assert domain.may_request_reset(VERIFIED, credential(FIRST), asked, NOW)
+    assert not domain.may_request_reset(VERIFIED, credential(FIRST), asked, NOW + HOUR)
+    changed = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, keyed("2")))
+    assert not domain.may_request_reset(VERIFIED, changed, asked, NOW)

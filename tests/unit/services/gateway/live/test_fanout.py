@@ -1,0 +1,92 @@
+import msgspec
+import pytest
+
+from contracts.envelope import Recorded, now
+from contracts.events.event import Event
+from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.session import SessionRefreshed, SessionRevoked
+from contracts.values.ids import new_id, notification_id
+from services.gateway.live.fanout import fan_out
+
+ANNA, BORIS, PLACE = new_id(), new_id(), new_id()
+
+
+def recorded(event: Event) -> Recorded[Event]:
+    return Recorded(
+        stream="X",
+        sequence=7,
+        subject="s",
+        id="an event",
+        type=event.TYPE,
+        aggregate_id=PLACE,
+        version=1,
+        at=now(),
+        actor=None,
+        correlation_id=None,
+        causation_id=None,
+        data=event,
+    )
+
+
+SENT = MessageSent(
+    message_id="m", sender_id=ANNA, recipient_id=BORIS, sequence=3, text="Hi\n\u2028", client_message_id="c"
+)
+CASES: list[tuple[Event, list[tuple[str, str, set[str]]]]] = [
+    (SENT, [("MESSAGING", "message.sent", {ANNA, BORIS}), ("m", "notification.created", {BORIS})]),
+    (
+        MessageSeen(conversation_id=PLACE, reader_id=ANNA, peer_id=BORIS, sequence=2),
+        [("MESSAGING", "message.seen", {ANNA, BORIS})],
+    ),
+    (NotificationRead(notification_ids=("n",)), [("m", "notification.read", {PLACE})]),
+    (NotificationRead(notification_ids=("n",), up_to=now()), [("m", "notification.read", {PLACE})]),
+    (
+        FriendshipCreated(requester_id=ANNA, addressee_id=BORIS),
+        [("CONTACT", "friendship.created", {ANNA, BORIS}), ("c", "notification.created", {BORIS})],
+    ),
+    (
+        FriendshipAccepted(requester_id=ANNA, addressee_id=BORIS),
+        [("CONTACT", "friendship.accepted", {ANNA, BORIS}), ("c", "notification.created", {ANNA})],
+    ),
+    (FriendshipRemoved(remover_id=ANNA, other_id=BORIS), [("CONTACT", "friendship.removed", {ANNA, BORIS})]),
+    (SessionRevoked(user_id=ANNA, reason="logout"), [("SESSION", "session.revoked", {ANNA})]),
+    (SessionRefreshed(user_id=ANNA, generation=2, expires_at=now()), []),
+]
+CHANNELS = {"c": "CONTACT notifications", "m": "MESSAGING notifications"}
+
+
+@pytest.mark.parametrize(("event", "wanted"), CASES, ids=[event.TYPE for event, _ in CASES])
+def test_an_event_tells_those_whom_it_is_about_and_nobody_else(
+    event: Event, wanted: list[tuple[str, str, set[str]]]
+) -> None:
+    found = list(fan_out(recorded(event)))
+    assert [(each.channel, each.type, set(each.payload_by_user)) for each in found] == [
+        (CHANNELS.get(channel, channel), kind, to) for channel, kind, to in wanted
+    ]
+    assert {each.sequence for each in found} <= {7}
+    for each in found:
+        for data in each.payload_by_user.values():
+            # One line of JSON, whatever is in it: so a line of server-sent events.
+            assert b"\n" not in data
+            assert msgspec.json.decode(data)
+
+
+def test_each_of_two_is_told_of_the_other() -> None:
+    [message, _] = fan_out(recorded(SENT))
+    shown = {user_id: msgspec.json.decode(data) for user_id, data in message.payload_by_user.items()}
+    assert (shown[ANNA]["user_id"], shown[BORIS]["user_id"]) == (BORIS, ANNA)
+    assert shown[ANNA]["text"] == "Hi\n\u2028"
+
+
+def test_reading_all_up_to_one_names_that_one() -> None:
+    [read] = fan_out(recorded(NotificationRead(notification_ids=("n",), up_to=now())))
+    assert msgspec.json.decode(read.payload_by_user[PLACE]) == {"notification_ids": ["n"], "up_to": "n"}
+    [read] = fan_out(recorded(NotificationRead(notification_ids=("n",))))
+    assert msgspec.json.decode(read.payload_by_user[PLACE]) == {"notification_ids": ["n"]}
+
+
+def test_a_notification_has_the_id_that_the_read_model_gives_it() -> None:
+    [_, notification] = fan_out(recorded(SENT))
+    assert msgspec.json.decode(notification.payload_by_user[BORIS])["notification_id"] == notification_id(
+        BORIS, "an event"
+    )

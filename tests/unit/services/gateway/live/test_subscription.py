@@ -1,0 +1,275 @@
+"""The joint of history and present, in any order in which events, gateways, read models and clients can move."""
+
+import asyncio
+from collections.abc import Collection
+from random import Random
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.envelope import now
+from contracts.errors import Unavailable
+from contracts.positions import Position
+from contracts.subjects import PROFILE
+from services.gateway.live.backfill import EventPage
+from services.gateway.live.backfill_slots import SMALL, CatchUps
+from services.gateway.live.client_queue import ClientQueue, QueuedEvent
+from services.gateway.live.fanout import STREAMS, OutboundEvent
+from services.gateway.live.friend_index import FriendIndex
+from services.gateway.live.hub import ChannelPositions, Hub
+from services.gateway.live.replay_buffer import ReplayBuffer
+from services.gateway.live.subscription import ClientEvent, Subscription
+
+ME, FRIEND, STRANGER, OWN_SESSION = "me", "friend", "stranger", "session"
+
+
+def plain(places: ChannelPositions) -> str:
+    return Position(dict(places)).encode()
+
+
+class World:
+    """The streams as they are, and gateways that have heard of some of it."""
+
+    def __init__(self, random: Random, gateways: int = 2) -> None:
+        self.random = random
+        # What each event tells, in order; None where it tells this user nothing.
+        self.streams: dict[str, list[OutboundEvent]] = {stream: [] for stream in STREAMS}
+        self.hubs = [self._hub() for _ in range(gateways)]
+        # Nothing happens any more.
+        self.over = False
+        self.catch_ups = CatchUps(most_of_one=2)
+
+    def _hub(self) -> Hub:
+        async def load(user_id: str, contact: int) -> Collection[str]:
+            self.move(2)
+            await asyncio.sleep(0)
+            return {FRIEND}
+
+        hub = Hub(FriendIndex(load), seal=plain, recent=lambda: ReplayBuffer(most=self.random.randint(1, 6)))
+        for stream in STREAMS:
+            hub.start_stream(stream, 0)
+        return hub
+
+    def happen(self) -> None:
+        stream = self.random.choice(STREAMS)
+        sequence = len(self.streams[stream]) + 1
+        data = msgspec.json.encode({"session_id": "another", "n": sequence})
+        mine = self.random.random() < 0.6
+        about, to = "", {ME: data, FRIEND: data} if mine else {STRANGER: data}
+        if stream == PROFILE:
+            about, to = (FRIEND if mine else STRANGER), {"": data}
+        told = OutboundEvent(
+            channel=stream, sequence=sequence, type=stream, at=now(), payload_by_user=to, friends_of=about
+        )
+        self.streams[stream].append(told)
+
+    def hear(self, hub: Hub) -> None:
+        """A gateway hears the next of a stream, or that there was nothing for it."""
+        stream = self.random.choice(STREAMS)
+        heard = hub.position(stream)
+        for told in self.streams[stream][heard : heard + self.random.randint(1, 3)]:
+            if told.friends_of and not hub.circles.friends_of(told.friends_of):
+                hub.skip(told.sequence)
+            else:
+                hub.publish(told)
+            hub.advance(stream, told.sequence)
+
+    def move(self, steps: int) -> None:
+        if self.over:
+            return
+        for _ in range(self.random.randint(0, steps)):
+            if self.random.random() < 0.4:
+                self.happen()
+            else:
+                self.hear(self.random.choice(self.hubs))
+
+    def settle(self) -> None:
+        self.over = True
+        for hub in self.hubs:
+            while any(hub.position(stream) < len(events) for stream, events in self.streams.items()):
+                self.hear(hub)
+
+    def mine(self) -> dict[str, list[int]]:
+        return {
+            stream: [told.sequence for told in events if ME in told.payload_by_user or told.friends_of == FRIEND]
+            for stream, events in self.streams.items()
+        }
+
+    # What the owners answer
+
+    async def page(
+        self, channel: str, user_id: str, friends: Collection[str], after: int, until: int, most_bytes: int
+    ) -> EventPage:
+        self.move(4)
+        await asyncio.sleep(0)
+        if not self.over and self.random.random() < 0.1:
+            raise Unavailable
+        size = self.random.randint(1, 4)
+        found = [
+            QueuedEvent(channel, told.sequence, told.type, next(iter(told.payload_by_user.values())))
+            for told in self.streams[channel]
+            if after < told.sequence <= until and (ME in told.payload_by_user or told.friends_of in friends)
+        ]
+        self.move(4)
+        page = found[:size]
+        return EventPage(page, until if len(found) <= size else page[-1].sequence)
+
+    async def are_friends(self, user_id: str, other_id: str) -> bool:
+        return True
+
+
+async def still_active(session_id: str) -> bool:
+    return True
+
+
+def feed(world: World, hub: Hub, position: str) -> tuple[Subscription, ClientQueue]:
+    places = {stream: Position.decode(position).sequence(stream) for stream in STREAMS}
+    outlet = ClientQueue(ME, OWN_SESSION, notified=False, expires_at=float("inf"))
+    made = Subscription(
+        hub,
+        world,
+        outlet,
+        places,
+        still_active=still_active,
+        catch_ups=world.catch_ups,
+        handed_out=lambda number: None,
+        heartbeat=0.0,
+        pause=0.0,
+    )
+    return made, outlet
+
+
+async def live(random: Random) -> None:
+    world = World(random)
+    world.move(30)
+    position, got = "", dict[str, list[int]]({stream: [] for stream in STREAMS})
+
+    def get(item: ClientEvent) -> None:
+        nonlocal position
+        before, after = Position.decode(position), Position.decode(item.id)
+        assert all(after.sequence(each) >= before.sequence(each) for each in STREAMS)
+        got[item.type].append(msgspec.json.decode(item.data)["n"])
+        position = item.id
+
+    def take(items: list[ClientEvent]) -> bool:
+        """The client gets what is on its way to it, or only some; its position is that of the last it got."""
+        arrived = items[: random.randint(0, len(items))] if random.random() < 0.2 else items
+        for item in arrived:
+            get(item)
+        return len(arrived) == len(items)
+
+    def at_once(item: ClientEvent) -> bool:
+        if random.random() < 0.3:
+            return False
+        get(item)
+        return True
+
+    for _ in range(random.randint(1, 5)):
+        # A client that comes to a gateway waits until that has come as far as its position.
+        hub = random.choice(world.hubs)
+        while not hub.has_reached(Position.decode(position).sequences):
+            world.hear(hub)
+        found, _ = feed(world, hub, position)
+        found.try_write = at_once if random.random() < 0.8 else None
+        async with found:
+            for _ in range(random.randint(0, 12)):
+                world.move(6)
+                # Something happens while it rests, too.
+                asyncio.get_running_loop().call_soon(world.move, 6)
+                items = await found.next()
+                if items and not take(items):
+                    break
+                if not items and random.random() < 0.5:
+                    position = found.id
+    world.settle()
+    found, _ = feed(world, world.hubs[0], position)
+    async with found:
+        idle = 0
+        while idle < 3:
+            items = await found.next()
+            idle = 0 if items else idle + 1
+            for item in items:
+                got[item.type].append(msgspec.json.decode(item.data)["n"])
+    assert got == world.mine()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_every_event_comes_once_and_in_order(random: Random) -> None:
+    asyncio.run(live(random))
+
+
+def behind(world: World) -> None:
+    """Everything is past, and no gateway has any of it in memory."""
+    for stream in STREAMS:
+        for sequence in range(1, 30):
+            data = msgspec.json.encode({"session_id": "another", "n": sequence})
+            to = {"": data} if stream == PROFILE else {ME: data}
+            about = FRIEND if stream == PROFILE else ""
+            world.streams[stream].append(
+                OutboundEvent(
+                    channel=stream, sequence=sequence, type=stream, at=now(), payload_by_user=to, friends_of=about
+                )
+            )
+    world.over = True
+    for hub in world.hubs:
+        for stream in STREAMS:
+            hub.mark_lost(stream, 29)
+
+
+async def test_a_client_holds_no_page_while_others_of_its_user_hold_theirs() -> None:
+    world = World(Random(1))
+    behind(world)
+    feeds = [feed(world, world.hubs[0], "")[0] for _ in range(3)]
+    one, two, three = feeds
+    assert await one.next()
+    assert await two.next()
+    # A sign of life and nothing more, as often as it asks.
+    for _ in range(5):
+        assert await three.next() == []
+        assert three.end is None
+    async with one:
+        pass
+    assert await three.next()
+    assert len(world.catch_ups) == 2
+    for each in (two, three):
+        async with each:
+            pass
+    assert len(world.catch_ups) == 0
+
+
+async def test_a_client_that_has_caught_up_leaves_its_turn_to_others() -> None:
+    world = World(Random(1))
+    behind(world)
+    feeds = [feed(world, world.hubs[0], "")[0] for _ in range(6)]
+    got = [0] * len(feeds)
+    while min(got) < 29 * len(STREAMS):
+        for number, each in enumerate(feeds):
+            got[number] += len(await each.next())
+            assert len(world.catch_ups) <= 2
+    for each in feeds:
+        await each.next()
+    assert len(world.catch_ups) == 0
+
+
+async def test_what_is_in_memory_goes_out_in_parts() -> None:
+    world = World(Random(1))
+    hub = Hub(FriendIndex(world_friends), seal=plain)
+    for stream in STREAMS:
+        hub.start_stream(stream, 0)
+    found, _ = feed(world, hub, "")
+    large = b'{"n":"' + b"x" * 10_000 + b'"}'
+    for sequence in range(1, 101):
+        hub.publish(
+            OutboundEvent(channel="MESSAGING", sequence=sequence, type="t", at=now(), payload_by_user={ME: large})
+        )
+    sizes: list[int] = []
+    while sum(sizes) < 100:
+        sizes.append(len(await found.next()))
+    assert sum(sizes) == 100
+    assert max(sizes) * 10_000 <= SMALL + 10_000
+
+
+async def world_friends(user_id: str, contact: int) -> Collection[str]:
+    return {FRIEND}

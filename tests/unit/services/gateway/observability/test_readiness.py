@@ -1,0 +1,86 @@
+"""What the gateway takes for ready: each service's own word, and for a moment its last one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from grpclib.health.service import Health
+from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpclib.server import Server, Stream
+
+from infra.embedded.ports import free_port
+from services.gateway.observability import readiness
+from services.gateway.observability.readiness import Readiness
+
+
+class Service(Health):
+    """A service whose health answers only while `awake` is set."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.awake = asyncio.Event()
+        self.awake.set()
+        self.ready = True
+
+    async def Check(  # noqa: N802 - the method's name in gRPC
+        self, stream: Stream[HealthCheckRequest, HealthCheckResponse]
+    ) -> None:
+        await stream.recv_message()
+        await self.awake.wait()
+        served = HealthCheckResponse.SERVING if self.ready else HealthCheckResponse.NOT_SERVING
+        await stream.send_message(HealthCheckResponse(status=served))
+
+
+class Asked:
+    def __init__(self) -> None:
+        self.service = Service()
+        self.server = Server([self.service])
+        self.port = free_port()
+        self.readiness = Readiness({}, {"auth": [("127.0.0.1", self.port)]})
+
+
+@pytest_asyncio.fixture
+async def asked(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
+    monkeypatch.setattr(readiness, "_FRESH", -1.0)
+    monkeypatch.setattr(readiness, "_PATIENCE", 1_000.0)
+    asked = Asked()
+    await asked.server.start("127.0.0.1", asked.port)
+    try:
+        yield asked
+    finally:
+        asked.service.awake.set()
+        asked.server.close()
+        await asked.server.wait_closed()
+
+
+async def until_missing(asked: Asked, missing: list[str]) -> None:
+    async with asyncio.timeout(120):
+        while await asked.readiness.missing() != missing:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_service_that_says_nothing_counts_as_it_was_and_not_for_long(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await until_missing(asked, [])
+    asked.service.awake.clear()
+    assert await asked.readiness.missing() == []
+    monkeypatch.setattr(readiness, "_PATIENCE", 0.0)
+    assert await asked.readiness.missing() == ["auth"]
+
+
+async def test_one_that_never_answered_is_missing(asked: Asked) -> None:
+    asked.service.awake.clear()
+    assert await asked.readiness.missing() == ["auth"]
+
+
+async def test_one_that_says_no_and_one_that_is_gone_are_missing_at_once(asked: Asked) -> None:
+    await until_missing(asked, [])
+    asked.service.ready = False
+    await until_missing(asked, ["auth"])
+    asked.service.ready = True
+    await until_missing(asked, [])
+    asked.server.close()
+    await asked.server.wait_closed()
+    await until_missing(asked, ["auth"])

@@ -1,0 +1,116 @@
+"""The AsyncAPI document for clients: of the structure that version 3.0.0 asks for, true to what is sent and taken."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from contracts.events.profile import ProfileUpdated
+from services.gateway.http.problems import Problem
+from services.gateway.live import profile_updates
+from services.gateway.live.fanout import fan_out
+from services.gateway.openapi import asyncapi
+from services.gateway.routes.live import websocket
+from services.gateway.routes.route_table import ENDPOINTS
+from tests.unit.infra.devtools.test_asyncapi import references, resolve
+from tests.unit.services.gateway.live.test_fanout import CASES, recorded
+
+Json = dict[str, Any]
+
+DOCUMENT: Json = asyncapi.document(ENDPOINTS)
+MESSAGES: Json = DOCUMENT["components"]["messages"]
+COMMANDS = {endpoint.command: endpoint for endpoint in ENDPOINTS if endpoint.command}
+# What the specification knows in each kind of object.
+ALLOWED = {
+    "document": {"asyncapi", "info", "defaultContentType", "channels", "operations", "components"},
+    "channel": {"address", "title", "description", "messages", "bindings"},
+    "operation": {"action", "channel", "messages", "summary", "security", "reply", "bindings"},
+    "message": {"name", "contentType", "headers", "payload"},
+}
+
+
+def told() -> list[tuple[str, bytes]]:
+    """Everything that the gateway can tell a client of, by its type."""
+    found = [
+        (each.type, data)
+        for event, _ in CASES
+        for each in fan_out(recorded(event))
+        for data in each.payload_by_user.values()
+    ]
+    update = recorded(ProfileUpdated(display_name="Anna", bio="", avatar_url=""))
+    unchanged = profile_updates._Unchanged(username="anna", verified=True)
+    return [*found, (ProfileUpdated.TYPE, profile_updates._completed(update, unchanged))]
+
+
+def test_it_holds_only_what_the_specification_knows() -> None:
+    assert DOCUMENT["asyncapi"] == "3.0.0"
+    assert {"title", "version"} <= set(DOCUMENT["info"])
+    kinds = {
+        "document": [DOCUMENT],
+        "channel": list(DOCUMENT["channels"].values()),
+        "operation": list(DOCUMENT["operations"].values()),
+        "message": list(MESSAGES.values()),
+    }
+    for kind, found in kinds.items():
+        for each in found:
+            assert set(each) <= ALLOWED[kind], kind
+    for operation in DOCUMENT["operations"].values():
+        assert operation["action"] in {"send", "receive"}
+        channel = operation["channel"]["$ref"]
+        assert all(each["$ref"].startswith(f"{channel}/messages/") for each in operation["messages"])
+
+
+def test_every_reference_leads_somewhere() -> None:
+    found = set(references(DOCUMENT))
+    assert found
+    for reference in found:
+        assert resolve(DOCUMENT, reference), reference
+    used = {each.rpartition("/")[2] for each in found if each.startswith("#/components/messages/")}
+    assert used == set(MESSAGES)
+
+
+def test_every_event_that_can_be_sent_is_there_and_no_other() -> None:
+    sent = {kind for kind, _ in told()}
+    assert set(DOCUMENT["channels"]["events"]["messages"]) == sent
+    frames = {name for name in DOCUMENT["channels"]["socket"]["messages"] if name.startswith("frame.")}
+    assert frames == {f"frame.{kind}" for kind in (*sent, "heartbeat")}
+
+
+def test_an_event_is_of_the_shape_that_is_described() -> None:
+    for kind, data in told():
+        decoded: Json = msgspec.json.decode(data)
+        described = resolve(DOCUMENT, MESSAGES[kind]["payload"]["$ref"])
+        assert set(described["required"]) <= set(decoded) <= set(described["properties"]), kind
+        frame = MESSAGES[f"frame.{kind}"]["payload"]
+        assert set(frame["properties"]) == set(frame["required"]) == {"event", "id", "data"}
+        assert frame["properties"]["data"] == MESSAGES[kind]["payload"]
+
+
+def test_every_command_is_there_with_its_answers() -> None:
+    receiving = {name: each for name, each in DOCUMENT["operations"].items() if each["action"] == "receive"}
+    assert set(receiving) == {f"{name}Command" for name in COMMANDS}
+    for name, endpoint in COMMANDS.items():
+        answers = {each["$ref"].rpartition("/")[2] for each in receiving[f"{name}Command"]["reply"]["messages"]}
+        assert answers == {f"answer.{name}", "answer.problem"}
+        status = MESSAGES[f"answer.{name}"]["payload"]["properties"]["status"]
+        assert status["enum"] == sorted(endpoint.answers)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_as_it_is_described_is_taken(name: str) -> None:
+    payload = MESSAGES[f"command.{name}"]["payload"]
+    assert set(payload["properties"]) == set(websocket.Command.__struct_fields__)
+    assert payload["properties"]["command"]["const"] == name
+    assert ("user_id" in payload["required"]) == ("{user_id}" in COMMANDS[name].path)
+    described = resolve(DOCUMENT, payload["properties"]["body"]["$ref"])
+    assert set(described["properties"]) == set(COMMANDS[name].body.__struct_fields__)
+    assert payload["properties"]["id"]["maxLength"] == 64
+
+
+def test_an_answer_has_the_fields_of_the_struct_that_encodes_it() -> None:
+    fields = set(websocket.Answer.__struct_fields__)
+    for name in COMMANDS:
+        assert set(MESSAGES[f"answer.{name}"]["payload"]["properties"]) <= fields
+    problem = MESSAGES["answer.problem"]["payload"]
+    assert set(problem["properties"]) == fields - {"position"}
+    assert problem["properties"]["body"]["$ref"].endswith(f"/{Problem.__name__}")

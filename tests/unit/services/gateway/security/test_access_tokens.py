@@ -1,0 +1,168 @@
+"""Access tokens: what is checked, what is remembered."""
+
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from contracts.errors import Unauthenticated, Unavailable
+from contracts.values.ids import new_id
+from services.gateway.security.access_tokens import AUDIENCE, AccessTokens, Principal
+
+KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+USER, SESSION = new_id(), new_id()
+
+
+class Keys:
+    """Keys by their ids; another edition whenever a test says so."""
+
+    def __init__(self) -> None:
+        self.generation = 1
+        jwk = {**jwt.algorithms.OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k", "alg": "EdDSA"}
+        self.known = {"k": jwt.PyJWK(jwk)}
+
+    def reload_if_changed(self) -> None:
+        """They change when a test changes them."""
+
+    def find(self, key_id: str) -> jwt.PyJWK | None:
+        return self.known.get(key_id)
+
+
+class Ended(set[object]):
+    alive = True
+
+
+def tokens(revoked: Ended | None = None, capacity: int = 10) -> AccessTokens:
+    return AccessTokens(Keys(), issuer="us", revoked=revoked or Ended(), capacity=capacity)
+
+
+def bearer(claims: Mapping[str, object] | None = None, key: Ed25519PrivateKey = KEY, kid: str = "k") -> str:
+    now = int(time.time())
+    given = {"iss": "us", "aud": AUDIENCE, "sub": USER, "sid": SESSION, "jti": "j", "iat": now, "exp": now + 60}
+    present = {name: value for name, value in {**given, **(claims or {})}.items() if value is not None}
+    return "Bearer " + jwt.encode(present, key, algorithm="EdDSA", headers={"kid": kid})
+
+
+def test_a_good_token_speaks_for_its_user() -> None:
+    now = int(time.time())
+    caller = tokens().authenticate(bearer({"iat": now, "exp": now + 600}))
+
+    assert caller == Principal(USER, SESSION, now + 600.0, "k")
+
+
+def test_no_token_is_good_for_longer_than_an_ended_session_is_remembered() -> None:
+    checked = AccessTokens(Keys(), issuer="us", revoked=Ended(), longest=300)
+    now = int(time.time())
+    assert checked.authenticate(bearer({"iat": now, "exp": now + 3600})).expires_at == now + 300
+    with pytest.raises(Unauthenticated):
+        checked.authenticate(bearer({"iat": now - 301, "exp": now + 3600}))
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": "them"},
+        {"aud": "them"},
+        {"sub": "me"},
+        {"sid": "1"},
+        {"sub": None},
+        {"sid": None},
+        {"sid": [SESSION]},
+        {"exp": None},
+        {"exp": 1},
+        {"exp": "soon"},
+        {"iat": "now"},
+        {"iat": None},
+    ],
+)
+def test_a_claim_that_is_wrong_or_missing_refuses(claims: dict[str, object]) -> None:
+    with pytest.raises(Unauthenticated):
+        tokens().authenticate(bearer(claims))
+
+
+def nested() -> str:
+    """A token whose header is nothing but brackets."""
+    return urlsafe_b64encode(b'{"alg":"EdDSA","kid":' + b"[" * 2_900).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Basic abc", "Bearer a.b.c", "Bearer é", "Bearer " + "x" * 5000, f"Bearer {nested()}.e30.e30"],
+)
+def test_what_is_no_token_refuses(header: str | None) -> None:
+    with pytest.raises(Unauthenticated):
+        tokens().authenticate(header)
+
+
+def test_other_keys_and_other_algorithms_refuse() -> None:
+    unsigned = "Bearer " + jwt.encode({"sub": USER}, "", algorithm="none", headers={"kid": "k"})
+    for header in (bearer(key=OTHER), bearer(kid="other"), unsigned):
+        with pytest.raises(Unauthenticated):
+            tokens().authenticate(header)
+
+
+def test_a_remembered_token_is_refused_once_it_ran_out_or_was_revoked() -> None:
+    clock = [time.time()]
+    revoked = Ended()
+    checked = AccessTokens(Keys(), issuer="us", revoked=revoked, clock=lambda: clock[0])
+    header = bearer()
+    checked.authenticate(header)
+    revoked.add(SESSION)
+    with pytest.raises(Unauthenticated):
+        checked.authenticate(header)
+    revoked.clear()
+    clock[0] += 61
+    with pytest.raises(Unauthenticated):
+        checked.authenticate(header)
+
+
+def test_nobody_gets_in_while_it_is_not_known_who_was_put_out() -> None:
+    deaf = Ended()
+    deaf.alive = False
+    with pytest.raises(Unavailable):
+        AccessTokens(Keys(), issuer="us", revoked=deaf).authenticate(bearer())
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    checked = tokens(capacity=2)
+    for second in range(5):
+        checked.authenticate(bearer({"exp": int(time.time()) + 60 + second}))
+    assert len(checked._verified) == 2
+
+
+def test_a_key_that_is_gone_takes_the_tokens_that_it_signed_with_it() -> None:
+    keys = Keys()
+    checked = AccessTokens(keys, issuer="us", revoked=Ended())
+    header = bearer()
+    checked.authenticate(header)
+    keys.known.clear()
+    keys.generation += 1
+    with pytest.raises(Unauthenticated):
+        checked.authenticate(header)
+
+
+def test_who_was_let_in_is_checked_again_for_what_comes_later() -> None:
+    clock = [time.time()]
+    revoked, keys = Ended(), Keys()
+    checked = AccessTokens(keys, issuer="us", revoked=revoked, clock=lambda: clock[0])
+    caller = checked.authenticate(bearer())
+    checked.recheck(caller)
+    revoked.add(SESSION)
+    with pytest.raises(Unauthenticated):
+        checked.recheck(caller)
+    revoked.clear()
+    revoked.alive = False
+    with pytest.raises(Unavailable):
+        checked.recheck(caller)
+    revoked.alive = True
+    key = keys.known.pop("k")
+    with pytest.raises(Unauthenticated):
+        checked.recheck(caller)
+    keys.known["k"] = key
+    checked.recheck(caller)
+    clock[0] += 61
+    with pytest.raises(Unauthenticated):
+        checked.recheck(caller)

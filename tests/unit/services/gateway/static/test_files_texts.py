@@ -1,0 +1,70 @@
+"""The texts of the web messenger and of the operators' page: the same keys and values to fill in, in every language."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import NoQuorum
+from services.auth.passwords import weak_passwords
+from services.auth.registration import reserved_names
+from services.gateway.openapi import document
+from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.static.files import FOLDER
+
+_ENTRY = re.compile(r'  (\w+|"[^"]+"): (.+),')
+_VALUE = re.compile(r"\{(\w+)\}")
+
+
+@pytest.mark.parametrize("folder", ["js/i18n", "js/ops/i18n"])
+def test_each_language_has_every_text_once_and_with_the_same_values_to_fill_in(folder: str) -> None:
+    english = _texts(FOLDER / folder / "en.js")
+    others = [path for path in sorted((FOLDER / folder).glob("*.js")) if path.name != "en.js"]
+
+    assert others, "there is only one language"
+    for path in others:
+        texts = _texts(path)
+        assert texts.keys() == english.keys(), path
+        for key, text in texts.items():
+            assert set(_VALUE.findall(text)) == set(_VALUE.findall(english[key])), f"{key} in {path}"
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """The texts of a file by key; the file has one on a line, in order, so that a merge shows what it did."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first, last = lines.index("export default {"), lines.index("};")
+    entries = [_ENTRY.fullmatch(line) for line in lines[first + 1 : last]]
+    assert all(entries), f"{path} has a line that is no text"
+    keys = [found[1].strip('"') for found in entries if found]
+    assert keys == sorted(set(keys)), f"{path} is not in order, or has a key twice"
+    return {found[1].strip('"'): found[2] for found in entries if found}
+
+
+# A path in the pages' scripts, up to the question mark; `${…}` stands for an id.
+_ASKED = re.compile(r"[\"`](/v1/[^\"`?]*)")
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_whatever_a_page_may_be_refused_with_has_words(language: str) -> None:
+    """Without them people would read the server's English, which is for programmers."""
+    scripts = [path.read_text(encoding="utf-8") for path in (FOLDER / "js").rglob("*.js") if "ops" not in path.parts]
+    asked = {re.sub(r"\$\{[^}]*\}", "{}", path) for script in scripts for path in _ASKED.findall(script)}
+    endpoints = [found for found in ENDPOINTS if re.sub(r"{\w+}", "{}", found.path) in asked]
+    sent = [found for found in endpoints if found.takes_body]
+    codes = {kind.code for endpoint in endpoints for kind in document.errors_of(endpoint)} | {
+        NoQuorum.code,
+        reserved_names.CODE,
+        weak_passwords.CODE,
+    }
+    fields = {name for endpoint in sent for name in endpoint.body.__struct_fields__} & _typed(scripts)
+
+    assert {"/v1/users", "/v1/friends/{user_id}", "/v1/users/me/password"} <= {found.path for found in endpoints}
+    assert {"username_taken", "invalid_credentials", "request_too_soon", "rate_limited"} <= codes
+    assert {"email", "username", "password", "display_name", "bio", "token", "new_password", "login"} <= fields
+    texts = _texts(FOLDER / "js/i18n" / f"{language}.js").keys()
+    assert {f"e_{code}" for code in codes} | {f"e_at_{name}" for name in fields} <= texts
+
+
+def _typed(scripts: list[str]) -> set[str]:
+    """The names of the forms' fields."""
+    return {name for script in scripts for name in re.findall(r'\["(\w+)", t\("', script)}

@@ -1,0 +1,39 @@
+"""From how many on a batch is worth its price follows from what it and single events have cost."""
+
+import pytest
+
+from streams.batching.batch_threshold import LEAST, MOST, BatchThreshold
+
+
+def priced(batches: list[float], singles: list[float]) -> BatchThreshold:
+    price = BatchThreshold()
+    for seconds in batches:
+        price.batch(seconds)
+    for seconds in singles:
+        price.single(seconds)
+    return price
+
+
+@pytest.mark.parametrize(("batches", "singles"), [([], []), ([0.001], []), ([], [0.001])])
+def test_as_long_as_one_of_them_is_not_known_batches_are_large(batches: list[float], singles: list[float]) -> None:
+    assert priced(batches, singles).minimum == MOST
+
+
+@pytest.mark.parametrize(
+    ("batch", "single", "fewest"),
+    [(0.002, 0.0004, 5), (0.0021, 0.0004, 6), (0.003, 0.0001, MOST), (0.0003, 0.0003, LEAST), (0.0001, 0.1, LEAST)],
+)
+def test_it_is_as_many_as_cost_the_same_one_by_one_within_bounds(batch: float, single: float, fewest: int) -> None:
+    assert priced([batch], [single]).minimum == fewest
+
+
+def test_what_else_there_was_to_do_does_not_count() -> None:
+    assert priced([0.9, 0.002, 0.5], [0.0004, 2.0, 0.7]).minimum == 5
+
+
+def test_a_price_that_has_changed_is_the_new_one_after_a_while() -> None:
+    price = priced([0.001], [0.0003])
+    assert price.minimum == 4
+    for _ in range(100):
+        price.batch(0.0025)
+    assert price.minimum == 9

@@ -1,0 +1,207 @@
+"""Who goes alone, who goes together, and that nobody is forgotten whatever becomes of a batch."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from streams.batching.group_commit import Attempt, GroupCommit
+
+_TOGETHER_FROM = 10
+
+
+class Store:
+    """Takes batches when told to; `answer` says what becomes of one."""
+
+    def __init__(self, answer: Callable[[list[Sequence[str]]], list[Attempt]] | None = None) -> None:
+        self.batches: list[list[str]] = []
+        self.open = asyncio.Event()
+        self._answer = answer or (lambda batch: [Attempt(int(append[0].partition("/")[2])) for append in batch])
+
+    async def together(self, batch: list[Sequence[str]]) -> list[Attempt]:
+        self.batches.append([event for append in batch for event in append])
+        await self.open.wait()
+        return self._answer(batch)
+
+
+def subject(append: str) -> str:
+    return append.partition("/")[0]
+
+
+def group(store: Store) -> GroupCommit[str]:
+    return GroupCommit(store.together, subject)
+
+
+async def alone(commit: GroupCommit[str], count: int) -> None:
+    """So many that are under way by themselves."""
+    for number in range(count):
+        assert await commit.acquire([f"alone-{number}/0"]) == Attempt()
+
+
+async def settled(condition: Callable[[], bool]) -> None:
+    """Lets everything that can run do so, until the condition holds."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def begin(commit: GroupCommit[str], appends: Sequence[str | list[str]]) -> list[asyncio.Task[Attempt]]:
+    """Appends of one event each, or of several."""
+
+    async def enter(append: str | list[str]) -> Attempt:
+        return await commit.acquire([append] if isinstance(append, str) else append)
+
+    return [asyncio.create_task(enter(append)) for append in appends]
+
+
+async def outcome(*waiting: Awaitable[Attempt]) -> list[Attempt]:
+    async with asyncio.timeout(60):
+        return await asyncio.gather(*waiting)
+
+
+async def test_a_few_at_once_wait_for_nothing() -> None:
+    store = Store()
+    await alone(group(store), _TOGETHER_FROM)
+    assert store.batches == []
+
+
+async def test_what_waits_goes_out_as_one_batch_and_each_learns_its_sequence() -> None:
+    store = Store()
+    store.open.set()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    names = [f"{number}/{number}" for number in range(20)]
+    assert await outcome(*begin(commit, names)) == [Attempt(number) for number in range(20)]
+    assert store.batches == [names]
+
+
+async def test_fewer_than_a_batch_is_worth_wait_for_room_and_go_alone() -> None:
+    store = Store()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    waiting = begin(commit, ["a/1", "b/2"])
+    await settled(lambda: len(commit._waiting) == 2)
+    commit.release()
+    commit.release()
+    assert await outcome(*waiting) == [Attempt(), Attempt()]
+    assert store.batches == []
+
+
+async def test_a_batch_holds_one_condition_on_each_subject() -> None:
+    store = Store()
+    store.open.set()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    names = [f"{number}/{number}" for number in range(_TOGETHER_FROM)]
+    waiting = begin(commit, [*names, "0/99"])
+    await settled(lambda: all(task.done() for task in waiting[:-1]))
+    assert store.batches == [names]
+    # The second on its subject has its turn as soon as there is room.
+    commit.release()
+    assert await outcome(waiting[-1]) == [Attempt()]
+
+
+async def test_events_of_one_append_stay_together_in_a_batch_and_it_learns_the_first_ones_sequence() -> None:
+    store = Store()
+    store.open.set()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    several = ["a/7", "a/8", "a/9"]
+    names = [f"{number}/{number}" for number in range(_TOGETHER_FROM - len(several))]
+    told = await outcome(*begin(commit, [*names, several]))
+    assert told == [*map(Attempt, range(len(names))), Attempt(7)]
+    assert store.batches == [[*names, *several]]
+
+
+async def test_it_is_events_that_a_batch_is_worth_its_price_for_and_that_bound_it() -> None:
+    store = Store()
+    store.open.set()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    appends = [[f"{number}/{number}"] * 50 for number in range(7)]
+    assert await outcome(*begin(commit, appends)) == [*map(Attempt, range(7))]
+    assert [len(batch) for batch in store.batches] == [150, 150, 50]
+
+
+async def test_one_batch_at_a_time_and_what_comes_meanwhile_is_the_next() -> None:
+    store = Store()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    first = begin(commit, [f"first-{number}/{number}" for number in range(12)])
+    await settled(lambda: len(store.batches) == 1)
+    second = begin(commit, [f"second-{number}/{number}" for number in range(15)])
+    await settled(lambda: len(commit._waiting) == 15)
+    assert len(store.batches) == 1
+    store.open.set()
+    assert await outcome(*first, *second) == [*map(Attempt, range(12)), *map(Attempt, range(15))]
+    assert [len(batch) for batch in store.batches] == [12, 15]
+
+
+async def test_a_batch_never_grows_beyond_its_bound() -> None:
+    store = Store()
+    store.open.set()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    count = 300
+    assert await outcome(*begin(commit, [f"{number}/{number}" for number in range(count)])) == [
+        Attempt(number) for number in range(count)
+    ]
+    assert max(map(len, store.batches)) == 128
+
+
+async def test_after_a_batch_that_was_not_stored_each_is_told_to_go_alone() -> None:
+    store = Store(lambda batch: [Attempt(uncertain=True)] * len(batch))
+    store.open.set()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    told = await outcome(*begin(commit, [f"{number}/0" for number in range(12)]))
+    assert told == [Attempt(uncertain=True)] * 12
+    # All of them count as under way until they leave: nobody else goes alone before.
+    late = begin(commit, ["late/0"])
+    for _ in range(12):
+        await settled(lambda: len(commit._waiting) == 1)
+        commit.release()
+    await settled(lambda: len(commit._waiting) == 1)
+    commit.release()
+    assert await outcome(*late) == [Attempt()]
+
+
+async def test_a_batch_that_is_cut_off_leaves_everyone_uncertain() -> None:
+    async def together(batch: list[Sequence[str]]) -> list[Attempt]:
+        raise asyncio.CancelledError
+
+    commit: GroupCommit[str] = GroupCommit(together, subject)
+    await alone(commit, _TOGETHER_FROM)
+    told = await outcome(*begin(commit, [f"{number}/0" for number in range(_TOGETHER_FROM)]))
+    assert told == [Attempt(uncertain=True)] * _TOGETHER_FROM
+
+
+async def test_whoever_gives_up_while_waiting_is_not_sent_and_holds_no_place() -> None:
+    store = Store()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    (gone,) = begin(commit, ["gone/0"])
+    await settled(lambda: len(commit._waiting) == 1)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    waiting = begin(commit, [f"{number}/{number}" for number in range(_TOGETHER_FROM)])
+    store.open.set()
+    assert await outcome(*waiting) == [Attempt(number) for number in range(_TOGETHER_FROM)]
+    assert store.batches == [[f"{number}/{number}" for number in range(_TOGETHER_FROM)]]
+
+
+async def test_whoever_gives_up_with_a_place_gives_the_place_back() -> None:
+    store = Store(lambda batch: [Attempt()] * len(batch))
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    waiting = begin(commit, [f"{number}/0" for number in range(_TOGETHER_FROM)])
+    await settled(lambda: len(store.batches) == 1)
+    store.open.set()
+    await settled(lambda: commit._batch is None)
+    waiting[0].cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    under_way = 2 * _TOGETHER_FROM - (1 if waiting[0].cancelled() else 0)
+    for _ in range(under_way):
+        commit.release()
+    await alone(commit, _TOGETHER_FROM)
