@@ -1,1 +1,1 @@
-"""One file is one read model; `engine` runs them, `registry` finds them."""
+"""The read models, one projection per module; `engine` runs them, `registry` finds them."""

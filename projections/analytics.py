@@ -1,7 +1,7 @@
-"""How much happens in an hour: messages, logins, and who was there.
+"""Hourly analytics: counts of messages and logins, and the active users.
 
-How long messages wait to be seen is not here: it follows from the rows of `conversations`, which hold when each message
-was sent and when it was seen (infra/cli/events/analytics.py asks for both).
+The time until a message is seen is not stored here. It follows from the rows of `conversations`, which hold when each
+message was sent and seen (infra/cli/events/analytics.py queries both).
 """
 
 from datetime import UTC, datetime, timedelta
@@ -18,15 +18,14 @@ _HOUR = timedelta(hours=1)
 
 
 class Analytics(Projection):
-    """Hours (UTC) in which nothing happened have no row.
+    """Counts per hour (UTC); an hour without events has no row.
 
-    Active is who wrote, looked at messages or logged in. That costs a row for each person and hour, and nothing for
-    what the same person does later in the hour.
+    A user who sent or saw messages or logged in is active in that hour. Each active user has one row per hour.
     """
 
     version = 2
     streams = (MESSAGING, SESSION)
-    # Nobody looks at the present hour to the second.
+    # The current hour need not be up to date to the second.
     rest_seconds = 0.25
     tables = """
         CREATE TABLE {analytics} (
@@ -62,7 +61,7 @@ def _hour(at: datetime) -> datetime:
     return _begin((at - _EPOCH) // _HOUR)
 
 
-# One and the same object for all that happens in an hour: neither made nor hashed anew with each event.
+# All events of an hour share one object, which is neither built nor hashed again for each event.
 @lru_cache(maxsize=1_000)
 def _begin(hour: int) -> datetime:
     return _EPOCH + hour * _HOUR

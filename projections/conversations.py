@@ -1,8 +1,8 @@
-"""Conversations as each of the two sees them, their messages, and the marks of what was seen.
+"""Conversations as each of the two users sees them, their messages, and the seen marks.
 
-CONTACT alone says whether a conversation is open and since when, MESSAGING alone what was said. So it does not matter
-in which order the two streams are read, nor when a message or a mark that waited as a dead letter is applied at last:
-what messages and marks share only grows.
+CONTACT alone determines whether and since when a conversation is open, MESSAGING alone determines its messages. So the
+two streams may be read in any order. Messages and seen marks change only columns that grow, so a dead letter of theirs
+may be applied at any later time.
 """
 
 from contracts.envelope import Recorded
@@ -17,7 +17,7 @@ from projections.engine import Projection, RowChanges, handles
 class Conversations(Projection):
     version = 3
     streams = (MESSAGING, CONTACT)
-    # No constraint but the keys, which an event's place in its stream makes unique.
+    # The keys are the only constraints; an event's sequence in its stream makes them unique.
     appended = ("messages", "seen_marks")
     tables = """
         CREATE TABLE {conversations} (
@@ -103,7 +103,7 @@ class Conversations(Projection):
                 "stream_sequence": event.sequence,
             },
         )
-        # Whoever answers has seen what came before.
+        # Sending a message counts as having seen the earlier ones.
         for user_id, peer_id, seen in (
             (message.sender_id, message.recipient_id, "seen_sequence"),
             (message.recipient_id, message.sender_id, "peer_seen_sequence"),

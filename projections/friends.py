@@ -1,4 +1,4 @@
-"""Friendships as each of the two sees them, and the contact entries of all users with a verified address."""
+"""Friendships as each of the two users sees them, and a contact entry for each user, shown once verified."""
 
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
@@ -10,7 +10,7 @@ from projections.engine import Projection, RowChanges, handles
 class Friends(Projection):
     version = 3
     streams = (CONTACT, AUTH)
-    # Every change stays in a row of its own, so that whoever was away can be told of each.
+    # Each change keeps its own row, so that a client that was offline can receive them all.
     appended = ("friend_changes",)
     tables = """
         CREATE TABLE {contacts} (

@@ -1,6 +1,6 @@
-"""The notifications of each user: who asked to be a friend, who accepted, who has written.
+"""Each user's notifications: friend requests, accepted requests and messages.
 
-Read marks are in tables of their own, since a mark and what it marks may come from different streams, in any order.
+Read marks have their own tables, since a mark and its notification may come from different streams, in any order.
 A notification is read when its id was marked, when it is at or below one up to which all were marked, or when its
 message was seen in the conversation.
 """
@@ -18,7 +18,7 @@ from projections.engine import Projection, RowChanges, handles
 class Notifications(Projection):
     version = 3
     streams = (MESSAGING, CONTACT)
-    # Live clients hear of them from the streams; who reads the list waits for what it knows of.
+    # Live clients receive notifications from the streams; a reader of the list waits for the position it has seen.
     rest_seconds = 0.1
     appended = ("notifications",)
     tables = """
@@ -79,7 +79,7 @@ class Notifications(Projection):
     def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         message = event.data
         _notify(event, write, message.recipient_id, MESSAGE, message.sender_id, message.sequence)
-        # Writing counts as having seen what came before.
+        # Sending a message counts as having seen the earlier ones.
         _see(write, message.sender_id, message.recipient_id, message.sequence)
 
     @handles(MessageSeen)

@@ -1,7 +1,7 @@
-"""What people show of themselves, and the terms they are searched by.
+"""User profiles and their search terms.
 
-A row begins with whichever is read first, the registration (stream AUTH) or the profile (stream PROFILE); there is
-a profile to show once `sequence` is set, to others once `verified` is. The indexes hold what others may find.
+The first event read creates the row: the registration (stream AUTH) or the profile (stream PROFILE). The profile can be
+shown once `sequence` is set, and to other users once `verified` is true. The indexes hold verified users only.
 """
 
 from contracts.envelope import Recorded

@@ -1,7 +1,7 @@
-"""Finds every projection by its module: adding a projection is adding one file beside this one.
+"""Discovers the projections: every module of this package is loaded, and adding a projection is adding a file.
 
-Each says itself which service runs it, so that there is no list to keep; that service's next start takes it up. A file
-that cannot be loaded is a broken projection of the file's name; it keeps no other from running.
+A projection names the service that runs it, which starts it at its next start. A module that cannot be loaded becomes a
+broken projection of the module's name and does not affect the others.
 """
 
 import importlib
@@ -29,7 +29,7 @@ class UnknownProjection(LookupError):
 
 
 def catalogue() -> dict[str, type[Projection]]:
-    """Every projection that works by its name, in the order of the names."""
+    """The projections that can be loaded, by name, sorted by name."""
     return {name: found for name, found in _everything().items() if not isinstance(found, Broken)}
 
 
@@ -39,10 +39,10 @@ def broken() -> dict[str, Broken]:
 
 
 def find(name: str) -> type[Projection] | Broken:
-    """The projection of this name, for a service that reads it whether or not it works.
+    """Returns the projection of this name, loaded or broken, for a service that reads it.
 
     Raises:
-        UnknownProjection: there is none of this name.
+        UnknownProjection: no projection has this name.
     """
     try:
         return _everything()[name]
@@ -66,7 +66,7 @@ def _everything() -> dict[str, type[Projection] | Broken]:
 
 
 def _loaded(name: str) -> Iterator[tuple[str, type[Projection] | Broken]]:
-    """The projections of a module by name. Whatever its code raises concerns that module alone."""
+    """Yields a module's projections by name; an error in its code makes only that module's projections broken."""
     try:
         module = importlib.import_module(f"projections.{name}")
     except Exception as error:
@@ -83,17 +83,17 @@ def _loaded(name: str) -> Iterator[tuple[str, type[Projection] | Broken]]:
 
 
 def owned_by(service: str) -> list[type[Projection]]:
-    """What the service runs, in the order of the names. What cannot be loaded, and may be its own, goes to its log."""
+    """The projections that the service runs, sorted by name; logs every projection that cannot be loaded."""
     for name, found in broken().items():
         log.error("projection %s cannot be loaded", name, exc_info=found.cause)
     return [projection for projection in catalogue().values() if projection.run_by() == service]
 
 
 def choose(names: Sequence[str]) -> list[type[Projection]]:
-    """The projections of these names; all of them where no name is given.
+    """Returns the projections of these names, or all of them if none is given.
 
     Raises:
-        UnknownProjection: one of the names is none of ours.
+        UnknownProjection: one of the names is unknown, or its projection cannot be loaded.
     """
     known = catalogue()
     for name in names:

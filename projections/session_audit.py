@@ -1,6 +1,6 @@
-"""The login audit: every event of every session, and the login that each belongs to.
+"""The login audit: every session event, and the login that it belongs to.
 
-A session that ran out has no event of its own; `expires_at` of its login says when that was.
+An expired session has no event for its expiry; `expires_at` of its login gives the time.
 """
 
 from contracts.envelope import Recorded

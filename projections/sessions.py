@@ -1,4 +1,4 @@
-"""The sessions of each user: what a list of devices shows, and which ended since a client last looked."""
+"""Each user's sessions, for the list of devices and for the sessions that ended since a client last checked."""
 
 from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
@@ -10,7 +10,7 @@ from projections.engine import Projection, RowChanges, handles
 class Sessions(Projection):
     version = 2
     streams = (SESSION,)
-    # A session has no event after its revocation, so that `sequence` of a revoked one is that of `session.revoked`.
+    # A session has no event after its revocation: the `sequence` of a revoked one is that of `session.revoked`.
     appended = ("sessions",)
     tables = """
         CREATE TABLE {sessions} (

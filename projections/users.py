@@ -1,4 +1,4 @@
-"""Who there is, for the users themselves: the service's own projection, since it reads its private events."""
+"""User accounts, for the users themselves; run by the auth service, since it reads that service's private events."""
 
 from contracts.envelope import Recorded
 from contracts.events.user import EmailClaimed, EmailRegistrationRequested, UserCreated, UserEmailVerified
@@ -10,7 +10,7 @@ from projections.engine import Projection, RowChanges, handles
 class Users(Projection):
     version = 2
     streams = (AUTH,)
-    # A batch of the engine may end between the events of one registration: a row without `created_at` is no user yet.
+    # A batch may end between the events of one registration: a row without `created_at` is not a user yet.
     tables = """
         CREATE TABLE {users} (
             user_id uuid PRIMARY KEY,

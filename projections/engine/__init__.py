@@ -1,4 +1,4 @@
-"""The machinery behind every read model: authors write Projections, services start Runners and ask ReadModels."""
+"""The projection engine: authors write `Projection`s, services start `Runners` and query `ReadModel`s."""
 
 from projections.engine.changes import RowChanges
 from projections.engine.projection import Projection, handles

@@ -1,4 +1,4 @@
-"""A projection whose code cannot be loaded: its name and its error, in place of the class."""
+"""A projection whose code cannot be loaded: its name and error, in place of the class."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from projections.engine.running.last_errors import LastError
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """Runs nowhere; what reads it is answered 503."""
+    """A projection that does not run; reads of it are answered with 503."""
 
     name: str
     last_error: LastError

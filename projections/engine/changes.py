@@ -1,7 +1,7 @@
-"""What a handler says about rows: set these, add to those, delete that one.
+"""Row changes, as event handlers declare them: upsert, update, delete.
 
-Handlers never see the database. They say how an event changes the row of a key; the engine folds what a whole batch
-says about one key into one change and writes all of a table's changes with one statement.
+Handlers have no access to the database. They declare how an event changes the row of a key. The engine merges a batch's
+changes of one key into one change, and writes all changes of a table with one statement.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class RowAction(StrEnum):
 
 
 class MergeRule(StrEnum):
-    """What becomes of a column that has a value already; where it has none, the new value stands."""
+    """How a new value is merged into a column that has a value; a column without one gets the new value."""
 
     SET = "set"
     ADD = "add"
@@ -26,8 +26,8 @@ class MergeRule(StrEnum):
     FIRST = "first"
 
 
-# What one event does to one row, in the handler's own words: action, table, key, and the values by column for each
-# `MergeRule` in its order. A plain tuple, since a rebuild makes several an event and looks at each once.
+# One event's change of one row: action, table, key, and the values by column for each `MergeRule` in its order. A plain
+# tuple, since a rebuild creates several per event and reads each once.
 Change = tuple[RowAction, str, Values, Values | None, Values | None, Values | None, Values | None, Values | None]
 _UPSERT, _UPDATE, _DELETE = RowAction
 
@@ -51,12 +51,12 @@ class RowChanges:
         least: Values | None = None,
         first: Values | None = None,
     ) -> None:
-        """Inserts the row, or merges into the one that is there.
+        """Inserts the row, or merges into the existing one.
 
-        `add` sums (whole numbers, decimals, intervals: sums that do not depend on the order), `greatest` and `least`
-        keep the higher or lower (numbers and times), `first` keeps what was there once it is not null. A column that
-        is not named keeps its value, or its default in a new row; since PostgreSQL checks NOT NULL before it looks
-        for the row, columns without a default are nullable or named in every upsert (or use `update`).
+        `add` sums (integers, decimals, intervals: sums that do not depend on the order). `greatest` and `least` keep
+        the higher or lower value (numbers and times). `first` keeps the existing value unless it is null. An unnamed
+        column keeps its value, or gets its default in a new row. PostgreSQL checks NOT NULL before it looks for the
+        row, so a NOT NULL column without a default must be named in every upsert (or use `update`).
         """
         self.changes.append((_UPSERT, table, key, set, add, greatest, least, first))
 
@@ -71,14 +71,14 @@ class RowChanges:
         least: Values | None = None,
         first: Values | None = None,
     ) -> None:
-        """Merges into the row if it is there, else does nothing.
+        """Merges into the row if it exists, else does nothing.
 
-        Only for rows that an earlier event of the same stream has made: against rows of another stream it does not
-        commute.
+        Only for rows that an earlier event of the same stream created: an update of another stream's rows does not
+        commute with their creation.
         """
         if set or add or greatest or least or first:
             self.changes.append((_UPDATE, table, key, set, add, greatest, least, first))
 
     def delete(self, table: str, *, key: Values) -> None:
-        """Deletes the row if it is there; `key` is the whole primary key."""
+        """Deletes the row if it exists; `key` is the whole primary key."""
         self.changes.append((_DELETE, table, key, None, None, None, None, None))

@@ -1,7 +1,7 @@
-"""What a process says of the projections that it runs.
+"""Prometheus metrics of the projections that a process runs.
 
-Whoever applies knows how far that is; whoever stands by knows nothing of it and says nothing, so that a figure is told
-by one process at a time. A process that lost the database goes on telling what it knew last.
+Only the process that applies a projection reports its lag, checkpoint, progress and dead letters; a standby reports
+none, so each figure comes from one process at a time. A process that lost the database keeps reporting its last values.
 """
 
 import time
@@ -84,7 +84,7 @@ PROGRESS = Gauge(
 
 
 class ProjectionMetrics:
-    """What one runner says of itself."""
+    """The metrics of one runner."""
 
     def __init__(self, projection: type[Projection]) -> None:
         self._labels = (projection.name, str(projection.version))
@@ -101,15 +101,15 @@ class ProjectionMetrics:
         self._leading.set(leading)
 
     def attach(self, pipeline: Pipeline, filling: BuildWriter, *, is_live: bool) -> None:
-        """What the runner is at from now on."""
+        """Sets the pipeline and build that the metrics are taken from."""
         self._pipeline, self._filling, self._is_live = pipeline, filling, is_live
         self._events_of_build = 0
         for stream in self._streams:
-            # Worked out when somebody asks: it grows while nothing happens.
+            # Computed at each scrape: it grows between events.
             LAG_SECONDS.labels(*self._labels, stream).set_function(partial(self._age, stream))
 
     def set_standby(self) -> None:
-        """Another process tells these now."""
+        """Removes the figures that another process reports now."""
         self._pipeline = self._filling = None
         for gauge in (CHECKPOINT, PROGRESS, LOST):
             _forget(gauge, *self._labels)
@@ -120,7 +120,7 @@ class ProjectionMetrics:
                 _forget(gauge, *self._labels, stream)
 
     def applied(self, batch: Batch) -> None:
-        """The batch was written; an empty one has confirmed the checkpoint."""
+        """Records a written batch; an empty one has confirmed the checkpoint."""
         assert self._pipeline is not None
         assert self._filling is not None
         for stream in self._streams:
@@ -143,7 +143,7 @@ class ProjectionMetrics:
         LOST.labels(*self._labels).set(events)
 
     def error(self, *, failed: bool) -> None:
-        """The runner begins again; `failed`: it has done so too often by the projection's own fault."""
+        """Counts a restart of the runner; `failed`: too many were caused by the projection itself."""
         self._errors.inc()
         self._failed.set(failed)
 
@@ -156,6 +156,6 @@ class ProjectionMetrics:
 
 
 def _forget(gauge: Gauge, *labels: str) -> None:
-    # That it was not told yet is no matter.
+    # The metric may not have been set yet.
     with suppress(KeyError):
         gauge.remove(*labels)

@@ -1,6 +1,6 @@
-"""A projection as its author writes it: a version, streams, tables, and a handler for each event that matters.
+"""The base class of projections: a version, streams, tables, and a handler for each relevant event.
 
-Everything else (batches, checkpoints, rebuilds, dead letters, waiting) is the engine's and looks at these attributes.
+The engine does everything else from these attributes: batches, checkpoints, rebuilds, dead letters, waiting.
 """
 
 import hashlib
@@ -34,20 +34,20 @@ def handles(*events: type[Event]) -> Callable[[Marked], Marked]:
 
 
 class Projection:
-    """One read model. Handlers are pure: the same event always means the same writes, whatever the clock says.
+    """One read model. Handlers are pure: an event always leads to the same writes, independent of the clock.
 
     Attributes:
-        name: snake_case of the class's name; names the projection everywhere.
-        version: to be raised with any change of tables or handlers; the new version is built beside the old one.
-        streams: the streams it reads, each with one subject filter or none; of a stream that is merely named, all that
-            its service may read. Handlers of different streams commute.
-        service: whose processes run it, and may query it; that which owns the first of the streams, if it says nothing.
+        name: the class's name in snake_case; identifies the projection everywhere.
+        version: must be raised with every change of tables or handlers; the new version is built beside the old one.
+        streams: the streams it reads, each with one subject filter or none; of a stream given by name alone, all events
+            that the service may read. Handlers of different streams commute.
+        service: the service whose processes run and may query it; by default the owner of the first stream.
         tables: `CREATE TABLE {friends} (…)` and indexes; every table has a primary key.
-        appended: those of its tables in which every event writes rows under keys that no other event has, such as its
-            sequence. In a rebuild they are copied in, for a quarter of the price of merging them.
-        rest_seconds: for how long events gather between two batches while nobody waits for them, where that may be
-            longer than the 20 to 100 ms that are usual: each batch has its price. No more than a second, within which
-            whoever applies has to show that it is there.
+        appended: the tables in which every event writes rows under keys that no other event has, such as its sequence.
+            A rebuild copies their rows in, at a quarter of the cost of merging them.
+        rest_seconds: the pause between two batches while no caller waits, where it may be longer than the usual 20 to
+            100 ms; longer pauses make fewer batches. At most one second, the interval at which the active runner has to
+            show the database that it is alive.
     """
 
     name: ClassVar[str]
@@ -65,10 +65,10 @@ class Projection:
 
     @classmethod
     def filters(cls) -> dict[str, str | None]:
-        """Each stream it reads with its one filter, or None for all of it.
+        """Each stream with its subject filter, or None for the whole stream.
 
         Raises:
-            ValueError: there is no such stream, or no such service.
+            ValueError: a stream or the service is unknown.
         """
         own, streams = cls.run_by(), cls.streams
         if isinstance(streams, Mapping):
@@ -80,7 +80,7 @@ class Projection:
         """The service that runs it.
 
         Raises:
-            ValueError: there is no such stream, or no such service.
+            ValueError: a stream or the service is unknown.
         """
         streams = list(cls.streams)
         if not streams or not set(streams) <= PUBLIC_FILTERS.keys():
@@ -95,10 +95,10 @@ class Projection:
 
     @classmethod
     def check(cls) -> None:
-        """Looks at the attributes, as far as this needs no server.
+        """Validates the attributes, as far as this needs no server.
 
         Raises:
-            Exception: what is wrong with one of them.
+            Exception: an attribute is invalid.
         """
         filters, tables = cls.filters(), cls.table_names()
         if not filters or not tables:
@@ -114,7 +114,7 @@ class Projection:
 
     @classmethod
     def view(cls, table: str) -> str:
-        """What readers select from: `friends_v3`, `conversations_messages_v1`."""
+        """The view that readers select from: `friends_v3`, `conversations_messages_v1`."""
         if table not in cls.table_names():
             raise ValueError(f"projection {cls.name} has no table {table}")
         prefix = "" if table == cls.name or table.startswith(f"{cls.name}_") else f"{cls.name}_"
@@ -127,7 +127,7 @@ class Projection:
 
     @classmethod
     def code(cls) -> str | None:
-        """A digest of the module that the projection is written in; None where its source is not at hand."""
+        """SHA-256 of the projection's module source, in hex; None if the source is not available."""
         try:
             source = inspect.getsource(sys.modules[cls.__module__])
         except (OSError, TypeError):
@@ -135,7 +135,7 @@ class Projection:
         return hashlib.sha256(source.encode()).hexdigest()
 
     def handlers(self) -> dict[str, tuple[Handler, ...]]:
-        """Event type to its handlers, in the order in which the class declares them."""
+        """Event types mapped to their handlers, in the order of declaration."""
         found: dict[str, tuple[Handler, ...]] = {}
         for attribute in dict.fromkeys(name for kind in reversed(type(self).__mro__) for name in vars(kind)):
             method = getattr(self, attribute, None)

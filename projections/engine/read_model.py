@@ -1,7 +1,7 @@
-"""Reading a read model: rows together with the position that they reflect.
+"""Queries of a read model: rows together with the position that they reflect.
 
-Rows and checkpoint come from one statement, hence one snapshot: the position is neither older nor newer than the data,
-also while another build is being put under the views (readers hold a lock on the view from before their snapshot).
+Rows and checkpoint come from one statement and so from one snapshot: the position is neither older nor newer than the
+data. This also holds during a cutover to another build, since readers lock the view before they take their snapshot.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ SELECT at.identity, at.sequences, found.* FROM (
 ) AS at LEFT JOIN (SELECT row_number() OVER () AS place, row.* FROM ({query}) AS row) AS found ON true
 ORDER BY found.place
 """
-# The same, and what of one aggregate the rows lack: one snapshot, since a dead letter may be settled at any moment.
+# Also returns the gaps of one aggregate. One snapshot, since a dead letter may be resolved at any moment.
 _WITH_GAPS = """
 SELECT at.identity, at.sequences, at.gaps, found.* FROM (
     SELECT b.identity::text,
@@ -45,7 +45,7 @@ SELECT at.identity, at.sequences, at.gaps, found.* FROM (
 ) AS at LEFT JOIN (SELECT row_number() OVER () AS place, row.* FROM ({query}) AS row) AS found ON true
 ORDER BY found.place
 """
-# The same, and of which aggregates the rows lack something.
+# Also returns the subjects of the aggregates whose rows lack an event.
 _WITH_LACKING = """
 SELECT at.identity, at.sequences, at.lacking, found.* FROM (
     SELECT b.identity::text,
@@ -59,41 +59,44 @@ SELECT at.identity, at.sequences, at.lacking, found.* FROM (
 ) AS at LEFT JOIN (SELECT row_number() OVER () AS place, row.* FROM ({query}) AS row) AS found ON true
 ORDER BY found.place
 """
-# Events that could not be applied, of which a snapshot names the aggregates; with more, all aggregates are suspected.
+# Dead letters whose aggregates a snapshot names; with more of them, every aggregate may lack an event.
 _MOST_LACKING = 1_000
-# Whoever calls does not try again by itself (infra/rpc/client.py).
+# Seconds. With this value the RPC client does not retry by itself (infra/rpc/client.py).
 _SILENT_RETRY_AFTER = 2
-# A broken projection is mended by a deploy.
+# Seconds. A broken projection is fixed by a deploy.
 _BROKEN_RETRY_AFTER = 30
 
 
 class MissingEvents(msgspec.Struct, frozen=True):
-    """What of an aggregate's events the rows lack, although its stream was read that far."""
+    """The events of one aggregate that the rows lack, although the checkpoint is past them."""
 
-    # The first event that could not be applied; those behind it wait. None: there is none.
+    # Sequence of the first dead letter, behind which the later ones wait; None: there is none.
     first: int | None
-    # How many could not be applied or wait.
+    # Number of dead letters, failed and parked.
     waiting: int
-    # Those that an operator has given up for good.
+    # Sequences of the events that an operator has discarded.
     discarded: list[int]
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What rows are a picture of: two of one build with nothing lacking differ by the events in between alone."""
+    """The build and position that rows reflect.
 
-    # Of the build.
+    Two snapshots of one build without missing events differ only by the events between their positions.
+    """
+
+    # The identity of the build.
     identity: str
     position: Position
-    # Subjects of which some event could not be applied; None: too many to name.
+    # Subjects with dead letters; None: too many to name.
     lacking: frozenset[str] | None
 
     def is_missing(self, *subjects: str) -> bool:
-        """Whether the rows may lack an event of one of the subjects, to be added some day without any news of it."""
+        """Whether the rows may lack an event of one of the subjects, which may be added later without notice."""
         return self.lacking is None or not self.lacking.isdisjoint(subjects)
 
 
 class ReadModel:
-    """What readers see of a projection; of a broken one, that it is unavailable."""
+    """Queries one projection's tables; those of a broken projection raise `Unavailable`."""
 
     def __init__(self, projection: type[Projection] | Broken, pool: Pool, waiting: PositionWaiter) -> None:
         self._found = projection
@@ -119,7 +122,7 @@ class ReadModel:
     async def select_with_gaps(
         self, subject: str, row_type: type[R], sql: str, params: Mapping[str, object] | None = None
     ) -> tuple[list[R], Position, MissingEvents]:
-        """As `select`, for a question about one aggregate whose answer must not rest on rows that are missing.
+        """As `select`, and returns the missing events of one aggregate, for answers that must not rely on missing rows.
 
         Raises:
             as `select`.
@@ -131,7 +134,7 @@ class ReadModel:
     async def select_snapshot(
         self, row_type: type[R], sql: str, params: Mapping[str, object] | None = None
     ) -> tuple[list[R], Snapshot]:
-        """As `select`, for whoever keeps the rows and has to tell later whether they are still right.
+        """As `select`, for a caller that caches the rows and later checks whether they are still valid.
 
         Raises:
             as `select`.
@@ -148,7 +151,7 @@ class ReadModel:
     async def _rows(
         self, template: str, sql: str, params: Mapping[str, object]
     ) -> tuple[list[str], list[tuple[object, ...]]]:
-        """The answer, of one row at least."""
+        """Runs the statement; returns the column names and at least one row."""
         try:
             names, rows = await self._fetch(self._statement(template, sql), params)
         except errors.UndefinedTable as error:
@@ -161,16 +164,16 @@ class ReadModel:
         return names, rows
 
     def _learned(self, row: tuple[object, ...]) -> Position:
-        """The position in the row, which this process takes notice of."""
+        """Returns the position in the row, and notifies the position waiter of it."""
         reached = msgspec.convert({"identity": row[0], "sequences": row[1]}, CheckpointNotice)
         self._waiting.notify(self._projection, reached)
         return Position(reached.sequences)
 
     async def wait_for(self, position: Position, timeout: float = 5.0) -> None:
-        """Returns once the read model has reached the position, of which only the streams that it reads count.
+        """Returns once the read model has reached the position; only the streams that it reads count.
 
         Raises:
-            ReadModelBehind: it has not within `timeout` seconds.
+            ReadModelBehind: the position was not reached within `timeout` seconds.
         """
         await self._waiting.wait(self._projection, position, timeout)
 
@@ -192,7 +195,7 @@ class ReadModel:
         return {table: self._projection.view(table) for table in self._projection.table_names()}
 
     def _statement(self, template: str, sql: str) -> bytes:
-        """The whole statement; made once for each query, of which a program has a fixed few."""
+        """The whole statement, cached per query; a program has a small fixed number of queries."""
         found = self._statements.get((template, sql))
         if found is None:
             query = self._projection.with_tables(sql, self._views())

@@ -1,8 +1,8 @@
-"""Discards: events that operators have given up, which every build of a version of a projection leaves out.
+"""Discards: events that an operator has discarded, which every build of a projection's version skips.
 
-The stream OPERATOR has them, and nothing else decides. The table `projection_discards` is a copy beside the builds, so
-that a build's writer and the readers of its rows see it together with the rows. A discard is appended while its
-transaction holds the builds, right before the commit; where that fails, `catch_up` does the rest later.
+The stream OPERATOR is the source of truth. The table `projection_discards` is a copy beside the builds, so that a
+build's writer and the readers of its rows see it in one snapshot with the rows. A discard is appended while its
+transaction locks the builds, right before the commit; if the commit fails, `catch_up` completes the discard later.
 """
 
 import asyncio
@@ -27,20 +27,20 @@ from streams.message import Message
 from streams.reader import Reader
 
 logger = logging.getLogger(__name__)
-# Seconds that the stream may take to be read; there are as many discards as operators have decided on.
+# Seconds allowed for reading the stream, which holds one event per discard.
 _PATIENCE = 10.0
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 _COLUMNS = "projection, version, build, stream, sequence, subject, type, error, reason, discarded_by, discarded_at"
 _KEEP = f"""
 INSERT INTO projection_discards ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """  # noqa: S608
-# Asked first, since PostgreSQL logs an error for each query on a table that is not there.
+# Checked first, since PostgreSQL logs an error for each query of a missing table.
 _INSTALLED = "SELECT to_regclass('projection_discards') IS NOT NULL"
 _KEPT = f"SELECT {_COLUMNS} FROM projection_discards WHERE projection = coalesce(%s::text, projection)"  # noqa: S608
 
 
 class Discarded(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that every build of the version leaves out, who decided so, when and why."""
+    """An event that every build of the version skips, with who discarded it, when and why."""
 
     projection: str
     version: int
@@ -62,7 +62,7 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> tuple[str, int, str, int]:
-        """What is left out of what, whichever build it failed in."""
+        """The discarded event and the version that skips it, without the build it failed in."""
         return self.projection, self.version, self.stream, self.sequence
 
     @property
@@ -74,7 +74,7 @@ async def recorded(nc: NATS) -> list[Discarded]:
     """Every discard that was appended before this call, of all projections and versions, oldest first.
 
     Raises:
-        Unavailable: NATS does not answer, or this party may not read OPERATOR.
+        Unavailable: NATS does not answer, or this user may not read OPERATOR.
         StreamMissing: there is no stream OPERATOR.
     """
     found: list[Discarded] = []
@@ -90,27 +90,27 @@ async def recorded(nc: NATS) -> list[Discarded]:
     except TimeoutError as error:
         raise Unavailable("NATS does not say what was discarded.") from error
     except PermissionError as error:
-        # The rights at the server are those of an older release, as a rule.
+        # Usually the permissions at the server are those of an older release.
         raise Unavailable(f"What was discarded is not known: {error}.") from error
     raise AssertionError("a reader has no end")
 
 
 def of_version(found: Iterable[Discarded], projection: str, version: int) -> Discards:
-    """The events that every build of the version leaves out."""
+    """The events that every build of the version skips."""
     return frozenset(
         (each.stream, each.sequence) for each in found if (each.projection, each.version) == (projection, version)
     )
 
 
 async def append(log: Log, discard: Discarded, actor: str | None) -> None:
-    """Records the discard; with the time that it names.
+    """Appends the discard to OPERATOR, with `discarded_at` as the event's time in milliseconds.
 
-    `log`: with the right to append to OPERATOR.
+    `log`: needs the permission to append to OPERATOR.
 
     Raises:
-        Conflict: somebody has decided on the event before.
+        Conflict: the event was discarded before.
         Unavailable, Overloaded, HistoryLost: it is not recorded.
-        DeadlineExceeded: whether it is recorded is not known.
+        DeadlineExceeded: it is unknown whether it is recorded.
     """
     subject = dead_letter(*discard.place)
     at = discard.discarded_at.astimezone(UTC)
@@ -137,7 +137,7 @@ async def append(log: Log, discard: Discarded, actor: str | None) -> None:
 
 
 async def of_letter(log: Log, letter: LetterId) -> Discarded | None:
-    """The discard of a dead letter's event, by the word of the stream's leader.
+    """The discard of a dead letter's event, read from the stream's leader.
 
     Raises:
         Unavailable: NATS does not answer.
@@ -147,24 +147,24 @@ async def of_letter(log: Log, letter: LetterId) -> Discarded | None:
 
 
 async def kept(conn: Connection, projection: str | None = None) -> list[Discarded]:
-    """What the table has, of one projection or of all."""
+    """The discards in the table, of one projection or of all."""
     async with conn.cursor(row_factory=kwargs_row(Discarded)) as cursor:
         await cursor.execute(_KEPT, (projection,))
         return await cursor.fetchall()
 
 
 async def keep(conn: Connection, discard: Discarded) -> None:
-    """Copies the discard into the table, in the transaction in which the builds leave the event out."""
+    """Copies the discard into the table, in the transaction that removes the event from the builds' dead letters."""
     await conn.execute(_KEEP, msgspec.structs.astuple(discard))
 
 
 async def catch_up(conn: Connection, nc: NATS, projection: str) -> None:
-    """Brings the table up to what the stream says of the projection, and takes those events from the builds' letters.
+    """Copies the projection's discards from the stream to the table, and removes them from the builds' dead letters.
 
-    Before anything is built from nothing, and after a discard that was interrupted.
+    Runs before a build from scratch, and after an interrupted discard.
 
     Raises:
-        psycopg.errors.LockNotAvailable: a build's writer did not make room.
+        psycopg.errors.LockNotAvailable: a build's writer held its lock for too long.
         others: as `recorded`.
     """
     of_projection = [discard for discard in await recorded(nc) if discard.projection == projection]
@@ -186,17 +186,17 @@ async def catch_up(conn: Connection, nc: NATS, projection: str) -> None:
 
 
 async def hold(conn: Connection, projection: str, version: int) -> list[Build]:
-    """Locks every build of the version but shadows against their writers, and against further builds."""
-    # A build that is added at this moment would not know of what is done here.
+    """Locks every build of the version, shadows excepted, against its writer, and against the creation of builds."""
+    # A build that is created during this transaction would miss its discards.
     await builds.lock_build_numbers(conn)
     return await builds.hold_version(conn, projection, version)
 
 
 async def carry_over(conn: Connection, nc: NATS, log: Log, until: datetime) -> int:
-    """Appends the discards of an older release, which are in the table alone; returns how many.
+    """Appends the discards of an older release, which are only in the table; returns how many.
 
-    `until`: from when on the stream was there: what the table says of later is a copy. Nobody is their actor, since a
-    service may write in its own tables.
+    `until`: the time at which the stream was created; later rows of the table are copies from it. The events have no
+    actor, since a service may write to its own tables.
 
     Raises:
         as `recorded` and `append`.
@@ -219,7 +219,7 @@ def _opened(message: Message) -> Discarded | None:
     try:
         event = message.open()
     except (LookupError, msgspec.DecodeError) as error:
-        # Of a later release; what it means is for that to say.
+        # The event is of a later release, which will read it.
         logger.warning("%s %d cannot be read: %s", message.stream, message.sequence, error)
         return None
     data = event.data

@@ -1,4 +1,4 @@
-"""Dead letters as an operator looks at them: those of the builds in use, and the discards of every version."""
+"""Queries of dead letters for operators: those of the builds in use, and the discards of every version."""
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
@@ -58,7 +58,7 @@ class NoSuchLetter(OperatorError):
 
 
 class DeadLetterRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter, with what there is to know of it but the event itself."""
+    """A dead letter, without the event itself."""
 
     projection: str
     version: int
@@ -72,14 +72,14 @@ class DeadLetterRow(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     # `failed`, or `parked` behind a failed one of its aggregate.
     state: str
-    # Why it failed, when it was tried last.
+    # Why the last try failed.
     reason: str
     at: datetime
     attempts: int
     tried_at: datetime
-    # How many wait behind it; None for one that waits itself.
+    # Number of dead letters parked behind it; None for a parked one.
     waiting: int | None
-    # The aggregate's first dead letter.
+    # Sequence of the aggregate's first dead letter.
     first: int
 
     @property
@@ -88,7 +88,7 @@ class DeadLetterRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def head(self) -> LetterId:
-        """The letter that has to be settled first; itself, where it waits behind none."""
+        """The dead letter that has to be resolved first; this one if it is the aggregate's first."""
         return self.id._replace(sequence=self.first)
 
     @property
@@ -106,7 +106,7 @@ class DeadLetterRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which letters to list; None: all."""
+    """Selects dead letters; None: no restriction."""
 
     projections: Sequence[str] | None = None
     state: str | None = None
@@ -116,7 +116,7 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     heads: bool = False
 
     def parameters(self) -> dict[str, object]:
-        # In LIKE an underscore or a percent sign would mean others.
+        # The underscore and the percent sign are wildcards in LIKE.
         escaped = None if self.aggregate_id is None else _escaped(self.aggregate_id)
         return {
             "projections": None if self.projections is None else list(self.projections),
@@ -128,7 +128,7 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_dead_letters(conn: Connection, wanted: DeadLetterFilter) -> AsyncGenerator[DeadLetterRow, None]:
-    """The letters of all builds in use, those of an aggregate together and in order; however many there are."""
+    """Streams the dead letters of all builds in use, through a cursor; those of an aggregate together and in order."""
     async with conn.transaction(), conn.cursor("dead_letters", row_factory=kwargs_row(_kept)) as cursor:
         cursor.itersize = _PAGE
         await cursor.execute(_LIST, wanted.parameters())
@@ -137,7 +137,7 @@ async def list_dead_letters(conn: Connection, wanted: DeadLetterFilter) -> Async
 
 
 async def list_heads(conn: Connection, projection: str) -> list[DeadLetterRow]:
-    """The first letter of each aggregate of the projection, of all its builds in use."""
+    """The first dead letter of each aggregate of the projection, in all builds in use."""
     wanted = DeadLetterFilter(projections=[projection], heads=True)
     async with conn.cursor(row_factory=kwargs_row(_kept)) as cursor:
         await cursor.execute(_LIST, wanted.parameters())
@@ -145,7 +145,7 @@ async def list_heads(conn: Connection, projection: str) -> list[DeadLetterRow]:
 
 
 async def discarded(nc: NATS, wanted: DeadLetterFilter) -> list[Discarded]:
-    """The discards of every version, as the stream says.
+    """The discards of every version, read from the stream.
 
     Raises:
         as `discards.recorded`.
@@ -161,10 +161,10 @@ async def discarded(nc: NATS, wanted: DeadLetterFilter) -> list[Discarded]:
 
 
 async def get_dead_letter(conn: Connection, letter_id: LetterId) -> DeadLetterRow | Discarded:
-    """The letter, or what became of it.
+    """Returns the dead letter, or its discard.
 
     Raises:
-        NoSuchLetter: it is not there, or not any more.
+        NoSuchLetter: it does not exist, or no longer does.
     """
     async with conn.cursor(row_factory=kwargs_row(_kept)) as cursor:
         await cursor.execute(_ONE, tuple(letter_id))

@@ -1,9 +1,9 @@
-"""Settles dead letters: tries them again with today's code, or gives one up for good.
+"""Resolves dead letters: retries them with the current code, or discards one.
 
-Each aggregate is a matter of its own. A transaction holds the build against its writer, writes what can be written of
-the aggregate's letters in order, takes those from the list and gives the list a new revision. The writer asserts the
-revision with every batch: it can neither overtake nor apply twice, and hears with its next batch that the aggregate
-is free. Events of the aggregate that come meanwhile are parked behind, and tried in the same run.
+Each aggregate is resolved separately. A transaction locks the build against its writer, applies as many of the
+aggregate's dead letters as possible in order, deletes those, and gives the list of dead letters a new revision. The
+writer asserts the revision with every batch: it can neither overtake nor apply an event twice, and its next batch
+unblocks the aggregate. Events of the aggregate that arrive meanwhile are parked behind, and tried in the same run.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from projections.engine.storage.dead_letters import DeadLetter, DeadLetterState,
 from streams.log import Conflict, Log
 from streams.message import Message
 
-# Letters tried in one transaction: the build's writer waits for it.
+# Dead letters retried in one transaction, for which the build's writer waits.
 PAGE = 2_000
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 _PAGE_OF = """
@@ -52,21 +52,21 @@ class OtherVersion(OperatorError):
 
 
 class BlockedByEarlier(OperatorError):
-    """The letter waits behind another one."""
+    """The dead letter is parked behind an earlier one."""
 
     def __init__(self, letter: DeadLetterRow) -> None:
         super().__init__(f"{letter.id} has not failed, it waits behind {letter.head}: settle that one")
 
 
 class AlreadyDiscarded(OperatorError):
-    """The event was given up for good."""
+    """The event was discarded before."""
 
     def __init__(self, discard: Discarded) -> None:
         super().__init__(f"{discard.id} was discarded by {discard.discarded_by}: {discard.reason}")
 
 
 class BuildGone(OperatorError):
-    """The letter's build is not in use, or not in the use that it was in."""
+    """The dead letter's build is no longer in use, or no longer in the same state."""
 
     def __init__(self, letter_id: LetterId) -> None:
         super().__init__(
@@ -76,7 +76,7 @@ class BuildGone(OperatorError):
 
 
 class AppliedElsewhere(OperatorError):
-    """Another build has applied the event, so that it cannot be left out of all."""
+    """Another build has applied the event, so it cannot be discarded in every build."""
 
     def __init__(self, letter_id: LetterId, build: int) -> None:
         super().__init__(
@@ -93,14 +93,14 @@ class EventMissing(OperatorError):
 
 
 class BuildLocked(OperatorError):
-    """The build's writer did not make room."""
+    """The build's writer held its lock for too long."""
 
     def __init__(self, build: Build) -> None:
         super().__init__(f"build {build.build} of {build.projection} is held by somebody else; try again")
 
 
 class Interrupted(OperatorError):
-    """Not all could be tried; those before it are applied."""
+    """A retry was interrupted after `applied` events were applied."""
 
     def __init__(self, applied: int, error: Exception) -> None:
         super().__init__(first_line(error))
@@ -108,13 +108,13 @@ class Interrupted(OperatorError):
 
 
 class Retried(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an aggregate's dead letters."""
+    """The outcome of retrying an aggregate's dead letters."""
 
     id: str
-    # `applied`: all of them; `failed`: the one of `failed_id` cannot be applied, those before it were; `refused`: the
-    # first that is left could not be tried just now.
+    # `applied`: all were applied; `failed`: the one of `failed_id` failed again, those before it were applied;
+    # `refused`: the first remaining one could not be tried at this time.
     outcome: str
-    # Events applied, and those that are left.
+    # Number of events applied, and of those remaining.
     applied: int
     left: int
     failed_id: str | None
@@ -122,21 +122,21 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def first_line(error: Exception) -> str:
-    """The error in one line: of the database's, the first of its lines."""
+    """The first line of the error's message."""
     return str(error).partition("\n")[0] or type(error).__name__
 
 
 async def first_failures(conn: Connection, projection: type[Projection]) -> list[DeadLetterRow]:
-    """Each aggregate's first dead letter, of the builds of today's version that are in use."""
+    """Each aggregate's first dead letter, in the builds in use of the current version."""
     found = await queries.list_heads(conn, projection.name)
     return [letter for letter in found if letter.version == projection.version]
 
 
 async def retryable_letter(conn: Connection, letter_id: LetterId) -> DeadLetterRow:
-    """The letter, if it can be settled.
+    """Returns the dead letter if it can be resolved.
 
     Raises:
-        NoSuchLetter, Parked, AlreadyDiscarded, BuildGone: it cannot.
+        NoSuchLetter, BlockedByEarlier, AlreadyDiscarded, BuildGone: it cannot.
     """
     letter = await queries.get_dead_letter(conn, letter_id)
     if isinstance(letter, Discarded):
@@ -149,14 +149,14 @@ async def retryable_letter(conn: Connection, letter_id: LetterId) -> DeadLetterR
 
 
 async def retry(conn: Connection, log: Log, projection: type[Projection], letter: DeadLetterRow) -> Retried:
-    """Tries an aggregate's dead letters in order, until there are none or one fails again.
+    """Retries an aggregate's dead letters in order, until none is left or one fails again.
 
-    `conn`: autocommitting, and the operator's own.
+    `conn`: in autocommit mode, for this operator alone.
 
     Raises:
-        OtherVersion, BuildGone, EventMissing, Busy: nothing was done.
+        OtherVersion, BuildGone, AlreadyDiscarded, EventMissing, BuildLocked: nothing was done.
         Unavailable, psycopg.Error: the streams or the database were lost; it may have been applied.
-        Interrupted: any of these, when some had been applied.
+        Interrupted: any of these, after some had been applied.
     """
     if letter.version != projection.version:
         raise OtherVersion(letter.id, projection.version)
@@ -187,25 +187,25 @@ async def retry(conn: Connection, log: Log, projection: type[Projection], letter
 
 
 async def discard(conn: Connection, log: Log, letter: DeadLetterRow, reason: str, by: str) -> None:
-    """Gives the event up: this version of the read model leaves it out, in every build, for good.
+    """Discards the event permanently: every build of this version of the projection skips it.
 
-    What waits behind it has still to be tried; its first counts as failed until then. Once it is in the stream the
-    discard stands, also where the database is lost before the commit: `discards.catch_up` does the rest.
+    The events parked behind it still have to be retried; the first of them counts as failed until then. Once appended,
+    the discard is final, even if the database is lost before the commit: `discards.catch_up` completes it.
 
-    `log`: with the right to append to OPERATOR.
+    `log`: needs the permission to append to OPERATOR.
 
     Raises:
-        NoSuchLetter, Parked, AlreadyDiscarded, BuildGone: somebody else was quicker.
-        AppliedElsewhere: a rebuild at work has applied it.
-        BuildLocked: the build's writer did not make room.
-        Unavailable, Overloaded, HistoryLost: the stream did not take it, nothing was done.
-        DeadlineExceeded: whether the stream has it is not known.
+        NoSuchLetter, BlockedByEarlier, AlreadyDiscarded, BuildGone: it was resolved meanwhile.
+        AppliedElsewhere: a running rebuild has applied it.
+        BuildLocked: the build's writer held its lock for too long.
+        Unavailable, Overloaded, HistoryLost: the stream did not accept it, nothing was done.
+        DeadlineExceeded: it is unknown whether the stream has it.
     """
     try:
         async with conn.transaction():
             await conn.execute(_LOCK_TIMEOUT)
             held = await discards.hold(conn, letter.projection, letter.version)
-            # Once more: now nobody else can settle it.
+            # Read again under the lock: now no one else can resolve it.
             letter = await retryable_letter(conn, letter.id)
             for build in held:
                 await _skip_event(conn, build, letter)
@@ -242,7 +242,7 @@ async def _retry_page(
     letter: DeadLetterRow,
     messages: dict[int, Message],
 ) -> tuple[int, DeadLetter | None, bool]:
-    """One transaction: how many were applied, which one failed, and whether there are more."""
+    """Retries one page in one transaction; returns the number applied, the one that failed, and whether more remain."""
     try:
         async with conn.transaction():
             await conn.execute(_LOCK_TIMEOUT)
@@ -250,9 +250,9 @@ async def _retry_page(
                 raise BuildGone(letter.id)
             page = await _page(conn, letter)
             if page and (given_up := await discards.of_letter(log, letter.id._replace(sequence=page[0]))):
-                # By a discard that was interrupted.
+                # The discard was interrupted.
                 raise AlreadyDiscarded(given_up)
-            # A few may have come since they were read.
+            # Dead letters may have been added since the page was read.
             messages |= await _read(log, letter, [sequence for sequence in page if sequence not in messages])
             filling = BuildWriter(conn, projection, build, known, Position(), DeadLetterState())
             left = await filling.reapply([messages[sequence] for sequence in page])
@@ -269,7 +269,7 @@ async def _retry_page(
 
 
 async def _page(conn: Connection, letter: DeadLetterRow) -> list[int]:
-    """The sequences of the aggregate's first letters."""
+    """The sequences of the aggregate's first dead letters, at most `PAGE`."""
     cursor = await conn.execute(_PAGE_OF, (*letter.of_build().id, letter.stream, letter.subject, PAGE))
     return [int(str(sequence)) for (sequence,) in await cursor.fetchall()]
 
@@ -286,7 +286,7 @@ async def _left(conn: Connection, letter: DeadLetterRow) -> int:
 
 
 async def _read(log: Log, letter: DeadLetterRow, sequences: Sequence[int]) -> dict[int, Message]:
-    """The letters' events; the aggregate may have others between them that the projection ignores."""
+    """The dead letters' events by sequence; skips events between them that the projection ignores."""
     found: dict[int, Message] = {}
     wanted = set(sequences)
     after = sequences[0] - 1 if sequences else 0
@@ -300,7 +300,7 @@ async def _read(log: Log, letter: DeadLetterRow, sequences: Sequence[int]) -> di
 
 
 async def _skip_event(conn: Connection, build: Build, letter: DeadLetterRow) -> None:
-    """Takes the event from the build's letters; one that has not come to it yet will leave it out by itself."""
+    """Removes the event from the build's dead letters; a build that has not reached it yet will skip it by itself."""
     if not await dead_letters.leave_out(conn, build, letter.stream, letter.sequence, letter.subject):
         checkpoint = (await builds.checkpoints(conn, build)).sequence(letter.stream)
         if build.state is BuildState.BUILDING and checkpoint >= letter.sequence:

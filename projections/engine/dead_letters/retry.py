@@ -1,6 +1,6 @@
-"""Tries the dead letters of several aggregates, and tells what became of each, however it ends.
+"""Retries the dead letters of several aggregates, and returns an outcome for each.
 
-What was applied is applied for good: it is told also where the streams or the database are lost on the way.
+Applied events are committed, so their outcomes are returned even if the streams or the database are lost on the way.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,10 @@ from streams.log import Log
 async def retry_all(
     conn: Connection, log: Log, chosen: Sequence[tuple[type[Projection], DeadLetterRow]]
 ) -> list[Retried]:
-    """Each by itself: that one cannot be tried just now keeps nobody from trying the others. Once the streams or the
-    database are lost, the others are not waited for."""
+    """Retries each aggregate separately: one that cannot be tried does not affect the others.
+
+    Once the streams or the database are lost, the remaining ones are refused without a try.
+    """
     outcomes: list[Retried] = []
     lost: str | None = None
     for projection, letter in chosen:
@@ -40,7 +42,7 @@ async def retry_all(
 
 
 async def retry_behind(conn: Connection, log: Log, projection: type[Projection], discarded: DeadLetterRow) -> Retried:
-    """Tries what has waited behind a letter that was discarded; the discard stands, whatever becomes of them."""
+    """Retries the events parked behind a discarded one; their outcome does not affect the discard."""
     (retried,) = await retry_all(conn, log, [(projection, discarded)])
     if retried.outcome != "refused":
         return retried

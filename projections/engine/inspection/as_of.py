@@ -1,7 +1,7 @@
-"""Builds read models as they were at a moment, into a schema of the database, for people to look at.
+"""Builds read models as of a past time into a separate schema of the database, for inspection.
 
-Everything is built in a schema beside it, which gets the name only when it is whole: what was interrupted never looks
-like a result, and the next call removes it. The live builds are not touched, nor even read.
+The build is made in a draft schema and published under the target's name only when complete. An interrupted build never
+looks like a result, and the next call removes it. Live builds are neither changed nor read.
 """
 
 import re
@@ -29,10 +29,10 @@ from projections.engine.storage.builds import Connection
 from projections.engine.storage.connections import close_and_unlock, connect, try_lock
 from projections.engine.storage.schema import create_schema
 
-# So that it can be typed without quotes.
+# Names that need no quotes in SQL.
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _UNFINISHED = "_unfinished"
-# How the schemas that are ours are known: by their comments.
+# Comments that identify the schemas created here.
 _MARK = "Vestnik, as of "
 _MARK_UNFINISHED = "Vestnik, unfinished"
 _LETTERS = "dead_letters"
@@ -43,35 +43,35 @@ _COMMENT = "SELECT coalesce(obj_description(to_regnamespace(%s), 'pg_namespace')
 
 
 class BadSchema(OperatorError):
-    """The schema cannot be used for this."""
+    """The schema cannot be used as the target."""
 
 
 class NothingHappened(OperatorError):
-    """The moment lies before the first event."""
+    """The time is before the first event."""
 
     def __init__(self, moment: datetime) -> None:
         super().__init__(f"nothing had happened by {rfc3339(moment)}")
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
-    """A read model as it was."""
+    """A read model that was built as of a past time."""
 
     projection: str
     version: int
     as_of: str
     schema: str
-    # Table to number of rows.
+    # Number of rows by table.
     tables: dict[str, int]
     position: dict[str, int]
     events: int
-    # Events that could not be applied, or that wait behind such a one; the table `dead_letters` names them.
+    # Events that failed, or are parked behind a failed one; the table `dead_letters` lists them.
     dead_letters: int
     seconds: float
     events_per_second: float
 
 
 class AsOf:
-    """One schema in the making; `opened` gives it, `build` may run for several projections at once."""
+    """A draft schema, as returned by `opened`; `build` may run for several projections concurrently."""
 
     def __init__(self, conn: Connection, nc: NATS, database_url: str, schema: str, moment: datetime) -> None:
         self._conn = conn
@@ -80,17 +80,17 @@ class AsOf:
         self._schema = schema
         self._draft = schema + _UNFINISHED
         self._moment = moment
-        # Each table's name in the draft, and its plain one.
+        # Each table's name in the draft, mapped to its published name.
         self._names: dict[str, str] = {}
         self._built: list[str] = []
         self._events = 0
 
     async def build(self, projection: type[Projection], report: Report = ignore_progress) -> Built:
-        """Builds the read model as it was, in the draft.
+        """Builds the read model as of the time, in the draft.
 
         Raises:
             BadSchema: another projection has a table of the same name.
-            Unavailable: the database or NATS do not answer.
+            Unavailable: the database or NATS does not answer.
         """
         begun = time.monotonic()
         clashes = [table for table in projection.table_names() if table in self._names.values() or table == _LETTERS]
@@ -131,11 +131,11 @@ class AsOf:
         )
 
     async def publish(self) -> None:
-        """Gives what was built its name, all at once, in place of what was there before.
+        """Publishes the draft under the schema's name in one transaction, replacing the previous tables.
 
         Raises:
-            NothingHappened: there is nothing to look at.
-            BadSchema: somebody reads what is to be replaced, or has built something of their own upon it.
+            NothingHappened: no event was applied.
+            BadSchema: the previous tables are being read, or other objects depend on them.
         """
         if not self._events:
             raise NothingHappened(self._moment)
@@ -179,10 +179,10 @@ async def opened(
     *,
     replace: bool = False,
 ) -> AsyncIterator[AsOf]:
-    """An empty draft; where it is not published by the end, it is gone.
+    """Yields an empty draft; it is dropped at the end if it was not published.
 
     Raises:
-        BadSchema: there is something else in the schema, or another call is at it.
+        BadSchema: the name is invalid, the schema holds something else, or another call is building it.
         Unavailable: the database does not answer.
     """
     if _NAME.fullmatch(schema) is None or schema.startswith("pg_") or schema == "public":
@@ -230,12 +230,12 @@ async def _create_draft(conn: Connection, draft: str) -> None:
 
 
 async def _drop_unfinished(conn: Connection) -> None:
-    """Removes what interrupted calls have left, whatever name it was to get."""
+    """Removes the drafts of interrupted calls, of every target."""
     cursor = await conn.execute(
         "SELECT nspname::text FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') = %s", (_MARK_UNFINISHED,)
     )
     for (draft,) in await cursor.fetchall():
-        # A lock that is ours is given once more.
+        # Advisory locks are reentrant: this connection's own one is granted again.
         if await try_lock(conn, _lock(str(draft).removesuffix(_UNFINISHED))):
             await conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(str(draft))))
 

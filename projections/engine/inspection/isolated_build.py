@@ -1,8 +1,8 @@
-"""An engine of its own within a schema, for builds that nobody reads through the views: shadows, states of the past.
+"""Builds isolated in a schema of their own, not readable through the views: shadows, and states as of a past time.
 
-The connection finds the engine's tables, and makes those of a build, in that schema alone; what is installed elsewhere
-(functions, operator classes) it finds as before. Nothing of it touches a build of the system: the tables of an
-isolated build have the number 0 in their names, which no build of the system has.
+The connection finds the engine's tables, and creates those of a build, in that schema alone. It still finds what is
+installed elsewhere (functions, operator classes). The regular builds are not affected: the tables of an isolated build
+have the number 0 in their names, which no regular build has.
 """
 
 from collections.abc import Sequence
@@ -21,20 +21,20 @@ from projections.engine.storage import builds, tables
 from projections.engine.storage.builds import BuildState, Connection
 from projections.engine.storage.dead_letters import Discards
 
-# Every connection has one of its own, which ends with it.
+# Each connection has its own temporary schema, which is dropped with the connection.
 TEMPORARY = "pg_temp"
 _NUMBER = 0
 
 
 class StreamTooShort(OperatorError):
-    """A read model has seen more of a stream than there is."""
+    """A stream ends before the read model's checkpoint."""
 
     def __init__(self, stream: str, end: int, checkpoint: int) -> None:
         super().__init__(f"{stream} ends at {end}, before the read model's checkpoint {checkpoint}: events are gone")
 
 
 class ProgressCounter:
-    """Reports the progress of filling up to a position, so and so often, in sequences of the streams."""
+    """Reports the progress of replaying the streams up to a position, `times` times over, in sequences."""
 
     def __init__(self, position: Position, times: int, report: Report) -> None:
         self._total = times * sum(position.sequences.values())
@@ -43,7 +43,7 @@ class ProgressCounter:
         self._report = report
 
     def reached(self, sequence: int) -> None:
-        """So far in the stream that is being read."""
+        """Reports the position in the stream that is being read."""
         self._report(self._pace.at(self._passed + sequence, self._total))
 
     def passed(self, stream_end: int) -> None:
@@ -51,14 +51,14 @@ class ProgressCounter:
 
 
 async def use_schema(conn: Connection, schema: str) -> None:
-    """From now on the connection works in the schema."""
+    """Puts the schema first in the connection's search path."""
     await conn.execute(
         "SELECT set_config('search_path', quote_ident(%s) || ', ' || current_setting('search_path'), false)", (schema,)
     )
 
 
 async def create_isolated_build(conn: Connection, projection: type[Projection], discards: Discards) -> BuildWriter:
-    """An empty build that leaves out the discards; the engine's tables are there."""
+    """Creates an empty build that skips the discards; the schema must have the engine's tables."""
     async with conn.transaction():
         build = await builds.add_build(conn, projection.name, projection.version, BuildState.SHADOW, number=_NUMBER)
         await tables.create(conn, projection, build)
@@ -74,11 +74,11 @@ async def replay_into(
     order: Sequence[str],
     counting: ProgressCounter,
 ) -> int:
-    """Applies every stream, one after the other, exactly up to the position; returns the number of events.
+    """Applies the streams one after the other, exactly up to the position; returns the number of events.
 
     Raises:
         StreamTooShort: a stream ends before the position.
-        Unavailable: NATS was silent for too long.
+        Unavailable: NATS did not respond in time.
     """
     events, filters = 0, projection.filters()
     for stream in order:

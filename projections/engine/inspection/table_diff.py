@@ -1,7 +1,7 @@
-"""Compares two tables of one shape row for row, however large, and names what differs.
+"""Compares two tables of the same shape row by row, in bounded memory, and reports the differences.
 
-Both are read in the order of their keys' text (byte order, which is Python's order of strings too), as text to the
-last digit, a few thousand rows at a time.
+Both are read in the order of their keys' text (byte order, as Python orders strings), with all values as exact text, a
+few thousand rows at a time.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -32,19 +32,19 @@ class Difference(msgspec.Struct, frozen=True):
     table: str
     kind: Kind
     key: dict[str, str | None]
-    # Column to the live value and the rebuilt one; only those that differ.
+    # The live and the rebuilt value by column, for the columns that differ.
     columns: dict[str, tuple[str | None, str | None]]
 
 
 class Comparison(msgspec.Struct):
-    """What was found; only the first few differences are named, all are counted."""
+    """The result of a comparison: all differences are counted, the first few are kept."""
 
     rows: int = 0
     changed: int = 0
     missing: int = 0
     extra: int = 0
     differences: list[Difference] = []
-    # Hears of each, also of those that are not named.
+    # Called for every difference, including those that are not kept.
     hear: Callable[[Difference], None] | None = None
 
     @property
@@ -67,7 +67,7 @@ class Comparison(msgspec.Struct):
 async def compare(
     live_conn: Connection, live: Table, rebuilt_conn: Connection, rebuilt: Table, comparison: Comparison
 ) -> None:
-    """Adds what differs between the two tables. Each connection is within a transaction."""
+    """Adds the differences of the two tables to `comparison`. Each connection must be in a transaction."""
     live_rows, rebuilt_rows = _rows(live_conn, live), _rows(rebuilt_conn, rebuilt)
     columns = _columns(live)
     keys = len(live.key)

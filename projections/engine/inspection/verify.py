@@ -1,9 +1,9 @@
-"""Proves that a live read model is what its streams say: a shadow is built and compared with it, row for row.
+"""Verifies that a live read model agrees with its streams: builds a shadow and compares the two row by row.
 
-The live rows and their checkpoint are one snapshot; the shadow is filled exactly to that checkpoint, so that a system
-at work can be verified. The shadow consists of temporary tables: whatever becomes of the verification, it goes with
-its connection. A projection of several streams is built twice, with the streams one after the other and the other way
-round: rows that depend on the interleaving differ in one of the two.
+The live rows and their checkpoint are one snapshot, and the shadow is filled exactly up to that checkpoint, so a system
+under load can be verified. The shadow consists of temporary tables, which are dropped with the connection however the
+verification ends. A projection of several streams is built twice, with the streams in order and in reverse order: rows
+that depend on the interleaving differ in one of the two.
 """
 
 import time
@@ -34,21 +34,21 @@ _NO_IDLE_LIMIT = "SET idle_in_transaction_session_timeout = 0"
 
 
 class NotBuilt(OperatorError):
-    """There is no live read model that could be verified."""
+    """The projection has no live build to verify."""
 
     def __init__(self, projection: type[Projection]) -> None:
         super().__init__(f"{projection.name} has no live build of version {projection.version}; start its service")
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What came out; `differences` names the first few, the counts are of all."""
+    """The result of a verification; `differences` has the first few, the counts include all."""
 
     projection: str
     version: int
     build: int
     position: dict[str, int]
     equal: bool
-    # Sequences that should have an event and have none, such as `MESSAGING:7-9`: no read model can be equal then.
+    # Ranges of lost events, such as `MESSAGING:7-9`; with any of them, `equal` is false.
     lost: list[str]
     # Lost events that an operator has accepted.
     lost_accepted: int
@@ -58,11 +58,11 @@ class Verdict(msgspec.Struct, frozen=True):
     changed: int
     missing: int
     extra: int
-    # Events that the live read model could not apply, or that wait behind such a one.
+    # Events that failed in the live build, or are parked behind a failed one.
     dead_letters: int
-    # The same when they were read just now: other code may take what was refused before.
+    # The same in the shadow: the current code may apply events that failed before.
     dead_letters_rebuilt: int
-    # Events that every build of the version leaves out, since an operator has given them up.
+    # Events that an operator has discarded, so that every build of the version skips them.
     discarded: int
     differences: list[Difference]
     seconds: float
@@ -77,14 +77,14 @@ async def verify(
     hear: Callable[[Difference], None] | None = None,
     ends: Mapping[str, int] | None = None,
 ) -> Verdict:
-    """Compares the live read model with what its streams say up to its checkpoint.
+    """Compares the live read model with its streams up to its checkpoint.
 
-    `hear`: hears of every row that differs; the verdict names the first few.
-    `ends`: by stream, where to stop instead, for a stream that has lost its end.
+    `hear`: called for every row that differs; the verdict has the first few.
+    `ends`: by stream, an earlier sequence to stop at, for a stream that has lost its end.
 
     Raises:
-        NotBuilt, isolated.StreamTooShort: nothing could be compared.
-        Unavailable: the database or NATS do not answer.
+        NotBuilt, isolated_build.StreamTooShort: nothing could be compared.
+        Unavailable: the database or NATS does not answer.
     """
     begun = time.monotonic()
     live_conn = await connect(database_url, f"verify {projection.name}")
@@ -105,7 +105,7 @@ async def verify(
             position = Position(
                 {stream: min(at, (ends or {}).get(stream, at)) for stream, at in checkpoint.sequences.items()}
             )
-            # Those of the stream, as of the snapshot: a discard of this moment is none of the live rows' yet.
+            # Limited to the snapshot: the live rows do not reflect later discards yet.
             left_out = discards.of_version(await discards.recorded(nc), projection.name, projection.version)
             left_out &= await dead_letters.discards(live_conn, projection.name, projection.version)
             orders = _interleavings(projection)
@@ -148,8 +148,10 @@ async def verify(
 
 
 async def _snapshot(conn: Connection, projection: type[Projection]) -> tuple[Build, Position, dict[str, Table]]:
-    """The live build with its checkpoints; the transaction sees no later moment, and nobody drops the tables until it
-    ends: two rebuilds may come to their end meanwhile."""
+    """The live build, its checkpoints and its tables, fixed by the transaction's snapshot.
+
+    The lock keeps the tables from being dropped until the transaction ends: rebuilds may complete meanwhile.
+    """
     live = await cutover.live_build(conn, projection)
     if live is None:
         raise NotBuilt(projection)
@@ -160,7 +162,7 @@ async def _snapshot(conn: Connection, projection: type[Projection]) -> tuple[Bui
 
 
 def _interleavings(projection: type[Projection]) -> list[Sequence[str]]:
-    """Orders in which the streams are read one after the other."""
+    """The orders in which the streams are read, one after the other."""
     streams = list(projection.filters())
     return [streams] if len(streams) == 1 else [streams, streams[::-1]]
 

@@ -1,4 +1,4 @@
-"""The last messages of a stream, opened, for several who take them at their own pace."""
+"""A bounded window of a stream's last messages, opened, for several followers that read at their own pace."""
 
 from bisect import bisect_right
 from operator import attrgetter
@@ -9,30 +9,30 @@ from streams.loss.missing_events import Gap
 from streams.message import Message
 from streams.reader import ReadBatch
 
-# As much as comes within some seconds of a busy stream, for whoever rests or waits for PostgreSQL. Whoever needs more
-# than that reads by itself.
+# A few seconds of a busy stream, for followers that pause or wait for PostgreSQL. A follower that falls further behind
+# uses its own reader.
 _MESSAGES = 4_000
 _BYTES = 4 * 1024 * 1024
 _sequence = attrgetter("sequence")
 
 
 class Window:
-    """Holds every message behind `begin` up to `end` that passes the filter: nothing is missing in between."""
+    """Holds every message after `begin` up to and including `end` that passes the filter, without gaps."""
 
     def __init__(self, after: int) -> None:
         self.begin = self.end = after
         self._messages: list[Message] = []
         self._bytes = 0
         self._gaps: list[Gap] = []
-        # How many more the server says there are.
+        # Messages after `end`, as the server reported with the last batch.
         self._pending = 0
 
     def holds(self, position: int) -> bool:
-        """Whether what follows the position, and has been read, is all here."""
+        """Whether the window holds every message that was read after the position."""
         return self.begin <= position <= self.end
 
     def add(self, batch: ReadBatch) -> None:
-        """What was read right behind `end`. The oldest give way to it; itself it is kept whole, whatever its size."""
+        """Appends the batch that follows `end`, and evicts the oldest messages; the batch itself is never evicted."""
         self._messages += map(_opened, batch.messages)
         self._gaps += batch.gaps
         self._bytes += sum([len(message.payload) for message in batch.messages])
@@ -40,11 +40,11 @@ class Window:
         self._make_room(len(self._messages) - len(batch.messages))
 
     def forget(self) -> None:
-        """Holds nothing any more, and goes on from where it was."""
+        """Drops all messages; the window continues from `end`."""
         self.begin, self._messages, self._bytes, self._gaps = self.end, [], 0, []
 
     def after(self, position: int, limit: int) -> ReadBatch:
-        """The messages behind a position that it holds, at most so many; none where there are no more yet."""
+        """Returns up to `limit` messages after a position for which `holds` is true; none if no more were read yet."""
         first = bisect_right(self._messages, position, key=_sequence)
         messages = self._messages[first : first + limit]
         left = len(self._messages) - first - len(messages)
@@ -64,8 +64,8 @@ class Window:
 
 
 def _opened(message: Message) -> Message:
-    """What cannot be opened stays as it came: each who takes it finds out by itself why, and sees to it."""
+    """Opens the message; one that cannot be opened stays as it is, and each follower handles the error by itself."""
     try:
         return msgspec.structs.replace(message, opened=message.open())
-    except Exception:  # whatever is wrong with one event, the others have to go on
+    except Exception:  # an error in one event must not stop the others
         return message

@@ -1,11 +1,11 @@
-"""One reader of a stream for all live read models of a process that are near its end.
+"""One shared reader of a stream for all live read models of a process that are near the stream's end.
 
-Each would otherwise have a consumer of its own: the server delivers every event to each of them, and the same process
-takes every one of them apart. Here one reader keeps the last messages in a window, out of which each follower takes
-what it has not had, when it wants to. Whoever is behind, or falls behind, reads by itself until it has caught up.
+Otherwise each read model would have its own consumer, and the process would receive and decode every event once per
+consumer. The shared reader keeps the last messages in a window, from which each follower takes what it has not had yet,
+at its own pace. A follower that lags uses its own reader until it has caught up.
 
-A follower knows its own position and nothing else is believed: it takes from the window only while all that follows its
-position is in there. With any doubt it goes on with a reader of its own, which begins behind that position.
+Each follower keeps its own position, and takes from the window only while the window holds everything after that
+position. Otherwise it continues with its own reader, which starts after the position.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from nats.aio.client import Client as NATS
 from projections.engine.reading.message_window import Window
 from streams.reader import ReadBatch, Reader
 
-# A piece at a time, as each of its followers takes them.
+# Messages per batch.
 _LIMIT = 1_000
-# With fewer events to come than these somebody is near the end.
+# A follower with fewer pending events is near the end.
 _NEAR = 1_000
 
-# A stream, and what passes of it.
+# A stream and its subject filter.
 Key = tuple[str, str | None]
 
 
@@ -32,17 +32,17 @@ class SharedReaders:
 
     def __init__(self, nc: NATS) -> None:
         self.nc = nc
-        # Who reads, together with others or not.
+        # Number of followers, with their own readers or the shared one.
         self.followers: Counter[Key] = Counter()
         self.readers: dict[Key, SharedReader] = {}
 
     def follower(self, stream: str, subject_filter: str | None, *, after: int, name: str) -> "Follower":
-        """`name`: of the consumers that it makes while it reads by itself."""
+        """Returns a follower; `name` is the name of its own consumers."""
         return Follower(self, (stream, subject_filter), after, name)
 
 
 class SharedReader:
-    """Reads when a member wants more than the window holds; while all of them rest, so does it."""
+    """Reads on demand, when a member needs more than the window holds."""
 
     def __init__(self, sharing: SharedReaders, key: Key, after: int) -> None:
         self._sharing = sharing
@@ -56,10 +56,10 @@ class SharedReader:
         self._reading = asyncio.create_task(self._read(after), name=f"shared reader of {key[0]}")
 
     async def join(self, position: int) -> bool:
-        """Whether whoever has read up to there is a member now, as it is if the window holds what comes next.
+        """Adds a member that has read up to `position`; returns False if the window does not hold what follows.
 
-        By itself it may have come a moment further than this has: then this reads once more before it says no. Whoever
-        were let in ahead would not be told that the stream had lost its end.
+        A member that is slightly ahead causes one more read before it is refused. It is not accepted while ahead, since
+        it would not notice that the stream has lost its end.
         """
         self._members += 1
         joined = False
@@ -73,7 +73,7 @@ class SharedReader:
         return joined
 
     async def leave(self) -> None:
-        """Without members it ends."""
+        """Removes a member; the last one ends the shared reader."""
         self._members -= 1
         if not self._members:
             self._forget_me()
@@ -81,10 +81,10 @@ class SharedReader:
             await asyncio.wait([self._reading])
 
     async def next(self, position: int, limit: int) -> ReadBatch | None:
-        """What a member takes next, if only a sign of life; None if the window does not hold it any more.
+        """The member's next batch, which may be empty as a heartbeat; None if the window no longer holds it.
 
         Raises:
-            what the reader raised, where it could not go on.
+            the error that ended the reader.
         """
         if self._window.end == position:
             await self._read_on()
@@ -102,8 +102,8 @@ class SharedReader:
         return self._window.holds(position)
 
     def _look_at_connection(self) -> None:
-        # A server that comes back may have lost its last messages and given their sequences to others: then whoever
-        # has not taken those asks it anew.
+        # After a restart the server may have lost its last messages and reused their sequences. Followers that have not
+        # taken the messages from the window then read them from the server again.
         reconnects = self._sharing.nc.stats["reconnects"]
         if reconnects != self._reconnects:
             self._reconnects = reconnects
@@ -127,7 +127,7 @@ class SharedReader:
                     self._look_at_connection()
                     self._window.add(batch)
                     self._wake()
-        except Exception as error:  # handed over: raised by `next`
+        except Exception as error:  # raised by `next`
             self._failure = error
         finally:
             self._failure = self._failure or ConnectionError(f"the shared reader of {stream} ended")
@@ -139,20 +139,20 @@ class SharedReader:
         woken.set()
 
     def _forget_me(self) -> None:
-        """Whoever comes now begins another one."""
+        """Removes this reader, so that the next follower starts a new one."""
         if self._sharing.readers.get(self._key) is self:
             del self._sharing.readers[self._key]
 
 
 class Follower:
-    """Reads one stream from a position on, as a reader does, and together with others as soon as it can."""
+    """Reads one stream after a position like a `Reader`, and joins the shared reader as soon as possible."""
 
     def __init__(self, sharing: SharedReaders, key: Key, after: int, name: str) -> None:
         self._sharing = sharing
         self._key = key
         self._position = after
         self._name = name
-        # One of the two, unless it is about to change.
+        # Exactly one of the two is set, except during a switch.
         self._own: Reader | None = None
         self._shared: SharedReader | None = None
         self._is_near = False
@@ -172,7 +172,7 @@ class Follower:
             await self._drop()
 
     async def next(self, limit: int) -> ReadBatch:
-        """The next piece, without a gap; as that of a `Reader`, which says what it raises too."""
+        """The next batch, without a gap; raises what `Reader.next` raises."""
         if self._own is not None and await self._joins():
             await self._drop()
         if self._shared is not None:
@@ -190,7 +190,7 @@ class Follower:
     async def _joins(self) -> bool:
         shared = self._sharing.readers.get(self._key)
         if shared is None:
-            # Whoever is alone needs nobody to read for it.
+            # A single follower keeps its own reader.
             if not self._is_near or self._sharing.followers[self._key] < 2:
                 return False
             shared = SharedReader(self._sharing, self._key, self._position)

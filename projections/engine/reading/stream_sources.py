@@ -1,4 +1,4 @@
-"""Reads several streams at once, each in its order, one batch ahead of whoever applies them."""
+"""Reads several streams concurrently, each in order, one batch ahead of the pipeline."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,15 +17,17 @@ from streams.loss.missing_events import Gap
 from streams.message import Message
 from streams.reader import ReadBatch, Reader
 
-# Folding so many takes a few milliseconds, after which whatever else goes on in the process has its turn.
+# Messages per batch. Merging them takes a few milliseconds, after which other tasks of the process run.
 LIMIT = 1_000
-# After this long without a sign of life a command gives up on the streams.
+# A command fails after this long without a message or heartbeat.
 SILENCE_SECONDS = 60.0
 
 
 class Sources:
-    """The streams of one projection from a position on. A batch waits until the one before it was taken, so that a
-    slow database slows the reading and the batches grow."""
+    """Reads the streams of one projection after a position.
+
+    A batch waits until the previous one was taken, so a slow database slows down reading and the batches grow.
+    """
 
     def __init__(
         self,
@@ -40,10 +42,10 @@ class Sources:
         reads_all: bool = False,
     ) -> None:
         """
-        `until`: each stream is read up to here and no further; None: without end.
-        `sharing`: with whom to read together; None: nobody, at a pace of its own.
-        `reads_all`: the filters are applied here and not by the server, which takes the right to read everything. A
-            filter leaves gaps by nature: without it, as in a stream that has none, each event that is lost is named.
+        `until`: the last position to read; None: no end.
+        `sharing`: the shared readers to join; None: reads with its own consumers.
+        `reads_all`: applies the filters here and not at the server, which needs the permission to read the whole
+            stream. A server-side filter hides lost events; without it each of them is reported.
         """
         self._nc = nc
         self._filters = filters
@@ -57,7 +59,7 @@ class Sources:
         self._tasks: list[asyncio.Task[None]] = []
         self._readers: list[Reader] = []
         self._in_turns = False
-        # How many events each stream still has to offer; None until its first batch was taken.
+        # Events left to read in each stream; None until its first batch was taken.
         self.pending: dict[str, int | None] = dict.fromkeys(filters)
         if until is not None:
             self.pending |= {stream: 0 for stream in filters if after.sequence(stream) >= until.sequence(stream)}
@@ -78,19 +80,19 @@ class Sources:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def take_turns(self, in_turns: bool) -> None:
-        """Whether the server looks for more only when what it has sent was taken, so that only one of us is busy.
+        """Sets whether the server fetches more only after the last delivery was taken, so server and client alternate.
 
-        It is of no effect on what is read together with others.
+        Shared readers are not affected.
         """
         self._in_turns = in_turns
         for reader in self._readers:
             reader.take_turns(in_turns)
 
     async def next(self) -> tuple[str, ReadBatch]:
-        """The next batch of any of the streams; waits for as long as there is none.
+        """Waits for the next batch of any stream, and returns it with the stream's name.
 
         Raises:
-            what a reader raised, where it could not go on.
+            the error that ended a reader.
         """
         found = await self._batches.get()
         if isinstance(found, Exception):
@@ -101,17 +103,17 @@ class Sources:
 
     @property
     def left(self) -> int:
-        """How many events are known to be still on offer."""
+        """The number of events left to read, as far as known."""
         return sum(pending or 0 for pending in self.pending.values())
 
     @property
     def is_counted(self) -> bool:
-        """Whether every stream has said how many events it has to offer."""
+        """Whether the number of events left is known for every stream."""
         return all(pending is not None for pending in self.pending.values())
 
     @property
     def at_end(self) -> bool:
-        """Whether the last batch of every stream was the last there was."""
+        """Whether every stream was at its end with its last batch."""
         return all(pending == 0 for pending in self.pending.values())
 
     async def _read(self, stream: str) -> None:
@@ -126,7 +128,7 @@ class Sources:
                     await self._batches.put((stream, batch if end is None else _up_to(batch, end)))
                     if end is not None and batch.position >= end:
                         return
-        except Exception as error:  # handed over: raised by `next`
+        except Exception as error:  # raised by `next`
             await self._batches.put(error)
 
     def _reader(self, stream: str) -> Reader | Follower:
@@ -147,10 +149,11 @@ class Sources:
 
 
 async def end_of(nc: NATS, stream: str) -> int:
-    """The stream's last sequence; 0 where no service has made it yet, or somebody has deleted it.
+    """The stream's last sequence; 0 if the stream does not exist.
 
     Raises:
         Unavailable: the server does not answer, or not for this stream.
+        PermissionError: no permission to read the stream.
     """
     try:
         return (await JetStream(nc).info(stream)).state.last_seq

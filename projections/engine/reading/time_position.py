@@ -1,10 +1,10 @@
-"""Where a moment lies in a stream: which events had happened by then.
+"""Maps a point in time to stream positions: the events that had happened by then.
 
-An event happened at the time that its envelope names, but not later than it was stored, and not before the event that
-stands before it in its stream. The envelope's time is what people see, and it comes along when streams are imported
-into another system, where everything is stored anew. But clocks of different processes differ by some milliseconds,
-and one may be wrong by years. With the last two rules the events up to a moment are always the beginning of a stream,
-in its order and without a gap: a state that the system could have been in.
+An event happened at the time in its envelope, but not later than it was stored, and not before the preceding event of
+its stream. Users see the envelope's time, and it is kept when streams are imported into another system, where every
+event is stored again. But the clocks of different processes differ by some milliseconds, and one may be wrong by years.
+The last two rules make the events up to a time a prefix of the stream, in order and without gaps: a state that the
+system could have been in.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from streams.reader import ReadBatch
 
 
 class _Time(msgspec.Struct):
-    """Of an envelope, the time alone."""
+    """Decodes an envelope's time only."""
 
     at: Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -33,10 +33,10 @@ _TIME = msgspec.json.Decoder(_Time)
 
 
 async def position_at(nc: NATS, projection: type[Projection], moment: datetime) -> Position:
-    """How far each of the projection's streams had come at the moment; an event of exactly then had happened.
+    """The position of the projection's streams at the moment, inclusive.
 
     Raises:
-        Unavailable: the server was silent for too long.
+        Unavailable: the server did not respond in time.
     """
     filters = projection.filters()
     found = {
@@ -47,7 +47,7 @@ async def position_at(nc: NATS, projection: type[Projection], moment: datetime) 
 
 async def _sequence_at(nc: NATS, stream: str, subject_filter: str | None, moment: datetime) -> int:
     end = await end_of(nc, stream)
-    # Whatever was stored by then had happened by then.
+    # An event that was stored by then had happened by then.
     last = await Log(nc).end_before(stream, moment) if end else 0
     if last >= end:
         return end
@@ -71,7 +71,7 @@ async def _next(sources: Sources) -> ReadBatch:
 
 
 def _time_of(payload: bytes, otherwise: datetime) -> datetime:
-    """The envelope's time; what is no envelope has none of its own."""
+    """The envelope's time; `otherwise` for a payload that is not an envelope."""
     try:
         return _TIME.decode(payload).at
     except (msgspec.DecodeError, *UNDECODABLE):

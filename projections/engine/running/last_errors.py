@@ -1,8 +1,8 @@
-"""The last error of a projection's runners, kept where whoever asks for the status finds it.
+"""The last error of each projection's runners, stored in the database for status queries.
 
-Most of them are the database being away, so that word of one is left when it is back. It stays until another takes its
-place; how long it is worth showing is for the reader to say. A projection is failing from an error that its runner
-meets again and again until the next batch that is applied.
+Most errors are a lost database, so an error is recorded once the database is back. It is kept until the next error
+replaces it; readers decide how long to show it. A projection is failing from the time its runner repeats an error until
+the next batch is applied.
 """
 
 from datetime import UTC, datetime
@@ -31,10 +31,10 @@ class LastError(msgspec.Struct, frozen=True):
 
 
 async def record_error(conn: Connection, projection: str, version: int, error: LastError, *, failing: bool) -> None:
-    """Takes the place of an older one."""
+    """Stores the error; it replaces an older one."""
     await conn.execute(_KEEP, (projection, version, error.error, error.at, failing))
 
 
 async def recovered(conn: Connection, projection: str, version: int) -> None:
-    """The projection is no longer failing; its last error stays."""
+    """Marks the projection as no longer failing; its last error is kept."""
     await conn.execute(_RECOVERED, (projection, version))

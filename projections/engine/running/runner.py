@@ -1,7 +1,7 @@
-"""Keeps one read model up to date, for as long as the process lives and in one process at a time.
+"""Runs one projection: keeps its read model up to date, in one process at a time.
 
-Every replica runs one of these; the one that holds the lock applies, the others stand by and try for the lock. Lost
-connections are normal: the runner begins again from the checkpoint in the database, after a moment that grows.
+Every replica has a runner. The one that holds the lock is active and applies events, the others are standbys and retry
+the lock. After a lost connection the runner restarts from the checkpoint in the database, with exponential backoff.
 """
 
 import asyncio
@@ -41,18 +41,18 @@ from streams.topology import StreamMissing
 
 log = logging.getLogger(__name__)
 _STANDBY_SECONDS = 0.5
-# How often whoever applies shows the database that it is there.
+# How often the active runner shows the database that it is alive.
 _SIGN_SECONDS = 1.0
-# Events in a batch while people are served, for whom the process has no time as long as a batch is put together. A
-# build that nobody reads yet is filled as quickly as can be.
+# Maximum events in a batch of a live build, since the process serves no requests while it merges one. A build that is
+# not live yet is filled as fast as possible.
 _MOST_WHEN_LIVE = 4_000
 _BACKOFF_SECONDS = (0.05, 5.0)
-# How often it is looked whether an operator has accepted the losses that are known.
+# How often to check whether an operator has accepted the known losses.
 _LOSSES_SECONDS = 10.0
-# Faults in a row after which a projection has failed. One alone may be another process that wipes the database.
+# Consecutive faults after which a projection has failed. A single one may be caused by a wipe of the database.
 _FAULTS_OF_A_FAILURE = 3
-# What a lost connection, a restarted server or a missing stream looks like; anything else is a fault of the projection,
-# and so is what the database says of its statements.
+# Errors of a lost connection, a restarted server or a missing stream. Any other error is a fault of the projection, and
+# so are the database's errors about its statements.
 _PASSING = (
     StreamWentBack,
     NatsError,
@@ -76,28 +76,28 @@ class Runner:
         self._waiting = waiting
         self._backoff = _BACKOFF_SECONDS[0]
         self._figures = ProjectionMetrics(projection)
-        # What went wrong last, as long as no database has taken note of it.
+        # The last error, until it is recorded in the database.
         self._error: LastError | None = None
-        # Where the streams ended when this process first saw a live build that others apply; None until then.
+        # The ends of the streams when this process first checked whether a build had caught up; None until then.
         self._goal: Position | None = None
-        # Whether readers can be sent to this process: the version has a live build that has caught up, here or in the
-        # replica that applies.
+        # Whether this process can serve reads: the version has a live build that has caught up, here or in the active
+        # replica.
         self.ready = False
-        # Whether the build that it applied to last was live.
+        # Whether the last build that it applied events to was live.
         self._is_live = False
-        # Whether this process is the one that applies.
+        # Whether this process is the active one.
         self.leading = False
         self._faults = 0
-        # Whether the database has been told that nothing is wrong any more, since this process began or failed.
+        # Whether the recovery is recorded in the database, since the start or the last fault.
         self._is_recovered = False
 
     @property
     def failed(self) -> bool:
-        """Whether it fails by its own fault again and again. It goes on trying, and recovers with the next batch."""
+        """Whether the projection fails repeatedly by its own fault. It keeps retrying, and recovers with a batch."""
         return self._faults >= _FAULTS_OF_A_FAILURE
 
     async def run(self) -> None:
-        """Runs until cancelled. An error of the projection concerns the projection alone: the process goes on."""
+        """Runs until cancelled. Retries with backoff after any error; an error does not affect the process."""
         while True:
             try:
                 await self._take_part()
@@ -125,7 +125,7 @@ class Runner:
             # An operator has to act.
             self._backoff = _BACKOFF_SECONDS[1]
         if isinstance(error, StreamWentBack):
-            # What a live read model has can be read; nothing is added to the stream meanwhile.
+            # The live read model can still be read; the stream gets no new events meanwhile.
             self.ready = self._is_live
 
     async def _recover(self, conn: Connection) -> None:
@@ -165,7 +165,7 @@ class Runner:
             await close_and_unlock(conn)
 
     async def _is_caught_up(self, conn: Connection) -> bool:
-        """Whether the live build, which another process applies, has got to where the streams were."""
+        """Whether the live build, which another process fills, has reached the goal."""
         live = await cutover.live_build(conn, self._projection)
         if live is None:
             return False
@@ -174,7 +174,7 @@ class Runner:
         return self._goal is not None and covers(await builds.checkpoints(conn, live), self._goal)
 
     async def _ends(self) -> Position | None:
-        """Where the streams end now; None while one of them has not been made."""
+        """The current ends of the streams; None while one of them does not exist."""
         ends: dict[str, int] = {}
         for stream in self._projection.filters():
             try:
@@ -186,7 +186,7 @@ class Runner:
         return Position(ends)
 
     async def _tell_error(self, conn: Connection) -> None:
-        """Leaves word of the last error where an operator finds it, whichever process had it."""
+        """Records the last error in the database, for the status."""
         if self._error is not None:
             name, version = self._projection.name, self._projection.version
             await last_errors.record_error(conn, name, version, self._error, failing=self.failed)
@@ -197,7 +197,7 @@ class Runner:
         self._figures.set_leader(leading)
 
     async def _apply(self, conn: Connection) -> None:
-        """Applies to the live build; to a first one until it has caught up and can go live."""
+        """Applies events to the live build; without one, to the first build until it goes live."""
         build = await self._build(conn)
         filling = await BuildWriter.open(conn, self._projection, build)
         await self._announce(filling)
@@ -205,8 +205,8 @@ class Runner:
         name = f"projection-{self._projection.name}"
         is_live = self._is_live = build.state is BuildState.LIVE
         if not is_live:
-            self.ready = False  # also where a database was dropped under a read model that was ready
-        # A build that is being filled has a pace of its own.
+            self.ready = False  # also after the database of a ready read model was dropped
+        # A build that is being filled does not share a reader.
         sharing = self._sharing if is_live else None
         sources = Sources(self._nc, self._projection.filters(), filling.position, name=name, sharing=sharing)
         most, haste = (_MOST_WHEN_LIVE, self._waiting.pacing(self._projection)) if is_live else (None, None)
@@ -219,7 +219,7 @@ class Runner:
                 if batch is not None and batch.moves:
                     await self._announce(filling)
                     heard_of = time.monotonic()
-                # Streams give signs of life more often than the database needs one of ours.
+                # Streams send heartbeats more often than the database needs one.
                 elif time.monotonic() - heard_of >= _SIGN_SECONDS:
                     await filling.check()
                     heard_of = time.monotonic()
@@ -242,7 +242,7 @@ class Runner:
                     return
 
     async def _look_for_losses(self, conn: Connection, build: Build) -> bool:
-        """Reports the events that the build did not find in its streams; whether there are any."""
+        """Reports the build's lost events that no operator has accepted; returns whether there are any."""
         gaps = await lost_events.unaccepted(self._nc, await lost_events.found(conn, build))
         self._figures.lost(sum(map(len, gaps)))
         if gaps:
@@ -255,8 +255,8 @@ class Runner:
     async def _assert_whole(self, conn: Connection, build: Build) -> None:
         """
         Raises:
-            EventsLost: the streams lack events, and no operator has accepted that.
-            BuildSuperseded: they have some of them again, and a build has to begin at the beginning.
+            EventsLost: the streams lack events that no operator has accepted as lost.
+            BuildSuperseded: some lost events are back, so the build is dropped and has to start from scratch.
         """
         gaps = await lost_events.unaccepted(self._nc, await lost_events.found(conn, build))
         self._figures.lost(sum(map(len, gaps)))
@@ -267,7 +267,7 @@ class Runner:
             raise EventsLost(self._projection.name, gaps)
 
     async def _has_caught_up(self, pipeline: Pipeline, filling: BuildWriter) -> bool:
-        """Whether it is near the end, and nothing is left of what there was when it first was."""
+        """Whether the pipeline is at the end, or near it and past the goal: the ends when it first came near."""
         if pipeline.at_end or not pipeline.is_near_end:
             return pipeline.at_end
         if self._goal is None:
@@ -275,7 +275,7 @@ class Runner:
         return self._goal is None or covers(filling.position, self._goal)
 
     async def _build(self, conn: Connection) -> Build:
-        """The live build; where there is none, the first one, however far it got."""
+        """The live build; without one, the first build, resumed or new."""
         return await cutover.live_build(conn, self._projection) or await cutover.resume_or_start(conn, self._projection)
 
     async def _announce(self, filling: BuildWriter) -> None:

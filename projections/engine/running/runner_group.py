@@ -1,4 +1,4 @@
-"""The runners of one process, and what the process wants to know of them."""
+"""The projection runners of one process, and their readiness."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from projections.engine.waiting.position_waiter import PositionWaiter
 
 
 class Runners:
-    """Starts, watches and stops a runner for each projection that a service owns."""
+    """Starts, watches and stops a runner for each of a service's projections."""
 
     def __init__(self, projections: Sequence[type[Projection]], nc: NATS, pool: Pool, database_url: str) -> None:
         self.waiting = PositionWaiter(projections, nc, pool)
@@ -30,15 +30,15 @@ class Runners:
         ]
 
     def ready(self) -> bool:
-        """Whether every read model has caught up once, here or in another replica; one that has failed keeps nobody."""
+        """Whether every read model has caught up once, here or in another replica; failed ones are left out."""
         return all(runner.ready or runner.failed for runner in self._runners.values())
 
     async def watch(self) -> None:
-        """Returns never; a runner that ended all the same is a fault of the engine, and ends the process."""
+        """Never returns; raises if a runner ends, which is a fault of the engine and ends the process."""
         await asyncio.gather(*map(asyncio.shield, self._tasks))
 
     async def stop(self) -> None:
-        """Lets the other replicas go on at once; a batch that was not committed is theirs to apply."""
+        """Stops the runners, so that other replicas take over immediately; they apply any uncommitted batch."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
