@@ -1,1 +1,1 @@
-"""Applies events: handlers to row changes to SQL."""
+"""Applies events: runs the handlers, merges their row changes, writes them as SQL."""

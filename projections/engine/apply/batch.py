@@ -1,4 +1,4 @@
-"""Events of any of a projection's streams, folded into rows but not written yet."""
+"""A batch: events of a projection's streams, merged into row changes but not written yet."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from streams.message import Message
 
 
 class Step(NamedTuple):
-    """One event and what it does."""
+    """One event and its row changes."""
 
     message: Message
     type: str
@@ -19,7 +19,7 @@ class Step(NamedTuple):
 
 class Batch:
     def __init__(self, rows: MergedRows, knowledge: int) -> None:
-        # Each stream's checkpoint before and after.
+        # The checkpoints before and after the batch, by stream.
         self.before: dict[str, int] = {}
         self.after: dict[str, int] = {}
         self.messages: dict[str, list[Message]] = {}
@@ -27,16 +27,16 @@ class Batch:
         self.gaps: list[Gap] = []
         self.events = 0
         self.bytes = 0
-        # How many pieces of streams it is made of; those that bring nothing are signs of life.
+        # Number of reads it consists of; an empty read is a heartbeat.
         self.reads = 0
-        # How long it took to write.
+        # Duration of the write.
         self.seconds = 0.0
         self.begin_anew(rows, knowledge)
 
     def begin_anew(self, rows: MergedRows, knowledge: int) -> None:
-        """Forgets what the events do, not which they are.
+        """Discards the row changes and dead letters, and keeps the events.
 
-        `knowledge`: of events to leave out, as its writer counts it.
+        `knowledge`: the writer's revision of the events to skip or park.
         """
         self.rows = rows
         self.knowledge = knowledge
@@ -51,5 +51,5 @@ class Batch:
 
     @property
     def moves(self) -> bool:
-        """Whether anything is to be written, if only a checkpoint."""
+        """Whether there is something to write, at least a checkpoint."""
         return bool(self.after)

@@ -1,38 +1,39 @@
-"""Whether anybody waits for what a read model will show next.
+"""Paces a projection's batches: pauses between them, unless a caller waits for the read model.
 
-Each batch has its price, however few events are in it, and most of the time nobody looks at a read model within the
-next hundredth of a second. So batches have pauses between them, in which events gather, unless somebody waits.
+Each batch has a fixed cost, even with few events, and most reads do not need the last few milliseconds. Events
+accumulate during the pauses.
 """
 
 import asyncio
 import time
 
-# How long after a batch was begun the next one is, at least and at most.
+# Seconds from the start of a batch to the next one: minimum, and maximum of the adaptive pause.
 _REST_SECONDS = 0.02
 _LONGEST_REST_SECONDS = 0.1
-# In between so many times as long as the batch took: on a machine that is busy batches are fewer, and larger.
+# In between, this multiple of the batch's duration: a busy machine writes fewer, larger batches.
 _TIMES = 10
-# Whoever waits has an event in mind that is in the stream already: by then it has been applied, or there is a backlog.
+# How long a request suspends the pauses. A waiting caller's event is in the stream already: after this time it has been
+# applied, or there is a backlog.
 _LASTS_SECONDS = 0.25
 
 
 class BatchPacing:
     def __init__(self, rest_seconds: float = 0.0) -> None:
-        """`rest_seconds`: what the projection wants between batches, where that is longer than usual."""
+        """`rest_seconds`: the projection's own pause between batches, where it is longer than usual."""
         self._wanted = rest_seconds
         self._until = float("-inf")
         self._called: asyncio.Future[None] | None = None
 
     def request_now(self) -> None:
-        """Somebody waits from now on."""
+        """Ends the current pause, since a caller waits, and suspends further ones for a short time."""
         self._until = time.monotonic() + _LASTS_SECONDS
         if self._called is not None and not self._called.done():
             self._called.set_result(None)
 
     async def pause(self, since: float, took: float) -> None:
-        """Returns when the next batch is due, the last one having been begun at `since` (of `time.monotonic`).
+        """Returns when the next batch is due.
 
-        `took`: seconds that it took to write.
+        `since`: start of the last batch (`time.monotonic`); `took`: seconds that it took to write.
         """
         now = time.monotonic()
         rest = max(_REST_SECONDS, self._wanted, min(_TIMES * took, _LONGEST_REST_SECONDS))

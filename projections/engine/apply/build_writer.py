@@ -1,8 +1,8 @@
 """Applies batches of messages to one build: rows, dead letters and checkpoint in one transaction.
 
-The transaction moves the checkpoint only from where this process believes it to stand and only while the build is
-in the state it was in: a second runner, a crash or a retry can neither apply an event twice nor skip one. After any
-error but a refused row the filling is of no use any more; whoever drives it opens another from the database.
+The transaction moves the checkpoint only from the position that this process expects, and only while the build's state
+is unchanged. So a second runner, a crash or a retry can neither apply an event twice nor skip one. After any error
+except a refused row the writer is unusable; the caller opens a new one from the database.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ from streams.loss.missing_events import Gap
 from streams.message import Message
 
 log = logging.getLogger(__name__)
-# What PostgreSQL says of a row that it does not take: bad data, a constraint, one row twice, a value too large, JSON
-# too deep.
+# The errors of a row that PostgreSQL refuses: bad data, a constraint, a row twice in a statement, a value too large,
+# JSON nested too deeply.
 REFUSALS = (
     errors.DataError,
     errors.IntegrityError,
@@ -50,13 +50,13 @@ REFUSALS = (
     UnsupportedValue,
 )
 _RATE_SECONDS = 1.0
-# Fewer rows than these are merged in one round trip with everything else.
+# Smaller groups are merged in one round trip with everything else.
 _COPIED_FROM = 500
 _NOT_MOVED = "the checkpoint is not where it was left, or the build is not in use any more"
 
 
 class BuildSuperseded(Exception):
-    """The build is not what it was: another process applies to it, or another build took its place."""
+    """The build has changed: another process applies events to it, or another build has replaced it."""
 
 
 class BuildWriter:
@@ -70,18 +70,18 @@ class BuildWriter:
         standing: DeadLetterState,
         discards: Discards | None = None,
     ) -> None:
-        """`discards`: the events to skip, where not those that the database names."""
+        """`discards`: the events to skip, instead of those in the database."""
         self.build = build
         self._conn = conn
         self._handlers = projection().handlers()
         self._shapes = Shapes(known_tables)
-        # Tables whose rows are all new.
+        # Physical names of the tables whose rows are all new.
         self._appended = {table.physical for table in known_tables.values() if table.name in projection.appended}
         self._written = {stream: position.sequence(stream) for stream in projection.filters()}
-        # As it will be when all batches taken so far are written.
+        # The checkpoints once all batches taken so far are written.
         self._taken = dict(self._written)
         self._standing = standing
-        # Raised whenever other events than before are to be left out.
+        # Incremented whenever the set of events to skip or park changes.
         self._knowledge = 0
         self._fixed_discards = discards
         self._rates = {stream: _Rate() for stream in self._written}
@@ -90,10 +90,10 @@ class BuildWriter:
     async def open(
         cls, conn: Connection, projection: type[Projection], build: Build, *, discards: Discards | None = None
     ) -> Self:
-        """Takes up a build where its checkpoints stand.
+        """Opens a build at its checkpoints.
 
         Raises:
-            tables.BadTables: its tables are not there.
+            tables.BadTables: its tables do not exist.
         """
         known = await tables.inspect(conn, projection, build)
         position = await builds.checkpoints(conn, build)
@@ -105,7 +105,7 @@ class BuildWriter:
 
     @property
     def letters(self) -> Counts:
-        """How many events could not be applied, and how many wait behind such a one."""
+        """The numbers of failed and of parked events."""
         return self._standing.counts
 
     def batch(self) -> Batch:
@@ -114,10 +114,10 @@ class BuildWriter:
     def add_to_batch(
         self, batch: Batch, stream: str, messages: Sequence[Message], sequence: int, gaps: Sequence[Gap] = ()
     ) -> None:
-        """Folds the messages into the batch, which moves the stream's checkpoint to `sequence`.
+        """Applies the messages to the batch, which moves the stream's checkpoint to `sequence`.
 
-        `gaps`: where the stream has no event, up to `sequence`; they are kept with the build.
-        Batches are written in the order in which they were taken; a next one may be taken while one is written.
+        `gaps`: the sequences up to `sequence` without an event; they are recorded with the build.
+        Batches must be committed in the order in which they were filled; one may be filled while another is written.
         """
         before = self._taken[stream]
         if sequence <= before:
@@ -126,8 +126,8 @@ class BuildWriter:
         batch.move(stream, before, sequence, fresh)
         batch.gaps += [gap for gap in gaps if gap.last > before]
         self._taken[stream] = sequence
-        # What a rebuild makes lives until its batch is written, or dies at once: looking for cycles in it again and
-        # again, and then in all of the program, is in vain.
+        # A rebuild's objects live until their batch is written, or are freed immediately: garbage collection would find
+        # no cycles among them, and would scan the whole program.
         collects = gc.isenabled()
         gc.disable()
         try:
@@ -137,10 +137,10 @@ class BuildWriter:
                 gc.enable()
 
     async def commit(self, batch: Batch) -> None:
-        """Writes the batch; afterwards everything in its streams up to its sequences has been applied.
+        """Writes the batch; afterwards all events of its streams up to its sequences have been applied.
 
         Raises:
-            BuildSuperseded: nothing was applied, since this is not the build's only writer or the build is not in use.
+            BuildSuperseded: nothing was applied, since the build has another writer or is not in use.
         """
         if not batch.moves:
             return
@@ -153,7 +153,7 @@ class BuildWriter:
                 await self._commit(batch, rates)
                 break
             except BuildSuperseded:
-                # Where somebody has settled dead letters meanwhile, other events are to wait: once more, then.
+                # If dead letters were resolved meanwhile, other events have to be parked: try again.
                 if not await self._reload_dead_letters():
                     raise
         known = len(self._standing.blocked)
@@ -163,7 +163,7 @@ class BuildWriter:
         batch.seconds = time.perf_counter() - begun
 
     async def apply(self, stream: str, messages: Sequence[Message], sequence: int) -> None:
-        """Takes the messages as one batch and writes it.
+        """Writes the messages as one batch.
 
         Raises:
             BuildSuperseded: as `commit`.
@@ -173,19 +173,19 @@ class BuildWriter:
         await self.commit(batch)
 
     async def check(self) -> None:
-        """Notices between batches that the connection is gone, the build was replaced or dead letters were settled.
+        """Detects between batches that the connection is lost, the build was replaced or dead letters were resolved.
 
         Raises:
-            BuildSuperseded: the build is not in use any more.
+            BuildSuperseded: the build is no longer in use.
         """
         if await dead_letters.revision(self._conn, self.build) != self._standing.revision:
             await self._reload_dead_letters()
 
     async def reapply(self, messages: Sequence[Message]) -> list[DeadLetter]:
-        """Writes what can be written of messages that were dead letters, within the caller's transaction.
+        """Writes as many as possible of messages that were dead letters, in the caller's transaction.
 
         Returns:
-            What cannot, the first of each aggregate with its reason, those behind it without.
+            Those that failed, the first of each aggregate with a reason; those parked behind it have none.
         """
         batch, steps = self.batch(), list[Step]()
         self._run_handlers(batch, messages, steps)
@@ -193,10 +193,10 @@ class BuildWriter:
         return keep_first_reason(batch.letters)
 
     async def _reload_dead_letters(self) -> bool:
-        """Whether the dead letters are others than was thought; they are known now.
+        """Reloads the state of the dead letters; returns whether it has changed.
 
         Raises:
-            BuildSuperseded: the build is not in use any more.
+            BuildSuperseded: the build is no longer in use.
         """
         standing = await dead_letters.load_state(self._conn, self.build)
         if standing.revision is None:
@@ -207,9 +207,9 @@ class BuildWriter:
         return heard
 
     def _run_handlers(self, batch: Batch, messages: Sequence[Message], steps: list[Step] | None = None) -> None:
-        """Runs the handlers; an event that they cannot take becomes a dead letter, and its aggregate waits.
+        """Runs the handlers; an event that fails becomes a dead letter, and later ones of its aggregate are parked.
 
-        `steps` collects what each event does.
+        `steps` collects the row changes of each event.
         """
         handlers_of, merge = self._handlers.get, batch.rows.merge
         blocked = self._standing.blocked | {letter.message.subject for letter in batch.letters}
@@ -232,7 +232,7 @@ class BuildWriter:
                 for handler in handlers:
                     handler(event, write)
                 merge(write.changes, kind)
-            except Exception as error:  # whatever an event does to its handler, the others have to go on
+            except Exception as error:  # an error in one event must not stop the others
                 reason = None if message.subject in blocked else reason_of(error, kind)
                 batch.letters.append(DeadLetter(message=message, type=kind, reason=reason))
                 blocked.add(message.subject)
@@ -241,7 +241,7 @@ class BuildWriter:
                     steps.append(Step(message, kind, write.changes))
 
     def _fold_again(self, batch: Batch, steps: list[Step] | None = None) -> None:
-        """Handlers are pure: what was taken once can be taken anew, knowing more."""
+        """Runs the batch's handlers again with the current events to skip or park; possible since handlers are pure."""
         batch.begin_anew(MergedRows(self._shapes), self._knowledge)
         for messages in batch.messages.values():
             self._run_handlers(batch, messages, steps)
@@ -272,7 +272,7 @@ class BuildWriter:
             break
 
     async def _write(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
-        """All of it in one transaction: the usual small batch in one go, any other step by step.
+        """Writes the batch in one transaction: a small batch in one round trip, any other in steps.
 
         Raises:
             BuildSuperseded: nothing was written.
@@ -284,9 +284,8 @@ class BuildWriter:
             return
         statements = [statement(group) for group in groups]
         try:
-            # The commit goes along with the rest, and all answers are one wait: whatever fails on the way, here or
-            # there, keeps the commit from being sent or from being carried out. Where the checkpoint is not moved the
-            # statements do nothing.
+            # One round trip, including the commit. An error on either side keeps the commit from being sent or
+            # executed. If the checkpoint is not moved, the statements do nothing.
             async with self._conn.pipeline() as pipeline, self._conn.cursor() as cursor, self._conn.cursor() as moved:
                 await cursor.execute("BEGIN")
                 await moved.execute(MOVE_CHECKPOINT, moves[0])
@@ -307,7 +306,7 @@ class BuildWriter:
         async with self._conn.transaction():
             await self._move(moves)
             for group in groups:
-                # Thousands of values become text at once: whoever else is served by this process has a turn before.
+                # Encoding thousands of values blocks the event loop: let other tasks run first.
                 await asyncio.sleep(0)
                 if self._is_copied(group):
                     data = copy_data(group)
@@ -323,7 +322,7 @@ class BuildWriter:
             _check_moved(await (await self._conn.execute(MOVE_CHECKPOINT, move)).fetchone())
 
     def _is_copied(self, group: RowGroup) -> bool:
-        """Whether to insert the rows as if none of them was there yet, as the projection says of the table."""
+        """Whether to copy the rows in as new ones, as the projection declares for the table."""
         shape = group.shape
         return (
             len(group.keys) >= _COPIED_FROM
@@ -333,7 +332,7 @@ class BuildWriter:
         )
 
     def _merges_from_now_on(self, refusal: Exception) -> bool:
-        """Whether the rows were refused only because they were not new, so that merging them may do."""
+        """Whether rows were refused only because they existed; the table's rows are merged from then on."""
         if not isinstance(refusal, errors.UniqueViolation) or refusal.diag.table_name not in self._appended:
             return False
         log.warning(
@@ -345,7 +344,7 @@ class BuildWriter:
         return True
 
     async def _commit_bisected(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
-        # Only for this rare case are the events' changes kept apart.
+        # The changes are kept per event in this rare case only.
         steps: list[Step] = []
         self._fold_again(batch, steps)
         async with self._conn.transaction():
@@ -356,7 +355,7 @@ class BuildWriter:
             await lost_events.add(self._conn, self.build, batch.gaps)
 
     async def _write_in_pieces(self, steps: list[Step], letters: list[DeadLetter]) -> None:
-        """Finds the events that PostgreSQL refuses by halving, and writes all others in their order."""
+        """Finds the events that PostgreSQL refuses by bisection, and writes all others in order."""
         blocked: set[str] = set()
         pending = [steps]
         while pending:
@@ -379,7 +378,7 @@ class BuildWriter:
         return True
 
     async def _try(self, steps: Sequence[Step]) -> Exception | None:
-        """Writes the steps, or none of them and returns why."""
+        """Writes all steps, or none; returns the refusal, if any."""
         rows = MergedRows(self._shapes)
         for step in steps:
             rows.merge(step.changes, step.type)
@@ -402,7 +401,7 @@ def _open(envelope: Envelope, message: Message) -> Recorded[Event]:
 
 
 class _Rate:
-    """Events a second, measured over at least a second so that one quick batch is no rate."""
+    """Events per second, measured over at least one second."""
 
     def __init__(self) -> None:
         self._since = time.monotonic()

@@ -1,7 +1,7 @@
-"""The shapes that changes have, worked out once a shape: a million events say the same few things about rows.
+"""Plans for row changes, computed once per shape, since a projection's changes have only a few shapes.
 
-A change is taken as its values alone, in the order of its shape's columns; what to look up, to check and to combine is
-known from the shape. Two changes of one row become one by a fold, of which there is one a pair of shapes.
+A change is reduced to its values, in the order of its shape's columns; the shape determines the lookups, checks and
+combinations. Two changes of one row are merged by a `MergePlan`, one per pair of shapes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,16 +18,17 @@ Key = tuple[object, ...]
 Columns = tuple[tuple[str, MergeRule], ...]
 
 _SET, _ADD, _GREATEST, _LEAST, _FIRST = MergeRule
-# Stand between the columns' names in the words of a change. None is a text: a column may be called `add`.
+# Separators between the column names in the key of a change's form. They are not strings, since a column may be called
+# `add`.
 _NOW_SET, _NOW_ADD, _NOW_GREATEST, _NOW_LEAST, _NOW_FIRST = range(len(MergeRule))
 _WHOLE_NUMBERS = {"smallint", "integer", "bigint"}
-# What needs no closer look in a column that is added to, or compared.
+# Types of values that need no further check in a column that is summed or compared.
 _PLAIN: dict[MergeRule, frozenset[type]] = {
     _ADD: frozenset({int, Decimal, timedelta}),
     _GREATEST: frozenset({int, Decimal, date, datetime, timedelta, NoneType}),
     _LEAST: frozenset({int, Decimal, date, datetime, timedelta, NoneType}),
 }
-# What PostgreSQL would make of two values.
+# Combines two values as PostgreSQL would.
 _COMBINED = {
     _ADD: "({old} if (b := {new}) is None else b if (a := {old}) is None else a + b)",
     _GREATEST: "({old} if (b := {new}) is None else b if (a := {old}) is None or b > a else a)",
@@ -37,19 +38,19 @@ _COMBINED = {
 
 
 class Table(NamedTuple):
-    """A table as the catalog has it."""
+    """A table as described by the catalog."""
 
-    # The name inside the braces, and that of this build.
+    # The name inside the braces, and the table's name in this build.
     name: str
     physical: str
     # The primary key's columns, in its order.
     key: tuple[str, ...]
-    # Column to type, the key's among them.
+    # Types by column, including the key's.
     types: dict[str, str]
 
 
 class ChangePlan:
-    """What is done to a row of one table, and which columns are written in which way."""
+    """The shape of a change: table, action, and the written columns with their merge rules."""
 
     __slots__ = ("action", "columns", "folds", "name", "table")
 
@@ -58,24 +59,24 @@ class ChangePlan:
         self.name = table.name
         self.action = action
         self.columns = columns
-        # How a row of this shape takes up a change of another; None where no single change says both.
+        # Merge plans by the later change's shape; None if the two cannot be merged into one change.
         self.folds: dict[ChangePlan, MergePlan | None] = {}
 
 
-# What a change says: its shape, its key in the table's order, and the values in the order of the shape's columns.
+# A resolved change: its shape, its key in the table's order, and the values in the order of the shape's columns.
 Resolved = tuple[ChangePlan, Key, Sequence[object]]
 
 
 class MergePlan(NamedTuple):
-    """How a row takes up a change: its shape afterwards, and its values out of those before and the change's."""
+    """Merges a later change of a row into the earlier one: the resulting shape, and how to combine the values."""
 
     shape: ChangePlan
-    # Raises TypeError or ArithmeticError where two values cannot be combined here.
+    # Raises TypeError or ArithmeticError if two values cannot be combined in Python.
     combine: Callable[[Sequence[object], Sequence[object]], Sequence[object]]
 
 
 class CallPlan:
-    """One way in which handlers name table, key and columns; knows the shape that this means."""
+    """Resolves the changes of one form: one way in which handlers name table, key and columns."""
 
     __slots__ = ("_key_types", "resolve_fast", "shape")
 
@@ -83,15 +84,15 @@ class CallPlan:
         self.shape = shape
         table = shape.table
         self._key_types = tuple([int if table.types[column] in _WHOLE_NUMBERS else str for column in table.key])
-        # What `resolve` gives for a change of this form whose values are of kinds that need no closer look; None, or a
-        # KeyError, for any other. Compiled, since it runs several times an event.
+        # Resolves a change of this form whose values need no further check; None, or a KeyError, for any other.
+        # Compiled, since it runs several times per event.
         self.resolve_fast: Callable[..., Resolved | None] = _compiled(shape, self._key_types)
 
     def resolve_slow(self, change: Change) -> Resolved:
-        """What `resolve` gives for a change of this form, whatever its values.
+        """Resolves any change of this form.
 
         Raises:
-            UnsupportedValue: as `resolve`.
+            UnsupportedValue: as `Shapes.resolve`.
         """
         _, _, given, *said = change
         by_how = dict(zip(MergeRule, said, strict=True))
@@ -104,13 +105,13 @@ class CallPlan:
 
 
 def _compiled(shape: ChangePlan, key_types: Sequence[type]) -> "Callable[..., Resolved | None]":
-    """Nothing but places and quoted names goes into what is compiled."""
+    """Compiles `resolve_fast`; the source consists of indexes and quoted names only."""
     known: dict[str, object] = {"shape": shape, "upon": shape.action, "name": shape.name, "datetime": datetime}
     known["text"] = _text_of_moment
     tests = ["action is upon", "table == name", f"type(given) is dict and len(given) == {len(key_types)}"]
     for how in MergeRule:
         count = [each for _, each in shape.columns].count(how)
-        # Other mappings may have a value for every name.
+        # Only dicts, since other mappings may have a value for every name.
         tests.append(f"type({how}) is dict and len({how}) == {count}" if count else f"not {how}")
     for place, (column, kind) in enumerate(zip(shape.table.key, key_types, strict=True)):
         if shape.table.types[column] == MOMENTS:
@@ -133,23 +134,23 @@ def _compiled(shape: ChangePlan, key_types: Sequence[type]) -> "Callable[..., Re
 
 
 class Shapes:
-    """The shapes of one build's tables, as far as they have occurred."""
+    """Caches the shapes that occur in one build's tables."""
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
         self._tables = tables
         self._shapes: dict[tuple[str, RowAction, Columns], ChangePlan] = {}
         self._forms: dict[tuple[object, ...], CallPlan] = {}
-        # What the last event of each type has said, which the next one says too as a rule.
+        # Forms of the last event's changes, by event type; the next event usually has the same.
         self._usual: dict[str, list[CallPlan]] = {}
 
     def resolve(self, changes: Sequence[Change], kind: str = "") -> Sequence[Resolved]:
-        """Each change as its shape, its key in the table's order, and its values.
+        """Resolves an event's changes to shape, key in the table's order, and values.
 
-        Keys are equal for whatever the database takes for the same.
-        `kind`: the type of the event whose changes they are.
+        Keys are equal if the database treats them as equal.
+        `kind`: the event's type.
 
         Raises:
-            UnsupportedValue: one does not fit its table.
+            UnsupportedValue: a change does not fit its table.
         """
         usual = self._usual.get(kind)
         if usual is not None and len(usual) == len(changes):
@@ -188,7 +189,7 @@ class Shapes:
         return form
 
     def shape(self, table: Table, action: RowAction, columns: Columns) -> ChangePlan:
-        """The one shape of its kind."""
+        """Returns the shape, created on first use."""
         kind = table.name, action, columns
         found = self._shapes.get(kind)
         if found is None:
@@ -196,7 +197,7 @@ class Shapes:
         return found
 
     def fold(self, earlier: ChangePlan, later: ChangePlan) -> "MergePlan | None":
-        """How a row of one shape takes up a change of the other; None where no single change says both."""
+        """The plan that merges the later change into the earlier one; None if they cannot become one change."""
         try:
             return earlier.folds[later]
         except KeyError:
@@ -239,7 +240,7 @@ def _fold(earlier: ChangePlan, later: ChangePlan, shapes: Shapes) -> MergePlan |
             terms[column] = _COMBINED[how].format(old=f"old[{places[column]}]", new=f"new[{new}]")
         else:
             return None
-    # Compiled, since it runs several times an event; nothing but places goes into it.
+    # Compiled, since it runs several times per event; the source consists of indexes only.
     combine = eval(f"lambda old, new: ({''.join(f'{term}, ' for term in terms.values())})")  # noqa: S307 - see above
     return MergePlan(shapes.shape(earlier.table, earlier.action, tuple(columns.items())), combine)
 
@@ -264,7 +265,7 @@ def _key_value(column: str, value: object, wanted: type) -> object:
         raise UnsupportedValue(f"{column}: {value!r} is no whole number") from error
 
 
-# Many rows have a moment in common that is part of their keys: an hour, a day.
+# Cached, since many rows share a time in their keys: an hour, a day.
 @lru_cache(maxsize=1_000)
 def _text_of_moment(moment: datetime) -> str | None:
     return to_pg_text(moment)

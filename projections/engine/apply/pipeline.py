@@ -1,8 +1,8 @@
-"""Reads, folds and writes at the same time: while PostgreSQL takes one batch, the next one is gathered.
+"""Reads and writes concurrently: while PostgreSQL writes one batch, the next one is filled.
 
-A batch is whatever came while the one before it was written: one event when little happens, thousands with a backlog.
-Far behind the end of the streams it waits until it is large, since nobody waits for that event and a large batch
-writes each row once.
+A batch holds the events that arrived while the previous one was written: one under low load, thousands with a backlog.
+Far from the end of the streams the pipeline waits for a large batch, since no caller waits for those events and a large
+batch writes each row once.
 """
 
 import asyncio
@@ -16,50 +16,50 @@ from projections.engine.apply.build_writer import BuildWriter
 from projections.engine.reading.stream_sources import Sources
 from streams.reader import ReadBatch
 
-# What one batch may hold, give or take the last piece that was read; two of them are in memory at most.
+# Maximum size of a batch, exceeded by at most the last read; at most two batches are in memory.
 _EVENTS = 20_000
 _BYTES = 32 * 1024 * 1024
-# With at least so many events to come a batch is worth waiting for, for so long.
+# With at least this many events left to read, a batch is filled for up to this many seconds.
 _BACKLOG = 2_000
 _GATHERING_SECONDS = 1.0
-# How long the last batch may take when the pipeline is left.
+# How long the last write may take on exit.
 _LAST_WRITE_SECONDS = 2.0
-# Among readers: what one batch may hold, and how long to rest after it, in times of what it took.
+# With `among_readers`: maximum events in a batch, and the pause after it as a multiple of its duration, up to a limit.
 _EVENTS_AMONG_READERS = 4_000
 _REST = 2.0
 _LONGEST_REST = 0.3
-# As many events as are written within some tens of milliseconds.
+# This many events are written within some tens of milliseconds.
 _NEAR = 500
 
 
 class Pipeline:
-    """Brings a build along its streams. Whatever a step raises, the pipeline is of no use any more."""
+    """Fills a build from its streams. After an error in a step the pipeline is unusable."""
 
     def __init__(
         self, sources: Sources, filling: BuildWriter, *, most: int | None = None, haste: BatchPacing | None = None
     ) -> None:
         """
-        `most`: events in a batch, where fewer than usual; folding and writing take the process for themselves.
-        `haste`: who waits for the next batch; without it, one comes right after the other.
+        `most`: maximum events in a batch, if fewer than usual; merging and encoding a batch block the event loop.
+        `haste`: the pacing of batches; None: no pauses.
         """
         self._haste = haste
         self._among_readers = False
-        # When the last step among readers was begun.
+        # Start of the last step with `among_readers`.
         self._stepped = 0.0
-        # When the last batch that was written was begun, and how long it took.
+        # Start and duration of the last write.
         self._begun = float("-inf")
         self._took = 0.0
         self._usually = self._most = _EVENTS if most is None else most
         self._sources = sources
         self._filling = filling
         self._next = filling.batch()
-        # The batch that is being written, or was when that failed.
+        # The batch that is being written, or whose write failed.
         self._current: Batch | None = None
-        # When the last event written of each stream was stored.
+        # Storage time of each stream's last written event, in nanoseconds.
         self._latest: dict[str, int | None] = {}
         self._reading: asyncio.Task[tuple[str, ReadBatch]] | None = None
         self._writing: asyncio.Task[None] | None = None
-        # How many events are being written.
+        # Number of events being written.
         self._written = 0
 
     async def __aenter__(self) -> Self:
@@ -70,10 +70,10 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         tasks = [task for task in (self._reading, self._writing) if task is not None]
-        # Each of the waits may be cut short, by somebody who cancels once more: nothing is left running even so.
+        # Each wait may be interrupted by another cancellation; no task is left running even so.
         try:
             if self._writing is not None and self._written < _BACKLOG // 2:
-                # A small batch is as good as written; cut off, it would be for another to do again.
+                # A small batch is almost written; if cancelled, another process would have to write it again.
                 await asyncio.wait([self._writing], timeout=_LAST_WRITE_SECONDS)
         finally:
             for task in tasks:
@@ -84,18 +84,19 @@ class Pipeline:
                 await self._sources.__aexit__(kind, error, trace)
 
     async def step(self, timeout: float | None = None) -> Batch | None:
-        """Writes what has come, and returns it; an empty batch is a sign of life. None if nothing came in time.
+        """Writes the next batch and returns it; an empty batch is a heartbeat. None if nothing arrived in time.
 
-        Only the waiting is cut short, never the writing.
+        The timeout applies to the first read, not to the write.
 
         Raises:
-            BuildSuperseded: as `Filling.write`; and whatever reading raises.
+            BuildSuperseded: as `BuildWriter.commit`.
+            the error that ended a reader.
         """
         if self._among_readers:
             await asyncio.sleep(min((time.monotonic() - self._stepped) * _REST, _LONGEST_REST))
             self._stepped = time.monotonic()
         if self._haste is not None:
-            # Without reading: what comes meanwhile lies ready, and is taken in one piece.
+            # Without reading: messages that arrive meanwhile are taken in one read.
             await self._haste.pause(self._begun, self._took)
         if not self._next.reads and not await self._read(timeout):
             return None
@@ -114,14 +115,14 @@ class Pipeline:
         self._latest |= {stream: messages[-1].stored_ns for stream, messages in batch.messages.items() if messages}
         self._current = None
         if batch.moves:
-            # A mere sign of life has no price, and keeps no event waiting.
+            # A heartbeat costs nothing and must not delay the next batch.
             self._begun, self._took = begun, batch.seconds
         return batch
 
     @property
     def among_readers(self) -> bool:
-        """Whether to make room: the server, this process and the database then work one after the other, a little at a
-        time, and rest in between. Another core is free for others nearly always, and most of the time all are."""
+        """Whether to throttle in favour of readers: the server, this process and the database then work one after the
+        other in small batches, with pauses. Nearly always one more core is free, and most of the time all are."""
         return self._among_readers
 
     @among_readers.setter
@@ -134,37 +135,36 @@ class Pipeline:
 
     @property
     def at_end(self) -> bool:
-        """Whether everything has been written that there was when the streams were last heard of."""
+        """Whether all events are written that the streams had at their last read."""
         return self._sources.at_end and not self._next.moves
 
     @property
     def is_near_end(self) -> bool:
-        """Whether so little is left that somebody can wait for it. While others write without a pause there is always
-        something left."""
+        """Whether few enough events are left for a caller to wait for them; under constant writes some always are."""
         return self.at_end or (self.is_counted and self.left <= _NEAR)
 
     @property
     def left(self) -> int:
-        """How many events are known that are not written yet."""
+        """The known number of events that are not written yet."""
         return self._next.events + self._sources.left
 
     @property
     def is_counted(self) -> bool:
-        """Whether `left` counts every stream; the first moments pass without some."""
+        """Whether `left` includes every stream; it does not until each was read once."""
         return self._sources.is_counted
 
     def pending(self, stream: str) -> int:
-        """How many events of a stream are known that are not read yet."""
+        """The known number of a stream's events that are not read yet."""
         return self._sources.pending[stream] or 0
 
     def left_of(self, stream: str) -> int:
-        """How many events of a stream are known that are not written yet."""
+        """The known number of a stream's events that are not written yet."""
         return len(self._next.messages.get(stream, ())) + self.pending(stream)
 
     def oldest(self, stream: str) -> int | None:
-        """When the oldest event of the stream was stored that is not written yet: nanoseconds; None: there is none.
+        """Storage time of the stream's oldest event that is not written yet, in nanoseconds; None: there is none.
 
-        Of one that was not read yet it is known that it is no older than the last one written.
+        If that event was not read yet, this is the time of the last written event, a lower bound.
         """
         for batch in (self._current, self._next):
             if batch is not None and (messages := batch.messages.get(stream)):
@@ -180,7 +180,7 @@ class Pipeline:
         return self._next.events >= self._most or self._next.bytes >= _BYTES
 
     async def _read(self, timeout: float | None, other: "asyncio.Task[None] | None" = None) -> bool:
-        """Takes one more piece of a stream; False if it did not come in time, or not before the other task ended."""
+        """Adds one more read to the next batch; False after the timeout, or if the other task ended first."""
         if self._reading is None:
             self._reading = asyncio.create_task(self._sources.next())
         awaited = [self._reading] if other is None else [self._reading, other]

@@ -1,8 +1,8 @@
-"""Folds what a batch of events does to rows into one change a row, in waves whose order matters.
+"""Merges a batch's row changes into one change per row, in waves that are written in order.
 
-Within a wave every row occurs once, so that its changes can be written table by table, in any order and set-based.
-What cannot be folded into the change before it (an insert after a delete, a sum after a maximum) goes into the next
-wave; hence the order kept for each key is the order of the events.
+Within a wave every row occurs once, so its changes can be written set-based, table by table and in any order. A change
+that cannot be merged into the previous one of its row (an insert after a delete, a sum after a maximum) goes into the
+next wave. So the changes of each key keep the order of the events.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from projections.engine.changes import Change
 
 
 class Row(msgspec.Struct, gc=False):
-    """What becomes of one row; the values are those of the shape's columns."""
+    """The merged change of one row; the values are in the order of the shape's columns."""
 
     wave: int
     shape: ChangePlan
@@ -23,7 +23,7 @@ class Row(msgspec.Struct, gc=False):
 
 
 class RowGroup(msgspec.Struct, frozen=True):
-    """Rows of one shape, none of which occurs twice."""
+    """Changes of one wave and shape; each row occurs once."""
 
     shape: ChangePlan
     keys: list[Key]
@@ -31,16 +31,16 @@ class RowGroup(msgspec.Struct, frozen=True):
 
 
 class MergedRows:
-    """The changes of a batch."""
+    """The merged changes of a batch."""
 
     def __init__(self, shapes: Shapes) -> None:
         self._shapes = shapes
         self._latest: dict[str, dict[Key, Row]] = {}
-        # Rows that a later wave changes once more.
+        # Rows that a later wave changes again.
         self._overtaken: list[tuple[Key, Row]] = []
 
     def merge(self, changes: Sequence[Change], kind: str = "") -> None:
-        """Adds one event's changes, all of them or none. `kind`: its type.
+        """Adds all of one event's changes, or none. `kind`: the event's type.
 
         Raises:
             UnsupportedValue: a change does not fit its table.
@@ -57,7 +57,7 @@ class MergedRows:
             try:
                 folded = None if fold is None else fold.combine(row.values, values)
             except (TypeError, ArithmeticError):
-                # Of kinds that do not mix, a decimal that is no number, a sum too large for us: PostgreSQL may know.
+                # Incompatible types, a decimal NaN, or a sum too large for Python: leave it to PostgreSQL.
                 folded = None
             if fold is None or folded is None:
                 self._overtaken.append((key, row))
@@ -66,7 +66,7 @@ class MergedRows:
                 row.shape, row.values = fold.shape, folded
 
     def groups(self) -> list[RowGroup]:
-        """The rows by wave and shape, in the order in which they have to be written."""
+        """The changes grouped by wave and shape, in the order in which they must be written."""
         found: dict[tuple[int, ChangePlan], RowGroup] = {}
         for key, row in chain(self._overtaken, *(latest.items() for latest in self._latest.values())):
             kind = row.wave, row.shape

@@ -1,7 +1,7 @@
-"""Writes folded rows: one statement a group, whatever the number of its rows.
+"""SQL statements that write merged rows: one per group, for any number of rows.
 
-A statement does nothing where the transaction's checkpoint could not be moved (`builds.MOVE_CHECKPOINT`), so that a
-whole batch can be sent without waiting for that answer.
+A statement does nothing if its transaction could not move the checkpoint (`builds.MOVE_CHECKPOINT`), so a whole batch
+can be sent without waiting for that answer.
 """
 
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ _MERGED: dict[MergeRule, sql.SQL] = {
 
 
 def statement(group: RowGroup) -> Statement:
-    """The statement that merges the rows into their table, with a literal a column.
+    """The statement that merges the rows into their table, with one array literal per column.
 
     Raises:
-        UnsupportedValue: a value is of a kind that no column takes.
+        UnsupportedValue: no column accepts a value's type.
     """
     shape = group.shape
     table = shape.table
@@ -40,7 +40,7 @@ def statement(group: RowGroup) -> Statement:
 
 
 def copy_statement(group: RowGroup) -> sql.Composed:
-    """Inserts rows of which the table has none: a fraction of the price of merging them."""
+    """The COPY statement for new rows, at a fraction of the cost of merging them."""
     names = (*group.shape.table.key, *(column for column, _ in group.shape.columns))
     return sql.SQL("COPY {} ({}) FROM STDIN").format(
         sql.Identifier(group.shape.table.physical), sql.SQL(", ").join(map(sql.Identifier, names))
@@ -48,7 +48,7 @@ def copy_statement(group: RowGroup) -> sql.Composed:
 
 
 def copy_data(group: RowGroup) -> bytes:
-    """The rows for `copy_statement`, in about the order of the key, so that neighbours in its index come together.
+    """The rows for `copy_statement`, in approximate key order, so that neighbours in its index are written together.
 
     Raises:
         UnsupportedValue: as `statement`.
@@ -60,7 +60,7 @@ def copy_data(group: RowGroup) -> bytes:
 
 
 def _texts(group: RowGroup) -> list[Sequence[str | None]]:
-    """The key's columns, then the shape's."""
+    """The values as text by column: the key's columns, then the shape's."""
     table = group.shape.table
     names = (*table.key, *(column for column, _ in group.shape.columns))
     columns = [*_columns(group.keys, len(table.key)), *_columns(group.values, len(group.shape.columns))]
@@ -75,7 +75,7 @@ def _columns(rows: Sequence[Sequence[object]], number: int) -> list[list[object]
 def _statement(
     physical: str, key: tuple[str, ...], types: tuple[tuple[str, str], ...], action: RowAction, columns: Columns
 ) -> bytes:
-    """In bytes, so that a composed statement is not put together anew with each batch."""
+    """The statement as bytes, cached so that it is not composed again for each batch."""
     return _composed(physical, key, dict(types), action, columns).as_bytes(None)
 
 
@@ -104,7 +104,7 @@ def _composed(
     conflict = (
         sql.SQL("UPDATE SET {}").format(_assignments(written, sql.SQL("EXCLUDED."))) if written else sql.SQL("NOTHING")
     )
-    # In the order of the key, so that neighbours in its index come together.
+    # In key order, so that neighbours in its index are written together.
     return sql.SQL("INSERT INTO {} AS t ({}) SELECT * FROM {} AS s ORDER BY {} ON CONFLICT ({}) DO {}").format(
         target, names, source, keys, keys, conflict
     )
@@ -121,7 +121,7 @@ def _assignments(written: Columns, new: sql.SQL) -> sql.Composed:
 
 
 def _parameter(kind: str) -> sql.Composed:
-    """Unnest takes arrays of arrays apart: an array column travels as text."""
+    """The parameter of a column; an array column is sent as text, since unnest flattens nested arrays."""
     return sql.SQL("%s::{}[]").format(sql.SQL("text") if kind.endswith("[]") else _type(kind))
 
 
@@ -132,5 +132,5 @@ def _element(column: str, kind: str) -> sql.Composed:
 
 
 def _type(kind: str) -> sql.SQL:
-    """A type's name as the catalog itself formats it."""
+    """A type's name as formatted by the catalog."""
     return sql.SQL(kind)

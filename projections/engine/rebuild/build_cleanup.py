@@ -1,7 +1,7 @@
-"""Drops what is kept for going back: the build before the live one, what was begun and never finished, other versions.
+"""Drops the builds that are not in use: the one kept for a rollback, unfinished ones, other versions.
 
-A version that a service runs is left alone, and so is a build that somebody reads. The code of another version need
-not be there: a build's tables are written down with it.
+A version that a service runs is skipped, and so is a build that is being read. The code of another version is not
+needed: a build's tables are recorded with it.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ FROM projection_builds AS b WHERE b.projection = %s ORDER BY b.version, b.build
 
 
 class DroppedBuild(msgspec.Struct, frozen=True):
-    """A build that is gone."""
+    """A build that was dropped."""
 
     projection: str
     version: int
@@ -46,7 +46,7 @@ class DroppedBuild(msgspec.Struct, frozen=True):
 
 
 class SkippedBuild(msgspec.Struct, frozen=True):
-    """What could not be dropped, and why."""
+    """A build or version that could not be dropped, and the reason."""
 
     projection: str
     version: int
@@ -65,7 +65,7 @@ class _Kept(msgspec.Struct, frozen=True):
     bytes: int
 
     def droppable(self, current: int | None) -> bool:
-        """Whether nothing is served from it. Without a live one, an unfinished build of today's is the first to be."""
+        """Whether the build is not in use. Without a live build, an unfinished one of the current version is in use."""
         if self.version != current:
             return True
         return self.state in (BuildState.RETIRED, BuildState.SHADOW) or (
@@ -76,8 +76,9 @@ class _Kept(msgspec.Struct, frozen=True):
 async def drop_unused_builds(
     projection: str, current: int | None, database_url: str
 ) -> tuple[list[DroppedBuild], list[SkippedBuild]]:
-    """Drops all builds of the projection that are not in use; of its current version (None: it has none any more) the
-    live one stays.
+    """Drops all builds of the projection that are not in use; keeps the live one of the current version.
+
+    `current`: the current version; None: the projection no longer exists.
 
     Raises:
         Unavailable: the database does not answer.
@@ -94,7 +95,7 @@ async def drop_unused_builds(
             else:
                 busy = "it is being rebuilt" if version == current else "a service runs it, or it is rebuilt"
                 in_use.append(SkippedBuild(projection, version, None, busy))
-        # Only what is seen behind the lock stays as it is: a rebuild may just have come to its end.
+        # Read again under the locks: a rebuild may have ended meanwhile.
         for kept in await _kept(conn, projection):
             if kept.version not in locked or not kept.droppable(current):
                 continue
@@ -114,7 +115,7 @@ async def drop_unused_builds(
 
 
 async def known_projections(database_url: str) -> list[str]:
-    """Every projection that has builds, also those that the program does not know any more."""
+    """Every projection that has builds, including those that the program no longer has."""
     conn = await connect(database_url, "drop old")
     try:
         await ensure_schema(conn)
@@ -136,14 +137,14 @@ async def _kept(conn: Connection, projection: str) -> list[_Kept]:
 
 
 async def _lock(conn: Connection, projection: str, version: int, current: int | None) -> bool:
-    """Keeps rebuilds away, and of another version its runners as well, until the connection ends."""
+    """Locks out rebuilds, and for another version its runners as well, until the connection is closed."""
     if not await try_lock(conn, version_rebuild_lock(projection, version)):
         return False
     return version == current or await try_lock(conn, version_runner_lock(projection, version))
 
 
 async def _drop(conn: Connection, kept: _Kept, names: Sequence[str]) -> bool:
-    """Drops the build and, where it is live, the views over it; False where a reader does not let go of it."""
+    """Drops the build and, if it is live, its views; False if it was being read at every attempt."""
     for attempt in range(_ATTEMPTS):
         try:
             async with conn.transaction():

@@ -1,4 +1,4 @@
-"""Fills one build up to the end of its streams, and on until it stands under the views in place of the live one."""
+"""Fills a build up to the end of its streams and keeps it current until it has replaced the live one."""
 
 import logging
 import time
@@ -21,12 +21,12 @@ from projections.engine.storage.lost_events import EventsLost
 from projections.engine.waiting.position_waiter import CheckpointNotice, subject_of
 
 log = logging.getLogger(__name__)
-# How long the live build may be held while the new one takes its last steps.
+# How long the live build may be locked while the new one applies the last events.
 _HOLD_SECONDS = 2.0
-# Between two attempts to switch, growing.
+# Pause between two attempts of the cutover: first and longest.
 _PAUSE_SECONDS = (0.05, 1.0)
 _LOOK_SECONDS = 3.0
-# How often it is looked whether a build that makes room for readers comes nearer to the end.
+# How often to check whether a throttled build gets closer to the end.
 _GAIN_SECONDS = 5.0
 
 
@@ -40,17 +40,17 @@ class CatchUp:
         switcher: Connection,
         report: Report,
     ) -> None:
-        """`switcher`: a connection for the switch, beside that of the filling."""
+        """`switcher`: a connection for the cutover, separate from the writer's."""
         self._projection = projection
         self._nc = nc
         self._filling = filling
         self._tracking = tracking
         self._switcher = switcher
         self._report = report
-        # Read by this object.
+        # Number of events read so far.
         self.events = 0
         self._heard = time.monotonic()
-        # Whether less was left at each look than at the one before; when that was, and how much.
+        # Whether fewer events were left at each check than at the previous one; time and result of the last check.
         self._gains = True
         self._looked = time.monotonic()
         self._left_then = float("inf")
@@ -59,10 +59,10 @@ class CatchUp:
         """Returns when the build is live.
 
         Raises:
-            BadTables: the columns differ from those that readers know.
-            Unavailable: the streams were out of reach for too long.
-            EventsLost: the streams lack events, and no operator has accepted that.
-            Superseded, psycopg.Error: to be taken up again from what the database says.
+            BadTables: the columns differ from those of the views.
+            Unavailable: the streams were unreachable for too long.
+            EventsLost: the streams lack events, and no operator has accepted the loss.
+            BuildSuperseded, psycopg.Error: retry with the state in the database.
         """
         sources = Sources(
             self._nc,
@@ -81,7 +81,7 @@ class CatchUp:
                 await self._follow(pipeline, _PAUSE_SECONDS[0], None)
                 await self._catch_up(pipeline)
 
-            # From here on the live build may have to wait for this one.
+            # From here on the live build may have to wait for this one: no throttling.
             pipeline.among_readers = False
             if await cutover.live_build(self._switcher, self._projection) is None:
                 await self._complete(pipeline)
@@ -91,7 +91,7 @@ class CatchUp:
 
             pause = _PAUSE_SECONDS[0]
             while True:
-                # Behind a long reader an attempt would only make others wait; the build keeps up meanwhile.
+                # During a long read an attempt would only block other readers; the build keeps up meanwhile.
                 reader = await cutover.blocking_reader(self._switcher, self._projection)
                 if reader is None:
                     await self._assert_whole()
@@ -102,7 +102,7 @@ class CatchUp:
         await self._announce()
 
     async def _catch_up(self, pipeline: Pipeline) -> None:
-        """Applies nearly all there is; comes to an end, since applying is quicker than appending."""
+        """Applies events until near the end; terminates, since applying is faster than appending."""
         while not pipeline.is_near_end:
             self._check_progress(pipeline)
             pipeline.among_readers = self._gains and await reader_activity.has_active_readers(self._switcher)
@@ -115,25 +115,25 @@ class CatchUp:
             raise EventsLost(self._projection.name, gaps)
 
     async def _complete(self, pipeline: Pipeline) -> None:
-        """Applies all that there is now: a first build finds no live one that would say how far to go."""
+        """Applies all events up to the current ends; a first build has no live build's checkpoint as its target."""
         goal = Position({stream: await end_of(self._nc, stream) for stream in self._projection.filters()})
         while not (pipeline.at_end or covers(self._filling.position, goal)):
             await self._apply_next(pipeline)
 
     async def _apply_next(self, pipeline: Pipeline) -> None:
-        """Applies the next batch, or says that none comes."""
+        """Applies the next batch, or reports that none has arrived."""
         if not await self._step(pipeline, _LOOK_SECONDS):
             await self._report_progress(pipeline, 0, "NATS to answer")
 
     def _check_progress(self, pipeline: Pipeline) -> None:
-        """Where others write as fast as a build that makes room it would never get there: then it makes none."""
+        """Stops throttling for good once the backlog no longer shrinks, since the build would never catch up."""
         now = time.monotonic()
         if pipeline.is_counted and now - self._looked >= _GAIN_SECONDS:
             self._gains = self._gains and pipeline.left < self._left_then
             self._looked, self._left_then = now, pipeline.left
 
     async def _step(self, pipeline: Pipeline, seconds: float, waits_for: str | None = None) -> bool:
-        """Applies the next batch; False if none came in time."""
+        """Applies the next batch; False if none arrived in time."""
         batch = await pipeline.step(seconds)
         if batch is None:
             if time.monotonic() - self._heard > SILENCE_SECONDS:
@@ -151,7 +151,7 @@ class CatchUp:
             self._report(progress)
 
     async def _catch_up_to(self, pipeline: Pipeline, target: Position) -> bool:
-        """Applies up to the position at which the live build is being held; False if that takes too long."""
+        """Applies up to the position at which the live build is locked; False if that takes too long."""
         deadline = time.monotonic() + _HOLD_SECONDS
         while not covers(self._filling.position, target):
             left = deadline - time.monotonic()
@@ -165,9 +165,9 @@ class CatchUp:
             await self._step(pipeline, left, waits_for)
 
     async def _announce(self) -> None:
-        """Tells the services' processes at once that other tables are under the views, and how far these are.
+        """Notifies the services' processes of the new live build and its position.
 
-        Where it cannot be said they find out by themselves, within a second.
+        If the notice cannot be sent, they detect it by themselves within a second.
         """
         build = self._filling.build
         reached = CheckpointNotice(build.identity, dict(self._filling.position.sequences))
@@ -179,5 +179,5 @@ class CatchUp:
 
 
 def covers(position: Position, other: Position) -> bool:
-    """Whether the position has seen everything that the other has."""
+    """Whether the position is at or after the other in every stream of the other."""
     return all(sequence <= position.sequence(stream) for stream, sequence in other.sequences.items())

@@ -1,9 +1,9 @@
-"""Makes builds and puts one under the views in place of another, so that no reader waits, errs or sees nothing.
+"""Creates builds, and cuts over from one to another without noticeable waits, errors or empty results for readers.
 
-The live build is held while the new one takes its last steps: it cannot move ahead meanwhile, readers go on, and the
-views change in the transaction that changes the states. Changing a view takes it from its readers for a moment, and
-behind a lock that waits every new reader queues. So a view that somebody reads at length is left alone until it is
-free, all views together are waited for 20 ms at most, and nothing is done under their locks that could take time.
+The live build is locked while the new one applies the last events: its checkpoint cannot move meanwhile, and reads
+continue. The views change in the transaction that changes the states. To change a view takes an exclusive lock, and new
+readers queue behind a waiting lock. So the cutover waits until no view has a long reader, waits for the locks of all
+views for 20 ms at most in total, and does nothing slow under them.
 """
 
 import logging
@@ -20,11 +20,11 @@ from projections.engine.storage.builds import Build, BuildState, Connection
 
 log = logging.getLogger(__name__)
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
-# For the live build's writer, who may be in the midst of a large batch. No reader waits behind this one.
+# For the live build's writer, which may be writing a large batch. No reader waits behind this lock.
 _HOLD_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 _VIEW_SECONDS = 0.02
-# Whoever has held a view for longer than a moment will most likely hold it for longer than we may wait. Since when
-# somebody with another login holds it, an operator at work say, the server does not tell us: he may be one of those.
+# A reader that has held a view for a while will most likely hold it for longer than the cutover may wait. The server
+# does not show since when another login, such as an operator's, holds it; such a reader counts as a long one.
 _LONG_READERS = """
 SELECT l.pid, coalesce(a.application_name, ''), extract(epoch FROM clock_timestamp() - a.xact_start)::float
 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
@@ -43,7 +43,7 @@ async def live_build(conn: Connection, projection: type[Projection]) -> Build | 
 
 
 async def start_build(conn: Connection, projection: type[Projection], state: BuildState = BuildState.BUILDING) -> Build:
-    """Adds a build with empty tables, all checkpoints at the start."""
+    """Adds a build with empty tables and all checkpoints at 0."""
     async with conn.transaction():
         build = await builds.add_build(conn, projection.name, projection.version, state)
         await tables.create(conn, projection, build)
@@ -55,8 +55,10 @@ async def start_build(conn: Connection, projection: type[Projection], state: Bui
 
 
 async def resume_or_start(conn: Connection, projection: type[Projection]) -> Build:
-    """The build that was begun and not finished; a new one where there is none, or where it was begun by other code:
-    half of its rows would be of the one, half of the other."""
+    """Returns the unfinished build, or a new one.
+
+    An unfinished build that was started by other code is dropped, since its rows would be a mix of both.
+    """
     unfinished = await _newest(conn, projection, BuildState.BUILDING)
     if unfinished is not None:
         begun_by, ours = await builds.source_digest(conn, unfinished), projection.code()
@@ -68,7 +70,7 @@ async def resume_or_start(conn: Connection, projection: type[Projection]) -> Bui
 
 
 async def drop_build(conn: Connection, projection: type[Projection], build: Build) -> None:
-    """Drops what the build was made with, also a table that today's code has no more; a view may still show that."""
+    """Drops the build with the tables it was created with; drops the views of tables that the code no longer has."""
     ours = list(tables.physical_names(projection, build).values())
     async with conn.transaction():
         names = await builds.tables_of(conn, build) or ours
@@ -76,7 +78,7 @@ async def drop_build(conn: Connection, projection: type[Projection], build: Buil
 
 
 async def blocking_reader(conn: Connection, projection: type[Projection]) -> str | None:
-    """Who has read one of the views for so long that a switch would make others wait; None where nobody has."""
+    """Describes a reader that has held a view for so long that a cutover would block others; None: there is none."""
     views = [projection.view(table) for table in projection.table_names()]
     cursor = await conn.execute(_LONG_READERS, (views,))
     row = await cursor.fetchone()
@@ -88,12 +90,12 @@ async def blocking_reader(conn: Connection, projection: type[Projection]) -> str
 
 
 async def cut_over(conn: Connection, projection: type[Projection], new: Build, catch_up: CatchUp) -> bool:
-    """Makes the new build the live one and retires the one before; False if now is not the moment: try again later.
+    """Makes the new build live and retires the previous one; False if it has to be tried again later.
 
-    `catch_up` brings the new build to the position given, on a connection of its own, or says that it could not.
+    `catch_up` brings the new build to the given position, on its own connection; returns False if it could not.
 
     Raises:
-        tables.BadTables: the columns differ from those that readers know.
+        tables.BadTables: the columns differ from those of the views.
     """
     try:
         async with conn.transaction():
@@ -105,7 +107,7 @@ async def cut_over(conn: Connection, projection: type[Projection], new: Build, c
                 await builds.set_state(conn, old, BuildState.RETIRED)
             await builds.set_state(conn, new, BuildState.LIVE)
             await progress.forget(conn, new)
-            # The disk is not waited for under the views' locks, but right behind them, with the stamp.
+            # The flush to disk does not happen under the views' locks, but right after, with `record_live_at`.
             await conn.execute("SET LOCAL synchronous_commit = off")
             await _repoint_view(conn, projection, new)
     except (errors.LockNotAvailable, errors.DeadlockDetected):
@@ -116,7 +118,7 @@ async def cut_over(conn: Connection, projection: type[Projection], new: Build, c
 
 
 async def drop_retired_builds(conn: Connection, projection: type[Projection]) -> None:
-    """Drops every build but the live one and the one that was live before it, as far as nobody uses them just now."""
+    """Drops all retired builds except the last one; a build that is being read is left for the next call."""
     for build in (await builds.retired(conn, projection.name, projection.version))[1:]:
         try:
             async with conn.transaction():
@@ -127,7 +129,7 @@ async def drop_retired_builds(conn: Connection, projection: type[Projection]) ->
 
 
 async def _repoint_view(conn: Connection, projection: type[Projection], build: Build) -> None:
-    """Puts the build's tables under the views, as the last thing before the commit."""
+    """Points the views at the build's tables; the last step before the commit."""
     deadline = time.monotonic() + _VIEW_SECONDS
     for table in projection.table_names():
         left = max(1, round((deadline - time.monotonic()) * 1_000))

@@ -1,4 +1,4 @@
-"""How a build comes along: how far, how fast, how long still; written down for whoever asks from another process."""
+"""A build's progress: events, rate, time left; recorded in the database for other processes."""
 
 import time
 from collections import deque
@@ -8,11 +8,11 @@ import msgspec
 
 from projections.engine.storage.builds import Build, Connection
 
-# The rate is that of the last seconds, so that it tells of now and not of the time before an interruption.
+# The rate is measured over the last seconds, so that it does not include the time before an interruption.
 _WINDOW_SECONDS = 10.0
 _SAMPLE_SECONDS = 0.2
 _RECORD_SECONDS = 1.0
-# So many are not to be lost from the count by an interruption.
+# A batch of at least this many events is recorded immediately, so that an interruption does not lose it from the count.
 _RECORDED_AT_ONCE = 1_000
 _RECORD = """
 INSERT INTO projection_progress (projection, version, build, events, total, events_per_second)
@@ -23,16 +23,16 @@ ON CONFLICT (projection, version, build) DO UPDATE SET
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far something is that reads events."""
+    """The progress of reading events."""
 
-    # Read so far, also before an interruption.
+    # Read so far, including before an interruption.
     events: int
-    # Known at this moment; it grows while others write.
+    # Known so far; grows while events are appended.
     total: int
     events_per_second: float
     # None while no rate is known.
     seconds_left: float | None
-    # What it waits for, where that is not events.
+    # What the build is waiting for, other than events.
     waits_for: str | None = None
 
 
@@ -40,17 +40,17 @@ Report = Callable[[Progress], None]
 
 
 def ignore_progress(progress: Progress) -> None:
-    """The report where nobody wants to know."""
+    """A report that does nothing."""
 
 
 class RateEstimator:
-    """Measures the rate of something that counts up."""
+    """Estimates the rate of a growing count."""
 
     def __init__(self, events: int = 0) -> None:
         self._samples = deque([(time.monotonic(), events)])
 
     def at(self, events: int, total: int, waits_for: str | None = None) -> Progress:
-        """The progress when so many events have been read, of so many that there are."""
+        """Returns the progress after `events` of `total` events."""
         rate = self._rate(time.monotonic(), events)
         left = max(0, total - events)
         seconds_left = 0.0 if not left else round(left / rate, 1) if rate else None
@@ -67,7 +67,7 @@ class RateEstimator:
 
 
 class ProgressTracker:
-    """The progress of one build, kept in the database as well: once a second, and when nothing is left."""
+    """Tracks the progress of one build; records it once per second, after a large batch, and when nothing is left."""
 
     def __init__(self, conn: Connection, build: Build, events: int) -> None:
         self._conn = conn
@@ -79,7 +79,7 @@ class ProgressTracker:
 
     @classmethod
     async def resume(cls, conn: Connection, build: Build) -> "ProgressTracker":
-        """Goes on with the count of before; after a crash it may lack the last few."""
+        """Continues from the recorded count; after a crash it may lack the last few events."""
         cursor = await conn.execute(
             "SELECT events FROM projection_progress WHERE (projection, version, build) = (%s, %s, %s)", build.id
         )
@@ -87,7 +87,7 @@ class ProgressTracker:
         return cls(conn, build, int(str(row[0])) if row else 0)
 
     async def moved(self, events: int, left: int | None, waits_for: str | None = None) -> Progress | None:
-        """Counts events that were read; `left` are to come. While that is not known (None) there is nothing to tell."""
+        """Counts events that were read, with `left` to come; returns None while `left` is unknown (None)."""
         self._events += events
         if left is None:
             return None

@@ -1,14 +1,14 @@
-"""Whether there are readers that a build would have to make room for.
+"""Detects active readers, for which a build throttles itself.
 
-A build takes a core for itself and half of another one for PostgreSQL. On a machine with no more than these a reader
-waits for a processor at each of the steps that a read is made of, and however low the rank of what runs there, the
-system interrupts it after some milliseconds only. What helps is a core that nobody takes.
+A build uses one core itself and half of another one for PostgreSQL. On a machine with no more cores, a reader waits for
+a processor at each step of a read, and the kernel preempts even a low-priority process only after some milliseconds.
+Only a free core helps.
 """
 
 from projections.engine.storage.builds import Connection
 
-# Only what this login may see, which is that of the service whose read model it is. The engine's own connections are
-# no readers.
+# Limited to the activity visible to this login, which is that of the read model's service. The engine's own connections
+# do not count as readers.
 _READS = """
 SELECT EXISTS (
     SELECT FROM pg_stat_activity
@@ -21,11 +21,11 @@ _NO_HELP = "SET max_parallel_maintenance_workers = 0"
 
 
 async def has_active_readers(conn: Connection) -> bool:
-    """Whether anybody else has asked the database for something just now."""
+    """Whether another client has started a query in the last 300 ms."""
     cursor = await conn.execute(_READS)
     return await cursor.fetchone() == (True,)
 
 
 async def disable_parallel_index_builds(conn: Connection) -> None:
-    """From now on the connection's own process makes its indexes, and no other takes another core for it."""
+    """Makes the connection create indexes without parallel workers, which would use more cores."""
     await conn.execute(_NO_HELP)

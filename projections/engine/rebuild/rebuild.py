@@ -1,8 +1,8 @@
-"""Rebuilds a read model beside the live one and switches to it, or back to the one before, while everybody goes on.
+"""Rebuilds a read model beside the live one and cuts over to it, or back to the previous one, without downtime.
 
-Whatever is interrupted is taken up where it stopped: by the same call, where the database was away for a moment, and
-by the next one, where the call itself was killed. Where a version has no live build yet, its first one is filled,
-unless a service is about to do that. Going back fills the build that was live before from where it was left.
+An interrupted rebuild resumes where it stopped: in the same call after a short loss of the database, in the next call
+if the call itself was killed. If the version has no live build yet, its first build is filled, unless a service is
+doing that. A rollback fills the previously live build from its checkpoints.
 """
 
 import asyncio
@@ -31,55 +31,55 @@ from projections.engine.storage.schema import ensure_schema
 from projections.engine.storage.tables import BadTables
 
 log = logging.getLogger(__name__)
-# How long the database may be away, or another may hold what was ours before, until the call gives up.
+# How long the database may be unreachable, or another process may hold the locks, before the call fails.
 _PATIENCE_SECONDS = 60.0
-# What the database says of rows and not of itself: that they go into no index, say. No other attempt changes it.
+# The database's errors about rows, for example that they cannot be indexed; a retry does not help.
 _LASTING = (errors.DataError, errors.ProgramLimitExceeded)
 _PAUSE_SECONDS = 0.25
 
 
 class RebuildUnderWay(OperatorError):
-    """Somebody else is building this read model just now."""
+    """Another process is building this read model."""
 
     def __init__(self, projection: str, by: str) -> None:
         super().__init__(f"{projection} is being built already, by {by}; `vestnik status` shows how far it is")
 
 
 class NothingKept(OperatorError):
-    """There is no build that one could go back to."""
+    """There is no build to roll back to."""
 
     def __init__(self, projection: type[Projection]) -> None:
         super().__init__(f"no earlier build of {projection.name} version {projection.version} is kept")
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rebuild has made, or what was gone back to."""
+    """The result of a rebuild or rollback."""
 
     projection: str
     version: int
     build: int
-    # The build that was live before; it is kept until the next rebuild.
+    # The previously live build, which is kept until the next rebuild.
     replaced: int | None
     position: dict[str, int]
-    # Read by this call, and in which time.
+    # Read by this call, and its duration.
     events: int
     seconds: float
     events_per_second: float
-    # Events that it could not apply, or that wait behind such a one.
+    # Events that failed, or are parked behind a failed one.
     dead_letters: int
 
 
 async def rebuild(
     projection: type[Projection], nc: NATS, database_url: str, report: Report = ignore_progress, *, back: bool = False
 ) -> Rebuilt:
-    """Rebuilds the read model and puts the new build under its views; with `back`, the one that was there before.
+    """Rebuilds the read model and cuts over to the new build; with `back`, to the previous one.
 
     Raises:
-        RebuildUnderWay: somebody else is doing so.
+        RebuildUnderWay: another process is building it.
         BadTables: the projection's tables have changed and its version has not.
-        EventsLost: the streams lack events, and no operator has accepted that.
-        NothingKept: there is none to go back to.
-        Unavailable: the database or NATS were away for too long; the next call goes on where this one stopped.
+        EventsLost: the streams lack events, and no operator has accepted the loss.
+        NothingKept: there is no build to roll back to.
+        Unavailable: the database or NATS was unreachable for too long; the next call resumes.
     """
     return await _Rebuild(projection, nc, database_url, report, back).run()
 
@@ -92,11 +92,11 @@ class _Rebuild:
         self._tell = report
         self._back = back
         self._begun = time.monotonic()
-        # Since when one attempt after the other has failed, and since when the present one is at work.
+        # Start of the current series of failures, and of the current attempt's work.
         self._failing: float | None = None
         self._at_work: float | None = None
         self._progress = Progress(0, 0, 0.0, None)
-        # What is being filled, since it was found out, and what it replaces.
+        # The build being filled, once it is known, and the one it replaces.
         self._build: Build | None = None
         self._replaced: Build | None = None
         self._events = 0
@@ -106,8 +106,8 @@ class _Rebuild:
             try:
                 return await self._attempt()
             except (DatabaseError, RebuildUnderWay, BuildSuperseded, Unavailable) as error:
-                # At first it is the operator who has to know; later on the database may only have been restarted, and
-                # for a moment it still believes that the one who was connected before is there.
+                # An error before the build is known goes to the operator. A later one may come from a restart of the
+                # database, which also may take the previous connection for alive for a short time.
                 if self._build is None or isinstance(error, _LASTING) or self._is_over(error):
                     if isinstance(error, DatabaseError | BuildSuperseded):
                         raise Unavailable(f"{self._projection.name}: {error}".partition("\n")[0]) from error
@@ -117,13 +117,16 @@ class _Rebuild:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _is_over(self, error: Exception) -> bool:
-        """Whether the patience is used up. Indexes and long readers may take any time in which no event is applied:
-        what counts is the time since the first failure behind which nothing has gone well."""
+        """Whether to stop retrying, `_PATIENCE_SECONDS` after the first failure since the last progress.
+
+        An attempt that has worked for longer than that counts as progress, since indexes and long readers may take any
+        time without an event being applied.
+        """
         now, began = time.monotonic(), self._at_work
         self._at_work = None
         worked_long = began is not None and now - began > _PATIENCE_SECONDS
         if worked_long and isinstance(error, Unavailable):
-            # The streams have had their minute already.
+            # The attempt has already waited a minute for the streams.
             return True
         if self._failing is None or worked_long:
             self._failing = now
@@ -143,7 +146,7 @@ class _Rebuild:
             try:
                 await self._fill(conn, self._build)
             except (BadTables, EventsLost):
-                # Its columns will never do, and a stream that was mended has to be read from its beginning.
+                # Its columns cannot be corrected, and a repaired stream has to be read from the beginning.
                 if self._build.state is BuildState.BUILDING:
                     await cutover.drop_build(conn, self._projection, self._build)
                 raise
@@ -152,12 +155,12 @@ class _Rebuild:
             await close_and_unlock(conn)
 
     async def _has_switched(self, conn: Connection) -> bool:
-        """Whether the connection was lost at the very moment of the switch, behind its commit."""
+        """Whether the cutover was committed before the connection was lost."""
         live = await cutover.live_build(conn, self._projection)
         return self._build is not None and live is not None and live.identity == self._build.identity
 
     async def _kept(self, conn: Connection) -> Build:
-        """The build that was live before the one that is."""
+        """The last retired build."""
         kept = await builds.retired(conn, self._projection.name, self._projection.version)
         if self._replaced is None or not kept:
             raise NothingKept(self._projection)
@@ -171,7 +174,7 @@ class _Rebuild:
         return await cutover.resume_or_start(conn, self._projection)
 
     async def _may_fill(self, conn: Connection) -> bool:
-        """Without a live build it is the runner's lock that says who fills the first; it may go live meanwhile."""
+        """Whether this call may fill a build; it needs a live build or the runner's lock. One may go live meanwhile."""
         return (
             await cutover.live_build(conn, self._projection) is not None
             or await try_lock(conn, runner_lock(self._projection))

@@ -1,7 +1,7 @@
-"""How far a read model is behind its streams, asked of NATS.
+"""The lag of a read model behind its streams, as queried from NATS.
 
-In events: those that pass the projection's filters and lie behind its checkpoints. In seconds: how long ago NATS stored
-the oldest of these; 0 where there is none. Events that could not be applied count as applied, they are counted apart.
+In events: those after its checkpoints that pass the projection's filters. In seconds: the time since NATS stored the
+oldest of these; 0 if there is none. Dead letters count as applied here and are counted separately.
 """
 
 import time
@@ -24,10 +24,10 @@ class Lag(msgspec.Struct, frozen=True):
 
 
 async def lag_of(nc: NATS, projection: type[Projection], position: dict[str, int], ends: dict[str, int]) -> Lag:
-    """`ends`: the streams' last sequences.
+    """Returns the lag of a position; `ends`: the streams' last sequences.
 
     Raises:
-        RequestFailed, Refused, nats.errors.Error: NATS does not tell.
+        RequestFailed, Refused, nats.errors.Error: NATS does not answer, or refuses the request.
     """
     filters, events, seconds = projection.filters(), 0, 0.0
     for stream, sequence in position.items():
@@ -43,7 +43,7 @@ async def lag_of(nc: NATS, projection: type[Projection], position: dict[str, int
 
 
 async def _age(nc: NATS, stream: str, subject: str, after: int) -> float:
-    """How long ago the first event behind the sequence was stored."""
+    """Seconds since the first event after the sequence was stored."""
     first = await JetStream(nc, patience=_PATIENCE).next(stream, subject, after)
     if first is None or first.stored_ns is None:
         return 0.0
@@ -51,7 +51,7 @@ async def _age(nc: NATS, stream: str, subject: str, after: int) -> float:
 
 
 async def _count(nc: NATS, stream: str, subject_filter: str, after: int) -> int:
-    """How many events behind the sequence pass the filter: the server counts them for a consumer that begins there."""
+    """The number of events after the sequence that pass the filter, as the server counts them for a new consumer."""
     js = nc.jetstream(timeout=_PATIENCE)
     info = await js.add_consumer(
         stream,

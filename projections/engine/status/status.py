@@ -1,4 +1,4 @@
-"""How the builds of read models are doing, as an operator asks."""
+"""The status of read models' builds, for operators."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,7 +21,7 @@ _MISSING = "missing"
 _FAILED = "failed"
 _LIVE = "live"
 _UNKNOWN = "unknown"
-# A rate is that of the last batches; after this many seconds without one nothing is being applied.
+# The rate is that of the last batches; after 5 seconds without a batch there is none.
 _BUILDS = """
 SELECT b.projection, b.version,
     CASE WHEN b.state = 'live' THEN 'live'
@@ -71,7 +71,7 @@ GROUP BY b.projection, b.version, b.state, b.build, b.tables, f.at_work, f.is_ru
     p.build, p.events, p.total, p.events_per_second
 ORDER BY b.projection, b.version, b.build
 """
-# One that is older explains nothing any more, unless it lasts.
+# Older errors are left out, unless the projection is still failing.
 _ERRORS = """
 SELECT projection, version, at, error, failing FROM projection_errors
 WHERE failing OR at > now() - interval '24 hours'
@@ -87,7 +87,7 @@ class StreamStatus(msgspec.Struct, frozen=True):
 
 
 class DeadLetters(msgspec.Struct, frozen=True):
-    # Events that could not be applied, and those of the same aggregates that wait behind them.
+    # Events that could not be applied, and events of the same aggregates parked behind them.
     failed: int = 0
     parked: int = 0
 
@@ -95,39 +95,39 @@ class DeadLetters(msgspec.Struct, frozen=True):
 class ProjectionStatus(msgspec.Struct, frozen=True):
     name: str
     version: int
-    # The checkpoint of each of its streams.
+    # The checkpoints by stream.
     position: dict[str, int]
-    # Events that it may see and has not applied yet; None where NATS or PostgreSQL does not answer.
+    # Events that pass its filters and are not applied yet; None if NATS or PostgreSQL does not answer.
     lag: int | None
-    # How long ago the oldest of those was stored; 0 where there is none.
+    # Seconds since the oldest of those was stored; 0 if there is none.
     lag_seconds: float | None
     events_per_second: float
-    # `live`, `building` (or `returning`, to the build of before), `interrupted`: the same command takes it up again;
-    # `missing` where no service has built it yet; `failed` by its own fault, which is the last error; `unknown` where
-    # PostgreSQL does not answer.
+    # `live`; `building`; `returning`: to the previous build; `interrupted`: the same command resumes it; `missing`: no
+    # service has built it yet; `failed`: by its own fault, which is the last error; `unknown`: PostgreSQL does not
+    # answer.
     state: str
-    # Which set of tables; 0 where there is none.
+    # The build's number; 0 if there is none.
     build: int
     # When a checkpoint was last moved.
     checkpoint_at: datetime | None
     dead_letters: DeadLetters
-    # Of the last 24 hours, or what it fails with.
+    # Of the last 24 hours, or the one that it is failing with.
     last_error: LastError | None
-    # How far a build is that is not live.
+    # Of a build that is not live.
     progress: "Filled | None"
     # On disk, with indexes.
     bytes: int
-    # On disk, of what is kept beside the live build: the one before it, other versions.
+    # On disk, of the builds kept beside the live one: the previous one, other versions.
     kept_bytes: int
 
 
 class Filled(msgspec.Struct, frozen=True):
-    """How far a build is, in events that the projection may see."""
+    """A build's progress, in events that pass the projection's filters."""
 
     events: int
     total: int
     fraction: float
-    # None while no rate is known, or nobody is at it.
+    # None while no rate is known, or the build is interrupted.
     seconds_left: float | None
 
 
@@ -168,7 +168,7 @@ class _Row(msgspec.Struct, frozen=True):
 
 
 async def stream_status(nc: NATS, stream: str) -> StreamStatus:
-    """The stream's size; all zero where no service has made it yet."""
+    """The stream's size; all zero if the stream does not exist."""
     try:
         state = (await nc.jetstream(timeout=_PATIENCE).stream_info(stream)).state
     except NotFoundError:
@@ -179,9 +179,9 @@ async def stream_status(nc: NATS, stream: str) -> StreamStatus:
 async def projection_statuses(
     projections: Sequence[type[Projection]], conn: Connection, nc: NATS | None, streams: Sequence[StreamStatus]
 ) -> list[ProjectionStatus]:
-    """One status a build of today's version that is live or being built, and of older versions still in use.
+    """One status per build of the current version that is live or being built, and of other versions still in use.
 
-    `nc`: None where NATS does not answer; how far each is behind is not known then.
+    `nc`: None if NATS does not answer; the lag is unknown then.
     """
     await ensure_schema(conn)
     rows = await _fetch(conn, _BUILDS, _Row)
@@ -213,12 +213,12 @@ async def _fetch(conn: Connection, statement: LiteralString, kind: type[R]) -> l
 
 
 def failed_status(broken: Broken) -> ProjectionStatus:
-    """What is known of a projection whose code cannot be loaded."""
+    """The status of a projection whose code cannot be loaded."""
     return _status(_Row(broken.name, 0, _FAILED, 0, {}, None, False), None, broken.last_error)
 
 
 def unknown_statuses(projections: Sequence[type[Projection]]) -> list[ProjectionStatus]:
-    """What is known of projections without their database: that there are such."""
+    """The statuses of projections whose database does not answer."""
     return [
         _status(_Row(projection.name, projection.version, _UNKNOWN, 0, {}, None, False), None)
         for projection in projections

@@ -1,4 +1,4 @@
-"""Which builds of a read model there are, and how far each has read.
+"""The builds of read models, and their checkpoints.
 
 A build is one set of tables of one version. At most one build of a version is live: the views point at its tables.
 """
@@ -38,7 +38,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
         return self.projection, self.version, self.build
 
     def table(self, view: str) -> str:
-        """The name of this build's table under a view: `friends_v3_b2`."""
+        """The name of this build's table for a view: `friends_v3_b2`."""
         return f"{view}_b{self.build}"
 
 
@@ -54,14 +54,14 @@ async def builds_of(conn: Connection, projection: str, version: int) -> list[Bui
 
 
 async def lock_build_numbers(conn: Connection) -> None:
-    """Until the transaction ends nobody else adds a build."""
+    """Blocks other additions of builds until the transaction ends."""
     await conn.execute(_NUMBER_LOCK)
 
 
 async def add_build(
     conn: Connection, projection: str, version: int, state: BuildState, *, number: int | None = None
 ) -> Build:
-    """Adds a build with the next free number, within a transaction; several may do so at once."""
+    """Adds a build with the next free number; must run in a transaction, concurrent calls are safe."""
     await lock_build_numbers(conn)
     async with conn.cursor(row_factory=kwargs_row(_build)) as cursor:
         await cursor.execute(
@@ -77,7 +77,7 @@ async def add_build(
 
 
 async def lock_build(conn: Connection, build: Build) -> bool:
-    """Locks the build against every writer until the transaction ends; False where it is not in its state any more."""
+    """Locks the build against every writer until the transaction ends; False if its state has changed."""
     cursor = await conn.execute(
         "SELECT 1 FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s) AND state = %s FOR UPDATE",
         (*build.id, build.state.value),
@@ -86,7 +86,7 @@ async def lock_build(conn: Connection, build: Build) -> bool:
 
 
 async def hold_version(conn: Connection, projection: str, version: int) -> list[Build]:
-    """Locks every build of the version but shadows, as `hold` does."""
+    """Locks every build of the version, shadows excepted, as `lock_build` does."""
     async with conn.cursor(row_factory=kwargs_row(_build)) as cursor:
         await cursor.execute(
             "SELECT projection, version, build, state, identity::text FROM projection_builds"
@@ -107,14 +107,14 @@ async def set_state(conn: Connection, build: Build, state: BuildState) -> None:
 
 
 async def record_live_at(conn: Connection, build: Build) -> None:
-    """Writes down when the build went live; with this commit, that of the switch before it is on disk as well."""
+    """Records when the build went live; this commit also flushes the cutover's commit to disk."""
     await conn.execute(
         "UPDATE projection_builds SET live_at = now() WHERE (projection, version, build) = (%s, %s, %s)", build.id
     )
 
 
 async def record_source(conn: Connection, build: Build, tables: Sequence[str], code: str | None) -> None:
-    """Writes down which tables the build has, and by which code it is filled."""
+    """Records the build's tables and the digest of the code that fills it."""
     await conn.execute(
         "UPDATE projection_builds SET tables = %s, code = %s WHERE (projection, version, build) = (%s, %s, %s)",
         (list(tables), code, *build.id),
@@ -122,7 +122,7 @@ async def record_source(conn: Connection, build: Build, tables: Sequence[str], c
 
 
 async def source_digest(conn: Connection, build: Build) -> str | None:
-    """By which code the build was begun; None where an earlier program did not say."""
+    """The digest of the code that the build was started with; None if an earlier program did not record it."""
     cursor = await conn.execute(
         "SELECT code FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build.id
     )
@@ -131,7 +131,7 @@ async def source_digest(conn: Connection, build: Build) -> str | None:
 
 
 async def tables_of(conn: Connection, build: Build) -> list[str] | None:
-    """The tables that the build was made with, which today's code may not have; None where nobody has written it."""
+    """The tables that the build was created with, which the current code may lack; None if they were not recorded."""
     cursor = await conn.execute(
         "SELECT tables FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build.id
     )
@@ -140,7 +140,7 @@ async def tables_of(conn: Connection, build: Build) -> list[str] | None:
 
 
 async def retired(conn: Connection, projection: str, version: int) -> list[Build]:
-    """The version's builds that were live once, the latest of them first."""
+    """The version's builds that were live once, the last retired first."""
     async with conn.cursor(row_factory=kwargs_row(_build)) as cursor:
         await cursor.execute(
             "SELECT projection, version, build, state, identity::text FROM projection_builds"
@@ -151,9 +151,9 @@ async def retired(conn: Connection, projection: str, version: int) -> list[Build
 
 
 async def drop(conn: Connection, build: tuple[str, int, int], tables: Sequence[str], shown: Iterable[str] = ()) -> None:
-    """Drops a build's tables, those in `shown` with their views, and forgets it, its checkpoints and its dead letters.
+    """Drops a build's tables, those in `shown` with their views, and deletes it, its checkpoints and its dead letters.
 
-    Within a transaction; no other view may show the tables.
+    Must run in a transaction; no other view may use the tables.
     """
     for name in shown:
         await conn.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(_BUILD_SUFFIX.sub("", name))))
@@ -163,7 +163,7 @@ async def drop(conn: Connection, build: tuple[str, int, int], tables: Sequence[s
 
 
 async def checkpoints(conn: Connection, build: Build) -> Position:
-    """How far the build has read each of its streams."""
+    """The build's checkpoints."""
     cursor = await conn.execute(
         "SELECT stream, sequence FROM projection_checkpoints WHERE (projection, version, build) = (%s, %s, %s)",
         build.id,
@@ -180,10 +180,10 @@ async def add_checkpoints(conn: Connection, build: Build, sequences: Mapping[str
         )
 
 
-# Moves a checkpoint only from where it is known to stand, and only while the build is in its state and its dead letters
-# are those that are known; the share lock makes a switch of builds, and whoever settles dead letters, wait for this
-# transaction, and this transaction see what they did before it. The answer is how many were moved, 1 or 0. It stands in
-# MOVED too until the transaction ends, for statements that are on their way already (`statements`).
+# Moves a checkpoint only from the expected sequence, and only while the build's state, identity and revision of dead
+# letters are the expected ones. Because of the share lock a cutover, or a resolution of dead letters, waits for this
+# transaction, and this transaction sees earlier ones. The answer is the number of checkpoints moved, 1 or 0. The
+# setting MOVED holds it until the transaction ends, for the statements that follow in the same pipeline (`statements`).
 MOVED = "vestnik.moved"
 MOVE_CHECKPOINT = (
     "WITH held AS (SELECT FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)"

@@ -1,6 +1,6 @@
-"""Connections of the engine's own: whoever applies a build holds its lock on the very connection that writes.
+"""The engine's database connections: a build's writer holds its lock on the connection that it writes with.
 
-Losing the connection is losing the lock and with it the ability to write; there is no moment in between.
+If the connection is lost, the lock and the ability to write are lost at the same time.
 """
 
 import asyncio
@@ -16,9 +16,8 @@ from projections.engine.storage.builds import Connection
 
 log = logging.getLogger(__name__)
 _LAST_WORD_SECONDS = 1.0
-# Either side notices within seconds that the other is gone without a word: by keepalives where nothing is under way, by
-# the time that what was sent may stay unacknowledged where something is; the server also in the midst of a statement:
-# until then it holds the locks of whoever was killed.
+# Each side detects within seconds that the other is gone: by keepalives while idle, else by the timeout of
+# unacknowledged data. The server also checks during a statement, since it holds a killed client's locks until then.
 _UNACKNOWLEDGED_MS = 10_000
 _SILENCE_MS = 15_000
 _SETTINGS = (
@@ -30,7 +29,8 @@ _SETTINGS = (
 
 
 async def connect(database_url: str, name: str) -> Connection:
-    """
+    """Opens a connection in autocommit mode.
+
     Raises:
         Unavailable: the database does not answer.
     """
@@ -57,13 +57,15 @@ async def connect(database_url: str, name: str) -> Connection:
 
 
 def database_unavailable(error: DatabaseError) -> Unavailable:
-    """What an operator is told, in one line, when the database fails on the way."""
+    """The operator's one-line error for a database that fails during a command."""
     return Unavailable(f"The database does not answer: {str(error).partition(chr(10))[0]}")
 
 
 async def close_and_unlock(conn: Connection) -> None:
-    """Closes the connection. Where it is at rest, its locks are free by the return: closing alone frees them a little
-    later, and whoever comes right behind would take us for still at work."""
+    """Closes the connection. If it is idle, its locks are released before the return.
+
+    A close alone releases them slightly later, and the next process would find them still held.
+    """
     try:
         if conn.info.transaction_status is TransactionStatus.IDLE:
             async with asyncio.timeout(_LAST_WORD_SECONDS):
@@ -75,31 +77,36 @@ async def close_and_unlock(conn: Connection) -> None:
 
 
 async def set_idle_timeouts(conn: Connection) -> None:
-    """From now on the server ends the connection, and with it its locks, where nothing was heard of it for a while:
-    whoever holds a lock on it asks something each second. So a process that hangs is replaced, too."""
+    """Makes the server close the connection, and release its locks, after 15 seconds of silence.
+
+    The holder of a lock sends a query every second, so a process that hangs is replaced.
+    """
     await conn.execute(
         f"SET idle_session_timeout = {_SILENCE_MS}; SET idle_in_transaction_session_timeout = {_SILENCE_MS}"
     )
 
 
 async def end_pipeline_idle(conn: Connection) -> None:
-    """To be called after a pipeline, whose last word is a request to flush: for the server such a client is not idle,
-    however long it says nothing more, and who hangs from then on would be waited for forever."""
+    """Returns the connection to the idle state after a pipeline; sends an empty query.
+
+    A pipeline ends with a flush request, after which the server does not count the client as idle. The idle timeout
+    would never apply to a process that hangs then.
+    """
     await conn.execute("", prepare=False)
 
 
 def runner_lock(projection: type[Projection]) -> str:
-    """Held by whoever applies the live build of a version."""
+    """The name of the lock held by the runner of a version's live build."""
     return version_runner_lock(projection.name, projection.version)
 
 
 def rebuild_lock(projection: type[Projection]) -> str:
-    """Held by whoever rebuilds a version."""
+    """The name of the lock held by the rebuild of a version."""
     return version_rebuild_lock(projection.name, projection.version)
 
 
 def version_runner_lock(name: str, version: int) -> str:
-    """The same of a version whose code is not here."""
+    """The runner lock's name for a version whose code is not available."""
     return f"vestnik.projections.{name}.v{version}.run"
 
 
@@ -108,6 +115,6 @@ def version_rebuild_lock(name: str, version: int) -> str:
 
 
 async def try_lock(conn: Connection, lock: str) -> bool:
-    """Takes the lock for as long as the connection lives; False where another has it."""
+    """Acquires the lock until the connection is closed; False if another connection holds it."""
     cursor = await conn.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (lock,))
     return await cursor.fetchone() == (True,)

@@ -1,8 +1,8 @@
-"""Events that could not be applied, those of the same aggregate that wait behind them, and those given up for good.
+"""Stored dead letters: events that could not be applied, events of the same aggregate parked behind them, discards.
 
-Dead letters belong to a build and go with it: another build meets the same events afresh. A discard belongs to the
-version and stays (`discards.py`): every build of it leaves the event out, also the shadow that a verification compares
-with.
+Dead letters belong to a build and are deleted with it: another build reads the same events again. A discard belongs to
+the version and is kept (`discards.py`): every build of the version skips the event, including the shadow of a
+verification.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.pg_text import array
 from streams.message import Message
 
-# Stream and sequence of events to be left out.
+# Stream and sequence of the events to skip.
 Discards = frozenset[tuple[str, int]]
 
 _LONGEST_REASON = 2_000
@@ -64,29 +64,29 @@ _DISCARDS = "SELECT stream, sequence FROM projection_discards WHERE (projection,
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     message: Message
     type: str
-    # None: it waits behind another one.
+    # None: it is parked behind another one.
     reason: str | None
 
 
 class Counts(NamedTuple):
-    # Events that could not be applied; one an aggregate.
+    # Events that could not be applied; one per aggregate.
     failed: int = 0
     # Events that wait behind one of those.
     parked: int = 0
 
 
 class DeadLetterState(msgspec.Struct):
-    """What a build's writer has to know of dead letters, as of a revision of them."""
+    """The dead letters and discards as a build's writer needs them, at one revision."""
 
     # None: the build is not in use.
     revision: int | None = None
-    # Subjects of aggregates whose events wait behind a dead letter.
+    # Subjects of aggregates with dead letters, whose events are parked.
     blocked: set[str] = msgspec.field(default_factory=set)
     counts: Counts = Counts()
     discards: Discards = frozenset()
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
-        """Takes note of letters that the writer itself has added."""
+        """Adds dead letters that the writer has stored."""
         if letters:
             failed = sum(letter.reason is not None for letter in letters)
             self.counts = Counts(self.counts.failed + failed, self.counts.parked + len(letters) - failed)
@@ -94,7 +94,7 @@ class DeadLetterState(msgspec.Struct):
 
 
 class LetterId(NamedTuple):
-    """How an operator names a dead letter: `conversations.v1.b2.MESSAGING.17`."""
+    """The id of a dead letter, for operators: `conversations.v1.b2.MESSAGING.17`."""
 
     projection: str
     version: int
@@ -109,7 +109,7 @@ class LetterId(NamedTuple):
     def parse(cls, text: str) -> Self:
         """
         Raises:
-            ValueError: the text names no dead letter.
+            ValueError: the text is not the id of a dead letter.
         """
         parts = text.split(".")
         if len(parts) != len(cls._fields):
@@ -121,15 +121,15 @@ class LetterId(NamedTuple):
 
 
 def aggregate_of(subject: str) -> str:
-    """The aggregate's id, which ends its subject behind `vestnik.<service>.<kind>.`"""
+    """The aggregate's id: the rest of its subject after `vestnik.<service>.<kind>.`"""
     return subject.split(".", 3)[-1]
 
 
 def reason_of(error: Exception, kind: str = "") -> str:
-    """The error in words, without the NUL characters and halves of surrogate pairs that would be refused here too.
+    """The error as text, with the NUL characters and lone surrogates escaped that PostgreSQL would refuse.
 
-    PostgreSQL's details hold the whole row that it refuses: they are left out. Of a private event (`kind`: its type) an
-    error may hold what only its owner is to see: little more than its class is told.
+    PostgreSQL's details are left out, since they contain the whole refused row. An error of a private event (`kind`:
+    the event's type) may contain data that only its owner may see, so the text has little more than the error's class.
     """
     name, said = type(error).__name__, str(error)
     if isinstance(error, DatabaseError):
@@ -147,7 +147,7 @@ def _is_private(kind: str) -> bool:
 
 
 def keep_first_reason(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
-    """The letters in the order of their events, of each aggregate the first failed and all others parked."""
+    """The dead letters in the order of their events; each aggregate's first is failed, all others are parked."""
     seen: set[str] = set()
     ordered: list[DeadLetter] = []
     for letter in sorted(letters, key=lambda letter: letter.message.sequence):
@@ -175,22 +175,22 @@ async def add(conn: Connection, build: Build, letters: Sequence[DeadLetter]) -> 
 
 
 async def remove(conn: Connection, build: Build, stream: str, sequences: Sequence[int]) -> int:
-    """Takes letters from the list; returns how many were there."""
+    """Deletes dead letters; returns how many existed."""
     return (await conn.execute(_DELETE, (*build.id, stream, list(sequences)))).rowcount
 
 
 async def promote(conn: Connection, build: Build, stream: str, subject: str) -> None:
-    """The aggregate's first letter counts as failed, where it has only waited so far."""
+    """Marks the aggregate's first dead letter as failed if it was parked."""
     await conn.execute(_NEXT_HEAD, (_INTERRUPTED, *build.id, stream, subject))
 
 
 async def revise(conn: Connection, build: Build) -> None:
-    """Gives the list a new revision, so that the build's writer reads it again."""
+    """Increments the revision of the build's dead letters, so that its writer reloads them."""
     await conn.execute(_REVISE, build.id)
 
 
 async def leave_out(conn: Connection, build: Build, stream: str, sequence: int, subject: str) -> bool:
-    """Takes an event that was discarded from the build's letters; whether it was among them."""
+    """Removes a discarded event from the build's dead letters; returns whether it was one."""
     if not await remove(conn, build, stream, [sequence]):
         return False
     await promote(conn, build, stream, subject)
@@ -198,7 +198,7 @@ async def leave_out(conn: Connection, build: Build, stream: str, sequence: int, 
 
 
 async def revision(conn: Connection, build: Build) -> int | None:
-    """Changes whenever somebody settles a dead letter of the build; None where the build is not in use."""
+    """The revision of the build's dead letters, which changes when one is resolved; None: the build is not in use."""
     cursor = await conn.execute(_REVISION, (*build.id, build.state.value, build.identity))
     row = await cursor.fetchone()
     return None if row is None else _whole(row[0])
@@ -223,7 +223,7 @@ async def load_state(conn: Connection, build: Build) -> DeadLetterState:
 
 
 async def discards(conn: Connection, projection: str, version: int) -> Discards:
-    """The events that every build of the version leaves out."""
+    """The events that every build of the version skips."""
     cursor = await conn.execute(_DISCARDS, (projection, version))
     return frozenset((str(stream), _whole(sequence)) for stream, sequence in await cursor.fetchall())
 

@@ -1,7 +1,7 @@
-"""The events that a build did not find in its streams: kept with the build, and what becomes of it because of them.
+"""Lost events: sequences for which a build found no event in its streams, stored with the build.
 
-Each is written in the transaction that moves the checkpoint past it, so that an interruption does not lose sight of it.
-A build with a loss that no operator has accepted does not go live.
+Each is written in the transaction that moves the checkpoint past it, so an interruption does not miss it. A build with
+a loss that no operator has accepted does not go live.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 from streams.loss.missing_events import Gap, named, still_unaccepted
 
-# Gaps in the command that the error offers.
+# Maximum gaps in the command that the error suggests.
 _OFFERED = 3
 _ADD = """
 INSERT INTO projection_lost_events (projection, version, build, stream, first, last)
@@ -27,7 +27,7 @@ ON CONFLICT DO NOTHING
 
 
 class EventsLost(OperatorError):
-    """Streams lack events, and nobody has accepted that."""
+    """Streams lack events, and no operator has accepted the loss."""
 
     def __init__(self, projection: str, gaps: Sequence[Gap]) -> None:
         self.gaps = list(gaps)
@@ -41,7 +41,7 @@ class EventsLost(OperatorError):
 
 
 async def add(conn: Connection, build: Build, gaps: Sequence[Gap]) -> None:
-    """Keeps what a batch did not find."""
+    """Stores the gaps of a batch."""
     if gaps:
         await conn.execute(
             _ADD,
@@ -55,7 +55,7 @@ async def add(conn: Connection, build: Build, gaps: Sequence[Gap]) -> None:
 
 
 async def found(conn: Connection, build: Build) -> list[Gap]:
-    """What the build did not find, so far."""
+    """The gaps that the build has found so far."""
     cursor = await conn.execute(
         "SELECT stream, first, last FROM projection_lost_events WHERE (projection, version, build) = (%s, %s, %s)"
         " ORDER BY stream, first",
@@ -65,10 +65,10 @@ async def found(conn: Connection, build: Build) -> list[Gap]:
 
 
 async def unaccepted(nc: NATS, gaps: Sequence[Gap]) -> list[Gap]:
-    """Of what was not found, what no operator has accepted by now.
+    """The gaps, or parts of them, that no operator has accepted so far.
 
     Raises:
-        Unavailable: NATS does not tell.
+        Unavailable: NATS does not answer.
     """
     if not gaps:
         return []
@@ -79,10 +79,10 @@ async def unaccepted(nc: NATS, gaps: Sequence[Gap]) -> list[Gap]:
 
 
 async def are_back(nc: NATS, gaps: Sequence[Gap]) -> bool:
-    """Whether a stream has some of these events after all, since it was mended.
+    """Whether a stream has some of these events again, after a repair.
 
     Raises:
-        Unavailable: NATS does not tell.
+        Unavailable: NATS does not answer.
     """
     jetstream = JetStream(nc)
     try:

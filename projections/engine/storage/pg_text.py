@@ -1,7 +1,6 @@
-"""Values as PostgreSQL reads them, a whole column of a batch at a time: as one array literal, or as lines of COPY.
+"""Encodes values in PostgreSQL's text form, one column of a batch at a time: as an array literal, or as COPY lines.
 
-Building the text here costs a fraction of adapting every value by itself, and the column's own type refuses what does
-not fit.
+This costs a fraction of adapting every value separately. The column's type refuses values that do not fit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,26 +12,26 @@ from uuid import UUID
 
 import msgspec
 
-# The type of columns that hold moments, as the catalog names it.
+# The catalog's name for the type of timestamp columns.
 MOMENTS = "timestamp with time zone"
 
 _MICROSECOND = timedelta(microseconds=1)
-# What a value does that is of the right kind and has no text: a time before the first year, too many digits,
-# half a surrogate pair, lists within lists without end.
+# The errors of a value that has the right type and no text: a time before year 1, too many digits, a lone surrogate,
+# endlessly nested lists.
 _NO_TEXT = (ArithmeticError, RecursionError, ValueError)
 _IN_ARRAYS = (("\\", "\\\\"), ('"', '\\"'))
 _IN_LINES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
 class UnsupportedValue(ValueError):
-    """A value has no place in a column."""
+    """A value cannot be stored in a column."""
 
 
 def to_pg_text(value: object) -> str | None:
     """The value in PostgreSQL's text form; None for NULL.
 
     Raises:
-        UnsupportedValue: the value is of a kind that no column takes, or a time without a zone.
+        UnsupportedValue: no column accepts the value's type, or it is a time without a zone.
     """
     if value is None or type(value) is str:
         return value
@@ -65,12 +64,16 @@ def _time(value: datetime) -> str:
 
 
 def _times(column: Sequence[datetime]) -> list[str]:
-    """Of times in UTC: all of them as JSON, which is these texts in quotes, take no longer than two one by one."""
+    """The texts of times in UTC, via JSON, which has these texts in quotes: all take no longer than two one by one."""
     return msgspec.json.encode(column).decode()[2:-2].split('","')
 
 
 def json_of(value: object) -> str | None:
-    """The value for a column of type json or jsonb; None for NULL."""
+    """The value as text for a column of type json or jsonb; None for NULL.
+
+    Raises:
+        UnsupportedValue: the value cannot be encoded as JSON.
+    """
     try:
         return None if value is None else msgspec.json.encode(value).decode()
     except (TypeError, *_NO_TEXT) as error:
@@ -101,10 +104,10 @@ def column_to_pg_text(column: Sequence[Any], kind: str) -> Sequence[str | None]:
 
 
 def array(texts: Sequence[str | None]) -> str:
-    """One array literal: every element quoted, so that nothing in it can be taken for syntax.
+    """One array literal; every element is quoted, so none can be read as syntax.
 
     Raises:
-        UnsupportedValue: a text is none that could be sent.
+        UnsupportedValue: a text is not valid Unicode.
     """
     texts = _escaped(texts, _IN_ARRAYS)
     if None in texts:
@@ -113,7 +116,7 @@ def array(texts: Sequence[str | None]) -> str:
 
 
 def copy_lines(columns: Iterable[Sequence[str | None]]) -> list[str]:
-    """The rows as COPY reads them, without their ends.
+    """The rows as COPY lines, without line ends.
 
     Raises:
         UnsupportedValue: as `array`.
@@ -126,7 +129,7 @@ def copy_lines(columns: Iterable[Sequence[str | None]]) -> list[str]:
 
 
 def _escaped(texts: Sequence[str | None], escapes: Sequence[tuple[str, str]]) -> Sequence[str | None]:
-    """Looks for what is to be escaped in all of the texts at once: most have nothing of it."""
+    """Escapes the texts; searches them joined into one string first, since most need no escapes."""
     whole = "".join(filter(None, texts))
     if not whole.isascii():
         try:

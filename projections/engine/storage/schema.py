@@ -1,8 +1,8 @@
-"""The engine's own tables, brought up to date step by step; which steps a database has seen is written in it.
+"""The engine's own tables and their migrations, in steps; the database records the steps applied.
 
-Replicas of an older and a newer program use them at the same time. So a step only adds: a table, a nullable column or
-one with a default, an index. It never renames, drops, narrows, or gives a column or a state another meaning; an older
-program goes on with a schema that is ahead of it. A step that was released is never edited: add another behind it.
+Replicas of older and newer releases use the tables at the same time. So a step only adds: a table, an index, a column
+that is nullable or has a default. It never renames, drops or narrows anything, and never changes the meaning of a
+column or state; an older release works with a newer schema. Never edit a released step: add another one after it.
 """
 
 import asyncio
@@ -16,24 +16,24 @@ from projections.engine.storage.builds import Connection
 
 log = logging.getLogger(__name__)
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('vestnik.projections.schema', 0))"
-# A step needs its tables for itself for a moment. Behind a lock that waits every reader would queue, and a
-# verification may read for minutes: so it waits for moments only, and again.
+# A step needs an exclusive lock on its tables for a short time. Readers queue behind a waiting lock, and a verification
+# may read for minutes. So a step waits only briefly, and retries.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
-# For others who bring the schema up to date at the same moment. No reader waits behind this one.
+# For other processes that migrate the schema at the same time. No reader waits behind this lock.
 _TURN_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 _PAUSE_SECONDS = 0.05
 _PATIENCE_SECONDS = 60.0
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One change of the schema; the number of a step is its place among the steps, from 1."""
+    """One change of the schema; its number is its position in `STEPS`, from 1."""
 
     title: str
     statements: str
 
 
 STEPS = (
-    # With IF NOT EXISTS, since there are databases of before the steps were counted.
+    # With IF NOT EXISTS, since some databases are older than the recording of steps.
     Step(
         "builds, checkpoints and dead letters",
         """
@@ -164,10 +164,10 @@ STEPS = (
 
 
 async def ensure_schema(conn: Connection) -> None:
-    """Brings the engine's tables up to date; safe whoever else does the same at the same moment.
+    """Migrates the engine's tables; concurrent calls are safe.
 
     Raises:
-        Unavailable: for a minute there was no moment to do so.
+        Unavailable: the tables could not be locked within a minute.
     """
     if await _version(conn) >= len(STEPS):
         return
@@ -183,19 +183,19 @@ async def ensure_schema(conn: Connection) -> None:
 
 
 async def create_schema(conn: Connection) -> None:
-    """Creates the engine's tables in the first schema of the connection's search path, whatever others hold."""
+    """Creates the engine's tables in the first schema of the connection's search path, whatever other schemas hold."""
     async with conn.transaction():
         for step in STEPS:
             await conn.execute(step.statements.encode())
 
 
 async def _next_step(conn: Connection) -> bool:
-    """Takes one step, alone; returns whether that was the last one."""
+    """Applies one step under the lock; returns whether no step is left."""
     async with conn.transaction():
         await conn.execute(_TURN_TIMEOUT)
         await conn.execute(_LOCK)
         await conn.execute(_LOCK_TIMEOUT)
-        # Before the look: whether a table is there may be remembered from before the lock was ours.
+        # Before the check: whether a table exists may be cached from before the lock was acquired.
         await conn.execute(
             "CREATE TABLE IF NOT EXISTS projection_schema"
             " (version integer PRIMARY KEY, title text NOT NULL, at timestamptz NOT NULL DEFAULT now())"
@@ -211,7 +211,7 @@ async def _next_step(conn: Connection) -> bool:
 
 
 async def _version(conn: Connection) -> int:
-    """How many steps the database has seen; more than there are here where a newer program was at it."""
+    """The number of steps applied to the database; more than `STEPS` has if a newer release migrated it."""
     cursor = await conn.execute("SELECT to_regclass('projection_schema') IS NOT NULL")
     return await _steps_taken(conn) if await cursor.fetchone() == (True,) else 0
 

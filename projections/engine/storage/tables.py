@@ -1,4 +1,4 @@
-"""A build's tables: made from the projection's DDL, read back from the catalog, shown under the views."""
+"""A build's tables: created from the projection's DDL, inspected in the catalog, exposed by the views."""
 
 import re
 
@@ -24,19 +24,19 @@ SELECT EXISTS (
     AND NOT EXISTS (SELECT FROM pg_constraint AS c WHERE c.conindid = i.indexrelid)
 )
 """
-# The end of a statement, and what a semicolon may stand in without being one.
+# The end of a statement, and the comments and literals in which a semicolon does not end one.
 _TOKEN = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*"|(\$\w*\$).*?\1|(;)""", re.DOTALL)
 _INDEX = re.compile(r"(?:--[^\n]*\n|/\*.*?\*/|\s)*CREATE\s+INDEX\b", re.IGNORECASE | re.DOTALL)
-# Memory for sorting, while nobody is served from the build.
+# Sort memory for a build that does not serve readers yet.
 _SORT_IN = "SET LOCAL maintenance_work_mem = '256MB'"
 
 
 class BadTables(OperatorError):
-    """A projection's tables are not as the engine needs them."""
+    """A projection's tables do not meet the engine's requirements."""
 
 
 def physical_names(projection: type[Projection], build: Build) -> dict[str, str]:
-    """The name inside the braces to that of the build's table, in the order of the DDL."""
+    """The names of the build's tables by the names inside the braces, in the order of the DDL."""
     return {table: build.table(projection.view(table)) for table in projection.table_names()}
 
 
@@ -49,7 +49,7 @@ async def create(conn: Connection, projection: type[Projection], build: Build) -
     if not projection.table_names():
         raise BadTables(f"projection {projection.name} creates no table {{name}}")
     if re.search(r"\bUNLOGGED\b", projection.tables, re.IGNORECASE):
-        # A crash would empty the table, and leave the checkpoint.
+        # A crash would empty the table and keep the checkpoint.
         raise BadTables(f"projection {projection.name}: an unlogged table does not survive a crash")
     for statement in _statements(projection, build):
         if not _INDEX.match(statement):
@@ -58,15 +58,15 @@ async def create(conn: Connection, projection: type[Projection], build: Build) -
 
 
 async def add_indexes(conn: Connection, projection: type[Projection], build: Build) -> bool:
-    """Makes the indexes that only readers need, and what the planner has to know; False where it was done before.
+    """Creates the indexes that only readers need, and the planner's statistics; False if no index was created.
 
-    It is done when the build has been filled: one index over all rows costs a fraction of keeping it with each row.
-    Whoever fills the build waits meanwhile.
+    Runs after the build was filled: one pass over all rows costs a fraction of maintaining the indexes with each row.
+    The build's writer waits meanwhile.
     """
     statements = [statement for statement in _statements(projection, build) if _INDEX.match(statement)]
     names = physical_names(projection, build).values()
     async with conn.transaction():
-        # All of them are made in one transaction: one of them shows that all are there.
+        # The indexes are created in one transaction: if one exists, all do.
         for name in names:
             cursor = await conn.execute(_ON_TABLE, (name,))
             if await cursor.fetchone() == (True,):
@@ -74,17 +74,17 @@ async def add_indexes(conn: Connection, projection: type[Projection], build: Bui
         await conn.execute(_SORT_IN)
         for statement in statements:
             await conn.execute(statement.encode())
-        # Without it the first readers behind the switch are given the plans for tables of any size.
+        # Without statistics the first readers after the cutover would get plans for tables of unknown size.
         for name in names:
             await conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(name)))
     return bool(statements)
 
 
 async def inspect(conn: Connection, projection: type[Projection], build: Build) -> dict[str, Table]:
-    """The build's tables as the catalog has them.
+    """The build's tables as described by the catalog, by the names inside the braces.
 
     Raises:
-        BadTables: a table is not there, or has no primary key.
+        BadTables: a table is missing or has no primary key.
     """
     found: dict[str, Table] = {}
     for name in projection.table_names():
@@ -103,10 +103,10 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
 
 
 async def show(conn: Connection, projection: type[Projection], build: Build, name: str) -> None:
-    """Puts one of the build's tables under its view.
+    """Points a table's view at the build.
 
     Raises:
-        BadTables: its columns are others than those of the table before.
+        BadTables: the columns differ from those of the previous table.
     """
     view = projection.view(name)
     try:
@@ -122,7 +122,7 @@ async def show(conn: Connection, projection: type[Projection], build: Build, nam
 
 
 def _statements(projection: type[Projection], build: Build) -> list[str]:
-    """The DDL for this build, statement by statement."""
+    """The statements of the DDL for this build."""
     text = projection.with_tables(projection.tables, physical_names(projection, build))
     found, begin = [], 0
     for token in _TOKEN.finditer(text):

@@ -1,9 +1,9 @@
-"""Waiting until a read model has reached a position, without asking again and again.
+"""Waits until a read model has reached a position, without a poll per caller.
 
-Whoever applies a batch says so, in the process at once and to all others by a NATS message after the commit. Messages
-outside of JetStream may be lost, and a process may have begun to listen after the last one: so for as long as anybody
-waits, the checkpoint is read too, soon after the first has come and then once a second, one time for all of them.
-Whoever begins to wait says so as well, so that whoever applies makes haste.
+After each commit the runner notifies its own process directly, and the others by a NATS message. Core NATS messages may
+be lost, and a process may have subscribed after the last one. So while callers wait, the checkpoint is also read from
+the database: shortly after the first caller arrives, then once per second, with one query for all callers. A caller
+that starts to wait publishes a wake-up, so that the runner applies the next batch without a pause.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from projections.engine.waiting.wait_queue import CheckpointNotice, WaitQueue
 __all__ = ["CheckpointNotice", "PositionWaiter", "subject_of"]
 
 log = logging.getLogger(__name__)
-# A notice is there within milliseconds; only who has got none by then asks the database.
+# Notices usually arrive within milliseconds; the database is queried only if none has arrived by then.
 _FIRST_CHECK_SECONDS = 0.025
 _RECHECK_SECONDS = 1.0
 
@@ -52,7 +52,7 @@ def _wakeup_subject(projection: type[Projection]) -> str:
 
 
 class PositionWaiter:
-    """What is known in this process of how far read models are, and who waits for more."""
+    """Tracks the positions of read models in this process, and the callers that wait for them."""
 
     def __init__(self, projections: Sequence[type[Projection]], nc: NATS, pool: Pool) -> None:
         self._nc = nc
@@ -60,7 +60,7 @@ class PositionWaiter:
         self._subscriptions: list[Subscription] = []
         self._rooms = {projection.name: WaitQueue(projection) for projection in projections}
         self._hastes = {projection.name: BatchPacing(projection.rest_seconds) for projection in projections}
-        # One a room in which somebody waits.
+        # One task per queue with waiting callers.
         self._checks: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -70,11 +70,11 @@ class PositionWaiter:
                 await self._nc.subscribe(subject_of(room.projection), cb=_listener(room)),
                 await self._nc.subscribe(wish, cb=_caller(haste)),
             ]
-        # Only when the server has the subscriptions can no notice be missed.
+        # No notice can be missed once the server has the subscriptions.
         await self._nc.flush()
 
     async def stop(self) -> None:
-        """Stops listening; whoever still waits does so until its time is over."""
+        """Unsubscribes; callers that still wait run into their timeouts."""
         checks = list(self._checks.values())
         for check in checks:
             check.cancel()
@@ -88,26 +88,26 @@ class PositionWaiter:
         self._subscriptions.clear()
 
     def notify(self, projection: type[Projection], reached: CheckpointNotice) -> None:
-        """Wakes whoever waited for this."""
+        """Wakes the callers whose position is reached."""
         self._rooms[projection.name].advance(reached)
 
     def pacing(self, projection: type[Projection]) -> BatchPacing:
-        """Whether somebody waits for the read model, here or in another process."""
+        """The pacing of the projection's batches, which reflects waiting callers of all processes."""
         return self._hastes[projection.name]
 
     def reached(self, projection: type[Projection], position: Position) -> bool:
-        """Whether the read model is known to have reached the position; costs nothing."""
+        """Whether the read model is known to have reached the position; without I/O."""
         return self._rooms[projection.name].has(position)
 
     def waiting(self, projection: type[Projection]) -> int:
-        """How many wait for the read model."""
+        """The number of callers that wait for the read model."""
         return len(self._rooms[projection.name])
 
     async def wait(self, projection: type[Projection], position: Position, timeout: float = 5.0) -> None:
         """Returns once the live read model has reached the position in the streams that it reads.
 
         Raises:
-            ReadModelBehind: it has not within `timeout` seconds, or too many wait already.
+            ReadModelBehind: it was not reached within `timeout` seconds, or too many callers wait already.
         """
         room = self._rooms[projection.name]
         if room.has(position):
@@ -155,7 +155,7 @@ class PositionWaiter:
                 await self._read(room)
                 pause = _RECHECK_SECONDS
         finally:
-            # Without a pause in between: nobody can enter and find a check that is about to end.
+            # There is no await before this line, so no caller can rely on a check that is about to end.
             del self._checks[room.projection.name]
 
     async def _read(self, room: WaitQueue) -> None:
@@ -164,7 +164,7 @@ class PositionWaiter:
                 cursor = await conn.execute(_LIVE, (room.projection.name, room.projection.version))
                 rows = await cursor.fetchall()
         except UndefinedTable:
-            # Nobody has built anything in this database yet.
+            # The database has no builds yet.
             return
         except (DatabaseError, OSError) as error:
             log.warning("checkpoint of %s cannot be read: %s", room.projection.name, error)

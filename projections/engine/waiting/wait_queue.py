@@ -1,7 +1,7 @@
-"""Who waits for one read model, and what is known of how far it is.
+"""The waiters for one read model, and its known position.
 
-Whoever waits stands in a heap of the first stream that is not far enough, so that news costs only those whom it wakes:
-thousands who wait for what never comes are not looked at.
+Each waiter is in the heap of the first stream that has not reached its sequence. A notice touches only the waiters that
+it wakes or moves to another stream; thousands of waiters for an unreached position cost nothing.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from contracts.errors import ReadModelBehind
 from contracts.positions import Position
 from projections.engine.projection import Projection
 
-# More than these are turned away at once: a read model that so many wait for is in trouble.
+# Further callers are rejected immediately: a read model with this many waiters has a problem.
 MOST_WAITING = 10_000
 
 
@@ -27,7 +27,7 @@ class CheckpointNotice(msgspec.Struct, frozen=True):
 
 
 class Waiter:
-    """Somebody who waits; `woken` is done when the position is reached."""
+    """A waiting caller; `woken` completes when the position is reached."""
 
     __slots__ = ("position", "woken")
 
@@ -42,7 +42,7 @@ class WaitQueue:
         self._identity = ""
         self._sequences: dict[str, int] = {}
         self._waiters: set[Waiter] = set()
-        # By the sequence that each waits for; whoever has left meanwhile is passed over.
+        # Heaps by stream, ordered by the awaited sequence; removed waiters are skipped.
         self._queues: dict[str, list[tuple[int, int, Waiter]]] = {stream: [] for stream in projection.filters()}
         self._arrivals = count()
 
@@ -56,7 +56,7 @@ class WaitQueue:
     def add(self, position: Position) -> Waiter:
         """
         Raises:
-            ReadModelBehind: too many wait already.
+            ReadModelBehind: too many callers wait already.
         """
         if len(self._waiters) >= MOST_WAITING:
             raise ReadModelBehind(retry_after=1)
@@ -74,7 +74,7 @@ class WaitQueue:
                 heapify(queue)
 
     def advance(self, reached: CheckpointNotice) -> None:
-        """Takes notice; another build's word replaces what was known, since its tables are others."""
+        """Updates the known position and wakes waiters; another build's notice replaces the position."""
         if reached.identity == self._identity:
             self._sequences = _highest(self._sequences, reached.sequences)
         else:
@@ -95,7 +95,7 @@ class WaitQueue:
             heappush(self._queues[stream], (sequence, next(self._arrivals), waiter))
 
     def _missing_position(self, position: Position) -> tuple[str, int] | None:
-        """The first stream that is not far enough, and how far it has to be."""
+        """The first stream that has not reached the position, with the sequence it has to reach; None: all have."""
         for stream, sequence in position.sequences.items():
             if stream in self._queues and sequence > self._sequences.get(stream, 0):
                 return stream, sequence
