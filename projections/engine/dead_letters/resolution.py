@@ -112,7 +112,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     # `applied`: all were applied; `failed`: the one of `failed_id` failed again, those before it were applied;
-    # `refused`: the first remaining one could not be tried at this time.
+    # `refused`: the first remaining one could not be tried now.
     outcome: str
     # Number of events applied, and of those remaining.
     applied: int

@@ -80,7 +80,7 @@ class Sources:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def take_turns(self, in_turns: bool) -> None:
-        """Sets whether the server fetches more only after the last delivery was taken, so server and client alternate.
+        """Sets whether to request more only after all messages were taken, so that server and client alternate.
 
         Shared readers are not affected.
         """

@@ -33,7 +33,7 @@ _TIME = msgspec.json.Decoder(_Time)
 
 
 async def position_at(nc: NATS, projection: type[Projection], moment: datetime) -> Position:
-    """The position of the projection's streams at the moment, inclusive.
+    """The position of the projection's streams at the given time, inclusive.
 
     Raises:
         Unavailable: the server did not respond in time.

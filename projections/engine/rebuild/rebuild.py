@@ -107,7 +107,7 @@ class _Rebuild:
                 return await self._attempt()
             except (DatabaseError, RebuildUnderWay, BuildSuperseded, Unavailable) as error:
                 # An error before the build is known goes to the operator. A later one may come from a restart of the
-                # database, which also may take the previous connection for alive for a short time.
+                # database, which may treat the previous connection as alive for a short time.
                 if self._build is None or isinstance(error, _LASTING) or self._is_over(error):
                     if isinstance(error, DatabaseError | BuildSuperseded):
                         raise Unavailable(f"{self._projection.name}: {error}".partition("\n")[0]) from error

@@ -93,7 +93,7 @@ class Runner:
 
     @property
     def failed(self) -> bool:
-        """Whether the projection fails repeatedly by its own fault. It keeps retrying, and recovers with a batch."""
+        """Whether the projection fails repeatedly by its own fault; it retries, and recovers with the next batch."""
         return self._faults >= _FAULTS_OF_A_FAILURE
 
     async def run(self) -> None:
