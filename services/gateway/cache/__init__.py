@@ -1,1 +1,1 @@
-"""What the gateway keeps so that services are not asked again."""
+"""Caches of service responses: profiles and message pages."""

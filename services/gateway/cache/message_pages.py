@@ -1,7 +1,7 @@
-"""Newest pages as clients got them, so that a page that has not changed is not carried from messaging again.
+"""Cache of the newest message pages as sent to clients: unchanged pages are not fetched from messaging again.
 
-Nothing here is shown by itself: messaging says for each request whether this very user may see the page, and whether it
-is still the one.
+A page is never served on its own: for each request messaging confirms that this user may see it and that it is still
+current.
 """
 
 from collections import OrderedDict
@@ -9,19 +9,19 @@ from collections import OrderedDict
 import msgspec
 
 _BYTES = 16 * 1024 * 1024
-# Of an entry besides its body: the objects it is made of.
+# Bytes of an entry besides its body: its objects.
 _OVERHEAD = 600
 
 
 class KnownPage(msgspec.Struct, frozen=True):
-    # As messaging names it.
+    # As named by messaging.
     version: str
-    # Of the answer.
+    # Of the response.
     body: bytes
 
 
 class KnownPages:
-    """So many bytes of them; the page that was not asked for longest is forgotten first."""
+    """LRU cache of pages, bounded in bytes."""
 
     def __init__(self, most_bytes: int = _BYTES) -> None:
         self._most_bytes = most_bytes
@@ -32,7 +32,7 @@ class KnownPages:
         return len(self._pages)
 
     def get(self, one: str, other: str, limit: int) -> KnownPage | None:
-        """The newest page of the two people's conversation, whoever of them asked for it."""
+        """The newest page of the two users' conversation, whichever of them requested it."""
         key = _key(one, other, limit)
         page = self._pages.get(key)
         if page is not None:

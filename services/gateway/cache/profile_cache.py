@@ -1,7 +1,7 @@
-"""Profiles kept as bytes with their tag, within a bound, and never older than what the streams have told.
+"""Bounded cache of profiles as bytes with their ETag, never older than the events that the streams have delivered.
 
-An event about a user sets the least position (the floor) that an entry of that user must have reached. So an entry
-is dropped when its profile changes, and a read model that is behind cannot put the old one back.
+An event about a user sets a floor: the lowest position that an entry of that user must have reached. So a change
+evicts the entry, and a read model that is behind cannot put the old one back.
 """
 
 from collections import OrderedDict
@@ -18,21 +18,21 @@ class CachedProfile(msgspec.Struct, frozen=True):
     """A profile as the profile service sent it."""
 
     body: bytes
-    # With the quotes of HTTP.
+    # Including the quotes.
     etag: str
     # What the read model had seen when it answered.
     position: Position
 
 
 class ProfileCache:
-    """A bounded map of profiles; what has not been read the longest goes first."""
+    """LRU cache of profiles, bounded, with a floor per user."""
 
     def __init__(self, *, profiles: int = _PROFILES, floors: int = _FLOORS) -> None:
         self._most_profiles = profiles
         self._most_floors = floors
         self._profiles: OrderedDict[str, CachedProfile] = OrderedDict()
         self._floors: OrderedDict[str, Position] = OrderedDict()
-        # The floor of everyone whose own was forgotten: what the forgotten ones have in common.
+        # The floor of all users whose own was evicted: the merge of the evicted floors.
         self._forgotten = Position()
 
     def __len__(self) -> int:
@@ -45,7 +45,7 @@ class ProfileCache:
         return found
 
     def put(self, user_id: str, profile: CachedProfile) -> bool:
-        """Keeps the profile unless something newer is known to have happened; says whether it did."""
+        """Stores the profile unless it is below the user's floor; returns whether it did."""
         floor = self._floors.get(user_id, self._forgotten)
         if not reached(profile.position, floor):
             return False
@@ -56,7 +56,7 @@ class ProfileCache:
         return True
 
     def changed(self, user_id: str, stream: str, sequence: int) -> None:
-        """Something happened to the user's profile."""
+        """Raises the user's floor, and evicts an entry below it."""
         floor = self._floors.pop(user_id, Position()).merge(Position.at(stream, sequence))
         self._floors[user_id] = floor
         if len(self._floors) > self._most_floors:
@@ -67,11 +67,11 @@ class ProfileCache:
             del self._profiles[user_id]
 
     def followed_from(self, stream: str, sequence: int) -> None:
-        """Changes are told from here on: what a read model says of earlier ones it must have seen itself."""
+        """Starts following a stream after the sequence; every entry must have seen all earlier changes."""
         self._forgotten = self._forgotten.merge(Position.at(stream, sequence))
         self._profiles.clear()
 
 
 def reached(position: Position, wanted: Position) -> bool:
-    """Whether a position has seen all that is wanted."""
+    """Whether the position has reached all wanted sequences."""
     return all(position.sequence(stream) >= sequence for stream, sequence in wanted.sequences.items())

@@ -1,4 +1,4 @@
-"""What happens to profiles, followed so that the cache of profiles knows of it within moments."""
+"""Follows the events that change profiles, so that the profile cache is invalidated within moments."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from streams.message import Message
 
 
 class ProfileInvalidation:
-    """Follows profile events, and users' for the verification of their e-mail, from now on."""
+    """Follows profile events, and users' events for the verification of their e-mail, from the streams' end."""
 
     def __init__(self, nats: NATS, cache: ProfileCache, *, name: str) -> None:
         self._cache = cache
@@ -28,16 +28,16 @@ class ProfileInvalidation:
 
     @property
     def position(self) -> Position:
-        """What has been followed so far; nothing before it can still change a profile."""
+        """How far the streams were followed: the cache has received all changes up to there."""
         return Position({follower.stream: follower.position for follower in self._followers})
 
     def listen(self, listener: StreamListener) -> None:
-        """Lets somebody else hear of it too; before it runs."""
+        """Adds a listener to the followers; call it before `run`."""
         for follower in self._followers:
             follower.listener = listener
 
     async def run(self) -> None:
-        """Follows until it is cancelled."""
+        """Follows until cancelled."""
         async with asyncio.TaskGroup() as group:
             for follower in self._followers:
                 group.create_task(follower.run())

@@ -1,4 +1,4 @@
-"""Reading profiles: from the cache where it is fresh enough, else from a replica of the profile service over REST."""
+"""Reads profiles: from the cache if fresh enough, else from a replica of the profile service over REST."""
 
 import asyncio
 import itertools
@@ -33,14 +33,14 @@ _LARGEST = 64 * 1024
 
 
 class _Refusal(msgspec.Struct):
-    """What we read of the service's problem document."""
+    """The fields that are read from the service's problem document."""
 
     code: str = ""
     detail: str = ""
 
 
 class ProfileReader:
-    """Profiles by user id; an async context manager, for its connections."""
+    """Profiles by user id; an async context manager that owns its connections."""
 
     def __init__(
         self,
@@ -79,10 +79,10 @@ class ProfileReader:
             await self._session.close()
 
     async def get(self, user_id: str, call: Call) -> CachedProfile:
-        """The profile, as fresh as the call's position wants it.
+        """The profile, at least as fresh as the call's position requires.
 
         Raises:
-            ProfileNotFound: nobody has this id.
+            ProfileNotFound: no user has this id.
             ReadModelBehind: the profile service has not reached the position in time.
             Unavailable, DeadlineExceeded: no replica answered.
         """
@@ -91,7 +91,7 @@ class ProfileReader:
         )
         usable = self._news.alive
         kept = self._cache.get(user_id) if usable else None
-        # What has been followed so far has not touched a kept entry: it stands for all of that.
+        # No event followed so far has evicted the entry: it is current up to that position.
         if kept is not None and reached(kept.position.merge(self._news.position), wanted):
             self._outcomes.labels("hit").inc()
             return kept
@@ -111,7 +111,7 @@ class ProfileReader:
                 if not isinstance(error, aiohttp.ConnectionTimeoutError):
                     raise DeadlineExceeded from error
             except aiohttp.ClientError:
-                # Refused, or a pooled connection that had been closed: reading again does no harm.
+                # Refused, or a pooled connection that had been closed: a read is safe to retry.
                 failure = Unavailable()
         raise failure
 
@@ -132,8 +132,10 @@ class ProfileReader:
             )
 
     def _service_token(self, user_id: str, call: Call) -> dict[str, str]:
-        """Who asks: the gateway, and in a user's name where he asks for his own profile. That one is served as soon as
-        he has registered; for everybody else's one token does for all."""
+        """Token of the gateway, in the user's name if they request their own profile.
+
+        A user's own profile is served as soon as they have registered. All other reads share one token.
+        """
         user = call.actor if call.actor == user_id else None
         return {"authorization": f"Bearer {self._issuer.token('profile', user)}"}
 

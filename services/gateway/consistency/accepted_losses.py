@@ -1,7 +1,7 @@
-"""Positions that lie where a stream has lost its end: whoever has one has been shown what nobody has any more.
+"""Rejects positions inside a range of events that were lost and accepted as lost.
 
-An operator has given the events up, and placeholders stand in their sequences. Every position that is told since lies
-behind them, so that one in between is from before.
+An operator has accepted the loss, and placeholders fill the lost sequences. Every position issued since is at or after
+the last of them, so a position in between is from before the loss.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from streams.jetstream.requests import RequestFailed
 from streams.loss.missing_events import accepted
 
 log = logging.getLogger(__name__)
-# Seconds between two looks.
+# Seconds between two checks.
 EVERY = 5.0
 _STREAM_OF = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
 
@@ -26,18 +26,20 @@ _STREAM_OF = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
 class GivenUp:
     def __init__(self, nats: NATS) -> None:
         self._jetstream = JetStream(nats, patience=2.0)
-        # By stream the first and the last sequence of each end that was given up.
+        # By stream: the first and the last sequence of each accepted loss.
         self._ends: dict[str, list[tuple[int, int]]] = {}
 
     async def run(self) -> None:
-        """Looks what was given up, again and again until cancelled."""
+        """Reads the accepted losses periodically until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(EVERY)
 
     async def look(self) -> None:
-        """Asks for the decisions of every stream in which clients have positions; where one does not answer, what was
-        known stays."""
+        """Reads the accepted losses of every stream in which clients have positions.
+
+        Keeps those known for a stream that does not answer.
+        """
         for stream in PUBLIC_FILTERS:
             try:
                 config = (await self._jetstream.info(stream)).config
@@ -49,9 +51,9 @@ class GivenUp:
     def assert_current(self, position: Position) -> None:
         """
         Raises:
-            HistoryChanged: the position is from before a loss, and behind it.
+            HistoryChanged: the position is from before a loss, and inside its range.
         """
         for channel, sequence in position.sequences.items():
-            # The last placeholder may be where the stream ends now.
+            # The last sequence itself is valid: the stream may end there now.
             if any(first <= sequence < last for first, last in self._ends.get(_STREAM_OF.get(channel, channel), ())):
                 raise HistoryChanged

@@ -1,8 +1,8 @@
-"""Positions as clients get them: encrypted and authenticated. They show nothing of the streams, and none is made up.
+"""Positions as clients get them: encrypted and authenticated. They reveal nothing of the streams and cannot be forged.
 
 The text is base64url of the key's tag (4 bytes) and AES-SIV (RFC 5297) of the plain text, which is padded so that its
 length does not show how large the sequences are. AES-SIV needs no nonce: the same position under the same key is the
-same text, on whichever gateway, and any number of them may be made. Between the services positions are plain.
+same text at every gateway, and the number of texts is unlimited. Between the services positions are plain.
 """
 
 import binascii
@@ -14,11 +14,11 @@ from contracts.errors import Invalid
 from contracts.positions import Position
 from infra.security.position_keys import TAG_BYTES, PositionKey, PositionKeys
 
-# Characters of a position as clients send it.
+# Longest position that a client may send, in characters.
 LONGEST = 512
 _BLOCK = 16
 _PURPOSE = [b"vestnik position"]
-# Texts that are kept, since many clients stand at the same place.
+# Cached texts: many clients share a position.
 _KEPT = 1_024
 _PLAIN, _SAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
 _PADDING = ("", "===", "==", "=")
@@ -26,19 +26,19 @@ _PADDING = ("", "===", "==", "=")
 
 class SealedPositions:
     def __init__(self, keys: PositionKeys, *, check: Callable[[Position], None] = lambda position: None) -> None:
-        """`check`: raises where a position of this system is of no use any more."""
+        """`check`: raises if a position of this system is no longer usable."""
         self._keys = keys
         self._check = check
         self._kept: dict[tuple[tuple[str, int], ...], str] = {}
         self._kept_under: PositionKey | None = None
 
     def seal(self, position: Position) -> str:
-        """The position's text for a client; empty where it is."""
+        """The position's text for a client; empty for the empty position."""
         plain = position.encode()
         return _sealed(plain, self._keys.current()) if plain else ""
 
     def seal_places(self, places: Mapping[str, int]) -> str:
-        """As `seal`, for places that many clients share: each is encrypted once."""
+        """Like `seal`, for positions that many clients share: each is encrypted once and cached."""
         key = self._keys.current()
         if key is not self._kept_under or len(self._kept) >= _KEPT:
             self._kept.clear()
@@ -50,11 +50,11 @@ class SealedPositions:
         return text
 
     def open(self, text: str) -> Position:
-        """The position that `seal` wrote, here or at another gateway of the deployment; an empty text is the start.
+        """Decrypts what `seal` wrote, here or at another gateway of the deployment; an empty text is the start.
 
         Raises:
-            Invalid: it is none, has been changed, or its key was removed.
-            HistoryChanged: events before it are lost for good.
+            Invalid: it is not a position, has been changed, or its key was removed.
+            HistoryChanged: events before it are permanently lost.
         """
         if not text:
             return Position()
@@ -66,7 +66,7 @@ class SealedPositions:
         except ValueError as error:
             raise _refusal() from error
         if _text(raw) != text:
-            # The last character has bits that decoding ignores.
+            # Not canonical: decoding ignores some bits of the last character.
             raise _refusal()
         key = self._keys.find(raw[:TAG_BYTES])
         if key is None:

@@ -1,4 +1,4 @@
-"""Following one stream of another service, with a sign of life that those who rely on it can ask for."""
+"""Follows one stream of another service, and reports whether it is up to date."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from streams.message import Message
 from streams.reader import ReadBatch, Reader
 
 log = logging.getLogger(__name__)
-# After so long without having been at the stream's end what is known may be out of date.
+# Seconds without reaching the stream's end after which the state may be out of date.
 SILENCE_SECONDS = 5.0
 _PAUSE = 0.25
 
@@ -26,17 +26,17 @@ Start = Callable[[JetStreamContext, str], Awaitable[int]]
 
 
 class StreamListener(Protocol):
-    """Somebody who listens to what is followed anyway, so that a stream has one consumer."""
+    """Also receives what a follower reads, so that a stream has one consumer."""
 
     def on_start(self, stream: str, sequence: int) -> None:
-        """What is read lies behind this sequence."""
+        """Events after this sequence follow."""
 
     def on_batch(self, stream: str, batch: ReadBatch) -> None:
-        """The next events, and how far that is."""
+        """The next events, and the position reached with them."""
 
 
 class StreamFollower:
-    """Hands every public event of a stream to `handle`, in order, without a gap, from `start` on."""
+    """Passes every public event of a stream to `handle`, in order and without gaps, from `start` on."""
 
     def __init__(
         self,
@@ -48,27 +48,27 @@ class StreamFollower:
         handle: Callable[[Message], None] | None = None,
         silence: float = SILENCE_SECONDS,
     ) -> None:
-        """`silence`: seconds without having been at the stream's end, after which it is not `alive`."""
+        """`silence`: seconds without reaching the stream's end after which it is not `alive`."""
         self._nats = nats
         self._start = start
         self._handle = handle
         self._name = name
         self._silence = silence
-        # When everything that the stream had was handled.
+        # When the stream's end was last reached (`time.monotonic`).
         self._at_end = float("-inf")
         self.stream = stream
         # Everything up to this sequence has been handled.
         self.position = 0
-        # Set before it runs.
+        # Set before `run`.
         self.listener: StreamListener | None = None
 
     @property
     def alive(self) -> bool:
-        """Whether it was at the stream's end within the silence allowed; a first word after an outage is not enough."""
+        """Whether the stream's end was reached within `silence`; a first message after an outage is not enough."""
         return time.monotonic() - self._at_end < self._silence
 
     async def run(self) -> None:
-        """Follows until it is cancelled."""
+        """Follows until cancelled."""
         after = await self._beginning()
         self.position = after
         if self.listener is not None:
@@ -88,7 +88,7 @@ class StreamFollower:
                     self._at_end = time.monotonic()
 
     async def _beginning(self) -> int:
-        """Where to start; asked until the stream is there and answers."""
+        """The sequence after which to start; retried until the stream exists and answers."""
         context = self._nats.jetstream()
         told = False
         while True:
@@ -102,13 +102,13 @@ class StreamFollower:
 
 
 async def from_end(context: JetStreamContext, stream: str) -> int:
-    """The stream's end."""
+    """The stream's last sequence."""
     info = await context.stream_info(stream)
     return int(info.state.last_seq)
 
 
 def from_time(moment: Callable[[], datetime]) -> Start:
-    """The last sequence before a time: where a consumer that starts at that time would begin."""
+    """The last sequence before a time: where a consumer that starts at that time begins."""
 
     async def find(context: JetStreamContext, stream: str) -> int:
         consumer = await context.add_consumer(

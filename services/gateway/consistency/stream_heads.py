@@ -1,8 +1,8 @@
-"""How far the streams go, so that a position that cannot be is refused at once, and nobody waits for it.
+"""The streams' last sequences, so that an impossible position is rejected immediately instead of waited for.
 
-A true position may be ahead of all that this gateway has heard: of a write through another gateway a moment ago. So
-nothing is refused on an answer that is older than the question; but all who ask meanwhile share the next answer. In a
-cluster that answer may be of a leader that was cut off, so that a refusal also needs evidence of a quorum.
+A valid position may be ahead of this gateway, after a write through another one. So a position is rejected only on an
+answer requested after it arrived; all checks that arrive meanwhile share the next answer. In a cluster the answer may
+come from a leader that was cut off, so a rejection also needs evidence of a quorum.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
 
-# Seconds between two questions about one stream, however many positions are made up.
+# Seconds between two requests for one stream, however many impossible positions arrive.
 _PAUSE = 0.05
 _TIMEOUT = 2.0
-# Places of notifications are places in the streams of what they tell of.
+# Notification channels use the sequences of the streams that they derive from.
 _STREAM_OF = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
 
-# The last sequence of a stream.
+# Fetches the last sequence of a stream.
 Ask = Callable[[str], Awaitable[int]]
 
 
@@ -36,7 +36,7 @@ class StreamHeads:
         pause: float = _PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`confirm`: raises where an answer may be older than what the cluster agrees on."""
+        """`confirm`: raises if an answer may be older than what the cluster agrees on."""
         self._ask = ask
         self._confirm = confirm
         self._pause = pause
@@ -44,10 +44,10 @@ class StreamHeads:
         self._ends: dict[str, _End] = {}
 
     async def include(self, position: Position, known: Position) -> bool:
-        """Whether the streams go as far as the position. `known`: how far they go in any case.
+        """Whether the streams have reached the position. `known`: what they are known to have reached.
 
         Raises:
-            Unavailable: it cannot be known just now.
+            Unavailable: it cannot be determined at the moment.
         """
         for channel, sequence in position.sequences.items():
             stream = _STREAM_OF.get(channel, channel)
@@ -80,7 +80,7 @@ class StreamHeads:
 
 
 class _End:
-    """What is known of one stream."""
+    """The known end of one stream."""
 
     def __init__(self) -> None:
         self.sequence = 0
@@ -90,7 +90,7 @@ class _End:
 
 
 def fetch_from(nats: NATS) -> Ask:
-    """Asks JetStream, which answers for its leader."""
+    """Fetches from JetStream, where the stream's leader answers."""
     context = nats.jetstream(timeout=_TIMEOUT)
 
     async def ask(stream: str) -> int:

@@ -1,4 +1,4 @@
-"""From a matched route to its answer: who asks, within which limits, with what input; then the handler."""
+"""Dispatches a matched request: limits, authentication and decoding, then the handler and its response."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,15 +32,15 @@ START = Position.at(AUTH, 0)
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked, before any of it was checked but the token."""
+    """Input of a request or command; only the token has been checked."""
 
     request_id: str
     signed_in: Principal | None
-    # Of the client, as far as it is known.
+    # Of the client, as far as known.
     address: str
     headers: Headers
     path: Mapping[str, str]
-    # As it came, behind the question mark.
+    # The raw query string.
     query: bytes
 
 
@@ -53,7 +53,7 @@ class Dispatcher(Generic[Q, B]):
         self._decoder = msgspec.json.Decoder(endpoint.body)
         self._names = tuple(msgspec.json.encode(name) for name in query_params.names(endpoint.body))
         self._queried = bool(query_params.names(endpoint.query))
-        # The last list's own position, where the streams were before it, and what was told.
+        # The last list's own position, the stream heads before it, and the merged position that was returned.
         self._last_list_position = ("", Position(), Position())
         counted = endpoint.limits if parts.limiter is not None else ()
         self._of_address = tuple(each for each in counted if each.limit.subject is Subject.ADDRESS)
@@ -63,13 +63,13 @@ class Dispatcher(Generic[Q, B]):
         self._of_contents = tuple(each for each in counted if each.key is not None or each.key_of_headers is not None)
 
     async def serve(self, request: HttpRequest, request_id: str, standings: list[LimitState]) -> Response:
-        """Answers the request; `standings` collects the limits that it was counted against, also if it fails.
+        """Serves the request; `standings` collects the limits that it was counted against, also if it fails.
 
         Raises:
-            VestnikError: whatever is wrong with it.
+            VestnikError: the request is refused, or fails.
         """
         address = client_address(request.peer, request.headers, trusted_hops=self._parts.settings.trusted_hops)
-        # Before the token: to verify one costs more than all the rest.
+        # Before the token: verifying one costs more than everything else.
         self._count_address(address, standings)
         asked = Input(
             request_id=request_id,
@@ -82,7 +82,7 @@ class Dispatcher(Generic[Q, B]):
         return await self.run(asked, lambda: self._body(request, asked.signed_in, standings), standings)
 
     async def command(self, asked: Input, body: bytes, standings: list[LimitState]) -> Response:
-        """Answers what was asked for in a message of its own instead of a request, otherwise as `serve`."""
+        """Serves a command that came in a message instead of a request; otherwise like `serve`."""
 
         async def decoded() -> B:
             request_body.check_size(body)
@@ -97,7 +97,7 @@ class Dispatcher(Generic[Q, B]):
         return await self.run(asked, decoded, standings)
 
     async def run(self, asked: Input, read_body: Callable[[], Awaitable[B]], standings: list[LimitState]) -> Response:
-        """The one way on which everything is counted, checked and done, once the address has been counted."""
+        """Counts, checks and handles every request and command, after its address was counted."""
         endpoint, signed_in, address = self.endpoint, asked.signed_in, asked.address
         if signed_in is not None and self._of_account:
             for counted in self._of_account:
@@ -150,13 +150,17 @@ class Dispatcher(Generic[Q, B]):
         try:
             return self._parts.tokens.authenticate(authorization)
         except (Unauthenticated, Unavailable):
-            # On a public route a token only helps to read one's own writes.
+            # On a public route a token is needed only to read one's own writes.
             if self.endpoint.public:
                 return None
             raise
 
     async def _required_position(self, header: str | None, signed_in: Principal | None) -> Position:
-        """What the read has to have seen. A position that no stream has reached would be waited for in vain."""
+        """The position that the read must have reached.
+
+        Raises:
+            Invalid: the header is not a position, or no stream has reached it: a wait would time out.
+        """
         try:
             given = self._parts.sealed.open(header or "")
         except Invalid as error:
@@ -188,7 +192,7 @@ class Dispatcher(Generic[Q, B]):
             standings.append(self._parts.limiter.consume(counted.limit, key))
 
     def _with_query_paths(self, error: Invalid) -> Invalid:
-        """What a service says of a query parameter, at the path that a client knows it by."""
+        """Moves a service's violations of query parameters to the paths that clients know: `/query/<name>`."""
         parameters = {f"/{name}" for name in query_params.names(self.endpoint.query)}
         violations = tuple(
             Violation(f"/query{found.path}", found.message) if found.path in parameters else found
@@ -197,10 +201,10 @@ class Dispatcher(Generic[Q, B]):
         return Invalid(error.detail, violations=violations)
 
     def _add_position_header(self, reply: Response, call: Call, before: Position) -> Response:
-        """Adds the position header, and remembers what a user has written, for both whom it concerns.
+        """Adds the position header, and records a write's position for its author and the other user it concerns.
 
-        A list tells of the streams that its data comes from; of the others the position says where they were `before`
-        it was read, so that whoever follows from the first list that it loads has no gap in any.
+        A list's position covers the streams that its data comes from. For the other streams it holds where they were
+        `before` the read, so that a client that subscribes from its first list has no gap in any stream.
         """
         if not self.endpoint.writes:
             if not reply.position:
@@ -217,7 +221,7 @@ class Dispatcher(Generic[Q, B]):
         return _with_header(reply, self._parts.sealed.seal(seen if seen.sequences else START))
 
     def _list_position(self, read: str, before: Position) -> Position:
-        """The position of a list. Where nothing has happened it is the same for many in a row."""
+        """The position of a list; cached, because it stays the same while nothing happens."""
         if self._last_list_position[:2] != (read, before):
             told = Position({**before.sequences, **Position.decode(read).sequences})
             self._last_list_position = (read, before, told)
@@ -225,7 +229,7 @@ class Dispatcher(Generic[Q, B]):
 
 
 def encoded(reply: Response) -> tuple[bytes, Mapping[str, str]]:
-    """The reply's body and headers as they go out."""
+    """The reply's serialized body, and its headers."""
     if reply.body is None:
         return b"", reply.headers
     if isinstance(reply.body, bytes):

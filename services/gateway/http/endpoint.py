@@ -1,4 +1,4 @@
-"""What a route is: one declaration that dispatch and the OpenAPI document both read, so that they cannot differ."""
+"""A route as one declaration, read by both the dispatcher and the OpenAPI document, so that they cannot differ."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,7 +26,7 @@ MERGE_PATCH = "application/merge-patch+json"
 
 
 class NoBody(msgspec.Struct, frozen=True):
-    """For routes that take no body; one that is sent all the same is ignored."""
+    """For routes without a body; one that is sent anyway is ignored."""
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
@@ -38,7 +38,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Request(msgspec.Struct, Generic[Q, B], kw_only=True):
-    """One request on its way: checked, decoded, with everything that its handler may use."""
+    """A decoded and checked request, with everything that its handler may use."""
 
     context: GatewayContext
     call: Call
@@ -49,12 +49,12 @@ class Request(msgspec.Struct, Generic[Q, B], kw_only=True):
     address: str
     # None only on public routes.
     signed_in: Principal | None = None
-    # Of the limits that the request was counted against; a handler that counts more adds to them.
+    # The limits that the request was counted against; a handler that counts more appends to them.
     standings: list[LimitState]
 
     @property
     def caller(self) -> Principal:
-        """Who asks, on a route that is not public."""
+        """The authenticated user, on a route that is not public."""
         assert self.signed_in is not None
         return self.signed_in
 
@@ -62,7 +62,7 @@ class Request(msgspec.Struct, Generic[Q, B], kw_only=True):
         """An id in the path.
 
         Raises:
-            `missing`: it is no id, so there can be nothing by it.
+            `missing`: it is not an id, so nothing can have it.
         """
         text = self.path[name].lower()
         if not is_id(text):
@@ -71,33 +71,33 @@ class Request(msgspec.Struct, Generic[Q, B], kw_only=True):
 
 
 class StreamBody(Protocol):
-    """A body that has no end of its own."""
+    """An open-ended response body."""
 
     async def send(self, scope: Scope, gone: asyncio.Future[None], send: Send) -> None:
-        """Sends it, until it ends or the client is `gone`; the response has been started, and is not ended."""
+        """Sends until the body ends or the client is `gone`. The caller starts and ends the response."""
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """What a handler answers; the edge adds the headers that all answers have."""
+    """A handler's response; the edge adds the headers common to all responses."""
 
     status: int = 200
     # None: no content.
     body: msgspec.Struct | bytes | None = None
-    # Sent piece by piece instead, for as long as it lasts.
+    # An open-ended body, sent instead of `body`.
     stream: StreamBody | None = None
     headers: Mapping[str, str] = {}
     # Whole values of Set-Cookie.
     cookies: tuple[str, ...] = ()
-    # Encoded: where the write stands in the streams, or what the read model that answered has seen.
+    # Encoded: the position of the write, or what the read model that answered has seen.
     position: str = ""
-    # Whose latest position this is; None where it is a read's.
+    # The user who wrote; None for a read.
     written_by: str | None = None
-    # Whom else it concerns.
+    # The other user whom the write concerns.
     concerns: str | None = None
 
 
 def page_of(items: bytes, following: str | None) -> bytes:
-    """A `Page` in JSON whose items are JSON already: an array, passed on as it is."""
+    """A `Page` as JSON, from items that are a JSON array already: they are passed on unchanged."""
     return b'{"items":%b,"next":%b}' % (items, msgspec.json.encode(following))
 
 
@@ -106,7 +106,7 @@ Handler = Callable[[Request[Q, B]], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentedResponse:
-    """One way in which a route succeeds."""
+    """One successful response of a route."""
 
     description: str
     body: type[msgspec.Struct] | None = None
@@ -116,9 +116,9 @@ class DocumentedResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedLimit(Generic[B]):
-    """A limit on a route; `key` says what of the body is counted where that is the limit's subject.
+    """A limit on a route. `key`: the part of the body that is counted, if that is the limit's subject.
 
-    `key_of_headers`: the same where it is in the headers; nothing is counted where it says None.
+    `key_of_headers`: the same from the headers; nothing is counted if it returns None.
     """
 
     limit: Limit
@@ -138,17 +138,17 @@ class Endpoint(Generic[Q, B]):
     description: str = ""
     query: type[Q]
     body: type[B]
-    # Besides those that follow from the rest of the declaration.
+    # In addition to those that the rest of the declaration implies.
     errors: tuple[type[VestnikError], ...] = ()
     limits: tuple[AppliedLimit[B], ...] = ()
     public: bool = False
-    # Whether it changes something, so that its answer has a position to read one's own writes with.
+    # Whether it changes something: its response then carries a position for reading one's own writes.
     writes: bool = False
-    # Whether a position in the request is waited for.
+    # Whether it waits for the position in the request.
     reads: bool = False
     media_types: tuple[str, ...] = (JSON,)
     request_headers: tuple[str, ...] = ()
-    # The name by which it can be asked for over a WebSocket; empty where it cannot.
+    # The command's name on the WebSocket; empty if it is not available there.
     command: str = ""
 
     @property
@@ -156,7 +156,7 @@ class Endpoint(Generic[Q, B]):
         return self.body is not NoBody
 
 
-# Endpoints of different types side by side, as a table of routes has them.
+# Endpoints of different types, as in a table of routes.
 AnyEndpoint = Endpoint[Any, Any]
 
 

@@ -18,7 +18,7 @@ class EntityTag(msgspec.Struct, frozen=True):
 
 
 def parse(header: str) -> list[EntityTag]:
-    """The tags of `If-Match` or `If-None-Match`; `*` is a tag `*`; empty if the header is neither."""
+    """The tags of `If-Match` or `If-None-Match`, 32 at most; `*` is a tag `*`; empty if the header is malformed."""
     if header.strip() == "*":
         return [EntityTag("*")]
     if len(header) > _LONGEST or not _LIST.fullmatch(header.strip()):
@@ -27,7 +27,7 @@ def parse(header: str) -> list[EntityTag]:
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:
-    """Whether a client that sent `If-None-Match` has what bears this tag (with quotes); compared weakly."""
+    """Whether `If-None-Match` contains this tag (with quotes); weak comparison."""
     if if_none_match is None or not etag:
         return False
     current = etag.removeprefix("W/").strip('"')

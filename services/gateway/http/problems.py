@@ -1,4 +1,4 @@
-"""Errors as clients see them: RFC 9457 problem documents, made of the errors in contracts and of nothing internal."""
+"""RFC 9457 problem documents, made from the errors in contracts; they show nothing internal."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -9,12 +9,12 @@ from msgspec import UNSET, Meta, UnsetType
 from contracts.errors import VestnikError
 
 MEDIA_TYPE = "application/problem+json"
-# A page that shows an answer as its own gets nothing to run; the headers of every answer are in
+# Nothing in an error response may run or be framed; the headers of every response are in
 # server/uvicorn_server.py.
 NOTHING_TO_RUN = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
-# Of these every answer says when to try again. A repeated command does nothing twice where it has an id of its own.
+# Responses with these statuses have Retry-After. A command with an id of its own is safe to repeat.
 WORTH_RETRYING = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
-# What a client is told to wait before it tries again when the error itself does not say.
+# Retry-After in seconds, if the error has none of its own.
 _RETRY_AFTER = 1
 
 

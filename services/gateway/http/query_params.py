@@ -1,4 +1,4 @@
-"""Query parameters, decoded into the struct that a route declares; unknown ones are ignored, as the web does."""
+"""Decodes query parameters into the struct that a route declares; unknown parameters are ignored."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ from contracts.values.field_types import PAGE_LIMIT, PageLimit
 from services.gateway.http.request_body import violation
 
 T = TypeVar("T")
-# Bytes of a query string that is remembered.
+# Longest query string that is cached, in bytes.
 _SHORT = 64
 Cursor = Annotated[
     str, Meta(max_length=1024, pattern=r"^[A-Za-z0-9_=.-]*\Z", description="`next` of the page before; opaque.")
@@ -33,17 +33,17 @@ class PageQuery(msgspec.Struct, frozen=True):
 
 
 def names(query_type: type[object]) -> tuple[str, ...]:
-    """The parameters that a query type has."""
+    """The parameter names of a query type."""
     return query_type.__struct_fields__ if issubclass(query_type, msgspec.Struct) else ()
 
 
 def decode(given: bytes, query_type: type[T]) -> T:
-    """The query string as the type.
+    """Decodes the query string.
 
     Raises:
-        Invalid: one has an impossible value, or is given twice, or a needed one is missing.
+        Invalid: a parameter has an invalid value or is given twice, or a required one is missing.
     """
-    # Most are one of a few, such as `limit=50`.
+    # Most requests repeat a few short queries, such as `limit=50`: those are cached.
     if len(given) > _SHORT:
         return _decoded(given, query_type)
     return cast(T, _remembered(given, query_type))  # type: ignore[arg-type]  # a class can be a key
@@ -63,26 +63,26 @@ def _decoded(given: bytes, query_type: type[T]) -> T:
     except msgspec.ValidationError as error:
         raise Invalid(violations=(violation(error, "/query"),)) from error
     for name in values:
-        # The word `null` is one to the library; a parameter is left out instead.
+        # msgspec reads the word `null` as None; a parameter is omitted instead.
         if getattr(decoded, name) is None:
             raise Invalid(violations=(Violation(f"/query/{name}", "Not a value"),))
     return decoded
 
 
-# Query types are frozen: who gets one again cannot have changed it.
+# Safe to share: query types are frozen.
 _remembered = lru_cache(maxsize=1_024)(_decoded)
 
 
 def pack_cursor(value: msgspec.Struct) -> str:
-    """A cursor of our own making, for lists that the service does not page with one."""
+    """A cursor made by the gateway, for lists that the service does not page with one."""
     return base64.urlsafe_b64encode(msgspec.json.encode(value)).rstrip(b"=").decode()
 
 
 def unpack_cursor(cursor: str, cursor_type: type[T]) -> T:
-    """Reads what `pack_cursor` wrote.
+    """Decodes a cursor of `pack_cursor`.
 
     Raises:
-        Invalid: it is not that.
+        Invalid: it is not one.
     """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)

@@ -1,4 +1,4 @@
-"""A request as it came, at hand without detours: every one passes here, and of most the same few things are asked."""
+"""The incoming request, with direct access to the few parts that most requests need."""
 
 from functools import lru_cache
 from typing import TypeVar, overload
@@ -13,11 +13,11 @@ D = TypeVar("D")
 
 
 class RequestHeaders(Headers):
-    """Found by name in a table; the library's own are searched from the first to the last for each name."""
+    """Headers found by name in a dict; Starlette's search the whole list for each name."""
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         super().__init__(raw=raw)
-        # Of several of one name the first, as in the library.
+        # The first of several with one name, as in Starlette.
         self._first = dict(reversed(raw))
 
     @overload
@@ -37,23 +37,23 @@ class HttpRequest:
         self.receive = receive
         self.method: str = scope["method"]
         self.headers = RequestHeaders(scope["headers"])
-        # What stands in the place of the names in the route's path.
+        # Values of the placeholders in the route's path.
         self.path_params: dict[str, str] = {}
 
     @property
     def query(self) -> bytes:
-        """What stands behind the question mark, as it came."""
+        """The raw query string."""
         given: bytes = self._scope["query_string"]
         return given
 
     @property
     def peer(self) -> str:
-        """Whoever is at the other end of the connection; empty where that is not known."""
+        """Address of the other end of the connection; empty if unknown."""
         client = self._scope.get("client")
         return client[0] if client else ""
 
     def whole_body(self) -> bytes | None:
-        """The body, where all of it is here; else it has to be received."""
+        """The body if all of it has arrived; else None, and it has to be received."""
         return whole_body(self._scope)
 
     @property

@@ -1,4 +1,4 @@
-"""Request bodies: read within a bound of bytes and time, then decoded into the struct that a route declares."""
+"""Reads request bodies within limits of size and time, then decodes them into the struct that a route declares."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from services.gateway.http import strict_json
 
 LARGEST = 64 * 1024
 JSON = "application/json"
-# A body that has not arrived within these seconds is given up.
+# Seconds in which the body must arrive.
 PATIENCE = 15.0
 
 T = TypeVar("T")
@@ -43,12 +43,12 @@ def check_size(body: bytes) -> None:
 
 
 async def read(receive: Receive) -> bytes:
-    """The whole body, waited for.
+    """Receives the whole body.
 
     Raises:
-        BodyTooLarge: it turns out larger than 64 KiB.
+        BodyTooLarge: it is larger than 64 KiB.
         MalformedJson: it did not arrive in time.
-        ClientDisconnect: the client went away.
+        ClientDisconnect: the client disconnected.
     """
     try:
         async with asyncio.timeout(PATIENCE):
@@ -75,7 +75,7 @@ def check_media_type(content_type: str | None, accepted: Collection[str]) -> Non
     """Accepts one of the media types, in UTF-8.
 
     Raises:
-        UnsupportedMediaType: it is another, or none.
+        UnsupportedMediaType: the type is another or missing, or the charset is not UTF-8.
     """
     essence, _, parameters = (content_type or "").partition(";")
     if essence.strip().lower() not in accepted:
@@ -87,11 +87,11 @@ def check_media_type(content_type: str | None, accepted: Collection[str]) -> Non
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[T], names: Collection[bytes] = ()) -> T:
-    """The body as the decoder's type; `names`: of its fields, in quotation marks.
+    """Decodes the body; `names`: the field names of its type, in quotation marks.
 
     Raises:
         MalformedJson: it is not JSON in UTF-8.
-        Invalid: it is JSON of another shape, holds half a surrogate pair, or has a name twice.
+        Invalid: it is JSON of another shape, nested too deeply, holds half a surrogate pair, or has a name twice.
     """
     try:
         body.decode("utf-8")
@@ -99,7 +99,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T], names: Collection[byte
         strict_json.check_names(body, names)
         return decoded
     except msgspec.ValidationError as error:
-        # The decoder stops at the first wrong value; whether JSON goes on after it is to be seen.
+        # The decoder stops at the first invalid value; what follows may not be JSON.
         _check_json(body)
         raise Invalid(violations=(violation(error),)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -110,7 +110,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T], names: Collection[byte
 
 
 def violation(error: msgspec.ValidationError, prefix: str = "") -> Violation:
-    """What a validation error says, with the place as a JSON pointer."""
+    """The violation for a validation error, with its location as a JSON pointer."""
     found = _WHERE.match(str(error))
     assert found is not None
     message, where = found["message"], found["where"] or "$"

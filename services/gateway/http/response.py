@@ -1,4 +1,4 @@
-"""An answer that is there as a whole, with headers that are names and values of ours: sent as it is."""
+"""A complete response with prepared headers, sent without Starlette's processing of each header."""
 
 from collections.abc import Callable, Collection
 from typing import Final
@@ -8,10 +8,10 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway.http.scope_extensions import can_write_now
 
-# Put into the scope by the protocol on the wire: writes a whole answer, where it is taken at once.
+# ASGI scope key, set by the HTTP protocol: writes a whole response synchronously; only if the socket is writable.
 ANSWER: Final = "vestnik.answer"
 Answer = Callable[[int, bytes, bytes], None]
-# These have no content, and say nothing of its length.
+# Statuses without a body and without content-length.
 _EMPTY = (204, 304)
 
 
@@ -19,11 +19,11 @@ class WholeResponse(Response):
     body: bytes
 
     def __init__(self, body: bytes, status: int, headers: dict[str, str], cookies: tuple[str, ...] = ()) -> None:
-        """`headers`: their names in lower case; the length is added, and more may be until it is sent.
+        """`headers`: names in lower case; content-length is added here, others may be until the response is sent.
 
-        `cookies`: values of Set-Cookie, the one header that may come several times.
+        `cookies`: values of Set-Cookie, the one header that may repeat.
         """
-        # Past the library's constructor, which looks at every header and encodes a body.
+        # Skips Starlette's constructor, which processes every header and encodes a body.
         self.status_code = status
         self.body = body
         self.background = None
@@ -43,7 +43,7 @@ class WholeResponse(Response):
     def _head(self) -> bytes:
         lines = self._lines()
         head = "".join([f"{name}: {value}\r\n" for name, value in lines])
-        # None of them may end a line by itself, and begin another.
+        # Prevents header injection: no name or value may contain a line break.
         if head.count("\r") != len(lines) or head.count("\n") != len(lines) or "\0" in head:
             raise ValueError("a header of more than one line")
         return head.encode("latin-1")

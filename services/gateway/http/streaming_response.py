@@ -1,4 +1,4 @@
-"""A response without an end of its own: lean, since thousands of them are open, and ended when its client is gone."""
+"""An open-ended response: small, since thousands of them are open, and ended when its client disconnects."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway.http.endpoint import StreamBody
 
-# Put into the scope by the protocols on the wire: closes the connection at once, with what is still to be sent.
+# ASGI scope key, set by both protocols: aborts the connection, dropping unsent data.
 ABORT: Final = "vestnik.abort"
-# The same: writes more of an answer that goes on, where it is taken at once. (bytes) -> None.
+# ASGI scope key: writes a chunk of an open-ended response; only if the socket is writable. (bytes) -> None.
 MORE: Final = "vestnik.more"
 
 
@@ -18,7 +18,7 @@ class StreamingReply:
     status_code: Final = 200
 
     def __init__(self, stream: StreamBody, headers: dict[str, str]) -> None:
-        """`headers`: their names in lower case; more may be added until it is sent."""
+        """`headers`: names in lower case; more may be added until the response is sent."""
         self.named = headers
         self._stream = stream
 
@@ -40,7 +40,7 @@ async def _gone(receive: Receive) -> None:
 
 
 def abort(scope: Scope) -> None:
-    """Closes a connection that takes nothing any more; what it has not taken is thrown away."""
+    """Aborts the connection of a client that does not read; unsent data is dropped."""
     closing: Callable[[], None] | None = scope.get(ABORT)
     if closing is not None:
         closing()

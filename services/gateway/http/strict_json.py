@@ -1,4 +1,4 @@
-"""JSON that two readers may read differently, which is refused: half a surrogate pair, and a name given twice."""
+"""Rejects JSON that two parsers may read differently: half a surrogate pair, and a name given twice."""
 
 import json
 import re
@@ -10,29 +10,29 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check_names(body: bytes, names: Collection[bytes]) -> None:
-    """Refuses an object that has a name twice. Of an ordinary body this only looks at the bytes.
+    """Rejects an object that has a name twice. An ordinary body is only scanned as bytes.
 
-    `names`: in quotation marks, those that the object may have; whoever has decoded it knows that there is no other.
+    `names`: in quotation marks, all that the object may have; decoding has excluded others before.
 
     Raises:
-        Invalid: a name stands there twice; which of the two counts is a matter of opinion.
+        Invalid: a name is given twice; parsers differ on which of the two counts.
     """
-    # A name may be written with escapes, and a value may look like a name.
+    # A name may be written with escapes, and a value may equal a name: these bodies are parsed.
     if b"\\u" not in body:
         for name in names:
             if body.count(name) > 1:
                 break
         else:
             return
-    # A number may have more digits than Python makes an int of, and is not looked at.
+    # Numbers stay text: one may have more digits than Python converts to an int.
     json.loads(body, object_pairs_hook=_once, parse_int=str)
 
 
 def check_surrogates(body: bytes) -> None:
-    """Tells half a surrogate pair, which is JSON and no text, from what is not JSON; for bodies that were refused.
+    """Distinguishes half a surrogate pair, which JSON permits, from what is not JSON; for bodies that failed to decode.
 
     Raises:
-        Invalid: it is that, and where.
+        Invalid: the body holds half a surrogate pair; with the path where known.
     """
     try:
         found = json.loads(body.decode(), parse_constant=_no_number, parse_int=str)

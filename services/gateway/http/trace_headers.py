@@ -1,4 +1,4 @@
-"""What a request says about itself: its id and its place in a trace, taken over where they are sane."""
+"""A request's id and trace context, taken from its headers if valid."""
 
 import re
 
@@ -10,15 +10,15 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 
 
 def parse_request_id(given: str | None) -> str:
-    """The caller's own id, or a new one."""
+    """The client's request id if valid, else a new one."""
     return given if given and _REQUEST_ID.fullmatch(given) else new_id()
 
 
 def correlation_id(given: str | None, shown: str) -> str:
-    """An id of ours beside the one that is shown, where that is the caller's; else nothing, since it is ours."""
+    """A new id beside the shown one if that is the client's; empty if the shown one is ours."""
     return new_id() if given == shown else ""
 
 
 def parse_traceparent(given: str | None) -> str | None:
-    """The caller's trace context, if it is one."""
+    """The client's trace context if valid, else None."""
     return given if given and _TRACEPARENT.fullmatch(given) else None

@@ -1,1 +1,1 @@
-"""Live delivery: what happens to a user, told to each of its clients as it happens, once and in order."""
+"""Live delivery: each user's events are delivered to each of their clients, once and in order."""

@@ -1,4 +1,4 @@
-"""What a client missed, asked of the owners' read models, page by page."""
+"""Backfill: the events that a client missed, read page by page from the owners' read models."""
 
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
@@ -24,12 +24,12 @@ from services.gateway.live.fanout import NOTIFICATION_CHANNELS
 
 PAGE = 500
 _FRIENDS_PAGE = 200
-# What the profile service takes in one request, at most.
+# Most users that the profile service accepts in one request.
 _MOST_FRIENDS = 10_000
 
 
 class ClientEvent(Protocol):
-    """The message of this name that every owner of events has."""
+    """The message of this name that every owner of events defines."""
 
     type: str
     sequence: int
@@ -37,17 +37,17 @@ class ClientEvent(Protocol):
 
 
 class EventPage:
-    """Events behind a place, up to another, oldest first."""
+    """Events after one sequence, up to another, oldest first."""
 
     def __init__(self, events: Sequence[QueuedEvent], reached: int) -> None:
         self.events = events
-        # Everything up to here is in the page, or folded into something later.
+        # Everything up to here is in the page, or folded into a later event.
         self.reached = reached
 
 
 class Backfill:
     def __init__(self, remotes: ServiceClients, nats: NATS, *, confirm: Callable[[], None], page: int = PAGE) -> None:
-        """`confirm`: raises Unavailable where the end of a stream may be older than what the cluster agrees on."""
+        """`confirm`: raises Unavailable if the end of a stream may be older than what the cluster agrees on."""
         self._confirm = confirm
         self._remotes = remotes
         self._nats = nats
@@ -56,17 +56,17 @@ class Backfill:
     async def page(
         self, channel: str, user_id: str, friends: Collection[str], after: int, until: int, most_bytes: int
     ) -> EventPage:
-        """What the user is to be told of the channel behind `after`, up to and with `until`.
+        """The user's events of the channel after `after`, up to and including `until`.
 
-        It ends with the event with which its data has `most_bytes`.
+        The page ends with the event that brings its data to `most_bytes`.
 
         Raises:
-            VestnikError: the owner does not answer, or its read model has not come as far as `until`.
+            VestnikError: the owner does not answer, or its read model has not reached `until`.
         """
         stream = NOTIFICATION_CHANNELS.get(channel, channel)
         position = Position.at(stream, until)
         if channel == MESSAGING:
-            # Whoever could write before `until` was a friend by then: whether they still are must be known.
+            # Every sender before `until` was a friend by then; whether they still are must be known.
             position = position.merge(Position.at(CONTACT, await self._end_of(CONTACT)))
         call = Call(request_id=new_id(), position=position, actor=user_id, caller="gateway")
         found: list[QueuedEvent] = []
@@ -74,7 +74,7 @@ class Backfill:
         async with aclosing(self._ask(channel, stream, user_id, friends, after, most_bytes, call)) as events:
             async for event in events:
                 if event.sequence > until:
-                    # What is folded into something later than `until` is told when that comes.
+                    # An event folded into one later than `until` is delivered with that one.
                     return EventPage(found, until)
                 found.append(QueuedEvent(channel, event.sequence, event.type, event.data))
                 size += len(event.data)
@@ -86,7 +86,7 @@ class Backfill:
         """All friends of the user, once contact's read model has reached the sequence.
 
         Raises:
-            VestnikError: contact does not answer, or is behind.
+            VestnikError: contact does not answer, or lags.
         """
         remote, found, cursor = self._remotes.contact, set[str](), ""
         call = Call(request_id=new_id(), position=Position.at(CONTACT, contact), actor=user_id, caller="gateway")
@@ -99,7 +99,7 @@ class Backfill:
                 return found
 
     async def are_friends(self, user_id: str, other_id: str) -> bool:
-        """Whether the two are friends now, as the stream itself has it.
+        """Whether the two are friends now, according to the stream itself.
 
         Raises:
             VestnikError: contact does not answer.
@@ -153,7 +153,7 @@ class Backfill:
                 async for update in updates:
                     found.append(update)
                     size += len(update.data)
-                    # What lies behind this one cannot be in the page.
+                    # Later updates cannot be in the page.
                     if size >= most_bytes:
                         break
         found.sort(key=lambda event: event.sequence)

@@ -1,22 +1,22 @@
-"""Who may hold a page of missed events: a few of one user's clients at a time, and the more hold one the smaller it is.
+"""Limits the clients that hold a backfill page: a few of one user's; pages shrink while many clients hold one.
 
-A page stays in memory until its client has taken it, which a client may delay for minutes. A client without a turn
-waits, with signs of life and nothing in memory; it is refused nothing.
+A page stays in memory until its client has read it, which may take minutes. A client without a slot waits, with
+heartbeats and nothing in memory; it is not refused.
 """
 
 from collections import Counter
 
 from services.gateway.live.client_queue import ClientQueue
 
-# Clients of one user that hold a page at once.
+# Clients of one user that hold a page at the same time.
 MOST_OF_ONE = 4
-# Bytes of data in a page, and in one while many clients of the gateway hold one.
+# Bytes of data in a page; the small size applies while more than MANY clients of the gateway hold one.
 LARGE, SMALL = 512 * 1024, 64 * 1024
 MANY = 64
 
 
 class CatchUps:
-    """The turns of one gateway's clients."""
+    """The backfill slots of one gateway."""
 
     def __init__(self, *, most_of_one: int = MOST_OF_ONE, many: int = MANY) -> None:
         self._most_of_one = most_of_one
@@ -34,7 +34,7 @@ class CatchUps:
         return SMALL if len(self._holders) > self._many else LARGE
 
     def take(self, outlet: ClientQueue) -> bool:
-        """Whether it is the client's turn; if not, the client's outlet is woken when it may be."""
+        """Whether the client has a slot now; if not, its queue is woken when one may be free."""
         if outlet in self._holders:
             return True
         user_id = outlet.user_id
@@ -47,7 +47,7 @@ class CatchUps:
         return True
 
     def give_back(self, outlet: ClientQueue) -> None:
-        """The client holds no page any more, and waits for none."""
+        """Frees the client's slot, and ends its wait for one."""
         self._leave_queue(outlet)
         if outlet not in self._holders:
             return

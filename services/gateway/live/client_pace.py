@@ -1,42 +1,42 @@
-"""How fast a client takes what is sent to it, measured while it is waited for; one that is too slow is dropped.
+"""Measures how fast a client reads while sends wait for it; a client that is too slow is dropped.
 
-It comes again with the last position that it got and goes on from there.
+It reconnects and resumes from the last position that it received.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-# Seconds in which a client must take something of what is on its way to it.
+# Seconds in which a waiting send must finish.
 PATIENCE = 30.0
-# Bytes a second that a client must have taken for each minute that it was waited for.
+# Lowest rate in bytes per second, checked after each minute of waiting.
 LEAST_RATE = 4 * 1024
 _WINDOW = 60.0
 
 
 class Pace:
-    """Of one connection; several tasks may send on it."""
+    """The pace of one connection; several tasks may send on it."""
 
     __slots__ = ("_bytes", "_clock", "_patience", "_since", "_waited", "_waiters")
 
     def __init__(self, patience: float = PATIENCE, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._patience = patience
         self._clock = clock
-        # Taken, and seconds waited for it, since the last minute of waiting was over.
+        # Bytes taken, and seconds waited, since the last check.
         self._bytes = 0
         self._waited = 0.0
         self._waiters = 0
         self._since = 0.0
 
     def took(self, size: int) -> None:
-        """The client took so many bytes without being waited for."""
+        """Counts bytes that were sent without waiting."""
         self._bytes += size
 
     async def wait(self, sending: Awaitable[None], size: int) -> None:
-        """Waits until so many bytes are sent.
+        """Waits until `size` bytes are sent.
 
         Raises:
-            TimeoutError: the client takes nothing, or too little.
+            TimeoutError: the client reads nothing, or too slowly.
         """
         if not self._waiters:
             self._since = self._clock()

@@ -1,4 +1,4 @@
-"""What waits for one client, within a bound: a client that takes too slowly is ended, and holds up nobody."""
+"""Bounded queue of one client's events; a slow consumer is closed and delays no other client."""
 
 import asyncio
 from collections import deque
@@ -7,13 +7,13 @@ from enum import StrEnum
 
 import msgspec
 
-# Events, and bytes of them, that wait for one client.
+# Events queued for one client, and the bytes of their data.
 MOST = 512
 MOST_BYTES = 512 * 1024
 
 
 class CloseReason(StrEnum):
-    """Why a client's events end here; in every case it may come back with its position."""
+    """Why a client's events end here; in every case the client may reconnect with its position."""
 
     SESSION = "session ended"
     SESSION_UNKNOWN = "session out of sight"
@@ -33,12 +33,12 @@ class QueuedEvent(msgspec.Struct, frozen=True):
     type: str
     # A JSON object.
     data: bytes
-    # The other person of the conversation that it is about.
+    # The other user of the conversation that it is about.
     peer: str = ""
 
 
 class ClientQueue:
-    """One client's events between the hub and the client's own task."""
+    """Queue of one client's events between the hub and the client's own task."""
 
     __slots__ = (
         "_bytes",
@@ -57,15 +57,15 @@ class ClientQueue:
     def __init__(self, user_id: str, session_id: str, *, notified: bool, expires_at: float) -> None:
         self.user_id = user_id
         self.session_id = session_id
-        # Whether the client wants notifications too.
+        # Whether the client also receives notifications.
         self.notified = notified
-        # Unix time: when the session runs out, as far as is known.
+        # Unix time at which the session expires, as far as known.
         self.expires_at = expires_at
-        # Set: after what waits comes nothing more.
+        # Set when closed: nothing follows what is queued.
         self.end: CloseReason | None = None
-        # Hands an event to the client by itself while its task rests, and says whether it could; it must not fail.
+        # Delivers an event while the client's task is idle; returns whether it did; must not raise.
         self.at_once: Callable[[QueuedEvent], bool] | None = None
-        # Why the session ended, where that is the end.
+        # Why the session ended, if that closed the queue.
         self.reason = ""
         self._waiting: deque[QueuedEvent] = deque()
         self._bytes = 0
@@ -76,7 +76,7 @@ class ClientQueue:
         return len(self._waiting)
 
     def put(self, event: QueuedEvent) -> None:
-        """Never waits: where the client has not taken enough, this is its end."""
+        """Queues or delivers the event without waiting; closes the queue if it is full."""
         if self.end is not None:
             return
         if self.at_once is not None and not self._waiting and self.at_once(event):
@@ -89,21 +89,21 @@ class ClientQueue:
         self.wake()
 
     def close(self, end: CloseReason, reason: str = "") -> None:
-        """Nothing more is taken in; what is said first stands. `reason`: why the session ended."""
+        """Closes the queue; only the first call counts. `reason`: why the session ended."""
         if self.end is None:
             self.end = end
             self.reason = reason
             self.wake()
 
     def drain(self) -> list[QueuedEvent]:
-        """Everything that waits."""
+        """Removes and returns all queued events."""
         taken = list(self._waiting)
         self._waiting.clear()
         self._bytes = 0
         return taken
 
     async def wait(self, seconds: float) -> None:
-        """Returns when there is something to take, or the end, or the time is over. For one task alone."""
+        """Returns when an event is queued, the queue is closed, or the time is over. For one task only."""
         if self._waiting or self.end is not None:
             return
         loop = asyncio.get_running_loop()
@@ -116,6 +116,6 @@ class ClientQueue:
             self._waiter = self._timer = None
 
     def wake(self) -> None:
-        """Ends the wait of the client's task, if it waits."""
+        """Wakes the client's task, if it waits."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -1,4 +1,4 @@
-"""Live delivery as the gateway runs it: follows the streams, feeds the hub, opens and ends the clients' feeds."""
+"""Live delivery as the gateway runs it: follows the streams, feeds the hub, opens and closes subscriptions."""
 
 import asyncio
 import logging
@@ -41,23 +41,23 @@ from streams.message import Message
 from streams.reader import ReadBatch
 
 log = logging.getLogger(__name__)
-# Clients at once: of a gateway, and of one user.
+# Most clients at the same time: of a gateway, and of one user.
 MOST_CLIENTS = 20_000
 MOST_OF_ONE = 100
 _AGAIN_AFTER = 5
-# Seconds between two looks at whether the keys have changed.
+# Seconds between two checks whether the keys have changed.
 _LOOK_EVERY = 1.0
 
 
 class SubscriptionRequest(msgspec.Struct, frozen=True):
-    """Who wants to be told, and from where on, for every channel."""
+    """The caller, and the checked start position of every channel."""
 
     caller: Principal
     places: ChannelPositions
 
 
 class LiveDelivery:
-    """One gateway's live delivery. It listens to the followers of streams that the gateway has anyway."""
+    """One gateway's live delivery: follows CONTACT and MESSAGING, listens to the gateway's other stream followers."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class LiveDelivery:
     ) -> None:
         """
         `session_seconds`: how long a session lasts after the end of the access token that it was refreshed with.
-        `confirm`: raises Unavailable where the end of a stream may be older than what the cluster agrees on.
+        `confirm`: raises Unavailable if the end of a stream may be older than what the cluster agrees on.
         """
         self._confirm = confirm
         self._nats = nats
@@ -90,7 +90,7 @@ class LiveDelivery:
         self._catch_ups = CatchUps()
         self._keys = keys
         self._sealed = sealed
-        # With the id of the key that the client's token was signed with.
+        # With the id of the key that signed the client's token.
         self._outlets: dict[ClientQueue, str] = {}
         self._clients: Counter[str] = Counter()
         self._stopping = False
@@ -106,11 +106,11 @@ class LiveDelivery:
         return all(follower.alive for follower in self._followers)
 
     def positions(self) -> Position:
-        """How far the streams were told; of those that are followed by now."""
+        """How far each followed stream has been published."""
         return Position(self._hub.positions())
 
     async def run(self) -> None:
-        """Follows and tells until it is cancelled."""
+        """Follows and publishes until cancelled."""
         async with asyncio.TaskGroup() as group:
             for follower in self._followers:
                 group.create_task(follower.run())
@@ -118,20 +118,20 @@ class LiveDelivery:
             group.create_task(self._watch_keys())
 
     def stop(self) -> None:
-        """Ends every client's events at once and takes no more clients."""
+        """Closes every subscription immediately and accepts no more clients."""
         self._stopping = True
         for outlet in self._outlets:
             outlet.close(CloseReason.STOPPING)
 
     async def prepare(self, caller: Principal, since: str, seen: Position, *, notified: bool) -> SubscriptionRequest:
-        """Where a client's events begin, checked; nothing is held for the client yet.
+        """Resolves and checks where a client's events begin; holds nothing for the client yet.
 
-        `since`: the position that the client brings; empty: now, which is behind `seen` in any case.
+        `since`: the client's position; empty for now, which is never before `seen`.
 
         Raises:
             Invalid: the position is not one of this system.
-            Unavailable: the streams are not followed just now, or the gateway stops.
-            Overloaded, RateLimited: too many clients, of all or of this user.
+            Unavailable: the streams are not followed now, or the gateway is stopping.
+            Overloaded, RateLimited: too many clients, in total or of this user.
         """
         self._admit(caller.user_id)
         channels = CHANNELS if notified else STREAMS
@@ -140,13 +140,13 @@ class LiveDelivery:
         except Invalid as error:
             raise invalid_position() from error
         found = await resolve_start(self._hub, self._nats, given, seen, channels, self._confirm)
-        # Others may have come while this one waited.
+        # Other clients may have connected during the wait.
         self._admit(caller.user_id)
         return SubscriptionRequest(caller, found)
 
     @asynccontextmanager
     async def subscribe(self, beginning: SubscriptionRequest, kind: str) -> AsyncIterator[Subscription]:
-        """The client's feed; it counts as a client until the end. `kind`: of connection, for the metrics."""
+        """The client's subscription; counts as a client until the end. `kind`: of connection, for the metrics."""
         caller = beginning.caller
         outlet = ClientQueue(
             caller.user_id,
@@ -188,7 +188,7 @@ class LiveDelivery:
                 del self._clients[caller.user_id]
             self._metrics.ended(kind, outlet.end or CloseReason.DISCONNECTED)
 
-    # What followers say
+    # StreamListener
 
     def on_start(self, stream: str, sequence: int) -> None:
         if stream in STREAMS:
@@ -225,7 +225,10 @@ class LiveDelivery:
             self._metrics.told(time.time() - event.at.timestamp())
 
     def _restart_all(self, sequence: int) -> None:
-        """More updates of profiles wait than may: who may have missed one comes again, and finds it in its history."""
+        """Closes every client, because the queue of profile updates is full.
+
+        A client that may have missed one reconnects and finds it in its backfill.
+        """
         log.error("the profile service is too far behind: every live client begins anew")
         for outlet in self._outlets:
             outlet.close(CloseReason.RESTART)
@@ -233,9 +236,9 @@ class LiveDelivery:
         self._hub.mark_lost(PROFILE, sequence)
 
     async def _watch_keys(self) -> None:
-        """Ends what was opened with a token of a key that is gone: whoever has stolen the key may have opened it.
+        """Closes connections opened with a token of a removed key: an attacker with a stolen key may have opened them.
 
-        The owner of the session comes again with the next token.
+        The owner of the session reconnects with the next token.
         """
         edition = self._keys.generation
         while True:
@@ -267,6 +270,6 @@ def _opened(message: Message) -> Recorded[Event] | None:
     try:
         return message.open()
     except (msgspec.DecodeError, LookupError) as error:
-        # One bad event must not end what all others wait for; the projections put it on record.
+        # One invalid event must not stop delivery to all clients; the projections record it.
         log.error("event %d of %s cannot be told: %s", message.sequence, message.stream, type(error).__name__)
         return None

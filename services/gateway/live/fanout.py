@@ -1,4 +1,4 @@
-"""What one event of the streams tells to whom: the pure part of live delivery."""
+"""Fan-out: which users receive what for an event of the streams. The pure part of live delivery."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -31,7 +31,7 @@ from contracts.values.ids import notification_id
 from contracts.values.personal_data import plaintext_or_none
 from contracts.values.timestamps import rfc3339
 
-# In the order in which a client that was away is told of them: first whether it may still be told at all.
+# The order of backfill: the session first, as it decides whether the client may still receive anything.
 STREAMS = (SESSION, CONTACT, PROFILE, MESSAGING)
 NOTIFICATION_CHANNELS = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
 CHANNELS = (*STREAMS, *NOTIFICATION_CHANNELS)
@@ -39,12 +39,12 @@ CHANNELS = (*STREAMS, *NOTIFICATION_CHANNELS)
 _ENCODE = msgspec.json.Encoder().encode
 
 
-# About as much as a notification takes.
+# Approximate size of a notification.
 _NOTICE_BYTES = 256
 
 
 class LazyNotification(Mapping[str, bytes]):
-    """A notification to one user, made when somebody looks at it: each message makes one, and few clients want them."""
+    """A notification to one user, encoded on first access: each message makes one, and few clients want them."""
 
     __slots__ = ("_at", "_data", "_event_id", "_from_user_id", "_kind", "_user_id")
 
@@ -74,7 +74,7 @@ class LazyNotification(Mapping[str, bytes]):
 class OutboundEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One event as clients receive it."""
 
-    # A stream, or the notifications that are born of one.
+    # A stream, or the notifications derived from one.
     channel: str
     # In the stream.
     sequence: int
@@ -82,11 +82,11 @@ class OutboundEvent(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     # User id -> the JSON object that this user's clients receive.
     payload_by_user: Mapping[str, bytes]
-    # Whose friends are told, all the same; empty where `payload_by_user` says it.
+    # The user whose friends all receive the data; empty if `payload_by_user` names the recipients.
     friends_of: str = ""
 
     def size(self) -> int:
-        """Bytes, roughly."""
+        """Approximate size in bytes."""
         return (
             _NOTICE_BYTES
             if isinstance(self.payload_by_user, LazyNotification)
@@ -95,7 +95,7 @@ class OutboundEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
-    """What the event tells, and to whom; a profile's update is told by `profile_updated`."""
+    """The outbound events of an event; those of a profile's update come from `profile_updated`."""
     match event.data:
         case MessageSent():
             yield from _sent(event, event.data)
@@ -121,7 +121,7 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
 
 
 def profile_updated(event: Recorded[Event], shown: bytes) -> OutboundEvent:
-    """To the person's friends."""
+    """The outbound event to the user's friends. `shown`: the complete profile in JSON."""
     return OutboundEvent(
         channel=PROFILE,
         sequence=event.sequence,

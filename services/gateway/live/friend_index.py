@@ -1,7 +1,7 @@
-"""Whose friends are connected here: who is told of a profile's update, without a question for each.
+"""Index of the friends of connected users: gives the recipients of a profile's update without a request for each.
 
-A user's friends are loaded once, when its first client comes, and kept true by the events of CONTACT from then on;
-also for a while after its last client has gone, since most come back.
+A user's friends are loaded once, when their first client connects, and kept current by the events of CONTACT. They are
+kept for a while after the last client has disconnected, since most reconnect.
 """
 
 import asyncio
@@ -9,10 +9,10 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from sys import intern
 
-# Friends of users that have no client here now, all together.
+# Bound on the cached friends of all users without a client here.
 _MOST_IDLE = 200_000
 
-# All friends of a user as contact's read model has them once it has reached a sequence of CONTACT.
+# Loads all friends of a user once contact's read model has reached a sequence of CONTACT.
 Load = Callable[[str, int], Awaitable[Collection[str]]]
 
 
@@ -24,10 +24,10 @@ class FriendSet:
     def __init__(self) -> None:
         self.friends: set[str] = set()
         self.clients = 0
-        # The place in PROFILE from which on every update of a friend is told here; None while that is not so yet.
+        # The sequence of PROFILE from which on every friend's update is published here; None until loaded.
         self.complete_since: int | None = None
         self.loading: asyncio.Task[None] | None = None
-        # While loading: what has become of a friendship meanwhile; it is never older than what is loaded.
+        # While loading: friendships that events have changed; never older than what is loaded.
         self.changed: dict[str, bool] = {}
 
 
@@ -41,11 +41,11 @@ class FriendIndex:
         self._idle_friends = 0
 
     def friends_of(self, person: str) -> Collection[str]:
-        """The users known here that are friends of the person."""
+        """The users in the index that are friends of the person."""
         return self._watchers.get(person, ())
 
     async def acquire(self, user_id: str, contact: int, profile: Callable[[], int]) -> FriendSet:
-        """The user's circle, once it is loaded. `contact`, `profile`: how far these streams were followed.
+        """The user's friend set, once it is loaded. `contact`, `profile`: how far these streams were followed.
 
         Raises:
             VestnikError: it could not be loaded.
@@ -69,7 +69,7 @@ class FriendIndex:
         return circle
 
     def release(self, user_id: str, circle: FriendSet) -> None:
-        """One client less."""
+        """Call when a client disconnects."""
         if self._circles.get(user_id) is not circle:
             return
         circle.clients -= 1
@@ -86,7 +86,7 @@ class FriendIndex:
             self._forget(oldest)
 
     def changed(self, one: str, other: str, friends: bool) -> None:
-        """An event of CONTACT: the two are friends now, or not any more."""
+        """Applies an event of CONTACT: the two are friends now, or no longer."""
         for user_id, friend_id in ((one, other), (other, one)):
             circle = self._circles.get(user_id)
             if circle is None:
@@ -97,7 +97,7 @@ class FriendIndex:
                 self._set(user_id, circle, friend_id, friends)
 
     def clear(self) -> None:
-        """Forgets everybody that has no client; those that have are to be ended and to begin anew."""
+        """Clears the index; the caller closes all connected clients, which then reconnect."""
         for user_id in list(self._circles):
             self._forget(user_id)
         self._idle.clear()
@@ -107,7 +107,7 @@ class FriendIndex:
         try:
             loaded = dict.fromkeys(await self._load(user_id, contact), True)
         except BaseException:
-            # The next one to come tries again.
+            # The next `acquire` tries again.
             circle.loading = None
             circle.changed.clear()
             raise
@@ -129,7 +129,7 @@ class FriendIndex:
             self._idle_friends += len(circle.friends) - before
 
     def _add(self, user_id: str, circle: FriendSet, friend_id: str) -> None:
-        # Friends are each other's friends: one text serves for all who know the same person.
+        # Interned, since one id is in many friend sets.
         friend_id = intern(friend_id)
         circle.friends.add(friend_id)
         self._watchers[friend_id].add(user_id)

@@ -1,7 +1,7 @@
-"""Where the streams' events and the clients of this process meet: routing by user, in memory, without waiting.
+"""In-memory hub: routes the streams' events to the clients of this process, by user, without waiting.
 
-One consumer a stream feeds it, however many clients there are. Nothing here awaits, so that every look at it is a look
-at one moment: that is what the joining of history and present rests on.
+One consumer per stream feeds it, however many clients there are. Publishing, reading and attaching are synchronous, so
+each sees one consistent state: joining backfill and live events relies on this.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ ChannelPositions = dict[str, int]
 
 
 class HeadPosition(msgspec.Struct, frozen=True):
-    """A place in every stream, and the same as clients get it."""
+    """A position in every stream, and its text for clients."""
 
     places: ChannelPositions
     id: str
 
 
 class Hub:
-    """The clients of one gateway, and what was told of late."""
+    """The clients of one gateway, and the recently published events."""
 
     def __init__(
         self,
@@ -36,16 +36,16 @@ class Hub:
         recent: Callable[[], ReplayBuffer] = ReplayBuffer,
     ) -> None:
         self.circles = circles
-        # Makes of a place the text that clients get.
+        # Makes a position's text for clients.
         self.seal = seal
         self._recent = {channel: recent() for channel in CHANNELS}
-        # Everything up to here was told, by stream; not there before its follower has begun.
+        # By stream: everything up to here is published; absent until its follower has started.
         self._positions: ChannelPositions = {}
-        # The last profile.updated that nobody here was told of, since nobody here knew the person.
+        # The last profile.updated that was skipped: its user had no friend here.
         self._passed_over = 0
         self._outlets: dict[str, list[ClientQueue]] = {}
         self._moved: set[asyncio.Future[None]] = set()
-        # Made when it is asked for, and dropped when anything moves.
+        # Computed on demand, and dropped when any position advances.
         self._here: HeadPosition | None = None
 
     @property
@@ -54,24 +54,24 @@ class Hub:
         return len(self._positions) == len(STREAMS)
 
     def position(self, channel: str) -> int:
-        """Everything of the channel up to this sequence has been told."""
+        """Everything of the channel up to this sequence is published."""
         return self._positions[NOTIFICATION_CHANNELS.get(channel, channel)]
 
     def positions(self) -> ChannelPositions:
-        """Of the streams that are followed."""
+        """The positions of the streams that are followed."""
         return dict(self._positions)
 
     def head(self) -> "HeadPosition":
-        """Where everybody stands who was handed all that was told."""
+        """The position of a client that has received everything published."""
         if self._here is None:
             places = {stream: self._positions[stream] for stream in STREAMS}
             self._here = HeadPosition(places, self.seal(places))
         return self._here
 
-    # What followers say
+    # Called by stream followers
 
     def start_stream(self, stream: str, sequence: int) -> None:
-        """What is told of the stream from now on lies behind this sequence."""
+        """What is published of the stream from now on comes after this sequence."""
         for channel in CHANNELS:
             if NOTIFICATION_CHANNELS.get(channel, channel) == stream:
                 self._recent[channel].begin(sequence)
@@ -79,7 +79,7 @@ class Hub:
         self._here = None
 
     def publish(self, told: OutboundEvent) -> None:
-        """The next event of a channel."""
+        """Publishes the next event of a channel."""
         self._recent[told.channel].add(told)
         stream = NOTIFICATION_CHANNELS.get(told.channel, told.channel)
         if told.sequence > self._positions.get(stream, 0):
@@ -91,18 +91,18 @@ class Hub:
                 self._deliver(told, "" if told.friends_of else user_id, outlets)
 
     def skip(self, sequence: int) -> None:
-        """A profile.updated of somebody whom nobody here knows."""
+        """Skips a profile.updated of a user without friends here."""
         self._passed_over = sequence
-        # Or a circle that is whole from here on would be taken to have been told of it.
+        # Otherwise a friend set loaded next would count as having received it.
         self.advance(PROFILE, sequence)
 
     def mark_lost(self, stream: str, sequence: int) -> None:
-        """Something up to the sequence will not be told: nobody may go on here from before it."""
+        """Marks events up to the sequence as not published: no client may resume here from before it."""
         self.start_stream(stream, sequence)
         self.advance(stream, sequence)
 
     def advance(self, stream: str, sequence: int) -> None:
-        """Everything up to the sequence has been told."""
+        """Marks everything up to the sequence as published, and wakes waiting clients."""
         if sequence > self._positions.get(stream, 0):
             self._positions[stream] = sequence
             self._here = None
@@ -111,25 +111,25 @@ class Hub:
                 waiter.set_result(None)
 
     def refreshed(self, user_id: str, session_id: str, expires_at: float) -> None:
-        """The session runs out later than was known; Unix time."""
+        """Extends the known expiry of a session; Unix time."""
         for outlet in self._outlets.get(user_id, ()):
             if outlet.session_id == session_id:
                 outlet.expires_at = max(outlet.expires_at, expires_at)
 
-    # What clients ask
+    # Called for clients
 
     def covers(self, channel: str, sequence: int, circle: FriendSet) -> bool:
-        """Whether all that the channel has told behind the sequence is in memory, for somebody with this circle."""
+        """Whether the replay buffer has all events of the channel after the sequence, for a user with these friends."""
         if sequence < self._recent[channel].oldest_sequence:
             return False
         if channel != PROFILE:
             return True
-        # What was passed over before the circle was known may have been a friend's.
+        # An update skipped before the friend set was loaded may have been a friend's.
         assert circle.complete_since is not None
         return sequence >= min(circle.complete_since, self._passed_over)
 
     def recent(self, user_id: str, places: Mapping[str, int], circle: FriendSet) -> list[QueuedEvent]:
-        """What the user was told behind the places, in the order of CHANNELS."""
+        """The user's buffered events after the positions, in the order of CHANNELS."""
         found: list[QueuedEvent] = []
         for channel in CHANNELS:
             if channel in places:
@@ -137,7 +137,7 @@ class Hub:
         return found
 
     def attach(self, outlet: ClientQueue) -> None:
-        """From now on the outlet gets what its user is told."""
+        """From now on the queue receives its user's events."""
         self._outlets.setdefault(outlet.user_id, []).append(outlet)
 
     def detach(self, outlet: ClientQueue) -> None:
@@ -148,7 +148,7 @@ class Hub:
                 del self._outlets[outlet.user_id]
 
     async def until_reached(self, places: Mapping[str, int], seconds: float) -> bool:
-        """Waits until all of that was told; whether it was in time."""
+        """Waits until all these positions are published; false if that takes longer than `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 while not self.has_reached(places):

@@ -1,7 +1,7 @@
-"""Updates of profiles, completed with what the event does not say, then told to the person's friends.
+"""Completes profile updates with what the event does not contain, then publishes them to the user's friends.
 
-One after the other, in the order of the stream, and only where a friend is connected here. While the profile service
-does not answer they wait, and nothing else does.
+One by one, in stream order, and only if a friend is connected here. While the profile service does not answer, only
+these updates wait.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _PAUSE = 0.5
 
 
 class _Unchanged(msgspec.Struct, frozen=True):
-    """What an update of a profile does not hold."""
+    """The fields that an update of a profile does not contain."""
 
     username: str
     verified: bool
@@ -42,12 +42,12 @@ _DECODER = msgspec.json.Decoder(_Unchanged)
 
 class ProfileUpdates:
     def __init__(self, hub: Hub, profiles: ProfileReader, *, overrun: Callable[[int], None], most: int = MOST) -> None:
-        """`overrun`: what to do when more wait than may; none up to and with the sequence is told any more."""
+        """`overrun`: called when the queue is full; no update up to and including the sequence is published."""
         self._hub = hub
         self._profiles = profiles
         self._overrun = overrun
         self._most = most
-        # Updates, and between them how far the stream was read.
+        # Updates, and between them the sequences up to which the stream was read.
         self._waiting: deque[Recorded[Event] | int] = deque()
         self._more = asyncio.Event()
 
@@ -62,7 +62,7 @@ class ProfileUpdates:
             self._put(sequence)
 
     async def run(self) -> None:
-        """Tells until it is cancelled."""
+        """Publishes until cancelled."""
         while True:
             await self._more.wait()
             while self._waiting:
@@ -83,11 +83,11 @@ class ProfileUpdates:
             self._hub.skip(next_.sequence)
 
     def _is_next(self, next_: Recorded[Event] | int) -> bool:
-        """Not any more where all were given up meanwhile."""
+        """False if the queue was cleared in the meantime."""
         return bool(self._waiting) and self._waiting[0] is next_
 
     async def _shown(self, event: Recorded[Event]) -> bytes | None:
-        """The profile as of the event; asked for until it is had."""
+        """The profile as of the event, requested until it is available; None if it cannot be published."""
         call = Call(request_id=new_id(), position=Position.at(PROFILE, event.sequence), caller="gateway")
         while True:
             try:

@@ -1,6 +1,6 @@
-"""What was told last, in memory: a client that was away for moments, or is just joining, finds it here.
+"""The latest events in memory, for clients that were away for moments or are joining.
 
-Bounded in number and in bytes; what is older comes from the owners' read models.
+Bounded in number and in bytes; older events come from the owners' read models.
 """
 
 from collections import deque
@@ -12,18 +12,18 @@ _MOST_BYTES = 16 * 1024 * 1024
 
 
 class ReplayBuffer:
-    """The end of one channel."""
+    """The latest events of one channel."""
 
     def __init__(self, *, most: int = _MOST, most_bytes: int = _MOST_BYTES) -> None:
         self._most = most
         self._most_bytes = most_bytes
         self._told: deque[OutboundEvent] = deque()
         self._bytes = 0
-        # Everything behind this sequence is here.
+        # Everything after this sequence is here.
         self.oldest_sequence = 0
 
     def begin(self, sequence: int) -> None:
-        """Forgets all; what is told from here on will be kept."""
+        """Clears the buffer; events after the sequence will be kept."""
         self._told.clear()
         self._bytes = 0
         self.oldest_sequence = sequence
@@ -37,7 +37,7 @@ class ReplayBuffer:
             self.oldest_sequence = oldest.sequence
 
     def since(self, sequence: int) -> list[OutboundEvent]:
-        """All behind the sequence, in order. Only whole where the sequence is not below the floor."""
+        """All events after the sequence, in order. Complete only if the sequence is not below `oldest_sequence`."""
         found: list[OutboundEvent] = []
         for told in reversed(self._told):
             if told.sequence <= sequence:

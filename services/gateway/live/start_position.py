@@ -1,7 +1,7 @@
-"""From the position that a client brings to where it is told from, for each channel; false positions are refused.
+"""Resolves the position that a client brings to a start per channel, and rejects invalid positions.
 
-A position may be of any gateway, of a write or of a list: it may be ahead of what this gateway was told, for moments.
-What it does not speak of begins now.
+A position may be of any gateway, of a write or of a list: it may be ahead of this gateway for moments. Streams that it
+does not contain start now.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,26 +14,27 @@ from contracts.positions import Position
 from services.gateway.live.fanout import NOTIFICATION_CHANNELS
 from services.gateway.live.hub import ChannelPositions, Hub
 
-# Seconds for which a position ahead of this gateway is waited for.
+# Seconds to wait for a position ahead of this gateway.
 _PATIENCE = 5.0
 
 
 async def resolve_start(
     hub: Hub, nats: NATS, since: Position, seen: Position, channels: Iterable[str], confirm: Callable[[], None]
 ) -> ChannelPositions:
-    """
-    `since`: empty for now, which is not before `seen`.
-    `confirm`: raises Unavailable where the end of a stream may be older than what the cluster agrees on.
+    """The start sequence of each channel.
+
+    `since`: empty for now, which is never before `seen`.
+    `confirm`: raises Unavailable if the end of a stream may be older than what the cluster agrees on.
 
     Raises:
-        Invalid: it lies behind the end of a stream: it is another system's.
-        Unavailable: it lies ahead of this gateway, which does not get there.
+        Invalid: it is past the end of a stream, so it is of another system.
+        Unavailable: it is ahead of this gateway, which does not reach it in time.
     """
     now = Position(hub.positions())
     if not since.sequences:
         begin = {channel: now.merge(seen).sequence(NOTIFICATION_CHANNELS.get(channel, channel)) for channel in channels}
     else:
-        # Each event first, then the notification it makes: who was told of neither gets both.
+        # A notification channel defaults to its stream's position: a client that has received neither gets both.
         known = {**now.sequences, **since.sequences}
         begin = {
             channel: known.get(channel, known[NOTIFICATION_CHANNELS.get(channel, channel)]) for channel in channels
@@ -59,5 +60,5 @@ async def _reject_future_positions(hub: Hub, nats: NATS, begin: ChannelPositions
 
 
 def invalid_position() -> Invalid:
-    """Says it of the parameter; whoever took the position from elsewhere says from where."""
+    """The error for the query parameter `since`; a caller that took the position from elsewhere sets its own path."""
     return Invalid("The position is not one of this system.", violations=(Violation("/query/since", "Not a position"),))

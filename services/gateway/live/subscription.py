@@ -1,17 +1,17 @@
-"""One client's events from a place on: first what it missed, then what happens, each once and in order.
+"""One client's events from a position on: backfill, then live events, each once and in order.
 
-The joint of the two, which loses nothing and repeats nothing:
+The two are joined without loss or duplicates:
 
-- A place says for each channel up to where the client was told. It moves with every event that is handed out, never
-  back, and a client that comes again brings the place of the last event it got.
-- While a channel's memory (recent.py) does not reach back to the place, a page comes from the owner's read model: all
-  between the place and where the hub was before it was asked. What the read model knows beyond that is left out: it
-  comes later, from memory or from the next page.
-- Once memory reaches back to the place in every channel, what it holds behind the place is taken and the client's
-  outlet is attached in one step, in which the hub cannot move. So what was told before is in what was taken, and what
-  is told later goes to the outlet.
+- A position holds, for each channel, the sequence up to which the client has received events. It advances with every
+  event handed out, never back. A client that reconnects brings the position of the last event it received.
+- While a channel's replay buffer (replay_buffer.py) does not reach back to the position, a page comes from the owner's
+  read model: everything after the position, up to where the hub was before the request. Later events of the read model
+  are left out: they come from the buffer or with the next page.
+- Once the buffers of all channels reach back to the position, the buffered events after it are taken and the client's
+  queue is attached in one step, in which the hub cannot advance. So events published before are among those taken, and
+  events published later go to the queue.
 
-Each round leaves less to be told, unless more happens meanwhile than memory holds; then another round follows.
+Each round leaves fewer events, unless more happen meanwhile than a buffer holds; then another round follows.
 """
 
 import logging
@@ -33,16 +33,16 @@ from services.gateway.live.friend_index import FriendSet
 from services.gateway.live.hub import ChannelPositions, HeadPosition, Hub
 
 log = logging.getLogger(__name__)
-# Seconds between two signs of life.
+# Seconds between two heartbeats.
 HEARTBEAT = 15.0
-# Seconds until a page is asked for again that could not be had.
+# Seconds until a failed request is retried.
 _PAUSE = 1.0
-# What memory may hold for a client when it is attached; more is handed out first.
+# Most buffered events when the queue is attached; more are handed out first.
 _FEW = 128
 _TRANSIENT = (Unavailable, DeadlineExceeded, Overloaded, ReadModelBehind)
 
 
-# Writes an event to the client, and says whether it has taken it; else it comes with `next`.
+# Writes an event to the client synchronously; returns whether it did. If not, `next` returns the event.
 TryWrite = Callable[["ClientEvent"], bool]
 
 
@@ -55,7 +55,7 @@ class Pages(Protocol):
 
 
 class ClientEvent(msgspec.Struct, frozen=True):
-    """An event with the place that a client has reached when it has it."""
+    """An event, and the position that a client has reached once it has received it."""
 
     id: str
     type: str
@@ -67,7 +67,7 @@ _EXPIRED, _REVOKED = "expired", "revoked"
 
 
 def _beginning(events: list[QueuedEvent]) -> list[QueuedEvent]:
-    """The first events, up to the one with which their data has more bytes than go out at once."""
+    """The first events, up to the one that brings their data above SMALL bytes."""
     size = 0
     for number, event in enumerate(events):
         size += len(event.data)
@@ -80,12 +80,12 @@ class _Ended(msgspec.Struct, frozen=True):
     session_id: str
 
 
-# Whether the session goes on, asked of its owner.
+# Asks the session's owner whether the session is still active.
 StillActive = Callable[[str], Awaitable[bool]]
 
 
 class Subscription:
-    """Used by one task, within `async with`."""
+    """One client's events as batches of `next`. Used by one task, within `async with`."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Subscription:
         pause: float = _PAUSE,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`places`: where to begin, for every channel that the client wants."""
+        """`places`: the start position, for every channel that the client wants."""
         self._hub = hub
         self._history = history
         self._outlet = outlet
@@ -112,16 +112,17 @@ class Subscription:
         self._heartbeat = heartbeat
         self._pause = pause
         self._clock = clock
-        # Set by whoever passes the events on, where that can be done without waiting.
+        # Set by the sender of the events, if it can write without waiting.
         self.try_write: TryWrite | None = None
-        # Where the hub was when an event was handed out at once last.
+        # The hub's position at the last event delivered by `_deliver_now`.
         self._reached: HeadPosition | None = None
         self._circle: FriendSet | None = None
-        # Up to where in MESSAGING it is known whether the conversation with somebody is closed, and is closed.
+        # By user, sequences of MESSAGING: up to where it is known whether their conversation is closed, and up to where
+        # it is closed.
         self._known: ChannelPositions = {}
         self._closed: ChannelPositions = {}
         self._attached = False
-        # Whether a page of what was missed is on its way to the client.
+        # Whether a backfill page is on its way to the client.
         self._page_out = False
         self._over = False
         self._end_sent = False
@@ -139,28 +140,28 @@ class Subscription:
 
     @property
     def id(self) -> str:
-        """The place reached with what was handed out."""
+        """The position reached with the events handed out."""
         return self._hub.seal(self._places)
 
     @property
     def end(self) -> CloseReason | None:
-        """Why nothing more comes; None while something may."""
+        """Why the subscription has ended; None while it goes on."""
         return self._outlet.end if self._over else None
 
     def give_up(self, end: CloseReason) -> None:
-        """The client cannot be told any more."""
+        """Closes the subscription of an unreachable client."""
         self._outlet.close(end)
 
     async def next(self) -> list[ClientEvent]:
-        """What comes next, at least one event; nothing as a sign of life, and at the end.
+        """The next events, at least one; empty as a heartbeat, and at the end.
 
-        Whoever asks has passed on what it got before: `id` moves on then also without an event.
+        The caller has sent the previous events by then. `id` may advance without an event.
         """
         circle = self._circle or await self._enter()
         if circle is None:
             return self._heartbeat_or_end()
         if self._page_out:
-            # The client has it.
+            # The client has received the page.
             self._page_out = False
             self._catch_ups.give_back(self._outlet)
         while not self._attached:
@@ -183,7 +184,7 @@ class Subscription:
         return self._circle
 
     async def _catch_up(self, circle: FriendSet) -> list[ClientEvent] | None:
-        """The next of what was missed; None when there is no more of it, and the outlet is attached."""
+        """One round of what was missed; None if it yields nothing. Attaches the queue once few events are left."""
         outlet, hub, places = self._outlet, self._hub, self._places
         if outlet.end is not None:
             return self._heartbeat_or_end()
@@ -192,7 +193,7 @@ class Subscription:
             return await self._page(late, circle)
         if doubtful := self._unconfirmed_peers(circle):
             return await self._ask(doubtful)
-        # From here to the end nothing waits.
+        # No await from here on.
         found = [event for event in self._remembered(circle) if self._closed.get(event.peer, 0) < event.sequence]
         part = _beginning(found)
         if len(part) == len(found) <= _FEW:
@@ -218,7 +219,7 @@ class Subscription:
         return items or None
 
     def _unconfirmed_peers(self, circle: FriendSet) -> set[str]:
-        """Whose conversation with the user may be closed: they are no friends as far as this gateway has heard."""
+        """Peers whose conversation with the user may be closed: not friends as far as this gateway has read."""
         return {
             event.peer
             for event in self._remembered(circle)
@@ -226,7 +227,7 @@ class Subscription:
         }
 
     async def _ask(self, people: Iterable[str]) -> list[ClientEvent] | None:
-        """Whether these are friends, which settles it for what they have written until now."""
+        """Checks whether these are friends, which decides on everything that they have written so far."""
         user_id, until = self._outlet.user_id, self._hub.position(MESSAGING)
         try:
             for person in people:
@@ -252,9 +253,9 @@ class Subscription:
         return self._heartbeat_or_end()
 
     async def _idle(self, seconds: float) -> None:
-        """Waits for what has to wait for a task; all else is handed to the client meanwhile, as it comes."""
+        """Waits for events that need the client's task; all others are delivered meanwhile, as they come."""
         outlet, hub = self._outlet, self._hub
-        # The channels of notifications have places of their own, behind those of their streams.
+        # The hub's head has no positions for notification channels.
         if self.try_write is not None and not outlet.notified:
             outlet.at_once = self._deliver_now
         try:
@@ -268,7 +269,7 @@ class Subscription:
         self._reached = None
 
     def _deliver_now(self, event: QueuedEvent) -> bool:
-        """The event goes to a client that has all that came before it."""
+        """Delivers the event to a client that has received everything before it."""
         assert self.try_write is not None
         if event.channel == SESSION:
             return False
@@ -277,7 +278,7 @@ class Subscription:
             if not self.try_write(ClientEvent(here.id, event.type, event.data)):
                 return False
         except Exception:
-            # The edge: the client finds an end and comes again, and all others are told.
+            # The edge: this client is closed and reconnects, and all others still get the event.
             log.exception("a live event could not be passed on")
             self._outlet.close(CloseReason.FAILED)
             return True
@@ -286,7 +287,7 @@ class Subscription:
         return True
 
     async def _check_expiry(self) -> list[ClientEvent]:
-        """The session should have run out by now; only its owner knows."""
+        """The session should have expired by now; its owner decides."""
         outlet = self._outlet
         try:
             active = await self._still_active(outlet.session_id)
@@ -300,7 +301,7 @@ class Subscription:
         return self._heartbeat_or_end()
 
     def _heartbeat_or_end(self) -> list[ClientEvent]:
-        """A sign of life, or the end; what comes last is that the session has ended, where that is the reason."""
+        """A heartbeat, or the end; if the session has ended, the last event says so."""
         outlet = self._outlet
         if outlet.end is CloseReason.SESSION and not self._end_sent:
             self._end_sent = True
@@ -316,11 +317,11 @@ class Subscription:
         return self._hub.recent(self._outlet.user_id, self._places, circle)
 
     def _numbered(self, events: Iterable[QueuedEvent]) -> list[ClientEvent]:
-        """The events as they go out, each with the place reached with it."""
+        """The events as sent, each with the position reached with it."""
         items = []
         for event in events:
             if event.channel == SESSION and self._own(event):
-                # Its own session's end is what it says last.
+                # The end of its own session is sent last.
                 continue
             self._places[event.channel] = event.sequence
             items.append(ClientEvent(self.id, event.type, event.data))

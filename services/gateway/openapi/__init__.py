@@ -1,1 +1,1 @@
-"""The OpenAPI document."""
+"""The OpenAPI and AsyncAPI documents."""

@@ -1,7 +1,7 @@
-"""The AsyncAPI 3 document of what clients follow and ask live: server-sent events and the WebSocket.
+"""The AsyncAPI 3 document of the live interface: server-sent events and the WebSocket.
 
-Made of the declarations that serve it: the structs that encode events, `Command` and `Answer`, and the bodies of the
-routes that commands take. From the gateway's side: it sends events and answers, and receives commands.
+Generated from the declarations that serve it: the structs that encode events, `Command` and `Answer`, and the bodies
+of the routes that commands use. Written from the gateway's side: it sends events and answers, and receives commands.
 https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
 
@@ -35,7 +35,7 @@ from services.gateway.routes.profiles import ProfileBody
 Json = dict[str, Any]
 
 SSE = "/v1/events"
-# What each event has as its data, by its type.
+# The data of each event, by its type.
 EVENTS: Mapping[str, type[msgspec.Struct]] = {
     MessageSent.TYPE: LiveMessage,
     MessageSeen.TYPE: LiveSeen,
@@ -114,7 +114,7 @@ def document(endpoints: Iterable[AnyEndpoint]) -> Json:
             "securitySchemes": {"bearerAuth": openapi.BEARER},
         },
     }
-    # Defaults as JSON has them, and patterns as JSON Schema has them.
+    # Converts defaults to JSON, and patterns to JSON Schema's dialect.
     portable: Json = msgspec.json.decode(msgspec.json.encode(openapi.portable(found)))
     return portable
 
@@ -139,7 +139,7 @@ def _operation(action: str, channel: str, names: Iterable[str]) -> Json:
 
 
 def _event(kind: str) -> Json:
-    """As server-sent events have it: `event` and `id` stand on lines of their own."""
+    """A server-sent event, where `event` and `id` are lines of their own."""
     properties = {"event": {"type": "string", "const": kind}, "id": _POSITION}
     return {
         "name": kind,
@@ -183,7 +183,7 @@ def _object(name: str, properties: Json, required: list[str]) -> Json:
 
 
 def _answered(endpoint: AnyEndpoint) -> list[type[msgspec.Struct]]:
-    """What its successful answers have as a body, each type once."""
+    """The body types of its successful responses, each once."""
     return list(dict.fromkeys(answer.body for answer in endpoint.answers.values() if answer.body is not None))
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of the declarations that serve the routes and the types that validate their input."""
+"""The OpenAPI 3.1 document, generated from the route declarations and the types that validate their input."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,10 +26,10 @@ from services.gateway.http.endpoint import AnyEndpoint, DocumentedResponse
 from services.gateway.http.problems import Problem
 from services.gateway.openapi.headers import REQUEST_HEADERS, RESPONSE_HEADERS
 
-Json = dict[str, Any]  # a JSON object; OpenAPI nests too deeply for a narrower type to tell more
+Json = dict[str, Any]  # a JSON object; OpenAPI nests too deeply for a narrower type
 _SCHEMAS = "#/components/schemas/{name}"
 _API = "/v1/"
-# Relative: the gateway that serves the document, under whatever name the client reaches it.
+# Relative: the gateway that serves the document, under any name by which the client reaches it.
 _SERVERS = [{"url": "/", "description": "The server of this document"}]
 BEARER = {
     "type": "http",
@@ -87,7 +87,7 @@ def document(endpoints: Iterable[AnyEndpoint]) -> Json:
 
 
 def errors_of(endpoint: AnyEndpoint) -> tuple[type[VestnikError], ...]:
-    """Every error that the route can answer with: its own, and those that follow from its declaration."""
+    """Every error that the route can respond with: its own, and those that its declaration implies."""
     return tuple(dict.fromkeys((*endpoint.errors, *_implied(endpoint))))
 
 
@@ -106,7 +106,7 @@ def _implied(endpoint: AnyEndpoint) -> Iterator[type[VestnikError]]:
 
 
 def _schemas(endpoints: Iterable[AnyEndpoint]) -> tuple[Mapping[object, Json], Json]:
-    """How to refer to each type, and the schemas of all."""
+    """A reference to each type, and the schemas of all types."""
     types: dict[object, None] = {Problem: None}
     for endpoint in endpoints:
         if endpoint.takes_body:
@@ -140,7 +140,7 @@ def _operation(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json
 
 
 def _operation_id(endpoint: AnyEndpoint) -> str:
-    """`friends_list` of `list_friends` at `/v1/friends`: clients are generated with these names.
+    """`friends_list` for `list_friends` at `/v1/friends`: generated clients use these names.
 
     The resource comes from the path, so that a module may be renamed.
     """
@@ -169,7 +169,7 @@ def _query_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:
 
 
 def _without_null(schema: Json) -> Json:
-    """A parameter is left out, never null."""
+    """Removes null from the schema: a parameter is omitted, never null."""
     options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
     rest = {key: value for key, value in schema.items() if key != "anyOf" and (key, value) != ("default", None)}
     if len(options) == 1:
@@ -206,7 +206,7 @@ def _answer(endpoint: AnyEndpoint, answer: DocumentedResponse, references: Mappi
 
 
 def _problems(endpoint: AnyEndpoint) -> dict[int, list[type[VestnikError]]]:
-    """The errors of the route by their status."""
+    """The errors of the route, grouped by status."""
     by_status: dict[int, list[type[VestnikError]]] = {}
     for kind in errors_of(endpoint):
         by_status.setdefault(kind.status, []).append(kind)
@@ -214,12 +214,12 @@ def _problems(endpoint: AnyEndpoint) -> dict[int, list[type[VestnikError]]]:
 
 
 def _name(kinds: Iterable[type[VestnikError]]) -> str:
-    """Of the response that routes with the same errors share."""
+    """Name of the response that routes with the same errors share."""
     return "Or".join("".join(word.capitalize() for word in kind.code.split("_")) for kind in kinds)
 
 
 def _problem(status: int, kinds: Iterable[type[VestnikError]], references: Mapping[object, Json]) -> Json:
-    """A response with one of the errors. Its schema is `Problem`, with the codes that it can have here beside it."""
+    """A response with one of the errors: the schema `Problem`, with the codes possible here."""
     names = ["X-Request-Id", "RateLimit-Policy", "RateLimit"]
     if status in (*problems.WORTH_RETRYING, HTTPStatus.TOO_MANY_REQUESTS):
         names.append("Retry-After")
@@ -238,7 +238,7 @@ def _headers(names: Iterable[str]) -> Json:
 
 
 def portable(schema: Json) -> Json:
-    """Patterns in the dialect of JSON Schema, which has no `\\Z`; its `$` means the same."""
+    """Translates patterns to the dialect of JSON Schema, which has no `\\Z`; its `$` means the same."""
 
     def translated(key: str, value: object) -> object:
         if isinstance(value, dict):

@@ -1,20 +1,19 @@
-"""What a connection is written to: in few pieces, and closed also where it does not let itself be closed.
+"""Transport wrapper that coalesces writes and aborts connections that do not close in time.
 
-A closed transport first hands over what it still holds. A peer that reads nothing would keep it, and the memory and
-the place among the connections with it, for ever.
+A closed transport first flushes its write buffer. A peer that reads nothing would keep that buffer, and its connection
+slot, forever.
 """
 
 import asyncio
 
-# Bytes written in one turn, above which a client takes nothing more at once: it has yet to be seen whether it reads.
+# Bytes buffered in one loop iteration above which the connection counts as not writable.
 MOST_HELD = 64 * 1024
 
 
 class CoalescingTransport(asyncio.Transport):
-    """A transport that is aborted when it is not gone some seconds after it was closed.
+    """Joins the writes of one event loop iteration; aborts if the connection is not gone some seconds after `close`.
 
-    What is written in one turn of the event loop, such as an answer's head and body, goes out as one piece: each piece
-    costs the kernel, and whoever reads it, as much as the answer took to make.
+    A response's head and body go out in one write: each costs the kernel and the reader as much as making the response.
     """
 
     __slots__ = ("_abort", "_held", "_inner", "_loop", "_lost", "_patience", "buffered")
@@ -26,11 +25,11 @@ class CoalescingTransport(asyncio.Transport):
         self._abort: asyncio.TimerHandle | None = None
         self._lost = False
         self._held: list[bytes | bytearray | memoryview] = []
-        # Bytes that go out at the end of this turn.
+        # Bytes written at the end of this loop iteration.
         self.buffered = 0
 
     def connection_lost(self) -> None:
-        """To be called when the connection is gone."""
+        """Call when the connection is lost."""
         self._lost = True
         self._drop()
         if self._abort is not None:
@@ -52,7 +51,7 @@ class CoalescingTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._inner.is_closing():
-            # It knows what to say to whoever writes to it now.
+            # The inner transport handles writes after `close`.
             self._inner.write(data)
             return
         if not self._held:
@@ -62,7 +61,7 @@ class CoalescingTransport(asyncio.Transport):
 
     def _flush(self) -> None:
         held, self._held, self.buffered = self._held, [], 0
-        # The connection may have broken in this very turn: nobody can be told any more.
+        # The connection may have been lost since the write: drop the data.
         if held and not self._inner.is_closing():
             self._inner.write(held[0] if len(held) == 1 else b"".join(held))
 

@@ -1,4 +1,4 @@
-"""How many connections a gateway holds at once: all together, and of one address."""
+"""Limits on open connections of a gateway: in total and per client address."""
 
 import resource
 from collections import Counter
@@ -6,13 +6,13 @@ from collections import Counter
 from infra.settings import Settings
 from services.gateway.security.client_address import counted_as
 
-# File descriptors for all else: logs, NATS, services.
+# File descriptors reserved for everything else: logs, NATS, services.
 _ELSEWHERE = 256
 
 
 class ConnectionLimiter:
     def __init__(self, *, most: int, most_of_one: int) -> None:
-        """`most_of_one`: of one address, 0 for as many as there may be."""
+        """`most_of_one`: per address; 0 for no limit."""
         self._most = most
         self._most_of_one = most_of_one
         self._by_address: Counter[str] = Counter()
@@ -20,19 +20,19 @@ class ConnectionLimiter:
 
     @classmethod
     def of(cls, settings: Settings) -> "ConnectionLimiter":
-        """As the settings say, within what the system lets the process open."""
+        """Limits from the settings, within the file descriptor limit, which is raised as far as the system permits."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = settings.connections + _ELSEWHERE
         if soft != resource.RLIM_INFINITY and soft < wanted:
             soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         room = settings.connections if soft == resource.RLIM_INFINITY else max(soft - _ELSEWHERE, 1)
-        # Behind a proxy everybody comes from its address.
+        # Behind a proxy all clients have its address.
         most_of_one = 0 if settings.trusted_hops else settings.connections_per_address
         return cls(most=min(settings.connections, room), most_of_one=most_of_one)
 
     def acquire(self, address: str) -> bool:
-        """Whether one more connection of the address may be served; whoever was let in has to `leave`."""
+        """Takes a slot for a connection; false if a limit is reached. If true, the caller must `release` the slot."""
         key = counted_as(address)
         if self._open >= self._most or (self._most_of_one and self._by_address[key] >= self._most_of_one):
             if not self._by_address[key]:

@@ -1,9 +1,9 @@
-"""HTTP on the wire: uvicorn's protocol with bounds on how slowly and how largely a request may come in.
+"""uvicorn's HTTP protocol with limits on the size and duration of requests and on stalled clients.
 
-uvicorn limits the pause between requests but not the time a request takes to arrive, so a client that sends a byte
-a minute would hold its connection for ever; nor the time that a client takes to read its answer, nor the number of
-connections. What is ambiguous about where a request ends or whom it is for is refused here too (RFC 9112): a proxy in
-front might see it otherwise.
+uvicorn limits the pause between requests, but not the time that a request takes to arrive: a client that sends a byte
+a minute would hold its connection forever. It limits neither the time that a client takes to read its response nor the
+number of connections. Requests whose end or target is ambiguous are rejected here too (RFC 9112): a proxy in front
+might interpret them differently.
 """
 
 import asyncio
@@ -30,25 +30,25 @@ from services.gateway.server.protocol_errors import (
 from services.gateway.server.request_cycle import RequestCycle
 from services.gateway.server.websocket_protocol import BoundedWebSocket
 
-# From a connection's first moment, or a request's first byte, to the request's last byte.
+# From the connection's start, or a request's first byte, to the request's last byte.
 REQUEST_SECONDS = 20.0
-# How long a client may take nothing of what it is sent, and leave the rest of it lying once the connection is closed.
+# How long a client may read nothing, and how long a closed connection may take to flush.
 STALL_SECONDS = 30.0
-# Of a request's headers, and of what stands around and between its contents.
+# Of a request's headers; also of the framing around and between the parts of its body.
 HEADER_BYTES = 32 * 1024
 MOST_HEADERS = 100
 URL_BYTES = 8 * 1024
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection whose request is too slow, too large or ambiguous, or that does not read its answers."""
+    """Closes a connection whose request is too slow, too large or ambiguous, or whose client does not read."""
 
-    # Of all connections of one server; services/gateway/server/uvicorn_server.py sets it.
+    # Shared by all connections of one server; set in services/gateway/server/uvicorn_server.py.
     admission: ClassVar[ConnectionLimiter] = ConnectionLimiter(most=20_000, most_of_one=0)
 
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
-    # Looks from time to time whether the connection is idle: a timer for each request would cost more than that.
+    # Checks periodically whether the connection is idle: cheaper than a timer per request.
     _idle: asyncio.TimerHandle | None = None
     _idle_since = 0.0
     _address: str | None = None
@@ -80,7 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
-        # The event loop would do it, and know no end.
+        # The event loop would close the inner transport, without the timer that aborts it.
         self.transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -89,13 +89,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._framing_bytes += len(data)
         super().data_received(data)
         if self._address is None:
-            # It has become a WebSocket.
+            # Upgraded to a WebSocket.
             return
         if self._framing_bytes > HEADER_BYTES:
             self._refuse(LARGE_HEADERS)
         elif self._arriving or self.cycle is None or self.cycle.response_complete:
-            # Also after blank lines, or the rest of a request that was answered early: no answer will begin the
-            # wait for the next request.
+            # Also after blank lines, or the rest of a request that was answered early: no response follows that would
+            # start the idle check.
             self._start_deadline()
         else:
             self._cancel_deadline()
@@ -123,12 +123,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._reject(LONG_URL)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # What comes after the contents is no part of the headers that were checked, and nothing here asks for it.
+        # Trailers are not covered by the header checks, and nothing here reads them.
         if self._in_headers:
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """As in uvicorn, which looks at everything again for each of its own features."""
+        """Like uvicorn's, with a single pass over the headers; uvicorn scans them again for each of its features."""
         self._in_headers, self._framing_bytes = False, 0
         parser, scope = self.parser, self.scope
         version = parser.get_http_version()
@@ -146,7 +146,7 @@ class BoundedProtocol(HttpToolsProtocol):
         waiting = self.cycle is not None and not self.cycle.response_complete
         self.cycle = RequestCycle(self, keep_alive=version != "1.0" and parser.should_keep_alive())
         if waiting:
-            # Requests in a row are answered one after the other.
+            # Pipelined requests are answered in order.
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
         else:
@@ -191,7 +191,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
         upgraded = self.transport.get_protocol()
         if isinstance(upgraded, BoundedWebSocket) and self._address is not None:
-            # From here on it is told when the connection is gone, and not we.
+            # From here on the WebSocket protocol receives `connection_lost` and releases the slot.
             upgraded.gone = partial(self.admission.release, self._address)
             self._address = None
 
@@ -226,7 +226,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._reject(TWO_CREDENTIALS)
 
     def _reject(self, refusal: Refusal) -> None:
-        """Within the parser: nothing of the request is served."""
+        """Stops the parser from within a callback: nothing of the request is served."""
         self._refusal = refusal
         raise refusal
 

@@ -1,4 +1,4 @@
-"""What is answered on the wire itself, before or instead of a route: problem documents like all others."""
+"""Responses of the protocol layer, sent before or instead of a route's: problem documents like all others."""
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -10,7 +10,7 @@ from services.gateway.http import problems
 
 
 class Refusal(Exception):
-    """Ends what a client began, with the answer to it."""
+    """Ends a request or handshake with this response."""
 
     def __init__(self, status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         self.status = status
@@ -42,7 +42,7 @@ NO_HANDSHAKE = Refusal(
 
 
 def written(refusal: Refusal, common: Iterable[tuple[bytes, bytes]], instance: str = "") -> bytes:
-    """The whole answer; the connection is closed after it. `common`: the headers of every answer."""
+    """The whole response; the connection is closed after it. `common`: the headers of every response."""
     status, code = refusal.status, refusal.code
     body = msgspec.json.encode(
         problems.Problem(

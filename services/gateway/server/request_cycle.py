@@ -1,4 +1,4 @@
-"""One request with its answer on the wire: uvicorn's, and a short way for an answer that is there as a whole."""
+"""One request and its response: uvicorn's cycle, with a fast path for complete responses."""
 
 import asyncio
 from typing import TYPE_CHECKING, cast
@@ -18,7 +18,7 @@ _CLOSE = b"connection: close\r\n"
 
 
 class _DefaultHead:
-    """What every answer says, as it is written; the server makes it anew each second, with the date."""
+    """The default headers, serialized once per list; the server makes a new list each second, with the date."""
 
     def __init__(self) -> None:
         self._of: list[tuple[bytes, bytes]] | None = None
@@ -36,7 +36,7 @@ _COMMON = _DefaultHead()
 
 class RequestCycle(RequestResponseCycle):
     def __init__(self, connection: "BoundedProtocol", *, keep_alive: bool) -> None:
-        # Past uvicorn's constructor: the same, of the connection.
+        # Skips uvicorn's constructor: the same fields, taken from the connection.
         self.scope = connection.scope
         self.transport = connection.transport
         self.flow = connection.flow
@@ -66,25 +66,25 @@ class RequestCycle(RequestResponseCycle):
         try:
             await super().run_asgi(app)
         finally:
-            # The exchange has the scope, and the scope the exchange. Let go of here, a request is gone once it is
-            # answered and does not lie about until garbage is looked for.
+            # The cycle and the scope refer to each other. Breaking the reference frees a request once it is answered
+            # instead of at the next garbage collection.
             scope = cast("dict[str, object]", self.scope)
             del scope[TAKE_BODY], scope[ANSWER], scope[MORE]
 
     def whole_body(self) -> bytes | None:
-        """Takes the body, where all of it is here and there is nothing to say to the client first."""
+        """Takes the body if all of it has arrived and no `100 Continue` has to be sent first; else None."""
         if self.more_body or self.disconnected or self.response_complete or self.waiting_for_100_continue:
             return None
-        # As in `receive`: whoever asks that next waits for the client to go away.
+        # As in `receive`: the next `receive` waits for the disconnect.
         self.flow.resume_reading()
         self.message_event.clear()
         body, self.body = bytes(self.body), bytearray()
         return body
 
     def write_response(self, status: int, head: bytes, body: bytes) -> None:
-        """Writes the whole answer at once; `head`: its header fields, each with its end of line, the length included.
+        """Writes the whole response synchronously; the caller checks first that the socket is writable.
 
-        Only for a client that takes what it is sent.
+        `head`: its header fields, each with its line ending, content-length included.
         """
         if self.disconnected:
             return
@@ -103,6 +103,6 @@ class RequestCycle(RequestResponseCycle):
         self.on_response()
 
     def write_chunk(self, part: bytes) -> None:
-        """Writes more of an answer that was begun without a length, to a client that takes what it is sent."""
+        """Writes a chunk of a response without a length; the caller checks first that the socket is writable."""
         if not self.disconnected:
             self.transport.write(b"%x\r\n%b\r\n" % (len(part), part))

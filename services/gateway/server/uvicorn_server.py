@@ -1,4 +1,4 @@
-"""Serving the application: the listening socket, uvicorn within our bounds, a stop that finishes what runs."""
+"""Serves the application: the listening socket, uvicorn within our limits, and a graceful stop."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ _KEEP_ALIVE_SECONDS = 75
 _PING_SECONDS = 20.0
 
 
-# On every answer, also those of the wire itself. A policy of contents is the routes' own to set.
+# On every response, also those of the protocol layer. Routes set their own content security policy.
 SECURITY_HEADERS = (
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
@@ -30,7 +30,7 @@ SECURITY_HEADERS = (
 
 
 class _Server(uvicorn.Server):
-    """The process has one owner of its signals, and it is not this server."""
+    """uvicorn's server without signal handlers: the process handles its signals elsewhere."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -41,7 +41,7 @@ def listening_socket(settings: Settings) -> socket.socket:
     """The inherited socket, else one on the host and port of the settings.
 
     Raises:
-        OSError: the address is in use or not ours.
+        OSError: the address is in use or does not belong to this host.
     """
     if settings.listen_fd >= 0:
         return socket.socket(fileno=settings.listen_fd)
@@ -50,7 +50,7 @@ def listening_socket(settings: Settings) -> socket.socket:
 
 
 def security_headers(settings: Settings) -> Sequence[tuple[str, str]]:
-    """Those of every answer, with the promise of TLS where the settings make it."""
+    """The security headers of every response, with HSTS if the settings enable it."""
     if not settings.hsts_seconds:
         return SECURITY_HEADERS
     return (*SECURITY_HEADERS, ("strict-transport-security", f"max-age={settings.hsts_seconds}; includeSubDomains"))
@@ -66,10 +66,11 @@ async def serve(
     headers: Sequence[tuple[str, str]] = SECURITY_HEADERS,
     admission: ConnectionLimiter | None = None,
 ) -> None:
-    """Serves until `stop` is set; then takes no more connections and finishes the requests at work, so long at most.
+    """Serves until `stop` is set; then accepts no more connections and lets running requests finish.
 
-    `ending`: called at the stop, to end the responses that have no end of their own.
-    `headers`: on every answer. `admission`: which connections are taken; without it as many as come.
+    `drain_seconds`: limit for the running requests.
+    `ending`: called at the stop, to end open-ended responses.
+    `headers`: on every response. `admission`: limits on connections; none by default.
     """
     admitting = admission or ConnectionLimiter(most=sys.maxsize, most_of_one=0)
     protocol = type("AdmittingProtocol", (BoundedProtocol,), {"admission": admitting})
@@ -80,7 +81,7 @@ async def serve(
         ws_max_size=LARGEST,
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=_PING_SECONDS,
-        # A compressor a connection costs more memory than all the rest of it.
+        # A compressor per connection costs more memory than the rest of the connection.
         ws_per_message_deflate=False,
         headers=list(headers),
         lifespan="off",

@@ -1,4 +1,4 @@
-"""WebSockets on the wire: uvicorn's protocol, where each handshake is answered and each message has an end."""
+"""uvicorn's WebSocket protocol, where every handshake is answered and every message is bounded."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -18,24 +18,24 @@ from services.gateway.http.streaming_response import ABORT
 from services.gateway.server.coalescing_transport import MOST_HELD, CoalescingTransport
 from services.gateway.server.protocol_errors import LARGE_HEADERS, NO_HANDSHAKE, NOT_WITH_GET, Refusal, written
 
-# Of one message. The bound of bytes says nothing of those that are empty.
+# Of one message. The limit in bytes does not cover empty fragments.
 MOST_FRAGMENTS = 1_024
-# Messages, and characters of them, that wait for the application before nothing more is read.
+# Messages, and their characters, queued for the application before reading pauses.
 _MOST_WAITING = 32
 _MOST_CHARACTERS = 64 * 1024
-# RFC 6455, section 5.2: a whole message of text; a length that stands in the next two bytes, or in eight.
+# RFC 6455, section 5.2: a whole text message; the mask bit; a length in the next two bytes, or in eight.
 _TEXT, _MASKED, _SHORT, _LONG = 0x81, 0x80, 126, 127
-# Put into the scope: writes a message of text, in UTF-8, where it is taken at once; whether it did. (bytes) -> bool.
+# ASGI scope key: writes a text message (UTF-8) if the socket is writable; returns whether it did. (bytes) -> bool.
 TEXT: Final = "vestnik.text"
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Lets a client be cut off that takes nothing any more, and closes a connection that is none or abused."""
+    """Answers bad handshakes, bounds messages, and lets the application abort a client that does not read."""
 
     gone: Callable[[], None] | None = None
-    # Whether the bytes are taken apart here: from the handshake on, until something comes that ends the connection.
+    # Whether frames are parsed here: from the handshake until something arrives that ends the connection.
     _in_frames = False
-    # The beginning of a frame.
+    # An incomplete frame.
     _left = b""
     _characters = 0
 
@@ -47,11 +47,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.gone()
 
     def eof_received(self) -> None:
-        # The event loop would do it, and know no end.
+        # The event loop would close the inner transport, without the timer that aborts it.
         self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Messages of text are taken apart here; the library, which goes by steps, gets all else, a frame at a time."""
+        """Parses whole text messages here; all else goes to the library's stepwise parser, one frame at a time."""
         if not self.handshake_initiated:
             self._handshake(data)
             return
@@ -70,7 +70,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
                     break
                 length = int.from_bytes(data[begin : payload - 4], "big")
             if length > LARGEST or not data[place + 1] & _MASKED:
-                # Too large, or wrong: the library says so, and this connection ends.
+                # Too large or invalid: the library reports it, and the connection ends.
                 self._in_frames = False
                 self._left = b""
                 super().data_received(data[place:])
@@ -87,7 +87,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._left = data[place:]
 
     def _accept_text(self, payload: bytes, mask: bytes) -> bool:
-        """Whether it is a message that can come now, and is one."""
+        """Queues a text message; false if the connection cannot accept one now, or it is not UTF-8."""
         if self.conn.state is not State.OPEN or self.conn.current_size is not None or self.close_sent:
             return False
         try:
@@ -108,7 +108,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         return message
 
     def write_text(self, text: bytes) -> bool:
-        """Writes a message to a client that takes it at once; whether it did."""
+        """Writes a text message if the socket is writable; returns whether it did."""
         if not self.is_taken() or self.conn.state is not State.OPEN or self.close_sent or self.disconnected:
             return False
         length = len(text)
@@ -125,11 +125,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         return self.writable.is_set() and cast(CoalescingTransport, self.transport).buffered < MOST_HELD
 
     def _handshake(self, data: bytes) -> None:
-        """`data`: the head of the request and nothing else, as the protocol before this one has put it together."""
+        """`data`: exactly the head of the request, as assembled by the HTTP protocol."""
         super().data_received(data)
         self._in_frames = self.handshake_initiated and not self.close_sent
         if not self.handshake_initiated:
-            # The request's head came as a whole, and the library has not made a handshake of it.
+            # The head was complete, but the library did not accept it as a handshake.
             too_much = isinstance(self.conn.handshake_exc, SecurityError)
             self._refuse(LARGE_HEADERS if too_much else NO_HANDSHAKE)
 
@@ -148,7 +148,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Frame) -> None:
         if self.close_sent:
-            # Of the same packet; nobody waits for the message any more.
+            # From the same packet, after the close: no one waits for the message.
             return
         if len(self.frames) >= MOST_FRAGMENTS:
             self.frames = []
@@ -159,11 +159,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     async def send(self, message: ASGISendEvent) -> None:
         if message["type"] == "websocket.http.response.start":
-            # uvicorn has them for answers over HTTP and for handshakes that succeed.
+            # uvicorn adds the default headers only to HTTP responses and to handshakes that succeed.
             message["headers"] = [*self.default_headers, *message.get("headers", [])]
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
-            # The handshake was answered, with a refusal; uvicorn would log an error of ours for each.
+            # The handshake was refused with a response; uvicorn would log an application error for each.
             self.handshake_complete = True
 
     def _refuse(self, refusal: Refusal, instance: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The web messenger's files: few, small, read once, the same for everybody."""
+"""The web messenger's files: few, small, read once, the same for every user."""
 
 import base64
 import gzip
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from services.gateway.http.etags import matches
 
 FOLDER = Path(__file__).parent / "messenger"
-# Nothing from elsewhere, no code in the page, in nobody's frame: what people write can at worst be text.
+# No foreign content, no inline code, no framing: what users write is at worst text.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; "
     "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -29,12 +29,12 @@ _MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
-# Files that are found elsewhere than under /web/: the pages themselves, and the worker, whose reach is its own folder.
+# Files served outside /web/: the pages, and the service worker, whose scope is its own folder.
 _PLACES = {"index.html": "/", "ops.html": "/ops", "sw.js": _WORKER}
-# Paths that open the messenger at one of its views.
+# Paths that open one of the messenger's views.
 _VIEW = r"/(?:people|notifications|settings|chat/[0-9a-f-]{36})?"
 _VIEWS = re.compile(_VIEW)
-# On the page itself: by it the worker sees that the gateway has another release than the one it keeps.
+# On the page itself: the worker compares it with the release that it caches.
 RELEASE_HEADER = "vestnik-release"
 
 
@@ -47,14 +47,14 @@ class WebFile:
         digest = hashlib.sha256(content).hexdigest()[:24]
         common = {
             "content-type": media_type,
-            # Asked for each time, answered in one packet while it is the same: a new release is seen at once.
+            # Revalidated on each request, a 304 while unchanged: a new release is visible immediately.
             "cache-control": "no-cache",
             "vary": "accept-encoding",
             "content-security-policy": POLICY,
             "cross-origin-opener-policy": "same-origin",
             **more,
         }
-        # Of strong tags each names one sequence of bytes.
+        # A strong tag identifies one exact sequence of bytes.
         self._plain_headers = {**common, "etag": f'"{digest}"'}
         self._packed_headers = {**common, "etag": f'"{digest}-gzip"', "content-encoding": "gzip"}
 
@@ -63,7 +63,7 @@ class WebFile:
         if _takes_gzip(headers.getlist("accept-encoding")):
             content, chosen = self._packed, self._packed_headers
         if matches(headers.get("if-none-match"), chosen["etag"]):
-            # Without a content there is no coding of it.
+            # A 304 has no content, hence no content coding.
             return Response(
                 status_code=304, headers={name: each for name, each in chosen.items() if name != "content-encoding"}
             )
@@ -71,10 +71,10 @@ class WebFile:
 
 
 class WebFiles:
-    """Every file of the messenger and of the operators' page, by its path at the gateway.
+    """All files of the messenger and of the operators' page, by their path at the gateway.
 
-    The service worker keeps the messenger's files. It gets their list, with a digest of each, and the release's name
-    here: a digest over all of them, so that every change makes another release.
+    The service worker caches the messenger's files. Their list, with a digest of each, and the release's name are added
+    to the worker's script here. The name is a digest over all of them, so that every change makes another release.
     """
 
     def __init__(self, folder: Path = FOLDER) -> None:
@@ -91,7 +91,7 @@ class WebFiles:
         }
 
     def find(self, path: str) -> WebFile | None:
-        """The file at a path; at that of a view the messenger's page."""
+        """The file at the path; for the path of a view, the messenger's page."""
         return self._files.get(path) or (self._files["/"] if _VIEWS.fullmatch(path) else None)
 
 
@@ -103,17 +103,17 @@ def _placed(folder: Path) -> Iterable[tuple[str, Path]]:
 
 
 def _left_out(path: str) -> bool:
-    """Whether the worker keeps no copy: itself, and what only the operators' page needs."""
+    """Whether the worker does not cache the file: itself, and what only the operators' page needs."""
     return path in (_WORKER, "/ops", "/web/ops.css") or path.startswith("/web/js/ops/")
 
 
 def _integrity(content: bytes) -> str:
-    """The digest as `fetch` compares it (Subresource Integrity)."""
+    """The digest in the format that `fetch` checks (Subresource Integrity)."""
     return f"sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}"
 
 
 def _takes_gzip(accepted: Iterable[str]) -> bool:
-    """What `Accept-Encoding` says (RFC 9110, section 12.5.3); what it does not say clearly is no."""
+    """Whether `Accept-Encoding` accepts gzip (RFC 9110, section 12.5.3); what is not clear counts as no."""
     weights: dict[str, bool] = {}
     for entry in ",".join(accepted).lower().split(","):
         coding, _, weight = entry.replace(" ", "").replace("\t", "").partition(";")
