@@ -1,1 +1,1 @@
-"""The edge to clients: REST over HTTP, answered by the services behind. Holds no state that it cannot rebuild."""
+"""The gateway: REST, server-sent events and WebSockets in front of the services. All of its state can be rebuilt."""

@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: finds the route, answers every request, and lets no error out unmapped."""
+"""The gateway's ASGI application: routes requests and maps every error to a response."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ _USUAL = {**problems.NOTHING_TO_RUN, "cache-control": "no-store"}
 
 
 class _Path:
-    """One path with what can be done there."""
+    """A path template with its dispatcher per method; HEAD is served as GET."""
 
     def __init__(self, template: str, methods: Mapping[str, Dispatcher[Any, Any]]) -> None:
         self.template = template
@@ -49,7 +49,7 @@ class _Path:
 
 
 class App:
-    """All routes over the parts of one gateway."""
+    """All routes of one gateway, with static files, CORS and the concurrency limit."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class App:
         self._sockets = WebSockets(commands, parts, load=self._load)
 
     def end_streams(self) -> None:
-        """Ends what has no end of its own, so that the process can stop."""
+        """Ends live streams, which have no end of their own, so that the process can stop."""
         self._live.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +108,7 @@ class App:
             self._cors.add(request.headers, response.named)
         template = path.template if path is not None else UNMATCHED
         if isinstance(response, StreamingReply):
-            # How long it lasts says nothing of how quickly it was answered.
+            # Recorded before the stream is sent: its duration is not a response time.
             self._metrics.answered(request.method, template, response.status_code, time.perf_counter() - began)
             del request, path
             await response(scope, receive, send)
@@ -133,12 +133,12 @@ class App:
         except ClientDisconnect:
             raise
         except asyncio.CancelledError:
-            # The process stops and has waited long enough. Whether it took effect is not known.
+            # The process is stopping and its drain time is over. Whether the request took effect is unknown.
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
             found = DeadlineExceeded()
         except Exception:
-            # The edge: whatever went wrong inside is logged here and never shown outside.
+            # The edge: unexpected errors are logged here and never shown to clients.
             log.exception("request %s failed: %s %s", own_id, request.method, path.template if path else "")
             found = VestnikError()
         if isinstance(found, MethodNotAllowed) and path is not None:
@@ -173,7 +173,7 @@ class App:
 
 
 def _hides_a_slash(scope: Scope) -> bool:
-    """Whether a part of the path, decoded, would look like two, which a proxy in front has not seen as such."""
+    """Whether the path has an encoded slash: decoded, one segment would become two, unlike what a proxy has seen."""
     return _HIDDEN_SLASH in scope.get("raw_path", b"").lower()
 
 

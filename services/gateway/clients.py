@@ -1,4 +1,4 @@
-"""The services behind the gateway, each with its stub and the deadlines of its calls."""
+"""gRPC clients of the services behind the gateway, with the deadlines of their calls."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -15,7 +15,7 @@ from infra.rpc.call_context import Call
 from infra.rpc.client import Client, Streaming
 from infra.settings import OPERATOR_SERVICE
 
-# A read may wait 5 s for its read model. Seconds, with a margin for the way.
+# Seconds. A read may wait 5 s for its read model; the rest is a margin for the network.
 READ_SECONDS = 7.0
 
 S = TypeVar("S")
@@ -34,25 +34,25 @@ Rs = TypeVar("Rs")
 
 
 class ServiceClient(Generic[S]):
-    """One service. A call goes out in the context of the request being served (infra.rpc.call_context)."""
+    """Client of one service; calls carry the context of the request being served (infra.rpc.call_context)."""
 
     def __init__(self, client: Client, kind: Callable[[Any], S]) -> None:
         self._client = client
         self.stub = client.stub(kind)
 
     async def read(self, method: Method[Rq, Rs], request: Rq, *, context: Call | None = None) -> Rs:
-        """Asks; repeated where the connection was lost. `context`: outside of a request."""
+        """Sends a query; retried after a lost connection. `context`: for a call outside a request."""
         return await self._client.call(method, request, timeout=READ_SECONDS, idempotent=True, context=context)
 
     async def command(self, method: Method[Rq, Rs], request: Rq, *, repeatable: bool, about: str | None = None) -> Rs:
-        """Commands; repeated after a lost connection only if that does nothing twice.
+        """Sends a command; retried after a lost connection only if it is `repeatable`, that is, idempotent.
 
-        `about`: what is written to, where that is one aggregate: its writes go to one replica.
+        `about`: id of the aggregate that is written to, if it is a single one: its writes go to one replica.
         """
         return await self._client.call(method, request, timeout=REQUEST, idempotent=repeatable, about=about)
 
     def stream(self, method: Streaming[Rq, Rs], request: Rq, context: Call) -> AsyncGenerator[Rs, None]:
-        """What the service has to tell, one after the other; not repeated where the connection is lost."""
+        """Server-streaming call; not retried after a lost connection."""
         return self._client.stream(method, request, timeout=READ_SECONDS, context=context)
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class ServiceClient(Generic[S]):
 
 
 class ServiceClients:
-    """All five, and the operator's where there is one."""
+    """Clients of the five services, and of the operator's service if there is one."""
 
     def __init__(self, client: Callable[[str], Client], *, with_operator: bool) -> None:
         self.auth = ServiceClient(client("auth"), AuthServiceStub)
@@ -81,7 +81,7 @@ class ServiceClients:
 
 
 def required(message: Rs | None) -> Rs:
-    """A field that every answer has, which protobuf cannot express.
+    """Returns a field that every response has, which protobuf cannot express.
 
     Raises:
         VestnikError: the field is missing; the service is broken.

@@ -1,4 +1,4 @@
-"""What the gateway is made of, put together in main.py and handed to every request."""
+"""Dependencies of the request handlers, built in main.py and passed to every request."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class GatewayContext:
     sealed: SealedPositions
     pages: KnownPages
     ends: StreamHeads
-    # None: limits are switched off.
+    # None if limits are off.
     limiter: RateLimiter | None
     profiles: ProfileReader
     live: LiveDelivery

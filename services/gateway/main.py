@@ -1,4 +1,4 @@
-"""Puts the gateway together and runs it until it is told to stop."""
+"""Entry point of the gateway: wires its parts and runs it until SIGTERM or SIGINT."""
 
 import asyncio
 import logging
@@ -52,10 +52,10 @@ _ME = "gateway"
 
 
 async def main(settings: Settings) -> None:
-    """Runs the gateway; ends after SIGTERM or SIGINT once running requests are finished.
+    """Runs the gateway; after SIGTERM or SIGINT it finishes running requests and returns.
 
     Raises:
-        ExceptionGroup: a follower of a stream failed, and with it the process.
+        ExceptionGroup: a stream follower failed, which ends the process.
     """
     configure_logging(settings)
     stop = asyncio.Event()
@@ -96,7 +96,7 @@ async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> Non
 
 @asynccontextmanager
 async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Metrics) -> AsyncIterator[App]:
-    """The application with its followers at work."""
+    """Builds the application and runs its stream followers while the context is open."""
     cache = ProfileCache()
     quorum = await quorum_of_process(settings, nats, _ME)
     confirm = quorum.require if quorum is not None else lambda: None
@@ -167,7 +167,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 readiness=readiness,
                 metrics=metrics,
             )
-            # Before the first request: a position from before a loss must not pass.
+            # Before the first request: positions from before an accepted loss must be refused.
             await given_up.look()
             async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
                 works = (revocations, news, live, given_up, *((quorum,) if quorum is not None else ()))
@@ -180,7 +180,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
 
 
 def _shared(settings: Settings, nats: NATS, limiter: RateLimiter | None) -> AbstractAsyncContextManager[None]:
-    """What keeps the counts of all gateways together, where anything is counted."""
+    """Shares rate-limit counts between gateways while open; does nothing if limits are off."""
     if limiter is None:
         return nullcontext()
 

@@ -1,1 +1,1 @@
-"""What an operator sees and does, with an operator's rights; for the page at /ops and for the command line."""
+"""The operator's service: everything an operator sees and does on the page at /ops and the command line."""

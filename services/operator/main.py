@@ -1,4 +1,4 @@
-"""Puts the operator's service together: it owns the stream OPERATOR, and has an operator's rights alone."""
+"""Entry point of the operator's service, which owns the stream OPERATOR and alone has an operator's rights."""
 
 from infra.runtime.service_process import ServiceProcess, service_process
 from infra.security.operator_accounts import Operators

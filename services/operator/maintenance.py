@@ -1,8 +1,8 @@
-"""Verifications and rebuilds of read models that an operator starts from the page: one at a time.
+"""Verifications and rebuilds of read models that an operator starts from the page, one at a time.
 
-The work is `vestnik verify` or `vestnik rebuild`, in a process of its own that yields the processor to the services. It
-ends with this process; a rebuild that was interrupted is resumed by the next one. Jobs are kept in memory: what was
-started is in the log, and what it has done is in the database.
+A job runs `vestnik verify` or `vestnik rebuild` in a child process that yields the processor to the services. The child
+ends with this process; an interrupted rebuild is resumed by the next one. Jobs are kept in memory: the log records what
+was started, the database what was done.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ from services.operator.history.redaction import REDACTED
 
 log = logging.getLogger(__name__)
 Kind = Literal["verify", "rebuild"]
-# Jobs that are remembered.
+# Jobs kept in memory.
 _KEPT = 10
-# Seconds that a stopped process has for its clean end.
+# Seconds that a stopped child has to end cleanly.
 _PATIENCE = 10.0
-# What a key may show: ids, numbers and times.
+# Key values that may be shown: ids, numbers and times.
 _IMPERSONAL = re.compile(r"[0-9a-fA-F:TZ .+-]*")
 
 
@@ -43,7 +43,7 @@ class RowDiffers(msgspec.Struct, frozen=True, kw_only=True):
     """A row that differs, without its values."""
 
     table: str
-    # `changed`, `missing` (in the streams alone) or `extra` (in the live table alone).
+    # `changed`, `missing` (only in the streams) or `extra` (only in the live table).
     kind: str
     key: dict[str, str]
     # Names of the columns that differ.
@@ -51,7 +51,7 @@ class RowDiffers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict, as the page shows it."""
+    """Verdict of a verification, as the page shows it."""
 
     equal: bool
     rows: int
@@ -98,7 +98,7 @@ class _Failed(msgspec.Struct, frozen=True):
 
 
 class _Line(msgspec.Struct, frozen=True):
-    """A line of the command: its progress, or its outcome."""
+    """A line of the command's output: progress or outcome."""
 
     progress: Progress | None = None
     projections: list[Verdict] = []
@@ -119,10 +119,10 @@ class Maintenance:
         return Jobs(projections=[each.name for each in choose(())], items=self._jobs)
 
     def start(self, kind: Kind, projection: str, by: Operator) -> Job:
-        """Starts the work in the background.
+        """Starts a job in the background.
 
         Raises:
-            MaintenanceUnderWay: another one is running.
+            MaintenanceUnderWay: another job is running.
             UnknownProjection: there is no such read model.
         """
         choose((projection,))
@@ -138,10 +138,10 @@ class Maintenance:
         return job
 
     def cancel(self, job_id: str, by: Operator) -> Job:
-        """Stops the work; it ends a moment later.
+        """Cancels the running job, which ends a moment later.
 
         Raises:
-            NotFound: it is not running.
+            NotFound: the job is not running.
         """
         job = self._jobs[0] if self._jobs else None
         if job is None or job.id != job_id or self._running is None:
@@ -153,7 +153,7 @@ class Maintenance:
         return job
 
     async def close(self) -> None:
-        """Stops what is running, with the process."""
+        """Cancels the running job and waits until it has ended."""
         running = self._running
         if running is not None:
             self._cancelled = True
@@ -163,7 +163,7 @@ class Maintenance:
 
     async def _run(self, job: Job) -> None:
         try:
-            # An absolute program: the launcher does not look for it.
+            # An absolute path, since the launcher does not search `PATH`.
             self._child = child = await Child.start(
                 [sys.executable, "-m", "infra.cli.main", job.kind, job.projection, "--json", "--progress-json"],
                 death_signal=signal.SIGTERM,
@@ -184,7 +184,7 @@ class Maintenance:
             self._ended()
 
     def _heard(self, text: str) -> None:
-        """Takes in a line of the command."""
+        """Updates the job from a line of the command's output."""
         try:
             line = msgspec.json.decode(text, type=_Line)
         except msgspec.DecodeError:
@@ -200,7 +200,7 @@ class Maintenance:
             self._change(error=failed.error)
 
     def _ended(self) -> None:
-        """Says how the newest job ended: its process is gone, and the next one may begin."""
+        """Records how the newest job ended, once its process is gone and the next one may begin."""
         job = self._jobs[0]
         if job.verified or job.rebuilt:
             self._change(state="done")

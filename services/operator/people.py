@@ -1,7 +1,7 @@
-"""A person as an operator may see them: the account, what everybody sees of the profile, and counts.
+"""A person as an operator may see them: the account, the public profile, and counts.
 
-No e-mail address is shown, and none is looked up: an address has an account or not, which nobody is told who does not
-hold it, and the keys that addresses are claimed with belong to auth.
+No e-mail address is shown or searched for: only its holder may learn whether an address has an account, and the keys
+that addresses are claimed with belong to auth.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ from services.operator.queries import ConversationCounts, FriendCounts, Profile,
 
 T = TypeVar("T")
 
-# Aggregates of one kind that are named.
+# Aggregates listed per kind.
 _NAMED = 10
 
 
 class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the person's aggregates, for a look into its events."""
+    """One of the person's aggregates, to browse its events."""
 
     stream: str
-    # Of the subject: `user`, `credential`, `profile`, `session`, `friendship`, `conversation`, `notifications`.
+    # As in the subject: `user`, `credential`, `profile`, `session`, `friendship`, `conversation`, `notifications`.
     kind: str
     aggregate_id: str
-    # The other person, where it is of two.
+    # The other person, if the aggregate belongs to two.
     with_user_id: str | None = None
 
 
@@ -40,9 +40,9 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     created_at: datetime
     email_verified: bool
-    # None before the address is verified: until then nobody sees the profile.
+    # None until the address is verified, which makes the profile public.
     profile: Profile | None
-    # None where the read model cannot be asked; `unknown` names it.
+    # None if the read model could not be read; `unknown` then names it.
     sessions: SessionCounts | None
     friends: FriendCounts | None
     conversations: ConversationCounts | None
@@ -50,7 +50,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int | None
     # The newest of each kind.
     aggregates: list[Aggregate]
-    # Read models that could not be asked.
+    # Read models that could not be read.
     unknown: list[str]
 
 
@@ -59,7 +59,7 @@ class People:
         self._queries = queries
 
     async def find(self, user: str) -> Person:
-        """The person of this id or username.
+        """Returns the person with this id or username.
 
         Raises:
             NotFound: there is none.
@@ -99,13 +99,13 @@ class People:
         )
 
     async def _letters(self, user_id: str) -> int:
-        """How many events of the person's own aggregates some read model could not apply."""
+        """Number of dead letters of the person's own aggregates, in all read models."""
         found = await asyncio.gather(*(self._queries.letters_of(each, user_id) for each in choose(())))
         return sum(map(len, found))
 
 
 class _Parts:
-    """Parts of an answer, of which some may be missing."""
+    """Collects the parts of a response, and the names of those that could not be read."""
 
     def __init__(self) -> None:
         self.unknown: set[str] = set()

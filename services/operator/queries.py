@@ -1,4 +1,4 @@
-"""What the operator's service asks of the read models."""
+"""SQL queries of the operator's service over the read models."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,8 +17,8 @@ from services.operator.read_models import ReadModels
 R = TypeVar("R", bound=msgspec.Struct)
 
 _AUDIT = "session_audit"
-# The newest first, each part of it as far as its own index goes back. Of a session that ran out before it was revoked,
-# the end is that it ran out.
+# The newest first; each branch of the union reads its own index backwards. A session that expired before it was revoked
+# counts as expired.
 _LOGINS = """
 SELECT * FROM (
     (SELECT a.at, a.event, l.user_id, l.username, l.session_id, l.device, l.address, a.reason, a.note, a.actor,
@@ -46,7 +46,7 @@ SELECT EXISTS (
 ) AS missing
 """
 _USER_OF_NAME = "SELECT user_id FROM {profiles} WHERE verified AND username_term = %(username)s LIMIT 1"
-# Without an index: who has not verified the address is looked up seldom.
+# Without an index: users with an unverified address are rarely looked up.
 _REGISTERED = "SELECT user_id FROM {users} WHERE username = %(username)s ORDER BY created_at DESC LIMIT 1"
 _ACCOUNT = """
 SELECT user_id, username, created_at, email_verified FROM {users}
@@ -66,7 +66,7 @@ SELECT count(*) FILTER (WHERE state = 'accepted') AS accepted, count(*) FILTER (
     count(*) FILTER (WHERE state = 'outgoing') AS outgoing
 FROM {friends} WHERE user_id = %(user_id)s
 """
-# A message's sequence is dense within its conversation.
+# Message sequences have no gaps within a conversation, so that their differences are counts.
 _CONVERSATIONS = """
 SELECT count(*) FILTER (WHERE open) AS open, count(*) AS total, coalesce(sum(last_sequence), 0)::bigint AS messages,
     coalesce(sum(last_sequence - seen_sequence) FILTER (WHERE open), 0)::bigint AS unread,
@@ -92,7 +92,7 @@ WHERE b.projection = %(projection)s AND b.version = %(version)s AND c.stream = %
   AND b.state IN ('live', 'building')
 ORDER BY b.state DESC, b.build DESC LIMIT 1
 """
-# Whoever answers has seen what came before.
+# A reply implies that the messages before it were seen.
 _MESSAGE = """
 SELECT m.sequence IS NOT NULL AS stored, c.open, LEAST(
     (SELECT s.seen_at FROM {seen_marks} AS s
@@ -123,7 +123,7 @@ class LoginRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     note: str | None
     actor: str | None
-    # Of the event; of a session that ran out, of its last event.
+    # Of the event; for an expired session, of its last event.
     sequence: int
 
 
@@ -135,7 +135,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """What everybody may see of a person."""
+    """A person's public profile."""
 
     display_name: str | None
     bio: str | None
@@ -157,10 +157,10 @@ class FriendCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConversationCounts(msgspec.Struct, frozen=True, kw_only=True):
-    # Between people who are friends now, and all.
+    # Conversations between people who are friends now, and all conversations.
     open: int
     total: int
-    # In all of them, of both people.
+    # In all conversations, of both people.
     messages: int
     unread: int
     last_activity_at: datetime | None
@@ -175,10 +175,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What the read model of conversations has of a message."""
+    """State of a message in the read model of conversations."""
 
     stored: bool
-    # Whether the two are friends now; None where it knows of no conversation.
+    # Whether the two are friends now; None if there is no conversation.
     open: bool | None
     seen_at: datetime | None
 
@@ -214,7 +214,7 @@ class Queries:
         refreshes: bool,
         limit: int,
     ) -> list[LoginRow]:
-        """Rows of the audit of logins below the place (a time and a sequence), the newest first."""
+        """Rows of the login audit below `before` (a time and a sequence), the newest first."""
         sql = _LOGINS.replace("<kinds>", "" if refreshes else _WITHOUT_REFRESHES)
         for table in "al":
             sql = sql.replace(f"<whose {table}>", "" if user_id is None else f"AND {table}.user_id = %(user_id)s")
@@ -229,14 +229,14 @@ class Queries:
         return await self._read_models.select(_AUDIT, LoginRow, sql, params)
 
     async def who_logged_in(self, user: str) -> str | None:
-        """The id of the user of this id or username; None where nobody of that name has ever logged in."""
+        """Resolves an id or username to a user id; None if no user of that name has ever logged in."""
         if is_id(user.lower()):
             return user.lower()
         found = await self._read_models.select(_AUDIT, _UserId, _USER, {"username": user.lower()})
         return found[0].user_id if found else None
 
     async def user_called(self, username: str) -> str | None:
-        """The id of who has this username, or registered with it last; None where nobody has."""
+        """Id of the user with this username, or else of its latest registration; None if there is neither."""
         name = {"username": normalize(username)}
         found = await self._read_models.select("profiles", _UserId, _USER_OF_NAME, name)
         if not found:
@@ -262,15 +262,15 @@ class Queries:
         return await self._ids("sessions", _NEWEST_SESSIONS, user_id, limit)
 
     async def newest_friends(self, user_id: str, limit: int) -> list[str]:
-        """Ids of friends, and of people one of the two has asked."""
+        """Ids of friends, and of people with a pending request in either direction."""
         return await self._ids("friends", _NEWEST_FRIENDS, user_id, limit)
 
     async def newest_peers(self, user_id: str, limit: int) -> list[str]:
-        """Ids of the people whom the user has messages with."""
+        """Ids of the people in the user's conversations that have messages."""
         return await self._ids("conversations", _NEWEST_PEERS, user_id, limit)
 
     async def checkpoint(self, projection: type[Projection], stream: str) -> Checkpoint | None:
-        """How far the live build of today's version has read a stream, or the first one that is being built."""
+        """A stream's checkpoint in the live build of the current version, or in its first build in progress."""
         params = {"projection": projection.name, "version": projection.version, "stream": stream}
         return await self._one(projection.name, Checkpoint, _CHECKPOINTS, params)
 
@@ -289,7 +289,7 @@ class Queries:
         return await self._one("notifications", Notification, _NOTIFICATION, params)
 
     async def letters_of(self, projection: type[Projection], aggregate_id: str) -> list[Letter]:
-        """The aggregate's dead letters."""
+        """The aggregate's dead letters in this projection."""
         wanted = DeadLetterFilter(projections=[projection.name], aggregate_id=aggregate_id)
         async with self._read_models.database_of(projection) as conn:
             return [of_letter(each) async for each in queries.list_dead_letters(conn, wanted)]
@@ -303,6 +303,6 @@ class Queries:
         return [row.id for row in found]
 
     async def lacks_events(self, projection: str) -> bool:
-        """Whether the read model has dead letters."""
+        """Whether the live build of the read model has dead letters."""
         (found,) = await self._read_models.select(projection, _Missing, _MISSING, {"projection": projection})
         return found.missing

@@ -1,7 +1,7 @@
-"""Events per stream over the last day or week, counted by the places in the streams at the ends of equal steps.
+"""Events per stream over the last day or week, counted from the sequences at the ends of equal time steps.
 
-Nothing is kept for it: a stream says itself which event was the first after a moment. Of an imported stream the time is
-that of the import.
+Nothing is stored for this: a stream can return its first event after a given time. The events of an imported stream
+have the time of the import.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from streams.jetstream.api import Refused
 from streams.log import Log
 
 Span = Literal["day", "week"]
-# Steps of each span, and how long one is.
+# Number of steps per span, and the length of a step.
 _STEPS: dict[Span, tuple[int, timedelta]] = {"day": (48, timedelta(minutes=30)), "week": (28, timedelta(hours=6))}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT = timedelta(days=8)
@@ -28,7 +28,7 @@ _AT_ONCE = 16
 
 class StreamRates(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    # Events of each step, the oldest first; the last step is not over.
+    # Events of each step, the oldest first; the last step is incomplete.
     events: list[int]
 
 
@@ -40,7 +40,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History:
-    """Counts events by steps; the place at a moment that has passed is asked for once."""
+    """Counts events per step; the sequence at a past moment is read once and cached."""
 
     def __init__(self, nc: NATS) -> None:
         self._nc = nc
@@ -49,7 +49,8 @@ class History:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def of(self, span: Span, now: datetime) -> Rates:
-        """
+        """Event counts of all streams over the span up to `now`.
+
         Raises:
             Unavailable: NATS does not answer.
         """

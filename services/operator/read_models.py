@@ -1,4 +1,4 @@
-"""Reads the read models of every service with an operator's rights, over a connection a question."""
+"""Reads the read models of every service with an operator's rights, over one connection per query."""
 
 import asyncio
 import time
@@ -23,12 +23,12 @@ R = TypeVar("R", bound=msgspec.Struct)
 # Seconds.
 _OWNERS_AGE = 60.0
 _PATIENCE = 5.0
-# One look at a person or an event asks every read model; the services need the database's connections more.
+# A request for a person or an event reads every read model; the services need the database's connections more.
 _MOST_CONNECTIONS = 4
 
 
 class ReadModels:
-    """The live build of every read model, wherever its service keeps it."""
+    """The live build of every read model, in the schema of its service."""
 
     def __init__(self, database_url: str, *, patience: float = _PATIENCE) -> None:
         self._database_url = database_url
@@ -40,9 +40,9 @@ class ReadModels:
     async def select(
         self, name: str, row_type: type[R], sql: str, params: Mapping[str, object] | None = None
     ) -> list[R]:
-        """Runs a query over the `{table}`s of the projection of this name, within some seconds.
+        """Runs a query over the `{table}`s of the projection `name`, with a timeout of `patience` seconds.
 
-        Columns are matched to the fields of `row_type` by name; UUIDs come as text. Parameters are `%(name)s`.
+        Columns are matched to the fields of `row_type` by name; UUIDs are returned as text. Parameters are `%(name)s`.
 
         Raises:
             ReadModelBehind: the read model has not been built yet.
@@ -60,7 +60,7 @@ class ReadModels:
 
     @asynccontextmanager
     async def database_of(self, projection: type[Projection]) -> AsyncIterator[Connection]:
-        """A connection that acts for the projection's service, for some seconds.
+        """Opens a connection that acts for the projection's service; its use is limited to `patience` seconds.
 
         Raises:
             ReadModelBehind: the read model has not been built yet.

@@ -1,4 +1,4 @@
-"""The operator's service over gRPC: makes sure that it is an operator who asks, and answers in JSON documents."""
+"""The operator's service over gRPC: checks that the caller is an operator and returns JSON documents."""
 
 import asyncio
 import logging
@@ -56,7 +56,7 @@ from streams.log import Log
 
 log = logging.getLogger(__name__)
 _MOST = 500
-# One look at the system serves all who ask within so many seconds.
+# Seconds for which a collected status is reused.
 _STATUS_AGE = 0.9
 _ENCODER = msgspec.json.Encoder()
 
@@ -239,10 +239,10 @@ class OperatorServer(OperatorServiceBase):
         return _document(self._maintenance.cancel(message.id, operator))
 
     def _operator(self, user_id: str) -> Operator:
-        """The operator who asks; the service token names the very user (contracts/rpc_permissions.py).
+        """Returns the calling operator; the service token names this user (contracts/rpc_permissions.py).
 
         Raises:
-            NotAnOperator: it is none.
+            NotAnOperator: the user is none, or the list of operators cannot be read.
         """
         try:
             found = self._operators.find(user_id)

@@ -1,4 +1,4 @@
-"""Looks at every part of a running system once, each within a bound and none in the way of the others."""
+"""Collects the status of every part of a running system, each with a timeout and independent of the others."""
 
 import asyncio
 import itertools
@@ -34,7 +34,7 @@ from streams.jetstream.api import Refused
 from streams.jetstream.requests import RequestFailed
 
 _GATEWAY_SECONDS = 2.0
-# For a connection; and for everything that is asked over it.
+# To connect; and for all queries over the connection.
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
 NATS_SERVER, DATABASE = "nats", "postgres"
@@ -44,14 +44,14 @@ _DATABASE_SILENT = (DatabaseError, OSError, TimeoutError, VestnikError)
 
 class ServiceStatus(msgspec.Struct, frozen=True):
     name: str
-    # `serving`, `partly` (some of its replicas), `not_ready` (it says so itself), `down`.
+    # `serving`, `partly` (some of its replicas), `not_ready` (reported by itself), `down`.
     state: str
-    # URLs of the metrics of its processes, where `vestnik up` runs them.
+    # URLs of the metrics of its processes, if `vestnik up` runs them.
     metrics: list[str]
 
 
 class UnreachableServer(msgspec.Struct, frozen=True):
-    """A server that did not answer; what only it knows is missing."""
+    """A server that did not answer; data that only it has is missing from the status."""
 
     # `nats` or `postgres`.
     part: str
@@ -60,7 +60,7 @@ class UnreachableServer(msgspec.Struct, frozen=True):
 
 class Status(msgspec.Struct, frozen=True):
     at: datetime
-    # Without NATS: none. Without PostgreSQL: each as `unknown`.
+    # Without NATS there are no streams. Without PostgreSQL each projection is `unknown`.
     streams: list[StreamStatus]
     projections: list[ProjectionStatus]
     services: list[ServiceStatus]
@@ -68,9 +68,9 @@ class Status(msgspec.Struct, frozen=True):
 
 
 async def collect_status(settings: Settings, nc: NATS | None = None) -> Status:
-    """What is known at this moment, within some ten seconds at most, whatever is down.
+    """Collects the current status within about ten seconds, whatever is down.
 
-    `nc`: a connection that is there anyway; without one, one is made for it.
+    `nc`: an existing connection; without it, one is opened and closed.
     """
     urls = _metrics(settings)
     servers = asyncio.create_task(_servers(settings, nc))
@@ -101,7 +101,7 @@ async def _servers(
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     projections = await _projections(settings, nc if streams else None, streams)
             except _NATS_SILENT as error:
-                # It went away in between: once more, without it.
+                # NATS failed in between: retry without it.
                 unreachable.append(_unreachable(NATS_SERVER, error))
                 streams = []
             except _DATABASE_SILENT as error:

@@ -1,4 +1,4 @@
-"""How much a gateway has at work: more than so much is told to come back, so that what waits stays bounded."""
+"""Concurrency limit of a gateway: requests beyond it are refused with `Overloaded`, which bounds the backlog."""
 
 from contracts.errors import Overloaded
 
@@ -6,7 +6,7 @@ MOST_RUNNING = 1_000
 
 
 class ConcurrencyLimiter:
-    """A context for each request or command; `check` within it says whether that is too many."""
+    """Context manager for each request or command; `check` within it refuses one that is too many."""
 
     __slots__ = ("_most", "running")
 
@@ -23,7 +23,7 @@ class ConcurrencyLimiter:
     def check(self) -> None:
         """
         Raises:
-            Overloaded: more are at work than may be.
+            Overloaded: more are running than allowed.
         """
         if self.running > self._most:
             raise Overloaded(retry_after=1)

@@ -1,8 +1,8 @@
-"""Tries of a password: only wrong ones count, so that an owner meets no limit and a guesser soon does.
+"""Limits on password attempts: only wrong passwords count, so that an owner meets no limit and a guesser soon does.
 
-A try is counted before it is made, since many may be made at once, and forgiven unless the password is wrong. A login
-counts by its spelling, whether there is an account or not; a device that shows the token of an earlier login counts by
-that token instead. Why: docs/decisions/0084.
+An attempt is counted before it is made, since many may run concurrently, and refunded unless the password is wrong.
+Attempts are counted by the folded login, whether the account exists or not; a device that presents the token of an
+earlier login is counted by that token instead. Why: docs/decisions/0084.
 """
 
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ from services.gateway.limits.rate_limiter import Limit, LimitState, RateLimiter
 
 
 class Guess:
-    """One try, counted against several limits together."""
+    """One password attempt, counted against several limits together."""
 
     def __init__(self, limiter: RateLimiter | None, counted: tuple[Limit, ...], key: str) -> None:
-        """`limiter`: None where nothing is limited."""
+        """`limiter`: None if limits are off."""
         self._limiter = limiter
         self._counted = counted
         self._key = key
@@ -29,13 +29,13 @@ class Guess:
         return all(standing.allowed for standing in self.standings)
 
     def forgive(self) -> None:
-        """Takes the try back, where it was counted."""
+        """Refunds the attempt if it was counted."""
         if self._limiter is not None and self.allowed:
             self._limiter.give_back(self._counted, self._key)
 
 
 def of_login(limiter: RateLimiter | None, login: str) -> Guess:
-    """All spellings of a login that are one account's count together."""
+    """An attempt for a login; spellings that fold to the same login share one count."""
     return Guess(limiter, policies.LOGIN_FAILURES, folded_login(login.strip()))
 
 
@@ -44,13 +44,13 @@ def of_device(limiter: RateLimiter | None, token: str) -> Guess:
 
 
 def of_user(limiter: RateLimiter | None, user_id: str) -> Guess:
-    """Of somebody who is logged in and has to say the password again."""
+    """An attempt of a logged-in user who has to confirm the password."""
     return Guess(limiter, policies.PASSWORD_FAILURES, user_id)
 
 
 @contextmanager
 def judged(*guesses: Guess) -> Iterator[None]:
-    """The try itself: forgives the guesses if it succeeds, or fails for another reason than the password."""
+    """Runs the attempt; refunds the guesses if it succeeds or fails for a reason other than the password."""
     try:
         yield
     except InvalidCredentials:

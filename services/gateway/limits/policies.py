@@ -1,16 +1,16 @@
-"""The limits of all routes, by address and by account; an ordinary client meets none.
+"""Rate limits of all routes, by address and by account; an ordinary client reaches none.
 
-By address they are wide, since many people may share one; what is aimed at one account is counted by that account,
-from however many addresses it comes. A route that declares no limits has those of its class: `of_class`.
+Limits by address are wide, since many people may share an address. Requests aimed at one account are counted by that
+account, from however many addresses they come. A route that declares no limits gets those of its class: `of_class`.
 """
 
 from services.gateway.limits.rate_limiter import Limit, Subject
 
 
 def _failures(name: str) -> tuple[Limit, ...]:
-    """Wrong passwords: 10 at once, then one in 10 s, soon one in 2 min, after some hours one in 7 min.
+    """Limits on wrong passwords: a burst of 10, then one per 10 s, soon one per 2 min, after some hours one per 7 min.
 
-    In any hour these are 50 at most. An account has two logins, its name and its address, so 100 with both.
+    That is at most 50 in any hour. An account has two logins, username and e-mail address, so 100 with both.
     """
     return (
         Limit(name=name, quota=6, window=60, burst=10, subject=Subject.BODY),
@@ -47,7 +47,7 @@ PROFILE_CHANGE = Limit(name="profile-change", quota=120, window=3600, burst=60, 
 OPS = Limit(name="ops", quota=1_200, window=60, subject=Subject.ACCOUNT)
 LIVE = Limit(name="live", quota=120, window=60, subject=Subject.ACCOUNT)
 
-# What protects a gateway from being kept busy is counted by each gateway alone, so that reads cost no messages.
+# Limits that protect a gateway from overload are counted by each gateway alone, so that reads cost no messages.
 READ_ADDRESS = Limit(name="read-address", quota=2_000, window=1, burst=4_000, subject=Subject.ADDRESS, shared=False)
 READ = Limit(name="read", quota=100, window=1, burst=200, subject=Subject.ACCOUNT, shared=False)
 WRITE_ADDRESS = Limit(name="write-address", quota=2_000, window=1, burst=4_000, subject=Subject.ADDRESS, shared=False)
@@ -55,10 +55,10 @@ WRITE = Limit(name="write", quota=100, window=1, burst=200, subject=Subject.ACCO
 PUBLIC_ADDRESS = Limit(name="public-address", quota=6_000, window=60, subject=Subject.ADDRESS, shared=False)
 HEALTH_ADDRESS = Limit(name="health-address", quota=6_000, window=60, subject=Subject.ADDRESS, shared=False)
 METRICS_ADDRESS = Limit(name="metrics-address", quota=300, window=60, subject=Subject.ADDRESS, shared=False)
-# Every message over a WebSocket, also one that is no command; a command is counted by its route besides.
+# Every WebSocket message, command or not; a command also counts against its route's limits.
 COMMAND = Limit(name="command", quota=300, window=1, burst=600, subject=Subject.ACCOUNT, shared=False)
 
-# Counted where passwords are tried: password_attempts.py.
+# Consumed in password_attempts.py.
 LOGIN_FAILURES = _failures("login-name")
 DEVICE_FAILURES = _failures("login-device")
 PASSWORD_FAILURES = _failures("password")
@@ -77,9 +77,9 @@ def of_class(*, public: bool, writes: bool) -> tuple[Limit, ...]:
 
 
 def daily_bytes(quota: int) -> Limit:
-    """The limit on what one user sends in any day to be stored, in bytes of bodies: half at once, half over the day.
+    """Daily limit on the request bodies that one user sends to be stored, in bytes: half at once, half over the day.
 
-    It is told in steps of 64 KiB: most people never send as much in a day, and cost no messages.
+    Use is published in steps of 64 KiB: most users send less in a day and cost no messages.
     """
     return Limit(
         name="bytes",

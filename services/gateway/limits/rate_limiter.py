@@ -1,10 +1,10 @@
-"""Rate limits: who has used how much of what, in bounded memory, and the headers that tell a client where it stands.
+"""Token-bucket rate limiter in bounded memory, and the `RateLimit` response headers.
 
-Every request is decided here and now, on what this gateway knows. What it has counted goes to the other gateways, and
-what they have counted comes here, in the background (shared_limits.py).
+Every decision is synchronous and uses only this gateway's state. Counts are exchanged with the other gateways in the
+background (shared_counts.py).
 
 Header fields as in draft-ietf-httpapi-ratelimit-headers (structured fields: policy name, `q` quota, `w` window in
-seconds, `qu` unit where it is not requests; `r` what remains, `t` seconds until some of it comes back).
+seconds, `qu` unit if not requests; `r` remaining, `t` seconds until some is refilled).
 """
 
 import math
@@ -19,37 +19,37 @@ import msgspec
 
 from contracts.errors import RateLimited
 
-# Keys remembered, of all limits together; one takes about 250 bytes.
+# Keys held by all limits together, about 250 bytes each.
 _KEYS = 200_000
 _DIGEST = 12
-# Of the latest keys the digest is remembered: most requests come from few.
+# Size of the digest cache: most requests come from few keys.
 _DIGESTS = 10_000
 
 
 class Subject(StrEnum):
-    """Who is counted."""
+    """What a limit counts by."""
 
     ADDRESS = "address"
     ACCOUNT = "account"
-    # Something in the body, such as the login that is tried.
+    # A value in the body, such as the login.
     BODY = "body"
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """So many requests in a window, refilled evenly."""
+    """A quota of requests per window, refilled evenly."""
 
     name: str
     quota: int
     # Seconds.
     window: int
     subject: Subject
-    # How many may come at once; the quota where it is not said.
+    # Size of the bucket; the quota if None.
     burst: int | None = None
-    # Whether all gateways count together. A limit that only protects the gateway itself is counted by each alone.
+    # Whether gateways share the counts. A limit that only protects the gateway itself is counted by each alone.
     shared: bool = True
-    # What is counted, where it is not requests.
+    # Unit of the quota; empty for requests.
     unit: str = ""
-    # What one key has used is told to the other gateways once it adds up to this.
+    # Use of a key is published to the other gateways once it adds up to this.
     told_from: int = 1
 
     @property
@@ -62,25 +62,25 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def refill_seconds(self) -> float:
-        """Seconds after which the last use of a whole burst matters no more."""
+        """Seconds until a fully used bucket is full again."""
         return self.capacity / self.per_second
 
 
 class LimitState(msgspec.Struct, frozen=True):
-    """How a caller stands with a limit after a request."""
+    """State of one caller's limit after a request."""
 
     limit: Limit
-    # Requests left now.
+    # Requests left, or units of the limit.
     remaining: int
-    # Seconds until there is one (more).
+    # Seconds until one more is available.
     resets_in: int
     allowed: bool
 
 
 class RateLimiter:
-    """All limits; where there are too many keys, the limit that has the most forgets its least recently used one.
+    """All limits of a gateway; when full, the limit with the most keys evicts its least recently used one.
 
-    Keys are held as keyed digests alone, so that what gateways tell each other names nobody.
+    Keys are held only as keyed digests, so that messages between gateways identify no one.
     """
 
     def __init__(self, secret: bytes, *, keys: int = _KEYS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -93,7 +93,7 @@ class RateLimiter:
         self._held = 0
 
     def consume(self, limit: Limit, key: str, cost: int = 1) -> LimitState:
-        """Counts one request, or what it costs in the limit's unit."""
+        """Counts one request, or its `cost` in the limit's unit, if the limit allows it."""
         digest = self._digest(key)
         table = self._table(limit)
         now, rate = self._clock(), table.rate
@@ -112,14 +112,14 @@ class RateLimiter:
         return LimitState(limit, remaining, math.ceil((awaited - left) / rate) or 1, allowed)
 
     def take_all(self, limits: Sequence[Limit], key: str) -> list[LimitState]:
-        """Counts one request against all of the limits, or against none where one of them has no more left."""
+        """Counts one request against all limits, or against none if one of them is exhausted."""
         standings = [self.consume(limit, key) for limit in limits]
         if not all(found.allowed for found in standings):
             self.give_back([found.limit for found in standings if found.allowed], key)
         return standings
 
     def give_back(self, limits: Iterable[Limit], key: str) -> None:
-        """Takes back a request that was counted, also where it was told to others already."""
+        """Refunds a counted request, even if it was already published to other gateways."""
         digest = self._digest(key)
         for limit in limits:
             table = self._table(limit)
@@ -130,14 +130,14 @@ class RateLimiter:
                 table.uses[digest] = table.uses.get(digest, 0) - 1
 
     def merge_remote(self, limit: Limit, uses: Mapping[bytes, int], *, ago: float = 0.0) -> None:
-        """Adds what others have counted, so many seconds ago; less than nothing is what they have given back."""
+        """Adds other gateways' counts from `ago` seconds ago; negative counts are refunds."""
         table, at = self._table(limit), self._clock() - ago
         for digest, count in uses.items():
             full_at = max(table.full_at.get(digest, at), at)
             self._set(table, digest, full_at + count / table.rate)
 
     def drain_local_counts(self) -> dict[str, dict[bytes, int]]:
-        """What was counted here since the last time: by limit, how often by key."""
+        """Returns and resets the counts of this gateway: by limit name and key digest."""
         collected = {}
         for name, table in self._tables.items():
             uses, table.uses = table.uses, {}
@@ -147,7 +147,7 @@ class RateLimiter:
 
     @property
     def held(self) -> int:
-        """How many keys are remembered."""
+        """Number of keys held."""
         return self._held
 
     def _table(self, limit: Limit) -> "_Table":
@@ -169,22 +169,22 @@ class RateLimiter:
 
 
 class _Table:
-    """One limit's keys."""
+    """Buckets of one limit, by key digest."""
 
     def __init__(self, limit: Limit) -> None:
         self.rate = limit.per_second
         self.capacity = limit.capacity
         self.shared = limit.shared
         self.told_from = limit.told_from
-        # When all of it will be there again; what is missing until then has been used.
+        # Monotonic time at which the bucket is full again; what is missing until then has been used.
         self.full_at: OrderedDict[bytes, float] = OrderedDict()
-        # What this gateway has counted since it was last collected.
+        # Counts of this gateway since the last drain.
         self.uses: dict[bytes, int] = {}
-        # What is too little to be told yet.
+        # Counts that are still too small to be published.
         self.small: dict[bytes, int] = {}
 
     def note(self, digest: bytes, cost: int) -> None:
-        """Keeps what was used, to tell it."""
+        """Records use for publication."""
         if self.told_from > 1:
             cost += self.small.pop(digest, 0)
             if cost < self.told_from:
@@ -194,7 +194,7 @@ class _Table:
 
 
 def headers(standings: Iterable[LimitState]) -> dict[str, str]:
-    """The response headers for the limits that a request was counted against."""
+    """`RateLimit` headers for the limits that a request was counted against."""
     known = list(standings)
     if not known:
         return {}
@@ -211,10 +211,10 @@ def _policy(limit: Limit) -> str:
 
 
 def check(standings: Iterable[LimitState]) -> None:
-    """Lets a request pass that is within all limits.
+    """Passes a request that is within all limits.
 
     Raises:
-        RateLimited: it is not; with the seconds to wait.
+        RateLimited: a limit is exhausted; carries the seconds to wait.
     """
     waits = [found.resets_in for found in standings if not found.allowed]
     if waits:

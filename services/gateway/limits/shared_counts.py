@@ -1,9 +1,9 @@
-"""Gateways tell each other what they have counted, through a stream that forgets: docs/decisions/0042.
+"""Shares rate-limit counts between gateways through a stream whose messages expire: docs/decisions/0042.
 
-Several times a second a gateway that has counted anything sends one message a limit, with all keys together, that
-lives as long as the limit remembers. A gateway that starts reads what is there, so that a restart forgets nothing; one
-that runs hears the others within moments. Nothing here is waited for by a request: while the stream is away each
-gateway goes on with its own counts, and what was counted meanwhile is told later, if it still matters then.
+Several times a second a gateway with new counts publishes one message per limit, with all keys together; its TTL is
+the limit's refill time. A gateway reads the stream at start, so that a restart loses no counts, and receives the
+others' counts within moments while it runs. No request waits for this: while the stream is unavailable, each gateway
+uses its own counts and publishes them later, if they still matter then.
 """
 
 import asyncio
@@ -29,33 +29,33 @@ from streams.reader import Reader, StreamWentBack
 from streams.topology import DangerousStream, StreamMissing
 
 log = logging.getLogger(__name__)
-# Between two tellings, seconds; a client that goes from gateway to gateway gains what it can use in this time.
+# Seconds between publications; a client that switches between gateways gains what it can use in this time.
 _EVERY = 0.25
 _ATTEMPT = 2.0
-# How long a gateway waits at its start for what the others have said, and at its end until they have heard it.
+# Seconds to wait at start for the other gateways' counts, and at the end for the last publication.
 _START, _END = 3.0, 1.0
 _PAUSE = 2.0
-# Keys in one message, which stays far below what the server takes.
+# Keys per message, which stays far below the server's size limit.
 _KEYS_A_MESSAGE = 5_000
-# Keys of one limit that wait for a stream that is away; what is beyond them is not told.
+# Keys per limit that are queued while the stream is unavailable; more are not published.
 _WAITING = 50_000
 
 
 class Uses(msgspec.Struct, frozen=True):
-    """What one gateway has counted of one limit."""
+    """Counts of one limit by one gateway."""
 
-    # Which gateway, since its start: it knows its own counts.
+    # Id of the gateway since its start, so that it skips its own messages.
     by: str
-    # How often, by the key's digest in base64; less than nothing where more was given back.
+    # Counts by the key's digest in base64; negative if more was refunded.
     uses: dict[str, int]
 
 
 class _OutgoingCounts(msgspec.Struct):
-    """A message on its way; its id keeps it from being stored twice when an answer was lost."""
+    """A message to publish; its id prevents a second copy when an acknowledgement was lost."""
 
     limit: Limit
     payload: bytes
-    # Monotonic time.
+    # Monotonic time at which the counts were collected.
     since: float
     id: str
 
@@ -64,7 +64,7 @@ _USES = msgspec.json.Decoder(Uses)
 
 
 class SharedLimits:
-    """Keeps a limiter's counts in step with those of all other gateways."""
+    """Exchanges a limiter's counts with all other gateways."""
 
     def __init__(
         self,
@@ -86,12 +86,12 @@ class SharedLimits:
         self._waiting: list[_OutgoingCounts] = []
         self._position = 0
         self._away = False
-        # Set once everything that is in the stream has been heard.
+        # Set once the whole stream has been read.
         self.caught_up = asyncio.Event()
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Tells and hears meanwhile; begins when it has heard all there is, or cannot, and ends with a last telling."""
+        """Exchanges counts while open; entering waits up to 3 s for the others' counts, leaving publishes once more."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in (self._tell_for_ever(), self._hear_for_ever())]
             try:
@@ -103,7 +103,7 @@ class SharedLimits:
                     task.cancel()
 
     async def publish(self) -> None:
-        """Sends what was counted since the last time, and what could not be sent then."""
+        """Publishes the counts since the last call, and those that could not be published then."""
         async with self._telling:
             self._gather()
             while self._waiting:
@@ -114,7 +114,7 @@ class SharedLimits:
                 self._waiting.pop(0)
 
     def receive(self, message: Message) -> None:
-        """Adds what another gateway has counted, or this one before its start."""
+        """Merges counts of another gateway, or of this one before its restart."""
         limit = self._limits.get(message.subject.rpartition(".")[2])
         try:
             said = _USES.decode(message.payload)
@@ -138,7 +138,7 @@ class SharedLimits:
                 await self._make_stream()
                 await self._follow()
             except StreamWentBack:
-                # It was made anew; whatever is in it is new too.
+                # The stream was recreated: read it from the beginning.
                 self._position = 0
             except (StreamMissing, DangerousStream, PermissionError, Unavailable, Refused, RequestFailed) as error:
                 self._report(error)
@@ -184,7 +184,7 @@ class SharedLimits:
         return True
 
     def _report(self, reason: object) -> None:
-        """Once for each time that the stream is away."""
+        """Logs once per outage of the stream."""
         if not self._away:
             self._away = True
             log.warning("rate limits are counted by this gateway alone: %s", reason or type(reason).__name__)

@@ -1,6 +1,6 @@
-"""Figures that one thread counts and Prometheus reads: plain numbers, since nobody else counts at the same time.
+"""Prometheus metrics written by a single thread: plain numbers without locks.
 
-The library's own take a lock for each step of a count, which is a good part of what answering a request costs.
+The library's own take a lock per increment, which is a good part of what a request costs.
 """
 
 from bisect import bisect_left
@@ -11,12 +11,12 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 
 class LocalHistogram:
-    """How often something took how long, in buckets."""
+    """Histogram of durations in seconds."""
 
     __slots__ = ("_bounds", "_counts", "_seconds")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        """`bounds`: of the buckets, in seconds, rising; the last bucket has none."""
+        """`bounds`: ascending upper bounds of the buckets, in seconds; the last bucket has none."""
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
         self._seconds = 0.0
@@ -26,7 +26,7 @@ class LocalHistogram:
         self._seconds += seconds
 
     def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
-        """As a series of the family."""
+        """Adds the histogram to the family as one series."""
         buckets, below = [], 0
         for bound, count in zip((*map(str, map(float, self._bounds)), "+Inf"), self._counts, strict=True):
             below += count
@@ -35,7 +35,7 @@ class LocalHistogram:
 
 
 class HistogramCollector(Collector):
-    """One figure of this kind, by itself."""
+    """A histogram without labels, registered as a metric of its own."""
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
         self._name = name
@@ -51,7 +51,7 @@ class HistogramCollector(Collector):
 
 
 class LocalCounter(Collector):
-    """A number that only grows."""
+    """A counter without labels."""
 
     def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""Figures about live delivery."""
+"""Metrics of live delivery."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 

@@ -1,4 +1,4 @@
-"""Figures about requests for Prometheus, by route template and status."""
+"""Request metrics for Prometheus, by route template and status."""
 
 from collections.abc import Iterator
 
@@ -11,15 +11,15 @@ from services.gateway.observability.counters import LocalHistogram
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# The template of requests that match no route, so that paths out of the blue make no new series.
+# Template of requests that match no route, so that unknown paths create no series.
 UNMATCHED = "(none)"
-# All files of the web messenger count as one.
+# Template of all files of the web messenger.
 WEB = "(web)"
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 class Metrics:
-    """The registry of one gateway process."""
+    """Metrics registry of one gateway process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -35,12 +35,12 @@ class Metrics:
         self._answers.add(method if method in _METHODS else "OTHER", route, status, seconds)
 
     def exposition(self) -> bytes:
-        """All figures in the text format of Prometheus."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
 
 
 class _Answers(Collector):
-    """Methods, routes and statuses are few."""
+    """Counts and durations of responses; methods, routes and statuses are few."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str, int], int] = {}

@@ -1,4 +1,4 @@
-"""Whether the gateway can do all of its work: NATS, what it follows, and each service's own word on its health."""
+"""Readiness of the gateway: NATS, its stream followers, and the health check of each service."""
 
 import asyncio
 import time
@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from infra.rpc.health import said_serving
 from infra.rpc.tls import Tls
 
-# An answer is used this long, so that probes cost the services next to nothing.
+# Seconds for which a result is reused, so that probes cost the services next to nothing.
 _FRESH = 0.5
-# A service that says nothing counts as it was for this long: one slow second takes no gateway out.
+# Seconds for which a service that stops answering still counts as ready: one slow second takes no gateway out.
 _PATIENCE = 5.0
 
 Condition = Callable[[], bool]
 
 
 class Readiness:
-    """Asks each service once, however many probes ask at a time."""
+    """Checks each service once for all concurrent probes."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Readiness:
         self._served_at = dict.fromkeys(services, float("-inf"))
 
     async def missing(self) -> list[str]:
-        """The parts that are not ready, by name; empty when all are."""
+        """Names of the parts that are not ready; empty if all are."""
         async with self._asking:
             if time.monotonic() - self._asked_at > _FRESH:
                 self._silent = await self._ask_services()
@@ -47,7 +47,7 @@ class Readiness:
         return [name for name, one_serves in zip(self._services, serves, strict=True) if not one_serves]
 
     async def _one_serves(self, service: str) -> bool:
-        """Whether a replica of the service is ready."""
+        """Whether at least one replica of the service is ready."""
         replicas, tls = self._services[service], self._tls[service]
         said = await asyncio.gather(*(said_serving(host, port, tls=tls) for host, port in replicas))
         if any(said):

@@ -1,1 +1,1 @@
-"""The routes of the public interface, one module a resource; `ROUTES` of each is what is served and documented."""
+"""Routes of the public API, one module per resource; `ROUTES` of each module is served and documented."""

@@ -1,4 +1,4 @@
-"""The list of one's conversations."""
+"""Route that lists the caller's conversations."""
 
 from typing import Annotated
 
@@ -40,7 +40,7 @@ async def list_conversations(incoming: Request[PageQuery, NoBody]) -> Response:
     if answer.items is not None:
         body = page_of(answer.items, answer.next or None)
         return Response(body=body, headers={"content-type": JSON}, position=answer.position)
-    # A replica of the release before, which knows nothing of JSON.
+    # A replica of the previous release, which cannot return JSON.
     items = [_conversation(found) for found in answer.conversations]
     return Response(body=Page(items, answer.next or None), position=answer.position)
 

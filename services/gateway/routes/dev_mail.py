@@ -1,8 +1,8 @@
-"""What helps on a developer's own machine: the mails that went into a folder, since no mail server is set.
+"""Development route that shows the mails written to a folder when no mail server is configured.
 
-Off but where `vestnik up` serves this machine alone and keeps its mails in a folder: a mail holds the token that proves
-an address. Even there only this machine itself is shown any: not a page of elsewhere whose name was made to lead here,
-and nobody behind a proxy.
+A mail holds the token that verifies an address. The route is therefore on only where `vestnik up` serves this machine
+alone and keeps its mails in a folder, and answers only requests from this machine: none with a foreign host name (DNS
+rebinding), none through a proxy.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from contracts.values.field_types import folded_login
 from services.gateway.http.endpoint import AnyEndpoint, DocumentedResponse, Endpoint, NoBody, Request, Response
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
-# Looked at of the newest, and shown.
+# How many of the newest files are read, and how many mails are shown.
 _MOST_FILES, _MOST_MAILS = 200, 10
 
 
@@ -53,7 +53,7 @@ def _of_this_machine(incoming: Request[MailQuery, NoBody]) -> bool:
         return False
     host = incoming.headers.get("host", "").lower()
     name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
-    # Without such a header the client's address is the peer's.
+    # Without a forwarding header, the client's address is the peer's.
     return name in _LOCAL_NAMES and _is_loopback(incoming.address)
 
 
@@ -93,7 +93,7 @@ def _by_age(folder: Path) -> Iterator[tuple[float, Path]]:
         try:
             yield -file.stat().st_mtime, file
         except FileNotFoundError:
-            # It was put away meanwhile.
+            # It was deleted in the meantime.
             continue
 
 

@@ -1,4 +1,4 @@
-"""Asking for friendship, agreeing, and ending it."""
+"""Routes for friendships: request, accept, decline, withdraw, remove, list."""
 
 from typing import Annotated, Literal
 
@@ -43,7 +43,7 @@ class FriendsQuery(PageQuery, frozen=True):
 
 
 class Friendship(msgspec.Struct, frozen=True):
-    """What came of asking."""
+    """Outcome of a friend request."""
 
     user_id: Id
     state: Literal["requested", "accepted"]

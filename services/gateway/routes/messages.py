@@ -1,4 +1,4 @@
-"""Messages of a conversation: sending, reading, having seen."""
+"""Routes for the messages of a conversation: send, list, mark as seen."""
 
 from typing import Annotated
 
@@ -66,7 +66,7 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Edge(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Where the next page begins."""
+    """Where the next page begins; the content of a cursor."""
 
     before: Sequence | None = None
     after: Sequence | None = None
@@ -126,7 +126,7 @@ async def list_messages(incoming: Request[MessagesQuery, NoBody]) -> Response:
     if answer.more and last:
         following = pack_cursor(_Edge(after=last) if edge.after is not None else _Edge(before=last))
     if answer.items is None:
-        # A replica of the release before, which knows nothing of JSON.
+        # A replica of the previous release, which cannot return JSON.
         return Response(body=Page([item(message) for message in answer.messages], following), position=answer.position)
     body = page_of(answer.items, following)
     if answer.version and edge == _NEWEST:
@@ -144,7 +144,7 @@ async def mark_seen(incoming: Request[NoQuery, Seen]) -> Response:
 
 
 def item(message: Message) -> MessageItem:
-    """A message as lists show it."""
+    """A message as lists return it."""
     return MessageItem(
         message.message_id,
         message.sequence,

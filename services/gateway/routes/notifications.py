@@ -1,4 +1,4 @@
-"""One's notifications: the list, how many are unread, and having read them."""
+"""Routes for the caller's notifications: list, count unread, mark as read."""
 
 from typing import Annotated
 

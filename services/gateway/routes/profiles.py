@@ -1,4 +1,4 @@
-"""Profiles: reading them with the caching of HTTP, finding them, changing one's own."""
+"""Routes for profiles: read with HTTP caching, search, update one's own."""
 
 from typing import Annotated
 
@@ -30,12 +30,12 @@ from services.gateway.routes.timestamps import Time, shown
 
 PUBLIC = "public, max-age=60, stale-while-revalidate=300"
 PRIVATE = "private, no-cache"
-# Or a cache would serve what it keeps to a reader who has seen more.
+# Without it, a cache could serve a stale profile to a client with a later position.
 VARY = "Vestnik-Position"
 
 
 class ProfileBody(msgspec.Struct, frozen=True):
-    """What anybody may know of a user."""
+    """A user's public profile."""
 
     user_id: Id
     username: str
@@ -47,7 +47,7 @@ class ProfileBody(msgspec.Struct, frozen=True):
 
 
 class ProfilePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A merge patch (RFC 7396): null clears a field, one left out stays."""
+    """A merge patch (RFC 7396): null clears a field; an omitted field stays as it is."""
 
     display_name: DisplayName | UnsetType | None = UNSET
     bio: Bio | UnsetType | None = UNSET
@@ -120,7 +120,7 @@ async def _get(incoming: Request[NoQuery, NoBody], user_id: str, cache_control: 
 
 
 def _cleared(value: str | UnsetType | None) -> str | None:
-    """As the service takes it: an empty text clears, nothing leaves as it is."""
+    """Converts to the service's convention: an empty text clears the field, None leaves it unchanged."""
     if value is UNSET:
         return None
     return value or ""
@@ -132,7 +132,7 @@ def _if_match(header: str | None) -> list[str]:
     tags = parse(header)
     if not tags:
         raise Invalid(violations=(Violation("/header/If-Match", "Not a list of entity tags"),))
-    # A weak tag matches nothing here (RFC 9110, section 13.1.1), which a tag that no profile has says too.
+    # A weak tag matches nothing here (RFC 9110, section 13.1.1): send a tag that no profile has.
     return [tag.opaque if not tag.weak else f"W/{tag.opaque}" for tag in tags]
 
 

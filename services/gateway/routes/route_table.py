@@ -1,4 +1,4 @@
-"""The table of all routes, with the one that describes the others."""
+"""Table of all routes, including the API descriptions `/openapi.json` and `/asyncapi.json`."""
 
 from dataclasses import replace
 from functools import cache
@@ -43,7 +43,7 @@ def _document() -> bytes:
 
 
 def _limited(endpoint: AnyEndpoint) -> AnyEndpoint:
-    """The endpoint with the limits of its class, where it declares none."""
+    """The endpoint with its limits; those of its class if it declares none."""
     if endpoint.limits:
         return endpoint
     of_class = policies.of_class(public=endpoint.public, writes=endpoint.writes)

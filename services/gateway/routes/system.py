@@ -1,4 +1,4 @@
-"""What the gateway says of itself: health, figures, keys, its own description."""
+"""Routes about the gateway itself: health, readiness, metrics, public keys, API documentation."""
 
 from pathlib import Path
 

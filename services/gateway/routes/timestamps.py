@@ -1,4 +1,4 @@
-"""Times as clients see them: RFC 3339, UTC, with milliseconds."""
+"""Timestamps as clients see them: RFC 3339, UTC, with milliseconds."""
 
 from contracts.values.timestamps import Rfc3339, rfc3339_of
 
@@ -6,5 +6,5 @@ Time = Rfc3339
 
 
 def shown(unix_milliseconds: int) -> Time:
-    """A time from the services, which speak of Unix milliseconds."""
+    """Formats a time from the services, which use Unix milliseconds."""
     return rfc3339_of(unix_milliseconds)

@@ -1,1 +1,1 @@
-"""Authentication, revocations, addresses and origins of callers."""
+"""Authentication and revocation of access tokens; addresses and origins of callers."""

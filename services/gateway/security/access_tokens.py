@@ -1,4 +1,4 @@
-"""Access tokens: verified with the session service's public keys, remembered once verified, refused once revoked."""
+"""Access tokens: verified with the session service's public keys, cached once verified, refused once revoked."""
 
 import time
 from collections import OrderedDict
@@ -14,46 +14,46 @@ from contracts.values.ids import is_id
 AUDIENCE = "vestnik"
 _ALGORITHM = "EdDSA"
 _REMEMBERED = 50_000
-# Ours are about 500 characters; what is longer is not worth a look.
+# Longest token that is parsed, in characters; ours have about 500.
 _LONGEST = 4096
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Whom an access token speaks for."""
+    """The user and session of an access token."""
 
     user_id: str
     session_id: str
     # Unix time.
     expires_at: float
-    # Of the key that the token was signed with.
+    # Id of the signing key.
     key_id: str
 
 
 class Revoked(Protocol):
-    """Which sessions were ended before their tokens ran out."""
+    """Sessions that ended before their tokens expired."""
 
     @property
     def alive(self) -> bool:
-        """Whether it can be relied on just now."""
+        """Whether the set is up to date."""
 
     def __contains__(self, session_id: object, /) -> bool: ...
 
 
 class Keys(Protocol):
-    """The public keys that tokens are verified with."""
+    """Public keys that verify tokens."""
 
     @property
     def generation(self) -> int:
-        """Raised by each change of the keys."""
+        """Increases with each change of the keys."""
 
     def reload_if_changed(self) -> None:
-        """Takes notice of changes, within a second or so."""
+        """Loads changed keys, within about a second of the change."""
 
     def find(self, key_id: str) -> jwt.PyJWK | None: ...
 
 
 class AccessTokens:
-    """Verifies access tokens. A verified token is remembered until it runs out, within a bound."""
+    """Verifies access tokens. Verified tokens are kept in a bounded LRU cache until they expire."""
 
     def __init__(
         self,
@@ -65,9 +65,9 @@ class AccessTokens:
         capacity: int = _REMEMBERED,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`longest`: seconds from its issue after which no token counts, whatever it says itself.
+        """`longest`: maximum age of a token in seconds from its issue, whatever its own expiry.
 
-        What ended is remembered for as long; so a setting that was lowered brings no ended session back.
+        Revocations are kept for as long, so lowering the setting brings no ended session back.
         """
         self._keys = keys
         self._edition = keys.generation
@@ -79,11 +79,11 @@ class AccessTokens:
         self._verified: OrderedDict[str, Principal] = OrderedDict()
 
     def authenticate(self, authorization: str | None) -> Principal:
-        """Whom the Authorization header speaks for.
+        """Returns the principal of an `Authorization` header.
 
         Raises:
-            Unauthenticated: no bearer token, not one of ours, run out, or of a session that was ended.
-            Unavailable: it is not known just now which sessions were ended; refused rather than risked.
+            Unauthenticated: no bearer token, not one of ours, expired, or of a session that has ended.
+            Unavailable: the revocations are out of date, so that no token can be accepted safely.
         """
         scheme, _, token = (authorization or "").partition(" ")
         token = token.strip()
@@ -91,7 +91,7 @@ class AccessTokens:
             raise Unauthenticated
         self._keys.reload_if_changed()
         if self._edition != self._keys.generation:
-            # A key may be gone, and with it every token that it signed.
+            # A key may have been removed, which invalidates every token that it signed.
             self._edition = self._keys.generation
             self._verified.clear()
         caller = self._remembered(token) or self._verify(token)
@@ -99,7 +99,7 @@ class AccessTokens:
         return caller
 
     def recheck(self, caller: Principal) -> None:
-        """Whether the token that the caller came with is still good, where more is done with it later.
+        """Checks that the caller's token is still valid, for later actions on the same connection.
 
         Raises:
             Unauthenticated, Unavailable: as in `authenticate`.

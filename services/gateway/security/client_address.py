@@ -1,4 +1,4 @@
-"""Where a request comes from: the peer of its connection, or what trusted proxies in front of the gateway say."""
+"""Client address of a request: the peer of its connection, or what trusted proxies in front of the gateway report."""
 
 import ipaddress
 from functools import lru_cache
@@ -11,10 +11,10 @@ _FORWARDED = "x-forwarded-for"
 def client_address(peer: str, headers: Headers, *, trusted_hops: int) -> str:
     """The client's address.
 
-    Each proxy appends to `X-Forwarded-For` whom it was asked by, so with `trusted_hops` proxies in front of us the
-    client is that many entries from the end; what stands further left is the client's own word and counts for
-    nothing. With no proxy to be trusted the header is not looked at. A request that did not come through all of them,
-    or brings something that is no address, counts as its peer's.
+    Each proxy appends its peer's address to `X-Forwarded-For`. With `trusted_hops` proxies in front of the gateway,
+    the client is that many entries from the end; entries further left are the client's own claim and are ignored.
+    Without trusted proxies the header is not read. If it has fewer entries, or the entry is not an address, the
+    peer's address is returned.
     """
     if not trusted_hops:
         return peer
@@ -26,7 +26,7 @@ def client_address(peer: str, headers: Headers, *, trusted_hops: int) -> str:
 
 @lru_cache(maxsize=10_000)
 def counted_as(address: str) -> str:
-    """What of an address is counted: an IPv4 address, or the /64 network that one IPv6 customer has."""
+    """Rate-limit key of an address: the IPv4 address, or the /64 network that one IPv6 customer has."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -39,7 +39,7 @@ def counted_as(address: str) -> str:
 
 
 def _address(entry: str) -> str | None:
-    """The address in an entry, which some proxies write with a port."""
+    """The address in an entry, to which some proxies append a port; None if it is not an address."""
     text = entry
     if entry.startswith("["):
         text = entry[1:].partition("]")[0]

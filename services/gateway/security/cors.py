@@ -1,9 +1,9 @@
-"""Which web pages of other origins may use the gateway from a browser (CORS): none, unless the settings name them.
+"""CORS: which other origins may use the gateway from a browser. None, unless the settings name them.
 
-Access tokens travel in a header, so a page that was not let in can do nothing that its visitor's browser would add
-anything to. The cookies (routes/browser.py) hold the refresh token and the device token of the gateway's own page:
-another site's page gets no browser to send them (`SameSite=Strict`), and no page of another origin is let in with
-cookies, whatever the settings say, since `Access-Control-Allow-Credentials` is never sent.
+Access tokens travel in a header, so a browser adds no credentials to requests of a page that is not allowed. The
+cookies (routes/accounts/browser_sessions.py) hold the refresh token and the device token of the gateway's own page.
+With `SameSite=Strict`, browsers do not send them for another site's page. No page of another origin is allowed with
+cookies, whatever the settings: `Access-Control-Allow-Credentials` is never sent.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Self
 
 from starlette.datastructures import Headers
 
-# What a page may send, besides what it may send anyway.
+# Allowed request headers, besides the CORS-safelisted ones.
 _REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
@@ -22,7 +22,7 @@ _REQUEST_HEADERS = (
     "X-Request-Id",
     "traceparent",
 )
-# What a page may read, besides what it may read anyway.
+# Exposed response headers, besides the CORS-safelisted ones.
 _RESPONSE_HEADERS = (
     "ETag",
     "RateLimit",
@@ -44,7 +44,7 @@ class Cors:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """`https://app.example.org,https://…`, or `*` for all; None where the text is empty."""
+        """`https://app.example.org,https://…`, or `*` for all; None if the text is empty."""
         origins = frozenset(part.strip().rstrip("/").lower() for part in text.split(",") if part.strip())
         return cls(origins) if origins else None
 
@@ -52,7 +52,7 @@ class Cors:
         return _ANY in self._origins or origin.lower() in self._origins
 
     def preflight(self, headers: Headers, methods: str) -> Mapping[str, str] | None:
-        """The headers that answer a browser's question before a request; None where it is none, or is not let in."""
+        """Response headers for a preflight request; None if it is not one or its origin is not allowed."""
         origin = headers.get("origin")
         if origin is None or "access-control-request-method" not in headers or not self.allows(origin):
             return None
@@ -63,7 +63,7 @@ class Cors:
         }
 
     def add(self, request: Headers, response: dict[str, str]) -> None:
-        """Says in an answer that the page which asked may read it; the names of its headers are in lower case."""
+        """Adds the CORS headers to a response, whose header names are in lower case."""
         varies = response.get("vary")
         response["vary"] = f"{varies}, {_ORIGIN}" if varies else _ORIGIN
         origin = request.get("origin")

@@ -1,4 +1,4 @@
-"""Whether a request comes from a page of this gateway, or from none: only browsers say where a page is from."""
+"""Same-origin check of requests. Only browsers send an origin, so a request without one does not come from a page."""
 
 from urllib.parse import urlsplit
 
@@ -10,21 +10,21 @@ _OWN = "same-origin"
 
 
 def is_own(origin: str, headers: Headers, public_url: str) -> bool:
-    """Whether the origin is the host that was asked, or the address under which the system is known."""
+    """Whether the origin is the requested host or the host of `public_url`."""
     ours = {headers.get("host", "").lower(), urlsplit(public_url).netloc.lower()}
     return urlsplit(origin).netloc.lower() in ours - {""}
 
 
 def check_own(headers: Headers, public_url: str) -> None:
-    """Lets in pages of this gateway, and programs that are no browser.
+    """Passes requests of this gateway's pages, and of programs other than browsers.
 
-    A page of another name of the same site counts as another's: browsers send it along with `SameSite=Strict` cookies.
+    Pages of another host of the same site are refused: browsers send `SameSite=Strict` cookies with their requests.
 
     Raises:
-        Forbidden: a browser sends the request for a page of another origin.
+        Forbidden: a browser sent the request for a page of another origin.
     """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    # Browsers that do not know the first send the second with every POST.
+    # Browsers without `Sec-Fetch-Site` send `Origin` with every POST.
     own = site == _OWN if site is not None else origin is None or is_own(origin, headers, public_url)
     if not own:
         raise Forbidden("Pages of another origin are not served.")

@@ -1,7 +1,7 @@
-"""Which sessions have ended while access tokens of theirs are still good: learnt from the stream of sessions.
+"""Revoked sessions whose access tokens have not expired yet, read from the session stream.
 
-Nothing is asked on the way of a request, and a token stops working within moments of `session.revoked`. Who holds
-something open for a session, as a live stream, watches it here and is told.
+A check makes no call, and a token stops working within moments of `session.revoked`. Code that holds something open
+for a session, such as a live stream, watches the session here and is notified.
 """
 
 import asyncio
@@ -22,22 +22,22 @@ from streams.message import Message
 from streams.quorum import Quorum
 
 log = logging.getLogger(__name__)
-# For clocks that differ, seconds.
+# Seconds, for clock skew.
 MARGIN = 60
 _LOOK_EVERY = 0.25
 
-# Called once, with the reason of the end, or with None where nobody can tell any more whether the session goes on.
+# Called once: with the reason for the end, or with None if it is no longer known whether the session still exists.
 OnEnd = Callable[[str | None], None]
 
 
 class _Ending(msgspec.Struct, frozen=True):
-    # Unix time at which the session's last token has run out.
+    # Unix time at which the session's last token expires.
     forget_at: float
     reason: str
 
 
 class Revocations:
-    """The sessions that ended within the life of an access token; what is older needs no remembering."""
+    """Sessions that ended within the lifetime of an access token; older entries are dropped."""
 
     def __init__(
         self,
@@ -50,14 +50,14 @@ class Revocations:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
-        `silence`: seconds without sight of the stream after which nothing here may be relied on.
-        `quorum`: a node that has not been part of one for as long shows no stream as it is.
+        `silence`: seconds without having reached the stream's end after which this is not `alive`.
+        `quorum`: without it for as long, this is not `alive` either: the node's copy of the stream may be stale.
         """
         self._silence = silence
         self._quorum = quorum
         self._life = access_token_seconds + MARGIN
         self._clock = clock
-        # In the order of forgetting.
+        # Ordered by expiry.
         self._ended: dict[str, _Ending] = {}
         self._watchers: dict[str, set[OnEnd]] = {}
         self._follower = StreamFollower(
@@ -75,19 +75,19 @@ class Revocations:
         return len(self._ended)
 
     def listen(self, listener: StreamListener) -> None:
-        """Lets somebody else hear of the sessions too; before it runs."""
+        """Sets a listener that shares this stream consumer; call it before `run`."""
         self._follower.listener = listener
 
     async def run(self) -> None:
-        """Follows the stream until it is cancelled."""
+        """Follows the stream until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follower.run())
             group.create_task(self._watch_stream_lag())
 
     def add(self, session_id: str, reason: str) -> None:
-        """Refuses the session's tokens from now on, and tells those who watch it."""
+        """Refuses the session's tokens from now on and notifies its watchers."""
         now = self._clock()
-        # Pop first: the order of the map is the order of forgetting.
+        # Pop first: the map is ordered by expiry.
         self._ended.pop(session_id, None)
         self._ended[session_id] = _Ending(now + self._life, reason)
         self._forget(now)
@@ -95,10 +95,10 @@ class Revocations:
 
     @contextmanager
     def watch_session(self, session_id: str, tell: OnEnd) -> Iterator[None]:
-        """Within the block `tell` is called once the session ends: at once where it has ended already.
+        """While open, calls `tell` once when the session ends; immediately if it has already ended.
 
-        It is called with None when the stream is out of sight for too long: whether the session goes on is not known
-        then, so that whoever holds something open for it must close it.
+        `tell` gets None when the session stream is unreachable for too long: it is then unknown whether the session
+        still exists, and the caller must close what it holds open for it.
         """
         ending = self._ended.get(session_id)
         if ending is not None:
@@ -136,7 +136,7 @@ class Revocations:
                 return
             event = catalogue.decode(envelope.type, envelope.schema, envelope.data)
         except (msgspec.DecodeError, LookupError):
-            # Of a release to come, or broken: that a session has ended is the one thing that must not be missed.
+            # From a newer release, or broken. A session's end must not be missed, so the session is refused.
             log.exception("event %d of %s cannot be read: its session is refused", message.sequence, message.stream)
             self.add(message.subject.rpartition(".")[2], "")
             return

@@ -1,4 +1,4 @@
-"""The public keys of access tokens, as they are in the file now: keys change while gateways run."""
+"""Public keys of access tokens, reloaded from their file, since keys change while gateways run."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ import jwt
 from infra.operator_errors import OperatorError
 
 log = logging.getLogger(__name__)
-# Seconds between two looks at the file; a new key is published for longer before anyone signs with it.
+# Seconds between checks of the file; a new key is published for longer than that before it signs anything.
 _LOOK_EVERY = 1.0
 
 
@@ -19,21 +19,21 @@ class NoPublishedKeys(OperatorError):
 
 
 class VerifyingKeys:
-    """One JWK set in a file, looked at once a second at most, and only where somebody asks."""
+    """A JWK set in a file, checked for changes on use, once a second at most."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         """
         Raises:
-            NoPublishedKeys: the file is not there, or is none.
+            NoPublishedKeys: the file is missing or is not a JWK set.
         """
         self._path = path
         self._clock = clock
         self._looked = clock()
-        # What tells one state of the file from another.
+        # Modification time, inode and size of the file as last read.
         self._seen: tuple[int, int, int] | None = None
         self._keys: dict[str, jwt.PyJWK] = {}
         self._jwks = b""
-        # Raised by each change, so that what was verified before can be verified anew.
+        # Increases with each change, so that cached tokens are verified again.
         self.generation = 0
         try:
             self._read()
@@ -42,7 +42,7 @@ class VerifyingKeys:
 
     @property
     def jwks(self) -> bytes:
-        """The set as it is published."""
+        """The JWK set as published."""
         self.reload_if_changed()
         return self._jwks
 
@@ -50,7 +50,7 @@ class VerifyingKeys:
         return self._keys.get(key_id)
 
     def reload_if_changed(self) -> None:
-        """Reads the file if it has changed; while it cannot be read, what is known stays."""
+        """Reads the file if it has changed; keeps the loaded keys while it cannot be read."""
         now = self._clock()
         if now - self._looked < _LOOK_EVERY:
             return

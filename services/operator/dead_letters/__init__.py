@@ -1,1 +1,1 @@
-"""Dead letters as an operator sees and settles them."""
+"""Dead letters for operators: list, show, retry, discard."""

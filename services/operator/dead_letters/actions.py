@@ -1,4 +1,4 @@
-"""Dead letters for the page: listed, shown, tried again, given up; by the very code that the command line runs."""
+"""Lists, shows, retries and discards dead letters for the page, with the code that the command line runs."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ from streams.jetstream.api import JetStream
 from streams.log import Log
 
 log = logging.getLogger(__name__)
-# How long a stream is waited for while a build's writer may be waiting for us.
+# Seconds to wait for a stream, since a build's writer may be waiting for us meanwhile.
 PATIENCE = 5.0
 # Seconds.
 _OWNERS_AGE = 60.0
@@ -39,12 +39,12 @@ _ALL = DeadLetterFilter(projections=None, state=None, type=None, aggregate_id=No
 
 class LettersFound(msgspec.Struct, frozen=True):
     items: list[Letter]
-    # Whether there are more than these.
+    # Whether there are more.
     more: bool
 
 
 class DeadLetters:
-    """What there is to see of dead letters and to do about them."""
+    """Queries of dead letters and actions on them."""
 
     def __init__(self, nc: NATS, log: Log, database_url: str) -> None:
         self._nc = nc
@@ -53,11 +53,11 @@ class DeadLetters:
         self._database_url = database_url
         self._owners: ServiceSchemas | None = None
         self._asked = 0.0
-        # Two who press the same button at once would only wait for each other in the database.
+        # One action at a time: concurrent ones would only wait for each other in the database.
         self._turn = asyncio.Lock()
 
     async def list(self, *, discarded: bool, limit: int) -> LettersFound:
-        """Those of the builds in use, or those that were given up."""
+        """Dead letters of the builds in use, or the discarded ones."""
         if discarded:
             given_up = await queries.discarded(self._nc, _ALL)
             return LettersFound([of_discard(each) for each in given_up[:limit]], more=len(given_up) > limit)
@@ -71,11 +71,11 @@ class DeadLetters:
         return LettersFound(letters, more=False)
 
     async def get(self, letter_id: LetterId) -> LetterWithEvent:
-        """The letter with its event, without what is personal.
+        """Returns a dead letter with its event, personal fields redacted.
 
         Raises:
-            NoSuchLetter: it is not there, or not any more.
-            UnknownProjection: nor is there such a projection.
+            NoSuchLetter: it does not exist, or no longer.
+            UnknownProjection: its projection does not exist.
         """
         async with self._connection_for(_projection(letter_id)) as conn:
             found = await queries.get_dead_letter(conn, letter_id)
@@ -89,11 +89,11 @@ class DeadLetters:
         )
 
     async def retry(self, letter_id: LetterId, by: Operator) -> Retried:
-        """Tries it and those behind it. What could be applied stays applied, however this ends.
+        """Retries a dead letter and those parked behind it. Events once applied stay applied, however this ends.
 
         Raises:
-            OperatorError: there is no such letter that has failed.
-            UnknownProjection: nor such a projection.
+            OperatorError: there is no such failed dead letter.
+            UnknownProjection: its projection does not exist.
         """
         projection = _projection(letter_id)
         async with self._turn, self._connection_for(projection) as conn:
@@ -103,7 +103,7 @@ class DeadLetters:
             return retried
 
     async def discard(self, letter_id: LetterId, reason: str, by: Operator) -> Retried:
-        """Gives it up for good, kept with the reason and the operator's name; then tries those behind it.
+        """Discards a dead letter for good, with the reason and the operator's name; then retries those behind it.
 
         Raises: as `retry` does.
         """
@@ -116,13 +116,13 @@ class DeadLetters:
 
     @asynccontextmanager
     async def _connection_for(self, projection: type[Projection]) -> AsyncIterator[Connection]:
-        """A connection that acts for the projection's service, where what was discarded is known."""
+        """A connection that acts for the projection's service, after catching up with the discards in the stream."""
         async with _database((await self._schemas()).url(projection.run_by())) as conn:
             await discards.catch_up(conn, self._nc, projection.name)
             yield conn
 
     async def _schemas(self) -> ServiceSchemas:
-        """Where the read models of each service are; hardly ever does that change."""
+        """Schemas of the services' read models, cached for 60 s, since they hardly ever change."""
         now = time.monotonic()
         if self._owners is None or now - self._asked > _OWNERS_AGE:
             self._owners, self._asked = await ServiceSchemas.discover(self._database_url), now
@@ -131,7 +131,7 @@ class DeadLetters:
 
 @asynccontextmanager
 async def _database(database_url: str) -> AsyncIterator[Connection]:
-    """A connection of its own: what settles holds locks on it, and loses them with it."""
+    """A connection of its own: a retry or discard holds locks on it, which are released with it."""
     conn = await connect(database_url, "operator dead-letters")
     try:
         await ensure_schema(conn)

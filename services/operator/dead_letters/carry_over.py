@@ -1,4 +1,4 @@
-"""Carries the discards of an older release, which had them in the database alone, over into the stream."""
+"""Migrates discards of an older release, which stored them only in the database, into the stream."""
 
 import asyncio
 import logging
@@ -17,12 +17,12 @@ from streams.jetstream.requests import RequestFailed
 from streams.log import Log
 
 logger = logging.getLogger(__name__)
-# Between two attempts, at first and at last.
+# Seconds between attempts: the first pause and the longest.
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 
 async def carry_over(nc: NATS, log: Log, database_url: str) -> None:
-    """Returns when it is done; called again, it does nothing twice."""
+    """Retries until the migration is done, then returns. Idempotent."""
     pause = _PAUSE_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Dead letters as an operator is shown them, by the page and by the command line alike."""
+"""Dead letters as the page and the command line show them."""
 
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ class Discard(msgspec.Struct, frozen=True):
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter as it is printed."""
+    """A dead letter as it is shown."""
 
     id: str
     projection: str
@@ -30,24 +30,24 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     aggregate_id: str
     type: str
-    # `failed`, `parked` (it waits behind a failed one of its aggregate) or `discarded`.
+    # `failed`, `parked` (behind a failed one of its aggregate) or `discarded`.
     state: str
     # Why it failed; empty for a parked one.
     error: str
-    # How often and when last it was tried; None for one that is parked or discarded.
+    # Number of attempts and time of the last one; None if parked or discarded.
     attempts: int | None
     tried_at: datetime | None
-    # Since when it is here; None for one that is discarded.
+    # Since when it has been a dead letter; None if discarded.
     at: datetime | None
-    # How many wait behind it; None for one that waits itself.
+    # How many are parked behind it; None if it is parked itself or discarded.
     waiting: int | None
-    # The id of the one that it waits behind.
+    # Id of the one that it is parked behind.
     behind: str | None
     discard: Discard | None
 
 
 class LetterWithEvent(Letter, frozen=True, kw_only=True):
-    # As it is stored; None where it is no event of ours, or not there any more.
+    # None if it is not one of our events or is no longer stored.
     event: EventView | None
     event_error: str | None
 
@@ -90,12 +90,12 @@ def _place(found: DeadLetterRow | Discarded) -> dict[str, Any]:
 async def event_of(
     jetstream: JetStream, found: DeadLetterRow | Discarded, *, raw: bool = True
 ) -> tuple[EventView | None, str | None]:
-    """The event, or why it cannot be shown; never its bytes, since nobody knows whether they are private.
+    """Returns the event, or why it cannot be shown; never undecoded bytes, which may be private.
 
-    `raw`: in the shape in which it is stored.
+    `raw`: in the schema in which it is stored, without upcasting.
 
     Raises:
-        OperatorError: it cannot be brought to today's shape.
+        OperatorError: it cannot be upcast to the current schema.
     """
     try:
         message = await jetstream.next(found.stream, found.subject, found.sequence - 1)

@@ -1,1 +1,1 @@
-"""Events and logins as an operator reads them, without what is personal."""
+"""Events, with personal fields redacted, and logins for operators."""

@@ -1,7 +1,7 @@
-"""Looking through the streams: the newest events first and on into the past, or what has come since a place.
+"""Browses the streams: the newest events first and back into the past, or the events since a position.
 
-One look is bounded in time and in what it brings, whatever the streams hold and however rare the events are that it
-looks for: it goes back in stretches that double, and says where to go on.
+A call is bounded in time and in the number of events it returns, however large the streams and however rare the
+matching events: it scans backwards in ranges of doubling length and returns where to continue.
 """
 
 import asyncio
@@ -21,44 +21,44 @@ from streams.reader import Reader
 
 _SCAN_SECONDS = 2.5
 _FIRST_STRETCH, _LONGEST_STRETCH = 256, 65_536
-# Events behind a place that somebody follows from; of more than that only the newest are shown.
+# Events read per stream after a position; of more, only the newest are read.
 MOST_BEHIND = 2_000
 _BATCH = 1_000
 _PATIENCE = 3.0
 
 
 class EventsFound(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at the streams."""
+    """Result of one call."""
 
-    # Without what is personal. The newest first, each stream in its own order.
+    # Personal fields redacted. The newest first, each stream in its own order.
     items: list[EventView]
-    # Where to look for older ones; None where there are none.
+    # Position for older events; None if there are none.
     older: str | None
-    # Where to follow from.
+    # Position to follow from.
     newer: str
-    # How many were passed over, since more came than can be shown.
+    # Number of events skipped, since more came than can be shown.
     skipped: int = 0
-    # Messages that are no events of ours.
+    # Number of messages that are not events of ours.
     unreadable: int = 0
 
 
 class ScanRange(msgspec.Struct):
-    """What was found of one stream."""
+    """Result of scanning a range of one stream."""
 
     stream: str
     # The newest first.
     events: list[EventView]
-    # Everything from here on was looked at.
+    # Everything from this sequence on was scanned.
     begun_at: int
     unreadable: int = 0
-    # Whether nothing older is asked for.
+    # Whether the whole range asked for was scanned.
     at_end: bool = False
-    # Of all events that were looked at; None: there was none.
+    # Latest time of the events scanned; None if there were none.
     latest: datetime | None = None
 
 
 async def latest_events(nc: NATS, query: EventQuery, *, limit: int, before: Position | None = None) -> EventsFound:
-    """The events asked for, so many at most, older than the place; of the streams' ends where there is none."""
+    """Returns at most `limit` matching events, the newest first, below `before` or from the streams' ends."""
     ends = {stream: await end_of(nc, stream) or 0 for stream in query.streams}
     stretches = await asyncio.gather(*(stretch_of(nc, query, stream, end) for stream, end in ends.items()))
     deadline = time.monotonic() + _SCAN_SECONDS
@@ -74,7 +74,7 @@ async def latest_events(nc: NATS, query: EventQuery, *, limit: int, before: Posi
     oldest: dict[str, int] = {}
     for stretch in found:
         left = stretch.events[taken[stretch.stream] :]
-        # Behind the last one that was taken; where all were, behind all that was looked at.
+        # Continue with the first event not taken, or, if all were taken, below everything scanned.
         oldest[stretch.stream] = left[0].sequence if left else 0 if stretch.at_end else stretch.begun_at - 1
     items = [event for stretch in found for event in stretch.events[: taken[stretch.stream]]]
     return EventsFound(
@@ -86,7 +86,7 @@ async def latest_events(nc: NATS, query: EventQuery, *, limit: int, before: Posi
 
 
 async def events_after(nc: NATS, query: EventQuery, *, limit: int, after: Position) -> EventsFound:
-    """What has come behind the place, the newest first; of very many only the newest."""
+    """Returns the matching events after a position, the newest first; if there are too many, only the newest."""
     ends = {stream: await end_of(nc, stream) or 0 for stream in query.streams}
     starts = {stream: min(after.sequence(stream), end) for stream, end in ends.items()}
     skipped = 0
@@ -107,7 +107,7 @@ async def events_after(nc: NATS, query: EventQuery, *, limit: int, after: Positi
 
 
 def _latest(found: list[ScanRange], limit: int) -> dict[str, int]:
-    """How many of each stretch are among the newest of all."""
+    """How many events of each stream are among the `limit` newest of all."""
     waiting = {stretch.stream: deque(stretch.events) for stretch in found}
     taken = dict.fromkeys(waiting, 0)
     for _ in range(limit):
@@ -123,7 +123,7 @@ def _latest(found: list[ScanRange], limit: int) -> dict[str, int]:
 async def _backwards(
     nc: NATS, query: EventQuery, stream: str, after: int, until: int, limit: int, deadline: float
 ) -> ScanRange:
-    """`limit` events at most behind one sequence and up to another, looked for in stretches from there backwards."""
+    """Scans backwards from `until` to above `after`, until `limit` events are found or the deadline has passed."""
     found, width = ScanRange(stream, [], until + 1), _FIRST_STRETCH
     while found.begun_at > after + 1 and len(found.events) < limit and time.monotonic() < deadline:
         last = found.begun_at - 1
@@ -133,7 +133,7 @@ async def _backwards(
         found.unreadable += part.unreadable
         found.begun_at = start + 1
         if query.since and part.latest and part.latest < query.since - 2 * SKEW:
-            # An imported stream, whose events were stored long after they happened.
+            # An imported stream: its events were stored long after they happened.
             found.begun_at = after + 1
         width = min(width * 2, _LONGEST_STRETCH)
     found.at_end = found.begun_at <= after + 1
@@ -141,7 +141,7 @@ async def _backwards(
 
 
 async def _between(nc: NATS, query: EventQuery, stream: str, after: int, until: int) -> ScanRange:
-    """The events behind one sequence and up to another, the newest first."""
+    """Returns the matching events above `after` and up to `until`, the newest first."""
     found = ScanRange(stream, [], after + 1)
     async with Reader(
         nc,

@@ -1,7 +1,7 @@
-"""One event on its way: where it is stored, and what each read model that reads its stream has made of it.
+"""Traces one event: where it is stored, and its state in each read model of its stream.
 
-Of a message also what became of it: whether the two people are friends, whether there is a notification, whether it
-was seen. Its text is shown nowhere.
+For a message also whether the two people are friends, whether there is a notification, and whether it was seen. Its
+text is never shown.
 """
 
 import asyncio
@@ -29,31 +29,31 @@ from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 
 _PATIENCE = 5.0
-# An id is made a moment before its event is stored; clocks differ, and a command may be tried for some seconds.
+# Search window: an id is made shortly before its event is stored; clocks differ, and commands are retried for seconds.
 _BEFORE, _AFTER = timedelta(seconds=5), timedelta(minutes=1)
-# What a search may bring at once, and how often it goes on.
+# Events per page of a search, and the most pages.
 _PAGE, _PAGES = 50, 4
 
 
 class ReadModelState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a read model that reads the stream has made of the event."""
+    """State of the event in one read model of its stream."""
 
     projection: str
     version: int
-    # None where no service has built it yet.
+    # None if it has not been built yet.
     build: int | None
-    # `applied`; `ignored`: it has read past it and takes nothing from events of this type; `waiting`: it has not read
-    # that far; `failed`, `parked` (behind a failed one of its aggregate), `discarded`: dead letters; `missing`.
+    # `applied`; `ignored`: read, but events of this type have no handler; `waiting`: not read yet; `failed`, `parked`
+    # (behind a failed one of its aggregate), `discarded`: dead letters; `missing`: the read model is not built.
     state: str
-    # How far it has read the stream, and when it last went on.
+    # Its checkpoint in the stream, and when that last advanced.
     checkpoint: int | None
     checkpoint_at: datetime | None
-    # Its dead letters of the event's aggregate, with those that were given up.
+    # Its dead letters of the event's aggregate, discarded ones included.
     letters: list[Letter]
 
 
 class MessageState(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a message."""
+    """Delivery state of a message."""
 
     message_id: str
     sender_id: str
@@ -62,7 +62,7 @@ class MessageState(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     # Whether it is among the conversation's messages.
     stored: bool
-    # Whether the two are friends now: until then neither sees the conversation.
+    # Whether the two are friends now; otherwise neither sees the conversation.
     open: bool | None
     notification: Notification | None
     seen_at: datetime | None
@@ -72,7 +72,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     event: EventView
     stored_at: datetime | None
     read_models: list[ReadModelState]
-    # None where the event is no message.
+    # None if the event is not a message.
     message: MessageState | None
 
 
@@ -83,7 +83,7 @@ class Tracing:
         self._queries = queries
 
     async def of_id(self, identifier: str) -> Trace:
-        """The event of this id, or that of the message of this id.
+        """Traces the event with this id, or the event of the message with this id.
 
         Raises:
             NotFound: there is none.
@@ -96,11 +96,11 @@ class Tracing:
         return await self.at(*place)
 
     async def at(self, stream: str, sequence: int) -> Trace:
-        """The event at a place of a stream.
+        """Traces the event at a sequence of a stream.
 
         Raises:
             NotFound: there is none.
-            Unavailable: NATS or the database does not answer, or what is stored there is no event.
+            Unavailable: NATS or the database does not answer, or the stored message is not an event.
         """
         try:
             message = await self._jetstream.at(stream, sequence)
@@ -121,7 +121,7 @@ class Tracing:
         return Trace(event=redact(event), stored_at=message.stored_at, read_models=list(read_models), message=became)
 
     async def _search(self, identifier: str) -> tuple[str, int] | None:
-        """Where the event of the id, or of the message of the id, is stored: the id says when it was made."""
+        """Finds the event of the id, or of the message with the id, around the time that the id contains."""
         try:
             made = made_at(identifier)
             query = EventQuery(streams=tuple(STREAMS), since=made - _BEFORE, until=made + _AFTER, mentions=identifier)
@@ -200,6 +200,6 @@ def _word(projection: type[Projection], event: EventView, reached: Checkpoint | 
 
 
 def _data(event: EventView) -> dict[str, str]:
-    """The event's data; nothing where it is private."""
+    """The event's data; empty if it is private."""
     found = msgspec.json.decode(event.data)
     return found if isinstance(found, dict) else {}

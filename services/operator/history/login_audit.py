@@ -1,6 +1,6 @@
-"""The audit of logins for the page: the newest first, a page at a time, out of the read model `session_audit`.
+"""Login audit for the page: the newest first, page by page, from the read model `session_audit`.
 
-`vestnik audit sessions` reads the stream and says the same.
+`vestnik audit sessions` returns the same from the stream.
 """
 
 from datetime import datetime
@@ -19,9 +19,9 @@ class LoginsFound(msgspec.Struct, frozen=True, kw_only=True):
     """One page of the audit."""
 
     items: list[Row]
-    # Where the next page begins; None on the last one.
+    # Cursor of the next page; None on the last one.
     older: str | None
-    # Events that could not be applied: some rows may be missing.
+    # Whether events could not be applied, so that rows may be missing.
     unreadable: bool
 
 
@@ -31,7 +31,7 @@ class _Before(msgspec.Struct, frozen=True):
 
 
 async def newest(queries: Queries, query: Query, *, limit: int, cursor: str) -> LoginsFound:
-    """`limit` rows at most, from the cursor on into the past.
+    """Returns at most `limit` rows, from the cursor into the past.
 
     Raises:
         Invalid: the cursor is not one of ours.
@@ -45,7 +45,7 @@ async def newest(queries: Queries, query: Query, *, limit: int, cursor: str) -> 
         rows = await queries.logins(
             user_id=user_id,
             since=query.since,
-            # Sequences begin at 1: before any event of then.
+            # Sequences begin at 1, so this is below every event at that time.
             before=(before.at, before.sequence) if before else (query.until, 0) if query.until else None,
             now=now(),
             refreshes=query.refreshes,

@@ -1,4 +1,4 @@
-"""Events without what is personal in them: to see the streams move nobody has to read what people write."""
+"""Redacts personal fields of events, so that operators can watch the streams without reading them."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ _NULL = msgspec.Raw(b"null")
 
 
 def redact(shown: EventView) -> EventView:
-    """The event with each personal field as `•••`; without any data where its shape is not one that we know."""
+    """Returns the event with each personal field as `•••`; without data if its schema is not the current one."""
     if shown.is_private:
         return shown
     event = catalogue.EVENTS.get(shown.type)
@@ -28,7 +28,7 @@ def redact(shown: EventView) -> EventView:
 
 @cache
 def _personal(event_type: str) -> frozenset[str]:
-    """The fields of an event's data that contracts mark as personal."""
+    """Fields of an event's data that the contracts mark as personal."""
     event = catalogue.EVENTS[event_type]
     _, components = msgspec.json.schema_components([event])
     properties = components[event.__name__]["properties"]

@@ -1,1 +1,1 @@
-"""Routes on users, sessions and passwords."""
+"""Routes for users, sessions and passwords."""

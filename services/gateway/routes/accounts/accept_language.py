@@ -8,10 +8,10 @@ _RANGE = re.compile(r"(?:\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\Z")
 
 
 def preferred(headers: Iterable[str], offered: Sequence[str]) -> str:
-    """The one of `offered` (primary language tags) with the highest weight; without any, the first.
+    """Returns the language of `offered` (primary tags) with the highest weight; the first if none is accepted.
 
     Regions and scripts count as their language: `ru-RU` is `ru`. Of equal weights the one named first wins, and `*`
-    stands for all that are not named. Malformed elements are skipped.
+    applies to all that are not named. Malformed elements are skipped.
     """
     weights: dict[str, float] = {}
     for element in ",".join(headers).split(","):

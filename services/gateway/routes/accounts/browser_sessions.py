@@ -1,8 +1,8 @@
-"""Sessions of a page in a browser: refresh token and device token are in cookies that no script can read.
+"""Routes for browser sessions: refresh token and device token are in `HttpOnly` cookies.
 
-Whatever gets to run in the page by mistake can act while it runs, and can take nothing away that lasts longer than an
-access token. The cookies go to these routes alone and are never sent on the word of another site (`SameSite=Strict`);
-of another origin of the same site they are sent, and the refresh token is not taken.
+A script injected into the page can act while it runs, but can steal nothing that lasts longer than an access token.
+Browsers send the cookies only to these routes and never for another site (`SameSite=Strict`). They do send them for
+another origin of the same site, whose requests for a refresh are refused.
 """
 
 from typing import Annotated, Literal
@@ -45,7 +45,7 @@ _DEVICE_SECONDS = 400 * _DAY
 
 
 class BrowserTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What a page needs to act as a user; the refresh token is in the cookie."""
+    """Tokens of a browser session; the refresh token is in a cookie."""
 
     user_id: Id
     session_id: Id
@@ -80,7 +80,7 @@ async def log_out(incoming: Request[NoQuery, NoBody]) -> Response:
 
 
 def device_cookies(settings: Settings, token: str) -> tuple[str, ...]:
-    """The cookie that marks the browser at its next login; none where auth is of the release before."""
+    """The cookie that identifies the browser at its next login; none if auth runs the previous release."""
     return (_set(settings, _DEVICE, token, seconds=_DEVICE_SECONDS),) if token else ()
 
 
@@ -102,15 +102,15 @@ def _tokens(settings: Settings, tokens: Tokens, status: int, more_cookies: tuple
 
 
 def _set(settings: Settings, name: str, value: str, *, seconds: int) -> str:
-    # Browsers keep a Secure cookie of a plain http address for nobody; behind https it is never sent without.
+    # Browsers drop a Secure cookie set over plain http; over https it is always Secure.
     secure = "; Secure" if settings.issuer.startswith("https://") or settings.hsts_seconds else ""
     return f"{name}={value}; Path={_PATH}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
 def _cookie(headers: list[str], name: str) -> str | None:
-    """The one value of this name among the cookies (RFC 6265, section 5.4), whatever others of the host look like.
+    """The value of this cookie (RFC 6265, section 5.4), however malformed other cookies of the host are.
 
-    Two that differ are none: somebody else has put one there, and nobody can tell which. An empty one says nothing.
+    None if there is none, or if two values differ: one of them is foreign. Empty values are ignored.
     """
     pairs = (pair.strip().partition("=") for header in headers for pair in header.split(";"))
     values = {value.strip() for found, _, value in pairs if found.rstrip() == name and value.strip()}

@@ -1,4 +1,4 @@
-"""Another password: changed by who knows the present one, or reset by who has the mail."""
+"""Routes to change the password, or to reset it with a mailed token."""
 
 from typing import Annotated
 
@@ -70,7 +70,7 @@ async def reset_password(incoming: Request[NoQuery, NewPassword]) -> Response:
 
 
 def _changed(settings: Settings, device_token: str, position: str, user_id: str | None) -> Response:
-    """The device that has changed the password stays a known one: a program by the header, a page by its cookie."""
+    """Response with the new device token, so that the device stays known: a header for programs, a cookie for pages."""
     return Response(
         status=204,
         headers={"vestnik-device-token": device_token} if device_token else {},

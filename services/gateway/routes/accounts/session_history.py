@@ -1,4 +1,4 @@
-"""One's own audit: every session there was, where it came from, when and why it ended."""
+"""Route for the caller's session history: origin of each login, when and why each session ended."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Logging in, staying logged in, and ending sessions."""
+"""Routes for sessions: log in, refresh, list, revoke."""
 
 from typing import Annotated, Literal, TypeVar
 
@@ -47,7 +47,7 @@ DEVICE_TOKEN_LENGTH = 256
 
 
 class PasswordLogin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who wants in."""
+    """Credentials of a login."""
 
     login: Annotated[
         str,
@@ -71,7 +71,7 @@ L = TypeVar("L", bound=PasswordLogin)
 
 
 class SessionTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client needs to act as a user."""
+    """Tokens of a session."""
 
     user_id: Id
     session_id: Id
@@ -82,7 +82,7 @@ class SessionTokens(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewSession(SessionTokens, frozen=True, kw_only=True):
-    # Unset where auth is of the release before.
+    # Unset if auth runs the previous release.
     device_token: (
         Annotated[
             str,
@@ -124,10 +124,10 @@ async def refresh(incoming: Request[NoQuery, RefreshToken]) -> Response:
 
 
 async def begin(incoming: Request[NoQuery, L], device_token: str) -> LoginResponse:
-    """A new session for whoever knows the password; `device_token`: empty where the client has shown none.
+    """Begins a session if the password is right; `device_token`: empty if the client sent none.
 
     Raises:
-        RateLimited: too many wrong passwords of this login, or of this device where it has a token.
+        RateLimited: too many wrong passwords for this login, or from this device if it has a token.
     """
     auth, limiter, asked = incoming.context.remotes.auth, incoming.context.limiter, incoming.body
     by_login = password_attempts.of_login(limiter, asked.login)
@@ -146,14 +146,14 @@ async def begin(incoming: Request[NoQuery, L], device_token: str) -> LoginRespon
         try:
             return await auth.command(auth.stub.login, request, repeatable=False)
         except RateLimited:
-            # The token is of no device that auth knows: as without one.
+            # Auth does not know the device token: count the attempt as one without.
             incoming.standings.extend(by_login.standings)
             rate_limiter.check(by_login.standings)
             raise
 
 
 async def renew(parts: GatewayContext, refresh_token: str) -> Tokens:
-    """The next tokens of a session; the refresh token is spent."""
+    """Returns the next tokens of a session and spends the refresh token."""
     request = RefreshSessionRequest(refresh_token=refresh_token)
     answer = await parts.remotes.session.command(parts.remotes.session.stub.refresh_session, request, repeatable=True)
     return required(answer.tokens)
@@ -193,7 +193,7 @@ async def end_others(incoming: Request[NoQuery, NoBody]) -> Response:
 async def _end_one(incoming: Request[NoQuery, NoBody], session_id: str, reason: str) -> Response:
     request = RevokeSessionRequest(user_id=incoming.caller.user_id, session_id=session_id, reason=reason)
     answer = await _revoke(incoming, request)
-    # The stream will say so too; here it holds from this answer on.
+    # The stream reports it too; on this gateway it takes effect before the response.
     incoming.context.revocations.add(session_id, reason)
     return _ended(incoming, answer)
 
@@ -229,7 +229,7 @@ def _item(session: Session, current_id: str) -> SessionItem:
 
 
 def session_of(refresh_token: str) -> str:
-    """Whose refreshes are counted: a refresh token begins with its session's id."""
+    """Rate-limit key of a refresh: the session id with which the refresh token begins."""
     return refresh_token.partition(".")[0][:_SESSION_ID]
 
 

@@ -1,4 +1,4 @@
-"""Registration, the verification of an e-mail address, and one's own account."""
+"""Routes for registration, e-mail verification and the caller's account."""
 
 from typing import Annotated
 
@@ -48,7 +48,7 @@ from services.gateway.routes.timestamps import Time, shown
 
 
 class NewUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who wants an account."""
+    """A registration."""
 
     email: Email
     username: Username
@@ -94,7 +94,7 @@ class MailedToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """What a verification token is for."""
+    """The registration that a verification token belongs to."""
 
     username: str
     verified: Annotated[bool, Meta(description="The token was used: the address is verified.")]

@@ -1,4 +1,4 @@
-"""What a client says when it begins to follow."""
+"""Query parameters of a live subscription."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Following what happens, live."""
+"""Routes for live events: server-sent events and the WebSocket upgrade."""
 
 from contracts.errors import Forbidden, Invalid, RateLimited, UpgradeRequired, Violation
 from services.gateway.http.endpoint import (
@@ -46,7 +46,7 @@ they are done.
 
 async def follow(incoming: Request[EventsQuery, NoBody]) -> Response:
     live, query = incoming.context.live, incoming.query
-    # A browser that comes again keeps `since` in the address; the header is the later one.
+    # A browser that reconnects still has `since` in the URL; the header holds the later position.
     last = incoming.headers.get("last-event-id")
     try:
         beginning = await live.prepare(
@@ -60,7 +60,7 @@ async def follow(incoming: Request[EventsQuery, NoBody]) -> Response:
 
 
 async def upgrade(incoming: Request[EventsQuery, NoBody]) -> Response:
-    """What a plain request is told; services/gateway/routes/live/websocket.py serves the others."""
+    """Answers a request without an upgrade; services/gateway/routes/live/websocket.py serves the others."""
     raise UpgradeRequired
 
 

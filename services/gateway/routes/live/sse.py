@@ -1,4 +1,4 @@
-"""A feed as server-sent events."""
+"""Writes a live subscription as server-sent events."""
 
 import asyncio
 import logging
@@ -15,13 +15,13 @@ from services.gateway.live.delivery import LiveDelivery, SubscriptionRequest
 from services.gateway.live.subscription import ClientEvent
 
 log = logging.getLogger(__name__)
-# Milliseconds after which a client comes again; not all of them at once.
+# Milliseconds after which a client reconnects, chosen at random to spread reconnections.
 _RETRY = (500, 1_500)
 _CHUNK = 64 * 1024
 
 
 class ServerSentEvents:
-    """What `GET /v1/events` answers with."""
+    """Streaming response of `GET /v1/events`."""
 
     __slots__ = ("_beginning", "_live", "_patience")
 
@@ -47,7 +47,7 @@ class ServerSentEvents:
 
                 feed.try_write = pass_on
             try:
-                # The place from the first moment on: whoever loses the line before the first event begins there.
+                # Send the position first: a client that disconnects before the first event resumes there.
                 await _pass_on(scope, send, pace, f"retry: {randrange(*_RETRY)}\nid: {feed.id}\n\n".encode())  # noqa: S311
                 while feed.end is None:
                     items = await feed.next()
@@ -59,7 +59,7 @@ class ServerSentEvents:
                 feed.give_up(CloseReason.SLOW)
                 abort(scope)
             except Exception:
-                # The edge: whatever went wrong inside is logged here; the client finds an end and comes again.
+                # The edge: unexpected errors are logged here; the stream ends and the client reconnects.
                 log.exception("a stream of events failed")
                 feed.give_up(CloseReason.FAILED)
 
@@ -78,7 +78,7 @@ def _written(item: ClientEvent) -> bytes:
 
 
 def _chunks(items: Iterable[ClientEvent]) -> Iterator[bytes]:
-    """The events as they go over the line, several at once but not too much."""
+    """Encodes events in chunks; a chunk ends with the event that brings it to 64 KiB."""
     gathered, size = [], 0
     for item in items:
         event = _written(item)

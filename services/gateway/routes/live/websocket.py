@@ -1,9 +1,8 @@
-"""One connection for everything: events down as in `GET /v1/events`, commands up as over REST.
+"""The WebSocket at `/v1/ws`: events to the client as in `GET /v1/events`, commands from it as over REST.
 
-A browser cannot send an Authorization header with a WebSocket, and an address ends up in logs: the token comes as a
-subprotocol. A page of another origin that the settings do not let in is refused all the same: its token would have to
-be stolen, but nothing is owed to it. A command takes the way of its REST route, with the same limits, checks and
-errors.
+A browser cannot send an `Authorization` header with a WebSocket, and a URL ends up in logs, so the token comes as a
+subprotocol. Pages of other origins are refused unless the settings allow them, although they would need a stolen
+token. A command runs through its REST route, with the same limits, checks and errors.
 """
 
 import asyncio
@@ -53,9 +52,9 @@ PATH = "/v1/ws"
 SUBPROTOCOL = "vestnik.v1"
 _BEARER = "bearer."
 _POSITION = POSITION.encode()
-# Commands of one connection at work at once; the next is read when one is done.
+# Concurrent commands per connection; the next is read when one is done.
 MOST_AT_WORK = 32
-# What a client is told with the end (RFC 6455, section 7.4; from 4000 on they are ours).
+# Close codes (RFC 6455, section 7.4; those from 4000 on are ours).
 NOT_TEXT, SESSION_ENDED = 1003, 4401
 _CLOSE = {CloseReason.STOPPING: 1001, CloseReason.FAILED: 1011, CloseReason.SESSION: SESSION_ENDED}
 _TRY_AGAIN = 1013
@@ -66,19 +65,19 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command: str
     # The other person, where the route has one in its path.
     user_id: Annotated[str, Meta(max_length=64)] = ""
-    # As the route takes it.
+    # The body of the REST route.
     body: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
     # As in the header of this name.
     position: Annotated[str, Meta(max_length=512)] = ""
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    # The command's id; null where it could not be read.
+    # The command's id; null if it could not be read.
     answer: str | None
     status: int
     # As in the header of this name.
     position: str = ""
-    # Seconds after which trying again makes sense.
+    # Seconds to wait before a retry.
     retry_after: int | None = None
     body: msgspec.Raw | problems.Problem | None = None
 
@@ -88,7 +87,7 @@ class _Named(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(Command)
-# Of a command, in quotation marks.
+# Field names of a command, in quotation marks.
 _NAMES = tuple(msgspec.json.encode(name) for name in Command.__struct_fields__)
 _NAMED = msgspec.json.Decoder(_Named)
 _ENCODER = msgspec.json.Encoder()
@@ -108,7 +107,7 @@ class WebSockets:
         self._cors = Cors.parse(parts.settings.cors_origins)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """From the handshake to the close."""
+        """Serves one connection from the handshake to the close."""
         headers = Headers(scope=scope)
         own_id = parse_request_id(headers.get("x-request-id"))
         if (await receive())["type"] != "websocket.connect":
@@ -120,7 +119,7 @@ class WebSockets:
             await _refuse(send, error, scope["path"], own_id, standings)
             return
         except Exception:
-            # The edge: whatever went wrong inside is logged here and never shown outside.
+            # The edge: unexpected errors are logged here and never shown to clients.
             log.exception("request %s failed: WebSocket", own_id)
             await _refuse(send, VestnikError(), scope["path"], own_id, standings)
             return
@@ -139,7 +138,7 @@ class WebSockets:
     async def _check(
         self, scope: Scope, headers: Headers, standings: list[LimitState]
     ) -> tuple[SubscriptionRequest, str]:
-        """`standings`: gets those of the limits that the handshake is counted against."""
+        """Authenticates and rate-limits the handshake; appends the states of its limits to `standings`."""
         if scope["path"] != PATH:
             raise NotFound
         self._check_origin(headers)
@@ -157,7 +156,7 @@ class WebSockets:
         return await parts.live.prepare(caller, query.since, seen, notified=query.notifications), address
 
     def _check_origin(self, headers: Headers) -> None:
-        """Only browsers send an origin: it must be ours, or one that the settings let in over HTTP too."""
+        """Refuses an origin that is neither ours nor allowed by CORS; only browsers send one."""
         origin = headers.get("origin")
         if origin is None or (self._cors is not None and self._cors.allows(origin)):
             return
@@ -165,20 +164,21 @@ class WebSockets:
             raise Forbidden("Pages of another origin are not served.")
 
     def count(self, caller: Principal) -> None:
-        """Counts one message of the user, before it is looked at.
+        """Counts one message of the user, before it is parsed.
 
         Raises:
-            RateLimited: there were too many of late.
+            RateLimited: the user has sent too many messages.
         """
         if self._parts.limiter is not None:
             rate_limiter.check([self._parts.limiter.consume(policies.COMMAND, caller.user_id)])
 
     async def perform(self, command: Command, caller: Principal, address: str) -> Answer:
-        """
+        """Runs a command through its REST route.
+
         Raises:
-            VestnikError: whatever is wrong with the command.
+            VestnikError: the command is invalid or was refused.
         """
-        # Events outlive the access token, as the session does; what is done in somebody's name does not.
+        # Events flow as long as the session lasts; commands need an access token that is still valid.
         self._parts.tokens.recheck(caller)
         dispatcher = self._commands.get(command.command)
         if dispatcher is None:
@@ -215,7 +215,7 @@ class WebSockets:
 
 
 class _Connection:
-    """One client."""
+    """One client's connection."""
 
     def __init__(
         self, sockets: WebSockets, scope: Scope, receive: Receive, send: Send, caller: Principal, address: str
@@ -229,9 +229,9 @@ class _Connection:
         self._pace = Pace()
         self._slots = asyncio.Semaphore(MOST_AT_WORK)
         self._at_work: set[asyncio.Task[None]] = set()
-        # Writes a message that is taken at once, and says whether it did.
+        # Writes a message if the socket is writable; returns whether it did.
         self._write: Callable[[bytes], bool] = scope.get(TEXT, _never)
-        # With which the client is told the end, where it is the client's own doing.
+        # Close code, if the client caused the end.
         self._code = 0
 
     async def run(self, feed: Subscription) -> None:
@@ -268,7 +268,7 @@ class _Connection:
     async def _close(self, feed: Subscription) -> None:
         if feed.end is CloseReason.DISCONNECTED and not self._code:
             return
-        # What was taken on is still answered.
+        # Accepted commands are still answered.
         if self._at_work:
             await asyncio.wait(self._at_work, timeout=PATIENCE)
         code = self._code or _CLOSE.get(feed.end or CloseReason.DISCONNECTED, _TRY_AGAIN)
@@ -346,7 +346,7 @@ def _problem(error: VestnikError, command_id: str | None) -> Answer:
 
 
 def _id_of(text: str) -> str | None:
-    """Of a command that is wrong otherwise."""
+    """The id of a command that is invalid otherwise."""
     try:
         return _NAMED.decode(text).id
     except (MalformedJson, msgspec.DecodeError, RecursionError):
@@ -354,9 +354,9 @@ def _id_of(text: str) -> str | None:
 
 
 def _id_beside_halves(text: str) -> str | None:
-    """Of a command that holds half a surrogate pair: what a program makes of a text that it cut within an emoji.
+    """The id of a command with half a surrogate pair, as left by a program that cut a text within an emoji.
 
-    It is JSON to the standard library, though not to ours; and whoever sent it waits for an answer.
+    The standard library parses such JSON, unlike msgspec, and the client is waiting for an answer.
     """
     try:
         found = json.loads(text)
@@ -367,7 +367,7 @@ def _id_beside_halves(text: str) -> str | None:
 
 
 async def _refuse(send: Send, error: VestnikError, path: str, own_id: str, standings: list[LimitState]) -> None:
-    """Answers the handshake with the problem itself."""
+    """Answers the handshake with an HTTP problem response."""
     headers = {**problems.headers(error), **rate_limiter.headers(standings), "x-request-id": own_id}
     await send({"type": "websocket.http.response.start", "status": error.status, "headers": _raw(headers)})
     body = _ENCODER.encode(problems.problem(error, path))

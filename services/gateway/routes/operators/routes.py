@@ -1,4 +1,4 @@
-"""The operators' page's routes: for accounts that the operator's service knows as operators, and for nobody else."""
+"""Routes of the operators' page, only for accounts that the operator's service lists as operators."""
 
 from typing import Annotated, Literal, TypeVar
 
@@ -227,7 +227,7 @@ async def cancel(incoming: Request[NoQuery, Cancelling]) -> Response:
 def _operator(incoming: Request[Q, B]) -> ServiceClient[OperatorServiceStub]:
     """
     Raises:
-        NotFound: this deployment has no such page.
+        NotFound: this deployment has no operators' page.
     """
     operator = incoming.context.remotes.operator
     if operator is None:
@@ -236,7 +236,7 @@ def _operator(incoming: Request[Q, B]) -> ServiceClient[OperatorServiceStub]:
 
 
 def _reply(document: Document, kind: type[S]) -> Response:
-    """The document as the interface describes it: what is not described is left out."""
+    """Converts the document to its schema; fields outside the schema are left out."""
     return Response(body=msgspec.json.decode(document.json, type=kind))
 
 

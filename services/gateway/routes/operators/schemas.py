@@ -1,4 +1,4 @@
-"""What the operators' page is told, as the interface describes it; the operator's service says the same in JSON."""
+"""Response schemas of the operators' page; the operator's service returns them as JSON documents."""
 
 from typing import Annotated, Any
 
@@ -158,7 +158,7 @@ class DeadLetters(msgspec.Struct, frozen=True):
 
 
 class SettledLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the dead letters of an aggregate."""
+    """Outcome of a retry or a discard for the dead letters of an aggregate."""
 
     id: str
     outcome: Annotated[str, Meta(description="`applied`, `failed` or `refused`.")]
