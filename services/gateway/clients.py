@@ -47,7 +47,7 @@ class ServiceClient(Generic[S]):
     async def command(self, method: Method[Rq, Rs], request: Rq, *, repeatable: bool, about: str | None = None) -> Rs:
         """Sends a command; retried after a lost connection only if it is `repeatable`, that is, idempotent.
 
-        `about`: id of the aggregate that is written to, if it is a single one: its writes go to one replica.
+        `about`: id of the aggregate that is written to, if it is a single one: its writes go to the same replica first.
         """
         return await self._client.call(method, request, timeout=REQUEST, idempotent=repeatable, about=about)
 

@@ -1,4 +1,4 @@
-"""Entry point of the operator's service, which owns the stream OPERATOR and alone has an operator's rights."""
+"""Entry point of the operator's service, which owns the stream OPERATOR and runs with an operator's rights only."""
 
 from infra.runtime.service_process import ServiceProcess, service_process
 from infra.security.operator_accounts import Operators

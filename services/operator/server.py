@@ -242,7 +242,7 @@ class OperatorServer(OperatorServiceBase):
         """Returns the calling operator; the service token names this user (contracts/rpc_permissions.py).
 
         Raises:
-            NotAnOperator: the user is none, or the list of operators cannot be read.
+            NotAnOperator: the user is not an operator, or the list of operators cannot be read.
         """
         try:
             found = self._operators.find(user_id)

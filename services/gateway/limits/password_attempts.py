@@ -1,8 +1,8 @@
 """Limits on password attempts: only wrong passwords count, so that an owner meets no limit and a guesser soon does.
 
 An attempt is counted before it is made, since many may run concurrently, and refunded unless the password is wrong.
-Attempts are counted by the folded login, whether the account exists or not; a device that presents the token of an
-earlier login is counted by that token instead. Why: docs/decisions/0084.
+Attempts are counted by the folded login, whether the account exists or not; for a device that presents the token of an
+earlier login, the limits of that token apply instead. Why: docs/decisions/0084.
 """
 
 from collections.abc import Iterator

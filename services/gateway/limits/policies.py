@@ -77,9 +77,10 @@ def of_class(*, public: bool, writes: bool) -> tuple[Limit, ...]:
 
 
 def daily_bytes(quota: int) -> Limit:
-    """Daily limit on the request bodies that one user sends to be stored, in bytes: half at once, half over the day.
+    """Daily limit on the request bodies that one user sends to be stored, in bytes.
 
-    Use is published in steps of 64 KiB: most users send less in a day and cost no messages.
+    Half is available as a burst, half is refilled over the day. Use is published in steps of 64 KiB: most users send
+    less in a day and cost no messages.
     """
     return Limit(
         name="bytes",

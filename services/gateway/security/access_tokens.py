@@ -99,7 +99,7 @@ class AccessTokens:
         return caller
 
     def recheck(self, caller: Principal) -> None:
-        """Checks that the caller's token is still valid, for later actions on the same connection.
+        """Checks that the caller's token is still valid, for actions later than `authenticate`.
 
         Raises:
             Unauthenticated, Unavailable: as in `authenticate`.

@@ -1,4 +1,4 @@
-"""Same-origin check of requests. Only browsers send an origin, so a request without one does not come from a page."""
+"""Same-origin check: passes this gateway's pages, and programs other than browsers, which send no origin."""
 
 from urllib.parse import urlsplit
 

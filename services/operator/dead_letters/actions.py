@@ -122,7 +122,7 @@ class DeadLetters:
             yield conn
 
     async def _schemas(self) -> ServiceSchemas:
-        """Schemas of the services' read models, cached for 60 s, since they hardly ever change."""
+        """Schemas of the services' read models, cached for 60 s, since they rarely change."""
         now = time.monotonic()
         if self._owners is None or now - self._asked > _OWNERS_AGE:
             self._owners, self._asked = await ServiceSchemas.discover(self._database_url), now

@@ -58,7 +58,7 @@ class ScanRange(msgspec.Struct):
 
 
 async def latest_events(nc: NATS, query: EventQuery, *, limit: int, before: Position | None = None) -> EventsFound:
-    """Returns at most `limit` matching events, the newest first, below `before` or from the streams' ends."""
+    """Returns at most `limit` matching events, the newest first, from `before` or the streams' ends backwards."""
     ends = {stream: await end_of(nc, stream) or 0 for stream in query.streams}
     stretches = await asyncio.gather(*(stretch_of(nc, query, stream, end) for stream, end in ends.items()))
     deadline = time.monotonic() + _SCAN_SECONDS

@@ -31,7 +31,7 @@ from streams.jetstream.requests import RequestFailed
 _PATIENCE = 5.0
 # Search window: an id is made shortly before its event is stored; clocks differ, and commands are retried for seconds.
 _BEFORE, _AFTER = timedelta(seconds=5), timedelta(minutes=1)
-# Events per page of a search, and the most pages.
+# Events per page of a search, and the maximum number of pages.
 _PAGE, _PAGES = 50, 4
 
 

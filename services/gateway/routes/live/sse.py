@@ -78,7 +78,7 @@ def _written(item: ClientEvent) -> bytes:
 
 
 def _chunks(items: Iterable[ClientEvent]) -> Iterator[bytes]:
-    """Encodes events in chunks; a chunk ends with the event that brings it to 64 KiB."""
+    """Encodes events into chunks; a chunk ends with the event that brings it to 64 KiB."""
     gathered, size = [], 0
     for item in items:
         event = _written(item)

@@ -63,11 +63,11 @@ _TRY_AGAIN = 1013
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     command: str
-    # The other person, where the route has one in its path.
+    # The other person, if the route has one in its path.
     user_id: Annotated[str, Meta(max_length=64)] = ""
     # The body of the REST route.
     body: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
-    # As in the header of this name.
+    # Value of the `Vestnik-Position` header.
     position: Annotated[str, Meta(max_length=512)] = ""
 
 
@@ -75,7 +75,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     # The command's id; null if it could not be read.
     answer: str | None
     status: int
-    # As in the header of this name.
+    # Value of the `Vestnik-Position` header.
     position: str = ""
     # Seconds to wait before a retry.
     retry_after: int | None = None
@@ -245,7 +245,7 @@ class _Connection:
         except ClientDisconnected:
             feed.give_up(CloseReason.DISCONNECTED)
         except Exception:
-            # The edge, as above.
+            # The edge, as in `serve`.
             log.exception("a WebSocket failed")
             feed.give_up(CloseReason.FAILED)
             await self._close(feed)
@@ -303,7 +303,7 @@ class _Connection:
         except VestnikError as error:
             answer = _problem(error, command_id or _id_of(text))
         except Exception:
-            # The edge, as above.
+            # The edge, as in `serve`.
             log.exception("a command failed")
             answer = _problem(VestnikError(), command_id)
         try:
