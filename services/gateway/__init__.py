@@ -1,1 +1,1 @@
-"""The gateway: REST, server-sent events and WebSockets in front of the services. All of its state can be rebuilt."""
+"""The gateway: REST, server-sent events and WebSockets for clients. All of its state can be rebuilt."""

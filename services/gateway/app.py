@@ -81,7 +81,7 @@ class App:
         self._sockets = WebSockets(commands, parts, load=self._load)
 
     def end_streams(self) -> None:
-        """Ends live streams, which have no end of their own, so that the process can stop."""
+        """Ends live streams, so that the process can stop."""
         self._live.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,7 +173,7 @@ class App:
 
 
 def _hides_a_slash(scope: Scope) -> bool:
-    """Whether the path has an encoded slash: decoded, one segment would become two, unlike what a proxy has seen."""
+    """Whether the path has an encoded slash, which decodes to two segments where a proxy has seen one."""
     return _HIDDEN_SLASH in scope.get("raw_path", b"").lower()
 
 

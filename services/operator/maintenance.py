@@ -200,7 +200,7 @@ class Maintenance:
             self._change(error=failed.error)
 
     def _ended(self) -> None:
-        """Records how the newest job ended, once its process is gone and the next one may begin."""
+        """Records how the newest job ended; its process is gone."""
         job = self._jobs[0]
         if job.verified or job.rebuilt:
             self._change(state="done")

@@ -40,7 +40,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     created_at: datetime
     email_verified: bool
-    # None until the address is verified, which makes the profile public.
+    # None until the address is verified: before, the profile is not public.
     profile: Profile | None
     # None if the read model could not be read; `unknown` then names it.
     sessions: SessionCounts | None
@@ -105,7 +105,7 @@ class People:
 
 
 class _Parts:
-    """Collects the parts of a response, and the names of those that could not be read."""
+    """Collects parts of a response, and the names of unavailable ones."""
 
     def __init__(self) -> None:
         self.unknown: set[str] = set()

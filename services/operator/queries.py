@@ -66,7 +66,7 @@ SELECT count(*) FILTER (WHERE state = 'accepted') AS accepted, count(*) FILTER (
     count(*) FILTER (WHERE state = 'outgoing') AS outgoing
 FROM {friends} WHERE user_id = %(user_id)s
 """
-# Message sequences have no gaps within a conversation, so that their differences are counts.
+# Message sequences have no gaps within a conversation.
 _CONVERSATIONS = """
 SELECT count(*) FILTER (WHERE open) AS open, count(*) AS total, coalesce(sum(last_sequence), 0)::bigint AS messages,
     coalesce(sum(last_sequence - seen_sequence) FILTER (WHERE open), 0)::bigint AS unread,
@@ -157,7 +157,7 @@ class FriendCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConversationCounts(msgspec.Struct, frozen=True, kw_only=True):
-    # Conversations between people who are friends now, and all conversations.
+    # Between people who are friends now; and all.
     open: int
     total: int
     # In all conversations, of both people.

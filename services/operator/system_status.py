@@ -1,4 +1,4 @@
-"""Collects the status of every part of a running system, each with a timeout and independent of the others."""
+"""Collects the status of every part of a running system, each with its own timeout."""
 
 import asyncio
 import itertools

@@ -6,7 +6,7 @@ MOST_RUNNING = 1_000
 
 
 class ConcurrencyLimiter:
-    """Context manager for each request or command; `check` within it refuses one that is too many."""
+    """Context manager for each request or command; `check` refuses it if too many are running."""
 
     __slots__ = ("_most", "running")
 

@@ -45,11 +45,11 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     subject: Subject
     # Size of the bucket; the quota if None.
     burst: int | None = None
-    # Whether gateways share the counts. A limit that only protects the gateway itself is counted by each alone.
+    # Whether gateways share the counts; not needed for a limit that only protects the gateway itself.
     shared: bool = True
     # Unit of the quota; empty for requests.
     unit: str = ""
-    # Use of a key is published to the other gateways once it adds up to this.
+    # Least use of a key that is published to the other gateways.
     told_from: int = 1
 
     @property
@@ -70,7 +70,7 @@ class LimitState(msgspec.Struct, frozen=True):
     """State of one caller's limit after a request."""
 
     limit: Limit
-    # Requests left, or units of the limit.
+    # Requests or units left.
     remaining: int
     # Seconds until one more is available.
     resets_in: int
@@ -176,7 +176,7 @@ class _Table:
         self.capacity = limit.capacity
         self.shared = limit.shared
         self.told_from = limit.told_from
-        # Monotonic time at which the bucket is full again; what is missing until then has been used.
+        # Monotonic time at which the bucket is full again.
         self.full_at: OrderedDict[bytes, float] = OrderedDict()
         # Counts of this gateway since the last drain.
         self.uses: dict[bytes, int] = {}

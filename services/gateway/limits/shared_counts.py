@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # Seconds between publications; a client that switches between gateways gains what it can use in this time.
 _EVERY = 0.25
 _ATTEMPT = 2.0
-# Seconds to wait at start for the other gateways' counts, and at the end for the last publication.
+# Seconds to wait: at start for the other gateways' counts, at the end for the last publication.
 _START, _END = 3.0, 1.0
 _PAUSE = 2.0
 # Keys per message, which stays far below the server's size limit.
@@ -51,7 +51,7 @@ class Uses(msgspec.Struct, frozen=True):
 
 
 class _OutgoingCounts(msgspec.Struct):
-    """A message to publish; its id prevents a second copy when an acknowledgement was lost."""
+    """A message to publish; its id deduplicates a retry after a lost acknowledgement."""
 
     limit: Limit
     payload: bytes
@@ -103,7 +103,7 @@ class SharedLimits:
                     task.cancel()
 
     async def publish(self) -> None:
-        """Publishes the counts since the last call, and those that could not be published then."""
+        """Publishes new counts, and those that could not be published before."""
         async with self._telling:
             self._gather()
             while self._waiting:

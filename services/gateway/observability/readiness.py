@@ -9,7 +9,7 @@ from infra.rpc.tls import Tls
 
 # Seconds for which a result is reused, so that probes cost the services next to nothing.
 _FRESH = 0.5
-# Seconds for which a service that stops answering still counts as ready: one slow second takes no gateway out.
+# Seconds for which a silent service keeps counting as ready: one slow second takes no gateway out of rotation.
 _PATIENCE = 5.0
 
 Condition = Callable[[], bool]

@@ -30,7 +30,7 @@ from services.gateway.routes.timestamps import Time, shown
 
 PUBLIC = "public, max-age=60, stale-while-revalidate=300"
 PRIVATE = "private, no-cache"
-# Without it, a cache could serve a stale profile to a client with a later position.
+# Else a cache could serve a stale profile to a client with a later position.
 VARY = "Vestnik-Position"
 
 
@@ -120,7 +120,7 @@ async def _get(incoming: Request[NoQuery, NoBody], user_id: str, cache_control: 
 
 
 def _cleared(value: str | UnsetType | None) -> str | None:
-    """Converts to the service's convention: an empty text clears the field, None leaves it unchanged."""
+    """As the service expects it: an empty text clears the field, None leaves it unchanged."""
     if value is UNSET:
         return None
     return value or ""

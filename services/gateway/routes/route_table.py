@@ -1,4 +1,4 @@
-"""Table of all routes, including the API descriptions `/openapi.json` and `/asyncapi.json`."""
+"""Table of all routes, and those of `/openapi.json` and `/asyncapi.json`."""
 
 from dataclasses import replace
 from functools import cache

@@ -83,7 +83,7 @@ class AccessTokens:
 
         Raises:
             Unauthenticated: no bearer token, not one of ours, expired, or of a session that has ended.
-            Unavailable: the revocations are out of date, so that no token can be accepted safely.
+            Unavailable: the revocations are out of date; refused rather than risked.
         """
         scheme, _, token = (authorization or "").partition(" ")
         token = token.strip()

@@ -1,4 +1,4 @@
-"""Client address of a request: the peer of its connection, or what trusted proxies in front of the gateway report."""
+"""Client address of a request: its connection's peer, or what trusted proxies report."""
 
 import ipaddress
 from functools import lru_cache

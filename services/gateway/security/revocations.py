@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 MARGIN = 60
 _LOOK_EVERY = 0.25
 
-# Called once: with the reason for the end, or with None if it is no longer known whether the session still exists.
+# Called once: with the reason for the end, or with None if the session's state is no longer known.
 OnEnd = Callable[[str | None], None]
 
 

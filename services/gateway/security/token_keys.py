@@ -1,4 +1,4 @@
-"""Public keys of access tokens, reloaded from their file, since keys change while gateways run."""
+"""Public keys of access tokens, reloaded when their file changes."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ import jwt
 from infra.operator_errors import OperatorError
 
 log = logging.getLogger(__name__)
-# Seconds between checks of the file; a new key is published for longer than that before it signs anything.
+# Seconds between checks of the file; new keys are published for longer before they sign.
 _LOOK_EVERY = 1.0
 
 

@@ -89,7 +89,7 @@ class DeadLetters:
         )
 
     async def retry(self, letter_id: LetterId, by: Operator) -> Retried:
-        """Retries a dead letter and those parked behind it. Events once applied stay applied, however this ends.
+        """Retries a dead letter and those parked behind it. Applied events stay applied, however this ends.
 
         Raises:
             OperatorError: there is no such failed dead letter.
@@ -116,7 +116,7 @@ class DeadLetters:
 
     @asynccontextmanager
     async def _connection_for(self, projection: type[Projection]) -> AsyncIterator[Connection]:
-        """A connection that acts for the projection's service, after catching up with the discards in the stream."""
+        """A connection for the projection's service, with its discards caught up from the stream."""
         async with _database((await self._schemas()).url(projection.run_by())) as conn:
             await discards.catch_up(conn, self._nc, projection.name)
             yield conn

@@ -21,7 +21,7 @@ from streams.reader import Reader
 
 _SCAN_SECONDS = 2.5
 _FIRST_STRETCH, _LONGEST_STRETCH = 256, 65_536
-# Events read per stream after a position; of more, only the newest are read.
+# Most events read per stream after a position; beyond that only the newest.
 MOST_BEHIND = 2_000
 _BATCH = 1_000
 _PATIENCE = 3.0
@@ -123,7 +123,7 @@ def _latest(found: list[ScanRange], limit: int) -> dict[str, int]:
 async def _backwards(
     nc: NATS, query: EventQuery, stream: str, after: int, until: int, limit: int, deadline: float
 ) -> ScanRange:
-    """Scans backwards from `until` to above `after`, until `limit` events are found or the deadline has passed."""
+    """Scans backwards from `until` to above `after`, until `limit` events are found or the deadline passes."""
     found, width = ScanRange(stream, [], until + 1), _FIRST_STRETCH
     while found.begun_at > after + 1 and len(found.events) < limit and time.monotonic() < deadline:
         last = found.begun_at - 1

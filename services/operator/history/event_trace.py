@@ -29,7 +29,7 @@ from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 
 _PATIENCE = 5.0
-# Search window: an id is made shortly before its event is stored; clocks differ, and commands are retried for seconds.
+# Search window around an id's time: clocks differ, and a command may be retried for seconds.
 _BEFORE, _AFTER = timedelta(seconds=5), timedelta(minutes=1)
 # Events per page of a search, and the maximum number of pages.
 _PAGE, _PAGES = 50, 4
@@ -121,7 +121,7 @@ class Tracing:
         return Trace(event=redact(event), stored_at=message.stored_at, read_models=list(read_models), message=became)
 
     async def _search(self, identifier: str) -> tuple[str, int] | None:
-        """Finds the event of the id, or of the message with the id, around the time that the id contains."""
+        """Finds the event or message with the id, around the time that the id contains."""
         try:
             made = made_at(identifier)
             query = EventQuery(streams=tuple(STREAMS), since=made - _BEFORE, until=made + _AFTER, mentions=identifier)

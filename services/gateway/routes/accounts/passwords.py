@@ -70,7 +70,7 @@ async def reset_password(incoming: Request[NoQuery, NewPassword]) -> Response:
 
 
 def _changed(settings: Settings, device_token: str, position: str, user_id: str | None) -> Response:
-    """Response with the new device token, so that the device stays known: a header for programs, a cookie for pages."""
+    """Returns the new device token: as a header for programs, as a cookie for pages."""
     return Response(
         status=204,
         headers={"vestnik-device-token": device_token} if device_token else {},

@@ -15,7 +15,7 @@ from services.gateway.live.delivery import LiveDelivery, SubscriptionRequest
 from services.gateway.live.subscription import ClientEvent
 
 log = logging.getLogger(__name__)
-# Milliseconds after which a client reconnects, chosen at random to spread reconnections.
+# Range of a client's random reconnection delay, in milliseconds.
 _RETRY = (500, 1_500)
 _CHUNK = 64 * 1024
 
@@ -47,7 +47,7 @@ class ServerSentEvents:
 
                 feed.try_write = pass_on
             try:
-                # Send the position first: a client that disconnects before the first event resumes there.
+                # Position first: a client that disconnects before the first event resumes there.
                 await _pass_on(scope, send, pace, f"retry: {randrange(*_RETRY)}\nid: {feed.id}\n\n".encode())  # noqa: S311
                 while feed.end is None:
                     items = await feed.next()

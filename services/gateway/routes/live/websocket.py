@@ -178,7 +178,7 @@ class WebSockets:
         Raises:
             VestnikError: the command is invalid or was refused.
         """
-        # Events flow as long as the session lasts; commands need an access token that is still valid.
+        # Events last as long as the session; commands need a valid access token.
         self._parts.tokens.recheck(caller)
         dispatcher = self._commands.get(command.command)
         if dispatcher is None:
@@ -354,9 +354,9 @@ def _id_of(text: str) -> str | None:
 
 
 def _id_beside_halves(text: str) -> str | None:
-    """The id of a command with half a surrogate pair, as left by a program that cut a text within an emoji.
+    """The id of a command with half a surrogate pair, such as from a text cut within an emoji.
 
-    The standard library parses such JSON, unlike msgspec, and the client is waiting for an answer.
+    The standard library parses such JSON, unlike msgspec; the client awaits an answer.
     """
     try:
         found = json.loads(text)

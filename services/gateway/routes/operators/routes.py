@@ -1,4 +1,4 @@
-"""Routes of the operators' page, only for accounts that the operator's service lists as operators."""
+"""Routes of the operators' page; the operator's service refuses other accounts."""
 
 from typing import Annotated, Literal, TypeVar
 
