@@ -1,1 +1,1 @@
-"""Who there is: registration, e-mail verification and login."""
+"""The auth service: registration, e-mail verification, login and password changes."""

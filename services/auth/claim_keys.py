@@ -1,6 +1,7 @@
-"""Keys of claims: an address or a name as an HMAC, so that neither stands in a subject.
+"""Claim keys: HMACs of e-mail addresses and usernames, so that subjects contain neither.
 
-A plain hash would not do: addresses can be guessed, and whoever may list subjects could then tell who has an account.
+HMAC rather than a plain hash: addresses can be guessed, so anyone able to list subjects could find out who has an
+account.
 """
 
 import hashlib
@@ -17,23 +18,23 @@ class ClaimKeys:
         self._key = key
 
     def of_email(self, email: str) -> str:
-        """The address's key; all spellings of an address share one."""
+        """Returns the address's key; all spellings of an address share one."""
         return self._digest("email", folded_login(email))
 
     def of_spellings(self, email: str) -> tuple[str, ...]:
-        """The keys under which the address may have been claimed, the likeliest first.
+        """Returns the keys under which the address may have been claimed, the likeliest first.
 
-        More than one only for a domain in another script: its spellings once had a key each.
+        More than one only for a non-ASCII domain: older releases gave each of its spellings a separate key.
         """
         spellings = (email, folded_login(email), spelled_out(email))
         return tuple(dict.fromkeys(self.of_text(spelling) for spelling in spellings))
 
     def of_text(self, email: str) -> str:
-        """The key of this one spelling; upper and lower case are the same."""
+        """Returns the key of this one spelling, ignoring case."""
         return self._digest("email", folded_text(email))
 
     def of_mailbox(self, email: str) -> str:
-        """The key of the mailbox that the address leads to: what follows a + in its name does not count."""
+        """Returns the key of the address's mailbox: a +suffix of the local part is ignored."""
         name, _, domain = folded_login(email).rpartition("@")
         return self._digest("mailbox", f"{name.partition('+')[0]}@{domain}")
 

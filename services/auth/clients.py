@@ -1,4 +1,4 @@
-"""Calls to other services: session, which begins a session after a login and ends those of an older password."""
+"""Client of the session service: creates a session after a login, ends those opened with an older password."""
 
 import msgspec
 
@@ -17,7 +17,7 @@ from infra.rpc.call_context import Call, current
 from infra.rpc.client import Client
 
 _TIMEOUT = 5.0
-# Ending waits for a read model that may be up to 5 s behind.
+# end_sessions waits for a read model that may be up to 5 s behind.
 _ENDING_TIMEOUT = 8.0
 
 
@@ -27,12 +27,12 @@ class Sessions:
         self._stub = client.stub(SessionServiceStub)
 
     async def create(self, *, user_id: str, username: str, device: str, address: str, credential: int) -> Tokens:
-        """Begins a session. Not repeated when the answer is lost: each call begins another one.
+        """Creates a session. Not idempotent, so not retried when the response is lost: each call creates another one.
 
         Raises:
-            Unavailable, DeadlineExceeded: session does not answer.
+            Unavailable, DeadlineExceeded: the session service does not answer.
         """
-        # The password has just proved who it is.
+        # The user has just proved the password, so they are the actor.
         response = await self._client.call(
             self._stub.create_session,
             CreateSessionRequest(
@@ -45,10 +45,10 @@ class Sessions:
         return response.tokens
 
     async def end_older(self, *, user_id: str, event: PasswordChanged, provenance: Provenance) -> Position:
-        """Ends the sessions that an older credential opened; the position of the last end. May be repeated.
+        """Ends the sessions opened with an older credential; returns the position of the last end. Idempotent.
 
         Raises:
-            Unavailable, DeadlineExceeded, ReadModelBehind: not all of them have ended, for all that is known.
+            Unavailable, DeadlineExceeded, ReadModelBehind: some of the sessions may not have ended.
         """
         response = await self._client.call(
             self._stub.end_sessions,
@@ -73,8 +73,8 @@ class Sessions:
         """Ends one session.
 
         Raises:
-            SessionNotFound: it has ended before.
-            Unavailable, DeadlineExceeded: session does not answer.
+            SessionNotFound: it has already ended.
+            Unavailable, DeadlineExceeded: the session service does not answer.
         """
         await self._client.call(
             self._stub.revoke_session,

@@ -1,8 +1,8 @@
 """Registration and verification: load, decide, append.
 
-Each decision spans several aggregates and is appended as one atomic batch. After a conflict on one of them everything
-is loaded and decided again: of two registrations that want the same name, and of two verifications on one address,
-exactly one succeeds.
+Each decision spans several aggregates and is appended as one atomic batch. After a conflict on any of them, all are
+loaded and decided again: of two registrations for the same username, or two verifications on one address, exactly one
+succeeds.
 """
 
 from collections.abc import Awaitable, Callable
@@ -31,7 +31,7 @@ from streams.repository import LoadedAggregate
 
 R = TypeVar("R")
 
-# Whoever loses so often has met something else than other people.
+# More conflicts than this have another cause than concurrent commands.
 _ATTEMPTS = 20
 
 
@@ -40,28 +40,28 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     email: str
     created_at: datetime
-    # Of `user.created`, the last event of the batch.
+    # Stream sequence of `user.created`, the last event of the batch.
     sequence: int
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
-    # The last of the user's events.
+    # Stream sequence of the user's last event.
     sequence: int
 
 
 class PendingName(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verification token is for."""
+    """The registration that a verification token belongs to."""
 
     username: str
-    # Whether it was used: the account is verified.
+    # Whether the account is verified.
     verified: bool
-    # Whether the registration's password is needed as well.
+    # Whether verifying also needs the registration's password.
     needs_password: bool
 
 
 class Commands:
-    """What can be asked of auth that appends events."""
+    """Commands of registration and verification."""
 
     def __init__(
         self,
@@ -92,35 +92,35 @@ class Commands:
         provenance: Provenance,
         language: LanguageCode = "en",
     ) -> Registered:
-        """Makes a user with a credential and a pending registration, which reserves the username until it runs out.
+        """Creates a user with a credential and a pending registration, which reserves the username until it expires.
 
-        Answer, events and time are the same whatever is known of the address.
+        The response, the events and the duration are the same whether or not the address has an account.
 
         Raises:
-            UsernameTaken: another user has it, for good or until a registration runs out.
-            Invalid: the password is too short, too long, or one that is guessed first.
+            UsernameTaken: another user holds it, permanently or until a registration expires.
+            Invalid: the password is too short, too long, or weak.
             Overloaded: too many passwords are waiting to be hashed.
         """
         self._weak.check(password, username=username, email=email)
         command = decisions.Register(
             user_id=new_id(), email=email, username=username.lower(), display_name=display_name, language=language
         )
-        # Whoever asks has no account yet: the new user is the actor.
+        # The caller has no account yet: the new user is the actor.
         provenance = msgspec.structs.replace(provenance, actor=command.user_id)
-        # Before the hash, so that a taken name costs no fifth of a second.
+        # Before the hash, so that a taken name does not cost a fifth of a second.
         await self._username_claim(command, self._clock(), provenance)
         hashed = await self._passwords.hash(password)
         return await _retry_on_conflict(lambda: self._register(command, hashed, provenance))
 
     async def verify_email(self, token: str, provenance: Provenance, *, password: str | None = None) -> Verified:
-        """Makes the token's user the owner of the address; a good token may be used again and changes nothing.
+        """Makes the token's user the owner of the address. Idempotent: a valid token may be used again.
 
         `password`: of the registration; needed while several are pending on the address.
 
         Raises:
-            InvalidToken: it was not signed here.
-            TokenExpired: it has run out, or the registration has ended, or the address has another owner.
-            PasswordRequired: several registrations are pending, and the password is not this one's.
+            InvalidToken: the signature is not ours.
+            TokenExpired: it has expired, or the registration has ended, or the address has another owner.
+            PasswordRequired: several registrations are pending, and the password is not that of this one.
             Overloaded: too many passwords are waiting to be checked.
         """
         verification = self._tokens.read(token)
@@ -128,7 +128,7 @@ class Commands:
         return await _retry_on_conflict(lambda: self._verify_email(verification, password, provenance))
 
     async def registration(self, token: str) -> PendingName:
-        """Whose registration a token verifies, for the page that asks whether to do it.
+        """Returns the registration that a token verifies, for the confirmation page.
 
         Raises:
             InvalidToken, TokenExpired: as `verify_email`.
@@ -142,17 +142,17 @@ class Commands:
         return PendingName(username=pending.username, verified=False, needs_password=needs_password)
 
     async def end_registration(self, token: str, provenance: Provenance) -> None:
-        """Ends the registration that the token names and frees its username; one that has ended stays so.
+        """Ends the token's registration and releases its username. Idempotent.
 
         Raises:
-            InvalidToken: it was not signed here.
+            InvalidToken: the signature is not ours.
             TokenExpired: the registration was verified.
         """
         verification = self._tokens.read(token)
         await _retry_on_conflict(lambda: self._end_registration(verification, provenance))
 
     async def resend_verification(self, email: str, provenance: Provenance) -> None:
-        """Asks for a mail with every pending registration on the address, and answers the same whatever the address."""
+        """Requests a mail with every pending registration on the address; the response does not depend on it."""
         outcome = await self._aggregates.addresses.execute(
             await email_key(self._aggregates.addresses, self._keys, email),
             lambda address: decisions.decide_request_mail(address, self._clock()),
@@ -179,7 +179,7 @@ class Commands:
             domain.decide_create_user(command),
             provenance,
         )
-        # The public event last: who sees the user sees a finished one.
+        # The public event comes last: a consumer that sees the user sees a complete one.
         sequences = await aggregates.log.append_together(
             [*aggregates.addresses.appends(key, address, requested, provenance), *name_claimed, *credential, *user]
         )
@@ -194,7 +194,7 @@ class Commands:
     async def _username_claim(self, command: decisions.Register, now: datetime, provenance: Provenance) -> list[Append]:
         aggregates, key = self._aggregates, self._keys.of_username(command.username)
         name = await aggregates.usernames.load(key)
-        # Claims of older releases have no end and are not confirmed: the user says whether the address was verified.
+        # Claims of older releases have no expiry and no confirmation: the user's stream shows whether it was verified.
         unsaid = name.state.holder if not name.state.confirmed and name.state.expires_at is None else None
         verified = unsaid is not None and (await aggregates.users.load(unsaid)).state.email_verified
         events = decisions.decide_claim_username(name.state, command, now, self._lifetime, holder_verified=verified)
@@ -248,10 +248,10 @@ class Commands:
 
 
 async def _retry_on_conflict(attempt: Callable[[], Awaitable[R]]) -> R:
-    """Decides again after each conflict.
+    """Retries the attempt after each conflict.
 
     Raises:
-        Unavailable: others were quicker every time.
+        Unavailable: every attempt met a conflict.
     """
     for _ in range(_ATTEMPTS):
         try:

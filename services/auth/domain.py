@@ -1,6 +1,6 @@
-"""What auth decides about a user, a credential and the mails sent, without I/O.
+"""Decisions about users, credentials and requested mails, without I/O.
 
-Uniqueness is a matter of the address and of the name, not of the user: those two aggregates are in registrations.py.
+Uniqueness is enforced by the address and username aggregates, in registration/decisions.py.
 """
 
 from datetime import datetime, timedelta
@@ -22,42 +22,42 @@ from contracts.events.user import (
 from services.auth.registration.decisions import Register
 
 CHANGED, RESET = "password_changed", "password_reset"
-# Stands for whoever holds an unknown login: has no user, no credential, and costs the same look-ups.
+# User id used for an unknown login: it has no user and no credential, and costs the same look-ups.
 NOBODY = "00000000-0000-0000-0000-000000000000"
-# Schemes of hashes.
+# Hash schemes.
 PLAIN, KEYED = "bcrypt", "bcrypt-hmac-sha384"
-# Between two mails that reset a password, so that nobody's mailbox is flooded.
+# Minimum interval between two reset mails, so that a mailbox cannot be flooded.
 RESET_PAUSE = timedelta(minutes=1)
 
 
 class Hashed(msgspec.Struct, frozen=True, kw_only=True):
-    """A password as it is stored."""
+    """A stored password hash."""
 
-    # bcrypt, in its text form with cost and salt.
+    # bcrypt's text form, with cost and salt.
     password_hash: str
-    # What bcrypt was given: the password's own bytes, or a digest of it under the key that is named.
+    # bcrypt's input: the password's own bytes (PLAIN), or a digest of it under the key `key_id` (KEYED).
     scheme: str = PLAIN
     key_id: str | None = None
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    # None for somebody without a password.
+    # None without a password.
     hashed: Hashed | None = None
-    # 0: none; 1 after registration, one more with each change of the password.
+    # 0: none; 1 after registration, incremented by each password change.
     generation: int = 0
-    # How the last change came about; empty before the first.
+    # Reason of the last change; empty before the first.
     changed_by: str = ""
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     email_verified: bool = False
-    # None: there is no such user.
+    # None: no such user.
     created_at: datetime | None = None
 
 
 def evolve_credential(state: Credential, event: Event, at: datetime) -> Credential:
-    """What the last event alone says: a password may be changed for years and is never read from its beginning."""
+    """Derives the state from the last event alone, so that loading reads one event however often it changed."""
     match event:
         case CredentialSet():
             return Credential(hashed=_hashed(event), generation=1)
@@ -90,10 +90,10 @@ def decide_set_credential(hashed: Hashed) -> tuple[Event, ...]:
 def decide_change_password(
     state: Credential, generation: int, hashed: Hashed, kept_session_id: str
 ) -> tuple[Event, ...]:
-    """Another password in place of the one that was proved.
+    """Replaces the password of the given generation, which the user has proved.
 
     Raises:
-        InvalidCredentials: it is no longer that one.
+        InvalidCredentials: the password has changed since.
     """
     if state.generation != generation:
         raise InvalidCredentials
@@ -110,10 +110,10 @@ def decide_change_password(
 
 
 def decide_reset_password(state: Credential, generation: int, hashed: Hashed) -> tuple[Event, ...]:
-    """Another password in place of the one that the token was made for.
+    """Replaces the password of the given generation, for which the token was issued.
 
     Raises:
-        TokenExpired: it is no longer that one.
+        TokenExpired: the password has changed since.
     """
     if state.generation != generation:
         raise TokenExpired
@@ -129,7 +129,7 @@ def decide_reset_password(state: Credential, generation: int, hashed: Hashed) ->
 
 
 def decide_rehash(state: Credential, proved: Credential, hashed: Hashed) -> tuple[Event, ...]:
-    """The same password with another hash; nothing, where somebody else was first."""
+    """Replaces the hash of the same password; no event if the credential has changed since it was proved."""
     if state != proved:
         return ()
     return (
@@ -146,7 +146,7 @@ def decide_rehash(state: Credential, proved: Credential, hashed: Hashed) -> tupl
 def decide_request_reset(
     state: AddressState, owner: str | None, credential: int, now: datetime, lifetime: timedelta
 ) -> tuple[PasswordResetRequested, ...]:
-    """Asks for a mail to the owner; nothing, where nobody has verified the address, or one was asked for just now."""
+    """Requests a reset mail to the owner; no event if the address has no owner or within `RESET_PAUSE` of the last."""
     if owner is None or state.owner != owner or not credential:
         return ()
     if state.reset_requested_at is not None and now - state.reset_requested_at < RESET_PAUSE:
@@ -164,7 +164,7 @@ def decide_request_reset(
 def may_request_reset(
     address: AddressState, credential: Credential, asked: PasswordResetRequested, now: datetime
 ) -> bool:
-    """Whether a mail that was asked for is still of use: not once the password is another."""
+    """Whether a requested mail is still useful: same owner, unchanged password, not expired."""
     return address.owner == asked.user_id and credential.generation == asked.credential and now < asked.expires_at
 
 

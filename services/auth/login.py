@@ -1,7 +1,8 @@
-"""Login: whether a login and a password belong together, answered from the streams.
+"""Login: checks a login and a password against the streams, then creates a session.
 
-Not from the read model, so that register, verify, login works at any speed. An unknown login takes the same steps
-as a known one, a bcrypt check among them, and gets the same answer: nobody can find out who has an account.
+It bypasses the read model, so a login right after registration and verification works however far the read model lags.
+An unknown login takes the same steps as a known one, including a bcrypt check, and gets the same response: a caller
+cannot find out who has an account.
 """
 
 import logging
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 class LoggedIn(msgspec.Struct, frozen=True):
     tokens: Tokens
-    # Marks the device at its next login.
+    # Identifies the device at its next login.
     device_token: str
 
 
@@ -71,13 +72,13 @@ class Login:
         device_token: str = "",
         known_device_only: bool = False,
     ) -> LoggedIn:
-        """Begins a session for whoever knows the password.
+        """Checks the password and creates a session.
 
-        `known_device_only`: others have guessed too often at this login, whether there is an account or not.
+        `known_device_only`: this login had too many failed attempts, whether or not it has an account.
 
         Raises:
-            RateLimited: only a known device may try just now, and `device_token` is of none.
-            InvalidCredentials: the login is not known or the password is another.
+            RateLimited: only a known device may log in now, and `device_token` is not from one.
+            InvalidCredentials: unknown login or wrong password.
             EmailNotVerified: the username and the password are right, but the address, which the error names, was
                 never verified.
             Overloaded: too many passwords are waiting to be checked.
@@ -105,13 +106,14 @@ class Login:
         return LoggedIn(tokens, device_token if known else self._devices.make(user_id, credential.generation))
 
     async def _confirm(self, tokens: Tokens, credential: Credential) -> None:
-        """That the password is still the one that was checked.
+        """Confirms after creating the session that the password is still the one that was checked.
 
-        A change either is in the stream by now, and is seen here; or comes later, and then ends this session with the
-        others, since it has begun.
+        A concurrent change is either in the stream by now and found here, or comes later and ends this session with
+        the others.
 
         Raises:
-            InvalidCredentials: it was changed meanwhile; the session has ended, and nobody has had its tokens.
+            InvalidCredentials: the password was changed meanwhile; the session has ended without its tokens being
+                returned.
         """
         now = (await self._aggregates.credentials.load(tokens.user_id)).state
         if now.generation == credential.generation:
@@ -121,13 +123,13 @@ class Login:
         raise InvalidCredentials
 
     async def _rehash(self, user_id: str, credential: Credential, password: str) -> None:
-        """Hashes a password as it is done today; not while others wait, for whom it is no time."""
+        """Upgrades an outdated hash; skipped while the hashing queue is full."""
         if credential.hashed is None or not self._passwords.is_outdated(credential.hashed):
             return
         try:
             hashed = await self._passwords.hash(password)
         except (Overloaded, Invalid):
-            # Invalid: a password from before, of 8 bytes and fewer characters. It stays as it is.
+            # Invalid: an older password of 8 bytes but fewer characters keeps its hash.
             return
         await self._aggregates.credentials.execute(
             user_id, lambda state: domain.decide_rehash(state, credential, hashed), current().provenance()

@@ -1,4 +1,4 @@
-"""Puts auth together: commands, login and queries behind gRPC, the mail reaction and the users projection beside."""
+"""Composition root of the auth service: gRPC server, mail and session reactors, users projection."""
 
 from datetime import timedelta
 

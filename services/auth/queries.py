@@ -1,4 +1,4 @@
-"""Who a user is: from the read model, and from the stream where the read model does not know the user yet."""
+"""Looks up users in the read model `users`, and in the stream for a user that it does not contain yet."""
 
 import logging
 from datetime import datetime
@@ -29,7 +29,7 @@ class UserRow(msgspec.Struct, frozen=True, kw_only=True):
 class FoundUser(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     username: str
-    # The user's own to see: empty for others.
+    # Shown to the user alone: empty for others.
     email: str
     email_verified: bool
     created_at: datetime
@@ -42,18 +42,18 @@ class Queries:
         self._aggregates = aggregates
 
     async def own_user(self, user_id: str, position: Position) -> FoundUser:
-        """The user as they see themselves, at the position at least.
+        """Returns the user with their address, at least as of the position.
 
         Raises:
             UserNotFound: there is no such user.
-            ReadModelBehind: the read model has not reached the position, or not yet the user's registration.
+            ReadModelBehind: the read model has not reached the position or the user's registration.
         """
         await self._users.wait_for(position)
         found = await self._from_read_model(user_id)
         if found is not None:
             return found
         registered = await self._from_stream(user_id)
-        # Only the read model can tell the address, whose claim lies under the address's key.
+        # Only the read model has the address: its claim is stored under the address's key, not under the user.
         await self._users.wait_for(registered.position)
         found = await self._from_read_model(user_id)
         if found is None:
@@ -61,9 +61,9 @@ class Queries:
         return found
 
     async def other_user(self, user_id: str) -> FoundUser:
-        """The user as others see them, as soon as the verification of the address was acknowledged.
+        """Returns the user without their address, as soon as its verification is acknowledged.
 
-        Does not wait for the read model: that a user is verified cannot change. What the read model does not show as
+        Does not wait for the read model, since a verified user stays verified. A user that it does not show as
         verified is read from the stream.
 
         Raises:
@@ -77,9 +77,9 @@ class Queries:
         return msgspec.structs.replace(found, email="")
 
     async def address_of(self, user_id: str) -> str:
-        """The user's address, as soon as the read model has the registration; empty where it does not answer.
+        """Returns the user's address once the read model has the registration; empty if that fails.
 
-        The caller continues without it: neither a login nor a change of the password fails with the database.
+        Logins and password changes continue without it, so they do not fail when the database does.
         """
         try:
             return (await self.own_user(user_id, Position())).email

@@ -1,6 +1,6 @@
-"""What follows auth's own events: mails, and the end of the sessions that an older password opened.
+"""Reactors on auth's own events: send mails, and end the sessions opened with an older password.
 
-What keeps a mail from going out twice, or a mailbox from being flooded, is in delivery.py.
+Deduplication and mailbox budgets are in mail/delivery.py.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ CONSUMER = VERIFICATION_MAIL.name
 
 
 class MailReactor:
-    """Sends the mails that verify an address or reset a password, until it is cancelled."""
+    """Sends verification and password reset mails until cancelled."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class MailReactor:
         first_pause: float = 1.0,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
-        """`page`: the URL that the messenger's page is at, for the links in mails."""
+        """`page`: URL of the messenger's page, for the links in mails."""
         self._aggregates = aggregates
         self._tokens = tokens
         self._resets = resets
@@ -83,13 +83,13 @@ class MailReactor:
             try:
                 await self._delivery.deliver(letter, provenance)
             except (RetryLater, ValueError) as error:
-                # One mailbox that takes no mail holds up none of the others.
+                # A failing mailbox must not delay the others.
                 failure = error
         if failure is not None:
             raise failure
 
     async def _letters(self, event: Recorded[Event]) -> list[Mail]:
-        """The mails that were asked for; none where they are of no use any more."""
+        """Returns the requested mails; none if they are no longer useful."""
         match event.data:
             case EmailRegistrationRequested() | EmailClaimed():
                 return await self._verification(event, mailbox_budgets.VERIFICATION_MAIL, event.data.user_id)
@@ -103,15 +103,15 @@ class MailReactor:
                 return []
 
     async def _verification(self, event: Recorded[Event], kind: str, user_id: str | None) -> list[Mail]:
-        """The mail for a user's registration, or those for all that are pending; none once the address has an owner.
+        """Returns the mail for a user's registration, or for all pending ones; none once the address has an owner.
 
-        Spellings that share the address's key can be different mailboxes (`strasse`, `straße`): each gets a mail of
-        its own, with the tokens of the registrations that were made with it.
+        Spellings that share the address's key can be different mailboxes (`strasse`, `straße`). Each gets a separate
+        mail, with the tokens of the registrations made with that spelling.
         """
         address = (await self._aggregates.addresses.load(event.aggregate_id)).state
         if address.owner is not None:
             return []
-        # The newest first.
+        # Newest first.
         by_local_part: dict[bytes, list[tuple[str, PendingRegistration]]] = {}
         for each in reversed(decisions.waiting(address, self._clock())):
             email = plaintext_or_none(each.email)
@@ -142,7 +142,7 @@ class MailReactor:
         )
 
     def _link(self, page: str, token: str) -> str:
-        """Behind the #: no server sees or logs the token."""
+        """Returns the link with the token in its fragment, which servers neither receive nor log."""
         return f"{self._page}/#/{page}/{token}"
 
     async def _reset(self, event: Recorded[Event], asked: PasswordResetRequested) -> list[Mail]:
@@ -172,7 +172,7 @@ class MailReactor:
         return [letter]
 
     async def _sent_by_an_older_release(self, event: Recorded[Event]) -> bool:
-        """Older releases recorded mails by user instead of by mailbox."""
+        """Checks the records of older releases, which were by user instead of by mailbox."""
         asked = event.data
         if isinstance(asked, EmailClaimed | EmailVerificationRequested | PasswordResetRequested):
             return (await self._aggregates.mails.load(asked.user_id)).state.has(event.id)
@@ -180,19 +180,20 @@ class MailReactor:
 
 
 def _local_part(email: str) -> bytes:
-    """What is before the @, with only ASCII letters in lower case: equal ones are one mailbox."""
+    """Returns the local part with ASCII letters in lower case; equal ones are the same mailbox."""
     return email.rpartition("@")[0].encode().lower()
 
 
 def _letter_id(event_id: str, local_part: bytes) -> str:
-    """The id of the event's mail to one of the spellings that share a key; at most one of them is in ASCII."""
+    """Returns the mail's id for one of the spellings that share a key; at most one of them is in ASCII."""
     return event_id if local_part.isascii() else str(uuid5(UUID(event_id), local_part.decode()))
 
 
 class SessionRevoker:
-    """Ends the sessions that an older password opened, until it is cancelled.
+    """Ends the sessions opened with an older password, until cancelled.
 
-    Whoever changes a password ends them himself, at once; this is for when his process or session was down then.
+    The command that changes a password ends them synchronously. This reactor covers the case that its process or the
+    session service was down then.
     """
 
     def __init__(self, nats: NATS, sessions: Sessions, *, ack_wait: float = 30.0, first_pause: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""Where auth's aggregates are loaded from: one repository a kind, shared by commands, login and reactions."""
+"""Repositories of auth's aggregates, one per kind, shared by commands, login and reactions."""
 
 from contracts import subjects
 from contracts.events.user import AddressState
@@ -34,7 +34,7 @@ class Aggregates:
             tail_only=True,
         )
         self.users = Repository(log, subject=subjects.user, initial=domain.User(), evolve=domain.evolve_user)
-        # By mailbox; by user in older releases.
+        # Keyed by mailbox; by user in older releases.
         self.mails = Repository(
             log, subject=subjects.mail, initial=mailbox_budgets.Mailbox(), evolve=mailbox_budgets.evolve_mailbox
         )

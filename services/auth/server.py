@@ -1,4 +1,4 @@
-"""Auth over gRPC: checks every request, maps it to a command or a query, and maps the answer back."""
+"""gRPC server of auth: validates each request, runs a command or query, and maps the response."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ from services.auth.passwords.hashing import accepted
 from services.auth.queries import Queries
 from services.auth.registration import reserved_names
 
-# Asking for a mail takes this long whether there is one to send or not, so that the time tells nothing.
+# Minimum duration of a mail request, whether or not a mail is due, so that timing reveals nothing.
 _ASKING_SECONDS = 0.05
 
 
@@ -68,7 +68,7 @@ class _Token(msgspec.Struct, frozen=True):
 
 
 class _Confirmation(_Token, frozen=True):
-    # Any length that a person can type: what cannot be a password is a wrong one.
+    # Any length that a person can type: one that no password can have is answered as a wrong password.
     password: Annotated[str, Meta(min_length=1, max_length=1024)] | None
 
 
@@ -79,13 +79,13 @@ class _UserId(msgspec.Struct, frozen=True):
 class _Change(msgspec.Struct, frozen=True):
     user_id: Id
     session_id: Id
-    # Any length that a person can type: what cannot be a password is a wrong one.
+    # As in `_Confirmation`.
     current_password: Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 class _LoginTerms(msgspec.Struct, frozen=True):
     login: Annotated[str, Meta(min_length=1, max_length=254)]
-    # Any length that a person can type: what cannot be a password is a wrong one.
+    # As in `_Confirmation`.
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
     device: Device
     address: Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
@@ -211,7 +211,7 @@ class AuthServer(AuthServiceBase):
     async def get_user(self, message: GetUserRequest) -> GetUserResponse:
         asked = validated(_UserId, {"user_id": message.user_id})
         call = current()
-        # Only users see their address. Other services may ask in nobody's name, and in that of whoever is using them.
+        # Only users see their own address. Other services may call without an actor, or with the actor of their caller.
         if call.caller == "gateway" and call.actor == asked.user_id:
             user = await self._queries.own_user(asked.user_id, call.position)
         else:
@@ -230,7 +230,7 @@ class AuthServer(AuthServiceBase):
 
 @asynccontextmanager
 async def _taking(seconds: float) -> AsyncIterator[None]:
-    """The block, and so long at least."""
+    """Makes the block take at least this long, unless it raises."""
     at_least = asyncio.create_task(asyncio.sleep(seconds))
     try:
         yield

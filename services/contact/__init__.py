@@ -1,1 +1,1 @@
-"""Who knows whom: friendships asked for, accepted and ended."""
+"""The contact service: friend requests and friendships."""

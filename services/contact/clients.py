@@ -1,4 +1,4 @@
-"""Which user ids exist for others: those with a verified address. A yes is final; only auth can say no."""
+"""Checks that a user exists with a verified address. A positive result is final; only auth can give a negative one."""
 
 from collections import OrderedDict
 from typing import Protocol
@@ -12,7 +12,7 @@ _TIMEOUT = 3.0
 
 
 class Contacts(Protocol):
-    """The contact entries of the read model."""
+    """Users as contacts, in the read model."""
 
     async def is_verified(self, user_id: str) -> bool: ...
 
@@ -25,7 +25,7 @@ class People:
         self._known: OrderedDict[str, None] = OrderedDict()
 
     async def known(self, user_id: str) -> bool:
-        """Whether the user exists and has verified the address: remembered, in the read model, or said by auth."""
+        """Whether the user exists with a verified address, from the cache, the read model, or auth."""
         if user_id in self._known:
             self._known.move_to_end(user_id)
             return True

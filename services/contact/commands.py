@@ -1,4 +1,4 @@
-"""Load, decide, append: friendships asked for, accepted and ended."""
+"""Load, decide, append: requests, accepts and ends friendships."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -18,17 +18,17 @@ from streams.repository import Repository
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How two users stand to each other."""
+    """The relation of two users, as of a stream position."""
 
     friends: bool
     # The sequence of the pair's last event; 0 where there is none.
     sequence: int
-    # Where CONTACT ended before the pair was read.
+    # The last sequence of CONTACT before the pair was read.
     read_at: int
 
 
 class Requests(Protocol):
-    """The requests of the read model."""
+    """Pending requests, in the read model."""
 
     async def pending(self, user_id: str, most: int) -> int: ...
 
@@ -43,7 +43,7 @@ class ContactCommands:
         most_pending: int,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
-        """`most_pending`: how many requests of one user may wait for an answer."""
+        """`most_pending`: limit of unanswered requests per user."""
         self._log = log
         self._repository: Repository[Friendship] = Repository(
             log, subject=friendship, initial=Friendship(), evolve=evolve, tail_only=True
@@ -54,16 +54,16 @@ class ContactCommands:
         self._clock = clock
 
     async def add(self, user_id: str, friend_id: str, call: Call) -> tuple[Relation, bool, int]:
-        """Asks for a friendship, or accepts the one asked for.
+        """Requests a friendship, or accepts the other user's request.
 
-        Returns how the user now sees it, whether this call made the request, and the sequence in CONTACT.
+        Returns the user's view of the relation, whether this call made the request, and the sequence in CONTACT.
 
         Raises:
             SelfFriendship: both are the same person.
             UserNotFound: there is no such user, or none with a verified address.
-            RequestTooSoon: the friend has declined.
-            TooManyPendingRequests: as many requests of the user as there may be wait for an answer. They are counted
-                in the read model, so that requests made within its lag may go beyond.
+            RequestTooSoon: the pause after declined or withdrawn requests is not over.
+            TooManyPendingRequests: the user has as many unanswered requests as allowed. They are counted in the read
+                model, so requests made within its lag may exceed the limit.
         """
         if user_id == friend_id:
             raise SelfFriendship
@@ -71,7 +71,7 @@ class ContactCommands:
             if not await self._people.known(person):
                 raise UserNotFound
         pair = pair_id(user_id, friend_id)
-        # Only for a request: friends are made, and repeated calls answered, also while the read model is away.
+        # Only for a request, so that accepting and repeated calls work without the read model.
         if asks((await self._repository.load(pair)).state, user_id):
             await self._check_pending(user_id)
         outcome = await self._repository.execute(
@@ -83,7 +83,7 @@ class ContactCommands:
         return seen, bool(outcome.events) and seen is Relation.OUTGOING, outcome.sequence
 
     async def remove(self, user_id: str, friend_id: str, call: Call) -> int:
-        """Ends, declines or withdraws; the sequence in CONTACT, 0 where the two never had to do with each other."""
+        """Ends, declines or withdraws. Returns the sequence in CONTACT; 0 if the pair has no events."""
         outcome = await self._repository.execute(
             pair_id(user_id, friend_id),
             lambda state: decide_remove(state, user_id, friend_id),
@@ -92,16 +92,16 @@ class ContactCommands:
         return outcome.sequence
 
     async def is_friend(self, user_id: str, friend_id: str) -> Standing:
-        """Whether the two are friends, confirmed against the stream now.
+        """Whether the two are friends, read from the stream.
 
         Raises:
             UserNotFound: there is no such user, or none with a verified address.
         """
-        # Before the read, so that the answer is no older than this end.
+        # Before the read, so that the result is at least as recent as this end.
         read_at = await self._log.end_of(CONTACT)
         loaded = await self._repository.load(pair_id(user_id, friend_id))
         if loaded.state.status is Status.NONE:
-            # Where anything ever happened between the two, both exist.
+            # If the pair has any events, both users exist.
             for person in (user_id, friend_id):
                 if not await self._people.known(person):
                     raise UserNotFound

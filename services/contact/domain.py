@@ -1,8 +1,8 @@
-"""A friendship of two people: asked for by one, accepted by the other, ended by either, and begun anew.
+"""The friendship aggregate: requested by one user, accepted by the other, ended by either; may be requested again.
 
-A request that is declined may be repeated after a pause, which grows with each decline until the two become friends.
-Requests that are withdrawn count a third of that, so that asking and withdrawing in turn ends up in the same pauses.
-The one who declined may ask at any time.
+A declined request may be repeated after a pause, which grows with each decline until the two become friends. A
+withdrawn request counts a third of a declined one, so that repeated requests and withdrawals lead to the same pauses.
+The user who declined may send a request at any time.
 """
 
 import math
@@ -15,9 +15,9 @@ from contracts.errors import RequestTooSoon, SelfFriendship
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 
-# Weights of a request that came to nothing.
+# Weights of an unsuccessful request.
 DECLINED, WITHDRAWN = 3, 1
-# How long its requester waits before the next one, by how many times `DECLINED` their requests weigh together.
+# Pause before the requester's next request, by their total weight in multiples of `DECLINED`.
 PAUSES = (timedelta(hours=1), timedelta(days=1), timedelta(days=7), timedelta(days=30))
 
 
@@ -29,7 +29,7 @@ class Status(StrEnum):
 
 
 class Relation(StrEnum):
-    """A friendship as one of the two sees it."""
+    """One user's view of a friendship."""
 
     NONE = "none"
     INCOMING = "incoming"
@@ -42,11 +42,11 @@ class Friendship(msgspec.Struct, frozen=True, kw_only=True):
     """The aggregate's state."""
 
     status: Status = Status.NONE
-    # Who asked; empty before anyone has, and after an end.
+    # Empty before a request and after an end.
     requester_id: str = ""
-    # By user id, what their requests that came to nothing weigh; nobody is in it with 0.
+    # Total weight of unsuccessful requests by user id; without entries of 0.
     setbacks: dict[str, int] = {}
-    # When the last request or friendship ended; None unless it did.
+    # When the last request or friendship ended; None while there is one, or before the first.
     ended_at: datetime | None = None
 
 
@@ -73,7 +73,7 @@ def evolve(state: Friendship, event: Event, at: datetime) -> Friendship:
 
 
 def decide_add(state: Friendship, user_id: str, friend_id: str, now: datetime) -> tuple[Event, ...]:
-    """Asks, or accepts where the other had asked; nothing where the user had done either before.
+    """Requests a friendship, or accepts the other's request; no event if the user has already done so.
 
     Raises:
         SelfFriendship: both are the same person.
@@ -101,7 +101,7 @@ def decide_add(state: Friendship, user_id: str, friend_id: str, now: datetime) -
 
 
 def decide_remove(state: Friendship, user_id: str, friend_id: str) -> tuple[Event, ...]:
-    """Ends a friendship, declines or withdraws a request; nothing where there is none."""
+    """Ends a friendship, declines or withdraws a request; no event if there is none."""
     if state.status not in (Status.REQUESTED, Status.ACCEPTED):
         return ()
     setbacks = dict(state.setbacks)
@@ -119,7 +119,7 @@ def decide_remove(state: Friendship, user_id: str, friend_id: str) -> tuple[Even
 
 
 def asks(state: Friendship, user_id: str) -> bool:
-    """Whether adding makes a request, as opposed to accepting one or changing nothing."""
+    """Whether adding would create a request, as opposed to accepting one or changing nothing."""
     return relation(state, user_id) in (Relation.NONE, Relation.REMOVED)
 
 

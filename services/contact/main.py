@@ -1,4 +1,4 @@
-"""Puts the contact service together."""
+"""Composition root of the contact service."""
 
 from infra.runtime.service_process import service_process
 from infra.settings import Settings

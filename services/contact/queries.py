@@ -1,4 +1,4 @@
-"""What the contact service reads, from the read model `friends` alone."""
+"""Queries of the contact service, all on the read model `friends`."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from contracts.values.field_types import Id
 from projections.engine.read_model import ReadModel
 from services.contact.domain import Relation
 
-# Behind every friendship: where the first page begins.
+# Cursor of the first page: later than every friendship.
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
@@ -18,7 +18,7 @@ class FriendRow(msgspec.Struct, frozen=True):
     friend_id: str
     state: str
     since: datetime
-    # Of the last event, in CONTACT.
+    # Sequence of the last event in CONTACT.
     sequence: int
 
     @property
@@ -47,14 +47,14 @@ class FriendQueries:
         await self._model.wait_for(position)
 
     async def is_verified(self, user_id: str) -> bool:
-        """Whether the read model has a verified user of that id; a no proves nothing, it may be behind."""
+        """Whether the read model has a verified user of that id; False proves nothing, since it may lag."""
         rows, _ = await self._model.select(
             _Found, "SELECT user_id FROM {contacts} WHERE user_id = %(user_id)s AND verified", {"user_id": user_id}
         )
         return bool(rows)
 
     async def pending(self, user_id: str, most: int) -> int:
-        """How many requests of the user wait for an answer, as far as the read model has come; counted up to `most`."""
+        """Counts the user's unanswered requests in the read model, up to `most`."""
         rows, _ = await self._model.select(
             _Count,
             """
@@ -75,7 +75,7 @@ class FriendQueries:
         limit: int,
         after: FriendsCursor | None,
     ) -> tuple[list[FriendRow], FriendsCursor | None, Position]:
-        """A page of the user's friendships, latest first: those of a state, or all but ended ones."""
+        """Returns a page of the user's friendships, latest first: those in a state, or all but ended ones."""
         await self._model.wait_for(position)
         which = "state <> 'removed'" if state is None else "state = %(state)s"
         rows, reached = await self._model.select(
@@ -98,7 +98,7 @@ class FriendQueries:
         return page, more, reached
 
     async def changed_since(self, user_id: str, after: int, limit: int) -> list[FriendRow]:
-        """What became of the user's friendships after the sequence, every change of them, in order."""
+        """Returns every change of the user's friendships after the sequence, in order."""
         rows, _ = await self._model.select(
             FriendRow,
             """

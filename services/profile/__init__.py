@@ -1,1 +1,1 @@
-"""What a person shows of themselves: profiles, their search, and the reaction that makes one for each new user."""
+"""The profile service: public profiles, their search, and the reaction that creates one for each new user."""

@@ -1,4 +1,4 @@
-"""Load, decide, append: making and changing profiles."""
+"""Load, decide, append: creates and updates profiles."""
 
 from contracts.envelope import Provenance
 from contracts.errors import ProfileNotFound
@@ -31,16 +31,16 @@ class ProfileCommands:
         self._queries = queries
 
     async def create(self, user_id: str, command: CreateProfile, provenance: Provenance) -> int:
-        """Makes the profile unless it is there; the stream's sequence of its last event."""
+        """Creates the profile unless it exists. Returns the stream sequence of its last event."""
         outcome = await self._repository.execute(user_id, lambda state: decide_create(state, command), provenance)
         return outcome.sequence
 
     async def update(self, user_id: str, command: UpdateProfile, call: Call) -> tuple[PublicProfile, Position]:
-        """Changes the profile and shows it as it is now.
+        """Updates the profile and returns it.
 
         Raises:
             ProfileNotFound: there is no such user.
-            StaleProfile: the profile has none of the tags that the command names.
+            StaleProfile: the profile has none of the tags in `if_match`.
         """
         verified = await self._verified(user_id, call)
         outcome = await self._repository.execute(
@@ -51,7 +51,7 @@ class ProfileCommands:
         return to_public(user_id, outcome.state, verified=verified), Position.at(PROFILE, outcome.sequence)
 
     async def get(self, user_id: str, call: Call) -> tuple[PublicProfile, Position]:
-        """The profile from the read model, which has reached the caller's position.
+        """Returns the profile from the read model, once that has reached the caller's position.
 
         Raises:
             ProfileNotFound: there is no such user, or, for others, none with a verified address.
@@ -74,14 +74,14 @@ class ProfileCommands:
         return registration is not None and registration.verified
 
     async def _make_sure(self, user_id: str, call: Call) -> Position:
-        """A user who has just registered may be here before the reaction: it is done now, the same way.
+        """Creates the profile of a new user before the reaction has, in the same way.
 
         Raises:
             ProfileNotFound: there is no such user, or, for others, none with a verified address.
         """
         registration = await self._queries.registration(user_id, call.position)
         if registration is None and call.actor == user_id:
-            # Whoever acts has registered, so the read model only has to catch up with that.
+            # The actor has registered, so the read model only has to catch up with that.
             end = Position.at(AUTH, await self._log.end_of(AUTH))
             registration = await self._queries.registration(user_id, end)
         if registration is None or not (registration.verified or call.actor == user_id):

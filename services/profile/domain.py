@@ -1,4 +1,4 @@
-"""A profile: what a person shows of themselves. It begins with the registration and is changed field by field."""
+"""The profile aggregate: created at registration, updated field by field."""
 
 import hashlib
 from collections.abc import Collection
@@ -21,14 +21,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     display_name: str = ""
     bio: str = ""
-    # Empty where the user has set none.
+    # Empty if not set.
     avatar_url: str = ""
-    # Of the last event; None while there is no profile.
+    # Time of the last event; None while there is no profile.
     updated_at: datetime | None = None
 
 
 class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """What others see, put together from the profile and the verification of the e-mail."""
+    """The public view: the profile, and whether the e-mail address is verified."""
 
     user_id: str
     username: str
@@ -40,7 +40,7 @@ class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def etag(self) -> str:
-        """Changes with everything that is shown; the same on every replica, from the aggregate or the read model."""
+        """Hash of the public view; the same on every replica, from the aggregate or the read model."""
         return hashlib.sha256(self.json()).hexdigest()[:32]
 
     def json(self) -> bytes:
@@ -59,17 +59,17 @@ class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 class CreateProfile(msgspec.Struct, frozen=True, kw_only=True):
     username: str
-    # What the user asked to be called; the username serves where that is nothing.
+    # As requested at registration; defaults to the username.
     display_name: str | None = None
 
 
 class UpdateProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """A merge patch: None leaves a field as it is, an empty text clears it."""
+    """A merge patch: None leaves a field unchanged, an empty string clears it."""
 
     display_name: str | None = None
     bio: str | None = None
     avatar_url: str | None = None
-    # The update happens only if the profile still has one of these tags; empty: in any case.
+    # The profile must have one of these etags; empty: no condition.
     if_match: tuple[str, ...] = ()
 
 
@@ -94,7 +94,7 @@ def evolve(state: Profile, event: Event, at: datetime) -> Profile:
 
 
 def decide_create(state: Profile, command: CreateProfile) -> tuple[Event, ...]:
-    """Nothing where the profile is there already, so that a registration may be delivered twice."""
+    """Creates the profile; no event if it exists, so that a registration may be delivered twice."""
     if state.updated_at is not None:
         return ()
     name = command.display_name or command.username
@@ -102,11 +102,11 @@ def decide_create(state: Profile, command: CreateProfile) -> tuple[Event, ...]:
 
 
 def decide_update(user_id: str, state: Profile, command: UpdateProfile, *, verified: bool) -> tuple[Event, ...]:
-    """Nothing where nothing would change.
+    """Updates the profile; no event if nothing would change.
 
     Raises:
         ProfileNotFound: there is no profile.
-        StaleProfile: the profile has none of the tags that the command names.
+        StaleProfile: the profile has none of the tags in `if_match`.
     """
     if command.if_match and not _matches(to_public(user_id, state, verified=verified), command.if_match):
         raise StaleProfile

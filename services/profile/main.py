@@ -1,4 +1,4 @@
-"""Puts the profile service together."""
+"""Composition root of the profile service: gRPC and REST servers, profile creation, projections."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What the profile service reads, from the read model `profiles` alone."""
+"""Queries of the profile service, all on the read model `profiles`."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,9 +13,9 @@ from projections.engine.read_model import ReadModel
 from services.profile.domain import PublicProfile
 from services.profile.search_terms import LOOKED_UP, parse_query
 
-# Behind every text that begins with a prefix, in the order of code points.
+# Appended to a prefix, it sorts after every text with that prefix, in code point order.
 _LAST = "\U0010ffff"
-# Before every user.
+# Sorts before every user id.
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 
 _SHOWN = "user_id, username, display_name, bio, avatar_url, verified, updated_at"
@@ -25,8 +25,8 @@ _BEGINS = "(%(prefix)s <= {column} AND {column} < %(end)s)"
 # As in the definition of the index.
 _FORMS = "string_to_array(username_forms || ' ' || COALESCE(name_forms, ''), ' ')"
 _LOOK_UP = " AND ".join(f"{_FORMS} && %(forms_{place})s::text[]" for place in range(LOOKED_UP))
-# Whoever two of its parts would find is found by the one that comes first. Words are looked for only where beginnings
-# do not fill the page: the database knows their number before it enters the index of the forms.
+# A profile that matches several parts is returned by the first of them alone. Words are searched only if prefix matches
+# do not fill the page: `begun` is materialized, so their count is known before the index of the forms is read.
 _SEARCH = f"""
 WITH begun AS MATERIALIZED (
     SELECT 1 AS tier, found.* FROM (
@@ -86,14 +86,14 @@ class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Match(ProfileRow, frozen=True, kw_only=True):
-    """A profile that a search found, in which tier and by which term."""
+    """A profile found by a search, with its tier and the matching term."""
 
     tier: int
     term: str
 
 
 class _Nothing(msgspec.Struct, frozen=True):
-    """No row is of this kind: what a query asks that wants the position alone."""
+    """Row type of a query without rows, which returns the position alone."""
 
 
 class Updated(ProfileRow, frozen=True, kw_only=True):
@@ -103,7 +103,7 @@ class Updated(ProfileRow, frozen=True, kw_only=True):
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """What the read model knows of a user whose registration it has read."""
+    """A user's registration, as recorded in the read model."""
 
     registration_id: str
     registered_username: str | None
@@ -125,9 +125,9 @@ class ProfileQueries:
     async def find(
         self, user_id: str, position: Position, *, unverified: bool
     ) -> tuple[PublicProfile | None, Position]:
-        """The profile, once the read model has reached the position; None where it has no profile of that user.
+        """Returns the profile once the read model has reached the position; None if it has no profile of that user.
 
-        `unverified`: also that of a user whose address is not verified, which is for its owner alone.
+        `unverified`: include a user whose address is not verified; for the user's own profile only.
         """
         await self._model.wait_for(position)
         rows, reached = await self._model.select(
@@ -156,10 +156,10 @@ class ProfileQueries:
     async def search(
         self, query: str, position: Position, *, limit: int, after: SearchCursor | None
     ) -> tuple[list[PublicProfile], SearchCursor | None, Position]:
-        """Who is called as the query says, each once, in three tiers.
+        """Searches profiles by name. Returns each match once, in three tiers.
 
-        Whose username or display name begins with it (the very name first), then who has its words in their names,
-        then who has them with slips of the finger.
+        First usernames or display names that begin with the query (the exact name first), then names that contain its
+        words, then names that contain them with typos.
         """
         await self._model.wait_for(position)
         sought = parse_query(query)
@@ -171,7 +171,7 @@ class ProfileQueries:
             {
                 "prefix": sought.prefix,
                 "end": sought.prefix + _LAST,
-                # One lower bound alone: an index is entered at only one of two.
+                # A single lower bound: an index scan uses only one of two.
                 "begin": max(after.term, sought.prefix) if after else sought.prefix,
                 **{f"forms_{place}": forms for place, forms in enumerate(_filled(sought.forms))},
                 "typed": sought.typed,
@@ -187,7 +187,7 @@ class ProfileQueries:
         return [row.shown() for row in page], more, reached
 
     async def updated_since(self, user_ids: Sequence[str], after: int, limit: int) -> list[tuple[int, PublicProfile]]:
-        """The profiles of these people that were updated after the sequence, with that of the last update."""
+        """Returns these users' profiles updated after the sequence, each with the sequence of its last update."""
         rows, _ = await self._model.select(
             Updated,
             f"""
@@ -204,5 +204,5 @@ class ProfileQueries:
 
 
 def _filled(forms: list[list[str]]) -> list[list[str]]:
-    """As many as the statement asks for: to look for the same twice costs nothing."""
+    """Pads the forms to the number of the statement's parameters; a repeated look-up costs nothing."""
     return (forms or [[]]) + (forms or [[]])[:1] * (LOOKED_UP - max(1, len(forms)))

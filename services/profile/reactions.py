@@ -1,4 +1,4 @@
-"""Every new user gets a profile. Making one that is there already does nothing, so a second delivery is harmless."""
+"""Creates a profile for every new user. Idempotent, so a redelivery is harmless."""
 
 from nats.aio.client import Client as NATS
 
@@ -13,7 +13,7 @@ from streams.reaction import EventReactor
 
 
 async def create_profiles(nats: NATS, commands: ProfileCommands) -> None:
-    """Reacts to `user.created` for as long as the process lives."""
+    """Reacts to `user.created` until cancelled."""
 
     async def create(event: Recorded[Event]) -> None:
         if not isinstance(event.data, UserCreated):

@@ -1,7 +1,7 @@
-"""Reading profiles over REST, cacheable: what anybody may see, with a tag that tells whether it has changed.
+"""REST endpoint for cacheable reads of public profiles, with an ETag.
 
-A profile is public, and so is a plain read of one, here as at the gateway. Whoever wants more, that a read waits for a
-position or is made in a user's name, shows a service token as over gRPC; with TLS on, every caller shows a certificate.
+A profile is public, so a plain read needs no authentication, as at the gateway. A read that waits for a position, or
+that is made on behalf of a user, needs a service token as over gRPC. With TLS, every caller presents a certificate.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ CACHE_CONTROL = "public, max-age=60, stale-while-revalidate=300"
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """RFC 9457, with our stable code."""
+    """Problem details (RFC 9457), with the stable error code."""
 
     type: str
     title: str
@@ -63,7 +63,7 @@ def profile_app(commands: ProfileCommands, verifier: Verifier) -> Starlette:
 async def serve_rest(
     app: Starlette, listener: socket.socket, stop: asyncio.Event, drain: float, tls_context: ssl.SSLContext | None
 ) -> None:
-    """Serves on the socket until `stop` is set, then finishes the requests at work."""
+    """Serves on the socket until `stop` is set, then drains requests in progress for up to `drain` seconds."""
     config = uvicorn.Config(
         app,
         http=_Showing,
@@ -86,7 +86,7 @@ async def serve_rest(
 
 
 class _Server(uvicorn.Server):
-    """The process has one owner of its signals, and it is not this server."""
+    """uvicorn server without signal handlers: the process handles signals elsewhere."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -94,7 +94,7 @@ class _Server(uvicorn.Server):
 
 
 class _Showing(HttpToolsProtocol):
-    """Lets the application see which certificate the caller has shown."""
+    """Exposes the caller's TLS certificate to the application."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the parent has it
         super().connection_made(transport)
@@ -117,9 +117,10 @@ async def _get(request: Request, commands: ProfileCommands, call: Call) -> Respo
 def _call(request: Request, verifier: Verifier) -> Call:
     """
     Raises:
-        Unauthenticated: more than a public read is asked for without a token, or the token is not good.
-        Forbidden: a service that has no business here.
-        Invalid: the position is not one.
+        Unauthenticated: the request needs a token and has none, or the token is invalid or does not match the
+            certificate.
+        Forbidden: the service may not call this.
+        Invalid: the position is malformed.
     """
     headers = request.headers
     if AUTHORIZATION not in headers:
@@ -136,7 +137,7 @@ def _call(request: Request, verifier: Verifier) -> Call:
 
 
 def _has(if_none_match: str, tag: str) -> bool:
-    """Weak comparison, as If-None-Match asks for (RFC 9110, section 13.1.2)."""
+    """Whether If-None-Match contains the tag, by weak comparison (RFC 9110, section 13.1.2)."""
     tags = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
     return "*" in tags or tag in tags
 

@@ -1,9 +1,9 @@
-"""What is looked for when somebody types a name: its beginning, and words with slips of the finger in them.
+"""Parses a name query into a prefix and typo-tolerant patterns for its words.
 
-A word of four letters or more may have one slip: a letter missing, added, wrong, or swapped with the next. A word of
-nine or more may have another one behind its sixth letter. The last word may still be going on; so a wrong or an added
-letter at its very end counts as a slip only where the word that is found ends there, as any slip does in a word of
-four letters unless two were swapped. Where no word has four letters, the longest is looked for as it stands, whole.
+A word of four letters or more may have one typo: a letter missing, added, wrong, or swapped with the next. A word of
+nine or more may have another one after its sixth letter. The last word may be incomplete, so a wrong or added letter at
+its very end is accepted as a typo only if the word found ends there. The same holds for any typo in a word of four
+letters, except a swap. If no word has four letters, the longest one must occur as a whole word, without typos.
 """
 
 import re
@@ -14,22 +14,22 @@ from contracts.values.name_matching import HEADS, normalize, query_keys, segment
 
 _LEAST, _HEAD = min(HEADS), max(HEADS)
 _TWO_SLIPS = 9
-# Beyond these a query is a text and no name: it is found by its beginning alone.
+# A query beyond these limits is not a name and is matched by its prefix alone.
 _MOST_WORDS, _LONGEST_WORD = 8, 24
-# How many words are looked up in the index; the others are compared with what these find.
+# Words looked up in the index; the others only filter the result.
 LOOKED_UP = 3
-# A letter of the spaced form; what else stands there is a space or a segment that the pattern spells out.
+# A letter of the spaced form, which otherwise contains spaces and segments that the pattern spells out.
 _LETTER = "[^ ]"
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
-    """A query as the read model can answer it."""
+    """A parsed query for the read model."""
 
-    # What a whole name begins with; nothing begins with an empty one.
+    # Prefix of the whole name; an empty one matches nothing.
     prefix: str
-    # Forms of the words that are looked up, the longest first; none where the query bears no slip.
+    # Forms of the words that are looked up, the longest first; empty if the query is matched by its prefix alone.
     forms: list[list[str]]
-    # Patterns of the spaced form, all of which have to match: as typed, and with slips.
+    # Patterns of the spaced form, all of which have to match: as typed, and with typos.
     typed: list[str]
     near: list[str]
 
@@ -68,12 +68,12 @@ def _fuzzy_pattern(token: list[tuple[str, bool]]) -> list[str]:
 
 
 def _end(place: int, token: list[tuple[str, bool]]) -> str:
-    """A word is complete when something other than a space follows it."""
+    """Returns the pattern's end: a space if another segment of the token follows, so that the word is complete."""
     return " " if place + 1 < len(token) else ""
 
 
 def typo_pattern(word: str, end: str) -> str:
-    """A regular expression for the word as it may have been meant."""
+    """Returns a regular expression for the word with up to the allowed number of typos."""
     if len(word) < _LEAST:
         return word + end
     if len(word) < _TWO_SLIPS:
@@ -84,8 +84,8 @@ def typo_pattern(word: str, end: str) -> str:
 
 
 def one_typo(word: str, end: str) -> str:
-    # At the end of what was typed a wrong or an added letter would make any longer word fit; and of so short a word as
-    # four letters too little is left.
+    # A wrong or added letter at the end of the input would match any longer word, and a typo leaves too little of a
+    # word of four letters. Both therefore need the end of the word found.
     *wrong, last_wrong = _wrong(word)
     *added, last_added = _added(word)
     guessed = end or (" " if len(word) <= _LEAST else "")

@@ -1,4 +1,4 @@
-"""The gRPC edge: checks requests, maps messages; errors are mapped by the server beneath."""
+"""gRPC server of profile: validates requests and maps messages; `infra.rpc` maps the errors."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -41,7 +41,7 @@ class _Get(msgspec.Struct, frozen=True):
 
 
 class _Update(msgspec.Struct, frozen=True):
-    """The limits of a merge patch; what is to be cleared is empty and checked no further."""
+    """Limits of a merge patch; fields to clear are not validated, since they are empty."""
 
     user_id: Id
     if_match: Annotated[tuple[Tag, ...], Meta(max_length=50)]

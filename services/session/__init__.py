@@ -1,1 +1,1 @@
-"""Who is logged in where: sessions, their refresh tokens and access tokens."""
+"""The session service: sessions, their refresh tokens and access tokens."""

@@ -1,4 +1,4 @@
-"""Sessions begin, go on and end: load, decide, append."""
+"""Load, decide, append: creates, refreshes and revokes sessions."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from services.session.tokens import AccessTokens, RefreshToken, RefreshTokens
 from streams.log import Log
 from streams.repository import Repository
 
-# Sessions of one user that are ended at the same time.
+# Sessions of one user that are ended concurrently.
 _AT_ONCE = 16
 
 
@@ -26,15 +26,15 @@ class IssuedTokens(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     session_id: str
     access_token: str
-    # Seconds
+    # Seconds until the access token expires.
     expires_in: int
     refresh_token: str
-    # The session's last event.
+    # Stream sequence of the session's last event.
     sequence: int
 
 
 class Commands:
-    """What can be asked of session that appends events, and what only a confirmed state may answer."""
+    """Commands of the session service, and queries that need a confirmed state from the stream."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Commands:
         self._clock = clock
 
     async def create(self, command: domain.CreateSession, provenance: Provenance) -> IssuedTokens:
-        """Begins a session for somebody who has just proved who they are."""
+        """Creates a session for a user who has just authenticated."""
         session_id = new_id()
         command = msgspec.structs.replace(command, address=truncate_address(command.address, self._keeps_addresses))
         outcome = await self._sessions.execute(
@@ -67,15 +67,15 @@ class Commands:
         return self._issue(session_id, outcome.state, outcome.sequence)
 
     async def refresh(self, refresh_token: str, provenance: Provenance) -> IssuedTokens:
-        """The session's next tokens. Who loses a race against a refresh of the same token gets the winner's.
+        """Issues the session's next tokens. Concurrent refreshes with one token all get the same refresh token.
 
         Raises:
-            InvalidRefreshToken: it was not signed here, or its session has ended or run out.
-            RefreshTokenReused: it was spent before; the session has ended now.
+            InvalidRefreshToken: the signature is not ours, or its session has ended or expired.
+            RefreshTokenReused: it was used before; the session has ended now.
         """
         token = self._refresh_tokens.read(refresh_token)
         began = made_at(token.session_id)
-        # Whose session it is cannot change.
+        # A cached state is enough: a session's user never changes.
         known = self._sessions.cached(token.session_id) or await self._sessions.load(token.session_id)
         outcome = await self._sessions.execute(
             token.session_id,
@@ -91,10 +91,10 @@ class Commands:
     async def revoke(
         self, user_id: str, session_id: str, reason: str, provenance: Provenance, note: str | None = None
     ) -> int:
-        """Ends one session; the sequence of its end.
+        """Ends one session. Returns the sequence of its end.
 
         Raises:
-            SessionNotFound: there is none, it is another user's, or it has ended before.
+            SessionNotFound: there is none, it is another user's, or it has already ended.
         """
         outcome = await self._sessions.execute(
             session_id,
@@ -111,7 +111,7 @@ class Commands:
         provenance: Provenance,
         note: str | None = None,
     ) -> dict[str, int]:
-        """Ends those of the sessions that have not ended yet; the sequence of each one's end."""
+        """Ends those of the sessions that have not ended yet. Returns the sequence of each end by session id."""
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def end(session_id: str) -> int | None:
@@ -119,7 +119,7 @@ class Commands:
                 try:
                     return await self.revoke(user_id, session_id, reason, provenance, note)
                 except SessionNotFound:
-                    return None  # somebody else was quicker
+                    return None  # already ended by a concurrent call
 
         endings = await asyncio.gather(*(end(session_id) for session_id in session_ids), return_exceptions=True)
         for ending in endings:
@@ -132,7 +132,7 @@ class Commands:
         }
 
     async def owner_of_active(self, session_id: str) -> str | None:
-        """Whose session it is, as the stream has it now; None once it has ended or run out."""
+        """Returns the session's user, read from the stream; None once it has ended or expired."""
         state = (await self._sessions.load(session_id)).state
         return state.user_id if state.active(self._clock()) else None
 

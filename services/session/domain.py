@@ -1,9 +1,9 @@
-"""What may happen to a session, without I/O.
+"""The session aggregate and its decisions, without I/O.
 
-A refresh token names its session and a generation. The session knows which generation is good; every refresh makes
-the next one. A spent token means that two parties hold the session, of whom one has stolen it: the session ends.
-The one exception is a token spent moments ago whose successor nobody has used: an answer was lost on its way, or two
-tabs refreshed at once. That one is served again.
+A refresh token contains its session and a generation. The session stores the valid generation; every refresh
+increments it. A reused token means that two parties hold the session, one of whom has stolen it: the session ends.
+The exception is a token used within `GRACE` whose successor has not been used: a response was lost, or two tabs
+refreshed at the same time. It is accepted again.
 """
 
 from datetime import datetime, timedelta
@@ -14,17 +14,17 @@ from contracts.errors import InvalidRefreshToken, SessionNotFound
 from contracts.events.event import Event
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 
-# How long a spent token is served again.
+# How long a used token is accepted again.
 GRACE = timedelta(seconds=30)
 REUSED = "refresh_token_reused"
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    # None: there is no such session.
+    # None: no such session.
     user_id: str | None = None
-    # Of the refresh token that is good now.
+    # Of the refresh token that is valid now.
     generation: int = 0
-    # When that generation began.
+    # When that generation was issued.
     refreshed_at: datetime | None = None
     expires_at: datetime | None = None
     revoked: bool = False
@@ -34,7 +34,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evolve(state: Session, event: Event, at: datetime) -> Session:
-    """What the last event alone says: a session may be refreshed for years and is never read from its beginning."""
+    """Derives the state from the last event alone, so that loading reads one event however old the session is."""
     match event:
         case SessionCreated():
             return Session(user_id=event.user_id, generation=1, refreshed_at=at, expires_at=event.expires_at)
@@ -53,20 +53,20 @@ class CreateSession(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     device: str
     address: str
-    # The generation of the credential that opens it.
+    # Generation of the credential used for the login.
     credential: int = 0
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """How long sessions last."""
+    """Lifetimes of sessions."""
 
-    # After the last refresh, or the login.
+    # From the last refresh, or the login.
     idle: timedelta
-    # After the login, however often they are refreshed.
+    # From the login, however often the session is refreshed.
     longest: timedelta
 
     def end(self, began: datetime, now: datetime) -> datetime:
-        """When a session that began then ends, if it is refreshed now and not again."""
+        """Returns when a session created at `began` expires if it is refreshed now and not again."""
         return min(now + self.idle, began + self.longest)
 
 
@@ -86,14 +86,14 @@ def decide_create(command: CreateSession, now: datetime, terms: Terms) -> tuple[
 def decide_refresh(
     state: Session, generation: int, *, began: datetime, now: datetime, terms: Terms
 ) -> tuple[Event, ...]:
-    """The next generation; nothing where a spent token is served again; the session's end where one was reused.
+    """Begins the next generation. No event if a used token is accepted again; ends the session if one is reused.
 
-    `began`: when the session was made.
+    `began`: when the session was created.
 
     Raises:
-        InvalidRefreshToken: the session is not there, has ended or run out, or never had this generation.
+        InvalidRefreshToken: the session does not exist, has ended or expired, or never had this generation.
     """
-    # The second end counts for sessions whose last event is from before there was one, or a longer one.
+    # `longest` is checked again for sessions whose last event was recorded without it, or with a longer one.
     if not state.active(now) or now >= began + terms.longest or generation > state.generation or generation < 1:
         raise InvalidRefreshToken
     assert state.user_id is not None
@@ -111,7 +111,7 @@ def decide_revoke(
     """Ends the session.
 
     Raises:
-        SessionNotFound: there is none, it is another user's, or it has ended before.
+        SessionNotFound: there is none, it is another user's, or it has already ended.
     """
     if state.user_id != user_id or not state.active(now):
         raise SessionNotFound

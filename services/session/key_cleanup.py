@@ -1,4 +1,4 @@
-"""Keys of access tokens that no good token is signed with any more are taken away while the service runs."""
+"""Removes retired access token keys, with which no valid token is signed, while the service runs."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ _EVERY = 5.0
 
 
 async def remove_retired_keys(keys: AccessKeys) -> None:
-    """Looks now and then, until it is cancelled; where nothing can be written all keys stay, and it is told once."""
+    """Polls every 5 s until cancelled. If keys cannot be removed they stay, with one warning until it works again."""
     told = False
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Puts session together: commands and queries behind gRPC, and the two projections of its stream."""
+"""Composition root of the session service: gRPC server, projections, removal of retired keys."""
 
 from datetime import timedelta
 

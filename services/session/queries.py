@@ -1,4 +1,4 @@
-"""What the read model tells about a user's sessions."""
+"""Queries on a user's sessions, all on the read model `sessions`."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -32,7 +32,7 @@ _USER = """
 SELECT user_id FROM {sessions} WHERE username = %(username)s LIMIT 1
 """
 
-# A session that was neither refreshed nor ended in time has ended when its last event said that it would.
+# A session that was neither refreshed nor revoked in time ended at its `expires_at`.
 _HISTORY = """
 SELECT session_id, device, address, created_at, last_refreshed_at,
     COALESCE(revoked_at, CASE WHEN expires_at <= %(now)s THEN expires_at END) AS ended_at,
@@ -65,7 +65,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PastSessionRow(SessionRow, frozen=True, kw_only=True):
-    # None while it goes on.
+    # None while it is active.
     ended_at: datetime | None
     reason: str | None
 
@@ -95,7 +95,7 @@ class _UserId(msgspec.Struct, frozen=True):
 
 
 class _Before(msgspec.Struct, frozen=True):
-    """Where the next page begins."""
+    """Cursor: the last session of the previous page."""
 
     at: datetime
     id: UUID
@@ -108,7 +108,7 @@ class Queries:
     async def active(
         self, user_id: str, *, limit: int, cursor: str, now: datetime, position: Position
     ) -> SessionPage[SessionRow]:
-        """One page of the user's sessions that go on, the newest first.
+        """Returns a page of the user's active sessions, newest first.
 
         Raises:
             Invalid: the cursor is not one of ours.
@@ -119,7 +119,7 @@ class Queries:
     async def history(
         self, user_id: str, *, limit: int, cursor: str, now: datetime, position: Position
     ) -> SessionPage[PastSessionRow]:
-        """One page of all of the user's sessions, also those that have ended, the newest first.
+        """Returns a page of all of the user's sessions, including ended ones, newest first.
 
         Raises:
             Invalid: the cursor is not one of ours.
@@ -168,7 +168,7 @@ class Queries:
         kept: str | None = None,
         below_credential: int | None = None,
     ) -> list[str]:
-        """The user's sessions that go on: one, all but one, those that an older credential opened.
+        """Returns the user's active sessions, filtered: `only` one, all but `kept`, opened `below_credential`.
 
         Raises:
             ReadModelBehind: the read model has not reached the position.
@@ -182,7 +182,7 @@ class Queries:
         return [row.session_id for row in rows]
 
     async def user_called(self, username: str, position: Position) -> str | None:
-        """Who has logged in under this username; None: nobody ever has. A username never changes hands.
+        """Returns the user who has logged in under this username; None if no one has. Its user never changes.
 
         Raises:
             ReadModelBehind: the read model has not reached the position.
@@ -194,7 +194,7 @@ class Queries:
     async def revoked_since(
         self, user_id: str, *, after: int, limit: int, position: Position
     ) -> AsyncIterator[RevokedRow]:
-        """The user's sessions that were revoked after a sequence, in the order of their ends; all where `limit` is 0.
+        """Yields the user's sessions revoked after a sequence, in the order of revocation; `limit` 0: all.
 
         Raises:
             ReadModelBehind: the read model has not reached the position.

@@ -1,4 +1,4 @@
-"""Session over gRPC: checks every request, maps it to a command or a query, and maps the answer back."""
+"""gRPC server of session: validates each request, runs a command or query, and maps the response."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -180,7 +180,7 @@ class SessionServer(SessionServiceBase):
             provenance = msgspec.structs.replace(provenance, actor=f"{_OPERATOR}:{asked.operator or 'unknown'}")
             reason, note = _BY_OPERATOR, asked.note
         ends = await self._commands.revoke_all(user_id, ids, reason or _REVOKED_ELSEWHERE, provenance, note)
-        # Some may have been ended by another who was told the same; a reader shall see those ends too.
+        # A concurrent call may have ended some of them; the position must cover those ends too.
         end = await self._log.end_of(SESSION)
         return EndSessionsResponse(user_id=user_id, ended=list(ends), position=Position.at(SESSION, end).encode())
 
@@ -246,7 +246,7 @@ class SessionServer(SessionServiceBase):
             )
 
     async def _revoke_others(self, asked: _Revocation) -> list[int]:
-        """Ends every session but the one named, also those that began a moment ago somewhere else."""
+        """Ends every session but the one named, including those that another replica has just created."""
         everything = Position.at(SESSION, await self._log.end_of(SESSION))
         others = await self._queries.active_ids(
             asked.user_id, kept=asked.session_id, now=envelope.now(), position=everything

@@ -1,7 +1,7 @@
-"""The two tokens of a session: one that gets the next ones, one that acts.
+"""Refresh tokens and access tokens.
 
-A refresh token is `<session id>.<generation>.<MAC>`, so that no event and no table holds anything that could be
-stolen. An access token is a JWT that any gateway checks with the public key alone.
+A refresh token is `<session id>.<generation>.<MAC>`, so events and tables contain nothing that could be stolen. An
+access token is a JWT that any gateway verifies with the public key alone.
 """
 
 import base64
@@ -37,10 +37,10 @@ class RefreshTokens:
         return f"{body}.{self._mac(body)}"
 
     def read(self, text: str) -> RefreshToken:
-        """What the token says, spent or not.
+        """Verifies and parses a token; does not check whether it was used.
 
         Raises:
-            InvalidRefreshToken: it was not signed here.
+            InvalidRefreshToken: the signature is not ours.
         """
         body, _, mac = text.rpartition(".")
         session_id, _, generation = body.partition(".")
@@ -56,14 +56,14 @@ class RefreshTokens:
 
 
 class Keys(Protocol):
-    """What signs: another key now and then."""
+    """Source of the signing key, which is rotated."""
 
     def current(self) -> tuple[str, Ed25519PrivateKey]:
-        """The id and the key to sign with now."""
+        """Returns the current key and its id, the id first."""
 
 
 class AccessTokens:
-    """Signs access tokens, good for `seconds`."""
+    """Signs access tokens, valid for `seconds`."""
 
     def __init__(self, keys: Keys, *, issuer: str, seconds: int) -> None:
         self._keys = keys
@@ -71,7 +71,7 @@ class AccessTokens:
         self._seconds = seconds
 
     def sign(self, user_id: str, session_id: str, *, now: datetime, session_ends: datetime) -> tuple[str, int]:
-        """The token and the seconds until it runs out; it does not outlive its session."""
+        """Returns the token and the seconds until it expires, at the latest with its session."""
         issued = int(now.timestamp())
         expires = min(issued + self._seconds, int(session_ends.timestamp()))
         claims = {

@@ -1,1 +1,1 @@
-"""Mails: templates, transport, budgets of mailboxes."""
+"""Mails: templates, transport and mailbox budgets."""

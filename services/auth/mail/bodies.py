@@ -1,4 +1,4 @@
-"""The two forms of a mail's text: plain, and HTML that loads nothing and is in the colours of the mail program."""
+"""Renders a mail's body as plain text and as HTML, which loads no external resources and follows the client's theme."""
 
 import textwrap
 from collections.abc import Iterator
@@ -34,19 +34,19 @@ _BUTTON = (
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """What the reader can do: open a link, or enter the token elsewhere."""
+    """An action offered in a mail: open a link, or enter the token elsewhere."""
 
-    # Above it; may be empty.
+    # Shown above the link; may be empty.
     heading: str
     link: str
     label: str
-    # A sentence before the token; both are empty where there is none.
+    # Sentence before the token; both are empty for an action without a token.
     hint: str
     token: str
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """A mail's text in one language, ready to be set."""
+    """A mail's text in one language, ready for rendering."""
 
     language: str
     subject: str
@@ -56,12 +56,12 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plain(body: Body) -> str:
-    """Paragraphs of at most 76 characters a line; links and tokens each on a line of their own, however long."""
+    """Renders paragraphs wrapped at 76 characters; each link and token is on a separate line of any length."""
     return "\n\n".join(_plain(body)) + "\n"
 
 
 def html(body: Body) -> str:
-    """A document that is well-formed XML too; all of the body's text is escaped."""
+    """Renders an HTML document that is also well-formed XML; all of the body's text is escaped."""
     return _HTML.format(language=body.language, subject=escape(body.subject), content="\n".join(_html(body)))
 
 

@@ -1,7 +1,7 @@
-"""A mail that was asked for and that nobody is to get: stored as durably as one that is.
+"""Decoy event: recorded when a requested mail is not due, as durably as a real request.
 
-Who asks is answered when it is on disk, and learns neither by the time that takes nor by its failure whether the
-address is somebody's. The subject is one that nothing else is on, so that no two such requests wait for each other.
+The caller is answered once the event is on disk, so neither the time taken nor a failure reveals whether the address
+has an account. Each decoy has its own subject, so that concurrent requests do not wait for each other.
 """
 
 from contracts.envelope import Provenance
@@ -15,7 +15,7 @@ from streams.repository import LoadedAggregate
 async def record_decoy(aggregates: Aggregates, kind: str, provenance: Provenance) -> None:
     """
     Raises:
-        what appending any other event raises.
+        The errors of `Log.append`.
     """
     nothing_before: LoadedAggregate[Mailbox] = LoadedAggregate(state=Mailbox(), sequence=0, version=0)
     events = domain.decide_record_not_due(kind)

@@ -1,7 +1,7 @@
-"""Hands letters to the outbox: each once, and no more to one mailbox than its budgets allow.
+"""Sends mails through the transport: each once, within the mailbox's budgets.
 
-`mail.sent` on the mailbox's subject makes it idempotent: a crash between sending and recording costs one duplicate at
-most, with the same Message-ID, and no mail is lost, because it counts as done only once recorded.
+Recording `mail.sent` on the mailbox's subject makes delivery idempotent. A crash between sending and recording causes
+at most one duplicate, with the same Message-ID. No mail is lost: it counts as sent only once recorded.
 """
 
 import logging
@@ -31,7 +31,7 @@ class Delivery:
         mails_an_hour: int,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
-        """`mails_an_hour`: of one kind to one mailbox."""
+        """`mails_an_hour`: budget per kind and mailbox."""
         self._aggregates = aggregates
         self._keys = keys
         self._outbox = outbox
@@ -39,15 +39,15 @@ class Delivery:
         self._clock = clock
 
     async def mailbox(self, email: str) -> Mailbox:
-        """What the mailbox behind the address got of late."""
+        """Loads the recent deliveries of the address's mailbox."""
         return (await self._aggregates.mails.load(self._keys.of_mailbox(email))).state
 
     async def deliver(self, letter: Mail, provenance: Provenance) -> bool:
-        """Sends the letter unless it went out before; whether it is out. False: the budget of its kind is used up.
+        """Sends the mail unless it was sent before. Returns False if the budget of its kind is used up.
 
         Raises:
             DeliveryFailed: it could not be handed over now.
-            ValueError: the recipient is no address.
+            ValueError: the recipient is not a valid address.
         """
         async with self._aggregates.mails.lock(self._keys.of_mailbox(letter.recipient)) as mailbox:
             await mailbox.confirm()

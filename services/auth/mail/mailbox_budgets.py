@@ -1,6 +1,6 @@
-"""How many mails a mailbox gets, without I/O: others can cause mails, so each kind has a budget an hour.
+"""Mailbox budgets: hourly limits per kind of mail, since third parties can trigger mails. Without I/O.
 
-Beyond the budget a mail is dropped. A notice of security has a budget of its own and is put off instead: the next one
+A mail beyond the budget is dropped. A security notice has a separate budget and is deferred instead: the next one
 covers everything that has happened until then.
 """
 
@@ -18,21 +18,21 @@ NOTICES = frozenset({ADDRESS_TAKEN_NOTICE})
 
 WINDOW = timedelta(hours=1)
 NOTICES_A_WINDOW = 1
-# As long as an event may still ask for its mail: the longest life of a registration (infra/settings.py).
+# How long an event may still request its mail: the longest lifetime of a registration (infra/settings.py).
 _KEPT = timedelta(days=30)
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
-    # Id of the event that asked for the mail.
+    # Id of the event that requested the mail.
     requested_by: str
-    # Key of the address that a notice is about.
+    # Claim key of the address that a notice is about.
     about: str
     at: datetime
 
 
 class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
-    """What went out to a mailbox in the last 30 days, the oldest first."""
+    """The mails sent to a mailbox in the last 30 days, oldest first."""
 
     sent: tuple[Sent, ...] = ()
 
@@ -40,7 +40,7 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
         return any(each.requested_by == requested_by for each in self.sent)
 
     def told_since(self, moment: datetime, kind: str, about: str) -> bool:
-        """Whether a notice about the address covers what happened at the moment."""
+        """Whether a notice about the address was sent at or after the moment, and so covers it."""
         return any(each.kind == kind and each.about == about and each.at >= moment for each in self.sent)
 
     def has_room(self, kind: str, now: datetime, mails_a_window: int) -> bool:
@@ -52,7 +52,7 @@ def evolve_mailbox(state: Mailbox, event: Event, at: datetime) -> Mailbox:
     if not isinstance(event, MailSent):
         return state
     added = Sent(kind=event.kind, requested_by=event.requested_by, about=event.about, at=at)
-    # The oldest are first: a look at each of all 30 days, for each mail, would take quadratic time.
+    # Oldest first, so the scan stops at the first one kept; a scan of all 30 days per mail would be quadratic.
     first = next((index for index, each in enumerate(state.sent) if at - each.at < _KEPT), len(state.sent))
     return Mailbox(sent=(*state.sent[first:], added))
 

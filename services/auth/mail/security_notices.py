@@ -1,7 +1,7 @@
-"""Notices of security to the owner of an address: that a registration with it was made.
+"""Security notices: tell the owner of an address that a registration was made with it.
 
-Each registration is covered by a notice that is sent after it. When the budget of the mailbox is used up, the newest
-registration waits for the next notice and the ones before it wait for nothing.
+Each registration is covered by a notice sent after it. When the mailbox's budget is used up, only the newest
+registration waits for the next notice, which covers the earlier ones too.
 """
 
 import logging
@@ -23,18 +23,18 @@ from services.auth.registration import decisions
 from services.auth.repositories import Aggregates
 from streams.reaction import EventReactor, RetryLater
 
-# Notices that wait for the next hour of their mailboxes are no sign that anything is down.
+# High, because notices that wait for their mailbox's next hour are not a sign of an outage.
 _MOST_PENDING = 100_000
 
 
 class _Waiting(RetryLater):
-    """The mailbox has had its notice for this hour."""
+    """The mailbox's notice budget for this hour is used up."""
 
     level = logging.INFO
 
 
 class SecurityNotices:
-    """Sends the notices until it is cancelled. They have a consumer of their own: those that wait hold up no mail."""
+    """Sends the notices until cancelled, on a separate consumer so that waiting notices do not delay mails."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class SecurityNotices:
         first_pause: float = 1.0,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
-        """`page`: the URL that the messenger's page is at, for the link in a notice."""
+        """`page`: URL of the messenger's page, for the link in a notice."""
         self._aggregates = aggregates
         self._delivery = delivery
         self._page = page.rstrip("/")

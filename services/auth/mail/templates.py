@@ -1,7 +1,7 @@
-"""The mails to users: plain text and HTML, in the language of the account.
+"""Renders mails to users: plain text and HTML, in the account's language.
 
-The transfer encoding of both is 7bit or 8bit, so that the lines with a link or a token are stored as they are;
-quoted-printable has lines of at most 76 characters. For SMTP what is in 8bit becomes base64 (outbox.py).
+Both parts use 7bit or 8bit transfer encoding, which keeps lines with a link or a token intact; quoted-printable
+would break them at 76 characters. For SMTP, 8bit becomes base64 (transport.py).
 """
 
 import re
@@ -24,36 +24,36 @@ _HOST_NAME = re.compile(
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token in a mail is for."""
+    """A token in a mail, with the account that it is for."""
 
     username: str
     token: str
     good_for: timedelta
-    # Opens the page that asks whether to use the token.
+    # Opens the page that uses the token after confirmation.
     link: str
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
-    """A mail that is to be sent."""
+    """A mail to send."""
 
-    # Id of the event that asked for it, or one made from it: the same event, the same Message-ID.
+    # Id of the event that requested it, or an id derived from that: the same event gives the same Message-ID.
     event_id: str
-    # When it was asked for.
+    # When it was requested.
     asked_at: datetime
     recipient: str
     username: str
     kind: str = VERIFICATION_MAIL
-    # As the account keeps it.
+    # As stored with the account.
     language: str = LANGUAGES[0]
-    # None in a notice; several where several registrations are pending.
+    # Empty in a notice; several where several registrations are pending.
     offers: tuple[Offer, ...] = ()
-    # Of a notice: the page that it leads to, and the key of the address that it is about.
+    # Of a notice: the page that it links to, and the claim key of the address that it is about.
     link: str = ""
     about: str = ""
 
 
 def address_of(email: str) -> Address:
-    """The address as mail servers take it, its domain in IDNA.
+    """Converts an address to the form that mail servers accept, with the domain in IDNA.
 
     Raises:
         ValueError: no mail could ever be delivered to it.
@@ -66,10 +66,10 @@ def address_of(email: str) -> Address:
 
 
 def render(letter: Mail, sender: str, now: datetime) -> EmailMessage:
-    """The whole mail.
+    """Renders the complete message.
 
     Raises:
-        ValueError: the recipient is no address.
+        ValueError: the recipient is not a valid address.
     """
     name, from_address = parseaddr(sender)
     local, _, host = from_address.rpartition("@")
@@ -84,7 +84,7 @@ def render(letter: Mail, sender: str, now: datetime) -> EmailMessage:
     text, document = plain(body), html(body)
     message.set_content(text, charset=_charset(text), cte=_transfer_encoding(text))
     message.add_alternative(document, "html", charset=_charset(document), cte=_transfer_encoding(document))
-    # Set last: `add_alternative` moves headers of the content to the first part.
+    # Set last: `add_alternative` moves content headers to the first part.
     message["Content-Language"] = body.language
     return message
 

@@ -1,6 +1,6 @@
-"""The texts of the mails, in the languages that an account may have.
+"""Texts of the mails, in each language that an account may have.
 
-English ones are plain ASCII, so that such a mail needs no transfer encoding.
+The English texts are plain ASCII, so they need no transfer encoding.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,22 +16,22 @@ from services.auth.mail.mailbox_budgets import (
     VERIFICATION_MAIL,
 )
 
-# The verification mail where several registrations are pending.
+# Text of the verification mail when several registrations are pending.
 SEVERAL_REGISTRATIONS = "several_registrations"
 
 
 class MailText(msgspec.Struct, frozen=True, kw_only=True):
     """The text of one kind of mail, in paragraphs.
 
-    `{username}` and `{good_for}` stand for the account's name and for how long its token is good.
+    `{username}` and `{good_for}` are replaced by the account's username and its token's lifetime.
     """
 
     subject: str
     # Above the link.
     opening: tuple[str, ...]
-    # Above each link, where there are several.
+    # Above each link if there are several.
     heading: str = ""
-    # What the link says.
+    # Label of the link.
     link: str
     # Between the link and the token.
     hint: str = ""
@@ -171,7 +171,7 @@ _HOURS: Mapping[LanguageCode, Callable[[int], str]] = {"en": _english_hours, "ru
 
 
 def language_of(kept: str) -> LanguageCode:
-    """The language that an account keeps, or the default where this release has no texts in it."""
+    """Returns the account's language, or the default if this release has no texts in it."""
     return next((language for language in LANGUAGES if language == kept), LANGUAGES[0])
 
 
@@ -180,5 +180,5 @@ def text_of(kind: str, language: LanguageCode) -> MailText:
 
 
 def in_words(span: timedelta, language: LanguageCode) -> str:
-    """A duration in whole hours."""
+    """Formats a duration, rounded to whole hours."""
     return _HOURS[language](round(span.total_seconds() / 3600))

@@ -1,4 +1,4 @@
-"""Where mails go: to an SMTP server, or as files into a folder where none is set up."""
+"""Mail transports: an SMTP server, or `.eml` files in a folder if no server is configured."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ from streams.reaction import RetryLater
 _LOG = logging.getLogger(__name__)
 
 _SMTP_TIMEOUT = 20.0
-# What `?tls=` may be, as aiosmtplib's `start_tls`.
+# Values of `?tls=`, mapped to aiosmtplib's `start_tls`.
 _STARTTLS = {"required": True, "opportunistic": None, "off": False}
 _FORM = "VESTNIK_SMTP_URL must be smtp://host:port[?tls=required|opportunistic|off] or smtps://host:port"
 
@@ -34,46 +34,46 @@ class DeliveryFailed(RetryLater):
 
 class MailTransport(Protocol):
     async def send(self, letter: Mail) -> None:
-        """Hands the mail over; when it returns, the mail will not be lost, or is one that the server never takes.
+        """Hands the mail over. On return it is stored durably or accepted, or was permanently rejected and dropped.
 
         Raises:
             DeliveryFailed: it could not be handed over now.
-            ValueError: the recipient is no address.
+            ValueError: the recipient is not a valid address.
         """
         ...
 
 
 def outbox(smtp_url: str, sender: str, folder: Path) -> MailTransport:
-    """The outbox that the settings ask for.
+    """Creates the configured transport: SMTP if there is a URL, else the folder.
 
     Raises:
-        BadSetting: the URL is not one of a mail server.
+        BadSetting: the URL is not that of a mail server.
     """
     return SmtpTransport(SmtpServer.of(smtp_url), sender) if smtp_url else FolderTransport(folder, sender)
 
 
 class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
-    """What `smtp://user:password@host:port?tls=required|opportunistic|off` and `smtps://…` say.
+    """A mail server, from `smtp://user:password@host:port?tls=required|opportunistic|off` or `smtps://…`.
 
-    TLS is required by default, whether the server offers it or not, for a login and for a host that is not this
-    machine. A certificate is always verified.
+    By default TLS is required with a login or for a host other than this machine, and otherwise used if offered.
+    Certificates are always verified.
     """
 
     host: str
     port: int
     # TLS from the first byte.
     tls: bool
-    # True: always, or nothing is sent. None: where the server offers it.
+    # True: required, nothing is sent without it. None: used if the server offers it. False: off.
     starttls: bool | None
     username: str | None
     password: str | None
 
     @classmethod
     def of(cls, url: str) -> "SmtpServer":
-        """Reads the URL.
+        """Parses the URL.
 
         Raises:
-            BadSetting: it is not one; the message does not show the password.
+            BadSetting: it is not valid; the message does not show the password.
         """
         try:
             parts = urlsplit(url)
@@ -82,7 +82,7 @@ class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError as error:
             raise BadSetting("VESTNIK_SMTP_URL is not a URL") from error
         tls, host = parts.scheme == "smtps", parts.hostname
-        # A misspelt parameter must not pass for the default.
+        # A misspelt parameter must not silently select the default.
         if parts.scheme not in ("smtp", "smtps") or not host or set(query) - (set() if tls else {"tls"}):
             raise BadSetting(_FORM)
         needed = "required" if parts.username or not _is_this_machine(host) else "opportunistic"
@@ -124,11 +124,11 @@ class SmtpTransport:
                     await client.sendmail(
                         sender.addr_spec,
                         [recipient.addr_spec],
-                        # Base64 instead of 8bit, which not every server on the way takes.
+                        # Base64 instead of 8bit, which not every relay accepts.
                         message.as_bytes(policy=SMTP.clone(cte_type="7bit", utf8=wide)),
                         mail_options=["SMTPUTF8"] if wide else [],
                     )
-                # Only here: while connecting, the same exception means that there is no TLS or no login.
+                # Caught only here: while connecting, the same exception means that TLS or login is not supported.
                 except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPNotSupported) as error:
                     if not _is_final(error):
                         raise
@@ -138,9 +138,9 @@ class SmtpTransport:
 
 
 class FolderTransport:
-    """One `.eml` file a mail, named after the time and the id of the event that asked for it.
+    """Writes one `.eml` file per mail, named after the time and the id of the event that requested it.
 
-    The same event writes the same file again, so that not even a crash leaves a mail twice.
+    The same event overwrites the same file, so a crash leaves no duplicate.
     """
 
     def __init__(self, folder: Path, sender: str) -> None:
@@ -158,7 +158,7 @@ class FolderTransport:
 
 
 def _is_this_machine(host: str) -> bool:
-    """Whether the host is a loopback address or `localhost`. No other name is looked up: a resolver may lie."""
+    """Whether the host is a loopback address or `localhost`. Other names are not resolved: DNS may be spoofed."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -171,19 +171,19 @@ def _only(message: EmailMessage, header: str) -> Address:
 
 
 def _is_wide(message: EmailMessage) -> bool:
-    """Whether the recipient's address is in another script than ASCII, which needs more than plain SMTP."""
+    """Whether the recipient's address is not ASCII, which requires SMTPUTF8."""
     return not _only(message, "To").addr_spec.isascii()
 
 
 def _is_final(error: aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPNotSupported) -> bool:
-    """Whether the server will never take a mail to this recipient, so that trying again is of no use."""
+    """Whether the server rejects this recipient permanently, so that a retry is useless."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         return all(each.code >= 500 for each in error.recipients)
     return True
 
 
 def _reason(error: Exception) -> str:
-    """What a log may show: the server's answer, which names no password; of a refused recipient the code alone."""
+    """Describes the error for a log: the server's response; for a refused recipient the code alone."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         return f"recipient refused with {', '.join(str(each.code) for each in error.recipients)}"
     if isinstance(error, aiosmtplib.SMTPResponseException):
@@ -192,7 +192,7 @@ def _reason(error: Exception) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Writes so that a reader, or a crash, sees the whole file or none. It holds a token: for its owner alone."""
+    """Writes the file atomically and durably. Mode 0600, because a mail contains a token."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

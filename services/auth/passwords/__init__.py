@@ -1,1 +1,1 @@
-"""Passwords: hashing, changes, weak ones."""
+"""Passwords: hashing, changes and resets, and the check for weak ones."""

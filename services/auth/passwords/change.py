@@ -1,9 +1,9 @@
-"""Another password: by who knows the present one, or by who has the mail.
+"""Password changes: with the current password, or with a mailed reset token.
 
-Two things happen, in this order: `password.changed` is appended, on the condition that the credential is still the one
-that was proved; then the sessions that an older credential opened end. The first counts. The second follows it even
-when this process dies in between: a reaction does it again (reactions.py), and a login that was under way with the old
-password looks at the credential once more after its session has begun (login.py).
+First `password.changed` is appended, on the condition that the credential is still the one that was proved; this
+makes the change effective. Then the sessions opened with an older credential are ended. If the process dies in
+between, a reaction ends them (reactions.py), and a concurrent login with the old password checks the credential again
+after creating its session (login.py).
 """
 
 import logging
@@ -31,7 +31,7 @@ from services.auth.tokens.device_tokens import DeviceTokens
 from services.auth.tokens.password_reset import ResetTokens
 from streams.repository import CommandResult
 
-# The address of a user, empty where it is not known.
+# Looks up a user's address; empty if it is not known.
 Addresses = Callable[[str], Awaitable[str]]
 
 log = logging.getLogger(__name__)
@@ -40,9 +40,9 @@ NEW_PASSWORD = "/new_password"  # noqa: S105  # where it stands in a request
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
-    # Of the change, and of the last session that it ended.
+    # Covers the change and, if it succeeded, the end of the last session.
     position: Position
-    # For the device that has changed it.
+    # For the device that made the change.
     device_token: str
 
 
@@ -61,7 +61,7 @@ class PasswordChanges:
         lifetime: timedelta,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
-        """`lifetime`: how long a token that was mailed is good."""
+        """`lifetime`: of a mailed reset token."""
         self._aggregates = aggregates
         self._passwords = passwords
         self._weak = weak
@@ -74,11 +74,11 @@ class PasswordChanges:
         self._clock = clock
 
     async def change(self, *, user_id: str, current: str, new: str, session_id: str, provenance: Provenance) -> Changed:
-        """Another password; all sessions of the user but the one named end.
+        """Changes the password and ends all sessions of the user except `session_id`.
 
         Raises:
-            InvalidCredentials: the present password is another, or was changed meanwhile.
-            Invalid: the new one is too short, too long, or one that is guessed first.
+            InvalidCredentials: the current password is wrong, or was changed meanwhile.
+            Invalid: the new one is too short, too long, or weak.
             Overloaded: too many passwords are waiting.
         """
         accepted(new, NEW_PASSWORD)
@@ -95,7 +95,7 @@ class PasswordChanges:
         return await self._changed(user_id, outcome, provenance)
 
     async def request_reset(self, email: str, provenance: Provenance) -> None:
-        """Asks for a mail where the address is somebody's, and says nothing about it."""
+        """Requests a reset mail if the address has an owner; the response does not reveal whether it has."""
         key = await email_key(self._aggregates.addresses, self._keys, email)
         owner = (await self._aggregates.addresses.load(key)).state.owner
         credential = (await self._aggregates.credentials.load(owner or domain.NOBODY)).state
@@ -110,18 +110,18 @@ class PasswordChanges:
             await record_decoy(self._aggregates, mailbox_budgets.RESET_MAIL, provenance)
 
     async def reset(self, *, token: str, new: str, provenance: Provenance) -> Changed:
-        """Another password for whoever has the mail; all sessions of the user end, and the token is spent.
+        """Sets a new password with a mailed token. Ends all sessions of the user; the token cannot be used again.
 
         Raises:
-            InvalidToken: it was not signed here.
-            TokenExpired: it has run out, or was spent, or the password was changed since it was asked for.
-            Invalid: the password is too short, too long, or one that is guessed first.
+            InvalidToken: the signature is not ours.
+            TokenExpired: it has expired or been used, or the password was changed since it was requested.
+            Invalid: the password is too short, too long, or weak.
             Overloaded: too many passwords are waiting.
         """
         accepted(new, NEW_PASSWORD)
         asked = self._tokens.read(token)
         known = (await self._aggregates.credentials.load(asked.user_id)).state
-        # Before the hash, so that a spent token costs no fifth of a second.
+        # Before the hash, so that a used token does not cost a fifth of a second.
         if self._clock() >= asked.expires_at or known.generation != asked.credential:
             raise TokenExpired
         await self._refuse_weak(asked.user_id, new)
@@ -149,7 +149,7 @@ class PasswordChanges:
         try:
             ended = await self._sessions.end_older(user_id=user_id, event=event, provenance=provenance)
         except VestnikError as error:
-            # The password is another whatever becomes of this; the reaction ends the sessions as soon as it can.
+            # The password has changed regardless; the reaction ends the sessions as soon as it can.
             log.warning("the sessions of user %s end later: %s", user_id, error)
         else:
             position = position.merge(ended)

@@ -1,9 +1,9 @@
-"""Passwords: bcrypt in threads of its own, since one hash keeps a core busy for a fifth of a second.
+"""Password hashing: bcrypt in a dedicated thread pool, since one hash takes a core a fifth of a second.
 
-bcrypt reads 72 bytes, so it is given a keyed digest of the password that fits: the Base64 of HMAC-SHA-384 under
-`password.key`. Hashes from before were made of the password's own bytes; they are checked as they were made.
+bcrypt reads only 72 bytes, so its input is a keyed digest that fits: the Base64 of HMAC-SHA-384 under `password.key`.
+Older hashes were made from the password's own bytes and are still checked that way.
 
-The queue is bounded: a burst of logins is told to come back, instead of waiting until nobody wants the answer.
+The queue is bounded: a burst of logins is refused with a retry delay instead of waiting past the callers' deadlines.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 # Bytes that bcrypt reads.
 _BCRYPT = 72
-# Jobs a worker may have waiting: at cost 12 the last of them waits about three seconds.
+# Queued jobs per worker: at cost 12 the last of them waits about three seconds.
 _QUEUE_PER_WORKER = 16
 _RETRY_AFTER = 2
 
 
 class Passwords:
-    """Hashes and checks passwords; `close` when done."""
+    """Hashes and checks passwords in a thread pool; call `close` when done."""
 
     def __init__(self, cost: int, key: bytes, *, workers: int | None = None, queue: int | None = None) -> None:
         workers = workers or os.cpu_count() or 1
@@ -45,21 +45,21 @@ class Passwords:
         self._places = threading.BoundedSemaphore(workers + (workers * _QUEUE_PER_WORKER if queue is None else queue))
 
     async def hash(self, password: str, path: str = "/password") -> Hashed:
-        """The password as it is stored.
+        """Hashes a password for storage. `path` is its place in the request, for the error.
 
         Raises:
-            Invalid: the password, which stands at `path`, has fewer than 8 characters or more than 1,024 bytes.
-            Overloaded: too many are waiting.
+            Invalid: it has fewer than 8 characters, more than 1,024 bytes, or a NUL.
+            Overloaded: the queue is full.
         """
         digest = digest_of(accepted(password, path), self._key)
         made = await self._run(lambda: bcrypt.hashpw(digest, bcrypt.gensalt(self._cost)))
         return Hashed(password_hash=made.decode(), scheme=KEYED, key_id=self._key_id)
 
     async def matches(self, password: str, hashed: Hashed | None) -> bool:
-        """Whether the password is the one that was hashed; without a hash the same work, and no.
+        """Whether the password matches the hash. Without a hash it does the same work and returns False.
 
         Raises:
-            Overloaded: too many are waiting.
+            Overloaded: the queue is full.
         """
         raw = password.encode()
         digest = digest_of(raw, self._key)
@@ -73,16 +73,17 @@ class Passwords:
         return same and possible
 
     def is_outdated(self, hashed: Hashed) -> bool:
-        """Whether it would be hashed otherwise today: at a higher cost, or under a key."""
+        """Whether the hash should be upgraded: to a higher cost, or to a keyed digest."""
         return hashed.scheme != KEYED or _cost_of(hashed.password_hash) < self._cost
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _check(self, given: bytes, hashed: Hashed | None) -> bool:
-        """A no takes as long whatever it is about: an older, cheaper hash is made up for.
+        """Checks the password; a mismatch takes the same time whatever the hash's cost.
 
-        Cost c takes twice as long as c - 1, so that one of each cost from c to d - 1 takes as long, after c, as d.
+        Cost c takes twice as long as c - 1. So after a check at an older cost c, one more at each cost from c to
+        d - 1 brings the total to that of the current cost d.
         """
         if hashed is None:
             return bcrypt.checkpw(given, _nobodys(self._cost))
@@ -96,13 +97,13 @@ class Passwords:
         if not self._places.acquire(blocking=False):
             raise Overloaded("Too many logins and registrations are waiting.", retry_after=_RETRY_AFTER)
         future = self._pool.submit(job)
-        # Given back when the work is over, not when its caller has gone.
+        # Released when the work is done, not when its caller is cancelled.
         future.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(future)
 
 
 def accepted(password: str, path: str = "/password") -> bytes:
-    """The bytes of the password, which stands at `path` in the request.
+    """Validates a password and returns its bytes. `path` is its place in the request, for the error.
 
     Raises:
         Invalid: it has fewer than 8 characters, more than 1,024 bytes, or a NUL.
@@ -115,20 +116,20 @@ def accepted(password: str, path: str = "/password") -> bytes:
 
 
 def digest_of(raw: bytes, key: bytes) -> bytes:
-    """What bcrypt is given: 64 characters of Base64, without a NUL, whatever the password."""
+    """Returns bcrypt's input: always 64 characters of Base64, without a NUL."""
     return base64.b64encode(hmac.digest(key, raw, hashlib.sha384))
 
 
 def key_id(key: bytes) -> str:
-    """Names the key in events and tells nothing of it."""
+    """Returns an id for the key, for events; it reveals nothing of the key."""
     return hmac.digest(key, b"vestnik password key", hashlib.sha256).hex()[:16]
 
 
 def _cost_of(password_hash: str) -> int:
-    """`$2b$12$…`"""
+    """Reads the cost out of `$2b$12$…`."""
     return int(password_hash.split("$")[2])
 
 
 def _nobodys(cost: int) -> bytes:
-    """Well-formed and nobody's: checking against it costs what checking against a real one does."""
+    """Returns a well-formed hash of no password; checking against it takes as long as against a real one."""
     return b"$2b$%02d$" % cost + b"." * 53

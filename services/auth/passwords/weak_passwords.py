@@ -1,4 +1,4 @@
-"""Passwords that are guessed first: the most common ones, and those with the name or the address in them."""
+"""Weak passwords: the most common ones, and those that contain the username or the e-mail address."""
 
 from collections.abc import Set
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -11,36 +11,36 @@ CODE = "weak_password"
 
 
 class WeakPasswords:
-    """Refuses what is guessed first."""
+    """Refuses weak passwords."""
 
     def __init__(self, common: Set[str]) -> None:
-        """`common`: in lower case."""
+        """`common`: common passwords in lower case."""
         self._common = common
 
     def check(self, password: str, *, username: str, email: str, path: str = "/password") -> None:
-        """Checks a password that is to be set, never one that is tried at a login.
+        """Checks a password that is to be set, not one that is tried at a login. `path`: as `Passwords.hash`.
 
         Raises:
-            Invalid: the password, which stands at `path`, is a common one or contains the username or the address.
+            Invalid: the password is a common one or contains the username or the address.
         """
         folded = password.casefold()
         if folded in self._common:
             raise _weak(path, "This is one of the most common passwords")
         person = email.rpartition("@")[0]
-        # What stands before the @ may be in a good password by chance, but not make up half of it.
+        # A good password may contain the local part by chance, so it counts only if it makes up half of it.
         for part in (username, email, person if 2 * len(person) >= len(password) else ""):
             if part and part.casefold() in folded:
                 raise _weak(path, "Must not contain the username or the e-mail address")
 
 
 def common_passwords() -> frozenset[str]:
-    """The 30,000 most common passwords that were found in leaks, but for those that are too short anyway."""
-    # Split only once the package's other lists are gone again, so that what stays lies together in memory: 1 MB.
+    """Returns the 30,000 most common leaked passwords, except those that are too short anyway."""
+    # Split after the package's other lists are freed, so that the set's strings are contiguous in memory: 1 MB.
     return frozenset(_listed().split("\n"))
 
 
 def _listed() -> str:
-    # The list is in one module of the package; importing the package would build all of its tables, which take 16 MB.
+    # Load one module only: importing the package would build all of its tables, which take 16 MB.
     package = find_spec("zxcvbn")
     assert package is not None
     assert package.origin is not None

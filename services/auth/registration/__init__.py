@@ -1,1 +1,1 @@
-"""Rules of registration and verification."""
+"""Registration and verification: decisions, address lookup and reserved usernames."""

@@ -1,8 +1,8 @@
-"""What registration and verification decide about an e-mail address and a username, without I/O.
+"""Decisions of registration and verification on the address and username aggregates, without I/O.
 
-Any number of registrations may be pending on an address; the first one to be verified owns it, and the others end.
-A registration reserves its username until it runs out, and nothing of the address. Whether the address has an owner
-changes neither the events of a registration nor the answer.
+Several registrations may be pending on an address (at most `MOST_PENDING`); the first one verified owns it, and the
+others end. A registration reserves its username until it expires, but not the address. Whether the address has an
+owner changes neither the events of a registration nor the response.
 """
 
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ from contracts.events.user import (
 )
 from contracts.values.field_types import LanguageCode
 
-# Pending registrations on one address; with one more the oldest falls out.
+# Pending registrations on one address; one more drops the oldest.
 MOST_PENDING = 16
 
 
@@ -37,7 +37,7 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     # In lower case.
     username: str
     display_name: str | None = None
-    # Of the account's mails.
+    # Language of the account's mails.
     language: LanguageCode = "en"
 
 
@@ -45,14 +45,14 @@ class Username(msgspec.Struct, frozen=True, kw_only=True):
     """Who holds a username."""
 
     holder: str | None = None
-    # Whether the holder has verified an address: the name is theirs for good.
+    # Whether the holder has verified an address, which makes the name theirs permanently.
     confirmed: bool = False
     claimed_at: datetime | None = None
-    # None: confirmed, or claimed by an older release, which did not say.
+    # None: confirmed, or claimed by an older release, which recorded no expiry.
     expires_at: datetime | None = None
 
     def holder_at(self, now: datetime) -> str | None:
-        """The holder, unless the registration has run out."""
+        """Returns the holder, unless their registration has expired."""
         return None if self.expires_at is not None and now >= self.expires_at else self.holder
 
 
@@ -67,7 +67,7 @@ def evolve_address(state: AddressState, event: Event, at: datetime) -> AddressSt
 
 
 def _evolve_older(state: AddressState, event: Event, at: datetime) -> AddressState:
-    """With an event of a release that had one claim on an address instead of pending registrations."""
+    """Applies an event of an older release, which had one claim per address instead of pending registrations."""
     match event:
         case EmailClaimed():
             pending = PendingRegistration(
@@ -93,7 +93,7 @@ def carries_state(event: Event) -> bool:
 
 
 def evolve_username(state: Username, event: Event, at: datetime) -> Username:
-    """What the last event alone says."""
+    """Derives the state from the last event alone."""
     match event:
         case UsernameClaimed():
             return Username(holder=event.user_id, claimed_at=at, expires_at=event.expires_at)
@@ -106,14 +106,14 @@ def evolve_username(state: Username, event: Event, at: datetime) -> Username:
 
 
 def waiting(address: AddressState, now: datetime) -> tuple[PendingRegistration, ...]:
-    """The registrations that have not run out, the oldest first."""
+    """Returns the registrations that have not expired, oldest first."""
     return tuple(each for each in address.pending if now < each.expires_at)
 
 
 def decide_register(
     address: AddressState, command: Register, now: datetime, lifetime: timedelta
 ) -> tuple[EmailRegistrationRequested]:
-    """One more pending registration, whether the address has an owner or not."""
+    """Adds a pending registration, whether or not the address has an owner."""
     added = PendingRegistration(
         user_id=command.user_id,
         email=command.email,
@@ -132,10 +132,10 @@ def decide_claim_username(
 ) -> tuple[UsernameClaimed]:
     """Reserves the name for as long as the registration may be verified.
 
-    `holder_verified`: whether the present holder has verified an address; claims of older releases do not say.
+    `holder_verified`: whether the current holder has verified an address; claims of older releases do not record it.
 
     Raises:
-        UsernameTaken: another user holds it, for good or until a registration runs out.
+        UsernameTaken: another user holds it, permanently or until a registration expires.
     """
     if name.holder is not None:
         end = name.expires_at or (now if name.claimed_at is None else name.claimed_at + lifetime)
@@ -147,10 +147,10 @@ def decide_claim_username(
 def decide_verify(
     address: AddressState, user_id: str, token_expires_at: datetime, now: datetime
 ) -> tuple[EmailVerified, ...]:
-    """Makes the user the owner of the address. Nothing, where it is: a token may be used twice.
+    """Makes the user the owner of the address. No event if they are already: a token may be used twice.
 
     Raises:
-        TokenExpired: the token or the registration has run out, or the address has another owner.
+        TokenExpired: the token or the registration has expired, or the address has another owner.
     """
     if address.owner == user_id:
         return ()
@@ -161,10 +161,10 @@ def decide_verify(
 
 
 def decide_confirm_username(name: Username, user_id: str) -> tuple[UsernameConfirmed, ...]:
-    """Makes the name the user's for good.
+    """Makes the name the user's permanently.
 
     Raises:
-        TokenExpired: another registration holds it by now.
+        TokenExpired: the user no longer holds it.
     """
     if name.holder != user_id:
         raise TokenExpired
@@ -174,7 +174,7 @@ def decide_confirm_username(name: Username, user_id: str) -> tuple[UsernameConfi
 def registration_of(
     address: AddressState, user_id: str, token_expires_at: datetime, now: datetime
 ) -> PendingRegistration | None:
-    """The pending registration that a token names; None where its user owns the address already.
+    """Returns the pending registration of a token; None if its user owns the address already.
 
     Raises:
         TokenExpired: as `decide_verify`.
@@ -185,10 +185,10 @@ def registration_of(
 
 
 def decide_end(address: AddressState, user_id: str, now: datetime) -> tuple[EmailRegistrationEnded, ...]:
-    """Ends a registration that is not its mail's reader's; nothing where it is not pending any more.
+    """Ends a registration that the reader of its mail disowns; no event if it is no longer pending.
 
     Raises:
-        TokenExpired: it was verified: the address is the user's.
+        TokenExpired: it was verified, so the user owns the address.
     """
     if address.owner == user_id:
         raise TokenExpired
@@ -203,12 +203,12 @@ def decide_release_username(name: Username, user_id: str) -> tuple[UsernameRelea
 
 
 def needs_password(address: AddressState, now: datetime) -> bool:
-    """Whether a token alone does not verify: whoever has the mail may not know whose registration it names."""
+    """Whether verifying needs the password as well: with several registrations the reader may pick another's."""
     return len(waiting(address, now)) > 1
 
 
 def decide_request_mail(address: AddressState, now: datetime) -> tuple[EmailVerificationMailRequested, ...]:
-    """Asks for one mail with all pending registrations; nothing where there are none, or the address has an owner."""
+    """Requests one mail with all pending registrations; no event if there are none or the address has an owner."""
     pending = waiting(address, now)
     if address.owner is not None or not pending:
         return ()

@@ -1,4 +1,4 @@
-"""Finds the subject of an e-mail address, also one from before all spellings of its domain shared a key."""
+"""Finds the claim key of an e-mail address, including keys from before all spellings of a domain shared one."""
 
 from contracts.events.user import AddressState
 from contracts.values.field_types import folded_login
@@ -8,16 +8,16 @@ from streams.repository import Repository
 
 
 async def email_key(addresses: Repository[AddressState], keys: ClaimKeys, email: str) -> str:
-    """The key that the address is known by, that of an owner before one with pending registrations alone.
+    """Returns the key under which the address is claimed: preferably by an owner, else by pending registrations.
 
-    It takes the same reads whether the address is known or not.
+    It makes the same reads whether the address is known or not.
     """
     candidates = keys.of_spellings(email)
     if len(candidates) == 1:
         return candidates[0]
     folded = folded_login(email)
     found = [(key, (await addresses.load(key)).state) for key in candidates]
-    # The key of one spelling may hold another address: the folding of case before IDNA made `ß` an `ss`.
+    # One spelling's key may hold another address: case folding before IDNA turned `ß` into `ss`.
     owned = [key for key, state in found if state.owner is not None and _is(plaintext_or_none(state.email), folded)]
     pending = [key for key, state in found if any(_is(plaintext_or_none(each.email), folded) for each in state.pending)]
     return next(iter(owned + pending), keys.of_email(email))

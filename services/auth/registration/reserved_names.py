@@ -1,6 +1,6 @@
-"""Usernames that nobody may register: they look like the operators of the system, or like an address of theirs.
+"""Reserved usernames: names that look like the system's operators or one of their addresses.
 
-Dots and underscores do not count: `a.d.m.i.n` is `admin`.
+Dots and underscores are ignored: `a.d.m.i.n` is `admin`.
 """
 
 # fmt: off

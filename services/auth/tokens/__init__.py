@@ -1,1 +1,1 @@
-"""Signed tokens in mails and on devices."""
+"""Signed tokens: for e-mail verification, password reset and known devices."""

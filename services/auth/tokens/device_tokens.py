@@ -1,7 +1,8 @@
-"""Device tokens: they mark a device that has logged in to an account, so that guesses of others do not keep it out.
+"""Device tokens: identify a device that has logged in to an account, so that failed attempts elsewhere do not lock it
+out.
 
-A token has the user (16 bytes), the generation of the credential (4), a random id of the device (8) and a MAC (15). Any
-change of the password makes the next generation, and with it voids every token. It opens nothing without the password.
+Layout: user id (16 bytes), credential generation (4), random device id (8), MAC (15). A password change increments
+the generation and so invalidates every token. A token grants nothing without the password.
 """
 
 import secrets
@@ -20,11 +21,11 @@ class DeviceTokens:
         self._signer = Signer(key, b"vestnik device 1\0")
 
     def make(self, user_id: str, generation: int) -> str:
-        """The token of a device that has just proved the credential of this generation."""
+        """Creates a token for a device that has just proved the credential of this generation."""
         return self._signer.sign(_owner(user_id, generation) + secrets.token_bytes(_DEVICE))
 
     def knows(self, token: str, user_id: str, generation: int) -> bool:
-        """Whether the token is of a device that has proved this user's credential of this generation."""
+        """Whether the token belongs to a device that has proved this user's credential of this generation."""
         try:
             body = self._signer.open(token, _ID + _GENERATION + _DEVICE)
         except InvalidToken:

@@ -1,7 +1,7 @@
-"""Verification tokens: signed, so that a mail can be written again without storing what it said.
+"""Verification tokens: signed, so that a mail can be rendered again without storing its token.
 
-A token has the user (16 bytes), the claim's key (16), the time it runs out in Unix milliseconds (6) and a MAC (15): 71
-characters in base64url, which with `Token: ` before them fit into the 78 of a mail's line.
+Layout: user id (16 bytes), claim key (16), expiry in Unix milliseconds (6), MAC (15). That is 71 characters in
+base64url, which fit into a mail's line of 78 with `Token: ` before them.
 """
 
 from datetime import datetime
@@ -18,12 +18,12 @@ _TIME = 6
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token says: this user may verify the address behind this claim until then."""
+    """The content of a token: the user may verify the claim's address until the expiry."""
 
     user_id: str
     # 32 hex characters
     claim_key: str
-    # To the millisecond, so that a token asked for again is another one.
+    # With millisecond precision, so that a token requested again differs.
     expires_at: datetime
 
 
@@ -39,10 +39,10 @@ class VerificationTokens:
         )
 
     def read(self, token: str) -> Verification:
-        """What the token says, whether it has run out or not.
+        """Returns the token's content; does not check the expiry.
 
         Raises:
-            InvalidToken: it was not signed here.
+            InvalidToken: the signature is not ours.
         """
         body = self._signer.open(token, _ID + _KEY + _TIME)
         return Verification(

@@ -1,7 +1,7 @@
-"""Tokens that let whoever has a user's mail set another password: once, and for a short time.
+"""Password reset tokens: allow the reader of a user's mail to set a new password, once and for a short time.
 
-A token has the user (16 bytes), the generation of the credential (4), the time it runs out in Unix milliseconds (6) and
-a MAC (15). Any change of the password makes the next generation, and with it spends every token that is out.
+Layout: user id (16 bytes), credential generation (4), expiry in Unix milliseconds (6), MAC (15). A password change
+increments the generation and so invalidates every outstanding token.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ _TIME = 6
 
 
 class Reset(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token says: whoever has it may replace this generation of the user's credential until then."""
+    """The content of a token: its bearer may replace this generation of the user's credential until the expiry."""
 
     user_id: str
     credential: int
@@ -37,10 +37,10 @@ class ResetTokens:
         )
 
     def read(self, token: str) -> Reset:
-        """What the token says, whether it has run out or was spent or not.
+        """Returns the token's content; checks neither the expiry nor whether it was used.
 
         Raises:
-            InvalidToken: it was not signed here.
+            InvalidToken: the signature is not ours.
         """
         body = self._signer.open(token, _ID + _GENERATION + _TIME)
         return Reset(

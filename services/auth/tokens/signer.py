@@ -1,6 +1,6 @@
-"""Tokens that say something and prove that it was said here: bytes with a MAC, in base64url, short enough for a line.
+"""Signed tokens: a binary body with a MAC, in base64url, short enough for one line.
 
-What a token says is not stored anywhere, so that a mail can be written again.
+Tokens are not stored; a mail can be rendered again because signing is deterministic.
 """
 
 import base64
@@ -15,7 +15,7 @@ _MAC = 15
 
 
 class Signer:
-    """Signs for one purpose; a token of another purpose is not one of its own, though the key be the same."""
+    """Signs tokens for one purpose; refuses those of another purpose, even with the same key."""
 
     def __init__(self, key: bytes, purpose: bytes) -> None:
         self._key = key
@@ -25,10 +25,10 @@ class Signer:
         return _to_text(body + self._mac(body))
 
     def open(self, token: str, length: int) -> bytes:
-        """The body, of this length.
+        """Verifies a token and returns its body, which must have this length.
 
         Raises:
-            InvalidToken: it was not signed here, or not for this.
+            InvalidToken: the signature is not ours, or is for another purpose.
         """
         raw = _from_text(token)
         body, mac = raw[:-_MAC], raw[-_MAC:]
@@ -49,7 +49,7 @@ def _from_text(token: str) -> bytes:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidToken from error
-    # base64 leaves bits unused at the end; a token has one form only.
+    # base64 leaves unused bits at the end; only the canonical form is accepted.
     if _to_text(raw) != token:
         raise InvalidToken
     return raw
