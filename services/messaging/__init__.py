@@ -1,1 +1,1 @@
-"""Conversations: messages sent and seen, and the notifications about them."""
+"""The messaging service: conversations, read marks and notifications."""

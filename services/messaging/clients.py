@@ -1,9 +1,9 @@
-"""Who may write to whom: asked of contact before every send, or remembered while that is as good.
+"""Checks before every send that two users are friends: by a call to contact, or from a cache while that is as good.
 
-Only a *yes* is remembered, and it is used only while the follower of CONTACT (reactions.py) has reached the position
-that the request carries and had a sign of life within the last second: a removal that the caller may know of has
-then been seen here too. In a cluster the sign is that it has read all that the stream's leader had: a consumer on a
-node whose copy lags sends heartbeats like any other.
+Only friendships are cached, not their absence. A cached one is used only while the follower of CONTACT (reactions.py)
+has reached the request's position and was confirmed live within the last second: any removal that the caller may know
+of has then been applied here too. In a cluster, live means that the follower has read up to the end reported by the
+stream's leader, since a consumer on a lagging replica sends heartbeats like any other.
 """
 
 import time
@@ -19,15 +19,15 @@ from streams.quorum import Quorum
 
 _TIMEOUT = 5.0
 _REMEMBERED = 200_000
-# Seconds for which a follower that says nothing is believed.
+# Seconds for which a silent follower counts as live.
 _ALIVE = 1.0
 
 
 class FriendshipCache:
-    """The friendships that contact said yes to, without those that have ended since."""
+    """Cache of friendships confirmed by contact, without those removed since. FIFO, bounded in pairs."""
 
     def __init__(self, quorum: Quorum | None = None) -> None:
-        """`quorum`: while it does not hold nothing is remembered, and afterwards everything is asked again."""
+        """`quorum`: while it does not hold, the cache is not used; losing it clears the cache."""
         self._quorum = quorum
         if quorum is not None:
             quorum.when_lost(self.forget_all)
@@ -35,11 +35,11 @@ class FriendshipCache:
         self._follows = False
         self._reached = 0
         self._heard = float("-inf")
-        # In a cluster: where CONTACT ended, as its leader said, and when it was asked.
+        # In a cluster: the end of CONTACT reported by its leader, and when it was requested.
         self._end = 0
         self._asked_at = float("-inf")
-        # Where CONTACT had the last removal that the follower has read, or where the follower began. A yes that was
-        # read before may be older than a removal.
+        # Sequence of the last removal that the follower has read, or of its start. A friendship read before that may
+        # be older than a removal.
         self.ended_at = 0
 
     def contains(self, pair: str, position: Position) -> bool:
@@ -47,9 +47,9 @@ class FriendshipCache:
         return fresh and pair in self._pairs and (self._quorum is None or self._quorum.holds)
 
     def remember(self, pair: str, read_at: int) -> None:
-        """Keeps a yes, unless the follower has already read a removal that it may not account for.
+        """Caches a friendship, unless the follower has already read a removal that may be newer.
 
-        `read_at`: where CONTACT ended when the yes was read, at the least.
+        `read_at`: a lower bound for the end of CONTACT when contact read the friendship.
         """
         if not self._follows or read_at < self.ended_at:
             return
@@ -58,17 +58,17 @@ class FriendshipCache:
             self._pairs.popitem(last=False)
 
     def forget(self, pair: str, sequence: int) -> None:
-        """The friendship was removed at this sequence of CONTACT."""
+        """Drops a friendship that was removed at this sequence of CONTACT."""
         self.ended_at = max(self.ended_at, sequence)
         self._pairs.pop(pair, None)
 
     def forget_all(self, sequence: int = 0) -> None:
-        """Any friendship may have been removed, at this sequence of CONTACT where it is known."""
+        """Clears the cache: any friendship may have been removed, at this sequence of CONTACT if it is known."""
         self.ended_at = max(self.ended_at, sequence)
         self._pairs.clear()
 
     def reached(self, sequence: int) -> None:
-        """The follower has read CONTACT up to here, just now."""
+        """Records that the follower has just read CONTACT up to this sequence."""
         self._reached = max(self._reached, sequence)
         if self._quorum is None:
             self._heard = time.monotonic()
@@ -76,7 +76,7 @@ class FriendshipCache:
             self._compare()
 
     def ends(self, sequence: int, asked_at: float) -> None:
-        """CONTACT ended here, as its leader said when it was asked at this time of the monotonic clock."""
+        """Records the end of CONTACT that its leader reported. `asked_at`: monotonic time of the request."""
         self._end, self._asked_at = sequence, asked_at
         self._compare()
 
@@ -85,14 +85,14 @@ class FriendshipCache:
             self._heard = max(self._heard, self._asked_at)
 
     def follows(self, sequence: int) -> None:
-        """The follower reads CONTACT behind this sequence, the stream's end just now."""
+        """Records that the follower starts after this sequence, the current end of CONTACT."""
         self._pairs.clear()
-        # Not the higher of the two: after a loss that was given up the stream may end before what was read.
+        # Not the maximum: after an accepted data loss the stream may end before what was read.
         self._reached = self.ended_at = sequence
         self._follows = True
 
     def reset(self) -> None:
-        """Nobody follows CONTACT: removals are missed from here on."""
+        """Clears the cache because the follower has stopped, so that removals are missed from here on."""
         self._pairs.clear()
         self._follows = False
         self._heard = self._asked_at = float("-inf")
@@ -109,7 +109,7 @@ class Friendships:
         Raises:
             NotFriends: the two are not friends now.
             UserNotFound: there is no such user, or none with a verified address.
-            Unavailable: contact does not answer, or from a stream that lies behind what is known here.
+            Unavailable: contact does not answer, or has read less of CONTACT than is known here.
         """
         pair = pair_id(user_id, peer_id)
         if self._remembered.contains(pair, position):
@@ -121,7 +121,7 @@ class Friendships:
             timeout=_TIMEOUT,
             idempotent=True,
         )
-        # A contact of the release before does not say where it has read.
+        # 0: contact of the previous release, which does not send `read_at`.
         if 0 < answer.read_at < known:
             raise Unavailable(retry_after=1)
         match answer.relation:

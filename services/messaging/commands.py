@@ -1,4 +1,4 @@
-"""Load, decide, append: sending, and marking as seen."""
+"""Load, decide, append: sends messages and marks them as seen."""
 
 from collections.abc import Sequence
 
@@ -24,10 +24,10 @@ from streams.batching.flat_combining import FlatCombiner, PendingCommand
 from streams.log import Conflict, Log
 from streams.repository import AggregateSession, Repository
 
-# How often a command begins again because somebody else was first.
+# Attempts of a command that meets conflicts.
 TRIES = 20
 
-# The message, and whether this call has sent it.
+# The result is the message, and whether this call has sent it.
 _Turn = PendingCommand[tuple[SendMessage, Call], tuple[Sent, bool]]
 
 
@@ -45,13 +45,13 @@ class SendCommands:
         )
 
     async def send(self, command: SendMessage, call: Call) -> tuple[Sent, bool]:
-        """Sends the message, once however often it is asked for; the message and whether this call sent it.
+        """Sends the message once per client_message_id. Returns it, and whether this call sent it.
 
         Raises:
             NotFriends, UserNotFound: these two cannot write to each other.
-            ClientMessageIdReused: the id stands for another text.
-            ReadModelBehind: it cannot be told now whether the message was sent before.
-            Overloaded: others were first too many times, or for too long.
+            ClientMessageIdReused: the id was used for another text.
+            ReadModelBehind: it cannot be determined now whether the message was sent before.
+            Overloaded: too many conflicts, or too long a wait for other commands.
         """
         if command.sender_id == command.recipient_id:
             raise NotFriends
@@ -59,14 +59,14 @@ class SendCommands:
         try:
             await self._friendships.require_friends(command.sender_id, command.recipient_id, call.position)
         except NotFriends:
-            # A repeat is answered as the first time, whatever has become of the friendship since.
+            # A duplicate gets the original response, even if the friendship has ended since.
             if (sent_before := await self._sent_before(conversation_id, command)) is None:
                 raise
             return sent_before, False
         return await self._sends.submit(conversation_id, (command, call))
 
     async def _send_all(self, conversation_id: str, turns: Sequence[_Turn]) -> None:
-        """Sends them in the order in which they came, as many at once as can be."""
+        """Sends the messages in order of arrival, as many per append as possible."""
         conflicts = 0
         async with self._conversations.lock(conversation_id) as editing:
             while turns:
@@ -82,13 +82,13 @@ class SendCommands:
     async def _send_first(
         self, conversation_id: str, editing: AggregateSession[Conversation], turns: Sequence[_Turn]
     ) -> Sequence[_Turn]:
-        """Answers the first of them, and with it those behind it that are certain to be new: they are one append.
+        """Processes the first command and, in the same append, those after it that are certainly not duplicates.
 
         Returns:
-            Those that are left.
+            The remaining commands.
 
         Raises:
-            Conflict: somebody else was first; those that have no answer have to be decided anew.
+            Conflict: another replica appended first; commands without an answer have to be decided again.
         """
         before = editing.sequence
         staged: dict[tuple[str, str], _Turn] = {}
@@ -108,7 +108,7 @@ class SendCommands:
                         conversation_id, before, editing.state.last_sequence, command
                     )
                 events = decide_send(editing.state, command, used)
-            except Exception as error:  # of this command alone
+            except Exception as error:  # fails this command alone
                 turn.fail(error)
                 continue
             if used is not None and not events:
@@ -123,7 +123,7 @@ class SendCommands:
         return left
 
     async def _sent_before(self, conversation_id: str, command: SendMessage) -> Sent | None:
-        """This very message, if it stands in the conversation by now."""
+        """Returns this message if the conversation contains it already, with the same text."""
         async with self._conversations.lock(conversation_id) as editing:
             await editing.refresh()
             length = editing.state.last_sequence
@@ -131,7 +131,7 @@ class SendCommands:
         return used if used is not None and used.text == command.text else None
 
     async def last_sequence(self, conversation_id: str, at_least: int) -> int:
-        """The sequence of the conversation's last message, confirmed unless the one asked for is known to be there."""
+        """Returns the last message's sequence: from the cache if that is `at_least`, else from the stream."""
         known = self._conversations.cached(conversation_id)
         if known is None or known.state.last_sequence < at_least:
             known = await self._conversations.load(conversation_id)
@@ -151,7 +151,7 @@ class SeenCommands:
         )
 
     async def mark_seen(self, user_id: str, peer_id: str, sequence: int, call: Call) -> int:
-        """Marks everything up to the sequence as seen; the sequence of the last mark in MESSAGING.
+        """Marks all messages up to the sequence as seen. Returns the stream sequence of the last mark in MESSAGING.
 
         Raises:
             NotFriends: the conversation is closed to the user.

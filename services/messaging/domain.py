@@ -1,4 +1,4 @@
-"""A conversation of two people, how far each has seen it, and which notifications a user has read."""
+"""Aggregates and decisions of messaging: conversations of two users, their read marks, and read notifications."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -12,24 +12,24 @@ from contracts.values.personal_data import plaintext_or_none
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """Of a conversation, however long, only its end is needed: its subject holds `message.sent` alone."""
+    """A conversation's state: only its last sequence, since its subject contains `message.sent` alone."""
 
     # Of the last message; 0 before the first.
     last_sequence: int = 0
 
 
 class ReadMark(msgspec.Struct, frozen=True):
-    """How far one of the two has seen the conversation."""
+    """The last message that one of the two users has seen."""
 
     sequence: int = 0
 
 
 class Notifications(msgspec.Struct, frozen=True):
-    """Which notifications were read is asked of the read model; the aggregate only orders the answers."""
+    """An aggregate without state: it only orders the events; what was read is queried from the read model."""
 
 
 class SendMessage(msgspec.Struct, frozen=True, kw_only=True):
-    # The id the message will have.
+    # Id for the new message.
     message_id: str
     sender_id: str
     recipient_id: str
@@ -38,14 +38,14 @@ class SendMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that stands in a conversation."""
+    """A stored message of a conversation."""
 
     message_id: str
     sequence: int
     sender_id: str
     text: str
     sent_at: datetime
-    # Of its event, in the stream.
+    # Of its event.
     stream_sequence: int
 
 
@@ -62,9 +62,9 @@ def evolve_notifications(state: Notifications, event: Event, at: datetime) -> No
 
 
 def decide_send(state: Conversation, command: SendMessage, used: Sent | None) -> tuple[Event, ...]:
-    """Appends the message as the conversation's next; nothing where it was sent before.
+    """Sends the message as the conversation's next; no event if it was sent before.
 
-    `used` is the message for which the sender used the same client_message_id in this conversation.
+    `used`: the sender's earlier message with the same client_message_id in this conversation.
 
     Raises:
         ClientMessageIdReused: that message has another text.
@@ -100,25 +100,25 @@ def check_seen(sequence: int, last_sequence: int) -> None:
 def decide_seen(
     state: ReadMark, *, conversation_id: str, reader_id: str, peer_id: str, sequence: int
 ) -> tuple[Event, ...]:
-    """Moves the mark forward; nothing where it stands there already, or further."""
+    """Moves the mark forward; no event if it is already there or further."""
     if sequence <= state.sequence:
         return ()
     return (MessageSeen(conversation_id=conversation_id, reader_id=reader_id, peer_id=peer_id, sequence=sequence),)
 
 
 def decide_read(asked: Sequence[str], unread: Collection[str]) -> tuple[Event, ...]:
-    """Marks those that are not read yet, each once and in the order asked for; nothing where there are none."""
+    """Marks the unread ones as read, each once and in the requested order; no event if there are none."""
     ids = tuple(dict.fromkeys(found for found in asked if found in unread))
     return (NotificationRead(notification_ids=ids),) if ids else ()
 
 
 def decide_read_through(notification_id: str, at: datetime | None) -> tuple[Event, ...]:
-    """Marks the notification, which is of that time, and all that are listed below it; nothing without a time."""
+    """Marks the notification, created `at` that time, and all listed below it as read; no event without a time."""
     return (NotificationRead(notification_ids=(notification_id,), up_to=at),) if at else ()
 
 
 def sent(event: MessageSent, at: datetime, stream_sequence: int) -> Sent:
-    """The message that an event tells of."""
+    """Builds the stored message from its event."""
     return Sent(
         message_id=event.message_id,
         sequence=event.sequence,

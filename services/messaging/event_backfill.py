@@ -1,4 +1,4 @@
-"""What a client that was away missed, told from the read model as the live stream would have told it."""
+"""Backfill for reconnecting clients: missed messages and read marks from the read model, as live stream events."""
 
 from collections import deque
 from collections.abc import AsyncIterator
@@ -11,10 +11,10 @@ from contracts.rpc.vestnik.messaging.v1 import ClientEvent
 from contracts.values.timestamps import rfc3339
 from services.messaging.queries import MessageQueries, SeenRow, SentRow
 
-# Messages, and bytes of their texts, that are read from the database at once.
+# Messages, and bytes of their texts, per database query.
 _PAGE = 2_000
 _PAGE_BYTES = 512 * 1024
-# Of a character in UTF-8, at most.
+# Maximum bytes of a character in UTF-8.
 _WIDEST = 4
 _ALL = 1 << 62
 
@@ -22,10 +22,10 @@ _ALL = 1 << 62
 async def events_since(
     queries: MessageQueries, user_id: str, after: int, limit: int = 0, most_bytes: int = 0
 ) -> AsyncIterator[ClientEvent]:
-    """Every message sent since, and the latest mark of each reader, of the user's open conversations, in order.
+    """Yields every message after the stream sequence, and each reader's latest mark, of the user's open conversations.
 
-    `limit`: no more than so many, the oldest; 0: all. `most_bytes`: none behind the one with which their data has so
-    many bytes; 0: no such bound.
+    In stream order. `limit`: maximum number, the oldest first; 0: all. `most_bytes`: ends with the event with which
+    the data reaches this size; 0: no bound.
     """
     left, room = limit or _ALL, most_bytes or _ALL
     async for event in _all(queries, user_id, after, min(left, _PAGE)):

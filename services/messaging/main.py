@@ -1,4 +1,4 @@
-"""Puts the messaging service together."""
+"""Composition root of the messaging service."""
 
 from infra.runtime.service_process import service_process
 from infra.settings import Settings

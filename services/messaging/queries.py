@@ -1,4 +1,4 @@
-"""What the messaging service reads of conversations and messages, from the read model `conversations` alone."""
+"""Queries on conversations and messages, all on the read model `conversations`."""
 
 from datetime import UTC, datetime
 
@@ -11,12 +11,12 @@ from contracts.values.field_types import Id
 from projections.engine.read_model import MissingEvents, ReadModel
 from services.messaging.domain import Sent
 
-# Behind everything: where the first page of what is listed newest first begins.
+# Cursor of the first page of a newest-first listing: later than everything.
 END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 _LAST_SEQUENCE = 2**63 - 1
 
-# When the other of the two (`c`) saw the message `m`: by the first mark that covers it, or by the first answer.
+# When the recipient of message `m` in conversation `c` saw it: their first mark that covers it, or their first reply.
 SEEN_AT = """
     LEAST(
         (SELECT s.seen_at FROM {seen_marks} AS s
@@ -62,7 +62,7 @@ class ConversationsCursor(msgspec.Struct, frozen=True):
 
 
 class SentRow(msgspec.Struct, frozen=True):
-    """A message as a client that was away is told of it."""
+    """A missed message, for backfill."""
 
     message_id: str
     conversation_id: str
@@ -75,7 +75,7 @@ class SentRow(msgspec.Struct, frozen=True):
 
 
 class SeenRow(msgspec.Struct, frozen=True):
-    """How far a reader has seen, as a client that was away is told of it."""
+    """A reader's latest mark, for backfill."""
 
     conversation_id: str
     reader_id: str
@@ -85,26 +85,26 @@ class SeenRow(msgspec.Struct, frozen=True):
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a conversation the read model's answer is about: places are those of MESSAGING."""
+    """The part of a conversation that a read model's result covers, in sequences of MESSAGING."""
 
-    # How far the stream was read.
+    # The read model has read the stream up to here.
     read: int
-    # Up to here the conversation's messages are in the rows, all but the discarded ones.
+    # Up to here the rows contain all of the conversation's messages except discarded ones.
     applied: int
-    # How many of its events up to `read` could not be applied as yet.
+    # Number of its events up to `read` that could not be applied yet.
     waiting: int
     discarded: frozenset[int]
 
 
 class DuplicateLookup(msgspec.Struct, frozen=True):
-    """What the read model says of a client's id."""
+    """The read model's result for a client_message_id."""
 
     found: Sent | None
     seen: Coverage
 
 
 class ClientIdPage(msgspec.Struct, frozen=True):
-    """The ids of a part of a conversation: the sender's, and the client's."""
+    """(sender id, client_message_id) pairs of a part of a conversation."""
 
     ids: list[tuple[str, str]]
     seen: Coverage
@@ -123,7 +123,7 @@ class MessageQueries:
         await self._model.wait_for(position)
 
     async def by_client_id(self, conversation_id: str, sender_id: str, client_message_id: str) -> DuplicateLookup:
-        """Looks for the message with the client's id, and says of which part of the conversation the answer holds."""
+        """Looks up the message with the client_message_id; also returns which part of the conversation is covered."""
         rows, reached, gaps = await self._model.select_with_gaps(
             conversation(conversation_id),
             Sent,
@@ -147,7 +147,7 @@ class MessageQueries:
         return DuplicateLookup(rows[0] if rows else None, _seen(reached, gaps))
 
     async def client_ids(self, conversation_id: str, after: int, until: int) -> ClientIdPage:
-        """The ids of the messages behind one of the conversation's sequences, up to and with another."""
+        """Returns the ids of messages with conversation sequences after `after`, up to and including `until`."""
         rows, reached, gaps = await self._model.select_with_gaps(
             conversation(conversation_id),
             _ClientIds,
@@ -158,7 +158,7 @@ class MessageQueries:
             """,
             {"conversation_id": conversation_id, "after": after, "until": until},
         )
-        # No id has a space in it.
+        # Ids contain no spaces.
         ids = [(row.sender_id, each) for row in rows for each in (row.ids or "").split()]
         return ClientIdPage(ids, _seen(reached, gaps))
 
@@ -172,7 +172,7 @@ class MessageQueries:
         after: int | None,
         limit: int,
     ) -> tuple[list[MessageRow], bool, Position]:
-        """A page of the conversation: newest first below `before`, or oldest first above `after`; and if there is more.
+        """Returns a page of messages, newest first below `before` or oldest first above `after`, and if there are more.
 
         Raises:
             NotFriends: the conversation is closed to the user.
@@ -203,7 +203,7 @@ class MessageQueries:
     async def conversations(
         self, user_id: str, position: Position, *, limit: int, after: ConversationsCursor | None
     ) -> tuple[list[ConversationRow], ConversationsCursor | None, Position]:
-        """A page of the conversations that are open to the user, the newest message first."""
+        """Returns a page of the user's open conversations, latest activity first."""
         await self._model.wait_for(position)
         rows, reached = await self._model.select(
             ConversationRow,
@@ -232,9 +232,9 @@ class MessageQueries:
         return page, more, reached
 
     async def sent_since(self, user_id: str, after: int, limit: int, most_bytes: int) -> list[SentRow]:
-        """Messages of the user's open conversations behind the stream sequence, oldest first.
+        """Returns messages of the user's open conversations after the stream sequence, oldest first.
 
-        The last one is the one with which their texts have so many bytes.
+        Ends with the message with which the texts reach `most_bytes`.
         """
         rows, _ = await self._model.select(
             SentRow,
@@ -260,7 +260,7 @@ class MessageQueries:
         return rows
 
     async def seen_since(self, user_id: str, after: int) -> list[SeenRow]:
-        """The latest mark of each reader of the user's open conversations, where it is behind the stream sequence."""
+        """Returns the latest mark of each reader of the user's open conversations, if after the stream sequence."""
         rows, _ = await self._model.select(
             SeenRow,
             """
@@ -292,7 +292,7 @@ def _seen(reached: Position, gaps: MissingEvents) -> Coverage:
 
 
 class _PageRow(msgspec.Struct, frozen=True):
-    """A message of a page, or the mere conversation where the page is empty."""
+    """A message of a page, or the conversation alone if the page is empty."""
 
     open: bool
     conversation_id: str | None

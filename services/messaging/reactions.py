@@ -1,4 +1,4 @@
-"""Follows CONTACT, so that a friendship that ended is no longer remembered as one."""
+"""Follows CONTACT to remove ended friendships from the cache."""
 
 import asyncio
 import logging
@@ -20,19 +20,19 @@ _CONFIRM = 0.5
 
 
 async def follow_friendships(nats: NATS, event_log: Log, remembered: FriendshipCache) -> None:
-    """Follows until the process ends; starts over, with nothing remembered, when the stream cannot be read."""
+    """Follows CONTACT until cancelled; if the stream cannot be read, clears the cache and starts again."""
     while True:
         try:
             await _follow(nats, event_log, remembered)
         except (VestnikError, StreamWentBack) as error:
-            # A leader that was cut off may end before what was read; in the end the stream's owner judges a loss.
+            # A partitioned leader's stream may end before what was read; the stream's owner decides on a loss.
             log.warning("following %s waits: %s", CONTACT, error)
         remembered.reset()
         await asyncio.sleep(_RETRY)
 
 
 async def confirm_end(event_log: Log, remembered: FriendshipCache) -> None:
-    """Asks CONTACT's leader for the stream's end, twice a second, until the process ends: for a cluster."""
+    """Requests the end of CONTACT from its leader twice a second, until cancelled. For clusters only."""
     while True:
         asked_at = time.monotonic()
         try:

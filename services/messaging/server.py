@@ -1,4 +1,4 @@
-"""The gRPC edge: checks requests, maps messages; errors are mapped by the server beneath."""
+"""gRPC server of messaging: validates requests and maps messages; `infra.rpc` maps the errors."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime

@@ -168,7 +168,7 @@ class Queries:
         kept: str | None = None,
         below_credential: int | None = None,
     ) -> list[str]:
-        """Returns the user's active sessions, filtered: `only` one, all but `kept`, opened `below_credential`.
+        """Returns the ids of the user's active sessions: `only` one, all but `kept`, or those of older credentials.
 
         Raises:
             ReadModelBehind: the read model has not reached the position.

@@ -1,1 +1,1 @@
-"""Finds messages sent before with the same client_message_id."""
+"""Finds duplicates: messages sent before with the same client_message_id."""

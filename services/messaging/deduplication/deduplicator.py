@@ -1,9 +1,9 @@
-"""Whether a message was sent before, for certain: in memory, in the read model, and in the stream behind that.
+"""Decides with certainty whether a message was sent before: from memory, the read model, and the stream after it.
 
-A conversation whose ids are all known asks nobody about a new one. Where they are not, as after a start of this
-process, the ids of a short conversation are loaded at the first message; those of a long one are asked for one by one,
-until that has cost about as much as loading all of them: then they are loaded too. So neither a conversation in which
-little is written nor a process that has to forget conversations again and again pays for more than twice what it needs.
+A conversation whose ids are all in memory needs no query for a new one. Otherwise, as after a process start, the ids
+of a short conversation are loaded at the first message. Those of a long one are queried one by one until that has cost
+about as much as loading all of them; then they are loaded too. So neither a quiet conversation nor repeated eviction
+costs more than twice what is needed.
 """
 
 import msgspec
@@ -20,18 +20,18 @@ from services.messaging.queries import Coverage, DuplicateLookup, MessageQueries
 from streams.log import Log
 from streams.message import Message
 
-# How far, in events, the read model may be behind a conversation before sending to it waits for better times.
+# Events that the read model may lag behind a conversation before a send to it fails with ReadModelBehind.
 MOST_BEHIND = 20_000
-# So many ids are loaded for about the price of asking for one.
+# Loading this many ids costs about as much as a query for one.
 _FOR_ONE = 500
-# So many are loaded at once: meanwhile nobody else has a turn.
+# Ids loaded per query; processing a page blocks the event loop.
 _PAGE = 10_000
-# As many messages of other replicas are read from the stream, a request each, rather than loaded with all the others.
+# Up to this many messages of other replicas are read from the stream, one request each, instead of loading all ids.
 _FEW = 16
 
 
 class Deduplicator:
-    """Of one conversation there may be one call at a time."""
+    """Finds duplicates. Calls for the same conversation must not overlap."""
 
     def __init__(self, log: Log, queries: MessageQueries) -> None:
         self._log = log
@@ -39,27 +39,27 @@ class Deduplicator:
         self._tails = RecentMessages()
 
     def add(self, conversation_id: str, after: int, message: Recorded[Event]) -> Sent:
-        """Learns of a message that was appended directly behind the stream sequence `after` of its conversation."""
+        """Records a message that was appended directly after the stream sequence `after` of its conversation."""
         assert isinstance(message.data, MessageSent)
         found = sent(message.data, message.at, message.sequence)
         self._tails.add(conversation_id, after, found, message.data.client_message_id)
         return found
 
     def is_certainly_new(self, conversation_id: str, until: int, command: SendMessage) -> bool:
-        """Whether it is known here that no message up to the stream sequence `until` has the sender's id."""
+        """Whether memory alone rules out a message with the sender's id up to the stream sequence `until`."""
         if not until:
             return True
         tail = self._tails.get(conversation_id)
         return tail is not None and tail.rules_out(0, until, command.sender_id, command.client_message_id)
 
     async def find_duplicate(self, conversation_id: str, until: int, length: int, command: SendMessage) -> Sent | None:
-        """The message that has the sender's id already, if one of the conversation has.
+        """Returns the conversation's message with the sender's client_message_id, if there is one.
 
-        `until`: the stream sequence of its last message, as far as the caller knows; up to there the answer holds.
-        `length`: how many messages it has up to there.
+        `until`: stream sequence of the last message that the caller has read; the result holds up to there.
+        `length`: number of messages up to there.
 
         Raises:
-            ReadModelBehind: it cannot be told now.
+            ReadModelBehind: it cannot be determined now.
         """
         if not until:
             return None
@@ -97,8 +97,8 @@ class Deduplicator:
     async def _load_ids(
         self, conversation_id: str, tail: ConversationTail | None, until: int, length: int
     ) -> ConversationTail | None:
-        """All ids of the conversation up to `until`, where that is worth it; None: it is not, or cannot be done."""
-        # How many are missing is known beforehand: what lies far apart in the stream must never be searched for.
+        """Loads all ids of the conversation up to `until`; None if that is too expensive for now, or not possible."""
+        # The number of missing messages is checked first: the stream must not be scanned for many messages far apart.
         is_near = tail is not None and not tail.from_sequence and length - tail.number <= _FEW
         if tail is not None and is_near and await self._read_newer_events(conversation_id, tail):
             return tail
@@ -108,10 +108,10 @@ class Deduplicator:
         found, applied = ConversationTail(0), until
         for begin in range(0, length, _PAGE):
             looked = await self._queries.client_ids(conversation_id, begin, begin + _PAGE)
-            # What the rows were told to leave out was sent all the same.
+            # Discarded events are missing from the rows, but were sent all the same.
             if looked.seen.discarded or _is_far_behind(looked.seen, until):
                 return None
-            # Each page is a picture of its own moment: all of them together hold what the earliest can.
+            # Each page is a separate snapshot: together they cover only what the earliest one covers.
             applied = min(applied, looked.seen.applied)
             found.learn(looked.ids)
         found.to_sequence, found.number, found.asked = applied, length, asked
@@ -121,12 +121,12 @@ class Deduplicator:
         return found
 
     async def _read_newer_events(self, conversation_id: str, tail: ConversationTail) -> bool:
-        """Learns of the messages behind the tail from the stream; whether it could."""
+        """Adds the messages after the tail from the stream. Returns False if one cannot be decoded."""
         stored = await self._log.read(conversation(conversation_id), after=tail.to_sequence)
         try:
             opened = [found for each in stored if (found := _opened(each)) is not None]
         except (msgspec.DecodeError, LookupError):
-            # It says nothing to this program, and may be the very message.
+            # This release cannot decode it, and it may be the duplicate.
             return False
         for sent_before, client_message_id in opened:
             tail.add(sent_before, client_message_id)
@@ -134,10 +134,10 @@ class Deduplicator:
         return True
 
     async def _find_in_stream(self, conversation_id: str, looked: DuplicateLookup, command: SendMessage) -> Sent | None:
-        """Looks through what the conversation's subject holds behind the place up to which the rows have it all.
+        """Searches the conversation's subject after the sequence up to which the read model is complete.
 
         Raises:
-            ReadModelBehind: an event there says nothing to this program, and may be the message.
+            ReadModelBehind: an event there cannot be decoded by this release, and may be the message.
         """
         found: Sent | None = None
         tail = ConversationTail(looked.seen.applied)
@@ -158,21 +158,21 @@ class Deduplicator:
         return found
 
     async def _find_discarded(self, conversation_id: str, place: int, command: SendMessage) -> Sent | None:
-        """The message, if it is one that the read model was told to leave out: it was sent all the same."""
+        """Returns the duplicate if it is the discarded event at this sequence, which was sent all the same."""
         stored = await self._log.read(conversation(conversation_id), after=place - 1, limit=1)
         try:
             opened = _opened(stored[0]) if stored and stored[0].sequence == place else None
         except (msgspec.DecodeError, LookupError):
-            # No message to anybody, else an operator would not have given it up.
+            # Not a readable message, which is why an operator has discarded it.
             return None
         return opened[0] if opened is not None and _is(*opened, command) else None
 
 
 def _opened(stored: Message) -> tuple[Sent, str] | None:
-    """The message that a stored event tells of, with its client's id; None where it tells of something else.
+    """Decodes a stored event into a message and its client_message_id; None if it is another type of event.
 
     Raises:
-        msgspec.DecodeError, LookupError: the event says nothing to this program.
+        msgspec.DecodeError, LookupError: this release cannot decode the event.
     """
     event = stored.open()
     if not isinstance(event.data, MessageSent):
@@ -181,7 +181,7 @@ def _opened(stored: Message) -> tuple[Sent, str] | None:
 
 
 def _is(message: Sent, client_message_id: str, command: SendMessage) -> bool:
-    """Whether the message has the very id of the command."""
+    """Whether the message has the command's sender and client_message_id."""
     return (message.sender_id, client_message_id) == (command.sender_id, command.client_message_id)
 
 

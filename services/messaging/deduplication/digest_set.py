@@ -1,6 +1,6 @@
-"""A set of 32-bit digests in four bytes each, for ids of which there are very many and that need not be told apart.
+"""A set of 32-bit digests in four bytes each, for very many ids whose rare collisions are acceptable.
 
-A Python set of as many whole numbers takes some seventy bytes each.
+A Python set of integers takes some seventy bytes each.
 """
 
 from array import array
@@ -8,13 +8,13 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 _BITS = 0xFFFF_FFFF
-# Added ones are put in their place together: so many, or this part of all.
+# Added digests are merged in batches of 64, or of 1/16 of the sorted ones if that is more.
 _FEWEST_LOOSE = 64
 _PART_LOOSE = 16
 
 
 def digest(*words: str) -> int:
-    """Another one in each process; two lists of words have the same about once in four thousand million times."""
+    """Returns a digest that differs between processes; two lists of words collide about once in four billion times."""
     return hash(words) & _BITS
 
 
@@ -24,7 +24,7 @@ class DigestSet:
         self._unsorted: set[int] = set()
 
     def __len__(self) -> int:
-        """How many were added; one added twice may count as two."""
+        """Number of digests added; one added twice may count twice."""
         return len(self._sorted) + len(self._unsorted)
 
     def __contains__(self, digest: int) -> bool:
@@ -39,8 +39,8 @@ class DigestSet:
             self.update(())
 
     def update(self, digests: Iterable[int]) -> None:
-        """Adds many at once, for a price that grows with all that are there."""
+        """Adds many digests in one merge, which costs time in proportion to the whole set."""
         self._unsorted.update(digests)
-        # Two runs, each in order: they are merged, not sorted.
+        # Two sorted runs, which `sorted` merges.
         self._sorted = array("I", sorted([*self._sorted, *sorted(self._unsorted)]))
         self._unsorted.clear()

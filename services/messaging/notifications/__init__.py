@@ -1,1 +1,1 @@
-"""What people are told of: listed, marked as read, and caught up with by who was away."""
+"""Notifications: listed, counted, marked as read, and backfilled for reconnecting clients."""

@@ -1,4 +1,4 @@
-"""Load, decide, append: marking notifications as read."""
+"""Load, decide, append: marks notifications as read."""
 
 from collections.abc import Awaitable, Callable
 
@@ -26,10 +26,11 @@ class NotificationCommands:
         )
 
     async def mark_read(self, user_id: str, notification_ids: tuple[str, ...], call: Call) -> int:
-        """Marks the user's notifications as read, each once; the sequence of the last such event in MESSAGING.
+        """Marks the user's notifications as read, each once. Returns the sequence of the last such event in MESSAGING.
 
         Raises:
-            ReadModelBehind: what is read already cannot be told now.
+            ReadModelBehind: it cannot be determined now which ones are read already.
+            Overloaded: too many conflicts.
         """
 
         async def decide(position: Position) -> tuple[Event, ...]:
@@ -38,13 +39,14 @@ class NotificationCommands:
         return await self._append(user_id, decide, call)
 
     async def mark_read_through(self, user_id: str, notification_id: str, call: Call) -> int:
-        """Marks the user's notification and all that are listed below it as read; as `mark_read`.
+        """Marks the user's notification and all listed below it as read; returns as `mark_read`.
 
-        What is listed above it stays unread: notifications are listed by their times, so that one that comes later is
-        below only where the clock of the process that made it is behind.
+        Those listed above it stay unread. Notifications are listed by time, so a later one is below it only if the
+        clock of the process that created it is behind.
 
         Raises:
-            ReadModelBehind: what is read already cannot be told now.
+            ReadModelBehind: it cannot be determined now which ones are read already.
+            Overloaded: too many conflicts.
         """
 
         async def decide(position: Position) -> tuple[Event, ...]:
@@ -59,10 +61,10 @@ class NotificationCommands:
         async with self._notifications.lock(user_id) as editing:
             await editing.refresh()
             for _ in range(TRIES):
-                # With every earlier mark in the read model, nothing is marked twice.
+                # Waits for every earlier mark in the read model, so that nothing is marked twice.
                 events = await decide(call.position.merge(Position.at(MESSAGING, editing.sequence)))
                 if not events:
-                    # Somebody else may have marked them between the two reads: the answer has to cover that.
+                    # A concurrent call may have marked them between the two reads: the result has to cover that.
                     await editing.refresh()
                     return editing.sequence
                 try:

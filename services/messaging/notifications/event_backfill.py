@@ -1,6 +1,6 @@
-"""What a client that was away was told of meanwhile, as the live stream would have said it.
+"""Backfill for reconnecting clients: missed notifications from the read model, as live stream events.
 
-What has been read since is left out: whether to push a notification is decided when it is delivered.
+Notifications read since are left out, as in the live stream, which decides at delivery whether to push one.
 """
 
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ _ALL = 1 << 62
 async def notifications_since(
     queries: NotificationQueries, user_id: str, stream: str, after: int, limit: int = 0
 ) -> AsyncIterator[ClientEvent]:
-    """Every notification since that is unread, and what was read, in the stream's order; all where `limit` is 0."""
+    """Yields every unread notification after the sequence, and what was read, in stream order; `limit` 0: all."""
     left = limit or _ALL
     while page := await queries.notified_since(user_id, stream, after, size := min(left, _PAGE)):
         for row in page:

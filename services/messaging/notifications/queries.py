@@ -1,4 +1,4 @@
-"""What the messaging service reads of notifications, from the read model `notifications` alone."""
+"""Queries on notifications, all on the read model `notifications`."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from contracts.values.field_types import Id
 from projections.engine.read_model import ReadModel
 from services.messaging.queries import END_OF_TIME, LAST_ID
 
-# Whether the user's notification `n` is unread; `{read_through}` is looked at once a query.
+# Whether the user's notification `n` is unread; `{read_through}` is read once per query.
 _UNREAD = """
     (n.at, n.notification_id) > (
         SELECT at, notification_id FROM (
@@ -44,7 +44,7 @@ class NotificationsCursor(msgspec.Struct, frozen=True):
 
 
 class NotifiedRow(msgspec.Struct, frozen=True):
-    """What a user was told of, or, where there are `read_ids`, which of it was read, with its place in the stream."""
+    """A notification, or with `read_ids` the notifications that were read, with the stream sequence."""
 
     stream_sequence: int
     notification_id: str | None
@@ -52,7 +52,7 @@ class NotifiedRow(msgspec.Struct, frozen=True):
     from_user_id: str | None
     at: datetime | None
     read_ids: list[str] | None
-    # With `read_ids`: the one that was read with all below it.
+    # With `read_ids`: the notification that was marked with all below it.
     up_to: str | None
 
 
@@ -75,7 +75,7 @@ class NotificationQueries:
     async def notifications(
         self, user_id: str, position: Position, *, limit: int, after: NotificationsCursor | None
     ) -> tuple[list[NotificationRow], NotificationsCursor | None, Position]:
-        """A page of what the user was told of, newest first."""
+        """Returns a page of the user's notifications, newest first."""
         await self._model.wait_for(position)
         rows, reached = await self._model.select(
             NotificationRow,
@@ -100,7 +100,7 @@ class NotificationQueries:
         return page, more, reached
 
     async def unread(self, user_id: str, notification_ids: Sequence[str], position: Position) -> frozenset[str]:
-        """Those of the ids that are notifications of the user and were not read, as of the position at least."""
+        """Returns those of the ids that are unread notifications of the user, at least as of the position."""
         await self._model.wait_for(position)
         rows, _ = await self._model.select(
             _Id,
@@ -113,7 +113,7 @@ class NotificationQueries:
         return frozenset(row.id for row in rows)
 
     async def unread_through(self, user_id: str, notification_id: str, position: Position) -> datetime | None:
-        """The time of the user's notification; None where it is none of theirs, or all up to it were marked before."""
+        """Returns the time of the user's notification; None if it is not theirs, or all up to it are already marked."""
         await self._model.wait_for(position)
         rows, _ = await self._model.select(
             _Time,
@@ -132,7 +132,7 @@ class NotificationQueries:
         await self._model.wait_for(position)
 
     async def count_unread(self, user_id: str, position: Position) -> tuple[int, Position]:
-        """How many notifications of the user are unread."""
+        """Counts the user's unread notifications."""
         await self._model.wait_for(position)
         rows, reached = await self._model.select(
             _Count,
@@ -144,7 +144,7 @@ class NotificationQueries:
         return rows[0].count, reached
 
     async def notified_since(self, user_id: str, stream: str, after: int, limit: int) -> list[NotifiedRow]:
-        """What the user was told of behind the sequence and has not read since, and what was read, oldest first."""
+        """Returns the user's notifications after the sequence that are unread, and those read, oldest first."""
         rows, _ = await self._model.select(
             NotifiedRow,
             f"""

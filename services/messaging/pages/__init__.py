@@ -1,1 +1,1 @@
-"""Pages of conversations and messages as clients get them: JSON that is put together once, where the rows are."""
+"""Pages of conversations and messages as JSON, built once by the database and passed on to clients unchanged."""

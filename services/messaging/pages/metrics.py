@@ -1,4 +1,4 @@
-"""What a messaging process says of the pages that it keeps."""
+"""Metrics of the newest-page cache."""
 
 from prometheus_client import Counter, Gauge
 

@@ -1,8 +1,8 @@
-"""The newest page of conversations, kept as ready JSON for as long as nothing has happened in them.
+"""Cache of conversations' newest pages as ready JSON, each valid until the conversation's next event.
 
-Nothing here is believed by itself: a page is used only for a conversation whose last event, in the same build of the
-read model, is known from a snapshot taken for the very request. A page that may lack an event is never kept, since
-what comes late leaves no trace in that.
+Every use is validated: a snapshot taken for the same request must show the same build of the read model and the same
+last event of the conversation. A page that may lack an event is never cached, since an event applied late does not
+change the last event.
 """
 
 from array import array
@@ -13,46 +13,46 @@ import msgspec
 
 from services.messaging.pages.queries import SEPARATOR, NewestRow
 
-# Messages of a kept page, and one more, by which to tell whether there are more.
+# Messages of a cached page; one more is stored to show whether there are more.
 KEPT = 50
 _BYTES = 32 * 1024 * 1024
-# Of an entry besides its items: the objects it is made of.
+# Bytes of an entry's objects besides its items.
 _OVERHEAD = 1_200
 
 
 class PageSlice(msgspec.Struct, frozen=True):
-    """A page as clients get it: a JSON array, the sequence of its last item (0: none), and if there are more."""
+    """A page for clients: a JSON array, the sequence of its last item (0: none), and whether there are more."""
 
     items: bytes
     last: int
     more: bool
-    # Names what it was made of; empty where that may not have been all.
+    # Identifies the build and the last event; empty if the page may lack an event or is not a newest page.
     version: str = ""
 
 
 class NewestPage:
-    """The newest messages of a conversation, of which each request takes as many as it wants."""
+    """The newest messages of a conversation; each request cuts its page from them."""
 
     __slots__ = ("_ends", "_items", "_sequences", "changed", "version")
 
     def __init__(self, row: NewestRow, identity: str = "") -> None:
-        """`identity`: of the build, where the page has all of the conversation's events; empty where it may not."""
+        """`identity`: of the build; empty if the page may lack one of the conversation's events."""
         items = [item.encode() for item in (row.items or "").split(SEPARATOR)] if row.items else []
-        # The last event that the page knows of.
+        # Stream sequence of the last event that the page reflects.
         self.changed = row.changed
         self.version = f"{identity}.{row.changed}" if identity else ""
         self._items = b",".join(items)
-        # Where each item ends, a comma between two.
+        # Offset of each item's end; a comma separates two items.
         self._ends = array("L", (end - 1 for end in accumulate(len(item) + 1 for item in items)))
         self._sequences = array("q", map(int, (row.sequences or "").split()))
 
     @property
     def size(self) -> int:
-        """Bytes of memory, about."""
+        """Approximate memory in bytes."""
         return len(self._items) + 16 * len(self._ends) + _OVERHEAD
 
     def cut(self, limit: int) -> PageSlice:
-        """The newest `limit` messages, `KEPT` at most."""
+        """Returns the newest `limit` messages, at most `KEPT`."""
         taken = min(limit, len(self._ends))
         if not taken:
             return PageSlice(b"[]", 0, False, self.version)
@@ -61,7 +61,7 @@ class NewestPage:
 
 
 class NewestPages:
-    """So many bytes of pages of one build; the conversation that was not read for longest is forgotten first."""
+    """LRU cache of newest pages, bounded in bytes, for one build of the read model."""
 
     def __init__(self, most_bytes: int = _BYTES) -> None:
         self._most_bytes = most_bytes
@@ -73,7 +73,7 @@ class NewestPages:
         return len(self._pages)
 
     def get(self, identity: str, conversation_id: str, changed: int) -> NewestPage | None:
-        """The page, if it is of this build and the conversation's last event is still this one."""
+        """Returns the page if it is of this build and `changed` is still the conversation's last event."""
         page = self._pages.get(conversation_id) if identity == self._identity else None
         if page is None or page.changed != changed:
             return None
@@ -82,7 +82,7 @@ class NewestPages:
 
     def put(self, identity: str, conversation_id: str, page: NewestPage) -> None:
         if identity != self._identity:
-            # Another build has come into use: it may show what this one could not.
+            # After a cutover to another build, which may contain what this one lacked.
             self._pages.clear()
             self._identity, self.bytes = identity, 0
         self.drop(conversation_id)

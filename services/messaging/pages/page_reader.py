@@ -1,4 +1,4 @@
-"""Pages for whoever may see them. Who may, and what there is to see, comes from one snapshot of the request's own."""
+"""Reads pages. Permission and content come from one snapshot taken for the request."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,31 +14,32 @@ from services.messaging.pages.queries import SEPARATOR, ListRequest, NewestRow, 
 from services.messaging.pages.request_batcher import RequestBatcher
 from services.messaging.queries import ConversationsCursor
 
-# Whether the conversation is open, its page if one is kept, and the position that this reflects.
+# Whether the conversation is open, its page if cached, and the position that this reflects.
 _Checked = tuple[bool, NewestPage | None, Position]
-# A page, and the position that it reflects; no page where the conversation is closed.
+# A page, and the position that it reflects; None if the conversation is closed.
 _Newest = tuple[NewestPage | None, Position]
-# The same of a part that is not kept.
+# The same for a part, which is not cached.
 _Read = tuple[PageSlice | None, Position]
-# Items, where the next page begins, and the position.
+# Items, the next page's cursor, and the position.
 _Listed = tuple[bytes, str, Position]
 
 _LAST_SEQUENCE = 2**63 - 1
-# Of what may be megabytes each so many are asked for together: pages that are made, and parts of any size.
+# Batch sizes of queries with results of up to megabytes each: newest pages to build, and parts of any size.
 _MADE, _PARTS = 16, 8
 
 
 class PageReader:
-    """
-    Everything here raises:
+    """Reads pages in batches, newest pages through the cache.
+
+    All methods raise:
         ReadModelBehind: the read model has not reached the position in time, or is being built.
-        Unavailable, Overloaded: the database does not answer, or too many ask.
+        Unavailable, Overloaded: the database does not answer, or too many requests are waiting.
     """
 
     def __init__(self, queries: PageQueries, pages: NewestPages | None = None) -> None:
         self._queries = queries
         self.pages = pages if pages is not None else NewestPages()
-        # One look at a time: the more come together, the less each costs.
+        # One query at a time: larger batches cost less per request.
         self._checks: RequestBatcher[PageRequest, _Checked] = RequestBatcher(self._validate_cached, at_once=1)
         self._making: RequestBatcher[PageRequest, _Newest] = RequestBatcher(self._build_pages, together=_MADE)
         self._earlier: RequestBatcher[RangeRequest, _Read] = RequestBatcher(
@@ -59,9 +60,9 @@ class PageReader:
         limit: int,
         known: str = "",
     ) -> tuple[PageSlice | None, Position]:
-        """A page of the conversation: newest first below `before`, or oldest first above `after`.
+        """Returns a page of the conversation: newest first below `before`, or oldest first above `after`.
 
-        None: it is the one that the caller has, of the version `known`.
+        None: unchanged since the version `known`, which the caller has.
 
         Raises:
             NotFriends: the conversation is closed to the user.
@@ -82,7 +83,7 @@ class PageReader:
         return cut, reached
 
     async def conversations(self, wanted: ListRequest, position: Position) -> tuple[bytes, str, Position]:
-        """A page of the conversations that are open to the user, the latest activity first; the next one's cursor."""
+        """Returns a page of the user's open conversations, latest activity first, and the next page's cursor."""
         await self._queries.wait_for(position)
         return await self._lists.load(wanted)
 
@@ -149,7 +150,7 @@ def _array(items: str | None) -> bytes:
 
 
 def _may_lack(snapshot: Snapshot, conversation_id: str, asked: PageRequest) -> bool:
-    """Whether the conversation's rows may lack an event, which its last one does not tell."""
+    """Whether the conversation's rows may lack an event, which their last event does not show."""
     if snapshot.lacking is not None and not snapshot.lacking:
         return False
     return snapshot.is_missing(

@@ -1,4 +1,4 @@
-"""What pages are made of: the database writes their JSON, and answers many who ask at the same moment at once."""
+"""Queries for pages: the database builds their JSON, and one statement serves a batch of requests."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from projections.engine import ReadModel
 from projections.engine.read_model import Snapshot
 from services.messaging.queries import SEEN_AT, ConversationsCursor
 
-# Between two items, which have no such character in them.
+# Separates items, which do not contain this character.
 SEPARATOR = "\n"
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -20,7 +20,7 @@ def _time(column: str) -> str:
     return f"""'"' || to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"'"""
 
 
-# A message `m`, whose `seen_at` is left out while there is none.
+# A message `m` as JSON; `seen_at` is omitted if NULL.
 _MESSAGE = f"""
     '{{"message_id":"' || m.message_id || '","sequence":' || m.sequence || ',"sender_id":"' || m.sender_id
     || '","text":' || to_json(m.text) || ',"sent_at":' || {_time("m.sent_at")}
@@ -29,24 +29,24 @@ _MESSAGE = f"""
 
 
 class PageRequest(msgspec.Struct, frozen=True):
-    """Somebody wants to read a conversation with somebody."""
+    """A user's request for a conversation with a peer."""
 
     user_id: str
     peer_id: str
 
 
 class ConversationState(msgspec.Struct, frozen=True):
-    """How things stand with the conversation that was asked for in this turn."""
+    """State of the conversation of one request; `turn` is the request's 1-based index."""
 
     turn: int
     open: bool
     conversation_id: str
-    # The last of its events that the rows have, in MESSAGING; not of those that were late.
+    # Sequence in MESSAGING of its last event in the rows; events applied late do not count.
     changed: int
 
 
 class NewestRow(msgspec.Struct, frozen=True):
-    """The newest messages of a conversation, newest first: each as JSON, and its sequence."""
+    """The newest messages of a conversation, newest first: their JSON, and their sequences."""
 
     turn: int
     open: bool
@@ -57,7 +57,7 @@ class NewestRow(msgspec.Struct, frozen=True):
 
 
 class RangeRequest(msgspec.Struct, frozen=True):
-    """Somebody wants to read a part of a conversation: so many messages from a sequence on, without that one."""
+    """A request for a part of a conversation: `limit` messages from the sequence `bound` on, exclusive."""
 
     user_id: str
     peer_id: str
@@ -66,7 +66,7 @@ class RangeRequest(msgspec.Struct, frozen=True):
 
 
 class PartRow(msgspec.Struct, frozen=True):
-    """A part of a conversation, in the order asked for."""
+    """A part of a conversation, in the requested order."""
 
     turn: int
     open: bool
@@ -76,7 +76,7 @@ class PartRow(msgspec.Struct, frozen=True):
 
 
 class ListRequest(msgspec.Struct, frozen=True):
-    """Somebody wants a page of the conversations."""
+    """A request for a page of a user's conversations."""
 
     user_id: str
     limit: int
@@ -84,7 +84,7 @@ class ListRequest(msgspec.Struct, frozen=True):
 
 
 class ListRow(msgspec.Struct, frozen=True):
-    """A page of somebody's conversations, the newest message first."""
+    """A page of a user's conversations, latest activity first."""
 
     turn: int
     items: str | None
@@ -101,7 +101,7 @@ class PageQueries:
         await self._model.wait_for(position)
 
     async def standings(self, asked: Sequence[PageRequest]) -> tuple[list[ConversationState], Snapshot]:
-        """How it stands with each; a conversation that never was is not among them."""
+        """Returns the state of each requested conversation; one that never existed has no row."""
         return await self._model.select_snapshot(
             ConversationState,
             """
@@ -113,7 +113,7 @@ class PageQueries:
         )
 
     async def newest(self, asked: Sequence[PageRequest], count: int) -> tuple[list[NewestRow], Snapshot]:
-        """So many messages of each, the newest first, as far as the conversation is open."""
+        """Returns the newest `count` messages of each conversation, newest first; none of a closed one."""
         return await self._model.select_snapshot(
             NewestRow,
             f"""
@@ -134,7 +134,7 @@ class PageQueries:
         )
 
     async def parts(self, wanted: Sequence[RangeRequest], *, ascending: bool) -> tuple[list[PartRow], Position]:
-        """Oldest first above the bounds, or newest first below; a conversation that never was is not among them."""
+        """Returns messages oldest first above each bound, or newest first below it; no row without a conversation."""
         which, order = ("m.sequence > wanted.bound", "ASC") if ascending else ("m.sequence < wanted.bound", "DESC")
         return await self._model.select(
             PartRow,
@@ -168,7 +168,7 @@ class PageQueries:
         )
 
     async def lists(self, wanted: Sequence[ListRequest]) -> tuple[list[ListRow], Position]:
-        """A page of the open conversations for each, in turn."""
+        """Returns a page of open conversations for each request."""
         return await self._model.select(
             ListRow,
             f"""

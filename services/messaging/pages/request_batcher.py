@@ -1,8 +1,7 @@
-"""Questions that come while others are under way, asked together as soon as those are answered.
+"""Batches requests that arrive while others are in progress.
 
-Nobody waits for company: a question that comes alone goes out alone. The more there are, the more go together, which
-is when it pays, and the same question is asked once for all of them. A question is answered by what was asked after
-it came, never by what was under way already.
+There is no batching delay: a request goes out immediately unless `at_once` batches are in progress. Batches grow with
+the load, and equal requests in a batch are sent once. A request is answered only by a batch started after it arrived.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ class RequestBatcher(Generic[Q, A]):
         most_waiting: int = _WAITING,
         seconds: float = _SECONDS,
     ) -> None:
-        """`answer` is given questions and gives their answers in the same order; so many times `at_once`."""
+        """`answer`: maps a batch of questions to answers in the same order; at most `at_once` run concurrently."""
         self._answer = answer
         self._at_once = at_once
         self._together = together
@@ -42,9 +41,9 @@ class RequestBatcher(Generic[Q, A]):
     async def load(self, question: Q) -> A:
         """
         Raises:
-            Overloaded: too many wait already.
+            Overloaded: too many requests are waiting.
             Unavailable: there was no answer in time.
-            Whatever `answer` raises; everybody whose question was asked together gets it.
+            Errors of `answer`, for every request of the batch.
         """
         if len(self._waiting) >= self._most_waiting:
             raise Overloaded(retry_after=1)
@@ -55,7 +54,7 @@ class RequestBatcher(Generic[Q, A]):
         return await answered
 
     async def stop(self) -> None:
-        """Gives up what is under way; whoever still waits is cancelled."""
+        """Cancels the batches in progress and all waiting requests."""
         tasks = list(self._under_way)
         for task in tasks:
             task.cancel()
@@ -68,7 +67,7 @@ class RequestBatcher(Generic[Q, A]):
             while asked := self._next():
                 await self._ask_together(asked)
         finally:
-            # In the step that found nobody waiting: whoever comes in the next one is not left to a task that ends.
+            # In the same step that found the queue empty, so that the next request starts another task.
             task = asyncio.current_task()
             if task is not None:
                 self._under_way.discard(task)
@@ -83,7 +82,7 @@ class RequestBatcher(Generic[Q, A]):
                         answered.set_result(answer)
         except TimeoutError as error:
             _fail(asked.values(), Unavailable("The read model cannot be read just now.", retry_after=1), error)
-        except Exception as error:  # handed on to all who asked: it is theirs to answer for
+        except Exception as error:  # passed on to every caller
             _fail(asked.values(), error, error.__cause__)
         finally:
             for each in asked.values():
@@ -91,7 +90,7 @@ class RequestBatcher(Generic[Q, A]):
                     answered.cancel()
 
     def _next(self) -> "dict[Q, list[asyncio.Future[A]]]":
-        """Those who have waited longest and still do, by what they ask."""
+        """Takes the next batch, oldest first: the futures that still wait, by question."""
         found: dict[Q, list[asyncio.Future[A]]] = {}
         while self._waiting:
             question, answered = self._waiting[0]
