@@ -31,7 +31,7 @@ from streams.repository import LoadedAggregate
 
 R = TypeVar("R")
 
-# More conflicts than this have another cause than concurrent commands.
+# More conflicts in a row are not caused by concurrent commands.
 _ATTEMPTS = 20
 
 
@@ -152,7 +152,7 @@ class Commands:
         await _retry_on_conflict(lambda: self._end_registration(verification, provenance))
 
     async def resend_verification(self, email: str, provenance: Provenance) -> None:
-        """Requests a mail with every pending registration on the address; the response does not depend on it."""
+        """Requests a mail with every pending registration on the address; the response is the same for any address."""
         outcome = await self._aggregates.addresses.execute(
             await email_key(self._aggregates.addresses, self._keys, email),
             lambda address: decisions.decide_request_mail(address, self._clock()),

@@ -74,7 +74,7 @@ class Login:
     ) -> LoggedIn:
         """Checks the password and creates a session.
 
-        `known_device_only`: this login had too many failed attempts, whether or not it has an account.
+        `known_device_only`: there were too many guesses at this login, whether or not it has an account.
 
         Raises:
             RateLimited: only a known device may log in now, and `device_token` is not from one.

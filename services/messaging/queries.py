@@ -172,7 +172,7 @@ class MessageQueries:
         after: int | None,
         limit: int,
     ) -> tuple[list[MessageRow], bool, Position]:
-        """Returns a page of messages, newest first below `before` or oldest first above `after`, and if there are more.
+        """Returns a page, newest first below `before` or oldest first above `after`, and whether there are more.
 
         Raises:
             NotFriends: the conversation is closed to the user.

@@ -246,7 +246,7 @@ class SessionServer(SessionServiceBase):
             )
 
     async def _revoke_others(self, asked: _Revocation) -> list[int]:
-        """Ends every session but the one named, including those that another replica has just created."""
+        """Ends every session but the one named, including those created elsewhere just before."""
         everything = Position.at(SESSION, await self._log.end_of(SESSION))
         others = await self._queries.active_ids(
             asked.user_id, kept=asked.session_id, now=envelope.now(), position=everything

@@ -1,4 +1,4 @@
-"""Renders a mail's body as plain text and as HTML, which loads no external resources and follows the client's theme."""
+"""Renders a mail's body as plain text and as HTML, which loads nothing and follows the mail program's colours."""
 
 import textwrap
 from collections.abc import Iterator

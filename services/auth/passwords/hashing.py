@@ -3,7 +3,7 @@
 bcrypt reads only 72 bytes, so its input is a keyed digest that fits: the Base64 of HMAC-SHA-384 under `password.key`.
 Older hashes were made from the password's own bytes and are still checked that way.
 
-The queue is bounded: a burst of logins is refused with a retry delay instead of waiting past the callers' deadlines.
+The queue is bounded: a burst of logins is refused with a retry delay instead of waiting until its callers have gone.
 """
 
 import asyncio

@@ -203,7 +203,7 @@ def decide_release_username(name: Username, user_id: str) -> tuple[UsernameRelea
 
 
 def needs_password(address: AddressState, now: datetime) -> bool:
-    """Whether verifying needs the password as well: with several registrations the reader may pick another's."""
+    """Whether verifying also needs the password: of several registrations, the reader may not know which is theirs."""
     return len(waiting(address, now)) > 1
 
 

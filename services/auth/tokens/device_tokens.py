@@ -1,5 +1,4 @@
-"""Device tokens: identify a device that has logged in to an account, so that failed attempts elsewhere do not lock it
-out.
+"""Device tokens: identify a device that has logged in to an account, so that others' guesses do not lock it out.
 
 Layout: user id (16 bytes), credential generation (4), random device id (8), MAC (15). A password change increments
 the generation and so invalidates every token. A token grants nothing without the password.

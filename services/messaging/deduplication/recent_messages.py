@@ -1,5 +1,4 @@
-"""In-memory index of conversations' latest messages by client_message_id, since the read model lags and duplicates
-must be found in between.
+"""In-memory index of conversations' latest messages by client_message_id, to find duplicates despite read model lag.
 
 For a conversation it covers every message between two stream sequences: the latest ones in full, earlier ones as
 digests of their ids. A read model's result up to a sequence in that range is completed from here. In a conversation
