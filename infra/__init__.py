@@ -1,1 +1,1 @@
-"""What runs the house: settings, connections, servers, the supervisor, the command line. Knows no domain."""
+"""Infrastructure without domain knowledge: settings, connections, servers, the supervisor, the command line."""

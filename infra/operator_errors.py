@@ -1,5 +1,5 @@
-"""Failures that an operator can set right: their text is one clear line, and no stack trace belongs to it."""
+"""Errors that an operator can fix: printed as one clear line, without a stack trace."""
 
 
 class OperatorError(Exception):
-    """Something stands in the way that whoever typed the command can remove."""
+    """A condition that the operator who ran the command can remove."""

@@ -1,1 +1,1 @@
-"""The life of a process: connections, files, sockets, logs, metrics."""
+"""Process lifecycle: connections, files, sockets, logs, metrics."""

@@ -1,4 +1,4 @@
-"""Connections to NATS and PostgreSQL, made one way everywhere: bounded, named, reconnecting by themselves."""
+"""Connections to NATS and PostgreSQL: bounded, named, reconnecting by themselves."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ _Connection = AsyncConnection[tuple[object, ...]]
 Pool = AsyncConnectionPool[_Connection]
 
 _SILENT = "the database does not answer"
-# What may wait to be sent while the connection is down.
+# Outgoing bytes buffered while the connection is down.
 _PENDING_BYTES = 8 * 1024 * 1024
 
 
@@ -32,7 +32,7 @@ class DatabaseSilent(OperationalError):
 
 
 class WatchedPool(Pool):
-    """Connections to the database; while it is known to be silent, asking or waiting for it fails at once."""
+    """A connection pool that fails requests immediately while the database is known to be unresponsive."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - the library's own
         super().__init__(*args, **options)
@@ -43,7 +43,7 @@ class WatchedPool(Pool):
     async def getconn(self, timeout: float | None = None) -> _Connection:
         """
         Raises:
-            DatabaseSilent: it is known to be.
+            DatabaseSilent: the database is known to be unresponsive.
             PoolTimeout: no connection came in time.
         """
         if self._silent:
@@ -65,7 +65,7 @@ class WatchedPool(Pool):
         await super().putconn(conn)
 
     def hear(self, answers: bool) -> None:
-        """Takes note of whether the database answers; where it does not, what is under way fails now."""
+        """Records whether the database answers. If it does not, pending requests and queries fail immediately."""
         self._silent = not answers
         if answers:
             return
@@ -77,10 +77,10 @@ class WatchedPool(Pool):
 
 
 async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0) -> NATS:
-    """Connects to NATS, and again whenever the connection is lost, for as long as the process lives.
+    """Connects to NATS and reconnects after every loss for as long as the process lives.
 
     Raises:
-        Unavailable: no server answered, and let us in, within `patience` seconds.
+        Unavailable: no server answered and accepted the login within `patience` seconds.
     """
     servers = [url.strip() for url in settings.nats_url.split(",") if url.strip()]
     await _reachable(servers, patience)
@@ -117,7 +117,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
                 inbox_prefix=inbox_of(_party(servers, name)).encode(),
             )
     except TimeoutError as error:
-        # The client by itself would go on for ever where its login is refused.
+        # Left alone, the client would retry forever after a refused login.
         await client.close()
         raise Unavailable("NATS does not let us in." if refused else "NATS does not answer.") from error
     return client
@@ -135,8 +135,8 @@ async def open_pool(database_url: str, name: str, *, max_size: int = 8, patience
         max_size=max_size,
         max_waiting=1_000,
         timeout=5.0,
-        # No longer, or a pool that has lost all of them pauses for half a minute when the database is back: who asks
-        # for one makes it try again.
+        # Short, because a pool that has lost all its connections would otherwise pause for half a minute after the
+        # database is back. The next request for a connection starts another attempt.
         reconnect_timeout=5.0,
         kwargs={"autocommit": True, "application_name": name, "connect_timeout": 5, "prepare_threshold": 2},
         check=_check,
@@ -152,30 +152,34 @@ async def open_pool(database_url: str, name: str, *, max_size: int = 8, patience
 
 
 async def _check(connection: AsyncConnection[tuple[object, ...]]) -> None:
-    """Whether the server has closed the connection meanwhile. It is not asked: that would be half of most reads' time.
+    """Detects a connection that the server has closed. Runs no query: that would be half the time of most reads.
 
     Raises:
-        OperationalError: it has.
+        OperationalError: the server has closed the connection.
     """
-    # Twice: what it said at parting may come before the end.
+    # Twice: a farewell message may arrive before the end of the stream.
     connection.pgconn.consume_input()
     connection.pgconn.consume_input()
 
 
 def _cut(connection: _Connection) -> None:
-    """Ends the connection's socket: whatever waits for an answer on it fails now. Cancelling would ask the server."""
+    """Shuts down the connection's socket, so that pending reads fail now. Cancelling would need the server."""
     with contextlib.suppress(OSError, OperationalError), socket.socket(fileno=os.dup(connection.fileno())) as same:
         same.shutdown(socket.SHUT_RDWR)
 
 
 def _party(servers: list[str], name: str) -> str:
-    """Who we are to the server, which gives each user an inbox of its own: who logs in, if it is one of ours."""
+    """The party whose inbox prefix we use: the URL's NATS user if it is a known party, else derived from `name`."""
     user = urlsplit(servers[0]).username if servers else None
     return user if user in NATS_PARTIES else name.partition("-")[0]
 
 
 async def _reachable(servers: list[str], patience: float) -> None:
-    """Waits until a server's port answers: a first connect that fails would cost the client 2 s."""
+    """Waits until a server's port accepts connections: a failed first connect would cost the client 2 s.
+
+    Raises:
+        Unavailable: no port accepted a connection within `patience` seconds.
+    """
     deadline = asyncio.get_running_loop().time() + patience
     while True:
         for server in servers:

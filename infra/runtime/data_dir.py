@@ -1,4 +1,4 @@
-"""The data directory: made, checked, and owned by one supervisor at a time."""
+"""The data directory: created, checked, and locked by one supervisor at a time."""
 
 import asyncio
 import errno
@@ -12,7 +12,7 @@ from infra.operator_errors import OperatorError
 
 LEAST_FREE = 256 * 1024 * 1024
 LOCK_NAME = "lock"
-# A reader of run.json, or a predecessor in its last moments, holds the lock that long at most.
+# A reader of run.json, or a previous process that is exiting, holds the lock for at most this long.
 PATIENCE = 1.0
 
 
@@ -21,7 +21,7 @@ class DataDirUnusable(OperatorError):
 
 
 async def claim(folder: Path) -> int:
-    """Makes the folder and locks it until the returned descriptor is closed or the process ends.
+    """Creates the folder and locks it until the returned descriptor is closed or the process ends.
 
     Raises:
         DataDirUnusable: it is in use, not writable, or the disk is full.
@@ -37,7 +37,7 @@ async def claim(folder: Path) -> int:
 
 
 def is_claimed(folder: Path) -> bool:
-    """Whether a supervisor owns the folder at this moment; the kernel knows, so nothing stale can mislead."""
+    """Whether a supervisor owns the folder now. The kernel holds the lock, so it cannot be stale."""
     try:
         descriptor = os.open(folder / LOCK_NAME, os.O_RDWR)
     except OSError:
@@ -49,7 +49,7 @@ def is_claimed(folder: Path) -> bool:
 
 
 def _prepared(folder: Path) -> int:
-    """Makes the folder, tries to write there, and returns the lock file's descriptor."""
+    """Creates the folder, tests that it is writable, and returns the lock file's descriptor."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder) as probe:

@@ -1,4 +1,4 @@
-"""Whether the database answers, asked once a second over one connection, however many want to know."""
+"""Database readiness probe: one query per second over one connection, shared by all who check it."""
 
 import asyncio
 import logging
@@ -11,10 +11,10 @@ from psycopg import Error as DatabaseError
 log = logging.getLogger(__name__)
 _EVERY_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
-# A connection may take longer than an answer, on a busy machine or with TLS, and is not begun again meanwhile.
+# Connecting may take longer than an answer, on a busy machine or with TLS; no second attempt starts meanwhile.
 _CONNECT_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
-# Between two looks more time than this has passed only where this process had no turn.
+# A longer gap between two checks means that this process was not scheduled.
 _STALL_SECONDS = 0.5
 
 
@@ -23,20 +23,20 @@ def _ignore(_: bool) -> None:
 
 
 class DatabaseWatch:
-    """`answers` holds until the database has been silent for `silent_after` seconds in which this process was at work.
+    """`answers` is true until the database has been silent for `silent_after` seconds of this process's running time.
 
-    A slow second, or a restart of the server, takes no replica out. A database that was dropped or stopped does.
+    A slow second or a server restart takes no replica out of service. A database that was dropped or stopped does.
     """
 
     def __init__(
         self, database_url: str, name: str, *, silent_after: float = 3.0, tell: Callable[[bool], None] = _ignore
     ) -> None:
-        """`tell`: called when it falls silent, and when it answers again."""
+        """`tell`: called when the database stops answering, and when it answers again."""
         self._database_url = database_url
         self._name = name
         self._silent_after = silent_after
         self._tell = tell
-        # The process has opened its pool just now.
+        # The process has just opened its pool.
         self._answered_at = time.monotonic()
         self._answers = True
 
@@ -44,7 +44,7 @@ class DatabaseWatch:
         return self._answers
 
     async def run(self) -> None:
-        """Asks until cancelled; connects again whenever the connection is lost."""
+        """Probes until cancelled; reconnects whenever the connection is lost."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._look())
             tasks.create_task(self._ask_on())
@@ -55,7 +55,7 @@ class DatabaseWatch:
             await asyncio.sleep(_LOOK_SECONDS)
             now = time.monotonic()
             if now - looked > _STALL_SECONDS:
-                # An answer may lie there unread.
+                # An answer may have arrived and not been read yet.
                 self._answered_at += now - looked
             looked = now
             self._settle(now - self._answered_at < self._silent_after)

@@ -1,17 +1,18 @@
-"""When garbage is looked for: seldom, and not among what is there for good.
+"""Tunes the garbage collector: fewer passes, startup objects frozen.
 
-The standard looks after every few hundred objects, through everything that is young; a process that has a hundred
-requests at work, all of them young, spends a twentieth of its time on it. What has no cycles goes at once in any case.
+By default a pass over the young objects runs after every few hundred allocations. A process with a hundred requests
+in flight, all of them young objects, would spend a twentieth of its time on that. Objects without reference cycles are
+freed immediately either way.
 """
 
 import gc
 
-# Objects made until the young are looked through; of those looks, each of so many goes further.
+# Allocations per pass over the young generation, young passes per older pass, older passes per full pass.
 _YOUNG, _OLDER, _OLDEST = 10_000, 20, 50
 
 
 def tune_gc() -> None:
-    """For a process that has loaded what it will need: all of that is left out of every look from now on."""
+    """Call once startup is complete: everything loaded so far is excluded from later passes."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, _OLDER, _OLDEST)

@@ -1,8 +1,8 @@
-"""The mark of an import: it says that the streams are not whole yet, and whose import may go on.
+"""The import marker: says that the streams are incomplete, and which import may continue.
 
-It is kept with the stream AUTH itself, so that it is there for every service, on this machine or elsewhere, and
-survives whatever happens to the import. A service that sees it stops working, and waits with its start until it is
-gone: what it would decide on half of the history, and append, would be wrong for ever.
+It is stored in the metadata of the stream AUTH, so it is visible to every service on every machine and survives a
+failure of the import. A service that sees it stops, and does not start until it is gone: events that it decided on half
+of the history and appended would be wrong forever.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from streams.jetstream.api import STREAM_NOT_FOUND, JetStream, Refused, StreamIn
 from streams.jetstream.requests import RequestFailed
 
 log = logging.getLogger(__name__)
-# How often a service looks, in seconds.
+# Seconds between two checks.
 EVERY = 1.0
 _KEY = "vestnik.import"
 _INFO = msgspec.json.Decoder(StreamInfo)
@@ -26,7 +26,7 @@ _SAID_EVERY = 30.0
 
 
 class ImportUnderWay(OperatorError):
-    """The streams are only partly there."""
+    """The streams are incomplete."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -36,7 +36,12 @@ class ImportUnderWay(OperatorError):
 
 
 async def get_import_marker(jetstream: JetStream) -> str | None:
-    """What the import said of itself that is under way, the id of the export first; None where there is none."""
+    """The text that the import in progress recorded, starting with the id of the export; None if there is none.
+
+    Raises:
+        Unavailable: the request failed.
+        Refused: the server refused the request.
+    """
     try:
         found = (await jetstream.info(AUTH)).config
     except Refused as refused:
@@ -49,7 +54,11 @@ async def get_import_marker(jetstream: JetStream) -> str | None:
 
 
 async def set_import_marker(jetstream: JetStream, said: str | None) -> None:
-    """Says that an import is under way, or that none is any more; with the rights of `topology`."""
+    """Sets the marker, or removes it (`said` is None); needs the rights of `topology`.
+
+    Raises:
+        Unavailable: a request failed.
+    """
     try:
         found = (await jetstream.info(AUTH)).config
         metadata = {name: value for name, value in (found.get("metadata") or {}).items() if name != _KEY}
@@ -61,7 +70,7 @@ async def set_import_marker(jetstream: JetStream, said: str | None) -> None:
 
 
 async def wait_until_complete(nc: Client) -> None:
-    """Waits until no import is under way; says so now and then."""
+    """Waits until no import is in progress; logs a warning every 30 s."""
     jetstream = JetStream(nc)
     loop = asyncio.get_running_loop()
     say_at = loop.time()
@@ -83,5 +92,5 @@ async def _seen(jetstream: JetStream) -> bool:
     try:
         return await get_import_marker(jetstream) is not None
     except (Unavailable, Refused):
-        # The server is away: nothing can be appended now, and the next look tells.
+        # The server is away: nothing can be appended now, and the next check decides.
         return False

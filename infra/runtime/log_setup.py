@@ -1,11 +1,11 @@
-"""Logs: one line an event on standard error, readable as it is and prefixed by whoever collects it."""
+"""Logging: one line per event on standard error, readable as it is; the collector adds a prefix."""
 
 import logging
 import sys
 
 from infra.settings import Settings
 
-# Libraries whose information is noise to an operator.
+# Libraries whose INFO messages are noise to an operator.
 _QUIET = (
     "grpclib",
     "nats",
@@ -20,7 +20,7 @@ _QUIET = (
 
 
 def configure_logging(settings: Settings) -> None:
-    """Sends all logs of the process to standard error, from the least level that the settings name."""
+    """Sends all logs of the process to standard error, from the level in the settings upwards."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]

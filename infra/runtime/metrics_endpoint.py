@@ -1,8 +1,8 @@
-"""`GET /metrics` for Prometheus, in every process of ours.
+"""`GET /metrics` for Prometheus, in every Vestnik process.
 
-A few lines of HTTP, since four of the six services speak no other: one request a connection, its head bounded in size
-and time, a handful of connections at once. It is meant for the operators' network and listens on the loopback by
-default.
+A minimal HTTP server, since four of the six services speak no HTTP otherwise: one request per connection, a bounded
+head size and time, at most 16 connections at once. It is meant for the operators' network and listens on the loopback
+address by default.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _LONGEST_HEAD = 8 * 1024
 _SECONDS = 5.0
 _CONNECTIONS = 16
-# Between a service's gRPC port and that of its metrics, where no address is given.
+# Offset from a service's gRPC port to its metrics port, if no address is configured.
 BESIDE = 1_000
 _HIGHEST_PORT = 65_535
 _LOOPBACK = "127.0.0.1"
@@ -31,25 +31,26 @@ Exposition = Callable[[], bytes]
 
 
 class MetricsAddressInUse(OperatorError):
-    """The address given for the metrics cannot be listened on."""
+    """The process cannot listen on the configured metrics address."""
 
     def __init__(self, address: str, error: OSError) -> None:
         super().__init__(f"VESTNIK_METRICS_LISTEN={address} cannot be listened on: {error.strerror or error}")
 
 
 def exposition() -> bytes:
-    """All figures of the process in the text format of Prometheus."""
+    """All metrics of the process in the Prometheus text format."""
     return generate_latest(REGISTRY)
 
 
 @asynccontextmanager
 async def metrics_endpoint(settings: Settings, port: int, figures: Exposition = exposition) -> AsyncIterator[None]:
-    """Serves the figures until it is left.
+    """Serves the metrics until the context is left.
 
-    `port`: the process's own, beside which the metrics have theirs, where no address is given.
+    `port`: the process's own port; without a configured address the metrics port is `BESIDE` above it, and the metrics
+    are skipped if that port is taken.
 
     Raises:
-        MetricsAddressInUse: the address given is in use, or not ours.
+        MetricsAddressInUse: the configured address is in use or not local.
     """
     listener = _listener(settings, port)
     if listener is None:
@@ -80,7 +81,7 @@ def _listener(settings: Settings, port: int) -> socket.socket | None:
             return open_listener(_LOOPBACK, beside, shared=False)
     except OSError as error:
         log.warning("no metrics: port %d is not to be had: %s", beside, error.strerror or error)
-    # Nobody has asked for this very port: no reason not to serve.
+    # This port was not configured explicitly: serve without metrics.
     return None
 
 
@@ -97,13 +98,13 @@ class _Endpoint:
                     writer.write(self._answer(await reader.readuntil(b"\r\n\r\n")))
                     await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever asks like that gets no answer
+            pass  # a broken or slow request gets no response
         finally:
             self._connections.discard(writer)
             writer.close()
 
     def close(self) -> None:
-        """Ends what is open: whoever waits for the rest of a request finds the connection lost."""
+        """Aborts open connections: a client that is waiting for a response sees the connection lost."""
         for writer in self._connections:
             writer.transport.abort()
 

@@ -1,4 +1,4 @@
-"""A process's evidence that its NATS node is part of a quorum, where the streams have replicas."""
+"""Evidence that a process's NATS node is part of a quorum, where the streams have replicas."""
 
 from nats.aio.client import Client as NATS
 
@@ -10,10 +10,10 @@ from streams.topology import Placement, ensure_quorum
 
 
 async def quorum_of_process(settings: Settings, nats: NATS, party: str) -> Quorum | None:
-    """Makes sure of the stream that it appends to; `run` gathers the evidence. None: one node alone needs none.
+    """Creates the quorum stream if needed, for `Quorum.run` to gather evidence with. None with a single replica.
 
     Raises:
-        StreamForbidden: the stream has to be made, and this party has no right to it.
+        StreamForbidden: the stream does not exist, and this party may not create it.
         DangerousStream, Refused, Unavailable: as `ensure_streams`.
     """
     if settings.stream_replicas == 1:

@@ -1,4 +1,4 @@
-"""Where the system that runs on this machine is found: `<data dir>/run.json`, written when its processes start."""
+"""`<data dir>/run.json`: the addresses of the system running on this machine, written when its processes start."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ NAME = "run.json"
 
 
 class NotRunning(OperatorError):
-    """Nothing runs with this data directory."""
+    """No system runs with this data directory."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"Vestnik is not running with the data directory {folder}; `vestnik up` starts it")
@@ -61,9 +61,9 @@ def find(folder: Path) -> RunFile:
 
 
 def with_running_addresses(settings: Settings) -> Settings:
-    """The settings with the addresses of the running system in place of those that were not given.
+    """Fills in addresses that the settings leave out with those of the running system.
 
-    Settings that name both a NATS server and a database describe a deployment and stay as they are.
+    Settings that name both a NATS server and a database describe a deployment and are returned unchanged.
 
     Raises:
         NotRunning: something is missing, and no system runs with the data directory.

@@ -1,8 +1,7 @@
-"""The life of a service's process: connections, own stream, background tasks, the gRPC server, a clean end.
+"""Lifecycle of a service process: connections, its own stream, background tasks, the gRPC server, graceful shutdown.
 
-A background task that fails, or a connection to NATS that is lost for good, ends the process with exit code 1, and the
-supervisor starts it afresh: a process that limps on without its projection or its reaction would look healthy and be
-wrong.
+If a background task fails, or the NATS connection is closed for good, the process exits with code 1 and the supervisor
+restarts it. A process that went on without its projection or its reaction would look healthy and be wrong.
 """
 
 import asyncio
@@ -37,12 +36,12 @@ _READINESS_STEP = 0.2
 
 
 class ServiceProcess:
-    """What every service has at hand while it runs."""
+    """The resources of a running service: connections, log, loss watches, background tasks."""
 
     def __init__(
         self, name: str, settings: Settings, secrets: Secrets, nats: NATS, pool: Pool, quorum: Quorum | None = None
     ) -> None:
-        """`quorum`: None where the streams have no replicas, so that every read is the truth."""
+        """`quorum`: None where the streams have no replicas, so that every read is authoritative."""
         self.name = name
         self.settings = settings
         self.secrets = secrets
@@ -71,20 +70,20 @@ class ServiceProcess:
         return client
 
     def spawn(self, work: Coroutine[object, object, None], name: str) -> None:
-        """Runs the work in the background until the process ends; its failure ends the process."""
+        """Runs `work` in the background until the process ends. If it fails or returns early, the process ends."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
     def ready_when(self, condition: Callable[[], bool]) -> None:
-        """Health says SERVING only while every such condition holds."""
+        """Adds a readiness condition: health reports SERVING only while all of them hold."""
         self._conditions.append(condition)
 
     async def serve(self, handlers: Collection[Servable]) -> None:
-        """Serves gRPC until the process is told to stop, then drains; contracts/rpc_permissions.py says to whom.
+        """Serves gRPC until SIGTERM or SIGINT, then drains; contracts/rpc_permissions.py lists the permitted callers.
 
         Raises:
-            SystemExit: a background task failed, or the connection to NATS was closed for good.
+            SystemExit: a background task failed, or the NATS connection was closed for good.
         """
         server = RpcServer(self.name, handlers, secrets=self.secrets)
         host, port = self.settings.listen_address(self.name)
@@ -103,7 +102,7 @@ class ServiceProcess:
             raise SystemExit(1)
 
     async def stopped(self) -> None:
-        """Waits until the process is told to stop."""
+        """Waits until the process has to stop."""
         await self._stop.wait()
 
     async def close(self) -> None:
@@ -116,13 +115,13 @@ class ServiceProcess:
         await self.nats.close()
 
     async def stop_for_import(self) -> None:
-        """Ends the process when an import begins: started again, it waits until the streams are whole."""
+        """Stops the process when an import begins; after its restart it waits until the streams are complete."""
         await import_marker.wait_for_import(self.nats)
         log.warning("%s stops: an import begins", self.name)
         self._stop.set()
 
     async def stop_for_loss(self, watch: LossWatch) -> None:
-        """Ends the process when a loss that it had noticed is over: it may remember what is lost."""
+        """Stops the process when a loss that it noticed is over, since its memory may hold the lost events."""
         await watch.run()
         log.warning("%s stops: lost events are back, or were given up", self.name)
         self._stop.set()
@@ -131,8 +130,8 @@ class ServiceProcess:
         while True:
             server.set_ready(self.nats.is_connected and all(condition() for condition in self._conditions))
             if self.nats.is_closed:
-                # The client library gives up by itself on what it takes for a fatal word of the server, such as an
-                # authentication that timed out; nothing here would ever work again.
+                # The client library closes the connection by itself on server errors that it considers fatal, such as
+                # an authentication timeout. Nothing here would ever work again.
                 log.critical("the connection to NATS was closed for good")
                 self._fail()
             await asyncio.sleep(_READINESS_STEP)
@@ -156,7 +155,7 @@ class ServiceProcess:
 
 @asynccontextmanager
 async def service_process(name: str, settings: Settings) -> AsyncIterator[ServiceProcess]:
-    """Opens what the service needs, makes sure that its stream is there, and closes everything at the end."""
+    """Opens what the service needs, creates its stream if needed, and closes everything at the end."""
     configure_logging(settings)
     async with metrics_endpoint(settings, settings.listen_address(name)[1]), _opened(name, settings) as process:
         yield process
@@ -169,7 +168,7 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     await import_marker.wait_until_complete(nats)
     own = [stream for stream, owner in STREAMS.items() if owner == name]
     placement = Placement.parse(settings.stream_placement)
-    # Every read model needs OPERATOR, to which the operator's process need not belong.
+    # Every read model needs OPERATOR, and the operator's process may not be running.
     await ensure_streams(nats, replicas=settings.stream_replicas, placement=placement, names=(*own, OPERATOR))
     quorum = await quorum_of_process(settings, nats, name)
     pool = await open_pool(settings.database_url, name)

@@ -1,4 +1,4 @@
-"""Listening sockets, opened by ourselves where a library cannot be told how."""
+"""Listening sockets, for libraries that cannot be given our socket options."""
 
 import socket
 
@@ -6,10 +6,10 @@ BACKLOG = 2048
 
 
 def open_listener(host: str, port: int, *, shared: bool) -> socket.socket:
-    """Listens on the address; `shared`: somebody holds the port for us (SO_REUSEPORT).
+    """Listens on the address. `shared`: another process holds the port for this one (SO_REUSEPORT).
 
     Raises:
-        OSError: the address is in use, or not ours.
+        OSError: the address is in use or not local.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
