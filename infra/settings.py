@@ -1,7 +1,7 @@
 """The settings: one frozen struct, read once at start, each documented where it is declared.
 
-A field `port` is the environment variable `VESTNIK_PORT`; a `.env` file in the working directory is read too, and
-the environment wins over it.
+The field `port` is the environment variable `VESTNIK_PORT`. A `.env` file in the working directory is read too; the
+environment takes precedence over it.
 """
 
 import os
@@ -18,14 +18,14 @@ from infra.operator_errors import OperatorError
 
 PREFIX = "VESTNIK_"
 SERVICES = ("auth", "session", "profile", "contact", "messaging")
-# What acts with an operator's rights behind the page at /ops. Nobody needs it to chat.
+# Acts with an operator's rights behind the page at /ops. Chatting does not need it.
 OPERATOR_SERVICE = "operator"
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 Doc = Meta  # `Doc(description=…)` reads better than `Meta` where a setting is declared
 
 
 class BadSetting(OperatorError):
-    """A setting has a value that cannot be."""
+    """A setting has an invalid value."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,7 +249,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Reads the environment (and the .env file) once.
 
         Raises:
-            BadSetting: a value is not possible, or a name with our prefix is not a setting.
+            BadSetting: a value is invalid, or a variable with our prefix is not a setting.
         """
         values: dict[str, str | None] = {}
         if dotenv is not None and dotenv.is_file():
@@ -263,10 +263,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def made_of(cls, given: Mapping[str, str]) -> Self:
-        """Builds the settings out of texts by field name.
+        """Builds the settings from strings by field name.
 
         Raises:
-            BadSetting: a value is not possible.
+            BadSetting: a value is invalid.
         """
         converted: dict[str, object] = {}
         for field in msgspec.structs.fields(cls):
@@ -278,12 +278,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             except (msgspec.ValidationError, ValueError) as error:
                 raise BadSetting(f"{variable(field.name)}={text!r} is not possible: {error}") from error
         if not str(converted.get("database_url") or "postgresql://").startswith(("postgresql://", "postgres://")):
-            # Not shown: there may be a password in it.
+            # The value is not shown: it may contain a password.
             raise BadSetting("VESTNIK_DATABASE_URL must be postgresql://…")
         return msgspec.structs.replace(cls(), **converted)
 
     def environment(self) -> dict[str, str]:
-        """The settings as environment variables, for a process that shall have the same."""
+        """The settings as environment variables, for a process that needs the same settings."""
         return {variable(name): str(getattr(self, name)) for name in self.__struct_fields__}
 
     @property
@@ -299,7 +299,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.secrets_dir) if self.secrets_dir else self.data_dir / "secrets"
 
     def addresses_of(self, service: str) -> list[tuple[str, int]]:
-        """Where the service's replicas answer; `profile_rest` is profile's REST edge.
+        """Addresses of the service's replicas; `profile_rest` is profile's REST edge.
 
         Raises:
             BadSetting: an address is not `host:port`.
@@ -307,7 +307,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return [split_address(part) for part in str(getattr(self, f"{service}_address")).split(",")]
 
     def listen_address(self, service: str) -> tuple[str, int]:
-        """Where this process of the service listens."""
+        """The address on which this process of the service listens."""
         own = self.rest_listen if service == "profile_rest" else self.listen
         return split_address(own) if own else self.addresses_of(service)[0]
 
@@ -316,7 +316,7 @@ def split_address(text: str) -> tuple[str, int]:
     """`host:port` as a pair.
 
     Raises:
-        BadSetting: it is not that.
+        BadSetting: the text is not `host:port`.
     """
     host, _, port = text.strip().rpartition(":")
     if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
@@ -333,7 +333,7 @@ class Described(msgspec.Struct, frozen=True):
 
 
 def describe() -> Iterator[Described]:
-    """Every setting, in the order of declaration."""
+    """Yields every setting in the order of declaration."""
     hints = get_type_hints(Settings, include_extras=True)
     for field in msgspec.structs.fields(Settings):
         yield Described(variable(field.name), str(field.default), _description(hints[field.name]))

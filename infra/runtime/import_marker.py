@@ -39,7 +39,7 @@ async def get_import_marker(jetstream: JetStream) -> str | None:
     """The text that the import in progress recorded, starting with the id of the export; None if there is none.
 
     Raises:
-        Unavailable: the request failed.
+        Unavailable: the request was not answered.
         Refused: the server refused the request.
     """
     try:
@@ -57,7 +57,8 @@ async def set_import_marker(jetstream: JetStream, said: str | None) -> None:
     """Sets the marker, or removes it (`said` is None); needs the rights of `topology`.
 
     Raises:
-        Unavailable: a request failed.
+        Unavailable: a request was not answered.
+        Refused: the server refused a request.
     """
     try:
         found = (await jetstream.info(AUTH)).config

@@ -1,10 +1,10 @@
-"""The keys of access tokens, and how one takes the place of another without logging anybody out.
+"""Signing keys of access tokens, and their rotation without logging anyone out.
 
-A key is a file `access-<key id>.pem`, and its id begins with the time at which it was made, so that whoever looks at
-the folder knows from the names and the clock alone where each key stands: *published* (verifiers learn it, nobody signs
-with it), *signing* (the newest that was published long enough), *verifying* (tokens that it signed are still good), and
-*retired*. There is no state beside the files that could be wrong after a crash. A new key is published before it is
-there to sign with, and an old one is gone before it is no longer published.
+A key is a file `access-<key id>.pem`, and its id begins with its creation time, so the state of every key follows from
+the file names and the clock alone: *published* (verifiers know it, it does not sign yet), *signing* (the newest that
+was published for long enough), *verifying* (tokens that it signed are still valid), *retired*. There is no other state
+that could be wrong after a crash. A new key is published before its private half is written, and an old key is deleted
+before its publication ends.
 """
 
 import logging
@@ -24,23 +24,23 @@ from infra.security.secret_files import load, locked, private_pem, replace
 
 log = logging.getLogger(__name__)
 JWKS = "jwks.json"
-# Seconds between two looks at the folder.
+# Seconds between two checks of the folder.
 _LOOK_EVERY = 1.0
 
 
 class NoAccessKey(OperatorError):
-    """There is no key to sign access tokens with, or none can be made."""
+    """There is no key to sign access tokens with, or none can be created."""
 
 
 class AccessKeys:
-    """The folder's keys, for those who may change them."""
+    """The folder's keys, for commands that change them."""
 
     def __init__(self, folder: Path, terms: KeyTerms) -> None:
         self._folder = folder
         self._terms = terms
 
     def listed(self, now: datetime) -> list[AccessKey]:
-        """Where each key stands.
+        """The state of each key, oldest first.
 
         Raises:
             NoAccessKey: there is none.
@@ -51,13 +51,13 @@ class AccessKeys:
         return found
 
     def rotate(self, now: datetime, *, at_once: bool = False) -> list[AccessKey]:
-        """Adds a key that will follow the present one; where each stands then.
+        """Adds a key that will succeed the present one; returns the new states.
 
-        `at_once`: the present one is not to be trusted any more. The new key signs from now on, and all others are
-        gone: access tokens have to be refreshed, and nobody has to log in again.
+        `at_once`: for a compromised key. The new key signs immediately and all others are deleted: clients have to
+        refresh their access tokens, but no one has to log in again.
 
         Raises:
-            NoAccessKey: there is none to follow, or the folder cannot be written to.
+            NoAccessKey: there is no key to succeed, or the folder is not writable.
         """
         self.listed(now)
         try:
@@ -70,7 +70,7 @@ class AccessKeys:
         return self.listed(now)
 
     def tidy(self, now: datetime) -> list[str]:
-        """Takes retired keys away; their ids."""
+        """Deletes retired keys; returns their ids."""
         if not any(found.state is KeyState.RETIRED for found in self.listed(now)):
             return []
         with locked(self._folder):
@@ -86,7 +86,7 @@ class AccessKeys:
 
 
 class SigningKeys:
-    """The key to sign with, for a process that runs while keys change; a look at the folder a second at most."""
+    """The current signing key for a long-running process; reads the folder at most once a second."""
 
     def __init__(
         self,
@@ -110,10 +110,10 @@ class SigningKeys:
         self.current()
 
     def current(self) -> tuple[str, Ed25519PrivateKey]:
-        """The id and the key. What cannot be read just now is what it was a second ago.
+        """The id and the key. If the folder cannot be read, the key read last stays in use.
 
         Raises:
-            NoAccessKey: there is none, and never was.
+            NoAccessKey: no key was ever read.
         """
         if self._monotonic() - self._looked >= _LOOK_EVERY:
             self._looked = self._monotonic()
@@ -127,7 +127,7 @@ class SigningKeys:
         return self._key_id, self._key
 
     def _look(self) -> None:
-        # What nobody could verify must not be signed with, whatever lies in the folder.
+        # A key that verifiers do not know must not sign, whatever is in the folder.
         known = set(key_ids(self._folder)) & published(self._folder)
         found = key_states(known, self._terms, self._clock())
         signing = next((each.key_id for each in found if each.state is KeyState.SIGNING), None)
@@ -145,13 +145,13 @@ def key_ids(folder: Path) -> list[str]:
 
 
 def published(folder: Path) -> set[str]:
-    """The ids of the keys that verifiers know."""
+    """The ids of the keys in the JWK set, which verifiers know."""
     found = msgspec.json.decode((folder / JWKS).read_bytes(), type=dict[str, list[dict[str, str]]])
     return {key["kid"] for key in found["keys"]}
 
 
 def make(folder: Path, now: datetime, *, alone: bool = False) -> str:
-    """Makes a key, published before it is there; `alone`: all others are gone. For whoever holds the folder's lock."""
+    """Creates a key, published before its file exists; `alone`: deletes all others. The caller holds the lock."""
     key, key_id = Ed25519PrivateKey.generate(), new_key_id(now, secrets.token_hex(4))
     before = [] if alone else key_ids(folder)
     _write_jwks(folder, {**{each: load(_path(folder, each)) for each in before}, key_id: key})
@@ -164,7 +164,7 @@ def make(folder: Path, now: datetime, *, alone: bool = False) -> str:
 
 
 def publish(folder: Path) -> None:
-    """Writes the JWK set of the keys that are there."""
+    """Writes the JWK set of all keys in the folder."""
     _write_jwks(folder, {key_id: load(_path(folder, key_id)) for key_id in key_ids(folder)})
 
 
@@ -175,7 +175,7 @@ def _write_jwks(folder: Path, keys: dict[str, Ed25519PrivateKey]) -> None:
         described.append(jwk | {"kid": key_id, "use": "sig", "alg": "EdDSA"})
     content = msgspec.json.encode({"keys": described})
     path = folder / JWKS
-    # An unchanged file keeps its time: nobody reads it again for nothing.
+    # An unchanged file keeps its modification time, so readers do not reload it.
     if not path.exists() or path.read_bytes() != content:
         replace(path, content)
 

@@ -1,4 +1,4 @@
-"""Where a key of access tokens stands at which time: follows from the names of all keys and the clock alone."""
+"""Lifecycle of access token keys: the state of each follows from all keys' names and the clock alone."""
 
 import re
 from collections.abc import Iterable
@@ -9,11 +9,11 @@ import msgspec
 
 from infra.settings import Settings
 
-# For clocks that differ.
+# Allows for clock skew.
 _MARGIN = timedelta(seconds=60)
 _STAMP = "%Y%m%dT%H%M%SZ"
 _KEY_ID = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)-[0-9a-f]{8}\Z")
-# Of a key from before ids had a time.
+# Creation time of keys whose id has no timestamp (an earlier format).
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -25,23 +25,23 @@ class KeyState(StrEnum):
 
 
 class AccessKey(msgspec.Struct, frozen=True, kw_only=True):
-    """One key and where it stands."""
+    """One key and its state."""
 
     key_id: str
     state: KeyState
     made_at: datetime
-    # When it begins to sign.
+    # When it starts to sign.
     signs_from: datetime
-    # When the last token that it signed has run out; None while no key follows it.
+    # When the last token that it signed has expired; None while the key has no successor.
     retires_at: datetime | None
 
 
 class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """How long the stages take."""
+    """Durations of the stages."""
 
-    # From its publication until a key signs: longer than any verifier keeps what it has read.
+    # From publication until a key signs: longer than any verifier caches the key set.
     lead: timedelta
-    # Of an access token.
+    # Lifetime of an access token.
     life: timedelta
 
     @classmethod
@@ -53,9 +53,9 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def key_states(key_ids: Iterable[str], terms: KeyTerms, now: datetime) -> list[AccessKey]:
-    """Where each key stands, the oldest first."""
+    """The state of each key, oldest first."""
     ids = sorted(key_ids, key=lambda key_id: (made_at(key_id), key_id))
-    # The first has nobody to wait for.
+    # The first key signs immediately: there is no other.
     starts = [made_at(key_id) + (terms.lead if number else timedelta()) for number, key_id in enumerate(ids)]
     started = [number for number, start in enumerate(starts) if start <= now]
     signing = started[-1] if started else 0
@@ -91,5 +91,5 @@ def made_at(key_id: str) -> datetime:
 
 
 def new_key_id(now: datetime, random: str) -> str:
-    """`random`: eight hex characters, for keys that are made in the same second."""
+    """`random`: eight hex characters that separate keys created in the same second."""
     return f"{now.astimezone(UTC):{_STAMP}}-{random}"

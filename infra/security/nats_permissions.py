@@ -1,10 +1,10 @@
-"""Who may do what at the NATS server: one account and one user a party, and one account that holds the streams.
+"""NATS permissions: one account with one user per party, and one account without users that holds the streams.
 
-A list of permitted subjects is not enough. The server sends its answers wherever a request tells it to, and asks
-nobody for permission: in an account that the streams share with their users, a service could have an answer stored in
-another's stream, or carried to the API as a command to delete one. So nobody lives in the account of the streams. Every
-party has an account of its own that imports exactly what it may ask for; an answer comes back into that account and
-can reach nothing there that its owner could not reach anyway.
+Subject permissions alone are not enough. The server sends a reply to any reply subject that the request names, without
+a permission check. In an account shared with the streams, a service could have a reply stored in another service's
+stream, or delivered to the API as a command that deletes one. So the streams' account has no users. Each party has its
+own account that imports exactly what it may request; a reply returns to that account and can reach nothing there that
+its owner could not reach anyway.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,18 +30,18 @@ from infra.settings import SERVICES
 STORE = "STORE"
 NOTICES = "vestnik.projections.>"
 _API = "$JS.API"
-# Imported by every account: without it the server gives the account an API of its own, and that holds no stream.
+# Imported by every account: otherwise the server gives the account a JetStream API of its own, without any streams.
 _INFO = f"{_API}.INFO"
 
 
 class Rights(msgspec.Struct, frozen=True):
-    """What one party may do."""
+    """The permissions of one party."""
 
-    # What it may ask of the account that holds the streams, by subject: appends, requests, acknowledgements.
+    # Subjects of the streams' account that it may publish to: appends, API requests, acknowledgements.
     imports: list[str]
-    # What of that it may not, after all: what belongs to one other party by name.
+    # Exceptions to the imports: subjects that belong to one other party by name.
     denied: list[str]
-    # Whether it hears what is said of read models, and says it.
+    # Whether it receives and sends notices about read models.
     receives_notices: bool = False
     sends_notices: bool = False
 
@@ -60,7 +60,7 @@ def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {
         STORE: {
             "jetstream": "enabled",
-            # A request for messages has many answers.
+            # A request for messages has many replies.
             "exports": [{"service": subject, "response_type": "stream"} for subject in exports],
         }
     }
@@ -68,7 +68,7 @@ def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
         rights = permissions_of(party)
         imports: list[object] = [{"service": {"account": STORE, "subject": subject}} for subject in rights.imports]
         if rights.receives_notices:
-            # A read model that the operator has rebuilt.
+            # Notices of read models that the operator has rebuilt.
             imports.append({"stream": {"account": OPERATOR, "subject": NOTICES}})
         account: dict[str, object] = {"users": [rights.user(party, passwords[party])], "imports": imports}
         if party == OPERATOR:
@@ -78,12 +78,12 @@ def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
 
 
 def inbox_of(party: str) -> str:
-    """What begins every subject on which the party takes answers."""
+    """The prefix of every subject on which the party receives replies."""
     return f"_INBOX_{party}"
 
 
 def permissions_of(party: str) -> Rights:
-    """What the party may do; `topology` makes the streams and does nothing else."""
+    """What the party may do; `topology` creates the streams and does nothing else."""
     if party == TOPOLOGY:
         making = _each_stream("STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", also=(LIMITS, QUORUM))
         return Rights([_INFO, *making], [])
@@ -104,7 +104,7 @@ def permissions_of(party: str) -> Rights:
         elif stream in PUBLIC_FILTERS:
             imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{PUBLIC_FILTERS[stream]}")
         elif party in SERVICES:
-            # What their read models leave out, and nothing else that operators do.
+            # The dead letters of read models, and nothing else that operators do.
             imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{DEAD_LETTERS_FILTER}")
     imports += [f"$JS.ACK.{durable.stream}.{durable.name}.>" for durable in DURABLES if durable.service == party]
     if party == GATEWAY:
@@ -118,7 +118,7 @@ def _each_stream(*calls: str, also: tuple[str, ...] = ()) -> list[str]:
 
 
 def _evidence(party: str) -> list[str]:
-    """In a cluster, where a process looks whether its node is part of a quorum."""
+    """In a cluster: the subjects with which a process checks whether its node is part of a quorum."""
     return [quorum_of(party, "*"), f"{_API}.STREAM.INFO.{QUORUM}"]
 
 

@@ -1,8 +1,8 @@
-"""Who is an operator: the accounts that may open the page at /ops, in a file of the folder of secrets.
+"""Operator accounts: who may open the page at /ops, in a file in the folder of secrets.
 
-Nobody becomes an operator by what is in a stream, in the database or in a token: whoever may write in that folder says
-so, and he could log in as the operator anyway. A change counts at once, without a restart: the file is looked
-at for each request, and read where it is another.
+Nothing in a stream, in the database or in a token makes an account an operator's. Anyone who may write to that folder
+can, and they could log in as the operator anyway. A change takes effect without a restart: each request checks the
+file's version and reads it again if it has changed.
 """
 
 import os
@@ -15,18 +15,18 @@ from infra.operator_errors import OperatorError
 from infra.security.secret_files import locked, replace
 
 FILE = "operators.json"
-# Tells one version of the file from another: each is a file of its own, moved into its place.
+# Identifies a version of the file: each is written as a new file and moved into place.
 _Version = tuple[int, int, int]
 
 
 class Operator(msgspec.Struct, frozen=True):
-    """An account that may see and do what an operator may."""
+    """An account with an operator's rights."""
 
     user_id: str
-    # As what it does is recorded.
+    # Recorded with the operator's actions.
     username: str
     since: datetime
-    # Who said so, by the name at the machine.
+    # Who added it: their login name on the machine.
     by: str
 
 
@@ -38,14 +38,14 @@ class NoSuchOperator(OperatorError):
 
 
 class UnreadableOperators(OperatorError):
-    """The file is not what we write."""
+    """The file's content is not valid."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} cannot be read: until it is mended or removed, nobody is an operator")
 
 
 class Operators:
-    """The operators, as they stand in the file now."""
+    """The operators in the file, reloaded when it changes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -53,12 +53,12 @@ class Operators:
         self._known: dict[str, Operator] = {}
 
     def find(self, user_id: str) -> Operator | None:
-        """The operator whose account this is.
+        """The operator with this account; None if it is not an operator's.
 
         Raises:
-            UnreadableOperators: the file is not what we write.
+            UnreadableOperators: the file cannot be read or its content is not valid.
         """
-        # Before it is read: one that takes its place meanwhile is another the next time.
+        # Before reading: a file that replaces this one meanwhile has another version at the next call.
         version = self._look()
         if version is None or version != self._version:
             self._known = {each.user_id: each for each in self.all()}
@@ -66,7 +66,7 @@ class Operators:
         return self._known.get(user_id)
 
     def _look(self) -> _Version | None:
-        """Which version of the file is there; None where there is none, or it cannot be looked at."""
+        """The file's current version; None if it does not exist or cannot be checked."""
         try:
             found = os.stat(self._folder / FILE)
         except OSError:
@@ -74,10 +74,10 @@ class Operators:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def all(self) -> list[Operator]:
-        """All of them, who became one first before the others.
+        """All operators, in the order in which they were added.
 
         Raises:
-            UnreadableOperators: the file is not what we write.
+            UnreadableOperators: the file cannot be read or its content is not valid.
         """
         path = self._folder / FILE
         try:
@@ -88,7 +88,7 @@ class Operators:
             raise UnreadableOperators(path) from error
 
     def add(self, user_id: str, username: str, by: str) -> Operator:
-        """Makes the account an operator's; who is one already stays as he is."""
+        """Makes the account an operator's; an existing entry is left unchanged."""
         with locked(self._folder):
             known = self.all()
             found = next((each for each in known if each.user_id == user_id), None)
@@ -98,10 +98,10 @@ class Operators:
         return found
 
     def remove(self, user: str) -> Operator:
-        """Takes it back, by id or username.
+        """Removes an operator, by id or username.
 
         Raises:
-            NoSuchOperator: there is none of that name.
+            NoSuchOperator: no operator has that id or username.
         """
         with locked(self._folder):
             known = self.all()

@@ -1,9 +1,9 @@
-"""The keys that encrypt positions for clients: files `positions-<key id>.key` in the folder of secrets, 64 bytes each.
+"""Keys that encrypt positions for clients: files `positions-<key id>.key` in the folder of secrets, 64 bytes each.
 
-An id begins with the time at which the key was made, as with access keys (infra/security/key_lifecycle.py): the
-newest key that is older than the lead encrypts, and every key that is there decrypts. So gateways whose folders are
-copied one after the other understand each other, and a client may come back with a position however old. A key that
-is removed makes the positions void that it encrypted.
+An id begins with the key's creation time, as with access keys (infra/security/key_lifecycle.py): the newest key older
+than the lead encrypts, and every key in the folder decrypts. So gateways whose folders are updated one after another
+accept each other's positions, and a client may return with a position of any age. Deleting a key invalidates the
+positions that it encrypted.
 """
 
 import logging
@@ -22,7 +22,7 @@ from infra.security.key_lifecycle import KeyState, KeyTerms, key_states, new_key
 from infra.security.secret_files import locked, replace
 
 log = logging.getLogger(__name__)
-# Seconds between two looks at the folder.
+# Seconds between two checks of the folder.
 _LOOK_EVERY = 1.0
 # AES-256-SIV takes two keys of 256 bits.
 _KEY_BYTES = 64
@@ -31,17 +31,17 @@ TAG_BYTES = 4
 
 
 class NoPositionKey(OperatorError):
-    """There is no key to encrypt positions with, or none can be made."""
+    """There is no key to encrypt positions with, or none can be created."""
 
 
 class PositionKey(msgspec.Struct, frozen=True):
-    # The end of the key's id, which stands at the beginning of what it encrypted.
+    # The end of the key's id: the prefix of every position that it encrypted.
     tag: bytes
     cipher: AESSIV
 
 
 class PositionKeys:
-    """The keys for a process that runs while they change; looks at the folder once a second at most."""
+    """The current keys for a long-running process; reads the folder at most once a second, or for an unknown tag."""
 
     def __init__(
         self,
@@ -66,10 +66,10 @@ class PositionKeys:
         self.current()
 
     def current(self) -> PositionKey:
-        """The key to encrypt with; another object once it changes. While the folder cannot be read it stays.
+        """The key to encrypt with; a different object after a rotation. Unchanged while the folder cannot be read.
 
         Raises:
-            NoPositionKey: there is none, and never was.
+            NoPositionKey: no key was ever read.
         """
         if self._monotonic() - self._looked >= _LOOK_EVERY:
             self._look()
@@ -78,7 +78,7 @@ class PositionKeys:
         return self._current
 
     def find(self, tag: bytes) -> PositionKey | None:
-        """The key with the tag, also one that another process has just made; None if there is none."""
+        """The key with the tag, including one that another process has just created; None if there is none."""
         if self._monotonic() - self._looked >= _LOOK_EVERY or tag not in self._by_tag:
             self._look()
         return self._by_tag.get(tag)
@@ -107,10 +107,10 @@ def key_ids(folder: Path) -> list[str]:
 
 
 def rotate(folder: Path, now: datetime, *, at_once: bool = False) -> str:
-    """Adds a key that encrypts after the lead, or makes the first; its id. `at_once`: all others are removed.
+    """Adds a key that encrypts after the lead, or creates the first; returns its id. `at_once`: deletes all others.
 
     Raises:
-        NoPositionKey: the folder cannot be written to.
+        NoPositionKey: the folder is not writable.
     """
     try:
         with locked(folder):
@@ -125,7 +125,7 @@ def rotate(folder: Path, now: datetime, *, at_once: bool = False) -> str:
 
 
 def make(folder: Path, now: datetime) -> str:
-    """Makes a key and returns its id; for a caller that holds the folder's lock."""
+    """Creates a key and returns its id. The caller holds the folder's lock."""
     key_id = new_key_id(now, secrets.token_hex(TAG_BYTES))
     replace(_path(folder, key_id), secrets.token_bytes(_KEY_BYTES))
     return key_id

@@ -1,8 +1,8 @@
-"""Who may do what at PostgreSQL: one login and one schema a service, and one login that looks after all of them.
+"""PostgreSQL roles: one login and one schema per service, and one operator login that may act for all of them.
 
-A service's schema holds its read models and the engine's tables that go with them. The login may make tables there and
-sees nothing else; it does not own the schema, so it can neither drop it nor let another one in. Logins and schemas have
-the same names, and that is how whoever connects finds its own.
+A service's schema holds its read models and the engine's tables for them. The login may create tables there and sees
+nothing else. It does not own the schema, so it can neither drop it nor grant access to it. A login's schema has the
+same name, which is how each connection finds its own through the search path.
 """
 
 import base64
@@ -15,7 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 from infra.security.secrets import DATABASE_PARTIES, OPERATOR
 from infra.settings import SERVICES
 
-# Of a new server every login may connect to these two. Other databases may be someone else's: they are only named.
+# By default every login may connect to `postgres` and `template1`; that right is revoked. Other databases may not be
+# ours: they only cause a warning.
 _OTHER_DATABASES = """\
 DO $$ DECLARE other name; BEGIN
   FOR other IN SELECT datname FROM pg_database
@@ -38,7 +39,7 @@ _SALT_BYTES = 16
 
 
 def role_of(party: str) -> str:
-    """The login of the party, and of a service also its schema."""
+    """The name of the party's login and, for a service, of its schema."""
     return f"vestnik_{party}"
 
 
@@ -50,9 +51,9 @@ def url_of(database_url: str, party: str, password: str) -> str:
 
 
 def statements(database: str, passwords: Mapping[str, str]) -> Iterator[str]:
-    """What gives everybody his rights, statement by statement, for a superuser of the server, in the database itself.
+    """Yields the SQL statements that grant all rights, for a superuser connected to this database.
 
-    They may be run again: passwords become those that are given. No password is in them, only what it is checked with.
+    Idempotent: a repeated run sets the given passwords. The statements contain SCRAM verifiers, no passwords.
     """
     name = '"' + database.replace('"', '""') + '"'
     for party in DATABASE_PARTIES:
@@ -62,8 +63,8 @@ def statements(database: str, passwords: Mapping[str, str]) -> Iterator[str]:
             f" THEN CREATE ROLE {role}; END IF; END $$"
         )
         yield f"ALTER ROLE {role} LOGIN PASSWORD '{verifier(passwords[party])}'"
-    # It acts for each by SET ROLE, and what it makes in doing so is theirs. Memberships keep the inheritance that they
-    # were granted with (PostgreSQL 16 and newer), so they are granted again.
+    # The operator acts for each service by SET ROLE, so what it creates then belongs to that service. Memberships keep
+    # the inheritance that they were granted with (PostgreSQL 16 and newer), so they are granted again.
     services = ", ".join(map(role_of, SERVICES))
     yield f"ALTER ROLE {role_of(OPERATOR)} NOINHERIT"
     operator = role_of(OPERATOR)
@@ -72,9 +73,9 @@ def statements(database: str, passwords: Mapping[str, str]) -> Iterator[str]:
     yield f"GRANT {services} TO {operator}"
     everybody = ", ".join(map(role_of, DATABASE_PARTIES))
     yield f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
-    # A verification builds its shadow in temporary tables.
+    # Verification builds its shadow in temporary tables.
     yield f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {everybody}"
-    # For the schemas in which read models of a moment in the past are built.
+    # For the schemas in which read models as of a past moment are built.
     yield f"GRANT CREATE ON DATABASE {name} TO {role_of(OPERATOR)}"
     yield _OTHER_DATABASES
     yield f"REVOKE EXECUTE ON FUNCTION {', '.join(_MAKE_LARGE_OBJECTS)} FROM PUBLIC"
@@ -84,19 +85,19 @@ def statements(database: str, passwords: Mapping[str, str]) -> Iterator[str]:
         yield f"CREATE SCHEMA IF NOT EXISTS {role}"
         yield f"GRANT USAGE, CREATE ON SCHEMA {role} TO {role}"
         yield f"ALTER ROLE {role} IN DATABASE {name} SET search_path = {role}"
-        # The operator reads what is there and what will be there.
+        # The operator reads existing and future tables.
         yield f"GRANT USAGE ON SCHEMA {role} TO {role_of(OPERATOR)}"
         yield f"GRANT SELECT ON ALL TABLES IN SCHEMA {role} TO {role_of(OPERATOR)}"
         yield (
             f"ALTER DEFAULT PRIVILEGES FOR ROLE {role} IN SCHEMA {role} GRANT SELECT ON TABLES TO {role_of(OPERATOR)}"
         )
-    # People who look into read models need not name the schemas; `public` first, so that no table is made by accident.
+    # Operators query read models without naming schemas; `public` first, so that no table is created by accident.
     looked_for = ", ".join(["public", *map(role_of, SERVICES)])
     yield f"ALTER ROLE {role_of(OPERATOR)} IN DATABASE {name} SET search_path = {looked_for}"
 
 
 def verifier(password: str) -> str:
-    """What a server keeps of a password to check it with (SCRAM-SHA-256, RFC 5803): of no use to log in with."""
+    """The SCRAM-SHA-256 verifier (RFC 5803) that a server stores for a password; it cannot be used to log in."""
     salt = secrets.token_bytes(_SALT_BYTES)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()

@@ -1,4 +1,4 @@
-"""Files that hold secrets: written whole or not at all, for their owner alone, by one process at a time."""
+"""Files that hold secrets: replaced atomically, readable by their owner alone, changed by one process at a time."""
 
 import fcntl
 import os
@@ -23,7 +23,7 @@ def private_pem(key: Ed25519PrivateKey) -> bytes:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Writes, for the owner alone, so that a reader, or a crash, sees either the old file or the new one, whole."""
+    """Replaces the file atomically and durably, mode 0600: readers and a crash see the old content or the new."""
     draft = path.with_suffix(path.suffix + ".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -40,7 +40,7 @@ def replace(path: Path, content: bytes) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One at a time changes what is in the folder, whichever process."""
+    """Holds the folder's exclusive lock across processes, waiting for it as long as necessary."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

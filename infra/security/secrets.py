@@ -1,7 +1,7 @@
-"""Keys and passwords of a deployment: files in one folder, made once, readable by their owner alone.
+"""Keys and passwords of a deployment: files in one folder, created once, readable by their owner alone.
 
-`vestnik up` makes what is missing; a deployment hands each service the files that it needs and no more. Everything
-here is derived from nothing and written nowhere else: no event, no log, no error shows any of it.
+`vestnik up` creates the missing ones; a deployment gives each service only the files that it needs. All of them are
+random, and none appears anywhere else: in no event, no log, no error.
 """
 
 import secrets
@@ -29,9 +29,9 @@ GATEWAY = "gateway"
 OPERATOR = "operator"
 TOPOLOGY = "topology"
 PARTIES = (*SERVICES, GATEWAY, OPERATOR)
-# Who has a user at the NATS server: all of them, and the one that makes the streams and does nothing else.
+# Parties with a user at the NATS server: all of them, and `topology`, which creates the streams and does nothing else.
 NATS_PARTIES = (*PARTIES, TOPOLOGY)
-# Who has a login at PostgreSQL; the gateway needs none.
+# Parties with a login at PostgreSQL; the gateway needs none.
 DATABASE_PARTIES = (*SERVICES, OPERATOR)
 _RANDOM = ("claims", "refresh", "mail", "limits", "password", "devices")
 _PASSWORDS = (
@@ -42,11 +42,11 @@ _PASSWORDS = (
 
 
 class MissingSecret(OperatorError):
-    """A key or a password that this process needs is not there."""
+    """A key or a password that this process needs is missing."""
 
 
 class Secrets:
-    """The folder of secrets; a file is read when it is first asked for and kept."""
+    """The folder of secrets; a file is read on first use and cached."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -58,7 +58,7 @@ class Secrets:
 
     @classmethod
     def create(cls, folder: Path) -> Self:
-        """Makes what is missing and leaves what is there; safe when several processes do it at once."""
+        """Creates the missing files and keeps existing ones; safe to run in several processes at once."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _locked(folder):
             for name in _RANDOM:
@@ -76,7 +76,7 @@ class Secrets:
 
     @property
     def claims_key(self) -> bytes:
-        """Keys the HMAC that stands for an e-mail address or a username in a subject."""
+        """HMAC key for the digest that replaces an e-mail address or a username in a subject."""
         return self._file("claims.key")
 
     @property
@@ -91,7 +91,7 @@ class Secrets:
 
     @property
     def password_key(self) -> bytes:
-        """Keys the digest of a password that bcrypt is given; for auth alone. Without it no password is good."""
+        """Key of the digest of a password that is passed to bcrypt; for auth alone. Without it no password is valid."""
         return self._file("password.key")
 
     @property
@@ -101,7 +101,7 @@ class Secrets:
 
     @property
     def limits_key(self) -> bytes:
-        """Keys the digests under which gateways count addresses and accounts together."""
+        """Key of the digests under which the gateways jointly count addresses and accounts."""
         return self._file("limits.key")
 
     def position_keys(self, terms: KeyTerms) -> PositionKeys:
@@ -113,7 +113,7 @@ class Secrets:
         return self._file(f"nats-{party}.password").decode()
 
     def nats_passwords(self) -> dict[str, str]:
-        """The passwords of all users of the NATS server; for whoever configures it."""
+        """The passwords of all users of the NATS server, for its configuration."""
         return {party: self.nats_password(party) for party in NATS_PARTIES}
 
     @property
@@ -126,7 +126,7 @@ class Secrets:
         return self._file(f"postgres-{party}.password").decode()
 
     def database_passwords(self) -> dict[str, str]:
-        """The passwords of all of them; for whoever makes the logins."""
+        """The passwords of all logins, for creating them."""
         return {party: self.database_password(party) for party in DATABASE_PARTIES}
 
     def signing_keys(self, terms: KeyTerms) -> SigningKeys:
@@ -135,15 +135,15 @@ class Secrets:
 
     @property
     def jwks_path(self) -> Path:
-        """The public keys of access tokens as a JWK set in JSON; what every gateway serves and checks with."""
+        """The JWK set (JSON) of access tokens' public keys, which every gateway serves and verifies with."""
         return self._folder / access_keys.JWKS
 
     def service_key(self, party: str, *, fresh: bool = False) -> Ed25519PrivateKey:
-        """The private key with which a party proves to the services who it is; `fresh`: as it is in the file now."""
+        """The private key that proves a party's identity to the services; `fresh`: re-reads the file."""
         return self._private(f"service-{party}.pem", fresh=fresh)
 
     def service_public_keys(self, *, fresh: bool = False) -> dict[str, list[Ed25519PublicKey]]:
-        """The public keys of all parties: the present one and, after a change, the one before."""
+        """The public keys of all parties: the current one and, after a rotation, the previous one."""
         keys: dict[str, list[Ed25519PublicKey]] = {}
         published = msgspec.json.decode(self._file("services.json", fresh=fresh), type=dict[str, str | list[str]])
         for party, pems in published.items():
@@ -154,10 +154,9 @@ class Secrets:
         return keys
 
     def rotate_service_keys(self) -> None:
-        """Gives every party a new key, without a restart. Tokens of the key before stay good until the next rotation.
+        """Gives every party a new key, without a restart. Tokens of the previous key are valid until the next rotation.
 
-        Who checks tokens knows a new key before anyone signs with it: whatever moment this is cut off at, every
-        service goes on.
+        Verifiers know a new key before anyone signs with it: the services keep working wherever this is interrupted.
         """
         with _locked(self._folder):
             made = {party: Ed25519PrivateKey.generate() for party in PARTIES}
@@ -185,14 +184,14 @@ class Secrets:
 
 
 def replace_claims_key(folder: Path, key: bytes) -> None:
-    """Puts another key of claims in place; only where no claim was ever made with the one before."""
+    """Replaces the claims key; only valid if no claim was ever made with the previous one."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(folder):
         _replace(folder / "claims.key", key)
 
 
 def _publish(folder: Path, coming: Mapping[str, str] | None = None) -> None:
-    """Writes the public halves: the JWK set of access keys, and the services' keys with those that are to come."""
+    """Writes the public halves: the JWK set of access keys, and the services' keys, including the `coming` ones."""
     access_keys.publish(folder)
     public_pems: dict[str, list[str]] = {}
     for party in PARTIES:

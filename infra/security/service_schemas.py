@@ -1,7 +1,7 @@
-"""Whose the read models of each service are at a database: everybody's, or each service's in a schema of its own.
+"""Where each service's read models are: in one shared schema, or in a schema per service.
 
-An operator's command acts for the owner: what it makes is the service's, as if its own processes had made it, and it
-can do no more than they could. Without schemas of the services' all of them share one login, and so does the operator.
+With a schema per service, an operator's command acts as the owner: what it creates belongs to the service, and it has
+the service's rights and no more. Without them all services and the operator share one login.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from infra.security.postgres_roles import role_of
 from infra.settings import SERVICES, BadSetting
 
 _WITHIN = 10.0
-# A schema of a service's, and whether this login may act for it.
+# Schemas of services, and whether this login may act as their owner.
 _SCHEMAS = """
 SELECT n.nspname::text, pg_has_role(r.oid, 'MEMBER')
 FROM pg_namespace AS n JOIN pg_roles AS r ON r.rolname = n.nspname
@@ -26,7 +26,7 @@ WHERE n.nspname = ANY(%s)
 
 
 class NoSchemaAccess(OperatorError):
-    """The login has no right to what belongs to a service."""
+    """The login has no access to a service's schema."""
 
     def __init__(self, service: str) -> None:
         super().__init__(
@@ -37,16 +37,16 @@ class NoSchemaAccess(OperatorError):
 class ServiceSchemas:
     def __init__(self, database_url: str, may_act: Mapping[str, bool]) -> None:
         self._database_url = database_url
-        # By service with a schema of its own.
+        # By service, for those that have a schema of their own.
         self._may_act = may_act
 
     @classmethod
     async def discover(cls, database_url: str) -> Self:
-        """Asks the database.
+        """Queries the database for the services' schemas.
 
         Raises:
-            BadSetting: the URL is none.
-            Unavailable: it does not answer, or not to us.
+            BadSetting: the URL is not valid.
+            Unavailable: the database does not answer, or refuses the login.
         """
         try:
             async with asyncio.timeout(_WITHIN):
@@ -54,7 +54,7 @@ class ServiceSchemas:
                     cursor = await conn.execute(_SCHEMAS, ([role_of(service) for service in SERVICES],))
                     found = {str(schema): may_act is True for schema, may_act in await cursor.fetchall()}
         except ProgrammingError:
-            # Its text would show the whole of the setting, and with it the password.
+            # The error's text would show the whole setting, including the password.
             raise BadSetting("VESTNIK_DATABASE_URL is not the address of a PostgreSQL database") from None
         except (OperationalError, TimeoutError) as error:
             reason = str(error).partition("\n")[0] or "no answer in time"
@@ -69,10 +69,10 @@ class ServiceSchemas:
         return bool(self._may_act)
 
     def url(self, service: str) -> str:
-        """How to connect so as to act for the service.
+        """The URL for connecting as the service.
 
         Raises:
-            NoSchemaAccess: this login may not.
+            NoSchemaAccess: this login may not act for the service.
         """
         if service not in self._may_act:
             return self._database_url
@@ -84,7 +84,7 @@ class ServiceSchemas:
         return make_conninfo(self._database_url, options=options)
 
     def urls(self) -> dict[str, list[str]]:
-        """Every place where read models may be, and the services whose they are.
+        """The services by the URL at which their read models are.
 
         Raises:
             NoSchemaAccess: this login may not act for one of them.
