@@ -1,1 +1,1 @@
-"""gRPC between the services: one way to serve, one way to call, and what travels with every call."""
+"""gRPC between the services: server, client, authorization, TLS, and the context that travels with every call."""

@@ -1,6 +1,6 @@
-"""Who calls, and whether that service may make this very call in that user's name; errors are mapped once, here.
+"""Authentication and authorization of gRPC calls: which service calls, and for which user; maps errors to gRPC.
 
-The same for a call by itself and for one that is carried with others on a stream.
+The same for a call with its own gRPC stream and for one that is multiplexed with others.
 """
 
 import logging
@@ -25,10 +25,10 @@ class CallAuthorizer:
         self._verifier = Verifier(service, secrets)
 
     def authenticate_stream(self, stream: Stream) -> Credential:
-        """Whose stream it is, by the token and the certificate that it came with.
+        """The party that opened the stream, by its token and certificate.
 
         Raises:
-            Unauthenticated: no good token, or another party's than the certificate.
+            Unauthenticated: no valid token, or the certificate names another party.
         """
         metadata: Mapping[str, object] = stream.metadata or {}
         credential = self._verifier.credential(str(metadata.get("authorization") or ""))
@@ -37,10 +37,10 @@ class CallAuthorizer:
         return credential
 
     def authenticate_call(self, authorization: str, party: str) -> Credential:
-        """What the token of a call proves that came on a stream of the party's.
+        """The credential of a multiplexed call on a stream that `party` opened.
 
         Raises:
-            Unauthenticated: no good token, or another party's than the one that opened the stream.
+            Unauthenticated: no valid token, or another party's than the one that opened the stream.
         """
         credential = self._verifier.credential(authorization)
         if credential.service != party:
@@ -48,7 +48,7 @@ class CallAuthorizer:
         return credential
 
     def user_field(self, credential: Credential, callers: Callers) -> str | None:
-        """The field that must hold the user of the token; None: any user may be asked about.
+        """The field that must equal the token's user; None: the caller may name any user.
 
         Raises:
             Forbidden: the service may not make this call.
@@ -62,14 +62,14 @@ class CallAuthorizer:
 def check_user(message: object, field: str | None, user: str | None) -> None:
     """
     Raises:
-        Forbidden: the message speaks for another user than the token.
+        Forbidden: the message names another user than the token.
     """
     if field is not None and getattr(message, field) != user:
         raise Forbidden("The service token does not name this user.")
 
 
 def failure_of(error: Exception, method: str) -> GRPCError:
-    """What the caller is told; called where the error was caught."""
+    """The gRPC error for the caller; called in the `except` block, since it logs unexpected errors with their stack."""
     match error:
         case GRPCError():
             return error
@@ -78,6 +78,6 @@ def failure_of(error: Exception, method: str) -> GRPCError:
         case TimeoutError():
             return to_grpc(DeadlineExceeded())
         case _:
-            # The edge: whatever went wrong inside is logged here and never shown outside.
+            # The edge: an unexpected error is logged here and never shown outside.
             log.exception("%s failed", method)
             return to_grpc(VestnikError())

@@ -1,4 +1,4 @@
-"""What travels with every call: request id, trace, the caller's position, who acts, which service calls."""
+"""The context that travels with every call: request id, trace, the caller's position, the acting user, the caller."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
@@ -16,18 +16,18 @@ POSITION = "vestnik-position"
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    # The client's own id where it gave one; as answers and logs show it.
+    # The client's own id if it sent one; shown in responses and logs.
     request_id: str
-    # Ours, where that one is the client's: events are correlated by an id that nobody else can choose.
+    # Our own id if the request id is the client's: events are correlated by an id that no client can choose.
     correlation_id: str = ""
     traceparent: str | None = None
-    # What the caller has seen; a read waits until its read model has seen it too.
+    # What the caller has seen; a read waits until its read model has caught up with it.
     position: Position = Position()
-    # Id of the user in whose name the call is made; the service token says so.
+    # Id of the user on whose behalf the call is made, from the service token.
     actor: str | None = None
-    # The service that calls.
+    # The calling service.
     caller: str = ""
-    # When the answer has to be there, on this process's monotonic clock. What is called for it ends by then.
+    # Deadline on this process's monotonic clock; calls made on behalf of this one end by then too.
     deadline: float | None = None
 
     def provenance(self, causation_id: str | None = None) -> Provenance:
@@ -40,7 +40,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def metadata(self) -> dict[str, str]:
-        """As gRPC metadata, for the next service; service and actor are in the service token."""
+        """The context as gRPC metadata for the next service; service and actor are in the service token."""
         pairs = {REQUEST_ID: self.request_id}
         if self.correlation_id:
             pairs[CORRELATION_ID] = self.correlation_id
@@ -52,10 +52,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, object], caller: str, actor: str | None) -> "Call":
-        """Reads what `metadata` wrote.
+        """Parses the metadata that `metadata` produces.
 
         Raises:
-            Invalid: the position is not one.
+            Invalid: the position cannot be decoded.
         """
 
         def text(key: str) -> str:
@@ -75,10 +75,10 @@ _current: ContextVar[Call | None] = ContextVar("vestnik_call", default=None)
 
 
 def current() -> Call:
-    """The call being served; outside of one (a reaction, a tool) a fresh one with an id of its own."""
+    """The call being served; outside of one (a reaction, a tool) a new one with its own id."""
     return _current.get() or Call(request_id=new_id())
 
 
 def enter(call: Call) -> Token[Call | None]:
-    """Makes the call the current one of this task."""
+    """Sets the current call of this task."""
     return _current.set(call)

@@ -1,7 +1,7 @@
-"""Calling a service over gRPC: several replicas in turn, a deadline on every call, a retry where it is safe.
+"""gRPC client of a service: round robin over its replicas, a deadline on every call, retries where they are safe.
 
-What writes to one aggregate goes to one replica, as long as that is there: two writers of the same aggregate are as
-right, but each append of one makes the other's next one conflict, and what either keeps in memory is behind.
+Writes to one aggregate go to one replica while it is available. Two writers of the same aggregate are correct, but each
+append of one makes the other's next append conflict, and the state that each keeps in memory falls behind.
 """
 
 import asyncio
@@ -35,9 +35,9 @@ Response = TypeVar("Response")
 Response_co = TypeVar("Response_co", covariant=True)
 Stub = TypeVar("Stub")
 
-# Between attempts, seconds: first and at most.
+# Backoff between attempts, seconds: initial and maximum.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
-# Seconds that a service may ask for and is tried again all the same, within the deadline.
+# Longest retry-after, in seconds, that the client waits out itself, within the deadline.
 _LONGEST_WAIT = 1
 
 
@@ -54,17 +54,17 @@ class Streaming(Protocol[Request_contra, Response_co]):
 
 
 class Client:
-    """One service as another sees it: all of its replicas."""
+    """A client of one service, over all of its replicas."""
 
     def __init__(self, target: str, *, me: str, settings: Settings, secrets: Secrets, carried: bool = False) -> None:
-        """`carried`: whether unary calls go together on a long-lived stream to each replica (infra/rpc/multiplex)."""
+        """`carried`: multiplex unary calls on a long-lived stream to each replica (infra/rpc/multiplex)."""
         self._target = target
         self._issuer = Issuer(me, secrets)
         tls = client_side(settings, me, target)
         config = Configuration(
             _keepalive_time=20.0,
             _keepalive_timeout=10.0,
-            # Also while nothing is asked: a stream of calls is there all the time.
+        # Also without calls in flight: the multiplexing stream is always open.
             _http2_max_pings_without_data=0,
             _http2_min_sent_ping_interval_without_data=15.0,
             ssl_target_name_override=tls.target if tls else None,
@@ -87,15 +87,15 @@ class Client:
         )
         self._carried = carried
         self._turns = cycle(self._replicas)
-        # Where the call that is being begun goes first; None: to whose turn it is.
+        # The replica for the call that is being started; None: the next in turn.
         self._chosen: Channel | MultiplexedChannel | None = None
 
     def stub(self, kind: Callable[[Any], Stub]) -> Stub:
-        """The generated stub, over all replicas in turn."""
+        """The generated stub, distributing its calls over the replicas."""
         return (multiplexed(kind) if self._carried else kind)(self)
 
     def request(self, *args: object, **kwargs: object) -> ClientStream[Any, Any]:
-        """What a stub asks of its channel; each call goes to the next replica, or to the one that was chosen."""
+        """The channel interface for stubs: each call goes to the chosen replica, or else the next in turn."""
         replica = self._next()
         channel = replica.channel if isinstance(replica, MultiplexedChannel) else replica
         return channel.request(*args, **kwargs)  # type: ignore[arg-type]  # passed through as the stub gave it
@@ -103,7 +103,7 @@ class Client:
     def unary(
         self, name: str, request: object, reply_type: type[Any], timeout: float, metadata: Mapping[str, str]
     ) -> Awaitable[Any]:
-        """The same of a stub whose calls are carried. Raises as `Carrier.unary` does."""
+        """The channel interface for multiplexed stubs. Raises as `MultiplexedChannel.unary` does."""
         replica = self._next()
         assert isinstance(replica, MultiplexedChannel)
         return replica.unary(name, request, reply_type, timeout, metadata)
@@ -122,15 +122,15 @@ class Client:
         context: Call | None = None,
         about: str | None = None,
     ) -> Response:
-        """Calls, and again within the deadline where the call was not begun (or, if idempotent, was lost).
+        """Makes a call. Retries within the deadline if the call was not begun or, if idempotent, when it was lost.
 
-        The deadline is `timeout` seconds from now, or that of the call being served where this is earlier.
-        `about`: what is written to; calls about the same begin with the same replica, whoever makes them.
+        The deadline is `timeout` seconds from now, or that of the call being served if it is earlier.
+        `about`: the aggregate written to; calls about the same one try the same replica first, from every client.
 
         Raises:
             DeadlineExceeded: no answer in time, or the connection was lost and the outcome is not known.
             Unavailable: no replica could be reached.
-            VestnikError: what the service answered.
+            VestnikError: the error that the service returned.
         """
         call = context or current()
         deadline = time.monotonic() + timeout
@@ -138,7 +138,7 @@ class Client:
             deadline = min(deadline, call.deadline)
         pause, attempts = 0.0, 0
         while True:
-            # Taken up by the stub before anything else can be called: it opens its call at once.
+            # The stub uses it synchronously when it starts the call, before any other call can.
             self._chosen = self._replica_for(about) if about is not None and not attempts else None
             try:
                 return await method(
@@ -159,11 +159,11 @@ class Client:
                     ) from error
                 failure = Unavailable()
             except OSError:
-                failure = Unavailable()  # refused: the call was never sent
+                failure = Unavailable()  # connection refused: the call was never sent
             attempts += 1
             if attempts >= len(self._replicas):
                 if isinstance(failure, NoQuorum) or (failure.retry_after or 0) > _LONGEST_WAIT:
-                    # It lasts for seconds: the caller says when to come again.
+                    # The condition lasts for seconds: the caller decides when to retry.
                     raise failure
                 pause = min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
             if time.monotonic() + pause >= deadline:
@@ -178,7 +178,7 @@ class Client:
         timeout: float = 30.0,
         context: Call | None = None,
     ) -> AsyncGenerator[Response, None]:
-        """A server's stream; not repeated, since the caller has seen a part of it. Raises as `call` does."""
+        """A server stream; not retried, since the caller has consumed a part of it. Raises as `call` does."""
         try:
             async for message in method(request, timeout=timeout, metadata=self._metadata(context or current())):
                 yield message

@@ -1,4 +1,4 @@
-"""Our errors over gRPC: the status says what kind, google.rpc.ErrorInfo carries the stable code and the members."""
+"""Maps our errors to gRPC and back: the status is the kind, google.rpc.ErrorInfo has the stable code and members."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _NOT_EXECUTED = "not_executed"
 
 
 def to_grpc(error: VestnikError, *, executed: bool = True) -> GRPCError:
-    """With `executed=False` the caller learns that the call was not begun and may be made elsewhere."""
+    """With `executed=False` the caller learns that the call was not begun and may be retried on another replica."""
     metadata = dict(error.members) if executed else {**error.members, _NOT_EXECUTED: "true"}
     details: list[object] = [ErrorInfo(reason=error.code, domain=DOMAIN, metadata=metadata)]
     if error.violations:
@@ -32,14 +32,14 @@ def to_grpc(error: VestnikError, *, executed: bool = True) -> GRPCError:
 
 
 def from_grpc(error: GRPCError) -> VestnikError:
-    """The error that the service raised; one of another origin becomes the nearest of ours, or an internal error."""
+    """The error that the service raised; a foreign error becomes the nearest of ours, or an internal error."""
     details: Sequence[object] = error.details or ()
     info = _info(details)
     if info is None or info.reason not in BY_CODE:
         if error.status in (Status.UNAVAILABLE, Status.CANCELLED):
             return Unavailable()
         if error.status is Status.DEADLINE_EXCEEDED:
-            # The server's clock was quicker than the caller's: grpclib cuts deadlines of over 10 s to whole seconds.
+            # The server's deadline was earlier than the caller's: grpclib truncates those over 10 s to whole seconds.
             return DeadlineExceeded()
         return VestnikError("Something went wrong.")
     violations = tuple(
@@ -54,7 +54,7 @@ def from_grpc(error: GRPCError) -> VestnikError:
 
 
 def was_executed(error: GRPCError) -> bool:
-    """False only where the service said that it did not begin the call."""
+    """False only if the service said that it did not begin the call."""
     info = _info(error.details or ())
     return info is None or _NOT_EXECUTED not in info.metadata
 

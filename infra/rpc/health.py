@@ -1,4 +1,4 @@
-"""Asking a gRPC server whether it serves; needs no credential."""
+"""gRPC health check of a server; needs no credential."""
 
 from grpclib import GRPCError
 from grpclib.config import Configuration
@@ -11,17 +11,17 @@ from infra.rpc.transport.channel import Channel
 
 
 async def is_serving(host: str, port: int, *, timeout: float = 1.0, tls: Tls | None = None) -> bool:
-    """Whether the server answers that it is ready, within `timeout` seconds."""
+    """Whether the server reports SERVING within `timeout` seconds."""
     return await said_serving(host, port, timeout=timeout, tls=tls) is True
 
 
 async def said_serving(host: str, port: int, *, timeout: float = 1.0, tls: Tls | None = None) -> bool | None:
-    """Whether the server says that it is ready or refuses the connection; None: nothing within `timeout` seconds."""
+    """True: the server reports SERVING. False: it does not, or the call failed. None: no answer in time."""
     config = Configuration(ssl_target_name_override=tls.target if tls else None)
     channel = Channel(host, port, ssl=tls.context if tls else None, config=config)
     try:
         answer = await HealthStub(channel).Check(HealthCheckRequest(), timeout=timeout)
-    except TimeoutError:  # before OSError, of which it is one
+    except TimeoutError:  # before OSError, its base class
         return None
     except (OSError, GRPCError, StreamTerminatedError):
         return False

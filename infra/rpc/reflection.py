@@ -1,4 +1,4 @@
-"""Server reflection: what grpcurl and its like ask a server, so that they can call it without the .proto files."""
+"""gRPC server reflection, with which tools such as grpcurl call a server without the .proto files."""
 
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
@@ -14,10 +14,10 @@ F = TypeVar("F")
 
 
 class _Described:
-    """The descriptors of our own services, which are in a pool of theirs, and those of health, which are in Google's.
+    """Finds descriptors of our services in their own pool, and those of health in Google's default pool.
 
-    The reflection of grpclib asks one pool alone: with the default one it names our services and knows nothing of them.
-    Its questions have the names that a pool's methods have.
+    grpclib's reflection uses a single pool: with the default one it lists our services but cannot describe them.
+    The method names are those of a descriptor pool.
     """
 
     def FindFileByName(self, name: str) -> FileDescriptor:  # noqa: N802
@@ -37,7 +37,7 @@ class _Described:
 
 
 def with_reflection(services: Collection[Any]) -> list[Any]:
-    """The services, and reflection of them in its two versions, as grpclib serves them."""
+    """The services plus reflection in its two versions, as grpclib serves them."""
     return ServerReflection.extend(services, pool=_Described())
 
 

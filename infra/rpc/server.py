@@ -1,4 +1,4 @@
-"""Serving gRPC: each call is authenticated, allowed, bounded in time, size and number, whether by itself or carried."""
+"""gRPC server: each call is authenticated, authorized, and bounded in time, size and number, multiplexed or not."""
 
 import asyncio
 import logging
@@ -33,9 +33,9 @@ from infra.security.secrets import Secrets
 
 log = logging.getLogger(__name__)
 
-# For a caller that gave no deadline, or a longer one.
+# Seconds; for a call without a deadline or with a longer one.
 LONGEST_CALL = REQUEST
-# Seconds for which streams of calls are kept open once the process stops and none is at work: some may be on their way.
+# Seconds that multiplexing streams stay open after the last call of a stopping process: new calls may be in transit.
 _GRACE = 1.0
 
 
@@ -44,12 +44,12 @@ class Servable(Protocol):
 
 
 class RpcServer:
-    """One service's gRPC server with health and reflection."""
+    """A service's gRPC server with health and reflection."""
 
     def __init__(self, service: str, handlers: Collection[Servable], *, secrets: Secrets) -> None:
         """
         Raises:
-            LookupError: contracts/rpc_permissions.py does not say who may call one of the methods.
+            LookupError: contracts/rpc_permissions.py lists no callers for one of the methods.
         """
         self._service = service
         self._guard = CallAuthorizer(service, secrets)
@@ -68,7 +68,7 @@ class RpcServer:
             _Served({path: self._guarded(path, handler) for path, handler in mapping.items()}) for mapping in mappings
         ]
         carrying = _Served({PATH: Handler(self._carry, Cardinality.STREAM_STREAM, Calls, Answers)})
-        # Health and reflection need no credential: they show no data.
+        # Health and reflection need no credential: they expose no data.
         health = Health({each: [self._health] for each in guarded})
         public = [_Served(_bounded(each)) for each in with_reflection([*guarded, carrying, health])[len(guarded) + 1 :]]
         self._server = BoundedServer(
@@ -82,14 +82,14 @@ class RpcServer:
     async def start(
         self, host: str, port: int, *, shared: bool = False, tls_context: ssl.SSLContext | None = None
     ) -> None:
-        """Begins to listen; health says NOT_SERVING until `set_ready`. `shared`: somebody holds the port for us."""
+        """Starts listening; health is NOT_SERVING until `set_ready`. `shared`: another process holds the port."""
         await self._server.listen(host, port, shared=shared, tls=tls_context)
 
     def set_ready(self, ready: bool) -> None:
         self._health.set(ready and not self._at_work.stopping)
 
     async def drain(self, seconds: float) -> None:
-        """Refuses new calls, lets those at work finish for so long, then stops."""
+        """Refuses new calls, waits up to `seconds` for those in flight, then stops."""
         self._at_work.stopping = True
         self._health.set(False)
         for stream in self._streams:
@@ -104,7 +104,7 @@ class RpcServer:
         await self._server.wait_closed()
 
     async def _streams_ended(self) -> None:
-        """Waits until the callers have ended their streams; one that does not is not waited for any longer."""
+        """Waits until the callers have ended their streams, for `_GRACE` seconds at most."""
         waits = [asyncio.create_task(stream.ended.wait()) for stream in self._streams]
         if not waits:
             return
@@ -148,7 +148,7 @@ class RpcServer:
             await func(stream)
 
     async def _carry(self, stream: Stream) -> None:
-        """Many calls on one stream; it counts for nothing itself, each call on it does."""
+        """Serves a multiplexing stream; it does not count as a call in flight, but each call on it does."""
         if self._at_work.stopping:
             raise to_grpc(Unavailable("This process is stopping."), executed=False)
         carried: CallServer | None = None
@@ -169,7 +169,7 @@ class RpcServer:
 
 
 def _bounded(service: Servable) -> dict[str, Handler]:
-    """The methods of a service that needs no credential: messages are bounded, and unary calls end in time."""
+    """The methods of a service that needs no credential, with bounded messages and a time limit on unary calls."""
     methods = service.__mapping__()
     return {path: handler._replace(func=_bounded_call(path, handler)) for path, handler in methods.items()}
 
@@ -191,7 +191,7 @@ def _bounded_call(path: str, handler: Handler) -> Callable[[Stream], Awaitable[N
 
 
 def _check_messages(stream: Stream, field: str | None, user: str | None, single: bool) -> None:
-    """Has every message that the handler takes checked first: its frame, and in whose name it speaks."""
+    """Checks every message before the handler receives it: its frame, and the user that it names."""
 
     async def checked() -> object:
         message = await receive(stream)

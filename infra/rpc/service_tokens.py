@@ -1,8 +1,8 @@
-"""Service tokens: each call proves which service makes it, for which one, and in which user's name.
+"""Service tokens: each call proves which service makes it, to which service, and on behalf of which user.
 
-A token is a JWT (EdDSA) with `iss` = the caller, `aud` = the callee, `sub` = the user (left out where there is none),
-five minutes long. Each service has a private key of its own and knows the public keys of all, so none can pass for
-another. Tokens are made once for many calls: signing and verifying each time would cost more than the calls.
+A token is a JWT (EdDSA) with `iss` = the caller, `aud` = the callee, `sub` = the user (omitted if there is none), valid
+for five minutes. Each service has its own private key and knows the public keys of all, so none can impersonate
+another. A token is reused for many calls: signing and verifying each time would cost more than the calls.
 """
 
 import time
@@ -19,20 +19,20 @@ from infra.security.secrets import Secrets
 # Seconds.
 LIFE = 300
 _RENEW = 60
-# How far two machines' clocks may be apart.
+# Clock skew between two machines, in seconds.
 _LEEWAY = 5
 _CACHED = 20_000
-# Ours are about 350 characters; what is longer is not worth a look.
+# In characters. Ours have about 350; longer ones are rejected without parsing.
 _LONGEST = 2048
-# Between two looks for keys that were changed meanwhile.
+# Least seconds between two reloads of the public keys.
 _LOOK = 2.0
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """What a token proves."""
+    """The facts that a token proves."""
 
     service: str
-    # Id of the user in whose name the call is made.
+    # Id of the user on whose behalf the call is made.
     user: str | None
     # Unix time.
     expires_at: float
@@ -52,7 +52,7 @@ _CLAIMED = msgspec.json.Decoder(_Claimed)
 
 
 class Issuer:
-    """Makes the tokens with which one service calls others; a token is used until shortly before it runs out."""
+    """Issues the tokens with which one service calls others; a token is reused until shortly before it expires."""
 
     def __init__(self, me: str, secrets: Secrets, *, clock: Callable[[], float] = time.time) -> None:
         self._me = me
@@ -63,13 +63,13 @@ class Issuer:
         self._tokens: OrderedDict[tuple[str, str | None], tuple[str, float]] = OrderedDict()
 
     def token(self, target: str, user: str | None = None) -> str:
-        """A token for calls of a service, in the name of a user if one is given."""
+        """A token for calling `target`, on behalf of `user` if given."""
         token, until = self._tokens.get((target, user), ("", 0.0))
         now = self._clock()
         if until - _RENEW > now:
             return token
         if now - self._looked > _RENEW:
-            # A key that was changed is used from the next token on, without a restart.
+            # A rotated key is used from the next token on, without a restart.
             self._key, self._looked = self._secrets.service_key(self._me, fresh=True), now
         claims: dict[str, object] = {"iss": self._me, "aud": target, "iat": int(now), "exp": int(now) + LIFE}
         if user is not None:
@@ -83,7 +83,7 @@ class Issuer:
 
 
 class Verifier:
-    """Checks the tokens of those who call one service."""
+    """Verifies the tokens of a service's callers."""
 
     def __init__(self, me: str, secrets: Secrets, *, clock: Callable[[], float] = time.time) -> None:
         self._me = me
@@ -94,10 +94,10 @@ class Verifier:
         self._verified: OrderedDict[str, Credential] = OrderedDict()
 
     def credential(self, authorization: str) -> Credential:
-        """What the token of a call proves.
+        """Verifies the token of a call.
 
         Raises:
-            Unauthenticated: no token, or not a good one: of another deployment, for another service, run out.
+            Unauthenticated: no token, or an invalid one: of another deployment, for another service, expired.
         """
         known = self._verified.get(authorization)
         if known is not None and known.expires_at > self._clock():
@@ -119,7 +119,7 @@ class Verifier:
             if claims.exp - claims.iat > LIFE:
                 raise jwt.InvalidTokenError("longer than we make them")
         except (jwt.PyJWTError, msgspec.ValidationError, RecursionError) as error:
-            # The last: brackets in brackets, without end.
+            # RecursionError: deeply nested brackets.
             raise Unauthenticated("A valid service token is needed.") from error
         return Credential(claimed, claims.sub, claims.exp)
 
@@ -151,13 +151,13 @@ class Verifier:
 
 
 def _claimed(token: str) -> str:
-    """Whose token it says that it is, which tells what key to check it with; nothing of it is believed before that.
+    """The issuer that the token claims, which selects the key to verify it with. Nothing is trusted before that.
 
-    Read by itself: the library would take the whole token apart twice, and each user's first call of five minutes
-    brings a new one.
+    Decoded separately: the library would parse the whole token twice, and each user's first call in five minutes brings
+    a new one.
 
     Raises:
-        jwt.DecodeError: it does not say so.
+        jwt.DecodeError: the token names no issuer.
     """
     parts = token.split(".")
     try:

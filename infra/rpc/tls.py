@@ -1,8 +1,8 @@
-"""Mutual TLS between the services, by setting: each shows a certificate, and each looks at the other's.
+"""Optional mutual TLS between the services: both sides present a certificate and verify the other's.
 
 The files are in the folder of secrets: `tls-ca.pem`, and for each party `tls-<party>.pem` and `tls-<party>.key`. A
-certificate names its party (`DNS:<party>`); where a service runs is of no matter. `vestnik up` makes what is missing,
-a deployment brings its own.
+certificate names its party (`DNS:<party>`), regardless of the host it runs on. `vestnik up` creates missing files; a
+deployment brings its own.
 """
 
 import ssl
@@ -22,29 +22,29 @@ from infra.security.secret_files import locked, replace
 from infra.security.secrets import PARTIES
 from infra.settings import Settings
 
-# What is spoken over the connection, as it is agreed upon (ALPN).
+# Application protocols for ALPN.
 GRPC, HTTP = "h2", "http/1.1"
 _CA = "tls-ca"
 _LIFE = timedelta(days=3650)
 
 
 class BadCertificate(OperatorError):
-    """A certificate or a key of the folder of secrets cannot be used."""
+    """A certificate or a key in the folder of secrets cannot be used."""
 
 
 class Tls(msgspec.Struct, frozen=True):
-    """How one party calls another."""
+    """TLS options for calling a party."""
 
     context: ssl.SSLContext
-    # Whose certificate is expected.
+    # The party whose certificate is expected.
     target: str
 
 
 def server_side(settings: Settings, me: str, protocol: str = GRPC) -> ssl.SSLContext | None:
-    """For a service; None where TLS is off.
+    """The TLS context of a service; None if TLS is off.
 
     Raises:
-        BadCertificate: a file is missing, or is not what it should be.
+        BadCertificate: a file is missing or cannot be used.
     """
     if settings.rpc_tls == "off":
         return None
@@ -54,10 +54,10 @@ def server_side(settings: Settings, me: str, protocol: str = GRPC) -> ssl.SSLCon
 
 
 def client_side(settings: Settings, me: str, target: str, protocol: str = GRPC) -> Tls | None:
-    """For whoever calls a service; None where TLS is off.
+    """TLS options for a client of a service; None if TLS is off.
 
     Raises:
-        BadCertificate: a file is missing, or is not what it should be.
+        BadCertificate: a file is missing or cannot be used.
     """
     if settings.rpc_tls == "off":
         return None
@@ -65,19 +65,19 @@ def client_side(settings: Settings, me: str, target: str, protocol: str = GRPC) 
 
 
 def shows(stream: "Stream[object, object]", party: str) -> bool:
-    """Whether the caller's certificate is the party's; true of a connection without TLS, which shows none."""
+    """Whether the caller's certificate names the party; also true for a connection without TLS."""
     certificate = stream.peer.cert()
     return certificate is None or names(certificate, party)
 
 
 def names(certificate: Mapping[str, object], party: str) -> bool:
-    """Whether a certificate, as `ssl` describes it, is the party's."""
+    """Whether a certificate, as `ssl` describes it, names the party."""
     found = certificate.get("subjectAltName", ())
     return isinstance(found, tuple) and ("DNS", party) in found
 
 
 def make_certificates(folder: Path) -> None:
-    """Makes an authority of the deployment's own and a certificate for each party, where they are missing."""
+    """Creates the deployment's own CA and a certificate for each party, where missing."""
     with locked(folder):
         if not (folder / f"{_CA}.pem").exists():
             key = ec.generate_private_key(ec.SECP256R1())
@@ -111,7 +111,7 @@ def _signed(
         .issuer_name(_named(issuer))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        # For clocks that differ.
+        # Allows for clock skew.
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + _LIFE)
         .add_extension(x509.BasicConstraints(ca=own, path_length=0 if own else None), critical=True)
@@ -130,7 +130,7 @@ def _named(name: str) -> x509.Name:
 
 
 def _write(folder: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
-    """The certificate last: where it is, its key is too."""
+    """Writes the certificate last: if it exists, so does its key."""
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     replace(folder / f"{name}.key", pem)
     replace(folder / f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM))

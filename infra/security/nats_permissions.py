@@ -104,7 +104,7 @@ def permissions_of(party: str) -> Rights:
         elif stream in PUBLIC_FILTERS:
             imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{PUBLIC_FILTERS[stream]}")
         elif party in SERVICES:
-            # The dead letters of read models, and nothing else that operators do.
+            # The events that read models leave out, and nothing else of OPERATOR.
             imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{DEAD_LETTERS_FILTER}")
     imports += [f"$JS.ACK.{durable.stream}.{durable.name}.>" for durable in DURABLES if durable.service == party]
     if party == GATEWAY:
