@@ -1,1 +1,1 @@
-"""The real NATS server and the real PostgreSQL, run from the project's own Python dependencies."""
+"""Runs real NATS and PostgreSQL servers from the project's own Python dependencies."""

@@ -1,11 +1,11 @@
-"""Where the server gathers a batch until all of it is there: in memory, for the stream whose batches may fall apart.
+"""Moves the server's staging area for MESSAGING batches from disk to memory.
 
-On a single node it keeps each batch in a file store of its own first, three folders and five syncs for every one, to
-complete it from there should it be killed amid writing it to the stream; a cluster does that in memory. In memory these
-files outlive the server too, though not the machine. If that loses its power while a batch is being written, the first
-events of the batch may stand in the stream without the others. None of them was acknowledged, and in MESSAGING a batch
-is always of commands of one event each, none of which counts on those behind it. In other streams a command may append
-several, all or none, and their batches stay on the disk.
+A single node first writes each batch to a file store of its own, at the cost of three folders and five syncs, so that
+it can complete the batch after being killed while writing it to the stream. A cluster stages batches in memory. Files
+in /dev/shm survive the server, but not the machine: if it loses power while a batch is being written, the stream may
+have the first events of the batch without the rest. None of them was acknowledged, and a batch in MESSAGING always
+consists of commands of one event each, none of which depends on later ones. In other streams a command may append
+several events, all or none, and their batches stay on disk.
 """
 
 import asyncio
@@ -17,35 +17,35 @@ from pathlib import Path
 
 from contracts.subjects import MESSAGING
 
-# Linux's own file system in memory, for whoever is logged in.
+# Linux's in-memory file system, writable for every user.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - in it each server has a folder that is its own
 _PREFIX = "vestnik-"
-# In a server's folder there: what the server is given, and a link back to where it finds it.
+# In a server's folder there: the staging area, and a link back to the path where the server finds it.
 _BATCHES, _BACK = "batches", "of"
-# Seconds after which a folder without a server is nobody's; a server that is just starting has one for moments.
+# Seconds after which a folder without a server counts as abandoned; a starting server briefly has such a folder.
 _ABANDONED = 60.0
-# Clients that were waiting for the server may be before us, with a batch or two.
+# Attempts to create the link: clients that were waiting for the server may write a batch or two first.
 _ATTEMPTS = 100
 _PAUSE = 0.01
-# Room for the largest batch ten times over; what does not fit is refused, and goes to the stream event by event.
+# Room for ten of the largest batches; a batch that does not fit is refused, and appended event by event.
 _ROOM = 32 * 1024 * 1024
 
 
 class BatchRamdisk:
-    """The place for one server; where there is none in memory everything stays as the server has it."""
+    """The in-memory staging area of one server; without room in memory the server keeps its own on disk."""
 
     def __init__(self, store: Path, account: str) -> None:
-        """`store`: the server's `store_dir`. `account`: the one that the stream lies in."""
+        """`store`: the server's `store_dir`. `account`: the account that holds the stream."""
         self._link = store / "jetstream" / account / "streams" / MESSAGING / "batches"
         self._places: list[Path] = []
 
     def remember(self) -> None:
-        """Before the server starts: it may complete a batch from where an earlier one has left it."""
+        """Call before the server starts: notes the previous area, from which the server may complete a batch."""
         if self._link.is_symlink() and (batches := self._link.readlink()).is_relative_to(_MEMORY):
             self._places.append(batches.parent)
 
     async def install(self) -> None:
-        """Once the server is ready, which has completed what there was and removed the link."""
+        """Call once the server is ready: by then it has completed pending batches and removed the link."""
         self._discard()
         _clear_away()
         with suppress(OSError):
@@ -64,13 +64,13 @@ class BatchRamdisk:
                 await asyncio.sleep(_PAUSE)
 
     def leave(self) -> None:
-        """When the server has stopped by itself: there is nothing to complete."""
+        """Call after the server has stopped cleanly: there is nothing to complete."""
         self._discard()
         if self._link.is_symlink():
             self._remove_link()
 
     def _remove_link(self) -> None:
-        """Or a folder that the server has made, where nothing is in it just now."""
+        """Removes the link, or the server's own folder if it is empty."""
         if self._link.is_dir() and not self._link.is_symlink():
             self._link.rmdir()
         else:
@@ -84,7 +84,7 @@ class BatchRamdisk:
 
 
 def _clear_away() -> None:
-    """What servers have left that were killed, and whose data is gone since: nobody will ask for it."""
+    """Deletes areas of killed servers whose data no longer refers to them."""
     for place in _MEMORY.glob(f"{_PREFIX}*"):
         with suppress(OSError):
             link = (place / _BACK).readlink()

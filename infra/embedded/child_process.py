@@ -1,4 +1,4 @@
-"""A child process that cannot outlive us: started through exec_wrapper.py, its output read or kept in a file."""
+"""A child process that cannot outlive its parent: started through exec_wrapper.py, output read or kept in a file."""
 
 import asyncio
 import os
@@ -82,7 +82,7 @@ class Child:
         self.send(signal.SIGKILL)
 
     async def wait(self) -> int:
-        """Waits for its end and for the last line of its output; returns the exit code."""
+        """Waits until it has ended and its output has been read; returns the exit code."""
         code = await self._process.wait()
         if self._reading is not None:  # a grandchild may hold the other end a little longer
             await asyncio.wait([self._reading], timeout=LAST_LINES_WITHIN)
@@ -90,7 +90,7 @@ class Child:
         return code
 
     async def stop(self, number: signal.Signals, patience: float) -> int:
-        """Asks it to end with the signal, kills it after `patience` seconds; returns the exit code."""
+        """Sends the signal, kills the process after `patience` seconds; returns the exit code."""
         self.send(number)
         try:
             async with asyncio.timeout(patience):
@@ -105,7 +105,7 @@ class Child:
             try:
                 line = await self._process.stdout.readline()
             except ValueError:
-                continue  # longer than any line of a log: left out
+                continue  # longer than LONGEST_LINE: skipped
             if not line:
                 return
             text = line.decode(errors="replace").rstrip()
@@ -115,7 +115,7 @@ class Child:
 
 
 async def finish(program: Sequence[str], *, identity: Identity = "same", environ: Mapping[str, str]) -> tuple[int, str]:
-    """Runs a program to its end and returns its exit code and the last lines that it wrote."""
+    """Runs a program until it ends; returns its exit code and its last lines of output."""
     child = await Child.start(program, death_signal=signal.SIGKILL, identity=identity, environ=environ)
     try:
         code = await child.wait()

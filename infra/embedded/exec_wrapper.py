@@ -1,13 +1,13 @@
-"""Becomes another program that dies with its parent; runs as a script, before anything else is imported.
+"""Script that turns into another program, which dies with its parent.
 
-A supervisor that is killed with SIGKILL cannot stop its children, so the kernel does it for us: the parent-death
-signal. It must be set in the child, after every change of credentials (each clears it), and just before the
-program is executed. PostgreSQL refuses to run as root; for it the script first gives up that identity.
+A supervisor that is killed with SIGKILL cannot stop its children, so the kernel does it: the parent-death signal. It
+must be set in the child, after every change of credentials (each clears it), and just before the program is executed.
+PostgreSQL refuses to run as root, so for it the script first drops that identity.
 
-    python -I -S launch.py PARENT_PID SIGNAL IDENTITY PROGRAM [ARGUMENT...]
+    python -I -S exec_wrapper.py PARENT_PID SIGNAL IDENTITY PROGRAM [ARGUMENT...]
 
-IDENTITY is `same`, `namespace` (a user namespace in which root is called nobody) or `nobody` (the user, with no
-right left but to pass the folders of root that lie above the data).
+IDENTITY is `same`, `namespace` (a user namespace in which root is called nobody) or `nobody` (that user, with the one
+capability that it needs to enter root's folders above the data).
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def _checked(result: int, what: str) -> None:
 
 
 def enter_namespace() -> None:
-    """Enters a user namespace in which the root outside is the user nobody inside."""
+    """Enters a user namespace that maps the outer root to the user nobody."""
     outer_user, outer_group = os.getuid(), os.getgid()
     _checked(_libc().unshare(CLONE_NEWUSER), "unshare")
     for name, text in (
@@ -50,7 +50,7 @@ def enter_namespace() -> None:
 
 
 def become_nobody() -> None:
-    """Becomes the user nobody, who keeps the one capability that lets it reach folders inside root's own."""
+    """Becomes the user nobody, keeping only the capability that lets it reach folders inside root's own."""
     libc = _libc()
     _checked(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities")
     os.setgroups([])
@@ -64,7 +64,7 @@ def become_nobody() -> None:
 
 
 def die_with(parent: int, number: int) -> None:
-    """Asks for the signal on the parent's death; exits at once when the parent is dead already."""
+    """Requests the signal for the parent's death; exits immediately if the parent is already dead."""
     if sys.platform == "linux":
         _checked(_libc().prctl(PR_SET_PDEATHSIG, number, 0, 0, 0), "parent-death signal")
     if os.getppid() != parent:
@@ -72,20 +72,20 @@ def die_with(parent: int, number: int) -> None:
 
 
 def wait_for_turns() -> None:
-    """Whoever is woken waits until the one who woke it has had its turn on the processor.
+    """Runs under SCHED_BATCH to reduce wake-up preemption.
 
-    A message goes through five processes, each of which wakes the next with every write; a woken one that pushed the
-    writer aside would have two changes of processes for each write, and a batch of one. Each works off what has come
-    instead.
+    A message passes through five processes, each of which wakes the next with every write. If the woken process
+    preempted the writer, each write would cost two context switches and make a batch of one. Without preemption each
+    process handles everything that has arrived.
     """
-    if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:  # any other was chosen by somebody
-        with contextlib.suppress(OSError):  # where it is not allowed, everything goes as well and a little slower
+    if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:  # any other was set on purpose
+        with contextlib.suppress(OSError):  # where it is not allowed, everything works, a little slower
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def main(arguments: list[str]) -> None:
     parent, number, identity, program = int(arguments[0]), int(arguments[1]), arguments[2], arguments[3:]
-    os.setpgid(0, 0)  # Ctrl-C in a terminal reaches the supervisor alone, which then stops us in order
+    os.setpgid(0, 0)  # Ctrl-C in a terminal reaches only the supervisor, which then stops us in order
     if identity == "namespace":
         enter_namespace()
     elif identity == "nobody":

@@ -1,7 +1,7 @@
-"""A server's folder belongs to one server at a time, also while an orphaned one is still on its way out.
+"""Lock on a server's folder: one server at a time, even while an orphaned one is still exiting.
 
-The lock is a `flock` whose descriptor the server inherits: it is held as long as any of the server's processes
-lives, whoever started it, and the kernel lets go of it however they die. Nothing stale can remain.
+The lock is a `flock` whose descriptor the server inherits. It is held as long as any of the server's processes lives,
+and the kernel releases it however they die, so it cannot be stale.
 """
 
 import asyncio
@@ -13,14 +13,18 @@ from infra.operator_errors import OperatorError
 
 
 class FolderInUse(OperatorError):
-    """Another server still works in the folder."""
+    """Another server is still working in the folder."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"another process still works in {folder}")
 
 
 async def lock_folder(folder: Path, patience: float) -> int:
-    """Locks the folder and returns the descriptor that holds the lock; waits for a dying owner up to `patience` s."""
+    """Locks the folder, waiting up to `patience` seconds for an exiting owner; returns the lock's descriptor.
+
+    Raises:
+        FolderInUse: the owner did not exit in time.
+    """
     descriptor = os.open(folder / "in-use", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         async with asyncio.timeout(patience):

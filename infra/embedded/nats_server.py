@@ -22,20 +22,20 @@ from infra.operator_errors import OperatorError
 from infra.security.nats_permissions import STORE, accounts, inbox_of
 from infra.security.secrets import TOPOLOGY
 
-READY_WITHIN = 60.0  # a large store is read back first
+READY_WITHIN = 60.0  # it reads back a large store first
 STOP_WITHIN = 10.0
 ORPHAN_GONE_WITHIN = 15.0
 ATTEMPTS = 5
 MEBIBYTE = 1024 * 1024
 KEPT_FREE = 256 * MEBIBYTE
-# How much garbage gathers in the server before it is collected, in percent of what it holds (Go's own default is 100).
-# What it holds are blocks of streams above all, so that with more it takes twice the memory that is of use; with half
-# of this it works a quarter more. There is no limit besides: each subject takes 150 bytes for good, and a server that
-# has about as much in use as its limit does little else than collect.
+# GOGC of the server: heap growth in percent before a garbage collection (Go's default is 100). The heap is mostly
+# blocks of streams, so with a higher value the server takes twice the memory that it uses; with half of this value it
+# does a quarter more work. No memory limit is set: each subject takes 150 bytes permanently, and a server near its
+# limit does little but collect.
 GARBAGE_PERCENT = "50"
 
 
-# What the server calls the account of whoever logs in without a name.
+# The server's name for the account of clients without a user name.
 _EVERYBODY = "$G"
 
 
@@ -44,11 +44,11 @@ class NatsFailed(OperatorError):
 
 
 class ClusterNode(NamedTuple):
-    """A server's place in a cluster, whose nodes know each other by these; none of it may change."""
+    """A server's node in a cluster; the nodes identify each other by these values, so none may change."""
 
     cluster: str
     name: str
-    # Where the other nodes reach this one, and where it reaches them, on the loopback address.
+    # Cluster ports on the loopback address: of this node, and of the other nodes.
     port: int
     routes: Sequence[int]
 
@@ -63,7 +63,7 @@ class ClusterNode(NamedTuple):
 class NatsServer:
     """One server on one folder. After `kill` or a crash `start` may be called again: same port, same data.
 
-    With the passwords of the parties it gives each its rights; without, it is open to everyone.
+    With the passwords of the parties each has its own permissions; without, the server is open to everyone.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class NatsServer:
         self._on_line = on_line
         self._node = node
         self._store = data_dir / "store"
-        # A cluster gathers batches in memory by itself.
+        # A cluster stages batches in memory itself.
         self._staging = (
             BatchRamdisk(self._store, STORE if passwords is not None else _EVERYBODY) if node is None else None
         )
@@ -96,17 +96,22 @@ class NatsServer:
         return self._running().pid
 
     def url_of(self, party: str) -> str:
-        """The URL with which the party logs in; everybody's where there are no passwords."""
+        """The URL with which the party logs in; without passwords, the same for all."""
         login = f"{party}:{self._passwords[party]}@" if self._passwords is not None else ""
         return f"nats://{login}127.0.0.1:{self._port}"
 
     @property
     def url(self) -> str:
-        """The URL of the one who makes the streams, where there are passwords."""
+        """The URL of `topology`, which creates the streams."""
         return self.url_of(TOPOLOGY)
 
     async def start(self) -> str:
-        """Starts the server and returns its URL once JetStream answers."""
+        """Starts the server and returns its URL once JetStream answers.
+
+        Raises:
+            NatsFailed: the server did not start.
+            FolderInUse: another server still works in the folder.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         for attempt in range(1, ATTEMPTS + 1):
             self._port = self._port or free_port()
@@ -136,7 +141,7 @@ class NatsServer:
         if self._child is not None:
             was_running = self._child.exit_code is None
             code = await self._child.stop(signal.SIGTERM, STOP_WITHIN)
-            # A server that fell over or was killed may have a batch to complete.
+            # A server that crashed or was killed may have a batch to complete.
             if self._staging is not None and was_running and code >= 0:
                 self._staging.leave()
 
@@ -201,7 +206,7 @@ class NatsServer:
         return False
 
     async def _port_is_ours(self) -> bool:
-        """Whether this very server greets on the port, rather than a stranger or nobody."""
+        """Whether this server answers on the port, rather than another process or none."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:
@@ -257,10 +262,10 @@ def _program() -> Path:
 
 
 def _environ() -> dict[str, str]:
-    """Ours, in which an operator may have said how the server is to use the machine, in the words of Go.
+    """Our environment, in which an operator may have set Go's variables for the server's use of the machine.
 
-    Half of its cores unless they did: whoever the server works for has to run as well, and on few cores its threads
-    cost more than they bring while they look for something to do.
+    By default it gets half of the cores: the server's clients have to run as well, and on few cores its threads cost
+    more than they gain while they look for work.
     """
     return {"GOGC": GARBAGE_PERCENT, "GOMAXPROCS": str(max(1, _cores() // 2))} | dict(os.environ)
 
@@ -270,7 +275,7 @@ def _cores() -> int:
 
 
 def _room(store: Path) -> int:
-    """Bytes the store may take in all: a full disk stops a stream for good, a full store is a plain refusal."""
+    """Bytes the store may take in total: a full disk stops a stream for good, a full store only refuses writes."""
     store.mkdir(parents=True, exist_ok=True)
     used = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
     free = shutil.disk_usage(store).free
@@ -278,4 +283,4 @@ def _room(store: Path) -> int:
 
 
 async def _ignore_errors_of_the_probe(_: Exception) -> None:
-    """A probe that fails is tried again; what it failed of is no news."""
+    """Ignores the error: a failed probe is repeated."""

@@ -1,7 +1,7 @@
-"""Free TCP ports that stay free for us while a process restarts.
+"""Free TCP ports that stay free while a process restarts.
 
-The kernel gives outgoing connections ports of its ephemeral range (32768 upwards); a port from there could be gone
-when its server comes back a second later. These lie below that range.
+The kernel gives outgoing connections ports of its ephemeral range (32768 upwards), so a port from there could be taken
+when its server returns a second later. These ports are below that range.
 """
 
 import random
@@ -31,9 +31,12 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """That many different ports, each free at this moment and not given out by this process before.
+    """Returns `count` different ports, each free now and not returned by this process before.
 
-    A port is free until its server listens: whoever asks next must not be given the same.
+    A port stays free until its server listens, so the next caller must not get the same one.
+
+    Raises:
+        NoFreePort: there are not enough.
     """
     found: list[int] = []
     for port in random.sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
@@ -43,17 +46,20 @@ def free_ports(count: int) -> list[int]:
                 _GIVEN.update(found)
                 return found
     if _GIVEN:
-        # All of them were given out once: those of long ago are free again.
+        # All were returned once: the earliest are likely free again.
         _GIVEN.clear()
         return free_ports(count)
     raise NoFreePort
 
 
 def reserve_ports(count: int) -> list[socket.socket]:
-    """Sockets that hold that many ports for as long as they are open, so that a restarted process finds its own.
+    """Returns sockets that hold `count` ports while they are open, so that a restarted process gets its own again.
 
-    They do not listen: while the process is away its callers are refused at once and go elsewhere. Only a socket of
-    the same user that asks to share the port (SO_REUSEPORT) can be bound beside one.
+    They do not listen: while the process is away, its callers are refused immediately and use another replica. Only a
+    socket of the same user with SO_REUSEPORT can bind the same port.
+
+    Raises:
+        NoFreePort: there are not enough.
     """
     held: list[socket.socket] = []
     for port in random.sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
@@ -63,7 +69,7 @@ def reserve_ports(count: int) -> list[socket.socket]:
         except OSError:
             holder.close()
             continue
-        # After the bind, which therefore met nobody; sharing begins here.
+        # Set after the bind, so that the bind fails if the port is in use; sharing starts here.
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         held.append(holder)
         if len(held) == count:

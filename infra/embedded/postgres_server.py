@@ -27,7 +27,7 @@ ORPHAN_GONE_WITHIN = 15.0
 ATTEMPTS = 5
 SETTINGS = {
     "max_connections": "300",
-    # What does not fit is in the machine's file cache, from where it costs no more.
+    # Data beyond this is in the operating system's file cache, at no higher cost.
     "shared_buffers": "128MB",
     "max_wal_size": "2GB",
     "jit": "off",
@@ -57,7 +57,7 @@ class PostgresServer:
         self._folder = data_dir
         self._cluster = data_dir / "cluster"
         self._given_password = password
-        # By party: then each has a login with rights of its own.
+        # By party; if given, each party has a login with its own rights.
         self._passwords = passwords
         self._gave_rights = False
         self._fixed_port = port
@@ -76,11 +76,16 @@ class PostgresServer:
         return self._url(DATABASE)
 
     def url_of(self, party: str) -> str:
-        """The URL with which the party logs in; everybody's where there are no passwords."""
+        """The URL with which the party logs in; without passwords, the superuser's."""
         return self.url if self._passwords is None else url_of(self.url, party, self._passwords[party])
 
     async def start(self) -> str:
-        """Starts the server, makes the database and the logins where they are missing, and returns the URL."""
+        """Starts the server, creates the database and the logins if missing, and returns the superuser's URL.
+
+        Raises:
+            PostgresFailed: the server did not start, or refused to create the database and its logins.
+            FolderInUse: another server still works in the folder.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         identity = await postgres_identity()
         for attempt in range(1, ATTEMPTS + 1):
@@ -90,7 +95,7 @@ class PostgresServer:
                 if not self._cluster.exists():
                     await self._make_cluster(identity)
                 drop_privileges_for(self._cluster, identity)
-                # The lock proves that no server lives here: a pid file is left over, and its pid may be anyone's.
+                # The lock proves that no server runs here: a pid file is stale, and its pid may be any process.
                 (self._cluster / "postmaster.pid").unlink(missing_ok=True)
                 self._child = await self._launch(lock, identity)
             finally:
@@ -110,7 +115,7 @@ class PostgresServer:
         return await self._running().wait()
 
     async def stop(self) -> None:
-        """Stops it cleanly; open connections are cut."""
+        """Stops the server gracefully; open connections are closed."""
         if self._child is not None:
             await self._child.stop(signal.SIGINT, STOP_WITHIN)
 
@@ -135,7 +140,7 @@ class PostgresServer:
         return kept.read_text()
 
     async def _make_cluster(self, identity: Identity) -> None:
-        """Makes the cluster beside its place and moves it there when it is whole."""
+        """Creates the cluster in a temporary folder and renames that once it is complete."""
         unfinished = self._folder / "cluster.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
@@ -199,7 +204,7 @@ class PostgresServer:
         return False
 
     def _says_ready(self, pid: int) -> bool:
-        """Whether the pid file is this server's and calls it ready: the port alone could be a stranger's."""
+        """Whether the pid file is this server's and says ready: the port alone could be another process's."""
         try:
             lines = (self._cluster / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -219,9 +224,9 @@ class PostgresServer:
         return True
 
     async def _prepare(self, child: Child) -> None:
-        """Makes the database and everybody's rights, where that was not done since this object is there.
+        """Creates the database and all rights, unless this object has already done so.
 
-        A server that is only started again need not write anything, on a full disk for example, to be of use.
+        A server that is only restarted then needs no writes, so it works on a full disk, for example.
         """
         try:
             made = await self._make_database()
@@ -234,7 +239,7 @@ class PostgresServer:
             raise PostgresFailed(f"PostgreSQL does not take the database and its logins: {reason}") from error
 
     async def _make_database(self) -> bool:
-        """Whether it was missing."""
+        """Creates the database if it is missing; returns whether it was."""
         async with await psycopg.AsyncConnection.connect(self._url("postgres"), autocommit=True) as connection:
             found = await connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
             if await found.fetchone() is not None:
@@ -271,5 +276,5 @@ def _program(name: str) -> Path:
 
 
 def _environ() -> dict[str, str]:
-    """Nothing of the caller's: PG… and locale variables would reach the server's behaviour."""
+    """A minimal environment: the caller's PG… and locale variables would change the server's behaviour."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}

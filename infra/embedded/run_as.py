@@ -1,4 +1,4 @@
-"""Under which identity PostgreSQL runs: it refuses root, so root has to step aside."""
+"""Selects the identity under which PostgreSQL runs, since it refuses to run as root."""
 
 import functools
 import os
@@ -11,7 +11,7 @@ from infra.embedded.exec_wrapper import NOBODY
 
 
 async def postgres_identity() -> Identity:
-    """`same` for a plain user; as root a user namespace, or the user nobody where namespaces are forbidden."""
+    """`same` for an ordinary user; for root a user namespace, or the user nobody where namespaces are forbidden."""
     if os.getuid() != 0:
         return "same"
     return "namespace" if await _namespaces_work() else "nobody"
@@ -24,11 +24,11 @@ async def _namespaces_work() -> bool:
 
 
 def drop_privileges_for(folder: Path, identity: Identity) -> None:
-    """Makes the folder and all in it belong to the identity, if it belongs to another one of ours."""
+    """Changes the owner of the folder and everything in it to the identity, if it is another one."""
     owner = NOBODY if identity == "nobody" else os.getuid()
     if folder.stat().st_uid == owner:
         return
     give = functools.partial(os.chown, uid=owner, gid=owner if identity == "nobody" else os.getgid())
     for path in folder.rglob("*"):
         give(path, follow_symlinks=False)
-    give(folder)  # last: an interrupted hand-over is repeated
+    give(folder)  # last: an interrupted change is repeated

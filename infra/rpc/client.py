@@ -64,7 +64,7 @@ class Client:
         config = Configuration(
             _keepalive_time=20.0,
             _keepalive_timeout=10.0,
-        # Also without calls in flight: the multiplexing stream is always open.
+            # Also without calls in flight: the multiplexing stream is always open.
             _http2_max_pings_without_data=0,
             _http2_min_sent_ping_interval_without_data=15.0,
             ssl_target_name_override=tls.target if tls else None,

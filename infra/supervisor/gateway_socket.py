@@ -1,4 +1,4 @@
-"""The gateway's listening socket: opened here and inherited, so that a restart of the gateway refuses nobody."""
+"""The gateway's listening socket, opened by the supervisor: a restart of the gateway refuses no connections."""
 
 import errno
 import socket
@@ -8,14 +8,14 @@ from infra.runtime.sockets import open_listener
 
 
 class PortUnusable(OperatorError):
-    """The gateway's address cannot be listened on."""
+    """The gateway cannot listen on its address."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Opens the socket; port 0 picks a free one.
+    """Opens the socket; port 0 selects a free one.
 
     Raises:
-        PortUnusable: the port is in use, or the address is not ours.
+        PortUnusable: the port is in use or not permitted, or the address is not local.
     """
     try:
         return open_listener(host, port, shared=False)

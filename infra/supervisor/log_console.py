@@ -1,4 +1,4 @@
-"""One log out of many processes: every line with the time and the name of who said it, a colour for each."""
+"""Merges the logs of many processes: every line with the time and the process name, in a colour per process."""
 
 import os
 import sys
@@ -20,11 +20,11 @@ class Console:
         self._width = 12
 
     def say(self, text: str) -> None:
-        """A line of the supervisor's own."""
+        """Writes a line of the supervisor's own."""
         self.line(OWN, text)
 
     def line_writer(self, name: str, heard: Callable[[str], bool] = lambda _: True) -> Callable[[str], None]:
-        """A function that writes lines under the name, but for those that are not to be heard."""
+        """A function that writes lines under the name, except those for which `heard` returns False."""
         self._colours.setdefault(name, COLOURS[(len(self._colours) - 1) % len(COLOURS)])
         self._width = max(self._width, len(name))
 
@@ -42,4 +42,4 @@ class Console:
             self._out.write(f"{prefix} {text}\n")
             self._out.flush()
         except (BrokenPipeError, ValueError):
-            return  # nobody reads any more; the system goes on
+            return  # the reader is gone; the system goes on

@@ -1,4 +1,4 @@
-"""Which lines of the servers belong in the one log: warnings and worse; with log level debug, all of them."""
+"""Filters the servers' log lines: warnings and worse are shown; with log level debug, all of them."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ LOUD = {
     "postgres": ("WARNING:", "ERROR:", "FATAL:", "PANIC:"),
 }
 
-# The file that holds the password is the owner's alone, and the server listens on the loopback address.
+# Harmless: only the owner can read the file with the password, and the server listens on the loopback address.
 KNOWN = "Plaintext passwords detected"
 
 
 def is_worth_logging(server: str, everything: bool) -> Callable[[str], bool]:
-    """Tells whether a line of the server's is shown."""
+    """A predicate that tells whether a line of the server is shown."""
     marks = LOUD[server]
     return lambda line: everything or (KNOWN not in line and any(mark in line for mark in marks))

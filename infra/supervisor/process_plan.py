@@ -1,4 +1,4 @@
-"""Which processes there are, and where each listens: worked out once at the start, kept for as long as it runs."""
+"""The processes of the system and their addresses: planned once at start, fixed while it runs."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -11,13 +11,13 @@ from infra.settings import OPERATOR_SERVICE, SERVICES, Settings, split_address
 LOOPBACK = "127.0.0.1"
 _LOOPBACK_NAMES = ("127.0.0.1", "::1", "localhost")
 GATEWAY = "gateway"
-# What has an address: each service's gRPC, and profile's REST.
+# Everything with an address: each service's gRPC, and profile's REST.
 LISTENING = (*SERVICES, "profile_rest")
-# What has metrics.
+# Everything with metrics.
 MEASURED = (*SERVICES, GATEWAY)
 # The URL with which a service logs in to a server.
 UrlOf = Callable[[str], str]
-# What there is one of, however many replicas the others have: nobody chats through it.
+# Services with one process, whatever `replicas` says: chatting does not need them.
 SINGLE = (OPERATOR_SERVICE,)
 
 
@@ -34,12 +34,12 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """All processes of ours on this machine."""
+    """All our processes on this machine."""
 
     services: list[ProcessSpec]
     gateways: list[ProcessSpec]
     addresses: Mapping[str, list[str]]
-    # Where each process has its metrics, by service.
+    # The metrics address of each process, by service.
     metrics: Mapping[str, list[str]]
 
 
@@ -49,9 +49,9 @@ def lay_out(
     nats_url_of: UrlOf | None = None,
     database_url_of: UrlOf | None = None,
 ) -> Layout:
-    """Gives every process its name and its settings; those of the servers must be in the settings already.
+    """Assigns every process its name and settings; the servers' URLs must be in the settings already.
 
-    `nats_url_of`, `database_url_of`: the URL with which a service logs in, where each has one of its own.
+    `nats_url_of`, `database_url_of`: the login URL of each service; None: all use the one in the settings.
     """
     numbers = range(settings.replicas)
     ports = iter(free_ports((len(LISTENING) + len(MEASURED)) * settings.replicas + 2 * len(SINGLE)))
@@ -95,13 +95,13 @@ def serve_command(service: str) -> list[str]:
 
 
 def gateway_url(settings: Settings) -> str:
-    """Where a program on this machine reaches the gateway."""
+    """The gateway's URL for programs on this machine."""
     host = LOOPBACK if settings.host in ("0.0.0.0", "") else settings.host  # noqa: S104 - asked, not bound
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def absolute(settings: Settings, data_dir: Path) -> Settings:
-    """The settings with paths that mean the same in every process."""
+    """The settings with absolute paths, which mean the same in every process."""
     return msgspec.structs.replace(
         settings, data_dir=data_dir.absolute(), secrets_dir=str(settings.secrets_path.absolute())
     )
@@ -111,7 +111,7 @@ def _with_logins(
     settings: Settings, service: str, nats_url_of: UrlOf | None, database_url_of: UrlOf | None
 ) -> Settings:
     if service == GATEWAY:
-        # It has nothing to do there.
+        # The gateway does not use the database.
         database_url = ""
     else:
         database_url = settings.database_url if database_url_of is None else database_url_of(service)
@@ -120,9 +120,9 @@ def _with_logins(
 
 
 def _show_mail(settings: Settings) -> str:
-    """Whoever develops on this machine alone has no mail server, and needs the tokens.
+    """Resolves `auto`: on for development on this machine alone, without a mail server, where the tokens are needed.
 
-    A public address, or proxies, mean that a loopback address is reached from elsewhere after all.
+    A public URL or trusted proxies mean that a loopback address is reachable from elsewhere.
     """
     if settings.show_mail != "auto":
         return settings.show_mail

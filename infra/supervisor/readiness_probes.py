@@ -1,4 +1,4 @@
-"""Asks a part whether it is ready; every question is answered within a bound, and no answer is a no."""
+"""Readiness probes: each is bounded in time, and no answer means not ready."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from infra.settings import BadSetting, Settings
 
 WITHIN = 2.0
 
-# For servers that the settings name: they run already, or somebody is starting them.
+# For servers that the settings name: they are running, or are being started.
 GIVEN_WITHIN = 10.0
 
 Probe = Callable[[], Awaitable[bool]]
@@ -25,7 +25,7 @@ class ServerSilent(OperatorError):
 
 
 async def always() -> bool:
-    """For programs whose start returns only when they are ready."""
+    """For programs whose `start` returns only when they are ready."""
     return True
 
 
@@ -58,10 +58,10 @@ def http_ok(host: str, port: int, path: str) -> Probe:
 
 
 async def given_nats_answers(settings: Settings) -> None:
-    """Makes sure of the NATS server that VESTNIK_NATS_URL names.
+    """Checks that the NATS server of VESTNIK_NATS_URL answers.
 
     Raises:
-        ServerSilent: it does not answer, or not to us.
+        ServerSilent: it does not answer, or refuses the login.
     """
     try:
         async with asyncio.timeout(GIVEN_WITHIN):
@@ -72,17 +72,17 @@ async def given_nats_answers(settings: Settings) -> None:
 
 
 async def given_database_answers(settings: Settings) -> None:
-    """Makes sure of the PostgreSQL that VESTNIK_DATABASE_URL names.
+    """Checks that the PostgreSQL of VESTNIK_DATABASE_URL answers.
 
     Raises:
-        BadSetting: it names none.
-        ServerSilent: it does not answer, or not to us.
+        BadSetting: the setting is not a database URL.
+        ServerSilent: it does not answer, or refuses the login.
     """
     try:
         async with asyncio.timeout(GIVEN_WITHIN):
             connection = await psycopg.AsyncConnection.connect(settings.database_url)
     except psycopg.ProgrammingError:
-        # Its text would show the whole of the setting, and with it the password.
+        # The error's text would show the whole setting, including the password.
         raise BadSetting("VESTNIK_DATABASE_URL is not the address of a PostgreSQL database") from None
     except (psycopg.Error, TimeoutError) as error:
         reason = str(error).splitlines()[0] if str(error) else "no answer"

@@ -1,4 +1,4 @@
-"""How long to wait before a process that ended is started again."""
+"""Backoff before a process that ended is restarted."""
 
 FIRST = 0.1
 LONGEST = 10.0
@@ -6,7 +6,7 @@ HEALTHY_AFTER = 20.0
 
 
 class Backoff:
-    """Doubles the pause with every quick end; a process that ran well for a while starts from the beginning."""
+    """Doubles the pause with every quick end; starts over once a process has run for `HEALTHY_AFTER` seconds."""
 
     def __init__(self) -> None:
         self._ends = 0
@@ -17,7 +17,7 @@ class Backoff:
         return self._ends
 
     def after(self, ran_for: float) -> float:
-        """Seconds to wait, after the process ended having run for so many seconds."""
+        """Seconds to wait after the process ended, having run for `ran_for` seconds."""
         if ran_for >= HEALTHY_AFTER:
             self._ends = 0
         pause = min(FIRST * 2.0**self._ends, LONGEST)

@@ -1,8 +1,8 @@
-"""Read models of a data directory from before the services had logins of their own: each is handed to its service.
+"""Moves the read models of an older data directory, without logins per service, to their services' schemas.
 
-They could be filled again from the streams, but for the discards of an older release, which are in the tables alone
-until the operator's process carries them over. All of it is one transaction, so that an interrupted start finds either
-what was before or what shall be.
+They could be rebuilt from the streams, except for the discards of an older release, which are only in the tables until
+the operator's process carries them over. The move is one transaction, so an interrupted start leaves either the old
+state or the new one.
 """
 
 import logging
@@ -20,7 +20,7 @@ from projections.registry import broken, catalogue
 
 log = logging.getLogger(__name__)
 _BEFORE = "public"
-# Those that others refer to come first.
+# Tables that others reference come first.
 _OF_A_PROJECTION = (
     "projection_builds",
     "projection_checkpoints",
@@ -35,7 +35,7 @@ _COLUMNS = """
 SELECT attname::text FROM pg_attribute
 WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
-# Of each build the tables, and the views that may stand over them: all of them are called `<name>_v<version>…`.
+# The tables of each build, and any views over them: all are called `<name>_v<version>…`.
 _RELATIONS = """
 SELECT DISTINCT b.projection, r.relname::text, r.relkind::text FROM public.projection_builds AS b
 JOIN pg_class AS r ON r.relnamespace = 'public'::regnamespace AND r.relkind IN ('r', 'v')
@@ -46,14 +46,14 @@ ORDER BY r.relkind::text DESC, r.relname::text
 
 
 class NotHandedOver(OperatorError):
-    """The database did not take it; everything is as it was."""
+    """The database refused the handover; the read models are unchanged."""
 
 
 async def part(database_url: str) -> None:
-    """Does so where anything is left to hand over; the URL is the superuser's, and the logins are there.
+    """Hands over what is left; needs the superuser's URL and existing logins.
 
     Raises:
-        NotHandedOver: it was not possible.
+        NotHandedOver: the database refused, or some projections do not load.
     """
     try:
         await _part(database_url)
@@ -82,7 +82,7 @@ async def _part(database_url: str) -> None:
 
 
 async def _make_ready(conn: Connection, database_url: str) -> None:
-    """Brings the engine's tables to today's shape, those of before and those of the services."""
+    """Updates the engine's tables to the current schema: those in `public` and those of the services."""
     await ensure_schema(conn)
     for place in (await ServiceSchemas.discover(database_url)).urls():
         theirs: Connection = await AsyncConnection.connect(place, autocommit=True)
@@ -108,7 +108,7 @@ async def _hand_over(conn: Connection, owners: dict[str, str]) -> None:
     for projection, name, kind in await cursor.fetchall():
         what, relation = sql.SQL("VIEW" if kind == "v" else "TABLE"), sql.Identifier(_BEFORE, str(name))
         if str(projection) not in owners:
-            # Nobody has its code any more.
+            # Its code no longer exists.
             await conn.execute(sql.SQL("DROP {} {}").format(what, relation))
             continue
         role = role_of(owners[str(projection)])

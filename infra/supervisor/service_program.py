@@ -1,4 +1,4 @@
-"""A process of ours, as something that can be supervised."""
+"""A service's process as a supervised program."""
 
 import signal
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ class ServiceProgram:
         return self._running().pid
 
     async def start(self) -> None:
-        # SIGKILL when the supervisor is gone: nothing acknowledged is lost by it, and nothing can linger.
+        # SIGKILL when the supervisor dies: it loses nothing that was acknowledged, and no process is left over.
         self._child = await Child.start(
             self._command,
             death_signal=signal.SIGKILL,

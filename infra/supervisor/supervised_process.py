@@ -1,4 +1,4 @@
-"""Keeps one program running: starts it, waits for its end, starts it again after a pause."""
+"""Supervises one program: starts it, and restarts it with backoff whenever it ends."""
 
 import asyncio
 import signal
@@ -15,32 +15,32 @@ LOOK_AGAIN_AFTER = 0.05
 
 
 class Program(Protocol):
-    """What can be supervised: a service's process or an embedded server. All but `kill` may be called repeatedly."""
+    """A program to supervise: a service's process or an embedded server. All but `kill` may be called repeatedly."""
 
     @property
     def pid(self) -> int: ...
 
     async def start(self) -> object:
-        """Starts it; raises a Failure when it cannot."""
+        """Starts it; raises an OperatorError if it cannot start."""
 
     async def wait(self) -> int:
-        """Waits for its end and returns the exit code; negative: the signal that ended it."""
+        """Waits until it ends and returns the exit code; negative: the signal that ended it."""
 
     async def stop(self) -> None:
-        """Ends it cleanly, within a bound."""
+        """Stops it gracefully, within a time limit."""
 
     def kill(self) -> None: ...
 
 
 class NeverReady(OperatorError):
-    """A program ended again and again before it was ready for the first time."""
+    """A program ended too often before it was ready for the first time."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} does not start; its last lines above say why")
 
 
 class Supervised:
-    """One program that is to run until `stop`."""
+    """Keeps one program running until `stop`."""
 
     def __init__(self, name: str, program: Program, ready: Callable[[], Awaitable[bool]], console: Console) -> None:
         self.name = name
@@ -63,7 +63,7 @@ class Supervised:
         """Waits until the program is ready.
 
         Raises:
-            NeverReady: it ended too often before.
+            NeverReady: it ended too often before it was ready.
             OperatorError: it cannot start at all.
         """
         while not (self._alive and await self._ready()):
@@ -74,7 +74,7 @@ class Supervised:
         self._was_ready = True
 
     async def stop(self) -> None:
-        """Stops the program cleanly, and does not start it again."""
+        """Stops the program gracefully and does not restart it."""
         self._stopping.set()
         if self._alive:
             await self._program.stop()
@@ -103,7 +103,7 @@ class Supervised:
             await self._pause(pause)
 
     async def _run_once(self) -> str:
-        """Runs the program to its end and says how it ended."""
+        """Runs the program until it ends; returns a description of its end."""
         try:
             await self._program.start()
         except OperatorError as failure:

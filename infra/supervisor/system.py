@@ -1,4 +1,4 @@
-"""The whole system on one machine: servers, then services and gateway; stopped in the opposite order."""
+"""The whole system on one machine: starts servers, then services and gateway; stops them in reverse order."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ CommandOf = Callable[[str], list[str]]
 
 
 class System:
-    """Runs everything until `stop` is called or a signal asks for it."""
+    """Runs everything until `stop` is called or a signal arrives."""
 
     def __init__(self, settings: Settings, console: Console, *, command_of: CommandOf = serve_command) -> None:
         self._settings = absolute(settings, settings.data_dir)
@@ -45,12 +45,12 @@ class System:
         self._servers: list[Supervised] = []
         self._services: list[Supervised] = []
         self._gateways: list[Supervised] = []
-        # Hold the services' ports while one of them restarts.
+        # Sockets that hold the services' ports while a process restarts.
         self._held: list[socket.socket] = []
         self.ready = asyncio.Event()
 
     def stop(self) -> None:
-        """Asks for a clean stop; asked once more, everything is killed."""
+        """Starts a graceful stop; a second call kills everything."""
         if self._stop.is_set():
             self._console.say("stopping at once")
             for each in self._everything():
@@ -59,14 +59,14 @@ class System:
         self._stop.set()
 
     def pid_of(self, name: str) -> int | None:
-        """The process under that name, if it runs at this moment."""
+        """The pid of the process with that name, if it is running."""
         return next((each.pid for each in self._everything() if each.name == name), None)
 
     async def run(self) -> None:
-        """Brings everything up, says when it is ready, and takes it down again when asked.
+        """Starts everything, reports when it is ready, and stops it again on request.
 
         Raises:
-            OperatorError: it cannot run; everything that was started has been stopped.
+            OperatorError: the system cannot run; everything that was started has been stopped.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -132,10 +132,10 @@ class System:
         return [int(holder.getsockname()[1]) for holder in self._held]
 
     async def _start_servers(self) -> tuple[Settings, NatsServer | None, PostgresServer | None]:
-        """Starts those servers that the settings do not name.
+        """Starts the servers that the settings do not name.
 
         Returns:
-            Settings that name all servers, with the operator's logins; and those servers that are ours.
+            Settings that name all servers, with the operator's logins; and the servers started here.
         """
         settings, secrets = self._settings, Secrets.load(self._settings.secrets_path)
         everything = settings.log_level == "debug"
@@ -170,7 +170,7 @@ class System:
         return named, nats, postgres
 
     async def _logins_at_given_database(self) -> UrlOf | None:
-        """Where somebody has made the logins of `vestnik postgres-logins` there, each service uses its own."""
+        """The services' own logins at the given database, if `vestnik postgres-logins` was run there; else None."""
         database_url = self._settings.database_url
         if not (await ServiceSchemas.discover(database_url)).are_separate:
             return None
@@ -178,7 +178,7 @@ class System:
         return lambda service: url_of(database_url, service, secrets.database_password(service))
 
     async def _make_streams(self, nats: NatsServer) -> None:
-        """Does what no service has a right to: whoever may make or change a stream could lose events with it."""
+        """Creates the streams as `topology`. Services have no right to: changing a stream could lose events."""
         settings = msgspec.structs.replace(self._settings, nats_url=nats.url_of(TOPOLOGY))
         connection = await connect_nats(settings, TOPOLOGY)
         try:
@@ -218,7 +218,7 @@ class System:
         return Supervised(place.name, program, readiness_probes.http_ok(reachable, port, "/readyz"), self._console)
 
     def _write_places(self, layout: Layout) -> None:
-        """Lets commands find the system, also while a part of it is not ready: they say which."""
+        """Writes the run file. Commands find the system even while a part is not ready, and report which one."""
         found = run_file.RunFile(
             pid=os.getpid(),
             gateway_url=gateway_url(self._settings),
@@ -232,7 +232,7 @@ class System:
         run_file.write(self._settings.data_dir, found)
 
     async def _all_ready(self, parts: Sequence[Supervised]) -> None:
-        """Waits for all, however long recovery takes; says now and then whom it waits for."""
+        """Waits for all parts, however long recovery takes; periodically logs those that are not ready."""
         waiting = {asyncio.create_task(part.became_ready(), name=part.name) for part in parts}
         try:
             while waiting:

@@ -1,1 +1,1 @@
-"""Many gRPC calls over one bidirectional stream between two processes."""
+"""Multiplexes many gRPC calls over one bidirectional stream between two processes."""

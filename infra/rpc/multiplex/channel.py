@@ -1,4 +1,4 @@
-"""One replica of a service, called over one line that is opened when it is needed, and again when it was lost."""
+"""Channel to one replica of a service: a multiplexing stream, opened on demand and reopened after a loss."""
 
 import asyncio
 import logging
@@ -21,19 +21,19 @@ from infra.rpc.transport.protobuf_codec import StrictCodec
 
 log = logging.getLogger(__name__)
 
-# Seconds in which a line is open, or the replica is given up.
+# Seconds within which a stream must open; otherwise the replica counts as unreachable.
 OPENING = 5.0
-# Seconds without an attempt after one that failed: first and at most.
+# Backoff after a failed attempt to open a stream, seconds: initial and maximum.
 _FIRST_REST, _LONGEST_REST = 0.02, 0.5
-# Seconds for which a replica that knows nothing of lines is called without one.
+# Seconds for which a replica that does not support multiplexing is called without it.
 _OLDER = 30.0
 _CODEC = StrictCodec()
 
 
 class MultiplexedChannel:
     def __init__(self, channel: Channel, token: Callable[[], str]) -> None:
-        """`token`: shows which service opens the line; each call brings its own besides."""
-        # For calls that are not carried.
+        """`token`: returns the token that authenticates the stream; each call has its own in addition."""
+        # For calls that are not multiplexed.
         self.channel = channel
         self._token = token
         self._line: CallStream | None = None
@@ -46,17 +46,17 @@ class MultiplexedChannel:
     async def unary(
         self, name: str, request: object, reply_type: type[Any], timeout: float, metadata: Mapping[str, str]
     ) -> Any:  # noqa: ANN401 - of the types that the method has
-        """Makes one call on the line, which is opened where there is none. Raises what a call by itself does:
+        """Makes one call on the stream, which is opened if there is none.
 
         Raises:
             TimeoutError: no answer in time.
             GRPCError: what the service answered.
-            StreamTerminatedError: the line was lost; whether the call took effect is not known.
+            StreamTerminatedError: the stream was lost; whether the call took effect is not known.
             OSError: the replica cannot be reached; the call was not sent.
         """
         encoded = _CODEC.encode(request, type(request))
         if len(encoded) > LARGEST_MESSAGE:
-            # The service would end the line, and with it the calls of others.
+            # The service would end the stream, and with it all other calls on it.
             raise to_grpc(Invalid(f"The message is larger than {LARGEST_MESSAGE} bytes."), executed=True)
         if self._older_until and asyncio.get_running_loop().time() < self._older_until:
             return await self._by_itself(name, request, reply_type, timeout, metadata)
@@ -70,14 +70,14 @@ class MultiplexedChannel:
         except GRPCError as error:
             if error.status is not Status.UNIMPLEMENTED:
                 raise
-            # The service is of a version that carries nothing, or not this method.
+            # The service's version does not support multiplexing, or does not have this method.
             return await self._by_itself(name, request, reply_type, timeout, metadata)
         return _CODEC.decode(response, reply_type)
 
     async def _by_itself(
         self, name: str, request: object, reply_type: type[Any], timeout: float, metadata: Mapping[str, str]
     ) -> Any:  # noqa: ANN401 - of the types that the method has
-        """The same call without a line."""
+        """Makes the same call on a gRPC stream of its own."""
         kind = type(request)
         async with self.channel.request(
             name, Cardinality.UNARY_UNARY, kind, reply_type, timeout=timeout, metadata=metadata
@@ -91,7 +91,12 @@ class MultiplexedChannel:
         self.channel.close()
 
     async def _opened(self, timeout: float) -> tuple[CallStream, float]:
-        """A line, and how many of the seconds are left then."""
+        """Waits for an open stream; returns it and the seconds left of `timeout`.
+
+        Raises:
+            OSError: the stream did not open in time, or the attempt failed, now or a moment ago.
+            GRPCError: the service refused the stream.
+        """
         loop = asyncio.get_running_loop()
         began = loop.time()
         if self._opening is None:
@@ -102,14 +107,14 @@ class MultiplexedChannel:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         opening = self._opening
-        # Others wait for it too: whoever waits no longer must not end it.
+        # Other calls wait for the same future: a timeout here must not cancel it.
         await asyncio.wait((opening,), timeout=timeout)
         if not opening.done():
             raise ConnectionAbortedError("the replica does not answer")
         return opening.result(), max(timeout + began - loop.time(), 0.001)
 
     async def _keep(self, opening: "asyncio.Future[CallStream]") -> None:
-        """Opens a line, and attends it until it ends."""
+        """Opens a stream and runs it until it ends."""
         line = CallStream(self._part_with)
         try:
             async with self.channel.request(
@@ -120,7 +125,7 @@ class MultiplexedChannel:
                 opening.set_result(line)
                 await line.attend(stream)
         except Exception as error:
-            # Whatever ended it, its calls are told; what they do about it is theirs.
+            # Whatever ended it, its calls fail below; each caller decides what to do.
             self._failed(opening, error)
         finally:
             if self._line is line:
@@ -128,7 +133,7 @@ class MultiplexedChannel:
             if self._opening is opening:
                 self._opening = None
             if not opening.done():
-                # This client is being closed.
+                # The client is being closed.
                 self._failed(opening, ConnectionAbortedError("the client was closed"))
             line.lose()
 
@@ -138,7 +143,7 @@ class MultiplexedChannel:
                 await stream.send_request()
                 await stream.recv_initial_metadata()
         except TimeoutError as error:
-            # Nobody answers on this connection, and TCP would take long to notice.
+            # The connection is dead, and TCP would take long to notice.
             self.channel.close()
             raise ConnectionAbortedError("the replica does not answer") from error
 
@@ -148,15 +153,15 @@ class MultiplexedChannel:
             if isinstance(error, GRPCError) and error.status is Status.UNIMPLEMENTED:
                 self._older_until = asyncio.get_running_loop().time() + _OLDER
             elif isinstance(error, StreamTerminatedError):
-                # Nothing was sent on it but its opening.
+                # Nothing but its headers was sent on it.
                 error = ConnectionResetError(str(error))
             opening.set_exception(error)
-            opening.exception()  # marks it as seen: whoever waited for it may be gone
+            opening.exception()  # marks it as retrieved: every waiter may be gone
         elif not isinstance(error, StreamTerminatedError | OSError):
             log.warning("a line of calls was lost: %r", error)
 
     def _part_with(self, line: CallStream) -> None:
-        """No more calls on this line: its replica stops, or may be gone."""
+        """Takes the stream out of use for new calls: its replica is stopping or may be gone."""
         if self._line is line:
             self._line = None
             self._pause()

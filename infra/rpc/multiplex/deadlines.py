@@ -1,22 +1,22 @@
-"""When each of many calls has to be over, looked at together: a timer for each would be a good part of its cost."""
+"""Deadlines of many calls, checked periodically by one timer: a timer per call would be a good part of its cost."""
 
 import asyncio
 from collections.abc import Callable
 
-# Seconds between two looks, and so how much later than said a call may end.
+# Seconds between two checks, and so the most by which a call may end late.
 _LOOK = 0.02
 
 
 class Deadlines:
     def __init__(self, expire: Callable[[int], None]) -> None:
-        """`expire`: called for each call whose time is over."""
+        """`expire`: called for each call whose deadline has passed."""
         self._expire = expire
         self._due: dict[int, float] = {}
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, number: int, seconds: float) -> float:
-        """From now on; the time it is now, by the loop's clock."""
+        """Starts a deadline; returns the current loop time."""
         now = self._loop.time()
         self._due[number] = now + seconds
         if self._timer is None:
@@ -27,7 +27,7 @@ class Deadlines:
         self._due.pop(number, None)
 
     def stop(self) -> None:
-        """Nothing expires any more."""
+        """Drops all deadlines."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()

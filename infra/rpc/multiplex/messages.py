@@ -1,7 +1,7 @@
-"""The messages of a stream of calls as bytes: each part is a message by itself, and parts in a row are one too.
+"""Encodes and decodes the messages of a multiplexing stream.
 
-Protobuf joins repeated fields of messages that stand one behind the other, so whoever sends needs no list of what goes
-out together: it keeps parts, and joins their bytes.
+Protobuf merges the repeated fields of concatenated messages. So each part is encoded as a message of its own, and the
+sender joins the bytes of the parts that go out together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from contracts.errors import Invalid
 from contracts.rpc.vestnik.calls.v1 import Answers, Calls
 from infra.rpc.call_context import CORRELATION_ID, POSITION, REQUEST_ID, TRACEPARENT
 
-# The C library's own objects: these two are on the way of every call, and nobody else works with them.
+# The C library's own message classes: these two are used for every call, and only here.
 _CALLS: Any = GetMessageClass(Calls.DESCRIPTOR)
 _ANSWERS: Any = GetMessageClass(Answers.DESCRIPTOR)
 _DETAILS = ProtoStatusDetailsCodec()
@@ -26,7 +26,7 @@ STOPPING: bytes = _ANSWERS(stopping=True).SerializeToString()
 
 
 class Call(Protocol):
-    """As it comes in."""
+    """A received call."""
 
     id: int
     method: str
@@ -48,7 +48,7 @@ class Answer(Protocol):
 
 
 def call(number: int, method: str, request: bytes, *, timeout: float, metadata: Mapping[str, str]) -> bytes:
-    """`timeout`: in seconds."""
+    """Encodes a call; `timeout` in seconds."""
     made = _CALLS()
     made.calls.add(
         id=number,
@@ -82,10 +82,10 @@ def refusal(number: int, error: GRPCError) -> bytes:
 
 
 def read_calls(message: bytes) -> tuple[Iterable[Call], Iterable[int]]:
-    """The calls that a message brings, and those that it gives up.
+    """The calls in a message, and the numbers of the calls that it cancels.
 
     Raises:
-        Invalid: it is none.
+        Invalid: the message cannot be decoded.
     """
     try:
         read = _CALLS.FromString(message)
@@ -95,10 +95,10 @@ def read_calls(message: bytes) -> tuple[Iterable[Call], Iterable[int]]:
 
 
 def read_answers(message: bytes) -> tuple[Iterable[Answer], bool]:
-    """The answers that a message brings, and whether the service stops.
+    """The answers in a message, and whether the service is stopping.
 
     Raises:
-        Invalid: it is none.
+        Invalid: the message cannot be decoded.
     """
     try:
         read = _ANSWERS.FromString(message)
@@ -108,7 +108,7 @@ def read_answers(message: bytes) -> tuple[Iterable[Answer], bool]:
 
 
 def failure(found: Answer) -> GRPCError:
-    """What an answer says that is not OK, as a call by itself would raise it."""
+    """The error in an answer that is not OK, as a call on its own stream would raise it."""
     try:
         status = Status(found.status)
         details = _DETAILS.decode(status, found.message, found.details)

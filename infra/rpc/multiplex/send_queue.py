@@ -1,4 +1,4 @@
-"""What is to go out on a stream: what is ready in one turn of the event loop goes as one message."""
+"""Send queue of a stream: parts that become ready in one iteration of the event loop are sent as one message."""
 
 import asyncio
 
@@ -8,9 +8,9 @@ from h2.exceptions import H2Error
 
 from infra.rpc.transport.framing import frame
 
-# Bytes of one message, unless a single part is larger: a large answer shall not keep the small ones waiting for long.
+# Bytes of one message, unless a single part is larger, so that a large answer does not delay small ones for long.
 _LARGEST = 256 * 1024
-# Bytes that wait at most before nothing more is taken from the other end.
+# Queued bytes above which `room` waits, so that no more is read from the other end.
 _MOST = 4 * 1024 * 1024
 
 
@@ -24,7 +24,7 @@ class SendQueue:
         self._closed = False
 
     def put(self, key: int, part: bytes) -> None:
-        """Sends the part soon; `key`: no other part that still waits has it."""
+        """Queues the part for sending; `key` is unique among the queued parts."""
         self._parts[key] = part
         self._size += len(part)
         if self._size > _MOST:
@@ -32,7 +32,7 @@ class SendQueue:
         self._ready.set()
 
     def take_back(self, key: int) -> bool:
-        """Whether the part was still here, and is not sent now."""
+        """Removes a part that has not been sent yet; returns whether it was still queued."""
         part = self._parts.pop(key, None)
         if part is None:
             return False
@@ -40,23 +40,23 @@ class SendQueue:
         return True
 
     def close(self) -> None:
-        """Nothing is put any more; `send_to` ends when all of it is on its way."""
+        """Ends the queue: no part may follow, and `send_to` returns once all are sent."""
         self._closed = True
         self._ready.set()
 
     async def room(self) -> None:
-        """Waits until what is here is little enough for more."""
+        """Waits until the queue has room."""
         await self._room.wait()
 
     async def send_to(self, stream: Stream) -> None:
-        """Sends for as long as the box is open, as fast as the other end takes it.
+        """Sends until the queue is closed, as fast as the other end reads.
 
         Raises:
-            StreamTerminatedError: the stream is gone.
+            StreamTerminatedError: the stream has ended.
         """
         try:
             while True:
-                # A turn of the loop lies between the first part and this: what became ready with it has come by now.
+                # The wait takes an iteration of the loop, so parts that became ready together are all queued by now.
                 await self._ready.wait()
                 while self._parts:
                     await stream.send_data(frame(self._next()))
@@ -64,7 +64,7 @@ class SendQueue:
                     return
                 self._ready.clear()
         except H2Error as error:
-            # The other end has reset it, and it is not told here as yet.
+            # The other end has reset the stream, and this side has not processed that yet.
             raise StreamTerminatedError(str(error) or type(error).__name__) from error
 
     def _next(self) -> bytes:

@@ -1,4 +1,4 @@
-"""One stream of calls as the service has it: each call is a task of its own, checked like a call by itself."""
+"""Server side of a multiplexing stream: each call is a task of its own, checked like a call on its own stream."""
 
 import asyncio
 import time
@@ -22,9 +22,9 @@ from infra.rpc.transport.framing import LARGEST_MESSAGE, Stream, read_frame
 from infra.rpc.transport.in_flight import InFlightCalls
 from infra.rpc.transport.protobuf_codec import StrictCodec
 
-# A call just within its bound, and what stands around it.
+# A message of maximum size plus the call's other fields.
 _LARGEST_FRAME = LARGEST_MESSAGE + 256 * 1024
-# No call has this number.
+# Queue key of the stopping notice; no call has this number.
 _NOTICE = 0
 _CODEC = StrictCodec()
 
@@ -46,14 +46,14 @@ class CallServer:
         at_work: InFlightCalls,
         longest: float,
     ) -> None:
-        """`party`: the service that has opened it. `longest`: seconds that a call may take."""
+        """`party`: the service that opened the stream. `longest`: time limit of a call, in seconds."""
         self._stream = stream
         self._party = party
         self._methods = methods
         self._guard = guard
         self._at_work = at_work
         self._longest = longest
-        # Asked of asyncio each time, it costs a system call: which process is this?
+        # Kept, since asyncio makes a system call (getpid) at each lookup.
         self._loop = asyncio.get_running_loop()
         self._outbox = SendQueue()
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -64,10 +64,10 @@ class CallServer:
         self.ended = asyncio.Event()
 
     async def serve(self) -> None:
-        """Returns when the caller has ended the stream and every call is answered.
+        """Serves until the caller has ended the stream and every call is answered.
 
         Raises:
-            Invalid: what came is no message, or a number is used twice; calls at work are cut off.
+            Invalid: a message is malformed or a call number is used twice; calls in flight are cancelled.
         """
         await self._stream.send_initial_metadata()
         sending = asyncio.create_task(self._outbox.send_to(self._stream._stream))
@@ -81,7 +81,7 @@ class CallServer:
             self._outbox.close()
             await sending
         except asyncio.CancelledError:
-            # Cut off with calls at work: their caller need not wait for its deadlines to learn it.
+            # Cut off with calls in flight: after the reset their callers need not wait for the deadlines.
             if self._stream._stream.closable:
                 self._stream._stream.reset_nowait()
             raise
@@ -94,7 +94,7 @@ class CallServer:
             self.ended.set()
 
     def tell_stop(self) -> None:
-        """Tells the caller to go elsewhere; it ends the stream then, once it has all answers."""
+        """Notifies the caller, which uses another replica and ends this stream once it has all answers."""
         self._outbox.put(_NOTICE, messages.STOPPING)
 
     async def _receive(self) -> None:
@@ -146,7 +146,7 @@ class CallServer:
             part = messages.answer(call.id, await self._perform(call))
         except asyncio.CancelledError:
             if call.id not in self._overdue:
-                # Nobody waits for it.
+                # The caller no longer waits for it.
                 raise
             part = messages.refusal(call.id, to_grpc(DeadlineExceeded()))
         except Exception as error:
@@ -182,7 +182,7 @@ class CallServer:
 
 
 class _One:
-    """Has of a server's stream what a generated unary method uses."""
+    """The part of a server stream's interface that generated unary methods use."""
 
     __slots__ = ("_message", "answer")
 

@@ -1,4 +1,4 @@
-"""One open stream to one replica, as the caller has it: its calls, their deadlines, and what becomes of them."""
+"""Client side of a multiplexing stream to one replica: its calls, their deadlines and outcomes."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -13,24 +13,24 @@ from infra.rpc.multiplex.deadlines import Deadlines
 from infra.rpc.multiplex.send_queue import SendQueue
 from infra.rpc.transport.framing import read_frame
 
-# Calls under way on one line.
+# Calls in flight on one stream.
 MOST_CALLS = 1_000
-# A page of the longest messages, several times; what is larger is no answer of ours.
+# Several times a page of the longest messages; no valid answer is larger.
 _LARGEST_MESSAGE = 64 * 1024 * 1024
 _NOBODY = None, 0.0
 
 
 class CallStream:
     def __init__(self, part_with: "Callable[[CallStream], None]") -> None:
-        """`part_with`: called when no new calls shall be made on it; those under way go on."""
+        """`part_with`: called when the stream must take no new calls; those in flight go on."""
         self._part_with = part_with
         self._loop = asyncio.get_running_loop()
         self._outbox = SendQueue()
         self._numbers = count(1)
-        # With the time at which each was asked.
+        # With the loop time at which each call was made.
         self._waiting: dict[int, tuple[asyncio.Future[bytes], float]] = {}
         self._deadlines = Deadlines(self._expire)
-        # When something last came in.
+        # Loop time of the last message received.
         self._heard = 0.0
 
     @property
@@ -38,13 +38,13 @@ class CallStream:
         return len(self._waiting) >= MOST_CALLS
 
     async def ask(self, method: str, request: bytes, *, timeout: float, metadata: Mapping[str, str]) -> bytes:
-        """Makes one call. Whoever is cancelled gives it up, and so does who waits no longer than `timeout` seconds.
+        """Makes one call. On a timeout or cancellation the call is withdrawn or, once sent, cancelled at the service.
 
         Raises:
             TimeoutError: no answer in time.
             GRPCError: what the service answered.
-            StreamTerminatedError: the line was lost; whether the call took effect is not known.
-            ConnectionError: the line was lost before the call was sent.
+            StreamTerminatedError: the stream was lost; whether the call took effect is not known.
+            ConnectionError: the stream was lost before the call was sent.
         """
         number = next(self._numbers)
         waiting: asyncio.Future[bytes] = self._loop.create_future()
@@ -57,13 +57,13 @@ class CallStream:
             if self._waiting.pop(number, None) is not None:
                 self._give_up(number)
             if not waiting.cancelled():
-                waiting.exception()  # marks it as seen: whoever waited for it may be gone
+                waiting.exception()  # marks it as retrieved: the caller may be gone
 
     async def attend(self, stream: ClientStream[Any, Any]) -> None:
         """Sends and receives until the stream ends.
 
         Raises:
-            Exception: why it ended.
+            Exception: the error that ended it.
         """
         sending = asyncio.create_task(self._send(stream))
         receiving = asyncio.create_task(self._receive(stream))
@@ -71,7 +71,7 @@ class CallStream:
             done, _ = await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 await task
-            # No calls are made any more; those under way are answered.
+            # No new calls are made; those in flight are still answered.
             await receiving
         finally:
             sending.cancel()
@@ -79,11 +79,11 @@ class CallStream:
             await asyncio.gather(sending, receiving, return_exceptions=True)
 
     def end(self) -> None:
-        """Takes no more calls; the stream ends once those under way are answered."""
+        """Takes no more calls; the stream ends once those in flight are answered."""
         self._outbox.close()
 
     def lose(self) -> None:
-        """The stream is gone, and every call on it."""
+        """Fails every pending call: as not sent if it is still queued, as lost otherwise."""
         self._deadlines.stop()
         for number, (waiting, _) in self._waiting.items():
             if waiting.done():
@@ -126,7 +126,7 @@ class CallStream:
             return
         waiting.set_exception(TimeoutError())
         if self._heard < asked:
-            # Perhaps only this call is slow; perhaps nobody is there any more, and TCP will take long to say so.
+            # Either only this call is slow, or the replica is gone and TCP will take long to notice.
             self._part_with(self)
 
     def _give_up(self, number: int) -> None:

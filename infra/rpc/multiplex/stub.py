@@ -1,4 +1,4 @@
-"""Generated stubs whose unary calls are carried: by the shortest way, without a stream object for each."""
+"""Generated stubs with multiplexed unary calls, which need no stream object each."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
@@ -8,7 +8,7 @@ Stub = TypeVar("Stub")
 
 
 def multiplexed(kind: Callable[[Any], Stub]) -> Callable[[Any], Stub]:
-    """The same stub; its unary calls need a timeout, and go to the `unary` of its channel."""
+    """A subclass of the stub whose unary calls need a timeout and go to the `unary` of its channel."""
     made: Callable[[Any], Stub] = _carrying(kind)
     return made
 

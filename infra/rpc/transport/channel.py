@@ -1,4 +1,4 @@
-"""A connection to one address of a service, made when it is needed and made anew when it was lost."""
+"""gRPC channel to one address of a service: connects on demand and reconnects after a loss."""
 
 from grpclib.client import Channel as LibraryChannel
 from grpclib.protocol import H2Protocol
@@ -6,10 +6,10 @@ from grpclib.protocol import H2Protocol
 
 class Channel(LibraryChannel):
     async def __connect__(self) -> H2Protocol:
-        """As the library's, which hands out a connection also where it was lost between its making and this moment.
+        """Connects like the library, but fails if the connection was lost right after it was made.
 
-        A process that is killed resets what the kernel has accepted for it; a call on such a connection would end in
-        an error that says nothing.
+        When a process is killed, the kernel resets the connections that it has accepted for it. A call on such a
+        connection would fail with an uninformative error.
 
         Raises:
             OSError: there is no connection; nothing was sent.

@@ -1,4 +1,4 @@
-"""The connections of a gRPC server: bounded in number, in time without a word, in frames, and in memory for each."""
+"""Limits of a gRPC server's connections: their number, time until the greeting, frames, and memory of each."""
 
 import asyncio
 import contextlib
@@ -20,39 +20,39 @@ from infra.rpc.transport.frame_limits import ExcessiveFrames, FrameLimits
 
 log = logging.getLogger(__name__)
 
-# Each caller has one for each of its replicas' channels; probes come and go.
+# Each replica of a caller opens one connection per channel; probes open short-lived ones.
 MOST_CONNECTIONS = 512
-# Bytes that a caller may send before somebody reads them: of a call, and of a connection.
+# HTTP/2 flow control windows, in bytes: of a call, and of a connection.
 _CALL_WINDOW = 1024 * 1024 + 65_536
 _CONNECTION_WINDOW = 4 * 1024 * 1024
-# A connection that has not begun to speak HTTP/2 within so many seconds is closed; so is one whose TLS handshake takes
-# longer, and one that does not read what is still to be sent before it is closed.
+# Seconds after which a connection is closed if it has not begun to speak HTTP/2, its TLS handshake is not complete, or
+# it does not read what is still to be sent before the close.
 GREETING_SECONDS = 10.0
-# Calls at work on one connection whose method needs no credential (health, reflection), and bytes that each may send.
+# Calls in flight on one connection to methods without credential (health, reflection), and bytes that each may send.
 MOST_PUBLIC_CALLS = 16
 LARGEST_PUBLIC_CALL = 16 * 1024
-# Ended streams of a connection that are remembered, to tell late frames from wrong ones.
+# Ended streams of a connection that are remembered, to tell late frames from invalid ones.
 _MOST_ENDED_STREAMS = 4_096
 
 BOUNDS = Configuration(
     http2_connection_window_size=_CONNECTION_WINDOW,
     http2_stream_window_size=_CALL_WINDOW,
 )
-# HTTP/2's preface and the head of the frame that follows it.
+# The HTTP/2 preface and the header of the frame that follows it.
 _GREETING_BYTES = 24 + 9
 
 
 class BoundedServer(Server):
-    """The library's server, with bounds on its connections."""
+    """grpclib's server with limits on its connections."""
 
     def __init__(self, *args: object, guarded: Collection[str], **kwargs: object) -> None:
-        """`guarded`: the methods that need a credential; calls of others are bounded by connection."""
+        """`guarded`: the methods that need a credential; calls of others are limited per connection."""
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # passed through
         self.guarded = frozenset(guarded)
         self.connections: set[_Bounded] = set()
 
     async def listen(self, host: str, port: int, *, shared: bool, tls: ssl.SSLContext | None) -> None:
-        """As the library's `start`, with a limit on the time of a TLS handshake."""
+        """Like the library's `start`, with a time limit on TLS handshakes."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             self._protocol_factory,
@@ -68,7 +68,7 @@ class BoundedServer(Server):
         self.__gc_step__()
         handler = _Handler(self._mapping, self._codec, self._status_details_codec, self.__dispatch__)
         handler.guarded = self.guarded
-        # The library would list the handler here and keep that of a failed TLS handshake for good.
+        # The library would register the handler here, and keep it forever after a failed TLS handshake.
         return _Bounded(handler, self)
 
     def admit(self, connection: "_Bounded", handler: Handler) -> None:
@@ -77,13 +77,13 @@ class BoundedServer(Server):
 
 
 class _Handler(Handler):
-    """Runs the calls of one connection and keeps nothing of one that is over."""
+    """Runs the calls of one connection and drops all state of finished ones."""
 
     guarded: frozenset[str] = frozenset()
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]  # passed through
-        # The calls at work that need no credential.
+        # Calls in flight that need no credential.
         self.public: set[Stream] = set()
 
     def accept(self, stream: Stream, headers: list[tuple[str, str]], release_stream: Callable[[], Any]) -> None:
@@ -105,13 +105,13 @@ class _Handler(Handler):
         self._cancelled.discard(task)
         self.public.discard(stream)
         if task.cancelled():
-            # Where it was cancelled before it began, it has not released its stream, which would be kept for good.
+            # If it was cancelled before it began, it has not released its stream, which would be kept forever.
             with contextlib.suppress(KeyError):
                 release_stream()
 
 
 class _Processor(EventsProcessor):
-    """Hands events to calls, and counts the streams that this side resets for the caller's faults."""
+    """Dispatches events to calls, and counts the streams that this side resets because of the caller's errors."""
 
     def __init__(self, handler: _Handler, protocol: "_Bounded") -> None:
         super().__init__(handler, protocol.connection)
@@ -137,7 +137,7 @@ class _Processor(EventsProcessor):
 
 
 def _ignore(event: UnknownFrameReceived) -> None:
-    """Frames of a type that is not known mean nothing (RFC 9113, 5.5)."""
+    """Ignores frames of unknown types (RFC 9113, 5.5)."""
 
 
 class _Bounded(H2Protocol):
@@ -179,7 +179,7 @@ class _Bounded(H2Protocol):
             self._refuse(excess)
 
     def pause_writing(self) -> None:
-        """Reads nothing more of a caller that reads nothing: each frame may need an answer that waits in memory."""
+        """Stops reading from a caller that does not read: each frame may need an answer that waits in memory."""
         if self._admitted:
             super().pause_writing()
             self._read(False)
@@ -210,10 +210,10 @@ class _Bounded(H2Protocol):
         super().connection_lost(exc)
 
     def _refuse(self, excess: ExcessiveFrames) -> None:
-        """Says why, ends every call of the connection, and closes it."""
+        """Sends the reason, ends every call of the connection, and closes it."""
         assert self._transport is not None
         log.warning("closing the connection of %s: %s", self._transport.get_extra_info("peername"), excess)
-        # Closing waits until the caller has read the answers on their way; not for ever.
+        # Closing waits until the caller has read the pending answers; this limits the wait.
         self._closing = asyncio.get_running_loop().call_later(GREETING_SECONDS, self._transport.abort)
         library = self.connection._connection
         if library.state_machine.state is not ConnectionState.CLOSED:

@@ -1,28 +1,27 @@
 """Limits on the HTTP/2 frames that a caller sends over one connection, checked before the HTTP/2 library parses them.
 
 A frame costs its sender a few bytes and costs a server in Python 10 to 200 µs, and some make it keep state. Two token
-buckets per connection bound that. Both refill by time and by what a caller does that is of use, so that many calls
-and many answers allow many resets and many control frames:
+buckets per connection limit that. Both refill over time and with a caller's useful traffic, so that many calls and many
+answers allow many resets and many control frames:
 
 - resets: RST_STREAM takes 1; each HEADERS frame gives back one half.
-- control: PING, WINDOW_UPDATE, PRIORITY, GOAWAY, CONTINUATION, an unknown frame and a DATA frame with (almost) nothing
-  in it take 1 each, SETTINGS takes 10; each HEADERS frame, each other DATA frame and each KiB sent to the caller gives
-  back 1.
+- control: PING, WINDOW_UPDATE, PRIORITY, GOAWAY, CONTINUATION, an unknown frame and an (almost) empty DATA frame take 1
+  each, SETTINGS takes 10; each HEADERS frame, each other DATA frame and each KiB sent to the caller gives back 1.
 
-A frame or a block of headers that is larger than allowed is refused at its first bytes, not once it is all there.
+An oversized frame or header block is refused at its first bytes, before the rest has arrived.
 """
 
 import time
 
 from h2.errors import ErrorCodes
 
-# The capacity of each bucket, and how much it refills a second.
+# The capacity of each bucket, and its refill per second.
 MOST_RESETS, RESETS_PER_SECOND = 400.0, 100.0
 MOST_CONTROL, CONTROL_PER_SECOND = 1_000.0, 100.0
-# Bytes: what HTTP/2 allows where nothing else was agreed upon, and the headers that the library decodes at most.
+# Bytes: HTTP/2's default maximum frame size, and the most headers that the library decodes.
 LARGEST_FRAME = 16_384
 LARGEST_HEADERS = 65_536
-# A DATA frame below so many bytes that does not end its stream counts as a control frame.
+# A DATA frame of fewer bytes that does not end its stream counts as a control frame.
 SMALL_DATA = 64
 
 _PREFACE = 24
@@ -41,14 +40,14 @@ class ExcessiveFrames(Exception):
 
 
 class FrameLimits:
-    """Counts the frames of one connection by their heads."""
+    """Counts the frames of one connection by their headers."""
 
     def __init__(self) -> None:
-        # Bytes to pass over before the next head: of the preface, or of a frame's payload.
+        # Bytes to skip before the next frame header: of the preface, or of a frame's payload.
         self._skip = _PREFACE
-        # The beginning of a head whose rest has not come.
+        # An incomplete frame header.
         self._begun = b""
-        # Bytes of the block of headers that is not at its end.
+        # Bytes so far of the header block that is not complete yet.
         self._block = 0
         self._resets = MOST_RESETS
         self._control = MOST_CONTROL
@@ -78,7 +77,7 @@ class FrameLimits:
         self._skip = place - end
 
     def reset_by_us(self) -> None:
-        """Counts a stream that the caller's own fault made this side reset.
+        """Counts a stream that this side reset because of the caller's error.
 
         Raises:
             ExcessiveFrames: as `check`.
@@ -131,7 +130,7 @@ class FrameLimits:
                 raise ExcessiveFrames("too many resets")
 
     def _refill(self) -> None:
-        """Adds what time has given since the last refill; asked for only once a bucket is empty."""
+        """Adds the refill for the time since the last one; called only when a bucket is empty."""
         now = time.monotonic()
         passed = now - self._refilled
         self._refilled = now

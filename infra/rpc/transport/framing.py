@@ -1,7 +1,7 @@
-"""Taking messages off a gRPC stream: a frame is checked before anything of it is believed.
+"""Reads messages from a gRPC stream, checking each frame before using it.
 
-The library's own way fails an assertion on a frame that is cut short, takes any length, and answers what the caller
-did wrong with INTERNAL. Here all of that is the caller's fault, and said so.
+The library fails an assertion on a truncated frame, accepts any length, and answers the caller's errors with INTERNAL.
+Here all of these are reported as the caller's errors.
 """
 
 from typing import Any
@@ -14,15 +14,15 @@ from contracts.errors import Invalid
 Stream = ServerStream[Any, Any]
 
 _PREFIX = 5
-# A client's request is 64 KiB at most at the gateway; a good deal more than any message made of one.
+# The gateway accepts at most 64 KiB per client request; this is far above any message made from one.
 LARGEST_MESSAGE = 1024 * 1024
 
 
 async def receive(stream: Stream) -> Any:  # noqa: ANN401 - a message of whatever type the method takes
-    """The next message; None where the caller has ended the stream.
+    """The next message; None if the caller has ended the stream.
 
     Raises:
-        Invalid: the frame is cut short, compressed or too large, or holds no message of the method's type.
+        Invalid: the frame is truncated, compressed or too large, or holds no message of the method's type.
     """
     payload = await read_frame(stream._stream, LARGEST_MESSAGE)
     if payload is None:
@@ -31,10 +31,10 @@ async def receive(stream: Stream) -> Any:  # noqa: ANN401 - a message of whateve
 
 
 async def read_frame(stream: Bytes, largest: int) -> bytes | None:
-    """The bytes of the next message; None where the other end has ended the stream.
+    """The bytes of the next message; None if the other end has ended the stream.
 
     Raises:
-        Invalid: the frame is cut short, compressed, or has more than so many bytes in it.
+        Invalid: the frame is truncated, compressed, or holds more than `largest` bytes.
     """
     prefix = await _read(stream, _PREFIX)
     if not prefix:
@@ -51,7 +51,7 @@ async def read_frame(stream: Bytes, largest: int) -> bytes | None:
 
 
 def frame(message: bytes) -> bytes:
-    """The message as it goes onto a stream."""
+    """The message with its gRPC frame prefix."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
@@ -59,5 +59,5 @@ async def _read(stream: Bytes, size: int) -> bytes:
     try:
         return bytes(await stream.recv_data(size))
     except AssertionError as error:
-        # What the library says of a stream that ends within what was asked for.
+        # The library's reaction to a stream that ends within the requested bytes.
         raise Invalid("The message is cut short.") from error

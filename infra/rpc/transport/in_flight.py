@@ -1,10 +1,10 @@
-"""The calls that a server has at work: only so many, and none that is new once it stops."""
+"""Limits a server's calls in flight, and refuses new ones once it is stopping."""
 
 import asyncio
 
 from contracts.errors import Overloaded, Unavailable
 
-# More are refused, so that what waits stays bounded.
+# More are refused, to bound the work that waits.
 MOST_CALLS = 1_000
 
 
@@ -16,11 +16,11 @@ class InFlightCalls:
         self._idle.set()
 
     def enter(self) -> None:
-        """One more; whoever entered has to `leave`.
+        """Counts one more call; the caller must `leave` after it.
 
         Raises:
             Unavailable: the process is stopping.
-            Overloaded: there are too many.
+            Overloaded: too many calls are in flight.
         """
         if self.stopping:
             raise Unavailable("This process is stopping.")
@@ -35,5 +35,5 @@ class InFlightCalls:
             self._idle.set()
 
     async def done(self) -> None:
-        """Waits until there is none."""
+        """Waits until no call is in flight."""
         await self._idle.wait()

@@ -1,8 +1,8 @@
-"""The bytes of gRPC messages, by Google's C library; betterproto2's dataclasses are what the house works with.
+"""Encodes and decodes gRPC messages with Google's C library, from and to betterproto2's dataclasses.
 
-betterproto2 reads and writes bytes in Python: ten to twenty times slower, and it accepts some truncated and malformed
-input. Here its classes are only filled and emptied, by a plan that is worked out once for each of them. Fields that
-this program does not know are dropped: nothing is ever passed on.
+betterproto2 encodes and decodes in Python: ten to twenty times slower, and it accepts some truncated and malformed
+input. Here its classes are only filled and read, by a plan that is computed once per class. Unknown fields are dropped:
+messages are never passed on.
 """
 
 from collections.abc import Callable
@@ -18,19 +18,19 @@ from grpclib.encoding.proto import ProtoCodec
 
 from contracts.errors import Invalid
 
-# From a value of the C library to one of ours, and back.
+# Converts a field's value from the C library's type to ours, or back.
 Turn = Callable[[Any], Any]
 
 
 class MessagePlan(NamedTuple):
-    """How messages of one class are filled and emptied; fields in the order of the class."""
+    """How messages of one class are converted; fields in the order of the class."""
 
     google: type[Message]
-    # Always there, and the same on both sides.
+    # Always set, of the same type on both sides.
     plain: tuple[str, ...]
-    # Always there, and other objects on our side: name, in, out.
+    # Always set, of another type on our side: name, decode, encode.
     converted: tuple[tuple[str, Turn, Turn], ...]
-    # None where they are not set: name, in, out.
+    # None if not set: name, decode, encode.
     optional: tuple[tuple[str, Turn | None, Turn | None], ...]
 
 
@@ -44,7 +44,10 @@ class StrictCodec(ProtoCodec):
         return plan.google(**_to_dict(plan, message)).SerializeToString()
 
     def decode(self, data: bytes, message_type: Any) -> Any:  # noqa: ANN401 - as the library's codecs are typed
-        """Raises `Invalid` where the bytes are not a message of the type."""
+        """
+        Raises:
+            Invalid: the bytes are not a message of the type.
+        """
         try:
             if not _is_ours(message_type):
                 return super().decode(data, message_type)
@@ -60,7 +63,7 @@ def _is_ours(message_type: type) -> bool:
 
 
 def _to_dataclass(plan: MessagePlan, kind: type[betterproto2.Message], source: Message) -> betterproto2.Message:
-    # Past the constructor, which would look at every field again.
+    # Bypasses the constructor, which would process every field again.
     made = kind.__new__(kind)
     values = made.__dict__
     values["_unknown_fields"] = b""
@@ -78,7 +81,7 @@ def _to_dataclass(plan: MessagePlan, kind: type[betterproto2.Message], source: M
 
 
 def _to_dict(plan: MessagePlan, source: betterproto2.Message) -> dict[str, Any]:
-    """What the C library makes the message of; one within it is a table too, since a finished one would be copied."""
+    """Arguments for the C library's constructor; nested messages are dicts too, since message objects are copied."""
     values = source.__dict__
     given = {name: values[name] for name in plan.plain}
     for name, _, turn in plan.converted:
@@ -118,7 +121,7 @@ def _fields(kind: type[betterproto2.Message]) -> list[Any]:
 
 
 def converter(kind: type[betterproto2.Message], name: str, field: FieldDescriptor) -> tuple[Turn, Turn] | None:
-    """How a single value is turned in and out; None where it is the same on both sides."""
+    """Converters (decode, encode) of a single value of the field; None if it is the same on both sides."""
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         raise TypeError(f"{kind.__name__}.{name} is a map: the codec has no plan for those")
     if field.enum_type is not None:
