@@ -18,7 +18,7 @@ from infra.operator_errors import OperatorError
 
 PREFIX = "VESTNIK_"
 SERVICES = ("auth", "session", "profile", "contact", "messaging")
-# Acts with an operator's rights behind the page at /ops. Chatting does not need it.
+# The service behind the page at /ops, with an operator's rights. Chatting does not need it.
 OPERATOR_SERVICE = "operator"
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 Doc = Meta  # `Doc(description=…)` reads better than `Meta` where a setting is declared

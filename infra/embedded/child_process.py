@@ -39,7 +39,7 @@ class Child:
         log_file: Path | None = None,
         descriptors: Sequence[int] = (),
     ) -> "Child":
-        """Starts the program in the folder; it inherits the descriptors and gets `death_signal` when we die."""
+        """Starts the program in the folder. It inherits the descriptors, and gets `death_signal` if its parent dies."""
         output = log_file.open("ab") if log_file is not None else None
         try:
             process = await asyncio.create_subprocess_exec(

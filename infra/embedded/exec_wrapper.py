@@ -1,6 +1,6 @@
-"""Script that turns into another program, which dies with its parent.
+"""Script that turns into another program, which dies with its parent; runs before anything else is imported.
 
-A supervisor that is killed with SIGKILL cannot stop its children, so the kernel does it: the parent-death signal. It
+A supervisor that is killed with SIGKILL cannot stop its children, so the kernel does, by the parent-death signal. It
 must be set in the child, after every change of credentials (each clears it), and just before the program is executed.
 PostgreSQL refuses to run as root, so for it the script first drops that identity.
 

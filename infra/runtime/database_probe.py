@@ -23,7 +23,7 @@ def _ignore(_: bool) -> None:
 
 
 class DatabaseWatch:
-    """`answers` is true until the database has been silent for `silent_after` seconds of this process's running time.
+    """`answers` is true until the database was silent for `silent_after` seconds, not counting this process's stalls.
 
     A slow second or a server restart takes no replica out of service. A database that was dropped or stopped does.
     """

@@ -1,8 +1,8 @@
 """The import marker: says that the streams are incomplete, and which import may continue.
 
 It is stored in the metadata of the stream AUTH, so it is visible to every service on every machine and survives a
-failure of the import. A service that sees it stops, and does not start until it is gone: events that it decided on half
-of the history and appended would be wrong forever.
+failure of the import. A service that sees it stops, and does not start until it is gone: events decided on half of the
+history would be wrong forever.
 """
 
 import asyncio

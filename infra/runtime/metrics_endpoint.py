@@ -47,7 +47,7 @@ async def metrics_endpoint(settings: Settings, port: int, figures: Exposition = 
     """Serves the metrics until the context is left.
 
     `port`: the process's own port; without a configured address the metrics port is `BESIDE` above it, and the metrics
-    are skipped if that port is taken.
+    are skipped if that port cannot be used.
 
     Raises:
         MetricsAddressInUse: the configured address is in use or not local.

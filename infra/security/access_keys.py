@@ -3,8 +3,8 @@
 A key is a file `access-<key id>.pem`, and its id begins with its creation time, so the state of every key follows from
 the file names and the clock alone: *published* (verifiers know it, it does not sign yet), *signing* (the newest that
 was published for long enough), *verifying* (tokens that it signed are still valid), *retired*. There is no other state
-that could be wrong after a crash. A new key is published before its private half is written, and an old key is deleted
-before its publication ends.
+that could be wrong after a crash. A new key is published before its private half is written, and a retired key is
+deleted before its publication ends.
 """
 
 import logging

@@ -1,8 +1,8 @@
 """Operator accounts: who may open the page at /ops, in a file in the folder of secrets.
 
-Nothing in a stream, in the database or in a token makes an account an operator's. Anyone who may write to that folder
-can, and they could log in as the operator anyway. A change takes effect without a restart: each request checks the
-file's version and reads it again if it has changed.
+Nothing in a stream, in the database or in a token makes an account an operator's. It takes write access to that folder,
+which would suffice to log in as the operator anyway. A change takes effect immediately, without a restart: each request
+checks the file's version and reads it again if it has changed.
 """
 
 import os
@@ -38,7 +38,7 @@ class NoSuchOperator(OperatorError):
 
 
 class UnreadableOperators(OperatorError):
-    """The file's content is not valid."""
+    """The file cannot be read, or its content is not valid."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} cannot be read: until it is mended or removed, nobody is an operator")

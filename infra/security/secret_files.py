@@ -40,7 +40,7 @@ def replace(path: Path, content: bytes) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder's exclusive lock across processes, waiting for it as long as necessary."""
+    """Holds the folder's exclusive lock across processes, waiting without a limit."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

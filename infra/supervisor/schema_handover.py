@@ -1,4 +1,4 @@
-"""Moves the read models of an older data directory, without logins per service, to their services' schemas.
+"""Moves read models from `public` into the services' schemas, for data directories older than per-service logins.
 
 They could be rebuilt from the streams, except for the discards of an older release, which are only in the tables until
 the operator's process carries them over. The move is one transaction, so an interrupted start leaves either the old
@@ -50,7 +50,7 @@ class NotHandedOver(OperatorError):
 
 
 async def part(database_url: str) -> None:
-    """Hands over what is left; needs the superuser's URL and existing logins.
+    """Hands over the read models left in `public`; needs the superuser's URL and existing logins.
 
     Raises:
         NotHandedOver: the database refused, or some projections do not load.

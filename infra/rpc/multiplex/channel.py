@@ -46,7 +46,7 @@ class MultiplexedChannel:
     async def unary(
         self, name: str, request: object, reply_type: type[Any], timeout: float, metadata: Mapping[str, str]
     ) -> Any:  # noqa: ANN401 - of the types that the method has
-        """Makes one call on the stream, which is opened if there is none.
+        """Makes one call on the stream, opening it if there is none; raises what a call on its own stream does.
 
         Raises:
             TimeoutError: no answer in time.

@@ -94,7 +94,7 @@ class CallServer:
             self.ended.set()
 
     def tell_stop(self) -> None:
-        """Notifies the caller, which uses another replica and ends this stream once it has all answers."""
+        """Notifies the caller of the stop: it uses another replica, and ends this stream once it has all answers."""
         self._outbox.put(_NOTICE, messages.STOPPING)
 
     async def _receive(self) -> None:
