@@ -1,1 +1,1 @@
-"""All streams in one file, and back: the format, who writes and reads it, export and import."""
+"""Export of all streams to one file, and import: the file format, its reader and its writer."""

@@ -1,9 +1,9 @@
-"""Export: every stream up to an end that is fixed at the start, while the system goes on.
+"""Export: writes every stream up to an end that is fixed at the start, while the system keeps running.
 
-The ends are fixed effects first and causes last: a profile, a session, a friendship or a message comes after the user
-that it needs, a message after the friendship, and a discard after the event that it leaves out, so that whatever is in
-the export has in it what it came from. What is still to come of the latest causes (the profile of a user who has just
-registered) the reactions make after import.
+The ends are fixed in the order effects first, causes last. A profile, a session, a friendship or a message needs its
+user, a message needs the friendship, and a discard needs the event that it leaves out. So the export contains the
+cause of every event in it. Effects that are still missing (the profile of a user who has just registered) are made by
+the reactions after the import.
 """
 
 import asyncio
@@ -35,21 +35,21 @@ from streams.restore import ArchivedMessage, kept_headers, last_of_batch
 
 # Effects before causes.
 ORDER = (OPERATOR, MESSAGING, CONTACT, PROFILE, SESSION, AUTH)
-# Seconds without a word from the server after which an export gives up.
+# Seconds of silence from the server after which an export fails.
 _SILENCE = 60.0
-# Seconds for the rest of a batch that is being stored at the moment when the end is fixed.
+# Seconds to wait for the rest of a batch that is being stored when the end is fixed.
 _BATCH_WAIT = 10.0
 _LOOK = 0.01
 
-# Says which events, by stream and sequence, operators have given up.
+# Returns a predicate on stream and sequence: whether operators have discarded the event.
 Discarded = Callable[[], Awaitable[Accepted]]
 
-# Hears how many events are done, of how many.
+# Called with the number of events done and the total.
 Progress = Callable[[int, int], None]
 
 
 class StreamNotWhole(OperatorError):
-    """A stream lacks an event: it cannot be made again as it was."""
+    """A stream lacks an event, so it could not be restored as it was."""
 
     def __init__(self, stream: str, sequence: int) -> None:
         super().__init__(
@@ -66,14 +66,14 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     streams: list[StreamInFile]
     events: int
-    # Of the file.
+    # Size of the file.
     bytes: int
-    # Of the events in it, before compression.
+    # Size of the events in it, before compression.
     unpacked_bytes: int
     digest: str
     seconds: float
     events_per_second: float
-    # Events that this release cannot read; an import takes them as they are.
+    # Events that this release cannot read; an import stores them unchanged.
     unreadable: int
     # The first hundred of them.
     unreadable_events: list[UnreadableEvent]
@@ -88,7 +88,7 @@ class _Page(NamedTuple):
 
 
 async def fixed_ends(nc: Client) -> dict[str, int]:
-    """The last sequence of each stream that an export made now has, in the order in which they are fixed.
+    """Fixes the last sequence of each stream for an export that starts now; returns them in the order of fixing.
 
     Raises:
         OperatorError: there is no such stream, or an import is under way.
@@ -112,11 +112,11 @@ async def export(
 ) -> Exported:
     """Writes all streams to the file.
 
-    Events that this release cannot read are written where all of them were discarded, or `allow_unreadable` says so.
+    Events that this release cannot read are allowed if all of them were discarded, or with `allow_unreadable`.
 
     Raises:
-        CannotBeImported: there are others that it cannot read; the file lacks its end.
-        OperatorError: a stream is missing or not whole, or the server fell silent.
+        CannotBeImported: other events cannot be read; the file lacks its end block.
+        OperatorError: a stream is missing or not whole, or the server stopped answering.
         OSError: the file cannot be written.
     """
     begun = time.monotonic()
@@ -167,7 +167,7 @@ class _Writing:
         await self._finish()
 
     async def settled(self) -> None:
-        """Nothing is being written any more, however it ended."""
+        """Waits for the write under way, whatever its outcome."""
         if self._under_way is not None:
             await asyncio.wait([self._under_way])
             if not self._under_way.cancelled():
@@ -202,7 +202,7 @@ async def _stream(nc: Client, writing: _Writing, index: int, stream: str, end: i
 
 
 def _kept(stream: str, batch: ReadBatch, end: int, decided: list[missing_events.Accepted]) -> list[ArchivedMessage]:
-    """One for each sequence up to the end: a placeholder where an operator has given the event up.
+    """Returns one message per sequence up to the end: a placeholder for each event whose loss was accepted.
 
     Raises:
         StreamNotWhole: another event is missing.
@@ -220,7 +220,7 @@ def _kept(stream: str, batch: ReadBatch, end: int, decided: list[missing_events.
 
 
 async def _within_patience(batch: Awaitable[ReadBatch]) -> ReadBatch:
-    """What comes next; an empty batch comes every second at least, as long as the server is there."""
+    """Returns the next batch. While the server is up, at least an empty one arrives every second."""
     try:
         async with asyncio.timeout(_SILENCE):
             return await batch
@@ -229,7 +229,7 @@ async def _within_patience(batch: Awaitable[ReadBatch]) -> ReadBatch:
 
 
 async def _end(jetstream: JetStream, stream: str) -> int:
-    """The stream's last sequence; what is being stored together with that event is waited for."""
+    """Returns the stream's last sequence, after waiting for the rest of a batch that is being stored."""
     try:
         info = await jetstream.info(stream)
         end = info.state.last_seq
@@ -249,7 +249,7 @@ async def _end(jetstream: JetStream, stream: str) -> int:
     except Refused as refused:
         if refused.error.err_code == STREAM_NOT_FOUND:
             if stream == OPERATOR:
-                # A data directory from before there was such a stream.
+                # The data directory is older than this stream.
                 return 0
             raise OperatorError(f"there is no stream {stream}: nothing to export") from refused
         raise

@@ -1,8 +1,8 @@
-"""Import: every event back at the place that it had, in an empty system, by nobody but the owners of the streams.
+"""Import: stores every event at its original sequence in an empty system, with the logins of the streams' owners.
 
-First the whole file is checked, then the streams are found empty, then a mark is set that keeps every service away
-until the last event is there. Each event is stored on condition of its place: whoever appends in spite of the mark is
-found out, and so is what is there already from an import that was interrupted, which goes on from there.
+First the whole file is checked, then the streams are checked to be empty, then a marker is set that keeps every
+service stopped until the last event is stored. Each event is stored on condition of its sequence. This detects a
+writer that ignores the marker. An import that was interrupted continues after the events that it has stored.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ from streams.log import Log
 from streams.restore import IdTaken, SequenceMismatch
 from streams.topology import Placement, ensure_quorum, ensure_streams
 
-# What the server adds to an event for its place, at most.
+# Most bytes that the server adds to an event for its place.
 _PLACE_BYTES = 512
 _PATIENCE = 5.0
 
 
 class NotEmpty(OperatorError):
-    """There are events where the file's would have to go."""
+    """The streams of the system have events already."""
 
     def __init__(self, ends: dict[str, int]) -> None:
         found = ", ".join(f"{stream} ({end:,} events)" for stream, end in ends.items() if end)
@@ -46,7 +46,7 @@ class NotEmpty(OperatorError):
 
 
 class Interfered(OperatorError):
-    """Somebody else has appended to a stream while it was being filled."""
+    """Another writer appended to a stream while it was being filled."""
 
     def __init__(self, stream: str, sequence: int) -> None:
         super().__init__(
@@ -56,13 +56,13 @@ class Interfered(OperatorError):
 
 
 class Steps(msgspec.Struct, frozen=True):
-    """Who hears how far it is."""
+    """Callbacks for the progress of an import."""
 
-    # Bytes that are checked, of how many.
+    # Bytes checked, and the total.
     checking: Callable[[int, int], None]
-    # Events that are in their place, of how many.
+    # Events stored, and the total.
     appending: Callable[[int, int], None]
-    # What else an operator wants to know meanwhile.
+    # Other messages for the operator.
     say: Callable[[str], None]
 
 
@@ -73,11 +73,11 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     streams: list[StreamInFile]
     events: int
-    # Those that an interrupted import had brought in before.
+    # Events that an interrupted import had stored before.
     found: int
-    # What is to be known of keys and services.
+    # Remarks on keys, services and unreadable events.
     notes: list[str]
-    # Of the appending.
+    # Duration of the appending.
     seconds: float
     events_per_second: float
 
@@ -90,17 +90,17 @@ async def import_file(
     passwords_lost: bool = False,
     allow_unreadable: bool = False,
 ) -> Imported:
-    """Brings the file's events into the streams; called again after an interruption, it goes on.
+    """Stores the file's events in the streams; after an interruption, the same call resumes.
 
-    `place`: the system, which is entered when the file is known to be good. `passwords_lost`: the key that the
-    passwords were hashed with may be another one, or none. `allow_unreadable`: events that this release cannot read are
-    taken as they are, also where the file does not say so.
+    `place`: the system; entered once the file is known to be good. `passwords_lost`: the key that the passwords were
+    hashed with may be missing or another one. `allow_unreadable`: events that this release cannot read are stored
+    unchanged, even if the file does not accept them.
 
     Raises:
-        PasswordsLost: it is, and that was not asked for: nothing was changed.
-        OperatorError: the file is damaged, the system is not empty, or services are at work: nothing was changed.
-        Interfered: somebody else appended; the mark stays.
-        Unavailable, Overloaded, DeadlineExceeded: the server is away, or full; the same import goes on later.
+        PasswordsLost: that key is missing or another one, and `passwords_lost` is not set; nothing was changed.
+        OperatorError: the file is damaged, the system is not empty, or services are at work; nothing was changed.
+        Interfered: another writer appended; the marker stays.
+        Unavailable, Overloaded, DeadlineExceeded: the server is away or full; the same import resumes later.
     """
     header, end, unreadable = await _checked(path, steps.checking, allow_unreadable)
     async with AsyncExitStack() as stack:
@@ -131,7 +131,7 @@ async def import_file(
             else:
                 await _assert_ours(jetstream, header)
         except BaseException:
-            # Nothing was appended: the services may have their system back.
+            # Nothing was appended, so the services may start again.
             if own_mark and await get_import_marker(jetstream) == own_mark:
                 await set_import_marker(jetstream, None)
             raise
@@ -172,7 +172,7 @@ async def import_file(
 async def _checked(
     path: Path, progress: Callable[[int, int], None], allow_unreadable: bool
 ) -> tuple[Header, End, Unreadable]:
-    """Checks the file in a thread, which ends early where nobody waits for it any more."""
+    """Checks the file in a thread, which ends early if the caller is cancelled."""
     given_up = threading.Event()
 
     def go_on(done: int, total: int) -> None:
@@ -187,9 +187,9 @@ async def _checked(
 
 
 async def _begin(jetstream: JetStream, operator: Client, header: Header) -> str:
-    """Sets the mark, and returns it; empty where this import had begun before.
+    """Sets the marker and returns it; returns an empty string if this import had begun before.
 
-    It names the attempt too: of two that begin at once, the one that finds the other's mark gives way.
+    The marker also names the attempt. Of two imports that begin at once, the one that finds the other's marker aborts.
 
     Raises:
         NotEmpty: the system is not empty.

@@ -1,9 +1,9 @@
-"""Which keys an export goes with.
+"""The keys that an export depends on.
 
-Subjects of claims are keyed by a secret of the deployment: under another key nobody could log in, and every address
-and name could be taken once more. That key is in the file, where it reveals nothing that does not stand beside it. The
-keys that sign refresh tokens and mails are not: with them sessions could be forged. Neither is the key of passwords:
-with it the hashes in the file could be guessed at. Of those there is a fingerprint.
+Subjects of claims are keyed by a secret of the deployment. Under another key no one could log in, and every address
+and name could be claimed again. That key is in the file, where it reveals nothing that the file does not contain
+anyway. The keys that sign refresh tokens and mails are not in the file: with them sessions could be forged. Nor is the
+password key: with it the hashes in the file could be guessed. The file has a fingerprint of each of these.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _WITHOUT = {
 
 
 class PasswordsLost(OperatorError):
-    """An import would make every password useless."""
+    """The import would make every password unusable."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
@@ -39,12 +39,12 @@ class PasswordsLost(OperatorError):
 
 
 def fingerprint(key: bytes) -> str:
-    """Tells whether a key is the same, and nothing else of it."""
+    """Identifies a key without revealing it."""
     return hmac.new(key, b"vestnik export", hashlib.sha256).hexdigest()[:32]
 
 
 def fingerprints(secrets: Secrets) -> dict[str, str]:
-    """Of the keys that are kept beside an export; those that are not at hand here are left out."""
+    """Fingerprints, by name, of the keys that are kept beside an export; keys that are missing here are left out."""
     found: dict[str, str] = {}
     for name, read in _OF.items():
         try:
@@ -55,10 +55,10 @@ def fingerprints(secrets: Secrets) -> dict[str, str]:
 
 
 def check_passwords(folder: Path, of_file: Mapping[str, str]) -> None:
-    """Makes sure that the passwords of the export are good under the key in the folder of secrets.
+    """Checks that the password key in the folder of secrets is the export's.
 
     Raises:
-        PasswordsLost: they are not. An export from before there was this key needs none.
+        PasswordsLost: it is not. An export that is older than this key needs none.
     """
     wanted = of_file.get(PASSWORD)
     if wanted is not None and fingerprints(Secrets.load(folder)).get(PASSWORD) != wanted:
@@ -66,9 +66,9 @@ def check_passwords(folder: Path, of_file: Mapping[str, str]) -> None:
 
 
 def take_over(folder: Path, claims_key: bytes, of_file: Mapping[str, str]) -> list[str]:
-    """Puts the export's key of claims into the folder of secrets, where another one protects nothing yet.
+    """Installs the export's claims key in the folder of secrets, where another one protects nothing yet.
 
-    Returns what is to be said of the keys, in sentences.
+    Returns remarks on the keys, in sentences.
     """
     notes: list[str] = []
     try:

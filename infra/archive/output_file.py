@@ -1,6 +1,6 @@
-"""Where an export is written: a file that is there whole or not at all, or standard output.
+"""The output of an export: a file that is created whole or not at all, or standard output.
 
-The file is for its owner alone, since it holds password hashes, addresses and what people wrote to each other.
+Only its owner can read the file, since it holds password hashes, addresses and messages.
 """
 
 import errno
@@ -15,12 +15,12 @@ from typing import IO
 from infra.operator_errors import OperatorError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# Of a file system that knows no second name for a file.
+# Errors of file systems without hard links.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
 class TargetExists(OperatorError):
-    """There is a file of that name already."""
+    """A file of that name exists."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is there already; --force replaces it")
@@ -32,11 +32,11 @@ class CannotWrite(OperatorError):
 
 @contextmanager
 def target(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
-    """The file to write to; it gets its name when everything is in it and on disk, and else disappears.
+    """Yields the file to write to; it gets its name once it is complete and on disk, and is removed otherwise.
 
     Raises:
-        TargetExists: there is one of that name, and it is not to be replaced.
-        CannotWrite: no space, no right, no folder.
+        TargetExists: a file of that name exists, and `force` is not set.
+        CannotWrite: no space, no permission, no folder.
     """
     if path.exists() and not force:
         raise TargetExists(path)
@@ -74,7 +74,7 @@ def standard_output() -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _draft(draft: Path, path: Path) -> Iterator[IO[bytes]]:
-    """A file under another name, which goes with the context; one that a killed export left is taken over."""
+    """A file under a temporary name, removed on exit; one that a killed export left is reused."""
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,7 +90,7 @@ def _draft(draft: Path, path: Path) -> Iterator[IO[bytes]]:
 
 
 def _name(draft: Path, path: Path, *, force: bool) -> None:
-    """Gives the draft its name; never that of a file that came there meanwhile, unless forced."""
+    """Gives the draft its final name; unless forced, a file that appeared meanwhile is kept (needs hard links)."""
     if force:
         draft.replace(path)
         return

@@ -1,6 +1,6 @@
-"""Waits until no service works on the streams any more, and until they do again.
+"""Waits until no service uses the streams, and until the services are ready again.
 
-Each stops by itself when it sees that an import begins, and goes on when it has ended.
+Each service stops by itself when it sees that an import has begun, and starts again when the import has ended.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from infra.settings import SERVICES
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 
-# Seconds that a service may take to end, or a server to forget the consumers of one that was killed.
+# Seconds for a service to stop, or for the server to drop the consumers of a killed one.
 _PATIENCE = 90.0
-# For so many seconds nobody must be seen: a replica that only stands by has no consumer, but looks at the mark.
+# Seconds during which no service may be seen. A standby replica has no consumer, but polls the marker.
 _QUIET = 2 * EVERY
 _LOOK = 0.25
 _NEVER_MADE = 10014
@@ -31,7 +31,7 @@ _BACK, _ANSWER = 60.0, 5.0
 
 
 class ServicesAtWork(OperatorError):
-    """A service goes on in spite of the import."""
+    """A service keeps working in spite of the import."""
 
     def __init__(self, names: set[str]) -> None:
         who = ", ".join(sorted(names))
@@ -52,10 +52,10 @@ _CONSUMER = msgspec.json.Decoder(_Consumer)
 
 
 async def wait_until_idle(nc: Client, store: Store, say: Callable[[str], None]) -> None:
-    """Returns when no service is seen at work; at once where nobody else can be there.
+    """Returns when no service has been seen at work for a while; immediately if the store has no other users.
 
     Raises:
-        ServicesAtWork: one is, after all patience.
+        ServicesAtWork: a service is still at work at the deadline.
     """
     if store.alone:
         return
@@ -80,7 +80,7 @@ async def wait_until_idle(nc: Client, store: Store, say: Callable[[str], None]) 
 
 
 async def wait_until_ready(gateway_url: str) -> bool:
-    """Waits until the gateway says that every part is ready; whether it did."""
+    """Waits until the gateway reports that every part is ready; returns whether it did in time."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER)
     deadline = asyncio.get_running_loop().time() + _BACK
     async with aiohttp.ClientSession(timeout=timeout) as session:
@@ -96,7 +96,7 @@ async def wait_until_ready(gateway_url: str) -> bool:
 
 
 async def active_services(jetstream: JetStream) -> set[str]:
-    """The services that have a consumer, or ask theirs for more."""
+    """The services that have a consumer besides the durable ones, or a pull request waiting on a durable one."""
     working: set[str] = set()
     durables = {(durable.stream, durable.name) for durable in DURABLES}
     for stream in STREAMS:

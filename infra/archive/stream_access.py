@@ -1,7 +1,7 @@
-"""How the operator's command reaches the streams: at a running system, at a server of one's own, or at rest.
+"""How an operator's command reaches the streams: of a running system, of an external server, or of a stopped system.
 
-Where nothing runs with the data directory, the NATS server is started for as long as the command takes, and the
-directory is claimed, so that no `vestnik up` comes in between.
+If no system runs with the data directory, the NATS server is started for the duration of the command, and the
+directory is claimed, so that no `vestnik up` can start meanwhile.
 """
 
 import os
@@ -19,17 +19,17 @@ from infra.settings import Settings
 
 
 class Store(msgspec.Struct, frozen=True):
-    """A NATS server, and what is needed to log in there as somebody."""
+    """A NATS server, and the settings to log in there."""
 
     # With the operator's login, or whatever login the settings name.
     settings: Settings
-    # Whether nobody else can be at work there.
+    # Whether no other process can use it.
     alone: bool
-    # The gateway of the system that runs on this machine; empty where none is known.
+    # The gateway of the system that runs on this machine; empty if none is known.
     gateway_url: str = ""
 
     def as_party(self, party: str) -> Settings:
-        """The settings with the party's own login; unchanged for a server where everybody logs in as one.
+        """The settings with the party's own login; unchanged for a server with one shared login.
 
         Raises:
             MissingSecret: its password is not in the folder of secrets.
@@ -40,13 +40,13 @@ class Store(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def reach(settings: Settings, *, make: bool) -> AsyncIterator[Store]:
-    """The store, for as long as the context lasts.
+    """Yields the store for the duration of the context.
 
-    `make`: whether one is made where there is none yet.
+    `make`: whether to create one if there is none yet.
 
     Raises:
         NotRunning: there is nothing in the data directory.
-        DataDirUnusable: somebody else is at work with it.
+        DataDirUnusable: another process uses it.
     """
     if settings.nats_url:
         yield Store(settings, alone=False)

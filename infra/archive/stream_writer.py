@@ -1,4 +1,4 @@
-"""Puts the events of a checked file into the streams, behind those that an interrupted import brought in before."""
+"""Stores the events of a checked file in the streams, after those that an interrupted import has stored."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -13,12 +13,12 @@ from streams.reader import Reader
 from streams.restore import ArchivedMessage, SequenceMismatch, StreamRestorer
 
 _PAGE = 1_000
-# Seconds without a word from the server after which the comparison with what is there gives up.
+# Seconds of silence from the server after which the comparison with stored events fails.
 _SILENCE = 60.0
 
 
 class Filling:
-    """Goes through the file, and through what is there already."""
+    """Reads the file and the stored events in step, and stores what is missing."""
 
     def __init__(self, header: Header, progress: Callable[[int, int], None]) -> None:
         self._header = header
@@ -26,7 +26,7 @@ class Filling:
         self._done = 0
 
     async def fill(self, path: Path, owners: dict[str, Client], ends: dict[str, int]) -> int:
-        """Puts every event in its place; how many were there before."""
+        """Stores every event at its sequence; returns how many were stored before."""
         for stream in self._header.streams:
             if ends[stream.name] > stream.last_sequence:
                 raise SequenceMismatch(stream.name, stream.last_sequence + 1)
@@ -53,12 +53,12 @@ class Filling:
 
 
 def _read_ahead(blocks: Iterator[Block]) -> asyncio.Task[Block | None]:
-    """The next block is unpacked while the server is busy with the one before."""
+    """Unpacks the next block while the server is busy with the previous one."""
     return asyncio.create_task(asyncio.to_thread(next, blocks, None))
 
 
 class _Stored:
-    """The events that a stream has already, read along with the file."""
+    """The events that a stream has already, read in step with the file."""
 
     def __init__(self, nc: Client, stream: str, end: int) -> None:
         self._stream = stream
@@ -67,10 +67,10 @@ class _Stored:
         self._events: AsyncGenerator[tuple[int, str, bytes], None] = self._read()
 
     async def compare(self, block: Block) -> list[ArchivedMessage]:
-        """The block's events that are not there yet.
+        """Returns the block's events that are not stored yet.
 
         Raises:
-            SequenceMismatch: another one is there in the place of one of them.
+            SequenceMismatch: a different event is stored at the sequence of one of them.
         """
         there = max(0, min(self._end - block.first + 1, len(block.events)))
         for sequence, event in enumerate(block.events[:there], block.first):

@@ -1,4 +1,4 @@
-"""Which stored events this release cannot read, and which of those a file says are to be taken as they are."""
+"""Which stored events this release cannot read, and which of those a file accepts unchanged."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -10,13 +10,13 @@ from contracts import catalogue, envelope
 from contracts.envelope import Envelope
 from infra.operator_errors import OperatorError
 
-# So many are named with their reason; of the others only their places are known.
+# Events that are kept with their reason; of further ones, stream and sequence only.
 _NAMED = 100
 _SAID = 5
 
-# Of each stream the first and the last sequence of each run, in order.
+# By stream, the first and the last sequence of each run, in order.
 Runs = dict[str, list[tuple[int, int]]]
-# Whether an event, by stream and sequence, is to be taken although it cannot be read.
+# Whether an event, by stream and sequence, is accepted although it cannot be read.
 Accepted = Callable[[str, int], bool]
 
 
@@ -31,7 +31,7 @@ class UnreadableEvent(msgspec.Struct, frozen=True):
 
 
 def examine(payload: bytes) -> tuple[Envelope | None, str | None]:
-    """The event's envelope, None where it has none; and why this release cannot read it, None where it can."""
+    """Returns the event's envelope (None if it has none) and why this release cannot read it (None if it can)."""
     try:
         found = envelope.decode(payload)
     except msgspec.DecodeError as error:
@@ -48,7 +48,7 @@ def examine(payload: bytes) -> tuple[Envelope | None, str | None]:
 
 
 class Unreadable:
-    """The events of a file, or of streams, that this release cannot read; they come in the order of each stream."""
+    """The events of a file or of streams that this release cannot read; added in the order of each stream."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -66,7 +66,7 @@ class Unreadable:
             runs.append((event.sequence, event.sequence))
 
     def without(self, accepted: Accepted) -> "Unreadable":
-        """Those that are not accepted."""
+        """The events that are not accepted."""
         named = {(event.stream, event.sequence): event for event in self.named}
         left = Unreadable()
         for stream, sequence in self._places():
@@ -81,13 +81,13 @@ class Unreadable:
                     yield stream, sequence
 
     def __str__(self) -> str:
-        """The first of them, in one line."""
+        """The first few, in one line."""
         more = f" and {self.count - _SAID:,} more" if self.count > _SAID else ""
         return "; ".join(map(str, self.named[:_SAID])) + more
 
 
 class CannotBeImported(OperatorError):
-    """An export would hold what an import refuses."""
+    """The export would hold events that an import refuses."""
 
     def __init__(self, unreadable: Unreadable) -> None:
         self.unreadable = unreadable
@@ -110,7 +110,7 @@ def refusal(unreadable: Unreadable, written_by: str) -> str:
 
 
 def note(unreadable: Unreadable) -> str:
-    """What an import tells of the events that it took as they are."""
+    """The remark of an import that stored these events unchanged."""
     return f"imported as they are stored: {_events(unreadable)} that this release cannot read, {unreadable}"
 
 
@@ -123,7 +123,7 @@ def _events(unreadable: Unreadable) -> str:
 
 
 def within(runs: Runs) -> Accepted:
-    """Accepts what is in the runs."""
+    """Accepts the events in the runs."""
 
     def accepts(stream: str, sequence: int) -> bool:
         known = runs.get(stream, [])

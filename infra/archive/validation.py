@@ -1,4 +1,4 @@
-"""Whether a file can be imported: whole, sound, and nothing in it that this release would not understand."""
+"""Checks whether a file can be imported: that it is whole, sound, and readable by this release."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,21 +16,21 @@ _LEAST_TOKENS = 3
 
 
 class ValidationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a look into the file found."""
+    """What the check of a file found."""
 
     file: str
     sound: bool
-    # Each says where and what; the first hundred.
+    # Where and what; the first hundred.
     damages: list[str]
-    # Why this release does not import the file, sound as it is.
+    # Why this release does not import the file, even if it is sound.
     refused: str | None
-    # Events that this release cannot read, whether the file says that they are taken as they are or not.
+    # Events that this release cannot read, whether the file accepts them or not.
     unreadable: int = 0
     # The first hundred of them.
     unreadable_events: list[UnreadableEvent] = []
-    # Of the export; None where not even its header can be read.
+    # Of the export; None if its header cannot be read.
     id: str | None = None
-    # Of the product that wrote it.
+    # The release that wrote it.
     version: str | None = None
     created_at: str | None = None
     streams: list[StreamInFile] = []
@@ -38,10 +38,10 @@ class ValidationReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def validate(path: Path, progress: Callable[[int, int], None], *, allow_unreadable: bool = False) -> ValidationReport:
-    """Reads the whole file and says what it is and what is wrong with it.
+    """Reads the whole file and reports its content and its damage.
 
     Raises:
-        OperatorError: it cannot be read at all, is no export, or has a newer format.
+        OperatorError: it cannot be read, is not an export, or has a newer format.
     """
     checked, unreadable = _checked(path, progress)
     header, end = checked.header, checked.end
@@ -66,12 +66,12 @@ def validate(path: Path, progress: Callable[[int, int], None], *, allow_unreadab
 def require_valid(
     path: Path, progress: Callable[[int, int], None], *, allow_unreadable: bool = False
 ) -> tuple[Header, End, Unreadable]:
-    """Makes sure of the whole file before anything is done with it.
+    """Checks the whole file before an import.
 
-    `allow_unreadable`: events that this release cannot read are taken as they are, also where the file does not say so.
+    `allow_unreadable`: events that this release cannot read are accepted, even if the file does not accept them.
 
     Raises:
-        OperatorError: it is damaged, is no export, or holds what this release cannot read.
+        OperatorError: it is damaged, is not an export, or holds what this release cannot read.
     """
     checked, unreadable = _checked(path, progress)
     header, end = checked.header, checked.end
@@ -83,7 +83,7 @@ def require_valid(
 
 
 def _refused(header: Header, end: End, unreadable: Unreadable, allow_unreadable: bool) -> str | None:
-    """Why this release does not import the file."""
+    """Why this release does not import the file; None if it does."""
     if header.product != "vestnik" or header.compression != "zlib":
         return f"was written by {header.product} {header.version}, compressed with {header.compression}"
     if unknown := sorted({stream.name for stream in header.streams} - set(STREAMS)):

@@ -1,1 +1,1 @@
-"""The command `vestnik`: one module a command."""
+"""The command `vestnik`: one module per command."""

@@ -1,4 +1,4 @@
-"""The errors whose text is for the operator: one line, and no stack trace."""
+"""The errors that the operator can fix: printed as one line, without a stack trace."""
 
 from contracts.errors import VestnikError
 from infra.operator_errors import OperatorError

@@ -1,4 +1,4 @@
-"""The command `vestnik`. Each command is one module, imported when it is called, so that help comes at once."""
+"""The command `vestnik`. Each command is one module, imported only when it runs, so that --help is fast."""
 
 import importlib
 import os
@@ -8,7 +8,7 @@ import click
 
 from infra.runtime.process_priority import lower_priority
 
-# Each command: the module that has it, and what help says of it.
+# By command: its module, and its summary in --help.
 COMMANDS = {
     "up": ("infra.cli.system.up", "Run the whole system on this machine."),
     "serve": ("infra.cli.system.serve", "Run one service, for a deployment."),
@@ -34,13 +34,13 @@ COMMANDS = {
     "load": ("infra.cli.events.load", "Replay a recorded history of messages."),
     "settings": ("infra.cli.system.settings", "Show every setting, its value and its meaning."),
 }
-# They read whole streams, while the services on the same machine have people to serve.
+# These read whole streams, so they run at a lower priority than the services on the same machine.
 _LONG = {"rebuild", "verify", "export"}
 INTERRUPTED = 130
 
 
 class Commands(click.Group):
-    """The commands by name, without importing their modules."""
+    """Lists the commands without importing their modules."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -65,7 +65,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Runs the command; a failure that is the operator's to mend is one line on standard error and exit code 1."""
+    """Runs the command; an error that the operator can fix is one line on standard error and exit code 1."""
     if _LONG.intersection(sys.argv[1:2]):
         lower_priority()
     try:
@@ -76,7 +76,7 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter reports it again
         sys.exit(1)
     except _mendable() as error:
         click.echo(f"vestnik: {error}{_details(error)}", err=True)
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def _details(error: Exception) -> str:
-    """What exactly is not valid, where a service says so."""
+    """The violations that a service reports, if any."""
     from contracts.errors import VestnikError
 
     found = error.violations if isinstance(error, VestnikError) else ()
@@ -93,7 +93,7 @@ def _details(error: Exception) -> str:
 
 
 def _mendable() -> tuple[type[Exception], ...]:
-    """Looked up only when there is an error."""
+    """The errors that the operator can fix; imported only when there is an error."""
     from infra.cli.errors import MENDABLE
 
     return MENDABLE

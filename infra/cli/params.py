@@ -1,4 +1,4 @@
-"""A time on the command line."""
+"""The parameter type of times on the command line."""
 
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar

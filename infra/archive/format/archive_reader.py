@@ -1,4 +1,4 @@
-"""Reads an export, block by block, and finds what is wrong with it."""
+"""Reads an export block by block, and reports damage in it."""
 
 import hashlib
 import os
@@ -29,9 +29,9 @@ from infra.archive.format.layout import (
 from infra.operator_errors import OperatorError
 from streams.restore import ArchivedMessage
 
-# Damages that are named before the rest is left uncounted.
+# Damages that are reported; further ones are ignored.
 _MOST_DAMAGES = 100
-# What msgspec says of what it cannot take.
+# Errors of msgspec for input that it cannot decode.
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 _HEADER = msgspec.json.Decoder(Header)
@@ -40,7 +40,7 @@ _EVENTS = msgspec.msgpack.Decoder(list[ArchivedMessage])
 
 
 class Block(NamedTuple):
-    """Events of one stream, as they stand in the file."""
+    """The events of one block: consecutive events of one stream."""
 
     stream: str
     first: int
@@ -52,18 +52,18 @@ class Block(NamedTuple):
 
 
 class Reader:
-    """An open export: `header`, then once through `blocks`."""
+    """An open export: `header`, then one pass over `blocks`."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
-        """Reads the beginning.
+        """Reads the preamble and the header.
 
         Raises:
-            NotAnExport, NewerFormat, Damage: it is not that of an export that can be read.
+            NotAnExport, NewerFormat, Damage: they are not those of an export that can be read.
         """
         self._file = file
         self.name = name
         self.size = os.fstat(file.fileno()).st_size
-        # How far it was read.
+        # Bytes read so far.
         self.offset = 0
         self._digest = hashlib.blake2b(digest_size=32)
         self._number = 0
@@ -78,10 +78,10 @@ class Reader:
         """Opens the file.
 
         Raises:
-            OperatorError: it cannot be opened, or is not the beginning of an export.
+            OperatorError: it cannot be opened, or does not begin like an export.
         """
         if path.exists() and not path.is_file():
-            # A pipe would be read once, and an import reads twice: first to check, then to append.
+            # A pipe can be read once only, and an import reads twice: to check, then to append.
             raise OperatorError(f"{path} is no regular file; an import needs one")
         try:
             file = path.open("rb")
@@ -97,7 +97,7 @@ class Reader:
         self._file.close()
 
     def blocks(self, damaged: Callable[[Damage], None]) -> Iterator[Block]:
-        """All blocks of events that are sound, in order; what is wrong is told, and the reading goes on behind it."""
+        """Yields the sound blocks of events in order; passes each damage to `damaged` and reads on where it can."""
         expected = self._places.first()
         try:
             while self.end is None:
@@ -108,7 +108,7 @@ class Reader:
             damaged(damage)
 
     def _one(self, expected: StreamOffset, damaged: Callable[[Damage], None]) -> Generator[Block, None, StreamOffset]:
-        """Reads the next block, and says what is expected behind it."""
+        """Reads the next block; returns the offset expected after it."""
         begin, digest_before = self.offset, self._digest.copy()
         head, content = self._read_block(expected)
         if head.kind != END and (head.kind != EVENTS or not self._places.holds(head)):
@@ -183,10 +183,10 @@ class Reader:
         return head, self._read(head.stored, expected)
 
     def _read(self, size: int, expected: StreamOffset | None) -> bytes:
-        """So many bytes.
+        """Reads exactly `size` bytes.
 
         Raises:
-            Unreadable: the file ends before.
+            Unreadable: the file ends before that, or cannot be read.
         """
         try:
             data = self._file.read(size)
@@ -214,20 +214,20 @@ class Reader:
 
 
 class Checked(NamedTuple):
-    """A file that was read to its end."""
+    """What reading a whole file found."""
 
-    # None where it is damaged itself.
+    # None if it is damaged.
     header: Header | None
-    # None where the file does not come to it.
+    # None if it was not reached.
     end: End | None
     damages: list[Damage]
 
 
 def check(path: Path, progress: Callable[[int, int], None], look: Callable[[Block], None] | None = None) -> Checked:
-    """Reads the whole file; `progress` hears how many of its bytes are read.
+    """Reads the whole file. `progress` gets the bytes read and the file's size, `look` each sound block.
 
     Raises:
-        NotAnExport, NewerFormat: there is nothing in it to check.
+        NotAnExport, NewerFormat: the file cannot be checked.
     """
     try:
         reader = Reader.open(path)
@@ -250,10 +250,10 @@ def check(path: Path, progress: Callable[[int, int], None], look: Callable[[Bloc
 
 
 def sound_blocks(path: Path, header: Header) -> Generator[Block, None, None]:
-    """The blocks of a file that was checked before.
+    """Yields the blocks of a file that was checked before.
 
     Raises:
-        Damaged: it has changed since.
+        Damaged, OperatorError: the file has changed since.
     """
     reader = Reader.open(path)
 

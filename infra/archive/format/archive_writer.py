@@ -1,4 +1,4 @@
-"""Writes an export, block by block; nothing is kept in memory but the block at hand."""
+"""Writes an export block by block, with one block in memory at a time."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from streams.restore import ArchivedMessage
 
 
 class Writer:
-    """`file` is written from the beginning to the end and never looked back into: it may be a pipe."""
+    """Writes an export to `file` in one pass without seeking, so that `file` may be a pipe."""
 
     def __init__(self, file: IO[bytes], header: Header) -> None:
         self._file = file
@@ -33,14 +33,14 @@ class Writer:
         self._types: dict[str, EventsOfType] = {}
         self._events = self._unpacked = self._largest = 0
         self.unreadable = Unreadable()
-        # Written so far.
+        # Bytes written so far.
         self.bytes = 0
         self._put(preamble())
         content = msgspec.json.encode(header)
         self._key = self._block(HEADER, content, unpacked=len(content))
 
     def events(self, stream: int, first: int, events: Sequence[ArchivedMessage]) -> None:
-        """A block of a stream's events, from the sequence `first` on."""
+        """Writes a block of a stream's events, the first of which has the sequence `first`."""
         data = msgspec.msgpack.encode(events)
         for sequence, event in enumerate(events, first):
             self._count(self._streams[stream], sequence, event)
@@ -48,9 +48,9 @@ class Writer:
         self._block(EVENTS, compress(data), unpacked=len(data), stream=stream, first=first, count=len(events))
 
     def end(self, accepted: Runs | None = None) -> End:
-        """The last block; without it the file counts for nothing.
+        """Writes the end block, without which the file is not a whole export.
 
-        `accepted`: events that cannot be read, and that an import takes as they are.
+        `accepted`: unreadable events that an import stores unchanged.
         """
         end = End(
             events=self._events,

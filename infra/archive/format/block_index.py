@@ -1,4 +1,4 @@
-"""Which events a part of an export should hold, and how that is said."""
+"""Which events each block of an export should hold, and how messages describe them."""
 
 from typing import NamedTuple
 
@@ -6,14 +6,14 @@ from infra.archive.format.layout import END, Head, Header
 
 
 class StreamOffset(NamedTuple):
-    """Where in the streams something belongs: an index in the header's list and a sequence."""
+    """A place in the streams of an export: the stream's index in the header's list, and a sequence."""
 
     stream: int
     sequence: int
 
 
 class BlockIndex:
-    """The places of one export, in the order of its file; behind the last stream is the end."""
+    """The order of places in one export's file; the end block follows the last stream."""
 
     def __init__(self, header: Header) -> None:
         self._streams = header.streams
@@ -23,35 +23,35 @@ class BlockIndex:
         return self._begin_of(0)
 
     def of(self, head: Head) -> StreamOffset:
-        """Where the block belongs by its own word."""
+        """The place that the block's head states."""
         return self.end if head.kind == END else StreamOffset(head.stream, head.first)
 
     def holds(self, head: Head) -> bool:
-        """Whether there are such events in this export."""
+        """Whether this export has the events that the block's head states."""
         if head.stream >= len(self._streams):
             return False
         return head.count > 0 and 1 <= head.first <= head.last <= self._streams[head.stream].last_sequence
 
     def behind(self, head: Head) -> StreamOffset:
-        """Where the block behind this one belongs."""
+        """The place of the next block."""
         if head.last >= self._streams[head.stream].last_sequence:
             return self._begin_of(head.stream + 1)
         return StreamOffset(head.stream, head.last + 1)
 
     def named(self, head: Head) -> str:
-        """A block that was found."""
+        """Describes a block that was found."""
         if head.kind == END:
             return "the end"
         return f"block {head.number:,} ({self._streams[head.stream].name} {head.first:,} to {head.last:,})"
 
     def awaited(self, place: StreamOffset, number: int) -> str:
-        """The block that belongs somewhere, of which no more is known."""
+        """Describes the block that is expected at a place."""
         if place == self.end:
             return "the end"
         return f"block {number:,} ({self._streams[place.stream].name} from {place.sequence:,} on)"
 
     def span(self, begin: StreamOffset, behind: StreamOffset) -> str:
-        """The events from one place to before another, by stream; empty where there are none."""
+        """Describes the events from `begin` up to, not including, `behind`, by stream; empty if there are none."""
         parts = []
         for index in range(begin.stream, min(behind.stream + 1, len(self._streams))):
             stream = self._streams[index]
@@ -62,7 +62,7 @@ class BlockIndex:
         return ", ".join(parts)
 
     def _begin_of(self, stream: int) -> StreamOffset:
-        """The first event of a stream, or of the next that has any."""
+        """The place of the stream's first event, or of that of the next stream that has any."""
         while stream < len(self._streams) and self._streams[stream].events == 0:
             stream += 1
         return StreamOffset(stream, 1)

@@ -1,11 +1,11 @@
-"""What can be wrong with a file that should be an export; each says what and where."""
+"""The errors of an export file; each says what is wrong and where."""
 
 from infra.archive.format.layout import VERSION
 from infra.operator_errors import OperatorError
 
 
 class NotAnExport(OperatorError):
-    """The file is something else."""
+    """The file is not an export."""
 
     def __init__(self, name: str, size: int) -> None:
         what = "is not an export of Vestnik" if size else "is empty"
@@ -13,7 +13,7 @@ class NotAnExport(OperatorError):
 
 
 class NewerFormat(OperatorError):
-    """The file was written by a later release, in a way that this one does not know."""
+    """The file was written by a later release, in a format that this one cannot read."""
 
     def __init__(self, name: str, version: int) -> None:
         super().__init__(
@@ -31,11 +31,11 @@ class Damage(OperatorError):
 
 
 class Unreadable(Damage):
-    """Damage behind which nothing can be told from anything else."""
+    """Damage after which the rest of the file cannot be interpreted."""
 
 
 class Damaged(OperatorError):
-    """The file cannot be imported; nothing was."""
+    """The file is damaged and cannot be imported."""
 
     def __init__(self, name: str, damages: list[Damage]) -> None:
         self.damages = damages

@@ -1,8 +1,8 @@
-"""How an export is laid out, byte by byte; docs/reference/export-format.md says the same for people.
+"""The byte layout of an export, as docs/reference/export-format.md describes it.
 
-A preamble, then blocks without anything between them: one with the header, those with the events, one with the end.
-Each block says where it belongs and has a digest of its own, so that damage is found where it is and can be named; the
-digests depend on the header, so that no block of another export passes for one of this.
+A preamble, then blocks without gaps: one with the header, those with the events, one with the end. Each block states
+its place and has its own digest, so that damage can be located and named. The digests depend on the header, so that a
+block of another export does not pass.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from infra.archive.unreadable_events import Runs
 MAGIC = b"\x89VESTNIK\r\n\x1a\n"
 VERSION = 1
 BLOCK_MARK = b"VNBK"
-# Events a block, which is one append at import: what the server takes at once.
+# Events per block. An import appends a block in one batch, and this is the server's limit for a batch.
 MOST_EVENTS = 1_000
 # Bytes of events after which a block is closed.
 FULL = 1024 * 1024
-# Bytes that a block may have, unpacked: more than the largest message that a NATS server can be told to take.
+# Most bytes of a block, stored or unpacked: more than the largest message that a NATS server can be set to accept.
 LARGEST = 80 * 1024 * 1024
 DIGEST_SIZE = 16
-# Of zlib. Measured on messages: 6 is half as fast and saves another 6 %.
+# zlib's level. Measured on messages: 6 is half as fast and saves another 6 %.
 _LEVEL = 3
 
 _PREAMBLE = struct.Struct(">12sHI")
@@ -41,7 +41,7 @@ HEADER, EVENTS, END = 1, 2, 3
 
 
 class StreamInFile(msgspec.Struct, frozen=True):
-    """One stream in an export: its events are those from 1 to the last sequence."""
+    """One stream in an export, with its events from sequence 1 to the last."""
 
     name: str
     events: int
@@ -49,20 +49,20 @@ class StreamInFile(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The first block, in plain JSON."""
+    """The first block, in uncompressed JSON."""
 
     product: str
-    # Of the product that wrote it.
+    # The release that wrote the file.
     version: str
-    # UUIDv7: which export this is.
+    # UUIDv7 of this export.
     id: str
     created_at: datetime
-    # In the order in which their events follow.
+    # In the order of their events in the file.
     streams: list[StreamInFile]
     compression: str
-    # Keys the claims on addresses and names in the streams, in Base64; what it hides stands in this file anyway.
+    # Key of the claims on addresses and names, in Base64; the file contains what it hides anyway.
     claims_key: bytes
-    # Of keys that are not in here and are to be kept beside it, by name.
+    # By name, of the keys that are not in the file and must be kept beside it.
     fingerprints: dict[str, str]
 
     @property
@@ -72,36 +72,36 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 class EventsOfType(msgspec.Struct, frozen=True):
     events: int
-    # The newest version of its data's shape.
+    # The highest schema version among them.
     schema: int
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
-    """The last block, in plain JSON: only a file that has it is whole."""
+    """The last block, in uncompressed JSON: only a file that has it is whole."""
 
     events: int
     blocks: int
-    # Of the events, unpacked.
+    # Size of the events, unpacked.
     bytes: int
-    # Of the largest event.
+    # Size of the largest event.
     largest: int
-    # By type; those that are no events of ours have none.
+    # By type; messages without an envelope are not counted.
     types: dict[str, EventsOfType]
-    # Events that the release which wrote the file could not read, and that it exported all the same.
+    # Events that the writing release could not read, and exported unchanged.
     accepted: Runs = {}
     # BLAKE2b-256 of all bytes before this block, in hex.
     digest: str
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands before a block's content."""
+    """The head of a block, stored before its content."""
 
     kind: int
-    # Its number in the header's list.
+    # Index in the header's list of streams.
     stream: int
-    # Place in the file: 0, 1, 2, …
+    # Number of the block in the file: 0, 1, 2, …
     number: int
-    # The sequence of the first event, and how many there are.
+    # Sequence of the first event, and number of events.
     first: int
     count: int
     stored: int
@@ -113,13 +113,13 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
         return self.first + self.count - 1
 
     def pack(self, content: bytes, key: bytes) -> bytes:
-        """The head in bytes, sealed for the content."""
+        """Returns the head in bytes, with its checksum and the digest of the content."""
         place = self._place()
         digest = digest_of(place, content, key)
         return place + _SEAL.pack(digest, zlib.crc32(place + digest))
 
     def matches(self, content: bytes, key: bytes) -> bool:
-        """Whether the content is the one that the head was sealed for."""
+        """Whether the digest is that of the content."""
         return digest_of(self._place(), content, key) == self.digest
 
     def _place(self) -> bytes:
@@ -129,7 +129,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def unpack(cls, data: bytes) -> Self | None:
-        """The head; None where the bytes are no head, or a damaged one."""
+        """Parses a head; None if the bytes are not a sound one."""
         place, (digest, checksum) = data[: _PLACE.size], _SEAL.unpack(data[_PLACE.size :])
         mark, kind, stream, number, first, count, stored, unpacked = _PLACE.unpack(place)
         if mark != BLOCK_MARK or zlib.crc32(place + digest) != checksum or max(stored, unpacked) > LARGEST:
@@ -151,7 +151,7 @@ def preamble() -> bytes:
 
 
 def version_of(data: bytes) -> int | None:
-    """The format's version that the preamble names; None where it is damaged, or none."""
+    """The format version in the preamble; None if there is no sound preamble."""
     if len(data) < PREAMBLE_SIZE:
         return None
     magic, version, checksum = _PREAMBLE.unpack(data[:PREAMBLE_SIZE])
@@ -169,7 +169,7 @@ def compress(data: bytes) -> bytes:
 
 
 def decompress(data: bytes, size: int) -> bytes | None:
-    """What was compressed; None where it does not come to exactly that size."""
+    """Decompresses the data; None unless that yields exactly `size` bytes."""
     unpacking = zlib.decompressobj()
     try:
         unpacked = unpacking.decompress(data, max(size, 1))

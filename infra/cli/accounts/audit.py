@@ -1,4 +1,4 @@
-"""`vestnik audit`: who logged in, from what device, when and why a session ended; straight from the stream."""
+"""`vestnik audit`: logins, their devices, and when and why sessions ended, read from the stream."""
 
 import asyncio
 import csv
@@ -27,12 +27,12 @@ from streams.log import Log
 _PATIENCE = 5.0
 _COLUMNS = Row.__struct_fields__
 _WIDTHS = {"at": 24, "event": 17, "username": 18, "session_id": 36, "address": 18, "device": 24, "reason": 0}
-# What a spreadsheet takes for a formula when a cell begins with it.
+# Beginnings of a cell that a spreadsheet interprets as a formula.
 _FORMULA = ("=", "+", "-", "@")
 
 
 class NoSuchUser(OperatorError):
-    """Nobody has this name or id."""
+    """There is no user with this name or id."""
 
     def __init__(self, user: str) -> None:
         super().__init__(f"there is no user {user}")
@@ -84,7 +84,7 @@ async def _run(settings: Settings, query: Query, output: TextIO, render: Callabl
                 raise NoSuchUser(query.user)
         output.write(header)
     finally:
-        # That the connection ends with the command is no news.
+        # The connection ends with the command: no warning is needed.
         logging.getLogger("infra.runtime.connections").setLevel(logging.ERROR)
         await nc.close()
 
@@ -112,7 +112,7 @@ def _columns(values: dict[str, str]) -> str:
 
 
 def _shown(value: object) -> str:
-    """As text; what a client calls itself comes from the client."""
+    """The value as printable text, since a device's name comes from the client."""
     if isinstance(value, datetime):
         return rfc3339(value)
     return "" if value is None else printable(str(value))

@@ -1,4 +1,4 @@
-"""`vestnik keys`: the keys of access tokens, and putting another in the place of the present one."""
+"""`vestnik keys`: lists and rotates the keys of access tokens, services and positions."""
 
 import sys
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""`vestnik operators`: whose accounts may open the page at /ops."""
+"""`vestnik operators`: the accounts that may open the page at /ops."""
 
 import asyncio
 import getpass
@@ -82,11 +82,15 @@ def _line(operator: Operator) -> str:
 
 
 async def _account(settings: Settings, user: str) -> tuple[str, str]:
-    """Id and username of an account, from the stream of accounts itself."""
+    """Returns the id and the username of an account, read from the stream.
+
+    Raises:
+        NoSuchAccount: there is no such account, or its address is not verified.
+    """
     nc = await connect_nats(settings, "operator-operators", patience=_PATIENCE)
     try:
         user_id, events = await events_of(Log(nc, patience=_PATIENCE), settings, user)
-        # Not before the address is verified: a registration that runs out leaves its name to others.
+        # Only once the address is verified: a registration that expires releases its name.
         if any(isinstance(event, UserEmailVerified) for event in events):
             return next((user_id, event.username) for event in events if isinstance(event, UserCreated))
     finally:

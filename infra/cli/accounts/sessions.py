@@ -1,4 +1,4 @@
-"""`vestnik sessions`: what an operator may do to the sessions of others, recorded with who did it."""
+"""`vestnik sessions`: ends sessions of users, and records which operator did it."""
 
 import asyncio
 import getpass

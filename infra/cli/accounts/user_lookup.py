@@ -1,4 +1,4 @@
-"""Accounts by name or id, from the stream of accounts itself."""
+"""Looks up accounts by name or id in the stream."""
 
 from contracts import subjects
 from contracts.events.event import Event
@@ -11,13 +11,13 @@ from streams.log import Log
 
 
 async def events_of(log: Log, settings: Settings, user: str) -> tuple[str, list[Event]]:
-    """The id of the account that has this username or id, and its events; none where there is no such account."""
+    """Returns the id of the account with this username or id, and its events; no events if there is none."""
     user_id = user if is_id(user) else await _holder(log, settings, user)
     return user_id, [message.open().data for message in await log.read(subjects.user(user_id))] if user_id else []
 
 
 async def _holder(log: Log, settings: Settings, username: str) -> str:
-    """Whose the username is, or was reserved for last."""
+    """Returns the id of the account that holds the username or reserved it last; empty if there is none."""
     keys = ClaimKeys(Secrets.load(settings.secrets_path).claims_key)
     message = await log.last(subjects.username_claim(keys.of_username(username)))
     event = None if message is None else message.open().data

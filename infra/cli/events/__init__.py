@@ -1,1 +1,1 @@
-"""Commands on events: shown, counted, exported, imported, replayed."""
+"""Commands that show, count, export, import and replay events."""

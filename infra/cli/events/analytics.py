@@ -1,4 +1,4 @@
-"""`vestnik analytics`: how much happened, hour by hour, and how long messages waited to be seen."""
+"""`vestnik analytics`: hourly activity, and how long messages waited to be seen."""
 
 import asyncio
 import sys
@@ -23,7 +23,7 @@ from projections.engine.storage.builds import Connection
 from projections.engine.storage.connections import connect, database_unavailable
 
 _DEFAULT = timedelta(days=1)
-# Seen is by the first mark of the other that covers the message, or by the first answer: as clients are told.
+# A message is seen at the recipient's first seen mark that covers it, or at their first answer, as clients see it.
 _HOURS = """
 WITH waited AS (
     SELECT date_trunc('hour', m.sent_at, 'UTC') AS hour, extract(epoch FROM LEAST(
@@ -64,14 +64,14 @@ _COLUMNS = (
 
 
 class Hour(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in the hour that begins then, UTC."""
+    """The figures of one hour; `hour` is its beginning, in UTC."""
 
     hour: datetime
     messages: int
-    # Who wrote, looked at messages or logged in.
+    # People who wrote, read messages or logged in.
     active_people: int
     logins: int
-    # Of the messages of the hour, how many the other has seen by now, and how long they had waited; None if none was.
+    # Messages of the hour that the recipient has seen by now, and how long those waited; None if there are none.
     seen: int
     seen_mean_seconds: float | None
     seen_p50_seconds: float | None
@@ -98,7 +98,7 @@ def analytics(since: datetime | None, until: datetime | None, as_json: bool) -> 
 
 
 async def _collect(settings: Settings, since: datetime, until: datetime) -> list[Hour]:
-    # Both read models that it asks are of one service.
+    # Both read models belong to one service.
     owners = await ServiceSchemas.discover(settings.database_url)
     conn = await connect(owners.url(Analytics.run_by()), "vestnik analytics")
     try:
@@ -110,10 +110,10 @@ async def _collect(settings: Settings, since: datetime, until: datetime) -> list
 
 
 async def hours(conn: Connection, since: datetime, until: datetime) -> list[Hour]:
-    """The hours from that of `since` on that begin before `until`.
+    """Returns the hours from the one of `since` on that begin before `until`.
 
     Raises:
-        NotBuilt: a read model is not there.
+        NotBuilt: a read model is not built.
     """
     query = _HOURS
     for projection in (Analytics, Conversations):

@@ -1,4 +1,4 @@
-"""`vestnik events`: what happened, straight from the streams."""
+"""`vestnik events`: shows events, read from the streams."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
 from infra.settings import Settings
 
-# Bytes of a message that is no event, as they are shown to people.
+# Most bytes shown of a message that cannot be decoded.
 _SHOWN_BYTES = 1_000
 _COLOURS = {
     "auth": "yellow",
@@ -33,7 +33,7 @@ _COLOURS = {
 
 
 class Aggregate(click.ParamType[str]):
-    """An aggregate's id, as it ends a subject."""
+    """An aggregate's id: the end of its subject, without wildcards or white space."""
 
     name = "aggregate"
 
@@ -101,7 +101,7 @@ async def _run(
                 output.write("".join(render(shown) + "\n" for shown in page))
                 output.flush()
     finally:
-        # That the connection ends with the command is no news.
+        # The connection ends with the command: no warning is needed.
         logging.getLogger("infra.runtime.connections").setLevel(logging.ERROR)
         await nc.close()
 

@@ -1,4 +1,4 @@
-"""`vestnik export`: all streams in one file."""
+"""`vestnik export`: writes all streams to one file."""
 
 import sys
 from contextlib import AbstractContextManager
@@ -91,11 +91,11 @@ async def _run(
 
 
 async def _discarded(nc: NATS) -> Accepted:
-    """The events that operators have discarded from read models."""
+    """Accepts the events that operators have discarded."""
     try:
         places = {(each.stream, each.sequence) for each in await discards.recorded(nc)}
     except StreamMissing:
-        # A data directory from before there was such a stream.
+        # The data directory is older than this stream.
         places = set()
     return lambda stream, sequence: (stream, sequence) in places
 

@@ -1,4 +1,4 @@
-"""`vestnik import`: an export, back into an empty system."""
+"""`vestnik import`: restores an export in an empty system."""
 
 import sys
 from pathlib import Path

@@ -62,7 +62,7 @@ def load(
 
 
 def _gateway(settings: Settings) -> str:
-    """Of the system that runs with the data directory, else where the settings say that one should be."""
+    """The gateway of the system that runs with the data directory; otherwise the address in the settings."""
     try:
         return find(settings.data_dir).gateway_url
     except NotRunning:

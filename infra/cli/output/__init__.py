@@ -1,1 +1,1 @@
-"""Progress bars and text for a terminal."""
+"""Progress bars, tables and text for a terminal."""

@@ -1,4 +1,4 @@
-"""One progress bar: how far, how fast, how long still."""
+"""A progress bar with count, rate and time left."""
 
 from types import TracebackType
 from typing import Self
@@ -12,10 +12,10 @@ _MIB = "MiB"
 
 
 class Bar:
-    """Shown on a terminal alone; elsewhere nothing is printed."""
+    """A progress bar on a terminal; prints nothing elsewhere."""
 
     def __init__(self, console: Console, what: str, unit: str) -> None:
-        """`unit`: what is counted: `events`, or bytes that are shown as `MiB`."""
+        """`unit`: what is counted, such as `events`; `MiB` counts bytes and shows MiB."""
         columns = (TextColumn("{task.description}"), BarColumn(), _Counted(unit), TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._progress.add_task(what, total=None)
@@ -34,7 +34,7 @@ class Bar:
 
 
 class _Counted(ProgressColumn):
-    """Done of all, and the rate."""
+    """A column with the count, the total and the rate."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How far each read model is, how fast, how long still, or what it waits for: as bars, or as lines for a program."""
+"""The progress of read models: count, rate, and time left or what is waited for, as bars or as JSON lines."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ from projections.engine.rebuild.progress import Progress as Reached
 from projections.engine.rebuild.progress import Report
 
 _MINUTE, _HOUR = 60, 3_600
-# Between two lines of one read model.
+# Least seconds between two lines of one read model.
 _LINE_SECONDS = 0.5
 
 
@@ -24,7 +24,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Lines:
-    """JSON lines on standard error, two a second at most of each read model."""
+    """JSON lines on standard error, at most two per second and read model."""
 
     def __enter__(self) -> Self:
         return self
@@ -35,7 +35,7 @@ class Lines:
         pass
 
     def add(self, name: str) -> Report:
-        """What it returns writes the lines of one read model."""
+        """Returns the function that writes the lines of one read model."""
         written = float("-inf")
 
         def move(reached: Reached) -> None:
@@ -49,7 +49,7 @@ class Lines:
 
 
 class Bars:
-    """Shown on a terminal alone; elsewhere nothing is printed."""
+    """One progress bar per read model on a terminal; prints nothing elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -72,7 +72,7 @@ class Bars:
         self._progress.stop()
 
     def add(self, name: str) -> Report:
-        """Adds a bar; what it returns moves it."""
+        """Adds a bar; returns the function that moves it."""
         task = self._progress.add_task(name, total=None, rate=0.0, left="")
 
         def move(reached: Reached) -> None:
@@ -92,7 +92,7 @@ def shown(console: Console, as_lines: bool) -> Bars | Lines:
 
 
 def time_left(seconds: float | None) -> str:
-    """`1 h 20 min left`, `3 min 20 s left`, `12 s left`; nothing where there is nothing to say."""
+    """Formats seconds as `1 h 20 min left`, `3 min 20 s left`, `12 s left`; empty for None."""
     if seconds is None:
         return ""
     whole = round(seconds)

@@ -1,7 +1,7 @@
-"""Tables for people: what stands in one is whole, however narrow the terminal is.
+"""Tables that fit the terminal without truncating a value.
 
-Where a table is too wide, titles, lists and free text are folded, and then the columns that matter least are left out.
-Where that does not do, each row is a paragraph of its own. Nothing is ever shortened: two names would look alike.
+If a table is too wide, titles, lists and free text are folded, then the least important columns are left out. If it is
+still too wide, each row becomes a paragraph. Values are never truncated, since two names could then look alike.
 """
 
 import sys
@@ -13,9 +13,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-# Where the output goes into a file or to another program, lines are as long as they are.
+# Width when the output is not a terminal: lines are not broken.
 _UNBOUNDED = 1_000_000
-# In how little room free text is still read.
+# Least width of a column of free text.
 _NARROW_TEXT = 20
 
 Rows = Sequence[Sequence[str]]
@@ -24,26 +24,26 @@ Rows = Sequence[Sequence[str]]
 class Column(msgspec.Struct, frozen=True):
     title: str
     is_number: bool = False
-    # Entries with `, ` between them.
+    # Entries separated by `, `.
     is_list: bool = False
-    # Free text, which may be broken anywhere.
+    # Free text, which may be folded anywhere.
     is_text: bool = False
-    # The highest is left out first; 0: never.
+    # The column with the highest value is left out first; one with 0 never.
     optional: int = 0
 
 
 def console(*, stderr: bool = False) -> Console:
-    """As wide as the terminal, or as wide as it takes."""
+    """A console as wide as the terminal; unbounded if the output is not a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, width=None if stream.isatty() else _UNBOUNDED)
 
 
 def fitted(columns: Sequence[Column], rows: Rows, width: int, *, title: str = "", lean: bool = False) -> RenderableType:
-    """The table in that many columns of the terminal; cells are rich's markup. `lean`: without lines around it."""
+    """Returns the table fitted to `width` characters; cells are rich's markup. `lean`: without borders."""
     around, between = (0, 1) if lean else (1, 3)
 
     def room(places: Sequence[int]) -> int:
-        """For what stands in these columns."""
+        """The width left for the cells of these columns."""
         return width - around - between * len(places)
 
     shown = list(range(len(columns)))
@@ -82,12 +82,12 @@ def _folded(cell: str, column: Column) -> str:
 
 
 def _width(column: Column, cells: list[str]) -> int:
-    """How wide the column is with nothing folded."""
+    """The width of the column with nothing folded."""
     return max([cell_len(column.title), *map(cell_len, _lines(cells))])
 
 
 def _least(column: Column, cells: list[str]) -> int:
-    """How wide the column has to be at the least."""
+    """The least width of the column."""
     title = max(map(cell_len, column.title.split()))
     if not column.is_text:
         return max([title, *map(cell_len, _lines(cells))])

@@ -1,10 +1,10 @@
-"""Text that comes from clients, made fit for a terminal: it must not steer it."""
+"""Escapes text from clients, so that it cannot control the terminal."""
 
 import json
 
 
 def printable(text: str) -> str:
-    """The text with every character that is not printable as the escape that JSON has for it."""
+    """Replaces every character that is not printable with its JSON escape."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)

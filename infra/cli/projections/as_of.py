@@ -1,4 +1,4 @@
-"""`vestnik rebuild --as-of TIME --into SCHEMA`: read models as they were, for inspection."""
+"""`vestnik rebuild --as-of TIME --into SCHEMA`: builds read models as of an earlier time, for inspection."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from projections.engine.projection import Projection
 
 
 class States(msgspec.Struct, frozen=True):
-    # Whatever failed: then nothing is in the schema.
+    # Empty if any failed: then nothing is in the schema.
     built: list[Built]
     failed: list[Failed]
 

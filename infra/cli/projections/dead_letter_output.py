@@ -1,4 +1,4 @@
-"""Dead letters as they are printed, for programs and for people."""
+"""Prints dead letters and the outcome of retries."""
 
 import msgspec
 from rich.console import Console
@@ -32,7 +32,7 @@ def print_retried(retried: Retried, console: Console) -> None:
 
 
 def line(letter: Letter) -> str:
-    """Two lines, the id whole and first, since it is what the other commands ask for."""
+    """Formats a dead letter as up to two lines; the whole id is first, since the other commands need it."""
     waiting = f", {letter.waiting:,} waiting" if letter.waiting else ""
     why = letter.error if letter.discard is None else f"discarded by {letter.discard.by}: {letter.discard.reason}"
     head = f"{letter.id}  {_coloured(letter.state)}  {escape(letter.type)} of {escape(letter.aggregate_id)}{waiting}"

@@ -1,4 +1,4 @@
-"""`vestnik dead-letters`: events that a projection could not apply, and what to do with them."""
+"""`vestnik dead-letters`: lists, shows, retries and discards events that a projection could not apply."""
 
 import asyncio
 import getpass
@@ -38,7 +38,7 @@ from streams.log import Log
 
 _LONGEST_REASON = 1_000
 _LONGEST_NAME = 80
-# How long a stream is waited for while the build's writer may be waiting for us.
+# Seconds to wait for a stream, while the build's writer may be waiting for this command.
 _PATIENCE = 5.0
 
 
@@ -47,7 +47,7 @@ class Retries(msgspec.Struct, frozen=True):
 
 
 class Discards(msgspec.Struct, frozen=True):
-    """What was given up, and what became of those that had waited behind it."""
+    """A discarded event, and the retry of those that waited behind it."""
 
     id: str
     reason: str
@@ -68,7 +68,7 @@ class Id(click.ParamType[LetterId]):
 
 
 class Reason(click.ParamType[str]):
-    """A few words, since they are kept for ever."""
+    """The reason for a discard: bounded, since it is stored for good."""
 
     name = "text"
 
@@ -195,7 +195,7 @@ async def _retry(
     async with AsyncExitStack() as stack:
         nc = await stack.enter_async_context(_nats(settings))
         chosen: list[tuple[Connection, list[tuple[type[Projection], DeadLetterRow]]]] = []
-        # All are looked at before anything is done, so that a slip of the hand does nothing.
+        # All are checked before any is retried, so that a typo changes nothing.
         for place, wanted in by_place.items():
             conn = await stack.enter_async_context(_database(place))
             chosen.append((conn, [found for each in wanted for found in await _heads(conn, nc, each)]))
@@ -241,7 +241,7 @@ async def _discard(settings: Settings, letter_id: LetterId, reason: str, by: str
         log = Log(nc, patience=_PATIENCE)
         letter = await resolution.retryable_letter(conn, letter_id)
         await resolution.discard(conn, log, letter, reason, by)
-        # The discard stands whatever becomes of those behind it.
+        # The discard is final, whatever the outcome for those behind it.
         return Discards(str(letter_id), reason, by, await retry_behind(conn, log, projection, letter))
 
 
@@ -266,7 +266,7 @@ def _user() -> str:
 
 @asynccontextmanager
 async def _acting(settings: Settings, nc: NATS, projection: type[Projection]) -> AsyncIterator[Connection]:
-    """A connection that acts for the projection's service, where what was discarded is known."""
+    """Connects to the database for the projection's service, after applying recorded discards."""
     owners = await ServiceSchemas.discover(settings.database_url)
     async with _database(owners.url(projection.run_by())) as conn:
         await discards.catch_up(conn, nc, projection.name)

@@ -1,4 +1,4 @@
-"""`vestnik rebuild --drop-old`: what is kept for going back goes."""
+"""`vestnik rebuild --drop-old`: drops the builds that are kept for --back, and versions that no service runs."""
 
 import msgspec
 import uvloop
@@ -20,7 +20,7 @@ class Drops(msgspec.Struct, frozen=True):
 
 
 def run(settings: Settings, projections: list[type[Projection]], every: bool, console: Console) -> Drops:
-    """`every`: also those that the program does not know any more."""
+    """Drops unused builds. `every`: also those of projections that this release no longer has."""
     outcome = uvloop.run(_run(settings, projections, every))
     for one in outcome.dropped:
         console.print(f"{one.projection}: build {one.build} of version {one.version} is gone, {one.bytes:,} bytes")
@@ -34,7 +34,7 @@ def run(settings: Settings, projections: list[type[Projection]], every: bool, co
 
 async def _run(settings: Settings, projections: list[type[Projection]], every: bool) -> Drops:
     owners = await ServiceSchemas.discover(settings.database_url)
-    # By place and name: a projection that another service runs now has left something where it was.
+    # By database URL and name: a projection that moved to another service has left builds in its former schema.
     versions: dict[tuple[str, str], int | None] = {}
     if every:
         for place in owners.urls():

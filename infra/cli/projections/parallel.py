@@ -1,4 +1,4 @@
-"""The same work for several read models at once; one that fails does not keep the others from their end."""
+"""Runs the same work for several read models concurrently; a failure of one does not stop the others."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,12 +10,12 @@ from infra.cli.errors import MENDABLE
 from projections.engine.projection import Projection
 
 Done = TypeVar("Done")
-# Each has two connections to the database, and some tens of MiB in memory.
+# Each one needs two database connections and some tens of MiB of memory.
 AT_ONCE = 4
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """Which read model, and why."""
+    """A read model whose work failed, and the reason."""
 
     projection: str
     error: str
@@ -27,10 +27,10 @@ class Failed(msgspec.Struct, frozen=True):
 async def each(
     projections: Sequence[type[Projection]], work: Callable[[type[Projection]], Awaitable[Done]]
 ) -> tuple[list[Done], list[Failed]]:
-    """What came of the work, and what went wrong for the operator to mend; both in the order of the projections.
+    """Returns the results, and the failures that the operator can fix; both in the order of the projections.
 
     Raises:
-        ExceptionGroup: an error that is not the operator's; the work on the others was stopped.
+        ExceptionGroup: an error that the operator cannot fix; the work on the others was stopped.
     """
     turns = asyncio.Semaphore(AT_ONCE)
 

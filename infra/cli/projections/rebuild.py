@@ -1,4 +1,4 @@
-"""`vestnik rebuild`: builds read models anew from the streams, beside the live ones, and swaps them in."""
+"""`vestnik rebuild`: rebuilds read models from the streams, beside the live ones, and swaps them in."""
 
 import sys
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""`vestnik rebuild`, and `--back`: read models built anew and swapped in, several at once."""
+"""`vestnik rebuild`, and `--back`: rebuilds read models and swaps them in, several at once."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def run(
     console: Console,
     progress_json: bool,
 ) -> Rebuilds:
-    """`losses`: what is given up before, for good."""
+    """Rebuilds the read models, after recording `losses` as accepted for good."""
     outcome = uvloop.run(_run(settings, projections, back, losses, console, progress_json))
     for one in outcome.rebuilt:
         kept = "" if one.replaced is None else f", build {one.replaced} is kept"

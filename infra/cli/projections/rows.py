@@ -1,4 +1,4 @@
-"""`vestnik rows`: what is in a read model, for whoever builds one or looks after it."""
+"""`vestnik rows`: shows rows of a read model, for its developers and operators."""
 
 import asyncio
 import sys
@@ -20,13 +20,13 @@ from projections.engine.projection import Projection
 from projections.engine.storage.connections import connect, database_unavailable
 from projections.registry import UnknownProjection, choose
 
-# A value that is longer, as no name or id is, is folded where it has to be.
+# A column with a longer value may be folded anywhere; names and ids are shorter.
 _LONG = 64
 Row = dict[str, object]
 
 
 class NotBuilt(OperatorError):
-    """The read model has no tables to show yet."""
+    """The read model has no tables yet."""
 
 
 @click.command()

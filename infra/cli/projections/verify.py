@@ -1,4 +1,4 @@
-"""`vestnik verify`: proves that read models are what their streams say, row for row."""
+"""`vestnik verify`: compares read models with a rebuild from their streams, row for row."""
 
 import sys
 
@@ -22,12 +22,12 @@ from projections.engine.projection import Projection
 from projections.registry import UnknownProjection, choose
 
 _LONGEST_VALUE = 60
-# Gaps that are named.
+# Most gaps that are named.
 _LOST = 10
 
 
 class Verdicts(msgspec.Struct, frozen=True):
-    # Whether every read model is; one that could not be compared is not.
+    # Whether every read model is equal; one that could not be compared is not.
     equal: bool
     projections: list[Verdict]
     failed: list[Failed]

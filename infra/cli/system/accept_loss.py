@@ -1,4 +1,4 @@
-"""`vestnik streams accept-loss`: a stream goes on without the events that it has lost."""
+"""`vestnik streams accept-loss`: accepts that a stream has lost events, so that its service appends again."""
 
 import getpass
 import os
@@ -40,38 +40,38 @@ from streams.loss.watch import undecided
 
 
 class NothingLost(OperatorError):
-    """The stream has all its events, as far as anybody knows."""
+    """The stream has all its events, as far as NATS and the read models show."""
 
 
 class RowsExist(OperatorError):
-    """The rows cannot go to a file that is there already."""
+    """The file for the rows exists already."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is there already, perhaps with rows of an earlier attempt; name another with --rows")
 
 
 class RowLost(msgspec.Struct, frozen=True):
-    """A row of a read model that would be another, or none, by what the streams still say."""
+    """A row of a read model that differs from a rebuild of the events that are left."""
 
     projection: str
     table: str
-    # `extra`: there would be none; `changed`: it would have other values; `missing`: there would be one.
+    # In a rebuild, `extra`: the row would not exist; `changed`: it would have other values; `missing`: it would exist.
     kind: str
     key: dict[str, str | None]
-    # Column to the present value and that without the events.
+    # By column, the present value and the rebuilt one.
     columns: dict[str, tuple[str | None, str | None]]
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """What a stream has lost and nobody has decided on."""
+    """The lost events of a stream on which no decision is recorded."""
 
-    # Where the stream ends without what stands in the place of lost events.
+    # Last sequence of the stream before any placeholders at its end.
     end: int
     # Lost between other events.
     within: list[Gap]
-    # Lost at the end, with what may have been lost behind it: to be filled.
+    # Lost at the end, with a margin for further lost events; to be filled with placeholders.
     behind: Gap | None
-    # Filled before, with other events behind: by a command that was killed, or where the stream was exported from.
+    # Filled before, with other events after: by a command that was killed, or in the system that was exported.
     filled: list[Gap]
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ class Lacking(msgspec.Struct, frozen=True):
     """Other streams that have lost events."""
 
     streams: set[str]
-    # By stream, where those end that have lost their end.
+    # By stream, the last sequence of those that have lost their end.
     ends: dict[str, int]
 
 
@@ -125,7 +125,7 @@ async def _run(settings: Settings, stream: str, path: Path, console: Console, *,
         console.print(f"{rows:,} rows that no event is left for are in {path}", soft_wrap=True)
         await give_up(settings, loss, stream, by)
         console.print(f"given up for good: {loss}", soft_wrap=True)
-        # A rebuild would wait for a position that does not exist, or find that events are lost.
+        # A rebuild of these would wait for a position that does not exist, or fail on lost events.
         postponed = [projection for projection in projections if lacking.streams & projection.filters().keys()]
         with Bars(console) as bars:
 
@@ -150,13 +150,13 @@ async def _run(settings: Settings, stream: str, path: Path, console: Console, *,
 
 
 async def find(nc: NATS, stream: str, owners: ServiceSchemas) -> Loss:
-    """What is to be given up.
+    """Finds the lost events that are to be accepted.
 
     `nc`: an operator's connection, which may read everything.
 
     Raises:
-        NothingLost: there is nothing.
-        Unavailable: NATS or the database do not answer.
+        NothingLost: there are none.
+        Unavailable: NATS or the database does not answer.
     """
     info, known = await _ask(nc, stream, owners)
     last, decided = info.state.last_seq, {stream: accepted(info.config)}
@@ -167,7 +167,7 @@ async def find(nc: NATS, stream: str, owners: ServiceSchemas) -> Loss:
     if begun is not None and unaccepted([begun], decided):
         filled = await placeholders.filled(log, begun)
         if filled == [Gap(stream, begun.first, last)]:
-            # Nothing was appended behind the placeholders, so that the filling can go on.
+            # Nothing was appended after the placeholders, so filling can continue.
             end = begun.last if known <= begun.last else known + placeholders.MARGIN
             return Loss(begun.first - 1, within, Gap(stream, begun.first, end), [])
     filled = unaccepted(filled, decided)
@@ -178,7 +178,7 @@ async def find(nc: NATS, stream: str, owners: ServiceSchemas) -> Loss:
 
 
 async def _lacking(nc: NATS, owners: ServiceSchemas, streams: Iterable[str]) -> Lacking:
-    """Which of the streams have lost events that nobody has given up."""
+    """Returns which of the streams have lost events that are not accepted."""
     lacking = Lacking(set(), {})
     for stream in streams:
         info, known = await _ask(nc, stream, owners)
@@ -190,8 +190,8 @@ async def _lacking(nc: NATS, owners: ServiceSchemas, streams: Iterable[str]) -> 
 
 
 async def _ask(nc: NATS, stream: str, owners: ServiceSchemas) -> tuple[StreamInfo, int]:
-    """What NATS says of the stream, and the highest sequence that a read model has applied."""
-    # Before the stream is asked: it goes on meanwhile, and its read models with it.
+    """Returns the stream's info, and the highest sequence that a read model has applied."""
+    # Read before the stream's info: the stream and its read models advance meanwhile.
     known = max([await highest_at(place, stream) for place in owners.urls()])
     try:
         return await JetStream(nc).info(stream, deleted=True), known
@@ -202,11 +202,13 @@ async def _ask(nc: NATS, stream: str, owners: ServiceSchemas) -> tuple[StreamInf
 async def write_rows(
     nc: NATS, owners: ServiceSchemas, projections: list[type[Projection]], ends: Mapping[str, int], path: Path
 ) -> int:
-    """Writes the rows that differ where each stream ends at its place in `ends`; the file is there whole or not at all.
+    """Writes the rows that differ from a rebuild up to `ends`, and returns their count; the file is whole or absent.
+
+    `ends`: the last sequence by stream.
 
     Raises:
-        TargetExists, CannotWrite: not to this path.
-        Unavailable: the database or NATS do not answer.
+        TargetExists, CannotWrite: the path cannot be written.
+        Unavailable: the database or NATS does not answer.
     """
     count = 0
     with target(path, force=False) as file:
@@ -230,11 +232,11 @@ async def write_rows(
 
 
 async def give_up(settings: Settings, loss: Loss, stream: str, by: str) -> None:
-    """Fills the end of the stream, and records what is lost in its settings.
+    """Fills the end of the stream with placeholders, and records the loss in the stream's settings.
 
     Raises:
         OperatorError: the stream's owner is at work.
-        Unavailable: NATS does not answer; the next call goes on.
+        Unavailable: NATS does not answer; the next call resumes.
     """
     store = Store(settings, alone=False)
     if loss.behind is not None:

@@ -1,4 +1,4 @@
-"""Accepting losses: what an operator gives up, checked against the streams and recorded in them."""
+"""Accepted losses: checked against the streams, and recorded in the streams' settings."""
 
 import getpass
 import os
@@ -23,18 +23,18 @@ _GAP = re.compile(r"([A-Z]+):([0-9]{1,18})(?:-([0-9]{1,18}))?")
 
 
 class NotLost(OperatorError):
-    """What was to be given up is there."""
+    """The stream has an event that was given as lost, or ends before it."""
 
 
 class NotRecorded(OperatorError):
-    """The server does not let us change a stream."""
+    """The NATS user has no right to change a stream."""
 
     def __init__(self) -> None:
         super().__init__("no right to change a stream, so the loss was not recorded: only the user `topology` has it")
 
 
 class Loss(click.ParamType[Gap]):
-    """`MESSAGING:7` or `MESSAGING:7-9`."""
+    """A range of lost events: `MESSAGING:7` or `MESSAGING:7-9`."""
 
     name = "STREAM:SEQUENCE"
 
@@ -51,13 +51,13 @@ class Loss(click.ParamType[Gap]):
 
 
 async def accept_losses(settings: Settings, nc: NATS, gaps: Sequence[Gap]) -> None:
-    """Records in the streams that these events are lost for good.
+    """Records in the streams' settings that these events are lost for good.
 
     `nc`: an operator's connection, which may read everything.
 
     Raises:
-        NotLost: a stream has one of them, or has not come so far; nothing was recorded.
-        NotRecorded: this user may not change a stream.
+        NotLost: a stream has one of them, or ends before it; nothing was recorded.
+        NotRecorded: the NATS user may not change a stream.
         MissingSecret: the password of the user `topology` is not in the folder of secrets.
         Unavailable: NATS does not answer.
     """

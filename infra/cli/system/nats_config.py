@@ -1,4 +1,4 @@
-"""`vestnik nats-config`: the rights of every party as a NATS server's configuration."""
+"""`vestnik nats-config`: prints the permissions of every party as NATS server configuration."""
 
 import click
 import msgspec

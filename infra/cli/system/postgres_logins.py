@@ -1,4 +1,4 @@
-"""`vestnik postgres-logins`: the logins and rights of a PostgreSQL server, as SQL."""
+"""`vestnik postgres-logins`: prints the logins and privileges of a PostgreSQL server as SQL."""
 
 import click
 from psycopg.conninfo import conninfo_to_dict

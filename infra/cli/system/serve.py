@@ -1,4 +1,4 @@
-"""`vestnik serve`: one process of one service."""
+"""`vestnik serve`: runs one process of one service."""
 
 import importlib
 

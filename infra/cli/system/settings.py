@@ -1,4 +1,4 @@
-"""`vestnik settings`: every setting, from the place where it is declared."""
+"""`vestnik settings`: prints every setting, from its declaration."""
 
 import re
 
@@ -12,7 +12,7 @@ _SECRETS = (
     (re.compile(r"(?<=://)([^:@/,\s]*):(?:(?!,\w+://)\S)*@"), r"\1:***@"),
     # For NATS, a name without a password is a token.
     (re.compile(r"(?<=nats://)[^:@/,\s]+@"), "***@"),
-    # Of PostgreSQL, in a URL's query or in a list of words.
+    # A PostgreSQL password, in a URL's query or in a keyword/value string.
     (re.compile(r"(password=)(?:'[^']*'|[^&\s]*)"), r"\1***"),
 )
 

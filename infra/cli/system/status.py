@@ -1,4 +1,4 @@
-"""`vestnik status`: streams, projections and services at a glance, once or again and again."""
+"""`vestnik status`: shows streams, projections and services, once or periodically."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ def status(watch: bool, interval: float | None, as_json: bool) -> None:
     """
     if interval is not None and not watch:
         raise click.UsageError("--interval is for --watch")
-    # What is not reachable is told in the tables; the connection's own words would stand between them.
+    # The tables report what is unreachable; the connection's log lines would break them up.
     logging.getLogger("infra.runtime.connections").setLevel(logging.CRITICAL)
     if watch:
         asyncio.run(_watch(interval or _INTERVAL, as_json=as_json))
@@ -53,9 +53,9 @@ def status(watch: bool, interval: float | None, as_json: bool) -> None:
 
 
 async def _watch(interval: float, *, as_json: bool) -> None:
-    """Looks until it is interrupted; a system that is stopped and started again meanwhile is found again."""
+    """Polls until it is interrupted; finds a system again that was restarted meanwhile."""
     settings, shown = Settings.load(), console()
-    # What cannot be shown at all is told at once, as without --watch.
+    # The first poll fails like one without --watch.
     found: Status | OperatorError = await collect_status(with_running_addresses(settings))
     moves = shown.is_terminal and not shown.is_dumb_terminal and not as_json
     with Live(console=shown, auto_refresh=False, transient=False) if moves else _Lines(shown) as view:
@@ -83,7 +83,7 @@ def _shown(found: Status | OperatorError, width: int) -> RenderableType:
 
 
 class _Lines:
-    """For a terminal that cannot go back, or none at all: one look under the other."""
+    """Prints each status below the previous one, where the output cannot be redrawn."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

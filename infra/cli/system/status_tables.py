@@ -1,4 +1,4 @@
-"""A status as tables for people."""
+"""Formats a status as tables."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ _COLOURS = {
     "partly": "yellow",
     "not_ready": "yellow",
 }
-# From so many seconds on a read model's lag is seen by people.
+# Seconds from which on users notice a read model's lag.
 _LATE = 5.0
 _STREAMS = (
     Column("stream"),
@@ -44,12 +44,12 @@ _SERVICES = (Column("service"), Column("state"))
 
 
 def tables(found: Status, width: int) -> Group:
-    """All but what is not reachable, in that many columns of the terminal."""
+    """Formats the status without the unreachable parts, fitted to `width` characters."""
     return Group(*_parts(found, width))
 
 
 def unreachable(found: Status) -> list[str]:
-    """A line for each server that did not answer."""
+    """Returns a line for each server that did not answer."""
     return [f"{part.part} is not reachable: {part.reason}" for part in found.unreachable]
 
 

@@ -1,4 +1,4 @@
-"""`vestnik streams`: makes the streams where the services have no right to."""
+"""`vestnik streams`: creates the streams in a deployment where the services may not."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from streams.topology import Placement, ensure_limits, ensure_quorum, ensure_str
 
 
 class NoServer(OperatorError):
-    """No NATS server is named."""
+    """VESTNIK_NATS_URL is empty."""
 
 
 @click.group(invoke_without_command=True)

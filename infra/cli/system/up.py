@@ -1,4 +1,4 @@
-"""`vestnik up`: the whole system on this machine."""
+"""`vestnik up`: runs the whole system on this machine."""
 
 import asyncio
 from pathlib import Path
@@ -25,6 +25,6 @@ def up(data_dir: Path | None, port: int | None) -> None:
 
 
 async def _run(settings: Settings) -> None:
-    from infra.supervisor.system import System  # which loads the library as well
+    from infra.supervisor.system import System  # slow to import
 
     await System(settings, Console()).run()
