@@ -1,1 +1,1 @@
-"""The chores of ./just: environment, generated code and pages, locks, event schemas."""
+"""The tools behind ./just: environment, generated code and pages, locks, event schemas."""

@@ -1,7 +1,7 @@
-"""The AsyncAPI 3 document of every event, stream and subject, out of the contracts.
+"""Generates the AsyncAPI 3 document of every event, stream and subject from the contracts.
 
-It speaks for the whole house: the owner of a stream sends, whoever has the right receives. Servers are left out,
-since where NATS runs is a matter of each installation. https://www.asyncapi.com/docs/reference/specification/v3.0.0
+It describes the whole system: the owner of a stream sends, every service with the permission receives. Servers are
+left out, since each installation has its own. https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
 
 import tomllib
@@ -49,7 +49,7 @@ def text() -> str:
 
 
 def _version() -> str:
-    """The project's own, from the file: what is installed may be older."""
+    """The version in pyproject.toml; the installed one may be older."""
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return str(project["version"])
 
@@ -117,7 +117,7 @@ def _message(event: type[Event]) -> Json:
 
 
 def _payload(event: type[Event]) -> Json:
-    """The envelope as this event fills it."""
+    """The schema of the envelope with this event's type, schema version and data."""
     described = msgspec.json.schema(Envelope)["$defs"][Envelope.__name__]
     own = {
         "type": {"type": "string", "const": event.TYPE},
@@ -129,9 +129,9 @@ def _payload(event: type[Event]) -> Json:
 
 
 def _schemas() -> Json:
-    """The events' own fields, and the structs within them, by the names of their classes."""
+    """The schemas of the events' data and of the structs in them, by class name."""
     events = [event for channel in AGGREGATE_TYPES for event in channel.events]
     _, components = msgspec.json.schema_components(events, ref_template="#/components/schemas/{name}")
-    # Defaults as JSON has them: a list for a tuple.
+    # Converts defaults to JSON values, such as a tuple to a list.
     found: Json = msgspec.json.decode(msgspec.json.encode(components))
     return found

@@ -1,6 +1,6 @@
-"""Writes the reference pages that say what the code says: settings, events (for people and as AsyncAPI), errors.
+"""Generates the reference pages of settings, events (as Markdown and as AsyncAPI) and errors from the code.
 
-`./just gen` writes them, `./just check` compares, so that they cannot grow old.
+`./just gen` writes them; `./just check` fails if they are out of date.
 """
 
 import sys
@@ -96,7 +96,7 @@ def _fields(event: type[Event]) -> Iterator[str]:
 
 
 def _fields_of(struct: str, components: dict[str, Any], place: str) -> Iterator[str]:
-    """The struct's fields, each followed by those of the struct that it holds: `address.pending[].email`."""
+    """Yields a line per field of the struct, followed by the fields of nested structs: `address.pending[].email`."""
     for name, described in components[struct]["properties"].items():
         personal = ", personal" if _is_personal(described) else ""
         default = "" if "default" not in described else f", default `{described['default']!r}`"
@@ -106,7 +106,7 @@ def _fields_of(struct: str, components: dict[str, Any], place: str) -> Iterator[
 
 
 def _structs(described: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """The structs that a value may be, and whether it is a list of them."""
+    """Yields the structs that a value may be, and whether it is a list of them."""
     for option in described.get("anyOf", (described,)):
         many = option.get("type") == "array"
         name = (option["items"] if many else option).get("$ref", "").rpartition("/")[2]

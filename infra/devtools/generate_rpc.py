@@ -1,6 +1,6 @@
-"""Generates contracts/rpc from contracts/proto: `./just gen` writes it, `./just gen --check` compares.
+"""Generates contracts/rpc from contracts/proto: `./just gen` writes it, `./just gen --check` compares it.
 
-The compiler comes with grpcio-tools and the plug-in with betterproto2-compiler, both development dependencies.
+The compiler is in grpcio-tools and the plug-in in betterproto2-compiler, both development dependencies.
 """
 
 import shutil
@@ -34,7 +34,7 @@ def generate(into: Path) -> None:
         ],
         check=True,
         stderr=subprocess.DEVNULL,
-        # The plug-in formats what it writes: away from here, so that our own style does not bear on it.
+        # The plug-in formats its output. It runs elsewhere, so that this project's style settings do not apply.
         cwd=into.anchor,
         env={"PATH": f"{plugin.parent}:/usr/bin:/bin"},
     )

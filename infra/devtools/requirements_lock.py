@@ -1,6 +1,6 @@
-"""Writes the locks: every package with its hashes, for all platforms, and no word of where it came from.
+"""Writes the lock files: every package with its hashes, for all platforms, without its source.
 
-`requirements.lock` has everything that a developer needs, `requirements-production.lock` what runs Vestnik, in the same
+`requirements.lock` has everything for development, `requirements-production.lock` what runs Vestnik, in the same
 versions, and `requirements-audit.lock` the tools of `./just audit`.
 """
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements.lock"
 PRODUCTION = ROOT / "requirements-production.lock"
 AUDIT = ROOT / "requirements-audit.lock"
-# What each is made of; the first one decides the versions of the second.
+# Sources of each lock; the first lock constrains the versions in the second.
 _SOURCES = {
     LOCK: ["pyproject.toml", "--group", "dev"],
     PRODUCTION: ["pyproject.toml", "--constraint", LOCK.name],
@@ -26,12 +26,12 @@ _PIN = re.compile(r"^([a-z0-9._-]+)==(\S+)(?: ; ([^\\]+?))? \\$", re.MULTILINE)
 
 
 def strange_lines(text: str) -> list[str]:
-    """The lines of a lock that are neither a pinned package nor a hash: hosts, options, comments."""
+    """Returns the lines of a lock that are neither a pinned package nor a hash: hosts, options, comments."""
     return [line for line in text.splitlines() if LINE.match(line) is None]
 
 
 def pins(text: str) -> dict[str, tuple[str, str]]:
-    """Of each package of a lock its version, and the marker of the platforms that it is for."""
+    """Returns the version and the platform marker of each package in a lock."""
     return {name: (version, marker) for name, version, marker in _PIN.findall(text)}
 
 
@@ -51,7 +51,7 @@ def write() -> int:
 
 
 def faults(locks: dict[str, str]) -> Iterator[str]:
-    """What is wrong with the locks, whose texts come by their names."""
+    """Yields the faults of the locks; `locks` has their texts by file name."""
     for name, text in locks.items():
         yield from (f"{name}: neither a pinned package nor a hash: {line}" for line in strange_lines(text)[:5])
     everything = pins(locks[LOCK.name])

@@ -1,4 +1,4 @@
-"""Prints the software bill of materials: what Vestnik consists of, as CycloneDX 1.6 in JSON, out of the locks."""
+"""Prints the software bill of materials, in CycloneDX 1.6 JSON, generated from the locks."""
 
 import json
 import sys
@@ -10,9 +10,10 @@ from infra.devtools.requirements_lock import LOCK, PRODUCTION, ROOT, pins
 
 
 def sbom(project: dict[str, Any], everything: str, production: str) -> dict[str, Any]:
-    """The document; `project`: the table of pyproject.toml, then the texts of the two locks.
+    """Returns the document.
 
-    What only development needs has the scope `excluded`. Equal locks make an equal document.
+    `project`: the table of pyproject.toml; `everything`, `production`: the texts of the two locks. Packages for
+    development only have the scope `excluded`. Equal locks give an equal document.
     """
     running = pins(production)
     name, version = project["name"], project["version"]

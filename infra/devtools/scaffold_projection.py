@@ -1,7 +1,6 @@
-"""`./just new-projection NAME`: a read model and its test, which both run as they are and wait to be changed.
+"""`./just new-projection NAME`: creates a read model and its test; both work unchanged, as a starting point.
 
-The file is found by itself: no list names the projections (projections/registry.py), the owner of its first stream
-runs it.
+The projection needs no registration: projections/registry.py discovers it, and the owner of its first stream runs it.
 """
 
 import argparse
@@ -21,12 +20,12 @@ from contracts.subjects import PUBLIC_FILTERS, STREAMS
 from infra.operator_errors import OperatorError
 
 ROOT = Path(__file__).resolve().parents[2]
-# With version and build behind it, it has to fit into the 63 bytes of a name in PostgreSQL.
+# With the suffixes of version and build, the name has to fit into PostgreSQL's 63 bytes.
 _LONGEST = 40
-# Words of at least two letters or digits: the name and the class's name are made from one another.
+# Words of at least two letters or digits, so that the name and the class name can be derived from each other.
 _NAME = re.compile(r"[a-z][a-z0-9]+(?:_[a-z][a-z0-9]+)*")
 _VERSIONED = re.compile(r".*_[vb][0-9]+")
-# What says nothing, and what stands beside the projections.
+# Names without meaning, and names of modules beside the projections.
 _RESERVED = {"utils", "util", "helpers", "common", "base", "manager", "misc", "engine", "registry", "projections"}
 _USED_CLASSES = {"Projection", "Recorded", "RowChanges"}
 _DECLARED = re.compile(r"^class (\w+)\(Projection\)", re.MULTILINE)
@@ -80,7 +79,7 @@ async def test_events_are_counted_by_day(read_model: OpenReadModel) -> None:
 
 
 class CannotMake(OperatorError):
-    """The projection cannot be made as asked; nothing was written."""
+    """The projection cannot be created as asked; nothing was written."""
 
 
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
@@ -105,10 +104,10 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
 
 
 def chosen(types: Sequence[str], streams: Sequence[str]) -> list[type[Event]]:
-    """The events to handle; those of the first stream named decide which service runs the projection.
+    """Returns the events to handle; the stream of the first one decides which service runs the projection.
 
     Raises:
-        CannotMake: there is no such event or stream, or others than its owner may not read it.
+        CannotMake: there is no such event or stream, or only its owner may read it.
     """
     known = {event.TYPE: event for channel in dict.fromkeys(AGGREGATE_TYPE_OF.values()) for event in channel.events}
     for stream in streams:
@@ -132,10 +131,10 @@ def chosen(types: Sequence[str], streams: Sequence[str]) -> list[type[Event]]:
 
 
 def made(name: str, events: Sequence[type[Event]], root: Path) -> tuple[Path, Path]:
-    """Writes the module and its test, and returns where.
+    """Writes the module and its test, and returns their paths.
 
     Raises:
-        CannotMake: the name is not good, or it is taken.
+        CannotMake: the name is invalid or taken.
     """
     class_name = class_of(name)
     files = root / "projections" / f"{name}.py", root / "tests" / "integration" / "projections" / f"test_{name}.py"
@@ -156,9 +155,10 @@ def made(name: str, events: Sequence[type[Event]], root: Path) -> tuple[Path, Pa
 
 
 def class_of(name: str) -> str:
-    """
+    """Returns the class name for a projection's name.
+
     Raises:
-        CannotMake: it is not a name for a projection.
+        CannotMake: it is not a valid name for a projection.
     """
     if not _NAME.fullmatch(name):
         raise CannotMake(f"{name!r} is no name: words of two or more of a-z 0-9, joined by _, such as hours_of_day")
@@ -185,7 +185,7 @@ def module_text(name: str, events: Sequence[type[Event]]) -> str:
 
 
 def test_text(name: str, events: Sequence[type[Event]]) -> str:
-    """One event of each kind on one day, the first once more on the next."""
+    """Returns a test with one event of each type on one day, and the first type again on the next."""
     samples = [_sample(event) for event in events]
     needed = {"new_id"} if any("new_id()" in sample for sample in samples) else set()
     imports = [*_imports(events), *(f"from contracts.values.ids import {each}" for each in needed)]

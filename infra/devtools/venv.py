@@ -1,9 +1,9 @@
-"""Makes the virtual environment in .venv out of requirements.lock, and hands over to `just` in it.
+"""Creates the virtual environment .venv from requirements.lock, and then executes `just` in it.
 
-It uses the standard library alone. pip installs the locked uv, and uv the rest, in a third of the time: out of its
-cache where all of it is there, else from the package index. Where uv cannot reach the index (it does not read pip's
-configuration), pip installs everything. Either way every file is checked against the hashes of the lock. A stamp
-written last says that the environment is whole.
+It uses the standard library only. pip installs the locked uv, and uv the rest, in a third of the time: from its cache
+if everything is there, otherwise from the package index. If uv cannot reach the index (it does not read pip's
+configuration), pip installs everything. Either way every file is checked against the hashes of the lock. A stamp,
+written last, marks the environment as complete.
 """
 
 import fcntl
@@ -23,11 +23,11 @@ VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
 STAMP = VENV / "whole.stamp"
 PYTHON = VENV / "bin" / "python"
-# Would send .venv's Python elsewhere, or keep it from remembering what it compiled.
+# Variables that would misdirect .venv's Python, or disable its bytecode cache.
 ODD_FOR_PYTHON = {"PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
 NAMES_PYTHON = "VENV_PYTHON"
 OLDEST_MINOR = 11
-# What it takes to make and to use .venv; distributions package some of them apart.
+# Modules that .venv needs; some distributions package them separately.
 NEEDED_MODULES = ("ctypes", "ensurepip", "ssl", "venv", "zlib")
 UNREACHABLE = re.compile(
     r"NewConnectionError|ConnectTimeout|Temporary failure in name resolution|Name or service not known|"
@@ -37,7 +37,7 @@ UNREACHABLE = re.compile(
 
 
 class CannotSetUp(Exception):
-    """The environment could not be made; the text says what is missing and what helps."""
+    """The environment could not be created; the message says what is missing and how to fix it."""
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 def command_for(arguments: list[str]) -> list[str]:
-    """What runs a chore: `just`, but for those that run until a signal: it has to reach them, and so they are it."""
+    """Returns the command of a recipe: `just`, or the program itself where signals have to reach it directly."""
     tools = VENV / "bin"
     if arguments[:1] == ["up"]:
         return [str(tools / "vestnik"), *arguments]
@@ -69,7 +69,7 @@ def command_for(arguments: list[str]) -> list[str]:
 
 
 def environ() -> dict[str, str]:
-    """The environment of every chore: the tools of .venv first, and bytecode kept there, out of the tree."""
+    """The environment variables of every recipe: .venv's tools first on the PATH, bytecode kept in .venv."""
     inherited = _inherited()
     path = f"{VENV / 'bin'}{os.pathsep}{inherited.get('PATH', os.defpath)}"
     return {**inherited, "VIRTUAL_ENV": str(VENV), "PATH": path, "PYTHONPYCACHEPREFIX": str(VENV / "bytecode")}
@@ -80,11 +80,11 @@ def _inherited() -> dict[str, str]:
 
 
 def fingerprint() -> str:
-    """What the environment depends on: the lock, the project's entry points, its own Python, and the place.
+    """Hashes what the environment depends on: the lock, pyproject.toml, its own Python, and its path.
 
-    Its own Python, whichever started this: people and programs with another one on their PATH use the same .venv.
+    Its own Python, not the one that runs this: callers with another Python on their PATH use the same .venv.
     """
-    of_python = PYTHON.stat()  # the program behind the link: an upgrade puts another file there
+    of_python = PYTHON.stat()  # of the link's target, which an upgrade replaces
     parts = (
         LOCK.read_bytes(),
         (ROOT / "pyproject.toml").read_bytes(),
@@ -107,7 +107,7 @@ def _is_whole() -> bool:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Two runs at once take turns; the lock goes with the process, however it ends."""
+    """Holds a lock against concurrent runs; it is released when the process ends, however it ends."""
     descriptor = os.open(ROOT, os.O_RDONLY)
     try:
         try:
@@ -132,7 +132,7 @@ def _make() -> None:
 
 
 def _can_be_kept() -> bool:
-    """Whether there is an environment that was whole once, here, and whose Python is the one that it was made with."""
+    """Whether .venv was complete once, at this path, and its Python still has the version that created it."""
     try:
         made_with = re.search(r"^version = (\S+)$", (VENV / "pyvenv.cfg").read_text(), re.MULTILINE)
         here = str(ROOT) in STAMP.with_suffix(".root").read_text()
@@ -153,10 +153,10 @@ def _make_empty() -> None:
 
 
 def _python() -> str:
-    """The Python that makes .venv: the one named by VENV_PYTHON, else the first usable one of `_candidates`.
+    """The Python that creates .venv: the one named by VENV_PYTHON, otherwise the first usable one of `_candidates`.
 
     Raises:
-        CannotSetUp: there is none.
+        CannotSetUp: there is no usable one.
     """
     needed = " and ".join(NEEDED_MODULES)
     if name := os.environ.get(NAMES_PYTHON):
@@ -175,7 +175,7 @@ def _python() -> str:
 
 
 def _candidates() -> Iterator[str]:
-    """The distribution's Python, since those are built with all optimizations; the running one; newer ones first."""
+    """Yields the distribution's Python (built with all optimizations), the running one, then others, newest first."""
     yield "/usr/bin/python3"
     yield getattr(sys, "_base_executable", "") or sys.executable
     for minor in range(20, OLDEST_MINOR - 1, -1):
@@ -214,7 +214,7 @@ def _install_lock() -> None:
     pip += ["--retries", "2"]
     _check(_run([*pip, "--no-deps", "--require-hashes", "-r", str(uv_lock)]))
     uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON)]
-    # First out of uv's cache: what was downloaded before, for another copy of the tree, needs no network.
+    # First from uv's cache: packages downloaded for another copy of the tree need no network.
     for where in (["--offline"], []):
         by_uv = _run([*uv, *where, "--require-hashes", "-r", str(LOCK)], UV_HTTP_TIMEOUT="30", **_index_for_uv())
         if by_uv.returncode == 0:
@@ -224,7 +224,7 @@ def _install_lock() -> None:
 
 
 def _install_project() -> None:
-    """Editable, with the build tool that the lock brought: nothing is fetched."""
+    """Installs the project as editable, with the locked build tool and without network."""
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--no-build-isolation"]
     made = _run([str(PYTHON), "-m", "pip", "install", *options, "--editable", str(ROOT)])
     if made.returncode != 0:
@@ -232,7 +232,7 @@ def _install_project() -> None:
 
 
 def requirement_of(lock: str, name: str) -> str:
-    """One package of a hashed lock, with its hashes."""
+    """Returns one package of a hashed lock, with its hashes."""
     found = re.search(rf"^{re.escape(name)}==.*?(?=^\S|\Z)", lock, re.MULTILINE | re.DOTALL)
     if found is None:
         raise CannotSetUp(f"requirements.lock does not name {name}: `./just lock` makes it anew")
@@ -240,7 +240,7 @@ def requirement_of(lock: str, name: str) -> str:
 
 
 def _index_for_uv() -> dict[str, str]:
-    """The index that pip's environment names, under the name that uv knows."""
+    """Returns the index in pip's environment variable under uv's variable name."""
     index = os.environ.get("PIP_INDEX_URL")
     return {"UV_DEFAULT_INDEX": index} if index and "UV_DEFAULT_INDEX" not in os.environ else {}
 
@@ -262,7 +262,7 @@ def _check(done: subprocess.CompletedProcess[str]) -> None:
 
 
 def _named(output: str) -> str:
-    """The packages that a complaint about hashes names."""
+    """The packages named in an error about hashes."""
     return ", ".join(sorted(set(re.findall(r"[\w.-]+==[\w.]+", output))))
 
 

@@ -1,4 +1,4 @@
-"""How far the read models of a service have applied a stream, as its database says."""
+"""The highest sequence of a stream that a service's read models have applied, read from its database."""
 
 import asyncio
 import logging
@@ -12,14 +12,14 @@ from infra.runtime.connections import Pool
 
 log = logging.getLogger(__name__)
 _HIGHEST = "SELECT coalesce(max(sequence), 0)::bigint FROM projection_checkpoints WHERE stream = %s"
-# Asked first, since PostgreSQL logs an error for each query on a table that is not there.
+# Checked first, since PostgreSQL logs an error for each query on a missing table.
 _INSTALLED = "SELECT to_regclass('projection_checkpoints') IS NOT NULL"
-# A database that is away keeps nobody from asking the stream.
+# Bounds the wait for a database that is away.
 _PATIENCE_SECONDS = 1.0
 
 
 async def highest_at(database_url: str, stream: str) -> int:
-    """The highest sequence of the stream that a read model in this place of the database has applied.
+    """Returns the highest sequence of the stream that a read model in this database schema has applied.
 
     Raises:
         Unavailable: the database does not answer.
@@ -32,7 +32,7 @@ async def highest_at(database_url: str, stream: str) -> int:
 
 
 async def _highest(conn: AsyncConnection[tuple[object, ...]], stream: str) -> int:
-    """0 in a database without any read model yet."""
+    """Returns 0 in a database without any read model yet."""
     installed = await (await conn.execute(_INSTALLED)).fetchone()
     if not installed or not installed[0]:
         return 0
@@ -41,7 +41,7 @@ async def _highest(conn: AsyncConnection[tuple[object, ...]], stream: str) -> in
 
 
 class Checkpoints:
-    """The checkpoints in one stream, of all builds of the service's read models."""
+    """The checkpoints of all builds of a service's read models in one stream."""
 
     def __init__(self, pool: Pool, stream: str) -> None:
         self._pool = pool
@@ -49,7 +49,7 @@ class Checkpoints:
         self._known = 0
 
     async def highest(self) -> int:
-        """The highest sequence applied by a read model; what was known last where the database does not answer."""
+        """Returns the highest sequence applied by a read model; the last known one if the database does not answer."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS), self._pool.connection() as conn:
                 self._known = await _highest(conn, self._stream)

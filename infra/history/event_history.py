@@ -1,4 +1,4 @@
-"""Reading the streams' history for people: a query over several streams, merged by time, then followed live."""
+"""Queries the history of several streams, merged by time, then follows them live."""
 
 import asyncio
 from collections import deque
@@ -22,13 +22,13 @@ from streams.log import Log
 from streams.message import Message
 from streams.reader import Reader
 
-# An event is decided a moment before it is stored, and clocks differ: how far the two times may lie apart.
+# Most difference between an event's own time and its time of storage: it is decided earlier, and clocks differ.
 SKEW = timedelta(minutes=1)
 _PAGE = 1_000
 _WAITING_PAGES = 4
 _NULL = msgspec.Raw(b"null")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Of an envelope, what may be shown otherwise than it is stored.
+# Fields of the envelope that may be shown differently from how they are stored.
 _CHANGED = {"schema", "data"}
 
 
@@ -43,7 +43,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     # Only events that have this id, or have it in their data.
     mentions: str | None = None
     follow: bool = False
-    # As stored, even where today's program knows a later shape.
+    # Show events as stored, even if this release has a later schema.
     raw: bool = False
 
     def subject_filter(self, stream: str) -> str | None:
@@ -57,7 +57,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def wants_undecodable(self, message: "Undecodable") -> bool:
-        # Nothing says of which type it is.
+        # Its type is unknown.
         return self.type is None and self._is_within(message.at)
 
     def _is_within(self, at: datetime) -> bool:
@@ -65,14 +65,14 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as it is printed: the whole envelope and where it stands."""
+    """An event as it is shown: the whole envelope and its position in the stream."""
 
     stream: str
     sequence: int
     subject: str
     id: str
     type: str
-    # Of the data as it is shown here.
+    # Schema version of the data as shown.
     schema: int
     aggregate_id: str
     version: int
@@ -81,7 +81,7 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str | None
     causation_id: str | None
     traceparent: str | None
-    # The client's own id of the request; left out where it gave none.
+    # The client's own id of the request; left out if it sent none.
     request_id: str | UnsetType = UNSET
     # `null` for a private event.
     data: msgspec.Raw
@@ -92,17 +92,17 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Undecodable(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored message that cannot be shown as an event: its place and its bytes."""
+    """A stored message that cannot be shown as an event, with its position and its bytes."""
 
     stream: str
     sequence: int
     subject: str
-    # By the server.
+    # By the server's clock.
     stored_at: datetime | None
     # Why it cannot be shown.
     error: str
     size: int
-    # The message, in JSON as Base64; None on a subject that only the owner of the stream may read.
+    # The message, Base64 in JSON; None on a subject that only the owner of the stream may read.
     payload: bytes | None
 
     @property
@@ -114,10 +114,10 @@ Page = list[EventView | Undecodable]
 
 
 def is_after(message: Message, until: datetime | None) -> bool:
-    """Whether everything behind the message in its stream happened later than `until`.
+    """Whether everything after the message in its stream happened later than `until`.
 
-    An event happened at its own time, since a stream that was imported has all of it stored at another; but not later
-    than it was stored, since a clock may be wrong.
+    The event's own time counts, since an import stores all events of a stream at a later time. It counts only up to
+    the time of storage, since a clock may be wrong.
     """
     if until is None or (message.stored_at is not None and message.stored_at <= until + SKEW):
         return False
@@ -128,7 +128,11 @@ def is_after(message: Message, until: datetime | None) -> bool:
 
 
 async def select_events(nc: Client, query: EventQuery) -> AsyncGenerator[Page, None]:
-    """The events asked for, in pages: first what there is, merged by time; then what happens, as it comes."""
+    """Yields the matching events in pages: stored ones merged by time, then, with `follow`, new ones as they arrive.
+
+    Raises:
+        OperatorError: none of the streams exists.
+    """
     ends = {name: end for name in query.streams if (end := await end_of(nc, name)) is not None}
     if not ends:
         raise OperatorError(f"there is no stream {' or '.join(query.streams)} yet")
@@ -141,7 +145,7 @@ async def select_events(nc: Client, query: EventQuery) -> AsyncGenerator[Page, N
 
 
 async def end_of(nc: Client, stream: str) -> int | None:
-    """The stream's last sequence; None where there is no such stream."""
+    """Returns the stream's last sequence; None if there is no such stream."""
     try:
         return (await JetStream(nc).info(stream)).state.last_seq
     except Refused as refused:
@@ -153,16 +157,16 @@ async def end_of(nc: Client, stream: str) -> int | None:
 
 
 async def stretch_of(nc: Client, query: EventQuery, stream: str, end: int) -> tuple[int, int]:
-    """Where in a stream of this end the events of the query's time stand: behind the first sequence, up to the second.
+    """Returns the range of sequences with the events of the query's time: after the first one, up to the second.
 
-    Found without reading the stream: by the time of storage, and from there on by a binary search over the times of the
-    events, since an imported stream has all of them stored at one time. Events outside of the time may be among them.
+    It is found without reading the stream: by the time of storage, then by a binary search over the events' own times,
+    since an imported stream has all events stored at one time. The range may include events outside of the time.
     """
     log = Log(nc)
     after = min(end, await log.end_before(stream, query.since - SKEW)) if query.since else 0
     if query.until is None:
         return after, end
-    # What was stored by then happened by then.
+    # An event that was stored by then happened by then.
     last = min(end, await log.end_before(stream, query.until + SKEW))
     past, probe = end + 1, last + 1
     jetstream = JetStream(nc)
@@ -180,7 +184,7 @@ async def stretch_of(nc: Client, query: EventQuery, stream: str, end: int) -> tu
 
 
 async def _stored(nc: Client, query: EventQuery, stream: str, end: int) -> AsyncGenerator[Page, None]:
-    """One stream's events up to its end, a page at a time."""
+    """Yields one stream's events up to its end, in pages."""
     after, last = await stretch_of(nc, query, stream, end)
     if after >= last:
         return
@@ -192,7 +196,7 @@ async def _stored(nc: Client, query: EventQuery, stream: str, end: int) -> Async
 
 
 async def _merged(sources: list[AsyncGenerator[Page, None]]) -> AsyncGenerator[Page, None]:
-    """Merges pages by time; within one source the order stays what it is."""
+    """Merges pages by time; the order within one source is kept."""
     heads: list[tuple[deque[EventView | Undecodable], AsyncGenerator[Page, None]]] = [
         (deque(), source) for source in sources
     ]
@@ -210,7 +214,7 @@ async def _merged(sources: list[AsyncGenerator[Page, None]]) -> AsyncGenerator[P
 
 
 async def _followed(nc: Client, query: EventQuery, ends: dict[str, int]) -> AsyncGenerator[Page, None]:
-    """What happens behind the ends, stream by stream as it comes."""
+    """Yields the events after the ends, in pages of one stream each, as they arrive."""
     pages: asyncio.Queue[Page] = asyncio.Queue(_WAITING_PAGES)
 
     async def follow(stream: str, after: int) -> None:
@@ -263,11 +267,11 @@ def _undecodable(message: Message, error: str) -> Undecodable:
 
 
 def to_view(message: Message, envelope: Envelope, *, raw: bool) -> EventView:
-    """The event as it is printed; `raw`: in the shape in which it is stored.
+    """Returns the event as it is shown; `raw`: as stored, without upcasts.
 
     Raises:
-        msgspec.DecodeError: its data is no JSON.
-        OperatorError: it cannot be brought to today's shape.
+        msgspec.DecodeError: its data is not JSON.
+        OperatorError: it cannot be upcast to the current schema.
     """
     schema, data = _data(message, envelope, raw=raw)
     return EventView(
@@ -281,27 +285,27 @@ def to_view(message: Message, envelope: Envelope, *, raw: bool) -> EventView:
 
 
 def _data(message: Message, envelope: Envelope, *, raw: bool) -> tuple[int, msgspec.Raw]:
-    """What is shown of an event's data, and the schema that it has."""
+    """Returns the schema and the data of an event as they are shown."""
     event = catalogue.EVENTS.get(envelope.type)
     if event is None or event.PRIVATE:
-        # Of an event that this program does not know nothing is shown, either.
+        # The data of unknown events is hidden too.
         return envelope.schema, _NULL
     stored = _json(envelope.data)
     if raw or envelope.schema >= event.SCHEMA:
         return envelope.schema, envelope.data
     try:
         data = upcast(event.TYPE, envelope.schema, stored, event.SCHEMA)
-    except Exception as error:  # a step that cannot take the data is to be told with its event, whatever it raises
+    except Exception as error:  # whatever an upcast raises is reported with the event
         place = f"{message.stream} {message.sequence} ({envelope.type}, schema {envelope.schema})"
         raise OperatorError(f"{place} cannot be brought to schema {event.SCHEMA}; --raw shows it as stored") from error
     return event.SCHEMA, msgspec.Raw(msgspec.json.encode(data))
 
 
 def _json(data: msgspec.Raw) -> Any:  # noqa: ANN401 - whatever JSON may hold
-    """What the data says. An envelope is decoded without a look into it.
+    """Decodes the data, which decoding the envelope does not check.
 
     Raises:
-        msgspec.DecodeError: it is no JSON.
+        msgspec.DecodeError: it is not JSON.
     """
     try:
         return msgspec.json.decode(data)

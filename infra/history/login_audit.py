@@ -1,7 +1,7 @@
-"""The audit of logins: who logged in, from where, and when and why each session ended, read from the stream itself.
+"""The audit of logins: who logged in, from where, and when and why each session ended, read from the stream.
 
-A session that ran out has no event of its own: its end is at the time that its last event names, and stands here
-between the events of that time.
+An expired session has no event of its own. Its end is at the expiry time in its last event, and is inserted among the
+events of that time.
 """
 
 import heapq
@@ -28,13 +28,13 @@ _TOLD = 5
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What of the audit is asked for."""
+    """Selects rows of the audit."""
 
     # An id or a username.
     user: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    # Refreshes too: one every few minutes of every session in use.
+    # Whether to include refreshes: one every few minutes for every session in use.
     refreshes: bool = False
 
     def wants(self, row: "Row") -> bool:
@@ -49,15 +49,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     username: str
     session_id: str
-    # Of the login; None where it was forgotten.
+    # Of the login; None if it was forgotten.
     device: str | None
     address: str | None
-    # None unless it is an end.
+    # None unless the session ended.
     reason: str | None
 
 
 class Unreadable(OperatorError):
-    """Events could not be read; the audit is not whole."""
+    """Some events could not be read, so the audit is incomplete."""
 
     def __init__(self, places: list[str]) -> None:
         more = f" and {len(places) - _TOLD} more" if len(places) > _TOLD else ""
@@ -65,7 +65,7 @@ class Unreadable(OperatorError):
 
 
 class _Open(msgspec.Struct):
-    """A session that goes on."""
+    """An open session."""
 
     user_id: str
     username: str
@@ -75,16 +75,16 @@ class _Open(msgspec.Struct):
 
 
 class LoginAudit:
-    """Follows the events of sessions in order; holds those in memory that go on at that time."""
+    """Turns the events of sessions, in order, into rows; keeps the open sessions in memory."""
 
     def __init__(self, query: Query) -> None:
         self._query = query
         self._open: dict[str, _Open] = {}
-        # When a session may run out, the soonest first: one entry each, brought up to date when its time comes.
+        # Heap of possible expiries, soonest first; an entry is updated when its time comes.
         self._expiries: list[tuple[datetime, str]] = []
 
     def add(self, session_id: str, event: Event, at: datetime, actor: str | None) -> Iterator[Row]:
-        """What the audit says of the event, behind the sessions that ran out before it."""
+        """Yields the sessions that expired before the event, then the event's own row, if any."""
         yield from self.expired_rows(at)
         match event:
             case SessionCreated() if self._is_about(event.user_id, event.username):
@@ -113,7 +113,7 @@ class LoginAudit:
                 )
 
     def expired_rows(self, until: datetime) -> Iterator[Row]:
-        """The sessions that ran out up to then, in the order of their ends."""
+        """Yields the sessions that expired up to `until`, in the order of their ends."""
         while self._expiries and self._expiries[0][0] <= until:
             expires_at, session_id = heapq.heappop(self._expiries)
             found = self._open.get(session_id)
@@ -131,13 +131,13 @@ class LoginAudit:
 
 
 async def audit_rows(nc: Client, query: Query) -> AsyncGenerator[list[Row], None]:
-    """The audit in pages, in the order of time, up to the present end of the stream.
+    """Yields the audit in pages, in the order of time, up to the current end of the stream.
 
-    All of the stream is read, whatever the times asked for: who logged in long ago may be logged out today.
+    The stream is read from its beginning, whatever `since` is: a session that ends today may have begun long ago.
 
     Raises:
         OperatorError: there is no stream of sessions.
-        Unreadable: at the end, where events could not be read.
+        Unreadable: at the end, if events could not be read.
     """
     trail, unreadable = LoginAudit(query), list[str]()
     present = now()
@@ -182,7 +182,7 @@ def _row(session_id: str, found: _Open, at: datetime, event: str, reason: str | 
 
 
 def reason_of(reason: str, actor: str | None, note: str | None) -> str:
-    """The word of the event; of an operator's also who it was and the note: `operator alice: stolen phone`."""
+    """The reason in the event; for an operator also their name and note: `operator alice: stolen phone`."""
     if reason != OPERATOR:
         return reason
     who = (actor or "").removeprefix(f"{OPERATOR}:")

@@ -1,1 +1,1 @@
-"""Replays a recorded history of messages against a running gateway: for sizing, for demonstrations, for tests."""
+"""Replays a recorded history of messages against a running gateway, for sizing, demonstrations and tests."""

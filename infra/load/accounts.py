@@ -1,4 +1,4 @@
-"""The people of the history as users of the system: registered, verified, logged in once, their tokens kept fresh."""
+"""The people of the history as users: registers, verifies and logs them in, and keeps their tokens fresh."""
 
 import asyncio
 import time
@@ -13,12 +13,12 @@ from infra.load.journal import Journal
 from infra.load.mail_folder import Mailbox
 
 _MAIL_WITHIN = 30.0
-# The token has run out, or comes from an older system with the same mail directory.
+# The token has expired, or comes from an older system with the same mail directory.
 _ANOTHER_MAIL = frozenset({410, 422})
 
 
 class Session(msgspec.Struct):
-    """What logging in and refreshing answer."""
+    """The response to a login or a refresh."""
 
     user_id: str
     access_token: str
@@ -28,7 +28,7 @@ class Session(msgspec.Struct):
 
 class _Access(msgspec.Struct, frozen=True):
     token: str
-    # Monotonic seconds: from here on a new one is fetched, early enough for requests under way.
+    # Monotonic seconds from which on a new token is fetched; early enough for requests under way.
     stale_at: float
 
 
@@ -36,7 +36,7 @@ _SESSIONS = msgspec.json.Decoder(Session)
 
 
 class People:
-    """Gives everyone a user id and a good access token."""
+    """Provides a user id and a valid access token for every person of the history."""
 
     def __init__(self, gateway: Gateway, mailbox: Mailbox, journal: Journal, namespace: Namespace) -> None:
         self._gateway = gateway
@@ -47,11 +47,11 @@ class People:
         self._fetching: dict[str, asyncio.Lock] = {}
 
     def user_id(self, name: str) -> str:
-        """Of somebody who was met before."""
+        """The user id of a person in the journal."""
         return self._journal.people[name].user_id
 
     async def recognised(self) -> bool:
-        """Whether the gateway still knows the people of the journal: one of them stands for all."""
+        """Whether the gateway still knows the people of the journal; only the first one is checked."""
         for name in self._journal.people:
             try:
                 await self._renew(name)
@@ -63,7 +63,7 @@ class People:
         return True
 
     async def meet(self, name: str) -> None:
-        """Registers, verifies and logs in; somebody registered by a lost or forgotten run is only logged in."""
+        """Registers, verifies and logs in a person; one that an earlier run has registered is only logged in."""
         identity = self._namespace.identity(name)
         response = await self._gateway.ask("POST", "/v1/users", identity)
         if response.status == 201:
@@ -73,7 +73,7 @@ class People:
         await self._log_in(name, identity)
 
     async def ask(self, name: str, method: str, path: str, body: object | None = None) -> Response:
-        """A request in somebody's name; an access token that was refused is replaced once."""
+        """Sends a request as this person; a refused access token is renewed once."""
         response = await self._gateway.ask(method, path, body, token=await self._token(name))
         if response.status != 401:
             return response
@@ -101,7 +101,7 @@ class People:
             raise refusal(response)
 
     async def _log_in(self, name: str, identity: Identity) -> None:
-        # By name: of an address that is not verified yet nothing is said.
+        # By username: a login by an unverified address does not reveal that it is unverified.
         credentials = {"login": identity.username, "password": identity.password, "device": "vestnik load"}
         response = await self._gateway.ask("POST", "/v1/sessions", credentials)
         if response.status == 403 and problem(response).code == "email_not_verified":
@@ -118,7 +118,11 @@ class People:
         self._journal.person(name, session.user_id, session.refresh_token)
 
     async def _verify(self, identity: Identity) -> None:
-        """With the newest mail; where it has run out or does not come, another one is asked for."""
+        """Verifies with the newest mail; requests another if it has expired or does not arrive.
+
+        Raises:
+            LoadError: no valid mail arrived.
+        """
         known: frozenset[str] = frozenset()
         for mails in range(3):
             if mails > 0:

@@ -1,14 +1,14 @@
-"""What ends a load, or one of its requests; the message is what the operator reads."""
+"""Errors that end a load or one of its requests; the operator sees their messages."""
 
 from infra.operator_errors import OperatorError
 
 
 class LoadError(OperatorError):
-    """The load cannot begin or go on."""
+    """The load cannot start or continue."""
 
 
 class Refused(Exception):
-    """The gateway answered with an error that repeating will not change."""
+    """The gateway answered with a permanent error."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
         self.status = status
@@ -17,4 +17,4 @@ class Refused(Exception):
 
 
 class GaveUp(Exception):
-    """The request was repeated for as long as patience lasts."""
+    """The request was retried until its deadline."""

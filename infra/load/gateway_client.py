@@ -1,4 +1,4 @@
-"""Requests to the gateway that outlast its bad moments: every request of a load may be repeated without harm."""
+"""Sends requests to the gateway, with retries: every request of a load is idempotent."""
 
 import asyncio
 import random
@@ -10,7 +10,7 @@ import msgspec
 from infra.load.errors import GaveUp, LoadError, Refused
 from infra.load.http_connections import ConnectionLost, Connections, Response
 
-# The gateway or a part behind it is away, busy, or wants us to slow down.
+# Transient statuses: the gateway or a service behind it is away, busy, or limits the rate.
 _PASSING = frozenset({429, 502, 503, 504})
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _LONGEST_RETRY_AFTER = 60.0
@@ -18,7 +18,7 @@ _TIMEOUT = 30.0
 
 
 class Problem(msgspec.Struct):
-    """What of a problem document concerns us."""
+    """The parts of a problem document that the load uses."""
 
     code: str = "unknown"
     detail: str = ""
@@ -29,20 +29,20 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Gateway:
-    """One gateway; counts what it repeated and why."""
+    """A client of one gateway; retries transient failures with backoff and counts retries by reason."""
 
     def __init__(self, url: str, *, patience: float = 60.0) -> None:
         self.url = url
-        # Seconds for which a request is repeated before it counts as failed; waiting for a rate limit is free.
+        # Seconds for which a request is retried before it fails; waiting for a rate limit does not count.
         self._patience = patience
         self._connections = Connections(url)
         self.repeated: Counter[str] = Counter()
 
     async def check(self) -> None:
-        """One request without patience.
+        """Sends one request without retries.
 
         Raises:
-            LoadError: nothing answers there.
+            LoadError: the gateway does not answer.
         """
         try:
             await self._connections.request("GET", "/healthz", timeout=5.0)
@@ -51,10 +51,10 @@ class Gateway:
             raise LoadError(f"Cannot reach the gateway at {self.url} ({reason}). Is it running?") from error
 
     async def ask(self, method: str, path: str, body: object | None = None, *, token: str | None = None) -> Response:
-        """The response, once there is one that repeating would not change; its status may still be an error.
+        """Returns the first response without a transient status; its status may still be an error.
 
         Raises:
-            GaveUp: there was none for as long as patience lasts.
+            GaveUp: there was none before the deadline.
         """
         content = None if body is None else _ENCODER.encode(body)
         deadline = time.monotonic() + self._patience
@@ -87,7 +87,7 @@ class Gateway:
 
 
 def problem(response: Response) -> Problem:
-    """What the error response says of itself; it need not come from a gateway of ours."""
+    """Decodes the problem document of an error response; unknown if the response has none."""
     try:
         return _PROBLEMS.decode(response.body)
     except msgspec.DecodeError:

@@ -1,7 +1,6 @@
-"""A recorded history: who wrote what to whom, one message a line, in the order in which they were sent.
+"""A recorded history: one message per line with sender, recipient, time and text, in the order of sending.
 
-The whole file is checked before the first request goes out, because a bad line found half-way leaves
-a half-loaded system.
+The whole file is checked before the first request, because a bad line found half-way would leave a half-loaded system.
 """
 
 import gzip
@@ -18,14 +17,14 @@ HEADER = ["sender", "recipient", "unix_time", "text"]
 _GZIP = b"\x1f\x8b"
 _LONGEST_TEXT = 4_000
 
-# Two people, the one who wrote first in front.
+# Two people, the first writer first.
 Pair = tuple[str, str]
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
     """One message of the history."""
 
-    # In the file, the header being 1: it names the message, whatever part of the file is loaded.
+    # Line number in the file; the header is line 1. It identifies the message, whatever part of the file is loaded.
     number: int
     sender: str
     recipient: str
@@ -33,11 +32,11 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 
 
 class History(msgspec.Struct, frozen=True):
-    """What is to be replayed."""
+    """The messages to replay."""
 
-    # SHA-256 of the whole content, unpacked: the same for a file and its gzip, and for any part of it.
+    # SHA-256 of the whole content, unpacked: the same for a file and its gzip, and with any limit.
     digest: str
-    # In the order in which they first appear.
+    # In the order of first appearance.
     people: list[str]
     # Each pair with its messages in order; pairs in the order of their first message.
     conversations: dict[Pair, list[Line]]
@@ -48,9 +47,9 @@ class History(msgspec.Struct, frozen=True):
 
 
 def read_history(path: Path, limit: int | None = None) -> History:
-    """Reads and checks the file; with a limit, all of it is hashed but only the first messages are kept.
+    """Reads and checks the file; with a limit, only the first messages are kept, but the whole file is hashed.
 
-    Messages of white space alone are left out.
+    Messages of white space only are left out.
 
     Raises:
         LoadError: the file cannot be read, or a line of it is not a message.
@@ -59,7 +58,7 @@ def read_history(path: Path, limit: int | None = None) -> History:
     people: dict[str, None] = {}
     conversations: dict[Pair, list[Line]] = {}
     for line in _lines(content, path.name, limit):
-        # Which no gateway takes.
+        # The gateway refuses these.
         if line.text.isspace():
             continue
         people[line.sender] = people[line.recipient] = None
@@ -83,7 +82,7 @@ def _content(path: Path) -> bytes:
 
 
 def _lines(content: bytes, name: str, limit: int | None) -> Iterator[Line]:
-    # Split at newlines alone: texts may hold other characters that some programs take for the end of a line.
+    # Split at newlines only: texts may contain other characters that `splitlines` treats as line ends.
     rows = content.split(b"\n")
     ending = b"\r" if rows[0].endswith(b"\r") else b""
     if rows[0].removesuffix(ending) != "\t".join(HEADER).encode():

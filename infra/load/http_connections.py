@@ -1,6 +1,6 @@
-"""HTTP/1.1 with keep-alive at the level of bytes: whoever measures a gateway must cost less than it does.
+"""A minimal HTTP/1.1 client with keep-alive: measuring a gateway must cost less than the gateway itself.
 
-One request at a time a connection, no redirects, no compression, no cookies: the gateway uses none.
+One request at a time per connection; no redirects, compression or cookies, since the gateway uses none.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from infra.load.errors import LoadError
 
 
 class ConnectionLost(Exception):
-    """The connection ended before the answer was whole."""
+    """The connection ended before the response was complete."""
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class Response(msgspec.Struct, frozen=True):
 
 
 class _Exchange(asyncio.Protocol):
-    """One connection: writes a request, parses its response."""
+    """One connection: writes a request and parses its response."""
 
     def __init__(self) -> None:
         self.usable = True
@@ -47,7 +47,7 @@ class _Exchange(asyncio.Protocol):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none of asyncio's classes.
+        # uvloop's transports are not subclasses of asyncio's.
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -60,7 +60,7 @@ class _Exchange(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(ConnectionLost(str(exc or "The connection was closed.")))
 
-    # What the parser calls.
+    # Callbacks of the parser.
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -88,7 +88,7 @@ class _Exchange(asyncio.Protocol):
 
 
 class Connections:
-    """As many connections to one gateway as requests are under way, kept for the next."""
+    """A pool of connections to one gateway: one per request under way, kept for reuse."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -103,11 +103,11 @@ class Connections:
     async def request(
         self, method: str, path: str, *, token: str | None = None, body: bytes | None = None, timeout: float
     ) -> Response:
-        """One request and its response, connecting included.
+        """Sends one request and returns its response; connects if needed, within the timeout in seconds.
 
         Raises:
-            OSError, ConnectionLost: no connection, or it was lost: whether the request took effect is not known.
-            TimeoutError: no answer in time; neither is it here.
+            OSError, ConnectionLost: no connection, or it was lost; whether the request took effect is unknown.
+            TimeoutError: no response in time; whether the request took effect is unknown.
         """
         request = self._request(method, path, token, body)
         async with asyncio.timeout(timeout):

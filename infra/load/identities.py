@@ -1,7 +1,7 @@
-"""Who the people of a history are in Vestnik: the same at every run, different for every file.
+"""The accounts of a history's people: the same at every run, different for every file.
 
-Nothing needs to be remembered for a load to be repeated: the address, name and password of a person and the
-`client_message_id` of a message follow from the file. So they are as secret as the file is: for loads alone.
+A load can be repeated without any state: the address, name and password of a person and the `client_message_id` of a
+message are derived from the file. So they are only as secret as the file is, and suitable for loads only.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _LONGEST_DISPLAY_NAME = 64
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What a person registers with."""
+    """The registration data of a person."""
 
     email: str
     username: str
@@ -25,14 +25,14 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Namespace:
-    """Keeps the people and messages of one file apart from those of any other."""
+    """Derives identities and message ids that are unique to one file."""
 
     def __init__(self, digest: str) -> None:
         self._digest = digest
         self._short = digest[:10]
 
     def identity(self, person: str) -> Identity:
-        """A person's registration; names that cannot be usernames are hashed, with a mark no plain name has."""
+        """Returns a person's registration; a name that cannot be a username is hashed and prefixed with `_`."""
         name = person if _PLAIN.fullmatch(person) else f"_{self._secret('name', person)[:16]}"
         shown = person[:_LONGEST_DISPLAY_NAME]
         return Identity(

@@ -1,7 +1,7 @@
-"""What a load has done so far, so that it can be resumed at once: one JSON object a line, only ever appended.
+"""The journal of a load, from which it resumes: an append-only file with one JSON object per line.
 
-Losing it, or its last lines, costs time alone: everything the load does can be repeated without doing it twice.
-It holds refresh tokens and is readable by its owner only.
+Losing it, or its last lines, costs only time, since every step of a load is idempotent. It holds refresh tokens and is
+readable by its owner only.
 """
 
 import fcntl
@@ -16,14 +16,14 @@ from infra.load.history_file import Pair
 
 
 class Began(msgspec.Struct, frozen=True, tag="began"):
-    """The first line: what is loaded, and to where."""
+    """The first line: the history that is loaded, and the gateway."""
 
     digest: str
     url: str
 
 
 class Person(msgspec.Struct, frozen=True, tag="person"):
-    """Somebody has an account, or a newer refresh token."""
+    """A person has an account, or a newer refresh token."""
 
     name: str
     user_id: str
@@ -44,7 +44,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Journal:
-    """The state file, held open and locked; what it says of another file or another gateway does not count."""
+    """The state file, open and locked; the content for another history or another gateway is discarded."""
 
     def __init__(self, path: Path, *, digest: str, url: str) -> None:
         self._began = Began(digest, url)
@@ -68,7 +68,7 @@ class Journal:
         self._append(Sent(line))
 
     def start_over(self) -> None:
-        """Forgets everything: the gateway turned out to know nothing of it."""
+        """Clears the journal."""
         self.people.clear()
         self.friends.clear()
         self.sent.clear()
@@ -94,7 +94,7 @@ class Journal:
                 entry = _DECODER.decode(row)
             except msgspec.DecodeError:
                 break
-            # A line is whole when its newline is: the last one may have been cut off by a crash.
+            # A line without its newline is incomplete: a crash may have cut off the last one.
             if not row.endswith(b"\n") or (good == 0 and entry != self._began):
                 break
             self._take(entry)

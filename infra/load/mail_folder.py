@@ -1,4 +1,4 @@
-"""The verification tokens that a system without an SMTP server writes into its mail directory."""
+"""Reads the verification tokens that a system without an SMTP server writes to its mail directory."""
 
 import asyncio
 import email
@@ -15,18 +15,18 @@ _LOOK_EVERY = 0.05
 
 
 class Mailbox:
-    """Reads each file once, whoever waits for whichever of them."""
+    """The mail directory, shared by all waiting requests: each file is read once."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         # Address to tokens, the newest last.
         self._tokens: dict[str, list[str]] = {}
-        # Size of each file when it was read: one that grows is read again.
+        # Size of each file when it was read; a file whose size has changed is read again.
         self._read: dict[str, int] = {}
         self._looked = float("-inf")
 
     async def token(self, address: str, *, timeout: float, other_than: frozenset[str] = frozenset()) -> str | None:
-        """The newest token mailed to the address that is not among the known; None when none comes in time."""
+        """Returns the newest token mailed to the address that is not in `other_than`; None if none arrives in time."""
         deadline = time.monotonic() + timeout
         while True:
             self._look()
@@ -38,7 +38,7 @@ class Mailbox:
             await asyncio.sleep(_LOOK_EVERY)
 
     def _look(self) -> None:
-        """Reads what is new, once for all who look at the same moment."""
+        """Reads new files, at most once per half polling interval for all callers."""
         if time.monotonic() - self._looked < _LOOK_EVERY / 2:
             return
         for path, size, _ in sorted(self._unread(), key=lambda found: found[2]):

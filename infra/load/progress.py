@@ -1,4 +1,4 @@
-"""The progress bars of a load, and the journal's rhythm: both look at the counts a few times a second."""
+"""Updates the progress bars of a load and flushes its journal, a few times a second."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ class _Rate(ProgressColumn):
 
 
 async def show(history: History, tally: Tally, journal: Journal, console: Console) -> None:
-    """Until it is cancelled; the last state is drawn then."""
+    """Draws the progress and flushes the journal until it is cancelled; then draws the last state."""
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),

@@ -1,8 +1,8 @@
-"""The load itself, in three phases: people, friendships, messages; each with a number of requests in flight.
+"""The replay, in three phases: people, friendships, messages; each with a number of requests in flight.
 
-Messages of one conversation go out one after the other, in the order of the file; of all the conversations whose turn
-it is, the one with the earliest line goes first. A message that fails for good holds up the rest of its conversation,
-because sending on would leave it in the wrong place when the load is repeated.
+Messages of one conversation are sent one by one, in the order of the file; among the waiting conversations, the one
+with the earliest line is first. A message that fails permanently stops its conversation, because a repeated load would
+otherwise send it out of order.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from infra.load.identities import Namespace
 from infra.load.journal import Journal
 from infra.load.report import Tally
 
-# Contact learns of a user a moment after the registration.
+# The contact service learns of a user shortly after the registration.
 _KNOWN_WITHIN = 30.0
 _ASK_AGAIN_AFTER = 0.1
 
 
 class Replay:
-    """One run over a history; `stop` lets the requests under way finish and begins no others."""
+    """One run over a history; after `stop`, requests under way finish and no others begin."""
 
     def __init__(
         self, history: History, namespace: Namespace, people: People, journal: Journal, *, in_flight: int
@@ -46,10 +46,10 @@ class Replay:
         return self._stopping
 
     async def run(self) -> None:
-        """Everything that the journal does not have yet.
+        """Does everything that the journal does not have yet; errors of single requests are counted.
 
         Raises:
-            LoadError: something that concerns all of it; what concerns one request is counted.
+            LoadError: the load as a whole cannot continue.
         """
         await self._all(self._history.people, self._meet)
         await self._all(self._history.conversations, self._befriend)
@@ -89,7 +89,7 @@ class Replay:
     async def _befriend(self, pair: Pair) -> None:
         one, other = pair
         if one not in self._journal.people or other not in self._journal.people:
-            return  # counted when they could not be met
+            return  # the failed registration was counted
         if pair not in self._journal.friends:
             await self._add(one, other)
             await self._add(other, one)
@@ -111,7 +111,7 @@ class Replay:
         turns = self._turns()
 
         async def worker() -> None:
-            # What is not in the heap is in the hands of another worker, who puts it back.
+            # A conversation that is not in the heap is with another worker, which returns it.
             while turns and not self._stopping:
                 _, lines, index = heapq.heappop(turns)
                 if await self._deliver(lines[index]):
@@ -123,7 +123,7 @@ class Replay:
         await self._workers(worker)
 
     def _turns(self) -> list[tuple[int, list[Line], int]]:
-        """Of each open conversation, its next line; counts what was sent before."""
+        """Returns a heap with the next line of each unfinished conversation; counts messages sent by earlier runs."""
         turns = []
         for pair, lines in self._history.conversations.items():
             sent = next((i for i, line in enumerate(lines) if line.number not in self._journal.sent), len(lines))

@@ -1,4 +1,4 @@
-"""What a load did, counted while it runs: as a line or a table for people, as one object for programs."""
+"""The counts of a load while it runs, and its report as a table or as an object."""
 
 import math
 from array import array
@@ -10,16 +10,16 @@ _EXAMPLES = 5
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The totals are of the history as it now stands in the system; the rates are of this run."""
+    """The outcome of a load. Totals are of the whole history in the system; rates are of this run."""
 
     users: int
     friendships: int
     messages: int
     conversations: int
-    # Messages that this run sent, and those among them that the system had already.
+    # Messages that this run sent, and how many of them the system had already.
     sent: int
     repeated: int
-    # Of the messages' phase.
+    # Duration of the message phase.
     seconds: float
     rate: float
     p50_ms: float
@@ -27,14 +27,14 @@ class Report(msgspec.Struct, frozen=True):
     in_flight: int
     errors: int
     error_kinds: dict[str, int]
-    # Requests that were repeated, by reason: the system was busy or away for a moment.
+    # Retried requests, by reason.
     retries: dict[str, int]
-    # Whether it was stopped before the end.
+    # Whether the run was stopped before its end.
     stopped: bool
 
 
 class Tally:
-    """Counts as the load goes on."""
+    """The counters of a running load."""
 
     def __init__(self) -> None:
         self.users = self.friendships = self.messages = self.conversations = 0
@@ -49,7 +49,7 @@ class Tally:
         self._latencies.append(seconds)
 
     def failed(self, what: str, error: Exception) -> None:
-        # The kind without what belongs to one request alone.
+        # Grouped by the message without its request-specific part.
         self.errors[str(error).partition(":")[0]] += 1
         if len(self.examples) < _EXAMPLES:
             self.examples.append(f"{what}: {error}")
@@ -76,7 +76,7 @@ class Tally:
 
 
 def describe(report: Report) -> str:
-    """The report for people."""
+    """Formats the report as a table."""
     rows = [
         f"users          {report.users:>10,}",
         f"friendships    {report.friendships:>10,}",
@@ -93,7 +93,7 @@ def describe(report: Report) -> str:
 
 
 def _milliseconds(ordered: list[float], share: float) -> float:
-    """The nearest-rank percentile."""
+    """The nearest-rank percentile of ordered seconds, in milliseconds."""
     if not ordered:
         return 0.0
     return round(ordered[math.ceil(share * len(ordered)) - 1] * 1000, 2)

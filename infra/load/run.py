@@ -1,4 +1,4 @@
-"""Puts a load together and runs it: wiring, the two stages of Ctrl-C, the report."""
+"""Wires a load and runs it; handles both stages of Ctrl-C, and returns the report."""
 
 import asyncio
 import contextlib
@@ -19,12 +19,12 @@ from infra.load.progress import show
 from infra.load.replay import Replay
 from infra.load.report import Report
 
-# Seconds that requests under way may still take after Ctrl-C.
+# Seconds for requests under way to finish after Ctrl-C.
 _FINISH_WITHIN = 10.0
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What to load, where to, and how."""
+    """The history to load, the target, and the options."""
 
     history: History
     url: str
@@ -34,10 +34,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def load(order: Order, console: Console) -> Report:
-    """Runs it to its end or to Ctrl-C; examples of errors go to the console.
+    """Runs the load until it ends or Ctrl-C; prints examples of errors to the console.
 
     Raises:
-        LoadError: it could not begin, or something stopped all of it.
+        LoadError: the load could not start or continue.
     """
     gateway = Gateway(order.url)
     try:
@@ -67,7 +67,7 @@ async def _load(order: Order, gateway: Gateway, journal: Journal, console: Conso
 
 
 async def _until_stopped(replay: Replay, console: Console) -> None:
-    """The first Ctrl-C lets requests under way finish; a second one, or their taking too long, cuts them off."""
+    """Runs the replay. The first Ctrl-C lets requests under way finish; a second one, or a timeout, cancels them."""
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(replay.run())
 

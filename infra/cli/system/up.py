@@ -25,6 +25,6 @@ def up(data_dir: Path | None, port: int | None) -> None:
 
 
 async def _run(settings: Settings) -> None:
-    from infra.supervisor.system import System  # slow to import
+    from infra.supervisor.system import System  # loads the library too
 
     await System(settings, Console()).run()

@@ -1,1 +1,1 @@
-"""Checks that today's event schemas do not break readers of released ones."""
+"""Checks that the current event schemas do not break readers of released ones."""

@@ -1,6 +1,6 @@
-"""`./just check` compares today's events with the released ones; `./just release-schemas` releases today's.
+"""`./just check` compares the current events with the released ones; `./just release-schemas` releases the current.
 
-What breaks readers is never released. What was not released yet may still be changed at will.
+A change that breaks readers is refused. An event that is not released yet may still be changed at will.
 """
 
 import sys
@@ -17,7 +17,7 @@ from infra.operator_errors import OperatorError
 
 
 def today() -> dict[str, tuple[type[Event], Contract]]:
-    """The contracts of this program, by type."""
+    """The current event classes and their contracts, by type."""
     return {kind: (event, Contract.of(event, AGGREGATE_TYPE_OF[kind].pattern)) for kind, event in EVENTS.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a change of the contracts must not do to those who read what was released."""
+"""Finds the changes of event contracts that break readers of released events."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
@@ -15,10 +15,10 @@ _MEND = "keep it as it was, or raise SCHEMA and add a step to contracts/upcasts.
 
 
 class BreakingChange(msgspec.Struct, frozen=True):
-    """One thing that somebody could no longer read."""
+    """A change of an event that breaks its readers."""
 
     event: str
-    # Empty where it is about the event as a whole.
+    # Empty if it concerns the event as a whole.
     field: str
     why: str
 
@@ -29,7 +29,7 @@ class BreakingChange(msgspec.Struct, frozen=True):
 def breaking_changes(
     released: Iterable[Contract], today: Mapping[str, tuple[type[Event], Contract]]
 ) -> list[BreakingChange]:
-    """Everything that today's contracts, by type, break for readers of the released ones."""
+    """Returns every change in the current contracts, by type, that breaks readers of the released ones."""
     found: list[BreakingChange] = []
     ordered = sorted(released, key=lambda contract: (contract.kind, contract.schema))
     for kind, group in groupby(ordered, key=lambda contract: contract.kind):
@@ -66,7 +66,7 @@ def _of_event(history: list[Contract], event: type[Event], now: Contract) -> Ite
 
 
 def _upcasts(history: list[Contract], event: type[Event]) -> Iterator[BreakingChange]:
-    """The steps from every released schema to today's: there, and leading to what the class takes."""
+    """Checks that upcasts lead from every released schema to the current one, by running them on sample data."""
     missing = [step for step in range(history[0].schema, event.SCHEMA) if (event.TYPE, step) not in STEPS]
     for step in missing:
         why = f"has SCHEMA {event.SCHEMA}, but contracts/upcasts.py has no step from {step} to {step + 1}"
@@ -80,7 +80,7 @@ def _upcasts(history: list[Contract], event: type[Event]) -> Iterator[BreakingCh
                 msgspec.convert(upcast(event.TYPE, old.schema, data, event.SCHEMA), event)
             except (
                 Exception
-            ) as error:  # a step is anybody's code: whatever it raises, it does not lead to today's shape
+            ) as error:  # a step is arbitrary code: any error means that it does not lead to the current shape
                 reason = f"{type(error).__name__}: {error}"
                 why = f"cannot be brought from schema {old.schema} to {event.SCHEMA} ({reason}), as with {sample}"
                 yield BreakingChange(event.TYPE, "", why)

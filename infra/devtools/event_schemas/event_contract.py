@@ -1,4 +1,4 @@
-"""An event's contract as data: what is written down on a release, and compared with ever after."""
+"""An event's contract as data: stored at a release, and compared with later versions."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
-    """A JSON Schema of the event's data with what else its readers rely on; in a file it is just that."""
+    """A JSON Schema of the event's data, with extensions for what else readers rely on; files have the same form."""
 
     dialect: str = msgspec.field(name="$schema", default=_DIALECT)
     # The event's type.
     kind: str = msgspec.field(name="title")
     schema: int = msgspec.field(name="x-schema")
     private: bool = msgspec.field(name="x-private")
-    # The filter that finds it.
+    # The subject filter that matches it.
     subject: str = msgspec.field(name="x-subject")
     root: str = msgspec.field(name="$ref")
     definitions: dict[str, Schema] = msgspec.field(name="$defs")
@@ -40,7 +40,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     def shape(self) -> Schema:
-        """The data's schema with every reference replaced by what it stands for; one to itself stays."""
+        """Returns the data's schema with every reference inlined, except for recursive ones."""
         return self._inlined({"$ref": self.root}, ())
 
     def _inlined(self, schema: Schema, within: tuple[str, ...]) -> Schema:

@@ -1,4 +1,4 @@
-"""The released contracts as files: `contracts/schemas/<type>/v<schema>.json`, one for every schema ever released."""
+"""The released contracts: one file `contracts/schemas/<type>/v<schema>.json` per schema ever released."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,16 +12,16 @@ FOLDER = Path(__file__).resolve().parents[3] / "contracts" / "schemas"
 
 
 def released(folder: Path) -> list[Contract]:
-    """Every contract that was ever released.
+    """Reads every contract that was ever released.
 
     Raises:
-        OperatorError: a file is none, or stands in a place that is not its own.
+        OperatorError: a file is not a contract, or is not at the path of its type and schema.
     """
     return [_read(folder, path) for path in sorted(folder.glob("**/*.json"))]
 
 
 def unreleased(folder: Path, contracts: Iterable[Contract]) -> list[Contract]:
-    """Those that a release would write: new ones, and others than the file of the same schema."""
+    """Returns the contracts that a release would write: new ones, and those that differ from their file."""
     return [contract for contract in contracts if not _same(_path(folder, contract), contract.text())]
 
 

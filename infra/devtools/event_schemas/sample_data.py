@@ -1,6 +1,6 @@
-"""Data of an old shape, made from its schema, so that steps are proved by running them.
+"""Generates data of an old shape from its schema, so that upcasts can be run on it.
 
-A text with a pattern needs an example beside it, since none is made up here.
+A string with a pattern needs an example in the schema, since none is generated.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _MOST = 8
 
 
 def samples(contract: Contract) -> Iterator[dict[str, object]]:
-    """Data that the contract allows: with the least there can be, and with everything, of each kind once."""
+    """Yields valid data: with all fields and with the required ones only, for each option of the fields."""
     shape = contract.shape()
     for turn in range(_most_options(shape)):
         yield _object(shape, turn, whole=True)
@@ -43,7 +43,7 @@ def _value(schema: Schema, turn: int, *, whole: bool) -> object:
             return _object(schema, turn, whole=whole)
         case "array":
             items = schema.get("items", {})
-            # A list of what it stands in ends somewhere: here.
+            # Ends a recursive list.
             return [_value(items, turn, whole=whole)] if whole and "$ref" not in items else []
         case "string":
             return "text".ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength")]
@@ -54,7 +54,7 @@ def _value(schema: Schema, turn: int, *, whole: bool) -> object:
 
 
 def _most_options(schema: Schema) -> int:
-    """How many turns show every option of every field; options within options multiply."""
+    """The number of samples that cover every option of every field; nested options multiply."""
     own = [_most_options(option) for option in schema.get("anyOf", ())]
     here = len(own) * max(own) if own else len(schema.get("enum", ())) or 1
     below = [_most_options(each) for each in schema.get("properties", {}).values()]

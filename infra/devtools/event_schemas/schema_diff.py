@@ -1,8 +1,8 @@
-"""Compares two shapes of an event's data: what of the later one breaks somebody who knows the earlier one.
+"""Compares two shapes of an event's data, and finds the changes that break a reader.
 
-Both directions count while the schema's number is the same. Today's programs read what was stored before, and
-programs of the release before (a replica that has not been replaced yet) read what is stored from now on. A new
-field with a default is the one change that both of them bear.
+Both directions count while the schema's number is the same: current programs read events that were stored earlier, and
+programs of the previous release (a replica that is not replaced yet) read events that are stored from now on. A new
+field with a default is the only change that works for both.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ import msgspec
 
 from infra.devtools.event_schemas.event_contract import Schema
 
-# Told about a value without bearing on which values there are.
+# Keywords that do not restrict the values.
 _REMARKS = {"title", "description", "examples", "default", "x-personal"}
-# Compared part by part.
+# Keywords that are compared part by part.
 _PARTS = {"type", "anyOf", "properties", "required", "items"}
 _ABSENT = object()
 
@@ -23,12 +23,12 @@ class Difference(msgspec.Struct, frozen=True):
     field: str
     # What has changed, and why it matters.
     what: str
-    # Whether a raised SCHEMA with a step would make it good.
+    # Whether a raised SCHEMA with an upcast would fix it.
     mendable: bool = True
 
 
 def differences(before: Schema, after: Schema, path: str = "") -> Iterator[Difference]:
-    """What has changed in the fields of an object, except for what nobody minds."""
+    """Yields the breaking changes in the fields of an object."""
     old, new = before.get("properties", {}), after.get("properties", {})
     needed_before, needed_after = set(before.get("required", ())), set(after.get("required", ()))
     added = [name for name in new if name not in old]
@@ -94,7 +94,7 @@ def _option(before: Schema, after: Schema, path: str) -> Iterator[Difference]:
 
 
 def _options(schema: Schema) -> Iterator[Schema]:
-    """What a value may be, one by one: unions stand within unions where a field is both personal and optional."""
+    """Yields the options of a value. Unions are nested if a field is both personal and optional."""
     if "anyOf" in schema:
         for option in schema["anyOf"]:
             yield from _options(option)
@@ -106,7 +106,7 @@ def _by_kind(schema: Schema) -> dict[str, Schema]:
     found: dict[str, Schema] = {}
     for option in _options(schema):
         kind = _kind(option)
-        # Several objects in one union are told apart by their names.
+        # Several objects in one union are distinguished by name.
         found[kind if kind not in found else f"{kind} {option.get('title', len(found))}"] = option
     return found
 
