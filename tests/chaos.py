@@ -1,7 +1,7 @@
-"""An ordeal for the engine: two replicas apply what is written without a pause, and everything is killed at random.
+"""Chaos test of the engine: two replicas apply a continuous load while every process is killed at random.
 
-The replicas, PostgreSQL and NATS get SIGKILL at any moment and come back. Afterwards every acknowledged event must be
-in the read models once, in its order, and a verification must find them equal to their streams.
+The replicas, PostgreSQL and NATS get SIGKILL at random times and are restarted. Afterwards every acknowledged event
+must be in the read models once and in order, and a verification must find them equal to their streams.
 """
 
 import asyncio
@@ -34,22 +34,22 @@ from streams.log import Append, Log
 from streams.topology import ensure_streams
 from tests.bench.events import message, texts
 
-# One whose rows are those of the events, one whose rows count them.
+# One projection with a row per event, and one that counts events.
 NAMES = ("conversations", "analytics")
 _WRITERS = 8
 _PAGE = 20
-# Between two kills, in seconds, at least and at most.
+# Least and most seconds between two kills.
 _PAUSES = (0.1, 1.5)
 _CATCH_UP_SECONDS = 120.0
 
 
 class Outcome(msgspec.Struct, frozen=True):
     kills: dict[str, int]
-    # Messages whose append was acknowledged, and those of them that are in the read model.
+    # Messages whose append was acknowledged, and how many of them are in the read model.
     acknowledged: int
     found: int
     verdicts: list[Verdict]
-    # How long the read models took to catch up when all was quiet again.
+    # Seconds that the read models took to catch up after the last kill.
     caught_up: float
 
 
@@ -77,7 +77,7 @@ class _Replica:
 
 
 class _Writer:
-    """Writes in one conversation after another; what it does not know the outcome of it leaves and begins anew."""
+    """Writes to one conversation until an append fails or its outcome is unknown, then starts another."""
 
     def __init__(self, nc: NATS) -> None:
         self._log = Log(nc)
@@ -116,7 +116,7 @@ class _Writer:
 
 
 async def ordeal(folder: Path, seconds: float, chance: random.Random) -> Outcome:
-    """Goes on for so many seconds, then waits for the read models and has them verified."""
+    """Runs for `seconds`, then waits for the read models to catch up and verifies them."""
     folder.chmod(0o755)
     nats, postgres = NatsServer(folder / "nats", sync_always=True), PostgresServer(folder / "postgres")
     await nats.start()
@@ -133,7 +133,7 @@ async def ordeal(folder: Path, seconds: float, chance: random.Random) -> Outcome
         writers = [asyncio.create_task(writer.run()) for _ in range(_WRITERS)]
         try:
             await _harass(replicas, nats, postgres, seconds, chance, kills)
-            # A slow machine may have spent all of the time on starting again.
+            # A slow machine may have spent all of the time on restarts.
             async with asyncio.timeout(_CATCH_UP_SECONDS):
                 while not writer.acknowledged:
                     await asyncio.sleep(0.05)

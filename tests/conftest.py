@@ -1,4 +1,4 @@
-"""The fixtures live in small plug-in modules, one a server."""
+"""Loads the fixtures, which are in small plug-in modules, and gives each test worker its own ports."""
 
 import os
 
@@ -15,21 +15,21 @@ pytest_plugins = [
     "tests.fix_system",
 ]
 
-# How long an example takes says more of the machine than of what is tested.
+# No deadline: how long an example takes depends mostly on the machine.
 settings.register_profile(
     "patient", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("patient")
 
-# Below those that the processes under test choose by themselves.
+# Below the ports that the processes under test choose themselves.
 LOWEST, HIGHEST = 12_000, ports.LOWEST
 
 
 def pytest_configure() -> None:
-    """Each of the workers that share a run takes its ports from a range of its own.
+    """Gives each worker of a run its own range of ports.
 
-    A port is free until its server listens, and while it restarts: another worker, or a system that another worker has
-    started, could choose the same in between.
+    A port is free until its server listens, and while the server restarts. Without separate ranges another worker, or
+    a system that it has started, could choose the same port meanwhile.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

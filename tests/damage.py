@@ -1,4 +1,4 @@
-"""Damages the files of a NATS server that does not run, as a rotten disk or a crash does."""
+"""Damages the files of a stopped NATS server, as a failing disk or a crash does."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ def blocks(store: Path, stream: str) -> list[Path]:
 
 
 def flip_a_byte(store: Path, stream: str, text: bytes) -> None:
-    """Changes one bit of the one message that has the text in it."""
+    """Flips one bit of the only message that contains the text."""
     holding = [path for path in blocks(store, stream) if text in path.read_bytes()]
     assert len(holding) == 1, f"{text!r} stands in {len(holding)} files"
     data = bytearray(holding[0].read_bytes())
@@ -19,6 +19,6 @@ def flip_a_byte(store: Path, stream: str, text: bytes) -> None:
 
 
 def cut_the_end(store: Path, stream: str, size: int) -> None:
-    """Takes bytes from the end of the stream's newest file."""
+    """Removes the last `size` bytes of the stream's newest file."""
     newest = blocks(store, stream)[-1]
     newest.write_bytes(newest.read_bytes()[:-size])

@@ -1,7 +1,7 @@
-"""Three NATS servers as one cluster on the loopback address, whose nodes tests kill, restart, depose and cut off.
+"""A cluster of three NATS servers on the loopback address, whose nodes tests kill, restart, step down and partition.
 
-A cluster takes seconds to elect its leaders, so that one is shared by the tests of a module: each works on aggregates
-of its own and leaves all nodes running.
+A cluster takes seconds to elect its leaders, so the tests of a module share one. Each test uses its own aggregates and
+leaves all nodes running.
 """
 
 import asyncio
@@ -45,10 +45,10 @@ _INFO = msgspec.json.Decoder(_Info)
 
 
 class Cluster:
-    """The nodes by name; `client` is connected to any of those that live."""
+    """The nodes by name; `client` is connected to any live one."""
 
     def __init__(self, folder: Path, *, linked: bool = False) -> None:
-        """`linked`: nodes can be cut off."""
+        """`linked`: nodes can be partitioned."""
         free = free_ports(2 * SIZE)
         ports, routes = free[:SIZE], free[SIZE:]
         self.nodes: dict[str, NatsServer] = {}
@@ -65,13 +65,13 @@ class Cluster:
         self.client = Client()
 
     async def start(self) -> None:
-        """All nodes at once: none is ready before most are there."""
+        """Starts all nodes together, since none is ready before a majority runs."""
         if self.links is not None:
             await self.links.start()
         await asyncio.gather(*(node.start() for node in self.nodes.values()))
 
     async def connect(self, *names: str) -> Client:
-        """A client of these nodes, or of any, that finds one which lives quickly; whoever asks for it closes it."""
+        """Connects a client to these nodes, or to any; it reconnects quickly. The caller closes it."""
         client = Client()
         await client.connect(
             [self.nodes[name].url for name in names or self.nodes],
@@ -91,7 +91,7 @@ class Cluster:
         await asyncio.gather(*(self.nodes[name].start() for name in names))
 
     async def leader(self, stream: str) -> str:
-        """The name of the node that leads the stream, as soon as there is one."""
+        """Waits until the stream has a leader, and returns the node's name."""
         return (await self._group(stream, lambda group: bool(group.leader))).leader
 
     async def followers(self, stream: str) -> list[str]:
@@ -99,7 +99,7 @@ class Cluster:
         return [name for name in self.nodes if name != leader]
 
     async def whole(self, stream: str) -> None:
-        """Waits until the stream has a leader and every other node has all that it has."""
+        """Waits until the stream has a leader and every other node is current."""
 
         def complete(group: _Group) -> bool:
             behind = [replica for replica in group.replicas if replica.offline or not replica.current]
@@ -108,7 +108,7 @@ class Cluster:
         await self._group(stream, complete)
 
     async def stubborn_leader(self, stream: str) -> str:
-        """Moves the stream's lead to the node that leads the whole cluster: cut off, it answers for longest."""
+        """Moves the stream's leader to the metadata leader: when partitioned, that node keeps answering longest."""
         async with asyncio.timeout(_WITHIN):
             while (chief := self._chief()) != await self.leader(stream):
                 request = msgspec.json.encode({"placement": {"preferred": chief}})
@@ -116,7 +116,7 @@ class Cluster:
         return chief
 
     def _chief(self) -> str:
-        """The node that leads JetStream's metadata, which the servers say in their logs alone."""
+        """The node that leads JetStream's metadata, found in the servers' logs."""
         said: list[tuple[str, str]] = []
         for name, folder in self._folders.items():
             lines = (folder / "server.log").read_text().splitlines()
@@ -124,7 +124,7 @@ class Cluster:
         return max(said)[1]
 
     def cut(self, name: str) -> None:
-        """Parts the node from both others; clients still reach it."""
+        """Partitions the node from both others; clients still reach it."""
         assert self.links is not None
         self.links.cut(name)
 
@@ -133,7 +133,7 @@ class Cluster:
         self.links.heal(name)
 
     async def step_down(self, stream: str) -> None:
-        """Deposes the stream's leader: the nodes elect another."""
+        """Makes the stream's leader step down, so that the nodes elect another."""
         answer = await self.client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", b"", timeout=60)
         assert b'"success":true' in answer.data.replace(b" ", b""), answer.data
 
@@ -157,7 +157,7 @@ class Cluster:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    """Three running nodes with the streams on all of them: for tests whose loop is the module's."""
+    """Three running nodes with the streams on all of them, for tests on the module's event loop."""
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
         await cluster.start()
@@ -170,7 +170,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def linked_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    """As `cluster`, with nodes that can be cut off and the stream of evidence."""
+    """Like `cluster`, with nodes that can be partitioned, and with the quorum stream."""
     cluster = Cluster(tmp_path_factory.mktemp("linked"), linked=True)
     try:
         await cluster.start()
@@ -183,4 +183,4 @@ async def linked_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
 
 
 async def _expected(error: Exception) -> None:
-    """Servers that are killed break connections; the client mends them by itself."""
+    """Ignores errors: killed servers break connections, and the client reconnects."""

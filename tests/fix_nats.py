@@ -1,4 +1,4 @@
-"""A NATS server of its own for every test that asks, since tests kill it and fill it."""
+"""A separate NATS server for every test that needs one, since tests kill it and fill it."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from streams.topology import ensure_streams
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsServer]:
-    """A running server for tests that use streams of their own and leave the server alone: do not kill it."""
+    """A running server shared by tests that use their own streams; they must not kill it."""
     server = NatsServer(tmp_path_factory.mktemp("shared-nats"))
     await server.start()
     try:
@@ -50,6 +50,6 @@ async def nats(nats_server: NatsServer) -> AsyncIterator[Client]:
 
 @pytest_asyncio.fixture
 async def streams(nats: Client) -> Client:
-    """The client, after the streams were made."""
+    """The client, with the streams created."""
     await ensure_streams(nats, replicas=1)
     return nats

@@ -1,4 +1,4 @@
-"""An event that has had three shapes, for tests alone: whoever reads it meets today's."""
+"""A test-only event with three schema versions, with upcasts to the current one."""
 
 from typing import Any, ClassVar
 
@@ -48,7 +48,7 @@ def words(data: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def greetings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event is one of ours for the test's time, with its steps."""
+    """Registers the event and its upcasts for the duration of the test."""
     monkeypatch.setitem(catalogue.EVENTS, GreetingSent.TYPE, GreetingSent)
     monkeypatch.setitem(catalogue._DECODERS, GreetingSent.TYPE, msgspec.json.Decoder(GreetingSent))
     monkeypatch.setitem(STEPS, (GreetingSent.TYPE, 1), sender)
@@ -56,7 +56,7 @@ def greetings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def as_stored(schema: int, conversation_id: str, *, expected: int, version: int) -> Append:
-    """The greeting as the release with that schema appended it."""
+    """The append of the greeting as the release with that schema stored it."""
     sealed = seal(TODAY, aggregate_id=conversation_id, version=version, provenance=Provenance(actor=ANNA))
     data = msgspec.Raw(msgspec.json.encode(STORED[schema]))
     envelope = msgspec.structs.replace(sealed, schema=schema, data=data)

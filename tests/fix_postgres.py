@@ -1,4 +1,4 @@
-"""One PostgreSQL a test process, one fresh database a test, copied from a template that is never written to."""
+"""One PostgreSQL per test process, and one new database per test, copied from an unmodified template."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
-    """A running server, shared by the tests of this process: do not kill it."""
+    """A running server, shared by the tests of this process; they must not kill it."""
     folder: Path = tmp_path_factory.mktemp("postgres")
     server = PostgresServer(folder, settings={"fsync": "off", "shared_buffers": "64MB"})
     await server.start()

@@ -1,4 +1,4 @@
-"""Given events, when others happen, then these are the rows: tests of projections, on a real PostgreSQL.
+"""Given/when/then tests of projections on a real PostgreSQL: given events, when others happen, then check the rows.
 
     async def test_messages_are_counted(read_model: OpenReadModel) -> None:
         model = await read_model(Talkativeness)
@@ -6,9 +6,8 @@
         await model.when(sent_by(BORIS))
         assert await model.rows("SELECT user_id, messages FROM {talkativeness}") == [...]
 
-The engine applies the events as it does in a service, without the streams and their waiting. When the test is over
-everything is applied again in other ways (as one backlog, and stream by stream in either order): a projection whose
-rows depend on that would not survive a rebuild, and the test fails.
+The engine applies the events as in a service, but without streams. At the end of the test all events are applied again,
+stream by stream in either order. If the rows differ, the projection would not survive a rebuild, and the test fails.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -35,12 +34,12 @@ from projections.engine.storage.schema import ensure_schema
 from projections.engine.storage.tables import inspect
 from streams.message import Message
 
-# When the first event happens, if the test does not say; each further one happens a second later.
+# Default time of the first event; each further one happens a second later.
 BEGINNING = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 class ReadModelUnderTest:
-    """One projection with tables of its own, empty at first."""
+    """One projection with its own tables, initially empty."""
 
     def __init__(
         self, projection: type[Projection], conn: Connection, beside: Connection, build: Build, filling: BuildWriter
@@ -55,20 +54,20 @@ class ReadModelUnderTest:
         self._at = BEGINNING
 
     async def given(self, *events: Event, of: str | None = None, at: datetime | str | None = None) -> None:
-        """Applies the events together, as the engine does with a backlog.
+        """Applies the events as one batch, as the engine does with a backlog.
 
-        `of` is the id of the aggregate that they happen to; events between two people tell it themselves, others get
-        a new one. `at` is when: a time, or its text in RFC 3339.
+        `of`: the id of their aggregate; by default derived from the data of events between two people, and a new id
+        for others. `at`: the time of the first event, as a datetime or in RFC 3339.
         """
         await _apply(self._conn, self._filling, self._messages(events, of, at))
 
     async def when(self, *events: Event, of: str | None = None, at: datetime | str | None = None) -> None:
-        """Applies the events one by one, as the engine does when there is little to do."""
+        """Applies the events one by one, as the engine does without a backlog."""
         for message in self._messages(events, of, at):
             await _apply(self._conn, self._filling, [message])
 
     async def rows(self, query: str) -> list[tuple[object, ...]]:
-        """What a query finds; `{table}` stands for a table of the projection. UUIDs come as text."""
+        """Returns the rows of a query; `{table}` stands for a table of the projection. UUIDs are returned as text."""
         names = {table: self._build.table(self._projection.view(table)) for table in self._projection.table_names()}
         cursor = await self._conn.execute(self._projection.with_tables(query, names).encode())
         uuids = {place for place, column in enumerate(cursor.description or ()) if column.type_display == "uuid"}
@@ -78,7 +77,7 @@ class ReadModelUnderTest:
         ]
 
     async def follows_from_the_events_alone(self) -> None:
-        """Fails where the rows are others when the same events are applied in other batches and interleavings."""
+        """Fails if the rows differ when the same events are applied in other batches and interleavings."""
         streams = list(self._projection.filters())
         for order in (streams, streams[::-1]):
             build = await start_build(self._beside, self._projection)
@@ -126,7 +125,7 @@ class OpenReadModel(Protocol):
 
 @asynccontextmanager
 async def opened(projection: type[Projection], database_url: str) -> AsyncIterator[ReadModelUnderTest]:
-    """A projection on empty tables in the database."""
+    """Yields a projection on empty tables in the database, and checks its rebuild at the end."""
     conn, beside = [await connect(database_url, projection.name) for _ in range(2)]
     async with conn, beside:
         await ensure_schema(conn)
@@ -138,7 +137,7 @@ async def opened(projection: type[Projection], database_url: str) -> AsyncIterat
 
 @pytest_asyncio.fixture
 async def read_model(database_url: str) -> AsyncIterator[OpenReadModel]:
-    """Opens read models; see the beginning of this file."""
+    """Opens read models; see the module's docstring."""
     async with AsyncExitStack() as stack:
 
         async def start(projection: type[Projection]) -> ReadModelUnderTest:
@@ -156,7 +155,7 @@ async def _apply(conn: Connection, filling: BuildWriter, messages: Sequence[Mess
 
 
 def _ids(event: Event, of: str | None, number: int) -> list[str]:
-    """What the event's subject names, as far as its data tells."""
+    """The ids in the event's subject, from its data where it has them."""
     match event:
         case MessageSent():
             return [pair_id(event.sender_id, event.recipient_id)]

@@ -1,4 +1,4 @@
-"""The whole system as an operator runs it: `vestnik up` as a process, one a test session and number of replicas."""
+"""The whole system as an operator runs it: `vestnik up` as a process, one per test session and number of replicas."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from infra.security.secrets import Secrets
 from tests.processes import Process, family
 
 ROOT = Path(__file__).parents[1]
-# A machine that many share takes a while for a dozen processes.
+# Seconds; a shared machine is slow to start a dozen processes.
 START_WITHIN = 120.0
 STOP_WITHIN = 60.0
 _CONNECTIONS = 16
@@ -29,7 +29,7 @@ SETTINGS = {"VESTNIK_BCRYPT_COST": "4", "VESTNIK_RATE_LIMITS": "off"}
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, within: float = 60.0) -> None:
-    """Looks again and again; fails with what was waited for."""
+    """Polls until the condition holds; fails with `what` after `within` seconds."""
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:
@@ -38,13 +38,13 @@ def wait_until(condition: Callable[[], bool], what: str, *, within: float = 60.0
 
 
 class System:
-    """One data directory and the process that runs it; it may be stopped, killed and started again."""
+    """One data directory and the process that runs it; it may be stopped, killed and restarted."""
 
     def __init__(
         self, data_dir: Path, *, replicas: int = 1, settings: Mapping[str, str] | None = None, root: Path = ROOT
     ) -> None:
         self.data_dir = data_dir
-        # The source tree that runs; not always the one that is tested from.
+        # The source tree that runs; may differ from the tree of the tests.
         self.root = root
         self.replicas = replicas
         self.port = free_port()
@@ -56,7 +56,7 @@ class System:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For a command that shall speak to this system: nothing of the caller's own settings."""
+        """The environment of a command for this system, without the caller's own settings."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("VESTNIK_")}
         own = {"VESTNIK_DATA_DIR": str(self.data_dir), "VESTNIK_PORT": str(self.port)}
         if self.root != ROOT:
@@ -64,7 +64,7 @@ class System:
         return {**inherited, **self.settings, **own}
 
     def start(self) -> None:
-        """Returns when the gateway says that everything is ready."""
+        """Starts the system; returns when the gateway reports that everything is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli.main", "up"],
@@ -91,7 +91,7 @@ class System:
         self.processes()
 
     def is_ready(self) -> bool:
-        """Whether every gateway says so: of several each takes some of many connections."""
+        """Whether every gateway reports ready; with several, many connections reach each of them."""
         times = 1 if self.replicas == 1 else _CONNECTIONS
         alone = httpx.Limits(max_keepalive_connections=0)
         try:
@@ -101,7 +101,7 @@ class System:
             return False
 
     def _is_announced(self) -> bool:
-        """Whether commands find the system: the gateway is ready a moment earlier."""
+        """Whether commands find the system, which happens shortly after the gateway is ready."""
         try:
             return find(self.data_dir).pid > 0
         except NotRunning:
@@ -112,7 +112,7 @@ class System:
         return self._process is not None and self._process.poll() is None
 
     def interrupt(self) -> int:
-        """Ctrl-C, as a terminal sends it to the whole foreground group; the exit code."""
+        """Sends Ctrl-C to the whole process group, as a terminal does; returns the exit code."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGINT)
         return self._process.wait(STOP_WITHIN)
@@ -123,7 +123,7 @@ class System:
         self._process.wait(STOP_WITHIN)
 
     def kill_everything(self) -> None:
-        """SIGKILL to every process at once, the servers included."""
+        """Sends SIGKILL to every process, the servers included, and waits until all are gone."""
         for process in self.processes():
             process.kill()
         assert self._process is not None
@@ -131,7 +131,7 @@ class System:
         wait_until(lambda: not self.alive(), "every process gone", within=STOP_WITHIN)
 
     def stop(self) -> None:
-        """At the end of a test, whatever it did: afterwards nothing is left."""
+        """Ends all processes at the end of a test, whatever state it left."""
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -145,7 +145,7 @@ class System:
             process.kill()
 
     def processes(self) -> list[Process]:
-        """Every process of the system that lives now; those seen once are remembered for `alive`."""
+        """Every live process of the system; they are remembered for `alive`."""
         assert self._process is not None
         if self._process.poll() is None:
             self._known |= family(self._process.pid)
@@ -160,7 +160,7 @@ class System:
         return [process for process in self.processes() if _is(service, process)]
 
     def database_url(self) -> str:
-        """With the operator's login."""
+        """The database URL with the operator's login."""
         return find(self.data_dir).database_url
 
     def superusers_database_url(self) -> str:
@@ -169,14 +169,14 @@ class System:
         return urlunsplit(parts._replace(netloc=f"{USER}:{password}@{parts.hostname}:{parts.port}"))
 
     def drop_database(self) -> None:
-        """Whoever is connected loses the connection."""
+        """Drops the database and closes all connections to it."""
         url = self.superusers_database_url()
         name = conninfo.conninfo_to_dict(url)["dbname"]
         with psycopg.connect(conninfo.make_conninfo(url, dbname="postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
 
     def vestnik(self, *arguments: str, within: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Runs a command of the command line to its end."""
+        """Runs a `vestnik` command to its end."""
         return subprocess.run(
             [sys.executable, "-m", "infra.cli.main", *arguments],
             cwd=self.root,
@@ -201,14 +201,14 @@ def _is(service: str, process: Process) -> bool:
         case "nats":
             return bool(command) and command[0].endswith("nats-server")
         case "postgres":
-            # The postmaster alone: its children go by titles such as `postgres: checkpointer`.
+            # Only the postmaster: its children have titles such as `postgres: checkpointer`.
             return bool(command) and command[0].endswith("/postgres")
     return command[-2:] == ["serve", service]
 
 
 @pytest.fixture(scope="session", params=[1, 2], ids=["one-replica", "two-replicas"])
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A running system that many tests share: none of them stops anything or looks at others' users."""
+    """A running system shared by many tests, which must not stop it or depend on each other's users."""
     system = System(tmp_path_factory.mktemp("system") / "data", replicas=request.param)
     try:
         system.start()
@@ -219,7 +219,7 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one-replica", "two-replicas"])
 def fragile_system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A running system of a module's own, whose parts its tests kill; each leaves it ready."""
+    """A running system per module, whose parts the tests kill; each test leaves it ready."""
     system = System(tmp_path_factory.mktemp("fragile") / "data", replicas=request.param)
     try:
         system.start()
@@ -230,7 +230,7 @@ def fragile_system(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="session")
 def stopped_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """Not started yet; what `own_system` starts."""
+    """The system, not started yet, that `own_system` starts."""
     system = System(tmp_path_factory.mktemp("own") / "data")
     yield system
     system.stop()
@@ -238,7 +238,7 @@ def stopped_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]
 
 @pytest.fixture
 def own_system(stopped_system: System) -> System:
-    """A running system for tests that stop it or change its data by hand; where one left it stopped, it is started."""
+    """A running system for tests that stop it or change its data by hand; it is restarted if a test left it stopped."""
     if not stopped_system.running:
         stopped_system.start()
     return stopped_system
@@ -246,7 +246,7 @@ def own_system(stopped_system: System) -> System:
 
 @pytest.fixture
 def fresh_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A running system with nothing in it, for a test that damages its data or needs all of its log."""
+    """A running, empty system for a test that damages its data or needs its whole log."""
     system = System(tmp_path_factory.mktemp("fresh") / "data")
     try:
         system.start()
@@ -259,7 +259,7 @@ def fresh_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Shows the system's log with a failure."""
+    """Adds the system's log to the report of a failed test."""
     report = yield
     if report.failed:
         for value in getattr(item, "funcargs", {}).values():

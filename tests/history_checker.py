@@ -1,7 +1,7 @@
-"""What clients of the event store saw, and whether the stream agrees with every word of it.
+"""Checks the history of appends, as clients saw it, against the stream.
 
-A `RecordingLog` is a log that writes down what each append was told: acknowledged, refused (which promises that
-nothing was stored), or nothing certain. Afterwards `History.violations` compares that with what the stream holds.
+A `RecordingLog` records the outcome of each append: acknowledged, refused (which guarantees that nothing was stored),
+or unknown. Afterwards `History.violations` compares the outcomes with the stream.
 """
 
 import asyncio
@@ -23,19 +23,19 @@ R = TypeVar("R")
 
 class Told(Enum):
     ACKNOWLEDGED = "acknowledged"
-    # Conflict, unavailable, no space: not stored, and never will be.
+    # Conflict, unavailable, no space: not stored, now or later.
     REFUSED = "refused"
-    # Too late, or the caller went away.
+    # Deadline exceeded, or the caller was cancelled.
     UNKNOWN = "unknown"
 
 
 class Attempt(msgspec.Struct, kw_only=True):
-    """One append, of one event or of several as one."""
+    """One append, of one event or of an atomic batch."""
 
     # Event ids, in order.
     events: list[str]
     aggregates: list[str]
-    # The last sequence acknowledged on each aggregate when this began: it must come behind.
+    # The last sequence acknowledged on each aggregate when this append began; its events must come after it.
     floors: list[int]
     told: Told = Told.UNKNOWN
     sequences: list[int] = []
@@ -52,14 +52,14 @@ class History:
         return sum(len(attempt.events) for attempt in self.attempts if attempt.told is Told.ACKNOWLEDGED)
 
     async def grows_by(self, events: int) -> None:
-        """Waits until so many more are acknowledged."""
+        """Waits until `events` more events are acknowledged."""
         goal = self.acknowledged + events
         while self.acknowledged < goal:
             self._grown.clear()
             await self._grown.wait()
 
     async def record(self, appends: Sequence[Append], store: Callable[[], Awaitable[R]]) -> R:
-        """Runs an append and writes down what it was told; the answer, or the error, goes on to the caller."""
+        """Runs an append and records its outcome; returns its result or raises its error."""
         aggregates = [append.envelope.aggregate_id for append in appends]
         attempt = Attempt(
             events=[append.envelope.id for append in appends],
@@ -80,7 +80,10 @@ class History:
         return answer
 
     def violations(self, stored: Iterable[Message]) -> list[str]:
-        """Every way in which the stream contradicts what was told; `stored` in order, other aggregates included."""
+        """Returns every contradiction between the stream and the outcomes.
+
+        `stored`: the stream's messages in order; those of other aggregates are ignored.
+        """
         mine = {aggregate for attempt in self.attempts for aggregate in attempt.aggregates}
         places: dict[str, int] = {}
         found: list[str] = []
@@ -106,7 +109,7 @@ class History:
 
 
 class RecordingLog(Log):
-    """The log of production, writing down what its callers are told."""
+    """The production log, with the outcome of each append recorded."""
 
     def __init__(self, nc: Client, history: History, *, patience: float = 10.0) -> None:
         super().__init__(nc, patience=patience)
@@ -120,7 +123,7 @@ class RecordingLog(Log):
 
 
 async def all_of(nc: Client, stream: str) -> list[Message]:
-    """Everything that the stream holds, in order."""
+    """Returns all messages of the stream, in order."""
     end = await Log(nc).end_of(stream)
     messages: list[Message] = []
     async with Reader(nc, stream, name="history") as reader:

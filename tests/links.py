@@ -1,7 +1,7 @@
-"""The routes between the nodes of a cluster, each through a proxy on the loopback address that can fall silent.
+"""Proxies on the loopback address for the routes between the nodes of a cluster, to simulate network partitions.
 
-No privilege is needed, and nothing outside of the test's own process changes. A link that is cut behaves like a network
-that drops packets: connections stay open, nothing comes through, and what was on its way arrives after healing.
+No privilege is needed, and nothing outside of the test's process changes. A cut link behaves like a network that drops
+packets: connections stay open, nothing comes through, and data in transit arrives after healing.
 """
 
 import asyncio
@@ -11,19 +11,19 @@ from infra.embedded.nats_server import ClusterNode
 from infra.embedded.ports import free_ports
 
 _PIECE = 64 * 1024
-# Nodes tell each other where others listen. Nobody listens here, so that no route is made past the links.
+# Nodes advertise their addresses to each other. Nothing listens on this one, so no route bypasses the links.
 _NOWHERE = "127.0.0.1:1"
 
 
 class LinkedNode(ClusterNode):
-    """A node that is reached through links alone; its `routes` are their ports."""
+    """A node that other nodes reach only through links; its `routes` are the links' ports."""
 
     def settings(self) -> dict[str, object]:
         return super().settings() | {"advertise": _NOWHERE}
 
 
 class Link:
-    """One way from a node to another: connections that the first opens."""
+    """A proxy for the connections that one node opens to another."""
 
     def __init__(self, port: int, target: int) -> None:
         self.port = port
@@ -77,7 +77,7 @@ class Links:
     """All links of a cluster, by the names of the two nodes."""
 
     def __init__(self, listening: Mapping[str, int]) -> None:
-        """`listening`: where each node takes routes."""
+        """`listening`: the port of each node for routes."""
         pairs = [(one, other) for one in listening for other in listening if one != other]
         ports = free_ports(len(pairs))
         self._links = {pair: Link(port, listening[pair[1]]) for pair, port in zip(pairs, ports, strict=True)}
@@ -90,7 +90,7 @@ class Links:
         await asyncio.gather(*(link.start() for link in self._links.values()))
 
     def cut(self, name: str) -> None:
-        """Parts the node from all others, in both directions."""
+        """Partitions the node from all others, in both directions."""
         for link in self._of(name):
             link.cut()
 

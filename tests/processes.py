@@ -1,4 +1,4 @@
-"""Which processes a system consists of, from /proc: by descent while the parent lives, remembered afterwards."""
+"""Processes and their descendants, read from /proc."""
 
 import contextlib
 import os
@@ -9,10 +9,10 @@ import msgspec
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process for certain: a pid alone may come to mean another one."""
+    """A process, identified by pid and start time, since a pid may be reused."""
 
     pid: int
-    # Clock ticks after the machine's start.
+    # Clock ticks since the machine's start.
     started: int
 
     @property
@@ -22,7 +22,7 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def command(self) -> list[str]:
-        """Program and arguments; empty where it has ended."""
+        """Program and arguments; empty if the process has ended."""
         try:
             return Path(f"/proc/{self.pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
         except (FileNotFoundError, ProcessLookupError):
@@ -30,7 +30,7 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def cpu_seconds(self) -> float:
-        """Used so far, in user and kernel mode; 0 where it has ended."""
+        """CPU time used so far, in user and kernel mode; 0 if the process has ended."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
@@ -38,29 +38,29 @@ class Process(msgspec.Struct, frozen=True):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def send(self, number: signal.Signals) -> None:
-        """Sends the signal if the process still lives."""
+        """Sends the signal if the process is still alive."""
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL, where it still lives."""
+        """Sends SIGKILL if the process is still alive."""
         self.send(signal.SIGKILL)
 
 
 def process(pid: int) -> Process | None:
-    """The process that has the pid now."""
+    """The process that currently has the pid."""
     found = _stat(pid)
     return found[1] if found else None
 
 
 def children(pid: int) -> list[Process]:
-    """The processes whose parent it is, zombies included."""
+    """The child processes, zombies included."""
     return _by_parent().get(pid, [])
 
 
 def family(pid: int) -> set[Process]:
-    """The process and all that descend from it."""
+    """The process and all its descendants."""
     by_parent = _by_parent()
     first = process(pid)
     members = {first} if first else set()
@@ -86,6 +86,6 @@ def _stat(pid: int) -> tuple[int, Process, str] | None:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name, in brackets, may hold anything: the fields after it are counted from its end.
+    # The name, in brackets, may contain anything, so the fields are counted from its end.
     fields = text.rpartition(")")[2].split()
     return int(fields[1]), Process(pid, int(fields[19])), fields[0]

@@ -1,4 +1,4 @@
-"""A client of the live events: server-sent events over a real socket, as a browser takes them."""
+"""A client of the live events: server-sent events over a real socket, as in a browser."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -34,11 +34,11 @@ class Stream:
         self._writer = writer
         self._rest = b""
         self.headers: dict[str, str] = {}
-        # The last position that came, with an event or without.
+        # The last position received, with or without an event.
         self.id = ""
         self.events: list[Event] = []
         self.comments = 0
-        # Whether the server said that this was all.
+        # Whether the server ended the response properly.
         self.finished = False
 
     async def head(self) -> int:
@@ -52,7 +52,7 @@ class Stream:
         return await self._reader.readexactly(int(self.headers["content-length"]))
 
     async def read(self) -> bool:
-        """Takes what comes next; False at the end."""
+        """Reads the next chunk; returns False at the end of the stream."""
         size = await self._reader.readline()
         if not size:
             return False
@@ -66,7 +66,7 @@ class Stream:
         return True
 
     async def until(self, condition: Callable[["Stream"], bool], within: float = 60.0) -> None:
-        """Reads until the condition holds; fails where it does not in time, or where the stream ends before."""
+        """Reads until the condition holds; fails after `within` seconds, or if the stream ends before."""
         async with asyncio.timeout(within):
             while not condition(self):
                 assert await self.read(), f"ended after {self.events}"
@@ -77,7 +77,7 @@ class Stream:
                 pass
 
     def pause(self) -> None:
-        """Takes nothing from the line, as a client does that hangs."""
+        """Stops reading from the socket, like a client that hangs."""
         cast(asyncio.ReadTransport, self._writer.transport).pause_reading()
 
     def resume(self) -> None:
@@ -103,7 +103,8 @@ class Stream:
 async def connect(
     url: str, token: str, *, since: str = "", last_event_id: str = "", query: Mapping[str, str] | None = None
 ) -> Stream:
-    """
+    """Opens the stream; returns once the first position has arrived.
+
     Raises:
         Refused: the server answered with a problem.
     """
@@ -120,7 +121,7 @@ async def connect(
         status = await stream.head()
         if status != 200:
             raise Refused(status, msgspec.json.decode(await stream.body()))
-        # What comes from now on comes: the first position is the beginning.
+        # Everything after the first position is delivered.
         await stream.until(lambda found: bool(found.id))
     except BaseException:
         stream.close()
