@@ -7,7 +7,8 @@
         assert await model.rows("SELECT user_id, messages FROM {talkativeness}") == [...]
 
 The engine applies the events as in a service, but without streams. At the end of the test all events are applied again,
-stream by stream in either order. If the rows differ, the projection would not survive a rebuild, and the test fails.
+each stream as one backlog, with the streams in either order. If the rows differ, the projection would not survive a
+rebuild, and the test fails.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""Auth and session as their main modules wire them, inside the test's process and over real gRPC."""
+"""Auth and session wired as in their main modules, inside the test's process and over real gRPC."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -56,7 +56,7 @@ PASSWORD = "correct horse"
 
 
 class Clock:
-    """The present, moved forward at will."""
+    """A clock that tests can move forward."""
 
     def __init__(self) -> None:
         self._ahead = timedelta()
@@ -69,12 +69,12 @@ class Clock:
 
 
 async def nowhere(user_id: str) -> str:
-    """No address is known."""
+    """Returns no address for any user."""
     return ""
 
 
 class Auth:
-    """The domain side of one replica of auth: caches of its own, streams shared with the others."""
+    """The domain side of one replica of auth: its own caches, shared streams."""
 
     def __init__(self, nats: NATS, secrets: Secrets, clock: Callable[[], datetime] = envelope.now) -> None:
         self.aggregates = Aggregates(Log(nats))
@@ -90,7 +90,7 @@ class Auth:
         )
 
     async def token(self, email: str) -> str:
-        """What the latest mail to the address says: the token of its newest registration."""
+        """The token in the latest mail to the address: that of its newest registration."""
         key = self.keys.of_email(email)
         newest = (await self.aggregates.addresses.load(key)).state.pending[-1]
         return self.tokens.sign(Verification(user_id=newest.user_id, claim_key=key, expires_at=newest.expires_at))
@@ -113,7 +113,7 @@ class Auth:
         )
 
     async def reset_token(self, email: str, expires_at: datetime | None = None) -> str:
-        """What a mail to the address would say."""
+        """The token that a reset mail to the address would contain."""
         owner = (await self.aggregates.addresses.load(self.keys.of_email(email))).state.owner
         assert owner is not None
         credential = (await self.aggregates.credentials.load(owner)).state
@@ -140,7 +140,7 @@ def session_commands(
 
 
 class Services:
-    """Both services behind gRPC, called as the gateway does."""
+    """Both services behind gRPC, called as the gateway calls them."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class Services:
         self.secrets = secrets
         self.auth_replica = auth
         self.log = log
-        # As auth calls it.
+        # The client with which auth calls session.
         self.sessions = sessions
         self.from_auth = ActingClient("session", me="auth", settings=settings, secrets=secrets)
         self.auth_queries = auth_queries
@@ -228,7 +228,7 @@ def mails(folder: Path) -> list[Path]:
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """One stored event, as a test looks at it."""
+    """The parts of a stored event that tests check."""
 
     sequence: int
     subject: str
@@ -238,7 +238,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 async def stored(nats: NATS, stream: str) -> list[Stored]:
-    """Everything in the stream, in order."""
+    """Returns all events of the stream, in order."""
     jetstream = nats.jetstream()
     end = (await jetstream.stream_info(stream)).state.last_seq
     found = []

@@ -1,4 +1,4 @@
-"""A client that makes each call as a service that may make it, in the name of the user that the request names."""
+"""A client that makes each call as a service with the permission, on behalf of the user in the request."""
 
 from collections.abc import AsyncGenerator
 from typing import TypeVar
@@ -16,7 +16,7 @@ Response = TypeVar("Response")
 
 
 class ActingClient(Client):
-    """`me`: always as this service, whether it may or not."""
+    """Chooses a permitted caller for each call; `me`: always calls as this service, permitted or not."""
 
     def __init__(self, target: str, *, settings: Settings, secrets: Secrets, me: str | None = None) -> None:
         super().__init__(target, me=me or "gateway", settings=settings, secrets=secrets)

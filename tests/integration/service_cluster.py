@@ -1,4 +1,4 @@
-"""Several services as processes on servers of their own: what a service does when it really runs, with replicas."""
+"""Several services as replicated processes, with their own NATS and PostgreSQL servers."""
 
 import asyncio
 import os
@@ -32,12 +32,12 @@ from tests.integration.authorized_client import ActingClient
 
 _READY_WITHIN = 60.0
 _REPLICAS = 2
-# Settings of single replicas, by service and number, made from those of all.
+# Returns settings of single replicas, by service and number, from the common settings.
 Own = Callable[[Settings], Mapping[tuple[str, int], Mapping[str, str]]]
 
 
 def seen(position: str, actor: str | None = None) -> Call:
-    """A call by someone who has seen the position."""
+    """A call by a client that has seen the position."""
     return Call(request_id=new_id(), position=Position.decode(position), actor=actor)
 
 
@@ -45,7 +45,7 @@ class House:
     def __init__(
         self, folder: Path, services: tuple[str, ...], *, cluster: Cluster | None = None, **settings: object
     ) -> None:
-        """`cluster`: whose streams are used, instead of those of a server of its own; `settings`: of all services."""
+        """`cluster`: used instead of an own NATS server; `settings`: settings of all services."""
         self._folder = folder
         self._services = services
         self._cluster = cluster
@@ -123,7 +123,7 @@ class House:
                 await asyncio.sleep(0.02)
 
     async def kill(self, service: str) -> None:
-        """SIGKILL to every replica of a service, and a new start."""
+        """Kills every replica of a service with SIGKILL, and starts them again."""
         for number in range(_REPLICAS):
             process = self._processes[service, number]
             process.kill()
@@ -131,13 +131,13 @@ class House:
         await asyncio.gather(*(self.start_replica(service, number) for number in range(_REPLICAS)))
 
     async def terminate(self, service: str, number: int) -> int:
-        """SIGTERM to one replica; its exit code."""
+        """Sends SIGTERM to one replica; returns its exit code."""
         process = self._processes[service, number]
         process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(process.wait(), 60)
 
     def client(self, service: str, replica: int | None = None, *, me: str | None = None) -> Client:
-        """A client of all replicas in turn, or of one; as a service that may call it, or as the one that is named."""
+        """A client of all replicas in turn, or of one; calls as a permitted service, or as `me`."""
         settings = self.settings
         if replica is not None:
             host, port = settings.addresses_of(service)[replica]
@@ -147,18 +147,18 @@ class House:
         return client
 
     async def register(self, username: str, display_name: str | None = None) -> tuple[str, str]:
-        """A user with a verified address as auth would make one; the id and the position of the verification."""
+        """Appends a user with a verified address; returns the id and the position of the verification."""
         user_id, _ = await self.register_unverified(username, display_name)
         return user_id, await self.verify(user_id)
 
     async def register_unverified(self, username: str, display_name: str | None = None) -> tuple[str, str]:
-        """A user as auth would make one; the id and the position of the registration."""
+        """Appends a user as auth would; returns the id and the position of the registration."""
         user_id = new_id()
         position = await self._append(user_id, 0, 1, UserCreated(username=username, display_name=display_name))
         return user_id, position
 
     async def verify(self, user_id: str) -> str:
-        """The user's e-mail verified; the position."""
+        """Appends the verification of the user's address; returns its position."""
         last = await self.log.last_sequence(user(user_id))
         return await self._append(user_id, last, 2, UserEmailVerified())
 

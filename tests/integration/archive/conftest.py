@@ -1,4 +1,4 @@
-"""Two systems with the rights of a deployment: one that is exported and one that is imported into."""
+"""Two systems with the permissions of a deployment: the source of an export, and the target of its import."""
 
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
@@ -30,7 +30,7 @@ from streams.reader import Reader
 from streams.restore import kept_headers
 from tests.integration.infra.nats_parties import Parties, parties
 
-# What is compared of a stored event.
+# The parts of a stored event that are compared.
 Stored = tuple[int, str, bytes, dict[str, str]]
 
 
@@ -76,7 +76,7 @@ class Place:
         passwords_lost: bool = True,
         allow_unreadable: bool = False,
     ) -> Imported:
-        """`passwords_lost`: each place has keys of its own."""
+        """`passwords_lost` is set by default, since each place has its own keys."""
         return await import_file(
             path,
             nullcontext(Store(self.settings, alone=alone)),
@@ -111,11 +111,11 @@ def stored(message: Message) -> Stored:
 
 
 def silent(done: int, total: int) -> None:
-    """Nobody hears how far it is."""
+    """Ignores progress."""
 
 
 def unheard(text: str) -> None:
-    """Nobody hears what else there is to say."""
+    """Ignores messages for the operator."""
 
 
 def sent(sequence: int, text: str = "hello") -> MessageSent:
@@ -151,7 +151,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest_asyncio.fixture
 async def filled(source: Place) -> Place:
-    """Some events in every stream: several blocks of messages, and what others than our services may have left."""
+    """A source with events in every stream: several blocks of messages, and a message that is not an event."""
     user, other = new_id(), new_id()
     created = FriendshipCreated(requester_id=user, addressee_id=other)
     await source.append(subjects.user(user), UserCreated(username="anna", display_name="Änna"))

@@ -1,4 +1,4 @@
-"""Two replicas of auth that share nothing but the streams."""
+"""Two replicas of auth that share only the streams."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A process that sends verification mails and is killed by the first, before it has recorded it."""
+"""A process that sends verification mails and is killed after the first, before it records the mail as sent."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from services.auth.mail.transport import FolderTransport
 from services.auth.reactions import MailReactor
 from tests.integration.auth_and_session import Auth
 
-# Seconds after which its event is given to another.
+# Seconds after which its event is redelivered to another process.
 ACK_WAIT = 3.0
 
 

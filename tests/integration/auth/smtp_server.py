@@ -1,4 +1,4 @@
-"""A small SMTP server on a real socket: takes mails, with STARTTLS and a login if it is told so."""
+"""A small SMTP server on a real socket: accepts mails, optionally with STARTTLS and a login."""
 
 import asyncio
 import base64
@@ -20,20 +20,20 @@ class SmtpServer:
         refuses_sender: bool = False,
     ) -> None:
         self._context = context
-        # As if an attacker had taken the offer out of the answer to EHLO.
+        # As if an attacker had removed the offer from the response to EHLO.
         self.hides_starttls = hides_starttls
         self._refuses_starttls = refuses_starttls
         self._login = login
         # Every command, in upper case.
         self.heard: list[str] = []
-        # How many mails to turn away, and with what answer to the recipient, or to the sender.
+        # How many mails to refuse, and the response to RCPT TO or to MAIL FROM.
         self.refuse = refuse
         self._refusal = refusal
         self._refuses_sender = refuses_sender
         self.port = 0
         self.mails: list[bytes] = []
         self.envelopes: list[tuple[str, str]] = []
-        # Of each mail: whether it came encrypted.
+        # For each mail, whether it was encrypted in transit.
         self.encrypted: list[bool] = []
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""A gateway on a real socket, with scripted services behind real servers, and streams in a real NATS."""
+"""A gateway on a real socket, with scripted services on real servers, and streams in a real NATS."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ from tests.integration.gateway.scripted import Auth, Contact, Messaging, Profile
 
 @dataclass
 class Stage:
-    """The running gateway with everything around it."""
+    """The running gateway with its client, services and streams."""
 
     settings: Settings
     secrets: Secrets
@@ -73,14 +73,14 @@ class Stage:
 
 
 async def ready(client: httpx.AsyncClient, within: float = 60.0) -> None:
-    """Waits until the gateway says that it is ready."""
+    """Waits until the gateway reports that it is ready."""
     async with asyncio.timeout(within):
         while (await client.get("/readyz")).status_code != 200:
             await asyncio.sleep(0.02)
 
 
 async def until(condition: Callable[[], bool], within: float = 60.0) -> None:
-    """Waits for a condition; fails when it does not come true in time."""
+    """Waits for a condition; fails if it does not hold in time."""
     async with asyncio.timeout(within):
         while not condition():
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Services that answer as a test has told them, behind the real gRPC server and a real HTTP server."""
+"""Services with scripted answers, behind the real gRPC server and a real HTTP server."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -21,7 +21,7 @@ Answer = betterproto2.Message | Exception | Callable[[], Awaitable[betterproto2.
 
 
 class Script:
-    """What each method answers, and what it was asked."""
+    """The answer of each method, and the calls it received."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
@@ -138,7 +138,7 @@ class Messaging(messaging.MessagingServiceBase):
 
 
 class ProfileRest:
-    """The profile service's REST edge: one answer for every profile, told by the test."""
+    """The profile service's REST edge: one scripted answer for every profile."""
 
     def __init__(self) -> None:
         self.answer = Response(b"{}")

@@ -1,4 +1,4 @@
-"""Every party of a NATS server with rights, each on a connection of its own that remembers what was refused to it."""
+"""Every party of a NATS server with permissions, each on its own connection that records refusals."""
 
 import json
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -19,9 +19,9 @@ from streams.topology import ensure_streams
 WITHIN = 60.0
 PRIVATE = [subjects.credential("u"), subjects.email_claim("k"), subjects.username_claim("k"), subjects.mail("u")]
 OTHERS_THAN_TOPOLOGY = tuple(party for party in NATS_PARTIES if party != TOPOLOGY)
-# Of a kind that there may be some day.
+# A subject of a kind that does not exist yet.
 OPERATORS_ACT = "vestnik.operator.act.a"
-# One of each kind.
+# By stream, one subject of each kind.
 EVENTS = {
     AUTH: [subjects.user("u"), *PRIVATE],
     subjects.SESSION: [subjects.session("s")],
@@ -41,25 +41,25 @@ class Party:
         self._refusals = refusals
 
     async def settled(self) -> None:
-        """Returns when the server has dealt with all that was sent before; what it refuses it says before it answers.
+        """Returns when the server has processed everything sent before; refusals arrive before its answer.
 
-        The client's own `flush` asks ahead of what still waits to be sent.
+        The client's own `flush` would overtake data that still waits to be sent.
         """
         await self.nats.request("$JS.API.INFO", timeout=WITHIN)
 
     async def ask(self, subject: str, request: object = None) -> dict[str, object]:
-        """The server's answer to a request."""
+        """Sends a request and returns the server's answer."""
         payload = b"" if request is None else json.dumps(request).encode()
         answer: dict[str, object] = json.loads((await self.nats.request(subject, payload, timeout=WITHIN)).data)
         return answer
 
     async def error_of(self, subject: str, request: object = None) -> int | None:
-        """The number of the error in the server's answer; None if it did what it was asked."""
+        """Sends a request; returns the error number in the server's answer, None if it succeeded."""
         error = (await self.ask(subject, request)).get("error")
         return int(error["err_code"]) if isinstance(error, dict) else None
 
     async def permitted_to_publish(self, subjects: Collection[str]) -> set[str]:
-        """Publishes on each subject, and says which of them the server did not refuse at once."""
+        """Publishes on each subject; returns the subjects that the server did not refuse."""
         known = len(self._refusals)
         for subject in subjects:
             await self.nats.publish(subject, b"{}", reply=self.nats.new_inbox())
@@ -67,7 +67,7 @@ class Party:
         return self._not_refused("publish to", subjects, known)
 
     async def permitted_to_subscribe(self, subjects: Collection[str]) -> set[str]:
-        """Subscribes to each subject, and says to which of them the server did not refuse it at once."""
+        """Subscribes to each subject; returns the subjects that the server did not refuse."""
         known = len(self._refusals)
         for subject in subjects:
             await self.nats.subscribe(subject)
@@ -84,14 +84,14 @@ class Party:
 
 
 class Parties:
-    """All of them, and the server."""
+    """All parties of a server, with their connections."""
 
     def __init__(self, server: NatsServer) -> None:
         self.server = server
         self._open: dict[str, Party] = {}
 
     async def party(self, name: str) -> Party:
-        """The party's connection, made when it is first asked for."""
+        """The party's connection, opened on first use."""
         if name not in self._open:
             refusals: list[str] = []
 
@@ -112,7 +112,7 @@ class Parties:
 
 @asynccontextmanager
 async def parties(folder: Path) -> AsyncIterator[Parties]:
-    """A server with the rights of a deployment, its streams made."""
+    """A server with the permissions of a deployment, and with the streams created."""
     server = NatsServer(
         folder / "nats", passwords=Secrets.create(folder / "secrets").nats_passwords(), sync_always=False
     )
@@ -132,7 +132,7 @@ def settings_of(house: Parties, folder: Path) -> Settings:
 
 
 async def seen(party: Party, stream: str, subject_filter: str | None) -> list[str]:
-    """The subjects that a reader of the stream gets up to its end."""
+    """Reads the stream to its end and returns the subjects."""
     found: list[str] = []
     async with Reader(party.nats, stream, subject_filter=subject_filter, name="test") as reader:
         async for batch in reader.batches():

@@ -1,4 +1,4 @@
-"""Every login of a PostgreSQL with rights, each on a connection of its own, and a read model of each service's."""
+"""Every login of a PostgreSQL with privileges, each on its own connection, and a read model of each service."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -18,10 +18,10 @@ from projections.registry import owned_by
 
 
 class Logins:
-    """The database, and who has logged in to it."""
+    """The database and the connections of its logins."""
 
     def __init__(self, database_url: str, passwords: dict[str, str]) -> None:
-        # The superuser's.
+        # With the superuser's login.
         self.database_url = database_url
         self.passwords = passwords
         self._open: dict[str, Connection] = {}
@@ -30,13 +30,13 @@ class Logins:
         return url_of(self.database_url, party, self.passwords[party])
 
     async def of(self, party: str) -> Connection:
-        """The party's connection, made when it is first asked for."""
+        """The party's connection, opened on first use."""
         if party not in self._open:
             self._open[party] = await AsyncConnection.connect(self.url(party), autocommit=True)
         return self._open[party]
 
     async def give_rights(self) -> None:
-        """As a superuser does in a database of his; more than once, if need be."""
+        """Runs the statements as a superuser; may be repeated."""
         name = self.database_url.rsplit("/", 1)[1]
         async with await AsyncConnection.connect(self.database_url) as conn:
             for statement in statements(name, self.passwords):
@@ -49,7 +49,7 @@ class Logins:
 
 @asynccontextmanager
 async def logins(database_url: str) -> AsyncIterator[Logins]:
-    """The rights are given, and each service has made the tables of a read model."""
+    """The logins, with privileges granted and the tables of one read model per service created."""
     found = Logins(database_url, {party: secrets.token_hex(8) for party in DATABASE_PARTIES})
     try:
         await found.give_rights()
@@ -65,7 +65,7 @@ def one_of(service: str) -> type[Projection]:
 
 
 async def go_live(conn: Connection, projection: type[Projection]) -> None:
-    """An empty read model, as its service makes it."""
+    """Creates an empty read model, as its service does."""
     await ensure_schema(conn)
     build = await cutover.start_build(conn, projection)
 
@@ -76,7 +76,7 @@ async def go_live(conn: Connection, projection: type[Projection]) -> None:
 
 
 async def refusal(conn: Connection, statement: str) -> str | None:
-    """The state of the error with which the server refuses the statement; None if it did what it was told."""
+    """Executes the statement; returns the SQLSTATE of the error, None if it succeeded."""
     try:
         await conn.execute(statement.encode())
     except psycopg.Error as error:
@@ -85,7 +85,7 @@ async def refusal(conn: Connection, statement: str) -> str | None:
 
 
 async def relations_of(database_url: str, party: str) -> list[tuple[str, str]]:
-    """Everything in the party's schema that holds or shows rows, as `schema.name`, with its kind."""
+    """The tables and views in the party's schema, as `schema.name`, with their kind."""
     async with await AsyncConnection.connect(database_url) as conn:
         cursor = await conn.execute(
             "SELECT format('%%I.%%I', n.nspname, c.relname), c.relkind::text FROM pg_class AS c"
@@ -97,7 +97,7 @@ async def relations_of(database_url: str, party: str) -> list[tuple[str, str]]:
 
 
 async def whole(database_url: str) -> list[tuple[object, ...]]:
-    """Everything that anybody could have changed: relations with their owners and rights, schemas, logins, rows."""
+    """A snapshot of what a login could change: relations with owners and privileges, schemas, logins, rows."""
     async with await AsyncConnection.connect(database_url) as conn:
         found: list[tuple[object, ...]] = []
         for query in (

@@ -1,4 +1,4 @@
-"""Looks at processes from outside, by /proc."""
+"""Inspects processes in /proc."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def descendants(pid: int) -> set[int]:
-    """All living processes below this one."""
+    """All live descendants of the process."""
     found: set[int] = set()
     waiting = [pid]
     while waiting:
@@ -18,7 +18,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process still runs; one that ended and was not collected yet does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -27,7 +27,7 @@ def is_alive(pid: int) -> bool:
 
 
 def command_of(pid: int) -> list[str]:
-    """Program and arguments; empty where it has ended."""
+    """Program and arguments; empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
     except (FileNotFoundError, ProcessLookupError):
@@ -35,7 +35,7 @@ def command_of(pid: int) -> list[str]:
 
 
 async def all_gone(pids: set[int], within: float) -> None:
-    """Waits until none of them runs any more."""
+    """Waits until none of the processes runs."""
     async with asyncio.timeout(within):
         while any(is_alive(pid) for pid in pids):
             await asyncio.sleep(0.02)
@@ -43,7 +43,7 @@ async def all_gone(pids: set[int], within: float) -> None:
 
 def _children(pid: int) -> list[int]:
     found: list[int] = []
-    # It may end while it is looked at.
+    # The process may end meanwhile.
     with suppress(FileNotFoundError, ProcessLookupError):
         for task in os.listdir(f"/proc/{pid}/task"):
             with suppress(FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A system with real servers and the smallest services that answer, to test the supervisor by itself.
+"""A system with real servers and minimal services, to test the supervisor in isolation.
 
 python small_system.py up DATA_DIR PORT   runs it
 python small_system.py serve SERVICE      is one of its services

@@ -1,4 +1,4 @@
-"""The sending part of messaging in the test's own process, as many replicas of it as a test wants."""
+"""The sending part of messaging in the test's process, in any number of replicas."""
 
 import asyncio
 from pathlib import Path
@@ -26,7 +26,7 @@ CALL = Call(request_id=new_id())
 
 
 class CountedQueries(MessageQueries):
-    """Counts the looks for one id, and those for many."""
+    """Counts the lookups of one id, and those of many."""
 
     asked = loaded = 0
 
@@ -40,7 +40,7 @@ class CountedQueries(MessageQueries):
 
 
 class Replica:
-    """The sending part of one process, with nothing remembered but the friendship."""
+    """The sending part of one process; only the friendship is cached."""
 
     def __init__(self, nats: NATS, pool: Pool, runners: Runners, folder: Path, *, log: Log | None = None) -> None:
         self._remembered = FriendshipCache()
@@ -64,7 +64,7 @@ class Replica:
 
 
 async def caught_up(streams: NATS, pool: Pool, database_url: str) -> Runners:
-    """The read model, brought up to the end of its streams and then left alone."""
+    """Builds the read model up to the end of its streams, then stops its runners."""
     runners = Runners([Conversations], streams, pool, database_url)
     await runners.start()
     async with asyncio.timeout(60):

@@ -1,4 +1,4 @@
-"""Appends events of conversations, each with the version and the condition that it needs."""
+"""Appends events of conversations, with the right versions and append conditions."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ from contracts.values.ids import new_id, pair_id
 from projections.engine import Projection, Runners
 from streams.log import Append, Log
 
-# Seconds that a slow machine may need for what takes it moments.
+# Seconds; enough for a slow machine.
 PATIENCE = 60
 
 
 class Writer:
-    """Appends events of one conversation after another, each with the right version."""
+    """Tracks the last sequence and version of each subject, and appends events after them."""
 
     def __init__(self, nc: Client) -> None:
         self._log = Log(nc)
         self._last: dict[str, tuple[int, int]] = {}
 
     async def append(self, subject: str, *events: Event) -> int:
-        """Appends the events on one subject, as one; returns the last sequence."""
+        """Appends the events on one subject as an atomic batch; returns the last sequence."""
         sequence, version = self._last.get(subject, (0, 0))
         appends = [
             Append(
@@ -45,7 +45,7 @@ class Writer:
         return last
 
     def moved(self, subject: str, sequence: int) -> None:
-        """Somebody else has appended to the subject."""
+        """Records that another writer has appended to the subject."""
         self._last[subject] = (sequence, self._last.get(subject, (0, 0))[1])
 
     async def say(self, conversation: str, *texts: str) -> int:
@@ -57,7 +57,7 @@ class Writer:
         )
 
     async def fill(self, conversations: Sequence[str], rounds: int) -> int:
-        """Appends `rounds` messages to each of the conversations."""
+        """Appends `rounds` messages to each of the conversations; returns the last sequence."""
         last = 0
         for conversation in conversations:
             for start in range(0, rounds, 500):

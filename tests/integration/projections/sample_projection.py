@@ -1,4 +1,4 @@
-"""A projection for tests: per conversation how many messages, of how many letters, the last text, how far was seen."""
+"""A projection for tests: the number of messages, the last text and the seen mark per conversation, and all texts."""
 
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSeen, MessageSent

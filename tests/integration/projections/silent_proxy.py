@@ -1,4 +1,4 @@
-"""A way to a server that can be cut, or fall silent: both ends stay connected then and hear nothing of each other."""
+"""A proxy to a server that can drop connections, or stall: both ends stay connected, but no data passes."""
 
 import asyncio
 from types import TracebackType
@@ -19,7 +19,7 @@ class SilentProxy:
 
     @property
     def url(self) -> str:
-        """As the server's own, by way of this proxy."""
+        """The server's URL by way of this proxy."""
         assert self._server is not None
         port = self._server.sockets[0].getsockname()[1]
         login = self._parts.netloc.rpartition("@")[0]
@@ -45,7 +45,7 @@ class SilentProxy:
         self._open.set()
 
     def cut(self) -> None:
-        """Ends all connections as the death of a process does."""
+        """Aborts all connections, like the death of a process."""
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()

@@ -1,4 +1,4 @@
-"""Two replicas of session that share nothing but the stream."""
+"""Two replicas of session that share only the stream."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

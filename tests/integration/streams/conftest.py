@@ -1,4 +1,4 @@
-"""A little domain of its own for the tests of streams: conversations, of which only the count matters."""
+"""A small domain for the tests of streams: conversations whose state is the number of messages."""
 
 import asyncio
 from datetime import datetime
@@ -15,8 +15,8 @@ from streams.log import Append, Log
 from streams.repository import Repository
 
 SENDER, RECIPIENT = new_id(), new_id()
-# Seconds after which an append is given up that is refused at once, again and again: right before it would be tried
-# once more. An attempt that is cut off could have taken effect, which would be another word.
+# Seconds until an append that is refused immediately and retried fails: just before the next attempt. An attempt that
+# is cut off could have taken effect, which would be a different outcome.
 SHORT_PATIENCE = 1.1
 
 
@@ -40,7 +40,7 @@ def append_to(conversation_id: str, *, expected: int = 0, version: int = 1, text
 
 
 async def fill(log: Log, count: int, conversation_id: str = "a") -> None:
-    """Appends so many events to a conversation that nobody else writes to at the time."""
+    """Appends `count` events to a conversation without other writers."""
     last = await log.last(conversation(conversation_id))
     expected, version = (last.sequence, last.envelope().version) if last else (0, 0)
     for start in range(0, count, 1_000):
@@ -50,7 +50,7 @@ async def fill(log: Log, count: int, conversation_id: str = "a") -> None:
 
 
 async def until_noticed(nats: Client) -> None:
-    """Waits until the client knows that its server is gone: what it sends before may have arrived, for all it knows."""
+    """Waits until the client has noticed that its server is gone; the outcome of earlier sends is unknown to it."""
     async with asyncio.timeout(60):
         while nats.is_connected:
             await asyncio.sleep(0.01)
@@ -62,7 +62,7 @@ def evolve(state: int, event: Event, at: datetime) -> int:
 
 
 def counting(log: Log, *, tail_only: bool = False, capacity: int = 1_000) -> Repository[int]:
-    """A repository whose state is the number of the last message."""
+    """A repository whose state is the sequence of the last message."""
     return Repository(log, subject=conversation, initial=0, evolve=evolve, tail_only=tail_only, capacity=capacity)
 
 

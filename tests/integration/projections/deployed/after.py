@@ -1,4 +1,4 @@
-"""The projection as it is deployed next: other columns, and an index for them."""
+"""The second deployed version of the projection: another column, and an index on it."""
 
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSent

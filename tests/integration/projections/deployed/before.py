@@ -1,4 +1,4 @@
-"""The projection as it was deployed first: how many messages a conversation has."""
+"""The first deployed version of the projection: the number of messages per conversation."""
 
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSent

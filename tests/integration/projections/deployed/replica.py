@@ -1,4 +1,4 @@
-"""A service's process with one of the two versions: whoever sends it a sequence gets what it counts, as of then.
+"""A service's process with one of the two versions: answers a sequence with its count as of that sequence or later.
 
 Usage: replica.py before|after PORT, with the settings of a service in the environment.
 """
@@ -45,7 +45,7 @@ async def main(deployed: str, port: int) -> None:
         try:
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)
-            # Health is that of a service; none of its methods is called here.
+            # Only the service's health is used; none of its methods is called.
             await process.serve([MessagingServiceBase()])
         finally:
             server.close()
