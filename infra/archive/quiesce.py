@@ -26,7 +26,7 @@ _PATIENCE = 90.0
 _QUIET = 2 * EVERY
 _LOOK = 0.25
 _NEVER_MADE = 10014
-# For a service to start, and for one answer of the gateway.
+# Seconds for the services to start, and for one response of the gateway.
 _BACK, _ANSWER = 60.0, 5.0
 
 

@@ -23,7 +23,7 @@ from projections.engine.storage.builds import Connection
 from projections.engine.storage.connections import connect, database_unavailable
 
 _DEFAULT = timedelta(days=1)
-# A message is seen at the recipient's first seen mark that covers it, or at their first answer, as clients see it.
+# A message is seen at the recipient's first seen mark that covers it, or at their first answer, as reported to clients.
 _HOURS = """
 WITH waited AS (
     SELECT date_trunc('hour', m.sent_at, 'UTC') AS hour, extract(epoch FROM LEAST(

@@ -23,7 +23,7 @@ _GAP = re.compile(r"([A-Z]+):([0-9]{1,18})(?:-([0-9]{1,18}))?")
 
 
 class NotLost(OperatorError):
-    """The stream has an event that was given as lost, or ends before it."""
+    """The stream has an event that was named as lost, or ends before it."""
 
 
 class NotRecorded(OperatorError):
