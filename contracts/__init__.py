@@ -1,1 +1,1 @@
-"""What the services agree on: data, no behaviour. Imports nothing of ours."""
+"""Contracts shared by all services: data without behaviour. Imports no other package of the project."""

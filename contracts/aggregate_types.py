@@ -1,6 +1,6 @@
-"""Where each event lies: every kind of aggregate with its subjects and the events that happen to it.
+"""Every kind of aggregate with its subjects and its event types.
 
-Subjects do not hold the type of an event, so that this table alone tells what a reader of a subject meets.
+Subjects do not contain the event type: only this table tells which events are on a subject.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from contracts.subjects import STREAMS, stream_of
 class AggregateType(msgspec.Struct, frozen=True):
     """One kind of aggregate."""
 
-    # Its subject by its id: one of the functions in contracts/subjects.py.
+    # Builds the subject from the aggregate's id: one of the functions in contracts/subjects.py.
     subject: Callable[..., str]
     events: tuple[type[Event], ...]
 
@@ -27,17 +27,17 @@ class AggregateType(msgspec.Struct, frozen=True):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """What its subjects differ in, in the order of the subject's tokens."""
+        """Names of the variable tokens of its subjects, in the order of the tokens."""
         return tuple(inspect.signature(self.subject).parameters)
 
     @property
     def address(self) -> str:
-        """`vestnik.auth.user.{user_id}`."""
+        """The subject with named parameters: `vestnik.auth.user.{user_id}`."""
         return self.subject(*(f"{{{name}}}" for name in self.parameters))
 
     @property
     def pattern(self) -> str:
-        """The filter that finds all of its subjects: `vestnik.auth.user.*`."""
+        """The filter that matches all of its subjects: `vestnik.auth.user.*`."""
         return self.subject(*("*" for _ in self.parameters))
 
     @property
@@ -46,12 +46,12 @@ class AggregateType(msgspec.Struct, frozen=True):
 
     @property
     def owner(self) -> str:
-        """The one service that appends."""
+        """The only service that appends."""
         return STREAMS[self.stream]
 
     @property
     def private(self) -> bool:
-        """Whether the owner alone may read."""
+        """Whether any of its events is private."""
         return any(event.PRIVATE for event in self.events)
 
 
@@ -90,7 +90,7 @@ AGGREGATE_TYPES = (
     AggregateType(subjects.lost_in_operator, (loss.OperatorEventsLost,)),
 )
 
-# By the event's type.
+# Keyed by event type.
 AGGREGATE_TYPE_OF: dict[str, AggregateType] = {
     event.TYPE: channel for channel in AGGREGATE_TYPES for event in channel.events
 }

@@ -1,4 +1,4 @@
-"""Every event there is: finds the class of a type and decodes an event's data, upcast to today's shape."""
+"""Registry of all event types: finds the class of a type and decodes event data, upcast to the current schema."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def _all() -> dict[str, type[Event]]:
 
 
 EVENTS: dict[str, type[Event]] = _all()
-# What msgspec raises beside its own error: for text that is not UTF-8, and for too many arrays within arrays.
+# Raised by msgspec besides its own error: for text that is not UTF-8, and for arrays nested too deeply.
 UNDECODABLE = (UnicodeDecodeError, RecursionError)
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(event_class) for kind, event_class in EVENTS.items()
@@ -30,8 +30,8 @@ def decode(kind: str, schema: int, data: bytes | msgspec.Raw) -> Event:
     """Decodes an event's data.
 
     Raises:
-        LookupError: no event of this type is known, or it comes from a schema newer than this program.
-        msgspec.DecodeError: the data is no JSON, or does not have the event's shape.
+        LookupError: the event type is unknown, or its schema is newer than this program's.
+        msgspec.DecodeError: the data is not JSON, or does not have the event's shape.
     """
     event_class = EVENTS[kind]
     if schema > event_class.SCHEMA:
@@ -45,5 +45,5 @@ def decode(kind: str, schema: int, data: bytes | msgspec.Raw) -> Event:
     except msgspec.DecodeError:
         raise
     except (*UNDECODABLE, AttributeError, TypeError, ValueError) as error:
-        # The last three come from a step that was given data of another shape than its own.
+        # The last three come from an upcast step that received data of an unexpected shape.
         raise msgspec.DecodeError(f"{kind}: {error}") from error

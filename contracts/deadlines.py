@@ -1,9 +1,9 @@
-"""How long a request may take, in seconds; every part takes its own limit from here."""
+"""Time limits of requests, in seconds; every part of the system takes its limit from here."""
 
-# From a request's arrival at the gateway, its body read, to its answer; no call between services is longer.
+# From a request's arrival at the gateway, with its body read, to its response; no call between services is longer.
 REQUEST = 10.0
-# For a service's work at the event store: less, so that what is known of the outcome reaches the client. A cluster has
-# a new leader within it.
+# For a service's work at the event store: shorter, so that the known outcome still reaches the client. A cluster elects
+# a new leader within this time.
 EVENT_STORE = 9.0
-# At a stop, for the requests at work.
+# At shutdown, for requests in progress.
 DRAIN = 12.0

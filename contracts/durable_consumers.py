@@ -1,7 +1,7 @@
-"""The durable consumers: a place in a stream that JetStream keeps for a service, whatever becomes of its processes.
+"""The durable consumers: positions in a stream that JetStream keeps for a service, independent of its processes.
 
-Their names are agreed upon, because they are for ever, and because a NATS server that hands out rights has to name
-them: nobody but its service may touch one.
+Their names are part of the contract. They never change, and the permissions of a NATS server name them: only the
+owning service may use a consumer.
 """
 
 import msgspec
@@ -10,7 +10,7 @@ from contracts.subjects import AUTH, PUBLIC_FILTERS
 
 
 class Durable(msgspec.Struct, frozen=True, kw_only=True):
-    # Begins with the name of the service that it belongs to.
+    # Begins with the name of the owning service.
     name: str
     service: str
     stream: str

@@ -15,13 +15,13 @@ E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an event comes from: who caused it, in which request, in the wake of which event."""
+    """Where an event comes from: its actor, the request and the event that caused it."""
 
-    # User id of whoever acted, or `operator:<name>`; None for the system itself.
+    # User id of the actor, or `operator:<name>`; None for the system itself.
     actor: str | None = None
-    # Our own id of the request that began it all.
+    # Our own id of the request that started the chain of events.
     correlation_id: str | None = None
-    # The client's id of that request, where it gave one: anything that fits, and not unique.
+    # The client's id of that request, if it sent one: any text that fits, not unique.
     request_id: str | None = None
     # The id of the event that this one reacts to.
     causation_id: str | None = None
@@ -33,7 +33,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     # UUIDv7; the same id is never stored twice.
     id: str
     type: str
-    # Version of the data's shape.
+    # Schema version of `data`.
     schema: int
     aggregate_id: str
     # 1, 2, 3, … within the aggregate, without a gap.
@@ -42,7 +42,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at: Moment
     actor: str | None = None
     correlation_id: str | None = None
-    # Left out where the client gave none, as of most.
+    # Omitted if the client sent none, which is the usual case.
     request_id: str | UnsetType = UNSET
     causation_id: str | None = None
     traceparent: str | None = None
@@ -51,10 +51,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Recorded(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True, gc=False):
-    """An event as it was read from a stream: where it stands, its envelope's fields and its decoded data."""
+    """An event as read from a stream: its position, its envelope's fields and its decoded data."""
 
     stream: str
-    # In the stream.
+    # Sequence in the stream.
     sequence: int
     subject: str
     id: str
@@ -73,14 +73,14 @@ _DECODER = msgspec.json.Decoder(Envelope)
 
 
 def now() -> datetime:
-    """The present, UTC, cut to the millisecond as all times of events are."""
+    """The current time, UTC, truncated to the millisecond like all event times."""
     return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1_000, UTC)
 
 
 def seal(
     event: Event, *, aggregate_id: str, version: int, provenance: Provenance, at: datetime | None = None
 ) -> Envelope:
-    """Puts a new event into its envelope, with an id of its own."""
+    """Wraps a new event in an envelope with a new id."""
     return Envelope(
         id=new_id(),
         type=event.TYPE,
@@ -102,10 +102,10 @@ def encode(envelope: Envelope) -> bytes:
 
 
 def decode(payload: bytes) -> Envelope:
-    """Reads an envelope, its data still in JSON.
+    """Decodes an envelope; its data stays JSON.
 
     Raises:
-        msgspec.DecodeError: the payload is no envelope (`msgspec.ValidationError` is one of these).
+        msgspec.DecodeError: the payload is not an envelope (`msgspec.ValidationError` is a subclass).
     """
     try:
         return _DECODER.decode(payload)
@@ -114,11 +114,11 @@ def decode(payload: bytes) -> Envelope:
 
 
 def open_event(envelope: Envelope, *, stream: str, sequence: int, subject: str) -> Recorded[Event]:
-    """Decodes the data too, upcast to today's shape.
+    """Decodes the envelope's data, upcast to the current schema.
 
     Raises:
-        LookupError: an event type or schema that this program does not know.
-        msgspec.DecodeError: the data is no JSON, or does not have the event's shape.
+        LookupError: the event type is unknown, or its schema is newer than this program's.
+        msgspec.DecodeError: the data is not JSON, or does not have the event's shape.
     """
     return Recorded(
         stream=stream,

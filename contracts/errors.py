@@ -1,4 +1,4 @@
-"""Every error that a caller can meet, one class a stable `code`; an error's docstring is its message.
+"""All errors that a caller can receive: one class per stable `code`. The docstring of an error class is its message.
 
 Each edge maps them once: gRPC to `grpc` (a status name) with the code in the error details, REST to `status`.
 """
@@ -12,10 +12,10 @@ import msgspec
 class Violation(msgspec.Struct, frozen=True):
     """One thing wrong with an input."""
 
-    # JSON pointer into the input, `/text`; empty for the whole of it.
+    # JSON pointer into the input, such as `/text`; empty for the whole input.
     path: str
     message: str
-    # Stable, where programs are to tell it from other things wrong with the same field.
+    # Stable code, set where clients have to distinguish several violations of one field.
     code: str = ""
 
 
@@ -35,7 +35,7 @@ class VestnikError(Exception):
         members: Mapping[str, str] | None = None,
     ) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip()
-        # Seconds after which trying again makes sense.
+        # Seconds after which a retry makes sense.
         self.retry_after = retry_after
         self.violations = violations
         # Extension members of the problem document (RFC 9457). Only the caller sees them; logs do not show them.

@@ -1,9 +1,9 @@
-"""What clients receive live: the data of each event, and notifications, which are no events of the streams.
+"""Payloads that clients receive live: the data of each event, and notifications, which are not events of a stream.
 
-The gateway encodes what happens with these structs, and the owners' services what a client missed.
+The gateway encodes live events with these structs; the owning services encode the events that a client missed.
 
-One notification is recorded for every event that a user is told of (projections/notifications.py); its id follows from
-the event, so that whoever reads the stream can tell of it without asking.
+One notification is recorded for every event that a user is notified of (projections/notifications.py). Its id is
+derived from the event, so a reader of the stream can send the notification without a lookup.
 """
 
 from typing import Annotated
@@ -21,8 +21,8 @@ FRIEND_REQUEST = "friend_request"
 FRIEND_ACCEPTED = "friend_accepted"
 MESSAGE = "message"
 
-# How far a client was told of notifications born of CONTACT and of MESSAGING: places of their own in a position,
-# since an event and the notification it makes reach a client one after the other.
+# How far a client has received the notifications derived from CONTACT and from MESSAGING. They have their own entries
+# in a position, since an event and its notification reach a client one after the other.
 NOTIFIED_CONTACT = "CONTACT notifications"
 NOTIFIED_MESSAGING = "MESSAGING notifications"
 

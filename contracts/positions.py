@@ -1,6 +1,6 @@
-"""A position: how far into each stream somebody has seen, as a vector that can be merged and compared.
+"""Position: a vector of the last sequence seen in each stream, which can be merged and compared.
 
-In text it is opaque to clients: base64url of `{"A": 12, "M": 903}` with a letter a stream.
+As text it is opaque to clients: base64url of `{"A": 12, "M": 903}` with one letter per stream.
 """
 
 import binascii
@@ -19,13 +19,13 @@ _DECODER = msgspec.json.Decoder(dict[str, int])
 _ENCODER = msgspec.json.Encoder()
 _LONGEST = 256
 _MOST = 1 << 63
-# Between the alphabet of base64 and the one that is safe in an address; padding is left out.
+# Translation between the base64 and the URL-safe alphabet; padding is omitted.
 _PLAIN, _SAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
 _PADDING = ("", "===", "==", "=")
 
 
 class Position(msgspec.Struct, frozen=True):
-    """The last sequence seen of each stream; a stream left out has not been seen at all."""
+    """The last sequence seen of each stream; an absent stream has not been seen at all."""
 
     sequences: Mapping[str, int] = {}
 
@@ -35,7 +35,7 @@ class Position(msgspec.Struct, frozen=True):
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """Reads what `encode` wrote; an empty text is the start.
+        """Decodes the output of `encode`; an empty text is the start.
 
         Raises:
             Invalid: the text is not a position.
@@ -62,7 +62,7 @@ class Position(msgspec.Struct, frozen=True):
         return binascii.b2a_base64(raw, newline=False).translate(_SAFE, b"=").decode()
 
     def merge(self, other: Self) -> Self:
-        """The least position that has seen what either has."""
+        """The smallest position that covers both: the maximum of each stream."""
         ours, theirs = self.sequences, other.sequences
         if not ours:
             return other
@@ -75,5 +75,5 @@ class Position(msgspec.Struct, frozen=True):
         return self if merged is None else type(self)(merged)
 
     def sequence(self, stream: str) -> int:
-        """The last sequence seen of the stream; 0 where none was."""
+        """The last sequence seen of the stream; 0 if none."""
         return self.sequences.get(stream, 0)

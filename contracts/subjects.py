@@ -1,6 +1,6 @@
-"""Streams and subjects: one stream a service, one literal subject an aggregate.
+"""Streams and subjects: one stream per service, one literal subject per aggregate.
 
-The type of an event is not in the subject: on a cluster only a condition on a literal subject is safe, and an
+The event type is not part of the subject: on a cluster only a condition on a literal subject is safe, and an
 aggregate's condition must cover all of its events (docs/decisions).
 """
 
@@ -11,7 +11,7 @@ CONTACT = "CONTACT"
 MESSAGING = "MESSAGING"
 OPERATOR = "OPERATOR"
 
-# Each stream with the service that owns it: only the owner appends.
+# The owning service of each stream; only the owner appends.
 STREAMS: dict[str, str] = {
     AUTH: "auth",
     SESSION: "session",
@@ -21,8 +21,8 @@ STREAMS: dict[str, str] = {
     OPERATOR: "operator",
 }
 
-# What others than the owner may read of a stream: one filter each. Projections read these streams, and clients have
-# positions in them.
+# What services other than the owner may read: one filter per stream. Projections read these streams, and clients'
+# positions refer to them.
 PUBLIC_FILTERS: dict[str, str] = {
     AUTH: "vestnik.auth.user.*",
     SESSION: "vestnik.session.session.*",
@@ -31,32 +31,32 @@ PUBLIC_FILTERS: dict[str, str] = {
     MESSAGING: "vestnik.messaging.>",
 }
 
-# What every service reads of OPERATOR, which is private: the events that its read models leave out.
+# The part of the private stream OPERATOR that every service reads: the events that its read models skip.
 DEAD_LETTERS_FILTER = "vestnik.operator.dead_letter.>"
 
-# No event stream, and not in STREAMS: what gateways tell each other of how often somebody has asked for something.
-# Nothing is built from it and nothing is lost with it.
+# Not an event stream, and not in STREAMS: gateways share their rate-limit counts through it. Nothing is projected from
+# it, and its loss loses no data.
 LIMITS = "LIMITS"
 LIMITS_FILTER = "vestnik.limits.*"
 
 
 def limit_uses(limit: str) -> str:
-    """Uses of one rate limit."""
+    """The subject for the uses of one rate limit."""
     return f"vestnik.limits.{limit}"
 
 
-# No event stream either: each process appends to it in a cluster, to see whether its NATS node is part of a quorum.
+# Not an event stream either: in a cluster each process appends to it to check that its NATS node is part of a quorum.
 QUORUM = "QUORUM"
 QUORUM_FILTER = "vestnik.quorum.>"
 
 
 def quorum_of(party: str, process_id: str) -> str:
-    """Where one process of a party appends."""
+    """The subject that one process of a party appends to."""
     return f"vestnik.quorum.{party}.{process_id}"
 
 
 def is_public(subject: str) -> bool:
-    """Whether others than the owner of its stream may read what is on the subject."""
+    """Whether services other than the stream's owner may read the subject."""
     shared = PUBLIC_FILTERS.get(stream_of(subject), "")
     if shared.endswith(".>"):
         return subject.startswith(shared[:-1])
@@ -64,17 +64,17 @@ def is_public(subject: str) -> bool:
 
 
 def all_of(stream: str) -> str:
-    """The pattern of every subject of the stream."""
+    """The filter that matches every subject of the stream."""
     return f"vestnik.{STREAMS[stream]}.>"
 
 
 def stream_of(subject: str) -> str:
-    """The stream that a subject lies in."""
+    """The stream that contains the subject."""
     return subject.split(".", 2)[1].upper()
 
 
 def passes(subject: str, subject_filter: str) -> bool:
-    """Whether the subject passes a filter, in which `*` is one part and a `>` at the end one or more."""
+    """Whether the subject matches a filter: `*` matches one token, a trailing `>` one or more."""
     parts, wanted = subject.split("."), subject_filter.split(".")
     if wanted[-1] == ">":
         wanted.pop()

@@ -1,8 +1,8 @@
-"""An older event's data to today's shape.
+"""Upcasts the data of an older event to the current schema.
 
-A change that is more than a new field with a default raises the event's SCHEMA and adds one step here, from the
-schema before to the next. Steps work on plain JSON data and run one after another; they are applied wherever an
-event is decoded, so that no reader ever sees an old shape.
+A change beyond a new field with a default raises the event's SCHEMA and adds one step here, from the previous schema
+to the next. Steps work on plain JSON data and run in sequence. They run wherever an event is decoded, so that readers
+only see the current schema.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
-# (type, schema before the step)
+# Keyed by (type, schema before the step).
 STEPS: dict[tuple[str, int], Step] = {}
 
 

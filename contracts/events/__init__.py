@@ -1,1 +1,1 @@
-"""The events, one module a kind. Public ones carry no secret; the private ones only their owner can read."""
+"""The event types, one module per kind. Public events carry no secrets; only their owner can read private ones."""

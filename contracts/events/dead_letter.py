@@ -1,4 +1,4 @@
-"""What operators decide on events that a projection could not apply."""
+"""Operators' decisions on events that a projection could not apply."""
 
 from typing import ClassVar
 
@@ -17,14 +17,14 @@ class DeadLetterDiscarded(Event, frozen=True, kw_only=True):
     projection_version: int
     # The build in which the event had failed.
     build: int
-    # The event that is given up: where it stands, and its type.
+    # The discarded event: its position and its type.
     stream: str
     sequence: int
     subject: str
     event_type: str
     # Why it could not be applied.
     error: Personal[str]
-    # Why it is given up.
+    # Why it is discarded.
     reason: Personal[str]
-    # The name of the operator who decided so.
+    # The operator's name.
     by: Personal[str]

@@ -1,4 +1,4 @@
-"""What happens to the friendship of two people; the aggregate's id is derived from the two (pair_id)."""
+"""Events of the friendship of two people; the aggregate's id is derived from their ids (`pair_id`)."""
 
 from typing import ClassVar
 
@@ -11,8 +11,8 @@ class FriendshipCreated(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "friendship.created"
     requester_id: str
     addressee_id: str
-    # Of the requests that each had made since the two were last friends, and that came to nothing: a weight, 3 for one
-    # that was declined and 1 for one that was withdrawn.
+    # Weight of the unsuccessful requests that each made since the two were last friends: 3 per declined request, 1 per
+    # withdrawn one.
     requester_setbacks: int = 0
     addressee_setbacks: int = 0
 
@@ -29,7 +29,7 @@ class FriendshipRemoved(Event, frozen=True, kw_only=True):
     """One of the two ended, declined or withdrew it: access to the chat ends."""
 
     TYPE: ClassVar[str] = "friendship.removed"
-    # Who did it, and the other.
+    # The user who ended it, and the other one.
     remover_id: str
     other_id: str
     # As in `friendship.created`, this request included; 0 after a friendship.

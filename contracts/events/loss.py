@@ -1,7 +1,7 @@
-"""What stands in the place of events that a stream has lost at its end and an operator has given up.
+"""Placeholders for events that a stream has lost at its end, once an operator has accepted the loss.
 
-There is one for each lost sequence, and for some behind them, so that no other event ever gets a sequence that somebody
-may have seen. Nobody handles them.
+There is one for each lost sequence, and for some sequences after them, so that no other event gets a sequence that a
+reader may have seen. No code reacts to them.
 """
 
 from typing import ClassVar
@@ -14,7 +14,7 @@ class AuthEventsLost(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "auth.events_lost"
     PRIVATE: ClassVar[bool] = True
-    # All the sequences that are given up together.
+    # The whole range of sequences that is accepted as lost.
     first: int
     last: int
 

@@ -1,4 +1,4 @@
-"""What happens in a conversation: messages sent and seen, notifications read."""
+"""Events of a conversation: messages sent and seen, notifications read."""
 
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ class MessageSent(Event, frozen=True, kw_only=True):
     # 1, 2, 3, … within the conversation; equal to the envelope's `version`.
     sequence: int
     text: Personal[str]
-    # The sender's own id of the message, for which a repeat does nothing.
+    # The sender's id of the message; a repeat with the same id has no effect.
     client_message_id: str
 
 
@@ -25,7 +25,7 @@ class MessageSeen(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "message.seen"
     conversation_id: str
-    # Who has seen, and whose messages they are.
+    # The reader, and the sender of the messages.
     reader_id: str
     peer_id: str
     sequence: int
@@ -36,6 +36,6 @@ class NotificationRead(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "notification.read"
     notification_ids: tuple[str, ...]
-    # The time of the one notification named: it was read with all that are listed below it, which are older, or as
-    # old and of a lower id.
+    # The time of the single notification named. It was read with all those listed below it: older, or of the same time
+    # with a lower id.
     up_to: Moment | None = None

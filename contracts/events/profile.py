@@ -1,4 +1,4 @@
-"""What happens to a profile."""
+"""Events of a profile."""
 
 from typing import ClassVar
 
@@ -18,5 +18,5 @@ class ProfileUpdated(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "profile.updated"
     display_name: Personal[str]
     bio: Personal[str] = ""
-    # Empty where there is none.
+    # Empty if there is none.
     avatar_url: Personal[str] = ""

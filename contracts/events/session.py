@@ -1,4 +1,4 @@
-"""What happens to a session. Events hold the generation of a refresh token, never a token."""
+"""Events of a session. They contain the generation of a refresh token, never the token."""
 
 from typing import ClassVar
 
@@ -10,20 +10,20 @@ class SessionCreated(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "session.created"
     user_id: str
     username: str
-    # What the client calls itself; empty if it did not say.
+    # The client's own description of the device; empty if it sent none.
     device: Personal[str]
     # The network address of the login, as much of it as the installation keeps; empty if none.
     address: Personal[str]
     # When the session ends if it is not refreshed.
     expires_at: Moment
-    # The generation of the user's credential that opened it; a change of the password ends those of an older one.
+    # Generation of the user's credential at login; a password change ends sessions of an older generation.
     credential: int = 0
 
 
 class SessionRefreshed(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "session.refreshed"
     user_id: str
-    # Of the refresh token that is good from now on: 1 after login, 2 after the first refresh, …
+    # Of the refresh token that is valid from now on: 1 after login, 2 after the first refresh, …
     generation: int
     expires_at: Moment
 
@@ -33,5 +33,5 @@ class SessionRevoked(Event, frozen=True, kw_only=True):
     user_id: str
     # `logout`, `revoked_elsewhere`, `refresh_token_reused`, `password_changed`, `password_reset`, `operator`
     reason: str
-    # What an operator says of it; who it was is the envelope's actor.
+    # The operator's note; the envelope's actor names the operator.
     note: Personal[str] | None = None

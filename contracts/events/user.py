@@ -1,4 +1,4 @@
-"""What happens to a user: registration, the claims on an e-mail and a username, verification, mails sent.
+"""Events of a user: registration, claims on an e-mail address and a username, verification, mails sent.
 
 Aggregates: `user` (public), `credential`, `email`, `username`, `mail` (private).
 """
@@ -16,7 +16,7 @@ class UserCreated(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "user.created"
     username: str
-    # What the user wants to be called; the profile starts with it.
+    # The user's preferred name; the profile starts with it.
     display_name: Personal[str] | None = None
 
 
@@ -33,9 +33,9 @@ class CredentialSet(Event, frozen=True, kw_only=True):
     PRIVATE: ClassVar[bool] = True
     # bcrypt, in its text form with cost and salt.
     password_hash: str
-    # What bcrypt was given: `bcrypt`, the password itself; `bcrypt-hmac-sha384`, the Base64 of its HMAC under a key.
+    # The input of bcrypt. `bcrypt`: the password itself; `bcrypt-hmac-sha384`: the Base64 of its HMAC under a key.
     scheme: str = "bcrypt"
-    # Which key, where there is one.
+    # The key's id, if there is one.
     key_id: str | None = None
 
 
@@ -48,7 +48,7 @@ class PasswordChanged(Event, frozen=True, kw_only=True):
     password_hash: str
     # Of the credential: 1 after registration, one more with each change.
     generation: int
-    # `password_changed` by who knew the old one, `password_reset` by who has the mail.
+    # `password_changed`: by knowledge of the old one; `password_reset`: by possession of the mail.
     reason: str
     # The session in which it was changed.
     kept_session_id: str | None = None
@@ -63,7 +63,7 @@ class CredentialRehashed(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "credential.rehashed"
     PRIVATE: ClassVar[bool] = True
     password_hash: str
-    # Both as before.
+    # Both unchanged.
     generation: int
     changed_by: str = ""
     # Both as in `credential.set`.
@@ -78,23 +78,23 @@ class PendingRegistration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     # As the user typed it.
     email: Personal[str]
     username: str
-    # Until then it may be verified; nothing moves it.
+    # End of the time for verification; never extended.
     expires_at: Moment
-    # Of its mails.
+    # Language of its mails.
     language: str = "en"
 
 
 class AddressState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """All that is known of an e-mail address: each event on its subject carries it, so that the last one is enough."""
 
-    # Who has verified the address; None while nobody has.
+    # The user who verified the address; None while it is unverified.
     owner: str | None = None
     # As the owner typed it.
     email: Personal[str] | None = None
     username: str = ""
-    # Of the owner's mails.
+    # Language of the owner's mails.
     language: str = "en"
-    # The oldest first. Registrations on an address that has an owner are listed as well, and can never be verified.
+    # Oldest first. Registrations on an address that has an owner are listed too, but can never be verified.
     pending: tuple[PendingRegistration, ...] = ()
     reset_requested_at: Moment | None = None
 
@@ -168,7 +168,7 @@ class PasswordResetRequested(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "password.reset_requested"
     PRIVATE: ClassVar[bool] = True
     user_id: str
-    # The generation of the credential that may be replaced: any change of the password spends the token.
+    # Generation of the credential that may be replaced: any password change invalidates the token.
     credential: int
     expires_at: Moment
     # None in events of older releases.
@@ -181,7 +181,7 @@ class UsernameClaimed(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "username.claimed"
     PRIVATE: ClassVar[bool] = True
     user_id: str
-    # The end of the registration; free again from then on. None in events of older releases.
+    # End of the registration; the name is free again from then on. None in events of older releases.
     expires_at: Moment | None = None
 
 
@@ -211,9 +211,9 @@ class MailSent(Event, frozen=True, kw_only=True):
     PRIVATE: ClassVar[bool] = True
     # `verification`, `verification_again`, `password_reset`, `address_taken`
     kind: str
-    # Id of the event that asked for the mail; never two of the same.
+    # Id of the event that requested the mail; no two events share one.
     requested_by: str
-    # Of a notice of security: key of the address that it is about.
+    # For a security notice: key of the address concerned.
     about: str = ""
 
 

@@ -1,4 +1,4 @@
-"""Cursors of lists: where the next page begins, opaque to clients (base64url of a small struct in JSON)."""
+"""Cursors of paginated lists: the start of the next page, opaque to clients (base64url of a small struct in JSON)."""
 
 import base64
 import binascii
@@ -18,10 +18,10 @@ def encode_cursor(cursor: msgspec.Struct) -> str:
 
 
 def decode_cursor(text: str, kind: type[C]) -> C | None:
-    """Reads what `encode_cursor` wrote; an empty text is the first page.
+    """Decodes the output of `encode_cursor`; an empty text (None) is the first page.
 
     Raises:
-        Invalid: the text is no cursor of this list.
+        Invalid: the text is not a cursor of this list.
     """
     if not text:
         return None

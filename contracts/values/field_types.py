@@ -1,4 +1,4 @@
-"""What the fields of commands and requests may hold: the limits of the public interface, in one place."""
+"""Types of the fields of commands and requests, with the limits of the public interface."""
 
 from typing import Annotated, Literal, get_args
 
@@ -7,7 +7,7 @@ from msgspec import Meta
 from contracts.values import visible_text
 from contracts.values.mail_addresses import folded_address
 
-# What would break a mail's headers or stands for another address has no place in one; letters of any script have.
+# Excluded are characters that would break a mail's headers or denote another address; letters of any script are valid.
 _NOT_IN_ADDRESS = r"@\s\x00-\x1f\x7f<>()\[\],;:\\\""
 _ADDRESS = f"[^{_NOT_IN_ADDRESS}]"
 
@@ -34,9 +34,9 @@ Username = Annotated[
         examples=["anna"],
     ),
 ]
-# Of a login: whatever may once have been set.
+# At login: any password that may once have been set.
 Password = Annotated[str, Meta(min_length=1, max_length=1024, pattern=_NO_NUL)]
-# Counted in characters here; the bytes are checked where the password is used.
+# Limits in characters; the limit in bytes is checked where the password is used.
 ChosenPassword = Annotated[
     str,
     Meta(
@@ -112,14 +112,14 @@ Sequence = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 MessageSequence = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 PageLimit = Annotated[int, Meta(ge=1, le=200)]
 
-# At least and at most.
+# Minimum and maximum.
 PASSWORD_CHARACTERS, PASSWORD_BYTES = 8, 1024
 PAGE_LIMIT = 50
 
 
 def folded_login(text: str) -> str:
-    """What e-mail addresses, and usernames, are the same by: those with the same folded form are one account's.
+    """The folded form of an e-mail address or username: equal forms belong to one account.
 
-    Whoever counts or claims by an address folds it here, so that no spelling of it is another key.
+    Counts and claims by address use this form, so that every spelling yields the same key.
     """
     return folded_address(text)

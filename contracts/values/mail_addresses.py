@@ -1,14 +1,14 @@
-"""Which spellings of an e-mail address are the same one.
+"""Folding of e-mail addresses: which spellings denote the same address.
 
-Upper and lower case are the same throughout, though the standard would let a host tell them apart before the @. A
-domain in another script is the same in its own letters and in the ASCII of DNS (`exämple.org`, `xn--exmple-cua.org`).
+Case is ignored throughout, although the standard lets a host distinguish it before the @. A domain in another script
+is the same in its own letters and in the ASCII of DNS (`exämple.org`, `xn--exmple-cua.org`).
 """
 
 import unicodedata
 
 
 def folded_address(address: str) -> str:
-    """The spelling that stands for all spellings of the address; any text has one."""
+    """The canonical spelling of the address; defined for any text."""
     local, at, domain = address.rpartition("@")
     if not at:
         return folded_text(address)
@@ -19,7 +19,7 @@ def folded_address(address: str) -> str:
 
 
 def spelled_out(address: str) -> str:
-    """The folded address with its domain in its own letters."""
+    """The folded address with its domain in its own script."""
     folded = folded_address(address)
     local, _, domain = folded.rpartition("@")
     if "xn--" not in domain:
@@ -33,27 +33,27 @@ def spelled_out(address: str) -> str:
 
 
 def ascii_domain(domain: str) -> str:
-    """The domain as DNS has it, in lower case.
+    """The domain in the ASCII form of DNS, in lower case.
 
     Raises:
-        ValueError: there can be no such domain.
+        ValueError: the text cannot be a domain.
     """
     return domain.lower() if domain.isascii() else _idna_encoded(domain)
 
 
 def folded_text(text: str) -> str:
-    """Equal for texts that differ in case or in how their accents are composed."""
+    """The folded text: equal for texts that differ only in case or in the composition of accents."""
     return unicodedata.normalize("NFC", text.casefold())
 
 
 def _idna_encoded(domain: str) -> str:
-    # Imported where it is needed: its tables take 3 MB, and most processes never meet such a domain.
+    # Imported on first use: its tables take 3 MB, and most processes never see such a domain.
     import idna
 
-    # Letter by letter: a capital sigma is never the other small one, wherever it stands.
+    # Lower-cased letter by letter, so that a capital sigma never becomes a final sigma.
     small = "".join(map(str.lower, unicodedata.normalize("NFKC", domain)))
     try:
         return idna.encode(unicodedata.normalize("NFKC", small)).decode("ascii")
     except idna.IDNAError:
-        # There are domains that IDNA 2008 refuses and IDNA 2003 knew, such as pictures.
+        # IDNA 2008 refuses some domains that IDNA 2003 accepts, such as emoji.
         return domain.encode("idna").decode("ascii").lower()

@@ -1,6 +1,6 @@
-"""Personal data, marked where it stands in an event, so that it can be encrypted and forgotten later.
+"""Marks the personal data in events, so that it can be encrypted and erased later.
 
-Readers accept both forms from the first release on: plain, or sealed with a key of the person it is about.
+Readers accept both forms from the first release on: plain, or sealed with a key of the person concerned.
 """
 
 from typing import Annotated, TypeVar
@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Sealed(msgspec.Struct, frozen=True):
     """Encrypted personal data; once its key is destroyed nobody can read it again."""
 
-    # Which key opens it.
+    # Names the key that decrypts it.
     key: str
     # base64
     ciphertext: str
@@ -23,5 +23,5 @@ Personal = Annotated[T | Sealed, msgspec.Meta(extra_json_schema={"x-personal": T
 
 
 def plaintext_or_none(value: str | Sealed | None) -> str | None:
-    """The text of personal data; None where there is none, or where it is sealed and its key is not at hand."""
+    """The text of personal data; None if it is absent or sealed."""
     return value if isinstance(value, str) else None

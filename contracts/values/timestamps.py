@@ -1,4 +1,4 @@
-"""Times as they cross the edges: Unix milliseconds in gRPC, RFC 3339 with milliseconds in JSON; always UTC."""
+"""Formats of times at the edges: Unix milliseconds in gRPC, RFC 3339 with milliseconds in JSON; always UTC."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -24,9 +24,9 @@ def to_unix_ms(moment: datetime) -> int:
 
 
 def bounded(moment: datetime) -> datetime:
-    """The moment, in UTC where it names no zone; one before 1970 or after 9000 becomes that bound.
+    """The moment, clamped to the years 1970 to 9000; without a zone it counts as UTC.
 
-    No event is from further out, and sums near the ends of the calendar overflow.
+    No event is outside these bounds, and sums near the ends of the calendar overflow.
     """
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return min(max(aware, _EPOCH), _FAR_AWAY)
@@ -37,17 +37,17 @@ def from_unix_ms(value: int) -> datetime:
 
 
 def rfc3339(moment: datetime) -> Rfc3339:
-    """`2026-01-31T12:00:00.000Z`."""
+    """Formats a moment as `2026-01-31T12:00:00.000Z`."""
     return rfc3339_of(to_unix_ms(moment))
 
 
 def rfc3339_of(unix_ms: int) -> str:
-    """The same of Unix milliseconds."""
+    """As `rfc3339`, from Unix milliseconds."""
     seconds, milliseconds = divmod(unix_ms, 1000)
     return f"{_second(seconds)}.{milliseconds:03d}Z"
 
 
 @lru_cache(maxsize=1_024)
 def _second(unix_seconds: int) -> str:
-    # What is shown is mostly of this very second, or of the one page that is read.
+    # Cached: most formatted times are of the current second or of one page being read.
     return (_EPOCH + timedelta(seconds=unix_seconds)).replace(tzinfo=None).isoformat()

@@ -1,4 +1,4 @@
-"""Turns loose values into a typed command, and what is wrong with them into our `Invalid`."""
+"""Converts untyped values into a typed command; reports violations as `Invalid`."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def validated(kind: type[T], values: Mapping[str, object]) -> T:
     """Converts the values to `kind`, checking every field's limits.
 
     Raises:
-        Invalid: with the path of the first field that is wrong.
+        Invalid: with the path of the first invalid field.
     """
     try:
         return msgspec.convert(values, kind)
@@ -27,7 +27,7 @@ def validated(kind: type[T], values: Mapping[str, object]) -> T:
 
 
 def violation(error: msgspec.ValidationError) -> Violation:
-    """Where and what, from the library's sentence; `$.errors[0].text` becomes `/errors/0/text`."""
+    """Path and message, parsed from msgspec's error text; `$.errors[0].text` becomes `/errors/0/text`."""
     found = _PATH.match(str(error))
     path = (found["path"] or "") if found else ""
     message = found["message"] if found else str(error)

@@ -1,21 +1,21 @@
-"""Patterns of the texts that people show to others: names, descriptions, messages.
+"""Patterns of texts that people show to others: names, descriptions, messages.
 
-A name or description has no control characters, none that set or override the direction of writing, and something to
-see in it, so that it cannot pass for another or for nothing. The patterns mean the same in Python and in JSON Schema,
-but that `$` is written `\\Z` here.
+A name or description has no control characters, no characters that set or override the writing direction, and
+something visible, so that it can neither imitate another nor look empty. The patterns mean the same in Python and in
+JSON Schema, except that `$` is written `\\Z` here.
 """
 
 import unicodedata
 
-# The category Cc, the separators of lines and paragraphs, and what embeds, overrides or isolates a direction.
+# The category Cc, line and paragraph separators, and characters that embed, override or isolate a direction.
 _DIRECTION = r"\u2028\u2029\u202a-\u202e\u2066-\u2069"
 _CONTROL = rf"\x00-\x1f\x7f-\x9f{_DIRECTION}"
 _CONTROL_BUT_LINE_FEED = rf"\x00-\x09\x0b-\x1f\x7f-\x9f{_DIRECTION}"
-# White space, what Unicode shows as nothing (Default_Ignorable_Code_Point), and the blank pattern of Braille.
+# White space, invisible characters (Default_Ignorable_Code_Point), and the blank Braille pattern.
 _UNSEEN = (
     r"\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u2800\u3164"
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
-    # Written out: Python and JSON Schema have different escapes for what does not fit into four digits.
+    # Literal characters: Python and JSON Schema have different escapes for more than four digits.
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 
@@ -37,10 +37,10 @@ _REFUSALS = {
 
 
 def in_words(refusal: str) -> str:
-    """What the validating library says of a text, in words where it would show one of these patterns."""
+    """Replaces msgspec's message that quotes one of these patterns by words; returns any other unchanged."""
     return _REFUSALS.get(refusal, refusal)
 
 
 def normalized(text: str) -> str:
-    """The text in NFC: one spelling for what looks the same."""
+    """The text in NFC: one spelling for texts that look the same."""
     return unicodedata.normalize("NFC", text)
