@@ -1,4 +1,4 @@
-"""A lock for each key, which exists only while somebody holds it or waits for it."""
+"""Locks by key; a lock exists only while it is held or waited for."""
 
 import asyncio
 
@@ -8,12 +8,12 @@ from contracts.errors import Overloaded
 
 class Locks:
     def __init__(self, *, patience: float = EVENT_STORE) -> None:
-        """`patience`: seconds for which a lock is waited for."""
+        """`patience`: seconds to wait for a lock."""
         self._patience = patience
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     def hold(self, key: str) -> "_Hold":
-        """Holds the key's lock as long as the context lasts; those who wait get it in the order in which they came.
+        """Holds the key's lock for the duration of the context; waiters get it in order of arrival.
 
         Raises:
             Overloaded: it did not become free in time.
@@ -40,7 +40,7 @@ class Locks:
 
     async def _acquire(self, lock: asyncio.Lock, *, contended: bool) -> None:
         if not contended:
-            # Taken at once, without a timer. That it is not locked would not do: it may be promised to who waits.
+            # Immediate, without a timer. An unlocked lock is not enough: it may be assigned to a waiter already.
             await lock.acquire()
             return
         try:
@@ -51,7 +51,7 @@ class Locks:
 
 
 class _Hold:
-    # A class, since a generator for each command is a good part of what a command costs here.
+    # A class: a generator per command would be a large part of a command's cost here.
     __slots__ = ("_key", "_lock", "_locks")
 
     def __init__(self, locks: Locks, key: str) -> None:

@@ -1,8 +1,8 @@
-"""Append, append several as one, read, last: the event log as the rest of the house sees it.
+"""The event log: append one event, append several atomically, read a subject, read its last event.
 
-Every append names the last sequence it has seen on its subject. That condition, not the server's window for
-duplicates, is what keeps an event from being stored twice: whatever becomes of an attempt, its event can only ever
-stand directly behind that sequence, so one look there tells *stored* from *somebody else was first* from *not yet*.
+Every append names the last sequence it has seen on its subject. That condition, not the server's duplicate window,
+prevents an event from being stored twice. Whatever the outcome of an attempt, its event can only be the next one on the
+subject after that sequence, so one lookup there distinguishes *stored*, *another writer was first* and *not yet*.
 """
 
 import asyncio
@@ -33,24 +33,24 @@ from streams.metrics import Measured
 from streams.quorum import Quorum
 
 _LARGEST_BATCH = 1000
-# Events on one subject up to which they share a batch with others'.
+# Most events of an append on one subject that may share a batch with other appends.
 _SHARES = 64
-# In seconds: how long one attempt may take, and how long to wait before the next.
+# Seconds: the limit of one attempt, and the pause before the next.
 _ATTEMPT = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 
 class Append(msgspec.Struct, frozen=True, kw_only=True):
-    """An event to be stored, and what must still hold when it is."""
+    """An event to append, and the condition of the append."""
 
     subject: str
-    # The last sequence seen on the subject; 0 where there was none.
+    # The last sequence seen on the subject; 0 if none.
     expected: int
     envelope: Envelope
 
 
 class Conflict(Exception):
-    """Somebody else appended to the subject; nothing of this was stored."""
+    """Another writer appended to the subject; nothing of this append was stored."""
 
     def __init__(self, subject: str, expected: int) -> None:
         self.subject = subject
@@ -70,11 +70,11 @@ class Log:
         watches: Mapping[str, LossWatch] | None = None,
     ) -> None:
         """
-        `patience`: seconds for which an append is tried again; more than a cluster needs for a new leader.
-        `stream_of`: the stream that a subject lies in.
-        `group_commit`: many appends at once share a sync to disk; no gain where the server does not sync each append.
-        `quorum`: what is read counts only while this holds; None: a single node, whose reads are the truth.
-        `watches`: by stream, who says that events are missing, so that nothing is appended.
+        `patience`: seconds for which an append is retried; more than a cluster needs to elect a leader.
+        `stream_of`: maps a subject to its stream.
+        `group_commit`: concurrent appends share a sync to disk; no gain where the server does not sync each append.
+        `quorum`: reads count only while this holds; None: a single node, whose reads are authoritative.
+        `watches`: loss watches by stream; nothing is appended to a stream that lacks events.
         """
         self._patience = patience
         self._stream_of = stream_of
@@ -84,38 +84,38 @@ class Log:
         self._group_commit = group_commit
         self._groups: dict[str, GroupCommit[Append]] = {}
         self._confirmed: AbstractContextManager[None] = quorum or nullcontext()
-        # Whether there are replicas, so that a leader's answer may be an old one.
+        # Whether there are replicas, so that a leader's answer may be stale.
         self.replicated = quorum is not None
         self._watches = watches or {}
 
     async def append(self, append: Append) -> int:
-        """Stores one event on its condition; it is durable when this returns.
+        """Appends one event under its condition; the event is durable when this returns.
 
         Returns:
-            Its sequence in the stream. The same event appended again has the same one, however late.
+            Its sequence in the stream. Appending the same event again returns the same sequence, however late.
 
         Raises:
-            Conflict: the subject has moved on; this event is not stored.
+            Conflict: another event was appended to the subject; this one is not stored.
             HistoryLost: not stored; the stream lacks events that it had.
             Unavailable, Overloaded: not stored; the event store cannot be reached, or has no space.
-            DeadlineExceeded: whether it was stored could not be found out in time.
-            PermissionError: this service may not append there; told at once.
-            ValueError: the event is larger than the server takes.
+            DeadlineExceeded: whether it was stored could not be determined in time.
+            PermissionError: this service may not append there; raised immediately.
+            ValueError: the event is larger than the server accepts.
         """
         stream = self._stream_of(append.subject)
         with Measured(stream, 1, conflict=Conflict):
             return (await self._append(stream, (append,)))[0]
 
     async def append_together(self, appends: Sequence[Append]) -> list[int]:
-        """Stores several events of one stream, all or none, as one atomic batch or in one with others'.
+        """Appends several events of one stream, all or none, in one atomic batch, possibly shared with other appends.
 
-        Of several on one subject, in order, the first one's condition counts.
+        Of several events on one subject, in order, the condition of the first applies.
 
         Returns:
-            Their sequences, in the order given, without a gap.
+            Their sequences, in the order given, without gaps.
 
         Raises:
-            As `append`; `Conflict` names the first subject found that has moved on.
+            As `append`; `Conflict` names the first subject found to have another event.
             ValueError: the events do not fit into one batch.
         """
         if not appends:
@@ -132,10 +132,10 @@ class Log:
             return await self._append_with_retry(appends, self._send_together)
 
     async def last(self, subject: str) -> Message | None:
-        """The subject's last event, from the stream's leader: what was acknowledged before is seen.
+        """The subject's last event, read from the stream's leader: all events acknowledged before the call are visible.
 
         Raises:
-            NoQuorum: the leader may be one that was cut off and replaced; so do all other reads.
+            NoQuorum: the leader may have been cut off and replaced; all other reads raise this, too.
         """
         with self._confirmed:
             return await reachable(self._jetstream.last(self._stream_of(subject), subject))
@@ -157,20 +157,20 @@ class Log:
     ) -> list[Message]:
         """One aggregate's events, in order: all that were acknowledged before this call, or a part of them.
 
-        A pattern of subjects is read as one, by `after` and `limit` alone.
+        A pattern of subjects is read as one sequence of events, with `after` and `limit` only.
 
-        `after`: behind a sequence of the stream.
-        `limit`: no more than so many.
-        `from_version`, `until_version`: the aggregate's own numbers, both included.
-        `at`: as it was at a moment: up to the first event that was decided later.
+        `after`: events after this stream sequence.
+        `limit`: most events to return.
+        `from_version`, `until_version`: the aggregate's versions, both included.
+        `at`: the events at a moment: those before the first one that was decided later.
 
         Raises:
-            Unavailable: the event store cannot be reached, or has had no leader for as long as the patience lasts.
+            Unavailable: the event store cannot be reached, or has had no leader for `patience` seconds.
             PermissionError: this service may not read that.
         """
         stream = self._stream_of(subject)
         plain = until_version is None and at is None and from_version == 1
-        # Versions are dense: so many events reach the last one that is wanted, wherever the reading begins.
+        # Versions are dense: this many events include the last one wanted, wherever the read begins.
         enough = limit if plain else until_version
         with self._confirmed:
             found = await self._events.read(stream, subject, after=after, limit=enough)
@@ -184,13 +184,13 @@ class Log:
             return (await reachable(self._jetstream.info(stream))).state.last_seq
 
     async def end_before(self, stream: str, moment: datetime) -> int:
-        """The sequence behind which everything stored at a moment or later stands."""
+        """The sequence after which all events stored at a moment or later are."""
         with self._confirmed:
             first = await reachable(self._jetstream.first_since(stream, moment))
         return first.sequence - 1 if first else await self.end_of(stream)
 
     async def _append(self, stream: str, appends: Sequence[Append]) -> list[int]:
-        """Events on one subject, by themselves or in a batch with others'."""
+        """Appends events on one subject, alone or in a batch shared with other appends."""
         send = self._send_one if len(appends) == 1 else self._send_together
         if not self._group_commit:
             return await self._append_with_retry(appends, send)
@@ -218,9 +218,9 @@ class Log:
         uncertain: bool = False,
         deadline: float | None = None,
     ) -> list[int]:
-        """Tries until it is known what became of the events, or the patience is at its end.
+        """Retries until the outcome is known or the deadline has passed.
 
-        `uncertain`: whether an attempt may have taken effect, or may still do so.
+        `uncertain`: whether an earlier attempt may have taken effect, or may still do so.
         """
         deadline = deadline or time.monotonic() + self._patience
         pause = _FIRST_PAUSE
@@ -244,7 +244,7 @@ class Log:
             except Denied as denied:
                 raise PermissionError(f"no right to append to {appends[0].subject}") from denied
             except (Overloaded, HistoryLost, Unavailable) as refusal:
-                # That is said of this attempt; an earlier one may have been stored before, when there was space.
+                # This refers to the last attempt; an earlier one may have been stored while there was space.
                 if uncertain:
                     raise DeadlineExceeded from refusal
                 raise
@@ -254,7 +254,7 @@ class Log:
                 if failure.final:
                     break
             except Refused as refused:
-                # While a cluster elects a leader, looking for the event is refused too.
+                # While a cluster elects a leader, the lookup is refused too.
                 if not refused.may_pass:
                     raise
                 why = refused
@@ -265,7 +265,7 @@ class Log:
         raise Unavailable from why
 
     async def _try_together(self, appends: list[Sequence[Append]]) -> list[Attempt]:
-        """One attempt at appends that have nothing to do with each other; what is not stored is then told singly."""
+        """Makes one attempt at a batch of unrelated appends; those not stored are then settled one by one."""
         uncertain = False
         events = [event for append in appends for event in append]
         watch = self._watches.get(self._stream_of(events[0].subject))
@@ -286,7 +286,7 @@ class Log:
         return [Attempt(uncertain=uncertain)] * len(appends)
 
     async def _resolve_outcome_by(self, deadline: float, appends: Sequence[Append]) -> list[int] | None:
-        """Finds it out in time; where it cannot, the outcome is uncertain, whatever an attempt's answer said."""
+        """Resolves the outcome by the deadline; on failure it is uncertain, whatever the attempt's answer said."""
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await self._resolve_outcome(appends)
@@ -300,10 +300,10 @@ class Log:
             raise NoAnswer from refused
 
     async def _resolve_outcome(self, appends: Sequence[Append]) -> list[int] | None:
-        """Finds out what became of the events: their sequences, or None where they are not stored as yet.
+        """Looks up the outcome of the append: the events' sequences, or None if they are not stored yet.
 
         Raises:
-            Conflict: they are not stored and never can be.
+            Conflict: they are not stored and never will be.
             NoAnswer: the first of them are stored, and the last is not.
         """
         first_on: dict[str, int] = {}
@@ -314,13 +314,13 @@ class Log:
             found = await self._first_after(append)
             if found is None:
                 continue
-            # Looked at once for each: an attempt still on its way may land between two looks, and is no conflict then.
+            # One lookup per subject: an attempt in flight may be stored between two lookups, which is no conflict.
             if found.event_id() != append.envelope.id:
                 raise Conflict(append.subject, append.expected)
             begin = found.sequence - place
             end = begin + len(appends)
             if end - 1 != found.sequence and not await self._is_stored_at(appends[-1], end - 1):
-                # The server has been cut off while it wrote the batch, and has not completed it.
+                # The server was interrupted while it wrote the batch, and has not completed it.
                 raise NoAnswer
             return list(range(begin, end))
         return None
@@ -340,7 +340,7 @@ class Log:
         return publish_ack.decode(answer.data)
 
     async def _send_together(self, appends: Sequence[Append], timeout: float) -> Ack:
-        """As one batch; where a message of it was refused, or got lost, once more to hear why. All of it in time."""
+        """Sends one batch; if a message of it was refused or lost, sends it again to get the reason. Bounded in all."""
         deadline = time.monotonic() + timeout
         ack = await self._send_batch(appends, timeout)
         if is_incomplete(ack) and (left := deadline - time.monotonic()) > 0:
@@ -348,9 +348,9 @@ class Log:
         return ack
 
     async def _send_batch(self, appends: Sequence[Append], timeout: float, *, answered: bool = False) -> Ack:
-        """The last message alone is answered: an answer to each is a sixth of the server's work, and says nothing.
+        """Requests a reply to the last message only: replies to all are a sixth of the server's work, without any use.
 
-        `answered`: each is, so that it is heard why one is refused.
+        `answered`: requests a reply to each message, to get the reason of a refusal.
         """
         batch, deadline = uuid4().hex, time.monotonic() + timeout
         seen: set[str] = set()
@@ -363,7 +363,7 @@ class Log:
                     headers["Nats-Batch-Commit"] = "1"
                 seen.add(append.subject)
                 payload, to = envelope.encode(append.envelope), reply if is_last or answered else ""
-                # It may wait for a connection, and the next one again.
+                # Each publish may wait for a connection.
                 left = max(deadline - time.monotonic(), 0.0)
                 await self._inbox.publish(append.subject, payload, reply=to, headers=headers, timeout=left)
             await self._inbox.wait(answer, appends[-1].subject, max(deadline - time.monotonic(), 0.0))
@@ -392,5 +392,5 @@ def _part(messages: list[Message], first: int, last: int | None, at: datetime | 
 
 
 def _speaks(message: Delivered) -> bool:
-    # A batch's messages before the commit are answered with nothing, unless they are refused.
+    # Messages of a batch before the commit get an empty reply, unless they are refused.
     return bool(message.data)

@@ -1,4 +1,4 @@
-"""A bounded memory of what was used last."""
+"""A bounded LRU cache."""
 
 from collections import OrderedDict
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ V = TypeVar("V")
 
 
 class Cache(Generic[V]):
-    """Least recently used goes first."""
+    """LRU cache of `capacity` values: the least recently used one is evicted first."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity

@@ -1,4 +1,4 @@
-"""One stored message, decoded only as far as somebody asks: replay reads many that it does not need to open."""
+"""One stored message, decoded lazily: a replay reads many messages that it does not need to open."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,40 +10,40 @@ from contracts.events.event import Event
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """A message as the stream holds it."""
+    """A message as stored in the stream."""
 
     stream: str
-    # In the stream, from 1.
+    # Sequence in the stream, from 1.
     sequence: int
     subject: str
     # The envelope in JSON.
     payload: bytes
-    # When the server stored it, in nanoseconds of Unix time: made a date only where somebody asks.
+    # When the server stored it, in nanoseconds of Unix time; converted to a date on access only.
     stored_ns: int | None = None
-    # Those that it was stored with, where they were asked for.
+    # The stored headers, if they were requested.
     headers: dict[str, str] | None = None
-    # The event, where it was opened already, for several who read it.
+    # The decoded event, if it is shared between several readers.
     opened: Recorded[Event] | None = None
 
     @property
     def stored_at(self) -> datetime | None:
-        """When the server stored it, UTC, to the nearest microsecond; None where it was not said."""
+        """When the server stored it, UTC, to the nearest microsecond; None if unknown."""
         return None if self.stored_ns is None else _EPOCH + timedelta(microseconds=(self.stored_ns + 500) // 1000)
 
     def envelope(self) -> Envelope:
-        """The envelope, its data still in JSON.
+        """Decodes the envelope; its data stays JSON.
 
         Raises:
-            msgspec.DecodeError: the payload is no envelope.
+            msgspec.DecodeError: the payload is not an envelope.
         """
         return envelope.decode(self.payload)
 
     def open(self) -> Recorded[Event]:
-        """The event, its data decoded and upcast to today's shape.
+        """Decodes the event, its data upcast to the current schema.
 
         Raises:
-            msgspec.DecodeError: the payload is no envelope, or its data does not have the event's shape.
-            LookupError: an event type or schema that this program does not know.
+            msgspec.DecodeError: the payload is not an envelope, or its data does not have the event's shape.
+            LookupError: the event type is unknown, or its schema is newer than this program's.
         """
         if self.opened is not None:
             return self.opened
@@ -55,7 +55,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 def nanoseconds_of(text: str) -> int:
-    """The server's RFC 3339, up to nine digits behind the second, as nanoseconds of Unix time."""
+    """Nanoseconds of Unix time of the server's RFC 3339 text, which has up to nine fractional digits."""
     second, _, fraction = text.removesuffix("Z").partition(".")
     moment = datetime.fromisoformat(second).replace(tzinfo=UTC)
     return (moment - _EPOCH) // timedelta(seconds=1) * 1_000_000_000 + int(fraction.ljust(9, "0"))

@@ -1,4 +1,4 @@
-"""What a process says of the events that it appends."""
+"""Metrics of a process's appends: events, durations, conflicts, failures, lost events and the quorum."""
 
 import asyncio
 import time
@@ -36,12 +36,12 @@ class _OfStream(NamedTuple):
 
 
 class Measured:
-    """Measures one append; whoever was cancelled is not counted."""
+    """Measures one append; a cancelled one is not counted."""
 
     __slots__ = ("_begun", "_conflict", "_events", "_stream")
 
     def __init__(self, stream: str, events: int, *, conflict: type[Exception]) -> None:
-        """`conflict`: the error that says that somebody else was first."""
+        """`conflict`: the error raised when another writer was first."""
         self._stream = stream
         self._events = events
         self._conflict = conflict
@@ -65,5 +65,5 @@ class Measured:
 
 @cache
 def _of(stream: str) -> _OfStream:
-    """Looked up once: an append is a few microseconds of work here."""
+    """The stream's metrics, cached: an append takes only a few microseconds here."""
     return _OfStream(APPENDED.labels(stream), SECONDS.labels(stream), CONFLICTS.labels(stream))

@@ -1,10 +1,10 @@
-"""Evidence that the NATS node of a connection is part of a quorum: an append a second to a small replicated stream.
+"""Evidence that the NATS node of a connection is part of a quorum: one append per second to a small replicated stream.
 
-In a cluster a read proves nothing by itself: a leader that was cut off from its peers goes on answering for a second
+In a cluster a read proves nothing by itself: a leader that was cut off from its peers continues to answer for a second
 or two after the others have elected another and acknowledged new events. Only an append passes through the group. So
-each process appends to a stream of its own kind (QUORUM: in memory, one message a process), and whatever is decided on
-a read from a leader counts only while an append was acknowledged that was sent within the last `AGE_SECONDS`. That is
-less than the four seconds that a group needs at the least to replace a leader that it has lost.
+each process appends to a dedicated stream (QUORUM: in memory, one message per process). A decision on a read from a
+leader counts only while an append that was sent within the last `AGE_SECONDS` has been acknowledged. That is less than
+the four seconds that a group needs at least to replace a lost leader.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ from streams.jetstream.raw_message import Delivered
 from streams.metrics import QUORUM_WAITING
 
 _LOG = logging.getLogger(__name__)
-# Evidence counts for so long from the sending of the append; docs/reference/guarantees.md states it.
+# How long evidence counts, from the sending of the append; docs/reference/guarantees.md states it.
 AGE_SECONDS = 3.0
-# After a gap or a reconnect it counts once it has lasted for so long: nodes that meet again settle first.
+# How long evidence must have lasted after a gap or a reconnect before it counts: reunited nodes settle first.
 HOLD_SECONDS = 5.0
 EVERY_SECONDS = 1.0
 
 
 class Quorum:
-    """The evidence of one connection, and a context for reads that need it: checked before and after.
+    """Quorum evidence of one connection; as a context, it requires the evidence before and after a read.
 
     Times are on the monotonic clock.
     """
@@ -46,29 +46,29 @@ class Quorum:
         hold: float = HOLD_SECONDS,
         every: float = EVERY_SECONDS,
     ) -> None:
-        """`subject`: one of the stream QUORUM, for this process alone."""
+        """`subject`: a subject of the stream QUORUM, used by this process only."""
         self._nc = nc
         self._subject = subject
         self._age = age
         self._hold = hold
         self._every = every
         self._when_lost: list[Callable[[], None]] = []
-        # When each append that is not acknowledged yet was sent, and on which connection.
+        # Unacknowledged appends: when each was sent, and on which connection.
         self._sent: dict[str, tuple[float, int]] = {}
         self._count = 0
-        # The connection that the evidence is of: how many there were before.
+        # The connection of the evidence, as the number of connections before it.
         self._connection = -1
-        # When the last of the acknowledged appends was sent, and the first since there was no gap.
+        # When the last acknowledged append was sent, and the first one since the last gap.
         self._latest = self._since = float("-inf")
-        # Until when decisions may rely on it.
+        # Until when decisions may rely on the evidence.
         self._until = float("-inf")
         self._told = False
-        # Whether it has counted at any time.
+        # Whether the evidence has ever counted.
         self.was_held = False
 
     @property
     def holds(self) -> bool:
-        """Whether a read over this connection, answered by now, is what the cluster agrees on."""
+        """Whether a read over this connection, answered by now, is what the cluster has agreed on."""
         return time.monotonic() <= self._until and self._connection == self._nc.stats["reconnects"]
 
     def require(self) -> None:
@@ -80,11 +80,11 @@ class Quorum:
             raise NoQuorum(retry_after=self._wait())
 
     def seen_within(self, seconds: float) -> bool:
-        """Whether an append that was sent within so many seconds was acknowledged, over whichever connection."""
+        """Whether an append sent within the last `seconds` was acknowledged, over any connection."""
         return time.monotonic() - self._latest <= seconds
 
     def when_lost(self, call: Callable[[], None]) -> None:
-        """Calls `call` after each gap, before evidence counts again: what was read before has to be read again."""
+        """Registers a callback, called after each gap before evidence counts again: earlier reads must be repeated."""
         self._when_lost.append(call)
 
     def __enter__(self) -> None:
@@ -97,7 +97,7 @@ class Quorum:
             self.require()
 
     async def run(self) -> None:
-        """Appends until it is cancelled."""
+        """Appends periodically until cancelled."""
         inbox = self._nc.new_inbox()
         subscription = await subscribe_direct(self._nc, f"{inbox}.*", self._take, headers=True)
         try:
@@ -113,7 +113,7 @@ class Quorum:
         if not self._nc.is_connected:
             return
         now = time.monotonic()
-        # An acknowledgement of these would be no evidence any more.
+        # An acknowledgement of older appends is no longer evidence.
         self._sent = {token: sent for token, sent in self._sent.items() if now - sent[0] <= self._age}
         self._count += 1
         token = str(self._count)
@@ -147,7 +147,7 @@ class Quorum:
             self.was_held = True
 
     def _wait(self) -> int:
-        """Whole seconds after which it may count again."""
+        """Whole seconds after which evidence may count again."""
         left = self._hold - (time.monotonic() - self._since) if self.seen_within(self._age) else self._hold
         return max(1, math.ceil(left))
 

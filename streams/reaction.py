@@ -1,7 +1,7 @@
-"""Reacting to events: each is handed to one of all replicas, again and again until its effect is done.
+"""Reactions to events: each event is delivered to one of all replicas, and redelivered until its effect is done.
 
-A reaction is not a projection: its place is a durable consumer in JetStream that all replicas share, so that losing
-the database repeats nothing. Delivery is at least once; the effect makes itself idempotent with an event of its own.
+A reaction is not a projection: its position is a durable JetStream consumer shared by all replicas, so that losing the
+database repeats nothing. Delivery is at least once; the effect makes itself idempotent with an event of its own.
 """
 
 import asyncio
@@ -24,23 +24,23 @@ _LOG = logging.getLogger(__name__)
 # Seconds.
 _FETCH_WAIT = 2.0
 _LONGEST_PAUSE = 300.0
-# For an effect that is under way when the process stops.
+# For an effect in progress when the process stops.
 _LAST_WAIT = 5.0
-# Between two requests of which the first was turned away at once.
+# Between two requests when the first was refused immediately.
 _BREATH = 0.05
 
 
 class RetryLater(Exception):
-    """The effect cannot be had now; it may be tried again."""
+    """The effect is not possible now; it is retried later."""
 
-    # Of its line in the log.
+    # Level of its log line.
     level = logging.WARNING
 
 
 class EventReactor:
-    """One durable consumer and what is done on its events.
+    """One durable consumer and the reaction to its events.
 
-    Events of one aggregate may be handed out at once or out of order: the effect must not depend on either.
+    Events of one aggregate may be delivered concurrently or out of order; the effect must tolerate both.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class EventReactor:
         most_pending: int = 1_000,
     ) -> None:
         """
-        `durable`: the consumer's name, for ever: under another one everything would be done again.
-        `at_once`: effects under way in this process.
-        `ack_wait`: seconds after which an event whose process has gone is given to another.
+        `durable`: the consumer's name, which must never change: under another one all events would be handled again.
+        `at_once`: concurrent effects in this process.
+        `ack_wait`: seconds after which an event of a failed process is redelivered to another.
         `first_pause`: seconds until the next attempt; doubled with each, up to five minutes.
-        `most_pending`: events that wait for their next attempt; with so many, no other event is handed out.
+        `most_pending`: events that wait for their next attempt; at this number no other event is delivered.
         """
         self._jetstream = nc.jetstream()
         self._stream = stream
@@ -74,7 +74,7 @@ class EventReactor:
         self._most_pending = most_pending
 
     async def run(self) -> None:
-        """Works until it is cancelled; what NATS refuses or loses is tried again."""
+        """Handles events until cancelled; requests that NATS refuses or loses are retried."""
         async with asyncio.TaskGroup() as workers:
             for _ in range(self._at_once):
                 workers.create_task(self._work())
@@ -87,17 +87,17 @@ class EventReactor:
                     await self._handle(message)
                     pause = self._first_pause
             except (NatsError, VestnikError, OSError) as error:
-                # The stream is not there yet, its leader is moving, or the connection is down.
+                # The stream does not exist yet, its leader is changing, or the connection is down.
                 _LOG.info("%s waits %.0f s: %s", self._durable, pause, error or type(error).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _messages(self) -> AsyncIterator[Msg]:
-        """What the consumer hands out, one by one: each worker asks for itself and takes no more than it can do."""
+        """The consumer's events, one by one: each worker fetches for itself, one event at a time."""
         await self._jetstream.add_consumer(
             self._stream,
             ConsumerConfig(
-                # Named so, the request carries name and filter in its subject, where the server checks them.
+                # With `name`, the request carries name and filter in its subject, where the server checks them.
                 name=self._durable,
                 durable_name=self._durable,
                 filter_subject=self._filter,
@@ -114,7 +114,7 @@ class EventReactor:
                 try:
                     fetched = await subscription.fetch(1, timeout=_FETCH_WAIT)
                 except NatsTimeout:
-                    # Nothing to do. Any other time-out means that no consumer answered: it is made again.
+                    # No event. Any other time-out means that no consumer answered: it is created again.
                     await asyncio.sleep(_BREATH)
                     continue
                 for message in fetched:
@@ -123,7 +123,7 @@ class EventReactor:
             await subscription.unsubscribe()
 
     async def _handle(self, message: Msg) -> None:
-        """Settles the event; an effect that is under way is finished even when the process is told to stop."""
+        """Settles the event; an effect in progress may finish within 5 s when the process stops."""
         work = asyncio.create_task(self._settle(message))
         try:
             await asyncio.shield(work)
@@ -145,7 +145,7 @@ class EventReactor:
             _LOG.log(level, "%s tries event %d again in %.0f s: %s", self._durable, sequence, pause, error)
             await message.nak(delay=pause)
         except Exception:
-            # Not given up, since a later release may be able to handle it; and no event may stop all the others.
+            # Retried, since a later release may be able to handle it; no event may block the others.
             _LOG.exception("%s cannot handle event %d of %s", self._durable, sequence, self._stream)
             await message.nak(delay=_LONGEST_PAUSE)
         else:

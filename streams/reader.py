@@ -1,7 +1,7 @@
-"""Fast ordered reading of a stream, for replay and for following: gapless, and repaired unseen.
+"""Fast ordered reader of a stream, for replay and for following: without gaps, with automatic recovery.
 
-The reader knows one thing only, the position up to which it has given everything out. Whatever happens to its
-consumer, the next one begins there, so that nothing is missed and nothing comes twice.
+The reader's only state is the position up to which it has returned all messages. If its consumer breaks, the next one
+starts there, so that no message is missed or returned twice.
 """
 
 import asyncio
@@ -26,27 +26,27 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 
 
 class ReadBatch(msgspec.Struct, frozen=True):
-    """What was read at once."""
+    """Messages returned by one read."""
 
-    # In order; empty when only time, or the position under a filter, has moved on.
+    # In order; empty if only time has passed, or only the position under a filter has advanced.
     messages: list[Message]
-    # Everything up to this sequence of the stream that passes the filter has been given out.
+    # All messages up to this stream sequence that match the filter have been returned.
     position: int
-    # How many more the server says there are; 0: the end was reached.
+    # Remaining messages, as reported by the server; 0: the end was reached.
     pending: int
-    # Sequences up to the position that have no event, where the reader reads a whole stream of events.
+    # Sequences up to the position that have no event; only of a reader with `whole`.
     gaps: list[Gap] = []
 
 
 class StreamWentBack(Exception):
-    """A stream ends before the position that was read already: it is not the stream that it was."""
+    """A stream ends before a position that was already read: events are gone."""
 
     def __init__(self, stream: str, end: int, position: int) -> None:
         super().__init__(f"stream {stream} ends at {end}, but was read up to {position}: events are gone")
 
 
 class Reader:
-    """Reads one stream from a position on, and follows it."""
+    """Reads one stream from a position on and follows it."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class Reader:
         whole: bool = False,
     ) -> None:
         """
-        `name`: stands in the name of every consumer this reader makes, behind the connection's own name.
-        `buffer`: how many messages may wait in memory (16 MiB of them at most, by default limits of the server).
-        `headers`: whether messages come with those that they were stored with; they halve the rate.
-        `patience`: seconds to wait for a stream that is not there yet, or for a server that will not serve it.
-        `whole`: of a stream of events, without a filter: every sequence has an event, and what has none is named.
+        `name`: part of the name of every consumer of this reader, after the connection's name.
+        `buffer`: most messages that wait in memory (at most 16 MiB with the server's default limits).
+        `headers`: whether messages include their stored headers; this halves the rate.
+        `patience`: seconds to wait for a stream that does not exist yet, or for a server that does not serve it.
+        `whole`: for a stream of events, without a filter: every sequence without an event is reported as a gap.
         """
         assert not (whole and subject_filter)
         self._nc = nc
@@ -82,7 +82,7 @@ class Reader:
         self._whole = whole
         self._in_turns = False
         self._consumer: Consumer | None = None
-        # Where the stream ended when the consumer was made.
+        # The stream's last sequence when the consumer was created.
         self._end = 0
 
     async def __aenter__(self) -> Self:
@@ -92,13 +92,13 @@ class Reader:
         await self._drop()
 
     def take_turns(self, in_turns: bool) -> None:
-        """Whether the server is asked for more only when all of it was taken: a little at a time, and slower."""
+        """Sets whether messages are requested only after all previous ones were taken: in small requests, slower."""
         self._in_turns = in_turns
         if self._consumer is not None:
             self._consumer.in_turns = in_turns
 
     async def batches(self, *, limit: int = 5_000) -> AsyncIterator[ReadBatch]:
-        """Everything behind the position, in order and without end.
+        """All messages after the position, in order and without end.
 
         Raises:
             as `next`.
@@ -107,9 +107,9 @@ class Reader:
             yield await self.next(limit)
 
     async def next(self, limit: int) -> ReadBatch:
-        """What comes next, in order; a batch each second at least, if only an empty one.
+        """The next messages, in order; at least one batch per second, possibly empty.
 
-        No sign of life comes while the server is out of reach; the reader goes on when it is back.
+        Does not return while the server is unreachable; reading continues when it is back.
 
         Raises:
             StreamMissing: the stream did not appear in time.
@@ -122,7 +122,7 @@ class Reader:
             if consumer is None:
                 consumer = await self._begin()
                 if consumer.pending == 0 and (not self._whole or self._end <= self._position):
-                    # Said at once: the first heartbeat would say it later.
+                    # Returned immediately instead of with the first heartbeat.
                     return ReadBatch([], self._position, 0)
             try:
                 messages = await consumer.receive(limit)
@@ -138,14 +138,14 @@ class Reader:
                 return ReadBatch(messages, self._position, consumer.pending)
 
     async def _whole_batch(self, messages: list[Message], consumer: Consumer) -> ReadBatch:
-        """The messages with those that did not come and are there all the same, and the gaps where there is none.
+        """Completes the messages with those that were stored but not delivered, and reports gaps where there is none.
 
         Raises:
-            Broken: the leader does not tell.
+            Broken: the leader refused or did not answer.
         """
         position = max(self._position, consumer.position)
         if messages and messages[0].sequence <= self._position:
-            # The leader has given it out before the consumer did.
+            # Already returned from the leader before the consumer delivered it.
             messages = [message for message in messages if message.sequence > self._position]
         gaps: list[Gap] = []
         if position - self._position != len(messages):
@@ -155,7 +155,7 @@ class Reader:
                 await asyncio.sleep(_LONGEST_PAUSE)
                 raise Broken(f"what is missing could not be asked for: {failure}") from failure
             except BaseException:
-                # Whoever goes on reading begins behind the position with another consumer.
+                # The next read starts after the position with another consumer.
                 await self._drop()
                 raise
         self._position = position
@@ -177,7 +177,7 @@ class Reader:
         return complete, gaps
 
     async def _begin(self) -> Consumer:
-        """A consumer that begins behind the position, as soon as the server makes one."""
+        """Creates a consumer that starts after the position; retries until the server creates it."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
         pause = _FIRST_PAUSE

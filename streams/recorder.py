@@ -1,8 +1,8 @@
 """The event log as a persistence module of the `eventsourcing` library: `PERSISTENCE_MODULE=streams.recorder`.
 
-The library's own `Application`, `Repository` and `ProjectionRunner` work on JetStream through it, over the same code
-that the services append and read with. Tracking objects are not kept here: they belong into the transaction that
-writes the rows they stand for, so a view has its own persistence module (docs/howto).
+The library's own `Application`, `Repository` and `ProjectionRunner` use JetStream through it, with the same code that
+the services use to append and read. Tracking objects are not stored here: they belong in the transaction that writes
+the rows they track, so a view has its own persistence module (docs/howto).
 """
 
 import re
@@ -33,30 +33,31 @@ R = TypeVar("R", bound=JetStreamAggregateRecorder)
 
 
 class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
-    """Reads its settings where the library's factories read theirs; each may begin with the application's name."""
+    """Makes recorders on JetStream. Reads its settings like the library's factories; each may be prefixed with the
+    application's name."""
 
-    # Servers, separated by commas. The one setting without a default; Vestnik's own name for it does as well.
+    # Comma-separated servers. The only setting without a default; Vestnik's own name for it is accepted, too.
     NATS_URL = "NATS_URL"
     VESTNIK_NATS_URL = "VESTNIK_NATS_URL"
     # The stream of the events; by default the application's name. Snapshots are in `<stream>_SNAPSHOTS`.
     NATS_STREAM = "NATS_STREAM"
     # Subjects are `<prefix>.<originator id>`; by default the stream's name in lower case.
     NATS_SUBJECT_PREFIX = "NATS_SUBJECT_PREFIX"
-    # What begins the subjects on which answers come, where the user's rights name it; `_INBOX` by default.
+    # Prefix of reply subjects, where the user's permissions name one; `_INBOX` by default.
     NATS_INBOX_PREFIX = "NATS_INBOX_PREFIX"
-    # NATS servers that keep a copy of each stream; 1 by default.
+    # Replicas of each stream; 1 by default.
     NATS_REPLICAS = "NATS_REPLICAS"
-    # Seconds after which the event store gives something up; 10 by default.
+    # Seconds for which an operation of the event store is retried; 10 by default.
     NATS_TIMEOUT = "NATS_TIMEOUT"
     # `uuid` (the default) or `text`.
     ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
-    # Whether streams are made where they are missing; yes by default. The library's name for that.
+    # Whether missing streams are created; yes by default. The library's name for this setting.
     CREATE_TABLE = "CREATE_TABLE"
 
     def __init__(self, env: Environment | EnvType | None) -> None:
         """
         Raises:
-            EnvironmentError: a setting is missing, or cannot be.
+            EnvironmentError: a setting is missing or invalid.
         """
         super().__init__(env)
         self._servers = self.env.get(self.NATS_URL) or self.env.get(self.VESTNIK_NATS_URL) or ""
@@ -74,8 +75,8 @@ class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
     def aggregate_recorder(self, purpose: str = _EVENTS) -> AggregateRecorder:
         """
         Raises:
-            OperationalError: the event store is out of reach.
-            ProgrammingError: the stream has settings that no stream of events must have.
+            OperationalError: the event store is unreachable.
+            ProgrammingError: the stream has settings that a stream of events must not have.
         """
         return self._recorder(JetStreamAggregateRecorder if purpose == _EVENTS else JetStreamSnapshotRecorder, purpose)
 
@@ -98,7 +99,7 @@ class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
         )
 
     def close(self) -> None:
-        """Closes the connection, for every recorder made here; one made afterwards has a new one."""
+        """Closes the connection of all recorders made here; recorders made afterwards use a new one."""
         with self._opening:
             bridge, self._bridge = self._bridge, None
         if bridge is not None:

@@ -1,8 +1,8 @@
-"""Load, decide, append: an aggregate's state in memory, one writer at a time, and another try on conflict.
+"""Load, decide, append: cached aggregate state, one writer at a time in a process, retry on conflict.
 
-A cached state proves nothing by itself. The append's condition guards a decision that appends; one that refuses, or
-has nothing to append, counts only on state that the stream's leader confirmed in the same call. In a cluster
-`streams/log.py` lets that pass only with evidence that the leader is one still.
+A cached state proves nothing by itself. The append's condition guards a decision that appends. A decision that refuses
+or appends nothing counts only on state that the stream's leader confirmed in the same call. In a cluster
+`streams/log.py` allows such a read only with evidence that the leader is still the leader.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +21,14 @@ from streams.log import Append, Conflict, Log
 from streams.lru_cache import Cache
 from streams.message import Message
 
-# Seconds for which a decision is made anew because somebody else was first.
+# Seconds for which a decision is repeated after conflicts.
 _PATIENCE = 10.0
 
 S = TypeVar("S")
 
 
 class LoadedAggregate(msgspec.Struct, Generic[S], frozen=True):
-    """An aggregate as it was after some event."""
+    """An aggregate's state after a particular event."""
 
     state: S
     # The stream sequence of that event; 0 before the first.
@@ -38,18 +38,18 @@ class LoadedAggregate(msgspec.Struct, Generic[S], frozen=True):
 
 
 class CommandResult(msgspec.Struct, Generic[S], frozen=True):
-    """What a decision led to."""
+    """Result of a command: the aggregate after it, and the appended events."""
 
     state: S
     # The stream sequence of the aggregate's last event; 0 if it has none.
     sequence: int
     version: int
-    # What was appended; empty if nothing had to be.
+    # The appended events; empty if the command appended none.
     events: tuple[Recorded[Event], ...]
 
 
 class BrokenHistory(Exception):
-    """An aggregate's versions have a gap, or events that were acknowledged are gone: the stream is not what it was."""
+    """An aggregate's versions have a gap, or acknowledged events are gone from the stream."""
 
 
 class Repository(Generic[S]):
@@ -64,11 +64,11 @@ class Repository(Generic[S]):
         carries_state: Callable[[Event], bool] | None = None,
         capacity: int = 50_000,
     ) -> None:
-        """`tail_only`: the state is that of the last event alone, evolved from `initial`; nothing before is read.
+        """`tail_only`: the state is evolved from `initial` by the last event alone; earlier events are not read.
 
-        `carries_state`: whether an event has the whole state, so that nothing before it is read when it is the last.
+        `carries_state`: whether an event contains the whole state; if it is the last one, earlier events are not read.
 
-        `capacity`: how many aggregates are kept in memory, the least recently used go first.
+        `capacity`: how many aggregates are cached; the least recently used are evicted first.
         """
         self._log = log
         self._subject = subject
@@ -84,7 +84,7 @@ class Repository(Generic[S]):
 
         Raises:
             Unavailable: the event store cannot be reached.
-            BrokenHistory: the stream lacks what was read of it before; said once, then it counts as it is.
+            BrokenHistory: the stream lacks events that were read before; raised once, then it counts as it is.
         """
         known = self._cache.get(aggregate_id)
         loaded = await self._catch_up(aggregate_id, known or LoadedAggregate(self._initial, 0, 0), fresh=known is None)
@@ -94,9 +94,9 @@ class Repository(Generic[S]):
     async def load_at(
         self, aggregate_id: str, *, version: int | None = None, at: datetime | None = None
     ) -> LoadedAggregate[S]:
-        """The aggregate as it was: up to a version, up to a moment, or both; with fewer events as far as they go.
+        """The aggregate as it was: up to a version, up to a moment, or both; with fewer events, as far as they go.
 
-        For readers of history: it is read from the stream each time, all of it, and what is in memory stays as it is.
+        For readers of history: reads the whole aggregate from the stream each time and leaves the cache unchanged.
 
         Raises:
             Unavailable: the event store cannot be reached.
@@ -107,7 +107,7 @@ class Repository(Generic[S]):
         return loaded
 
     def cached(self, aggregate_id: str) -> LoadedAggregate[S] | None:
-        """What is in memory, unconfirmed: good for facts that cannot change."""
+        """The cached aggregate, unconfirmed: sufficient for facts that cannot change."""
         return self._cache.get(aggregate_id)
 
     async def execute(
@@ -116,8 +116,8 @@ class Repository(Generic[S]):
         """Decides on the aggregate's state and appends the events; `decide` may be called several times.
 
         Raises:
-            VestnikError: the decision's own refusal, made on confirmed state; or that of the log.
-            Overloaded: somebody else was first, time and again for 10 s.
+            VestnikError: the decision's refusal, made on confirmed state; or an error of the log.
+            Overloaded: conflicts with other writers for 10 s.
         """
         async with self.lock(aggregate_id) as editing:
             deadline = _clock() + _PATIENCE
@@ -137,16 +137,16 @@ class Repository(Generic[S]):
         raise Overloaded
 
     def lock(self, aggregate_id: str) -> "_Locked[S]":
-        """The aggregate for a decision that has to wait for something in between; in this process nobody else has it.
+        """Locks the aggregate within this process, for a decision that has to await something in between.
 
-        What was cached may be behind: a refusal needs `confirm()`.
+        A cached state may be stale: a refusal needs `confirm()`.
         """
         return _Locked(self, aggregate_id)
 
     def appends(
         self, aggregate_id: str, loaded: LoadedAggregate[S], events: Sequence[Event], provenance: Provenance
     ) -> list[Append]:
-        """The events in their envelopes, on condition that nothing has come behind `loaded`: for a batch."""
+        """Appends for a batch: the events in envelopes, on condition that no event follows `loaded`."""
         subject = self._subject(aggregate_id)
         return [
             Append(
@@ -163,11 +163,11 @@ class Repository(Generic[S]):
     async def _store(
         self, aggregate_id: str, ahead: LoadedAggregate[S], staged: Sequence[tuple[Append, Event]]
     ) -> tuple[LoadedAggregate[S], tuple[Recorded[Event], ...]]:
-        """Stores what is staged; `ahead` is the aggregate as it is then, but for the sequence."""
+        """Appends the staged events; `ahead` is the resulting aggregate, except for its sequence."""
         try:
             sequences = await self._log.append_together([append for append, _ in staged])
         except (Unavailable, DeadlineExceeded):
-            # Should the stream have lost what is in memory here, no append on it could ever succeed.
+            # If the stream has lost events that are cached here, no append on this state can ever succeed.
             self.forget(aggregate_id)
             raise
         stored = LoadedAggregate(ahead.state, sequences[-1], ahead.version)
@@ -177,14 +177,14 @@ class Repository(Generic[S]):
     async def _catch_up(
         self, aggregate_id: str, loaded: LoadedAggregate[S], *, fresh: bool = False
     ) -> LoadedAggregate[S]:
-        """The aggregate as the stream's leader has it."""
+        """Brings the aggregate up to date with the stream's leader."""
         subject = self._subject(aggregate_id)
         if not fresh or self._tail_only or self._carries_state is not None:
             last = await self._log.last(subject)
             end = last.sequence if last is not None else 0
             if end < loaded.sequence:
                 if self._log.replicated:
-                    # A leader that lags behind what was read already; what is in memory is the newer of the two.
+                    # The leader lags behind what was already read: the cached state is newer.
                     raise Unavailable(retry_after=1)
                 self.forget(aggregate_id)
                 raise BrokenHistory(f"{subject} ends at {end}, but was read up to {loaded.sequence}: events are gone")
@@ -240,7 +240,7 @@ class _Locked(Generic[S]):
 
 
 class AggregateSession(Generic[S]):
-    """One aggregate in one writer's hand."""
+    """One writer's access to a locked aggregate: decide, stage, store."""
 
     def __init__(
         self, repository: Repository[S], aggregate_id: str, loaded: LoadedAggregate[S], *, confirmed: bool
@@ -248,7 +248,7 @@ class AggregateSession(Generic[S]):
         self._repository = repository
         self._aggregate_id = aggregate_id
         self._loaded = loaded
-        # With what is staged, but for the sequence: that is still the one behind which it has to be stored.
+        # Includes the staged events, but still has the sequence after which they are to be stored.
         self._ahead = loaded
         self._staged: list[tuple[Append, Event]] = []
         # Whether the stream's leader has confirmed the state in this call.
@@ -256,25 +256,25 @@ class AggregateSession(Generic[S]):
 
     @property
     def state(self) -> S:
-        """With what is staged."""
+        """The state, including staged events."""
         return self._ahead.state
 
     @property
     def sequence(self) -> int:
-        """The stream sequence of the last event that is stored."""
+        """The stream sequence of the last stored event."""
         return self._loaded.sequence
 
     @property
     def version(self) -> int:
-        """With what is staged."""
+        """The version, including staged events."""
         return self._ahead.version
 
     async def confirm(self) -> bool:
-        """Whether the state that a decision was made on holds; if it does not, it is the new one from here on."""
+        """Whether the state that a decision was made on is current; if not, the state is now the current one."""
         return self.confirmed or not await self.refresh()
 
     async def refresh(self) -> bool:
-        """Brings the state up to what the stream's leader has, with nothing staged; whether it changed."""
+        """Reloads the state from the stream's leader and drops staged events; returns whether the state changed."""
         before = self._loaded.sequence
         self._loaded = await self._repository.load(self._aggregate_id)
         self._unstage()
@@ -282,19 +282,19 @@ class AggregateSession(Generic[S]):
         return self._loaded.sequence != before
 
     def stage(self, events: Sequence[Event], provenance: Provenance) -> None:
-        """Has the events stored with the next `store`; whatever is decided until then, is decided behind them."""
+        """Stages events for the next `store`; decisions until then see the state after them."""
         appends = self._repository.appends(self._aggregate_id, self._ahead, events, provenance)
         for append, event in zip(appends, events, strict=True):
             self._staged.append((append, event))
             self._ahead = self._repository._with(self._ahead, event, append.envelope.at, self._loaded.sequence)
 
     async def store(self) -> tuple[Recorded[Event], ...]:
-        """Appends what is staged, all or none, on condition that nothing has come behind the state.
+        """Appends the staged events, all or none, on condition that no other event follows the loaded state.
 
-        Whatever becomes of it, nothing is staged any more.
+        Afterwards nothing is staged, whatever the outcome.
 
         Raises:
-            Conflict: something has; `refresh()` and decide again.
+            Conflict: another event follows it; `refresh()` and decide again.
         """
         try:
             self._loaded, recorded = await self._repository._store(self._aggregate_id, self._ahead, self._staged)

@@ -1,7 +1,7 @@
-"""Puts stored events back at the very places that they had: for a stream that is made anew out of an archive.
+"""Restores stored events at their original sequences, for a stream that is rebuilt from an archive.
 
-The condition is on the stream and not on a subject: an event goes to its sequence, directly behind the one before, or
-nowhere. Whoever else appends meanwhile takes the place of one of them, and that is found out at once.
+The condition is on the stream and not on a subject: an event is stored at its sequence, directly after the previous
+one, or not at all. An append of another writer takes one of these sequences, which is detected immediately.
 """
 
 import asyncio
@@ -19,33 +19,33 @@ from streams.jetstream.raw_message import Delivered
 from streams.jetstream.requests import Denied, RequestFailed
 
 LARGEST_BATCH = 1_000
-# What a message was once stored on condition of, or together with; it says nothing of the event itself.
+# Headers of the original append's condition and batch; they are not part of the event.
 _OF_THE_APPEND = ("Nats-Expected-", "Nats-Batch-")
-# In seconds: how long one attempt may take, and how long to wait before the next.
+# Seconds: the limit of one attempt, and the pause before the next.
 _ATTEMPT = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-# Seconds that a server may take from the first event of a batch to the last.
+# Seconds that a server may take to store a batch, from its first event to its last.
 _STORING = 1.0
-# So many refusals as a repetition of something that does not show are none of our own attempts.
+# Refusals as a duplicate, without the events being stored, after which the duplicate cannot be one of our own attempts.
 _REPEATED = 6
 
 
 class ArchivedMessage(msgspec.Struct, frozen=True, array_like=True):
-    """A stored message as it is kept for another time: its place is that of the one before, and one."""
+    """A stored message in an archive; its sequence is that of the previous message plus one."""
 
     subject: str
     payload: bytes
-    # Those that belong to the event, `Nats-Msg-Id` first of all; not those of how it was appended.
+    # Those that belong to the event, notably `Nats-Msg-Id`; not those of its append.
     headers: dict[str, str]
 
     @property
     def size(self) -> int:
-        """Bytes of it that count against the server's limit, to which its place still adds some."""
+        """Bytes that count against the server's limit, without the headers that restoring adds."""
         return len(self.payload) + sum(len(name) + len(value) + 4 for name, value in self.headers.items())
 
 
 class SequenceMismatch(Exception):
-    """Something else stands where an event belongs."""
+    """The stream does not have the expected event at a sequence."""
 
     def __init__(self, stream: str, sequence: int) -> None:
         self.stream = stream
@@ -54,7 +54,7 @@ class SequenceMismatch(Exception):
 
 
 class IdTaken(Exception):
-    """The stream has another event with the same id, stored a moment ago."""
+    """The stream has another event with the same id, stored recently."""
 
     def __init__(self, stream: str, sequence: int) -> None:
         self.stream = stream
@@ -63,38 +63,38 @@ class IdTaken(Exception):
 
 
 def kept_headers(headers: dict[str, str] | None) -> dict[str, str]:
-    """Of the headers that a message was stored with those that belong to the event."""
+    """The stored headers of a message that belong to the event."""
     return {name: value for name, value in (headers or {}).items() if not name.startswith(_OF_THE_APPEND)}
 
 
 def last_of_batch(headers: dict[str, str] | None) -> bool:
-    """Whether nothing that was stored in one step with the message comes behind it."""
+    """Whether the message is the last of its batch, or was not stored in a batch."""
     headers = headers or {}
     return "Nats-Batch-Id" not in headers or "Nats-Batch-Commit" in headers
 
 
 class StreamRestorer:
-    """One stream that is filled, by its owner."""
+    """Fills one stream, as its owner."""
 
     def __init__(self, nc: Client, stream: str, *, patience: float = 30.0) -> None:
-        """`patience`: seconds for which a batch is tried again; more than a cluster needs for a new leader."""
+        """`patience`: seconds for which a batch is retried; more than a cluster needs to elect a leader."""
         self._stream = stream
         self._patience = patience
         self._jetstream = JetStream(nc, patience=patience)
         self._inbox = self._jetstream.inbox
 
     async def put(self, first: int, events: Sequence[ArchivedMessage]) -> None:
-        """Stores the events, up to 1,000, at the sequences from `first` on: all or none, durable when this returns.
+        """Stores up to 1,000 events at the sequences from `first` on: all or none, durable when this returns.
 
-        Nothing is stored twice, however often it is tried.
+        Idempotent: a repeated call stores nothing twice.
 
         Raises:
             SequenceMismatch: the stream has another event at one of these sequences, or has not reached the first.
             IdTaken: an event has the id of another one.
             Unavailable, Overloaded: not stored; the event store cannot be reached, or has no space.
-            DeadlineExceeded: whether it was stored could not be found out in time.
+            DeadlineExceeded: whether they were stored could not be determined in time.
             PermissionError: this user may not append there.
-            ValueError: an event is larger than the server takes.
+            ValueError: an event is larger than the server accepts.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
@@ -111,7 +111,7 @@ class StreamRestorer:
                 uncertain = outcome_is_unknown(ack, uncertain)
                 if await self._stored(first, events):
                     return
-                # In a cluster an attempt that is still on its way is refused as a repetition too, for a moment.
+                # In a cluster a retry is briefly refused as a duplicate, too, while an earlier attempt is in flight.
                 refusals += says_repeated(ack)
                 if refusals >= _REPEATED:
                     raise IdTaken(self._stream, first)
@@ -133,10 +133,10 @@ class StreamRestorer:
         raise Unavailable from why
 
     async def _stored(self, first: int, events: Sequence[ArchivedMessage]) -> bool:
-        """Whether the events stand in their places; False while their places are free.
+        """Whether the events are stored at their sequences; False while those are free.
 
         Raises:
-            SequenceMismatch: they do not, and never can.
+            SequenceMismatch: they are not, and never can be.
         """
         last = first + len(events) - 1
         end = await self._end(first, last)
@@ -150,9 +150,9 @@ class StreamRestorer:
         return True
 
     async def _end(self, first: int, last: int) -> int:
-        """The stream's last sequence, once it is not within a batch that a server is just about to store.
+        """The stream's last sequence; waits up to 1 s while it is within the batch.
 
-        In a cluster a batch becomes visible event by event, and another process may be putting the same one.
+        In a cluster a batch becomes visible event by event, and another process may be storing the same one.
         """
         deadline = asyncio.get_running_loop().time() + _STORING
         while True:
@@ -162,7 +162,7 @@ class StreamRestorer:
             await asyncio.sleep(_FIRST_PAUSE)
 
     async def _send(self, first: int, events: Sequence[ArchivedMessage], timeout: float) -> Ack:
-        """The first message, which has the condition, and the last are answered; a refusal between spoils the last."""
+        """Requests replies to the first message, which has the condition, and the last; any refusal fails the last."""
         batch, last = uuid4().hex, len(events)
         async with self._inbox.open_reply(_speaks) as (reply, answer):
             for number, event in enumerate(events, 1):
@@ -182,5 +182,5 @@ class StreamRestorer:
 
 
 def _speaks(message: Delivered) -> bool:
-    # A batch's messages before the commit are answered with nothing, unless they are refused.
+    # Messages of a batch before the commit get an empty reply, unless they are refused.
     return bool(message.data)

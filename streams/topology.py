@@ -1,7 +1,7 @@
-"""Which streams exist, with which settings: as code, applied when a service starts.
+"""The streams and their settings as code, applied when a service starts.
 
-A stream holds the truth, so nothing about it is changed that could lose or reorder an event, not even when the
-settings here say so: a dangerous difference stops the start and names itself.
+Streams are the source of truth, so no setting is changed if that could lose or reorder an event, even if the settings
+here differ: a dangerous difference stops the start with an error that names it.
 """
 
 import asyncio
@@ -16,26 +16,26 @@ from contracts.subjects import LIMITS, LIMITS_FILTER, QUORUM, QUORUM_FILTER, STR
 from streams.jetstream.api import STREAM_IN_USE, STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
 from streams.jetstream.requests import Denied, RequestFailed
 
-# Longer than an append is tried again; later its condition does the same. For so long the server keeps each id.
+# How long the server keeps each id: longer than an append is retried. Later the append's condition prevents duplicates.
 _DUPLICATE_WINDOW = 30_000_000_000
-# Of the stream of rate limits: no window is longer, and old counts go first when there are too many.
+# Of the stream of rate limits: no window is longer, and at the size limit old counts are dropped first.
 _LIMITS_AGE = 25 * 3600 * 1_000_000_000
 _LIMITS_BYTES = 64 * 1024 * 1024
-# Of the stream of evidence: processes that have ended leave nothing behind.
+# Of the stream of quorum evidence: messages of ended processes expire.
 _QUORUM_AGE = 60 * 1_000_000_000
 _QUORUM_BYTES = 1024 * 1024
-# What may differ from what was found, and is then set: none of it touches a stored event.
+# Settings that are updated where they differ: none of them affects a stored event.
 _SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic"}
-# How much is remembered of what is forgotten anyway.
+# Also safe for the stream of rate limits, whose messages expire anyway.
 _SAFE_OF_LIMITS = {"max_age", "max_bytes"}
-# What a stream is made with, and its operator may set otherwise.
+# Set when a stream is created; operators may change it.
 _FREE = {"compression"}
 _PAUSE = 0.1
 _INFO = msgspec.json.Decoder(StreamInfo)
 
 
 class DangerousStream(Exception):
-    """A stream was found with a setting that must not be changed unseen."""
+    """A stream has a setting that must not be changed automatically."""
 
     def __init__(self, stream: str, setting: str, found: object, wanted: object) -> None:
         self.stream = stream
@@ -49,7 +49,7 @@ class DangerousStream(Exception):
 
 
 class StreamMissing(Exception):
-    """A stream did not appear in time; the service that owns it makes it on its start."""
+    """A stream did not appear in time; the owning service creates it on its start."""
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
@@ -57,7 +57,7 @@ class StreamMissing(Exception):
 
 
 class StreamForbidden(PermissionError):
-    """This user of the event store may not make a stream, or change one."""
+    """This user of the event store may not create or change a stream."""
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
@@ -65,16 +65,16 @@ class StreamForbidden(PermissionError):
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """Which servers may hold a stream; with neither, any."""
+    """The servers that may store a stream; without cluster and tags, any."""
 
     # The name of a cluster.
     cluster: str = ""
-    # Tags that a server must have, all of them.
+    # A server must have all of these tags.
     tags: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`CLUSTER`, `CLUSTER/TAG,TAG`, or `/TAG,TAG`; empty: anywhere."""
+        """Parses `CLUSTER`, `CLUSTER/TAG,TAG`, or `/TAG,TAG`; empty: anywhere."""
         cluster, _, tags = text.partition("/")
         return cls(cluster=cluster.strip(), tags=tuple(tag.strip() for tag in tags.split(",") if tag.strip()))
 
@@ -86,13 +86,13 @@ ANYWHERE = Placement()
 
 
 def settings_of(stream: str, *, replicas: int, placement: Placement = ANYWHERE) -> dict[str, Any]:
-    """The settings that a stream of ours has."""
+    """The settings of one of the streams in `STREAMS`."""
     settings = event_stream(stream, all_of(stream), f"Events of {STREAMS[stream]}", replicas=replicas)
     return settings | ({"placement": placement.settings()} if placement != ANYWHERE else {})
 
 
 def event_stream(name: str, subject: str, description: str, *, replicas: int) -> dict[str, Any]:
-    """The settings of any stream of events: its subjects are those that the pattern matches."""
+    """The settings of any stream of events; `subject` is the pattern of its subjects."""
     return {
         "name": name,
         "description": description,
@@ -119,10 +119,10 @@ def event_stream(name: str, subject: str, description: str, *, replicas: int) ->
 
 
 def settings_of_limits(*, replicas: int, placement: Placement = ANYWHERE) -> dict[str, Any]:
-    """The settings of the stream in which gateways share their counts: it forgets, and it is bounded.
+    """The settings of the stream in which gateways share their rate-limit counts: expiring and bounded.
 
-    Each message says itself how long it matters. On disk, since a stream in memory is gone with its server, and then
-    only who has the right to make streams could bring it back.
+    Each message has its own TTL. Stored on disk, since a stream in memory is lost with its server, and then only a
+    user with the right to create streams could restore it.
     """
     return {
         "name": LIMITS,
@@ -149,9 +149,9 @@ def settings_of_limits(*, replicas: int, placement: Placement = ANYWHERE) -> dic
 
 
 def settings_of_quorum(*, replicas: int, placement: Placement = ANYWHERE) -> dict[str, Any]:
-    """The settings of the stream that processes append to for evidence of a quorum: one message each, in memory.
+    """The settings of the stream that processes append to for quorum evidence: one message each, in memory.
 
-    Nothing reads it. Where all servers have lost it, the cluster makes it again, empty.
+    Nothing reads it. If all servers have lost it, the cluster creates it again, empty.
     """
     return {
         "name": QUORUM,
@@ -178,13 +178,13 @@ def settings_of_quorum(*, replicas: int, placement: Placement = ANYWHERE) -> dic
 
 
 async def ensure_quorum(nc: Client, *, replicas: int, placement: Placement = ANYWHERE, patience: float = 10.0) -> None:
-    """As `ensure_streams`, for the stream of evidence; one node alone needs none."""
+    """As `ensure_streams`, for the stream of quorum evidence; a single node needs none."""
     if replicas > 1:
         await ensure_stream(nc, settings_of_quorum(replicas=replicas, placement=placement), patience=patience)
 
 
 async def ensure_limits(nc: Client, *, replicas: int, placement: Placement = ANYWHERE, patience: float = 10.0) -> None:
-    """As `ensure_streams`, for the stream of the gateways' counts."""
+    """As `ensure_streams`, for the stream of the gateways' rate-limit counts."""
     await ensure_stream(nc, settings_of_limits(replicas=replicas, placement=placement), patience=patience)
 
 
@@ -196,14 +196,14 @@ async def ensure_streams(
     names: Iterable[str] = tuple(STREAMS),
     patience: float = 10.0,
 ) -> None:
-    """Makes the streams that are missing and brings the settings of the others up to date, where that is safe.
+    """Creates missing streams and updates the settings of the others where that is safe.
 
-    Several services may do so at once.
+    Several services may do so concurrently.
 
     Raises:
-        DangerousStream: a stream has a setting that must not be changed unseen.
-        StreamForbidden: a stream has to be made or changed, and this user has no right to it.
-        Refused: the server will not make it so.
+        DangerousStream: a stream has a setting that must not be changed automatically.
+        StreamForbidden: a stream has to be created or changed, and this user has no right to it.
+        Refused: the server refuses the settings.
         Unavailable: the event store cannot be reached.
     """
     for name in names:
@@ -234,10 +234,10 @@ async def _ensure(jetstream: JetStream, name: str, wanted: dict[str, Any]) -> No
 
 
 async def stream_exists(nc: Client, stream: str, timeout: float) -> None:
-    """Waits until the stream is there.
+    """Waits until the stream exists.
 
     Raises:
-        StreamMissing: it was not made in time.
+        StreamMissing: it was not created in time.
     """
     jetstream = JetStream(nc)
     loop = asyncio.get_running_loop()
@@ -266,7 +266,7 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]
 
 
 async def _create(jetstream: JetStream, wanted: dict[str, Any]) -> bool:
-    """Whether the stream is as wanted now; False if somebody made another of its name just before."""
+    """Creates the stream; False if another one of its name was created just before."""
     try:
         await jetstream.ask(f"STREAM.CREATE.{wanted['name']}", wanted, _INFO)
     except Refused as refused:

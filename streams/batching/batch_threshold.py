@@ -1,16 +1,16 @@
-"""From how many on a batch is quicker than its events by themselves, as both have been of late.
+"""Adaptive threshold: the number of events from which a batch is faster than single appends, by recent durations.
 
-A batch has a fixed price. It is that of some ten events where the server gathers a batch in files, as a single one does
-by itself, and that of three or so where it does that in memory, as in a cluster. The least of the last times is taken
-for the price, since all that makes them longer is what else there was to do.
+A batch has a fixed cost: that of about ten single events where the server stages a batch in files, as a single server
+does, and of about three where it stages it in memory, as in a cluster. The minimum of the recent durations counts as
+the cost, since anything above it is caused by other work.
 """
 
 import math
 from collections import deque
 
-# Where nothing is known yet; also the most, so that batches are tried now and then however dear they were.
+# The initial threshold and its maximum, so that batches are still tried sometimes, whatever their cost was.
 MOST = 10
-# Two that come by chance at the same moment need not be one.
+# Two events that arrive together by chance need no batch.
 LEAST = 3
 _REMEMBERED = 64
 
@@ -22,12 +22,12 @@ class BatchThreshold:
         self.minimum = MOST
 
     def batch(self, seconds: float) -> None:
-        """One was stored, in so many seconds."""
+        """Records a batch that was stored within `seconds`."""
         self._batches.append(seconds)
         self._compare()
 
     def single(self, seconds: float) -> None:
-        """An event was stored by itself, in so many seconds."""
+        """Records a single event that was stored within `seconds`."""
         self._singles.append(seconds)
         self._compare()
 

@@ -1,8 +1,8 @@
-"""Flat combining: what waits for the same aggregate is worked on together, in the order in which it came.
+"""Flat combining: commands that wait for the same aggregate are processed together, in order of arrival.
 
-An append takes some milliseconds, and nobody else may decide on its aggregate meanwhile. Whoever finds nobody at work
-works for himself, at once; those who come in the meantime are taken together when he is done, so that their events can
-be stored as one append instead of one after the other.
+An append takes some milliseconds, and no other command may decide on its aggregate meanwhile. A command that finds its
+aggregate idle runs immediately. Commands that arrive meanwhile are processed together afterwards, so that their events
+can be stored in one append instead of one after the other.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Generic, TypeVar, cast
 from contracts.deadlines import EVENT_STORE
 from contracts.errors import DeadlineExceeded, Overloaded
 
-# What is taken together, at most.
+# Most commands that are processed together.
 _MOST = 64
 
 C = TypeVar("C")
@@ -21,13 +21,13 @@ R = TypeVar("R")
 
 
 class PendingCommand(Generic[C, R]):
-    """A command that somebody waits for."""
+    """A command whose caller waits for its result."""
 
     __slots__ = ("_error", "_result", "_trace", "_waiter", "command", "is_over")
 
     def __init__(self, command: C) -> None:
         self.command = command
-        # Whether it was answered, or nobody waits for it any more.
+        # Whether it has a result or an error, or its caller no longer waits.
         self.is_over = False
         self._result: R | None = None
         self._error: Exception | None = None
@@ -52,13 +52,13 @@ class PendingCommand(Generic[C, R]):
         return self.result()
 
     def result(self) -> R:
-        """What it was answered.
+        """The command's result.
 
         Raises:
-            what it failed with.
+            the error that it failed with.
         """
         if self._error is not None:
-            # Several may have failed with the same one, to which each raise adds where it was raised.
+            # Several commands may share the error, and each raise would extend its traceback.
             raise self._error.with_traceback(self._trace)
         return cast(R, self._result)
 
@@ -69,13 +69,13 @@ class PendingCommand(Generic[C, R]):
 
 
 class FlatCombiner(Generic[C, R]):
-    """Lines of commands, one for each key, which exist only while somebody is at work there."""
+    """Queues of commands by key; a queue exists only while commands on its key are processed."""
 
     def __init__(
         self, work: Callable[[str, Sequence[PendingCommand[C, R]]], Awaitable[None]], *, patience: float = EVENT_STORE
     ) -> None:
         """
-        `work`: answers all of the commands on a key, or fails: then those that were not answered have failed so.
+        `work`: answers all of the given commands on a key; if it fails, the unanswered ones fail with its error.
         `patience`: seconds for which a command waits until it is taken.
         """
         self._work = work
@@ -84,10 +84,11 @@ class FlatCombiner(Generic[C, R]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, key: str, command: C) -> R:
-        """
+        """Processes the command, possibly together with others, and returns its result.
+
         Raises:
-            Overloaded: it was not taken in time, and nothing has come of it.
-            what the work failed with.
+            Overloaded: it was not taken in time, and has had no effect.
+            the error that `work` failed with.
         """
         turn: PendingCommand[C, R] = PendingCommand(command)
         line = self._lines.get(key)
@@ -112,13 +113,13 @@ class FlatCombiner(Generic[C, R]):
             timer.cancel()
 
     def _start_next(self, key: str) -> None:
-        """Whoever was at work is done, or has given up: those who have come meanwhile are next."""
+        """Takes the commands that arrived while the previous ones were processed."""
         line = self._lines[key]
         turns = [turn for turn in line if not turn.is_over]
         if not turns:
             del self._lines[key]
             return
-        # The list stays the same: it is how those who wait know whether they were taken.
+        # The list object stays the same: a waiting command is in it until it is taken.
         line[:] = turns[_MOST:]
         task = asyncio.create_task(self._run_batch(key, turns[:_MOST]))
         self._tasks.add(task)
@@ -127,10 +128,10 @@ class FlatCombiner(Generic[C, R]):
     async def _run_batch(self, key: str, turns: Sequence[PendingCommand[C, R]]) -> None:
         try:
             await self._work(key, turns)
-        except Exception as error:  # handed over: raised where each of them is waited for
+        except Exception as error:  # raised in each waiting caller
             _fail(turns, error)
         except asyncio.CancelledError:
-            # At the end of the loop nobody waits any more; should the work end so by itself, they would for ever.
+            # No caller waits when the loop ends; if the work cancels itself, they would wait forever.
             _fail(turns, DeadlineExceeded())
             raise
         finally:
@@ -144,6 +145,6 @@ def _fail(turns: Sequence[PendingCommand[C, R]], error: Exception) -> None:
 
 
 def _give_up(line: list[PendingCommand[C, R]], turn: PendingCommand[C, R]) -> None:
-    # Once it was taken, something may come of it, and whoever works on it has patience of his own.
+    # A command that was taken may take effect, and the work has its own time limit.
     if turn in line:
         turn.fail(Overloaded())

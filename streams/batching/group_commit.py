@@ -1,10 +1,10 @@
-"""Group commit: what waits while appends are under way goes out as one atomic batch, without a timer.
+"""Group commit: appends that wait while others are in flight are sent as one atomic batch, without a timer.
 
-A server that syncs every append to disk before it acknowledges does so once a message, but once a batch too. A batch
-has a price of its own, so that a few appends are quicker by themselves: this is decided when there is room for the
-next, by how many wait and by what both have cost (batch_price.py). An append is one event or several on one subject,
-all or none of them; in a batch each keeps its own condition on its own subject, and whatever becomes of a batch that is
-not plainly stored, each of its appends is settled by itself afterwards.
+A server that syncs every append to disk before it acknowledges does so once per message, but only once per batch. A
+batch has a cost of its own, so a few appends are faster singly: the choice is made when the next can be sent, by the
+number of waiting events and the measured durations of both (batch_threshold.py). An append is one event or several on
+one subject, all or none of them. In a batch each append keeps its own condition on its own subject. If a batch is not
+plainly stored, each of its appends is settled separately afterwards.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ import msgspec
 
 from streams.batching.batch_threshold import BatchThreshold
 
-# Events in a batch, give or take those of one append: bounds what is lost when one stale condition refuses it.
+# Most events in a batch, give or take those of one append: limits the cost when one stale condition refuses the batch.
 _MOST = 128
 
 T = TypeVar("T")
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """What became of something that had its turn."""
+    """Outcome of an append's turn."""
 
-    # Of its first event, where a batch stored it; None: it has to be stored by itself.
+    # Sequence of its first event, if a batch stored it; None: it has to be stored singly.
     sequence: int | None = None
     # Whether a batch may have stored it, or may still do so.
     uncertain: bool = False
@@ -37,14 +37,14 @@ _Turn = tuple[Sequence[T], asyncio.Future[Attempt]]
 
 
 class GroupCommit(Generic[T]):
-    """The appends of one stream: lets a few through at once and gathers the others."""
+    """Group commit for one stream: lets a few appends through immediately and gathers the others."""
 
     def __init__(
         self, together: Callable[[list[Sequence[T]]], Awaitable[list[Attempt]]], condition_on: Callable[[T], Hashable]
     ) -> None:
         """
-        `together`: makes one attempt to store these appends as one batch, and fails with nothing.
-        `condition_on`: what the condition of an event is about; one batch holds one condition on each.
+        `together`: makes one attempt to store the appends as one batch; never raises.
+        `condition_on`: the subject of an event's condition; a batch has only one append on each.
         """
         self._loop = asyncio.get_running_loop()
         self._together = together
@@ -56,9 +56,9 @@ class GroupCommit(Generic[T]):
         self._price = BatchThreshold()
 
     async def acquire(self, append: Sequence[T]) -> Attempt:
-        """Waits for its turn; whoever was not stored in a batch must `leave` when it is settled.
+        """Waits for the append's turn; if no batch stored it, the caller must call `release` when it is settled.
 
-        `append`: events that are stored in this order, all or none, on the condition of the first.
+        `append`: events to be stored in this order, all or none, on the condition of the first.
         """
         if self._singles_in_flight < self._price.minimum and not (self._waiting or self._batch or self._flushing):
             self._singles_in_flight += 1
@@ -74,14 +74,14 @@ class GroupCommit(Generic[T]):
             raise
 
     def release(self, seconds: float | None = None) -> None:
-        """`seconds`: how long it took to be stored by itself, if it was."""
+        """Ends a single append; `seconds`: how long it took, if it was stored."""
         self._singles_in_flight -= 1
         if seconds is not None:
             self._price.single(seconds)
         self._flush_soon()
 
     def _flush_soon(self) -> None:
-        """Everyone who is awake already may come first: those whose batch has just returned come back together."""
+        """Schedules a flush after all ready callbacks: callers whose batch has just returned append again together."""
         if self._waiting and not self._flushing and not self._batch:
             self._flushing = True
             self._loop.call_soon(self._flush)
@@ -102,7 +102,7 @@ class GroupCommit(Generic[T]):
         del self._waiting[:room]
 
     def _group(self) -> list[_Turn[T]]:
-        """The first of each subject among those who wait: a second one's condition would not count."""
+        """The first waiting append on each subject: the condition of a second one would not count."""
         if _events(self._waiting) < self._price.minimum:
             return []
         first: dict[Hashable, _Turn[T]] = {}
@@ -116,7 +116,7 @@ class GroupCommit(Generic[T]):
         return list(first.values())
 
     async def _send(self, group: list[_Turn[T]]) -> None:
-        # Should this be cut off, with the event loop, nothing is known of any of them.
+        # If this is cancelled together with the event loop, every outcome is unknown.
         attempts = [Attempt(uncertain=True)] * len(group)
         begun = time.monotonic()
         try:

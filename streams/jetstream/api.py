@@ -1,7 +1,7 @@
-"""The few requests of JetStream's API that an event store needs, in its own JSON.
+"""The few requests of the JetStream API that an event store needs, in its own JSON.
 
-Whatever decides something is asked of the stream's leader: a direct get may be served by a replica that lags behind
-an acknowledgement. Direct gets are for bulk, and what they return is checked.
+Reads that a decision depends on go to the stream's leader: a direct get may be served by a replica that lags behind an
+acknowledgement. Direct gets are for bulk reads, and their results are checked.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from streams.message import Message, nanoseconds_of
 NO_MESSAGE_FOUND = 10037
 STREAM_NOT_FOUND = 10059
 STREAM_IN_USE = 10058
-# A cluster, or a stream's part of it, has no leader just now: as good as no answer.
+# The cluster, or the stream's group in it, has no leader at the moment: equivalent to no answer.
 _NO_LEADER = {10007, 10008, 10009}
 TOO_MANY_CONSUMERS = 10026
 _SERVER_FAULT = 500
 _BATCH = 256
-# In seconds: how long one try may take, and how long to pause before the next.
+# Seconds: the limit of one attempt, and the pause before the next.
 _ATTEMPT = 2.0
 _PAUSE = 0.05
 
@@ -31,7 +31,7 @@ A = TypeVar("A")
 
 
 class ApiError(msgspec.Struct, frozen=True):
-    """The reason the server gives."""
+    """The error in a server's response."""
 
     code: int
     err_code: int = 0
@@ -47,15 +47,15 @@ class Refused(Exception):
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may succeed later: the server has a trouble, or a stream is not there yet."""
+        """Whether the same request may succeed later: a server fault, too many consumers, or no stream as yet."""
         return self.error.code >= _SERVER_FAULT or self.error.err_code in (STREAM_NOT_FOUND, TOO_MANY_CONSUMERS)
 
 
 class Link(NamedTuple):
-    """A message, and the one before it on its subject."""
+    """A message, and the sequence of the previous one on its subject."""
 
     message: Message
-    # The sequence on whose condition it was appended, 0 where it was the first; None: the message does not say.
+    # The sequence on whose condition it was appended, 0 for the first; None: the message does not contain it.
     previous: int | None
 
 
@@ -64,7 +64,7 @@ class StreamState(msgspec.Struct, frozen=True):
     bytes: int = 0
     first_seq: int = 0
     last_seq: int = 0
-    # Sequences between the two that have no message; None where that was not asked for, or there are none.
+    # Sequences between the two without a message; None if not requested, or if there are none.
     deleted: list[int] | None = None
 
 
@@ -76,7 +76,7 @@ class StreamInfo(msgspec.Struct, frozen=True):
 
     @property
     def created_at(self) -> datetime:
-        """When the stream was made, to the microsecond."""
+        """When the stream was created, to the microsecond."""
         return datetime.fromtimestamp(nanoseconds_of(self.created) // 1000 / 1_000_000, UTC)
 
 
@@ -104,14 +104,14 @@ _INFO = msgspec.json.Decoder(StreamInfo)
 
 
 class JetStream:
-    """Every request is repeated until its patience runs out: all of these are reads, or do nothing twice."""
+    """Client of the JetStream API. API requests are retried for `patience` seconds: all are reads or idempotent."""
 
     def __init__(self, nc: Client, *, patience: float = 10.0) -> None:
         self.inbox = Inbox(nc)
         self._patience = patience
 
     async def ask(self, call: str, request: object, decoder: msgspec.json.Decoder[A]) -> A:
-        """Asks the API for something; while a cluster has no leader it waits for one, as long as its patience lasts.
+        """Sends an API request; while the cluster has no leader, retries for up to `patience` seconds.
 
         Raises:
             Refused: the server answered with an error.
@@ -130,7 +130,7 @@ class JetStream:
             await asyncio.sleep(_PAUSE)
 
     async def info(self, stream: str, *, deleted: bool = False) -> StreamInfo:
-        """The stream's settings and state, from its leader; with the deleted sequences only if asked for them."""
+        """The stream's settings and state, from its leader; the deleted sequences only with `deleted`."""
         return await self.ask(f"STREAM.INFO.{stream}", {"deleted_details": True} if deleted else None, _INFO)
 
     async def at(self, stream: str, sequence: int) -> Message | None:
@@ -142,18 +142,18 @@ class JetStream:
         return await self._get(stream, {"last_by_subj": subject})
 
     async def last_link(self, stream: str, subject: str) -> Link | None:
-        """The last message of the subject, from the stream's leader."""
+        """The last message of the subject as a link, from the stream's leader."""
         return _linked(await self._get(stream, {"last_by_subj": subject}, headers=True))
 
     async def link_of_leader(self, stream: str, sequence: int) -> Link | None:
-        """The message at a sequence, from the stream's leader."""
+        """The message at a sequence as a link, from the stream's leader."""
         return _linked(await self.at(stream, sequence))
 
     async def link_at(self, stream: str, sequence: int) -> Link | None:
-        """The message at a sequence, from any replica; None where that one does not have it.
+        """The message at a sequence as a link, from any replica; None if that replica does not have it.
 
         Raises:
-            RequestFailed: none answered.
+            RequestFailed: no replica answered.
         """
         answer = await self.inbox.request(
             f"$JS.API.DIRECT.GET.{stream}", b'{"seq":%d}' % sequence, timeout=min(self._patience, _ATTEMPT)
@@ -165,7 +165,7 @@ class JetStream:
         return Link(Message(stream, sequence, headers["Nats-Subject"], answer.data, stored), _previous(headers))
 
     async def next(self, stream: str, subject: str, after: int, *, headers: bool = False) -> Message | None:
-        """The first message of the subject behind a sequence, from the stream's leader."""
+        """The first message of the subject after a sequence, from the stream's leader."""
         return await self._get(stream, {"seq": after + 1, "next_by_subj": subject}, headers=headers)
 
     async def first_since(self, stream: str, moment: datetime) -> Message | None:
@@ -185,9 +185,9 @@ class JetStream:
     async def many(
         self, stream: str, subject: str, after: int, *, limit: int | None = None
     ) -> tuple[list[Message], bool]:
-        """Up to 256 messages (or `limit`, if less) of the subject behind a sequence, and whether there may be more.
+        """Up to 256 messages (or `limit`, if less) of the subject after a sequence, and whether there may be more.
 
-        From any replica: what it lacks may be stored all the same.
+        From any replica, which may lack messages that are stored.
         """
         request = msgspec.json.encode(
             {"seq": after + 1, "next_by_subj": subject, "batch": min(limit or _BATCH, _BATCH)}
@@ -201,7 +201,7 @@ class JetStream:
             headers = answer.headers or {}
             sequence = int(headers["Nats-Sequence"])
             if messages and int(headers["Nats-Last-Sequence"]) != previous:
-                # One got lost on the way here; what came before it stands.
+                # A message was lost in transit; those before it are valid.
                 return messages, True
             previous = sequence
             stored = nanoseconds_of(headers["Nats-Time-Stamp"])
@@ -228,11 +228,11 @@ def _linked(message: Message | None) -> Link | None:
 
 
 def _previous(headers: dict[str, str]) -> int | None:
-    # The server has held this against the subject before it stored the message.
+    # The server checked this condition on the subject before it stored the message.
     said = headers.get("Nats-Expected-Last-Subject-Sequence", "")
     return int(said) if said.isascii() and said.isdigit() else None
 
 
 def _ends_batch(message: Delivered) -> bool:
-    # 204 behind the last, 404 if there is none.
+    # 204 after the last message, 404 if there is none.
     return message.status is not None

@@ -1,8 +1,8 @@
-"""The NATS client, with a short way for the messages that an event store lives on.
+"""The NATS client, with a fast path for the messages of an event store.
 
-The client library takes a message apart with regular expressions, parses its headers, and hands it through a queue to
-a task. Replaying a stream does that a million times for headers that nobody reads. Here a message goes from the
-connection's bytes straight to a plain function. What is published is put into the library's own buffer in one piece.
+The client library parses a message with regular expressions, parses its headers, and passes it through a queue to a
+task. Replaying a stream would do that a million times for headers that no one reads. Here a message goes from the
+connection's bytes directly to a plain function. A published message is put into the library's own buffer in one piece.
 Everything else (connecting, reconnecting, pings, errors, flushing, ordinary subscriptions) stays with the library.
 """
 
@@ -22,9 +22,9 @@ from streams.jetstream.raw_message import Delivered, is_status, read_headers
 _LOG = logging.getLogger(__name__)
 _END = b"\r\n"
 _PING = b"PING\r\n"
-# What would end a subject on the wire.
+# Characters that would end a subject on the wire.
 _UNFIT = re.compile(r"\s")
-# Longer than any line of the protocol: the server's INFO with a large cluster in it included.
+# Longer than any line of the protocol, including the server's INFO with a large cluster in it.
 _LONGEST_LINE = 1024 * 1024
 # Words of a message's first line when it has a reply subject; one fewer without.
 _WORDS = {b"MSG": 5, b"HMSG": 6}
@@ -35,14 +35,14 @@ Take = Callable[[Delivered], None]
 class Client(NATS):
     def __init__(self) -> None:
         super().__init__()
-        # By subscription: who takes the messages, and whether stored headers are read for it.
+        # By subscription: its handler, and whether stored headers are parsed for it.
         self.direct_handlers: dict[int, tuple[Take, bool]] = {}
         self._ps: Parser = DirectParser(self)
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """As the library's, which gets everything that is out of the ordinary."""
+        """As the library's, which handles every unusual case."""
         command = self._command(subject, payload, reply, headers)
         if command is None:
             await super().publish(subject, payload, reply, headers)
@@ -57,7 +57,7 @@ class Client(NATS):
             await self._flush_pending()
 
     def _command(self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None) -> bytes | None:
-        """The message on the wire; None where something has to be looked at more closely, or refused."""
+        """The message in wire format; None if the library has to check it more closely, or refuse it."""
         size = len(payload)
         if self._status != NATS.CONNECTED or size > self._max_payload or not subject:
             return None
@@ -80,21 +80,21 @@ class Client(NATS):
         )
 
     async def _send_ping(self, future: "asyncio.Future[bool] | None" = None) -> None:
-        """Asks behind all that is pending, so that the answer says that the server has got it.
+        """Sends a PING after all pending data, so that the PONG confirms that the server has received it.
 
-        The library's own question overtakes what is pending: its `flush` may return before the server has read the
-        subscription in front of it, and a message that another connection publishes then reaches nobody.
+        The library's own PING overtakes pending data: its `flush` may return before the server has read a preceding
+        subscription, and a message that another connection then publishes reaches no subscriber.
         """
         self._pongs.append(asyncio.get_running_loop().create_future() if future is None else future)
         await self._send_command(_PING)
         await self._flush_pending()
 
     async def close(self) -> None:
-        """As the library's; also where the server has gone, and what was pending with it."""
+        """As the library's; also if the server is gone, and the pending data with it."""
         try:
             await super().close()
         except OSError:
-            # It stops at what it cannot send any more; that is dropped by now, and all the rest is still to be done.
+            # The library stops at data that it cannot send. That is dropped by now; the rest is still to be done.
             self._status = NATS.DISCONNECTED
             await super().close()
 
@@ -104,11 +104,11 @@ class Client(NATS):
 
 
 async def subscribe_direct(nc: NATS, subject: str, take: Take, *, headers: bool) -> Subscription:
-    """Subscribes; `take` is called with each message as it comes in, and must be quick.
+    """Subscribes; `take` is called with each message as it arrives, and must be fast.
 
-    A client of the library itself is good too, only slower.
+    A client of the library itself works, too, but slower.
 
-    `headers`: whether the headers of stored messages are wanted; those of the server's own words always come.
+    `headers`: whether the headers of stored messages are parsed; those of the server's own messages always are.
     """
 
     async def take_later(message: Msg) -> None:
@@ -121,15 +121,15 @@ async def subscribe_direct(nc: NATS, subject: str, take: Take, *, headers: bool)
 
 
 class DirectParser(Parser):
-    """Reads messages for direct delivery by itself and leaves every other line to the library."""
+    """Parses messages for direct delivery itself and leaves every other line to the library."""
 
     nc: Client
 
     def reset(self) -> None:
         super().reset()
-        # The beginning of a line or of a message.
+        # The beginning of an incomplete line or message.
         self._left = b""
-        # What was read before a reset belongs to a connection that is gone.
+        # Data read before a reset belongs to a connection that is gone.
         self._resets = getattr(self, "_resets", 0) + 1
 
     async def parse(self, data: bytes = b"") -> None:
@@ -162,7 +162,7 @@ class DirectParser(Parser):
         self._left = data[place:]
 
     def _hand_out(self, words: list[bytes], data: bytes, body: int, after: int) -> bool:
-        """Whether somebody takes the message directly, and has got it."""
+        """Delivers the message to its direct handler; False if there is none."""
         taker = self.nc.direct_handlers.get(_number(words[2]))
         if taker is None:
             return False

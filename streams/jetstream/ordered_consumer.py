@@ -1,8 +1,8 @@
-"""One ordered pull consumer on a stream: lives as long as everything goes well, and breaks on the first doubt.
+"""One ordered pull consumer on a stream, used until the first error.
 
-Two pull requests overlap, so that the server always has one to serve. All messages come over one subscription; a gap
-in the consumer's own sequence (the stream's has gaps by nature under a filter), a missing heartbeat, a lost
-connection or a word from the server that the consumer is gone breaks it, and its reader makes another.
+Two pull requests overlap, so that the server always has one to serve. All messages arrive on one subscription. A gap
+in the consumer's own sequence (under a filter the stream's has gaps by nature), a missing heartbeat, a lost connection
+or a message from the server that the consumer is gone breaks it, and its reader creates another.
 """
 
 import asyncio
@@ -22,28 +22,28 @@ from streams.message import Message
 _SECOND = 1_000_000_000
 _EXPIRES = 30 * _SECOND
 _HEARTBEAT = _SECOND // 2
-# Under a filter the heartbeat is what tells how far the server has looked in vain: who waits for that waits for it.
+# Under a filter only the heartbeat reports how far the server has scanned without a match, so it is more frequent.
 _HEARTBEAT_UNDER_FILTER = _SECOND // 5
 # Seconds without a message or a heartbeat after which the consumer counts as lost.
 _SILENCE = 3.0
-# After this without a pull request the server drops the consumer by itself.
+# After this time without a pull request the server deletes the consumer.
 _INACTIVE = 30 * _SECOND
-# Messages asked for at a time where the server is not to work while we do: it has them out within a millisecond or two.
+# Messages per request where server and client take turns: the server sends them within a millisecond or two.
 _IN_TURNS = 500
-# Bytes a pull request may bring: with two of them the most that waits in memory.
+# Most bytes per pull request; two requests bound what waits in memory.
 _BYTES = 8 * 1024 * 1024
-# How often somebody who waits looks at the connection, in seconds.
+# Seconds between checks of the connection while waiting.
 _LOOK = 0.5
 _DELIVERED = "$JS.ACK."
 _SHORT_REPLY = 9
 _HEARTBEAT_STATUS = "100"
 _EXPIRED = "408"
-# A pull request that ended by itself; any other end of one is the end of the consumer.
+# Normal ends of a pull request; any other end means the end of the consumer.
 _ENDED = {"Batch Completed", "Message Size Exceeds MaxBytes"}
 
 
 class Broken(Exception):
-    """The consumer is lost, or cannot be trusted any more."""
+    """The consumer is lost, or no longer reliable."""
 
 
 class _Created(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ class Consumer:
         self._jetstream = jetstream
         self._stream = stream
         self._filter = subject_filter
-        # Nobody can guess it: who does not know a consumer's name cannot take from it.
+        # Unguessable: only a client that has a consumer's name can pull from it.
         self._name = f"{name}-{uuid4().hex}"
         self._headers = headers
         self._buffer = max(2, buffer)
@@ -80,20 +80,20 @@ class Consumer:
         self._arrived: deque[Delivered] = deque()
         self._wake = asyncio.Event()
         self._subscription: Subscription | None = None
-        # Messages asked for and not yet arrived.
+        # Messages requested and not yet received.
         self._asked = 0
         # The consumer's own sequence.
         self._sequence = 0
-        # How many more messages the server has for this consumer, as last heard.
+        # How many more messages the server has for this consumer, as last reported.
         self.pending = 0
-        # Everything up to here that passes the filter was received.
+        # All messages up to this stream sequence that match the filter were received.
         self.position = 0
 
     async def start(self, after: int) -> None:
-        """Begins behind a sequence of the stream.
+        """Creates the consumer, starting after a sequence of the stream.
 
         Raises:
-            Refused, RequestFailed: the server did not make the consumer.
+            Refused, RequestFailed: the server did not create the consumer.
         """
         self._subscription = await subscribe_direct(self._nc, self._inbox, self._take, headers=self._headers)
         config: dict[str, object] = {
@@ -118,22 +118,22 @@ class Consumer:
     async def stop(self) -> None:
         if self._subscription is not None and not self._nc.is_closed and not self._nc.is_draining:
             await self._subscription.unsubscribe()
-            # Best effort: left alone, the server drops it after a while.
+            # Best effort: otherwise the server deletes it when it is inactive for long enough.
             if self._nc.is_connected:
                 await self._nc.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._name}", b"")
 
     async def receive(self, limit: int) -> list[Message]:
-        """The next messages, up to `limit`; none means a sign of life from the server.
+        """The next messages, up to `limit`; an empty list is a sign of life from the server.
 
         Raises:
-            Broken: begin anew behind the last message received.
+            Broken: start another consumer after the last message received.
         """
         await self._pull()
         if not self._arrived:
             await self._wait()
         if self._reconnects != self._nc.stats["reconnects"]:
             raise Broken("the connection was lost")
-        # From here on nothing waits: a caller that is cancelled has either all of it or nothing.
+        # No await from here on: a cancelled caller has received either all of it or nothing.
         messages: list[Message] = []
         while self._arrived and len(messages) < limit:
             message = self._arrived.popleft()
@@ -157,13 +157,13 @@ class Consumer:
         return Message(self._stream, sequence, message.subject, message.data, stored_ns, message.headers)
 
     def _hear(self, message: Delivered) -> None:
-        """What the server says on its own account."""
+        """Handles a status message of the server."""
         headers = message.headers or {}
         status, description = message.status, headers.get("Description", "")
         if status == _HEARTBEAT_STATUS:
             if int(headers["Nats-Last-Consumer"]) != self._sequence:
                 raise Broken("messages before a heartbeat are missing")
-            # How far the server has looked; with a filter that is the only word of it.
+            # How far the server has scanned; under a filter this is the only report of it.
             self.position = max(self.position, int(headers["Nats-Last-Stream"]))
             self.pending = 0
         elif status == _EXPIRED or description in _ENDED:
@@ -172,7 +172,7 @@ class Consumer:
             raise Broken(f"{status} {description}")
 
     async def _pull(self) -> None:
-        """Asks for more: once when idle, twice with a backlog, never for more than the buffer holds."""
+        """Requests more messages: once when idle, twice with a backlog, never more than the buffer holds."""
         size = min(_IN_TURNS, self._buffer) if self.in_turns else self._buffer // 2
         while self._may_pull(size):
             request = {

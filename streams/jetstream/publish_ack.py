@@ -1,4 +1,4 @@
-"""What the server's answer to an append says of its outcome."""
+"""Interpretation of the server's reply to an append."""
 
 import msgspec
 
@@ -7,16 +7,16 @@ from streams.jetstream.api import ApiError, Refused
 
 # The condition did not hold; the second is usual under contention in a cluster.
 _CONFLICTS = {10071, 10164}
-# An event id of the batch is stored already: the batch itself, sent again, as a rule.
+# An event id of the batch is already stored: usually the batch itself was sent again.
 _REPEATED_BATCH = 10201
-# An earlier attempt with the same id is still on its way through the cluster.
+# An earlier attempt with the same id is still in flight in the cluster.
 _IN_PROCESS = 10158
-# Messages of the batch are missing: it was cut off by a change of leader, or one of them was refused.
+# Messages of the batch are missing: a change of leader interrupted it, or one of them was refused.
 _INCOMPLETE_BATCH = 10176
-# As many batches are begun as the server allows; those that nobody ends it gives up after 10 s.
+# The server's limit of open batches is reached; it abandons unfinished ones after 10 s.
 _TOO_MANY_BATCHES = 10210
 _NOT_THIS_TIME = {_REPEATED_BATCH, _INCOMPLETE_BATCH, _TOO_MANY_BATCHES}
-# Disk, memory or the limits of the stream are used up.
+# Disk, memory or the limits of the stream are exhausted.
 _NO_SPACE = {10023, 10028, 10047, 10077}
 
 
@@ -35,7 +35,7 @@ def decode(payload: bytes) -> Ack:
 
 
 def says_repeated(ack: Ack) -> bool:
-    """Whether the server takes it for a repetition: it knows the id of one of the events."""
+    """Whether the server reports a duplicate: it already has the id of one of the events."""
     return ack.duplicate or (ack.error is not None and ack.error.err_code == _REPEATED_BATCH)
 
 
@@ -45,16 +45,18 @@ def is_incomplete(ack: Ack) -> bool:
 
 
 def needs_lookup(ack: Ack) -> bool:
-    """Whether the events may be there from before, or somebody else's in their place: only a look tells which."""
+    """Whether the events may already be stored, or another writer's in their place: only a lookup can tell."""
     return ack.duplicate or (ack.error is not None and ack.error.err_code in _CONFLICTS | {_REPEATED_BATCH})
 
 
 def outcome_is_unknown(ack: Ack, uncertain: bool) -> bool:
-    """What an answer that is no plain success says: whether the outcome is uncertain.
+    """Whether the outcome is uncertain after a reply that is not a plain success.
+
+    `uncertain`: whether it was uncertain before.
 
     Raises:
         Overloaded: there is no space.
-        Refused: the server will never take this.
+        Refused: the server will never accept this.
     """
     if ack.error is None or ack.error.err_code in _CONFLICTS | _NOT_THIS_TIME:
         return uncertain

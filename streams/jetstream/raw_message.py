@@ -1,4 +1,4 @@
-"""A message as the server delivered it, and the little that is to be read out of its headers."""
+"""A message as the server delivered it, and the parsing of its headers."""
 
 import msgspec
 
@@ -8,10 +8,10 @@ _STATUS_LENGTH = 3
 
 class Delivered(msgspec.Struct, frozen=True, gc=False):
     subject: str
-    # Where an answer would go; for a stored message the server's word of where it stands.
+    # The reply subject; for a stored message it contains the message's position.
     reply: str
     data: bytes
-    # Those that the server itself wrote; `Status` and `Description` for what it says on its own account.
+    # The parsed headers, if any; of a message by the server itself `Status` and `Description` as well.
     headers: dict[str, str] | None = None
 
     @property
@@ -21,12 +21,12 @@ class Delivered(msgspec.Struct, frozen=True, gc=False):
 
 
 def is_status(block: bytes) -> bool:
-    """Whether the headers begin with a status: the server speaks on its own account."""
+    """Whether the headers begin with a status, as those of the server's own messages do."""
     return block.startswith(b" ", len(_VERSION))
 
 
 def read_headers(block: bytes) -> dict[str, str]:
-    """The headers, from `NATS/1.0` to the empty line."""
+    """Parses the headers, from `NATS/1.0` to the empty line."""
     first, *lines = block.decode(errors="replace").split("\r\n")
     headers: dict[str, str] = {}
     if status := first[len(_VERSION) :].strip():

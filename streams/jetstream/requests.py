@@ -1,8 +1,8 @@
-"""Answers to requests, all over one subscription of our own.
+"""Request and reply over one shared subscription.
 
-The client library's `request` knows one answer a request and one way to fail: a time-out. An event store must tell
-*nobody was there* (nothing happened) from *no answer came* (anything may have happened), notice a lost connection
-before the time runs out, and take several answers to one request (a batched get).
+The client library's `request` has one reply per request and one way to fail: a time-out. An event store must
+distinguish *no responders* (nothing happened) from *no answer* (anything may have happened), notice a lost connection
+before the time-out, and accept several replies to one request (a batched get).
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from nats.errors import ConnectionClosedError, ConnectionDrainingError, Outbound
 from streams.jetstream.client import subscribe_direct
 from streams.jetstream.raw_message import Delivered
 
-# How often a request without an answer yet looks whether one can still come, in seconds.
+# Seconds between checks whether a pending request can still be answered.
 _LOOK = 0.2
 _RECONNECT_LOOK = 0.02
 NO_RESPONDERS = "503"
@@ -27,7 +27,7 @@ class RequestFailed(Exception):
 
     # Whether it may have taken effect, or may still do so.
     uncertain: ClassVar[bool] = False
-    # Whether trying again is of no use.
+    # Whether a retry is useless.
     final: ClassVar[bool] = False
 
 
@@ -42,7 +42,7 @@ class Closed(NotSent):
 
 
 class NoResponders(RequestFailed):
-    """Nobody answers for the event store just now."""
+    """No server answers for the event store at the moment."""
 
 
 class NoAnswer(RequestFailed):
@@ -52,13 +52,13 @@ class NoAnswer(RequestFailed):
 
 
 class Denied(RequestFailed):
-    """The event store gives this service no right to that."""
+    """This service has no right to the request."""
 
     final = True
 
 
 class Answer:
-    """The answers to one request as they come in; done when `last` says so of one of them."""
+    """Collects the replies to one request; done when `last` is true of one of them."""
 
     __slots__ = ("_last", "deadline", "done", "messages", "reconnects", "subject")
 
@@ -66,7 +66,7 @@ class Answer:
         self.messages: list[Delivered] = []
         self.done = done
         self._last = last
-        # As long as somebody waits for it: what was asked, until when (the loop's time), on which connection.
+        # While a caller waits: the request's subject, its deadline (loop time) and its connection.
         self.subject = ""
         self.deadline = 0.0
         self.reconnects = 0
@@ -93,10 +93,10 @@ class Inbox:
     async def request(
         self, subject: str, payload: bytes, *, timeout: float, headers: dict[str, str] | None = None
     ) -> Delivered:
-        """Sends a request and waits for its one answer.
+        """Sends a request and waits for its single reply.
 
         Raises:
-            RequestFailed: see its kinds for what is known of the request's effect.
+            RequestFailed: its subclasses tell what is known of the request's effect.
         """
         return (await self.request_many(subject, payload, timeout=timeout, headers=headers))[0]
 
@@ -109,7 +109,7 @@ class Inbox:
         headers: dict[str, str] | None = None,
         last: Callable[[Delivered], bool] = lambda message: True,
     ) -> list[Delivered]:
-        """Sends a request and waits for its answers up to the one that `last` is true of."""
+        """Sends a request and waits for its replies, up to the one that `last` is true of."""
         reply, answer = await self.open(last)
         try:
             await self.publish(subject, payload, reply=reply, headers=headers, timeout=timeout)
@@ -119,17 +119,17 @@ class Inbox:
             self.close(reply)
 
     def open_reply(self, last: Callable[[Delivered], bool]) -> "_Conversation":
-        """Opens a subject for answers, for as long as the context lasts."""
+        """Opens a reply subject for the duration of the context."""
         return _Conversation(self, last)
 
     async def publish(
         self, subject: str, payload: bytes, *, reply: str, headers: dict[str, str] | None, timeout: float
     ) -> None:
-        """Hands a message to a living connection, for which it waits if need be.
+        """Publishes a message; waits up to `timeout` seconds for a connection if there is none.
 
         Raises:
-            DeliveryFailed: there was none.
-            ValueError: the message is larger than the server takes.
+            NotSent: there was no connection.
+            ValueError: the message is larger than the server accepts.
         """
         if not self._nc.is_connected:
             await self._connected(timeout)
@@ -143,12 +143,16 @@ class Inbox:
             raise NotSent from error
 
     async def wait(self, answer: Answer, subject: str, timeout: float) -> None:
-        """Waits until the answer is complete, or cannot come any more."""
+        """Waits until the answer is complete.
+
+        Raises:
+            RequestFailed: it can no longer arrive.
+        """
         loop = answer.done.get_loop()
         answer.subject = subject
         answer.deadline = loop.time() + timeout
         answer.reconnects = self._nc.stats["reconnects"]
-        # Nearly all answers come before anybody looks: one timer does for all who wait.
+        # Nearly all replies arrive before the first check: one timer serves all waiters.
         if self._next_look is None or self._next_look.when() > answer.deadline:
             self._schedule_check(min(_LOOK, timeout), loop)
         await answer.done
@@ -159,7 +163,7 @@ class Inbox:
         self._next_look = loop.call_later(seconds, self._check_deadlines, loop)
 
     def _check_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Ends the waiting of those who cannot get an answer any more."""
+        """Fails the requests that can no longer be answered."""
         self._next_look = None
         now, soonest = loop.time(), float("inf")
         for answer in self._open.values():
@@ -175,7 +179,7 @@ class Inbox:
             self._schedule_check(min(_LOOK, soonest - now), loop)
 
     def _denied(self, subject: str) -> bool:
-        # The server refuses a publication asynchronously, on the connection and not to the inbox.
+        # The server reports a refused publish asynchronously, on the connection and not to the inbox.
         error = self._nc.last_error
         text = str(error).lower() if error else ""
         return "permissions violation" in text and f'"{subject.lower()}"' in text
@@ -201,7 +205,7 @@ class Inbox:
     def close(self, reply: str) -> None:
         done = self._open.pop(reply.rsplit(".", 1)[1]).done
         if not done.cancel() and not done.cancelled():
-            done.exception()  # marks it as seen: whoever waited for it may be gone
+            done.exception()  # marks it as retrieved: the waiter may be gone
 
     async def _start(self) -> None:
         async with self._starting:
@@ -215,7 +219,7 @@ class Inbox:
             self._prefix = prefix
 
     def _dispatch(self, message: Delivered) -> None:
-        # Batched gets answer under the subject that was asked for, too: the token is always the last part.
+        # Replies to batched gets come under the requested subject, too: the token is always the last part.
         answer = self._open.get(message.subject.rsplit(".", 1)[1])
         if answer is not None:
             answer.take(message)

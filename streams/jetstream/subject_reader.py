@@ -1,10 +1,10 @@
-"""The events of one subject, in order: all that were acknowledged before the call.
+"""Reads the events of one subject, in order: all that were acknowledged before the call.
 
-Each event names its predecessor: the sequence on whose condition it was appended stands in its headers. So an
-aggregate is read from its last event backwards, each by its own place. A search forwards makes the server look at
-every message that lies between two of them, which costs ten events among a thousand aggregates at work three times as
-much, and makes it load and keep every block of the stream between two that lie far apart. It serves where events lie
-close together, as far as they do; where only the first ones are wanted, and where an event does not say.
+Each event names its predecessor: its headers contain the sequence on whose condition it was appended. So an aggregate
+is read from its last event backwards, each event by its sequence. A forward search makes the server scan every message
+between two of them. For ten events among a thousand active aggregates that costs three times as much, and the server
+loads and keeps every stream block between events that are far apart. The forward search is used for events that are
+close together, if only the first ones are wanted, and if an event does not name its predecessor.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from streams.jetstream.api import JetStream, Link, Refused
 from streams.jetstream.requests import Denied, RequestFailed
 from streams.message import Message
 
-# A look at so many messages in between costs about as much as one more request.
+# Scanning this many messages in between costs about as much as one more request.
 _NEAR = 300
-# How far back one search begins, in messages: no more than a block or two, however far away the next event is.
+# How far back a search begins, in messages: at most a block or two, however far away the next event is.
 _REACH = 16 * _NEAR
-# So few requests cost less than a search does, wherever the events lie.
+# This few requests cost less than a search, wherever the events are.
 _FEW = 2
 
 A = TypeVar("A")
@@ -31,7 +31,7 @@ class AggregateEvents:
         self._jetstream = jetstream
 
     async def read(self, stream: str, subject: str, *, after: int, limit: int | None) -> list[Message]:
-        """Those behind a sequence, no more than `limit`; of a pattern those of all its subjects.
+        """The events after a sequence, up to `limit`; for a pattern those of all its subjects.
 
         Raises:
             Unavailable: the event store cannot be reached.
@@ -45,15 +45,15 @@ class AggregateEvents:
         return await self._completed(found, stream, subject, after, last.sequence if last else 0, limit)
 
     async def _read_all(self, stream: str, subject: str, after: int) -> list[Message]:
-        # The leader's last event is the end of what was acknowledged; whatever comes before it cannot change any more,
-        # so that any replica's word is good for that.
+        # The leader's last event is the end of what was acknowledged. Earlier events cannot change, so any replica may
+        # serve them.
         link = await reachable(self._jetstream.last_link(stream, subject))
         if link is None or link.message.sequence <= after:
             return []
         backwards = [link.message]
         while link.previous is None or link.previous > after:
             known = link.message.sequence
-            # One that does not say is the second of its batch as a rule.
+            # An event that does not name its predecessor is usually the second of its batch.
             if link.previous is None or (len(backwards) >= _FEW and known - link.previous < _NEAR):
                 begin = max(after, known - _REACH)
                 near = await self._between(stream, subject, begin, known)
@@ -76,7 +76,7 @@ class AggregateEvents:
         return await self._between(stream, subject, after, backwards[0].sequence) + backwards
 
     async def _between(self, stream: str, subject: str, after: int, known: int) -> list[Message]:
-        """Those behind one sequence and before another, at which there is one."""
+        """The events after one sequence and before `known`, at which there is an event."""
         found = await self._search(stream, subject, after, None, until=known)
         found = await self._completed(found, stream, subject, after, known, None)
         return [message for message in found if message.sequence < known]
@@ -87,13 +87,13 @@ class AggregateEvents:
                 return found
         except RequestFailed:
             pass
-        # The replica that was asked lags behind, or is gone.
+        # That replica lags behind, or is gone.
         return await reachable(self._jetstream.link_of_leader(stream, sequence))
 
     async def _search(
         self, stream: str, subject: str, after: int, limit: int | None, until: int | None = None
     ) -> list[Message]:
-        """What some replica has; the end may be missing. `until`: no further than to where this has been reached."""
+        """The events that some replica has; the last ones may be missing. `until`: stops when this is reached."""
         messages: list[Message] = []
         more = True
         while more and (left := None if limit is None else limit - len(messages)) != 0:
@@ -111,7 +111,7 @@ class AggregateEvents:
     async def _completed(
         self, found: list[Message], stream: str, subject: str, after: int, last: int, limit: int | None
     ) -> list[Message]:
-        """With what the replica that answered does not have as yet, up to `last`, from the leader."""
+        """Adds the events up to `last` that the replica does not have yet, from the leader."""
         while (behind := found[-1].sequence if found else after) < last and (limit is None or len(found) < limit):
             message = await reachable(self._jetstream.next(stream, subject, behind))
             if message is None:
@@ -121,7 +121,13 @@ class AggregateEvents:
 
 
 async def reachable(reading: Awaitable[A]) -> A:
-    """Says in the house's words that the event store did not answer."""
+    """Translates a failed read of the event store.
+
+    Raises:
+        PermissionError: this service may not read the stream.
+        Unavailable: the event store did not answer, or refused for the moment.
+        Refused: it refused for good.
+    """
     try:
         return await reading
     except Denied as denied:

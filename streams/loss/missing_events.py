@@ -1,10 +1,10 @@
-"""The events that a stream lacks, and those whose loss an operator has accepted.
+"""Gaps: the events that a stream lacks, and those whose loss an operator has accepted.
 
 Nothing may delete from a stream of events, so its sequences are dense: one without an event is a loss. A damaged block
-shows in two ways. The server drops what it cannot read when it starts, or it counts the message and skips it in every
-answer. A reader of the whole stream notices both.
+shows in two ways. The server drops unreadable messages when it starts, or it counts a message and skips it in every
+response. A reader of the whole stream notices both.
 
-Accepted losses stand in the stream's own settings, so that they survive the database and are there for every process.
+Accepted losses are stored in the stream's own settings, so that they outlive the database and every process has them.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from streams.message import Message
 
 _KEY = "vestnik.accepted-losses"
 _INFO = msgspec.json.Decoder(StreamInfo)
-# Gaps that a sentence names.
+# Most gaps that a message names.
 _SHOWN = 10
 
 
@@ -37,13 +37,13 @@ class Gap(msgspec.Struct, frozen=True, order=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """A decision that events are lost for good."""
+    """An operator's decision that events are lost for good."""
 
     first: int
     last: int
     at: datetime
     by: str
-    # Whether they were at the stream's end, so that placeholders stand in their places.
+    # Whether they were at the stream's end, so that placeholders have their sequences.
     filled: bool = False
 
 
@@ -51,15 +51,15 @@ _ACCEPTED = msgspec.json.Decoder(list[Accepted])
 
 
 def accepted(config: dict[str, Any]) -> list[Accepted]:
-    """The decisions that the settings of a stream hold, oldest first."""
+    """The decisions in a stream's settings, oldest first."""
     found = (config.get("metadata") or {}).get(_KEY)
     return _ACCEPTED.decode(found) if found else []
 
 
 async def accept(jetstream: JetStream, gaps: Iterable[Gap], by: str, *, filled: bool = False) -> None:
-    """Records that the events of these gaps are lost for good; needs the right to change a stream.
+    """Records that the events of these gaps are lost for good; requires the right to change a stream.
 
-    `filled`: placeholders stand in their places.
+    `filled`: placeholders have their sequences.
 
     Raises:
         Refused, RequestFailed: some or all of it was not recorded.
@@ -82,10 +82,10 @@ async def missing(
 ) -> tuple[list[Message], list[Gap]]:
     """The events from `first` to `last` that the stream's leader has, and the gaps between them.
 
-    What a reader did not get may be there: the replica that served it may be the damaged one.
+    An event that a reader did not receive may exist: the replica that served the reader may be the damaged one.
 
     Raises:
-        Refused, RequestFailed: the leader does not tell.
+        Refused, RequestFailed: the leader refused or did not answer.
     """
     messages: list[Message] = []
     gaps: list[Gap] = []
@@ -103,10 +103,10 @@ async def missing(
 
 
 async def still_unaccepted(jetstream: JetStream, gaps: Iterable[Gap]) -> list[Gap]:
-    """Of these gaps what no operator has accepted, as the streams' settings say now.
+    """The parts of these gaps that no operator has accepted, by the streams' current settings.
 
     Raises:
-        Refused, RequestFailed: the server does not tell.
+        Refused, RequestFailed: the server refused or did not answer.
     """
     streams = by_stream(gaps)
     known = {stream: accepted((await jetstream.info(stream)).config) for stream in streams}
@@ -114,7 +114,7 @@ async def still_unaccepted(jetstream: JetStream, gaps: Iterable[Gap]) -> list[Ga
 
 
 def unaccepted(gaps: Iterable[Gap], known: dict[str, list[Accepted]]) -> list[Gap]:
-    """The gaps without what is accepted, `known` by stream; sorted and joined."""
+    """The gaps without the accepted parts; sorted and merged. `known`: the decisions by stream."""
     left: list[Gap] = []
     for stream, of_stream in by_stream(gaps).items():
         pieces = of_stream
@@ -125,7 +125,7 @@ def unaccepted(gaps: Iterable[Gap], known: dict[str, list[Accepted]]) -> list[Ga
 
 
 def by_stream(gaps: Iterable[Gap]) -> dict[str, list[Gap]]:
-    """The gaps of each stream, sorted; those that overlap or touch are one."""
+    """The gaps of each stream, sorted; overlapping and adjacent ones are merged."""
     found: dict[str, list[Gap]] = {}
     for gap in sorted(gaps):
         of_stream = found.setdefault(gap.stream, [])
@@ -138,7 +138,7 @@ def by_stream(gaps: Iterable[Gap]) -> dict[str, list[Gap]]:
 
 
 def named(gaps: Iterable[Gap]) -> str:
-    """The first few gaps as an operator writes them, and how many more there are."""
+    """The first gaps in the notation of operators, and the number of the others."""
     every = list(gaps)
     shown = ", ".join(map(str, every[:_SHOWN]))
     return shown + (f" and {len(every) - _SHOWN:,} more gaps" if len(every) > _SHOWN else "")

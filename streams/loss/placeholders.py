@@ -1,7 +1,7 @@
-"""Placeholders for the events that a stream has lost at its end, so that no sequence is ever given to two events.
+"""Placeholders for the events that a stream has lost at its end, so that no sequence is ever assigned to two events.
 
-The server would give the lost sequences to the next events. A position that somebody remembers would then mean another
-state, and a cached aggregate could pass the condition of an append by another one's sequence.
+The server would assign the lost sequences to the next events. A position that a client has kept would then mean another
+state, and a cached aggregate could satisfy the condition of an append with another event's sequence.
 """
 
 import msgspec
@@ -14,7 +14,7 @@ from streams.log import Append, Log
 from streams.loss.missing_events import Gap, by_stream
 from streams.restore import ArchivedMessage
 
-# More than a stream can be ahead of its read models when a server loses its end.
+# More events than a stream can be ahead of its read models when a server loses its end.
 MARGIN = 1_000
 _BATCH = 1_000
 _EVENTS = {
@@ -33,14 +33,14 @@ class _Place(msgspec.Struct, frozen=True):
 
 
 class Interfered(Exception):
-    """Somebody else has appended to the stream."""
+    """Another writer has appended to the stream."""
 
     def __init__(self, gap: Gap) -> None:
         super().__init__(f"another event was appended within {gap}: its owner is at work, stop it")
 
 
 def kept(gap: Gap, version: int) -> ArchivedMessage:
-    """What stands for one event of a gap within the stream where the stream is made again elsewhere."""
+    """The placeholder for one event of a gap, for a stream that is rebuilt elsewhere."""
     of_subject, event = _EVENTS[gap.stream]
     envelope = seal(
         event(first=gap.first, last=gap.last), aggregate_id="lost", version=version, provenance=Provenance()
@@ -49,7 +49,7 @@ def kept(gap: Gap, version: int) -> ArchivedMessage:
 
 
 async def begun(log: Log, stream: str) -> Gap | None:
-    """The loss whose place was filled last, wholly or up to some sequence."""
+    """The loss that was filled last, wholly or up to some sequence."""
     found = await log.last(_EVENTS[stream][0]())
     if found is None:
         return None
@@ -58,22 +58,22 @@ async def begun(log: Log, stream: str) -> Gap | None:
 
 
 async def filled(log: Log, gap: Gap) -> list[Gap]:
-    """The sequences of the gap that have placeholders; those without another event in between are one."""
+    """The sequences of the gap that have placeholders; adjacent ones are merged."""
     found = await log.read(_EVENTS[gap.stream][0](), after=gap.first - 1)
     places = [Gap(gap.stream, each.sequence, each.sequence) for each in found if each.sequence <= gap.last]
     return by_stream(places).get(gap.stream, [])
 
 
 async def fill(log: Log, gap: Gap, by: str) -> None:
-    """Appends placeholders up to the end of the gap; called again after an interruption, it goes on.
+    """Appends placeholders up to the end of the gap; a call after an interruption continues.
 
-    A gap that is filled stays as it is, whatever was appended behind it.
+    A gap that is already filled is left unchanged, whatever was appended after it.
 
     `log`: with the right to append to the stream.
 
     Raises:
-        Interfered: the stream did not end within or right before the gap, or somebody else appends.
-        Unavailable, DeadlineExceeded: the event store is away; the next call goes on.
+        Interfered: the stream did not end within or directly before the gap, or another writer appends.
+        Unavailable, DeadlineExceeded: the event store is unreachable; the next call continues.
     """
     of_subject, event = _EVENTS[gap.stream]
     subject = of_subject()

@@ -1,13 +1,13 @@
-"""Watches a stream of a service for lost events, so that nothing is appended over them.
+"""Watches a stream of a service for lost events, so that no append replaces them.
 
-A server that lost the end of a stream goes on with the sequence behind what is left. An append would take the sequence,
-and the number within its aggregate, that a lost event had, and replace it for everybody who has seen that one. So the
-owner refuses appends while the stream lacks events: where it ends before a sequence that a read model has applied or
-that this process has seen acknowledged, or where the server itself counts fewer messages than there are sequences.
+A server that lost the end of a stream continues with the sequence after the remaining events. An append would get the
+sequence, and the version within its aggregate, of a lost event, and replace it for all readers that have seen that
+event. So the owner refuses appends while the stream lacks events: if it ends before a sequence that a read model has
+applied or that this process has seen acknowledged, or if the server itself counts fewer messages than sequences.
 
-The stream's leader is asked at the start, every few seconds, after each reconnection before anything is sent, and when
-an acknowledgement names a sequence that was acknowledged before. While it is being found out whether a loss counts,
-appends ask again once a second.
+The stream's leader is checked at the start, every few seconds, after each reconnection before anything is sent, and
+when an acknowledgement names a sequence that was acknowledged before. While it is unknown whether a loss counts,
+appends repeat the check once a second.
 """
 
 import asyncio
@@ -26,19 +26,19 @@ from streams.metrics import LOST_EVENTS
 from streams.quorum import Quorum
 
 log = logging.getLogger(__name__)
-# Seconds between two looks while nothing happens.
+# Seconds between two periodic checks.
 EVERY = 5.0
-# A replica that has just come to lead may not have all of the stream yet: on a cluster a loss counts when it is
-# reported again after so many seconds.
+# A new leader may not have the whole stream yet: on a cluster a loss counts when it is reported again after this many
+# seconds.
 _CONFIRMED_AFTER = 5.0
-# Seconds between two looks of an append while it is not known whether a loss counts.
+# Seconds between two checks of an append while it is unknown whether a loss counts.
 _AGAIN_AFTER = 1.0
 
 Checkpoint = Callable[[], Awaitable[int]]
 
 
 class LossWatch:
-    """One stream."""
+    """Watches one stream."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class LossWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
-        `checkpoint`: the highest sequence of the stream that a read model has applied, as far as is known.
+        `checkpoint`: the highest sequence of the stream known to be applied by a read model.
         `quorum`: a loss counts only while this holds; None: a single node.
-        `patience`: seconds for which the stream's leader is asked.
+        `patience`: seconds to wait for the stream's leader.
         """
         self._nc = nc
         self._jetstream = JetStream(nc, patience=patience)
@@ -63,10 +63,10 @@ class LossWatch:
         self._clock = clock
         self._looking = asyncio.Lock()
         self._acknowledged = 0
-        # The number of reconnections at the last look; None: look before anything is sent.
+        # The number of reconnections at the last check; None: check before anything is sent.
         self._looked_at: int | None = None
         self._refusal: HistoryLost | Unavailable | None = None
-        # When the stream's leader has answered last.
+        # When the stream's leader last answered.
         self._answered = 0.0
         # When the loss was first reported.
         self._since: float | None = None
@@ -74,45 +74,45 @@ class LossWatch:
         LOST_EVENTS.labels(stream).set(0)
 
     def acknowledged(self, first: int, last: int) -> None:
-        """An append of this process was stored at these sequences."""
+        """Records that an append of this process was stored at these sequences."""
         if first <= self._acknowledged:
-            # Acknowledgements may overtake each other, too.
+            # A possible loss; acknowledgements may also overtake each other.
             self._looked_at = None
         self._acknowledged = max(self._acknowledged, last)
 
     async def assert_whole(self) -> None:
-        """Before anything is sent to the stream.
+        """Checks the stream if necessary; to be called before anything is sent to it.
 
         Raises:
             HistoryLost: the stream lacks events.
-            Unavailable: it may; that is being found out.
-            DeliveryFailed: the stream's leader does not tell.
+            Unavailable: it may lack events; that is not confirmed yet.
+            RequestFailed: the stream's leader did not answer.
         """
         if self._has_to_look:
             async with self._looking:
-                # Others who wait to send have looked meanwhile.
+                # Another append may have checked meanwhile.
                 if self._has_to_look:
                     await self._look()
         if self._refusal is not None:
             raise self._refusal.with_traceback(None)
 
     async def run(self) -> None:
-        """Looks at once and every few seconds; returns when a loss that this process had noticed is over.
+        """Checks immediately and every few seconds; returns when a loss that this process had noticed is over.
 
-        The process may remember what is lost, and has to be started again before it appends.
+        The process may have lost events in memory and has to be restarted before it appends.
         """
         while not self._is_over:
             with suppress(RequestFailed):
-                # While the server is away nothing can be appended; the next look tells.
+                # While the server is unreachable nothing can be appended; the next check will tell.
                 await self.look()
             if not self._is_over:
                 await asyncio.sleep(EVERY)
 
     async def look(self) -> None:
-        """Asks the stream's leader what there is.
+        """Checks the state of the stream on its leader.
 
         Raises:
-            DeliveryFailed: it does not tell; nothing was sent to the stream.
+            RequestFailed: the leader did not answer; nothing was sent to the stream.
         """
         async with self._looking:
             await self._look()
@@ -127,7 +127,7 @@ class LossWatch:
 
     async def _look(self) -> None:
         reconnects = self._nc.stats["reconnects"]
-        # Before the stream is asked: whatever is known by then is in what it answers, if it is whole.
+        # Read before the request: a whole stream has all that is known by then.
         known = max(self._acknowledged, await self._checkpoint())
         counts = self._quorum is None or self._quorum.holds
         try:
@@ -160,12 +160,12 @@ class LossWatch:
                 self._stream,
                 named(gaps),
             )
-        # Without the gaps: clients are shown no stream and no sequence.
+        # Without the gaps: clients must not see streams and sequences.
         self._refusal = HistoryLost(retry_after=60)
         LOST_EVENTS.labels(self._stream).set(sum(map(len, gaps)))
 
     def _is_confirmed(self, info: StreamInfo, counts: bool) -> bool:
-        """Whether a loss that was just reported is one: on a cluster when it was reported long enough before, too."""
+        """Whether a reported loss counts: on a cluster only if it was also reported long enough before."""
         if self._quorum is None and info.config.get("num_replicas", 1) == 1:
             return True
         if not counts:
@@ -176,9 +176,9 @@ class LossWatch:
 
 
 def undecided(stream: str, info: StreamInfo, known: int) -> list[Gap]:
-    """What the stream lacks and no operator has given up; `info` and `known` as for `lost`.
+    """The gaps of the stream that no operator has accepted; `info` and `known` as for `lost`.
 
-    A decision holds up to the stream's end: behind it the placeholders that were filled in are lost in their turn.
+    A decision applies up to the stream's end: after it the placeholders are lost, too.
     """
     gaps = unaccepted(lost(stream, info, 0), {stream: accepted(info.config)})
     if info.state.last_seq < known:
@@ -187,9 +187,9 @@ def undecided(stream: str, info: StreamInfo, known: int) -> list[Gap]:
 
 
 def lost(stream: str, info: StreamInfo, known: int) -> list[Gap]:
-    """What the stream lacks.
+    """The gaps of the stream.
 
-    `info`: with the deleted sequences, where there are fewer messages than sequences.
+    `info`: with the deleted sequences, if there are fewer messages than sequences.
     `known`: the highest sequence that the stream is known to have had.
     """
     state = info.state

@@ -1,1 +1,1 @@
-"""The event store behind the recorders of the `eventsourcing` library; streams/recorder.py is its entrance."""
+"""Recorders of the `eventsourcing` library on the event store; streams/recorder.py is the entry point."""

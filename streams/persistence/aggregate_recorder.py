@@ -1,7 +1,7 @@
-"""Stores and reads events of aggregates: one literal subject each, and a condition on its last sequence.
+"""Stores and reads events of aggregates: one literal subject each, with a condition on its last sequence.
 
-The library names an event's version and means that no other event has it. Within a subject versions are dense here,
-so the version decides whether an event may follow the last one, and the condition makes sure that it does.
+In the library no two events of an aggregate have the same version. Here versions are dense within a subject: the
+version decides whether an event may follow the last one, and the condition ensures that it does.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from streams.persistence.error_translation import in_the_librarys_words
 from streams.persistence.mapper import AsOriginatorId, OriginatorId, envelope_of, stored_event_of, token_of
 from streams.persistence.sync_bridge import Bridge
 
-# So many aggregates' last sequences are remembered.
+# Aggregates whose last sequences are cached.
 _REMEMBERED = 10_000
 
 
 class Tail(NamedTuple):
-    """Where an aggregate's last event stands."""
+    """Sequence and version of an aggregate's last event."""
 
     sequence: int = 0
-    # None: there is no event yet, and the first one may have any.
+    # None: there is no event yet, and the first one may have any version.
     version: int | None = None
 
 
@@ -33,7 +33,7 @@ class JetStreamAggregateRecorder(AggregateRecorder):
     def __init__(
         self, bridge: Bridge, *, stream: str, prefix: str, as_originator_id: AsOriginatorId, patience: float
     ) -> None:
-        """`prefix`: of the subjects; the token behind it is the originator's id."""
+        """`prefix`: of the subjects; the token after it is the originator's id."""
         self.bridge = bridge
         self.stream = stream
         self._prefix = prefix
@@ -43,15 +43,15 @@ class JetStreamAggregateRecorder(AggregateRecorder):
 
     @property
     def every_subject(self) -> str:
-        """The pattern of the subjects of all aggregates."""
+        """The filter that matches the subjects of all aggregates."""
         return f"{self._prefix}.*"
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: object) -> Sequence[int] | None:
-        """Stores events, all or none; durable when it returns. Up to 1,000 at once.
+        """Stores up to 1,000 events, all or none; durable when this returns.
 
         Raises:
             IntegrityError: an event of that version is stored, or the one before it is not.
-            NotSupportedError: a tracking object came with them.
+            NotSupportedError: a tracking object was passed with them.
             PersistenceError: as `in_the_librarys_words`.
         """
         self._insert(stored_events, **kwargs)
@@ -86,12 +86,12 @@ class JetStreamAggregateRecorder(AggregateRecorder):
     async def _append(self, events: Sequence[StoredEvent]) -> list[int]:
         subjects = [self._subject(event.originator_id) for event in events]
         different = list(dict.fromkeys(subjects))
-        # With nothing remembered an aggregate counts as new: who is wrong is told by the condition.
+        # An aggregate that is not cached counts as new: the condition detects a wrong guess.
         remembered = {subject: self._tails.get(subject) or Tail() for subject in different}
         try:
             return await self._append_behind(remembered, subjects, events)
         except (Conflict, IntegrityError):
-            # What is remembered proves nothing by itself.
+            # The cache may be stale: try once more with the current last events.
             current = await asyncio.gather(*(self._current_tail(subject) for subject in different))
             return await self._append_behind(dict(zip(different, current, strict=True)), subjects, events)
 

@@ -1,7 +1,7 @@
-"""Stores and reads the events of an application in one order: that of the stream, whose sequences are the ids.
+"""Stores and reads the events of an application in stream order; notification ids are stream sequences.
 
-JetStream assigns a sequence when it stores an event, so ids are in order and no event appears behind one that was
-read before: what follows by id misses nothing.
+JetStream assigns a sequence when it stores an event, so no event appears later with a lower id than one already read:
+a reader that follows by id misses nothing.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ _PAGE = 1_000
 
 class JetStreamApplicationRecorder(JetStreamAggregateRecorder, ApplicationRecorder):
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: object) -> Sequence[int]:
-        """As of an aggregate recorder.
+        """As `JetStreamAggregateRecorder.insert_events`.
 
         Returns:
-            The notification ids, in the order of the events and without a gap.
+            The notification ids, in the order of the events and without gaps.
         """
         return self._insert(stored_events, **kwargs)
 
@@ -34,7 +34,7 @@ class JetStreamApplicationRecorder(JetStreamAggregateRecorder, ApplicationRecord
         *,
         inclusive_of_start: bool = True,
     ) -> Sequence[Notification]:
-        """Events from `start` to `stop`, both included unless told otherwise: all that were stored before this call."""
+        """Events from `start` to `stop`, both included by default: all that were stored before this call."""
         first = (start or 0) if inclusive_of_start else (start or 0) + 1
         return self.bridge.call(self._select(max(first - 1, 0), limit, stop, frozenset(topics)))
 
@@ -42,7 +42,7 @@ class JetStreamApplicationRecorder(JetStreamAggregateRecorder, ApplicationRecord
         return self.bridge.call(self.log.last_sequence(self.every_subject)) or None
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> JetStreamSubscription:
-        """All events behind an id, then each new one as it is stored.
+        """All events after an id, then each new one as it is stored.
 
         Raises:
             InterfaceError: the connection was closed.

@@ -1,4 +1,4 @@
-"""What goes wrong in the event store, in the library's words: the names that PEP 249 gives to errors of databases."""
+"""Translates the event store's errors into the library's, which have the names of PEP 249."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +15,13 @@ from streams.topology import DangerousStream, StreamMissing
 
 @contextmanager
 def in_the_librarys_words() -> Iterator[None]:
-    """
+    """Translates the errors raised within the context.
+
     Raises:
-        IntegrityError: another event stands where this one should; nothing was stored.
-        OperationalError: the event store is out of reach or has no space; its words say if something may be stored.
-        ProgrammingError: there is no such stream, or no right to use it, or its settings are not those of events.
-        DataError: an event does not fit into a message, or events into a batch, or a message holds no event.
+        IntegrityError: another event is stored in this one's place; nothing was stored.
+        OperationalError: the event store is unreachable or has no space; the message tells if something may be stored.
+        ProgrammingError: the stream does not exist, may not be used, or does not have the settings of events.
+        DataError: an event does not fit into a message, or events into a batch, or a message contains no event.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""The library's stored events in our envelope, so that any NATS tool can read them.
+"""Maps the library's stored events to our envelope, so that any NATS tool can read them.
 
-The topic is the event's type. A state that is a JSON object stands in `data` as it is, byte for byte; any other (with a
-compressor or a cipher) stands there as a string in Base64. An event of Vestnik's own is thereby a stored event, too.
+The topic is the event's type. A state that is a JSON object is stored in `data` unchanged, byte for byte; any other
+(from a compressor or a cipher) is stored there as a Base64 string. Vestnik's own events thus are stored events, too.
 """
 
 from base64 import b64encode
@@ -23,7 +23,7 @@ _SCHEMA = 1
 
 
 def token_of(originator_id: OriginatorId) -> str:
-    """One token of a subject for each id; an id that is a UUID is its own.
+    """The subject token of an originator id; a UUID is its own token.
 
     Raises:
         ValueError: the id is empty.
@@ -48,9 +48,10 @@ def envelope_of(event: StoredEvent) -> Envelope:
 
 
 def stored_event_of(message: Message, as_id: AsOriginatorId) -> StoredEvent:
-    """
+    """The stored event in a message.
+
     Raises:
-        msgspec.DecodeError: the message holds no event.
+        msgspec.DecodeError: the message contains no event.
     """
     envelope = message.envelope()
     return StoredEvent(

@@ -1,4 +1,4 @@
-"""Stores and reads snapshots: like events, but of any version of the aggregate, in any order, each once."""
+"""Stores and reads snapshots: like events, but of any version of the aggregate, in any order, each version once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from streams.persistence.aggregate_recorder import JetStreamAggregateRecorder
 
 
 class JetStreamSnapshotRecorder(JetStreamAggregateRecorder):
-    """Two processes may take their snapshots of one aggregate in any order, so all of them are looked at each time."""
+    """Reads all snapshots of an aggregate each time, since two processes may take theirs in any order."""
 
     async def _append(self, events: Sequence[StoredEvent]) -> list[int]:
         subjects = [self._subject(event.originator_id) for event in events]

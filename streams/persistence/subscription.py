@@ -1,6 +1,6 @@
 """Follows a stream for synchronous code.
 
-The reader's buffer is the bounded queue: it fetches ahead in the background, and stops to where nobody takes.
+The reader's buffer is the bounded queue: it fetches ahead in the background, and stops when it is full.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from streams.reader import Reader
 if TYPE_CHECKING:
     from streams.persistence.application_recorder import JetStreamApplicationRecorder
 
-# How many messages may wait for their reader, and how many it takes at once.
+# Most messages that wait to be read, and most that are read at once.
 _BUFFER = 2_000
 _LIMIT = 500
-# In seconds: how long the end of a subscription waits until the server has been told.
+# Seconds that the end of a subscription waits for its reader to be closed.
 _CLOSING = 5.0
 
 
 class JetStreamSubscription(Subscription[ApplicationRecorder]):
-    """Iterates over notifications in order, without a gap and without end; waits where there is none yet."""
+    """Iterates over notifications in order, without gaps and without end; blocks until there is one."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class JetStreamSubscription(Subscription[ApplicationRecorder]):
         raise StopIteration
 
     def stop(self) -> None:
-        """Ends the iteration, also while another thread waits in it; more than once is as good as once."""
+        """Ends the iteration, also while another thread waits in it; idempotent."""
         with self._stopping:
             super().stop()
             if self._taking is not None:
@@ -90,7 +90,7 @@ class JetStreamSubscription(Subscription[ApplicationRecorder]):
                 self._closed.result(_CLOSING)
 
     def _take(self) -> list[Message]:
-        """What has arrived; may be nothing, and is when the subscription was stopped."""
+        """The messages that have arrived; may be empty, and is so after a stop."""
         with self._stopping:
             if self._has_been_stopped:
                 return []
@@ -104,7 +104,7 @@ class JetStreamSubscription(Subscription[ApplicationRecorder]):
 
 
 class _Feed:
-    """The reader, as the loop sees it: given up only when nobody reads from it any more."""
+    """The reader, used on the event loop: closed only when no read is in progress."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

@@ -1,7 +1,7 @@
-"""A way from synchronous code into the asyncio event store: one loop in a thread of its own, with its own connection.
+"""Bridge from synchronous code to the asyncio event store: one loop in its own thread, with its own connection.
 
-Whoever holds a bridge may drop it without closing it, as the library's users do: when nobody holds it any more, or
-the interpreter ends, it closes by itself. Therefore nothing that runs in the thread may refer to the bridge.
+A bridge may be dropped without being closed, as the library's users do: it closes itself when it is no longer
+referenced, or when the interpreter exits. Therefore nothing that runs in the thread may refer to the bridge.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from streams.jetstream.client import Client
 from streams.persistence.error_translation import in_the_librarys_words
 
 _LOG = logging.getLogger(__name__)
-# In seconds: how long closing may take.
+# Seconds that closing may take.
 _CLOSING = 5.0
 
 T = TypeVar("T")
@@ -31,12 +31,12 @@ class Bridge:
     def __init__(self, servers: str, *, name: str, patience: float, inbox_prefix: str = "_INBOX") -> None:
         """Connects.
 
-        `servers`: URLs, separated by commas.
-        `patience`: seconds after which the event store gives up something; the bridge waits three times as long.
-        `inbox_prefix`: what begins the subjects on which answers come.
+        `servers`: comma-separated URLs.
+        `patience`: seconds for which the event store retries an operation; the bridge waits three times as long.
+        `inbox_prefix`: the prefix of reply subjects.
 
         Raises:
-            OperationalError: no server let us in.
+            OperationalError: no server accepted the connection.
         """
         self._limit = 3 * patience
         self._closing = Lock()
@@ -53,7 +53,7 @@ class Bridge:
             raise
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Does something in the event store and waits for it, within bounds.
+        """Runs a coroutine on the bridge's loop and waits for its result, up to three times `patience`.
 
         Raises:
             InterfaceError: the bridge was closed.
@@ -71,7 +71,7 @@ class Bridge:
             future.cancel()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Begins something in the event store.
+        """Starts a coroutine on the bridge's loop.
 
         Raises:
             InterfaceError: the bridge was closed.
@@ -83,7 +83,7 @@ class Bridge:
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
-        """Ends what is still going on and closes the connection; more than once is as good as once."""
+        """Closes the connection and cancels all running work; idempotent."""
         with self._closing:
             self._closed = True
         self._end()
@@ -102,13 +102,13 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 def _end(loop: asyncio.AbstractEventLoop, thread: Thread, client: Client) -> None:
     ended = asyncio.run_coroutine_threadsafe(_wind_up(client), loop)
     ended.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
-    # The last holder may have been let go of in the very thread that is to end.
+    # The last reference may have been dropped in the thread that is to end.
     if current_thread() is not thread:
         thread.join(2 * _CLOSING)
 
 
 async def _wind_up(client: Client) -> None:
-    # What is lost already, or does not end in time, is given up with the tasks.
+    # A connection that is already lost, or does not close in time, is abandoned.
     with suppress(OSError, NatsError):
         async with asyncio.timeout(_CLOSING):
             await client.close()
@@ -119,7 +119,7 @@ async def _wind_up(client: Client) -> None:
 
 
 async def _connect(client: Client, servers: str, name: str, patience: float, inbox_prefix: str) -> None:
-    """Connects, and again whenever the connection is lost."""
+    """Connects, and reconnects whenever the connection is lost."""
 
     async def failed(error: Exception) -> None:
         _LOG.warning("nats: %s", error or type(error).__name__)
