@@ -1,4 +1,4 @@
-"""Time limits of requests, in seconds; every part of the system takes its limit from here."""
+"""Time limits of requests, in seconds: the single source for all parts of the system."""
 
 # From a request's arrival at the gateway, with its body read, to its response; no call between services is longer.
 REQUEST = 10.0

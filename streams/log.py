@@ -184,7 +184,7 @@ class Log:
             return (await reachable(self._jetstream.info(stream))).state.last_seq
 
     async def end_before(self, stream: str, moment: datetime) -> int:
-        """The sequence after which all events stored at a moment or later are."""
+        """The last sequence before the events that were stored at `moment` or later."""
         with self._confirmed:
             first = await reachable(self._jetstream.first_since(stream, moment))
         return first.sequence - 1 if first else await self.end_of(stream)
@@ -348,7 +348,7 @@ class Log:
         return ack
 
     async def _send_batch(self, appends: Sequence[Append], timeout: float, *, answered: bool = False) -> Ack:
-        """Requests a reply to the last message only: replies to all are a sixth of the server's work, without any use.
+        """Requests a reply to the last message only: a reply to each costs a sixth of the server's work, for nothing.
 
         `answered`: requests a reply to each message, to get the reason of a refusal.
         """

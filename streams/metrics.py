@@ -65,5 +65,5 @@ class Measured:
 
 @cache
 def _of(stream: str) -> _OfStream:
-    """The stream's metrics, cached: an append takes only a few microseconds here."""
+    """The stream's metrics, cached because an append takes only a few microseconds here."""
     return _OfStream(APPENDED.labels(stream), SECONDS.labels(stream), CONFLICTS.labels(stream))

@@ -24,7 +24,7 @@ from streams.jetstream.raw_message import Delivered
 from streams.metrics import QUORUM_WAITING
 
 _LOG = logging.getLogger(__name__)
-# How long evidence counts, from the sending of the append; docs/reference/guarantees.md states it.
+# How long evidence counts, from the sending of its append; docs/reference/guarantees.md states it.
 AGE_SECONDS = 3.0
 # How long evidence must have lasted after a gap or a reconnect before it counts: reunited nodes settle first.
 HOLD_SECONDS = 5.0

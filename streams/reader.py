@@ -92,7 +92,7 @@ class Reader:
         await self._drop()
 
     def take_turns(self, in_turns: bool) -> None:
-        """Sets whether messages are requested only after all previous ones were taken: in small requests, slower."""
+        """Sets whether messages are requested only after all previous ones were consumed: smaller requests, slower."""
         self._in_turns = in_turns
         if self._consumer is not None:
             self._consumer.in_turns = in_turns
@@ -138,7 +138,7 @@ class Reader:
                 return ReadBatch(messages, self._position, consumer.pending)
 
     async def _whole_batch(self, messages: list[Message], consumer: Consumer) -> ReadBatch:
-        """Completes the messages with those that were stored but not delivered, and reports gaps where there is none.
+        """Adds messages that are stored but were not delivered, and reports gaps where none is stored.
 
         Raises:
             Broken: the leader refused or did not answer.

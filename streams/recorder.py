@@ -33,8 +33,10 @@ R = TypeVar("R", bound=JetStreamAggregateRecorder)
 
 
 class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
-    """Makes recorders on JetStream. Reads its settings like the library's factories; each may be prefixed with the
-    application's name."""
+    """Makes recorders on JetStream, with settings like those of the library's factories.
+
+    The name of each setting may begin with the application's name.
+    """
 
     # Comma-separated servers. The only setting without a default; Vestnik's own name for it is accepted, too.
     NATS_URL = "NATS_URL"

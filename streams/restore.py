@@ -26,7 +26,7 @@ _ATTEMPT = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 # Seconds that a server may take to store a batch, from its first event to its last.
 _STORING = 1.0
-# Refusals as a duplicate, without the events being stored, after which the duplicate cannot be one of our own attempts.
+# After this many refusals as a duplicate while the events are not stored, the duplicate is not one of our own attempts.
 _REPEATED = 6
 
 

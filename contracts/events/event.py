@@ -9,7 +9,7 @@ import msgspec
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-# gc=False: an event cannot be part of a reference cycle, and garbage collection would slow down replays of millions.
+# gc=False: an event cannot be part of a reference cycle, so the garbage collector skips the millions of a replay.
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Base of all events; a subclass declares its type, its schema version and whether it is private."""
 

@@ -29,7 +29,7 @@ class FriendshipRemoved(Event, frozen=True, kw_only=True):
     """One of the two ended, declined or withdrew it: access to the chat ends."""
 
     TYPE: ClassVar[str] = "friendship.removed"
-    # The user who ended it, and the other one.
+    # The user who ended, declined or withdrew it, and the other one.
     remover_id: str
     other_id: str
     # As in `friendship.created`, this request included; 0 after a friendship.

@@ -131,7 +131,7 @@ class FlatCombiner(Generic[C, R]):
         except Exception as error:  # raised in each waiting caller
             _fail(turns, error)
         except asyncio.CancelledError:
-            # No caller waits when the loop ends; if the work cancels itself, they would wait forever.
+            # When the loop ends, no caller waits any more. If only the work is cancelled, callers would wait forever.
             _fail(turns, DeadlineExceeded())
             raise
         finally:
