@@ -117,7 +117,7 @@ def open_event(envelope: Envelope, *, stream: str, sequence: int, subject: str) 
     """Decodes the envelope's data, upcast to the current schema.
 
     Raises:
-        LookupError: the event type is unknown, or its schema is newer than this program's.
+        LookupError: the event type or its schema is unknown to this program.
         msgspec.DecodeError: the data is not JSON, or does not have the event's shape.
     """
     return Recorded(

@@ -1,1 +1,1 @@
-"""JetStream as an event store. Knows no domain: events, conditions, aggregates and streams, nothing of users."""
+"""JetStream as an event store, independent of the domain: events, conditions, aggregates and streams, but no users."""

@@ -33,7 +33,7 @@ from streams.metrics import Measured
 from streams.quorum import Quorum
 
 _LARGEST_BATCH = 1000
-# Most events of an append on one subject that may share a batch with other appends.
+# Maximum size of an append on one subject that may share a batch with other appends.
 _SHARES = 64
 # Seconds: the limit of one attempt, and the pause before the next.
 _ATTEMPT = 2.0
@@ -160,7 +160,7 @@ class Log:
         A pattern of subjects is read as one sequence of events, with `after` and `limit` only.
 
         `after`: events after this stream sequence.
-        `limit`: most events to return.
+        `limit`: maximum number of events.
         `from_version`, `until_version`: the aggregate's versions, both included.
         `at`: the events at a moment: those before the first one that was decided later.
 

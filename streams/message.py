@@ -43,7 +43,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
         Raises:
             msgspec.DecodeError: the payload is not an envelope, or its data does not have the event's shape.
-            LookupError: the event type is unknown, or its schema is newer than this program's.
+            LookupError: the event type or its schema is unknown to this program.
         """
         if self.opened is not None:
             return self.opened

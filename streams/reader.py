@@ -63,7 +63,7 @@ class Reader:
     ) -> None:
         """
         `name`: part of the name of every consumer of this reader, after the connection's name.
-        `buffer`: most messages that wait in memory (at most 16 MiB with the server's default limits).
+        `buffer`: maximum number of messages that wait in memory (at most 16 MiB with the server's default limits).
         `headers`: whether messages include their stored headers; this halves the rate.
         `patience`: seconds to wait for a stream that does not exist yet, or for a server that does not serve it.
         `whole`: for a stream of events, without a filter: every sequence without an event is reported as a gap.

@@ -84,7 +84,7 @@ class Repository(Generic[S]):
 
         Raises:
             Unavailable: the event store cannot be reached.
-            BrokenHistory: the stream lacks events that were read before; raised once, then it counts as it is.
+            BrokenHistory: the stream lacks events that were read before; raised once, then the stream counts as it is.
         """
         known = self._cache.get(aggregate_id)
         loaded = await self._catch_up(aggregate_id, known or LoadedAggregate(self._initial, 0, 0), fresh=known is None)

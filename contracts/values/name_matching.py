@@ -14,7 +14,7 @@ from itertools import groupby
 # swapped with the next): both share a variant. Only the first letters of a word are indexed: six distinguish most
 # names; five and four serve shorter queries.
 HEADS = (4, 5, 6)
-# Most words of one name that are indexed.
+# Maximum of indexed words per name.
 _MOST_WORDS = 12
 
 _ASCII_SEGMENT = re.compile(r"[a-z]+|[^a-z ]+")

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar, cast
 from contracts.deadlines import EVENT_STORE
 from contracts.errors import DeadlineExceeded, Overloaded
 
-# Most commands that are processed together.
+# Maximum of commands that are processed together.
 _MOST = 64
 
 C = TypeVar("C")

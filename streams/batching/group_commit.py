@@ -1,6 +1,6 @@
 """Group commit: appends that wait while others are in flight are sent as one atomic batch, without a timer.
 
-A server that syncs every append to disk before it acknowledges does so once per message, but only once per batch. A
+A server that syncs to disk before it acknowledges does so once per single message, and also only once per batch. A
 batch has a cost of its own, so a few appends are faster singly: the choice is made when the next can be sent, by the
 number of waiting events and the measured durations of both (batch_threshold.py). An append is one event or several on
 one subject, all or none of them. In a batch each append keeps its own condition on its own subject. If a batch is not
@@ -16,7 +16,7 @@ import msgspec
 
 from streams.batching.batch_threshold import BatchThreshold
 
-# Most events in a batch, give or take those of one append: limits the cost when one stale condition refuses the batch.
+# Maximum of events in a batch, give or take those of one append: limits the cost of a refusal by one stale condition.
 _MOST = 128
 
 T = TypeVar("T")

@@ -30,7 +30,7 @@ _SILENCE = 3.0
 _INACTIVE = 30 * _SECOND
 # Messages per request where server and client take turns: the server sends them within a millisecond or two.
 _IN_TURNS = 500
-# Most bytes per pull request; two requests bound what waits in memory.
+# Maximum of bytes per pull request; two requests bound what waits in memory.
 _BYTES = 8 * 1024 * 1024
 # Seconds between checks of the connection while waiting.
 _LOOK = 0.5

@@ -18,7 +18,7 @@ from streams.message import Message
 
 _KEY = "vestnik.accepted-losses"
 _INFO = msgspec.json.Decoder(StreamInfo)
-# Most gaps that a message names.
+# Maximum of gaps that a message names.
 _SHOWN = 10
 
 

@@ -24,7 +24,7 @@ from streams.reader import Reader
 if TYPE_CHECKING:
     from streams.persistence.application_recorder import JetStreamApplicationRecorder
 
-# Most messages that wait to be read, and most that are read at once.
+# Maximum of messages that wait to be read, and of messages per read.
 _BUFFER = 2_000
 _LIMIT = 500
 # Seconds that the end of a subscription waits for its reader to be closed.
