@@ -211,7 +211,7 @@ async def test_clients_of_one_user_that_come_at_once_are_bounded_like_those_that
         await everybody_waits.wait()
         return {"MESSAGING": 0}
 
-    monkeypatch.setattr(delivery, "places", together)
+    monkeypatch.setattr(delivery, "resolve_start", together)
     stage.script.answers = {"get_friends": GetFriendsResponse()}
     opened = await asyncio.gather(*(connect(address(stage), stage.token()) for _ in range(2)), return_exceptions=True)
     streams = [found for found in opened if isinstance(found, Stream)]

@@ -368,7 +368,7 @@ async def test_a_pipeline_that_is_cancelled_twice_leaves_nothing_running(
         writing.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(opened, "write", slow)
+    monkeypatch.setattr(opened, "commit", slow)
 
     async def apply() -> None:
         async with Pipeline(Sources(streams, Letters.filters(), Position(), name="twice"), opened) as running:

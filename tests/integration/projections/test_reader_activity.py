@@ -85,7 +85,7 @@ async def test_a_pipeline_reads_and_writes_at_once_or_one_after_the_other(
                         await builder.execute("SELECT")
             read_meanwhile.append(line._next.events)
 
-        monkeypatch.setattr(filling, "write", observed)
+        monkeypatch.setattr(filling, "commit", observed)
         while not line.at_end:
             assert await line.step(PATIENCE) is not None
     assert any(read_meanwhile) is not among_readers
@@ -118,7 +118,7 @@ async def test_among_readers_batches_are_small_and_the_server_is_asked_for_littl
                 while line._next.events <= 100 and line._sources.left:
                     await builder.execute("SELECT")
 
-        monkeypatch.setattr(filling, "write", slowly)
+        monkeypatch.setattr(filling, "commit", slowly)
         while not line.at_end:
             batch = await line.step(PATIENCE)
             assert batch is not None

@@ -249,7 +249,7 @@ async def test_a_backlog_of_a_live_read_model_comes_in_batches_between_which_oth
         sizes.append(batch.events)
         await write(filling, batch)
 
-    monkeypatch.setattr(BuildWriter, "write", noted)
+    monkeypatch.setattr(BuildWriter, "commit", noted)
     again = await run(Letters)
     await again.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
     assert sum(sizes) == 4_000

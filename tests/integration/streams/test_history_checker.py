@@ -105,6 +105,6 @@ async def test_a_log_that_does_not_look_after_a_time_out_is_caught(
             return None
         raise Conflict(appends[0].subject, appends[0].expected)
 
-    monkeypatch.setattr(Log, "_settle_by", believe)
+    monkeypatch.setattr(Log, "_resolve_outcome_by", believe)
     found = await exercise(streams, monkeypatch)
     assert any("was refused and is stored" in each for each in found)

@@ -255,7 +255,7 @@ def test_a_mail_says_how_long_its_token_is_good(span: timedelta, english: str, r
 
 def test_the_mail_names_the_choice_that_the_page_behind_its_link_offers() -> None:
     for language in ("en", "ru"):
-        page = (Path(__file__).parents[3] / f"services/gateway/static/messenger/js/i18n/{language}.js").read_text()
+        page = (Path(__file__).parents[5] / f"services/gateway/static/messenger/js/i18n/{language}.js").read_text()
         (label,) = re.findall(r'^  not_me: "(.*)",$', page, re.MULTILINE)
         assert label in read(composed(language=language).as_bytes())[1]
 
