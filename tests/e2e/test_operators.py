@@ -264,8 +264,8 @@ async def ended(person: Person, job: Json) -> Json:
     return found
 
 
-async def test_a_read_model_is_verified_and_rebuilt_as_by_the_command_line(own_api: Api) -> None:
-    api = own_api
+async def test_a_read_model_is_verified_and_rebuilt_as_by_the_command_line(fresh_api: Api) -> None:
+    api = fresh_api
     person = await operator(api)
     await api.friends()
     url = "/v1/ops/maintenance"
