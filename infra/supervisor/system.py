@@ -19,7 +19,7 @@ from infra.security.postgres_roles import url_of
 from infra.security.secrets import OPERATOR, TOPOLOGY, Secrets
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
-from infra.supervisor import readiness_probes, schema_handover
+from infra.supervisor import readiness_probes
 from infra.supervisor.gateway_socket import listen
 from infra.supervisor.log_console import Console
 from infra.supervisor.log_filter import is_worth_logging
@@ -109,8 +109,6 @@ class System:
         self._settings, nats, postgres = await self._start_servers()
         if nats is not None:
             await self._make_streams(nats)
-        if postgres is not None:
-            await schema_handover.part(postgres.url)
         layout = lay_out(
             self._settings,
             self._reserve,
