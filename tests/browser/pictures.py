@@ -33,7 +33,7 @@ DESKTOP, PHONE = {"width": 1200, "height": 760}, {"width": 390, "height": 780}
 LANGUAGES = {"en": (ENGLISH, "en-GB"), "ru": (RUSSIAN, "ru-RU")}
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 # Of somebody whose profile has not come yet.
-_NAMELESS = re.compile("^…")
+_NAMELESS = re.compile(r"^\??…")
 # What is shown, on what, in which colours and language; the operators' page in the second list.
 VIEWS = (
     ("chat", "desktop", "light", "en"),
@@ -52,27 +52,48 @@ OPERATORS_VIEWS = (
     (("overview",), "phone", "dark", "en"),
     (("logins", "events"), "phone", "light", "ru"),
 )
+_SCHEMES = {("desktop", "en"): "light", ("desktop", "ru"): "dark", ("phone", "en"): "dark", ("phone", "ru"): "light"}
+# With --every: each view on both devices in both languages, to look at after a change.
+EVERY_VIEW = tuple(
+    (view, device, scheme, language)
+    for view in ("welcome", "errors", "chats", "chat", "palette", "people", "notifications", "settings")
+    for (device, language), scheme in _SCHEMES.items()
+)
+EVERY_OPERATORS_VIEW = tuple(
+    (("overview", "events", "letters", "logins", "lookup", "maintenance"), device, scheme, language)
+    for (device, language), scheme in _SCHEMES.items()
+)
+_THERE = {
+    "overview": ".tiles",
+    "events": ".event",
+    "letters": ".letter",
+    "logins": "tbody tr",
+    "lookup": ".tiles.counts",
+    "maintenance": "button",
+}
 
 
-async def make(folder: Path, kind: str, seconds: int) -> None:
+async def make(folder: Path, kind: str, seconds: int, *, every: bool) -> None:
     with TemporaryDirectory() as scratch:
         Path(scratch).chmod(0o755)
         system = System(Path(scratch) / "data")
         try:
             await asyncio.to_thread(system.start)
             async with client(system) as http, _browser() as browser:
-                await _Studio(Api(system, http), browser, folder, kind, seconds).work()
+                await _Studio(Api(system, http), browser, folder, kind, seconds, every).work()
         finally:
             await asyncio.to_thread(system.stop)
 
 
 class _Studio:
-    def __init__(self, api: Api, browser: Browser, folder: Path, kind: str, seconds: int) -> None:
+    def __init__(self, api: Api, browser: Browser, folder: Path, kind: str, seconds: int, every: bool) -> None:
         self._api = api
         self._browser = browser
         self._folder = folder
         self._kind = kind
         self._seconds = seconds
+        self._views = EVERY_VIEW if every else VIEWS
+        self._operators_views = EVERY_OPERATORS_VIEW if every else OPERATORS_VIEWS
 
     async def work(self) -> None:
         people = {language: await demo.play(self._api, scene) for language, (scene, _) in LANGUAGES.items()}
@@ -83,11 +104,11 @@ class _Studio:
         try:
             opened = [
                 (sections, device, scheme, language, await self._operators(operator, device, scheme, language))
-                for sections, device, scheme, language in OPERATORS_VIEWS
+                for sections, device, scheme, language in self._operators_views
             ]
             one, other = await self._api.friends()
             await poisoned(self._api, one, other)
-            for view, device, scheme, language in VIEWS:
+            for view, device, scheme, language in self._views:
                 page = await self._messenger(people[language], view, device, scheme, language)
                 await self._keep(page, f"{view}-{device}-{scheme}-{language}")
                 await page.context.close()
@@ -96,8 +117,10 @@ class _Studio:
             for sections, device, scheme, language, page in opened:
                 for section in sections:
                     await page.goto(f"/ops#/{section}")
-                    there = {"overview": ".tiles", "events": ".event", "letters": ".letter", "logins": "tbody tr"}
-                    await page.locator(there[section]).first.wait_for()
+                    if section == "lookup":
+                        await page.locator("form.filters input").fill(operator.username)
+                        await page.keyboard.press("Enter")
+                    await page.locator(f"main {_THERE[section]}").first.wait_for()
                     if section == "events" and device == "desktop":
                         await page.locator(".event").nth(1).click()
                     await self._keep(page, f"ops-{section}-{device}-{scheme}-{language}")
@@ -108,18 +131,26 @@ class _Studio:
     async def _messenger(self, person: Person, view: str, device: str, scheme: str, language: str) -> Page:
         page = await self._page(device, scheme, language)
         await page.goto("/")
-        if view == "welcome":
+        if view in ("welcome", "errors"):
             await page.locator("#field-login").wait_for()
+            if view == "errors":
+                await page.locator("form button[type=submit]").click()
+                await page.locator("[aria-invalid=true]").first.wait_for()
             return page
         await _log_in(page, person)
         if view == "chat":
             await page.locator(".chat").first.click()
             await page.locator(".message .tick.seen").last.wait_for()
-        elif view == "chats":
+        elif view in ("chats", "palette"):
             await page.locator(".chat .badge").first.wait_for()
+            if view == "palette":
+                await page.keyboard.press("Control+k")
+                await page.locator("[role=option]").first.wait_for()
         else:
             await page.goto(f"/#/{view}")
-            await page.locator({"people": ".person .primary", "settings": ".card .person"}[view]).first.wait_for()
+            await page.locator(
+                {"people": ".person .primary", "notifications": ".person", "settings": ".card .person"}[view]
+            ).first.wait_for()
         return page
 
     async def _operators(self, operator: Person, device: str, scheme: str, language: str) -> Page:
@@ -209,6 +240,7 @@ if __name__ == "__main__":
     parser.add_argument("--into", type=Path, default=FOLDER, help="folder; docs/pictures if left out")
     parser.add_argument("--kind", choices=["webp", "png"], default="webp")
     parser.add_argument("--seconds", type=int, default=100, help="how long the system is watched before")
+    parser.add_argument("--every", action="store_true", help="every view on both devices in both languages")
     given = parser.parse_args()
     given.into.mkdir(parents=True, exist_ok=True)
-    asyncio.run(make(given.into, given.kind, given.seconds))
+    asyncio.run(make(given.into, given.kind, given.seconds, every=given.every))
