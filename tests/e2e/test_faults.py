@@ -70,7 +70,9 @@ async def test_while_the_database_stands_still_what_needs_it_is_refused_together
             *(boris.get(path) for path in ("/v1/conversations", "/v1/friends", "/v1/sessions", "/v1/notifications")),
             boris.get(f"/v1/conversations/{anna.user_id}/messages"),
         )
-        assert {answer.json()["code"] for answer in answers} <= {"unavailable", "deadline_exceeded"}
+        # A read that waits for the write just made may meet its own limit first.
+        allowed = {"unavailable", "deadline_exceeded", "read_model_behind"}
+        assert {answer.json()["code"] for answer in answers} <= allowed
         assert all(answer.headers.get("Retry-After") for answer in answers)
         await asyncio.to_thread(wait_until, lambda: not system.is_ready(), "/readyz says so")
     finally:
