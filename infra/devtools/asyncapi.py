@@ -93,7 +93,7 @@ def _operations(channel: AggregateType) -> list[tuple[str, Json]]:
 
 def _readers(channel: AggregateType) -> str:
     if not channel.private:
-        return "Whoever has the right"
+        return "Each party with the permission"
     shared = passes(channel.pattern, DEAD_LETTERS_FILTER)
     return f"{channel.owner}, and each service that keeps read models," if shared else f"{channel.owner} alone"
 

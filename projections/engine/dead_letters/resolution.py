@@ -70,8 +70,8 @@ class BuildGone(OperatorError):
 
     def __init__(self, letter_id: LetterId) -> None:
         super().__init__(
-            f"build {letter_id.build} of {letter_id.projection} is not in use any more: what is in use now has read"
-            " the event afresh; list again"
+            f"build {letter_id.build} of {letter_id.projection} is no longer in use; the build that replaced it has"
+            " read the event again: list the dead letters again"
         )
 
 
@@ -96,7 +96,7 @@ class BuildLocked(OperatorError):
     """The build's writer held its lock for too long."""
 
     def __init__(self, build: Build) -> None:
-        super().__init__(f"build {build.build} of {build.projection} is held by somebody else; try again")
+        super().__init__(f"build {build.build} of {build.projection} is locked by another process; try again")
 
 
 class Interrupted(OperatorError):

@@ -106,7 +106,7 @@ async def drop_unused_builds(
             elif await _drop(conn, kept, kept.tables):
                 dropped.append(DroppedBuild(projection, kept.version, kept.build, kept.bytes))
             else:
-                in_use.append(SkippedBuild(projection, kept.version, kept.build, "somebody reads it"))
+                in_use.append(SkippedBuild(projection, kept.version, kept.build, "it is being read"))
     except DatabaseError as error:
         raise database_unavailable(error) from error
     finally:

@@ -112,7 +112,7 @@ async def test_a_build_that_somebody_reads_stays(
         await rebuild(Letters, streams, database_url)
         assert await drop_unused_builds("letters", 1, database_url) == (
             [],
-            [SkippedBuild("letters", 1, 1, "somebody reads it")],
+            [SkippedBuild("letters", 1, 1, "it is being read")],
         )
     dropped, _ = await drop_unused_builds("letters", 1, database_url)
     assert builds(dropped) == [(1, 1)]

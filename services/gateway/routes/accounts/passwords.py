@@ -113,7 +113,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=request_password_reset,
         query=NoQuery,
         body=ForgottenPassword,
-        answers={202: DocumentedResponse(description="If somebody has verified the address, a mail is on its way.")},
+        answers={202: DocumentedResponse(description="If the address is verified, a mail is on its way.")},
         limits=(
             AppliedLimit(limit=policies.RESET_ADDRESS),
             AppliedLimit(limit=policies.RESET_EMAIL, key=lambda body: folded_login(body.email)),

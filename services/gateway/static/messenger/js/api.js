@@ -23,7 +23,7 @@ const EARLY_MS = 30_000;
 const TIMEOUT_MS = 20_000;
 
 let access = null;
-// Whose page this is: of somebody else, who has logged in from another tab, it takes no token.
+// The user of this page. A token of another user, who logged in in another tab, is not used.
 let owner = null;
 let refreshing = null;
 let onEnded = () => {};

@@ -15,7 +15,7 @@ export function currentLanguage() {
 export function chooseLanguage(chosen) {
   const wanted = [chosen, ...navigator.languages].map((one) => one?.slice(0, 2)).find((one) => one in WORDS);
   language = wanted ?? "en";
-  // Times and numbers as they are written where somebody lives, in the language that was chosen.
+  // The user's regional format of times and numbers, in the chosen language.
   region = navigator.languages.find((one) => one.slice(0, 2) === language) ?? language;
   document.documentElement.lang = language;
   document.title = t("app");

@@ -11,8 +11,8 @@ const SILENCE_MS = 45_000;
 const STOOD_MS = 10_000;
 
 export class Live {
-  /** `take(kind, data, position)` has every event once and in order; `state(on)` says whether the line stands; `anew()` loads
-      everything again where the system does not know the position any more, and returns another one. */
+  /** `take(kind, data, position)` gets every event once and in order; `state(on)` says whether the stream is open;
+      `anew()` loads everything again if the position is no longer valid, and returns a new one. */
   constructor({ take, state, anew }) {
     this.take = take;
     this.state = state;
