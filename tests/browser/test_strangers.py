@@ -1,9 +1,10 @@
 """The address of a chat with somebody who is no friend, and requests that are answered where they are announced."""
 
+import asyncio
 import uuid
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.browser.browser_users import PHONE, Sitting, message, open_chat, write
 from tests.e2e.people import Api
@@ -79,6 +80,38 @@ async def test_a_request_is_answered_in_the_notifications_and_messages_are_read_
     await expect(page.locator(".person.fresh")).to_have_count(1)
     await boris.sends(anna, "again")
     await expect(page.locator(".person.fresh")).to_have_count(2)
-    await page.get_by_role("button", name="Mark all as read").click()
+    async with page.expect_response("**/v1/notifications/read"):
+        await page.get_by_role("button", name="Mark all as read").click()
     await expect(page.locator(".person.fresh")).to_have_count(0)
     assert (await anna.get("/v1/notifications/unread")).json() == {"unread_count": 0}
+
+
+async def test_a_list_of_notifications_that_arrives_late_undoes_nothing_that_happened_meanwhile(
+    sitting: Sitting, api: Api
+) -> None:
+    anna, boris = await api.friends()
+    page = await sitting.log_in(anna)
+    await expect(page.get_by_role("link", name="Notifications 1")).to_be_visible()
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        answer = await route.fetch()
+        asked.set()
+        await answered.wait()
+        await route.fulfill(response=answer)
+
+    await page.route("**/v1/notifications?*", late, times=1)
+    await page.get_by_role("link", name="Notifications").click()
+    await asyncio.wait_for(asked.wait(), 20)
+    fresh = page.locator(".person.fresh")
+    await expect(fresh).to_have_count(1)
+    await boris.sends(anna, "meanwhile")
+    await expect(fresh).to_have_count(2)
+    await page.get_by_role("button", name="Mark all as read").click()
+    await expect(fresh).to_have_count(0)
+    await boris.sends(anna, "and again")
+    await expect(fresh).to_have_count(1)
+    async with page.expect_response("**/v1/notifications?*"):
+        answered.set()
+    await expect(page.locator(".person")).to_have_count(3)
+    await expect(fresh).to_have_count(1)

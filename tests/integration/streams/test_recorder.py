@@ -184,20 +184,25 @@ def test_a_subscription_follows_with_bounded_memory_and_waits_for_what_comes(
         book = uuid4()
         recorder.insert_events([event(book, version) for version in range(1, 1_001)])
     got: list[int] = []
+    insertion = threading.Timer(0.05, another.insert_events, [[event(uuid4(), 1)]])
     with recorder.subscribe(gt=100) as subscription:
         for notification in subscription:
             got.append(notification.id)
             if len(got) == 5_900:
-                threading.Timer(0.05, another.insert_events, [[event(uuid4(), 1)]]).start()
+                insertion.start()
             if len(got) == 5_901:
                 break
+    # The subscription may deliver an event before the thread that inserted it has its acknowledgement.
+    insertion.join()
     assert got == list(range(101, 6_002))
 
 
 def test_a_subscription_that_waits_is_stopped_from_another_thread(recorder: JetStreamApplicationRecorder) -> None:
     with recorder.subscribe() as subscription:
-        threading.Timer(0.1, subscription.stop).start()
+        stopping = threading.Timer(0.1, subscription.stop)
+        stopping.start()
         assert list(subscription) == []
+        stopping.join()
 
 
 def test_a_closed_factory_ends_its_subscriptions_and_refuses_everything(

@@ -32,6 +32,11 @@ function newer(known, found) {
   };
 }
 
+/** The order of notifications in a list. */
+function newestFirst(one, other) {
+  return other.at.localeCompare(one.at) || other.notification_id.localeCompare(one.notification_id);
+}
+
 export class Store extends EventTarget {
   constructor(me) {
     super();
@@ -48,6 +53,8 @@ export class Store extends EventTarget {
     // Counts the loads of friends: only the last one's answer is taken.
     this.askedFriends = 0;
     this.notifications = [];
+    // While notifications are loaded: what the live stream and this page changed in the meantime.
+    this.changedWhileLoading = null;
     // By the other person's id: how far was seen and the gateway does not know yet.
     this.unsaid = new Map();
     this.saying = new Set();
@@ -162,8 +169,19 @@ export class Store extends EventTarget {
     return found ?? (this.unknown.has(userId) ? "unknown" : "none");
   }
 
+  /** Loads the newest notifications; changes that happened in the meantime are applied to what was loaded. */
   async loadNotifications() {
-    this.notifications = (await api.get(`/v1/notifications?limit=${MOST_NOTIFICATIONS}`)).items;
+    const changes = this.changedWhileLoading = [];
+    try {
+      const { items } = await api.get(`/v1/notifications?limit=${MOST_NOTIFICATIONS}`);
+      // The answer of a load that began later is newer.
+      if (this.changedWhileLoading !== changes) return;
+      this.notifications = items;
+    } finally {
+      if (this.changedWhileLoading === changes) this.changedWhileLoading = null;
+    }
+    for (const change of changes) change();
+    for (const conversation of this.conversations.values()) this.#readMessages(conversation);
     this.#tell("notifications");
   }
 
@@ -431,20 +449,30 @@ export class Store extends EventTarget {
     } catch { /* the next event, or the next connection, loads them */ }
   }
 
-  #notified(notification) {
-    if (this.notifications.some((one) => one.notification_id === notification.notification_id)) return;
-    this.notifications = [notification, ...this.notifications].slice(0, MOST_NOTIFICATIONS);
-    const from = this.conversations.get(notification.from_user_id);
-    if (from) this.#readMessages(from);
+  /** Changes the list of notifications now, and once more when a load that has begun replaces it. */
+  #changeNotifications(change) {
+    this.changedWhileLoading?.push(change);
+    change();
     this.#tell("notifications");
   }
 
-  #readElsewhere({ notification_ids: ids, up_to }) {
-    const through = this.notifications.findIndex((one) => one.notification_id === up_to);
-    this.notifications.forEach((one, place) => {
-      if (ids.includes(one.notification_id) || (through >= 0 && place >= through)) one.read = true;
+  /** Adds a notification where it is listed: newest first. */
+  #notified(notification) {
+    this.#changeNotifications(() => {
+      if (this.notifications.some((one) => one.notification_id === notification.notification_id)) return;
+      this.notifications = [notification, ...this.notifications].sort(newestFirst).slice(0, MOST_NOTIFICATIONS);
     });
-    this.#tell("notifications");
+    const from = this.conversations.get(notification.from_user_id);
+    if (from) this.#readMessages(from);
+  }
+
+  #readElsewhere({ notification_ids: ids, up_to }) {
+    this.#changeNotifications(() => {
+      const through = this.notifications.findIndex((one) => one.notification_id === up_to);
+      this.notifications.forEach((one, index) => {
+        if (ids.includes(one.notification_id) || (through >= 0 && index >= through)) one.read = true;
+      });
+    });
   }
 
   /** Fetches what is wanted, a few at a time; after a failure none before the pause is over. */
