@@ -74,6 +74,10 @@ class Position(msgspec.Struct, frozen=True):
                 merged[name] = sequence
         return self if merged is None else type(self)(merged)
 
+    def covers(self, other: Self) -> bool:
+        """Whether every event up to the other position is within this one, stream by stream."""
+        return all(sequence <= self.sequence(stream) for stream, sequence in other.sequences.items())
+
     def sequence(self, stream: str) -> int:
         """The last sequence seen of the stream; 0 if none."""
         return self.sequences.get(stream, 0)

@@ -31,4 +31,5 @@ def decode_cursor(text: str, kind: type[C]) -> C | None:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         return msgspec.json.decode(raw, type=kind)
     except (binascii.Error, msgspec.DecodeError, ValueError) as error:
-        raise Invalid("The cursor is not one of ours.", violations=(Violation("/cursor", "not a cursor"),)) from error
+        violations = (Violation("/cursor", "Not a cursor of this list"),)
+        raise Invalid("The cursor is not one of ours.", violations=violations) from error

@@ -11,7 +11,9 @@ from contracts.values.visible_text import in_words
 
 T = TypeVar("T")
 
-_PATH = re.compile(r"^(?P<message>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_TEXT = re.compile(r"^(?P<message>.*?)(?: - at `(?P<location>(?:key in )?\$[^`]*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
 
 
 def validated(kind: type[T], values: Mapping[str, object]) -> T:
@@ -26,9 +28,18 @@ def validated(kind: type[T], values: Mapping[str, object]) -> T:
         raise Invalid(violations=(violation(error),)) from error
 
 
-def violation(error: msgspec.ValidationError) -> Violation:
-    """Path and message, parsed from msgspec's error text; `$.errors[0].text` becomes `/errors/0/text`."""
-    found = _PATH.match(str(error))
-    path = (found["path"] or "") if found else ""
-    message = found["message"] if found else str(error)
-    return Violation(re.sub(r"\.|\[|\]\.|\]", "/", path).rstrip("/").replace("//", "/"), in_words(message))
+def violation(error: msgspec.ValidationError, prefix: str = "") -> Violation:
+    """The violation for a validation error, with its location as a JSON pointer after the prefix.
+
+    Both are parsed from msgspec's text: `$.errors[0].text` becomes `/errors/0/text`; a missing or unknown field is
+    part of the location.
+    """
+    parsed = _TEXT.match(str(error))
+    assert parsed is not None
+    message, location = parsed["message"], parsed["location"] or "$"
+    steps = [name or index for name, index in _STEP.findall(location)]
+    field = _FIELD.search(message)
+    if field is not None:
+        steps.append(field["name"])
+    pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+    return Violation(prefix + pointer, in_words(message))

@@ -117,7 +117,7 @@ class CatchUp:
     async def _complete(self, pipeline: Pipeline) -> None:
         """Applies all events up to the current ends; a first build has no live build's checkpoint as its target."""
         goal = Position({stream: await end_of(self._nc, stream) for stream in self._projection.filters()})
-        while not (pipeline.at_end or covers(self._filling.position, goal)):
+        while not (pipeline.at_end or self._filling.position.covers(goal)):
             await self._apply_next(pipeline)
 
     async def _apply_next(self, pipeline: Pipeline) -> None:
@@ -153,7 +153,7 @@ class CatchUp:
     async def _catch_up_to(self, pipeline: Pipeline, target: Position) -> bool:
         """Applies up to the position at which the live build is locked; False if that takes too long."""
         deadline = time.monotonic() + _HOLD_SECONDS
-        while not covers(self._filling.position, target):
+        while not self._filling.position.covers(target):
             left = deadline - time.monotonic()
             if left <= 0 or not await self._step(pipeline, left):
                 return False
@@ -176,8 +176,3 @@ class CatchUp:
             await self._nc.flush(timeout=2)
         except (NatsError, OSError) as error:
             log.warning("%s: the switch could not be announced: %s", self._projection.name, error)
-
-
-def covers(position: Position, other: Position) -> bool:
-    """Whether the position is at or after the other in every stream of the other."""
-    return all(sequence <= position.sequence(stream) for stream, sequence in other.sequences.items())

@@ -24,7 +24,6 @@ from projections.engine.projection import Projection
 from projections.engine.reading.shared_reader import SharedReaders
 from projections.engine.reading.stream_sources import Sources
 from projections.engine.rebuild import cutover
-from projections.engine.rebuild.catch_up import covers
 from projections.engine.rebuild.progress import ProgressTracker
 from projections.engine.running import last_errors
 from projections.engine.running.last_errors import LastError
@@ -171,7 +170,7 @@ class Runner:
             return False
         if self._goal is None:
             self._goal = await self._ends()
-        return self._goal is not None and covers(await builds.checkpoints(conn, live), self._goal)
+        return self._goal is not None and (await builds.checkpoints(conn, live)).covers(self._goal)
 
     async def _ends(self) -> Position | None:
         """The current ends of the streams; None while one of them does not exist."""
@@ -272,7 +271,7 @@ class Runner:
             return pipeline.at_end
         if self._goal is None:
             self._goal = await self._ends()
-        return self._goal is None or covers(filling.position, self._goal)
+        return self._goal is None or filling.position.covers(self._goal)
 
     async def _build(self, conn: Connection) -> Build:
         """The live build; without one, the first build, resumed or new."""

@@ -47,7 +47,7 @@ class ProfileCache:
     def put(self, user_id: str, profile: CachedProfile) -> bool:
         """Stores the profile unless it is below the user's floor; returns whether it did."""
         floor = self._floors.get(user_id, self._forgotten)
-        if not reached(profile.position, floor):
+        if not profile.position.covers(floor):
             return False
         self._profiles[user_id] = profile
         self._profiles.move_to_end(user_id)
@@ -63,15 +63,10 @@ class ProfileCache:
             _, oldest = self._floors.popitem(last=False)
             self._forgotten = self._forgotten.merge(oldest)
         kept = self._profiles.get(user_id)
-        if kept is not None and not reached(kept.position, floor):
+        if kept is not None and not kept.position.covers(floor):
             del self._profiles[user_id]
 
     def followed_from(self, stream: str, sequence: int) -> None:
         """Starts following a stream after the sequence; every entry must have seen all earlier changes."""
         self._forgotten = self._forgotten.merge(Position.at(stream, sequence))
         self._profiles.clear()
-
-
-def reached(position: Position, wanted: Position) -> bool:
-    """Whether the position has reached all wanted sequences."""
-    return all(position.sequence(stream) >= sequence for stream, sequence in wanted.sequences.items())

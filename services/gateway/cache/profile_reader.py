@@ -21,7 +21,7 @@ from contracts.subjects import AUTH, PROFILE
 from infra.rpc.call_context import Call
 from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import Tls
-from services.gateway.cache.profile_cache import CachedProfile, ProfileCache, reached
+from services.gateway.cache.profile_cache import CachedProfile, ProfileCache
 from services.gateway.cache.profile_invalidation import ProfileInvalidation
 from services.gateway.observability.metrics import Metrics
 
@@ -92,7 +92,7 @@ class ProfileReader:
         usable = self._news.alive
         kept = self._cache.get(user_id) if usable else None
         # No event followed so far has evicted the entry: it is current up to that position.
-        if kept is not None and reached(kept.position.merge(self._news.position), wanted):
+        if kept is not None and kept.position.merge(self._news.position).covers(wanted):
             self._outcomes.labels("hit").inc()
             return kept
         profile = await self._fetch(user_id, msgspec.structs.replace(call, position=wanted))

@@ -1,7 +1,5 @@
 """Decodes query parameters into the struct that a route declares; unknown parameters are ignored."""
 
-import base64
-import binascii
 from functools import lru_cache
 from typing import Annotated, TypeVar, cast
 
@@ -11,7 +9,7 @@ from starlette.datastructures import QueryParams
 
 from contracts.errors import Invalid, Violation
 from contracts.values.field_types import PAGE_LIMIT, PageLimit
-from services.gateway.http.request_body import violation
+from contracts.values.validation import violation
 
 T = TypeVar("T")
 # Longest query string that is cached, in bytes.
@@ -71,21 +69,3 @@ def _decoded(given: bytes, query_type: type[T]) -> T:
 
 # Safe to share: query types are frozen.
 _remembered = lru_cache(maxsize=1_024)(_decoded)
-
-
-def pack_cursor(value: msgspec.Struct) -> str:
-    """A cursor made by the gateway, for lists that the service does not page with one."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(value)).rstrip(b"=").decode()
-
-
-def unpack_cursor(cursor: str, cursor_type: type[T]) -> T:
-    """Decodes a cursor of `pack_cursor`.
-
-    Raises:
-        Invalid: it is not one.
-    """
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=cursor_type)
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise Invalid(violations=(Violation("/query/cursor", "Not a cursor of this list"),)) from error

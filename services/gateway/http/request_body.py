@@ -1,7 +1,6 @@
 """Reads request bodies within limits of size and time, then decodes them into the struct that a route declares."""
 
 import asyncio
-import re
 from collections.abc import Collection
 from typing import TypeVar
 
@@ -9,8 +8,8 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from contracts.errors import BodyTooLarge, Invalid, MalformedJson, UnsupportedMediaType, Violation
-from contracts.values.visible_text import in_words
+from contracts.errors import BodyTooLarge, Invalid, MalformedJson, UnsupportedMediaType
+from contracts.values.validation import violation
 from services.gateway.http import strict_json
 
 LARGEST = 64 * 1024
@@ -19,9 +18,6 @@ JSON = "application/json"
 PATIENCE = 15.0
 
 T = TypeVar("T")
-_WHERE = re.compile(r"^(?P<message>.*?)(?: - at `(?P<where>(?:key in )?\$[^`]*)`)?$", re.DOTALL)
-_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
-_STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
 
 
 def check_length(declared: str | None) -> None:
@@ -107,20 +103,6 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T], names: Collection[byte
         raise MalformedJson from error
     except RecursionError as error:
         raise Invalid("The body is nested too deeply.") from error
-
-
-def violation(error: msgspec.ValidationError, prefix: str = "") -> Violation:
-    """The violation for a validation error, with its location as a JSON pointer."""
-    found = _WHERE.match(str(error))
-    assert found is not None
-    message, where = found["message"], found["where"] or "$"
-    pointer = prefix + "".join(
-        "/" + (name or index).replace("~", "~0").replace("/", "~1") for name, index in _STEP.findall(where)
-    )
-    field = _FIELD.search(message)
-    if field is not None:
-        pointer += "/" + field["name"].replace("~", "~0").replace("/", "~1")
-    return Violation(pointer, in_words(message))
 
 
 def _check_json(body: bytes) -> None:

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from contracts.errors import ClientMessageIdReused, Invalid, MessageNotFound, NotFriends, UserNotFound, Violation
 from contracts.rpc.vestnik.messaging.v1 import GetMessagesRequest, MarkSeenRequest, Message, SendMessageRequest
+from contracts.values.cursors import decode_cursor, encode_cursor
 from contracts.values.field_types import ClientMessageId, Id, MessageSequence, Sequence, Text
 from contracts.values.ids import pair_id
 from services.gateway.cache.message_pages import KnownPage
@@ -24,7 +25,7 @@ from services.gateway.http.endpoint import (
     Response,
     page_of,
 )
-from services.gateway.http.query_params import PageQuery, pack_cursor, unpack_cursor
+from services.gateway.http.query_params import PageQuery
 from services.gateway.limits import policies
 from services.gateway.routes.timestamps import Time, shown
 
@@ -124,7 +125,7 @@ async def list_messages(incoming: Request[MessagesQuery, NoBody]) -> Response:
     last = answer.messages[-1].sequence if answer.messages else answer.last
     following = None
     if answer.more and last:
-        following = pack_cursor(_Edge(after=last) if edge.after is not None else _Edge(before=last))
+        following = encode_cursor(_Edge(after=last) if edge.after is not None else _Edge(before=last))
     if answer.items is None:
         # A replica of the previous release, which cannot return JSON.
         return Response(body=Page([item(message) for message in answer.messages], following), position=answer.position)
@@ -161,9 +162,7 @@ def _edge(query: MessagesQuery) -> _Edge:
         given.append("cursor")
     if len(given) > 1:
         raise Invalid(violations=(Violation(f"/query/{given[-1]}", f"Not together with `{given[0]}`"),))
-    if query.cursor:
-        return unpack_cursor(query.cursor, _Edge)
-    return _Edge(query.before, query.after)
+    return decode_cursor(query.cursor, _Edge) or _Edge(query.before, query.after)
 
 
 ROUTES: tuple[AnyEndpoint, ...] = (

@@ -24,6 +24,14 @@ def test_merging_sees_all_that_either_has_seen(one: Position, other: Position) -
     assert all(merged.sequence(stream) == max(one.sequence(stream), other.sequence(stream)) for stream in STREAMS)
 
 
+@given(positions, positions)
+def test_a_position_covers_another_if_merging_adds_nothing(one: Position, other: Position) -> None:
+    merged = one.merge(other)
+    assert merged.covers(one)
+    assert merged.covers(other)
+    assert one.covers(other) == all(one.sequence(stream) == merged.sequence(stream) for stream in STREAMS)
+
+
 @given(st.text(max_size=300))
 def test_any_other_text_is_refused_or_a_position(text: str) -> None:
     with contextlib.suppress(Invalid):
