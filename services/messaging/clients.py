@@ -121,15 +121,14 @@ class Friendships:
             timeout=_TIMEOUT,
             idempotent=True,
         )
-        # 0: contact of the previous release, which does not send `read_at`.
-        if 0 < answer.read_at < known:
+        if answer.relation == Relation.UNKNOWN_USER:
+            raise UserNotFound
+        if answer.read_at < known:
             raise Unavailable(retry_after=1)
         match answer.relation:
             case Relation.FRIENDS:
                 self._remembered.remember(pair, answer.read_at)
             case Relation.NOT_FRIENDS:
                 raise NotFriends
-            case Relation.UNKNOWN_USER:
-                raise UserNotFound
             case _:
                 raise Unavailable

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from grpclib import GRPCError, Status
 from grpclib.client import Channel
 from grpclib.client import Stream as ClientStream
 from grpclib.const import Cardinality
@@ -25,15 +24,13 @@ log = logging.getLogger(__name__)
 OPENING = 5.0
 # Backoff after a failed attempt to open a stream, seconds: initial and maximum.
 _FIRST_REST, _LONGEST_REST = 0.02, 0.5
-# Seconds for which a replica that does not support multiplexing is called without it.
-_OLDER = 30.0
 _CODEC = StrictCodec()
 
 
 class MultiplexedChannel:
     def __init__(self, channel: Channel, token: Callable[[], str]) -> None:
         """`token`: returns the token that authenticates the stream; each call has its own in addition."""
-        # For calls that are not multiplexed.
+        # For streaming calls, which are not multiplexed.
         self.channel = channel
         self._token = token
         self._line: CallStream | None = None
@@ -41,7 +38,6 @@ class MultiplexedChannel:
         self._tasks: set[asyncio.Task[None]] = set()
         self._rest = 0.0
         self._rest_until = 0.0
-        self._older_until = 0.0
 
     async def unary(
         self, name: str, request: object, reply_type: type[Any], timeout: float, metadata: Mapping[str, str]
@@ -58,32 +54,12 @@ class MultiplexedChannel:
         if len(encoded) > LARGEST_MESSAGE:
             # The service would end the stream, and with it all other calls on it.
             raise to_grpc(Invalid(f"The message is larger than {LARGEST_MESSAGE} bytes."), executed=True)
-        if self._older_until and asyncio.get_running_loop().time() < self._older_until:
-            return await self._by_itself(name, request, reply_type, timeout, metadata)
-        try:
-            line, left = self._line, timeout
-            if line is None:
-                line, left = await self._opened(timeout)
-            if line.full:
-                raise to_grpc(Overloaded(retry_after=1), executed=False)
-            response = await line.ask(name, encoded, timeout=left, metadata=metadata)
-        except GRPCError as error:
-            if error.status is not Status.UNIMPLEMENTED:
-                raise
-            # The service's version does not support multiplexing, or does not have this method.
-            return await self._by_itself(name, request, reply_type, timeout, metadata)
-        return _CODEC.decode(response, reply_type)
-
-    async def _by_itself(
-        self, name: str, request: object, reply_type: type[Any], timeout: float, metadata: Mapping[str, str]
-    ) -> Any:  # noqa: ANN401 - of the types that the method has
-        """Makes the same call on a gRPC stream of its own."""
-        kind = type(request)
-        async with self.channel.request(
-            name, Cardinality.UNARY_UNARY, kind, reply_type, timeout=timeout, metadata=metadata
-        ) as stream:
-            await stream.send_message(request, end=True)
-            return await stream.recv_message()
+        line, left = self._line, timeout
+        if line is None:
+            line, left = await self._opened(timeout)
+        if line.full:
+            raise to_grpc(Overloaded(retry_after=1), executed=False)
+        return _CODEC.decode(await line.ask(name, encoded, timeout=left, metadata=metadata), reply_type)
 
     def close(self) -> None:
         for task in self._tasks:
@@ -150,9 +126,7 @@ class MultiplexedChannel:
     def _failed(self, opening: "asyncio.Future[CallStream]", error: Exception) -> None:
         if not opening.done():
             self._pause()
-            if isinstance(error, GRPCError) and error.status is Status.UNIMPLEMENTED:
-                self._older_until = asyncio.get_running_loop().time() + _OLDER
-            elif isinstance(error, StreamTerminatedError):
+            if isinstance(error, StreamTerminatedError):
                 # Nothing but its headers was sent on it.
                 error = ConnectionResetError(str(error))
             opening.set_exception(error)

@@ -22,7 +22,7 @@ from contracts.values.personal_data import plaintext_or_none
 from projections.engine.storage import builds, dead_letters
 from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.dead_letters import Discards, LetterId, aggregate_of
-from streams.log import Append, Conflict, Log
+from streams.log import Append, Log
 from streams.message import Message
 from streams.reader import Reader
 
@@ -34,9 +34,7 @@ _COLUMNS = "projection, version, build, stream, sequence, subject, type, error, 
 _KEEP = f"""
 INSERT INTO projection_discards ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """  # noqa: S608
-# Checked first, since PostgreSQL logs an error for each query of a missing table.
-_INSTALLED = "SELECT to_regclass('projection_discards') IS NOT NULL"
-_KEPT = f"SELECT {_COLUMNS} FROM projection_discards WHERE projection = coalesce(%s::text, projection)"  # noqa: S608
+_KEPT = f"SELECT {_COLUMNS} FROM projection_discards WHERE projection = %s"  # noqa: S608
 
 
 class Discarded(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +100,7 @@ def of_version(found: Iterable[Discarded], projection: str, version: int) -> Dis
     )
 
 
-async def append(log: Log, discard: Discarded, actor: str | None) -> None:
+async def append(log: Log, discard: Discarded, actor: str) -> None:
     """Appends the discard to OPERATOR, with `discarded_at` as the event's time in milliseconds.
 
     `log`: needs the permission to append to OPERATOR.
@@ -146,8 +144,8 @@ async def of_letter(log: Log, letter: LetterId) -> Discarded | None:
     return None if last is None else _opened(last)
 
 
-async def kept(conn: Connection, projection: str | None = None) -> list[Discarded]:
-    """The discards in the table, of one projection or of all."""
+async def kept(conn: Connection, projection: str) -> list[Discarded]:
+    """The projection's discards in the table."""
     async with conn.cursor(row_factory=kwargs_row(Discarded)) as cursor:
         await cursor.execute(_KEPT, (projection,))
         return await cursor.fetchall()
@@ -190,29 +188,6 @@ async def hold(conn: Connection, projection: str, version: int) -> list[Build]:
     # A build that is created during this transaction would miss its discards.
     await builds.lock_build_numbers(conn)
     return await builds.hold_version(conn, projection, version)
-
-
-async def carry_over(conn: Connection, nc: NATS, log: Log, until: datetime) -> int:
-    """Appends the discards of an older release, which are only in the table; returns how many.
-
-    `until`: the time at which the stream was created; later rows of the table are copies from it. The events have no
-    actor, since a service may write to its own tables.
-
-    Raises:
-        as `recorded` and `append`.
-    """
-    if await (await conn.execute(_INSTALLED)).fetchone() != (True,):
-        return 0
-    known = {discard.place for discard in await recorded(nc)}
-    count = 0
-    for discard in await kept(conn):
-        if discard.discarded_at < until and discard.place not in known:
-            try:
-                await append(log, discard, None)
-            except Conflict:
-                continue
-            count += 1
-    return count
 
 
 def _opened(message: Message) -> Discarded | None:

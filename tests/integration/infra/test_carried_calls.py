@@ -18,7 +18,6 @@ from grpclib import GRPCError, Status
 from grpclib.client import Channel, Stream
 from grpclib.const import Cardinality
 from grpclib.exceptions import StreamTerminatedError
-from grpclib.server import Server
 
 from contracts.errors import DeadlineExceeded, Forbidden, Invalid, Overloaded, Unavailable, VestnikError
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub, GetUserRequest, GetUserResponse, User
@@ -520,19 +519,6 @@ async def test_a_line_outlives_the_token_that_opened_it_and_a_change_of_keys(
         assert await ask(client) == "u"
         assert client._issuer.token("auth", "u") != first
         assert running._streams == {stream}
-
-
-async def test_a_service_of_a_version_without_streams_of_calls_is_called_by_itself(
-    secrets: Secrets,
-) -> None:
-    port = free_port()
-    older = Server([Auth(known)], codec=StrictCodec())
-    await older.start("127.0.0.1", port)
-    async with calling(secrets, port) as client:
-        assert await asyncio.gather(*(ask(client) for _ in range(5))) == ["u"] * 5
-        assert await ask(client) == "u"
-    older.close()
-    await older.wait_closed()
 
 
 async def test_a_stopping_replica_answers_what_it_has_and_everything_else_goes_elsewhere(secrets: Secrets) -> None:

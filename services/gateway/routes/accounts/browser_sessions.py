@@ -58,7 +58,7 @@ async def log_in(incoming: Request[NoQuery, PasswordLogin]) -> Response:
     token = _cookie(incoming.headers.getlist("cookie"), _DEVICE) or ""
     answer = await sessions.begin(incoming, token if len(token) <= sessions.DEVICE_TOKEN_LENGTH else "")
     settings = incoming.context.settings
-    return _tokens(settings, required(answer.tokens), 201, device_cookies(settings, answer.device_token))
+    return _tokens(settings, required(answer.tokens), 201, (device_cookie(settings, answer.device_token),))
 
 
 async def refresh(incoming: Request[NoQuery, NoBody]) -> Response:
@@ -79,9 +79,9 @@ async def log_out(incoming: Request[NoQuery, NoBody]) -> Response:
     )
 
 
-def device_cookies(settings: Settings, token: str) -> tuple[str, ...]:
-    """The cookie that identifies the browser at its next login; none if auth runs the previous release."""
-    return (_set(settings, _DEVICE, token, seconds=_DEVICE_SECONDS),) if token else ()
+def device_cookie(settings: Settings, token: str) -> str:
+    """The cookie that identifies the browser at its next login."""
+    return _set(settings, _DEVICE, token, seconds=_DEVICE_SECONDS)
 
 
 def _tokens(settings: Settings, tokens: Tokens, status: int, more_cookies: tuple[str, ...] = ()) -> Response:

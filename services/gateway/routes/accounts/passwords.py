@@ -19,7 +19,7 @@ from services.gateway.http.endpoint import (
     Response,
 )
 from services.gateway.limits import password_attempts, policies, rate_limiter
-from services.gateway.routes.accounts.browser_sessions import device_cookies
+from services.gateway.routes.accounts.browser_sessions import device_cookie
 from services.gateway.routes.accounts.password_rules import check_length
 
 
@@ -73,8 +73,8 @@ def _changed(settings: Settings, device_token: str, position: str, user_id: str 
     """Returns the new device token: as a header for programs, as a cookie for pages."""
     return Response(
         status=204,
-        headers={"vestnik-device-token": device_token} if device_token else {},
-        cookies=device_cookies(settings, device_token),
+        headers={"vestnik-device-token": device_token},
+        cookies=(device_cookie(settings, device_token),),
         position=position,
         written_by=user_id,
     )

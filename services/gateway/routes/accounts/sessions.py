@@ -82,17 +82,13 @@ class SessionTokens(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewSession(SessionTokens, frozen=True, kw_only=True):
-    # Unset if auth runs the previous release.
-    device_token: (
-        Annotated[
-            str,
-            Meta(
-                description="Send it with the next login from this device. It is good until the password is another, "
-                "and opens nothing by itself."
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    device_token: Annotated[
+        str,
+        Meta(
+            description="Send it with the next login from this device. It is good until the password is another, "
+            "and opens nothing by itself."
+        ),
+    ]
 
 
 class RefreshToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,7 +110,7 @@ class SessionItem(msgspec.Struct, frozen=True):
 async def log_in(incoming: Request[NoQuery, Login]) -> Response:
     answer = await begin(incoming, incoming.body.device_token)
     tokens = required(answer.tokens)
-    body = NewSession(**msgspec.structs.asdict(_session_tokens(tokens)), device_token=answer.device_token or UNSET)
+    body = NewSession(**msgspec.structs.asdict(_session_tokens(tokens)), device_token=answer.device_token)
     return Response(status=201, body=body, position=tokens.position, written_by=tokens.user_id)
 
 

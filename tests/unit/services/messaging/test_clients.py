@@ -96,15 +96,15 @@ async def test_an_answer_from_before_the_position_of_the_caller_is_refused(relat
         await friendships.require_friends(ANNA, BEN, Position.at(CONTACT, 11))
 
 
-async def test_the_answer_of_a_contact_that_does_not_say_where_it_has_read_counts_once() -> None:
-    """As a replica of the release before answers."""
-    remembered = following(10)
-    await asking(Contact(read_at=0), remembered).require_friends(ANNA, BEN, Position.at(CONTACT, 10))
-    assert not holds(remembered)
+async def test_people_who_are_not_friends_are_refused() -> None:
     with pytest.raises(NotFriends):
-        await asking(Contact(Relation.NOT_FRIENDS, read_at=0), remembered).require_friends(ANNA, BEN, NOWHERE)
+        await asking(Contact(Relation.NOT_FRIENDS, read_at=10), following(10)).require_friends(ANNA, BEN, NOWHERE)
+
+
+async def test_an_unknown_user_is_not_found_wherever_contact_has_read() -> None:
+    contact = Contact(Relation.UNKNOWN_USER, read_at=0)
     with pytest.raises(UserNotFound):
-        await asking(Contact(Relation.UNKNOWN_USER, read_at=0), remembered).require_friends(ANNA, BEN, NOWHERE)
+        await asking(contact, following(10)).require_friends(ANNA, BEN, Position.at(CONTACT, 10))
 
 
 async def test_what_nobody_follows_is_not_remembered() -> None:

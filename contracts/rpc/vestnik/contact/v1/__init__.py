@@ -337,7 +337,8 @@ class IsFriendResponse(betterproto2.Message):
 
     read_at: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
     """
-    Where CONTACT ended before the friendship was read: the answer holds at that sequence or a later one. 0: not known.
+    Where CONTACT ended before the friendship was read: the answer holds at that sequence or a later one.
+    Left out of an answer about an unknown user.
     """
 
 
