@@ -1,5 +1,6 @@
 """Routes about the gateway itself: health, readiness, metrics, public keys, API documentation."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -9,12 +10,14 @@ from services.gateway.http.endpoint import (
     AppliedLimit,
     DocumentedResponse,
     Endpoint,
+    Handler,
     NoBody,
     NoQuery,
     Request,
     Response,
 )
 from services.gateway.limits import policies
+from services.gateway.limits.rate_limiter import Limit
 from services.gateway.observability.metrics import MEDIA_TYPE
 
 _PAGE = Path(__file__).parent.parent / "static" / "api_docs"
@@ -71,88 +74,68 @@ def _file(name: str, media_type: str) -> Response:
     return Response(body=(_PAGE / name).read_bytes(), headers=headers)
 
 
-ROUTES: tuple[AnyEndpoint, ...] = (
-    Endpoint(
+def operation(
+    path: str,
+    summary: str,
+    handler: Handler[NoQuery, NoBody],
+    *,
+    answers: Mapping[int, DocumentedResponse],
+    description: str = "",
+    limit: Limit | None = None,
+) -> AnyEndpoint:
+    """A public GET route without parameters, about the gateway itself."""
+    return Endpoint(
         method="GET",
-        path="/healthz",
+        path=path,
         tag="Operation",
-        summary="Whether the process lives",
-        handler=health,
+        summary=summary,
+        description=description,
+        handler=handler,
         query=NoQuery,
         body=NoBody,
-        answers={200: DocumentedResponse(description="It does.", body=Health)},
-        limits=(AppliedLimit(limit=policies.HEALTH_ADDRESS),),
+        answers=answers,
+        limits=(AppliedLimit(limit=limit),) if limit is not None else (),
         public=True,
+    )
+
+
+def document_of(description: str, media_type: str) -> Mapping[int, DocumentedResponse]:
+    """The only successful response: a document of the media type."""
+    return {200: DocumentedResponse(description=description, media_type=media_type)}
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    operation(
+        "/healthz",
+        "Whether the process lives",
+        health,
+        answers={200: DocumentedResponse(description="It does.", body=Health)},
+        limit=policies.HEALTH_ADDRESS,
     ),
-    Endpoint(
-        method="GET",
-        path="/readyz",
-        tag="Operation",
-        summary="Whether everything that it needs is ready",
-        handler=ready,
-        query=NoQuery,
-        body=NoBody,
+    operation(
+        "/readyz",
+        "Whether everything that it needs is ready",
+        ready,
         answers={
             200: DocumentedResponse(description="All of it.", body=Health),
             503: DocumentedResponse(description="Not all: the parts that are missing.", body=NotReady),
         },
-        limits=(AppliedLimit(limit=policies.HEALTH_ADDRESS),),
-        public=True,
+        limit=policies.HEALTH_ADDRESS,
     ),
-    Endpoint(
-        method="GET",
-        path="/metrics",
-        tag="Operation",
-        summary="Figures for Prometheus",
-        handler=metrics,
-        query=NoQuery,
-        body=NoBody,
-        answers={200: DocumentedResponse(description="All figures.", media_type="text/plain")},
-        limits=(AppliedLimit(limit=policies.METRICS_ADDRESS),),
-        public=True,
+    operation(
+        "/metrics",
+        "Figures for Prometheus",
+        metrics,
+        answers=document_of("All figures.", "text/plain"),
+        limit=policies.METRICS_ADDRESS,
     ),
-    Endpoint(
-        method="GET",
-        path="/.well-known/jwks.json",
-        tag="Operation",
-        summary="The public keys of access tokens",
-        handler=keys,
-        query=NoQuery,
-        body=NoBody,
-        answers={200: DocumentedResponse(description="A JWK set (RFC 7517).", media_type="application/jwk-set+json")},
-        public=True,
+    operation(
+        "/.well-known/jwks.json",
+        "The public keys of access tokens",
+        keys,
+        answers=document_of("A JWK set (RFC 7517).", "application/jwk-set+json"),
     ),
-    Endpoint(
-        method="GET",
-        path="/docs",
-        tag="Operation",
-        summary="This description as a page",
-        handler=docs,
-        query=NoQuery,
-        body=NoBody,
-        answers={200: DocumentedResponse(description="The page.", media_type="text/html")},
-        public=True,
-    ),
-    Endpoint(
-        method="GET",
-        path="/docs/docs.js",
-        tag="Operation",
-        summary="The page's script",
-        handler=docs_script,
-        query=NoQuery,
-        body=NoBody,
-        answers={200: DocumentedResponse(description="The script.", media_type="text/javascript")},
-        public=True,
-    ),
-    Endpoint(
-        method="GET",
-        path="/docs/docs.css",
-        tag="Operation",
-        summary="The page's style",
-        handler=docs_style,
-        query=NoQuery,
-        body=NoBody,
-        answers={200: DocumentedResponse(description="The style.", media_type="text/css")},
-        public=True,
-    ),
+    operation("/docs", "This description as a page", docs, answers=document_of("The page.", "text/html")),
+    operation("/docs/docs.js", "The page's script", docs_script, answers=document_of("The script.", "text/javascript")),
+    operation("/docs/docs.css", "The page's style", docs_style, answers=document_of("The style.", "text/css")),
 )
