@@ -1,6 +1,6 @@
 """Position: a vector of the last sequence seen in each stream, which can be merged and compared.
 
-As text it is opaque to clients: base64url of `{"A": 12, "M": 903}` with one letter per stream.
+As text it is opaque to clients: base64url of `{"A": 12, "M": 903}` with one character per stream.
 """
 
 import binascii
@@ -11,13 +11,15 @@ import msgspec
 
 from contracts.errors import Invalid, Violation
 from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
-from contracts.subjects import STREAMS
+from contracts.subjects import STREAM_CODES
 
-_LETTERS = {name: name[0] for name in STREAMS} | {NOTIFIED_CONTACT: "c", NOTIFIED_MESSAGING: "m"}
-_NAMES = {letter: name for name, letter in _LETTERS.items()}
+# The character of each entry of a position.
+CODES = STREAM_CODES | {NOTIFIED_CONTACT: "c", NOTIFIED_MESSAGING: "m"}
+_NAMES = {code: name for name, code in CODES.items()}
 _DECODER = msgspec.json.Decoder(dict[str, int])
 _ENCODER = msgspec.json.Encoder()
-_LONGEST = 256
+# In characters: `"A":9223372036854775807,` is 24 bytes, which are 32 characters.
+_LONGEST = 32 * (len(CODES) + 1)
 _MOST = 1 << 63
 # Translation between the base64 and the URL-safe alphabet; padding is omitted.
 _PLAIN, _SAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
@@ -47,7 +49,7 @@ class Position(msgspec.Struct, frozen=True):
                 raise ValueError(text)
             padded = (text + _PADDING[len(text) % 4]).encode("ascii")
             raw = binascii.a2b_base64(padded.translate(_PLAIN), strict_mode=True)
-            sequences = {_NAMES[letter]: sequence for letter, sequence in _DECODER.decode(raw).items()}
+            sequences = {_NAMES[code]: sequence for code, sequence in _DECODER.decode(raw).items()}
             for sequence in sequences.values():
                 if not 0 <= sequence < _MOST:
                     raise ValueError(text)
@@ -58,7 +60,7 @@ class Position(msgspec.Struct, frozen=True):
     def encode(self) -> str:
         if not self.sequences:
             return ""
-        raw = _ENCODER.encode({_LETTERS[name]: self.sequences[name] for name in sorted(self.sequences)})
+        raw = _ENCODER.encode({CODES[name]: self.sequences[name] for name in sorted(self.sequences)})
         return binascii.b2a_base64(raw, newline=False).translate(_SAFE, b"=").decode()
 
     def merge(self, other: Self) -> Self:

@@ -21,6 +21,17 @@ STREAMS: dict[str, str] = {
     OPERATOR: "operator",
 }
 
+# The character that names each stream in positions. Clients hold positions, so a stream's code never changes, and no
+# other stream gets it.
+STREAM_CODES: dict[str, str] = {
+    AUTH: "A",
+    SESSION: "S",
+    PROFILE: "P",
+    CONTACT: "C",
+    MESSAGING: "M",
+    OPERATOR: "O",
+}
+
 # What services other than the owner may read: one filter per stream. Projections read these streams, and clients'
 # positions refer to them.
 PUBLIC_FILTERS: dict[str, str] = {

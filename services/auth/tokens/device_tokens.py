@@ -1,36 +1,41 @@
 """Device tokens: identify a device that has logged in to an account, so that others' guesses do not lock it out.
 
-Layout: user id (16 bytes), credential generation (4), random device id (8), MAC (15). A password change increments
-the generation and so invalidates every token. A token grants nothing without the password.
+A password change increments the credential's generation and so invalidates every token. A token grants nothing without
+the password.
 """
 
 import secrets
-from uuid import UUID
+from typing import Annotated
+
+import msgspec
 
 from contracts.errors import InvalidToken
-from services.auth.tokens.signer import Signer
+from services.auth.tokens.token_codec import DEVICE, GENERATION, ID, TokenCodec
 
-_ID = 16
-_GENERATION = 4
-_DEVICE = 8
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of a token: the device has proved this generation of the user's credential."""
+
+    user_id: Annotated[str, ID]
+    credential: Annotated[int, GENERATION]
+    # Random, so that each device has its own token.
+    device_id: Annotated[bytes, DEVICE]
 
 
 class DeviceTokens:
     def __init__(self, key: bytes) -> None:
-        self._signer = Signer(key, b"vestnik device 1\0")
+        self._codec = TokenCodec(key, b"vestnik device 1\0", Device)
 
     def make(self, user_id: str, generation: int) -> str:
         """Creates a token for a device that has just proved the credential of this generation."""
-        return self._signer.sign(_owner(user_id, generation) + secrets.token_bytes(_DEVICE))
+        return self._codec.sign(
+            Device(user_id=user_id, credential=generation, device_id=secrets.token_bytes(DEVICE.size))
+        )
 
     def knows(self, token: str, user_id: str, generation: int) -> bool:
         """Whether the token belongs to a device that has proved this user's credential of this generation."""
         try:
-            body = self._signer.open(token, _ID + _GENERATION + _DEVICE)
+            device = self._codec.read(token)
         except InvalidToken:
             return False
-        return body.startswith(_owner(user_id, generation))
-
-
-def _owner(user_id: str, generation: int) -> bytes:
-    return UUID(user_id).bytes + generation.to_bytes(_GENERATION, "big")
+        return (device.user_id, device.credential) == (user_id, generation)

@@ -1,5 +1,6 @@
 """Positions: vectors over the streams that travel as opaque text."""
 
+import binascii
 import contextlib
 
 import pytest
@@ -7,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import Invalid
-from contracts.positions import Position
+from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
+from contracts.positions import CODES, Position
 from contracts.subjects import STREAMS
 
-positions = st.dictionaries(st.sampled_from(sorted(STREAMS)), st.integers(0, 2**63 - 1)).map(Position)
+positions = st.dictionaries(st.sampled_from(sorted(CODES)), st.integers(0, 2**63 - 1)).map(Position)
 
 
 @given(positions)
@@ -21,7 +23,7 @@ def test_a_position_survives_the_way_through_its_text(position: Position) -> Non
 @given(positions, positions)
 def test_merging_sees_all_that_either_has_seen(one: Position, other: Position) -> None:
     merged = one.merge(other)
-    assert all(merged.sequence(stream) == max(one.sequence(stream), other.sequence(stream)) for stream in STREAMS)
+    assert all(merged.sequence(stream) == max(one.sequence(stream), other.sequence(stream)) for stream in CODES)
 
 
 @given(positions, positions)
@@ -29,7 +31,7 @@ def test_a_position_covers_another_if_merging_adds_nothing(one: Position, other:
     merged = one.merge(other)
     assert merged.covers(one)
     assert merged.covers(other)
-    assert one.covers(other) == all(one.sequence(stream) == merged.sequence(stream) for stream in STREAMS)
+    assert one.covers(other) == all(one.sequence(stream) == merged.sequence(stream) for stream in CODES)
 
 
 @given(st.text(max_size=300))
@@ -49,6 +51,25 @@ def test_the_start_is_the_empty_text() -> None:
     assert Position.decode("") == Position()
 
 
-def test_every_stream_has_a_letter_of_its_own() -> None:
-    whole = Position({stream: number for number, stream in enumerate(STREAMS, 1)})
-    assert Position.decode(whole.encode()) == whole
+def test_every_entry_has_a_code_of_its_own_of_one_character() -> None:
+    assert CODES.keys() == {*STREAMS, NOTIFIED_CONTACT, NOTIFIED_MESSAGING}
+    assert len(set(CODES.values())) == len(CODES)
+    assert {len(code) for code in CODES.values()} == {1}
+
+
+def test_the_largest_position_can_be_read() -> None:
+    largest = Position(dict.fromkeys(CODES, 2**63 - 1))
+    assert Position.decode(largest.encode()) == largest
+
+
+def test_a_position_that_clients_hold_stays_valid() -> None:
+    held = "eyJBIjoxLCJDIjoyLCJjIjozLCJNIjo0LCJtIjo1LCJPIjo2LCJQIjo3LCJTIjo4fQ"
+    entries = ("AUTH", "CONTACT", NOTIFIED_CONTACT, "MESSAGING", NOTIFIED_MESSAGING, "OPERATOR", "PROFILE", "SESSION")
+    position = Position({entry: number for number, entry in enumerate(entries, 1)})
+    assert Position.decode(held) == position
+    assert position.encode() == held
+
+
+def test_a_position_that_names_an_unknown_stream_is_refused() -> None:
+    with pytest.raises(Invalid, match="not one of ours"):
+        Position.decode(binascii.b2a_base64(b'{"A":1,"Z":2}', newline=False).rstrip(b"=").decode())

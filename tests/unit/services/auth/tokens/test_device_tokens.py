@@ -27,3 +27,8 @@ def test_nobody_else_makes_a_token() -> None:
     of_another_purpose = Signer(KEY, b"vestnik password reset 1\0").sign(b"x" * 28)
     for forged in ("", "x", token[:-1], token[:-2] + "AA", DeviceTokens(b"l" * 32).make(ANNA, 1), of_another_purpose):
         assert not DeviceTokens(KEY).knows(forged, ANNA, 1)
+
+
+def test_a_device_that_logged_in_before_stays_known() -> None:
+    token = "AYkKXayWd0u8zrMCCZqAVwAAAAMu1LemJ2VTZiMm-2RuEKMYeIPZj_Pc2g"
+    assert DeviceTokens(KEY).knows(token, "01890a5d-ac96-774b-bcce-b302099a8057", 3)

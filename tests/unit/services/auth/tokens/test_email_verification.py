@@ -50,3 +50,9 @@ def test_garbage_is_refused(text: str) -> None:
 def test_another_deployments_token_is_refused() -> None:
     with pytest.raises(InvalidToken):
         TOKENS.read(VerificationTokens(b"other" * 8).sign(VERIFICATION))
+
+
+def test_a_token_that_was_mailed_before_stays_valid() -> None:
+    mailed = "AYkKXayWd0u8zrMCCZqAVwARIjNEVWZ3iJmqu8zd7v8Bm3ypjIh1ZRfD59mLMnK3eHOmXOY"
+    assert TOKENS.read(mailed) == VERIFICATION
+    assert TOKENS.sign(VERIFICATION) == mailed

@@ -42,3 +42,9 @@ def test_neither_kind_of_token_passes_for_the_other() -> None:
         TOKENS.read(VerificationTokens(KEY).sign(verification))
     with pytest.raises(InvalidToken):
         VerificationTokens(KEY).read(TOKENS.sign(RESET))
+
+
+def test_a_token_that_was_mailed_before_stays_valid() -> None:
+    mailed = "AYkKXayWd0u8zrMCCZqAVwAAAAMBm3ypjIho1d8wiqswmYQh_3d95U4"
+    assert TOKENS.read(mailed) == RESET
+    assert TOKENS.sign(RESET) == mailed
