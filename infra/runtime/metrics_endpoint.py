@@ -1,8 +1,8 @@
 """`GET /metrics` for Prometheus, in every Vestnik process.
 
-A minimal HTTP server, since four of the six services speak no HTTP otherwise: one request per connection, a bounded
-head size and time, at most 16 connections at once. It is meant for the operators' network and listens on the loopback
-address by default.
+It runs in the process's event loop, where collectors may read what the loop changes. A connection carries one scrape
+and is aborted after 5 s; at most 16 are open. The endpoint is meant for the operators' network and listens on the
+loopback address by default.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from aiohttp import web
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -19,7 +20,6 @@ from infra.runtime.sockets import open_listener
 from infra.settings import Settings, split_address
 
 log = logging.getLogger(__name__)
-_LONGEST_HEAD = 8 * 1024
 _SECONDS = 5.0
 _CONNECTIONS = 16
 # Offset from a service's gRPC port to its metrics port, if no address is configured.
@@ -56,15 +56,24 @@ async def metrics_endpoint(settings: Settings, port: int, figures: Exposition = 
     if listener is None:
         yield
         return
-    endpoint = _Endpoint(figures)
-    server = await asyncio.start_server(endpoint.answer, sock=listener, limit=_LONGEST_HEAD)
+
+    async def respond(request: web.BaseRequest) -> web.Response:
+        if request.path != "/metrics":
+            raise web.HTTPNotFound
+        if request.method not in ("GET", "HEAD"):
+            raise web.HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
+        response = web.Response(body=figures(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        response.force_close()
+        return response
+
+    runner = web.ServerRunner(_BoundedServer(respond, access_log=None), shutdown_timeout=_SECONDS)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
     log.info("metrics at http://%s:%d/metrics", *listener.getsockname()[:2])
     try:
         yield
     finally:
-        server.close()
-        endpoint.close()
-        await server.wait_closed()
+        await runner.cleanup()
 
 
 def _listener(settings: Settings, port: int) -> socket.socket | None:
@@ -85,48 +94,12 @@ def _listener(settings: Settings, port: int) -> socket.socket | None:
     return None
 
 
-class _Endpoint:
-    def __init__(self, figures: Exposition) -> None:
-        self._figures = figures
-        self._connections: set[asyncio.StreamWriter] = set()
+class _BoundedServer(web.Server):
+    """aiohttp's server with bounds on the number of connections and on their duration."""
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(writer)
-        try:
-            if len(self._connections) <= _CONNECTIONS:
-                async with asyncio.timeout(_SECONDS):
-                    writer.write(self._answer(await reader.readuntil(b"\r\n\r\n")))
-                    await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # a broken or slow request gets no response
-        finally:
-            self._connections.discard(writer)
-            writer.close()
-
-    def close(self) -> None:
-        """Aborts open connections: a client that is waiting for a response sees the connection lost."""
-        for writer in self._connections:
-            writer.transport.abort()
-
-    def _answer(self, head: bytes) -> bytes:
-        method, _, rest = head.partition(b" ")
-        target = rest.partition(b" ")[0].partition(b"?")[0]
-        if target != b"/metrics":
-            return _response("404 Not Found", b"")
-        if method not in (b"GET", b"HEAD"):
-            return _response("405 Method Not Allowed", b"", "Allow: GET, HEAD")
-        body = self._figures()
-        answer = _response("200 OK", body)
-        return answer if method == b"GET" else answer[: -len(body)]
-
-
-def _response(status: str, body: bytes, *headers: str) -> bytes:
-    lines = (
-        f"HTTP/1.1 {status}",
-        f"Content-Type: {CONTENT_TYPE_LATEST}",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-        *headers,
-        "\r\n",
-    )
-    return "\r\n".join(lines).encode() + body
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self.connections) > _CONNECTIONS:
+            transport.abort()
+        else:
+            asyncio.get_running_loop().call_later(_SECONDS, transport.abort)

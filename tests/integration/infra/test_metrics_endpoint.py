@@ -71,9 +71,12 @@ async def test_metrics_can_be_turned_off() -> None:
             await asyncio.open_connection("127.0.0.1", port)
 
 
-@pytest.mark.parametrize("sent", [b"GET /metrics HTTP/1.1\r\n", b"x" * 100_000, b""])
-async def test_whoever_asks_for_nothing_or_for_too_much_holds_nobody_up(
-    sent: bytes, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("sent", "received"),
+    [(b"GET /metrics HTTP/1.1\r\n", b""), (b"x" * 100_000, b"HTTP/1.0 400 Bad Request"), (b"", b"")],
+)
+async def test_an_unfinished_or_invalid_request_ends_and_delays_no_other(
+    sent: bytes, received: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint, "_SECONDS", 2.0)
     port = free_port()
@@ -83,7 +86,21 @@ async def test_whoever_asks_for_nothing_or_for_too_much_holds_nobody_up(
         assert (await client.get(f"http://127.0.0.1:{port}/metrics")).status_code == 200
         # Reset, where the rest of what was sent was not read.
         with suppress(ConnectionResetError):
+            assert (await reader.read()).partition(b"\r\n")[0] == received
+        writer.close()
+
+
+async def test_a_connection_beyond_the_bound_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "_SECONDS", 600.0)
+    port = free_port()
+    async with metrics_endpoint(at(port), 0):
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(endpoint._CONNECTIONS)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with suppress(ConnectionResetError):
             assert await reader.read() == b""
+        assert not any(reader.at_eof() for reader, _ in held)
+        for _, held_writer in held:
+            held_writer.close()
         writer.close()
 
 
