@@ -181,7 +181,10 @@ class Log:
     async def end_of(self, stream: str) -> int:
         """The stream's last sequence."""
         with self._confirmed:
-            return (await reachable(self._jetstream.info(stream))).state.last_seq
+            end = await reachable(self._jetstream.last_sequence(stream))
+        if end is None:
+            raise Unavailable(f"There is no stream {stream} yet.")
+        return end
 
     async def end_before(self, stream: str, moment: datetime) -> int:
         """The last sequence before the events that were stored at `moment` or later."""

@@ -16,7 +16,7 @@ from contracts.errors import Unavailable
 from contracts.subjects import STREAMS, is_public
 from contracts.upcasts import upcast
 from infra.operator_errors import OperatorError
-from streams.jetstream.api import STREAM_NOT_FOUND, JetStream, Refused
+from streams.jetstream.api import JetStream
 from streams.jetstream.requests import RequestFailed
 from streams.log import Log
 from streams.message import Message
@@ -147,11 +147,7 @@ async def select_events(nc: Client, query: EventQuery) -> AsyncGenerator[Page, N
 async def end_of(nc: Client, stream: str) -> int | None:
     """Returns the stream's last sequence; None if there is no such stream."""
     try:
-        return (await JetStream(nc).info(stream)).state.last_seq
-    except Refused as refused:
-        if refused.error.err_code == STREAM_NOT_FOUND:
-            return None
-        raise
+        return await JetStream(nc).last_sequence(stream)
     except RequestFailed as failure:
         raise Unavailable from failure
 

@@ -28,7 +28,7 @@ from services.gateway.cache.profile_reader import ProfileReader
 from services.gateway.clients import ServiceClients
 from services.gateway.consistency.accepted_losses import GivenUp
 from services.gateway.consistency.encrypted_positions import SealedPositions
-from services.gateway.consistency.stream_heads import StreamHeads, fetch_from
+from services.gateway.consistency.stream_heads import StreamHeads
 from services.gateway.consistency.user_positions import LatestPositions
 from services.gateway.context import GatewayContext
 from services.gateway.limits import policies
@@ -45,10 +45,13 @@ from services.gateway.security.token_keys import VerifyingKeys
 from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.uvicorn_server import listening_socket, security_headers, serve
 from services.gateway.static.files import WebFiles
+from streams.jetstream.api import JetStream
 from streams.topology import Placement, ensure_limits
 
 log = logging.getLogger(__name__)
 _ME = "gateway"
+# Seconds for which a stream's end is awaited before a position is accepted or rejected.
+_HEAD_PATIENCE = 2.0
 
 
 async def main(settings: Settings) -> None:
@@ -160,7 +163,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 positions=LatestPositions(),
                 sealed=sealed,
                 pages=KnownPages(),
-                ends=StreamHeads(fetch_from(nats), confirm=confirm),
+                ends=StreamHeads(JetStream(nats, patience=_HEAD_PATIENCE).last_sequence, confirm=confirm),
                 limiter=limiter,
                 profiles=profiles,
                 live=live,

@@ -107,7 +107,7 @@ class JetStream:
     """Client of the JetStream API. API requests are retried for `patience` seconds: all are reads or idempotent."""
 
     def __init__(self, nc: Client, *, patience: float = 10.0) -> None:
-        self.inbox = Inbox(nc)
+        self.inbox = Inbox.of(nc)
         self._patience = patience
 
     async def ask(self, call: str, request: object, decoder: msgspec.json.Decoder[A]) -> A:
@@ -132,6 +132,15 @@ class JetStream:
     async def info(self, stream: str, *, deleted: bool = False) -> StreamInfo:
         """The stream's settings and state, from its leader; the deleted sequences only with `deleted`."""
         return await self.ask(f"STREAM.INFO.{stream}", {"deleted_details": True} if deleted else None, _INFO)
+
+    async def last_sequence(self, stream: str) -> int | None:
+        """The stream's last sequence, from its leader; None if there is no such stream."""
+        try:
+            return (await self.info(stream)).state.last_seq
+        except Refused as refused:
+            if refused.error.err_code == STREAM_NOT_FOUND:
+                return None
+            raise
 
     async def at(self, stream: str, sequence: int) -> Message | None:
         """The message at a sequence, with its headers, from the stream's leader."""

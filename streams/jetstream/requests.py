@@ -8,7 +8,7 @@ before the time-out, and accept several replies to one request (a batched get).
 import asyncio
 from collections.abc import Callable
 from itertools import count
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
@@ -82,6 +82,8 @@ class Answer:
 
 
 class Inbox:
+    """The reply subjects of one connection; `Inbox.of(nc)` returns it."""
+
     def __init__(self, nc: Client) -> None:
         self._nc = nc
         self._prefix = ""
@@ -89,6 +91,12 @@ class Inbox:
         self._open: dict[str, Answer] = {}
         self._starting = asyncio.Lock()
         self._next_look: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def of(cls, nc: Client) -> Self:
+        """The connection's inbox; it lives, and its subscription lasts, as long as the connection."""
+        shared: dict[str, Self] = vars(nc)
+        return shared.setdefault("_vestnik_inbox", cls(nc))
 
     async def request(
         self, subject: str, payload: bytes, *, timeout: float, headers: dict[str, str] | None = None

@@ -15,7 +15,7 @@ from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.security.secrets import TOPOLOGY
 from infra.settings import Settings
-from streams.jetstream.api import STREAM_NOT_FOUND, JetStream, Refused
+from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import Denied, RequestFailed
 from streams.loss.missing_events import Gap, accept, missing
 
@@ -77,12 +77,7 @@ async def accept_losses(settings: Settings, nc: NATS, gaps: Sequence[Gap]) -> No
 
 
 async def _assert_lost(jetstream: JetStream, gap: Gap) -> None:
-    try:
-        end = (await jetstream.info(gap.stream)).state.last_seq
-    except Refused as refused:
-        if refused.error.err_code != STREAM_NOT_FOUND:
-            raise
-        end = 0
+    end = await jetstream.last_sequence(gap.stream) or 0
     if gap.last > end:
         raise NotLost(f"{gap}: {gap.stream} ends at {end:,}; nothing was recorded")
     there, _ = await missing(jetstream, gap.stream, gap.first, gap.last)

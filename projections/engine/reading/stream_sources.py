@@ -8,11 +8,10 @@ from typing import Self
 from nats.aio.client import Client as NATS
 
 from contracts import subjects
-from contracts.errors import Unavailable
 from contracts.positions import Position
 from projections.engine.reading.shared_reader import Follower, SharedReaders
-from streams.jetstream.api import STREAM_NOT_FOUND, JetStream, Refused
-from streams.jetstream.requests import Denied, RequestFailed
+from streams.jetstream.api import JetStream
+from streams.jetstream.subject_reader import reachable
 from streams.loss.missing_events import Gap
 from streams.message import Message
 from streams.reader import ReadBatch, Reader
@@ -155,18 +154,7 @@ async def end_of(nc: NATS, stream: str) -> int:
         Unavailable: the server does not answer, or not for this stream.
         PermissionError: no permission to read the stream.
     """
-    try:
-        return (await JetStream(nc).info(stream)).state.last_seq
-    except Denied as denied:
-        raise PermissionError(f"no right to read {stream}") from denied
-    except RequestFailed as failure:
-        raise Unavailable("NATS does not answer.") from failure
-    except Refused as refused:
-        if refused.error.err_code == STREAM_NOT_FOUND:
-            return 0
-        if refused.may_pass:
-            raise Unavailable(f"NATS does not serve {stream}: {refused}") from refused
-        raise
+    return await reachable(JetStream(nc).last_sequence(stream)) or 0
 
 
 def _up_to(batch: ReadBatch, end: int) -> ReadBatch:

@@ -33,7 +33,7 @@ from projections.engine.storage.connections import close_and_unlock, connect, ru
 from projections.engine.storage.lost_events import EventsLost
 from projections.engine.storage.schema import ensure_schema
 from projections.engine.waiting.position_waiter import CheckpointNotice, PositionWaiter, subject_of
-from streams.jetstream.api import STREAM_NOT_FOUND, JetStream, Refused
+from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 from streams.reader import StreamWentBack
 from streams.topology import StreamMissing
@@ -176,12 +176,10 @@ class Runner:
         """The current ends of the streams; None while one of them does not exist."""
         ends: dict[str, int] = {}
         for stream in self._projection.filters():
-            try:
-                ends[stream] = (await JetStream(self._nc).info(stream)).state.last_seq
-            except Refused as refused:
-                if refused.error.err_code != STREAM_NOT_FOUND:
-                    raise
+            end = await JetStream(self._nc).last_sequence(stream)
+            if end is None:
                 return None
+            ends[stream] = end
         return Position(ends)
 
     async def _tell_error(self, conn: Connection) -> None:

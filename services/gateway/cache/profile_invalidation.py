@@ -3,7 +3,6 @@
 import asyncio
 
 from nats.aio.client import Client as NATS
-from nats.js.client import JetStreamContext
 
 from contracts.positions import Position
 from contracts.subjects import AUTH, PROFILE
@@ -42,9 +41,10 @@ class ProfileInvalidation:
             for follower in self._followers:
                 group.create_task(follower.run())
 
-    async def _start(self, context: JetStreamContext, stream: str) -> int:
-        end = await from_end(context, stream)
-        self._cache.followed_from(stream, end)
+    async def _start(self, nats: NATS, stream: str) -> int | None:
+        end = await from_end(nats, stream)
+        if end is not None:
+            self._cache.followed_from(stream, end)
         return end
 
     def _handle(self, message: Message) -> None:

@@ -11,9 +11,10 @@ from uuid import uuid4
 from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.client import JetStreamContext
 
 from contracts.subjects import PUBLIC_FILTERS
+from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.requests import RequestFailed
 from streams.message import Message
 from streams.reader import ReadBatch, Reader
 
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
 SILENCE_SECONDS = 5.0
 _PAUSE = 0.25
 
-Start = Callable[[JetStreamContext, str], Awaitable[int]]
+# Finds the sequence of a stream after which to start; None: there is no such stream yet.
+Start = Callable[[NATS, str], Awaitable[int | None]]
 
 
 class StreamListener(Protocol):
@@ -89,28 +91,31 @@ class StreamFollower:
 
     async def _beginning(self) -> int:
         """The sequence after which to start; retried until the stream exists and answers."""
-        context = self._nats.jetstream()
-        told = False
+        logged = False
         while True:
+            reason = "not there yet"
             try:
-                return await self._start(context, self.stream)
-            except (NatsError, TimeoutError) as error:
-                if not told:
-                    log.info("waiting for the stream %s: %s", self.stream, error or type(error).__name__)
-                    told = True
+                start = await self._start(self._nats, self.stream)
+                if start is not None:
+                    return start
+            except (NatsError, TimeoutError, RequestFailed, Refused) as error:
+                reason = str(error) or type(error).__name__
+            if not logged:
+                log.info("waiting for the stream %s: %s", self.stream, reason)
+                logged = True
             await asyncio.sleep(_PAUSE)
 
 
-async def from_end(context: JetStreamContext, stream: str) -> int:
+async def from_end(nats: NATS, stream: str) -> int | None:
     """The stream's last sequence."""
-    info = await context.stream_info(stream)
-    return int(info.state.last_seq)
+    return await JetStream(nats).last_sequence(stream)
 
 
 def from_time(moment: Callable[[], datetime]) -> Start:
     """The last sequence before a time: where a consumer that starts at that time begins."""
 
-    async def find(context: JetStreamContext, stream: str) -> int:
+    async def find(nats: NATS, stream: str) -> int:
+        context = nats.jetstream()
         consumer = await context.add_consumer(
             stream,
             ConsumerConfig(

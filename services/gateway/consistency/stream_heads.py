@@ -9,35 +9,33 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from nats.aio.client import Client as NATS
-from nats.errors import Error as NatsError
-
 from contracts.errors import Unavailable
 from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
+from streams.jetstream.api import Refused
+from streams.jetstream.requests import RequestFailed
 
 # Seconds between two requests for one stream, however many impossible positions arrive.
 _PAUSE = 0.05
-_TIMEOUT = 2.0
 # Notification channels use the sequences of the streams that they derive from.
 _STREAM_OF = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
 
-# Fetches the last sequence of a stream.
-Ask = Callable[[str], Awaitable[int]]
+# Fetches the last sequence of a stream; None if there is no such stream.
+LastSequence = Callable[[str], Awaitable[int | None]]
 
 
 class StreamHeads:
     def __init__(
         self,
-        ask: Ask,
+        last_sequence: LastSequence,
         *,
         confirm: Callable[[], None] = lambda: None,
         pause: float = _PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`confirm`: raises if an answer may be older than what the cluster agrees on."""
-        self._ask = ask
+        self._last_sequence = last_sequence
         self._confirm = confirm
         self._pause = pause
         self._clock = clock
@@ -72,10 +70,12 @@ class StreamHeads:
         await asyncio.sleep(max(0.0, end.asked_at + self._pause - self._clock()))
         asking_at = self._clock()
         try:
-            end.sequence = await self._ask(stream)
-            end.unknown = False
-        except (NatsError, TimeoutError):
-            end.unknown = True
+            last = await self._last_sequence(stream)
+        except (RequestFailed, Refused):
+            last = None
+        end.unknown = last is None
+        if last is not None:
+            end.sequence = last
         end.asked_at = asking_at
 
 
@@ -87,13 +87,3 @@ class _End:
         self.asked_at = float("-inf")
         self.unknown = False
         self.lock = asyncio.Lock()
-
-
-def fetch_from(nats: NATS) -> Ask:
-    """Fetches from JetStream, where the stream's leader answers."""
-    context = nats.jetstream(timeout=_TIMEOUT)
-
-    async def ask(stream: str) -> int:
-        return int((await context.stream_info(stream)).state.last_seq)
-
-    return ask

@@ -82,7 +82,7 @@ class SharedLimits:
         self._clock = clock
         self._telling = asyncio.Lock()
         self._me = new_id()
-        self._inbox = Inbox(nats)
+        self._inbox = Inbox.of(nats)
         self._waiting: list[_OutgoingCounts] = []
         self._position = 0
         self._away = False

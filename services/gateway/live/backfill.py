@@ -4,9 +4,6 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
-from nats.aio.client import Client as NATS
-from nats.errors import Error as NatsError
-
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import EventsSinceRequest as ContactSince
@@ -19,8 +16,11 @@ from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
 from services.gateway.clients import ServiceClients
+from services.gateway.consistency.stream_heads import LastSequence
 from services.gateway.live.client_queue import QueuedEvent
 from services.gateway.live.fanout import NOTIFICATION_CHANNELS
+from streams.jetstream.api import Refused
+from streams.jetstream.requests import RequestFailed
 
 PAGE = 500
 _FRIENDS_PAGE = 200
@@ -46,11 +46,18 @@ class EventPage:
 
 
 class Backfill:
-    def __init__(self, remotes: ServiceClients, nats: NATS, *, confirm: Callable[[], None], page: int = PAGE) -> None:
+    def __init__(
+        self,
+        remotes: ServiceClients,
+        last_sequence: LastSequence,
+        *,
+        confirm: Callable[[], None],
+        page: int = PAGE,
+    ) -> None:
         """`confirm`: raises Unavailable if the end of a stream may be older than what the cluster agrees on."""
         self._confirm = confirm
         self._remotes = remotes
-        self._nats = nats
+        self._last_sequence = last_sequence
         self._page = page
 
     async def page(
@@ -111,11 +118,13 @@ class Backfill:
 
     async def _end_of(self, stream: str) -> int:
         try:
-            end = int((await self._nats.jetstream().stream_info(stream)).state.last_seq)
-            self._confirm()
-            return end
-        except (NatsError, TimeoutError) as error:
+            end = await self._last_sequence(stream)
+        except (RequestFailed, Refused) as error:
             raise Unavailable(retry_after=1) from error
+        if end is None:
+            raise Unavailable(retry_after=1)
+        self._confirm()
+        return end
 
     def _ask(
         self,

@@ -37,6 +37,7 @@ from services.gateway.live.subscription import HEARTBEAT, Subscription
 from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.security.access_tokens import Keys, Principal
 from services.gateway.security.revocations import Revocations
+from streams.jetstream.api import JetStream
 from streams.message import Message
 from streams.reader import ReadBatch
 
@@ -47,6 +48,8 @@ MOST_OF_ONE = 100
 _AGAIN_AFTER = 5
 # Seconds between two checks whether the keys have changed.
 _LOOK_EVERY = 1.0
+# Seconds for which a stream's end is awaited.
+_PATIENCE = 5.0
 
 
 class SubscriptionRequest(msgspec.Struct, frozen=True):
@@ -78,13 +81,13 @@ class LiveDelivery:
         `confirm`: raises Unavailable if the end of a stream may be older than what the cluster agrees on.
         """
         self._confirm = confirm
-        self._nats = nats
+        self._last_sequence = JetStream(nats, patience=_PATIENCE).last_sequence
         self._remotes = remotes
         self._revocations = revocations
         self._session_seconds = session_seconds
         self._metrics = metrics
         self._heartbeat = heartbeat
-        self._history = Backfill(remotes, nats, confirm=confirm)
+        self._history = Backfill(remotes, self._last_sequence, confirm=confirm)
         self._hub = Hub(FriendIndex(self._history.friends), seal=sealed.seal_places)
         self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._restart_all)
         self._catch_ups = CatchUps()
@@ -139,7 +142,7 @@ class LiveDelivery:
             given = self._sealed.open(since)
         except Invalid as error:
             raise invalid_position() from error
-        found = await resolve_start(self._hub, self._nats, given, seen, channels, self._confirm)
+        found = await resolve_start(self._hub, self._last_sequence, given, seen, channels, self._confirm)
         # Other clients may have connected during the wait.
         self._admit(caller.user_id)
         return SubscriptionRequest(caller, found)

@@ -6,20 +6,25 @@ does not contain start now.
 
 from collections.abc import Callable, Iterable
 
-from nats.aio.client import Client as NATS
-from nats.errors import Error as NatsError
-
 from contracts.errors import Invalid, Unavailable, Violation
 from contracts.positions import Position
+from services.gateway.consistency.stream_heads import LastSequence
 from services.gateway.live.fanout import NOTIFICATION_CHANNELS
 from services.gateway.live.hub import ChannelPositions, Hub
+from streams.jetstream.api import Refused
+from streams.jetstream.requests import RequestFailed
 
 # Seconds to wait for a position ahead of this gateway.
 _PATIENCE = 5.0
 
 
 async def resolve_start(
-    hub: Hub, nats: NATS, since: Position, seen: Position, channels: Iterable[str], confirm: Callable[[], None]
+    hub: Hub,
+    last_sequence: LastSequence,
+    since: Position,
+    seen: Position,
+    channels: Iterable[str],
+    confirm: Callable[[], None],
 ) -> ChannelPositions:
     """The start sequence of each channel.
 
@@ -40,21 +45,25 @@ async def resolve_start(
             channel: known.get(channel, known[NOTIFICATION_CHANNELS.get(channel, channel)]) for channel in channels
         }
     if not hub.has_reached(begin):
-        await _reject_future_positions(hub, nats, begin, confirm)
+        await _reject_future_positions(hub, last_sequence, begin, confirm)
         if not await hub.until_reached(begin, _PATIENCE):
             raise Unavailable(retry_after=1)
     return begin
 
 
-async def _reject_future_positions(hub: Hub, nats: NATS, begin: ChannelPositions, confirm: Callable[[], None]) -> None:
+async def _reject_future_positions(
+    hub: Hub, last_sequence: LastSequence, begin: ChannelPositions, confirm: Callable[[], None]
+) -> None:
     for channel, sequence in begin.items():
         if sequence <= hub.position(channel):
             continue
         try:
-            info = await nats.jetstream().stream_info(NOTIFICATION_CHANNELS.get(channel, channel))
-        except (NatsError, TimeoutError) as error:
+            end = await last_sequence(NOTIFICATION_CHANNELS.get(channel, channel))
+        except (RequestFailed, Refused) as error:
             raise Unavailable(retry_after=1) from error
-        if sequence > info.state.last_seq:
+        if end is None:
+            raise Unavailable(retry_after=1)
+        if sequence > end:
             confirm()
             raise invalid_position()
 

@@ -8,7 +8,8 @@ from contracts.errors import Unavailable
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, quorum_of
 from contracts.values.ids import new_id
-from services.gateway.consistency.stream_heads import StreamHeads, fetch_from
+from services.gateway.consistency.stream_heads import StreamHeads
+from streams.jetstream.api import JetStream
 from streams.log import Log
 from streams.quorum import Quorum
 from tests.fix_cluster import Cluster
@@ -26,7 +27,7 @@ async def test_a_write_that_others_acknowledged_is_not_refused_by_who_asks_a_dep
     old, new = await linked_cluster.connect(leader), await linked_cluster.connect(*others)
     quorum = Quorum(old, quorum_of("gateway", new_id()))
     gathering = asyncio.create_task(quorum.run())
-    ends = StreamHeads(fetch_from(old), confirm=quorum.require)
+    ends = StreamHeads(JetStream(old, patience=2.0).last_sequence, confirm=quorum.require)
     told: list[bool] = []
     try:
         async with asyncio.timeout(WITHIN):

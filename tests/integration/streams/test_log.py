@@ -12,7 +12,8 @@ from prometheus_client import REGISTRY
 from contracts.errors import Unavailable
 from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats_server import NatsServer
-from streams.jetstream.api import ApiError, Refused
+from streams.jetstream.api import ApiError, JetStream, Refused
+from streams.jetstream.client import Client as DirectClient
 from streams.jetstream.publish_ack import Ack
 from streams.jetstream.raw_message import Delivered
 from streams.jetstream.requests import Answer
@@ -37,6 +38,21 @@ async def test_a_subject_without_events_is_empty(log: Log) -> None:
     assert await log.last(conversation("none")) is None
     assert await log.last_sequence(conversation("none")) == 0
     assert await log.end_of(MESSAGING) == 0
+
+
+async def test_the_end_of_a_stream_is_unknown_until_there_is_one(nats: Client) -> None:
+    assert await JetStream(nats).last_sequence(MESSAGING) is None
+    with pytest.raises(Unavailable):
+        await Log(nats).end_of(MESSAGING)
+
+
+async def test_all_requests_over_a_connection_share_one_subscription(streams: DirectClient) -> None:
+    await Log(streams).append(append_to("a"))
+    shared = len(streams.direct_handlers)
+    for _ in range(3):
+        assert await JetStream(streams).last_sequence(MESSAGING) == 1
+        assert await Log(streams).end_of(MESSAGING) == 1
+    assert len(streams.direct_handlers) == shared
 
 
 async def test_an_append_on_a_stale_condition_conflicts_and_stores_nothing(log: Log) -> None:

@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
-from nats.errors import NoRespondersError
 
 from contracts.errors import NoQuorum, Unavailable
 from contracts.notification_kinds import NOTIFIED_MESSAGING
 from contracts.positions import Position
 from services.gateway.consistency.stream_heads import StreamHeads
+from streams.jetstream.requests import NoResponders
 
 
 class Streams:
@@ -26,7 +26,7 @@ class Streams:
         end = self.end
         await self.answers.wait()
         if self.fails:
-            raise NoRespondersError
+            raise NoResponders
         return end
 
 
