@@ -6,7 +6,7 @@ from playwright.async_api import Page, expect
 from tests.browser.browser_users import Sitting, message, open_chat
 from tests.e2e.people import PASSWORD, Api, Person
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Everything in the page's database, as text.
 STORED = """async () => {

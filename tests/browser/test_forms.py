@@ -11,7 +11,7 @@ from tests.browser.browser_users import PHONE, Sitting
 from tests.browser.test_looks import assert_readable
 from tests.e2e.people import PASSWORD, Api, eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def submit(page: Page | Locator) -> Locator:

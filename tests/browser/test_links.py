@@ -6,7 +6,7 @@ from playwright.async_api import expect
 from tests.browser.browser_users import Sitting, open_chat
 from tests.e2e.people import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # A text, and the address that each of its links shows.
 TEXTS: list[tuple[str, list[str]]] = [

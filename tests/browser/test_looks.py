@@ -13,7 +13,7 @@ from tests.browser.conftest import PICTURES
 from tests.e2e.people import Api
 from tests.fix_system import System
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
 # What moves for ever is left to move.

@@ -11,7 +11,7 @@ from playwright.async_api import expect
 from tests.browser.browser_users import PHONE, Sitting, message, open_chat, write
 from tests.e2e.people import PASSWORD, Api, eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_somebody_registers_finds_a_friend_and_they_write_to_each_other(sitting: Sitting, api: Api) -> None:

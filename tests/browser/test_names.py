@@ -10,7 +10,7 @@ from tests.browser.browser_users import Sitting
 from tests.browser.conftest import PICTURES
 from tests.e2e.people import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 WIDTHS = (320, 390, 1280)
 SHORT = "Дмитрий"

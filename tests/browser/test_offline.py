@@ -20,7 +20,7 @@ from services.gateway.static.files import FOLDER, WebFiles
 from tests.browser.browser_users import WITHIN
 from tests.e2e.people import eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # By what a browser says of a request: whether it is the service worker's own, or a page's.
 Refusal = Callable[[str, Headers], int | None]

@@ -12,7 +12,7 @@ from tests.browser.test_looks import assert_readable
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 from tests.e2e.poison import poisoned
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SECTIONS = {
     "overview": ".tiles",

@@ -6,7 +6,7 @@ from playwright.async_api import expect
 from tests.browser.browser_users import PHONE, Sitting, message, open_chat
 from tests.e2e.people import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PASTE = "(text) => document.execCommand('insertText', false, text)"
 

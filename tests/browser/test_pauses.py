@@ -9,7 +9,7 @@ from tests.browser.browser_users import Sitting, message, open_chat, write
 from tests.browser.test_ops import enter, operator
 from tests.e2e.people import PASSWORD, Api, eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # What a page may ask for in all while one of its requests is tried four times. A storm has hundreds within a second.
 MOST_REQUESTS = 60

@@ -8,7 +8,7 @@ from playwright.async_api import Locator, Page, expect
 from tests.browser.browser_users import PHONE, Sitting, message, open_chat
 from tests.e2e.people import Api, Person, eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # The lowest message whose end is on the screen.
 LOWEST = """node => {

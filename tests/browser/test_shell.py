@@ -11,7 +11,7 @@ from playwright.async_api import Error, Page, Route, expect
 from tests.browser.browser_users import PHONE, Sitting, open_chat
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HIDDEN = "Object.defineProperty(document, 'hidden', { get: () => true, configurable: true })"
 CLICK = """

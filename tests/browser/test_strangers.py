@@ -9,7 +9,7 @@ from playwright.async_api import Route, expect
 from tests.browser.browser_users import PHONE, Sitting, message, open_chat, write
 from tests.e2e.people import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_the_address_of_a_stranger_leads_to_a_friendship_and_the_chat_comes_and_goes_with_it(

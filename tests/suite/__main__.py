@@ -20,7 +20,8 @@ from tests.suite import recording
 from tests.suite.contained import Runner, say
 from tests.suite.recording import Record
 
-WORKERS = ("-n", "2", "--dist", "loadgroup")
+# In the order of the folders: systems and servers first, and last the unit tests, which fill the gaps at the end.
+WORKERS = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
 ALONE = ("-n", "0")
 MOST_FLAKY = 3
 # More failures than this are a broken change, and repeating them would only take time.

@@ -1,6 +1,5 @@
 """Pytest plug-in of `./just test`: writes what became of each test to a file, or runs one recorded test alone."""
 
-import re
 from pathlib import Path
 from typing import Literal
 
@@ -12,23 +11,15 @@ from tests.suite.scheduling import Scheduling
 NAME = "tests.suite.recording"
 Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
 
-# pytest-xdist appends `@group` to the id of a test that belongs to a group. An `@` within a parameter stays.
-_GROUP = re.compile(r"^(?P<test>.*?::[^\[@]*(?:\[.*\])?)@[^\]]*$", re.DOTALL)
-
 
 class Record(msgspec.Struct):
-    """What became of the tests of one pytest run, by node id without the group."""
+    """What became of the tests of one pytest run, by node id."""
 
     outcomes: dict[str, Outcome] = {}
     # The first failure of each test that failed, as pytest shows it.
     failures: dict[str, str] = {}
     # With --exitfirst or --maxfail, tests may be left that never ran.
     whole: bool = True
-
-
-def without_group(test: str) -> str:
-    found = _GROUP.match(test)
-    return found["test"] if found else test
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # where pytest-xdist is switched off
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling | None:
-    return Scheduling(config, log) if config.getoption("dist") == "loadgroup" else None
+    return Scheduling(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 class _Recorder:
@@ -57,7 +48,7 @@ class _Recorder:
         self._record = Record(whole=whole)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        test = without_group(report.nodeid)
+        test = report.nodeid
         expected = hasattr(report, "wasxfail")
         if report.failed:  # in setup and teardown too, and when a worker crashed
             self._record.outcomes[test] = "failed"

@@ -1,15 +1,34 @@
-"""Hands out tests to pytest-xdist's workers as `--dist loadgroup` does, and survives the crash of a worker.
+"""Hands out tests to pytest-xdist's workers, a module at a time, and survives the crash of a worker.
+
+A module's tests share its fixtures, so one worker runs them all. Whole folders share a running system: all their tests
+with the same number of replicas are one unit, and only one worker starts that system.
 
 In pytest-xdist 3.8 a crash near the end of a run makes it hang: the replacement gets one unit of work, and a worker
 starts a test only once it knows the next one or that there is none. A test that crashes its worker is also run again
 by the replacement, and crashes that one too.
 """
 
-from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]  # it ships no types
+import re
+
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it ships no types
+
+_BROWSER = "tests/browser/"
+_REPLICAS = re.compile(r"\[.*\b(one-replica|two-replicas)\b.*\]$", re.DOTALL)
 
 
-class Scheduling(LoadGroupScheduling):  # type: ignore[misc]  # a base without types
-    """LoadGroupScheduling with a crash that ends one test only."""
+def unit_of(test: str) -> str:
+    """The name of the unit that a test belongs to, from its node id."""
+    if test.startswith(_BROWSER):
+        return _BROWSER
+    replicas = _REPLICAS.search(test)
+    return replicas[1] if replicas else test.partition("::")[0]
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # a base without types
+    """LoadScopeScheduling with larger units, and with a crash that ends one test only."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid)
 
     def remove_node(self, node: object) -> str | None:
         """Returns the test that the worker ran when it crashed, if any; its other tests go back to the queue."""

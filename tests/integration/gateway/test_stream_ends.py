@@ -15,7 +15,7 @@ from streams.quorum import Quorum
 from tests.fix_cluster import Cluster
 from tests.integration.streams.conftest import append_to
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("linked_cluster")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 WITHIN = 120.0
 
 

@@ -18,11 +18,9 @@ from contracts.subjects import AUTH, MESSAGING
 from infra.embedded import batch_ramdisk
 from infra.embedded.nats_server import NatsServer
 
-pytestmark = [
-    pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory here"),
-    # One after the other: what a killed server leaves there takes room, of which some machines have little.
-    pytest.mark.xdist_group("staging"),
-]
+# A module's tests run one after the other: what a killed server leaves in memory takes room, of which some
+# machines have little.
+pytestmark = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory here")
 
 # Large enough that writing one takes some tens of milliseconds.
 _EVENTS, _BYTES = 500, 40_000

@@ -19,7 +19,7 @@ from streams.quorum import AGE_SECONDS
 from tests.fix_cluster import Cluster
 from tests.integration.service_cluster import House, seen
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("linked_cluster")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 SERVICES = ("auth", "contact", "messaging")
 PAIRS = 4
 WITHIN = 180.0

@@ -25,7 +25,7 @@ from tests.fix_cluster import NAME, SIZE, Cluster
 from tests.history_checker import History, RecordingLog, all_of
 from tests.integration.streams.conftest import append_to, counting, sent
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 BY = Provenance()
 # Longer than the nodes need for a new leader after a kill.
 PATIENCE = 25.0

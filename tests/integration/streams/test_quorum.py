@@ -21,7 +21,7 @@ from streams.topology import ensure_quorum
 from tests.fix_cluster import SIZE, Cluster
 from tests.integration.streams.conftest import append_to, counting, sent
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("linked_cluster")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 # Longer than nodes need to elect a leader on a busy machine.
 PATIENCE = 60.0
 WITHIN = 120.0

@@ -13,7 +13,7 @@ from streams.reader import Reader
 from streams.restore import ArchivedMessage, SequenceMismatch, StreamRestorer, kept_headers
 from tests.fix_cluster import Cluster
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 SUBJECT = {PROFILE: profile, CONTACT: friendship, SESSION: session}
 PATIENCE = 60.0
 A_BATCH = 200

@@ -17,7 +17,6 @@ WITHIN = 200.0
 # Starts what survives its parent most stubbornly, and a server as the suite starts it.
 TESTS = """
 import asyncio, pathlib, subprocess, sys, time
-import pytest
 from infra.embedded.nats_server import NatsServer
 
 STUBBORN = '''
@@ -27,8 +26,8 @@ listener = socket.create_server(("127.0.0.1", 0))
 time.sleep(1000)
 '''
 
-@pytest.mark.parametrize("number", range(2))
-def test_hangs(number, tmp_path):
+def test_hangs(tmp_path):
+    number = pathlib.Path(__file__).stem[-1]
     async def hang():
         server = NatsServer(tmp_path / "nats")
         await server.start()
@@ -47,7 +46,8 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
-        (folder / "test_hanging.py").write_text(TESTS)
+        for number in range(2):
+            (folder / f"test_hanging_{number}.py").write_text(TESTS)
         ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # that of nohup would be inherited
         with (folder / "log").open("wb") as log:
             self.shell = subprocess.Popen(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.suite.scheduling import unit_of
+
 ROOT = Path(__file__).parents[3]
 WITHIN = 400.0
 AGAIN = "again, alone"
@@ -47,6 +49,39 @@ def run(folder: Path, tests: str, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stdout.rstrip().rpartition("\n")[2]
 
 
+def test_the_tests_of_a_module_run_in_one_worker(tmp_path: Path) -> None:
+    module = """
+import os, pathlib, pytest
+
+@pytest.mark.parametrize("number", range(6))
+def test_worker(number):
+    with pathlib.Path(__file__).with_suffix(".workers").open("a") as file:
+        file.write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
+"""
+    for number in range(2):
+        (tmp_path / f"test_module_{number}.py").write_text(module)
+    code, output, _ = run(tmp_path, GOOD)
+    assert code == 0, output
+    workers = [(tmp_path / f"test_module_{number}.workers").read_text().split() for number in range(2)]
+    assert [len(lines) for lines in workers] == [6, 6]
+    assert [len(set(lines)) for lines in workers] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("test", "unit"),
+    [
+        ("tests/browser/test_forms.py::test_a[en-1]", "tests/browser/"),
+        ("tests/e2e/test_users.py::test_a[one-replica-name]", "one-replica"),
+        ("tests/conformance/test_rest_contract.py::test_b[two-replicas]", "two-replicas"),
+        ("tests/e2e/test_users.py::test_c", "tests/e2e/test_users.py"),
+        ("tests/unit/test_x.py::test_about_two-replicas[word]", "tests/unit/test_x.py"),
+        ("tests/unit/test_x.py::TestClass::test_in_it[a::b\n]", "tests/unit/test_x.py"),
+    ],
+)
+def test_tests_that_share_a_system_are_one_unit(test: str, unit: str) -> None:
+    assert unit_of(test) == unit
+
+
 def test_what_passes_alone_is_flaky_whichever_way_it_failed(tmp_path: Path) -> None:
     tests = """
     def test_crash():
@@ -64,7 +99,6 @@ def test_what_passes_alone_is_flaky_whichever_way_it_failed(tmp_path: Path) -> N
         yield
         assert not first("teardown")
 
-    @pytest.mark.xdist_group("group")
     def test_teardown(torn): pass
 
     def test_skipped(): pytest.skip("never")
