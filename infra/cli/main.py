@@ -14,6 +14,7 @@ COMMANDS = {
     "serve": ("infra.cli.system.serve", "Run one service, for a deployment."),
     "status": ("infra.cli.system.status", "Show streams, projections and services."),
     "events": ("infra.cli.events.events", "Show events."),
+    "aggregate": ("infra.cli.events.aggregate", "Show one aggregate: its events, and its state after each."),
     "analytics": ("infra.cli.events.analytics", "Show how much happened, hour by hour."),
     "rows": ("infra.cli.projections.rows", "Show what is in a read model."),
     "rebuild": ("infra.cli.projections.rebuild", "Rebuild read models from the streams."),

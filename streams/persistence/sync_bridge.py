@@ -1,7 +1,8 @@
-"""Bridge from synchronous code to the asyncio event store: one loop in its own thread, with its own connection.
+"""Bridge from synchronous code to the asyncio event store.
 
-A bridge may be dropped without being closed, as the library's users do: it closes itself when it is no longer
-referenced, or when the interpreter exits. Therefore nothing that runs in the thread may refer to the bridge.
+A `Caller` uses an existing loop and connection. A `Bridge` has its own: one loop in its own thread, one connection. It
+may be dropped without being closed, as the library's users do: it closes itself when it is no longer referenced, or
+when the interpreter exits. Therefore nothing that runs in the thread may refer to the bridge.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from threading import Lock, Thread, current_thread
 from typing import Any, TypeVar
 
 from eventsourcing.persistence import InterfaceError, OperationalError
+from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
 
 from contracts.errors import Unavailable
@@ -27,36 +29,20 @@ _CLOSING = 5.0
 T = TypeVar("T")
 
 
-class Bridge:
-    def __init__(self, servers: str, *, name: str, patience: float, inbox_prefix: str = "_INBOX") -> None:
-        """Connects.
+class Caller:
+    """Calls coroutines on a loop that runs in another thread."""
 
-        `servers`: comma-separated URLs.
-        `patience`: seconds for which the event store retries an operation; the bridge waits three times as long.
-        `inbox_prefix`: the prefix of reply subjects.
-
-        Raises:
-            OperationalError: no server accepted the connection.
-        """
+    def __init__(self, loop: asyncio.AbstractEventLoop, client: NATS, *, patience: float) -> None:
+        """`patience`: seconds for which the event store retries an operation; a call waits three times as long."""
         self._limit = 3 * patience
-        self._closing = Lock()
-        self._closed = False
-        self._loop = asyncio.new_event_loop()
-        self.client = Client()
-        thread = Thread(target=_run, args=(self._loop,), name=f"event store of {name}", daemon=True)
-        thread.start()
-        self._end = weakref.finalize(self, _end, self._loop, thread, self.client)
-        try:
-            self.call(_connect(self.client, servers, name, patience, inbox_prefix))
-        except BaseException:
-            self.close()
-            raise
+        self._loop = loop
+        self.client = client
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the bridge's loop and waits for its result, up to three times `patience`.
+        """Runs a coroutine on the loop and waits for its result, up to three times `patience`.
 
         Raises:
-            InterfaceError: the bridge was closed.
+            InterfaceError: the connection was closed.
             PersistenceError: as `in_the_librarys_words`.
         """
         future = self.submit(work)
@@ -71,7 +57,35 @@ class Bridge:
             future.cancel()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Starts a coroutine on the bridge's loop.
+        """Starts a coroutine on the loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+class Bridge(Caller):
+    def __init__(self, servers: str, *, name: str, patience: float, inbox_prefix: str = "_INBOX") -> None:
+        """Connects.
+
+        `servers`: comma-separated URLs.
+        `patience`: seconds for which the event store retries an operation; the bridge waits three times as long.
+        `inbox_prefix`: the prefix of reply subjects.
+
+        Raises:
+            OperationalError: no server accepted the connection.
+        """
+        super().__init__(asyncio.new_event_loop(), Client(), patience=patience)
+        self._closing = Lock()
+        self._closed = False
+        thread = Thread(target=_run, args=(self._loop,), name=f"event store of {name}", daemon=True)
+        thread.start()
+        self._end = weakref.finalize(self, _end, self._loop, thread, self.client)
+        try:
+            self.call(_connect(self.client, servers, name, patience, inbox_prefix))
+        except BaseException:
+            self.close()
+            raise
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """As `Caller.submit`.
 
         Raises:
             InterfaceError: the bridge was closed.
@@ -80,7 +94,7 @@ class Bridge:
             if self._closed:
                 work.close()
                 raise InterfaceError("the connection was closed")
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            return super().submit(work)
 
     def close(self) -> None:
         """Closes the connection and cancels all running work; idempotent."""
@@ -99,7 +113,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _end(loop: asyncio.AbstractEventLoop, thread: Thread, client: Client) -> None:
+def _end(loop: asyncio.AbstractEventLoop, thread: Thread, client: NATS) -> None:
     ended = asyncio.run_coroutine_threadsafe(_wind_up(client), loop)
     ended.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
     # The last reference may have been dropped in the thread that is to end.
@@ -107,7 +121,7 @@ def _end(loop: asyncio.AbstractEventLoop, thread: Thread, client: Client) -> Non
         thread.join(2 * _CLOSING)
 
 
-async def _wind_up(client: Client) -> None:
+async def _wind_up(client: NATS) -> None:
     # A connection that is already lost, or does not close in time, is abandoned.
     with suppress(OSError, NatsError):
         async with asyncio.timeout(_CLOSING):
@@ -118,7 +132,7 @@ async def _wind_up(client: Client) -> None:
     await asyncio.gather(*rest, return_exceptions=True)
 
 
-async def _connect(client: Client, servers: str, name: str, patience: float, inbox_prefix: str) -> None:
+async def _connect(client: NATS, servers: str, name: str, patience: float, inbox_prefix: str) -> None:
     """Connects, and reconnects whenever the connection is lost."""
 
     async def failed(error: Exception) -> None:

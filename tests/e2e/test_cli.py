@@ -84,6 +84,57 @@ async def test_private_events_are_shown_without_their_data(api: Api) -> None:
         assert (event["data"] is None) == private, event["type"]
 
 
+async def aggregate(api: Api, *arguments: str) -> list[Json]:
+    done = await run(api, "aggregate", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+async def test_an_aggregate_is_shown_with_its_state_after_each_event(api: Api) -> None:
+    anna, boris = await api.friends()
+    await anna.sends(boris, "one", "\x1b[2Jtwo")
+    await boris.sees(anna, 2)
+    friendship = await aggregate(api, "friendship", f"@{anna.username}", boris.username.upper())
+    assert [each["state"]["status"] for each in friendship] == ["requested", "accepted"]
+    assert await aggregate(api, "friendship", friendship[0]["event"]["aggregate_id"]) == friendship
+    assert await aggregate(api, "friendship", boris.user_id, anna.user_id, "--version", "1") == friendship[:1]
+    assert await aggregate(api, "friendship", boris.user_id, anna.user_id, "--at", "0s") == friendship
+    (credential,) = await aggregate(api, "credential", anna.username)
+    assert credential["event"]["data"] is None
+    assert credential["state"]["hashed"]["password_hash"] == "•••"
+    (mark,) = await aggregate(api, "read", boris.username, anna.username)
+    assert mark["state"] == {"sequence": 2}
+    assert await aggregate(api, "read", mark["event"]["aggregate_id"]) == [mark]
+    shown = await run(api, "aggregate", "conversation", anna.username, boris.username, "--last", "1")
+    assert '"last_sequence":2' in shown.stdout
+    assert "\\u001b[2Jtwo" in shown.stdout
+    assert "\x1b" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        (("friendship", "nobody_of_this_name", "another"), 1, "there is no user nobody_of_this_name"),
+        (("session", "01890a5d-ac96-774b-bcce-b302099a8057"), 1, "no such aggregate: session 01890a5d"),
+        (("session", "*"), 2, "'*' names no session"),
+        (("read", "a.b"), 2, "names no read: give CONVERSATION_ID.USER_ID or two users"),
+        (("conversation", "a", "b", "c"), 2, "names no conversation"),
+        (("user", "../../\x1b[2J"), 1, "there is no user ../../\\u001b[2j"),
+        (("user", "\udcff"), 1, "there is no user \\udcff"),
+        (("user", "anna", "--version", "0"), 2, "0 is not in the range"),
+        (("user", "anna", "--version", "1", "--at", "1h"), 2, "exclude each other"),
+        (("email", "anna"), 2, "'user', 'credential', 'session'"),
+    ],
+)
+async def test_what_names_no_aggregate_is_refused_in_a_line(
+    api: Api, arguments: tuple[str, ...], code: int, why: str
+) -> None:
+    done = await run(api, "aggregate", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 async def test_a_verification_finds_every_read_model_equal(api: Api) -> None:
     anna, boris = await api.friends()
     await anna.sends(boris, "one", "two")

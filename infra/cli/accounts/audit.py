@@ -14,11 +14,10 @@ import click
 import msgspec
 
 from contracts.values.timestamps import rfc3339
-from infra.cli.accounts.user_lookup import events_of
+from infra.cli.accounts.user_lookup import NoSuchUser, events_of
 from infra.cli.output.terminal_text import printable
 from infra.cli.params import Moment
 from infra.history.login_audit import Query, Row, audit_rows
-from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
 from infra.settings import Settings
@@ -29,13 +28,6 @@ _COLUMNS = Row.__struct_fields__
 _WIDTHS = {"at": 24, "event": 17, "username": 18, "session_id": 36, "address": 18, "device": 24, "reason": 0}
 # Beginnings of a cell that a spreadsheet interprets as a formula.
 _FORMULA = ("=", "+", "-", "@")
-
-
-class NoSuchUser(OperatorError):
-    """There is no user with this name or id."""
-
-    def __init__(self, user: str) -> None:
-        super().__init__(f"there is no user {user}")
 
 
 @click.group()

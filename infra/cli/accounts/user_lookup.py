@@ -4,10 +4,18 @@ from contracts import subjects
 from contracts.events.event import Event
 from contracts.events.user import UsernameClaimed, UsernameConfirmed
 from contracts.values.ids import is_id
+from infra.operator_errors import OperatorError
 from infra.security.secrets import Secrets
 from infra.settings import Settings
 from services.auth.claim_keys import ClaimKeys
 from streams.log import Log
+
+
+class NoSuchUser(OperatorError):
+    """There is no user with this name or id."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"there is no user {user}")
 
 
 async def events_of(log: Log, settings: Settings, user: str) -> tuple[str, list[Event]]:

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TextIO
 
 import click
@@ -13,23 +13,12 @@ import msgspec
 
 from contracts import catalogue
 from contracts.subjects import STREAMS
-from infra.cli.output.terminal_text import printable
+from infra.cli.output.event_lines import event_line
 from infra.cli.params import Moment
 from infra.history.event_history import EventQuery, EventView, Undecodable, select_events
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
 from infra.settings import Settings
-
-# Most bytes shown of a message that cannot be decoded.
-_SHOWN_BYTES = 1_000
-_COLOURS = {
-    "auth": "yellow",
-    "session": "magenta",
-    "profile": "blue",
-    "contact": "green",
-    "messaging": "cyan",
-    "operator": "red",
-}
 
 
 class Aggregate(click.ParamType[str]):
@@ -87,7 +76,7 @@ def events(
         raw=raw,
     )
     output = sys.stdout
-    asyncio.run(_run(Settings.load(), query, output, _json_line if as_json else _line(output.isatty())))
+    asyncio.run(_run(Settings.load(), query, output, _json_line if as_json else event_line(output.isatty())))
 
 
 async def _run(
@@ -108,32 +97,3 @@ async def _run(
 
 def _json_line(shown: EventView | Undecodable) -> str:
     return msgspec.json.encode(shown).decode()
-
-
-def _line(coloured: bool) -> Callable[[EventView | Undecodable], str]:
-    def line(shown: EventView | Undecodable) -> str:
-        service = STREAMS[shown.stream]
-        moment = shown.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        place = f"{shown.stream:>9} {shown.sequence:<8}"
-        if isinstance(shown, Undecodable):
-            kind, who, data = "(cannot be read)", shown.subject, f"{shown.error}: {_bytes(shown)}"
-        else:
-            kind, who = shown.type, f"{shown.aggregate_id} v{shown.version}"
-            data = "(private)" if shown.is_private else bytes(shown.data).decode()
-        what, who, data = f"{printable(kind):<27}", printable(who), printable(data)
-        if not coloured:
-            return f"{moment} {place} {what} {who}  {data}"
-        colour = _COLOURS[service]
-        return (
-            f"{click.style(moment, dim=True)} {click.style(place, fg=colour)} {click.style(what, fg=colour, bold=True)}"
-            f" {who}  {click.style(data, dim=True)}"
-        )
-
-    return line
-
-
-def _bytes(message: Undecodable) -> str:
-    if message.payload is None:
-        return f"{message.size:,} private bytes"
-    more = "" if message.size <= _SHOWN_BYTES else f"… {message.size:,} bytes"
-    return f"{message.payload[:_SHOWN_BYTES]!r}{more}"

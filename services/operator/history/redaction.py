@@ -1,11 +1,13 @@
-"""Redacts personal fields of events, so that operators can watch the streams without reading them."""
+"""Redacts personal fields of events and states, so that operators can watch the streams without reading them."""
 
 from functools import cache
+from typing import Any
 
 import msgspec
 
 from contracts import catalogue
 from infra.history.event_history import EventView
+from services.operator.history.aggregate_kinds import AggregateKind
 
 REDACTED = "•••"
 _NULL = msgspec.Raw(b"null")
@@ -24,6 +26,29 @@ def redact(shown: EventView) -> EventView:
     hidden = _personal(shown.type)
     kept = {name: REDACTED if name in hidden and value not in (None, "") else value for name, value in data.items()}
     return msgspec.structs.replace(shown, data=msgspec.Raw(msgspec.json.encode(kept)))
+
+
+def redact_state(kind: AggregateKind, state: object, *, redacted: bool) -> dict[str, Any]:
+    """Returns an aggregate's state as JSON data, its secrets as `•••`.
+
+    `redacted`: also what has the name of a personal field of its events.
+    """
+    events = kind.aggregate_type.events if redacted else ()
+    hidden = kind.secrets.union(*(_personal(event.TYPE) for event in events))
+    masked = _masked(msgspec.to_builtins(state), hidden)
+    assert isinstance(masked, dict)
+    return masked
+
+
+def _masked(value: object, hidden: frozenset[str]) -> object:
+    if isinstance(value, list):
+        return [_masked(item, hidden) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: REDACTED if name in hidden and item not in (None, "") else _masked(item, hidden)
+        for name, item in value.items()
+    }
 
 
 @cache
