@@ -56,6 +56,10 @@ async def test_the_audit_tells_who_logged_in_and_why_each_session_ended(api: Api
     }
     assert {row["device"] for row in found if row["session_id"] == out.session_id} == {"phone ☎"}
     assert lines(api.system, "audit", "sessions", "--user", person.user_id) == found
+    of_one = [row for row in found if row["session_id"] == stolen.session_id]
+    assert lines(api.system, "audit", "sessions", "--session", stolen.session_id) == of_one
+    until = ("--until", of_one[1]["at"])
+    assert lines(api.system, "audit", "sessions", "--session", stolen.session_id.upper(), *until) == of_one[:1]
     refreshes = lines(api.system, "audit", "sessions", "--user", person.user_id, "--refreshes")
     assert [row["event"] for row in refreshes].count("session.refreshed") == 2
     until = ("--until", found[3]["at"])

@@ -5,22 +5,28 @@ import csv
 import io
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from typing import TextIO
 
 import click
 import msgspec
+from nats.aio.client import Client as NATS
 
+from contracts import catalogue
+from contracts.envelope import now
+from contracts.values.ids import is_id
 from contracts.values.timestamps import rfc3339
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of
 from infra.cli.output.terminal_text import printable
 from infra.cli.params import Moment
-from infra.history.login_audit import Query, Row, audit_rows
+from infra.history.login_audit import LoginAudit, Query, Row, Unreadable, audit_rows
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
 from infra.settings import Settings
+from services.operator.history.aggregate_history import AggregateHistory
+from services.operator.history.aggregate_kinds import KINDS
 from streams.log import Log
 
 _PATIENCE = 5.0
@@ -37,13 +43,20 @@ def audit() -> None:
 
 @audit.command()
 @click.option("--user", metavar="USER", help="Only this user's: an id or a username.")
+@click.option("--session", "session_id", metavar="ID", help="Only this session's, read without the rest of the stream.")
 @click.option("--since", type=Moment(), help="Only from this time on: RFC 3339, or `7d` ago.")
 @click.option("--until", type=Moment(), help="Only before this time.")
 @click.option("--refreshes", is_flag=True, help="Show refreshes too, not only logins and ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
 def sessions(
-    user: str | None, since: datetime | None, until: datetime | None, refreshes: bool, as_json: bool, as_csv: bool
+    user: str | None,
+    session_id: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    refreshes: bool,
+    as_json: bool,
+    as_csv: bool,
 ) -> None:
     """Shows every login and every end of a session, in the order of time.
 
@@ -52,19 +65,29 @@ def sessions(
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
+    session_id = None if session_id is None else session_id.lower()
+    if session_id is not None and not is_id(session_id):
+        raise click.BadParameter(f"{session_id!r} is no session's id", param_hint="--session")
     user = None if user is None else user.strip().lower()
     query = Query(user=user, since=since, until=until, refreshes=refreshes)
     render, header = (_json, "") if as_json else (_csv, _csv_line(_COLUMNS)) if as_csv else (_line, _HEADER)
-    asyncio.run(_run(Settings.load(), query, sys.stdout, render, header))
+    asyncio.run(_run(Settings.load(), query, session_id, sys.stdout, render, header))
 
 
-async def _run(settings: Settings, query: Query, output: TextIO, render: Callable[[Row], str], header: str) -> None:
+async def _run(
+    settings: Settings,
+    query: Query,
+    session_id: str | None,
+    output: TextIO,
+    render: Callable[[Row], str],
+    header: str,
+) -> None:
     url = settings.nats_url or find(settings.data_dir).nats_url
     settings = msgspec.structs.replace(settings, nats_url=url)
     nc = await connect_nats(settings, "operator-audit", patience=_PATIENCE)
     found = False
     try:
-        async with aclosing(audit_rows(nc, query)) as pages:
+        async with aclosing(audit_rows(nc, query) if session_id is None else _session(nc, query, session_id)) as pages:
             async for page in pages:
                 if page:
                     output.write(header + "".join(map(render, page)))
@@ -79,6 +102,33 @@ async def _run(settings: Settings, query: Query, output: TextIO, render: Callabl
         # The connection ends with the command: no warning is needed.
         logging.getLogger("infra.runtime.connections").setLevel(logging.ERROR)
         await nc.close()
+
+
+async def _session(nc: NATS, query: Query, session_id: str) -> AsyncGenerator[list[Row], None]:
+    """Yields the audit of one session.
+
+    Raises:
+        OperatorError: there is no such session.
+        Unreadable: at the end, if events could not be read.
+    """
+    history = AggregateHistory(KINDS["session"], session_id, nc, asyncio.get_running_loop())
+    trail, unreadable = LoginAudit(query), list[str]()
+
+    def rows() -> list[Row]:
+        shown: list[Row] = []
+        for version in history.versions(last=sys.maxsize, redacted=False):
+            event = version.event
+            if version.error is not None:
+                unreadable.append(f"{event.stream} {event.sequence}")
+                continue
+            shown += trail.add(
+                session_id, catalogue.decode(event.type, event.schema, event.data), event.at, event.actor
+            )
+        return [*shown, *trail.expired_rows(min(now(), query.until or now()))]
+
+    yield [row for row in await asyncio.to_thread(rows) if query.wants(row)]
+    if unreadable:
+        raise Unreadable(unreadable)
 
 
 def _json(row: Row) -> str:
