@@ -119,7 +119,7 @@ async def test_an_aggregate_is_shown_with_its_state_after_each_event(api: Api) -
         (("session", "*"), 2, "'*' names no session"),
         (("read", "a.b"), 2, "names no read: give CONVERSATION_ID.USER_ID or two users"),
         (("conversation", "a", "b", "c"), 2, "names no conversation"),
-        (("user", "../../\x1b[2J"), 1, "there is no user ../../\\u001b[2j"),
+        (("user", "../../\x1b[2J"), 1, "there is no user ../../\\u001b[2J"),
         (("user", "\udcff"), 1, "there is no user \\udcff"),
         (("user", "anna", "--version", "0"), 2, "0 is not in the range"),
         (("user", "anna", "--version", "1", "--at", "1h"), 2, "exclude each other"),
