@@ -1,4 +1,6 @@
-"""Payloads that clients receive live: the data of each event, and notifications, which are not events of a stream.
+"""Payloads that clients receive live: the data of each event but messages, and notifications.
+
+Messages are in contracts/messages.py. A notification is not an event of a stream.
 
 The gateway encodes live events with these structs; the owning services encode the events that a client missed.
 
@@ -25,18 +27,6 @@ MESSAGE = "message"
 # in a position, since an event and its notification reach a client one after the other.
 NOTIFIED_CONTACT = "CONTACT notifications"
 NOTIFIED_MESSAGING = "MESSAGING notifications"
-
-
-class LiveMessage(msgspec.Struct):
-    """`message.sent`, as one of the two receives it."""
-
-    message_id: Id
-    conversation_id: Id
-    user_id: Annotated[Id, Meta(description="The other person.")]
-    sequence: Annotated[int, Meta(description="1, 2, 3, … within the conversation, without a gap.")]
-    sender_id: Id
-    text: str
-    sent_at: Rfc3339
 
 
 class LiveSeen(msgspec.Struct, frozen=True):

@@ -6,16 +6,14 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from contracts.events.message import MessageSeen, MessageSent
-from contracts.notification_kinds import LiveMessage, LiveSeen
+from contracts.notification_kinds import LiveSeen
 from contracts.rpc.vestnik.messaging.v1 import ClientEvent
 from contracts.values.timestamps import rfc3339
-from services.messaging.queries import MessageQueries, SeenRow, SentRow
+from services.messaging.queries import MessageQueries, SeenRow
 
 # Messages, and bytes of their texts, per database query.
 _PAGE = 2_000
 _PAGE_BYTES = 512 * 1024
-# Maximum bytes of a character in UTF-8.
-_WIDEST = 4
 _ALL = 1 << 62
 
 
@@ -42,25 +40,12 @@ async def _all(queries: MessageQueries, user_id: str, after: int, size: int) -> 
         for row in page:
             while seen and seen[0].stream_sequence < row.stream_sequence:
                 yield _seen(seen.popleft())
-            yield _sent(row)
+            yield ClientEvent(type=MessageSent.TYPE, sequence=row.stream_sequence, data=row.data.encode())
         after = page[-1].stream_sequence
-        if len(page) < size and sum(len(row.text) for row in page) * _WIDEST < _PAGE_BYTES:
+        if len(page) < size and sum(row.text_size for row in page) < _PAGE_BYTES:
             break
     for mark in seen:
         yield _seen(mark)
-
-
-def _sent(row: SentRow) -> ClientEvent:
-    data = LiveMessage(
-        row.message_id,
-        row.conversation_id,
-        row.peer_id,
-        row.sequence,
-        row.sender_id,
-        row.text,
-        rfc3339(row.sent_at),
-    )
-    return ClientEvent(type=MessageSent.TYPE, sequence=row.stream_sequence, data=msgspec.json.encode(data))
 
 
 def _seen(row: SeenRow) -> ClientEvent:

@@ -1,17 +1,16 @@
 """gRPC server of messaging: validates requests and maps messages; `infra.rpc` maps the errors."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from contracts.errors import Invalid, Violation
+from contracts.messages import SentMessage
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
     ClientEvent,
-    Conversation,
     CountUnreadNotificationsRequest,
     CountUnreadNotificationsResponse,
     EventsSinceRequest,
@@ -25,7 +24,6 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MarkNotificationsReadResponse,
     MarkSeenRequest,
     MarkSeenResponse,
-    Message,
     MessagingServiceBase,
     Notification,
     NotificationsSinceRequest,
@@ -37,7 +35,7 @@ from contracts.values.cursors import decode_cursor, encode_cursor
 from contracts.values.field_types import PAGE_LIMIT, ClientMessageId, Id, MessageSequence, PageLimit, Text
 from contracts.values.field_types import Sequence as SequenceNumber
 from contracts.values.ids import new_id, pair_id
-from contracts.values.timestamps import to_unix_ms
+from contracts.values.timestamps import rfc3339, to_unix_ms
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
 from services.messaging.commands import SeenCommands, SendCommands
@@ -48,12 +46,7 @@ from services.messaging.notifications.event_backfill import notifications_since
 from services.messaging.notifications.queries import NotificationQueries, NotificationsCursor
 from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import ListRequest, PageRequest
-from services.messaging.queries import (
-    ConversationRow,
-    ConversationsCursor,
-    MessageQueries,
-    MessageRow,
-)
+from services.messaging.queries import ConversationsCursor, MessageQueries
 
 
 class _Send(msgspec.Struct, frozen=True):
@@ -141,17 +134,16 @@ class MessagingServer(MessagingServiceBase):
             client_message_id=asked.client_message_id,
         )
         sent, created = await self._sending.send(command, current())
+        answer = SentMessage(
+            message_id=sent.message_id,
+            conversation_id=pair_id(asked.sender_id, asked.recipient_id),
+            sequence=sent.sequence,
+            sender_id=sent.sender_id,
+            text=sent.text,
+            sent_at=rfc3339(sent.sent_at),
+        )
         return SendMessageResponse(
-            message=Message(
-                message_id=sent.message_id,
-                conversation_id=pair_id(asked.sender_id, asked.recipient_id),
-                sequence=sent.sequence,
-                sender_id=sent.sender_id,
-                text=sent.text,
-                sent_at=to_unix_ms(sent.sent_at),
-            ),
-            created=created,
-            position=_position(sent.stream_sequence),
+            message=msgspec.json.encode(answer), created=created, position=_position(sent.stream_sequence)
         )
 
     async def get_messages(self, message: GetMessagesRequest) -> GetMessagesResponse:
@@ -167,29 +159,19 @@ class MessagingServer(MessagingServiceBase):
         )
         if asked.before is not None and asked.after is not None:
             raise Invalid(violations=(Violation("/after", "not together with `before`"),))
-        if message.as_json:
-            cut, position = await self._pages.messages(
-                PageRequest(asked.user_id, asked.peer_id),
-                current().position,
-                before=asked.before,
-                after=asked.after,
-                limit=asked.limit,
-                known=message.known,
-            )
-            if cut is None:
-                return GetMessagesResponse(unchanged=True, position=position.encode())
-            return GetMessagesResponse(
-                items=cut.items, last=cut.last, more=cut.more, version=cut.version, position=position.encode()
-            )
-        page, more, position = await self._messages.messages(
-            asked.user_id,
-            asked.peer_id,
+        page, position = await self._pages.messages(
+            PageRequest(asked.user_id, asked.peer_id),
             current().position,
             before=asked.before,
             after=asked.after,
             limit=asked.limit,
+            known=message.known,
         )
-        return GetMessagesResponse(messages=[_message(row) for row in page], more=more, position=position.encode())
+        if page is None:
+            return GetMessagesResponse(unchanged=True, position=position.encode())
+        return GetMessagesResponse(
+            items=page.items, last=page.last, more=page.more, version=page.version, position=position.encode()
+        )
 
     async def mark_seen(self, message: MarkSeenRequest) -> MarkSeenResponse:
         asked = validated(_Seen, {"user_id": message.user_id, "peer_id": message.peer_id, "sequence": message.sequence})
@@ -199,19 +181,10 @@ class MessagingServer(MessagingServiceBase):
     async def list_conversations(self, message: ListConversationsRequest) -> ListConversationsResponse:
         asked = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
         after = decode_cursor(message.cursor, ConversationsCursor)
-        if message.as_json:
-            items, following, position = await self._pages.conversations(
-                ListRequest(asked.user_id, asked.limit, after), current().position
-            )
-            return ListConversationsResponse(items=items, next=following, position=position.encode())
-        page, more, position = await self._messages.conversations(
-            asked.user_id, current().position, limit=asked.limit, after=after
+        items, following, position = await self._pages.conversations(
+            ListRequest(asked.user_id, asked.limit, after), current().position
         )
-        return ListConversationsResponse(
-            conversations=[_conversation(row) for row in page],
-            next=encode_cursor(more) if more else "",
-            position=position.encode(),
-        )
+        return ListConversationsResponse(items=items, next=following, position=position.encode())
 
     async def list_notifications(self, message: ListNotificationsRequest) -> ListNotificationsResponse:
         asked = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
@@ -289,44 +262,6 @@ class MessagingServer(MessagingServiceBase):
             self._notifications, asked.user_id, asked.stream, asked.after, asked.limit
         ):
             yield event
-
-
-def _message(row: MessageRow) -> Message:
-    return Message(
-        message_id=row.message_id,
-        conversation_id=row.conversation_id,
-        sequence=row.sequence,
-        sender_id=row.sender_id,
-        text=row.text,
-        sent_at=to_unix_ms(row.sent_at),
-        seen_at=_maybe(row.seen_at),
-    )
-
-
-def _conversation(row: ConversationRow) -> Conversation:
-    last = None
-    if row.message_id and row.sender_id and row.text is not None and row.sent_at:
-        last = Message(
-            message_id=row.message_id,
-            conversation_id=row.conversation_id,
-            sequence=row.last_sequence,
-            sender_id=row.sender_id,
-            text=row.text,
-            sent_at=to_unix_ms(row.sent_at),
-            seen_at=_maybe(row.seen_at),
-        )
-    return Conversation(
-        user_id=row.peer_id,
-        conversation_id=row.conversation_id,
-        last_message=last,
-        unread_count=row.last_sequence - row.seen_sequence,
-        seen_sequence=row.seen_sequence,
-        peer_seen_sequence=row.peer_seen_sequence,
-    )
-
-
-def _maybe(moment: datetime | None) -> int | None:
-    return to_unix_ms(moment) if moment else None
 
 
 def _texts(values: Sequence[str]) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
 """What each step of reading a page costs the processor, each alone and nothing else around it, in microseconds.
 
 As in `send_steps`: the rest is played by something that answers at once, and of some rounds the least counts, so that a
-busy machine does not show. The steps of before are still there for whoever asks for messages one by one: `…-rows`.
-`database` is what the database's own processes add to the step before it.
+busy machine does not show. `database` is what the database's own processes add to the step before it.
 """
 
 import argparse
@@ -25,7 +24,6 @@ from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
     GetMessagesRequest,
     GetMessagesResponse,
-    Message,
     MessagingServiceBase,
     MessagingServiceStub,
 )
@@ -64,25 +62,8 @@ _CONVERSATIONS, _MESSAGES = 256, 120
 POSITION = Position.at(MESSAGING, 123_456).encode()
 
 
-def rows() -> GetMessagesResponse:
-    """A page as messages, one by one."""
-    found = [
-        Message(
-            message_id=new_id(),
-            conversation_id=pair_id(ANNA, BORIS),
-            sequence=number,
-            sender_id=ANNA,
-            text=TEXT,
-            sent_at=1_790_000_000_123,
-            seen_at=1_790_000_000_456,
-        )
-        for number in range(50, 0, -1)
-    ]
-    return GetMessagesResponse(messages=found, more=True, position=POSITION)
-
-
 def ready(version: str = "") -> GetMessagesResponse:
-    """The same as JSON."""
+    """A page of messages."""
     item = {
         "message_id": new_id(),
         "sequence": 7,
@@ -167,7 +148,7 @@ async def calls(answer: GetMessagesResponse, *, carried: bool) -> AsyncIterator[
         async def one(count: int) -> None:
             enter(Call(request_id=new_id(), actor=ANNA, position=Position.at(MESSAGING, 123_456)))
             for _ in range(count):
-                request = GetMessagesRequest(user_id=ANNA, peer_id=BORIS, limit=50, as_json=True)
+                request = GetMessagesRequest(user_id=ANNA, peer_id=BORIS, limit=50)
                 await client.call(stub.get_messages, request, timeout=12.0, idempotent=True)
 
         async def step(count: int) -> None:
@@ -179,7 +160,7 @@ async def calls(answer: GetMessagesResponse, *, carried: bool) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def reading(*, as_json: bool, kept: bool) -> AsyncIterator[Step]:
+async def reading(*, kept: bool) -> AsyncIterator[Step]:
     """Messaging from the read call to the answer, with a database that has the pages in memory."""
     async with servers.postgres() as url:
         peers = await _filled(url)
@@ -194,9 +175,7 @@ async def reading(*, as_json: bool, kept: bool) -> AsyncIterator[Step]:
             async def one(count: int) -> None:
                 enter(Call(request_id=new_id(), actor=ANNA))
                 for _ in range(count):
-                    await server.get_messages(
-                        GetMessagesRequest(user_id=ANNA, peer_id=next(turns), limit=50, as_json=as_json)
-                    )
+                    await server.get_messages(GetMessagesRequest(user_id=ANNA, peer_id=next(turns), limit=50))
 
             async def step(count: int) -> None:
                 await asyncio.gather(*(one(count // AT_ONCE) for _ in range(AT_ONCE)))
@@ -246,16 +225,13 @@ async def _filled(url: str) -> list[str]:
 
 
 STEPS: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Step]]] = {
-    "http-rows": lambda: http(rows()),
     "http": lambda: http(ready()),
     "http-unchanged": lambda: http(unchanged()),
-    "call-rows": lambda: calls(rows(), carried=False),
     "call-by-itself": lambda: calls(ready(), carried=False),
     "call-carried": lambda: calls(ready(), carried=True),
     "call-carried-unchanged": lambda: calls(unchanged(), carried=True),
-    "reading-rows": lambda: reading(as_json=False, kept=False),
-    "reading-made": lambda: reading(as_json=True, kept=False),
-    "reading-kept": lambda: reading(as_json=True, kept=True),
+    "reading-made": lambda: reading(kept=False),
+    "reading-kept": lambda: reading(kept=True),
 }
 
 

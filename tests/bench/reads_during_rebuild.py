@@ -24,7 +24,9 @@ from infra.cli.projections.rebuild_run import Rebuilds
 from infra.runtime.connections import open_pool
 from projections.conversations import Conversations
 from projections.engine import PositionWaiter, ReadModel
-from services.messaging.queries import MessageQueries
+from services.messaging.pages.newest_page_cache import NewestPages
+from services.messaging.pages.page_reader import PageReader
+from services.messaging.pages.queries import ListRequest, PageQueries, PageRequest
 from tests.bench import history, servers
 from tests.bench.projection_worker import applying
 from tests.bench.report import Row, main, percentile
@@ -83,7 +85,8 @@ def _lasting(seconds: int) -> Callable[[float], bool]:
 
 class _Readers:
     def __init__(self, model: ReadModel, people: dict[int, str]) -> None:
-        self._queries = MessageQueries(model)
+        # Without a cache: each read is of the database.
+        self._pages = PageReader(PageQueries(model), NewestPages(most_bytes=0))
         self._pairs = [(people[one], people[other]) for one, other in history.pairs()]
         self._chance = random.Random(3)
         self.errors = 0
@@ -102,9 +105,9 @@ class _Readers:
         begun = time.perf_counter()
         try:
             if messages:
-                await self._queries.messages(one, other, Position(), before=None, after=None, limit=50)
+                await self._pages.messages(PageRequest(one, other), Position(), before=None, after=None, limit=50)
             else:
-                await self._queries.conversations(one, Position(), limit=50, after=None)
+                await self._pages.conversations(ListRequest(one, 50, None), Position())
         except Exception as error:
             self.errors += 1
             sys.stderr.write(f"{type(error).__name__}: {error}\n")

@@ -29,9 +29,9 @@ from prometheus_client import CollectorRegistry
 
 from contracts.envelope import Provenance, encode, seal
 from contracts.events.message import MessageSent
+from contracts.messages import SentMessage
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
-    Message,
     MessagingServiceBase,
     MessagingServiceStub,
     SendMessageRequest,
@@ -104,13 +104,15 @@ class Unchanging:
 
 def answered(request: SendMessageRequest) -> SendMessageResponse:
     return SendMessageResponse(
-        message=Message(
-            message_id=new_id(),
-            conversation_id=pair_id(request.sender_id, request.recipient_id),
-            sequence=7,
-            sender_id=request.sender_id,
-            text=request.text,
-            sent_at=1_790_000_000_123,
+        message=msgspec.json.encode(
+            SentMessage(
+                message_id=new_id(),
+                conversation_id=pair_id(request.sender_id, request.recipient_id),
+                sequence=7,
+                sender_id=request.sender_id,
+                text=request.text,
+                sent_at="2026-01-31T12:00:00.000Z",
+            )
         ),
         created=True,
         position=Position.at(MESSAGING, 123_456).encode(),

@@ -11,6 +11,7 @@ from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent, NotificationRead
 from contracts.events.session import SessionRevoked
+from contracts.messages import LiveMessage
 from contracts.notification_kinds import (
     FRIEND_ACCEPTED,
     FRIEND_REQUEST,
@@ -20,7 +21,6 @@ from contracts.notification_kinds import (
     NOTIFIED_CONTACT,
     NOTIFIED_MESSAGING,
     LiveFriendship,
-    LiveMessage,
     LiveNotification,
     LiveNotificationsRead,
     LiveSeen,
@@ -135,17 +135,15 @@ def profile_updated(event: Recorded[Event], shown: bytes) -> OutboundEvent:
 def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[OutboundEvent]:
     sender_id, recipient_id = sent.sender_id, sent.recipient_id
     shown = LiveMessage(
-        sent.message_id,
-        event.aggregate_id,
-        recipient_id,
-        sent.sequence,
-        sender_id,
-        plaintext_or_none(sent.text) or "",
-        rfc3339(event.at),
+        message_id=sent.message_id,
+        conversation_id=event.aggregate_id,
+        user_id=recipient_id,
+        sequence=sent.sequence,
+        sender_id=sender_id,
+        text=plaintext_or_none(sent.text) or "",
+        sent_at=rfc3339(event.at),
     )
-    to = {sender_id: _ENCODE(shown)}
-    shown.user_id = sender_id
-    to[recipient_id] = _ENCODE(shown)
+    to = {sender_id: _ENCODE(shown), recipient_id: _ENCODE(msgspec.structs.replace(shown, user_id=sender_id))}
     yield OutboundEvent(channel=MESSAGING, sequence=event.sequence, type=event.type, at=event.at, payload_by_user=to)
     yield _notified(event, NOTIFIED_MESSAGING, sent.recipient_id, MESSAGE, sent.sender_id)
 

@@ -15,11 +15,11 @@ from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, F
 from contracts.events.message import MessageSeen, MessageSent
 from contracts.events.profile import ProfileUpdated
 from contracts.events.session import SessionRevoked
+from contracts.messages import LiveMessage
 from contracts.notification_kinds import (
     NOTIFICATION_CREATED,
     NOTIFICATION_READ,
     LiveFriendship,
-    LiveMessage,
     LiveNotification,
     LiveNotificationsRead,
     LiveSeen,

@@ -3,12 +3,13 @@
 from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from contracts.errors import ClientMessageIdReused, Invalid, MessageNotFound, NotFriends, UserNotFound, Violation
-from contracts.rpc.vestnik.messaging.v1 import GetMessagesRequest, MarkSeenRequest, Message, SendMessageRequest
+from contracts.messages import MessageItem, SentMessage
+from contracts.rpc.vestnik.messaging.v1 import GetMessagesRequest, MarkSeenRequest, SendMessageRequest
 from contracts.values.cursors import decode_cursor, encode_cursor
-from contracts.values.field_types import ClientMessageId, Id, MessageSequence, Sequence, Text
+from contracts.values.field_types import ClientMessageId, MessageSequence, Sequence, Text
 from contracts.values.ids import pair_id
 from services.gateway.cache.message_pages import KnownPage
 from services.gateway.clients import required
@@ -27,7 +28,6 @@ from services.gateway.http.endpoint import (
 )
 from services.gateway.http.query_params import PageQuery
 from services.gateway.limits import policies
-from services.gateway.routes.timestamps import Time, shown
 
 
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,26 +35,6 @@ class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_message_id: Annotated[
         ClientMessageId, Meta(description="The client's own id of the message; sent again, it does nothing twice.")
     ]
-
-
-class SentMessage(msgspec.Struct, frozen=True):
-    message_id: Id
-    conversation_id: Id
-    sequence: Annotated[int, Meta(description="1, 2, 3, … within the conversation, without a gap.")]
-    sender_id: Id
-    text: str
-    sent_at: Time
-
-
-class MessageItem(msgspec.Struct, frozen=True):
-    message_id: Id
-    sequence: int
-    sender_id: Id
-    text: str
-    sent_at: Time
-    seen_at: Annotated[Time, Meta(description="When the recipient saw it; left out while it has not.")] | UnsetType = (
-        UNSET
-    )
 
 
 class MessagesQuery(PageQuery, frozen=True):
@@ -87,18 +67,10 @@ async def send(incoming: Request[NoQuery, NewMessage]) -> Response:
     )
     conversation_id = pair_id(user_id, request.recipient_id)
     answer = await messaging.command(messaging.stub.send_message, request, repeatable=True, about=conversation_id)
-    message: Message = required(answer.message)
-    body = SentMessage(
-        message.message_id,
-        message.conversation_id,
-        message.sequence,
-        message.sender_id,
-        message.text,
-        shown(message.sent_at),
-    )
     return Response(
         status=201 if answer.created else 200,
-        body=body,
+        body=answer.message,
+        headers=_JSON,
         position=answer.position,
         written_by=user_id,
         concerns=request.recipient_id,
@@ -116,19 +88,14 @@ async def list_messages(incoming: Request[MessagesQuery, NoBody]) -> Response:
         before=edge.before,
         after=edge.after,
         limit=limit,
-        as_json=True,
         known=known.version if known is not None else "",
     )
     answer = await messaging.read(messaging.stub.get_messages, request)
     if answer.unchanged:
         return Response(body=required(known).body, headers=_JSON, position=answer.position)
-    last = answer.messages[-1].sequence if answer.messages else answer.last
     following = None
-    if answer.more and last:
-        following = encode_cursor(_Edge(after=last) if edge.after is not None else _Edge(before=last))
-    if answer.items is None:
-        # A replica of the previous release, which cannot return JSON.
-        return Response(body=Page([item(message) for message in answer.messages], following), position=answer.position)
+    if answer.more and answer.last:
+        following = encode_cursor(_Edge(after=answer.last) if edge.after is not None else _Edge(before=answer.last))
     body = page_of(answer.items, following)
     if answer.version and edge == _NEWEST:
         pages.put(user_id, peer_id, limit, KnownPage(answer.version, body))
@@ -142,18 +109,6 @@ async def mark_seen(incoming: Request[NoQuery, Seen]) -> Response:
     )
     answer = await messaging.command(messaging.stub.mark_seen, request, repeatable=True)
     return Response(status=204, position=answer.position, written_by=user_id, concerns=request.peer_id)
-
-
-def item(message: Message) -> MessageItem:
-    """A message as lists return it."""
-    return MessageItem(
-        message.message_id,
-        message.sequence,
-        message.sender_id,
-        message.text,
-        shown(message.sent_at),
-        UNSET if message.seen_at is None else shown(message.seen_at),
-    )
 
 
 def _edge(query: MessagesQuery) -> _Edge:

@@ -1,31 +1,18 @@
 """Queries for pages: the database builds their JSON, and one statement serves a batch of requests."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
 from contracts.positions import Position
 from projections.engine import ReadModel
 from projections.engine.read_model import Snapshot
-from services.messaging.queries import SEEN_AT, ConversationsCursor
+from services.messaging.message_json import CONVERSATION_ITEM, MESSAGE_ITEM
+from services.messaging.queries import END_OF_TIME, LAST_ID, SEEN_AT, ConversationsCursor
 
 # Separates items, which do not contain this character.
 SEPARATOR = "\n"
-_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
-_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-
-
-def _time(column: str) -> str:
-    return f"""'"' || to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"'"""
-
-
-# A message `m` as JSON; `seen_at` is omitted if NULL.
-_MESSAGE = f"""
-    '{{"message_id":"' || m.message_id || '","sequence":' || m.sequence || ',"sender_id":"' || m.sender_id
-    || '","text":' || to_json(m.text) || ',"sent_at":' || {_time("m.sent_at")}
-    || CASE WHEN m.seen_at IS NULL THEN '' ELSE ',"seen_at":' || {_time("m.seen_at")} END || '}}'
-"""
 
 
 class PageRequest(msgspec.Struct, frozen=True):
@@ -121,7 +108,7 @@ class PageQueries:
             FROM unnest(%(users)s::uuid[], %(peers)s::uuid[]) WITH ORDINALITY AS asked (user_id, peer_id, turn)
             JOIN {{conversations}} AS c USING (user_id, peer_id)
             CROSS JOIN LATERAL (
-                SELECT string_agg({_MESSAGE}, E'\\n' ORDER BY m.sequence DESC) AS items,
+                SELECT string_agg({MESSAGE_ITEM}, E'\\n' ORDER BY m.sequence DESC) AS items,
                        string_agg(m.sequence::text, ' ' ORDER BY m.sequence DESC) AS sequences
                 FROM (
                     SELECT m.*, {SEEN_AT} AS seen_at FROM {{messages}} AS m
@@ -144,7 +131,7 @@ class PageQueries:
                 WITH ORDINALITY AS wanted (user_id, peer_id, bound, most, turn)
             JOIN {{conversations}} AS c USING (user_id, peer_id)
             CROSS JOIN LATERAL (
-                SELECT string_agg({_MESSAGE}, E'\\n' ORDER BY m.sequence {order})
+                SELECT string_agg({MESSAGE_ITEM}, E'\\n' ORDER BY m.sequence {order})
                            FILTER (WHERE m.number <= wanted.most) AS items,
                        max(m.sequence) FILTER (WHERE m.number = LEAST(wanted.most, m.found)) AS last,
                        count(*) > wanted.most AS more
@@ -176,12 +163,7 @@ class PageQueries:
                 %(users)s::uuid[], %(limits)s::bigint[], %(times)s::timestamptz[], %(peers)s::uuid[]
             ) WITH ORDINALITY AS wanted (user_id, most, activity_at, peer_id, turn) CROSS JOIN LATERAL (
                 SELECT string_agg(
-                           '{{"user_id":"' || c.peer_id || '","conversation_id":"' || c.conversation_id
-                           || '","last_message":' || COALESCE({_MESSAGE}, 'null')
-                           || ',"unread_count":' || c.last_sequence - c.seen_sequence
-                           || ',"seen_sequence":' || c.seen_sequence
-                           || ',"peer_seen_sequence":' || c.peer_seen_sequence || '}}',
-                           E'\\n' ORDER BY c.activity_at DESC, c.peer_id DESC
+                           {CONVERSATION_ITEM}, E'\\n' ORDER BY c.activity_at DESC, c.peer_id DESC
                        ) FILTER (WHERE c.number <= wanted.most) AS items,
                        count(*) > wanted.most AS more,
                        max(c.activity_at) FILTER (WHERE c.number = wanted.most) AS activity_at,
@@ -203,8 +185,8 @@ class PageQueries:
             {
                 "users": [each.user_id for each in wanted],
                 "limits": [each.limit for each in wanted],
-                "times": [each.after.activity_at if each.after else _END_OF_TIME for each in wanted],
-                "peers": [each.after.peer_id if each.after else _LAST_ID for each in wanted],
+                "times": [each.after.activity_at if each.after else END_OF_TIME for each in wanted],
+                "peers": [each.after.peer_id if each.after else LAST_ID for each in wanted],
             },
         )
 

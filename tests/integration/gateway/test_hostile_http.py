@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import msgspec
 import pytest
 
-from contracts.rpc.vestnik.messaging.v1 import GetMessagesResponse, Message
+from contracts.rpc.vestnik.messaging.v1 import GetMessagesResponse
 from infra.settings import Settings
 from services.gateway.server import http_protocol
 from services.gateway.server.connection_limits import ConnectionLimiter
@@ -206,7 +207,7 @@ async def test_a_hundred_slow_clients_keep_nobody_waiting(stage: Stage) -> None:
 
 async def test_a_client_that_does_not_read_its_answer_is_cut_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "STALL_SECONDS", 0.5)
-    large = GetMessagesResponse(messages=[Message(message_id="m", text="\U0001f989" * 4_000)] * 200)
+    large = GetMessagesResponse(items=msgspec.json.encode(["\U0001f989" * 4_000] * 200))
     stage.script.answers = {"get_messages": large}
     path = f"/v1/conversations/{stage.user_id}/messages?limit=200"
     head = f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: {stage.signed_in['authorization']}\r\n\r\n".encode()

@@ -18,7 +18,7 @@ from contracts.rpc.vestnik.auth.v1 import (
     User,
 )
 from contracts.rpc.vestnik.contact.v1 import AddFriendResponse, FriendState, GetFriendsResponse, RemoveFriendResponse
-from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, Message, SendMessageResponse
+from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, SendMessageResponse
 from contracts.rpc.vestnik.profile.v1 import Profile, SearchProfilesResponse, UpdateProfileResponse
 from contracts.rpc.vestnik.session.v1 import RefreshSessionResponse, Tokens
 from contracts.subjects import LIMITS, limit_uses
@@ -145,7 +145,7 @@ async def test_requests_of_every_kind_are_counted_by_address_and_by_account(stag
         "register": RegisterResponse(user=User(user_id=stage.user_id, username="anna", email="a@example.org")),
         "refresh_session": RefreshSessionResponse(tokens=Tokens()),
         "resend_verification": ResendVerificationResponse(),
-        "send_message": SendMessageResponse(message=Message(), created=True),
+        "send_message": SendMessageResponse(message=b"{}", created=True),
         "search_profiles": SearchProfilesResponse(),
         "add_friend": AddFriendResponse(state=FriendState.OUTGOING, created=True),
         "remove_friend": RemoveFriendResponse(),
@@ -222,7 +222,7 @@ async def test_what_one_user_sends_in_a_day_is_bounded_on_all_gateways_and_readi
         # Two bytes a second come back, in which a slow machine gains no message.
         for stage in (first, second):
             stage.script.answers = {
-                "send_message": SendMessageResponse(message=Message(), created=True),
+                "send_message": SendMessageResponse(message=b"{}", created=True),
                 "get_friends": GetFriendsResponse(),
             }
         second.user_id = first.user_id
@@ -314,7 +314,7 @@ async def test_a_gateway_that_starts_remembers_what_was_counted_before(tmp_path:
 
 
 async def test_what_is_shared_names_nobody_and_is_forgotten(stage: Stage, streams: NATS) -> None:
-    stage.script.answers = {"send_message": SendMessageResponse(message=Message(), created=True), **WRONG}
+    stage.script.answers = {"send_message": SendMessageResponse(message=b"{}", created=True), **WRONG}
     await log_in(stage)
     path = f"/v1/conversations/{stage.user_id}/messages"
     await stage.client.post(path, json={"text": "x", "client_message_id": "c"}, headers=stage.signed_in)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from contracts.positions import Position
@@ -30,9 +31,6 @@ TOKENS_JSON = {
     "expires_in": 900,
     "refresh_token": "r",
 }
-MESSAGE = messaging.Message(
-    message_id=PEER, conversation_id=PEER, sequence=4, sender_id=PEER, text="Привет\n👋", sent_at=AT
-)
 SENT = {
     "message_id": PEER,
     "conversation_id": PEER,
@@ -42,6 +40,15 @@ SENT = {
     "sent_at": SHOWN,
 }
 ITEM = {key: value for key, value in SENT.items() if key != "conversation_id"}
+SENT_JSON, ITEMS_JSON = msgspec.json.encode(SENT), msgspec.json.encode([ITEM])
+CONVERSATION: dict[str, object] = {
+    "user_id": PEER,
+    "conversation_id": PEER,
+    "last_message": ITEM,
+    "unread_count": 1,
+    "seen_sequence": 3,
+    "peer_seen_sequence": 4,
+}
 PROFILE = profile.Profile(user_id=PEER, username="anna", display_name="Anna", updated_at=AT, etag="e1")
 PROFILE_JSON = {
     "user_id": PEER,
@@ -243,7 +250,7 @@ CASES = {
     "send": Case(
         "POST",
         f"/v1/conversations/{PEER}/messages",
-        {"send_message": messaging.SendMessageResponse(message=MESSAGE, created=True, position=WROTE)},
+        {"send_message": messaging.SendMessageResponse(message=SENT_JSON, created=True, position=WROTE)},
         201,
         SENT,
         body={"text": "Привет\n👋", "client_message_id": "c-1"},
@@ -252,7 +259,7 @@ CASES = {
     "send again": Case(
         "POST",
         f"/v1/conversations/{PEER}/messages",
-        {"send_message": messaging.SendMessageResponse(message=MESSAGE, created=False, position=WROTE)},
+        {"send_message": messaging.SendMessageResponse(message=SENT_JSON, created=False, position=WROTE)},
         200,
         SENT,
         body={"text": "Привет\n👋", "client_message_id": "c-1"},
@@ -260,7 +267,7 @@ CASES = {
     "messages": Case(
         "GET",
         f"/v1/conversations/{PEER}/messages?after=0&limit=1",
-        {"get_messages": messaging.GetMessagesResponse(messages=[MESSAGE], position=WROTE)},
+        {"get_messages": messaging.GetMessagesResponse(items=ITEMS_JSON, last=4, position=WROTE)},
         200,
         page(ITEM),
         asked={"after": 0, "before": None, "limit": 1, "peer_id": PEER},
@@ -278,50 +285,11 @@ CASES = {
         "/v1/conversations",
         {
             "list_conversations": messaging.ListConversationsResponse(
-                conversations=[
-                    messaging.Conversation(
-                        user_id=PEER,
-                        conversation_id=PEER,
-                        last_message=MESSAGE,
-                        unread_count=1,
-                        seen_sequence=3,
-                        peer_seen_sequence=4,
-                    )
-                ],
-                position=WROTE,
+                items=msgspec.json.encode([CONVERSATION, CONVERSATION | {"last_message": None}]), position=WROTE
             )
         },
         200,
-        page(
-            {
-                "user_id": PEER,
-                "conversation_id": PEER,
-                "last_message": ITEM,
-                "unread_count": 1,
-                "seen_sequence": 3,
-                "peer_seen_sequence": 4,
-            }
-        ),
-    ),
-    "a conversation in which nothing was said yet": Case(
-        "GET",
-        "/v1/conversations",
-        {
-            "list_conversations": messaging.ListConversationsResponse(
-                conversations=[messaging.Conversation(user_id=PEER, conversation_id=PEER)], position=WROTE
-            )
-        },
-        200,
-        page(
-            {
-                "user_id": PEER,
-                "conversation_id": PEER,
-                "last_message": None,
-                "unread_count": 0,
-                "seen_sequence": 0,
-                "peer_seen_sequence": 0,
-            }
-        ),
+        page(CONVERSATION, CONVERSATION | {"last_message": None}),
     ),
     "notifications": Case(
         "GET",
@@ -394,7 +362,7 @@ async def test_the_language_of_an_accounts_mails_is_the_one_named_else_the_one_t
 
 
 async def test_messages_are_paged_with_a_cursor_in_the_direction_asked_for(stage: Stage) -> None:
-    stage.script.answers = {"get_messages": messaging.GetMessagesResponse(messages=[MESSAGE], more=True)}
+    stage.script.answers = {"get_messages": messaging.GetMessagesResponse(items=ITEMS_JSON, last=4, more=True)}
     path = f"/v1/conversations/{PEER}/messages"
     for given, wanted in (({}, (4, None)), ({"before": 9}, (4, None)), ({"after": 0}, (None, 4))):
         first = await stage.client.get(path, params=given, headers=stage.signed_in)

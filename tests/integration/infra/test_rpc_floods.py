@@ -18,7 +18,6 @@ from h2.events import ConnectionTerminated
 from hpack import Encoder
 
 from contracts.rpc.vestnik.messaging.v1 import (
-    Message,
     MessagingServiceBase,
     MessagingServiceStub,
     SendMessageRequest,
@@ -46,7 +45,7 @@ class Messaging(MessagingServiceBase):
     async def send_message(self, message: SendMessageRequest) -> SendMessageResponse:
         if message.text == SLOW:
             await asyncio.sleep(3_600)
-        return SendMessageResponse(message=Message(text=message.text))
+        return SendMessageResponse(message=message.text.encode())
 
 
 class Port:
@@ -259,4 +258,4 @@ async def _sent(channel: Channel, port: Port, text: str = "hello", timeout: floa
         return False
     except StreamTerminatedError:
         raise
-    return answer.message is not None and answer.message.text == text
+    return answer.message.decode() == text

@@ -2,17 +2,21 @@
 
 import asyncio
 import random
+from datetime import datetime
 
 import msgspec
 import pytest
+from msgspec import UNSET
 from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.errors import NotFriends
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent
+from contracts.messages import ConversationItem, LiveMessage, MessageItem
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
+from contracts.values.cursors import decode_cursor
 from contracts.values.ids import new_id, pair_id
 from contracts.values.timestamps import rfc3339
 from projections.conversations import Conversations
@@ -21,10 +25,11 @@ from projections.engine.apply import build_writer
 from projections.engine.dead_letters import resolution
 from projections.engine.rebuild.rebuild import rebuild
 from projections.engine.storage.connections import connect
+from services.gateway.live.fanout import fan_out
 from services.messaging.pages.newest_page_cache import PageSlice
 from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import ListRequest, PageQueries, PageRequest
-from services.messaging.queries import ConversationsCursor, MessageQueries, MessageRow
+from services.messaging.queries import SEEN_AT, ConversationsCursor, MessageQueries
 from streams.log import Log
 from tests.fix_postgres import Pool
 from tests.integration.projections.conftest import run, writer
@@ -49,11 +54,92 @@ TEXTS = (
 )
 
 
+class Rows:
+    """Messages and conversations row by row, encoded here: what the pages must say, byte for byte."""
+
+    def __init__(self, model: ReadModel) -> None:
+        self._model = model
+
+    async def messages(
+        self, *, before: int | None, after: int | None, limit: int
+    ) -> tuple[list[MessageItem], bool, Position]:
+        which, order = ("m.sequence < %(bound)s", "DESC") if after is None else ("m.sequence > %(bound)s", "ASC")
+        bound = after if after is not None else before
+        rows, reached = await self._model.select(
+            _MessageRow,
+            f"""
+            SELECT m.*, {SEEN_AT} AS seen_at
+            FROM {{conversations}} AS c JOIN {{messages}} AS m USING (conversation_id)
+            WHERE c.user_id = %(user_id)s AND c.peer_id = %(peer_id)s AND c.open AND {which}
+            ORDER BY m.sequence {order} LIMIT %(limit)s
+            """,
+            {"user_id": ANNA, "peer_id": BEN, "bound": 2**62 if bound is None else bound, "limit": limit + 1},
+        )
+        return [row.item() for row in rows[:limit]], len(rows) > limit, reached
+
+    async def conversations(self, user_id: str) -> list[ConversationItem]:
+        """All of the user's open conversations, latest activity first."""
+        rows, _ = await self._model.select(
+            _ConversationRow,
+            f"""
+            SELECT c.peer_id, c.conversation_id, c.last_sequence, c.seen_sequence, c.peer_seen_sequence,
+                   m.message_id, m.sequence, m.sender_id, m.text, m.sent_at, {SEEN_AT} AS seen_at
+            FROM {{conversations}} AS c
+            LEFT JOIN {{messages}} AS m ON m.conversation_id = c.conversation_id AND m.sequence = c.last_sequence
+            WHERE c.user_id = %(user_id)s AND c.open ORDER BY c.activity_at DESC, c.peer_id DESC
+            """,
+            {"user_id": user_id},
+        )
+        return [row.conversation() for row in rows]
+
+
+class _MessageRow(msgspec.Struct, frozen=True):
+    message_id: str | None
+    sequence: int | None
+    sender_id: str | None
+    text: str | None
+    sent_at: datetime | None
+    seen_at: datetime | None
+
+    def item(self) -> MessageItem:
+        assert self.message_id is not None
+        assert self.sequence is not None
+        assert self.sender_id is not None
+        assert self.text is not None
+        assert self.sent_at is not None
+        return MessageItem(
+            message_id=self.message_id,
+            sequence=self.sequence,
+            sender_id=self.sender_id,
+            text=self.text,
+            sent_at=rfc3339(self.sent_at),
+            seen_at=UNSET if self.seen_at is None else rfc3339(self.seen_at),
+        )
+
+
+class _ConversationRow(_MessageRow, frozen=True):
+    peer_id: str
+    conversation_id: str
+    last_sequence: int
+    seen_sequence: int
+    peer_seen_sequence: int
+
+    def conversation(self) -> ConversationItem:
+        return ConversationItem(
+            user_id=self.peer_id,
+            conversation_id=self.conversation_id,
+            last_message=None if self.message_id is None else self.item(),
+            unread_count=self.last_sequence - self.seen_sequence,
+            seen_sequence=self.seen_sequence,
+            peer_seen_sequence=self.peer_seen_sequence,
+        )
+
+
 class Both:
     """The two ways to a page: kept or made as JSON, and row by row."""
 
     def __init__(self, model: ReadModel) -> None:
-        self.rows, self.pages = MessageQueries(model), PageReader(PageQueries(model))
+        self.rows, self.pages, self.queries = Rows(model), PageReader(PageQueries(model)), MessageQueries(model)
         self._versions: dict[tuple[str, int], PageSlice] = {}
 
     async def agree(
@@ -64,11 +150,11 @@ class Both:
             cut, reached = await self.pages.messages(
                 PageRequest(ANNA, BEN), position, before=before, after=after, limit=limit
             )
-            rows, more, then = await self.rows.messages(ANNA, BEN, START, before=before, after=after, limit=limit)
+            rows, more, then = await self.rows.messages(before=before, after=after, limit=limit)
             if reached == then:
                 break
         assert cut is not None
-        assert msgspec.json.decode(cut.items) == [shown(row) for row in rows]
+        assert cut.items == msgspec.json.encode(rows)
         self.check_version(cut, limit)
         assert (cut.more, cut.last) == (more, rows[-1].sequence if rows else 0)
         return reached
@@ -84,17 +170,6 @@ async def items_of(pages: PageReader, asked: PageRequest, position: Position, li
     assert cut is not None
     found: list[dict[str, object]] = msgspec.json.decode(cut.items)
     return found
-
-
-def shown(row: MessageRow) -> dict[str, object]:
-    found: dict[str, object] = {
-        "message_id": row.message_id,
-        "sequence": row.sequence,
-        "sender_id": row.sender_id,
-        "text": row.text,
-        "sent_at": rfc3339(row.sent_at),
-    }
-    return found | ({"seen_at": rfc3339(row.seen_at)} if row.seen_at else {})
 
 
 async def befriend(writer: Writer, one: str = ANNA, other: str = BEN) -> Position:
@@ -209,7 +284,7 @@ async def test_a_page_of_the_build_before_is_not_shown(
 ) -> None:
     found = await both(run, pool)
     position = (await befriend(writer)).merge(await say(writer, 1, "true"))
-    await found.rows.wait_for(position)
+    await found.queries.wait_for(position)
     async with pool.connection() as conn:
         await conn.execute(f"UPDATE {Conversations.view('messages')}_b1 SET text = 'false'")
     texts = []
@@ -293,36 +368,39 @@ async def test_the_list_of_conversations_is_what_the_rows_say(writer: Writer, ru
     position = position.merge(await mark(writer, 3))
     for other in (new_id(), new_id(), new_id()):
         position = position.merge(await befriend(writer, ANNA, other))
+    await found.queries.wait_for(position)
+    expected = [msgspec.json.encode(item) for item in await found.rows.conversations(ANNA)]
+    assert len(expected) == 4
     for limit in (1, 2, 3, 4, 50):
         after: ConversationsCursor | None = None
+        read: list[bytes] = []
         while True:
             items, cursor, _ = await found.pages.conversations(ListRequest(ANNA, limit, after), position)
-            rows, following, _ = await found.rows.conversations(ANNA, position, limit=limit, after=after)
-            shown_items = msgspec.json.decode(items)
-            assert [(each["user_id"], each["conversation_id"]) for each in shown_items] == [
-                (row.peer_id, row.conversation_id) for row in rows
-            ]
-            for each, row in zip(shown_items, rows, strict=True):
-                assert each["unread_count"] == row.last_sequence - row.seen_sequence
-                assert (each["seen_sequence"], each["peer_seen_sequence"]) == (
-                    row.seen_sequence,
-                    row.peer_seen_sequence,
-                )
-                assert (each["last_message"] is None) == (row.message_id is None)
-                if row.message_id and row.sender_id and row.text is not None and row.sent_at:
-                    assert each["last_message"] == shown(
-                        MessageRow(
-                            row.conversation_id,
-                            row.last_sequence,
-                            row.message_id,
-                            row.sender_id,
-                            row.text,
-                            row.sent_at,
-                            row.seen_at,
-                        )
-                    )
-            assert bool(cursor) == (following is not None)
-            if following is None:
+            page = expected[len(read) : len(read) + limit]
+            assert items == b"[%b]" % b",".join(page)
+            read += page
+            assert bool(cursor) == (len(read) < len(expected))
+            if not cursor:
                 break
-            after = following
+            after = decode_cursor(cursor, ConversationsCursor)
     assert (await found.pages.conversations(ListRequest(new_id(), 50, None), position))[:2] == (b"[]", "")
+
+
+async def test_a_missed_message_has_the_bytes_that_it_had_live(
+    writer: Writer, run: Opened, pool: Pool, streams: Client
+) -> None:
+    found = await both(run, pool)
+    position = await befriend(writer)
+    for sequence, text in enumerate(TEXTS, start=1):
+        position = position.merge(await say(writer, sequence, text, sender=(ANNA, BEN)[sequence % 2]))
+    await found.queries.wait_for(position)
+    live = [next(fan_out(message.open())) for message in await Log(streams).read(subjects.conversation(PAIR))]
+    assert len(live) == len(TEXTS)
+    for user_id in (ANNA, BEN):
+        missed = await found.queries.sent_since(user_id, 0, 100, 1_000_000)
+        assert [(row.stream_sequence, row.data.encode()) for row in missed] == [
+            (event.sequence, event.payload_by_user[user_id]) for event in live
+        ]
+        decoded = [msgspec.json.decode(row.data, type=LiveMessage) for row in missed]
+        assert [message.text for message in decoded] == list(TEXTS)
+        assert [row.text_size for row in missed] == [len(text.encode()) for text in TEXTS]

@@ -5,7 +5,6 @@
 
 __all__ = (
     "ClientEvent",
-    "Conversation",
     "CountUnreadNotificationsRequest",
     "CountUnreadNotificationsResponse",
     "EventsSinceRequest",
@@ -19,7 +18,6 @@ __all__ = (
     "MarkNotificationsReadResponse",
     "MarkSeenRequest",
     "MarkSeenResponse",
-    "Message",
     "MessagingServiceBase",
     "MessagingServiceStub",
     "Notification",
@@ -77,38 +75,6 @@ class ClientEvent(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.messaging.v1", "ClientEvent", ClientEvent
-)
-
-
-@dataclass(eq=False, repr=False)
-class Conversation(betterproto2.Message):
-    @betterproto2.staticproperty
-    @staticmethod
-    def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
-            "Conversation"
-        ]
-
-    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-    """
-    The other person.
-    """
-
-    conversation_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
-
-    last_message: "Message | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
-
-    unread_count: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
-
-    seen_sequence: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
-
-    peer_seen_sequence: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
-
-
-default_message_pool.register_message(
-    "vestnik.messaging.v1", "Conversation", Conversation
 )
 
 
@@ -206,14 +172,9 @@ class GetMessagesRequest(betterproto2.Message):
 
     limit: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
 
-    as_json: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    known: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    The page in `items` instead of `messages`, as clients get it; a server that does not know this fills `messages`.
-    """
-
-    known: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
-    """
-    The `version` of the page that the caller has; with `as_json`.
+    The `version` of the page that the caller has.
     """
 
 
@@ -231,9 +192,10 @@ class GetMessagesResponse(betterproto2.Message):
             "GetMessagesResponse"
         ]
 
-    messages: "list[Message]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    items: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    A JSON array in UTF-8, as clients receive it.
+    """
 
     more: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
@@ -242,25 +204,18 @@ class GetMessagesResponse(betterproto2.Message):
 
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
-    items: "bytes | None" = betterproto2.field(
-        4, betterproto2.TYPE_BYTES, optional=True
-    )
+    last: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
     """
-    A JSON array in UTF-8; left out unless it was asked for.
+    The sequence of the last item; 0 where there is none.
     """
 
-    last: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    version: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    With `items`: the sequence of the last of them; 0 where there is none.
-    """
-
-    version: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
-    """
-    With `items`: names what the page was made of, for whoever keeps it; the same for both people of a conversation and
-    for any limit. Empty: it is not to be kept.
+    Names what the page was made of, for a caller that caches it; the same for both people of a conversation and for any
+    limit. Empty: the page must not be cached.
     """
 
-    unchanged: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    unchanged: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
     """
     The page is the one that the caller has; nothing of it is here.
     """
@@ -286,11 +241,6 @@ class ListConversationsRequest(betterproto2.Message):
 
     cursor: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
-    as_json: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
-    """
-    As in GetMessagesRequest.
-    """
-
 
 default_message_pool.register_message(
     "vestnik.messaging.v1", "ListConversationsRequest", ListConversationsRequest
@@ -306,9 +256,10 @@ class ListConversationsResponse(betterproto2.Message):
             "ListConversationsResponse"
         ]
 
-    conversations: "list[Conversation]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    items: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    A JSON array in UTF-8, as clients receive it.
+    """
 
     next: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
@@ -316,13 +267,6 @@ class ListConversationsResponse(betterproto2.Message):
     """
 
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
-
-    items: "bytes | None" = betterproto2.field(
-        4, betterproto2.TYPE_BYTES, optional=True
-    )
-    """
-    A JSON array in UTF-8; left out unless it was asked for.
-    """
 
 
 default_message_pool.register_message(
@@ -467,46 +411,6 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
-class Message(betterproto2.Message):
-    """
-    Times are Unix times in milliseconds, UTC. Ids are UUIDs in text.
-    `position` is an encoded position (contracts/positions.py).
-    """
-
-    @betterproto2.staticproperty
-    @staticmethod
-    def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
-            "Message"
-        ]
-
-    message_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-
-    conversation_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
-
-    sequence: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
-    """
-    1, 2, 3, … within the conversation, without a gap.
-    """
-
-    sender_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
-
-    text: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
-
-    sent_at: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
-
-    seen_at: "int | None" = betterproto2.field(
-        7, betterproto2.TYPE_INT64, optional=True
-    )
-    """
-    When the recipient saw it; left out while it hasn't.
-    """
-
-
-default_message_pool.register_message("vestnik.messaging.v1", "Message", Message)
-
-
-@dataclass(eq=False, repr=False)
 class Notification(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -572,6 +476,11 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class SendMessageRequest(betterproto2.Message):
+    """
+    Times are Unix times in milliseconds, UTC. Ids are UUIDs in text.
+    `position` is an encoded position (contracts/positions.py).
+    """
+
     @betterproto2.staticproperty
     @staticmethod
     def DESCRIPTOR() -> Descriptor:
@@ -602,9 +511,10 @@ class SendMessageResponse(betterproto2.Message):
             "SendMessageResponse"
         ]
 
-    message: "Message | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    message: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    A JSON object in UTF-8, as clients receive it.
+    """
 
     created: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
@@ -792,7 +702,7 @@ class MessagingServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n$vestnik/messaging/v1/messaging.proto\x12\x14vestnik.messaging.v1"\xe1\x01\n\x07Message\x12\x1d\n\nmessage_id\x18\x01 \x01(\tR\tmessageId\x12\'\n\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence\x12\x1b\n\tsender_id\x18\x04 \x01(\tR\x08senderId\x12\x12\n\x04text\x18\x05 \x01(\tR\x04text\x12\x17\n\x07sent_at\x18\x06 \x01(\x03R\x06sentAt\x12\x1c\n\x07seen_at\x18\x07 \x01(\x03H\x00R\x06seenAt\x88\x01\x01B\n\n\x08_seen_at"\x94\x01\n\x12SendMessageRequest\x12\x1b\n\tsender_id\x18\x01 \x01(\tR\x08senderId\x12!\n\x0crecipient_id\x18\x02 \x01(\tR\x0brecipientId\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12*\n\x11client_message_id\x18\x04 \x01(\tR\x0fclientMessageId"\x84\x01\n\x13SendMessageResponse\x127\n\x07message\x18\x01 \x01(\x0b2\x1d.vestnik.messaging.v1.MessageR\x07message\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\xd8\x01\n\x12GetMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1b\n\x06before\x18\x03 \x01(\x03H\x00R\x06before\x88\x01\x01\x12\x19\n\x05after\x18\x04 \x01(\x03H\x01R\x05after\x88\x01\x01\x12\x14\n\x05limit\x18\x05 \x01(\x05R\x05limit\x12\x17\n\x07as_json\x18\x06 \x01(\x08R\x06asJson\x12\x14\n\x05known\x18\x07 \x01(\tR\x05knownB\t\n\x07_beforeB\x08\n\x06_after"\xf1\x01\n\x13GetMessagesResponse\x129\n\x08messages\x18\x01 \x03(\x0b2\x1d.vestnik.messaging.v1.MessageR\x08messages\x12\x12\n\x04more\x18\x02 \x01(\x08R\x04more\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position\x12\x19\n\x05items\x18\x04 \x01(\x0cH\x00R\x05items\x88\x01\x01\x12\x12\n\x04last\x18\x05 \x01(\x03R\x04last\x12\x18\n\x07version\x18\x06 \x01(\tR\x07version\x12\x1c\n\tunchanged\x18\x07 \x01(\x08R\tunchangedB\x08\n\x06_items"_\n\x0fMarkSeenRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence".\n\x10MarkSeenResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"z\n\x18ListConversationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor\x12\x17\n\x07as_json\x18\x04 \x01(\x08R\x06asJson"\x88\x02\n\x0cConversation\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\'\n\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12@\n\x0clast_message\x18\x03 \x01(\x0b2\x1d.vestnik.messaging.v1.MessageR\x0blastMessage\x12!\n\x0cunread_count\x18\x04 \x01(\x03R\x0bunreadCount\x12#\n\rseen_sequence\x18\x05 \x01(\x03R\x0cseenSequence\x12,\n\x12peer_seen_sequence\x18\x06 \x01(\x03R\x10peerSeenSequence"\xba\x01\n\x19ListConversationsResponse\x12H\n\rconversations\x18\x01 \x03(\x0b2".vestnik.messaging.v1.ConversationR\rconversations\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position\x12\x19\n\x05items\x18\x04 \x01(\x0cH\x00R\x05items\x88\x01\x01B\x08\n\x06_items"a\n\x18ListNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x91\x01\n\x0cNotification\x12\'\n\x0fnotification_id\x18\x01 \x01(\tR\x0enotificationId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n\x0cfrom_user_id\x18\x03 \x01(\tR\nfromUserId\x12\x0e\n\x02at\x18\x04 \x01(\x03R\x02at\x12\x12\n\x04read\x18\x05 \x01(\x08R\x04read"\x95\x01\n\x19ListNotificationsResponse\x12H\n\rnotifications\x18\x01 \x03(\x0b2".vestnik.messaging.v1.NotificationR\rnotifications\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"w\n\x1cMarkNotificationsReadRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10notification_ids\x18\x02 \x03(\tR\x0fnotificationIds\x12\x13\n\x05up_to\x18\x03 \x01(\tR\x04upTo";\n\x1dMarkNotificationsReadResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position":\n\x1fCountUnreadNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"V\n CountUnreadNotificationsResponse\x12\x16\n\x06unread\x18\x01 \x01(\x03R\x06unread\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"x\n\x19NotificationsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n\x05after\x18\x03 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limit"x\n\x12EventsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x1d\n\nmost_bytes\x18\x04 \x01(\x03R\tmostBytes"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\xfa\x07\n\x10MessagingService\x12b\n\x0bSendMessage\x12(.vestnik.messaging.v1.SendMessageRequest\x1a).vestnik.messaging.v1.SendMessageResponse\x12b\n\x0bGetMessages\x12(.vestnik.messaging.v1.GetMessagesRequest\x1a).vestnik.messaging.v1.GetMessagesResponse\x12Y\n\x08MarkSeen\x12%.vestnik.messaging.v1.MarkSeenRequest\x1a&.vestnik.messaging.v1.MarkSeenResponse\x12t\n\x11ListConversations\x12..vestnik.messaging.v1.ListConversationsRequest\x1a/.vestnik.messaging.v1.ListConversationsResponse\x12t\n\x11ListNotifications\x12..vestnik.messaging.v1.ListNotificationsRequest\x1a/.vestnik.messaging.v1.ListNotificationsResponse\x12\x80\x01\n\x15MarkNotificationsRead\x122.vestnik.messaging.v1.MarkNotificationsReadRequest\x1a3.vestnik.messaging.v1.MarkNotificationsReadResponse\x12\x89\x01\n\x18CountUnreadNotifications\x125.vestnik.messaging.v1.CountUnreadNotificationsRequest\x1a6.vestnik.messaging.v1.CountUnreadNotificationsResponse\x12\\\n\x0bEventsSince\x12(.vestnik.messaging.v1.EventsSinceRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01\x12j\n\x12NotificationsSince\x12/.vestnik.messaging.v1.NotificationsSinceRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01b\x06proto3'
+    b'\n$vestnik/messaging/v1/messaging.proto\x12\x14vestnik.messaging.v1"\x94\x01\n\x12SendMessageRequest\x12\x1b\n\tsender_id\x18\x01 \x01(\tR\x08senderId\x12!\n\x0crecipient_id\x18\x02 \x01(\tR\x0brecipientId\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12*\n\x11client_message_id\x18\x04 \x01(\tR\x0fclientMessageId"e\n\x13SendMessageResponse\x12\x18\n\x07message\x18\x01 \x01(\x0cR\x07message\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\xbf\x01\n\x12GetMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1b\n\x06before\x18\x03 \x01(\x03H\x00R\x06before\x88\x01\x01\x12\x19\n\x05after\x18\x04 \x01(\x03H\x01R\x05after\x88\x01\x01\x12\x14\n\x05limit\x18\x05 \x01(\x05R\x05limit\x12\x14\n\x05known\x18\x06 \x01(\tR\x05knownB\t\n\x07_beforeB\x08\n\x06_after"\xa7\x01\n\x13GetMessagesResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04more\x18\x02 \x01(\x08R\x04more\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position\x12\x12\n\x04last\x18\x04 \x01(\x03R\x04last\x12\x18\n\x07version\x18\x05 \x01(\tR\x07version\x12\x1c\n\tunchanged\x18\x06 \x01(\x08R\tunchanged"_\n\x0fMarkSeenRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence".\n\x10MarkSeenResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"a\n\x18ListConversationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"a\n\x19ListConversationsResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"a\n\x18ListNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x91\x01\n\x0cNotification\x12\'\n\x0fnotification_id\x18\x01 \x01(\tR\x0enotificationId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n\x0cfrom_user_id\x18\x03 \x01(\tR\nfromUserId\x12\x0e\n\x02at\x18\x04 \x01(\x03R\x02at\x12\x12\n\x04read\x18\x05 \x01(\x08R\x04read"\x95\x01\n\x19ListNotificationsResponse\x12H\n\rnotifications\x18\x01 \x03(\x0b2".vestnik.messaging.v1.NotificationR\rnotifications\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"w\n\x1cMarkNotificationsReadRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10notification_ids\x18\x02 \x03(\tR\x0fnotificationIds\x12\x13\n\x05up_to\x18\x03 \x01(\tR\x04upTo";\n\x1dMarkNotificationsReadResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position":\n\x1fCountUnreadNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"V\n CountUnreadNotificationsResponse\x12\x16\n\x06unread\x18\x01 \x01(\x03R\x06unread\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"x\n\x19NotificationsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n\x05after\x18\x03 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limit"x\n\x12EventsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x1d\n\nmost_bytes\x18\x04 \x01(\x03R\tmostBytes"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\xfa\x07\n\x10MessagingService\x12b\n\x0bSendMessage\x12(.vestnik.messaging.v1.SendMessageRequest\x1a).vestnik.messaging.v1.SendMessageResponse\x12b\n\x0bGetMessages\x12(.vestnik.messaging.v1.GetMessagesRequest\x1a).vestnik.messaging.v1.GetMessagesResponse\x12Y\n\x08MarkSeen\x12%.vestnik.messaging.v1.MarkSeenRequest\x1a&.vestnik.messaging.v1.MarkSeenResponse\x12t\n\x11ListConversations\x12..vestnik.messaging.v1.ListConversationsRequest\x1a/.vestnik.messaging.v1.ListConversationsResponse\x12t\n\x11ListNotifications\x12..vestnik.messaging.v1.ListNotificationsRequest\x1a/.vestnik.messaging.v1.ListNotificationsResponse\x12\x80\x01\n\x15MarkNotificationsRead\x122.vestnik.messaging.v1.MarkNotificationsReadRequest\x1a3.vestnik.messaging.v1.MarkNotificationsReadResponse\x12\x89\x01\n\x18CountUnreadNotifications\x125.vestnik.messaging.v1.CountUnreadNotificationsRequest\x1a6.vestnik.messaging.v1.CountUnreadNotificationsResponse\x12\\\n\x0bEventsSince\x12(.vestnik.messaging.v1.EventsSinceRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01\x12j\n\x12NotificationsSince\x12/.vestnik.messaging.v1.NotificationsSinceRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01b\x06proto3'
 )
 
 

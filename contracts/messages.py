@@ -1,0 +1,53 @@
+"""A message as JSON for clients: in lists, live, and in the answer to a send. The one place that says its members.
+
+A member that every shape has goes into `MessageContent`. Messaging's queries build the JSON from these structs
+(services/messaging/message_json.py); the gateway passes it on unchanged, and encodes live events with them.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from contracts.values.field_types import Id
+from contracts.values.timestamps import Rfc3339
+
+
+class MessageContent(msgspec.Struct, frozen=True, kw_only=True):
+    sequence: Annotated[int, Meta(description="1, 2, 3, … within the conversation, without a gap.")]
+    sender_id: Id
+    text: str
+    sent_at: Rfc3339
+
+
+class _ReadContent(MessageContent, frozen=True, kw_only=True):
+    # Keyword-only in a class of its own: the members of JSON are in the order of the fields, and these come last.
+    seen_at: (
+        Annotated[Rfc3339, Meta(description="When the recipient saw it; left out while it has not.")] | UnsetType
+    ) = UNSET
+
+
+class SentMessage(MessageContent, frozen=True):
+    message_id: Id
+    conversation_id: Id
+
+
+class MessageItem(_ReadContent, frozen=True):
+    message_id: Id
+
+
+class LiveMessage(MessageContent, frozen=True):
+    """`message.sent`, as one of the two receives it."""
+
+    message_id: Id
+    conversation_id: Id
+    user_id: Annotated[Id, Meta(description="The other person.")]
+
+
+class ConversationItem(msgspec.Struct, frozen=True):
+    user_id: Annotated[Id, Meta(description="The other person.")]
+    conversation_id: Id
+    last_message: Annotated[MessageItem | None, Meta(description="null before the first message.")]
+    unread_count: int
+    seen_sequence: Annotated[int, Meta(description="How far you have seen.")]
+    peer_seen_sequence: Annotated[int, Meta(description="How far the other has seen.")]
