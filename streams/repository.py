@@ -18,7 +18,7 @@ from contracts.events.event import Event
 from contracts.subjects import stream_of
 from streams.keyed_locks import Locks
 from streams.log import Append, Conflict, Log
-from streams.lru_cache import Cache
+from streams.lru_cache import LruCache
 from streams.message import Message
 
 # Seconds for which a decision is repeated after conflicts.
@@ -76,7 +76,7 @@ class Repository(Generic[S]):
         self._evolve = evolve
         self._tail_only = tail_only
         self._carries_state = carries_state
-        self._cache: Cache[LoadedAggregate[S]] = Cache(capacity)
+        self._cache: LruCache[str, LoadedAggregate[S]] = LruCache(capacity)
         self._locks = Locks()
 
     async def load(self, aggregate_id: str) -> LoadedAggregate[S]:

@@ -7,7 +7,6 @@ another. A token is reused for many calls: signing and verifying each time would
 
 import time
 from base64 import urlsafe_b64decode
-from collections import OrderedDict
 from collections.abc import Callable
 
 import jwt
@@ -15,6 +14,7 @@ import msgspec
 
 from contracts.errors import Unauthenticated
 from infra.security.secrets import Secrets
+from streams.lru_cache import LruCache
 
 # Seconds.
 LIFE = 300
@@ -60,11 +60,11 @@ class Issuer:
         self._key = secrets.service_key(me)
         self._clock = clock
         self._looked = clock()
-        self._tokens: OrderedDict[tuple[str, str | None], tuple[str, float]] = OrderedDict()
+        self._tokens: LruCache[tuple[str, str | None], tuple[str, float]] = LruCache(_CACHED)
 
     def token(self, target: str, user: str | None = None) -> str:
         """A token for calling `target`, on behalf of `user` if given."""
-        token, until = self._tokens.get((target, user), ("", 0.0))
+        token, until = self._tokens.peek((target, user)) or ("", 0.0)
         now = self._clock()
         if until - _RENEW > now:
             return token
@@ -75,10 +75,7 @@ class Issuer:
         if user is not None:
             claims["sub"] = user
         token = jwt.encode(claims, self._key, algorithm="EdDSA")
-        self._tokens[target, user] = (token, now + LIFE)
-        self._tokens.move_to_end((target, user))
-        if len(self._tokens) > _CACHED:
-            self._tokens.popitem(last=False)
+        self._tokens.put((target, user), (token, now + LIFE))
         return token
 
 
@@ -91,7 +88,7 @@ class Verifier:
         self._keys = secrets.service_public_keys()
         self._clock = clock
         self._looked = clock()
-        self._verified: OrderedDict[str, Credential] = OrderedDict()
+        self._verified: LruCache[str, Credential] = LruCache(_CACHED)
 
     def credential(self, authorization: str) -> Credential:
         """Verifies the token of a call.
@@ -99,14 +96,11 @@ class Verifier:
         Raises:
             Unauthenticated: no token, or an invalid one: of another deployment, for another service, expired.
         """
-        known = self._verified.get(authorization)
+        known = self._verified.peek(authorization)
         if known is not None and known.expires_at > self._clock():
             return known
         known = self._verify(authorization)
-        self._verified[authorization] = known
-        self._verified.move_to_end(authorization)
-        if len(self._verified) > _CACHED:
-            self._verified.popitem(last=False)
+        self._verified.put(authorization, known)
         return known
 
     def _verify(self, authorization: str) -> Credential:

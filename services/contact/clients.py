@@ -1,11 +1,11 @@
 """Checks that a user exists with a verified address. A positive result is final; only auth can give a negative one."""
 
-from collections import OrderedDict
 from typing import Protocol
 
 from contracts.errors import UserNotFound
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub, GetUserRequest
 from infra.rpc.client import Client
+from streams.lru_cache import LruCache
 
 _REMEMBERED = 200_000
 _TIMEOUT = 3.0
@@ -22,18 +22,15 @@ class People:
         self._contacts = contacts
         self._auth = auth
         self._stub = auth.stub(AuthServiceStub)
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known: LruCache[str, bool] = LruCache(_REMEMBERED)
 
     async def known(self, user_id: str) -> bool:
         """Whether the user exists with a verified address, from the cache, the read model, or auth."""
-        if user_id in self._known:
-            self._known.move_to_end(user_id)
+        if self._known.get(user_id):
             return True
         if not (await self._contacts.is_verified(user_id) or await self._ask(user_id)):
             return False
-        self._known[user_id] = None
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.put(user_id, True)
         return True
 
     async def _ask(self, user_id: str) -> bool:

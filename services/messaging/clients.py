@@ -7,7 +7,6 @@ stream's leader, since a consumer on a lagging replica sends heartbeats like any
 """
 
 import time
-from collections import OrderedDict
 
 from contracts.errors import NotFriends, Unavailable, UserNotFound
 from contracts.positions import Position
@@ -15,6 +14,7 @@ from contracts.rpc.vestnik.contact.v1 import ContactServiceStub, IsFriendRequest
 from contracts.subjects import CONTACT
 from contracts.values.ids import pair_id
 from infra.rpc.client import Client
+from streams.lru_cache import LruCache
 from streams.quorum import Quorum
 
 _TIMEOUT = 5.0
@@ -24,14 +24,17 @@ _ALIVE = 1.0
 
 
 class FriendshipCache:
-    """Cache of friendships confirmed by contact, without those removed since. FIFO, bounded in pairs."""
+    """Cache of friendships confirmed by contact, without those removed since.
+
+    Bounded in pairs; the one confirmed longest ago is evicted first.
+    """
 
     def __init__(self, quorum: Quorum | None = None) -> None:
         """`quorum`: while it does not hold, the cache is not used; losing it clears the cache."""
         self._quorum = quorum
         if quorum is not None:
             quorum.when_lost(self.forget_all)
-        self._pairs: OrderedDict[str, None] = OrderedDict()
+        self._pairs: LruCache[str, bool] = LruCache(_REMEMBERED)
         self._follows = False
         self._reached = 0
         self._heard = float("-inf")
@@ -53,14 +56,12 @@ class FriendshipCache:
         """
         if not self._follows or read_at < self.ended_at:
             return
-        self._pairs[pair] = None
-        if len(self._pairs) > _REMEMBERED:
-            self._pairs.popitem(last=False)
+        self._pairs.put(pair, True)
 
     def forget(self, pair: str, sequence: int) -> None:
         """Drops a friendship that was removed at this sequence of CONTACT."""
         self.ended_at = max(self.ended_at, sequence)
-        self._pairs.pop(pair, None)
+        self._pairs.discard(pair)
 
     def forget_all(self, sequence: int = 0) -> None:
         """Clears the cache: any friendship may have been removed, at this sequence of CONTACT if it is known."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from eventsourcing.persistence import AggregateRecorder, IntegrityError, NotSupportedError, StoredEvent
 
 from streams.log import Append, Conflict, Log
-from streams.lru_cache import Cache
+from streams.lru_cache import LruCache
 from streams.message import Message
 from streams.persistence.error_translation import in_the_librarys_words
 from streams.persistence.mapper import AsOriginatorId, OriginatorId, envelope_of, stored_event_of, token_of
@@ -39,7 +39,7 @@ class JetStreamAggregateRecorder(AggregateRecorder):
         self._prefix = prefix
         self.as_originator_id = as_originator_id
         self.log = Log(bridge.client, patience=patience, stream_of=lambda _: stream)
-        self._tails: Cache[Tail] = Cache(_REMEMBERED)
+        self._tails: LruCache[str, Tail] = LruCache(_REMEMBERED)
 
     @property
     def every_subject(self) -> str:

@@ -4,9 +4,9 @@ A page is never served on its own: for each request messaging confirms that this
 current.
 """
 
-from collections import OrderedDict
-
 import msgspec
+
+from streams.lru_cache import LruCache
 
 _BYTES = 16 * 1024 * 1024
 # Bytes of an entry besides its body: its objects.
@@ -24,30 +24,24 @@ class KnownPages:
     """LRU cache of pages, bounded in bytes."""
 
     def __init__(self, most_bytes: int = _BYTES) -> None:
-        self._most_bytes = most_bytes
-        self._pages: OrderedDict[tuple[str, str, int], KnownPage] = OrderedDict()
-        self.bytes = 0
+        self._pages: LruCache[tuple[str, str, int], KnownPage] = LruCache(
+            most_bytes, weigh=lambda page: len(page.body) + _OVERHEAD
+        )
+
+    @property
+    def bytes(self) -> int:
+        """Approximate memory of the pages."""
+        return self._pages.weight
 
     def __len__(self) -> int:
         return len(self._pages)
 
     def get(self, one: str, other: str, limit: int) -> KnownPage | None:
         """The newest page of the two users' conversation, whichever of them requested it."""
-        key = _key(one, other, limit)
-        page = self._pages.get(key)
-        if page is not None:
-            self._pages.move_to_end(key)
-        return page
+        return self._pages.get(_key(one, other, limit))
 
     def put(self, one: str, other: str, limit: int, page: KnownPage) -> None:
-        key = _key(one, other, limit)
-        if (before := self._pages.pop(key, None)) is not None:
-            self.bytes -= len(before.body) + _OVERHEAD
-        self._pages[key] = page
-        self.bytes += len(page.body) + _OVERHEAD
-        while self.bytes > self._most_bytes:
-            _, oldest = self._pages.popitem(last=False)
-            self.bytes -= len(oldest.body) + _OVERHEAD
+        self._pages.put(_key(one, other, limit), page)
 
 
 def _key(one: str, other: str, limit: int) -> tuple[str, str, int]:

@@ -5,9 +5,9 @@ models show them by then, and if one lags, its readers must not be refused becau
 """
 
 import time
-from collections import OrderedDict
 
 from contracts.positions import Position
+from streams.lru_cache import LruCache
 
 _USERS = 100_000
 # Longer than any read model that keeps up needs.
@@ -19,42 +19,33 @@ class LatestPositions:
     """Two bounded maps; the entry updated longest ago is evicted first."""
 
     def __init__(self, capacity: int = _USERS) -> None:
-        self._capacity = capacity
-        self._written: OrderedDict[str, Position] = OrderedDict()
+        self._written: LruCache[str, Position] = LruCache(capacity)
         # What other users wrote, and until when (`time.monotonic`) it counts.
-        self._concerning: OrderedDict[str, tuple[Position, float]] = OrderedDict()
+        self._concerning: LruCache[str, tuple[Position, float]] = LruCache(capacity)
 
     def of(self, user_id: str) -> Position:
         """The position of the user's own writes."""
-        return self._written.get(user_id, _NOWHERE)
+        return self._written.peek(user_id) or _NOWHERE
 
     def required_for(self, user_id: str) -> Position:
         """The position that a read or a command of the user must have reached."""
-        own = self._written.get(user_id, _NOWHERE)
-        found = self._concerning.get(user_id)
+        own = self._written.peek(user_id) or _NOWHERE
+        found = self._concerning.peek(user_id)
         if found is None:
             return own
         others, until = found
         if until < time.monotonic():
-            del self._concerning[user_id]
+            self._concerning.discard(user_id)
             return own
         return own.merge(others)
 
     def remember(self, user_id: str, position: Position) -> None:
         """Records that the user has written up to the position; never goes back."""
-        before = self._written.get(user_id)
-        self._written[user_id] = position if before is None else before.merge(position)
-        self._written.move_to_end(user_id)
-        if len(self._written) > self._capacity:
-            self._written.popitem(last=False)
+        before = self._written.peek(user_id)
+        self._written.put(user_id, position if before is None else before.merge(position))
 
     def remember_for_peer(self, user_id: str, position: Position) -> None:
         """Records for a moment that another user's write up to the position concerns this user."""
-        before = self._concerning.get(user_id)
-        self._concerning[user_id] = (
-            position if before is None else before[0].merge(position),
-            time.monotonic() + _MOMENT_SECONDS,
-        )
-        self._concerning.move_to_end(user_id)
-        if len(self._concerning) > self._capacity:
-            self._concerning.popitem(last=False)
+        before = self._concerning.peek(user_id)
+        merged = position if before is None else before[0].merge(position)
+        self._concerning.put(user_id, (merged, time.monotonic() + _MOMENT_SECONDS))

@@ -5,9 +5,11 @@ kept for a while after the last client has disconnected, since most reconnect.
 """
 
 import asyncio
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from sys import intern
+
+from streams.lru_cache import LruCache
 
 # Bound on the cached friends of all users without a client here.
 _MOST_IDLE = 200_000
@@ -34,11 +36,14 @@ class FriendSet:
 class FriendIndex:
     def __init__(self, load: Load, *, most_idle: int = _MOST_IDLE) -> None:
         self._load = load
-        self._most_idle = most_idle
         self._circles: dict[str, FriendSet] = {}
         self._watchers: defaultdict[str, set[str]] = defaultdict(set)
-        self._idle: OrderedDict[str, None] = OrderedDict()
-        self._idle_friends = 0
+        # Friend sets of users without a client here, the one released longest ago first.
+        self._idle: LruCache[str, FriendSet] = LruCache(
+            most_idle,
+            weigh=lambda circle: 1 + len(circle.friends),
+            on_evict=lambda user_id, circle: self._forget(user_id),
+        )
 
     def friends_of(self, person: str) -> Collection[str]:
         """The users in the index that are friends of the person."""
@@ -53,9 +58,7 @@ class FriendIndex:
         circle = self._circles.get(user_id)
         if circle is None:
             circle = self._circles[user_id] = FriendSet()
-        if user_id in self._idle:
-            del self._idle[user_id]
-            self._idle_friends -= len(circle.friends)
+        self._idle.discard(user_id)
         circle.clients += 1
         if circle.complete_since is not None:
             return circle
@@ -78,12 +81,7 @@ class FriendIndex:
         if circle.complete_since is None:
             self._forget(user_id)
             return
-        self._idle[user_id] = None
-        self._idle_friends += len(circle.friends)
-        while self._idle and self._idle_friends + len(self._idle) > self._most_idle:
-            oldest, _ = self._idle.popitem(last=False)
-            self._idle_friends -= len(self._circles[oldest].friends)
-            self._forget(oldest)
+        self._idle.put(user_id, circle)
 
     def changed(self, one: str, other: str, friends: bool) -> None:
         """Applies an event of CONTACT: the two are friends now, or no longer."""
@@ -101,7 +99,6 @@ class FriendIndex:
         for user_id in list(self._circles):
             self._forget(user_id)
         self._idle.clear()
-        self._idle_friends = 0
 
     async def _fill(self, user_id: str, circle: FriendSet, contact: int, profile: Callable[[], int]) -> None:
         try:
@@ -119,14 +116,14 @@ class FriendIndex:
         circle.complete_since = profile()
 
     def _set(self, user_id: str, circle: FriendSet, friend_id: str, friends: bool) -> None:
-        before = len(circle.friends)
+        idle = self._idle.discard(user_id)
         if friends:
             self._add(user_id, circle, friend_id)
         else:
             circle.friends.discard(friend_id)
             self._unwatch(user_id, friend_id)
-        if user_id in self._idle:
-            self._idle_friends += len(circle.friends) - before
+        if idle is not None:
+            self._idle.put(user_id, idle)
 
     def _add(self, user_id: str, circle: FriendSet, friend_id: str) -> None:
         # Interned, since one id is in many friend sets.

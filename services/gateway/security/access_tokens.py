@@ -1,7 +1,6 @@
 """Access tokens: verified with the session service's public keys, cached once verified, refused once revoked."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,6 +9,7 @@ import msgspec
 
 from contracts.errors import Unauthenticated, Unavailable
 from contracts.values.ids import is_id
+from streams.lru_cache import LruCache
 
 AUDIENCE = "vestnik"
 _ALGORITHM = "EdDSA"
@@ -74,9 +74,8 @@ class AccessTokens:
         self._issuer = issuer
         self._revoked = revoked
         self._longest = longest
-        self._capacity = capacity
         self._clock = clock
-        self._verified: OrderedDict[str, Principal] = OrderedDict()
+        self._verified: LruCache[str, Principal] = LruCache(capacity)
 
     def authenticate(self, authorization: str | None) -> Principal:
         """Returns the principal of an `Authorization` header.
@@ -122,9 +121,8 @@ class AccessTokens:
         if caller is None:
             return None
         if caller.expires_at <= self._clock():
-            del self._verified[token]
+            self._verified.discard(token)
             raise Unauthenticated("The access token has run out.")
-        self._verified.move_to_end(token)
         return caller
 
     def _verify(self, token: str) -> Principal:
@@ -152,7 +150,5 @@ class AccessTokens:
             raise Unauthenticated from error
         if not is_id(str(caller.user_id)) or not is_id(str(caller.session_id)):
             raise Unauthenticated
-        self._verified[token] = caller
-        if len(self._verified) > self._capacity:
-            self._verified.popitem(last=False)
+        self._verified.put(token, caller)
         return caller

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from services.messaging.deduplication.digest_set import DigestSet, digest
 from services.messaging.domain import Sent
+from streams.lru_cache import LruCache
 
 # Messages kept in full per conversation, and the bound on all conversations together, in messages.
 _OF_ONE = 16
@@ -30,8 +31,8 @@ class ConversationTail:
         self.number = 0
         # Number of queries to the read model for a single id.
         self.asked = 0
-        # Size in messages, as last counted by `RecentMessages`.
-        self.weight = 0
+        # Size in messages when it was stored; an empty tail takes some memory too.
+        self.weight = 1
         self._sent: OrderedDict[tuple[str, str], Sent] = OrderedDict()
         # Ids of the messages after `from_sequence` that are not kept in full. A collision only costs a query.
         self._digests = DigestSet()
@@ -77,31 +78,20 @@ class RecentMessages:
     """LRU cache of conversation tails, bounded in messages."""
 
     def __init__(self) -> None:
-        self._tails: OrderedDict[str, ConversationTail] = OrderedDict()
-        self._size = 0
+        self._tails: LruCache[str, ConversationTail] = LruCache(_OF_ALL, weigh=lambda tail: tail.weight)
 
     def get(self, conversation_id: str) -> ConversationTail | None:
-        if conversation_id in self._tails:
-            self._tails.move_to_end(conversation_id)
         return self._tails.get(conversation_id)
 
     def put(self, conversation_id: str, tail: ConversationTail) -> None:
         """Stores the tail, or updates its size after it has grown."""
-        if (old := self._tails.get(conversation_id)) is not tail and old is not None:
-            self._size -= old.weight
-        self._tails[conversation_id] = tail
-        self._tails.move_to_end(conversation_id)
-        # An empty tail takes some memory too.
-        room = 1 + tail.size
-        self._size += room - tail.weight
-        tail.weight = room
-        while self._size > _OF_ALL and len(self._tails) > 1:
-            _, oldest = self._tails.popitem(last=False)
-            self._size -= oldest.weight
+        self._tails.discard(conversation_id)
+        tail.weight = 1 + tail.size
+        self._tails.put(conversation_id, tail)
 
     def add(self, conversation_id: str, after: int, message: Sent, client_message_id: str) -> None:
         """Adds a message that was appended directly after the stream sequence `after` of its conversation."""
-        tail = self._tails.get(conversation_id)
+        tail = self._tails.peek(conversation_id)
         if tail is None or tail.to_sequence != after:
             asked = 0 if tail is None else tail.asked
             tail = ConversationTail(after)

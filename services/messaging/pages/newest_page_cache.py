@@ -6,12 +6,12 @@ change the last event.
 """
 
 from array import array
-from collections import OrderedDict
 from itertools import accumulate
 
 import msgspec
 
 from services.messaging.pages.queries import SEPARATOR, NewestRow
+from streams.lru_cache import LruCache
 
 # Messages of a cached page; one more is stored to show whether there are more.
 KEPT = 50
@@ -64,10 +64,13 @@ class NewestPages:
     """LRU cache of newest pages, bounded in bytes, for one build of the read model."""
 
     def __init__(self, most_bytes: int = _BYTES) -> None:
-        self._most_bytes = most_bytes
         self._identity = ""
-        self._pages: OrderedDict[str, NewestPage] = OrderedDict()
-        self.bytes = 0
+        self._pages: LruCache[str, NewestPage] = LruCache(most_bytes, weigh=lambda page: page.size)
+
+    @property
+    def bytes(self) -> int:
+        """Approximate memory of the pages."""
+        return self._pages.weight
 
     def __len__(self) -> int:
         return len(self._pages)
@@ -75,23 +78,14 @@ class NewestPages:
     def get(self, identity: str, conversation_id: str, changed: int) -> NewestPage | None:
         """Returns the page if it is of this build and `changed` is still the conversation's last event."""
         page = self._pages.get(conversation_id) if identity == self._identity else None
-        if page is None or page.changed != changed:
-            return None
-        self._pages.move_to_end(conversation_id)
-        return page
+        return page if page is not None and page.changed == changed else None
 
     def put(self, identity: str, conversation_id: str, page: NewestPage) -> None:
         if identity != self._identity:
             # After a cutover to another build, which may contain what this one lacked.
             self._pages.clear()
-            self._identity, self.bytes = identity, 0
-        self.drop(conversation_id)
-        self._pages[conversation_id] = page
-        self.bytes += page.size
-        while self.bytes > self._most_bytes:
-            _, oldest = self._pages.popitem(last=False)
-            self.bytes -= oldest.size
+            self._identity = identity
+        self._pages.put(conversation_id, page)
 
     def drop(self, conversation_id: str) -> None:
-        if (page := self._pages.pop(conversation_id, None)) is not None:
-            self.bytes -= page.size
+        self._pages.discard(conversation_id)

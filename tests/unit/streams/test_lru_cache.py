@@ -3,30 +3,50 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.lru_cache import Cache
+from streams.lru_cache import LruCache
+
+STEPS = st.lists(st.tuples(st.sampled_from("pgkd"), st.sampled_from("abcdefg"), st.integers(0, 4)))
 
 
-@given(st.lists(st.tuples(st.sampled_from("pgd"), st.sampled_from("abcdefg"))), st.integers(1, 4))
-def test_it_holds_what_was_used_last(steps: list[tuple[str, str]], capacity: int) -> None:
-    cache: Cache[str] = Cache(capacity)
-    model: list[str] = []
-    for step, key in steps:
-        known = key in model
-        if step == "g":
-            assert cache.get(key) == (key if known else None)
-        if known:
-            model.remove(key)
+@given(STEPS, st.integers(1, 8), st.booleans())
+def test_it_holds_what_was_used_last(steps: list[tuple[str, str, int]], capacity: int, weighed: bool) -> None:
+    evicted: list[tuple[str, int]] = []
+    cache: LruCache[str, int] = LruCache(
+        capacity,
+        weigh=(lambda value: value) if weighed else None,
+        on_evict=lambda key, value: evicted.append((key, value)),
+    )
+    # In the order of their use.
+    model: dict[str, int] = {}
+    gone: list[tuple[str, int]] = []
+
+    def weight() -> int:
+        return sum(model.values()) if weighed else len(model)
+
+    for step, key, value in steps:
         if step == "p":
-            cache.put(key, key)
+            cache.put(key, value)
+            model.pop(key, None)
+            model[key] = value
+            while weight() > capacity:
+                oldest = next(iter(model))
+                gone.append((oldest, model.pop(oldest)))
         elif step == "d":
-            cache.discard(key)
-        if step == "p" or (step == "g" and known):
-            model.append(key)
-        model = model[-capacity:]
+            assert cache.discard(key) == model.pop(key, None)
+        elif step == "k":
+            assert cache.peek(key) == model.get(key)
+        else:
+            assert cache.get(key) == model.get(key)
+            if key in model:
+                model[key] = model.pop(key)
         assert len(cache) == len(model)
+        assert cache.weight == weight()
+        assert (key in cache) == (key in model)
+        assert evicted == gone
 
 
-def test_a_false_value_is_a_value() -> None:
-    cache: Cache[int] = Cache(2)
-    cache.put("a", 0)
-    assert cache.get("a") == 0
+def test_nothing_is_left_after_it_was_cleared() -> None:
+    cache: LruCache[str, str] = LruCache(2, weigh=len)
+    cache.put("a", "x")
+    cache.clear()
+    assert (len(cache), cache.weight, cache.get("a")) == (0, 0, None)

@@ -80,7 +80,7 @@ def test_what_all_tails_hold_is_counted_right(conversations: list[int]) -> None:
     for number in conversations:
         lengths[number] += 1
         tails.add(str(number), (lengths[number] - 1) * 10, message(lengths[number]), f"id{lengths[number]}")
-    assert tails._size == sum(lengths) + sum(1 for length in lengths if length)
+    assert tails._tails.weight == sum(lengths) + sum(1 for length in lengths if length)
 
 
 def test_what_was_learned_of_earlier_messages_rules_out_new_ids_alone() -> None:
@@ -105,4 +105,14 @@ def test_the_conversation_used_longest_ago_makes_room(monkeypatch: pytest.Monkey
     assert tails.get("old") is None
     assert tails.get("long") is None
     assert tails.get("new49") is not None
-    assert tails._size == sum(tail.weight for tail in tails._tails.values()) <= 100
+    held = [found for number in range(50) if (found := tails.get(f"new{number}")) is not None]
+    assert tails._tails.weight == sum(1 + found.size for found in held) <= 100
+
+
+def test_a_tail_that_comes_back_after_it_was_evicted_counts_whole() -> None:
+    tails, tail = RecentMessages(), ConversationTail(0)
+    tail.add(message(1), "id1")
+    tails.put("c", tail)
+    tails._tails.clear()
+    tails.put("c", tail)
+    assert tails._tails.weight == 2
