@@ -217,9 +217,13 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         system.stop()
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one-replica", "two-replicas"])
+# For a test of a command that asks only NATS and PostgreSQL, or refuses: the number of replicas changes nothing for it.
+one_replica = pytest.mark.parametrize("system", [1], ids=["one-replica"], indirect=True)
+
+
+@pytest.fixture(scope="session", params=[1, 2], ids=["one-replica", "two-replicas"])
 def fragile_system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A running system per module, whose parts the tests kill; each test leaves it ready."""
+    """A running system whose parts the tests kill; each test leaves it ready."""
     system = System(tmp_path_factory.mktemp("fragile") / "data", replicas=request.param)
     try:
         system.start()

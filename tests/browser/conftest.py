@@ -21,7 +21,7 @@ _QUIET = (
     "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
     "--disable-sync --disable-default-apps"
 )
-# Where pictures of failures, and of the main views, are left to look at.
+# Where pictures of failures are left to look at.
 PICTURES = ROOT / ".pytest_cache" / "pictures"
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from contracts.values.ids import new_id
 from tests.e2e.people import PASSWORD, Api, Json, eventually, items
-from tests.fix_system import System
+from tests.fix_system import System, one_replica
 
 FIELDS = ["at", "event", "user_id", "username", "session_id", "device", "address", "reason"]
 
@@ -24,6 +24,7 @@ async def refresh(api: Api, token: str) -> Json:
     return found
 
 
+@one_replica
 async def test_the_audit_tells_who_logged_in_and_why_each_session_ended(api: Api) -> None:
     person = await api.person()
     out = await api.again(person, device="phone ☎")
@@ -97,6 +98,7 @@ async def test_an_operator_ends_sessions_and_it_is_recorded_who_did_it_and_why(a
     assert [row["reason"] for row in rows] == [None, "operator", "operator", "operator"]
 
 
+@one_replica
 async def test_who_has_never_logged_in_has_an_empty_audit(api: Api) -> None:
     account = await api.register()
     person = await api.person()
@@ -107,6 +109,7 @@ async def test_who_has_never_logged_in_has_an_empty_audit(api: Api) -> None:
     assert (table.returncode, len(table.stdout.splitlines())) == (0, 1)
 
 
+@one_replica
 def test_what_an_operator_asks_for_in_vain_is_told_in_one_line(system: System) -> None:
     for arguments, word in (
         (("sessions", "revoke", "--user", "nobody.at.all", "--reason", "x"), "nobody.at.all"),

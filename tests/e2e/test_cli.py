@@ -10,7 +10,7 @@ from psycopg import sql
 
 from contracts import catalogue
 from tests.e2e.people import Api, Json, eventually
-from tests.fix_system import System
+from tests.fix_system import System, one_replica
 
 STREAMS = ["AUTH", "CONTACT", "MESSAGING", "OPERATOR", "PROFILE", "SESSION"]
 PROJECTIONS = {
@@ -63,6 +63,7 @@ async def test_the_status_names_every_part(api: Api) -> None:
     assert all(name in plain.stdout for name in STREAMS)
 
 
+@one_replica
 async def test_the_events_tell_what_happened_to_one_aggregate(api: Api) -> None:
     anna, boris = await api.friends()
     sent = await anna.sends(boris, "one", "two")
@@ -74,6 +75,7 @@ async def test_the_events_tell_what_happened_to_one_aggregate(api: Api) -> None:
     assert all(fields <= set(event) for event in shown)
 
 
+@one_replica
 async def test_private_events_are_shown_without_their_data(api: Api) -> None:
     person = await api.person()
     shown = await events(api, "--stream", "AUTH")
@@ -90,6 +92,7 @@ async def aggregate(api: Api, *arguments: str) -> list[Json]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@one_replica
 async def test_an_aggregate_is_shown_with_its_state_after_each_event(api: Api) -> None:
     anna, boris = await api.friends()
     await anna.sends(boris, "one", "\x1b[2Jtwo")
@@ -111,6 +114,7 @@ async def test_an_aggregate_is_shown_with_its_state_after_each_event(api: Api) -
     assert "\x1b" not in shown.stdout
 
 
+@one_replica
 @pytest.mark.parametrize(
     ("arguments", "code", "why"),
     [
@@ -135,6 +139,7 @@ async def test_what_names_no_aggregate_is_refused_in_a_line(
     assert "Traceback" not in done.stderr
 
 
+@one_replica
 async def test_a_verification_finds_every_read_model_equal(api: Api) -> None:
     anna, boris = await api.friends()
     await anna.sends(boris, "one", "two")
@@ -156,6 +161,7 @@ async def test_reads_go_on_while_everything_is_rebuilt(api: Api) -> None:
     assert (await anna.messages(boris, limit=1))[0]["text"] == "three"
 
 
+@one_replica
 async def test_a_rebuild_of_what_is_no_projection_is_refused(api: Api) -> None:
     done = await run(api, "rebuild", "nothing")
     assert done.returncode != 0
@@ -163,6 +169,7 @@ async def test_a_rebuild_of_what_is_no_projection_is_refused(api: Api) -> None:
     assert "Traceback" not in done.stderr
 
 
+@one_replica
 async def test_the_analytics_count_what_happens_hour_by_hour(api: Api) -> None:
     anna, boris = await api.friends()
     before = await hours(api)
@@ -195,6 +202,7 @@ def totals(found: list[Json]) -> dict[str, int]:
     return {name: sum(hour[name] for hour in found) for name in ("messages", "seen")}
 
 
+@one_replica
 async def test_the_rows_of_a_read_model_are_shown(api: Api) -> None:
     anna, _ = await api.friends()
     done = await run(api, "rows", "friends", "--table", "contacts", "--limit", "100000", "--json")
@@ -207,6 +215,7 @@ async def test_the_rows_of_a_read_model_are_shown(api: Api) -> None:
         assert says in refused.stderr
 
 
+@one_replica
 async def test_the_settings_are_listed(api: Api) -> None:
     done = await run(api, "settings")
     assert done.returncode == 0

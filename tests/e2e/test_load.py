@@ -12,7 +12,7 @@ import pytest
 from infra.load.history_file import read_history
 from infra.load.identities import Namespace
 from tests.e2e.people import Api, Json, Person
-from tests.fix_system import ROOT, System, wait_until
+from tests.fix_system import ROOT, System, one_replica, wait_until
 
 MESSAGES = 150
 
@@ -86,6 +86,7 @@ async def test_a_history_arrives_and_arrives_once(api: Api, history: Path) -> No
     await assert_arrived(api, history)
 
 
+@one_replica
 async def test_a_stopped_load_goes_on_where_it_was(api: Api, history: Path) -> None:
     expected = read_history(history)
     state = history.parent / "state.jsonl"
@@ -104,6 +105,7 @@ async def test_a_stopped_load_goes_on_where_it_was(api: Api, history: Path) -> N
     await assert_arrived(api, history)
 
 
+@one_replica
 def test_what_cannot_be_loaded_is_one_clear_line(system: System, tmp_path: Path) -> None:
     bad = tmp_path / "bad.tsv"
     bad.write_text("sender\trecipient\tunix_time\ttext\na\tb\tc\n")

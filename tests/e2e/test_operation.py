@@ -22,7 +22,7 @@ from tests.e2e.people import Api, Json, eventually
 from tests.e2e.poison import poisoned
 from tests.e2e.test_cli import live_table
 from tests.e2e.test_docs import commands
-from tests.fix_system import ROOT, System
+from tests.fix_system import ROOT, System, one_replica
 
 
 async def said(api: Api, *arguments: str, code: int = 0) -> Json:
@@ -38,6 +38,7 @@ async def lines(api: Api, *arguments: str) -> list[Json]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@one_replica
 async def test_the_status_says_how_far_each_projection_is_in_events_and_in_seconds(api: Api) -> None:
     await api.friends()
 
@@ -85,6 +86,7 @@ def read_until(terminal: int, text: str, times: int) -> str:
     return seen.decode(errors="replace")
 
 
+@one_replica
 @pytest.mark.parametrize("kind", ["xterm-256color", "dumb"])
 def test_the_watched_status_is_shown_again_and_again_until_it_is_interrupted(system: System, kind: str) -> None:
     ours, theirs = pty.openpty()
@@ -113,6 +115,7 @@ def test_the_watched_status_is_shown_again_and_again_until_it_is_interrupted(sys
         os.close(theirs)
 
 
+@one_replica
 def test_a_watched_status_is_one_object_a_line_where_a_program_reads_it(system: System) -> None:
     watching = subprocess.Popen(
         [sys.executable, "-m", "infra.cli.main", "status", "--watch", "--interval", "0.1", "--json"],

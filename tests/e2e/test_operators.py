@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from contracts.values.ids import is_id, new_id, pair_id
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually
 from tests.e2e.poison import poisoned
+from tests.fix_system import one_replica
 
 READING = (
     "status",
@@ -23,7 +25,19 @@ READING = (
 )
 
 
+# One of each system, by its data directory: making an operator takes a process of the command line.
+_OPERATORS: dict[Path, Person] = {}
+
+
 async def operator(api: Api) -> Person:
+    """Returns a new session of the system's operator."""
+    folder = api.system.data_dir
+    if folder not in _OPERATORS:
+        _OPERATORS[folder] = await new_operator(api)
+    return await api.again(_OPERATORS[folder])
+
+
+async def new_operator(api: Api) -> Person:
     person = await api.person()
     done = await asyncio.to_thread(api.system.vestnik, "operators", "add", person.username, "--by", "alice", "--json")
     assert done.returncode == 0, done.stderr
@@ -58,7 +72,7 @@ async def test_only_operators_are_told_anything(api: Api) -> None:
 
 
 async def test_an_operator_is_one_until_it_is_taken_back(api: Api) -> None:
-    person = await operator(api)
+    person = await new_operator(api)
     listed = await asyncio.to_thread(api.system.vestnik, "operators", "list", "--json")
     assert person.user_id in [json.loads(line)["user_id"] for line in listed.stdout.splitlines()]
     done = await asyncio.to_thread(api.system.vestnik, "operators", "remove", person.user_id)
@@ -66,6 +80,7 @@ async def test_an_operator_is_one_until_it_is_taken_back(api: Api) -> None:
     assert_problem(await person.get("/v1/ops/status"), 403, "not_an_operator")
 
 
+@one_replica
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [(("add", "nobody_of_that_name"), "there is no account"), (("remove", "nobody"), "is not an operator")],
@@ -76,6 +91,7 @@ async def test_who_has_no_account_is_made_no_operator(api: Api, arguments: tuple
     assert words in done.stderr
 
 
+@one_replica
 async def test_an_account_that_nobody_has_verified_is_made_no_operator(api: Api) -> None:
     account = await api.register()
     for user in (account["username"], account["user_id"]):

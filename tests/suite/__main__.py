@@ -1,4 +1,4 @@
-"""What `./just test` runs: pytest with two workers, then every test that failed once more, alone.
+"""What `./just test` runs: pytest with three workers, then every test that failed once more, alone.
 
 A test that fails again fails the run. One that passes alone is flaky: it is shown with its first failure, and the run
 passes with at most `MOST_FLAKY` of them.
@@ -20,8 +20,9 @@ from tests.suite import recording
 from tests.suite.contained import Runner, say
 from tests.suite.recording import Record
 
-# In the order of the folders: systems and servers first, and last the unit tests, which fill the gaps at the end.
-WORKERS = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
+# Three for two processors, since tests often wait. In the order of the folders: systems and servers first, and last the
+# unit tests, which fill the gaps at the end.
+WORKERS = ("-n", "3", "--dist", "loadscope", "--no-loadscope-reorder")
 ALONE = ("-n", "0")
 MOST_FLAKY = 3
 # More failures than this are a broken change, and repeating them would only take time.

@@ -51,7 +51,7 @@ class Run:
         ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # that of nohup would be inherited
         with (folder / "log").open("wb") as log:
             self.shell = subprocess.Popen(
-                ["/bin/sh", "-c", '"$0" -m tests.suite; echo "code $?"', sys.executable],
+                ["/bin/sh", "-c", '"$0" -m tests.suite -n 2; echo "code $?"', sys.executable],
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,

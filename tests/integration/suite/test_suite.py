@@ -36,7 +36,7 @@ def run(folder: Path, tests: str, *arguments: str) -> tuple[int, str, str]:
     (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     (folder / "test_small.py").write_text(HEADER + tests)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.suite", *arguments],
+        [sys.executable, "-m", "tests.suite", "-n", "2", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
