@@ -4,6 +4,8 @@ The event type is not part of the subject: on a cluster only a condition on a li
 aggregate's condition must cover all of its events (docs/decisions).
 """
 
+from contracts.services import REGISTRY
+
 AUTH = "AUTH"
 SESSION = "SESSION"
 PROFILE = "PROFILE"
@@ -12,34 +14,19 @@ MESSAGING = "MESSAGING"
 OPERATOR = "OPERATOR"
 
 # The owning service of each stream; only the owner appends.
-STREAMS: dict[str, str] = {
-    AUTH: "auth",
-    SESSION: "session",
-    PROFILE: "profile",
-    CONTACT: "contact",
-    MESSAGING: "messaging",
-    OPERATOR: "operator",
-}
+STREAMS: dict[str, str] = {service.name.upper(): service.name for service in REGISTRY.values() if service.stream}
 
-# The character that names each stream in positions. Clients hold positions, so a stream's code never changes, and no
-# other stream gets it.
+# The character that names each stream in positions.
 STREAM_CODES: dict[str, str] = {
-    AUTH: "A",
-    SESSION: "S",
-    PROFILE: "P",
-    CONTACT: "C",
-    MESSAGING: "M",
-    OPERATOR: "O",
+    service.name.upper(): service.stream.code for service in REGISTRY.values() if service.stream
 }
 
 # What services other than the owner may read: one filter per stream. Projections read these streams, and clients'
 # positions refer to them.
 PUBLIC_FILTERS: dict[str, str] = {
-    AUTH: "vestnik.auth.user.*",
-    SESSION: "vestnik.session.session.*",
-    PROFILE: "vestnik.profile.profile.*",
-    CONTACT: "vestnik.contact.friendship.*",
-    MESSAGING: "vestnik.messaging.>",
+    service.name.upper(): service.stream.public
+    for service in REGISTRY.values()
+    if service.stream and service.stream.public
 }
 
 # The part of the private stream OPERATOR that every service reads: the events that its read models skip.

@@ -5,7 +5,7 @@ environment takes precedence over it.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -14,12 +14,11 @@ from dotenv import dotenv_values
 from msgspec import Meta
 
 from contracts import deadlines
+from contracts.services import DEFAULT_ADDRESSES, REGISTRY, service_of
 from infra.operator_errors import OperatorError
 
 PREFIX = "VESTNIK_"
-SERVICES = ("auth", "session", "profile", "contact", "messaging")
-# The service behind the page at /ops, with an operator's rights. Chatting does not need it.
-OPERATOR_SERVICE = "operator"
+_ADDRESSES = "addresses"
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 Doc = Meta  # `Doc(description=…)` reads better than `Meta` where a setting is declared
 
@@ -196,18 +195,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "empty: any. A stream that was placed otherwise stops the start: it is moved by hand.",
         ),
     ] = ""
-    auth_address: Annotated[str, Doc(description="Where auth answers gRPC: `host:port`, several by comma.")] = (
-        "127.0.0.1:8081"
-    )
-    session_address: Annotated[str, Doc(description="Where session answers gRPC.")] = "127.0.0.1:8082"
-    profile_address: Annotated[str, Doc(description="Where profile answers gRPC.")] = "127.0.0.1:8083"
-    profile_rest_address: Annotated[str, Doc(description="Where profile answers REST.")] = "127.0.0.1:8084"
-    contact_address: Annotated[str, Doc(description="Where contact answers gRPC.")] = "127.0.0.1:8085"
-    messaging_address: Annotated[str, Doc(description="Where messaging answers gRPC.")] = "127.0.0.1:8086"
-    operator_address: Annotated[
-        str,
-        Doc(description="Where the process behind the operators' page answers gRPC; empty: there is no such page."),
-    ] = "127.0.0.1:8087"
+    # Where the services answer, by key of DEFAULT_ADDRESSES; one that is left out gets its default. In the environment
+    # each is a variable of its own, as `VESTNIK_AUTH_ADDRESS`.
+    addresses: Mapping[str, str] = {}
     listen: Annotated[
         str,
         Doc(description="`host:port` where this process listens; empty: the first of the service's addresses."),
@@ -244,6 +234,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = deadlines.DRAIN
 
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, _ADDRESSES, {**DEFAULT_ADDRESSES, **self.addresses})
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Self:
         """Reads the environment (and the .env file) once.
@@ -256,8 +249,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             values |= dotenv_values(dotenv)
         values |= os.environ if environ is None else environ
         given = {name.removeprefix(PREFIX).lower(): value for name, value in values.items() if name.startswith(PREFIX)}
-        names = {field.name for field in msgspec.structs.fields(cls)}
-        if unknown := sorted(set(given) - names):
+        if unknown := sorted(set(given) - {name for name, _ in cls().values()}):
             raise BadSetting(f"{PREFIX}{unknown[0].upper()} is not a setting; `vestnik settings` lists them")
         return cls.made_of({name: value for name, value in given.items() if value is not None})
 
@@ -268,15 +260,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             BadSetting: a value is invalid.
         """
-        converted: dict[str, object] = {}
-        for field in msgspec.structs.fields(cls):
-            if field.name not in given:
+        addresses = {name: given[field] for name in DEFAULT_ADDRESSES if (field := _address_field(name)) in given}
+        converted: dict[str, object] = {_ADDRESSES: addresses}
+        for declared in msgspec.structs.fields(cls):
+            if declared.name not in given:
                 continue
-            text = given[field.name]
+            text = given[declared.name]
             try:
-                converted[field.name] = _convert(text, field.type)
+                converted[declared.name] = _convert(text, declared.type)
             except (msgspec.ValidationError, ValueError) as error:
-                raise BadSetting(f"{variable(field.name)}={text!r} is not possible: {error}") from error
+                raise BadSetting(f"{variable(declared.name)}={text!r} is not possible: {error}") from error
         if not str(converted.get("database_url") or "postgresql://").startswith(("postgresql://", "postgres://")):
             # The value is not shown: it may contain a password.
             raise BadSetting("VESTNIK_DATABASE_URL must be postgresql://…")
@@ -284,7 +277,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def environment(self) -> dict[str, str]:
         """The settings as environment variables, for a process that needs the same settings."""
-        return {variable(name): str(getattr(self, name)) for name in self.__struct_fields__}
+        return {variable(name): value for name, value in self.values()}
+
+    def values(self) -> Iterator[tuple[str, str]]:
+        """Yields every setting and its value, in the order of declaration."""
+        for name in self.__struct_fields__:
+            if name == _ADDRESSES:
+                yield from ((_address_field(service), address) for service, address in self.addresses.items())
+            else:
+                yield name, str(getattr(self, name))
 
     @property
     def limited(self) -> bool:
@@ -298,17 +299,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def secrets_path(self) -> Path:
         return Path(self.secrets_dir) if self.secrets_dir else self.data_dir / "secrets"
 
+    def with_addresses(self, addresses: Mapping[str, Sequence[str]]) -> Self:
+        """The settings with these addresses of the replicas of some services."""
+        joined = {service: ",".join(replicas) for service, replicas in addresses.items()}
+        return msgspec.structs.replace(self, addresses={**self.addresses, **joined})
+
     def addresses_of(self, service: str) -> list[tuple[str, int]]:
-        """Addresses of the service's replicas; `profile_rest` is profile's REST edge.
+        """Addresses of the service's replicas; `profile_rest` is where profile answers REST.
 
         Raises:
             BadSetting: an address is not `host:port`.
         """
-        return [split_address(part) for part in str(getattr(self, f"{service}_address")).split(",")]
+        return [split_address(part) for part in self.addresses[service].split(",")]
 
     def listen_address(self, service: str) -> tuple[str, int]:
         """The address on which this process of the service listens."""
-        own = self.rest_listen if service == "profile_rest" else self.listen
+        own = self.listen if service in REGISTRY else self.rest_listen
         return split_address(own) if own else self.addresses_of(service)[0]
 
 
@@ -336,11 +342,25 @@ def describe() -> Iterator[Described]:
     """Yields every setting in the order of declaration."""
     hints = get_type_hints(Settings, include_extras=True)
     for field in msgspec.structs.fields(Settings):
-        yield Described(variable(field.name), str(field.default), _description(hints[field.name]))
+        if field.name == _ADDRESSES:
+            for name, address in DEFAULT_ADDRESSES.items():
+                yield Described(variable(_address_field(name)), address, _address_description(name))
+        else:
+            yield Described(variable(field.name), str(field.default), _description(hints[field.name]))
 
 
 def variable(field: str) -> str:
     return PREFIX + field.upper()
+
+
+def _address_field(name: str) -> str:
+    return f"{name}_address"
+
+
+def _address_description(name: str) -> str:
+    service = service_of(name)
+    empty = "; empty: it does not run" if REGISTRY[service].optional else ""
+    return f"Where {service} answers {'gRPC' if name == service else 'REST'}: `host:port`, several by comma{empty}."
 
 
 def _description(hint: object) -> str:

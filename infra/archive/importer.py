@@ -16,6 +16,7 @@ from uuid import uuid4
 import msgspec
 from nats.aio.client import Client
 
+from contracts.services import OPERATOR
 from contracts.subjects import STREAMS
 from infra.archive import key_fingerprint, quiesce
 from infra.archive.format.layout import End, Header, StreamInFile
@@ -26,7 +27,7 @@ from infra.archive.validation import require_valid
 from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.runtime.import_marker import get_import_marker, set_import_marker
-from infra.security.secrets import OPERATOR, TOPOLOGY
+from infra.security.secrets import TOPOLOGY
 from streams.jetstream.api import JetStream
 from streams.log import Log
 from streams.restore import IdTaken, SequenceMismatch

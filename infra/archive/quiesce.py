@@ -12,11 +12,11 @@ from nats.aio.client import Client
 
 from contracts.durable_consumers import DURABLES
 from contracts.errors import Unavailable
+from contracts.services import SERVICES
 from contracts.subjects import STREAMS
 from infra.archive.stream_access import Store
 from infra.operator_errors import OperatorError
 from infra.runtime.import_marker import EVERY
-from infra.settings import SERVICES
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from contracts.services import OPERATOR
 from infra.embedded.nats_server import NatsServer
 from infra.runtime import data_dir
 from infra.runtime.run_file import NotRunning, find
-from infra.security.secrets import NATS_PARTIES, OPERATOR, Secrets
+from infra.security.secrets import NATS_PARTIES, Secrets
 from infra.settings import Settings
 
 

@@ -1,4 +1,5 @@
-"""Generates the reference pages of settings, events (as Markdown and as AsyncAPI) and errors from the code.
+"""Generates what lists things of the code: the reference pages of settings, events (as Markdown and as AsyncAPI) and
+errors, and the example of a configuration for Prometheus.
 
 `./just gen` writes them; `./just check` fails if they are out of date.
 """
@@ -13,12 +14,14 @@ import msgspec
 from contracts.aggregate_types import AGGREGATE_TYPES, AggregateType
 from contracts.errors import BY_CODE
 from contracts.events.event import Event
+from contracts.services import LOOPBACK, REGISTRY
 from contracts.subjects import STREAMS
 from contracts.values.personal_data import Sealed
 from infra.devtools import asyncapi
+from infra.runtime.metrics_endpoint import BESIDE
 from infra.settings import describe
 
-PAGES = Path(__file__).resolve().parents[2] / "docs" / "reference"
+ROOT = Path(__file__).resolve().parents[2]
 _NOTE = "<!-- Written by `./just gen` out of the code; edit there. -->\n"
 
 
@@ -75,6 +78,25 @@ say otherwise. *Personal* fields may also come as `{{key, ciphertext}}`. [asynca
 an AsyncAPI 3 document.
 
 {sections}"""
+
+
+def prometheus_example() -> str:
+    targets = "\n".join(
+        f'''      - targets: ["{LOOPBACK}:{service.port + BESIDE}"]
+        labels: {{service: {service.name}}}'''
+        for service in REGISTRY.values()
+    )
+    return f"""# Written by `./just gen` out of contracts/services.py; edit there.
+# What to scrape: every process of every service, each at its own port. The ports are those of `vestnik serve` with
+# default addresses on one machine; under `vestnik up`, `vestnik status --json` names them.
+rule_files:
+  - alerts.yml
+scrape_configs:
+  - job_name: vestnik
+    scrape_interval: 15s
+    static_configs:
+{targets}
+"""
 
 
 def _stream_section(stream: str, owner: str) -> str:
@@ -139,22 +161,24 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+# By path in the tree.
 BUILDERS: dict[str, Callable[[], str]] = {
-    "settings.md": settings_page,
-    "errors.md": errors_page,
-    "events.md": events_page,
-    "asyncapi.json": asyncapi.text,
+    "docs/reference/settings.md": settings_page,
+    "docs/reference/errors.md": errors_page,
+    "docs/reference/events.md": events_page,
+    "docs/reference/asyncapi.json": asyncapi.text,
+    "infra/deployment/prometheus.yml": prometheus_example,
 }
 
 
 def main() -> int:
-    stale = [name for name, build in BUILDERS.items() if not _same(PAGES / name, build())]
+    stale = [name for name, build in BUILDERS.items() if not _same(ROOT / name, build())]
     if sys.argv[1:] == ["--check"]:
         for name in stale:
-            print(f"docs/reference/{name} is not what the code says: run ./just gen", file=sys.stderr)  # noqa: T201
+            print(f"{name} is not what the code says: run ./just gen", file=sys.stderr)  # noqa: T201
         return 1 if stale else 0
     for name in stale:
-        (PAGES / name).write_text(BUILDERS[name](), encoding="utf-8")
+        (ROOT / name).write_text(BUILDERS[name](), encoding="utf-8")
     return 0
 
 

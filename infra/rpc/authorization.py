@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from grpclib import GRPCError
 
 from contracts.errors import DeadlineExceeded, Forbidden, Unauthenticated, VestnikError
-from contracts.rpc_permissions import Callers
+from contracts.services import Callers
 from infra.rpc import tls
 from infra.rpc.error_mapping import to_grpc
 from infra.rpc.service_tokens import Credential, Verifier

@@ -18,7 +18,7 @@ from grpclib.health.service import Health
 from contracts.deadlines import REQUEST
 from contracts.errors import Forbidden, Invalid, Unavailable, VestnikError
 from contracts.rpc.vestnik.calls.v1 import Answers, Calls
-from contracts.rpc_permissions import Callers, permitted_callers
+from contracts.services import Callers, permitted_callers
 from infra.rpc.authorization import CallAuthorizer, check_user, failure_of
 from infra.rpc.call_context import Call, enter
 from infra.rpc.error_mapping import to_grpc
@@ -49,7 +49,7 @@ class RpcServer:
     def __init__(self, service: str, handlers: Collection[Servable], *, secrets: Secrets) -> None:
         """
         Raises:
-            LookupError: contracts/rpc_permissions.py lists no callers for one of the methods.
+            LookupError: contracts/services.py lists no callers for one of the methods.
         """
         self._service = service
         self._guard = CallAuthorizer(service, secrets)

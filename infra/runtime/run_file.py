@@ -71,11 +71,9 @@ def with_running_addresses(settings: Settings) -> Settings:
     if settings.nats_url and settings.database_url:
         return settings
     running = find(settings.data_dir)
-    addresses = {f"{service}_address": ",".join(places) for service, places in running.addresses.items()}
     return msgspec.structs.replace(
-        settings,
+        settings.with_addresses(running.addresses),
         nats_url=settings.nats_url or running.nats_url,
         database_url=settings.database_url or running.database_url,
         public_url=settings.public_url or running.gateway_url,
-        **addresses,
     )

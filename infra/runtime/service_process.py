@@ -80,7 +80,7 @@ class ServiceProcess:
         self._conditions.append(condition)
 
     async def serve(self, handlers: Collection[Servable]) -> None:
-        """Serves gRPC until SIGTERM or SIGINT, then drains; contracts/rpc_permissions.py lists the permitted callers.
+        """Serves gRPC until SIGTERM or SIGINT, then drains; contracts/services.py lists the permitted callers.
 
         Raises:
             SystemExit: a background task failed, or the NATS connection was closed for good.

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from contracts.durable_consumers import DURABLES, Durable
+from contracts.services import GATEWAY, OPERATOR, SERVICES
 from contracts.subjects import (
     DEAD_LETTERS_FILTER,
     LIMITS,
@@ -23,8 +24,7 @@ from contracts.subjects import (
     all_of,
     quorum_of,
 )
-from infra.security.secrets import GATEWAY, NATS_PARTIES, OPERATOR, TOPOLOGY
-from infra.settings import SERVICES
+from infra.security.secrets import NATS_PARTIES, TOPOLOGY
 
 # The account that holds the streams. It has no user.
 STORE = "STORE"

@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit, urlunsplit
 
-from infra.security.secrets import DATABASE_PARTIES, OPERATOR
-from infra.settings import SERVICES
+from contracts.services import OPERATOR, SERVICES
+from infra.security.secrets import DATABASE_PARTIES
 
 # By default every login may connect to `postgres` and `template1`; that right is revoked. Other databases may not be
 # ours: they only cause a warning.

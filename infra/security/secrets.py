@@ -14,6 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from contracts.services import OPERATOR, REGISTRY, SERVICES
 from infra.operator_errors import OperatorError
 from infra.security import access_keys, position_keys
 from infra.security.access_keys import SigningKeys
@@ -23,12 +24,9 @@ from infra.security.secret_files import load as _load
 from infra.security.secret_files import locked as _locked
 from infra.security.secret_files import private_pem as _private_pem
 from infra.security.secret_files import replace as _replace
-from infra.settings import SERVICES
 
-GATEWAY = "gateway"
-OPERATOR = "operator"
 TOPOLOGY = "topology"
-PARTIES = (*SERVICES, GATEWAY, OPERATOR)
+PARTIES = tuple(REGISTRY)
 # Parties with a user at the NATS server: all of them, and `topology`, which creates the streams and does nothing else.
 NATS_PARTIES = (*PARTIES, TOPOLOGY)
 # Parties with a login at PostgreSQL; the gateway needs none.

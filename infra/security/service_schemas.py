@@ -12,9 +12,10 @@ from psycopg import AsyncConnection, OperationalError, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from contracts.errors import Unavailable
+from contracts.services import SERVICES
 from infra.operator_errors import OperatorError
 from infra.security.postgres_roles import role_of
-from infra.settings import SERVICES, BadSetting
+from infra.settings import BadSetting
 
 _WITHIN = 10.0
 # Schemas of services, and whether this login may act as their owner.

@@ -6,19 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from infra.settings import OPERATOR_SERVICE, SERVICES, Settings, split_address
+from contracts.services import DEFAULT_ADDRESSES, GATEWAY, LOOPBACK, REGISTRY, service_of
+from infra.settings import Settings, split_address
 
-LOOPBACK = "127.0.0.1"
 _LOOPBACK_NAMES = ("127.0.0.1", "::1", "localhost")
-GATEWAY = "gateway"
-# Everything with an address: each service's gRPC, and profile's REST.
-LISTENING = (*SERVICES, "profile_rest")
-# Everything with metrics.
-MEASURED = (*SERVICES, GATEWAY)
 # The URL with which a service logs in to a server.
 UrlOf = Callable[[str], str]
-# Services with one process, whatever `replicas` says: chatting does not need them.
-SINGLE = (OPERATOR_SERVICE,)
 
 
 class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,40 +46,36 @@ def lay_out(
 
     `nats_url_of`, `database_url_of`: the login URL of each service; None: all use the one in the settings.
     """
-    numbers = range(settings.replicas)
-    ports = iter(free_ports((len(LISTENING) + len(MEASURED)) * settings.replicas + 2 * len(SINGLE)))
-    addresses = {service: [f"{LOOPBACK}:{next(ports)}" for _ in numbers] for service in LISTENING}
-    metrics = {service: [f"{LOOPBACK}:{next(ports)}" for _ in numbers] for service in MEASURED}
-    for service in SINGLE:
-        addresses[service], metrics[service] = ([f"{LOOPBACK}:{next(ports)}"] for _ in range(2))
-    joined = {f"{service}_address": ",".join(places) for service, places in addresses.items()}
-    common = msgspec.structs.replace(settings, **joined, show_mail=_show_mail(settings))
-    own = {
-        service: _with_logins(common, service, nats_url_of, database_url_of)
-        for service in (*SERVICES, *SINGLE, GATEWAY)
-    }
-    services = [
+    counts = {name: 1 if service.optional else settings.replicas for name, service in REGISTRY.items()}
+    ports = iter(free_ports(sum(counts[service_of(name)] for name in (*DEFAULT_ADDRESSES, *REGISTRY))))
+
+    def reserve(service: str) -> list[str]:
+        return [f"{LOOPBACK}:{next(ports)}" for _ in range(counts[service])]
+
+    addresses = {name: reserve(service_of(name)) for name in DEFAULT_ADDRESSES}
+    metrics = {name: reserve(name) for name in REGISTRY}
+    common = msgspec.structs.replace(settings.with_addresses(addresses), show_mail=_show_mail(settings))
+    processes = [
         ProcessSpec(
-            name=_name(service, number, settings),
-            service=service,
-            settings=_listening(own[service], service, number, metrics),
+            name=name if counts[name] == 1 else f"{name}.{number + 1}",
+            service=name,
+            settings=msgspec.structs.replace(
+                _with_logins(common, name, nats_url_of, database_url_of),
+                listen=addresses[name][number] if name in addresses else "",
+                rest_listen=addresses[f"{name}_rest"][number] if f"{name}_rest" in addresses else "",
+                metrics_listen=metrics[name][number],
+                listen_shared="on",
+            ),
         )
-        for service in SERVICES
-        for number in numbers
+        for name in REGISTRY
+        for number in range(counts[name])
     ]
-    services += [
-        ProcessSpec(name=service, service=service, settings=_listening(own[service], service, 0, metrics))
-        for service in SINGLE
-    ]
-    gateways = [
-        ProcessSpec(
-            name=_name(GATEWAY, number, settings),
-            service=GATEWAY,
-            settings=msgspec.structs.replace(own[GATEWAY], metrics_listen=metrics[GATEWAY][number], listen_shared="on"),
-        )
-        for number in numbers
-    ]
-    return Layout(services=services, gateways=gateways, addresses=addresses, metrics=metrics)
+    return Layout(
+        services=[process for process in processes if process.service != GATEWAY],
+        gateways=[process for process in processes if process.service == GATEWAY],
+        addresses=addresses,
+        metrics=metrics,
+    )
 
 
 def serve_command(service: str) -> list[str]:
@@ -128,15 +117,3 @@ def _show_mail(settings: Settings) -> str:
         return settings.show_mail
     alone = settings.host in _LOOPBACK_NAMES and not settings.public_url and not settings.trusted_hops
     return "on" if alone and not settings.smtp_url else "off"
-
-
-def _name(service: str, number: int, settings: Settings) -> str:
-    return service if settings.replicas == 1 else f"{service}.{number + 1}"
-
-
-def _listening(settings: Settings, service: str, number: int, metrics: Mapping[str, list[str]]) -> Settings:
-    rest = settings.profile_rest_address.split(",")[number] if service == "profile" else ""
-    place = getattr(settings, f"{service}_address").split(",")[number]
-    return msgspec.structs.replace(
-        settings, listen=place, rest_listen=rest, metrics_listen=metrics[service][number], listen_shared="on"
-    )

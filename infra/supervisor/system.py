@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from contracts.services import OPERATOR
 from infra.embedded.nats_server import NatsServer
 from infra.embedded.ports import reserve_ports
 from infra.embedded.postgres_server import PostgresServer
@@ -16,7 +17,7 @@ from infra.rpc.tls import client_side, make_certificates
 from infra.runtime import data_dir, import_marker, run_file
 from infra.runtime.connections import connect_nats
 from infra.security.postgres_roles import url_of
-from infra.security.secrets import OPERATOR, TOPOLOGY, Secrets
+from infra.security.secrets import TOPOLOGY, Secrets
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from infra.supervisor import readiness_probes

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from contracts.envelope import Recorded
 from contracts.events.event import Event
+from contracts.services import SERVICES
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
 from projections.engine.changes import RowChanges
 
@@ -88,9 +89,8 @@ class Projection:
                 f"projection {cls.name}: streams must be some of {', '.join(PUBLIC_FILTERS)}, such as (MESSAGING,)"
             )
         service = cls.service or STREAMS[streams[0]]
-        services = [STREAMS[stream] for stream in PUBLIC_FILTERS]
-        if service not in services:
-            raise ValueError(f"projection {cls.name}: service must be one of {', '.join(services)}")
+        if service not in SERVICES:
+            raise ValueError(f"projection {cls.name}: service must be one of {', '.join(SERVICES)}")
         return service
 
     @classmethod

@@ -11,9 +11,9 @@ from contracts.rpc.vestnik.messaging.v1 import MessagingServiceStub
 from contracts.rpc.vestnik.operator.v1 import OperatorServiceStub
 from contracts.rpc.vestnik.profile.v1 import ProfileServiceStub
 from contracts.rpc.vestnik.session.v1 import SessionServiceStub
+from contracts.services import OPERATOR
 from infra.rpc.call_context import Call
 from infra.rpc.client import Client, Streaming
-from infra.settings import OPERATOR_SERVICE
 
 # Seconds. A read may wait 5 s for its read model; the rest is a margin for the network.
 READ_SECONDS = 7.0
@@ -68,7 +68,7 @@ class ServiceClients:
         self.profile = ServiceClient(client("profile"), ProfileServiceStub)
         self.contact = ServiceClient(client("contact"), ContactServiceStub)
         self.messaging = ServiceClient(client("messaging"), MessagingServiceStub)
-        self.operator = ServiceClient(client(OPERATOR_SERVICE), OperatorServiceStub) if with_operator else None
+        self.operator = ServiceClient(client(OPERATOR), OperatorServiceStub) if with_operator else None
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from functools import partial
 
 from nats.aio.client import Client as NATS
 
+from contracts.services import GATEWAY, OPERATOR, REGISTRY, dependencies
 from infra.rpc.client import Client
 from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import HTTP, client_side
@@ -19,7 +20,7 @@ from infra.runtime.metrics_endpoint import metrics_endpoint
 from infra.runtime.quorum import quorum_of_process
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
-from infra.settings import SERVICES, Settings
+from infra.settings import Settings
 from services.gateway.app import App
 from services.gateway.cache.message_pages import KnownPages
 from services.gateway.cache.profile_cache import ProfileCache
@@ -49,7 +50,6 @@ from streams.jetstream.api import JetStream
 from streams.topology import Placement, ensure_limits
 
 log = logging.getLogger(__name__)
-_ME = "gateway"
 # Seconds for which a stream's end is awaited before a position is accepted or rejected.
 _HEAD_PATIENCE = 2.0
 
@@ -78,11 +78,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> None:
     secrets = Secrets.load(settings.secrets_path)
     sock = listening_socket(settings)
-    nats = await connect_nats(settings, _ME)
+    nats = await connect_nats(settings, GATEWAY)
     try:
         async with gateway(settings, secrets, nats, metrics) as app:
             tune_gc()
-            log.info("%s listens on %s:%d", _ME, *sock.getsockname()[:2])
+            log.info("%s listens on %s:%d", GATEWAY, *sock.getsockname()[:2])
             await serve(
                 app,
                 sock,
@@ -101,7 +101,7 @@ async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> Non
 async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Metrics) -> AsyncIterator[App]:
     """Builds the application and runs its stream followers while the context is open."""
     cache = ProfileCache()
-    quorum = await quorum_of_process(settings, nats, _ME)
+    quorum = await quorum_of_process(settings, nats, GATEWAY)
     confirm = quorum.require if quorum is not None else lambda: None
     revocations = Revocations(
         nats,
@@ -117,8 +117,9 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
     sealed = SealedPositions(secrets.position_keys(KeyTerms.of(settings)), check=given_up.assert_current)
 
     def client(target: str) -> Client:
-        return Client(target, me=_ME, settings=settings, secrets=secrets, carried=True)
+        return Client(target, me=GATEWAY, settings=settings, secrets=secrets, carried=True)
 
+    required = [service for service in dependencies(GATEWAY) if not REGISTRY[service].optional]
     readiness = Readiness(
         {
             "nats": lambda: nats.is_connected,
@@ -127,18 +128,18 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             "live": lambda: live.alive,
             "quorum": lambda: quorum is None or quorum.was_held,
         },
-        {service: settings.addresses_of(service) for service in SERVICES},
-        tls=partial(client_side, settings, _ME),
+        {service: settings.addresses_of(service) for service in required},
+        tls=partial(client_side, settings, GATEWAY),
     )
     async with ProfileReader(
         settings.addresses_of("profile_rest"),
         cache,
         news,
         metrics,
-        issuer=Issuer(_ME, secrets),
-        tls=client_side(settings, _ME, "profile", HTTP),
+        issuer=Issuer(GATEWAY, secrets),
+        tls=client_side(settings, GATEWAY, "profile", HTTP),
     ) as profiles:
-        with ServiceClients(client, with_operator=bool(settings.operator_address)) as remotes:
+        with ServiceClients(client, with_operator=bool(settings.addresses[OPERATOR])) as remotes:
             live = LiveDelivery(
                 nats,
                 remotes,

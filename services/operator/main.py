@@ -1,8 +1,9 @@
 """Entry point of the operator's service, which owns the stream OPERATOR and runs with an operator's rights only."""
 
+from contracts.services import OPERATOR
 from infra.runtime.service_process import service_process
 from infra.security.operator_accounts import Operators
-from infra.settings import OPERATOR_SERVICE, Settings
+from infra.settings import Settings
 from services.operator.dead_letters.actions import PATIENCE
 from services.operator.maintenance import Maintenance
 from services.operator.server import OperatorServer
@@ -10,7 +11,7 @@ from streams.log import Log
 
 
 async def main(settings: Settings) -> None:
-    async with service_process(OPERATOR_SERVICE, settings) as process:
+    async with service_process(OPERATOR, settings) as process:
         log = Log(process.nats, patience=PATIENCE, quorum=process.quorum, watches=process.watches)
         maintenance = Maintenance(settings)
         try:

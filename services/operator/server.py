@@ -239,7 +239,7 @@ class OperatorServer(OperatorServiceBase):
         return _document(self._maintenance.cancel(message.id, operator))
 
     def _operator(self, user_id: str) -> Operator:
-        """Returns the calling operator; the service token names this user (contracts/rpc_permissions.py).
+        """Returns the calling operator; the service token names this user (contracts/services.py).
 
         Raises:
             NotAnOperator: the user is not an operator, or the list of operators cannot be read.

@@ -11,15 +11,15 @@ from nats.errors import Error as NatsError
 from psycopg import Error as DatabaseError
 
 from contracts.errors import VestnikError
+from contracts.services import GATEWAY, OPERATOR, RPC_SERVICES
 from contracts.subjects import STREAMS
 from infra.operator_errors import OperatorError
 from infra.rpc.health import is_serving
 from infra.rpc.tls import client_side
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
-from infra.security.secrets import OPERATOR
 from infra.security.service_schemas import ServiceSchemas
-from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
+from infra.settings import Settings
 from projections.engine.status.status import (
     ProjectionStatus,
     StreamStatus,
@@ -76,7 +76,7 @@ async def collect_status(settings: Settings, nc: NATS | None = None) -> Status:
     servers = asyncio.create_task(_servers(settings, nc))
     services = await asyncio.gather(
         *(_service(settings, name, urls.get(name, [])) for name in _services(settings)),
-        _gateway(settings, urls.get("gateway", [])),
+        _gateway(settings, urls.get(GATEWAY, [])),
     )
     streams, projections, unreachable = await servers
     return Status(datetime.now(UTC), streams, projections, list(services), unreachable)
@@ -130,7 +130,7 @@ async def _projections(settings: Settings, nc: NATS | None, streams: list[Stream
 
 
 def _services(settings: Settings) -> tuple[str, ...]:
-    return (*SERVICES, OPERATOR_SERVICE) if settings.operator_address else SERVICES
+    return tuple(service for service in RPC_SERVICES if settings.addresses[service])
 
 
 def _unreachable(part: str, error: Exception) -> UnreachableServer:
@@ -158,6 +158,6 @@ async def _gateway(settings: Settings, metrics: list[str]) -> ServiceStatus:
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(f"{settings.issuer}/readyz") as answer,
         ):
-            return ServiceStatus("gateway", "serving" if answer.ok else "not_ready", metrics)
+            return ServiceStatus(GATEWAY, "serving" if answer.ok else "not_ready", metrics)
     except (aiohttp.ClientError, TimeoutError):
-        return ServiceStatus("gateway", "down", metrics)
+        return ServiceStatus(GATEWAY, "down", metrics)

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from contracts.errors import Forbidden, NotFound, ProfileNotFound, Unauthenticated, VestnikError
-from contracts.rpc_permissions import permitted_callers
+from contracts.services import permitted_callers
 from contracts.values.ids import is_id
 from infra.rpc.call_context import POSITION, REQUEST_ID, Call, enter
 from infra.rpc.service_tokens import Verifier

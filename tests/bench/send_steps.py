@@ -288,7 +288,7 @@ async def calls(*, carried: bool) -> AsyncIterator[Step]:
         port = free_port()
         server = RpcServer("messaging", [Answering()], secrets=secrets)
         await server.start("127.0.0.1", port)
-        settings = Settings(messaging_address=f"127.0.0.1:{port}")
+        settings = Settings(addresses={"messaging": f"127.0.0.1:{port}"})
         client = Client("messaging", me="gateway", settings=settings, secrets=secrets, carried=carried)
         stub = client.stub(MessagingServiceStub)
 

@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 from httpx import Response
 
+from contracts.services import REGISTRY
 from tests.e2e.history import History
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 from tests.fix_system import wait_until
 from tests.processes import family
 
-SERVICES = ["auth", "session", "profile", "contact", "messaging", "gateway"]
+SERVICES = [service.name for service in REGISTRY.values() if not service.optional]
 SERVERS = ["nats", "postgres"]
 
 

@@ -10,10 +10,11 @@ import pytest_asyncio
 from click.testing import CliRunner
 from psycopg import sql
 
+from contracts.services import GATEWAY, OPERATOR
 from infra.cli.system.postgres_logins import postgres_logins
 from infra.embedded.postgres_server import PostgresServer
 from infra.security.postgres_roles import role_of, url_of
-from infra.security.secrets import DATABASE_PARTIES, GATEWAY, OPERATOR, Secrets
+from infra.security.secrets import DATABASE_PARTIES, Secrets
 from tests.e2e.conftest import client
 from tests.e2e.people import Api
 from tests.fix_system import System

@@ -170,8 +170,7 @@ class Services:
 @asynccontextmanager
 async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
     settings = Settings(
-        auth_address=f"127.0.0.1:{free_port()}",
-        session_address=f"127.0.0.1:{free_port()}",
+        addresses={service: f"127.0.0.1:{free_port()}" for service in ("auth", "session")},
         public_url="https://chat.example.org",
     )
     async with AsyncExitStack() as stack:

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
-from contracts.rpc_permissions import permitted_callers
+from contracts.services import permitted_callers
 from infra.rpc.call_context import Call, current
 from infra.rpc.client import Client, Streaming, Unary
 from infra.security.secrets import Secrets

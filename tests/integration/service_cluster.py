@@ -62,15 +62,14 @@ class House:
     async def start(self, own: Own = lambda settings: {}) -> None:
         nats_url, database_url = await asyncio.gather(self._start_nats(), self._postgres.start())
         addresses = {
-            f"{service}_address": ",".join(f"127.0.0.1:{free_port()}" for _ in range(_REPLICAS))
+            service: [f"127.0.0.1:{free_port()}" for _ in range(_REPLICAS)]
             for service in (*self._services, "profile_rest")
         }
         self.settings = msgspec.structs.replace(
             Settings(data_dir=self._folder, nats_url=nats_url, database_url=database_url, bcrypt_cost=4),
             stream_replicas=1 if self._cluster is None else SIZE,
-            **addresses,
             **self._own_settings,
-        )
+        ).with_addresses(addresses)
         self.nats = await nats_py.connect(nats_url.split(","))
         await ensure_streams(self.nats, replicas=self.settings.stream_replicas)
         self.log = Log(self.nats)
@@ -141,7 +140,7 @@ class House:
         settings = self.settings
         if replica is not None:
             host, port = settings.addresses_of(service)[replica]
-            settings = msgspec.structs.replace(settings, **{f"{service}_address": f"{host}:{port}"})
+            settings = settings.with_addresses({service: [f"{host}:{port}"]})
         client = ActingClient(service, me=me, settings=settings, secrets=self.secrets)
         self._clients.append(client)
         return client

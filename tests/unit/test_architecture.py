@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
+from contracts.services import REGISTRY, SERVICES
+from infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("contracts", "streams", "projections", "services", "infra")
@@ -47,7 +48,7 @@ def test_every_service_has_the_same_inner_shape(service: str) -> None:
     assert {path.name for path in (ROOT / "services" / service).glob("*.py")} >= INNER_SHAPE
 
 
-@pytest.mark.parametrize("service", [*SERVICES, "gateway", OPERATOR_SERVICE])
+@pytest.mark.parametrize("service", REGISTRY)
 def test_every_service_starts_in_the_same_way(service: str) -> None:
     main = importlib.import_module(f"services.{service}.main").main
     assert inspect.iscoroutinefunction(main)

@@ -12,8 +12,6 @@ from prometheus_client.metrics import MetricWrapperBase
 import projections.engine.metrics
 import services.messaging.pages.metrics
 import streams.metrics
-from infra.runtime.metrics_endpoint import BESIDE
-from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
 from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.observability.metrics import Metrics
 
@@ -78,11 +76,3 @@ def test_every_alert_leads_to_a_runbook() -> None:
         assert re.search(r"^\s+expr: ", alert, re.MULTILINE), name
         (runbook,) = re.findall(r"runbook: (\S+)", alert)
         assert (ROOT / runbook).is_file(), name
-
-
-def test_the_example_scrapes_every_service_where_it_has_its_metrics() -> None:
-    example = (DEPLOYMENT / "prometheus.yml").read_text(encoding="utf-8")
-    targets = dict(re.findall(r'targets: \["127\.0\.0\.1:(\d+)"\]\s+labels: \{service: (\w+)\}', example))
-    settings = Settings()
-    ports = {str(settings.listen_address(service)[1] + BESIDE): service for service in (*SERVICES, OPERATOR_SERVICE)}
-    assert targets == ports | {str(settings.port + BESIDE): "gateway"}

@@ -9,10 +9,11 @@ import click
 import msgspec
 
 from contracts.rpc.vestnik.session.v1 import EndSessionsRequest, EndSessionsResponse, SessionServiceStub
+from contracts.services import OPERATOR
 from contracts.values.ids import is_id
 from infra.rpc.client import Client
 from infra.runtime.run_file import with_running_addresses
-from infra.security.secrets import OPERATOR, Secrets
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 
 _TIMEOUT = 10.0

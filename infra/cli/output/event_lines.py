@@ -11,21 +11,14 @@ from infra.history.event_history import EventView, Undecodable
 
 # Most bytes shown of a message that cannot be decoded.
 _SHOWN_BYTES = 1_000
-_COLOURS = {
-    "auth": "yellow",
-    "session": "magenta",
-    "profile": "blue",
-    "contact": "green",
-    "messaging": "cyan",
-    "operator": "red",
-}
+_PALETTE = ("yellow", "magenta", "blue", "green", "cyan", "red", "white")
+_COLOURS = {stream: _PALETTE[index % len(_PALETTE)] for index, stream in enumerate(STREAMS)}
 
 
 def event_line(coloured: bool) -> Callable[[EventView | Undecodable], str]:
     """Returns a function that formats an event for a terminal, or for a file if not `coloured`."""
 
     def line(shown: EventView | Undecodable) -> str:
-        service = STREAMS[shown.stream]
         moment = shown.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         place = f"{shown.stream:>9} {shown.sequence:<8}"
         if isinstance(shown, Undecodable):
@@ -36,7 +29,7 @@ def event_line(coloured: bool) -> Callable[[EventView | Undecodable], str]:
         what, who, data = f"{printable(kind):<27}", printable(who), printable(data)
         if not coloured:
             return f"{moment} {place} {what} {who}  {data}"
-        colour = _COLOURS[service]
+        colour = _COLOURS[shown.stream]
         return (
             f"{click.style(moment, dim=True)} {click.style(place, fg=colour)} {click.style(what, fg=colour, bold=True)}"
             f" {who}  {click.style(data, dim=True)}"

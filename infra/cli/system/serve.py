@@ -4,11 +4,12 @@ import importlib
 
 import click
 
-from infra.settings import OPERATOR_SERVICE, SERVICES, Settings
+from contracts.services import REGISTRY
+from infra.settings import Settings
 
 
 @click.command()
-@click.argument("service", type=click.Choice([*SERVICES, "gateway", OPERATOR_SERVICE]))
+@click.argument("service", type=click.Choice(list(REGISTRY)))
 def serve(service: str) -> None:
     """Runs one process of SERVICE in the foreground, with the settings of the environment, until SIGTERM."""
     import uvloop

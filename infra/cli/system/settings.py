@@ -5,7 +5,7 @@ import re
 import click
 import msgspec
 
-from infra.settings import Settings, describe, variable
+from infra.settings import Settings, describe
 
 _SECRETS = (
     # Up to the last @ of a URL, since a password may hold anything.
@@ -27,7 +27,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 def shown(settings: Settings) -> list[Shown]:
-    values = {variable(name): str(getattr(settings, name)) for name in settings.__struct_fields__}
+    values = settings.environment()
     return [
         Shown(each.name, masked(values[each.name]), each.default, " ".join(each.description.split()))
         for each in describe()

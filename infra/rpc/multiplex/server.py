@@ -10,7 +10,7 @@ from grpclib.const import Handler
 
 from contracts.errors import DeadlineExceeded, Invalid, VestnikError
 from contracts.positions import Position
-from contracts.rpc_permissions import Callers
+from contracts.services import Callers
 from contracts.values.ids import new_id
 from infra.rpc.authorization import CallAuthorizer, check_user, failure_of
 from infra.rpc.call_context import Call, enter

@@ -32,12 +32,13 @@ from contracts.events.user import (
     UserEmailVerified,
     UsernameClaimed,
 )
+from contracts.services import OPERATOR
 from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION, STREAMS
 from contracts.values.ids import new_id, pair_id
 from infra.archive.stream_access import Store
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import NotRunning, RunFile, find
-from infra.security.secrets import OPERATOR, Secrets
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 from services.auth.claim_keys import ClaimKeys
 from services.auth.domain import KEYED

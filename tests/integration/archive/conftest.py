@@ -16,12 +16,13 @@ from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileCreated
 from contracts.events.session import SessionRevoked
 from contracts.events.user import UserCreated
+from contracts.services import OPERATOR
 from contracts.subjects import STREAMS, stream_of
 from contracts.values.ids import new_id
 from infra.archive.exporter import Discarded, Exported, export
 from infra.archive.importer import Imported, Steps, import_file
 from infra.archive.stream_access import Store
-from infra.security.secrets import OPERATOR, Secrets
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 from streams.jetstream.api import JetStream
 from streams.log import Append, Log

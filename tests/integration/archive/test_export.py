@@ -14,12 +14,13 @@ from contracts.envelope import Provenance, seal
 from contracts.events.profile import ProfileCreated
 from contracts.events.session import SessionRevoked
 from contracts.events.user import UserCreated
+from contracts.services import OPERATOR
 from contracts.subjects import AUTH, MESSAGING, PROFILE, SESSION, STREAMS, session
 from contracts.values.ids import new_id
 from infra.archive import exporter
 from infra.archive.exporter import StreamNotWhole, export, fixed_ends
 from infra.archive.format.archive_reader import Block, check
-from infra.security.secrets import OPERATOR, TOPOLOGY, Secrets
+from infra.security.secrets import TOPOLOGY, Secrets
 from streams.jetstream.api import JetStream
 from streams.log import Append
 from streams.loss.missing_events import Gap, accept

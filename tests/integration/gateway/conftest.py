@@ -20,7 +20,7 @@ from infra.embedded.ports import free_port
 from infra.rpc.server import RpcServer, Servable
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
-from infra.settings import SERVICES, Settings
+from infra.settings import Settings
 from services.gateway.app import App
 from services.gateway.consistency.encrypted_positions import SealedPositions
 from services.gateway.main import gateway
@@ -89,12 +89,13 @@ async def until(condition: Callable[[], bool], within: float = 60.0) -> None:
 @asynccontextmanager
 async def staged(tmp_path: Path, nats: NATS, **settings: object) -> AsyncIterator[Stage]:
     secrets = Secrets.create(tmp_path / "secrets")
-    addresses = {f"{name}_address": f"127.0.0.1:{free_port()}" for name in (*SERVICES, "profile_rest")}
-    made = Settings(**{"data_dir": tmp_path, "port": 0, **addresses, **settings})  # type: ignore[arg-type]  # by name
+    kinds = {"auth": Auth, "session": Session, "profile": Profile, "contact": Contact, "messaging": Messaging}
+    addresses = {name: f"127.0.0.1:{free_port()}" for name in (*kinds, "profile_rest")}
+    made = Settings(**{"data_dir": tmp_path, "port": 0, "addresses": addresses, **settings})  # type: ignore[arg-type]  # by name
     script, rest = Script(), ProfileRest()
     async with AsyncExitStack() as stack:
         servers = {}
-        for name, kind in zip(SERVICES, (Auth, Session, Profile, Contact, Messaging), strict=True):
+        for name, kind in kinds.items():
             server = RpcServer(name, [cast(Servable, kind(script))], secrets=secrets)
             await server.start(*made.addresses_of(name)[0])
             server.set_ready(True)

@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from contracts import subjects
+from contracts.services import OPERATOR
 from contracts.subjects import AUTH, CONTACT, MESSAGING, STREAMS
 from infra.embedded.nats_server import NatsServer
 from infra.security.nats_permissions import inbox_of
-from infra.security.secrets import NATS_PARTIES, OPERATOR, TOPOLOGY, Secrets
+from infra.security.secrets import NATS_PARTIES, TOPOLOGY, Secrets
 from infra.settings import Settings
 from streams.jetstream.client import Client
 from streams.log import Log

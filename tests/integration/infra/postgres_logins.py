@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import psycopg
 from psycopg import AsyncConnection, sql
 
+from contracts.services import SERVICES
 from infra.security.postgres_roles import role_of, statements, url_of
 from infra.security.secrets import DATABASE_PARTIES
-from infra.settings import SERVICES
 from projections.engine.projection import Projection
 from projections.engine.rebuild import cutover
 from projections.engine.storage.builds import Connection

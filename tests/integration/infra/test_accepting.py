@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from contracts.services import OPERATOR
 from contracts.subjects import CONTACT, MESSAGING, conversation
 from infra.cli.system.accepted_losses import NotLost, accept_losses
-from infra.security.secrets import OPERATOR, MissingSecret
+from infra.security.secrets import MissingSecret
 from streams.jetstream.api import JetStream
 from streams.loss.missing_events import Gap, accepted
 from tests.damage import flip_a_byte

@@ -52,7 +52,7 @@ def secrets(tmp_path: Path) -> Secrets:
 @asynccontextmanager
 async def calling(secrets: Secrets, *ports: int, me: str = "gateway") -> AsyncIterator[Client]:
     addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
-    client = Client("auth", me=me, settings=Settings(auth_address=addresses), secrets=secrets, carried=True)
+    client = Client("auth", me=me, settings=Settings(addresses={"auth": addresses}), secrets=secrets, carried=True)
     try:
         yield client
     finally:

@@ -7,10 +7,10 @@ import pytest_asyncio
 from psycopg import AsyncConnection
 
 from contracts.errors import Unavailable
+from contracts.services import OPERATOR, SERVICES
 from infra.security.postgres_roles import role_of
-from infra.security.secrets import OPERATOR
 from infra.security.service_schemas import NoSchemaAccess, ServiceSchemas
-from infra.settings import SERVICES, BadSetting
+from infra.settings import BadSetting
 from projections.engine.rebuild import cutover
 from projections.engine.storage.connections import connect
 from tests.integration.infra.postgres_logins import Logins, go_live, logins, one_of

@@ -6,9 +6,9 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from contracts.services import GATEWAY, OPERATOR, SERVICES
 from infra.security.postgres_roles import role_of, statements, url_of
-from infra.security.secrets import DATABASE_PARTIES, GATEWAY, OPERATOR
-from infra.settings import SERVICES
+from infra.security.secrets import DATABASE_PARTIES
 from projections.engine.rebuild import cutover
 from projections.engine.storage import builds
 from projections.registry import owned_by

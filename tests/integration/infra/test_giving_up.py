@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Unavailable
+from contracts.services import OPERATOR
 from contracts.subjects import MESSAGING, conversation
 from infra.cli.system.accept_loss import Loss, NothingLost, find, give_up, write_rows
-from infra.security.secrets import OPERATOR
 from infra.security.service_schemas import ServiceSchemas
 from projections.conversations import Conversations
 from projections.engine.storage import builds

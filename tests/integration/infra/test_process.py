@@ -9,17 +9,18 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 
+from contracts.services import OPERATOR
 from infra.embedded.ports import free_port
 from infra.runtime.connections import Pool
 from infra.runtime.service_process import ServiceProcess, service_process
-from infra.security.secrets import OPERATOR, Secrets
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 from tests.integration.infra.nats_parties import parties
 
 
 @pytest_asyncio.fixture
 async def process(nats: NATS, pool: Pool, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
-    settings = Settings(auth_address=f"127.0.0.1:{free_port()}", listen=f"127.0.0.1:{free_port()}")
+    settings = Settings(addresses={"auth": f"127.0.0.1:{free_port()}"}, listen=f"127.0.0.1:{free_port()}")
     process = ServiceProcess("auth", settings, Secrets.create(tmp_path / "secrets"), nats, pool)
     try:
         yield process

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from contracts import subjects
 from contracts.durable_consumers import DURABLES
+from contracts.services import GATEWAY, SERVICES
 from contracts.subjects import (
     AUTH,
     CONTACT,
@@ -26,8 +27,7 @@ from contracts.subjects import (
 )
 from contracts.subjects import OPERATOR as STREAM_OF_OPERATORS
 from infra.security.nats_permissions import inbox_of
-from infra.security.secrets import GATEWAY, NATS_PARTIES, TOPOLOGY
-from infra.settings import SERVICES
+from infra.security.secrets import NATS_PARTIES, TOPOLOGY
 from streams.log import Log
 from streams.quorum import Quorum
 from streams.topology import ensure_limits, ensure_stream, settings_of_quorum

@@ -12,10 +12,11 @@ from contracts.durable_consumers import PROFILE_CREATION
 from contracts.envelope import Provenance, Recorded, seal
 from contracts.events.event import Event
 from contracts.events.user import UserCreated
+from contracts.services import GATEWAY, OPERATOR
 from contracts.subjects import AUTH, DEAD_LETTERS_FILTER, PUBLIC_FILTERS, STREAMS, user
 from contracts.values.ids import new_id
 from infra.security.nats_permissions import NOTICES
-from infra.security.secrets import GATEWAY, OPERATOR, TOPOLOGY
+from infra.security.secrets import TOPOLOGY
 from services.gateway.limits import policies
 from services.gateway.limits.rate_limiter import RateLimiter
 from services.gateway.limits.shared_counts import SharedLimits

@@ -81,7 +81,7 @@ async def calling(
 ) -> AsyncIterator[Client]:
     addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
     carried = _CARRIED if carried is None else carried
-    client = Client("auth", me=me, settings=Settings(auth_address=addresses), secrets=secrets, carried=carried)
+    client = Client("auth", me=me, settings=Settings(addresses={"auth": addresses}), secrets=secrets, carried=carried)
     try:
         yield client
     finally:

@@ -56,7 +56,7 @@ class Edge:
 
     async def serves(self) -> bool:
         """Whether a decent caller is answered."""
-        settings = Settings(messaging_address=f"127.0.0.1:{self.port}")
+        settings = Settings(addresses={"messaging": f"127.0.0.1:{self.port}"})
         client = Client("messaging", me="gateway", settings=settings, secrets=self.secrets)
         try:
             stub = client.stub(MessagingServiceStub)
@@ -189,7 +189,7 @@ async def _counted(edge: Edge, message: bytes) -> Status | None:
 
 async def test_a_message_just_within_the_bound_is_read(edge: Edge) -> None:
     room = framing.LARGEST_MESSAGE - len(bytes(SendMessageRequest(sender_id=ANNA))) - 8
-    client_settings = Settings(messaging_address=f"127.0.0.1:{edge.port}")
+    client_settings = Settings(addresses={"messaging": f"127.0.0.1:{edge.port}"})
     client = Client("messaging", me="gateway", settings=client_settings, secrets=edge.secrets)
     try:
         stub = client.stub(MessagingServiceStub)

@@ -137,7 +137,9 @@ async def test_a_flood_closes_its_connection_and_no_other(port: Port, flood: str
 async def test_a_flood_over_tls_closes_its_connection_too(tmp_path: Path, flood: str) -> None:
     secrets, number = Secrets.create(tmp_path / "secrets"), free_port()
     make_certificates(tmp_path / "secrets")
-    settings = Settings(secrets_dir=str(tmp_path / "secrets"), rpc_tls="on", messaging_address=f"127.0.0.1:{number}")
+    settings = Settings(
+        secrets_dir=str(tmp_path / "secrets"), rpc_tls="on", addresses={"messaging": f"127.0.0.1:{number}"}
+    )
     server = RpcServer("messaging", [Messaging()], secrets=secrets)
     await server.start("127.0.0.1", number, tls_context=server_side(settings, "messaging"))
     server.set_ready(True)

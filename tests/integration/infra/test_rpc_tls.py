@@ -27,7 +27,7 @@ from tests.integration.infra.test_rpc_access import ANNA, Auth
 def settings(tmp_path: Path) -> Settings:
     Secrets.create(tmp_path / "secrets")
     make_certificates(tmp_path / "secrets")
-    return Settings(data_dir=tmp_path, auth_address=f"127.0.0.1:{free_port()}", rpc_tls="on")
+    return Settings(data_dir=tmp_path, addresses={"auth": f"127.0.0.1:{free_port()}"}, rpc_tls="on")
 
 
 @asynccontextmanager
@@ -65,7 +65,7 @@ async def test_a_service_with_its_own_certificate_is_let_in(auth: Settings) -> N
 
 
 async def test_who_shows_no_certificate_is_not(auth: Settings) -> None:
-    plain = Settings(data_dir=auth.data_dir, auth_address=auth.auth_address)
+    plain = Settings(data_dir=auth.data_dir, addresses=auth.addresses)
     with pytest.raises(VestnikError):
         await ask(plain)
     host, port = auth.addresses_of("auth")[0]
@@ -85,7 +85,7 @@ async def test_a_certificate_of_another_authority_counts_for_nothing(auth: Setti
         path.unlink()
     make_certificates(other)
     shutil.copy(auth.secrets_path / "tls-ca.pem", other / "tls-ca.pem")
-    stranger = Settings(auth_address=auth.auth_address, secrets_dir=str(other), rpc_tls="on")
+    stranger = Settings(addresses=auth.addresses, secrets_dir=str(other), rpc_tls="on")
     with pytest.raises(VestnikError):
         await ask(stranger)
 

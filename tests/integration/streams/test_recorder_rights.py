@@ -11,10 +11,10 @@ from eventsourcing.utils import Environment
 from contracts import envelope
 from contracts.envelope import Provenance
 from contracts.events.friendship import FriendshipCreated
+from contracts.services import OPERATOR
 from contracts.subjects import CONTACT, STREAMS, friendship
 from contracts.values.ids import pair_id
 from infra.security.nats_permissions import inbox_of
-from infra.security.secrets import OPERATOR
 from streams.log import Append, Log
 from streams.recorder import JetStreamFactory
 from tests.integration.infra.nats_parties import parties

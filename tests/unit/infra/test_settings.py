@@ -56,7 +56,7 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_several_addresses_are_several_replicas() -> None:
-    settings = Settings(auth_address="127.0.0.1:1, [::1]:2")
+    settings = Settings(addresses={"auth": "127.0.0.1:1, [::1]:2"})
     assert settings.addresses_of("auth") == [("127.0.0.1", 1), ("::1", 2)]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import projections
-from infra.settings import SERVICES
+from contracts.services import SERVICES
 from projections import registry
 from projections.analytics import Analytics
 from projections.engine.broken_projection import Broken

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from infra.settings import SERVICES, Settings
+from contracts.services import SERVICES
+from infra.settings import Settings
 from infra.supervisor.process_plan import absolute, gateway_url, lay_out
 
 

@@ -1,4 +1,4 @@
-"""The table of who may call what: complete, and of things that exist."""
+"""The registry of the services: complete, without collisions, and of things that exist."""
 
 import importlib
 import inspect
@@ -8,16 +8,21 @@ from typing import cast
 import pytest
 from grpclib.const import Handler
 
-from contracts.rpc_permissions import RPC_PERMISSIONS, permitted_callers
+from contracts.services import (
+    DEFAULT_ADDRESSES,
+    REGISTRY,
+    RPC_PERMISSIONS,
+    RPC_SERVICES,
+    dependencies,
+    permitted_callers,
+)
 from infra.rpc.server import Servable
-from infra.security.secrets import PARTIES
-from infra.settings import OPERATOR_SERVICE, SERVICES
 
 
 def methods() -> dict[str, type]:
     """Every method of every service, with the type of its request."""
     found: dict[str, type] = {}
-    for service in (*SERVICES, OPERATOR_SERVICE):
+    for service in RPC_SERVICES:
         module = importlib.import_module(f"contracts.rpc.vestnik.{service}.v1")
         for name, kind in inspect.getmembers(module, inspect.isclass):
             if name.endswith("ServiceBase"):
@@ -33,7 +38,7 @@ def test_every_method_has_a_row_and_every_row_a_method() -> None:
 @pytest.mark.parametrize("method", sorted(RPC_PERMISSIONS))
 def test_a_row_names_services_and_a_field_of_the_request(method: str) -> None:
     for caller, field in permitted_callers(method).items():
-        assert caller in PARTIES
+        assert caller in REGISTRY
         assert field is None or hasattr(methods()[method](), field)
 
 
@@ -42,5 +47,16 @@ def test_nobody_but_auth_begins_a_session() -> None:
 
 
 def test_a_method_without_a_row_is_served_to_nobody() -> None:
-    with pytest.raises(LookupError, match=r"rpc_permissions\.py"):
+    with pytest.raises(LookupError, match=r"contracts/services\.py"):
         permitted_callers("/vestnik.auth.v1.AuthService/Unheard")
+
+
+def test_a_service_depends_on_those_whose_methods_it_may_call() -> None:
+    assert dependencies("messaging") == ("contact",)
+    assert dependencies("operator") == ("session",)
+
+
+def test_no_two_services_have_a_port_in_common() -> None:
+    ports = [port for service in REGISTRY.values() for port in (service.port, service.rest_port) if port]
+    assert len(set(ports)) == len(ports)
+    assert len(set(DEFAULT_ADDRESSES.values())) == len(DEFAULT_ADDRESSES)

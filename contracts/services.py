@@ -1,0 +1,197 @@
+"""Registry of the services, from which everything that lists services takes its list.
+
+Supervisor, command line, settings, gRPC servers and clients, permissions of NATS and PostgreSQL, status, readiness,
+generated pages and tests read it. The process of a service is `services/<name>/main.py`, its gRPC service
+`vestnik.<name>.v1`, its stream `<NAME>` with the subjects `vestnik.<name>.>`, its database schema `vestnik_<name>`.
+
+It also says who may call which method, and in whose name. A service token names the service that calls and, where it
+acts for a user, the user. The gateway knows its users by their access tokens, auth by their passwords; all others only
+pass the user on. So a service that was broken into can act for those who are using it just then, and for no one else.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+# By calling service: the field of the request that holds the user whom the token must name. None: the call is made in
+# no user's name (before a login), or it asks about another user.
+Callers = Mapping[str, str | None]
+
+GATEWAY = "gateway"
+OPERATOR = "operator"
+LOOPBACK = "127.0.0.1"
+
+_FOR_USER: Callers = {GATEWAY: "user_id"}
+_FOR_NOBODY: Callers = {GATEWAY: None}
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """The stream of a service; only its owner appends to it."""
+
+    # One character that names the stream in positions. Clients hold positions, so a stream's code never changes, and no
+    # other stream gets it.
+    code: str
+    # The subjects that other services may read. Projections read these, and clients' positions refer to them. None: the
+    # stream is private.
+    public: str | None = None
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """One service. Replicas of it share everything but their addresses."""
+
+    name: str
+    # Where it listens by default, on the loopback address: gRPC; of the gateway HTTP.
+    port: int
+    # Where it also answers REST; 0: nowhere.
+    rest_port: int = 0
+    stream: Stream | None = None
+    # The methods of its gRPC service, each with those who may call it; a method without a row is served to no one.
+    methods: Mapping[str, Callers] = {}
+    # Whether it keeps read models, in a database schema of its own.
+    read_models: bool = True
+    # The messenger works without it: it has one process, and with an empty address none.
+    optional: bool = False
+
+
+_AUTH = Service(
+    name="auth",
+    port=8081,
+    stream=Stream(code="A", public="vestnik.auth.user.*"),
+    methods={
+        "Register": _FOR_NOBODY,
+        "Login": _FOR_NOBODY,
+        "VerifyEmail": _FOR_NOBODY,
+        "GetRegistration": _FOR_NOBODY,
+        "EndRegistration": _FOR_NOBODY,
+        "ResendVerification": _FOR_NOBODY,
+        "ChangePassword": _FOR_USER,
+        "RequestPasswordReset": _FOR_NOBODY,
+        "ResetPassword": _FOR_NOBODY,
+        # Contact asks whether there is such a user; it is shown no e-mail address.
+        "GetUser": {GATEWAY: "user_id", "contact": None},
+    },
+)
+_SESSION = Service(
+    name="session",
+    port=8082,
+    stream=Stream(code="S", public="vestnik.session.session.*"),
+    methods={
+        "CreateSession": {"auth": "user_id"},
+        "ValidateSession": _FOR_NOBODY,
+        "RefreshSession": _FOR_NOBODY,
+        "RevokeSession": {GATEWAY: "user_id", "auth": "user_id"},
+        # A changed password ends that user's sessions; an operator may log out all users, and log in none.
+        "EndSessions": {"auth": "user_id", OPERATOR: None},
+        "ListHistory": _FOR_USER,
+        "ListSessions": _FOR_USER,
+        "EventsSince": _FOR_USER,
+    },
+)
+_PROFILE = Service(
+    name="profile",
+    port=8083,
+    rest_port=8084,
+    stream=Stream(code="P", public="vestnik.profile.profile.*"),
+    methods={
+        "GetProfile": _FOR_NOBODY,
+        "UpdateProfile": _FOR_USER,
+        "SearchProfiles": _FOR_NOBODY,
+        "EventsSince": _FOR_NOBODY,
+    },
+)
+_CONTACT = Service(
+    name="contact",
+    port=8085,
+    stream=Stream(code="C", public="vestnik.contact.friendship.*"),
+    methods={
+        "AddFriend": _FOR_USER,
+        "RemoveFriend": _FOR_USER,
+        "GetFriends": _FOR_USER,
+        "IsFriend": {"messaging": "user_id", GATEWAY: "user_id"},
+        "EventsSince": _FOR_USER,
+    },
+)
+_MESSAGING = Service(
+    name="messaging",
+    port=8086,
+    stream=Stream(code="M", public="vestnik.messaging.>"),
+    methods={
+        "SendMessage": {GATEWAY: "sender_id"},
+        "GetMessages": _FOR_USER,
+        "MarkSeen": _FOR_USER,
+        "ListConversations": _FOR_USER,
+        "ListNotifications": _FOR_USER,
+        "MarkNotificationsRead": _FOR_USER,
+        "CountUnreadNotifications": _FOR_USER,
+        "EventsSince": _FOR_USER,
+        "NotificationsSince": _FOR_USER,
+    },
+)
+# Behind the page at /ops, with an operator's rights. It checks itself whether the user is an operator.
+_OPERATOR = Service(
+    name=OPERATOR,
+    port=8087,
+    stream=Stream(code="O"),
+    methods={
+        "GetStatus": _FOR_USER,
+        "GetRates": _FOR_USER,
+        "ListEvents": _FOR_USER,
+        "ListSessionEvents": _FOR_USER,
+        "GetPerson": _FOR_USER,
+        "TraceEvent": _FOR_USER,
+        "ListDeadLetters": _FOR_USER,
+        "GetDeadLetter": _FOR_USER,
+        "RetryDeadLetter": _FOR_USER,
+        "DiscardDeadLetter": _FOR_USER,
+        "ListMaintenance": _FOR_USER,
+        "StartMaintenance": _FOR_USER,
+        "CancelMaintenance": _FOR_USER,
+    },
+    read_models=False,
+    optional=True,
+)
+_GATEWAY = Service(name=GATEWAY, port=8080, read_models=False)
+
+REGISTRY: Mapping[str, Service] = {
+    service.name: service for service in (_AUTH, _SESSION, _PROFILE, _CONTACT, _MESSAGING, _OPERATOR, _GATEWAY)
+}
+# The services that keep read models.
+SERVICES = tuple(service.name for service in REGISTRY.values() if service.read_models)
+# The services that answer gRPC: those, and the operator's.
+RPC_SERVICES = tuple(service.name for service in REGISTRY.values() if service.methods)
+# By gRPC service, and `<name>_rest` for REST: where it listens by default.
+DEFAULT_ADDRESSES: Mapping[str, str] = {
+    name: f"{LOOPBACK}:{port}"
+    for service in map(REGISTRY.__getitem__, RPC_SERVICES)
+    for name, port in ((service.name, service.port), (f"{service.name}_rest", service.rest_port))
+    if port
+}
+RPC_PERMISSIONS: Mapping[str, Callers] = {
+    f"/vestnik.{service.name}.v1.{service.name.capitalize()}Service/{method}": callers
+    for service in REGISTRY.values()
+    for method, callers in service.methods.items()
+}
+
+
+def service_of(name: str) -> str:
+    """The service that answers at an address of DEFAULT_ADDRESSES."""
+    return name.removesuffix("_rest")
+
+
+def dependencies(service: str) -> tuple[str, ...]:
+    """The services that it calls."""
+    return tuple(
+        other.name for other in REGISTRY.values() if any(service in callers for callers in other.methods.values())
+    )
+
+
+def permitted_callers(method: str) -> Callers:
+    """Who may call the method, `/package.Service/Method`.
+
+    Raises:
+        LookupError: the method has no row; it is served to no one.
+    """
+    try:
+        return RPC_PERMISSIONS[method]
+    except KeyError:
+        raise LookupError(f"{method} has no row in contracts/services.py: say who may call it, and for whom") from None
