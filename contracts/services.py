@@ -84,7 +84,7 @@ _SESSION = Service(
         "EndSessions": {"auth": "user_id", OPERATOR: None},
         "ListHistory": _FOR_USER,
         "ListSessions": _FOR_USER,
-        "EventsSince": _FOR_USER,
+        "Backfill": _FOR_USER,
     },
 )
 _PROFILE = Service(
@@ -96,7 +96,7 @@ _PROFILE = Service(
         "GetProfile": _FOR_NOBODY,
         "UpdateProfile": _FOR_USER,
         "SearchProfiles": _FOR_NOBODY,
-        "EventsSince": _FOR_NOBODY,
+        "Backfill": _FOR_NOBODY,
     },
 )
 _CONTACT = Service(
@@ -108,7 +108,7 @@ _CONTACT = Service(
         "RemoveFriend": _FOR_USER,
         "GetFriends": _FOR_USER,
         "IsFriend": {"messaging": "user_id", GATEWAY: "user_id"},
-        "EventsSince": _FOR_USER,
+        "Backfill": _FOR_USER,
     },
 )
 _MESSAGING = Service(
@@ -123,8 +123,8 @@ _MESSAGING = Service(
         "ListNotifications": _FOR_USER,
         "MarkNotificationsRead": _FOR_USER,
         "CountUnreadNotifications": _FOR_USER,
-        "EventsSince": _FOR_USER,
-        "NotificationsSince": _FOR_USER,
+        "Backfill": _FOR_USER,
+        "BackfillNotifications": _FOR_USER,
     },
 )
 # Behind the page at /ops, with an operator's rights. It checks itself whether the user is an operator.

@@ -97,7 +97,7 @@ class FriendQueries:
         more = FriendsCursor(page[-1].since, page[-1].friend_id) if len(rows) > limit else None
         return page, more, reached
 
-    async def changed_since(self, user_id: str, after: int, limit: int) -> list[FriendRow]:
+    async def backfill(self, user_id: str, after: int, limit: int) -> list[FriendRow]:
         """Returns every change of the user's friendships after the sequence, in order."""
         rows, _ = await self._model.select(
             FriendRow,

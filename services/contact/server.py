@@ -13,9 +13,9 @@ from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendRequest,
     AddFriendResponse,
+    BackfillRequest,
     ClientEvent,
     ContactServiceBase,
-    EventsSinceRequest,
     Friend,
     FriendState,
     GetFriendsRequest,
@@ -66,7 +66,7 @@ class _Page(msgspec.Struct, frozen=True):
     limit: PageLimit
 
 
-class _Since(msgspec.Struct, frozen=True):
+class _Backfill(msgspec.Struct, frozen=True):
     user_id: Id
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     limit: Annotated[int, Meta(ge=0)]
@@ -118,11 +118,11 @@ class ContactServer(ContactServiceBase):
             position=position.encode(),
         )
 
-    async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(_Since, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
+    async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:
+        asked = validated(_Backfill, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
         await self._queries.wait_for(current().position)
         after, left = asked.after, asked.limit or _ALL
-        while page := await self._queries.changed_since(asked.user_id, after, size := min(left, _EVENTS_PAGE)):
+        while page := await self._queries.backfill(asked.user_id, after, size := min(left, _EVENTS_PAGE)):
             for row in page:
                 yield _client_event(row)
             after, left = page[-1].sequence, left - len(page)

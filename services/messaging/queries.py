@@ -133,7 +133,7 @@ class MessageQueries:
         ids = [(row.sender_id, each) for row in rows for each in (row.ids or "").split()]
         return ClientIdPage(ids, _seen(reached, gaps))
 
-    async def sent_since(self, user_id: str, after: int, limit: int, most_bytes: int) -> list[SentRow]:
+    async def backfill_messages(self, user_id: str, after: int, limit: int, most_bytes: int) -> list[SentRow]:
         """Returns messages of the user's open conversations after the stream sequence, oldest first.
 
         Ends with the message with which the texts reach `most_bytes`.
@@ -161,7 +161,7 @@ class MessageQueries:
         )
         return rows
 
-    async def seen_since(self, user_id: str, after: int) -> list[SeenRow]:
+    async def backfill_marks(self, user_id: str, after: int) -> list[SeenRow]:
         """Returns the latest mark of each reader of the user's open conversations, if after the stream sequence."""
         rows, _ = await self._model.select(
             SeenRow,

@@ -10,10 +10,11 @@ from contracts.errors import Invalid, Violation
 from contracts.messages import SentMessage
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
+    BackfillNotificationsRequest,
+    BackfillRequest,
     ClientEvent,
     CountUnreadNotificationsRequest,
     CountUnreadNotificationsResponse,
-    EventsSinceRequest,
     GetMessagesRequest,
     GetMessagesResponse,
     ListConversationsRequest,
@@ -26,7 +27,6 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MarkSeenResponse,
     MessagingServiceBase,
     Notification,
-    NotificationsSinceRequest,
     SendMessageRequest,
     SendMessageResponse,
 )
@@ -38,11 +38,11 @@ from contracts.values.ids import new_id, pair_id
 from contracts.values.timestamps import rfc3339, to_unix_ms
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
+from services.messaging.backfill import backfill
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.domain import SendMessage
-from services.messaging.event_backfill import events_since
+from services.messaging.notifications.backfill import backfill_notifications
 from services.messaging.notifications.commands import NotificationCommands
-from services.messaging.notifications.event_backfill import notifications_since
 from services.messaging.notifications.queries import NotificationQueries, NotificationsCursor
 from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import ListRequest, PageRequest
@@ -85,17 +85,17 @@ class _Read(msgspec.Struct, frozen=True):
     up_to: Id | None = None
 
 
-class _Since(msgspec.Struct, frozen=True):
+class _Backfill(msgspec.Struct, frozen=True):
     user_id: Id
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     limit: Annotated[int, Meta(ge=0)]
 
 
-class _MissedSince(_Since, frozen=True):
+class _BackfillMessages(_Backfill, frozen=True):
     most_bytes: Annotated[int, Meta(ge=0)]
 
 
-class _NotifiedSince(_Since, frozen=True):
+class _BackfillNotifications(_Backfill, frozen=True):
     stream: Literal["CONTACT", "MESSAGING"]
 
 
@@ -226,9 +226,9 @@ class MessagingServer(MessagingServiceBase):
             sequence = await self._reading.mark_read_through(asked.user_id, asked.up_to, current())
         return MarkNotificationsReadResponse(position=_position(sequence))
 
-    async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
+    async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:
         asked = validated(
-            _MissedSince,
+            _BackfillMessages,
             {
                 "user_id": message.user_id,
                 "after": message.after,
@@ -237,7 +237,7 @@ class MessagingServer(MessagingServiceBase):
             },
         )
         await self._messages.wait_for(current().position)
-        async for event in events_since(self._messages, asked.user_id, asked.after, asked.limit, asked.most_bytes):
+        async for event in backfill(self._messages, asked.user_id, asked.after, asked.limit, asked.most_bytes):
             yield event
 
     async def count_unread_notifications(
@@ -247,9 +247,9 @@ class MessagingServer(MessagingServiceBase):
         unread, position = await self._notifications.count_unread(asked.user_id, current().position)
         return CountUnreadNotificationsResponse(unread=unread, position=position.encode())
 
-    async def notifications_since(self, message: NotificationsSinceRequest) -> AsyncIterator[ClientEvent]:
+    async def backfill_notifications(self, message: BackfillNotificationsRequest) -> AsyncIterator[ClientEvent]:
         asked = validated(
-            _NotifiedSince,
+            _BackfillNotifications,
             {
                 "user_id": message.user_id,
                 "stream": message.stream,
@@ -258,7 +258,7 @@ class MessagingServer(MessagingServiceBase):
             },
         )
         await self._notifications.wait_for(current().position)
-        async for event in notifications_since(
+        async for event in backfill_notifications(
             self._notifications, asked.user_id, asked.stream, asked.after, asked.limit
         ):
             yield event

@@ -186,7 +186,7 @@ class ProfileQueries:
         more = SearchCursor(page[-1].tier, page[-1].term, page[-1].user_id) if len(rows) > limit else None
         return [row.shown() for row in page], more, reached
 
-    async def updated_since(self, user_ids: Sequence[str], after: int, limit: int) -> list[tuple[int, PublicProfile]]:
+    async def backfill(self, user_ids: Sequence[str], after: int, limit: int) -> list[tuple[int, PublicProfile]]:
         """Returns these users' profiles updated after the sequence, each with the sequence of its last update."""
         rows, _ = await self._model.select(
             Updated,

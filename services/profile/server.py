@@ -8,8 +8,8 @@ from msgspec import Meta
 
 from contracts.events.profile import ProfileUpdated
 from contracts.rpc.vestnik.profile.v1 import (
+    BackfillRequest,
     ClientEvent,
-    EventsSinceRequest,
     GetProfileRequest,
     GetProfileResponse,
     Profile,
@@ -55,7 +55,7 @@ class _Search(msgspec.Struct, frozen=True):
     limit: PageLimit
 
 
-class _Since(msgspec.Struct, frozen=True):
+class _Backfill(msgspec.Struct, frozen=True):
     user_ids: Annotated[tuple[Id, ...], Meta(max_length=_MOST_FRIENDS)]
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     limit: Annotated[int, Meta(ge=0)]
@@ -98,11 +98,11 @@ class ProfileServer(ProfileServiceBase):
             position=position.encode(),
         )
 
-    async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(_Since, {"user_ids": message.user_ids, "after": message.after, "limit": message.limit})
+    async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:
+        asked = validated(_Backfill, {"user_ids": message.user_ids, "after": message.after, "limit": message.limit})
         await self._queries.wait_for(current().position)
         after, left = asked.after, asked.limit or _ALL
-        while page := await self._queries.updated_since(asked.user_ids, after, size := min(left, _EVENTS_PAGE)):
+        while page := await self._queries.backfill(asked.user_ids, after, size := min(left, _EVENTS_PAGE)):
             for sequence, found in page:
                 yield ClientEvent(type=ProfileUpdated.TYPE, sequence=sequence, data=found.json())
             after, left = page[-1][0], left - len(page)

@@ -44,7 +44,7 @@ ORDER BY created_at DESC, session_id DESC
 LIMIT %(limit)s
 """
 
-_REVOKED_SINCE = """
+_BACKFILL = """
 SELECT session_id, reason, sequence
 FROM {sessions}
 WHERE user_id = %(user_id)s AND revoked_at IS NOT NULL AND sequence > %(after)s
@@ -191,9 +191,7 @@ class Queries:
         rows, _ = await self._sessions.select(_UserId, _USER, {"username": username.lower()})
         return rows[0].user_id if rows else None
 
-    async def revoked_since(
-        self, user_id: str, *, after: int, limit: int, position: Position
-    ) -> AsyncIterator[RevokedRow]:
+    async def backfill(self, user_id: str, *, after: int, limit: int, position: Position) -> AsyncIterator[RevokedRow]:
         """Yields the user's sessions revoked after a sequence, in the order of revocation; `limit` 0: all.
 
         Raises:
@@ -204,7 +202,7 @@ class Queries:
         while left:
             page = min(left, _PAGE)
             rows, _ = await self._sessions.select(
-                RevokedRow, _REVOKED_SINCE, {"user_id": user_id, "after": after, "limit": page}
+                RevokedRow, _BACKFILL, {"user_id": user_id, "after": after, "limit": page}
             )
             for row in rows:
                 yield row

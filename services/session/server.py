@@ -12,12 +12,12 @@ from contracts.events.session import SessionRevoked
 from contracts.notification_kinds import LiveSessionEnd
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
+    BackfillRequest,
     ClientEvent,
     CreateSessionRequest,
     CreateSessionResponse,
     EndSessionsRequest,
     EndSessionsResponse,
-    EventsSinceRequest,
     ListHistoryRequest,
     ListHistoryResponse,
     ListSessionsRequest,
@@ -88,7 +88,7 @@ class _Listing(msgspec.Struct, frozen=True):
     limit: PageLimit
 
 
-class _Since(msgspec.Struct, frozen=True):
+class _Backfill(msgspec.Struct, frozen=True):
     user_id: Id
     after: Sequence
     limit: Annotated[int, Meta(ge=0)]
@@ -234,9 +234,9 @@ class SessionServer(SessionServiceBase):
             position=page.position.encode(),
         )
 
-    async def events_since(self, message: EventsSinceRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(_Since, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
-        async for row in self._queries.revoked_since(
+    async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:
+        asked = validated(_Backfill, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
+        async for row in self._queries.backfill(
             asked.user_id, after=asked.after, limit=asked.limit, position=current().position
         ):
             yield ClientEvent(

@@ -6,12 +6,12 @@ from typing import Protocol
 
 from contracts.errors import Unavailable
 from contracts.positions import Position
-from contracts.rpc.vestnik.contact.v1 import EventsSinceRequest as ContactSince
+from contracts.rpc.vestnik.contact.v1 import BackfillRequest as ContactBackfill
 from contracts.rpc.vestnik.contact.v1 import FriendState, GetFriendsRequest, IsFriendRequest, Relation
-from contracts.rpc.vestnik.messaging.v1 import EventsSinceRequest as MessagingSince
-from contracts.rpc.vestnik.messaging.v1 import NotificationsSinceRequest
-from contracts.rpc.vestnik.profile.v1 import EventsSinceRequest as ProfileSince
-from contracts.rpc.vestnik.session.v1 import EventsSinceRequest as SessionSince
+from contracts.rpc.vestnik.messaging.v1 import BackfillNotificationsRequest
+from contracts.rpc.vestnik.messaging.v1 import BackfillRequest as MessagingBackfill
+from contracts.rpc.vestnik.profile.v1 import BackfillRequest as ProfileBackfill
+from contracts.rpc.vestnik.session.v1 import BackfillRequest as SessionBackfill
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
@@ -138,27 +138,35 @@ class Backfill:
     ) -> AsyncGenerator[ClientEvent, None]:
         remotes, size = self._remotes, self._page
         if channel in NOTIFICATION_CHANNELS:
-            notified = NotificationsSinceRequest(user_id=user_id, stream=stream, after=after, limit=size)
-            return remotes.messaging.stream(remotes.messaging.stub.notifications_since, notified, call)
+            return remotes.messaging.stream(
+                remotes.messaging.stub.backfill_notifications,
+                BackfillNotificationsRequest(user_id=user_id, stream=stream, after=after, limit=size),
+                call,
+            )
         if channel == SESSION:
-            ended = SessionSince(user_id=user_id, after=after, limit=size)
-            return remotes.session.stream(remotes.session.stub.events_since, ended, call)
+            return remotes.session.stream(
+                remotes.session.stub.backfill, SessionBackfill(user_id=user_id, after=after, limit=size), call
+            )
         if channel == CONTACT:
-            befriended = ContactSince(user_id=user_id, after=after, limit=size)
-            return remotes.contact.stream(remotes.contact.stub.events_since, befriended, call)
+            return remotes.contact.stream(
+                remotes.contact.stub.backfill, ContactBackfill(user_id=user_id, after=after, limit=size), call
+            )
         if channel == PROFILE:
             return self._profile_updates(friends, after, most_bytes, call)
-        written = MessagingSince(user_id=user_id, after=after, limit=size, most_bytes=most_bytes)
-        return remotes.messaging.stream(remotes.messaging.stub.events_since, written, call)
+        return remotes.messaging.stream(
+            remotes.messaging.stub.backfill,
+            MessagingBackfill(user_id=user_id, after=after, limit=size, most_bytes=most_bytes),
+            call,
+        )
 
     async def _profile_updates(
         self, friends: Collection[str], after: int, most_bytes: int, call: Call
     ) -> AsyncGenerator[ClientEvent, None]:
         remote, people, found = self._remotes.profile, sorted(friends), list[ClientEvent]()
         for begin in range(0, len(people), _MOST_FRIENDS):
-            request = ProfileSince(user_ids=people[begin : begin + _MOST_FRIENDS], after=after, limit=self._page)
+            request = ProfileBackfill(user_ids=people[begin : begin + _MOST_FRIENDS], after=after, limit=self._page)
             size = 0
-            async with aclosing(remote.stream(remote.stub.events_since, request, call)) as updates:
+            async with aclosing(remote.stream(remote.stub.backfill, request, call)) as updates:
                 async for update in updates:
                     found.append(update)
                     size += len(update.data)

@@ -15,7 +15,7 @@ LARGE, SMALL = 512 * 1024, 64 * 1024
 MANY = 64
 
 
-class CatchUps:
+class BackfillSlots:
     """The backfill slots of one gateway."""
 
     def __init__(self, *, most_of_one: int = MOST_OF_ONE, many: int = MANY) -> None:

@@ -26,7 +26,7 @@ from services.gateway.clients import ServiceClients
 from services.gateway.consistency.encrypted_positions import SealedPositions
 from services.gateway.consistency.stream_follower import StreamFollower, from_end
 from services.gateway.live.backfill import Backfill
-from services.gateway.live.backfill_slots import CatchUps
+from services.gateway.live.backfill_slots import BackfillSlots
 from services.gateway.live.client_queue import ClientQueue, CloseReason
 from services.gateway.live.fanout import CHANNELS, STREAMS, fan_out
 from services.gateway.live.friend_index import FriendIndex
@@ -87,10 +87,10 @@ class LiveDelivery:
         self._session_seconds = session_seconds
         self._metrics = metrics
         self._heartbeat = heartbeat
-        self._history = Backfill(remotes, self._last_sequence, confirm=confirm)
-        self._hub = Hub(FriendIndex(self._history.friends), seal=sealed.seal_places)
+        self._backfill = Backfill(remotes, self._last_sequence, confirm=confirm)
+        self._hub = Hub(FriendIndex(self._backfill.friends), seal=sealed.seal_places)
         self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._restart_all)
-        self._catch_ups = CatchUps()
+        self._slots = BackfillSlots()
         self._keys = keys
         self._sealed = sealed
         # With the id of the key that signed the client's token.
@@ -175,11 +175,11 @@ class LiveDelivery:
             with self._revocations.watch_session(caller.session_id, ended):
                 async with Subscription(
                     self._hub,
-                    self._history,
+                    self._backfill,
                     outlet,
                     beginning.places,
                     still_active=self._still_active,
-                    catch_ups=self._catch_ups,
+                    slots=self._slots,
                     handed_out=self._metrics.delivered.add,
                     heartbeat=self._heartbeat,
                 ) as feed:

@@ -27,7 +27,7 @@ from contracts.events.session import SessionRevoked
 from contracts.notification_kinds import LiveSessionEnd
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from services.gateway.live.backfill import EventPage
-from services.gateway.live.backfill_slots import SMALL, CatchUps
+from services.gateway.live.backfill_slots import SMALL, BackfillSlots
 from services.gateway.live.client_queue import ClientQueue, CloseReason, QueuedEvent
 from services.gateway.live.friend_index import FriendSet
 from services.gateway.live.hub import ChannelPositions, HeadPosition, Hub
@@ -90,12 +90,12 @@ class Subscription:
     def __init__(
         self,
         hub: Hub,
-        history: Pages,
+        backfill: Pages,
         outlet: ClientQueue,
         places: ChannelPositions,
         *,
         still_active: StillActive,
-        catch_ups: CatchUps,
+        slots: BackfillSlots,
         handed_out: Callable[[int], None],
         heartbeat: float = HEARTBEAT,
         pause: float = _PAUSE,
@@ -103,11 +103,11 @@ class Subscription:
     ) -> None:
         """`places`: the start position, for every channel that the client wants."""
         self._hub = hub
-        self._history = history
+        self._backfill = backfill
         self._outlet = outlet
         self._places = places
         self._still_active = still_active
-        self._catch_ups = catch_ups
+        self._slots = slots
         self._handed_out = handed_out
         self._heartbeat = heartbeat
         self._pause = pause
@@ -134,7 +134,7 @@ class Subscription:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._hub.detach(self._outlet)
-        self._catch_ups.give_back(self._outlet)
+        self._slots.give_back(self._outlet)
         if self._circle is not None:
             self._hub.circles.release(self._outlet.user_id, self._circle)
 
@@ -163,9 +163,9 @@ class Subscription:
         if self._page_out:
             # The client has received the page.
             self._page_out = False
-            self._catch_ups.give_back(self._outlet)
+            self._slots.give_back(self._outlet)
         while not self._attached:
-            items = await self._catch_up(circle)
+            items = await self._backfill_round(circle)
             if items is not None:
                 return items
         return await self._live()
@@ -183,7 +183,7 @@ class Subscription:
             await outlet.wait(self._pause)
         return self._circle
 
-    async def _catch_up(self, circle: FriendSet) -> list[ClientEvent] | None:
+    async def _backfill_round(self, circle: FriendSet) -> list[ClientEvent] | None:
         """One round of what was missed; None if it yields nothing. Attaches the queue once few events are left."""
         outlet, hub, places = self._outlet, self._hub, self._places
         if outlet.end is not None:
@@ -203,13 +203,15 @@ class Subscription:
 
     async def _page(self, channel: str, circle: FriendSet) -> list[ClientEvent] | None:
         outlet = self._outlet
-        if not self._catch_ups.take(outlet):
+        if not self._slots.take(outlet):
             await outlet.wait(self._heartbeat)
             return []
         self._page_out = True
-        until, size = self._hub.position(channel), self._catch_ups.page_bytes
+        until, size = self._hub.position(channel), self._slots.page_bytes
         try:
-            page = await self._history.page(channel, outlet.user_id, circle.friends, self._places[channel], until, size)
+            page = await self._backfill.page(
+                channel, outlet.user_id, circle.friends, self._places[channel], until, size
+            )
         except _TRANSIENT as error:
             log.info("what a client missed of %s cannot be had just now: %s", channel, error)
             await outlet.wait(self._pause)
@@ -231,7 +233,7 @@ class Subscription:
         user_id, until = self._outlet.user_id, self._hub.position(MESSAGING)
         try:
             for person in people:
-                if not await self._history.are_friends(user_id, person):
+                if not await self._backfill.are_friends(user_id, person):
                     self._closed[person] = until
                 self._known[person] = until
         except _TRANSIENT as error:

@@ -143,7 +143,7 @@ class NotificationQueries:
         )
         return rows[0].count, reached
 
-    async def notified_since(self, user_id: str, stream: str, after: int, limit: int) -> list[NotifiedRow]:
+    async def backfill(self, user_id: str, stream: str, after: int, limit: int) -> list[NotifiedRow]:
         """Returns the user's notifications after the sequence that are unread, and those read, oldest first."""
         rows, _ = await self._model.select(
             NotifiedRow,

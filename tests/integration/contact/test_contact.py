@@ -10,8 +10,8 @@ from contracts.errors import Forbidden, Invalid, RequestTooSoon, SelfFriendship,
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendRequest,
     AddFriendResponse,
+    BackfillRequest,
     ContactServiceStub,
-    EventsSinceRequest,
     Friend,
     FriendState,
     GetFriendsRequest,
@@ -179,19 +179,19 @@ async def test_who_was_away_is_told_of_every_change(house: House) -> None:
     await remove(client, ben, anna)
     position = (await add(client, cleo, anna)).position
     stub = client.stub(ContactServiceStub)
-    request = EventsSinceRequest(user_id=anna, after=0)
-    events = [event async for event in client.stream(stub.events_since, request, context=seen(position))]
+    request = BackfillRequest(user_id=anna, after=0)
+    events = [event async for event in client.stream(stub.backfill, request, context=seen(position))]
     told = [(event.type, msgspec.json.decode(event.data)) for event in events]
     assert [(kind, data["user_id"], data["state"]) for kind, data in told] == [
         ("friendship.created", ben, "outgoing"),
         ("friendship.removed", ben, "removed"),
         ("friendship.created", cleo, "incoming"),
     ]
-    request = EventsSinceRequest(user_id=anna, after=events[0].sequence)
-    rest = [event async for event in client.stream(stub.events_since, request, context=seen(position))]
+    request = BackfillRequest(user_id=anna, after=events[0].sequence)
+    rest = [event async for event in client.stream(stub.backfill, request, context=seen(position))]
     assert [event.sequence for event in rest] == [events[1].sequence, events[2].sequence]
-    request = EventsSinceRequest(user_id=anna, after=0, limit=2)
-    first = [event async for event in client.stream(stub.events_since, request, context=seen(position))]
+    request = BackfillRequest(user_id=anna, after=0, limit=2)
+    first = [event async for event in client.stream(stub.backfill, request, context=seen(position))]
     assert [event.sequence for event in first] == [event.sequence for event in events[:2]]
 
 

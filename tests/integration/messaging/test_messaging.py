@@ -19,8 +19,9 @@ from contracts.events.message import NotificationRead
 from contracts.messages import ConversationItem, MessageItem, SentMessage
 from contracts.rpc.vestnik.contact.v1 import AddFriendRequest, ContactServiceStub, RemoveFriendRequest
 from contracts.rpc.vestnik.messaging.v1 import (
+    BackfillNotificationsRequest,
+    BackfillRequest,
     ClientEvent,
-    EventsSinceRequest,
     GetMessagesRequest,
     ListConversationsRequest,
     ListNotificationsRequest,
@@ -28,7 +29,6 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MarkSeenRequest,
     MessagingServiceStub,
     Notification,
-    NotificationsSinceRequest,
     SendMessageRequest,
     SendMessageResponse,
 )
@@ -341,8 +341,8 @@ async def test_all_up_to_a_notification_are_read_by_one_event_however_often_it_i
     assert [each.read for each in await list_notifications(other, ben, later)] == [False, True, True]
     # A client that was away gets the one event, and what is unread.
     stub = other.stub(MessagingServiceStub)
-    since = NotificationsSinceRequest(user_id=ben, stream="MESSAGING")
-    told = [event async for event in other.stream(stub.notifications_since, since, context=seen(later))]
+    since = BackfillNotificationsRequest(user_id=ben, stream="MESSAGING")
+    told = [event async for event in other.stream(stub.backfill_notifications, since, context=seen(later))]
     assert [event.type for event in told] == ["notification.read", "notification.created"]
     assert msgspec.json.decode(told[0].data) == {
         "notification_ids": [last.notification_id],
@@ -352,8 +352,8 @@ async def test_all_up_to_a_notification_are_read_by_one_event_however_often_it_i
 
 async def missed(client: Client, user_id: str, after: int, position: str, *, most_bytes: int = 0) -> list[ClientEvent]:
     stub = client.stub(MessagingServiceStub)
-    request = EventsSinceRequest(user_id=user_id, after=after, most_bytes=most_bytes)
-    return [event async for event in client.stream(stub.events_since, request, context=seen(position))]
+    request = BackfillRequest(user_id=user_id, after=after, most_bytes=most_bytes)
+    return [event async for event in client.stream(stub.backfill, request, context=seen(position))]
 
 
 async def test_who_was_away_is_told_in_order(house: House) -> None:

@@ -397,7 +397,7 @@ async def test_a_missed_message_has_the_bytes_that_it_had_live(
     live = [next(fan_out(message.open())) for message in await Log(streams).read(subjects.conversation(PAIR))]
     assert len(live) == len(TEXTS)
     for user_id in (ANNA, BEN):
-        missed = await found.queries.sent_since(user_id, 0, 100, 1_000_000)
+        missed = await found.queries.backfill_messages(user_id, 0, 100, 1_000_000)
         assert [(row.stream_sequence, row.data.encode()) for row in missed] == [
             (event.sequence, event.payload_by_user[user_id]) for event in live
         ]

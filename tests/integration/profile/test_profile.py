@@ -11,7 +11,7 @@ from contracts.errors import Invalid, ProfileNotFound, StaleProfile
 from contracts.events.profile import ProfileCreated
 from contracts.positions import Position
 from contracts.rpc.vestnik.profile.v1 import (
-    EventsSinceRequest,
+    BackfillRequest,
     GetProfileRequest,
     Profile,
     ProfileServiceStub,
@@ -239,8 +239,8 @@ async def test_who_was_away_is_told_the_latest_of_each_friend(house: House) -> N
     stub = client.stub(ProfileServiceStub)
 
     async def since(after: int) -> list[tuple[str, str]]:
-        request = EventsSinceRequest(user_ids=[anna, ben], after=after)
-        events = [event async for event in client.stream(stub.events_since, request, context=seen(position))]
+        request = BackfillRequest(user_ids=[anna, ben], after=after)
+        events = [event async for event in client.stream(stub.backfill, request, context=seen(position))]
         assert {event.type for event in events} <= {"profile.updated"}
         told = [msgspec.json.decode(event.data) for event in events]
         return [(each["user_id"], each["bio"]) for each in told]

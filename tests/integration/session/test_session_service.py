@@ -12,9 +12,9 @@ from nats.aio.client import Client as NATS
 from contracts.errors import Invalid, RefreshTokenReused, SessionNotFound
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
+    BackfillRequest,
     ClientEvent,
     CreateSessionRequest,
-    EventsSinceRequest,
     ListSessionsRequest,
     ListSessionsResponse,
     RefreshSessionRequest,
@@ -75,8 +75,8 @@ async def active(services: Services, session_id: str) -> bool:
 
 async def told_since(services: Services, position: str, after: int) -> list[ClientEvent]:
     call = Call(request_id="request", actor=ANNA, position=Position.decode(position))
-    request = EventsSinceRequest(user_id=ANNA, after=after)
-    stream = services.to_session.stream(services.session.events_since, request, context=call)
+    request = BackfillRequest(user_id=ANNA, after=after)
+    stream = services.to_session.stream(services.session.backfill, request, context=call)
     return [event async for event in stream]
 
 

@@ -6,10 +6,10 @@
 __all__ = (
     "AddFriendRequest",
     "AddFriendResponse",
+    "BackfillRequest",
     "ClientEvent",
     "ContactServiceBase",
     "ContactServiceStub",
-    "EventsSinceRequest",
     "Friend",
     "FriendState",
     "GetFriendsRequest",
@@ -171,6 +171,33 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class BackfillRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "BackfillRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    after: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    """
+    Events after this sequence of the service's stream.
+    """
+
+    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    Maximum number, the oldest first; 0: all.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.contact.v1", "BackfillRequest", BackfillRequest
+)
+
+
+@dataclass(eq=False, repr=False)
 class ClientEvent(betterproto2.Message):
     """
     One event for a client, as it stands in the live stream.
@@ -197,33 +224,6 @@ class ClientEvent(betterproto2.Message):
 
 
 default_message_pool.register_message("vestnik.contact.v1", "ClientEvent", ClientEvent)
-
-
-@dataclass(eq=False, repr=False)
-class EventsSinceRequest(betterproto2.Message):
-    @betterproto2.staticproperty
-    @staticmethod
-    def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
-            "EventsSinceRequest"
-        ]
-
-    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-
-    after: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
-    """
-    Events after this sequence of the service's stream.
-    """
-
-    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
-    """
-    No more than so many, the oldest; 0: all.
-    """
-
-
-default_message_pool.register_message(
-    "vestnik.contact.v1", "EventsSinceRequest", EventsSinceRequest
-)
 
 
 @dataclass(eq=False, repr=False)
@@ -459,20 +459,20 @@ class ContactServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
-    async def events_since(
+    async def backfill(
         self,
-        message: "EventsSinceRequest",
+        message: "BackfillRequest",
         *,
         timeout: "float | None" = None,
         deadline: "Deadline | None" = None,
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[ClientEvent]":
         """
-        What a client that was away missed, oldest first, from the read model; ends when it has been told all.
+        The events that a client missed while it was disconnected, oldest first, from the read model.
         """
 
         async for response in self._unary_stream(
-            "/vestnik.contact.v1.ContactService/EventsSince",
+            "/vestnik.contact.v1.ContactService/Backfill",
             message,
             ClientEvent,
             timeout=timeout,
@@ -483,7 +483,7 @@ class ContactServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n vestnik/contact/v1/contact.proto\x12\x12vestnik.contact.v1"H\n\x10AddFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x80\x01\n\x11AddFriendResponse\x125\n\x05state\x18\x01 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"K\n\x13RemoveFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"2\n\x14RemoveFriendResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\x91\x01\n\x11GetFriendsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x04 \x01(\tR\x06cursor"n\n\x06Friend\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05since\x18\x03 \x01(\x03R\x05since"z\n\x12GetFriendsResponse\x124\n\x07friends\x18\x01 \x03(\x0b2\x1a.vestnik.contact.v1.FriendR\x07friends\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"G\n\x0fIsFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x81\x01\n\x10IsFriendResponse\x128\n\x08relation\x18\x01 \x01(\x0e2\x1c.vestnik.contact.v1.RelationR\x08relation\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12\x17\n\x07read_at\x18\x03 \x01(\x04R\x06readAt"Y\n\x12EventsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data*z\n\x0bFriendState\x12\x1a\n\x18FRIEND_STATE_UNSPECIFIED\x12\x19\n\x15FRIEND_STATE_ACCEPTED\x10\x01\x12\x19\n\x15FRIEND_STATE_INCOMING\x10\x02\x12\x19\n\x15FRIEND_STATE_OUTGOING\x10\x03*m\n\x08Relation\x12\x16\n\x14RELATION_UNSPECIFIED\x12\x14\n\x10RELATION_FRIENDS\x10\x01\x12\x18\n\x14RELATION_NOT_FRIENDS\x10\x02\x12\x19\n\x15RELATION_UNKNOWN_USER\x10\x032\xdb\x03\n\x0eContactService\x12X\n\tAddFriend\x12$.vestnik.contact.v1.AddFriendRequest\x1a%.vestnik.contact.v1.AddFriendResponse\x12a\n\x0cRemoveFriend\x12\'.vestnik.contact.v1.RemoveFriendRequest\x1a(.vestnik.contact.v1.RemoveFriendResponse\x12[\n\nGetFriends\x12%.vestnik.contact.v1.GetFriendsRequest\x1a&.vestnik.contact.v1.GetFriendsResponse\x12U\n\x08IsFriend\x12#.vestnik.contact.v1.IsFriendRequest\x1a$.vestnik.contact.v1.IsFriendResponse\x12X\n\x0bEventsSince\x12&.vestnik.contact.v1.EventsSinceRequest\x1a\x1f.vestnik.contact.v1.ClientEvent0\x01b\x06proto3'
+    b'\n vestnik/contact/v1/contact.proto\x12\x12vestnik.contact.v1"H\n\x10AddFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x80\x01\n\x11AddFriendResponse\x125\n\x05state\x18\x01 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"K\n\x13RemoveFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"2\n\x14RemoveFriendResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\x91\x01\n\x11GetFriendsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x04 \x01(\tR\x06cursor"n\n\x06Friend\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05since\x18\x03 \x01(\x03R\x05since"z\n\x12GetFriendsResponse\x124\n\x07friends\x18\x01 \x03(\x0b2\x1a.vestnik.contact.v1.FriendR\x07friends\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"G\n\x0fIsFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x81\x01\n\x10IsFriendResponse\x128\n\x08relation\x18\x01 \x01(\x0e2\x1c.vestnik.contact.v1.RelationR\x08relation\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12\x17\n\x07read_at\x18\x03 \x01(\x04R\x06readAt"V\n\x0fBackfillRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data*z\n\x0bFriendState\x12\x1a\n\x18FRIEND_STATE_UNSPECIFIED\x12\x19\n\x15FRIEND_STATE_ACCEPTED\x10\x01\x12\x19\n\x15FRIEND_STATE_INCOMING\x10\x02\x12\x19\n\x15FRIEND_STATE_OUTGOING\x10\x03*m\n\x08Relation\x12\x16\n\x14RELATION_UNSPECIFIED\x12\x14\n\x10RELATION_FRIENDS\x10\x01\x12\x18\n\x14RELATION_NOT_FRIENDS\x10\x02\x12\x19\n\x15RELATION_UNKNOWN_USER\x10\x032\xd5\x03\n\x0eContactService\x12X\n\tAddFriend\x12$.vestnik.contact.v1.AddFriendRequest\x1a%.vestnik.contact.v1.AddFriendResponse\x12a\n\x0cRemoveFriend\x12\'.vestnik.contact.v1.RemoveFriendRequest\x1a(.vestnik.contact.v1.RemoveFriendResponse\x12[\n\nGetFriends\x12%.vestnik.contact.v1.GetFriendsRequest\x1a&.vestnik.contact.v1.GetFriendsResponse\x12U\n\x08IsFriend\x12#.vestnik.contact.v1.IsFriendRequest\x1a$.vestnik.contact.v1.IsFriendResponse\x12R\n\x08Backfill\x12#.vestnik.contact.v1.BackfillRequest\x1a\x1f.vestnik.contact.v1.ClientEvent0\x01b\x06proto3'
 )
 
 
@@ -509,11 +509,11 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def events_since(
-        self, message: "EventsSinceRequest"
+    async def backfill(
+        self, message: "BackfillRequest"
     ) -> "AsyncIterator[ClientEvent]":
         """
-        What a client that was away missed, oldest first, from the read model; ends when it has been told all.
+        The events that a client missed while it was disconnected, oldest first, from the read model.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -551,13 +551,13 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.is_friend(request)
         await stream.send_message(response)
 
-    async def __rpc_events_since(
-        self, stream: "grpclib.server.Stream[EventsSinceRequest, ClientEvent]"
+    async def __rpc_backfill(
+        self, stream: "grpclib.server.Stream[BackfillRequest, ClientEvent]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
         await self._call_rpc_handler_server_stream(
-            self.events_since,
+            self.backfill,
             stream,
             request,
         )
@@ -588,10 +588,10 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
                 IsFriendRequest,
                 IsFriendResponse,
             ),
-            "/vestnik.contact.v1.ContactService/EventsSince": grpclib.const.Handler(
-                self.__rpc_events_since,
+            "/vestnik.contact.v1.ContactService/Backfill": grpclib.const.Handler(
+                self.__rpc_backfill,
                 grpclib.const.Cardinality.UNARY_STREAM,
-                EventsSinceRequest,
+                BackfillRequest,
                 ClientEvent,
             ),
         }

@@ -4,10 +4,11 @@
 # This file has been @generated
 
 __all__ = (
+    "BackfillNotificationsRequest",
+    "BackfillRequest",
     "ClientEvent",
     "CountUnreadNotificationsRequest",
     "CountUnreadNotificationsResponse",
-    "EventsSinceRequest",
     "GetMessagesRequest",
     "GetMessagesResponse",
     "ListConversationsRequest",
@@ -21,7 +22,6 @@ __all__ = (
     "MessagingServiceBase",
     "MessagingServiceStub",
     "Notification",
-    "NotificationsSinceRequest",
     "SendMessageRequest",
     "SendMessageResponse",
 )
@@ -45,6 +45,74 @@ if TYPE_CHECKING:
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class BackfillNotificationsRequest(betterproto2.Message):
+    """
+    Notifications come from two streams; each is read separately.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "BackfillNotificationsRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    stream: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    `CONTACT` or `MESSAGING`.
+    """
+
+    after: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    """
+    Events after this sequence of that stream.
+    """
+
+    limit: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Maximum number, the oldest first; 0: all.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "BackfillNotificationsRequest", BackfillNotificationsRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class BackfillRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "BackfillRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    after: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    """
+    Events after this sequence of the service's stream.
+    """
+
+    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    Maximum number, the oldest first; 0: all.
+    """
+
+    most_bytes: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+    """
+    Ends with the event with which the data reaches so many bytes; 0: no bound.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "BackfillRequest", BackfillRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -115,38 +183,6 @@ default_message_pool.register_message(
     "vestnik.messaging.v1",
     "CountUnreadNotificationsResponse",
     CountUnreadNotificationsResponse,
-)
-
-
-@dataclass(eq=False, repr=False)
-class EventsSinceRequest(betterproto2.Message):
-    @betterproto2.staticproperty
-    @staticmethod
-    def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
-            "EventsSinceRequest"
-        ]
-
-    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-
-    after: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
-    """
-    Events after this sequence of the service's stream.
-    """
-
-    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
-    """
-    No more than so many, the oldest; 0: all.
-    """
-
-    most_bytes: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
-    """
-    The last event is the one with which the data of all has so many bytes; 0: no such bound.
-    """
-
-
-default_message_pool.register_message(
-    "vestnik.messaging.v1", "EventsSinceRequest", EventsSinceRequest
 )
 
 
@@ -439,42 +475,6 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
-class NotificationsSinceRequest(betterproto2.Message):
-    """
-    What a user is told of comes from two streams; each is followed for itself.
-    """
-
-    @betterproto2.staticproperty
-    @staticmethod
-    def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
-            "NotificationsSinceRequest"
-        ]
-
-    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-
-    stream: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
-    """
-    `CONTACT` or `MESSAGING`.
-    """
-
-    after: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
-    """
-    Events after this sequence of that stream.
-    """
-
-    limit: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
-    """
-    No more than so many, the oldest; 0: all.
-    """
-
-
-default_message_pool.register_message(
-    "vestnik.messaging.v1", "NotificationsSinceRequest", NotificationsSinceRequest
-)
-
-
-@dataclass(eq=False, repr=False)
 class SendMessageRequest(betterproto2.Message):
     """
     Times are Unix times in milliseconds, UTC. Ids are UUIDs in text.
@@ -656,20 +656,20 @@ class MessagingServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
-    async def events_since(
+    async def backfill(
         self,
-        message: "EventsSinceRequest",
+        message: "BackfillRequest",
         *,
         timeout: "float | None" = None,
         deadline: "Deadline | None" = None,
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[ClientEvent]":
         """
-        What a client that was away missed, oldest first, from the read model; ends when it has been told all.
+        The events that a client missed while it was disconnected, oldest first, from the read model.
         """
 
         async for response in self._unary_stream(
-            "/vestnik.messaging.v1.MessagingService/EventsSince",
+            "/vestnik.messaging.v1.MessagingService/Backfill",
             message,
             ClientEvent,
             timeout=timeout,
@@ -678,20 +678,20 @@ class MessagingServiceStub(betterproto2_grpclib.ServiceStub):
         ):
             yield response
 
-    async def notifications_since(
+    async def backfill_notifications(
         self,
-        message: "NotificationsSinceRequest",
+        message: "BackfillNotificationsRequest",
         *,
         timeout: "float | None" = None,
         deadline: "Deadline | None" = None,
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[ClientEvent]":
         """
-        The notifications that a client missed and that nobody has read since, and which were read, oldest first.
+        The same for notifications: those that are still unread, and which were read.
         """
 
         async for response in self._unary_stream(
-            "/vestnik.messaging.v1.MessagingService/NotificationsSince",
+            "/vestnik.messaging.v1.MessagingService/BackfillNotifications",
             message,
             ClientEvent,
             timeout=timeout,
@@ -702,7 +702,7 @@ class MessagingServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n$vestnik/messaging/v1/messaging.proto\x12\x14vestnik.messaging.v1"\x94\x01\n\x12SendMessageRequest\x12\x1b\n\tsender_id\x18\x01 \x01(\tR\x08senderId\x12!\n\x0crecipient_id\x18\x02 \x01(\tR\x0brecipientId\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12*\n\x11client_message_id\x18\x04 \x01(\tR\x0fclientMessageId"e\n\x13SendMessageResponse\x12\x18\n\x07message\x18\x01 \x01(\x0cR\x07message\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\xbf\x01\n\x12GetMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1b\n\x06before\x18\x03 \x01(\x03H\x00R\x06before\x88\x01\x01\x12\x19\n\x05after\x18\x04 \x01(\x03H\x01R\x05after\x88\x01\x01\x12\x14\n\x05limit\x18\x05 \x01(\x05R\x05limit\x12\x14\n\x05known\x18\x06 \x01(\tR\x05knownB\t\n\x07_beforeB\x08\n\x06_after"\xa7\x01\n\x13GetMessagesResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04more\x18\x02 \x01(\x08R\x04more\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position\x12\x12\n\x04last\x18\x04 \x01(\x03R\x04last\x12\x18\n\x07version\x18\x05 \x01(\tR\x07version\x12\x1c\n\tunchanged\x18\x06 \x01(\x08R\tunchanged"_\n\x0fMarkSeenRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence".\n\x10MarkSeenResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"a\n\x18ListConversationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"a\n\x19ListConversationsResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"a\n\x18ListNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x91\x01\n\x0cNotification\x12\'\n\x0fnotification_id\x18\x01 \x01(\tR\x0enotificationId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n\x0cfrom_user_id\x18\x03 \x01(\tR\nfromUserId\x12\x0e\n\x02at\x18\x04 \x01(\x03R\x02at\x12\x12\n\x04read\x18\x05 \x01(\x08R\x04read"\x95\x01\n\x19ListNotificationsResponse\x12H\n\rnotifications\x18\x01 \x03(\x0b2".vestnik.messaging.v1.NotificationR\rnotifications\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"w\n\x1cMarkNotificationsReadRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10notification_ids\x18\x02 \x03(\tR\x0fnotificationIds\x12\x13\n\x05up_to\x18\x03 \x01(\tR\x04upTo";\n\x1dMarkNotificationsReadResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position":\n\x1fCountUnreadNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"V\n CountUnreadNotificationsResponse\x12\x16\n\x06unread\x18\x01 \x01(\x03R\x06unread\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"x\n\x19NotificationsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n\x05after\x18\x03 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limit"x\n\x12EventsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x1d\n\nmost_bytes\x18\x04 \x01(\x03R\tmostBytes"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\xfa\x07\n\x10MessagingService\x12b\n\x0bSendMessage\x12(.vestnik.messaging.v1.SendMessageRequest\x1a).vestnik.messaging.v1.SendMessageResponse\x12b\n\x0bGetMessages\x12(.vestnik.messaging.v1.GetMessagesRequest\x1a).vestnik.messaging.v1.GetMessagesResponse\x12Y\n\x08MarkSeen\x12%.vestnik.messaging.v1.MarkSeenRequest\x1a&.vestnik.messaging.v1.MarkSeenResponse\x12t\n\x11ListConversations\x12..vestnik.messaging.v1.ListConversationsRequest\x1a/.vestnik.messaging.v1.ListConversationsResponse\x12t\n\x11ListNotifications\x12..vestnik.messaging.v1.ListNotificationsRequest\x1a/.vestnik.messaging.v1.ListNotificationsResponse\x12\x80\x01\n\x15MarkNotificationsRead\x122.vestnik.messaging.v1.MarkNotificationsReadRequest\x1a3.vestnik.messaging.v1.MarkNotificationsReadResponse\x12\x89\x01\n\x18CountUnreadNotifications\x125.vestnik.messaging.v1.CountUnreadNotificationsRequest\x1a6.vestnik.messaging.v1.CountUnreadNotificationsResponse\x12\\\n\x0bEventsSince\x12(.vestnik.messaging.v1.EventsSinceRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01\x12j\n\x12NotificationsSince\x12/.vestnik.messaging.v1.NotificationsSinceRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01b\x06proto3'
+    b'\n$vestnik/messaging/v1/messaging.proto\x12\x14vestnik.messaging.v1"\x94\x01\n\x12SendMessageRequest\x12\x1b\n\tsender_id\x18\x01 \x01(\tR\x08senderId\x12!\n\x0crecipient_id\x18\x02 \x01(\tR\x0brecipientId\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12*\n\x11client_message_id\x18\x04 \x01(\tR\x0fclientMessageId"e\n\x13SendMessageResponse\x12\x18\n\x07message\x18\x01 \x01(\x0cR\x07message\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\xbf\x01\n\x12GetMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1b\n\x06before\x18\x03 \x01(\x03H\x00R\x06before\x88\x01\x01\x12\x19\n\x05after\x18\x04 \x01(\x03H\x01R\x05after\x88\x01\x01\x12\x14\n\x05limit\x18\x05 \x01(\x05R\x05limit\x12\x14\n\x05known\x18\x06 \x01(\tR\x05knownB\t\n\x07_beforeB\x08\n\x06_after"\xa7\x01\n\x13GetMessagesResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04more\x18\x02 \x01(\x08R\x04more\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position\x12\x12\n\x04last\x18\x04 \x01(\x03R\x04last\x12\x18\n\x07version\x18\x05 \x01(\tR\x07version\x12\x1c\n\tunchanged\x18\x06 \x01(\x08R\tunchanged"_\n\x0fMarkSeenRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence".\n\x10MarkSeenResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"a\n\x18ListConversationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"a\n\x19ListConversationsResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"a\n\x18ListNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x91\x01\n\x0cNotification\x12\'\n\x0fnotification_id\x18\x01 \x01(\tR\x0enotificationId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n\x0cfrom_user_id\x18\x03 \x01(\tR\nfromUserId\x12\x0e\n\x02at\x18\x04 \x01(\x03R\x02at\x12\x12\n\x04read\x18\x05 \x01(\x08R\x04read"\x95\x01\n\x19ListNotificationsResponse\x12H\n\rnotifications\x18\x01 \x03(\x0b2".vestnik.messaging.v1.NotificationR\rnotifications\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"w\n\x1cMarkNotificationsReadRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10notification_ids\x18\x02 \x03(\tR\x0fnotificationIds\x12\x13\n\x05up_to\x18\x03 \x01(\tR\x04upTo";\n\x1dMarkNotificationsReadResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position":\n\x1fCountUnreadNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"V\n CountUnreadNotificationsResponse\x12\x16\n\x06unread\x18\x01 \x01(\x03R\x06unread\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"{\n\x1cBackfillNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n\x05after\x18\x03 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limit"u\n\x0fBackfillRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x1d\n\nmost_bytes\x18\x04 \x01(\x03R\tmostBytes"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\xfa\x07\n\x10MessagingService\x12b\n\x0bSendMessage\x12(.vestnik.messaging.v1.SendMessageRequest\x1a).vestnik.messaging.v1.SendMessageResponse\x12b\n\x0bGetMessages\x12(.vestnik.messaging.v1.GetMessagesRequest\x1a).vestnik.messaging.v1.GetMessagesResponse\x12Y\n\x08MarkSeen\x12%.vestnik.messaging.v1.MarkSeenRequest\x1a&.vestnik.messaging.v1.MarkSeenResponse\x12t\n\x11ListConversations\x12..vestnik.messaging.v1.ListConversationsRequest\x1a/.vestnik.messaging.v1.ListConversationsResponse\x12t\n\x11ListNotifications\x12..vestnik.messaging.v1.ListNotificationsRequest\x1a/.vestnik.messaging.v1.ListNotificationsResponse\x12\x80\x01\n\x15MarkNotificationsRead\x122.vestnik.messaging.v1.MarkNotificationsReadRequest\x1a3.vestnik.messaging.v1.MarkNotificationsReadResponse\x12\x89\x01\n\x18CountUnreadNotifications\x125.vestnik.messaging.v1.CountUnreadNotificationsRequest\x1a6.vestnik.messaging.v1.CountUnreadNotificationsResponse\x12V\n\x08Backfill\x12%.vestnik.messaging.v1.BackfillRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01\x12p\n\x15BackfillNotifications\x122.vestnik.messaging.v1.BackfillNotificationsRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01b\x06proto3'
 )
 
 
@@ -747,21 +747,21 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def events_since(
-        self, message: "EventsSinceRequest"
+    async def backfill(
+        self, message: "BackfillRequest"
     ) -> "AsyncIterator[ClientEvent]":
         """
-        What a client that was away missed, oldest first, from the read model; ends when it has been told all.
+        The events that a client missed while it was disconnected, oldest first, from the read model.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
         yield ClientEvent()
 
-    async def notifications_since(
-        self, message: "NotificationsSinceRequest"
+    async def backfill_notifications(
+        self, message: "BackfillNotificationsRequest"
     ) -> "AsyncIterator[ClientEvent]":
         """
-        The notifications that a client missed and that nobody has read since, and which were read, oldest first.
+        The same for notifications: those that are still unread, and which were read.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -827,24 +827,24 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.count_unread_notifications(request)
         await stream.send_message(response)
 
-    async def __rpc_events_since(
-        self, stream: "grpclib.server.Stream[EventsSinceRequest, ClientEvent]"
+    async def __rpc_backfill(
+        self, stream: "grpclib.server.Stream[BackfillRequest, ClientEvent]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
         await self._call_rpc_handler_server_stream(
-            self.events_since,
+            self.backfill,
             stream,
             request,
         )
 
-    async def __rpc_notifications_since(
-        self, stream: "grpclib.server.Stream[NotificationsSinceRequest, ClientEvent]"
+    async def __rpc_backfill_notifications(
+        self, stream: "grpclib.server.Stream[BackfillNotificationsRequest, ClientEvent]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
         await self._call_rpc_handler_server_stream(
-            self.notifications_since,
+            self.backfill_notifications,
             stream,
             request,
         )
@@ -893,16 +893,16 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
                 CountUnreadNotificationsRequest,
                 CountUnreadNotificationsResponse,
             ),
-            "/vestnik.messaging.v1.MessagingService/EventsSince": grpclib.const.Handler(
-                self.__rpc_events_since,
+            "/vestnik.messaging.v1.MessagingService/Backfill": grpclib.const.Handler(
+                self.__rpc_backfill,
                 grpclib.const.Cardinality.UNARY_STREAM,
-                EventsSinceRequest,
+                BackfillRequest,
                 ClientEvent,
             ),
-            "/vestnik.messaging.v1.MessagingService/NotificationsSince": grpclib.const.Handler(
-                self.__rpc_notifications_since,
+            "/vestnik.messaging.v1.MessagingService/BackfillNotifications": grpclib.const.Handler(
+                self.__rpc_backfill_notifications,
                 grpclib.const.Cardinality.UNARY_STREAM,
-                NotificationsSinceRequest,
+                BackfillNotificationsRequest,
                 ClientEvent,
             ),
         }

@@ -4,8 +4,8 @@
 # This file has been @generated
 
 __all__ = (
+    "BackfillRequest",
     "ClientEvent",
-    "EventsSinceRequest",
     "GetProfileRequest",
     "GetProfileResponse",
     "Profile",
@@ -39,6 +39,38 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
 @dataclass(eq=False, repr=False)
+class BackfillRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "BackfillRequest"
+        ]
+
+    user_ids: "list[str]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The people whose changes are asked for: the friends of a client's user.
+    """
+
+    after: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    """
+    Events after this sequence of the service's stream.
+    """
+
+    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    Maximum number, the oldest first; 0: all.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.profile.v1", "BackfillRequest", BackfillRequest
+)
+
+
+@dataclass(eq=False, repr=False)
 class ClientEvent(betterproto2.Message):
     """
     One event for a client, as it stands in the live stream.
@@ -65,38 +97,6 @@ class ClientEvent(betterproto2.Message):
 
 
 default_message_pool.register_message("vestnik.profile.v1", "ClientEvent", ClientEvent)
-
-
-@dataclass(eq=False, repr=False)
-class EventsSinceRequest(betterproto2.Message):
-    @betterproto2.staticproperty
-    @staticmethod
-    def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
-            "EventsSinceRequest"
-        ]
-
-    user_ids: "list[str]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING, repeated=True
-    )
-    """
-    The people whose changes are asked for: the friends of a client's user.
-    """
-
-    after: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
-    """
-    Events after this sequence of the service's stream.
-    """
-
-    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
-    """
-    No more than so many, the oldest; 0: all.
-    """
-
-
-default_message_pool.register_message(
-    "vestnik.profile.v1", "EventsSinceRequest", EventsSinceRequest
-)
 
 
 @dataclass(eq=False, repr=False)
@@ -344,20 +344,20 @@ class ProfileServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
-    async def events_since(
+    async def backfill(
         self,
-        message: "EventsSinceRequest",
+        message: "BackfillRequest",
         *,
         timeout: "float | None" = None,
         deadline: "Deadline | None" = None,
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[ClientEvent]":
         """
-        What a client that was away missed, oldest first, from the read model; ends when it has been told all.
+        The events that a client missed while it was disconnected, oldest first, from the read model.
         """
 
         async for response in self._unary_stream(
-            "/vestnik.profile.v1.ProfileService/EventsSince",
+            "/vestnik.profile.v1.ProfileService/Backfill",
             message,
             ClientEvent,
             timeout=timeout,
@@ -368,7 +368,7 @@ class ProfileServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n vestnik/profile/v1/profile.proto\x12\x12vestnik.profile.v1"\xe1\x01\n\x07Profile\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12!\n\x0cdisplay_name\x18\x03 \x01(\tR\x0bdisplayName\x12\x10\n\x03bio\x18\x04 \x01(\tR\x03bio\x12\x1d\n\navatar_url\x18\x05 \x01(\tR\tavatarUrl\x12\x1a\n\x08verified\x18\x06 \x01(\x08R\x08verified\x12\x1d\n\nupdated_at\x18\x07 \x01(\x03R\tupdatedAt\x12\x12\n\x04etag\x18\x08 \x01(\tR\x04etag",\n\x11GetProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"g\n\x12GetProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xd5\x01\n\x14UpdateProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12&\n\x0cdisplay_name\x18\x02 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01\x12\x15\n\x03bio\x18\x03 \x01(\tH\x01R\x03bio\x88\x01\x01\x12"\n\navatar_url\x18\x04 \x01(\tH\x02R\tavatarUrl\x88\x01\x01\x12\x19\n\x08if_match\x18\x05 \x03(\tR\x07ifMatchB\x0f\n\r_display_nameB\x06\n\x04_bioB\r\n\x0b_avatar_url"j\n\x15UpdateProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"[\n\x15SearchProfilesRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x81\x01\n\x16SearchProfilesResponse\x127\n\x08profiles\x18\x01 \x03(\x0b2\x1b.vestnik.profile.v1.ProfileR\x08profiles\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"[\n\x12EventsSinceRequest\x12\x19\n\x08user_ids\x18\x01 \x03(\tR\x07userIds\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\x96\x03\n\x0eProfileService\x12[\n\nGetProfile\x12%.vestnik.profile.v1.GetProfileRequest\x1a&.vestnik.profile.v1.GetProfileResponse\x12d\n\rUpdateProfile\x12(.vestnik.profile.v1.UpdateProfileRequest\x1a).vestnik.profile.v1.UpdateProfileResponse\x12g\n\x0eSearchProfiles\x12).vestnik.profile.v1.SearchProfilesRequest\x1a*.vestnik.profile.v1.SearchProfilesResponse\x12X\n\x0bEventsSince\x12&.vestnik.profile.v1.EventsSinceRequest\x1a\x1f.vestnik.profile.v1.ClientEvent0\x01b\x06proto3'
+    b'\n vestnik/profile/v1/profile.proto\x12\x12vestnik.profile.v1"\xe1\x01\n\x07Profile\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12!\n\x0cdisplay_name\x18\x03 \x01(\tR\x0bdisplayName\x12\x10\n\x03bio\x18\x04 \x01(\tR\x03bio\x12\x1d\n\navatar_url\x18\x05 \x01(\tR\tavatarUrl\x12\x1a\n\x08verified\x18\x06 \x01(\x08R\x08verified\x12\x1d\n\nupdated_at\x18\x07 \x01(\x03R\tupdatedAt\x12\x12\n\x04etag\x18\x08 \x01(\tR\x04etag",\n\x11GetProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"g\n\x12GetProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xd5\x01\n\x14UpdateProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12&\n\x0cdisplay_name\x18\x02 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01\x12\x15\n\x03bio\x18\x03 \x01(\tH\x01R\x03bio\x88\x01\x01\x12"\n\navatar_url\x18\x04 \x01(\tH\x02R\tavatarUrl\x88\x01\x01\x12\x19\n\x08if_match\x18\x05 \x03(\tR\x07ifMatchB\x0f\n\r_display_nameB\x06\n\x04_bioB\r\n\x0b_avatar_url"j\n\x15UpdateProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"[\n\x15SearchProfilesRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x81\x01\n\x16SearchProfilesResponse\x127\n\x08profiles\x18\x01 \x03(\x0b2\x1b.vestnik.profile.v1.ProfileR\x08profiles\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"X\n\x0fBackfillRequest\x12\x19\n\x08user_ids\x18\x01 \x03(\tR\x07userIds\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\x90\x03\n\x0eProfileService\x12[\n\nGetProfile\x12%.vestnik.profile.v1.GetProfileRequest\x1a&.vestnik.profile.v1.GetProfileResponse\x12d\n\rUpdateProfile\x12(.vestnik.profile.v1.UpdateProfileRequest\x1a).vestnik.profile.v1.UpdateProfileResponse\x12g\n\x0eSearchProfiles\x12).vestnik.profile.v1.SearchProfilesRequest\x1a*.vestnik.profile.v1.SearchProfilesResponse\x12R\n\x08Backfill\x12#.vestnik.profile.v1.BackfillRequest\x1a\x1f.vestnik.profile.v1.ClientEvent0\x01b\x06proto3'
 )
 
 
@@ -389,11 +389,11 @@ class ProfileServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def events_since(
-        self, message: "EventsSinceRequest"
+    async def backfill(
+        self, message: "BackfillRequest"
     ) -> "AsyncIterator[ClientEvent]":
         """
-        What a client that was away missed, oldest first, from the read model; ends when it has been told all.
+        The events that a client missed while it was disconnected, oldest first, from the read model.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -425,13 +425,13 @@ class ProfileServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.search_profiles(request)
         await stream.send_message(response)
 
-    async def __rpc_events_since(
-        self, stream: "grpclib.server.Stream[EventsSinceRequest, ClientEvent]"
+    async def __rpc_backfill(
+        self, stream: "grpclib.server.Stream[BackfillRequest, ClientEvent]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
         await self._call_rpc_handler_server_stream(
-            self.events_since,
+            self.backfill,
             stream,
             request,
         )
@@ -456,10 +456,10 @@ class ProfileServiceBase(betterproto2_grpclib.ServiceBase):
                 SearchProfilesRequest,
                 SearchProfilesResponse,
             ),
-            "/vestnik.profile.v1.ProfileService/EventsSince": grpclib.const.Handler(
-                self.__rpc_events_since,
+            "/vestnik.profile.v1.ProfileService/Backfill": grpclib.const.Handler(
+                self.__rpc_backfill,
                 grpclib.const.Cardinality.UNARY_STREAM,
-                EventsSinceRequest,
+                BackfillRequest,
                 ClientEvent,
             ),
         }

@@ -4,12 +4,12 @@
 # This file has been @generated
 
 __all__ = (
+    "BackfillRequest",
     "ClientEvent",
     "CreateSessionRequest",
     "CreateSessionResponse",
     "EndSessionsRequest",
     "EndSessionsResponse",
-    "EventsSinceRequest",
     "ListHistoryRequest",
     "ListHistoryResponse",
     "ListSessionsRequest",
@@ -46,6 +46,33 @@ if TYPE_CHECKING:
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class BackfillRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "BackfillRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    after: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    """
+    Events after this sequence of the service's stream.
+    """
+
+    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    Maximum number, the oldest first; 0: all.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.session.v1", "BackfillRequest", BackfillRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -205,33 +232,6 @@ class EndSessionsResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.session.v1", "EndSessionsResponse", EndSessionsResponse
-)
-
-
-@dataclass(eq=False, repr=False)
-class EventsSinceRequest(betterproto2.Message):
-    @betterproto2.staticproperty
-    @staticmethod
-    def DESCRIPTOR() -> Descriptor:
-        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
-            "EventsSinceRequest"
-        ]
-
-    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-
-    after: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
-    """
-    Events after this sequence of the service's stream.
-    """
-
-    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
-    """
-    No more than so many, the oldest; 0: all.
-    """
-
-
-default_message_pool.register_message(
-    "vestnik.session.v1", "EventsSinceRequest", EventsSinceRequest
 )
 
 
@@ -702,20 +702,20 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
-    async def events_since(
+    async def backfill(
         self,
-        message: "EventsSinceRequest",
+        message: "BackfillRequest",
         *,
         timeout: "float | None" = None,
         deadline: "Deadline | None" = None,
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[ClientEvent]":
         """
-        What a client that was away missed, oldest first, from the read model; ends when it has been told all.
+        The events that a client missed while it was disconnected, oldest first, from the read model.
         """
 
         async for response in self._unary_stream(
-            "/vestnik.session.v1.SessionService/EventsSince",
+            "/vestnik.session.v1.SessionService/Backfill",
             message,
             ClientEvent,
             timeout=timeout,
@@ -726,7 +726,7 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n vestnik/session/v1/session.proto\x12\x12vestnik.session.v1"\xc3\x01\n\x06Tokens\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId\x12!\n\x0caccess_token\x18\x03 \x01(\tR\x0baccessToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x03R\texpiresIn\x12#\n\rrefresh_token\x18\x05 \x01(\tR\x0crefreshToken\x12\x1a\n\x08position\x18\x06 \x01(\tR\x08position"\x9d\x01\n\x14CreateSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12\x1e\n\ncredential\x18\x05 \x01(\rR\ncredential"K\n\x15CreateSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"7\n\x16ValidateSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId"J\n\x17ValidateSessionResponse\x12\x16\n\x06active\x18\x01 \x01(\x08R\x06active\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId"<\n\x15RefreshSessionRequest\x12#\n\rrefresh_token\x18\x01 \x01(\tR\x0crefreshToken"L\n\x16RefreshSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"\xa1\x01\n\x14RevokeSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1f\n\nsession_id\x18\x02 \x01(\tH\x00R\tsessionId\x12-\n\x12all_but_session_id\x18\x03 \x01(\tH\x00R\x0fallButSessionId\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reasonB\x08\n\x06target"M\n\x15RevokeSessionResponse\x12\x18\n\x07revoked\x18\x01 \x01(\x05R\x07revoked\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\x8f\x02\n\x12EndSessionsRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tH\x00R\x06userId\x12\x1c\n\x08username\x18\x02 \x01(\tH\x00R\x08username\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12&\n\x0fkept_session_id\x18\x04 \x01(\tR\rkeptSessionId\x12)\n\x10below_credential\x18\x05 \x01(\rR\x0fbelowCredential\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\x12\x12\n\x04note\x18\x07 \x01(\tR\x04note\x12\x1a\n\x08operator\x18\x08 \x01(\tR\x08operatorB\x06\n\x04user"`\n\x13EndSessionsResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05ended\x18\x02 \x03(\tR\x05ended\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"[\n\x12ListHistoryRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\xee\x01\n\x0bPastSession\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n\x06device\x18\x02 \x01(\tR\x06device\x12\x18\n\x07address\x18\x03 \x01(\tR\x07address\x12\x1d\n\ncreated_at\x18\x04 \x01(\x03R\tcreatedAt\x12*\n\x11last_refreshed_at\x18\x05 \x01(\x03R\x0flastRefreshedAt\x12\x1e\n\x08ended_at\x18\x06 \x01(\x03H\x00R\x07endedAt\x88\x01\x01\x12\x16\n\x06reason\x18\x07 \x01(\tR\x06reasonB\x0b\n\t_ended_at"\x82\x01\n\x13ListHistoryResponse\x12;\n\x08sessions\x18\x01 \x03(\x0b2\x1f.vestnik.session.v1.PastSessionR\x08sessions\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\\\n\x13ListSessionsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\xa5\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n\x06device\x18\x02 \x01(\tR\x06device\x12\x1d\n\ncreated_at\x18\x03 \x01(\x03R\tcreatedAt\x12*\n\x11last_refreshed_at\x18\x04 \x01(\x03R\x0flastRefreshedAt\x12\x18\n\x07address\x18\x05 \x01(\tR\x07address"\x7f\n\x14ListSessionsResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.vestnik.session.v1.SessionR\x08sessions\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"Y\n\x12EventsSinceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\xae\x06\n\x0eSessionService\x12d\n\rCreateSession\x12(.vestnik.session.v1.CreateSessionRequest\x1a).vestnik.session.v1.CreateSessionResponse\x12j\n\x0fValidateSession\x12*.vestnik.session.v1.ValidateSessionRequest\x1a+.vestnik.session.v1.ValidateSessionResponse\x12g\n\x0eRefreshSession\x12).vestnik.session.v1.RefreshSessionRequest\x1a*.vestnik.session.v1.RefreshSessionResponse\x12d\n\rRevokeSession\x12(.vestnik.session.v1.RevokeSessionRequest\x1a).vestnik.session.v1.RevokeSessionResponse\x12^\n\x0bEndSessions\x12&.vestnik.session.v1.EndSessionsRequest\x1a\'.vestnik.session.v1.EndSessionsResponse\x12a\n\x0cListSessions\x12\'.vestnik.session.v1.ListSessionsRequest\x1a(.vestnik.session.v1.ListSessionsResponse\x12^\n\x0bListHistory\x12&.vestnik.session.v1.ListHistoryRequest\x1a\'.vestnik.session.v1.ListHistoryResponse\x12X\n\x0bEventsSince\x12&.vestnik.session.v1.EventsSinceRequest\x1a\x1f.vestnik.session.v1.ClientEvent0\x01b\x06proto3'
+    b'\n vestnik/session/v1/session.proto\x12\x12vestnik.session.v1"\xc3\x01\n\x06Tokens\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId\x12!\n\x0caccess_token\x18\x03 \x01(\tR\x0baccessToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x03R\texpiresIn\x12#\n\rrefresh_token\x18\x05 \x01(\tR\x0crefreshToken\x12\x1a\n\x08position\x18\x06 \x01(\tR\x08position"\x9d\x01\n\x14CreateSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12\x1e\n\ncredential\x18\x05 \x01(\rR\ncredential"K\n\x15CreateSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"7\n\x16ValidateSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId"J\n\x17ValidateSessionResponse\x12\x16\n\x06active\x18\x01 \x01(\x08R\x06active\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId"<\n\x15RefreshSessionRequest\x12#\n\rrefresh_token\x18\x01 \x01(\tR\x0crefreshToken"L\n\x16RefreshSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"\xa1\x01\n\x14RevokeSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1f\n\nsession_id\x18\x02 \x01(\tH\x00R\tsessionId\x12-\n\x12all_but_session_id\x18\x03 \x01(\tH\x00R\x0fallButSessionId\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reasonB\x08\n\x06target"M\n\x15RevokeSessionResponse\x12\x18\n\x07revoked\x18\x01 \x01(\x05R\x07revoked\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\x8f\x02\n\x12EndSessionsRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tH\x00R\x06userId\x12\x1c\n\x08username\x18\x02 \x01(\tH\x00R\x08username\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12&\n\x0fkept_session_id\x18\x04 \x01(\tR\rkeptSessionId\x12)\n\x10below_credential\x18\x05 \x01(\rR\x0fbelowCredential\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\x12\x12\n\x04note\x18\x07 \x01(\tR\x04note\x12\x1a\n\x08operator\x18\x08 \x01(\tR\x08operatorB\x06\n\x04user"`\n\x13EndSessionsResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05ended\x18\x02 \x03(\tR\x05ended\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"[\n\x12ListHistoryRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\xee\x01\n\x0bPastSession\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n\x06device\x18\x02 \x01(\tR\x06device\x12\x18\n\x07address\x18\x03 \x01(\tR\x07address\x12\x1d\n\ncreated_at\x18\x04 \x01(\x03R\tcreatedAt\x12*\n\x11last_refreshed_at\x18\x05 \x01(\x03R\x0flastRefreshedAt\x12\x1e\n\x08ended_at\x18\x06 \x01(\x03H\x00R\x07endedAt\x88\x01\x01\x12\x16\n\x06reason\x18\x07 \x01(\tR\x06reasonB\x0b\n\t_ended_at"\x82\x01\n\x13ListHistoryResponse\x12;\n\x08sessions\x18\x01 \x03(\x0b2\x1f.vestnik.session.v1.PastSessionR\x08sessions\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\\\n\x13ListSessionsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\xa5\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n\x06device\x18\x02 \x01(\tR\x06device\x12\x1d\n\ncreated_at\x18\x03 \x01(\x03R\tcreatedAt\x12*\n\x11last_refreshed_at\x18\x04 \x01(\x03R\x0flastRefreshedAt\x12\x18\n\x07address\x18\x05 \x01(\tR\x07address"\x7f\n\x14ListSessionsResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.vestnik.session.v1.SessionR\x08sessions\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"V\n\x0fBackfillRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\xa8\x06\n\x0eSessionService\x12d\n\rCreateSession\x12(.vestnik.session.v1.CreateSessionRequest\x1a).vestnik.session.v1.CreateSessionResponse\x12j\n\x0fValidateSession\x12*.vestnik.session.v1.ValidateSessionRequest\x1a+.vestnik.session.v1.ValidateSessionResponse\x12g\n\x0eRefreshSession\x12).vestnik.session.v1.RefreshSessionRequest\x1a*.vestnik.session.v1.RefreshSessionResponse\x12d\n\rRevokeSession\x12(.vestnik.session.v1.RevokeSessionRequest\x1a).vestnik.session.v1.RevokeSessionResponse\x12^\n\x0bEndSessions\x12&.vestnik.session.v1.EndSessionsRequest\x1a\'.vestnik.session.v1.EndSessionsResponse\x12a\n\x0cListSessions\x12\'.vestnik.session.v1.ListSessionsRequest\x1a(.vestnik.session.v1.ListSessionsResponse\x12^\n\x0bListHistory\x12&.vestnik.session.v1.ListHistoryRequest\x1a\'.vestnik.session.v1.ListHistoryResponse\x12R\n\x08Backfill\x12#.vestnik.session.v1.BackfillRequest\x1a\x1f.vestnik.session.v1.ClientEvent0\x01b\x06proto3'
 )
 
 
@@ -779,11 +779,11 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def events_since(
-        self, message: "EventsSinceRequest"
+    async def backfill(
+        self, message: "BackfillRequest"
     ) -> "AsyncIterator[ClientEvent]":
         """
-        What a client that was away missed, oldest first, from the read model; ends when it has been told all.
+        The events that a client missed while it was disconnected, oldest first, from the read model.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -849,13 +849,13 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.list_history(request)
         await stream.send_message(response)
 
-    async def __rpc_events_since(
-        self, stream: "grpclib.server.Stream[EventsSinceRequest, ClientEvent]"
+    async def __rpc_backfill(
+        self, stream: "grpclib.server.Stream[BackfillRequest, ClientEvent]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
         await self._call_rpc_handler_server_stream(
-            self.events_since,
+            self.backfill,
             stream,
             request,
         )
@@ -904,10 +904,10 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
                 ListHistoryRequest,
                 ListHistoryResponse,
             ),
-            "/vestnik.session.v1.SessionService/EventsSince": grpclib.const.Handler(
-                self.__rpc_events_since,
+            "/vestnik.session.v1.SessionService/Backfill": grpclib.const.Handler(
+                self.__rpc_backfill,
                 grpclib.const.Cardinality.UNARY_STREAM,
-                EventsSinceRequest,
+                BackfillRequest,
                 ClientEvent,
             ),
         }

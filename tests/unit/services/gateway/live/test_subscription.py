@@ -13,7 +13,7 @@ from contracts.errors import Unavailable
 from contracts.positions import Position
 from contracts.subjects import PROFILE
 from services.gateway.live.backfill import EventPage
-from services.gateway.live.backfill_slots import SMALL, CatchUps
+from services.gateway.live.backfill_slots import SMALL, BackfillSlots
 from services.gateway.live.client_queue import ClientQueue, QueuedEvent
 from services.gateway.live.fanout import STREAMS, OutboundEvent
 from services.gateway.live.friend_index import FriendIndex
@@ -38,7 +38,7 @@ class World:
         self.hubs = [self._hub() for _ in range(gateways)]
         # Nothing happens any more.
         self.over = False
-        self.catch_ups = CatchUps(most_of_one=2)
+        self.slots = BackfillSlots(most_of_one=2)
 
     def _hub(self) -> Hub:
         async def load(user_id: str, contact: int) -> Collection[str]:
@@ -132,7 +132,7 @@ def feed(world: World, hub: Hub, position: str) -> tuple[Subscription, ClientQue
         outlet,
         places,
         still_active=still_active,
-        catch_ups=world.catch_ups,
+        slots=world.slots,
         handed_out=lambda number: None,
         heartbeat=0.0,
         pause=0.0,
@@ -232,11 +232,11 @@ async def test_a_client_holds_no_page_while_others_of_its_user_hold_theirs() -> 
     async with one:
         pass
     assert await three.next()
-    assert len(world.catch_ups) == 2
+    assert len(world.slots) == 2
     for each in (two, three):
         async with each:
             pass
-    assert len(world.catch_ups) == 0
+    assert len(world.slots) == 0
 
 
 async def test_a_client_that_has_caught_up_leaves_its_turn_to_others() -> None:
@@ -247,10 +247,10 @@ async def test_a_client_that_has_caught_up_leaves_its_turn_to_others() -> None:
     while min(got) < 29 * len(STREAMS):
         for number, each in enumerate(feeds):
             got[number] += len(await each.next())
-            assert len(world.catch_ups) <= 2
+            assert len(world.slots) <= 2
     for each in feeds:
         await each.next()
-    assert len(world.catch_ups) == 0
+    assert len(world.slots) == 0
 
 
 async def test_what_is_in_memory_goes_out_in_parts() -> None:

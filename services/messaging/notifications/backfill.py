@@ -22,12 +22,12 @@ _PAGE = 500
 _ALL = 1 << 62
 
 
-async def notifications_since(
+async def backfill_notifications(
     queries: NotificationQueries, user_id: str, stream: str, after: int, limit: int = 0
 ) -> AsyncIterator[ClientEvent]:
     """Yields every unread notification after the sequence, and what was read, in stream order; `limit` 0: all."""
     left = limit or _ALL
-    while page := await queries.notified_since(user_id, stream, after, size := min(left, _PAGE)):
+    while page := await queries.backfill(user_id, stream, after, size := min(left, _PAGE)):
         for row in page:
             yield _told(row)
         after, left = page[-1].stream_sequence, left - len(page)

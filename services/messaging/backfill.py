@@ -17,7 +17,7 @@ _PAGE_BYTES = 512 * 1024
 _ALL = 1 << 62
 
 
-async def events_since(
+async def backfill(
     queries: MessageQueries, user_id: str, after: int, limit: int = 0, most_bytes: int = 0
 ) -> AsyncIterator[ClientEvent]:
     """Yields every message after the stream sequence, and each reader's latest mark, of the user's open conversations.
@@ -35,8 +35,8 @@ async def events_since(
 
 
 async def _all(queries: MessageQueries, user_id: str, after: int, size: int) -> AsyncIterator[ClientEvent]:
-    seen = deque(await queries.seen_since(user_id, after))
-    while page := await queries.sent_since(user_id, after, size, _PAGE_BYTES):
+    seen = deque(await queries.backfill_marks(user_id, after))
+    while page := await queries.backfill_messages(user_id, after, size, _PAGE_BYTES):
         for row in page:
             while seen and seen[0].stream_sequence < row.stream_sequence:
                 yield _seen(seen.popleft())
