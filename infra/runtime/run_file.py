@@ -28,7 +28,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
     addresses: dict[str, list[str]]
     """host:port of every process, by service; `profile_rest` is profile's REST edge."""
-    metrics: dict[str, list[str]] = {}
+    metrics: dict[str, list[str]]
     """URL of the metrics of every process, by service."""
 
 

@@ -75,8 +75,6 @@ class MailReactor:
 
     async def _send(self, event: Recorded[Event]) -> None:
         letters = await self._letters(event)
-        if not letters or await self._sent_by_an_older_release(event):
-            return
         provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
         failure: RetryLater | ValueError | None = None
         for letter in letters:
@@ -170,13 +168,6 @@ class MailReactor:
             offers=(offer,),
         )
         return [letter]
-
-    async def _sent_by_an_older_release(self, event: Recorded[Event]) -> bool:
-        """Checks the records of older releases, which were by user instead of by mailbox."""
-        asked = event.data
-        if isinstance(asked, EmailClaimed | EmailVerificationRequested | PasswordResetRequested):
-            return (await self._aggregates.mails.load(asked.user_id)).state.has(event.id)
-        return False
 
 
 def _local_part(email: str) -> bytes:

@@ -34,7 +34,7 @@ class Aggregates:
             tail_only=True,
         )
         self.users = Repository(log, subject=subjects.user, initial=domain.User(), evolve=domain.evolve_user)
-        # Keyed by mailbox; by user in older releases.
+        # Keyed by mailbox.
         self.mails = Repository(
             log, subject=subjects.mail, initial=mailbox_budgets.Mailbox(), evolve=mailbox_budgets.evolve_mailbox
         )

@@ -16,6 +16,7 @@ FOUND = run_file.RunFile(
     nats_url="nats://127.0.0.1:4222",
     database_url="postgresql://127.0.0.1/vestnik",
     addresses={"auth": ["127.0.0.1:1", "127.0.0.1:2"]},
+    metrics={},
 )
 
 
