@@ -39,7 +39,7 @@ CLIENT = "streams/jetstream/client.py"
 LIMITS = "infra/rpc/transport/connection_limits.py"
 MULTIPLEX = "infra/rpc/multiplex/stream.py and server.py"
 HTTP = "services/gateway/server/http_protocol.py"
-CYCLE = "services/gateway/server/request_cycle.py"
+FAST_PATH = "services/gateway/server/fast_path.py"
 WEBSOCKET = "services/gateway/server/websocket_protocol.py"
 INTERNALS = (
     Internal(
@@ -159,24 +159,21 @@ INTERNALS = (
     Internal(
         "uvicorn",
         "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol",
-        "_start_asgi_task(cycle,app) _should_upgrade() handle_websocket_upgrade() send_400_response(msg) "
-        "on_message_begin() on_url(url) on_header(name,value) on_headers_complete() on_body(body) "
-        "on_message_complete() on_response_complete() pause_writing() resume_writing() loop transport client flow "
-        "parser scope headers url cycle pipeline expect_100_continue timeout_keep_alive server_state app logger "
-        "access_logger access_log",
+        "handle_websocket_upgrade() send_400_response(msg) on_message_begin() on_url(url) on_header(name,value) "
+        "on_headers_complete() on_body(body) on_message_complete() pause_writing() resume_writing() "
+        "loop transport client flow parser scope headers url cycle server_state",
         f"{HTTP}, BoundedProtocol",
         "adapt BoundedProtocol: it holds the limits on size and duration of requests",
     ),
     Internal(
         "uvicorn",
         "uvicorn.protocols.http.httptools_impl:RequestResponseCycle",
-        "scope transport flow logger access_logger access_log default_headers message_event on_response disconnected "
-        "keep_alive waiting_for_100_continue body more_body response_started response_complete chunked_encoding "
-        "expected_content_length run_asgi(app)",
-        f"{CYCLE}, RequestCycle",
-        "adapt RequestCycle",
+        "scope transport flow default_headers message_event on_response disconnected keep_alive "
+        "waiting_for_100_continue body more_body response_started response_complete",
+        FAST_PATH,
+        "adapt it, or do not expose it to the application: it then receives and sends through uvicorn",
     ),
-    Internal("uvicorn", "uvicorn.protocols.http.httptools_impl", "STATUS_LINE", CYCLE, "make them here"),
+    Internal("uvicorn", "uvicorn.protocols.http.httptools_impl", "STATUS_LINE", FAST_PATH, "make them there"),
     Internal(
         "uvicorn",
         "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol",
@@ -189,8 +186,8 @@ INTERNALS = (
     Internal(
         "uvicorn",
         "uvicorn._types",
-        "ASGI3Application ASGIReceiveEvent ASGISendEvent",
-        f"{CYCLE}; {WEBSOCKET}",
+        "ASGIReceiveEvent ASGISendEvent",
+        WEBSOCKET,
         "they are only types: take those of asgiref, or write them",
     ),
     Internal(

@@ -9,12 +9,13 @@ might interpret them differently.
 import asyncio
 from functools import partial
 from typing import ClassVar, cast
-from urllib.parse import unquote
 
-import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from services.gateway.server.coalescing_transport import MOST_HELD, CoalescingTransport
+from services.gateway.http.scope_extensions import CAN_WRITE
+from services.gateway.http.streaming_response import ABORT
+from services.gateway.server import fast_path
+from services.gateway.server.closing_transport import ClosingTransport
 from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.protocol_errors import (
     FRAMING,
@@ -27,7 +28,6 @@ from services.gateway.server.protocol_errors import (
     Refusal,
     written,
 )
-from services.gateway.server.request_cycle import RequestCycle
 from services.gateway.server.websocket_protocol import BoundedWebSocket
 
 # From the connection's start, or a request's first byte, to the request's last byte.
@@ -48,9 +48,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
-    # Checks periodically whether the connection is idle: cheaper than a timer per request.
-    _idle: asyncio.TimerHandle | None = None
-    _idle_since = 0.0
     _address: str | None = None
     _arriving = False
     _in_headers = True
@@ -58,7 +55,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _refusal: Refusal | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(CoalescingTransport(transport, self.loop, STALL_SECONDS))
+        super().connection_made(cast(asyncio.Transport, ClosingTransport(transport, self.loop, STALL_SECONDS)))
         address = self.client[0] if self.client else ""
         if not self.admission.acquire(address):
             self._refuse(TOO_MANY)
@@ -71,11 +68,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.admission.release(self._address)
             self._address = None
         self._cancel_deadline()
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
         self.resume_writing()
-        if isinstance(self.transport, CoalescingTransport):
+        if isinstance(self.transport, ClosingTransport):
             self.transport.connection_lost()
         super().connection_lost(exc)
 
@@ -94,8 +88,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._framing_bytes > HEADER_BYTES:
             self._refuse(LARGE_HEADERS)
         elif self._arriving or self.cycle is None or self.cycle.response_complete:
-            # Also after blank lines, or the rest of a request that was answered early: no response follows that would
-            # start the idle check.
+            # Also after blank lines, or the rest of a request that was answered early: uvicorn has stopped its idle
+            # timer, and no response follows that would start it again.
             self._start_deadline()
         else:
             self._cancel_deadline()
@@ -125,35 +119,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers are not covered by the header checks, and nothing here reads them.
         if self._in_headers:
-            self.headers.append((name.lower(), value))
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Like uvicorn's, with a single pass over the headers; uvicorn scans them again for each of its features."""
         self._in_headers, self._framing_bytes = False, 0
-        parser, scope = self.parser, self.scope
-        version = parser.get_http_version()
-        self._check_headers(version)
-        scope["method"] = parser.get_method().decode("ascii")
-        if version != "1.1":
-            scope["http_version"] = version
-        if parser.should_upgrade() and self._should_upgrade():
-            return
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = url.path
-        scope["query_string"] = url.query or b""
-        waiting = self.cycle is not None and not self.cycle.response_complete
-        self.cycle = RequestCycle(self, keep_alive=version != "1.0" and parser.should_keep_alive())
-        if waiting:
-            # Pipelined requests are answered in order.
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
-        else:
-            self._start_asgi_task(self.cycle, self.app)
+        self._check_headers(self.parser.get_http_version())
+        scope = cast("dict[str, object]", self.scope)
+        scope[ABORT] = self.transport.abort
+        scope[CAN_WRITE] = self.can_write
+        super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            # Not an upgrade. The application runs from the next iteration of the event loop on.
+            fast_path.expose(self.cycle)
 
-    def is_taken(self) -> bool:
-        return not self.flow.write_paused and cast(CoalescingTransport, self.transport).buffered < MOST_HELD
+    def can_write(self) -> bool:
+        return not self.flow.write_paused
 
     def on_body(self, body: bytes) -> None:
         self._framing_bytes = 0
@@ -163,28 +143,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving, self._in_headers, self._framing_bytes = False, True, 0
         self._cancel_deadline()
         super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-            return
-        self._idle_since = self.loop.time()
-        if self._idle is None:
-            self._idle = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
-
-    def _check_idle(self) -> None:
-        seconds = float(self.timeout_keep_alive)
-        if self._deadline is None and self.cycle is not None and self.cycle.response_complete:
-            seconds += self._idle_since - self.loop.time()
-        if seconds <= 0:
-            self._idle = None
-            self.transport.close()
-        else:
-            self._idle = self.loop.call_later(seconds, self._check_idle)
 
     def handle_websocket_upgrade(self) -> None:
         self._cancel_deadline()
@@ -214,8 +172,6 @@ class BoundedProtocol(HttpToolsProtocol):
                 if chunked or value.strip().lower() != b"chunked":
                     self._reject(FRAMING)
                 chunked = True
-            elif name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
         if size > HEADER_BYTES or len(self.headers) > MOST_HEADERS:
             self._reject(LARGE_HEADERS)
         if lengths + chunked > 1 or (chunked and version == "1.0"):

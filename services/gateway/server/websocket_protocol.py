@@ -15,7 +15,7 @@ from websockets.speedups import apply_mask
 from services.gateway.http.request_body import LARGEST
 from services.gateway.http.scope_extensions import CAN_WRITE
 from services.gateway.http.streaming_response import ABORT
-from services.gateway.server.coalescing_transport import MOST_HELD, CoalescingTransport
+from services.gateway.server.closing_transport import ClosingTransport
 from services.gateway.server.protocol_errors import LARGE_HEADERS, NO_HANDSHAKE, NOT_WITH_GET, Refusal, written
 
 # Of one message. The limit in bytes does not cover empty fragments.
@@ -40,7 +40,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     _characters = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if isinstance(self.transport, CoalescingTransport):
+        if isinstance(self.transport, ClosingTransport):
             self.transport.connection_lost()
         super().connection_lost(exc)
         if self.gone is not None:
@@ -109,7 +109,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def write_text(self, text: bytes) -> bool:
         """Writes a text message if the socket is writable; returns whether it did."""
-        if not self.is_taken() or self.conn.state is not State.OPEN or self.close_sent or self.disconnected:
+        if not self.can_write() or self.conn.state is not State.OPEN or self.close_sent or self.disconnected:
             return False
         length = len(text)
         if length < _SHORT:
@@ -121,8 +121,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self.transport.write(head + text)
         return True
 
-    def is_taken(self) -> bool:
-        return self.writable.is_set() and cast(CoalescingTransport, self.transport).buffered < MOST_HELD
+    def can_write(self) -> bool:
+        return self.writable.is_set()
 
     def _handshake(self, data: bytes) -> None:
         """`data`: exactly the head of the request, as assembled by the HTTP protocol."""
@@ -143,7 +143,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         scope = cast(dict[str, object], self.scope)
         scope[ABORT] = self.transport.abort
-        scope[CAN_WRITE] = self.is_taken
+        scope[CAN_WRITE] = self.can_write
         scope[TEXT] = self.write_text
 
     def handle_cont(self, event: Frame) -> None:
