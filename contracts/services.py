@@ -139,6 +139,7 @@ _OPERATOR = Service(
         "ListSessionEvents": _FOR_USER,
         "GetPerson": _FOR_USER,
         "TraceEvent": _FOR_USER,
+        "GetAggregate": _FOR_USER,
         "ListDeadLetters": _FOR_USER,
         "GetDeadLetter": _FOR_USER,
         "RetryDeadLetter": _FOR_USER,

@@ -28,7 +28,7 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
     """One of the person's aggregates, to browse its events."""
 
     stream: str
-    # As in the subject: `user`, `credential`, `profile`, `session`, `friendship`, `conversation`, `notifications`.
+    # As in the subject: `user`, `session`, `friendship` … (services/operator/history/aggregate_kinds.py).
     kind: str
     aggregate_id: str
     # The other person, if the aggregate belongs to two.
@@ -127,8 +127,13 @@ def _own(user_id: str, sessions: list[str]) -> list[Aggregate]:
 
 
 def _shared(user_id: str, friends: list[str], peers: list[str]) -> list[Aggregate]:
+    kinds = (
+        (CONTACT, "friendship", friends, ""),
+        (MESSAGING, "conversation", peers, ""),
+        (MESSAGING, "read", peers, f".{user_id}"),
+    )
     return [
-        Aggregate(stream=stream, kind=kind, aggregate_id=pair_id(user_id, other), with_user_id=other)
-        for stream, kind, others in ((CONTACT, "friendship", friends), (MESSAGING, "conversation", peers))
+        Aggregate(stream=stream, kind=kind, aggregate_id=pair_id(user_id, other) + end, with_user_id=other)
+        for stream, kind, others, end in kinds
         for other in others
     ]

@@ -19,6 +19,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     CancelMaintenanceRequest,
     DiscardDeadLetterRequest,
     Document,
+    GetAggregateRequest,
     GetDeadLetterRequest,
     GetPersonRequest,
     GetRatesRequest,
@@ -45,6 +46,7 @@ from projections.registry import UnknownProjection
 from services.operator.dead_letters.actions import DeadLetters
 from services.operator.history import event_browser
 from services.operator.history import login_audit as logins
+from services.operator.history.aggregate_page import aggregate_page
 from services.operator.history.event_trace import Trace, Tracing
 from services.operator.maintenance import Kind, Maintenance
 from services.operator.people import People
@@ -79,6 +81,11 @@ class _Logins(msgspec.Struct, frozen=True):
 
 class _Person(msgspec.Struct, frozen=True):
     user: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*\Z")]
+
+
+class _Version(msgspec.Struct, frozen=True):
+    limit: Limit
+    version: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -187,6 +194,20 @@ class OperatorServer(OperatorServiceBase):
             return _document(await trace)
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
+
+    async def get_aggregate(self, message: GetAggregateRequest) -> Document:
+        operator = self._operator(message.user_id)
+        asked = validated(_Version, {"limit": message.limit, "version": message.version})
+        found = await aggregate_page(
+            self._nc,
+            message.kind,
+            message.aggregate_id.lower(),
+            version=asked.version or None,
+            at=_moment(message.at, "/at"),
+            limit=asked.limit,
+        )
+        log.info("%s (%s) looks at the %s %s", operator.username, operator.user_id, found.kind, found.aggregate_id)
+        return _document(found)
 
     async def list_dead_letters(self, message: ListDeadLettersRequest) -> Document:
         self._operator(message.user_id)

@@ -21,6 +21,8 @@ from streams.persistence.mapper import OriginatorId
 from streams.persistence.sync_bridge import Caller
 
 _PAGE = 200
+# For a search, which keeps no event.
+_SCANNED_PAGE = 1_000
 
 
 @dataclass(frozen=True)
@@ -75,18 +77,30 @@ class HistoryRecorder(AggregateRecorder):
         Raises:
             PersistenceError: as `in_the_librarys_words`.
         """
-        return self._caller.call(self._version_at(self._subject_of(originator_id), moment, skew))
+        subject = self._subject_of(originator_id)
+        # Whatever the clocks of its process and of others: this event and all before it were decided by `moment`.
+        certain = self._caller.call(self._last_before(subject, lambda event: event.at > moment - 2 * skew))
+        version = 0
+        for message in self._messages(subject, after=max(certain - 1, 0), page=_SCANNED_PAGE):
+            envelope = message.envelope()
+            if envelope.at > moment and message.sequence > certain:
+                break
+            version = envelope.version
+        return version
 
-    def pages(self, subject: str, first: int, limit: int | None) -> Iterator[StoredMessage]:
+    def events(self, subject: str, first: int, limit: int | None) -> Iterator[StoredMessage]:
         """Yields the subject's events from a version on."""
         after = self._caller.call(self._last_before(subject, lambda event: event.version >= first)) if first > 1 else 0
+        return map(_stored, self._messages(subject, after=after, limit=limit, page=_PAGE))
+
+    def _messages(self, subject: str, *, after: int, page: int, limit: int | None = None) -> Iterator[Message]:
         while limit is None or limit > 0:
-            size = _PAGE if limit is None else min(limit, _PAGE)
-            page = self._caller.call(self._log.read(subject, after=after, limit=size))
-            yield from map(_stored, page)
-            if len(page) < size:
+            size = page if limit is None else min(limit, page)
+            messages = self._caller.call(self._log.read(subject, after=after, limit=size))
+            yield from messages
+            if len(messages) < size:
                 return
-            after = page[-1].sequence
+            after = messages[-1].sequence
             limit = None if limit is None else limit - size
 
     async def _newest(self, subject: str, until: int | None) -> StoredMessage | None:
@@ -96,19 +110,6 @@ class HistoryRecorder(AggregateRecorder):
         sequence = await self._last_before(subject, lambda event: event.version > until)
         found = await self._log.read(subject, after=sequence - 1, limit=1) if sequence else []
         return _stored(found[0]) if found else None
-
-    async def _version_at(self, subject: str, moment: datetime, skew: timedelta) -> int:
-        # An event up to this one was decided by `moment` for certain, whatever the clocks of its process and of others.
-        certain = await self._last_before(subject, lambda event: event.at > moment - 2 * skew)
-        version, after = 0, max(certain - 1, 0)
-        while page := await self._log.read(subject, after=after, limit=_PAGE):
-            for message in page:
-                envelope = message.envelope()
-                if envelope.at > moment and message.sequence > certain:
-                    return version
-                version = envelope.version
-            after = page[-1].sequence
-        return version
 
     async def _last_before(self, subject: str, is_later: Callable[[Envelope], bool]) -> int:
         """The sequence of the last event before the later ones; 0 if there is none."""
@@ -142,7 +143,7 @@ class _Pages(Sequence[StoredEvent]):
         self._limit = limit
 
     def __iter__(self) -> Iterator[StoredEvent]:
-        for event in self._recorder.pages(self._subject, self._first, self._limit):
+        for event in self._recorder.events(self._subject, self._first, self._limit):
             if self._last is not None and event.originator_version > self._last:
                 return
             yield event

@@ -21,6 +21,7 @@ SECTIONS = {
     "logins": "tbody tr",
     "lookup?q={user}": ".tiles.counts",
     "lookup?q={message}": ".table",
+    "lookup?q=friendship:{pair}": ".steps",
     "maintenance": ".models li",
 }
 
@@ -103,14 +104,52 @@ async def test_a_message_is_followed_from_its_event_to_its_reader(sitting: Sitti
     await page.get_by_role("link", name=boris.user_id).click()
     await expect(page.locator("h2", has_text=boris.username)).to_be_focused()
     await expect(page.locator(".tile", has_text="Friends")).to_contain_text("1")
-    await page.locator(".aggregates li", has_text="conversation").get_by_role("link").first.click()
+    await page.locator(".aggregates li", has_text="conversation").get_by_role("link", name="Events").click()
     await expect(page.locator(".event .which").first).to_contain_text(sent["conversation_id"])
 
     await page.goto("/ops#/lookup")
-    await page.get_by_label("A person, a message or an event").fill(sent["message_id"])
+    await page.get_by_label("A person, an aggregate, a message or an event").fill(sent["message_id"])
     await page.keyboard.press("Enter")
     await page.get_by_role("heading", name="message.sent").wait_for()
-    await page.get_by_label("A person, a message or an event").fill("nobody_of_that_name")
+    await page.get_by_label("A person, an aggregate, a message or an event").fill("nobody_of_that_name")
+    await page.keyboard.press("Enter")
+    await page.get_by_text("Nothing found").wait_for()
+
+
+async def test_an_aggregate_is_stepped_through_by_its_versions(sitting: Sitting, api: Api) -> None:
+    olga = await operator(api)
+    anna, boris = await api.friends()
+    await anna.sends(boris, "Meet me at the bridge.", "Or at the mill.", "Or nowhere.")
+    page = await sitting.page()
+    await enter(page, olga)
+    await page.locator(".tiles").wait_for()
+    await page.goto(f"/ops#/lookup?q={anna.username}")
+    await page.locator(".aggregates li", has_text="conversation").get_by_role("link").first.click()
+    heading, state = page.locator(".card h2").first, page.locator(".card .facts-list")
+    await expect(heading).to_contain_text("version 3 of 3")
+    await expect(state).to_contain_text("last_sequence")
+    await expect(state.locator("dd")).to_have_text("3")
+    previous = page.get_by_role("button", name="Previous")
+    await previous.click()
+    await expect(heading).to_contain_text("version 2 of 3")
+    await expect(state.locator("dd")).to_have_text("2")
+    await expect(previous).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(heading).to_contain_text("version 1 of 3")
+    await expect(previous).to_be_disabled()
+    slider = page.get_by_role("slider", name="Version")
+    await slider.focus()
+    await page.keyboard.press("End")
+    await expect(heading).to_contain_text("version 3 of 3")
+    await expect(slider).to_be_focused()
+    await page.locator(".event", has_text="v2").click()
+    await expect(state.locator("dd")).to_have_text("2")
+    await page.get_by_text("Show the event").click()
+    await expect(page.locator(".json")).to_contain_text("•••")
+    assert "bridge" not in await page.content()
+    await page.reload()
+    await expect(heading).to_contain_text("version 2 of 3")
+    await page.get_by_label("A person, an aggregate, a message or an event").fill("friendship:" + "0" * 36)
     await page.keyboard.press("Enter")
     await page.get_by_text("Nothing found").wait_for()
 
@@ -205,13 +244,14 @@ async def test_every_section_can_be_read_by_everybody(
     olga = await operator(api)
     anna, boris = await api.friends()
     (sent,) = await anna.sends(boris, "Good morning!")
+    named = {"user": anna.username, "message": sent["message_id"], "pair": sent["conversation_id"]}
     name = f"{'phone' if size is PHONE else 'desktop'}-{scheme}-{language}-ops"
     page = await sitting.page(size=size, color_scheme=scheme, locale=language)
     await enter(page, olga)
     for section, content in SECTIONS.items():
-        await page.goto(f"/ops#/{section.format(user=anna.username, message=sent['message_id'])}")
+        await page.goto(f"/ops#/{section.format(**named)}")
         await page.locator(content).first.wait_for()
-        await assert_readable(page, f"{name}-{section.translate(str.maketrans('?={', '---', '}'))}")
+        await assert_readable(page, f"{name}-{section.translate(str.maketrans('?={:', '----', '}'))}")
         wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide == 0, f"{section} is wider than the screen"
 

@@ -20,6 +20,7 @@ READING = (
     "dead-letter?id=friends.v1.b1.CONTACT.1",
     "person?user=anna",
     "event?id=1",
+    "aggregate?kind=user&id=01890a5d-ac96-774b-bcce-b302099a8057",
     "maintenance",
     "rates",
 )
@@ -223,6 +224,63 @@ async def test_a_person_is_looked_up_without_what_is_personal(api: Api) -> None:
     for user in ("nobody_of_that_name", new_id(), "anna%40example.org"):
         assert_problem(await person.get(f"/v1/ops/person?user={user}"), 404, "not_found")
     assert_problem(await person.get("/v1/ops/person"), 422, "invalid")
+
+
+async def test_an_aggregate_is_looked_at_in_time_without_what_is_personal_or_secret(api: Api) -> None:
+    person = await operator(api)
+    anna, boris = await api.friends()
+    await anna.sends(boris, "Meet me at the bridge.", "Or at the mill.")
+    await boris.sees(anna, 2)
+    await anna.ask("PATCH", "/v1/profiles/me", json={"bio": "A miller."})
+    pair = pair_id(anna.user_id, boris.user_id)
+    ids = {
+        "user": anna.user_id,
+        "credential": anna.user_id,
+        "session": anna.session_id,
+        "profile": anna.user_id,
+        "friendship": pair,
+        "conversation": pair,
+        "read": f"{pair}.{boris.user_id}",
+    }
+    found = {kind: await asked(person, f"aggregate?kind={kind}&id={one}") for kind, one in ids.items()}
+    for kind, page in found.items():
+        assert (page["kind"], page["aggregate_id"]) == (kind, ids[kind])
+        versions = [one["event"]["version"] for one in page["items"]]
+        assert versions == list(range(page["last_version"], 0, -1))
+        events = await asked(person, f"events?aggregate_id={ids[kind]}&stream={page['stream']}")
+        assert [one for one in events["items"] if one["subject"] == page["items"][0]["event"]["subject"]] == [
+            one["event"] for one in page["items"]
+        ]
+    assert [one["state"]["status"] for one in found["friendship"]["items"]] == ["accepted", "requested"]
+    assert [one["state"] for one in found["conversation"]["items"]] == [{"last_sequence": 2}, {"last_sequence": 1}]
+    assert found["profile"]["items"][0]["state"]["bio"] == "•••"
+    assert found["credential"]["items"][0]["state"]["hashed"]["password_hash"] == "•••"
+    shown = json.dumps(found)
+    assert not any(word in shown for word in ("bridge", "mill", "$2b$"))
+    first = await asked(person, f"aggregate?kind=conversation&id={pair.upper()}&version=1")
+    assert (first["items"], first["last_version"]) == (found["conversation"]["items"][1:], 2)
+    assert (await asked(person, f"aggregate?kind=conversation&id={pair}&limit=1"))["items"] == found["conversation"][
+        "items"
+    ][:1]
+    at = found["friendship"]["items"][1]["event"]["at"]
+    assert (await asked(person, f"aggregate?kind=friendship&id={pair}&at={at}"))["items"] == found["friendship"][
+        "items"
+    ][1:]
+    for query in (
+        f"kind=user&id={pair}",
+        f"kind=conversation&id={pair}&version=3",
+        f"kind=user&id={anna.user_id}&at=0",
+    ):
+        expected = (422, "invalid") if query.endswith("at=0") else (404, "not_found")
+        assert_problem(await person.get(f"/v1/ops/aggregate?{query}"), *expected)
+    for query in (
+        "kind=email&id=a",
+        "kind=user&id=*",
+        f"kind=read&id={pair}",
+        f"kind=user&id={pair}.{pair}",
+        "kind=user",
+    ):
+        assert_problem(await person.get(f"/v1/ops/aggregate?{query}"), 422, "invalid")
 
 
 async def test_a_message_is_followed_through_the_read_models(api: Api) -> None:

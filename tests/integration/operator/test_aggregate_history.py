@@ -201,6 +201,14 @@ async def test_a_few_versions_of_a_long_conversation_are_read_without_the_rest(
     assert max(read) <= 200
 
 
+async def test_a_moment_within_a_burst_is_found(streams: Client) -> None:
+    times = [BEGIN + timedelta(milliseconds=10 * number) for number in range(2_500)]
+    await append(streams, "conversation", "burst", [sent(number) for number in range(1, 2_501)], times)
+    of = history(streams, "conversation", "burst")
+    assert await asyncio.to_thread(of.version_at, BEGIN + timedelta(seconds=20)) == 2_001
+    assert await asyncio.to_thread(of.version_at, BEGIN + timedelta(hours=1)) == 2_500
+
+
 async def test_what_is_appended_meanwhile_is_not_shown(streams: Client) -> None:
     await append(streams, "conversation", "busy", [sent(number) for number in range(1, 601)])
     of = history(streams, "conversation", "busy")

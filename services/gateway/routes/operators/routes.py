@@ -10,6 +10,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     CancelMaintenanceRequest,
     DiscardDeadLetterRequest,
     Document,
+    GetAggregateRequest,
     GetDeadLetterRequest,
     GetPersonRequest,
     GetRatesRequest,
@@ -37,6 +38,7 @@ from services.gateway.http.endpoint import (
 )
 from services.gateway.limits import policies
 from services.gateway.routes.operators.schemas import (
+    AggregateVersions,
     DeadLetterAndEvent,
     DeadLetters,
     EventTrace,
@@ -91,6 +93,14 @@ class TraceQuery(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[str, Meta(max_length=64, description="Of an event or of a message.")] = ""
     stream: Annotated[str, Meta(max_length=32, description="Instead: the stream that it is in, and")] = ""
     sequence: Annotated[int, Meta(ge=0, le=2**63 - 1, description="its place there.")] = 0
+
+
+class AggregateQuery(msgspec.Struct, frozen=True, kw_only=True):
+    kind: Annotated[str, Meta(min_length=1, max_length=32, description="As in the subject: `friendship`.")]
+    id: Annotated[str, Meta(min_length=1, max_length=128, description="The end of its subject.")]
+    version: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Up to this one; 0 for the newest.")] = 0
+    at: Annotated[str, Meta(max_length=40, description="RFC 3339: instead, up to this time.")] = ""
+    limit: Annotated[int, Meta(ge=1, le=100, description="How many at most.")] = 20
 
 
 class RatesQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +188,19 @@ async def event(incoming: Request[TraceQuery, NoBody]) -> Response:
         user_id=incoming.caller.user_id, id=query.id, stream=query.stream.upper(), sequence=query.sequence
     )
     return _reply(await operator.command(operator.stub.trace_event, request, repeatable=True), EventTrace)
+
+
+async def aggregate(incoming: Request[AggregateQuery, NoBody]) -> Response:
+    operator, query = _operator(incoming), incoming.query
+    request = GetAggregateRequest(
+        user_id=incoming.caller.user_id,
+        kind=query.kind,
+        aggregate_id=query.id,
+        version=query.version,
+        at=query.at,
+        limit=query.limit,
+    )
+    return _reply(await operator.command(operator.stub.get_aggregate, request, repeatable=True), AggregateVersions)
 
 
 async def dead_letters(incoming: Request[DeadLettersQuery, NoBody]) -> Response:
@@ -317,6 +340,16 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         NoBody,
         EventTrace,
         "By its id, by the id of its message, or by its place. Of a message also whether it was seen.",
+    ),
+    _route(
+        "GET",
+        "aggregate",
+        "One aggregate's events, and its state after each",
+        aggregate,
+        AggregateQuery,
+        NoBody,
+        AggregateVersions,
+        "The newest first, as its service derives them. Secrets and personal data are not shown. Who looked is logged.",
     ),
     _route(
         "GET",

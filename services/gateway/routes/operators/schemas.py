@@ -256,6 +256,26 @@ class EventTrace(msgspec.Struct, frozen=True, kw_only=True):
     message: Annotated[MessageState | None, Meta(description="null where it is no message.")]
 
 
+class AggregateVersion(msgspec.Struct, frozen=True, kw_only=True):
+    event: StreamEvent
+    state: Annotated[
+        dict[str, Any] | None, Meta(description="After the event; null where an event up to it cannot be read.")
+    ]
+    error: Annotated[str | None, Meta(description="Why the event cannot be read.")]
+    missing: Annotated[str | None, Meta(description="Versions before it that the stream has lost, as `4-6`.")]
+    lost_before: Annotated[list[str], Meta(description="Accepted losses before it, as `MESSAGING:7-9`.")]
+    lost_after: Annotated[list[str], Meta(description="The same after the last event.")]
+    expired_at: Annotated[Time | None, Meta(description="Of the last version: when its state expired.")]
+
+
+class AggregateVersions(msgspec.Struct, frozen=True, kw_only=True):
+    kind: str
+    aggregate_id: str
+    stream: str
+    last_version: Annotated[int, Meta(description="The newest there is.")]
+    items: list[AggregateVersion]
+
+
 class JobProgress(msgspec.Struct, frozen=True):
     events: int
     total: int

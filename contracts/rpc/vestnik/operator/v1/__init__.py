@@ -7,6 +7,7 @@ __all__ = (
     "CancelMaintenanceRequest",
     "DiscardDeadLetterRequest",
     "Document",
+    "GetAggregateRequest",
     "GetDeadLetterRequest",
     "GetPersonRequest",
     "GetRatesRequest",
@@ -106,6 +107,42 @@ class Document(betterproto2.Message):
 
 
 default_message_pool.register_message("vestnik.operator.v1", "Document", Document)
+
+
+@dataclass(eq=False, repr=False)
+class GetAggregateRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetAggregateRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    As in the subject: `friendship`.
+    """
+
+    aggregate_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    version: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
+    """
+    The last version wanted; 0: the newest.
+    """
+
+    at: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    RFC 3339: instead, the versions up to this time.
+    """
+
+    limit: "int" = betterproto2.field(6, betterproto2.TYPE_UINT32)
+
+
+default_message_pool.register_message(
+    "vestnik.operator.v1", "GetAggregateRequest", GetAggregateRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -511,6 +548,27 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def get_aggregate(
+        self,
+        message: "GetAggregateRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Document":
+        """
+        One aggregate's events, and its state after each; the newest first.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.operator.v1.OperatorService/GetAggregate",
+            message,
+            Document,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def list_dead_letters(
         self,
         message: "ListDeadLettersRequest",
@@ -651,7 +709,7 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n"vestnik/operator/v1/operator.proto\x12\x13vestnik.operator.v1"\x1e\n\x08Document\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"+\n\x10GetStatusRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\xeb\x01\n\x11ListEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n\x04type\x18\x03 \x01(\tR\x04type\x12!\n\x0caggregate_id\x18\x04 \x01(\tR\x0baggregateId\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before\x12\x14\n\x05after\x18\x07 \x01(\tR\x05after\x12\x14\n\x05since\x18\x08 \x01(\tR\x05since\x12\x14\n\x05until\x18\t \x01(\tR\x05until"\xbf\x01\n\x18ListSessionEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x1c\n\trefreshes\x18\x05 \x01(\x08R\trefreshes\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x07 \x01(\tR\x06before"?\n\x10GetPersonRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user"p\n\x11TraceEventRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06stream\x18\x03 \x01(\tR\x06stream\x12\x1a\n\x08sequence\x18\x04 \x01(\x04R\x08sequence"e\n\x16ListDeadLettersRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n\tdiscarded\x18\x02 \x01(\x08R\tdiscarded\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"?\n\x14GetDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"A\n\x16RetryDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"[\n\x18DiscardDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason">\n\x0fGetRatesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04span\x18\x02 \x01(\tR\x04span"1\n\x16ListMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"f\n\x17StartMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1e\n\nprojection\x18\x03 \x01(\tR\nprojection"C\n\x18CancelMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id2\xb4\t\n\x0fOperatorService\x12Q\n\tGetStatus\x12%.vestnik.operator.v1.GetStatusRequest\x1a\x1d.vestnik.operator.v1.Document\x12O\n\x08GetRates\x12$.vestnik.operator.v1.GetRatesRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nListEvents\x12&.vestnik.operator.v1.ListEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11ListSessionEvents\x12-.vestnik.operator.v1.ListSessionEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetPerson\x12%.vestnik.operator.v1.GetPersonRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nTraceEvent\x12&.vestnik.operator.v1.TraceEventRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListDeadLetters\x12+.vestnik.operator.v1.ListDeadLettersRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rGetDeadLetter\x12).vestnik.operator.v1.GetDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fRetryDeadLetter\x12+.vestnik.operator.v1.RetryDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11DiscardDeadLetter\x12-.vestnik.operator.v1.DiscardDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListMaintenance\x12+.vestnik.operator.v1.ListMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12_\n\x10StartMaintenance\x12,.vestnik.operator.v1.StartMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11CancelMaintenance\x12-.vestnik.operator.v1.CancelMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Documentb\x06proto3'
+    b'\n"vestnik/operator/v1/operator.proto\x12\x13vestnik.operator.v1"\x1e\n\x08Document\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"+\n\x10GetStatusRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\xeb\x01\n\x11ListEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n\x04type\x18\x03 \x01(\tR\x04type\x12!\n\x0caggregate_id\x18\x04 \x01(\tR\x0baggregateId\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before\x12\x14\n\x05after\x18\x07 \x01(\tR\x05after\x12\x14\n\x05since\x18\x08 \x01(\tR\x05since\x12\x14\n\x05until\x18\t \x01(\tR\x05until"\xbf\x01\n\x18ListSessionEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x1c\n\trefreshes\x18\x05 \x01(\x08R\trefreshes\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x07 \x01(\tR\x06before"?\n\x10GetPersonRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user"p\n\x11TraceEventRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06stream\x18\x03 \x01(\tR\x06stream\x12\x1a\n\x08sequence\x18\x04 \x01(\x04R\x08sequence"\xa5\x01\n\x13GetAggregateRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12!\n\x0caggregate_id\x18\x03 \x01(\tR\x0baggregateId\x12\x18\n\x07version\x18\x04 \x01(\x04R\x07version\x12\x0e\n\x02at\x18\x05 \x01(\tR\x02at\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit"e\n\x16ListDeadLettersRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n\tdiscarded\x18\x02 \x01(\x08R\tdiscarded\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"?\n\x14GetDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"A\n\x16RetryDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"[\n\x18DiscardDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason">\n\x0fGetRatesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04span\x18\x02 \x01(\tR\x04span"1\n\x16ListMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"f\n\x17StartMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1e\n\nprojection\x18\x03 \x01(\tR\nprojection"C\n\x18CancelMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id2\x8d\n\n\x0fOperatorService\x12Q\n\tGetStatus\x12%.vestnik.operator.v1.GetStatusRequest\x1a\x1d.vestnik.operator.v1.Document\x12O\n\x08GetRates\x12$.vestnik.operator.v1.GetRatesRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nListEvents\x12&.vestnik.operator.v1.ListEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11ListSessionEvents\x12-.vestnik.operator.v1.ListSessionEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetPerson\x12%.vestnik.operator.v1.GetPersonRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nTraceEvent\x12&.vestnik.operator.v1.TraceEventRequest\x1a\x1d.vestnik.operator.v1.Document\x12W\n\x0cGetAggregate\x12(.vestnik.operator.v1.GetAggregateRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListDeadLetters\x12+.vestnik.operator.v1.ListDeadLettersRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rGetDeadLetter\x12).vestnik.operator.v1.GetDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fRetryDeadLetter\x12+.vestnik.operator.v1.RetryDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11DiscardDeadLetter\x12-.vestnik.operator.v1.DiscardDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListMaintenance\x12+.vestnik.operator.v1.ListMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12_\n\x10StartMaintenance\x12,.vestnik.operator.v1.StartMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11CancelMaintenance\x12-.vestnik.operator.v1.CancelMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Documentb\x06proto3'
 )
 
 
@@ -690,6 +748,13 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
     async def trace_event(self, message: "TraceEventRequest") -> "Document":
         """
         Where an event is stored, and what each read model has made of it.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_aggregate(self, message: "GetAggregateRequest") -> "Document":
+        """
+        One aggregate's events, and its state after each; the newest first.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -786,6 +851,14 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.trace_event(request)
         await stream.send_message(response)
 
+    async def __rpc_get_aggregate(
+        self, stream: "grpclib.server.Stream[GetAggregateRequest, Document]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_aggregate(request)
+        await stream.send_message(response)
+
     async def __rpc_list_dead_letters(
         self, stream: "grpclib.server.Stream[ListDeadLettersRequest, Document]"
     ) -> None:
@@ -878,6 +951,12 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
                 self.__rpc_trace_event,
                 grpclib.const.Cardinality.UNARY_UNARY,
                 TraceEventRequest,
+                Document,
+            ),
+            "/vestnik.operator.v1.OperatorService/GetAggregate": grpclib.const.Handler(
+                self.__rpc_get_aggregate,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetAggregateRequest,
                 Document,
             ),
             "/vestnik.operator.v1.OperatorService/ListDeadLetters": grpclib.const.Handler(

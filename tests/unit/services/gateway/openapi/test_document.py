@@ -63,6 +63,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "GET /v1/ops/session-events": ({200}, OPERATORS),
     "GET /v1/ops/person": ({200}, OPERATORS),
     "GET /v1/ops/event": ({200}, OPERATORS),
+    "GET /v1/ops/aggregate": ({200}, OPERATORS),
     "GET /v1/ops/dead-letters": ({200}, OPERATORS),
     "GET /v1/ops/dead-letter": ({200}, OPERATORS),
     "POST /v1/ops/dead-letters/retry": ({200}, OPERATORS),

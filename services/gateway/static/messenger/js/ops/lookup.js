@@ -1,9 +1,11 @@
-// One person, or one event on its way through the read models, looked up by a name, an id or a place.
+// One person, one aggregate in time, or one event on its way through the read models, looked up by a name, an id or a
+// place.
 
 import { get } from "../api.js";
 import { el, icon } from "../dom.js";
+import { aggregateLink, aggregateQuery, aggregateView } from "./aggregate.js";
 import { json } from "./json.js";
-import { moment, number, say, word } from "./i18n.js";
+import { moment, number, say, word, WORDS } from "./i18n.js";
 
 const PLACE = /^([a-z]+):(\d+)$/i, ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const GOOD = new Set(["applied", "ignored"]), WAITING = new Set(["waiting", "parked", "missing"]);
@@ -16,7 +18,7 @@ export class Lookup {
     this.asked = "";
     this.found = null;
     this.whole = false;
-    this.input = el("input", { id: "lookup", type: "search", required: true, maxlength: 64, spellcheck: "false", autocomplete: "off", autocapitalize: "none" });
+    this.input = el("input", { id: "lookup", type: "search", required: true, maxlength: 128, spellcheck: "false", autocomplete: "off", autocapitalize: "none" });
     this.form = el("form", { class: "filters", role: "search", onsubmit: (event) => { event.preventDefault(); this.#go(this.input.value.trim()); } });
     this.place = el("div", {});
     this.node = el("div", {}, this.form, this.place);
@@ -63,13 +65,16 @@ export class Lookup {
       throw error;
     });
     if (wanted !== this.asked) return;
+    const focused = found?.items && this.focused;
     this.found = found;
     this.#drawFound();
-    this.place.querySelector("[tabindex]").focus({ preventScroll: true });
+    (focused && this.place.querySelector(`${focused}:enabled`) || this.place.querySelector("[tabindex]")).focus({ preventScroll: true });
   }
 
   async #find(wanted) {
     if (PLACE.test(wanted)) return event(wanted);
+    const aggregate = aggregateQuery(wanted);
+    if (aggregate) return get(`/v1/ops/aggregate?${aggregate}`);
     try {
       return await get(`/v1/ops/person?${new URLSearchParams({ user: wanted })}`);
     } catch (error) {
@@ -89,7 +94,14 @@ export class Lookup {
     const { found } = this;
     this.place.replaceChildren(
       !found ? el("div", { class: "blank panel-wide" }, icon("search"), el("strong", { tabindex: "-1" }, say("nothing_found")), say("nothing_found_hint"))
-        : found.event ? this.#trace(found) : person(found));
+        : found.event ? this.#trace(found) : found.items ? aggregateView(found, (name) => this.#step(name), eventsOf) : person(found));
+  }
+
+  /** Another version of the aggregate; the control that was used keeps the focus. */
+  #step(name) {
+    const { activeElement: active } = document;
+    this.focused = active?.dataset.step ? `[data-step=${active.dataset.step}]` : active?.id === "version" ? "#version" : "";
+    this.#go(name);
   }
 
   #trace(found) {
@@ -103,7 +115,7 @@ export class Lookup {
     return el("div", {},
       el("section", { class: `card panel-wide ${what.stream.toLowerCase()}` },
         el("h2", { tabindex: "-1" }, el("span", { class: "dot" }), what.type, el("small", { class: "num" }, `${what.stream} #${what.sequence}`)),
-        facts([["at", moment(what.at)], ["stored_at", found.stored_at && moment(found.stored_at)], ["aggregate", eventsOf(what.stream, what.aggregate_id)],
+        facts([["at", moment(what.at)], ["stored_at", found.stored_at && moment(found.stored_at)], ["aggregate", aggregateOf(what)],
           ["by_whom", what.actor && lookUp(what.actor)]]),
         el("div", { class: "row-actions" }, toggle), shown),
       message ? fate(message) : "",
@@ -164,7 +176,7 @@ function person(found) {
       tile("dead", found.dead_letters, found.dead_letters ? el("a", { href: "#/letters" }, say("letters")) : "", found.dead_letters ? "bad" : "")),
     el("h2", {}, say("aggregates")),
     el("ul", { class: "aggregates panel-wide" }, found.aggregates.map((one) => el("li", { class: one.stream.toLowerCase() },
-      el("span", { class: "dot" }), el("span", { class: "kind" }, word("k", one.kind)), eventsOf(one.stream, one.aggregate_id),
+      el("span", { class: "dot" }), el("span", { class: "kind" }, word("k", one.kind)), aggregateLink(one.kind, one.aggregate_id, 0, el("span", { class: "mono" }, one.aggregate_id)), eventsOf(one.stream, one.aggregate_id, say("events")),
       one.with_user_id ? el("small", {}, say("with_person"), " ", lookUp(one.with_user_id)) : ""))));
 }
 
@@ -181,8 +193,14 @@ function yes(is, hint = "") {
   return el("span", {}, el("span", { class: `pill ${is ? "good" : "bad"}` }, say(is ? "yes" : "no")), hint && ` ${hint}`);
 }
 
-function eventsOf(stream, aggregate) {
-  return el("a", { class: "mono", href: `#/events?${new URLSearchParams({ stream, aggregate_id: aggregate })}` }, aggregate);
+function eventsOf(stream, aggregate, text = "") {
+  return el("a", { class: text ? "" : "mono", href: `#/events?${new URLSearchParams({ stream, aggregate_id: aggregate })}` }, text || aggregate);
+}
+
+/** The event's aggregate as it was after it, where its state can be shown; else its events. */
+function aggregateOf(what) {
+  const kind = what.subject.split(".")[2];
+  return `k_${kind}` in WORDS.en ? aggregateLink(kind, what.aggregate_id, what.version, el("span", { class: "mono" }, what.aggregate_id)) : eventsOf(what.stream, what.aggregate_id);
 }
 
 function lookUp(id) {
