@@ -16,7 +16,8 @@ from contracts.errors import NotFound, VestnikError
 from contracts.subjects import AUTH, CONTACT, MESSAGING, PROFILE, SESSION
 from contracts.values.ids import is_id, pair_id
 from projections.registry import choose
-from services.operator.queries import ConversationCounts, FriendCounts, Profile, Queries, SessionCounts
+from services.operator.history.queries import HistoryQueries
+from services.operator.queries import ConversationCounts, FriendCounts, PersonQueries, Profile, SessionCounts
 
 T = TypeVar("T")
 
@@ -55,8 +56,9 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class People:
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: PersonQueries, history: HistoryQueries) -> None:
         self._queries = queries
+        self._history = history
 
     async def find(self, user: str) -> Person:
         """Returns the person with this id or username.
@@ -100,7 +102,7 @@ class People:
 
     async def _letters(self, user_id: str) -> int:
         """Number of dead letters of the person's own aggregates, in all read models."""
-        found = await asyncio.gather(*(self._queries.letters_of(each, user_id) for each in choose(())))
+        found = await asyncio.gather(*(self._history.letters_of(each, user_id) for each in choose(())))
         return sum(map(len, found))
 
 

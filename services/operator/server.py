@@ -48,9 +48,10 @@ from services.operator.history import event_browser
 from services.operator.history import login_audit as logins
 from services.operator.history.aggregate_page import aggregate_page
 from services.operator.history.event_trace import Trace, Tracing
+from services.operator.history.queries import HistoryQueries
 from services.operator.maintenance import Kind, Maintenance
 from services.operator.people import People
-from services.operator.queries import Queries
+from services.operator.queries import PersonQueries
 from services.operator.rates import History, Span
 from services.operator.read_models import ReadModels
 from services.operator.system_status import Status, collect_status
@@ -111,11 +112,12 @@ class OperatorServer(OperatorServiceBase):
         self._nc = nc
         self._settings = settings
         self._letters = DeadLetters(nc, log, settings.database_url)
-        self._queries = Queries(ReadModels(settings.database_url))
+        read_models = ReadModels(settings.database_url)
+        self._history = HistoryQueries(read_models)
         self._maintenance = maintenance
         self._rates = History(nc)
-        self._people = People(self._queries)
-        self._tracing = Tracing(nc, self._queries)
+        self._people = People(PersonQueries(read_models), self._history)
+        self._tracing = Tracing(nc, self._history)
         self._looking = asyncio.Lock()
         self._status: tuple[float, Status] | None = None
 
@@ -165,7 +167,7 @@ class OperatorServer(OperatorServiceBase):
             refreshes=message.refreshes,
         )
         try:
-            found = await logins.newest(self._queries, query, limit=asked.limit, cursor=message.before)
+            found = await logins.newest(self._history, query, limit=asked.limit, cursor=message.before)
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
         return _document(found)

@@ -23,8 +23,8 @@ from projections.engine.projection import Projection
 from projections.registry import choose
 from services.operator.dead_letters.views import Letter, of_discard
 from services.operator.history import event_browser
+from services.operator.history.queries import Checkpoint, HistoryQueries, Notification
 from services.operator.history.redaction import redact
-from services.operator.queries import Checkpoint, Notification, Queries
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 
@@ -77,7 +77,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tracing:
-    def __init__(self, nc: NATS, queries: Queries) -> None:
+    def __init__(self, nc: NATS, queries: HistoryQueries) -> None:
         self._nc = nc
         self._jetstream = JetStream(nc, patience=_PATIENCE)
         self._queries = queries

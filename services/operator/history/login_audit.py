@@ -10,7 +10,7 @@ import msgspec
 from contracts.envelope import now
 from contracts.values.cursors import decode_cursor, encode_cursor
 from infra.history.login_audit import Query, Row, reason_of
-from services.operator.queries import LoginRow, Queries
+from services.operator.history.queries import HistoryQueries, LoginRow
 
 _AUDIT = "session_audit"
 
@@ -30,7 +30,7 @@ class _Before(msgspec.Struct, frozen=True):
     sequence: int
 
 
-async def newest(queries: Queries, query: Query, *, limit: int, cursor: str) -> LoginsFound:
+async def newest(queries: HistoryQueries, query: Query, *, limit: int, cursor: str) -> LoginsFound:
     """Returns at most `limit` rows, from the cursor into the past.
 
     Raises:

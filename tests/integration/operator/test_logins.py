@@ -17,7 +17,7 @@ from infra.history.login_audit import Query, Row
 from projections.engine.rebuild.rebuild import rebuild
 from projections.session_audit import SessionAudit
 from services.operator.history.login_audit import newest
-from services.operator.queries import Queries
+from services.operator.history.queries import HistoryQueries
 from services.operator.read_models import ReadModels
 from streams.restore import ArchivedMessage, StreamRestorer
 
@@ -59,14 +59,14 @@ def history() -> list[ArchivedMessage]:
 
 
 @pytest_asyncio.fixture
-async def queries(streams: Client, database_url: str) -> Queries:
+async def queries(streams: Client, database_url: str) -> HistoryQueries:
     """The read model of the history."""
     await StreamRestorer(streams, SESSION).put(1, history())
     await rebuild(SessionAudit, streams, database_url)
-    return Queries(ReadModels(database_url))
+    return HistoryQueries(ReadModels(database_url))
 
 
-async def pages(queries: Queries, query: Query, limit: int) -> list[Row]:
+async def pages(queries: HistoryQueries, query: Query, limit: int) -> list[Row]:
     found = await newest(queries, query, limit=limit, cursor="")
     rows = found.items
     while found.older:
@@ -96,6 +96,6 @@ async def pages(queries: Queries, query: Query, limit: int) -> list[Row]:
         "of an unknown user",
     ],
 )
-async def test_pages_hold_what_the_stream_says(streams: Client, queries: Queries, query: Query) -> None:
+async def test_pages_hold_what_the_stream_says(streams: Client, queries: HistoryQueries, query: Query) -> None:
     told = [row async for page in login_audit.audit_rows(streams, query) for row in page]
     assert await pages(queries, query, 7) == sorted(told, key=lambda row: row.at, reverse=True)

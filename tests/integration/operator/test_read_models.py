@@ -7,14 +7,14 @@ import pytest
 from contracts.errors import ReadModelBehind
 from contracts.values.ids import new_id
 from projections.session_audit import SessionAudit
-from services.operator.queries import Queries
+from services.operator.history.queries import HistoryQueries
 from services.operator.read_models import ReadModels
 from tests.integration.auth_and_session import eventually
 
 
 async def test_dead_letters_of_a_read_model_that_was_never_built_cannot_be_known_yet(database_url: str) -> None:
     with pytest.raises(ReadModelBehind):
-        await Queries(ReadModels(database_url)).letters_of(SessionAudit, new_id())
+        await HistoryQueries(ReadModels(database_url)).letters_of(SessionAudit, new_id())
 
 
 async def test_many_questions_at_once_share_four_connections(database_url: str) -> None:
