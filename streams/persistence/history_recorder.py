@@ -1,12 +1,16 @@
 """Reads the events of Vestnik's own aggregates for the library's repository, a page at a time.
 
-Versions increase with the stream's sequence, so a version or a moment is found by binary search, without reading the
-events before it. A stored event carries its message, since a domain needs the event's time and schema.
+Versions increase with the stream's sequence, so a version or a moment of a long aggregate is found by binary search,
+without reading the events before it. A short aggregate is read whole, backwards from its last event
+(docs/decisions/0069): between its events there may be millions of others, which a search would make the server scan. A
+stored event carries its message, since a domain needs the event's time and schema.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import overload
 
 from eventsourcing.persistence import AggregateRecorder, NotSupportedError, StoredEvent
@@ -20,6 +24,7 @@ from streams.message import Message
 from streams.persistence.mapper import OriginatorId
 from streams.persistence.sync_bridge import Caller
 
+# Events per read; an aggregate of as many is read whole.
 _PAGE = 200
 # For a search, which keeps no event.
 _SCANNED_PAGE = 1_000
@@ -80,45 +85,47 @@ class HistoryRecorder(AggregateRecorder):
         subject = self._subject_of(originator_id)
         # Whatever the clocks of its process and of others: this event and all before it were decided by `moment`.
         certain = self._caller.call(self._last_before(subject, lambda event: event.at > moment - 2 * skew))
-        version = 0
-        for message in self._messages(subject, after=max(certain - 1, 0), page=_SCANNED_PAGE):
+        version, after = (certain.envelope().version, certain.sequence) if certain else (0, 0)
+        for message in self._messages(subject, after=after, page=_SCANNED_PAGE):
             envelope = message.envelope()
-            if envelope.at > moment and message.sequence > certain:
+            if envelope.at > moment:
                 break
             version = envelope.version
         return version
 
     def events(self, subject: str, first: int, limit: int | None) -> Iterator[StoredMessage]:
         """Yields the subject's events from a version on."""
-        after = self._caller.call(self._last_before(subject, lambda event: event.version >= first)) if first > 1 else 0
-        return map(_stored, self._messages(subject, after=after, limit=limit, page=_PAGE))
+        before = self._caller.call(self._last_before(subject, lambda event: event.version >= first))
+        return map(_stored, self._messages(subject, after=before.sequence if before else 0, limit=limit, page=_PAGE))
 
     def _messages(self, subject: str, *, after: int, page: int, limit: int | None = None) -> Iterator[Message]:
         while limit is None or limit > 0:
             size = page if limit is None else min(limit, page)
-            messages = self._caller.call(self._log.read(subject, after=after, limit=size))
+            messages = self._caller.call(self._read(subject, after, size))
             yield from messages
             if len(messages) < size:
                 return
             after = messages[-1].sequence
             limit = None if limit is None else limit - size
 
-    async def _newest(self, subject: str, until: int | None) -> StoredMessage | None:
-        if until is None:
-            last = await self._log.last(subject)
-            return _stored(last) if last else None
-        sequence = await self._last_before(subject, lambda event: event.version > until)
-        found = await self._log.read(subject, after=sequence - 1, limit=1) if sequence else []
-        return _stored(found[0]) if found else None
+    async def _read(self, subject: str, after: int, limit: int) -> list[Message]:
+        short = await self._is_short(subject)
+        return (await self._log.read(subject, after=after, limit=None if short else limit))[:limit]
 
-    async def _last_before(self, subject: str, is_later: Callable[[Envelope], bool]) -> int:
-        """The sequence of the last event before the later ones; 0 if there is none."""
+    async def _newest(self, subject: str, until: int | None) -> StoredMessage | None:
+        newest = await self._last_before(subject, lambda event: until is not None and event.version > until)
+        return _stored(newest) if newest else None
+
+    async def _last_before(self, subject: str, is_later: Callable[[Envelope], bool]) -> Message | None:
+        """The last event before the later ones; None if there is none."""
         last = await self._log.last(subject)
-        if last is None:
-            return 0
-        if not is_later(last.envelope()):
-            return last.sequence
-        # `low` is an event that is not later, or 0; all events after `high` are later.
+        if last is None or not is_later(last.envelope()):
+            return last
+        if last.envelope().version <= _PAGE:
+            earlier = takewhile(lambda message: not is_later(message.envelope()), await self._log.read(subject))
+            return next(iter(deque(earlier, maxlen=1)), None)
+        found: Message | None = None
+        # The sequence of `found`, and one after which all events are later.
         low, high = 0, last.sequence - 1
         while low < high:
             middle = (low + high) // 2
@@ -126,8 +133,12 @@ class HistoryRecorder(AggregateRecorder):
             if message is None or is_later(message.envelope()):
                 high = middle
             else:
-                low = message.sequence
-        return low
+                found, low = message, message.sequence
+        return found
+
+    async def _is_short(self, subject: str) -> bool:
+        last = await self._log.last(subject)
+        return last is None or last.envelope().version <= _PAGE
 
 
 class _Pages(Sequence[StoredEvent]):

@@ -26,6 +26,7 @@ from streams.jetstream.api import JetStream
 from streams.log import Append, Log
 from streams.loss.missing_events import Gap, accept
 from streams.message import Message
+from streams.persistence import history_recorder
 from tests.integration.streams.conftest import sent
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -130,11 +131,15 @@ async def test_each_kind_shows_its_events_and_its_state_after_each(streams: Clie
 times = st.lists(st.tuples(st.integers(0, 200), st.integers(-60, 60)), min_size=1, max_size=12)
 
 
+@pytest.mark.parametrize("page", [3, 200], ids=["searched", "read-whole"])
 @pytest.mark.parametrize("kind", ["conversation", "profile"])
-async def test_any_version_and_any_time_show_what_a_fold_of_the_events_has(streams: Client, kind: str) -> None:
+async def test_any_version_and_any_time_show_what_a_fold_of_the_events_has(
+    streams: Client, kind: str, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_recorder, "_PAGE", page)
     loop = asyncio.get_running_loop()
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(clocks=times, asked=st.integers(-100, 3_000), last=st.integers(1, 14), data=st.data())
     def check(clocks: list[tuple[int, int]], asked: int, last: int, data: st.DataObject) -> None:
         aggregate_id = new_id()
