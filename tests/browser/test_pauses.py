@@ -1,9 +1,9 @@
 """How often the pages ask a gateway that does not answer, or refuses."""
 
-import time
+from typing import Any
 
 import pytest
-from playwright.async_api import Page, Request, Route, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.browser_users import Sitting, message, open_chat, write
 from tests.browser.test_ops import enter, operator
@@ -17,18 +17,26 @@ TRIES = 4
 
 
 class Counted:
-    """The times at which a page made requests for paths with one of `parts`, and all of its requests."""
+    """When a page made requests for paths with one of `parts`, by the browser's clock; and how many it made in all."""
 
-    def __init__(self, page: Page, *parts: str) -> None:
+    def __init__(self, parts: tuple[str, ...]) -> None:
         self.parts = parts
         self.all = 0
         self.times: list[float] = []
-        page.on("request", self._heard)
 
-    def _heard(self, request: Request) -> None:
+    @classmethod
+    async def of(cls, page: Page, *parts: str) -> "Counted":
+        counted = cls(parts)
+        # A busy machine delivers the events late, some later than others; only the browser knows when it asked.
+        devtools = await page.context.new_cdp_session(page)
+        devtools.on("Network.requestWillBeSent", counted._heard)
+        await devtools.send("Network.enable")
+        return counted
+
+    def _heard(self, sent: dict[str, Any]) -> None:
         self.all += 1
-        if any(part in request.url for part in self.parts):
-            self.times.append(time.monotonic())
+        if any(part in sent["request"]["url"] for part in self.parts):
+            self.times.append(sent["timestamp"])
 
     async def tries(self, count: int) -> list[float]:
         """The seconds between the first tries."""
@@ -60,7 +68,7 @@ async def test_a_message_is_tried_with_growing_pauses_and_goes_out_once_when_the
     page = await sitting.log_in(anna)
     await open_chat(page, boris)
     await page.locator("#app[data-line=up]").wait_for()
-    counted = Counted(page, f"/conversations/{boris.user_id}/messages")
+    counted = await Counted.of(page, f"/conversations/{boris.user_id}/messages")
     await refuse_connections(page)
     await write(page, "kept")
     assert_growing(await counted.tries(TRIES), 1)
@@ -82,7 +90,7 @@ async def test_a_page_that_is_opened_without_a_gateway_refreshes_with_growing_pa
     await write(page, "kept")
     await expect(page.locator(".waiting .message")).to_have_count(1)
     await page.reload()
-    counted = Counted(page, "/sessions/refresh")
+    counted = await Counted.of(page, "/sessions/refresh")
     await expect(page.locator(".waiting .message")).to_have_count(1)
     # The outbox and the list of conversations each ask for a token: eight tries are at least three pauses of both.
     gaps = await counted.tries(2 * TRIES)
@@ -104,7 +112,7 @@ async def test_a_message_waits_as_long_as_the_gateway_asks(sitting: Sitting, api
         await route.fulfill(status=429, headers={"Retry-After": "4"}, json={"code": "rate_limited"})
 
     await page.route(f"**{messages}", limited)
-    counted = Counted(page, messages)
+    counted = await Counted.of(page, messages)
     await write(page, "one")
     await counted.tries(1)
     # Neither the network's return nor another message is a reason to try earlier.
@@ -118,17 +126,14 @@ async def test_a_message_waits_as_long_as_the_gateway_asks(sitting: Sitting, api
     assert [each["text"] for each in await boris.messages(anna)] == ["two", "one"]
 
 
-@pytest.mark.parametrize("retry_after", ["undefined", "NaN", "0", "-5", "'soon'", "null"])
-async def test_what_is_no_number_of_seconds_leaves_the_growing_pause(sitting: Sitting, retry_after: str) -> None:
+async def test_only_a_number_of_seconds_changes_the_growing_pause_and_none_overflows_a_timer(sitting: Sitting) -> None:
     page = await sitting.page()
-    found = await page.evaluate(f"import('/web/js/pauses.js').then((it) => it.pauseFor(1000, {retry_after}))")
-    assert 500 <= found <= 1000
-
-
-async def test_a_very_long_pause_does_not_overflow_a_timer(sitting: Sitting) -> None:
-    page = await sitting.page()
-    found = await page.evaluate("import('/web/js/pauses.js').then((it) => it.pauseFor(1000, 1e12))")
-    assert found == 3_600_000
+    for retry_after in ("undefined", "NaN", "0", "-5", "'soon'", "null", "1e12"):
+        pause = await page.evaluate(f"import('/web/js/pauses.js').then((it) => it.pauseFor(1000, {retry_after}))")
+        if retry_after == "1e12":
+            assert pause == 3_600_000
+        else:
+            assert 500 <= pause <= 1000, retry_after
 
 
 async def test_a_profile_that_does_not_come_is_asked_for_with_growing_pauses(sitting: Sitting, api: Api) -> None:
@@ -139,7 +144,7 @@ async def test_a_profile_that_does_not_come_is_asked_for_with_growing_pauses(sit
     page = await sitting.page()
     profile = f"**/v1/profiles/{boris.user_id}"
     await page.route(profile, lambda route: route.abort("connectionrefused"))
-    counted = Counted(page, f"/v1/profiles/{boris.user_id}")
+    counted = await Counted.of(page, f"/v1/profiles/{boris.user_id}")
     await _enter(page, anna.username)
     await page.locator("#app[data-line=up]").wait_for()
     # The line that came up was a reason to try sooner.
@@ -154,7 +159,7 @@ async def test_a_profile_that_nobody_has_is_asked_for_once(sitting: Sitting, api
     anna, boris = await api.friends()
     await boris.sends(anna, "hello")
     page = await sitting.page()
-    counted = Counted(page, f"/v1/profiles/{boris.user_id}")
+    counted = await Counted.of(page, f"/v1/profiles/{boris.user_id}")
 
     async def missing(route: Route) -> None:
         await route.fulfill(status=404, json={"code": "not_found"})
@@ -174,7 +179,7 @@ async def test_a_profile_that_nobody_has_is_asked_for_once(sitting: Sitting, api
 async def test_a_stream_that_ends_at_once_is_opened_with_growing_pauses(sitting: Sitting, api: Api) -> None:
     anna = await api.person()
     page = await sitting.page()
-    counted = Counted(page, "/v1/events")
+    counted = await Counted.of(page, "/v1/events")
 
     async def ends(route: Route) -> None:
         await route.fulfill(status=200, headers={"Content-Type": "text/event-stream"}, body=": hello\n\n")
@@ -190,7 +195,7 @@ async def test_the_operators_page_asks_with_growing_pauses(sitting: Sitting, api
     await enter(page, olga)
     await page.locator(".stream").first.wait_for()
     await refuse_connections(page)
-    counted = Counted(page, "/v1/ops/status")
+    counted = await Counted.of(page, "/v1/ops/status")
     gaps = await counted.tries(3)
     assert gaps[1] > 1.8, gaps
     assert counted.all < MOST_REQUESTS

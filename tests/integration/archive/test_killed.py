@@ -23,7 +23,7 @@ from tests.integration.archive.conftest import sent, silent
 from tests.unit.infra.archive.conftest import header
 
 _BLOCKS = 30
-_WITHIN = 120.0
+_WITHIN = 600.0
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,18 @@ def start(data_dir: Path, *arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
+def output_of(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """Waits until the process has ended; kills it if that takes too long."""
+    with process:
+        try:
+            return process.communicate(timeout=_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
 def outcome(data_dir: Path, *arguments: str) -> Any:  # noqa: ANN401 - JSON
-    out, error = start(data_dir, *arguments, "--json").communicate(timeout=_WITHIN)
+    out, error = output_of(start(data_dir, *arguments, "--json"))
     assert out, error
     return json.loads(out)
 
@@ -100,7 +110,7 @@ def test_an_import_that_is_killed_again_and_again_ends_with_every_event_in_its_p
     for growth in (1, 1_000_000):
         assert killed_after_growth(start(data_dir, "import", str(large)), data_dir / "nats", growth)
     refused = start(data_dir, "up", "--port", "0")
-    _, error = refused.communicate(timeout=_WITHIN)
+    _, error = output_of(refused)
     assert refused.returncode == 1
     assert b"the same `vestnik import FILE` finishes it" in error
     done = outcome(data_dir, "import", str(large))
