@@ -177,16 +177,16 @@ INTERNALS = (
     Internal(
         "uvicorn",
         "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol",
-        "conn queue writable frames transport default_headers scope read_paused close_sent disconnected "
+        "conn writable frames transport default_headers scope close_sent disconnected "
         "handshake_initiated handshake_complete handle_connect(event) handle_cont(event) handle_parser_exception() "
-        "send(message) receive()",
+        "send(message)",
         f"{WEBSOCKET}, BoundedWebSocket",
         "adapt BoundedWebSocket: it holds the limits on messages",
     ),
     Internal(
         "uvicorn",
         "uvicorn._types",
-        "ASGIReceiveEvent ASGISendEvent",
+        "ASGISendEvent",
         WEBSOCKET,
         "they are only types: take those of asgiref, or write them",
     ),
@@ -200,11 +200,10 @@ INTERNALS = (
     Internal(
         "websockets",
         "websockets.server:ServerProtocol",
-        "accept(request) fail(code,reason) handshake_exc parser_exc current_size state",
+        "accept(request) fail(code,reason) handshake_exc state",
         f"{WEBSOCKET}, BoundedWebSocket",
         "adapt BoundedWebSocket",
     ),
-    Internal("websockets", "websockets.speedups", "apply_mask", WEBSOCKET, "use websockets.utils.apply_mask"),
 )
 
 
