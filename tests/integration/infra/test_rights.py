@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -43,6 +42,8 @@ from tests.integration.infra.nats_parties import (
     seen,
 )
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 API = "$JS.API"
 # Nobody may do these to a stream, whoever owns it.
 TO_A_STREAM = [
@@ -74,9 +75,9 @@ TO_THE_SERVER = [
 ]
 
 
-@pytest_asyncio.fixture
-async def house(tmp_path: Path) -> AsyncIterator[Parties]:
-    async with parties(tmp_path) as found:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parties]:
+    async with parties(tmp_path_factory.mktemp("house")) as found:
         yield found
 
 
