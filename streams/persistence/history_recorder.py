@@ -1,9 +1,9 @@
 """Reads the events of Vestnik's own aggregates for the library's repository, a page at a time.
 
 Versions increase with the stream's sequence, so a version or a moment of a long aggregate is found by binary search,
-without reading the events before it. A short aggregate is read whole, backwards from its last event
-(docs/decisions/0069): between its events there may be millions of others, which a search would make the server scan. A
-stored event carries its message, since a domain needs the event's time and schema.
+without reading the events before it. A short aggregate is read whole, backwards from its last event: between its events
+there may be millions of others, which a search would make the server scan. A stored event carries its message, since a
+domain needs the event's time and schema.
 """
 
 from collections import deque

@@ -82,6 +82,9 @@ async def test_an_operator_sees_the_streams_move(sitting: Sitting, api: Api) -> 
     await page.keyboard.press("Enter")
     await expect(page.locator("tbody tr")).to_have_count(1)
     await expect(page.locator("tbody tr")).to_contain_text("logged in")
+    await page.locator("tbody tr").get_by_role("link").click()
+    await expect(page.locator(".card h2").first).to_contain_text("session")
+    await expect(page.locator(".card .facts-list")).to_contain_text(anna.user_id)
 
 
 async def test_a_message_is_followed_from_its_event_to_its_reader(sitting: Sitting, api: Api) -> None:

@@ -2,6 +2,7 @@
 
 import { get } from "../api.js";
 import { el, icon } from "../dom.js";
+import { aggregateLink } from "./aggregate.js";
 import { Period } from "./period.js";
 import { moment, say, word } from "./i18n.js";
 
@@ -105,7 +106,7 @@ export class Logins {
         el("td", { data: { name: say("user") } }, el("span", { class: "name" }, one.username)),
         el("td", { data: { name: say("device") } }, one.device || "–"),
         el("td", { class: "mono", data: { name: say("address") } }, one.address || "–"),
-        el("td", { class: "mono", data: { name: say("session") }, title: one.session_id }, `…${one.session_id.slice(-8)}`))))));
+        el("td", { class: "mono", data: { name: say("session") }, title: one.session_id }, aggregateLink("session", one.session_id, 0, `…${one.session_id.slice(-8)}`)))))));
     this.place.replaceChildren(
       this.unreadable ? el("p", { class: "alarm" }, icon("warn"), say("not_whole")) : "",
       this.rows.length ? table : el("div", { class: "blank panel-wide" }, icon("people"), el("strong", {}, say("no_logins"))),
