@@ -9,8 +9,9 @@ from collections.abc import Callable
 import msgspec
 
 from contracts import subjects
-from contracts.events import dead_letter, friendship, loss, message, profile, session, user
+from contracts.events import dead_letter, friendship, message, profile, session, user
 from contracts.events.event import Event
+from contracts.events.loss import EVENTS_LOST
 from contracts.subjects import STREAMS, stream_of
 
 
@@ -55,6 +56,16 @@ class AggregateType(msgspec.Struct, frozen=True):
         return any(event.PRIVATE for event in self.events)
 
 
+def _lost_in(stream: str) -> Callable[[], str]:
+    def subject() -> str:
+        return subjects.lost_in(stream)
+
+    subject.__name__ = f"lost_in_{STREAMS[stream]}"
+    private = "Private: the" if EVENTS_LOST[stream].PRIVATE else "The"
+    subject.__doc__ = f"{private} places of events that {stream} has lost."
+    return subject
+
+
 AGGREGATE_TYPES = (
     AggregateType(subjects.user, (user.UserCreated, user.UserEmailVerified)),
     AggregateType(subjects.credential, (user.CredentialSet, user.PasswordChanged, user.CredentialRehashed)),
@@ -82,12 +93,7 @@ AGGREGATE_TYPES = (
     AggregateType(subjects.read_mark, (message.MessageSeen,)),
     AggregateType(subjects.notifications, (message.NotificationRead,)),
     AggregateType(subjects.dead_letter, (dead_letter.DeadLetterDiscarded,)),
-    AggregateType(subjects.lost_in_auth, (loss.AuthEventsLost,)),
-    AggregateType(subjects.lost_in_session, (loss.SessionEventsLost,)),
-    AggregateType(subjects.lost_in_profile, (loss.ProfileEventsLost,)),
-    AggregateType(subjects.lost_in_contact, (loss.ContactEventsLost,)),
-    AggregateType(subjects.lost_in_messaging, (loss.MessagingEventsLost,)),
-    AggregateType(subjects.lost_in_operator, (loss.OperatorEventsLost,)),
+    *(AggregateType(_lost_in(stream), (event,)) for stream, event in EVENTS_LOST.items()),
 )
 
 # Keyed by event type.

@@ -4,21 +4,11 @@ from typing import Any
 
 import msgspec
 
-from contracts.events import dead_letter, friendship, loss, message, profile, session, user
+from contracts.aggregate_types import AGGREGATE_TYPES
 from contracts.events.event import Event
 from contracts.upcasts import upcast
 
-
-def _all() -> dict[str, type[Event]]:
-    found: dict[str, type[Event]] = {}
-    for module in (user, session, profile, friendship, message, dead_letter, loss):
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Event) and value is not Event:
-                found[value.TYPE] = value
-    return found
-
-
-EVENTS: dict[str, type[Event]] = _all()
+EVENTS: dict[str, type[Event]] = {event.TYPE: event for kind in AGGREGATE_TYPES for event in kind.events}
 # Raised by msgspec besides its own error: for text that is not UTF-8, and for arrays nested too deeply.
 UNDECODABLE = (UnicodeDecodeError, RecursionError)
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {

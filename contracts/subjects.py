@@ -139,31 +139,6 @@ def dead_letter(projection: str, version: int | str, stream: str, sequence: int 
     return f"vestnik.operator.dead_letter.{projection}.{version}.{stream}.{sequence}"
 
 
-def lost_in_auth() -> str:
-    """Private: the places of events that AUTH has lost."""
-    return "vestnik.auth.lost"
-
-
-def lost_in_session() -> str:
-    """Private: the places of events that SESSION has lost."""
-    return "vestnik.session.lost"
-
-
-def lost_in_profile() -> str:
-    """Private: the places of events that PROFILE has lost."""
-    return "vestnik.profile.lost"
-
-
-def lost_in_contact() -> str:
-    """Private: the places of events that CONTACT has lost."""
-    return "vestnik.contact.lost"
-
-
-def lost_in_messaging() -> str:
-    """The places of events that MESSAGING has lost."""
-    return "vestnik.messaging.lost"
-
-
-def lost_in_operator() -> str:
-    """Private: the places of events that OPERATOR has lost."""
-    return "vestnik.operator.lost"
+def lost_in(stream: str) -> str:
+    """The places of events that the stream has lost; private, where its owner alone may read the subject."""
+    return f"vestnik.{STREAMS[stream]}.lost"

@@ -1,63 +1,40 @@
 """Placeholders for events that a stream has lost at its end, once an operator has accepted the loss.
 
 There is one for each lost sequence, and for some sequences after them, so that no other event gets a sequence that a
-reader may have seen. No code reacts to them.
+reader may have seen. No code reacts to them. Each stream has its own type, `auth.events_lost`.
 """
 
-from typing import ClassVar
+import msgspec
 
 from contracts.events.event import Event
+from contracts.subjects import STREAMS, is_public, lost_in
 
 
-class AuthEventsLost(Event, frozen=True, kw_only=True):
-    """In the place of one of the events that AUTH has lost."""
+class EventsLost(Event, frozen=True, kw_only=True):
+    """In the place of one of the events that a stream has lost."""
 
-    TYPE: ClassVar[str] = "auth.events_lost"
-    PRIVATE: ClassVar[bool] = True
     # The whole range of sequences that is accepted as lost.
     first: int
     last: int
 
 
-class SessionEventsLost(Event, frozen=True, kw_only=True):
-    """In the place of one of the events that SESSION has lost."""
-
-    TYPE: ClassVar[str] = "session.events_lost"
-    PRIVATE: ClassVar[bool] = True
-    first: int
-    last: int
-
-
-class ProfileEventsLost(Event, frozen=True, kw_only=True):
-    """In the place of one of the events that PROFILE has lost."""
-
-    TYPE: ClassVar[str] = "profile.events_lost"
-    PRIVATE: ClassVar[bool] = True
-    first: int
-    last: int
-
-
-class ContactEventsLost(Event, frozen=True, kw_only=True):
-    """In the place of one of the events that CONTACT has lost."""
-
-    TYPE: ClassVar[str] = "contact.events_lost"
-    PRIVATE: ClassVar[bool] = True
-    first: int
-    last: int
+def _of(stream: str, service: str) -> type[EventsLost]:
+    event = msgspec.defstruct(
+        f"{service.capitalize()}EventsLost",
+        [],
+        bases=(EventsLost,),
+        module=__name__,
+        namespace={
+            "__doc__": f"In the place of one of the events that {stream} has lost.",
+            "TYPE": f"{service}.events_lost",
+            "PRIVATE": not is_public(lost_in(stream)),
+        },
+        frozen=True,
+        kw_only=True,
+    )
+    assert issubclass(event, EventsLost)
+    return event
 
 
-class MessagingEventsLost(Event, frozen=True, kw_only=True):
-    """In the place of one of the events that MESSAGING has lost."""
-
-    TYPE: ClassVar[str] = "messaging.events_lost"
-    first: int
-    last: int
-
-
-class OperatorEventsLost(Event, frozen=True, kw_only=True):
-    """In the place of one of the events that OPERATOR has lost."""
-
-    TYPE: ClassVar[str] = "operator.events_lost"
-    PRIVATE: ClassVar[bool] = True
-    first: int
-    last: int
+# By stream.
+EVENTS_LOST: dict[str, type[EventsLost]] = {stream: _of(stream, service) for stream, service in STREAMS.items()}

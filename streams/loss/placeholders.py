@@ -6,10 +6,9 @@ state, and a cached aggregate could satisfy the condition of an append with anot
 
 import msgspec
 
-from contracts import subjects
 from contracts.envelope import Provenance, encode, seal
-from contracts.events import loss
-from contracts.subjects import AUTH, CONTACT, MESSAGING, OPERATOR, PROFILE, SESSION
+from contracts.events.loss import EVENTS_LOST
+from contracts.subjects import lost_in
 from streams.log import Append, Log
 from streams.loss.missing_events import Gap, by_stream
 from streams.restore import ArchivedMessage
@@ -17,14 +16,6 @@ from streams.restore import ArchivedMessage
 # More events than a stream can be ahead of its read models when a server loses its end.
 MARGIN = 1_000
 _BATCH = 1_000
-_EVENTS = {
-    AUTH: (subjects.lost_in_auth, loss.AuthEventsLost),
-    SESSION: (subjects.lost_in_session, loss.SessionEventsLost),
-    PROFILE: (subjects.lost_in_profile, loss.ProfileEventsLost),
-    CONTACT: (subjects.lost_in_contact, loss.ContactEventsLost),
-    MESSAGING: (subjects.lost_in_messaging, loss.MessagingEventsLost),
-    OPERATOR: (subjects.lost_in_operator, loss.OperatorEventsLost),
-}
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -41,16 +32,14 @@ class Interfered(Exception):
 
 def kept(gap: Gap, version: int) -> ArchivedMessage:
     """The placeholder for one event of a gap, for a stream that is rebuilt elsewhere."""
-    of_subject, event = _EVENTS[gap.stream]
-    envelope = seal(
-        event(first=gap.first, last=gap.last), aggregate_id="lost", version=version, provenance=Provenance()
-    )
-    return ArchivedMessage(of_subject(), encode(envelope), {"Nats-Msg-Id": envelope.id})
+    event = EVENTS_LOST[gap.stream](first=gap.first, last=gap.last)
+    envelope = seal(event, aggregate_id="lost", version=version, provenance=Provenance())
+    return ArchivedMessage(lost_in(gap.stream), encode(envelope), {"Nats-Msg-Id": envelope.id})
 
 
 async def begun(log: Log, stream: str) -> Gap | None:
     """The loss that was filled last, wholly or up to some sequence."""
-    found = await log.last(_EVENTS[stream][0]())
+    found = await log.last(lost_in(stream))
     if found is None:
         return None
     place = msgspec.json.decode(found.envelope().data, type=_Place)
@@ -59,7 +48,7 @@ async def begun(log: Log, stream: str) -> Gap | None:
 
 async def filled(log: Log, gap: Gap) -> list[Gap]:
     """The sequences of the gap that have placeholders; adjacent ones are merged."""
-    found = await log.read(_EVENTS[gap.stream][0](), after=gap.first - 1)
+    found = await log.read(lost_in(gap.stream), after=gap.first - 1)
     places = [Gap(gap.stream, each.sequence, each.sequence) for each in found if each.sequence <= gap.last]
     return by_stream(places).get(gap.stream, [])
 
@@ -75,8 +64,7 @@ async def fill(log: Log, gap: Gap, by: str) -> None:
         Interfered: the stream did not end within or directly before the gap, or another writer appends.
         Unavailable, DeadlineExceeded: the event store is unreachable; the next call continues.
     """
-    of_subject, event = _EVENTS[gap.stream]
-    subject = of_subject()
+    subject, event = lost_in(gap.stream), EVENTS_LOST[gap.stream](first=gap.first, last=gap.last)
     last = await log.last(subject)
     expected, version = (last.sequence, last.envelope().version) if last else (0, 0)
     if expected >= gap.last:
@@ -93,7 +81,7 @@ async def fill(log: Log, gap: Gap, by: str) -> None:
                     subject=subject,
                     expected=expected,
                     envelope=seal(
-                        event(first=gap.first, last=gap.last),
+                        event,
                         aggregate_id="lost",
                         version=version + number,
                         provenance=provenance,

@@ -1,14 +1,18 @@
 """Every event has its place, and its subject says who may read it."""
 
+import importlib
 import inspect
+import pkgutil
 from collections import Counter
 from contextlib import suppress
 
 import pytest
 
+import contracts.events
 from contracts import subjects
 from contracts.aggregate_types import AGGREGATE_TYPE_OF, AGGREGATE_TYPES, AggregateType
 from contracts.catalogue import EVENTS
+from contracts.events.event import Event
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
 
 
@@ -32,14 +36,27 @@ def aggregate_subjects() -> set[str]:
     return found
 
 
+def declared_events() -> set[type[Event]]:
+    """Every class of events in contracts/events that has a type."""
+    for module in pkgutil.iter_modules(contracts.events.__path__):
+        importlib.import_module(f"contracts.events.{module.name}")
+    return {event for event in subclasses(Event) if event.__module__.startswith("contracts.") and "TYPE" in vars(event)}
+
+
+def subclasses(event: type[Event]) -> set[type[Event]]:
+    return {event}.union(*map(subclasses, event.__subclasses__()))
+
+
 def test_every_event_has_one_place() -> None:
     places = Counter(event.TYPE for channel in AGGREGATE_TYPES for event in channel.events)
     assert set(places) == set(AGGREGATE_TYPE_OF) == set(EVENTS)
+    assert {EVENTS[kind] for kind in places} == declared_events()
     assert set(places.values()) == {1}
 
 
 def test_every_kind_of_subject_is_there() -> None:
-    assert {channel.name for channel in AGGREGATE_TYPES} == aggregate_subjects()
+    lost = {f"lost_in_{service}" for service in STREAMS.values()}
+    assert {channel.name for channel in AGGREGATE_TYPES} == aggregate_subjects() | lost
 
 
 @pytest.mark.parametrize("channel", AGGREGATE_TYPES, ids=lambda channel: channel.name)
