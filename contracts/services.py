@@ -53,109 +53,109 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     optional: bool = False
 
 
-_AUTH = Service(
-    name="auth",
-    port=8081,
-    stream=Stream(code="A", public="vestnik.auth.user.*"),
-    methods={
-        "Register": _FOR_NOBODY,
-        "Login": _FOR_NOBODY,
-        "VerifyEmail": _FOR_NOBODY,
-        "GetRegistration": _FOR_NOBODY,
-        "EndRegistration": _FOR_NOBODY,
-        "ResendVerification": _FOR_NOBODY,
-        "ChangePassword": _FOR_USER,
-        "RequestPasswordReset": _FOR_NOBODY,
-        "ResetPassword": _FOR_NOBODY,
-        # Contact asks whether there is such a user; it is shown no e-mail address.
-        "GetUser": {GATEWAY: "user_id", "contact": None},
-    },
+_SERVICES = (
+    Service(
+        name="auth",
+        port=8081,
+        stream=Stream(code="A", public="vestnik.auth.user.*"),
+        methods={
+            "Register": _FOR_NOBODY,
+            "Login": _FOR_NOBODY,
+            "VerifyEmail": _FOR_NOBODY,
+            "GetRegistration": _FOR_NOBODY,
+            "EndRegistration": _FOR_NOBODY,
+            "ResendVerification": _FOR_NOBODY,
+            "ChangePassword": _FOR_USER,
+            "RequestPasswordReset": _FOR_NOBODY,
+            "ResetPassword": _FOR_NOBODY,
+            # Contact asks whether there is such a user; it is shown no e-mail address.
+            "GetUser": {GATEWAY: "user_id", "contact": None},
+        },
+    ),
+    Service(
+        name="session",
+        port=8082,
+        stream=Stream(code="S", public="vestnik.session.session.*"),
+        methods={
+            "CreateSession": {"auth": "user_id"},
+            "ValidateSession": _FOR_NOBODY,
+            "RefreshSession": _FOR_NOBODY,
+            "RevokeSession": {GATEWAY: "user_id", "auth": "user_id"},
+            # A changed password ends that user's sessions; an operator may log out all users, and log in none.
+            "EndSessions": {"auth": "user_id", OPERATOR: None},
+            "ListHistory": _FOR_USER,
+            "ListSessions": _FOR_USER,
+            "Backfill": _FOR_USER,
+        },
+    ),
+    Service(
+        name="profile",
+        port=8083,
+        rest_port=8084,
+        stream=Stream(code="P", public="vestnik.profile.profile.*"),
+        methods={
+            "GetProfile": _FOR_NOBODY,
+            "UpdateProfile": _FOR_USER,
+            "SearchProfiles": _FOR_NOBODY,
+            "Backfill": _FOR_NOBODY,
+        },
+    ),
+    Service(
+        name="contact",
+        port=8085,
+        stream=Stream(code="C", public="vestnik.contact.friendship.*"),
+        methods={
+            "AddFriend": _FOR_USER,
+            "RemoveFriend": _FOR_USER,
+            "GetFriends": _FOR_USER,
+            "IsFriend": {"messaging": "user_id", GATEWAY: "user_id"},
+            "Backfill": _FOR_USER,
+        },
+    ),
+    Service(
+        name="messaging",
+        port=8086,
+        stream=Stream(code="M", public="vestnik.messaging.>"),
+        methods={
+            "SendMessage": {GATEWAY: "sender_id"},
+            "GetMessages": _FOR_USER,
+            "MarkSeen": _FOR_USER,
+            "ListConversations": _FOR_USER,
+            "ListNotifications": _FOR_USER,
+            "MarkNotificationsRead": _FOR_USER,
+            "CountUnreadNotifications": _FOR_USER,
+            "Backfill": _FOR_USER,
+            "BackfillNotifications": _FOR_USER,
+        },
+    ),
+    # Behind the page at /ops, with an operator's rights. It checks itself whether the user is an operator.
+    Service(
+        name=OPERATOR,
+        port=8087,
+        stream=Stream(code="O"),
+        methods={
+            "GetStatus": _FOR_USER,
+            "GetRates": _FOR_USER,
+            "ListEvents": _FOR_USER,
+            "ListSessionEvents": _FOR_USER,
+            "GetAggregate": _FOR_USER,
+            "GetPerson": _FOR_USER,
+            "TraceEvent": _FOR_USER,
+            "ListDeadLetters": _FOR_USER,
+            "GetDeadLetter": _FOR_USER,
+            "RetryDeadLetter": _FOR_USER,
+            "DiscardDeadLetter": _FOR_USER,
+            "ListMaintenance": _FOR_USER,
+            "StartMaintenance": _FOR_USER,
+            "CancelMaintenance": _FOR_USER,
+        },
+        read_models=False,
+        optional=True,
+    ),
+    Service(name=GATEWAY, port=8080, read_models=False),
 )
-_SESSION = Service(
-    name="session",
-    port=8082,
-    stream=Stream(code="S", public="vestnik.session.session.*"),
-    methods={
-        "CreateSession": {"auth": "user_id"},
-        "ValidateSession": _FOR_NOBODY,
-        "RefreshSession": _FOR_NOBODY,
-        "RevokeSession": {GATEWAY: "user_id", "auth": "user_id"},
-        # A changed password ends that user's sessions; an operator may log out all users, and log in none.
-        "EndSessions": {"auth": "user_id", OPERATOR: None},
-        "ListHistory": _FOR_USER,
-        "ListSessions": _FOR_USER,
-        "Backfill": _FOR_USER,
-    },
-)
-_PROFILE = Service(
-    name="profile",
-    port=8083,
-    rest_port=8084,
-    stream=Stream(code="P", public="vestnik.profile.profile.*"),
-    methods={
-        "GetProfile": _FOR_NOBODY,
-        "UpdateProfile": _FOR_USER,
-        "SearchProfiles": _FOR_NOBODY,
-        "Backfill": _FOR_NOBODY,
-    },
-)
-_CONTACT = Service(
-    name="contact",
-    port=8085,
-    stream=Stream(code="C", public="vestnik.contact.friendship.*"),
-    methods={
-        "AddFriend": _FOR_USER,
-        "RemoveFriend": _FOR_USER,
-        "GetFriends": _FOR_USER,
-        "IsFriend": {"messaging": "user_id", GATEWAY: "user_id"},
-        "Backfill": _FOR_USER,
-    },
-)
-_MESSAGING = Service(
-    name="messaging",
-    port=8086,
-    stream=Stream(code="M", public="vestnik.messaging.>"),
-    methods={
-        "SendMessage": {GATEWAY: "sender_id"},
-        "GetMessages": _FOR_USER,
-        "MarkSeen": _FOR_USER,
-        "ListConversations": _FOR_USER,
-        "ListNotifications": _FOR_USER,
-        "MarkNotificationsRead": _FOR_USER,
-        "CountUnreadNotifications": _FOR_USER,
-        "Backfill": _FOR_USER,
-        "BackfillNotifications": _FOR_USER,
-    },
-)
-# Behind the page at /ops, with an operator's rights. It checks itself whether the user is an operator.
-_OPERATOR = Service(
-    name=OPERATOR,
-    port=8087,
-    stream=Stream(code="O"),
-    methods={
-        "GetStatus": _FOR_USER,
-        "GetRates": _FOR_USER,
-        "ListEvents": _FOR_USER,
-        "ListSessionEvents": _FOR_USER,
-        "GetPerson": _FOR_USER,
-        "TraceEvent": _FOR_USER,
-        "GetAggregate": _FOR_USER,
-        "ListDeadLetters": _FOR_USER,
-        "GetDeadLetter": _FOR_USER,
-        "RetryDeadLetter": _FOR_USER,
-        "DiscardDeadLetter": _FOR_USER,
-        "ListMaintenance": _FOR_USER,
-        "StartMaintenance": _FOR_USER,
-        "CancelMaintenance": _FOR_USER,
-    },
-    read_models=False,
-    optional=True,
-)
-_GATEWAY = Service(name=GATEWAY, port=8080, read_models=False)
 
-REGISTRY: Mapping[str, Service] = {
-    service.name: service for service in (_AUTH, _SESSION, _PROFILE, _CONTACT, _MESSAGING, _OPERATOR, _GATEWAY)
-}
+REGISTRY: Mapping[str, Service] = {service.name: service for service in _SERVICES}
 # The services that keep read models.
 SERVICES = tuple(service.name for service in REGISTRY.values() if service.read_models)
 # The services that answer gRPC: those, and the operator's.
