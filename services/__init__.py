@@ -1,1 +1,1 @@
-"""The five services and the gateway, all of one inner shape."""
+"""The seven services: auth, session, profile, contact and messaging, of one inner shape; operator; the gateway."""

@@ -60,7 +60,7 @@ class ServiceClient(Generic[S]):
 
 
 class ServiceClients:
-    """Clients of the five services, and of the operator's service if there is one."""
+    """Clients of the services that the routes use, and of the operator's service if there is one."""
 
     def __init__(self, client: Callable[[str], Client], *, with_operator: bool) -> None:
         self.auth = ServiceClient(client("auth"), AuthServiceStub)
@@ -74,10 +74,9 @@ class ServiceClients:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        for remote in (self.auth, self.session, self.profile, self.contact, self.messaging):
-            remote.close()
-        if self.operator is not None:
-            self.operator.close()
+        for remote in vars(self).values():
+            if isinstance(remote, ServiceClient):
+                remote.close()
 
 
 def required(message: Rs | None) -> Rs:

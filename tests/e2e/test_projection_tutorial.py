@@ -1,5 +1,6 @@
-"""The pages on writing a projection, word for word: their code written into a copy of the project, and run."""
+"""The pages on adding a projection, a service and a route, word for word: their code in a copy of the project, run."""
 
+import asyncio
 import re
 import shutil
 import subprocess
@@ -7,13 +8,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
+import msgspec
 import pytest
 
+from tests.e2e.people import Api, eventually
 from tests.fix_system import ROOT, System
 
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-projection.md"
 HOWTO = ROOT / "docs" / "howto" / "add-a-read-model.md"
+SERVICE = ROOT / "docs" / "howto" / "add-a-service.md"
+ROUTE = ROOT / "docs" / "howto" / "add-a-route.md"
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# In a list: a whole file, or what is inserted into one after one of its lines.
+_FILE_BLOCK = re.compile(
+    r"^   ```(?:python|proto)\n   (?:#|//) (\S+?)(?:, after `([^`\n]+)`)?\n(.*?)^   ```", re.DOTALL | re.MULTILINE
+)
 _FILE = re.compile(r"# (\S+\.py)\n")
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "dist", "build")
 
@@ -90,3 +100,43 @@ def test_the_code_of_the_howto_runs_as_it_is_shown(copied: System) -> None:
     assert len(names) == 2
     assert "1 passed" in run(copied, f"./just test {names[1]} -n 0")
     run(copied, f"ruff check {' '.join(names)} && ruff format --check {' '.join(names)}")
+
+
+def write_files(system: System, page: Path) -> set[str]:
+    """Writes what a page shows into the copy: whole files, and insertions into files; returns the files' names."""
+    names = set()
+    for name, line, block in _FILE_BLOCK.findall(page.read_text(encoding="utf-8")):
+        # The blocks are in a list, three columns deep.
+        text = re.sub(r"^   ", "", block, flags=re.MULTILINE)
+        path = system.root / name
+        if line:
+            before, marker, after = path.read_text(encoding="utf-8").partition(f"\n{line}\n")
+            assert marker, f"{name} has no line {line!r}"
+            text = before + marker + text + after
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        names.add(name)
+    return names
+
+
+async def test_a_service_and_its_route_work_as_they_are_shown(copied: System) -> None:
+    service = write_files(copied, SERVICE)
+    assert (len(service), [name for name in service if (ROOT / name).exists()]) == (7, ["contracts/services.py"])
+    route = write_files(copied, ROUTE)
+    assert len(route) == 3
+    python = " ".join(name for name in service | route if name.endswith(".py"))
+    run(copied, "./just gen")
+    run(copied, f"ruff check --fix-only --quiet {python} && ruff check {python} && ruff format --check {python}")
+    run(copied, "./just test tests/unit/test_architecture.py tests/unit/contracts/test_services.py -n 0 -q")
+    await asyncio.to_thread(copied.start)
+    status = msgspec.json.decode((await asyncio.to_thread(copied.vestnik, "status", "--json")).stdout)
+    assert {row["name"]: row["state"] for row in status["services"]}["counting"] == "serving"
+    assert {row["name"]: row["state"] for row in status["projections"]}["message_counts"] == "live"
+    async with httpx.AsyncClient(base_url=copied.url, timeout=30) as http:
+        anna, boris = await Api(copied, http).friends()
+        await anna.sends(boris, "one", "two")
+
+        async def counted() -> bool:
+            return bool((await anna.get("/v1/messages/count")).json() == {"messages": 2})
+
+        await eventually(counted, "both messages counted")
