@@ -83,6 +83,9 @@ def passes(subject: str, subject_filter: str) -> bool:
     return all(want in ("*", part) for part, want in zip(parts, wanted, strict=False))
 
 
+# The subject of each kind of aggregate.
+
+
 def user(user_id: str) -> str:
     return f"vestnik.auth.user.{user_id}"
 

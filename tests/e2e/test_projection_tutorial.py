@@ -12,12 +12,14 @@ import httpx
 import msgspec
 import pytest
 
+from infra.runtime.run_file import find
 from tests.e2e.people import Api, eventually
 from tests.fix_system import ROOT, System
 
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-projection.md"
 HOWTO = ROOT / "docs" / "howto" / "add-a-read-model.md"
 SERVICE = ROOT / "docs" / "howto" / "add-a-service.md"
+EVENT = ROOT / "docs" / "howto" / "add-an-event.md"
 ROUTE = ROOT / "docs" / "howto" / "add-a-route.md"
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # In a list: a whole file, or what is inserted into one after one of its lines.
@@ -119,12 +121,36 @@ def write_files(system: System, page: Path) -> set[str]:
     return names
 
 
-async def test_a_service_and_its_route_work_as_they_are_shown(copied: System) -> None:
+# Hides a count, with the rights of the new service.
+_HIDE = """
+import asyncio, sys
+from contracts.envelope import Provenance
+from infra.runtime.connections import connect_nats
+from infra.security.secrets import Secrets
+from infra.settings import Settings
+from services.counting.commands import CountCommands
+from streams.log import Log
+
+async def hide(server: str) -> None:
+    settings = Settings.load()
+    password = Secrets.load(settings.secrets_path).nats_password("counting")
+    nats = await connect_nats(Settings(nats_url=f"nats://counting:{password}@{server}"), "counting", patience=30.0)
+    commands = CountCommands(Log(nats))
+    assert await commands.hide("anna", Provenance()) == await commands.hide("anna", Provenance())
+    await nats.close()
+
+asyncio.run(hide(sys.argv[1]))
+"""
+
+
+async def test_a_service_its_route_and_its_event_work_as_they_are_shown(copied: System) -> None:
     service = write_files(copied, SERVICE)
     assert (len(service), [name for name in service if (ROOT / name).exists()]) == (7, ["contracts/services.py"])
     route = write_files(copied, ROUTE)
     assert len(route) == 3
-    python = " ".join(name for name in service | route if name.endswith(".py"))
+    event = write_files(copied, EVENT)
+    assert len(event) == 6
+    python = " ".join(name for name in service | route | event if name.endswith(".py"))
     run(copied, "./just gen")
     run(copied, f"ruff check --fix-only --quiet {python} && ruff check {python} && ruff format --check {python}")
     run(copied, "./just test tests/unit/test_architecture.py tests/unit/contracts/test_services.py -n 0 -q")
@@ -140,3 +166,8 @@ async def test_a_service_and_its_route_work_as_they_are_shown(copied: System) ->
             return bool((await anna.get("/v1/messages/count")).json() == {"messages": 2})
 
         await eventually(counted, "both messages counted")
+    server = find(copied.data_dir).nats_url.rpartition("@")[2]
+    (copied.root / "hide.py").write_text(_HIDE, encoding="utf-8")
+    await asyncio.to_thread(run, copied, f"python hide.py {server}")
+    shown = (await asyncio.to_thread(copied.vestnik, "events", "--stream", "COUNTING")).stdout
+    assert shown.count("count.hidden") == 1
