@@ -24,7 +24,7 @@ ROUTE = ROOT / "docs" / "howto" / "add-a-route.md"
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # In a list: a whole file, or what is inserted into one after one of its lines.
 _FILE_BLOCK = re.compile(
-    r"^   ```(?:python|proto)\n   (?:#|//) (\S+?)(?:, after `([^`\n]+)`)?\n(.*?)^   ```", re.DOTALL | re.MULTILINE
+    r"^   ```(?:python|proto|js)\n   (?:#|//) (\S+?)(?:, after `([^`\n]+)`)?\n(.*?)^   ```", re.DOTALL | re.MULTILINE
 )
 _FILE = re.compile(r"# (\S+\.py)\n")
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "dist", "build")
@@ -149,7 +149,7 @@ async def test_a_service_its_route_and_its_event_work_as_they_are_shown(copied: 
     route = write_files(copied, ROUTE)
     assert len(route) == 3
     event = write_files(copied, EVENT)
-    assert len(event) == 6
+    assert len(event) == 7
     python = " ".join(name for name in service | route | event if name.endswith(".py"))
     run(copied, "./just gen")
     run(copied, f"ruff check --fix-only --quiet {python} && ruff check {python} && ruff format --check {python}")

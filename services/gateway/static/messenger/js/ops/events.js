@@ -6,7 +6,6 @@ import { json } from "./json.js";
 import { Period } from "./period.js";
 import { moment, say } from "./i18n.js";
 
-const STREAMS = ["AUTH", "SESSION", "PROFILE", "CONTACT", "MESSAGING", "OPERATOR"];
 // Types by stream, as contracts have them; a test compares.
 export const TYPES = {
   AUTH: ["user.created", "user.email_verified", "credential.set", "credential.rehashed", "password.changed", "password.reset_requested", "email.registration_requested", "email.verification_mail_requested", "email.registration_ended", "email.verified", "email.claimed", "email.verification_requested", "username.claimed", "username.confirmed", "username.released", "mail.sent", "mail.not_due", "auth.events_lost"],
@@ -161,7 +160,7 @@ export class Events {
     const { stream, type, aggregate_id: aggregate } = this.filter;
     const types = Object.entries(TYPES).filter(([name]) => !stream || name === stream);
     this.filters.replaceChildren(
-      el("div", { class: "choices", role: "group", aria: { label: say("stream") } }, ["", ...STREAMS].map((name) =>
+      el("div", { class: "choices", role: "group", aria: { label: say("stream") } }, ["", ...Object.keys(TYPES)].map((name) =>
         el("button", { type: "button", class: name.toLowerCase(), aria: { pressed: String(name === stream) }, onclick: () => this.#choose(name) }, name && el("span", { class: "dot" }), name || say("all")))),
       el("div", { class: "field" }, el("label", { for: "event-type" }, say("type")),
         el("select", { id: "event-type", onchange: ({ target }) => { this.filter.type = target.value; this.draw(); } },
