@@ -106,7 +106,7 @@ def username_claim(key: str) -> str:
 
 
 def mail(key: str) -> str:
-    """Private: which mails went out to a mailbox; `key` is its HMAC in hex. In older releases: to a user, by id."""
+    """Private: which mails went out to a mailbox; `key` is its HMAC in hex. In the older form: to a user, by id."""
     return f"vestnik.auth.mail.{key}"
 
 

@@ -128,7 +128,7 @@ class EmailRegistrationEnded(Event, frozen=True, kw_only=True):
 class EmailClaimed(Event, frozen=True, kw_only=True):
     """On the address's subject: it belongs to the user until `expires_at`, and for good once verified.
 
-    Of older releases: read, and appended no more.
+    An older form: read, and appended no more.
     """
 
     TYPE: ClassVar[str] = "email.claimed"
@@ -143,7 +143,7 @@ class EmailClaimed(Event, frozen=True, kw_only=True):
 class EmailVerificationRequested(Event, frozen=True, kw_only=True):
     """On the address's subject: its holder asked for another verification mail, which prolongs the claim.
 
-    Of older releases: read, and appended no more.
+    An older form: read, and appended no more.
     """
 
     TYPE: ClassVar[str] = "email.verification_requested"
@@ -158,7 +158,7 @@ class EmailVerified(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "email.verified"
     PRIVATE: ClassVar[bool] = True
     user_id: str
-    # None in events of older releases.
+    # None in events of the older form.
     address: AddressState | None = None
 
 
@@ -171,7 +171,7 @@ class PasswordResetRequested(Event, frozen=True, kw_only=True):
     # Generation of the credential that may be replaced: any password change invalidates the token.
     credential: int
     expires_at: Moment
-    # None in events of older releases.
+    # None in events of the older form.
     address: AddressState | None = None
 
 
@@ -181,7 +181,7 @@ class UsernameClaimed(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "username.claimed"
     PRIVATE: ClassVar[bool] = True
     user_id: str
-    # End of the registration; the name is free again from then on. None in events of older releases.
+    # End of the registration; the name is free again from then on. None in events of the older form.
     expires_at: Moment | None = None
 
 
@@ -204,7 +204,7 @@ class UsernameReleased(Event, frozen=True, kw_only=True):
 class MailSent(Event, frozen=True, kw_only=True):
     """On the mailbox's subject: a mail went out. Its envelope's `causation_id` is the event that asked for it.
 
-    Older releases have it on the user's mail subject.
+    In the older form it is on the user's mail subject.
     """
 
     TYPE: ClassVar[str] = "mail.sent"

@@ -24,7 +24,7 @@ class ClaimKeys:
     def of_spellings(self, email: str) -> tuple[str, ...]:
         """Returns the keys under which the address may have been claimed, the likeliest first.
 
-        More than one only for a non-ASCII domain: older releases gave each of its spellings a separate key.
+        More than one only for a non-ASCII domain: in the older form each of its spellings had a separate key.
         """
         spellings = (email, folded_login(email), spelled_out(email))
         return tuple(dict.fromkeys(self.of_text(spelling) for spelling in spellings))

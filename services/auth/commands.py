@@ -194,7 +194,7 @@ class Commands:
     async def _username_claim(self, command: decisions.Register, now: datetime, provenance: Provenance) -> list[Append]:
         aggregates, key = self._aggregates, self._keys.of_username(command.username)
         name = await aggregates.usernames.load(key)
-        # Claims of older releases have no expiry and no confirmation: the user's stream shows whether it was verified.
+        # Claims of the older form have no expiry and no confirmation: the user's stream shows whether it was verified.
         unsaid = name.state.holder if not name.state.confirmed and name.state.expires_at is None else None
         verified = unsaid is not None and (await aggregates.users.load(unsaid)).state.email_verified
         events = decisions.decide_claim_username(name.state, command, now, self._lifetime, holder_verified=verified)

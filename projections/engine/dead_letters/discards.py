@@ -88,7 +88,7 @@ async def recorded(nc: NATS) -> list[Discarded]:
     except TimeoutError as error:
         raise Unavailable("NATS does not say what was discarded.") from error
     except PermissionError as error:
-        # Usually the permissions at the server are those of an older release.
+        # Usually the permissions at the server are out of date.
         raise Unavailable(f"What was discarded is not known: {error}.") from error
     raise AssertionError("a reader has no end")
 

@@ -48,7 +48,7 @@ class Username(msgspec.Struct, frozen=True, kw_only=True):
     # Whether the holder has verified an address, which makes the name theirs permanently.
     confirmed: bool = False
     claimed_at: datetime | None = None
-    # None: confirmed, or claimed by an older release, which recorded no expiry.
+    # None: confirmed, or claimed in the older form, which has no expiry.
     expires_at: datetime | None = None
 
     def holder_at(self, now: datetime) -> str | None:
@@ -67,7 +67,7 @@ def evolve_address(state: AddressState, event: Event, at: datetime) -> AddressSt
 
 
 def _evolve_older(state: AddressState, event: Event, at: datetime) -> AddressState:
-    """Applies an event of an older release, which had one claim per address instead of pending registrations."""
+    """Applies an event of the older form, which had one claim per address instead of pending registrations."""
     match event:
         case EmailClaimed():
             pending = PendingRegistration(
@@ -132,7 +132,7 @@ def decide_claim_username(
 ) -> tuple[UsernameClaimed]:
     """Reserves the name for as long as the registration may be verified.
 
-    `holder_verified`: whether the current holder has verified an address; claims of older releases do not record it.
+    `holder_verified`: whether the current holder has verified an address; claims of the older form do not record it.
 
     Raises:
         UsernameTaken: another user holds it, permanently or until a registration expires.

@@ -410,7 +410,7 @@ async def test_accounts_of_an_older_release_go_on_and_reach_the_same_end(
 
 
 async def older(auth: Auth, name: str, end: datetime, *, verified: bool = False) -> str:
-    """A registration as older releases stored it; the user's id."""
+    """A registration in the older form of events; the user's id."""
     user_id, email, aggregates = new_id(), f"{name}@example.org", auth.aggregates
     claim: tuple[Event, ...] = (EmailClaimed(user_id=user_id, email=email, username=name, expires_at=end),)
     user: tuple[Event, ...] = (UserCreated(username=name),)

@@ -356,7 +356,7 @@ async def test_notices_that_wait_for_their_hour_hold_up_no_others_and_are_no_war
     jetstream, name = streams.jetstream(), SECURITY_NOTICES.name
     await jetstream.add_consumer(
         "AUTH",
-        # As an older release made it.
+        # With a lower limit, as it was made before.
         ConsumerConfig(
             name=name,
             durable_name=name,
