@@ -93,7 +93,7 @@ export class Lookup {
   #drawFound() {
     const { found } = this;
     this.place.replaceChildren(
-      !found ? el("div", { class: "blank panel-wide" }, icon("search"), el("strong", { tabindex: "-1" }, say("nothing_found")), say("nothing_found_hint"))
+      !found ? el("div", { class: "blank panel-wide" }, icon("search"), el("strong", { tabindex: "-1" }, say("nothing_found")), say(aggregateQuery(this.asked) ? "no_versions" : "nothing_found_hint"))
         : found.event ? this.#trace(found) : found.items ? aggregateView(found, (name) => this.#step(name), eventsOf) : person(found));
   }
 
