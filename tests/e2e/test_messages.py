@@ -37,20 +37,21 @@ async def test_a_message_answers_what_was_stored(api: Api) -> None:
     assert response.headers["Vestnik-Position"]
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
-async def test_a_text_is_kept_byte_for_byte(api: Api, text: str) -> None:
+async def test_a_text_is_kept_byte_for_byte(api: Api) -> None:
     anna, boris = await api.friends()
-    assert (await anna.sends(boris, text))[0]["text"] == text
-    read = (await anna.messages(boris))[0]["text"]
-    assert read.encode() == text.encode()
+    for kind, text in TEXTS.items():
+        assert (await anna.sends(boris, text))[0]["text"] == text, kind
+        read = (await anna.messages(boris))[0]["text"]
+        assert read.encode() == text.encode(), kind
 
 
-@pytest.mark.parametrize("text", ["", "x" * 4001, "nul\x00inside", " ", "\t\r\n \u2028\u2029\u0085\u3000", None, 5])
-async def test_what_is_no_text_is_refused(api: Api, text: object) -> None:
+async def test_what_is_no_text_is_refused(api: Api) -> None:
     anna, boris = await api.friends()
-    body = {"text": text, "client_message_id": "c"}
-    response = await anna.ask("POST", f"/v1/conversations/{boris.user_id}/messages", json=body)
-    assert [error["path"] for error in assert_problem(response, 422, "invalid")["errors"]] == ["/text"]
+    for text in ("", "x" * 4001, "nul\x00inside", " ", "\t\r\n \u2028\u2029\u0085\u3000", None, 5):
+        body = {"text": text, "client_message_id": "c"}
+        response = await anna.ask("POST", f"/v1/conversations/{boris.user_id}/messages", json=body)
+        problem = assert_problem(response, 422, "invalid")
+        assert [error["path"] for error in problem["errors"]] == ["/text"], text
 
 
 async def test_a_lone_surrogate_is_no_text(api: Api) -> None:
@@ -65,12 +66,13 @@ async def test_a_lone_surrogate_is_no_text(api: Api) -> None:
     assert response.json()["code"] in {"malformed_json", "invalid"}
 
 
-@pytest.mark.parametrize("client_message_id", ["", "x" * 65, "with space", "ü", "a/b", 5])
-async def test_what_is_no_client_message_id_is_refused(api: Api, client_message_id: object) -> None:
+async def test_what_is_no_client_message_id_is_refused(api: Api) -> None:
     anna, boris = await api.friends()
-    body = {"text": "x", "client_message_id": client_message_id}
-    response = await anna.ask("POST", f"/v1/conversations/{boris.user_id}/messages", json=body)
-    assert [error["path"] for error in assert_problem(response, 422, "invalid")["errors"]] == ["/client_message_id"]
+    for client_message_id in ("", "x" * 65, "with space", "ü", "a/b", 5):
+        body = {"text": "x", "client_message_id": client_message_id}
+        response = await anna.ask("POST", f"/v1/conversations/{boris.user_id}/messages", json=body)
+        problem = assert_problem(response, 422, "invalid")
+        assert [error["path"] for error in problem["errors"]] == ["/client_message_id"], client_message_id
 
 
 async def test_only_friends_can_write_to_each_other(api: Api) -> None:
@@ -171,13 +173,11 @@ async def test_the_next_page_is_where_the_cursor_says(api: Api, direction: str) 
     assert found == (list(range(1, 8)) if direction == "after" else list(range(7, 0, -1)))
 
 
-@pytest.mark.parametrize(
-    "query", [{"limit": 0}, {"limit": 201}, {"limit": "x"}, {"before": -1}, {"after": "x"}, {"before": 1, "after": 1}]
-)
-async def test_a_page_that_cannot_be_is_refused(api: Api, query: dict[str, str | int]) -> None:
+async def test_a_page_that_cannot_be_is_refused(api: Api) -> None:
     anna, boris = await api.friends()
-    response = await anna.get(f"/v1/conversations/{boris.user_id}/messages", params=query)
-    assert_problem(response, 422, "invalid")
+    for query in ("limit=0", "limit=201", "limit=x", "before=-1", "after=x", "before=1&after=1"):
+        response = await anna.get(f"/v1/conversations/{boris.user_id}/messages?{query}")
+        assert_problem(response, 422, "invalid")
 
 
 async def test_the_other_reads_the_message_in_a_moment(api: Api) -> None:

@@ -150,12 +150,10 @@ async def test_events_come_without_what_is_personal_or_private(api: Api) -> None
     assert "$2b$" not in everything
 
 
-@pytest.mark.parametrize(
-    "query", ["stream=NOBODY", "type=nothing", "before=!", "limit=0", "aggregate_id=*", "since=yesterday"]
-)
-async def test_a_question_that_makes_no_sense_is_refused(api: Api, query: str) -> None:
+async def test_a_question_that_makes_no_sense_is_refused(api: Api) -> None:
     person = await operator(api)
-    assert_problem(await person.get(f"/v1/ops/events?{query}"), 422, "invalid")
+    for query in ("stream=NOBODY", "type=nothing", "before=!", "limit=0", "aggregate_id=*", "since=yesterday"):
+        assert_problem(await person.get(f"/v1/ops/events?{query}"), 422, "invalid")
     for logins in ("since=yesterday", "user=%00"):
         assert_problem(await person.get(f"/v1/ops/session-events?{logins}"), 422, "invalid")
 

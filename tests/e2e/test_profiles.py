@@ -2,8 +2,6 @@
 
 from uuid import uuid4
 
-import pytest
-
 from contracts.values.ids import new_id
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually, items
 
@@ -119,9 +117,9 @@ async def test_a_change_on_a_stale_profile_is_refused(api: Api) -> None:
     assert chained.status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
+async def test_a_change_that_is_not_valid_is_refused(api: Api) -> None:
+    person = await api.person()
+    for field, value in (
         ("display_name", ""),
         ("display_name", "x" * 65),
         ("bio", "x" * 501),
@@ -135,12 +133,9 @@ async def test_a_change_on_a_stale_profile_is_refused(api: Api) -> None:
         ("avatar_url", "javascript:alert(1)"),
         ("avatar_url", "https://example.org/" + "x" * 500),
         ("username", "other"),
-    ],
-)
-async def test_a_change_that_is_not_valid_is_refused(api: Api, field: str, value: object) -> None:
-    person = await api.person()
-    found = assert_problem(await person.ask("PATCH", "/v1/profiles/me", json={field: value}), 422, "invalid")
-    assert [error["path"] for error in found["errors"]] in ([f"/{field}"], [""])
+    ):
+        problem = assert_problem(await person.ask("PATCH", "/v1/profiles/me", json={field: value}), 422, "invalid")
+        assert [error["path"] for error in problem["errors"]] in ([f"/{field}"], [""]), (field, value)
 
 
 async def test_names_and_descriptions_are_kept_in_one_spelling(api: Api) -> None:
