@@ -54,6 +54,8 @@ def test_every_command_works_as_it_is_shown(own_system: System, page: str) -> No
     assert "}{" not in shown, "two answers on one line"
     if page == "README.md":
         assert follows(own_system, "docs/howto/follow-what-happens.md").startswith("id: ")
+        shown = commands(ROOT / "docs/howto/look-at-one-aggregate.md").replace("--at 2h", "--at 0s")
+        assert '"status":"accepted"' in typed(own_system, shown)
         assert "friendship.accepted" in read_by_the_library(own_system, "docs/howto/use-the-eventsourcing-library.md")
 
 
