@@ -62,25 +62,25 @@ class BodyTooLarge(VestnikError):
 
 
 class UnsupportedMediaType(VestnikError):
-    """The body has a content type that this route does not take."""
+    """The content type of the body is not supported by this route."""
 
     code, status, grpc = "unsupported_media_type", 415, "INVALID_ARGUMENT"
 
 
 class NotFound(VestnikError):
-    """There is nothing here."""
+    """This path does not exist."""
 
     code, status, grpc = "not_found", 404, "NOT_FOUND"
 
 
 class MethodNotAllowed(VestnikError):
-    """This path does not take this method."""
+    """This path does not support this method."""
 
     code, status, grpc = "method_not_allowed", 405, "UNIMPLEMENTED"
 
 
 class UpgradeRequired(VestnikError):
-    """This path speaks WebSocket alone."""
+    """This path only accepts WebSocket connections."""
 
     code, status, grpc = "upgrade_required", 426, "FAILED_PRECONDITION"
 
@@ -116,19 +116,19 @@ class UsernameTaken(VestnikError):
 
 
 class TokenExpired(VestnikError):
-    """The token has run out; ask for a new one."""
+    """The token has expired; request a new one."""
 
     code, status, grpc = "token_expired", 410, "FAILED_PRECONDITION"
 
 
 class PasswordRequired(VestnikError):
-    """Several registrations are pending on this address: the password of this one is needed too."""
+    """Several registrations are pending on this address: this registration's password is needed too."""
 
     code, status, grpc = "password_required", 422, "INVALID_ARGUMENT"
 
 
 class InvalidToken(VestnikError):
-    """The token is not one of ours."""
+    """The token is not valid."""
 
     code, status, grpc = "invalid_token", 422, "INVALID_ARGUMENT"
 
@@ -182,13 +182,13 @@ class StaleProfile(VestnikError):
 
 
 class SelfFriendship(VestnikError):
-    """Nobody can befriend themselves."""
+    """You cannot befriend yourself."""
 
     code, status, grpc = "self_friendship", 422, "INVALID_ARGUMENT"
 
 
 class RequestTooSoon(VestnikError):
-    """Earlier requests were declined, or withdrawn too often; another one is possible later."""
+    """Earlier requests were declined, or withdrawn too often; try again later."""
 
     code, status, grpc = "request_too_soon", 429, "RESOURCE_EXHAUSTED"
 
@@ -218,7 +218,7 @@ class MessageNotFound(VestnikError):
 
 
 class ReadModelBehind(VestnikError):
-    """The read model has not reached the position that was asked for."""
+    """The read model has not reached the requested position."""
 
     code, status, grpc = "read_model_behind", 503, "UNAVAILABLE"
 
@@ -236,31 +236,31 @@ class Overloaded(VestnikError):
 
 
 class Unavailable(VestnikError):
-    """A part of the system cannot be reached just now; try again shortly."""
+    """A part of the system is unreachable; try again shortly."""
 
     code, status, grpc = "unavailable", 503, "UNAVAILABLE"
 
 
 class NoQuorum(Unavailable):
-    """The event store cannot confirm just now what is true; try again shortly."""
+    """The event store cannot confirm its state at the moment; try again shortly."""
 
     code, status, grpc = "no_quorum", 503, "UNAVAILABLE"
 
 
 class HistoryChanged(VestnikError):
-    """Events before this position are lost for good; load everything again."""
+    """Events before this position are permanently lost; load everything again."""
 
     code, status, grpc = "history_changed", 422, "FAILED_PRECONDITION"
 
 
 class HistoryLost(VestnikError):
-    """Stored events are missing, so nothing is added to them until an operator has seen to it."""
+    """Stored events are missing, so no new ones are accepted until an operator has intervened."""
 
     code, status, grpc = "history_lost", 503, "DATA_LOSS"
 
 
 class DeadlineExceeded(VestnikError):
-    """The answer did not come in time; whether the request took effect is not known."""
+    """The response did not arrive in time; it is unknown whether the request took effect."""
 
     code, status, grpc = "deadline_exceeded", 504, "DEADLINE_EXCEEDED"
 

@@ -34,7 +34,7 @@ class LiveSeen(msgspec.Struct, frozen=True):
 
     conversation_id: Id
     user_id: Annotated[Id, Meta(description="Who has seen.")]
-    sequence: Annotated[int, Meta(description="Everything up to here was seen.")]
+    sequence: Annotated[int, Meta(description="All messages up to this sequence were seen.")]
     seen_at: Rfc3339
 
 
@@ -50,14 +50,14 @@ class LiveSessionEnd(msgspec.Struct, frozen=True):
     """`session.revoked`; the last event of the session's own stream."""
 
     session_id: Id
-    reason: Annotated[str, Meta(description="`expired` where it ran out; more may come.")]
+    reason: Annotated[str, Meta(description="`expired` if it expired; more may be added.")]
 
 
 class LiveNotification(msgspec.Struct, frozen=True):
     """`notification.created`."""
 
     notification_id: Id
-    kind: Annotated[str, Meta(description="`friend_request`, `friend_accepted` or `message`; more may come.")]
+    kind: Annotated[str, Meta(description="`friend_request`, `friend_accepted` or `message`; more may be added.")]
     from_user_id: Id
     at: Rfc3339
     read: bool = False
@@ -67,4 +67,4 @@ class LiveNotificationsRead(msgspec.Struct, frozen=True):
     """`notification.read`."""
 
     notification_ids: tuple[Id, ...]
-    up_to: Annotated[Id, Meta(description="That one was read, and all that the list has below it.")] | UnsetType = UNSET
+    up_to: Annotated[Id, Meta(description="This one was read, and all below it in the list.")] | UnsetType = UNSET

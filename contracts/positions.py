@@ -54,7 +54,7 @@ class Position(msgspec.Struct, frozen=True):
                 if not 0 <= sequence < _MOST:
                     raise ValueError(text)
         except (binascii.Error, msgspec.DecodeError, KeyError, ValueError) as error:
-            raise Invalid("The position is not one of ours.", violations=(Violation("", "not a position"),)) from error
+            raise Invalid("The position is not valid.", violations=(Violation("", "not a position"),)) from error
         return cls(sequences)
 
     def encode(self) -> str:

@@ -195,4 +195,4 @@ def permitted_callers(method: str) -> Callers:
     try:
         return RPC_PERMISSIONS[method]
     except KeyError:
-        raise LookupError(f"{method} has no row in contracts/services.py: say who may call it, and for whom") from None
+        raise LookupError(f"{method} has no row in contracts/services.py: add who may call it, and for whom") from None

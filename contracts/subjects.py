@@ -91,17 +91,17 @@ def user(user_id: str) -> str:
 
 
 def credential(user_id: str) -> str:
-    """Private: the password's hash; its last event says everything."""
+    """Private: the password's hash; the last event contains the whole state."""
     return f"vestnik.auth.credential.{user_id}"
 
 
 def email_claim(key: str) -> str:
-    """Private: who owns an e-mail address, and what is pending on it; `key` is the address's HMAC in hex."""
+    """Private: the owner of an e-mail address and its pending registrations; `key` is the address's HMAC in hex."""
     return f"vestnik.auth.email.{key}"
 
 
 def username_claim(key: str) -> str:
-    """Private: who holds a username; `key` is the name's HMAC in hex."""
+    """Private: the owner of a username; `key` is the name's HMAC in hex."""
     return f"vestnik.auth.username.{key}"
 
 
@@ -137,11 +137,11 @@ def notifications(user_id: str) -> str:
 
 
 def dead_letter(projection: str, version: int | str, stream: str, sequence: int | str) -> str:
-    """Private: what operators decided on an event that a version of a projection could not apply. Every service that
-    keeps read models reads it too."""
+    """Private: operators' decisions on an event that a version of a projection could not apply. Services that have
+    read models read it too."""
     return f"vestnik.operator.dead_letter.{projection}.{version}.{stream}.{sequence}"
 
 
 def lost_in(stream: str) -> str:
-    """The places of events that the stream has lost; private, where its owner alone may read the subject."""
+    """The placeholders for events that the stream has lost; private if only its owner may read the subject."""
     return f"vestnik.{STREAMS[stream]}.lost"

@@ -22,6 +22,6 @@ def upcast(kind: str, schema: int, data: dict[str, Any], to: int) -> dict[str, A
     """
     for step in range(schema, to):
         if (kind, step) not in STEPS:
-            raise LookupError(f"{kind}: no step leads from schema {step} to {step + 1}")
+            raise LookupError(f"{kind}: there is no upcast from schema {step} to {step + 1}")
         data = STEPS[kind, step](data)
     return data

@@ -36,30 +36,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: Annotated[
         str,
         Doc(
-            description="The address clients know the gateway by, issuer of tokens, and where the links in mails lead. "
-            "Empty: host and port."
+            description="The gateway's address as clients see it: the issuer of tokens, and the base of links in "
+            "mails. Empty: host and port."
         ),
     ] = ""
     replicas: Annotated[int, Doc(ge=1, le=16, description="Processes of each service in `vestnik up`.")] = 1
     nats_url: Annotated[
         str,
-        Doc(description="NATS servers to use, comma-separated; empty: `vestnik up` starts one of its own."),
+        Doc(description="NATS servers to use, comma-separated; empty: `vestnik up` starts one."),
     ] = ""
     database_url: Annotated[
         str,
         Doc(
-            description="PostgreSQL database to use, with the login of whoever uses it (the gateway needs none); "
-            "empty: `vestnik up` starts one of its own."
+            description="PostgreSQL database to use, with the login of the process that uses it (the gateway "
+            "needs none); empty: `vestnik up` starts one."
         ),
     ] = ""
     smtp_url: Annotated[
         str,
         Doc(
-            description="Where mail goes: `smtp://user:password@host:587` (STARTTLS) or `smtps://…` (TLS from the "
-            "start). With a login, or a host that is not this machine, nothing is sent without TLS; "
-            "`?tls=opportunistic` uses it only where the server offers it, `?tls=off` never. The certificate must be "
-            "valid for the host; `SSL_CERT_FILE` names the authorities to trust. Empty: each mail becomes an .eml file "
-            "in `<data dir>/mail/`."
+            description="Mail server: `smtp://user:password@host:587` (STARTTLS) or `smtps://…` (TLS from the "
+            "start). With a login, or a host other than this machine, TLS is required; "
+            "`?tls=opportunistic` uses it only if the server offers it, `?tls=off` never. The "
+            "certificate must be valid for the host; `SSL_CERT_FILE` names the trusted authorities. "
+            "Empty: each mail is written to an .eml file in `<data dir>/mail/`."
         ),
     ] = ""
     mail_from: Annotated[str, Doc(description="Sender of the mails.")] = "Vestnik <no-reply@localhost>"
@@ -68,35 +68,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Doc(
             ge=1,
             le=1000,
-            description="Mails of one kind that a mailbox gets in an hour; others can cause them. More are dropped.",
+            description="Maximum number of mails of one kind per mailbox and hour, since third parties can cause "
+            "them; more are dropped.",
         ),
     ] = 10
     show_mail: Annotated[
         Literal["auto", "on", "off"],
         Doc(
-            description="Whether the gateway shows the mails of the folder, for development, to whoever asks from its "
-            "own machine by a loopback name; `auto`: only from `vestnik up`, on a loopback address without a public "
-            "one or proxies, and without an SMTP server."
+            description="Whether the gateway shows the mails in the folder, for development, to requests from its "
+            "own machine with a loopback host name; `auto`: only under `vestnik up`, on a loopback "
+            "address without a public one or proxies, and without an SMTP server."
         ),
     ] = "auto"
-    bcrypt_cost: Annotated[int, Doc(ge=4, le=16, description="Cost of password hashes; 12 is 0.2 s of a core.")] = 12
+    bcrypt_cost: Annotated[int, Doc(ge=4, le=16, description="Cost of password hashes; 12 takes a core 0.2 s.")] = 12
     rate_limits: Annotated[Literal["on", "off"], Doc(description="`off` only for load tests.")] = "on"
     daily_bytes: Annotated[
         int,
         Doc(
             ge=0,
             le=1 << 50,
-            description="How many bytes one user may send in a day with messages and other changes, half of them at "
-            "once; 0: no limit.",
+            description="Bytes that a user may send per day with messages and other changes, half of them in one "
+            "burst; 0: no limit.",
         ),
     ] = 256 * 1024 * 1024
     pending_friend_requests: Annotated[
         int,
-        Doc(ge=1, le=100_000, description="How many friend requests of one user may wait for an answer."),
+        Doc(ge=1, le=100_000, description="Maximum number of a user's friend requests that await an answer."),
     ] = 500
     rpc_tls: Annotated[
         Literal["on", "off"],
-        Doc(description="`on`: the services speak TLS with each other and both sides show a certificate."),
+        Doc(description="`on`: services use TLS between each other, with certificates on both sides."),
     ] = "off"
     cors_origins: Annotated[
         str,
@@ -111,19 +112,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Doc(
             ge=0,
             le=63_072_000,
-            description="How long browsers shall use nothing but https for this host (Strict-Transport-Security); "
-            "0: nothing is said. Only where a proxy with TLS stands in front.",
+            description="For how long browsers use only https for this host (Strict-Transport-Security); 0: no "
+            "header. Only behind a proxy with TLS.",
         ),
     ] = 0
     connections: Annotated[
-        int, Doc(ge=1, le=1_000_000, description="Connections of clients that a gateway holds at once.")
+        int, Doc(ge=1, le=1_000_000, description="Maximum number of open client connections of a gateway.")
     ] = 20_000
     connections_per_address: Annotated[
         int,
         Doc(
             ge=0,
             le=1_000_000,
-            description="Of those, how many may come from one address; 0: all. Not counted behind trusted proxies.",
+            description="Maximum number of those from one address; 0: no limit. Not counted behind trusted proxies.",
         ),
     ] = 10_000
     trusted_hops: Annotated[
@@ -132,23 +133,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=0,
             le=16,
             description="Proxies in front of the gateway, each of which appends to X-Forwarded-For; the client's "
-            "address is that many entries from its end. 0: the header is not believed.",
+            "address is that many entries from its end. 0: the header is ignored.",
         ),
     ] = 0
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Doc(description="Least level that is logged.")
+        Literal["debug", "info", "warning", "error"], Doc(description="Lowest level that is logged.")
     ] = "info"
     secrets_dir: Annotated[
-        str, Doc(description="Folder of keys and passwords, made where missing. Empty: `<data dir>/secrets`.")
+        str, Doc(description="Folder of keys and passwords, created if missing. Empty: `<data dir>/secrets`.")
     ] = ""
-    access_token_seconds: Annotated[int, Doc(ge=10, le=86_400, description="How long an access token is good.")] = 900
+    access_token_seconds: Annotated[int, Doc(ge=10, le=86_400, description="How long an access token is valid.")] = 900
     access_key_lead_seconds: Annotated[
         int,
         Doc(
             ge=2,
             le=86_400,
-            description="How long a new key of access tokens is published before it signs: longer than anybody keeps "
-            "the set of keys (5 minutes, as its answer says).",
+            description="How long a new key of access tokens is published before it signs: longer than clients "
+            "may cache the key set (5 minutes, by its response header).",
         ),
     ] = 600
     revocation_silence_seconds: Annotated[
@@ -156,35 +157,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Doc(
             ge=2,
             le=300,
-            description="How long a gateway that has lost sight of the session stream goes on; then it refuses all "
-            "tokens and ends live streams.",
+            description="How long a gateway accepts tokens while the session stream is unreachable; after that it "
+            "refuses all tokens and ends live streams.",
         ),
     ] = 5.0
     session_days: Annotated[int, Doc(ge=1, le=3650, description="How long a session lasts after its last refresh.")] = (
         30
     )
     session_longest_days: Annotated[
-        int, Doc(ge=1, le=3650, description="How long a session lasts at most, however often it is refreshed.")
+        int, Doc(ge=1, le=3650, description="Maximum age of a session, however often it is refreshed.")
     ] = 90
     password_reset_minutes: Annotated[
-        int, Doc(ge=5, le=1440, description="How long a token that resets a password is good.")
+        int, Doc(ge=5, le=1440, description="How long a password reset token is valid.")
     ] = 60
     audit_address: Annotated[
         Literal["full", "prefix", "none"],
         Doc(
-            description="How much of the network address of a login is recorded, for ever: all of it, its network "
+            description="How much of a login's network address is recorded permanently: all of it, its network "
             "(/24 of IPv4, /48 of IPv6), or none."
         ),
     ] = "full"
     verification_hours: Annotated[
         int,
-        Doc(ge=1, le=720, description="How long a registration may be verified, and reserves its username."),
+        Doc(ge=1, le=720, description="How long a registration can be verified and reserves its username."),
     ] = 24
     stream_replicas: Annotated[
         Literal[1, 3, 5],
         Doc(
-            description="NATS servers that keep a copy of each stream; the same for every process. With more than one, "
-            "a process decides nothing while its NATS node may be cut off from the others."
+            description="NATS servers that keep a copy of each stream; the same for every process. With more than "
+            "one, a process refuses commands while its NATS node may be cut off from the others."
         ),
     ] = 1
     stream_placement: Annotated[
@@ -192,7 +193,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Doc(
             pattern=r"^[A-Za-z0-9_-]*(/[A-Za-z0-9_:-]+(,[A-Za-z0-9_:-]+)*)?$",
             description="Which NATS servers may hold the streams: `CLUSTER`, `CLUSTER/TAG,TAG` or `/TAG,TAG`; "
-            "empty: any. A stream that was placed otherwise stops the start: it is moved by hand.",
+            "empty: any. If a stream is placed elsewhere, the start fails: move the stream by hand.",
         ),
     ] = ""
     # Where the services answer, by key of DEFAULT_ADDRESSES; one that is left out gets its default. In the environment
@@ -215,7 +216,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     listen_shared: Annotated[
         Literal["on", "off"],
-        Doc(description="`on`: the addresses above are held for this process by its supervisor (SO_REUSEPORT)."),
+        Doc(description="`on`: the supervisor keeps the addresses above bound for this process (SO_REUSEPORT)."),
     ] = "off"
     listen_fd: Annotated[
         int,
@@ -229,8 +230,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Doc(
             gt=0,
             le=300,
-            description="How long running requests may take to finish at a stop. A request takes "
-            f"{deadlines.REQUEST:.0f} at most; with less here some are cut off and answered 504.",
+            description="How long running requests may take to finish when the process stops. A request takes "
+            f"{deadlines.REQUEST:.0f} at most; with a shorter time some are aborted and answered 504.",
         ),
     ] = deadlines.DRAIN
 
@@ -269,7 +270,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 converted[declared.name] = _convert(text, declared.type)
             except (msgspec.ValidationError, ValueError) as error:
-                raise BadSetting(f"{variable(declared.name)}={text!r} is not possible: {error}") from error
+                raise BadSetting(f"{variable(declared.name)}={text!r} is invalid: {error}") from error
         if not str(converted.get("database_url") or "postgresql://").startswith(("postgresql://", "postgres://")):
             # The value is not shown: it may contain a password.
             raise BadSetting("VESTNIK_DATABASE_URL must be postgresql://…")
@@ -360,7 +361,7 @@ def _address_field(name: str) -> str:
 def _address_description(name: str) -> str:
     service = service_of(name)
     empty = "; empty: it does not run" if REGISTRY[service].optional else ""
-    return f"Where {service} answers {'gRPC' if name == service else 'REST'}: `host:port`, several by comma{empty}."
+    return f"Where {service} answers {'gRPC' if name == service else 'REST'}: `host:port`, comma-separated{empty}."
 
 
 def _description(hint: object) -> str:

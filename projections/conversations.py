@@ -30,10 +30,10 @@ class Conversations(Projection):
             opened_at timestamptz,
             -- of the newest message
             last_sent_at timestamptz,
-            -- what the list is ordered by: the newest message alone, and the opening where there is none
+            -- sort key of the list: the time of the newest message, or of the opening if there is none
             activity_at timestamptz GENERATED ALWAYS AS (COALESCE(last_sent_at, opened_at)) STORED,
             last_sequence bigint NOT NULL DEFAULT 0,
-            -- the last that each has seen
+            -- the last sequence that each has seen
             seen_sequence bigint NOT NULL DEFAULT 0,
             peer_seen_sequence bigint NOT NULL DEFAULT 0,
             -- of the last event, in MESSAGING
@@ -55,7 +55,7 @@ class Conversations(Projection):
         CREATE INDEX ON {messages} (conversation_id, client_message_id);
         CREATE INDEX ON {messages} (conversation_id, sender_id, sequence);
         CREATE INDEX ON {messages} (conversation_id, stream_sequence);
-        -- For analytics: messages lie in the order of their times, so that a range of pages is known by its ends.
+        -- For analytics: messages are stored in the order of their times, so that BRIN finds a time range quickly.
         CREATE INDEX ON {messages} USING brin (sent_at) WITH (autosummarize = on);
         CREATE TABLE {seen_marks} (
             conversation_id uuid,

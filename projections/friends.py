@@ -17,7 +17,7 @@ class Friends(Projection):
             user_id uuid PRIMARY KEY,
             username text,
             since timestamptz,
-            -- until then the user is unknown to others
+            -- until then others cannot find the user
             verified boolean NOT NULL DEFAULT false
         );
         CREATE TABLE {friends} (
@@ -36,7 +36,7 @@ class Friends(Projection):
             user_id uuid,
             sequence bigint,
             friend_id uuid,
-            -- what it became: accepted, incoming, outgoing, removed
+            -- the resulting state: accepted, incoming, outgoing, removed
             state text,
             since timestamptz,
             PRIMARY KEY (user_id, sequence)

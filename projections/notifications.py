@@ -31,12 +31,12 @@ class Notifications(Projection):
             at timestamptz,
             -- of the message within its conversation; null for the other kinds
             sequence bigint,
-            -- where its event stands, so that whoever was away can be told of what came since
+            -- stream and sequence of its event, for the backfill of clients that reconnect
             stream text,
             stream_sequence bigint,
             PRIMARY KEY (user_id, notification_id)
         );
-        -- With what tells whether one was seen: the unread ones are counted in the index alone.
+        -- Covers the columns that decide whether one was seen: unread ones are counted by an index-only scan.
         CREATE INDEX ON {notifications} (user_id, at DESC, notification_id DESC) INCLUDE (from_user_id, sequence);
         CREATE INDEX ON {notifications} (user_id, stream, stream_sequence);
         CREATE TABLE {notification_reads} (
@@ -48,7 +48,7 @@ class Notifications(Projection):
             PRIMARY KEY (user_id, notification_id)
         );
         CREATE INDEX ON {notification_reads} (user_id, stream_sequence);
-        -- Notifications that were read together with all that are listed below them.
+        -- Notifications that were marked as read together with all below them in the list.
         CREATE TABLE {read_through} (
             user_id uuid,
             notification_id uuid,

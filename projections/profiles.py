@@ -30,8 +30,8 @@ class Profiles(Projection):
             bio text,
             avatar_url text,
             updated_at timestamptz,
-            -- the names as they are compared (contracts/values/name_matching.py): by beginning, by word, with typos;
-            -- those of a display name that is the username are null, since nobody need be found twice
+            -- match keys of the names (contracts/values/name_matching.py): by prefix, by word, with typos;
+            -- those of a display name equal to the username are null, to avoid duplicate matches
             username_term text COLLATE "C",
             name_term text COLLATE "C",
             username_words text COLLATE "C",
@@ -45,7 +45,7 @@ class Profiles(Projection):
         CREATE INDEX ON {profiles} (username_term, user_id) WHERE verified;
         CREATE INDEX ON {profiles} (name_term, user_id) WHERE verified;
         CREATE INDEX ON {profiles} USING gin (string_to_array(username_forms || ' ' || COALESCE(name_forms, ''), ' '))
-            -- who registers is rarer than who searches, and a search reads through whatever was put off
+            -- registrations are rarer than searches, and a search scans the whole pending list
             WITH (fastupdate = off) WHERE verified;
     """
 

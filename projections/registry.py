@@ -58,7 +58,7 @@ def _everything() -> dict[str, type[Projection] | Broken]:
             continue
         for name, loaded in _loaded(entry.name):
             if name in found:
-                loaded = Broken.by(name, ValueError(f"two projections are called {name}"))
+                loaded = Broken.by(name, ValueError(f"two projections are named {name}"))
             if isinstance(loaded, Broken):
                 metrics.FAILED.labels(name, "0").set(1)
             found[name] = loaded

@@ -21,13 +21,13 @@ class SessionAudit(Projection):
             event text NOT NULL,
             user_id uuid NOT NULL,
             session_id uuid NOT NULL,
-            -- of the end: why, and what an operator said of it
+            -- of the end: the reason, and the operator's note
             reason text,
             note text,
             -- who did it: a user's id, or an operator's name
             actor text
         );
-        -- Pages are read backwards in time: of everything, without refreshes, of one user.
+        -- Pages are read backwards in time: all events, all without refreshes, those of one user.
         CREATE INDEX ON {session_audit} (at, sequence);
         CREATE INDEX ON {session_audit} (at, sequence) WHERE event <> 'session.refreshed';
         CREATE INDEX ON {session_audit} (user_id, at, sequence);
@@ -37,10 +37,10 @@ class SessionAudit(Projection):
             username text,
             device text,
             address text,
-            -- as its last event says
+            -- from its last event
             expires_at timestamptz,
             revoked_at timestamptz,
-            -- of the last event but its revocation
+            -- of its last event before the revocation
             sequence bigint NOT NULL
         );
         CREATE INDEX ON {session_audit_logins} (username);

@@ -11,15 +11,13 @@ from prometheus_client import Counter, Gauge, Histogram
 APPENDED = Counter("vestnik_log_events_appended", "Events appended and acknowledged.", ("stream",))
 SECONDS = Histogram(
     "vestnik_log_append_duration_seconds",
-    "Seconds from asking for an append to its acknowledgement, which is durable.",
+    "Seconds from the request of an append to its durable acknowledgement.",
     ("stream",),
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
 )
-CONFLICTS = Counter(
-    "vestnik_log_conflicts", "Appends that were refused, since somebody else had appended before.", ("stream",)
-)
+CONFLICTS = Counter("vestnik_log_conflicts", "Appends refused because another writer had appended first.", ("stream",))
 LOST_EVENTS = Gauge(
-    "vestnik_log_lost_events", "Events that a stream had and lacks now, so that appends are refused.", ("stream",)
+    "vestnik_log_lost_events", "Events that a stream has lost, so that appends are refused.", ("stream",)
 )
 FAILURES = Counter("vestnik_log_append_failures", "Appends that failed, by error.", ("stream", "error"))
 

@@ -160,4 +160,4 @@ class Quorum:
         if holds:
             _LOG.info("the NATS node of this connection is part of a quorum")
         else:
-            _LOG.warning("no evidence that the NATS node of this connection is part of a quorum: decisions wait")
+            _LOG.warning("no evidence that the NATS node of this connection is part of a quorum: commands wait")

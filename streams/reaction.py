@@ -142,7 +142,7 @@ class EventReactor:
         except (RetryLater, VestnikError) as error:
             pause = min(self._first_pause * 2 ** min(message.metadata.num_delivered - 1, 16), _LONGEST_PAUSE)
             level = error.level if isinstance(error, RetryLater) else logging.WARNING
-            _LOG.log(level, "%s tries event %d again in %.0f s: %s", self._durable, sequence, pause, error)
+            _LOG.log(level, "%s retries event %d in %.0f s: %s", self._durable, sequence, pause, error)
             await message.nak(delay=pause)
         except Exception:
             # Retried, since a later release may be able to handle it; no event may block the others.

@@ -153,7 +153,7 @@ class Reader:
                 messages, gaps = await self._complete(messages, position)
             except (RequestFailed, Refused) as failure:
                 await asyncio.sleep(_LONGEST_PAUSE)
-                raise Broken(f"what is missing could not be asked for: {failure}") from failure
+                raise Broken(f"missing events could not be requested: {failure}") from failure
             except BaseException:
                 # The next read starts after the position with another consumer.
                 await self._drop()

@@ -139,11 +139,11 @@ class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
         except ValueError:
             number = 0.0
         if number <= 0:
-            raise OSError(f"{name} is a number above 0, not {text!r}")
+            raise OSError(f"{name} must be a number above 0, not {text!r}")
         return number
 
     def _originator_ids(self) -> AsOriginatorId:
         kind = (self.env.get(self.ORIGINATOR_ID_TYPE) or "uuid").lower()
         if kind not in ("uuid", "text"):
-            raise OSError(f"{self.ORIGINATOR_ID_TYPE} is 'uuid' or 'text', not {kind!r}")
+            raise OSError(f"{self.ORIGINATOR_ID_TYPE} must be 'uuid' or 'text', not {kind!r}")
         return UUID if kind == "uuid" else str

@@ -204,7 +204,7 @@ class Repository(Generic[S]):
     def _open(self, loaded: LoadedAggregate[S], message: Message) -> LoadedAggregate[S]:
         event = message.open()
         if event.version != loaded.version + 1:
-            raise BrokenHistory(f"{message.subject}: version {event.version} stands behind {loaded.version}")
+            raise BrokenHistory(f"{message.subject}: version {event.version} follows version {loaded.version}")
         return self._with(loaded, event.data, event.at, message.sequence)
 
     def _with(self, loaded: LoadedAggregate[S], event: Event, at: datetime, sequence: int) -> LoadedAggregate[S]:

@@ -50,7 +50,7 @@ class SequenceMismatch(Exception):
     def __init__(self, stream: str, sequence: int) -> None:
         self.stream = stream
         self.sequence = sequence
-        super().__init__(f"event {sequence:,} of {stream} is not the one that belongs there")
+        super().__init__(f"event {sequence:,} of {stream} is not the expected one")
 
 
 class IdTaken(Exception):
@@ -59,7 +59,7 @@ class IdTaken(Exception):
     def __init__(self, stream: str, sequence: int) -> None:
         self.stream = stream
         self.sequence = sequence
-        super().__init__(f"from event {sequence:,} of {stream} on, an event has the id of one before it")
+        super().__init__(f"from event {sequence:,} of {stream} on, an event has the id of an earlier one")
 
 
 def kept_headers(headers: dict[str, str] | None) -> dict[str, str]:

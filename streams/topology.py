@@ -43,8 +43,8 @@ class DangerousStream(Exception):
         self.found = found
         self.wanted = wanted
         super().__init__(
-            f"stream {stream} has {setting} = {found!r} where {wanted!r} is needed;"
-            " changing it could lose events, so it has to be done by hand"
+            f"stream {stream} has {setting} = {found!r} instead of {wanted!r};"
+            " changing it could lose events, so it must be changed by hand"
         )
 
 
@@ -53,7 +53,7 @@ class StreamMissing(Exception):
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
-        super().__init__(f"there is no stream {stream}; {STREAMS.get(stream, 'no service')} makes it on its start")
+        super().__init__(f"there is no stream {stream}; {STREAMS.get(stream, 'no service')} creates it when it starts")
 
 
 class StreamForbidden(PermissionError):
@@ -61,7 +61,9 @@ class StreamForbidden(PermissionError):
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
-        super().__init__(f"no right to make the stream {stream} or to change it; `vestnik streams` is for who has it")
+        super().__init__(
+            f"no right to create or change the stream {stream}; run `vestnik streams` with a user that has it"
+        )
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):

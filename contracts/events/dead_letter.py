@@ -7,8 +7,8 @@ from contracts.values.personal_data import Personal
 
 
 class DeadLetterDiscarded(Event, frozen=True, kw_only=True):
-    """An event is given up: every build of this version of the projection leaves it out. The
-    services that keep read models read it too."""
+    """An operator discarded an event: every build of this version of the projection skips it. Services that have
+    read models read it too."""
 
     TYPE: ClassVar[str] = "dead_letter.discarded"
     PRIVATE: ClassVar[bool] = True

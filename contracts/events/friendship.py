@@ -6,7 +6,7 @@ from contracts.events.event import Event
 
 
 class FriendshipCreated(Event, frozen=True, kw_only=True):
-    """One asked the other."""
+    """One user sent the other a friend request."""
 
     TYPE: ClassVar[str] = "friendship.created"
     requester_id: str
@@ -18,7 +18,7 @@ class FriendshipCreated(Event, frozen=True, kw_only=True):
 
 
 class FriendshipAccepted(Event, frozen=True, kw_only=True):
-    """The one who was asked agreed: the two may chat."""
+    """The addressee accepted the request: the two may chat."""
 
     TYPE: ClassVar[str] = "friendship.accepted"
     requester_id: str
@@ -26,7 +26,7 @@ class FriendshipAccepted(Event, frozen=True, kw_only=True):
 
 
 class FriendshipRemoved(Event, frozen=True, kw_only=True):
-    """One of the two ended, declined or withdrew it: access to the chat ends."""
+    """One of the two ended the friendship, or declined or withdrew the request: access to the chat ends."""
 
     TYPE: ClassVar[str] = "friendship.removed"
     # The user who ended, declined or withdrew it, and the other one.

@@ -11,7 +11,7 @@ from contracts.subjects import STREAMS, is_public, lost_in
 
 
 class EventsLost(Event, frozen=True, kw_only=True):
-    """In the place of one of the events that a stream has lost."""
+    """Takes the sequence of an event that a stream has lost."""
 
     # The whole range of sequences that is accepted as lost.
     first: int
@@ -25,7 +25,7 @@ def _of(stream: str, service: str) -> type[EventsLost]:
         bases=(EventsLost,),
         module=__name__,
         namespace={
-            "__doc__": f"In the place of one of the events that {stream} has lost.",
+            "__doc__": f"Takes the sequence of an event that {stream} has lost.",
             "TYPE": f"{service}.events_lost",
             "PRIVATE": not is_public(lost_in(stream)),
         },

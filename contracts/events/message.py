@@ -7,7 +7,7 @@ from contracts.values.personal_data import Personal
 
 
 class MessageSent(Event, frozen=True, kw_only=True):
-    """On the conversation's subject, where nothing else is: its last event tells the next `sequence`."""
+    """On the conversation's subject, which has only these events: the last one determines the next `sequence`."""
 
     TYPE: ClassVar[str] = "message.sent"
     message_id: str
@@ -21,7 +21,7 @@ class MessageSent(Event, frozen=True, kw_only=True):
 
 
 class MessageSeen(Event, frozen=True, kw_only=True):
-    """On the subject of one reader in one conversation: everything up to `sequence` was seen."""
+    """On the subject of one reader in one conversation: all messages up to `sequence` were seen."""
 
     TYPE: ClassVar[str] = "message.seen"
     conversation_id: str

@@ -13,7 +13,7 @@ class ProfileCreated(Event, frozen=True, kw_only=True):
 
 
 class ProfileUpdated(Event, frozen=True, kw_only=True):
-    """Holds the whole of what can be changed, as it is from now on."""
+    """Contains all editable fields, with their new values."""
 
     TYPE: ClassVar[str] = "profile.updated"
     display_name: Personal[str]

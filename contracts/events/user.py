@@ -12,7 +12,7 @@ from contracts.values.personal_data import Personal
 
 
 class UserCreated(Event, frozen=True, kw_only=True):
-    """On the user's subject; the last event of the batch that registers."""
+    """On the user's subject; the last event of a registration's batch."""
 
     TYPE: ClassVar[str] = "user.created"
     username: str
@@ -40,7 +40,7 @@ class CredentialSet(Event, frozen=True, kw_only=True):
 
 
 class PasswordChanged(Event, frozen=True, kw_only=True):
-    """On the credential's subject: another password; sessions that an older one opened end, but for the one kept."""
+    """On the credential's subject: a new password; sessions opened with an older one end, except the kept one."""
 
     TYPE: ClassVar[str] = "password.changed"
     PRIVATE: ClassVar[bool] = True
@@ -58,7 +58,7 @@ class PasswordChanged(Event, frozen=True, kw_only=True):
 
 
 class CredentialRehashed(Event, frozen=True, kw_only=True):
-    """On the credential's subject: the same password, hashed as it is done today; ends nothing."""
+    """On the credential's subject: the same password, hashed with the current scheme; no session ends."""
 
     TYPE: ClassVar[str] = "credential.rehashed"
     PRIVATE: ClassVar[bool] = True
@@ -72,7 +72,7 @@ class CredentialRehashed(Event, frozen=True, kw_only=True):
 
 
 class PendingRegistration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A registration that waits for the verification of its address."""
+    """A registration that awaits the verification of its address."""
 
     user_id: str
     # As the user typed it.
@@ -85,7 +85,7 @@ class PendingRegistration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AddressState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """All that is known of an e-mail address: each event on its subject carries it, so that the last one is enough."""
+    """The state of an e-mail address, contained in each event on its subject, so that the last one is enough."""
 
     # The user who verified the address; None while it is unverified.
     owner: str | None = None
@@ -100,7 +100,7 @@ class AddressState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class EmailRegistrationRequested(Event, frozen=True, kw_only=True):
-    """On the address's subject: a user registered with it. The same whether it has an owner or not."""
+    """On the address's subject: a registration was made with it, whether or not it has an owner."""
 
     TYPE: ClassVar[str] = "email.registration_requested"
     PRIVATE: ClassVar[bool] = True
@@ -109,7 +109,7 @@ class EmailRegistrationRequested(Event, frozen=True, kw_only=True):
 
 
 class EmailVerificationMailRequested(Event, frozen=True, kw_only=True):
-    """On the address's subject: another mail was asked for, with every pending registration."""
+    """On the address's subject: another verification mail was requested, for all pending registrations."""
 
     TYPE: ClassVar[str] = "email.verification_mail_requested"
     PRIVATE: ClassVar[bool] = True
@@ -117,7 +117,7 @@ class EmailVerificationMailRequested(Event, frozen=True, kw_only=True):
 
 
 class EmailRegistrationEnded(Event, frozen=True, kw_only=True):
-    """On the address's subject: who has the mail said that a registration is not theirs."""
+    """On the address's subject: the recipient of the mail rejected a registration as not theirs."""
 
     TYPE: ClassVar[str] = "email.registration_ended"
     PRIVATE: ClassVar[bool] = True
@@ -126,7 +126,7 @@ class EmailRegistrationEnded(Event, frozen=True, kw_only=True):
 
 
 class EmailClaimed(Event, frozen=True, kw_only=True):
-    """On the address's subject: it belongs to the user until `expires_at`, and for good once verified.
+    """On the address's subject: it belongs to the user until `expires_at`, and permanently once verified.
 
     An older form: read, and appended no more.
     """
@@ -141,7 +141,7 @@ class EmailClaimed(Event, frozen=True, kw_only=True):
 
 
 class EmailVerificationRequested(Event, frozen=True, kw_only=True):
-    """On the address's subject: its holder asked for another verification mail, which prolongs the claim.
+    """On the address's subject: its owner requested another verification mail, which extends the claim.
 
     An older form: read, and appended no more.
     """
@@ -153,7 +153,7 @@ class EmailVerificationRequested(Event, frozen=True, kw_only=True):
 
 
 class EmailVerified(Event, frozen=True, kw_only=True):
-    """On the address's subject: the user owns it from here on, and no other registration on it is pending."""
+    """On the address's subject: the user verified and now owns it; no other registration on it is pending."""
 
     TYPE: ClassVar[str] = "email.verified"
     PRIVATE: ClassVar[bool] = True
@@ -163,7 +163,7 @@ class EmailVerified(Event, frozen=True, kw_only=True):
 
 
 class PasswordResetRequested(Event, frozen=True, kw_only=True):
-    """On the address's subject: somebody asked for a mail with which its holder can set another password."""
+    """On the address's subject: a password reset mail for its owner was requested."""
 
     TYPE: ClassVar[str] = "password.reset_requested"
     PRIVATE: ClassVar[bool] = True
@@ -186,7 +186,7 @@ class UsernameClaimed(Event, frozen=True, kw_only=True):
 
 
 class UsernameConfirmed(Event, frozen=True, kw_only=True):
-    """On the name's subject: it belongs to the user for good, since the user's address is verified."""
+    """On the name's subject: it permanently belongs to the user, whose address is verified."""
 
     TYPE: ClassVar[str] = "username.confirmed"
     PRIVATE: ClassVar[bool] = True
@@ -194,7 +194,7 @@ class UsernameConfirmed(Event, frozen=True, kw_only=True):
 
 
 class UsernameReleased(Event, frozen=True, kw_only=True):
-    """On the name's subject: it is free again, since the registration was ended."""
+    """On the name's subject: it is free again, because the registration ended."""
 
     TYPE: ClassVar[str] = "username.released"
     PRIVATE: ClassVar[bool] = True
@@ -202,7 +202,7 @@ class UsernameReleased(Event, frozen=True, kw_only=True):
 
 
 class MailSent(Event, frozen=True, kw_only=True):
-    """On the mailbox's subject: a mail went out. Its envelope's `causation_id` is the event that asked for it.
+    """On the mailbox's subject: a mail was sent. Its envelope's `causation_id` is the event that requested it.
 
     In the older form it is on the user's mail subject.
     """
@@ -218,9 +218,9 @@ class MailSent(Event, frozen=True, kw_only=True):
 
 
 class MailNotDue(Event, frozen=True, kw_only=True):
-    """On a mail subject of its own: a mail was asked for that nobody is to get, and for whom is not said.
+    """On a mail subject of its own: a mail was requested that is not sent; for whom is not recorded.
 
-    It is stored so that asking takes the same time whether an address is somebody's or not, however slow the streams.
+    It is stored so that a request takes the same time for known and unknown addresses, however slow the streams.
     """
 
     TYPE: ClassVar[str] = "mail.not_due"

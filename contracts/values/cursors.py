@@ -32,4 +32,4 @@ def decode_cursor(text: str, kind: type[C]) -> C | None:
         return msgspec.json.decode(raw, type=kind)
     except (binascii.Error, msgspec.DecodeError, ValueError) as error:
         violations = (Violation("/cursor", "Not a cursor of this list"),)
-        raise Invalid("The cursor is not one of ours.", violations=violations) from error
+        raise Invalid("The cursor is not valid.", violations=violations) from error

@@ -30,7 +30,8 @@ Username = Annotated[
         min_length=3,
         max_length=32,
         pattern=r"^[A-Za-z0-9_.]+\Z",
-        description="Of a-z 0-9 _ . (case-insensitive; kept in lower case). Some names are reserved, such as `admin`.",
+        description="Characters: a-z 0-9 _ . (case-insensitive; stored in lower case). Some names are reserved, "
+        "such as `admin`.",
         examples=["anna"],
     ),
 ]
@@ -56,8 +57,8 @@ DisplayName = Annotated[
         max_length=64,
         pattern=visible_text.NAME,
         description=(
-            "Something to see, without control characters or characters that change the direction of writing; kept in"
-            " NFC."
+            "At least one visible character; no control characters or characters that change the writing "
+            "direction; stored in NFC."
         ),
         examples=["Anna"],
     ),
@@ -68,8 +69,8 @@ Bio = Annotated[
         max_length=500,
         pattern=visible_text.LINES,
         description=(
-            "Lines of text, or nothing: something to see, without control characters (a line feed is none) or"
-            " characters that change the direction of writing; kept in NFC."
+            "Empty, or text with at least one visible character; no control characters except line feeds, no "
+            "characters that change the writing direction; stored in NFC."
         ),
         examples=["Writes."],
     ),
@@ -89,7 +90,7 @@ Text = Annotated[
         min_length=1,
         max_length=4000,
         pattern=visible_text.MESSAGE,
-        description="Any Unicode but NUL, and not white space alone; kept as it is.",
+        description="Any Unicode except NUL, and not only white space; stored unchanged.",
         examples=["Hello"],
     ),
 ]

@@ -26,12 +26,12 @@ MESSAGE = r"^\s*[^\s\x00][^\x00]*\Z"
 _REFUSALS = {
     f"Expected `str` matching regex {pattern!r}": words
     for pattern, words in (
-        (NAME, "Must have something to see, and no control characters or changes of the writing direction"),
+        (NAME, "Must have a visible character, and no control characters or changes of the writing direction"),
         (
             LINES,
-            "Must have something to see or be empty, without control characters or changes of the writing direction",
+            "Must be empty or have a visible character, without control characters or changes of the writing direction",
         ),
-        (MESSAGE, "Must not be white space alone, nor hold NUL"),
+        (MESSAGE, "Must not be only white space or contain NUL"),
     )
 }
 

@@ -53,8 +53,9 @@ class StreamNotWhole(OperatorError):
 
     def __init__(self, stream: str, sequence: int) -> None:
         super().__init__(
-            f"{stream} has no event {sequence:,}, so it cannot be exported whole: see docs/runbooks/lost-events.md, and"
-            f" give it up with `vestnik rebuild --all --accept-loss {stream}:{sequence}` if it is lost for good"
+            f"{stream} has no event {sequence:,}, so it cannot be exported completely: see "
+            "docs/runbooks/lost-events.md; if the event is lost for good, accept the loss with `vestnik rebuild "
+            f"--all --accept-loss {stream}:{sequence}`"
         )
 
 
@@ -225,7 +226,7 @@ async def _within_patience(batch: Awaitable[ReadBatch]) -> ReadBatch:
         async with asyncio.timeout(_SILENCE):
             return await batch
     except TimeoutError:
-        raise OperatorError(f"NATS has said nothing for {_SILENCE:.0f} s") from None
+        raise OperatorError(f"no message from NATS for {_SILENCE:.0f} s") from None
 
 
 async def _end(jetstream: JetStream, stream: str) -> int:

@@ -51,8 +51,8 @@ class Interfered(OperatorError):
 
     def __init__(self, stream: str, sequence: int) -> None:
         super().__init__(
-            f"{stream} has another event {sequence:,} than the file: somebody appended while the import was under way."
-            " Stop whoever it was, begin with an empty system, and import again"
+            f"event {sequence:,} of {stream} differs from the file's: another program appended during the import. "
+            "Stop that program, start with an empty system, and import again"
         )
 
 
@@ -127,7 +127,7 @@ async def import_file(
             await quiesce.wait_until_idle(operator, store, steps.say)
             if own_mark:
                 if await get_import_marker(jetstream) != own_mark:
-                    raise OperatorError("another import has begun at the same moment")
+                    raise OperatorError("another import started at the same time")
                 await _assert_empty(operator)
             else:
                 await _assert_ours(jetstream, header)
@@ -157,7 +157,7 @@ async def import_file(
         await set_import_marker(jetstream, None)
         seconds = time.monotonic() - begun
         if store.gateway_url and not await quiesce.wait_until_ready(store.gateway_url):
-            notes.append(f"{store.gateway_url}/readyz does not say yet that every service is back")
+            notes.append(f"{store.gateway_url}/readyz does not report every service as ready yet")
     return Imported(
         file=str(path),
         id=header.id,
@@ -178,7 +178,7 @@ async def _checked(
 
     def go_on(done: int, total: int) -> None:
         if given_up.is_set():
-            raise OperatorError("the check was given up")
+            raise OperatorError("the check was cancelled")
         progress(done, total)
 
     try:
@@ -202,7 +202,7 @@ async def _begin(jetstream: JetStream, operator: Client, header: Header) -> str:
     if found is not None:
         other = found.split()[0]
         raise OperatorError(
-            f"the import of another export ({other}) was interrupted: finish it, or begin with an empty system"
+            f"the import of another export ({other}) was interrupted: finish it, or start with an empty system"
         )
     await _assert_empty(operator)
     own = f"{header.id} {uuid4().hex}"
@@ -213,7 +213,7 @@ async def _begin(jetstream: JetStream, operator: Client, header: Header) -> str:
 async def _assert_ours(jetstream: JetStream, header: Header) -> None:
     found = await get_import_marker(jetstream)
     if found is None or not _is_of(found, header):
-        raise OperatorError("the same import was under way twice, and the other one has ended")
+        raise OperatorError("the same import was running twice, and the other one has ended")
 
 
 def _is_of(found: str, header: Header) -> bool:
@@ -234,5 +234,5 @@ async def _assert_empty(nc: Client) -> None:
 def _fits(end: End, limit: int) -> None:
     if end.largest + _PLACE_BYTES > limit:
         raise OperatorError(
-            f"the largest event has {end.largest:,} bytes, and the NATS server takes {limit:,} (its `max_payload`)"
+            f"the largest event has {end.largest:,} bytes, and the NATS server accepts {limit:,} (its `max_payload`)"
         )

@@ -21,9 +21,9 @@ _OF: dict[str, Callable[[Secrets], bytes]] = {
     PASSWORD: lambda secrets: secrets.password_key,
 }
 _WITHOUT = {
-    REFRESH: "everyone has to log in again, since no refresh token from before is good",
-    MAIL: "verification mails from before are no good, and have to be asked for again",
-    PASSWORD: "no password from before is good, and everyone has to reset theirs by mail",
+    REFRESH: "all users have to log in again, because their refresh tokens are no longer valid",
+    MAIL: "tokens in earlier verification mails are no longer valid; users have to request new ones",
+    PASSWORD: "no password is valid any more; all users have to reset theirs by mail",
 }
 
 
@@ -32,9 +32,9 @@ class PasswordsLost(OperatorError):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"{folder / PASSWORD} is not the key that the export's passwords were hashed with. Put that one there,"
-            " from the backup of the keys, and import again. Where it is lost, import with --passwords-lost: no"
-            " password from before is good then, and everyone has to reset theirs by mail. No event was imported"
+            f"{folder / PASSWORD} is not the key that the export's passwords were hashed with. Restore that key "
+            "from the backup of the keys and import again. If it is lost, import with --passwords-lost: then no "
+            "password is valid any more, and all users have to reset theirs by mail. No event was imported"
         )
 
 
@@ -77,11 +77,11 @@ def take_over(folder: Path, claims_key: bytes, of_file: Mapping[str, str]) -> li
         here = None
     if here != claims_key:
         replace_claims_key(folder, claims_key)
-        notes.append(f"{folder / CLAIMS} is now the export's: every process of auth needs this one")
+        notes.append(f"{folder / CLAIMS} is now the export's key: every process of auth needs it")
     present = fingerprints(Secrets.load(folder))
     for name, wanted in of_file.items():
         if name not in present:
             notes.append(f"{name} is not in {folder}, so it could not be compared with the export's")
         elif present[name] != wanted:
-            notes.append(f"{name} is not the one that the export was made with: {_WITHOUT.get(name, 'see its use')}")
+            notes.append(f"{name} is not the key that the export was made with: {_WITHOUT.get(name, 'see its use')}")
     return notes

@@ -23,7 +23,7 @@ class TargetExists(OperatorError):
     """A file of that name exists."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} is there already; --force replaces it")
+        super().__init__(f"{path} exists; --force replaces it")
 
 
 class CannotWrite(OperatorError):
@@ -41,7 +41,7 @@ def target(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     if path.exists() and not force:
         raise TargetExists(path)
     if path.exists() and not path.is_file():
-        raise CannotWrite(f"cannot write {path}: it is no regular file")
+        raise CannotWrite(f"cannot write {path}: it is not a regular file")
     draft = path.with_name(f".{path.name}.draft")
     try:
         with _draft(draft, path) as file:
@@ -51,7 +51,7 @@ def target(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
             _name(draft, path, force=force)
             _sync_folder(path.parent)
     except OSError as error:
-        raise CannotWrite(f"cannot write {path}: {_reason(error)}; nothing of it was kept") from error
+        raise CannotWrite(f"cannot write {path}: {_reason(error)}; the partial file was removed") from error
 
 
 @contextmanager
@@ -62,12 +62,12 @@ def standard_output() -> Iterator[IO[bytes]]:
         CannotWrite: it is a terminal.
     """
     if sys.stdout.isatty():
-        raise CannotWrite("an export is no text for a terminal: name a file, or pipe it on")
+        raise CannotWrite("an export is binary: name a file, or pipe it to a program")
     try:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
-        raise CannotWrite("nobody reads what is written to standard output any more") from error
+        raise CannotWrite("the program that reads standard output has closed it") from error
     except OSError as error:
         raise CannotWrite(f"cannot write to standard output: {_reason(error)}") from error
 

@@ -35,7 +35,7 @@ class ServicesAtWork(OperatorError):
 
     def __init__(self, names: set[str]) -> None:
         who = ", ".join(sorted(names))
-        super().__init__(f"still at work on the streams: {who}; stop all services, and import again")
+        super().__init__(f"still using the streams: {who}; stop all services, and import again")
 
 
 class _Names(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ async def wait_until_idle(nc: Client, store: Store, say: Callable[[str], None]) 
             if seen_at > deadline:
                 raise ServicesAtWork(working)
             if not said:
-                say(f"waiting for {', '.join(sorted(working))} to stop; they start again by themselves")
+                say(f"waiting for {', '.join(sorted(working))} to stop; they restart by themselves")
                 said = True
         await asyncio.sleep(_LOOK)
 

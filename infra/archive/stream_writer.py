@@ -89,6 +89,6 @@ class _Stored:
                 async with asyncio.timeout(_SILENCE):
                     batch = await anext(batches)
             except TimeoutError:
-                raise OperatorError(f"NATS has said nothing for {_SILENCE:.0f} s") from None
+                raise OperatorError(f"no message from NATS for {_SILENCE:.0f} s") from None
             for message in batch.messages:
                 yield message.sequence, message.subject, message.payload

@@ -37,9 +37,9 @@ def examine(payload: bytes) -> tuple[Envelope | None, str | None]:
     except msgspec.DecodeError as error:
         return None, f"no event: {error}"
     if (known := catalogue.EVENTS.get(found.type)) is None:
-        return found, f"{found.type}, of which this release knows nothing"
+        return found, f"{found.type}, a type that this release does not know"
     if found.schema > known.SCHEMA:
-        return found, f"{found.type} of schema {found.schema}, of which this release knows up to {known.SCHEMA}"
+        return found, f"{found.type} of schema {found.schema}, while this release knows schemas up to {known.SCHEMA}"
     try:
         catalogue.decode(found.type, found.schema, found.data)
     except (msgspec.DecodeError, LookupError) as error:
@@ -92,8 +92,8 @@ class CannotBeImported(OperatorError):
     def __init__(self, unreadable: Unreadable) -> None:
         self.unreadable = unreadable
         super().__init__(
-            f"nothing was exported: {_events(unreadable)} cannot be read by this release ({release()}), which an import"
-            f" refuses: {unreadable}. `--allow-unreadable` exports them as they are"
+            f"nothing was exported: {_events(unreadable)} cannot be read by this release ({release()}), so an "
+            f"import would refuse them: {unreadable}. `--allow-unreadable` exports them unchanged"
         )
 
 
@@ -104,14 +104,15 @@ class UnknownContent(OperatorError):
 def refusal(unreadable: Unreadable, written_by: str) -> str:
     """Why a file with these events is not imported."""
     return (
-        f"has {_events(unreadable)} that this release ({release()}) cannot read: {unreadable}. Release {written_by}"
-        " wrote the file: use that one or a later one, or `--allow-unreadable`, which imports them as they are"
+        f"has {_events(unreadable)} that this release ({release()}) cannot read: {unreadable}. Release "
+        f"{written_by} wrote the file: use that release or a later one, or `--allow-unreadable`, which imports "
+        "these events unchanged"
     )
 
 
 def note(unreadable: Unreadable) -> str:
     """The remark of an import that stored these events unchanged."""
-    return f"imported as they are stored: {_events(unreadable)} that this release cannot read, {unreadable}"
+    return f"imported unchanged: {_events(unreadable)} that this release cannot read, {unreadable}"
 
 
 def release() -> str:

@@ -87,7 +87,7 @@ def _refused(header: Header, end: End, unreadable: Unreadable, allow_unreadable:
     if header.product != "vestnik" or header.compression != "zlib":
         return f"was written by {header.product} {header.version}, compressed with {header.compression}"
     if unknown := sorted({stream.name for stream in header.streams} - set(STREAMS)):
-        return f"has a stream {unknown[0]}, which this release does not know"
+        return f"contains the stream {unknown[0]}, which this release does not know"
     left = unreadable.without(within(end.accepted))
     return refusal(left, header.version) if left.count and not allow_unreadable else None
 
@@ -99,7 +99,7 @@ def _checked(path: Path, progress: Callable[[int, int], None]) -> tuple[Checked,
     def look(block: Block) -> None:
         for sequence, event in enumerate(block.events, block.first):
             if not _belongs(event.subject, block.stream) and not strangers:
-                strangers.append(Damage(0, f"{block.stream} {sequence:,} has a subject of another stream"))
+                strangers.append(Damage(0, f"{block.stream} {sequence:,} has the subject of another stream"))
             if (why := examine(event.payload)[1]) is not None:
                 unreadable.add(UnreadableEvent(block.stream, sequence, event.subject, why))
 

@@ -22,5 +22,5 @@ class Moment(click.ParamType[datetime]):
                 return datetime.now(UTC) - timedelta(**{unit: int(text[:-1])})
             moment = datetime.fromisoformat(text)
         except (ValueError, OverflowError):
-            self.fail(f"{text!r} is neither a time like 2026-11-23T22:50:00Z nor an age like 15m", param, ctx)
+            self.fail(f"{text!r} is neither a time such as 2026-11-23T22:50:00Z nor an age such as 15m", param, ctx)
         return bounded(moment)

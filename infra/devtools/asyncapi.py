@@ -19,10 +19,10 @@ Json = dict[str, Any]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _DESCRIPTION = (
-    "Every change of state is an event in a JetStream stream, one literal subject an aggregate. The payload is the"
-    " whole envelope. What is marked `x-private` only the owner of its stream may read, and those that the operation"
-    " names; what is marked `x-personal` is personal data and may also come sealed, as `{key, ciphertext}`. An event"
-    " stored with a lower `schema` has the shape in `contracts/schemas/` and is brought to this one when it is read."
+    "Every change of state is an event in a JetStream stream, one literal subject per aggregate. The payload is"
+    " the whole envelope. Only the owner of the stream and the readers that the operation names may read `x-private`"
+    " channels; `x-personal` fields are personal data and may also be encrypted, as `{key, ciphertext}`. An event"
+    " stored with a lower `schema` has that schema in `contracts/schemas/` and is upcast when it is read."
 )
 
 
@@ -74,7 +74,7 @@ def _parameter(name: str) -> str:
         "conversation_id": "Derived from the ids of the two people.",
         "projection": "The projection's name.",
         "version": "The projection's version.",
-        "stream": "The stream that the event lies in.",
+        "stream": "The event's stream.",
         "sequence": "The event's sequence in its stream.",
     }.get(name, f"The {name.removesuffix('_id')}'s UUIDv7.")
 
@@ -83,8 +83,8 @@ def _operations(channel: AggregateType) -> list[tuple[str, Json]]:
     messages = [{"$ref": f"#/channels/{channel.name}/messages/{event.TYPE}"} for event in channel.events]
     shared = {"channel": {"$ref": f"#/channels/{channel.name}"}, "messages": messages}
     readers = _readers(channel)
-    append = {"action": "send", "summary": f"{channel.owner} appends, on condition of the last sequence it has seen."}
-    read = {"action": "receive", "summary": f"{readers} reads, from any position on, in order and without a gap."}
+    append = {"action": "send", "summary": f"{channel.owner} appends, on the condition of the subject's last sequence."}
+    read = {"action": "receive", "summary": f"{readers} reads from any position, in order and without gaps."}
     return [
         (f"append_{channel.name}", append | shared | {"x-service": channel.owner}),
         (f"read_{channel.name}", read | shared | {"x-private": channel.private}),

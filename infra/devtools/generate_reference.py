@@ -22,7 +22,7 @@ from infra.runtime.metrics_endpoint import BESIDE
 from infra.settings import describe
 
 ROOT = Path(__file__).resolve().parents[2]
-_NOTE = "<!-- Written by `./just gen` out of the code; edit there. -->\n"
+_NOTE = "<!-- Generated from the code by `./just gen`. -->\n"
 
 
 def settings_page() -> str:
@@ -32,11 +32,11 @@ def settings_page() -> str:
     )
     return f"""# Settings
 {_NOTE}
-Settings are environment variables; a `.env` file in the working directory is read too, and the environment wins
-over it. A name with our prefix that is not a setting, or a value that cannot be, stops the start with one clear
-line. `vestnik settings` prints them with the values in force.
+Settings are environment variables; a `.env` file in the working directory is read too, and the environment takes
+precedence over it. With an unknown name with our prefix, or an invalid value, the start fails with one clear line.
+`vestnik settings` prints the settings with their current values.
 
-| variable | default | what it does |
+| variable | default | meaning |
 |---|---|---|
 {rows}
 """
@@ -51,17 +51,17 @@ def errors_page() -> str:
 {_NOTE}
 Over REST an error is `application/problem+json` (RFC 9457) with the stable field `code`; over gRPC it is a status
 with a `google.rpc.ErrorInfo` in the details whose `reason` is the same code and whose `domain` is `vestnik`.
-`invalid` adds `errors`: a JSON pointer and a message for each thing wrong, and a `code` for what programs tell apart
-(`weak_password`: a password that is guessed first; `reserved_username`: a name that nobody may have). Over gRPC that
-code is the violation's `reason`. What can be tried again has `Retry-After`.
+`invalid` adds `errors`: a JSON pointer and a message for each violation, and a `code` for some of them
+(`weak_password`: a password that is easy to guess; `reserved_username`: a name that is not available to anyone). Over
+gRPC that code is the violation's `reason`. Errors that a retry may resolve have `Retry-After`.
 
-| code | REST | gRPC | what it means |
+| code | REST | gRPC | message |
 |---|---|---|---|
 {rows}
 
-What is no request for a route is answered in the same form, and its connection closed: 400 `malformed_request` (not
-HTTP, no `Host` or several, several `Authorization` headers, unclear where the body ends), 414
-`uri_too_long`, 431 `headers_too_large`.
+Malformed requests are answered in the same form, and their connection is closed: 400 `malformed_request` (not HTTP, no
+or several `Host` headers, several `Authorization` headers, an ambiguous end of the body), 414 `uri_too_long`, 431
+`headers_too_large`.
 """
 
 
@@ -69,13 +69,12 @@ def events_page() -> str:
     sections = "\n".join(_stream_section(stream, owner) for stream, owner in STREAMS.items())
     return f"""# Events
 {_NOTE}
-Every event lies in JetStream as JSON: an envelope with `id` (UUIDv7), `type`, `schema` (version of the data's
-shape), `aggregate_id`, `version` (1, 2, 3, … within the aggregate), `at`, `actor`, `correlation_id`
-(our own id of the request), `request_id` (the client's `X-Request-Id`, where it sent one), `causation_id`,
-`traceparent`, and the event's own fields in `data`. The subject is one per aggregate and does not
-hold the type. Private events lie on subjects that only the owner of the stream may read, unless they
-say otherwise. *Personal* fields may also come as `{{key, ciphertext}}`. [asyncapi.json](asyncapi.json) says the same as
-an AsyncAPI 3 document.
+Every event is stored in JetStream as JSON: an envelope with `id` (UUIDv7), `type`, `schema` (version of the data's
+schema), `aggregate_id`, `version` (1, 2, 3, … within the aggregate), `at`, `actor`, `correlation_id` (the system's id
+of the request), `request_id` (the client's `X-Request-Id`, if it sent one), `causation_id`, `traceparent`, and the
+event's own fields in `data`. There is one subject per aggregate; it does not contain the type. Only the owner of the
+stream may read the subjects of private events, unless the event says otherwise. *Personal* fields may also be stored as
+`{{key, ciphertext}}`. The same as an AsyncAPI 3 document: [asyncapi.json](asyncapi.json).
 
 {sections}"""
 

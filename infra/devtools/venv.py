@@ -235,7 +235,7 @@ def requirement_of(lock: str, name: str) -> str:
     """Returns one package of a hashed lock, with its hashes."""
     found = re.search(rf"^{re.escape(name)}==.*?(?=^\S|\Z)", lock, re.MULTILINE | re.DOTALL)
     if found is None:
-        raise CannotSetUp(f"requirements.lock does not name {name}: `./just lock` makes it anew")
+        raise CannotSetUp(f"requirements.lock does not name {name}: `./just lock` recreates it")
     return found.group()
 
 

@@ -16,7 +16,7 @@ class FolderInUse(OperatorError):
     """Another server is still working in the folder."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(f"another process still works in {folder}")
+        super().__init__(f"another process is still using {folder}")
 
 
 async def lock_folder(folder: Path, patience: float) -> int:

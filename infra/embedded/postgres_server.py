@@ -155,7 +155,7 @@ class PostgresServer(EmbeddedServer):
         except psycopg.OperationalError as error:
             if "password authentication failed" in str(error):
                 raise PostgresFailed(
-                    f"PostgreSQL in {self._folder} has another password than the secrets beside it"
+                    f"PostgreSQL in {self._folder} has a different password than the secrets folder"
                 ) from None
             return False
         await connection.close()
@@ -174,7 +174,7 @@ class PostgresServer(EmbeddedServer):
             child.kill()
             await child.wait()
             reason = str(error).partition("\n")[0]
-            raise PostgresFailed(f"PostgreSQL does not take the database and its logins: {reason}") from error
+            raise PostgresFailed(f"PostgreSQL refuses to create the database and its logins: {reason}") from error
 
     async def _make_database(self) -> bool:
         """Creates the database if it is missing; returns whether it was."""

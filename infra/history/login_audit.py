@@ -61,7 +61,7 @@ class Unreadable(OperatorError):
 
     def __init__(self, places: list[str]) -> None:
         more = f" and {len(places) - _TOLD} more" if len(places) > _TOLD else ""
-        super().__init__(f"the audit is not whole, these events cannot be read: {', '.join(places[:_TOLD])}{more}")
+        super().__init__(f"the audit is incomplete, these events cannot be read: {', '.join(places[:_TOLD])}{more}")
 
 
 class _Open(msgspec.Struct):

@@ -138,6 +138,6 @@ class People:
                 raise refusal(response)
             known |= {token}
         raise LoadError(
-            f"No good verification mail for {identity.email} in {self._mailbox.directory}. "
-            "Point --mail-dir at the mail directory of the running system, which must have no VESTNIK_SMTP_URL."
+            f"No valid verification mail for {identity.email} in {self._mailbox.directory}. Point --mail-dir at "
+            "the mail directory of the running system, which must have no VESTNIK_SMTP_URL."
         )

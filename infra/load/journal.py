@@ -127,5 +127,5 @@ def _open_alone(path: Path) -> IO[bytes]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
-        raise LoadError(f"Another load is at work with {path}.") from error
+        raise LoadError(f"Another load is using {path}.") from error
     return file

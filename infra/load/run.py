@@ -52,7 +52,7 @@ async def _load(order: Order, gateway: Gateway, journal: Journal, console: Conso
     namespace = Namespace(order.history.digest)
     people = People(gateway, Mailbox(order.mail_dir), journal, namespace)
     if not await people.recognised():
-        console.print("The system does not know the people of the state file: beginning anew.")
+        console.print("The accounts of the state file do not exist in this system: starting from the beginning.")
         journal.start_over()
     replay = Replay(order.history, namespace, people, journal, in_flight=order.in_flight)
     showing = asyncio.create_task(show(order.history, replay.tally, journal, console))
@@ -75,7 +75,7 @@ async def _until_stopped(replay: Replay, console: Console) -> None:
         if replay.stopped:
             running.cancel()
             return
-        console.print("Stopping; the same command goes on from here.")
+        console.print("Stopping; the same command resumes from here.")
         replay.stop()
         loop.call_later(_FINISH_WITHIN, running.cancel)
 

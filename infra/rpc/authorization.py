@@ -33,7 +33,7 @@ class CallAuthorizer:
         metadata: Mapping[str, object] = stream.metadata or {}
         credential = self._verifier.credential(str(metadata.get("authorization") or ""))
         if not tls.shows(stream, credential.service):
-            raise Unauthenticated("The service token is another party's than the certificate.")
+            raise Unauthenticated("The service token and the certificate belong to different parties.")
         return credential
 
     def authenticate_call(self, authorization: str, party: str) -> Credential:
@@ -44,7 +44,7 @@ class CallAuthorizer:
         """
         credential = self._verifier.credential(authorization)
         if credential.service != party:
-            raise Unauthenticated("The service token is another party's than the stream.")
+            raise Unauthenticated("The service token and the stream belong to different parties.")
         return credential
 
     def user_field(self, credential: Credential, callers: Callers) -> str | None:

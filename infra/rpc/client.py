@@ -155,7 +155,7 @@ class Client:
             except StreamTerminatedError as error:
                 if not idempotent:
                     raise DeadlineExceeded(
-                        "The connection was lost; whether the request took effect is not known."
+                        "The connection was lost; it is unknown whether the request took effect."
                     ) from error
                 failure = Unavailable()
             except OSError:

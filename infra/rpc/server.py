@@ -155,7 +155,7 @@ class RpcServer:
         try:
             party = self._guard.authenticate_stream(stream).service
             if party not in self._parties:
-                raise Forbidden(f"{party} may call nothing at {self._service}.")
+                raise Forbidden(f"{party} may not call {self._service}.")
             carried = CallServer(stream, party, self._methods, self._guard, self._at_work, LONGEST_CALL)
             self._streams.add(carried)
             await carried.serve()

@@ -111,7 +111,7 @@ class Verifier:
             claimed = _claimed(token)
             claims = msgspec.convert(self._decoded(token, claimed), _Claims)
             if claims.exp - claims.iat > LIFE:
-                raise jwt.InvalidTokenError("longer than we make them")
+                raise jwt.InvalidTokenError("lifetime exceeds the maximum")
         except (jwt.PyJWTError, msgspec.ValidationError, RecursionError) as error:
             # RecursionError: deeply nested brackets.
             raise Unauthenticated("A valid service token is needed.") from error

@@ -119,7 +119,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     except TimeoutError as error:
         # Left alone, the client would retry forever after a refused login.
         await client.close()
-        raise Unavailable("NATS does not let us in." if refused else "NATS does not answer.") from error
+        raise Unavailable("NATS refuses the login." if refused else "NATS does not answer.") from error
     return client
 
 

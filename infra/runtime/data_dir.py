@@ -74,8 +74,8 @@ def _check_room(folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < LEAST_FREE:
         raise DataDirUnusable(
-            f"no disk space: {free // 1024**2} MiB are free for the data directory {folder}, "
-            f"and {LEAST_FREE // 1024**2} MiB are the least"
+            f"no disk space: {free // 1024**2} MiB are free for the data directory {folder}, and "
+            f"{LEAST_FREE // 1024**2} MiB are needed"
         )
 
 

@@ -30,8 +30,8 @@ class ImportUnderWay(OperatorError):
 
     def __init__(self) -> None:
         super().__init__(
-            "an import is under way, or was interrupted; the same `vestnik import FILE` finishes it. Until then the "
-            "streams are not whole, and no service works on them"
+            "an import is running or was interrupted; the same `vestnik import FILE` completes it. Until then the "
+            "streams are incomplete, and no service uses them"
         )
 
 

@@ -34,7 +34,7 @@ class MetricsAddressInUse(OperatorError):
     """The process cannot listen on the configured metrics address."""
 
     def __init__(self, address: str, error: OSError) -> None:
-        super().__init__(f"VESTNIK_METRICS_LISTEN={address} cannot be listened on: {error.strerror or error}")
+        super().__init__(f"VESTNIK_METRICS_LISTEN={address} cannot be used: {error.strerror or error}")
 
 
 def exposition() -> bytes:
@@ -89,7 +89,7 @@ def _listener(settings: Settings, port: int) -> socket.socket | None:
         if beside <= _HIGHEST_PORT:
             return open_listener(_LOOPBACK, beside, shared=False)
     except OSError as error:
-        log.warning("no metrics: port %d is not to be had: %s", beside, error.strerror or error)
+        log.warning("no metrics: port %d is unavailable: %s", beside, error.strerror or error)
     # This port was not configured explicitly: serve without metrics.
     return None
 

@@ -123,7 +123,7 @@ class ServiceProcess:
     async def stop_for_loss(self, watch: LossWatch) -> None:
         """Stops the process when a loss that it noticed is over, since its memory may hold the lost events."""
         await watch.run()
-        log.warning("%s stops: lost events are back, or were given up", self.name)
+        log.warning("%s stops: lost events were restored, or their loss was accepted", self.name)
         self._stop.set()
 
     async def _watch_readiness(self, server: RpcServer) -> None:

@@ -47,7 +47,7 @@ class AccessKeys:
         """
         found = key_states(key_ids(self._folder), self._terms, now)
         if not found:
-            raise NoAccessKey(f"no access-*.pem in {self._folder}; `vestnik up` makes the first")
+            raise NoAccessKey(f"no access-*.pem in {self._folder}; `vestnik up` creates the first")
         return found
 
     def rotate(self, now: datetime, *, at_once: bool = False) -> list[AccessKey]:
@@ -66,7 +66,7 @@ class AccessKeys:
                     self._tidy(now)
                 make(self._folder, now, alone=at_once)
         except OSError as error:
-            raise NoAccessKey(f"no key can be made in {self._folder}: {error.strerror}") from error
+            raise NoAccessKey(f"cannot create a key in {self._folder}: {error.strerror}") from error
         return self.listed(now)
 
     def tidy(self, now: datetime) -> list[str]:
@@ -136,7 +136,7 @@ class SigningKeys:
         if signing != self._key_id:
             self._key = load(_path(self._folder, signing))
             if self._key_id:
-                log.info("access tokens are signed with the key %s from now on", signing)
+                log.info("now signing access tokens with the key %s", signing)
             self._key_id = signing
 
 

@@ -41,7 +41,7 @@ class UnreadableOperators(OperatorError):
     """The file cannot be read, or its content is not valid."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} cannot be read: until it is mended or removed, nobody is an operator")
+        super().__init__(f"{path} cannot be read: until it is fixed or removed, no account is an operator")
 
 
 class Operators:

@@ -74,7 +74,7 @@ class PositionKeys:
         if self._monotonic() - self._looked >= _LOOK_EVERY:
             self._look()
         if self._current is None:
-            raise NoPositionKey(f"no positions-*.key in {self._folder}; `vestnik keys rotate-positions` makes one")
+            raise NoPositionKey(f"no positions-*.key in {self._folder}; `vestnik keys rotate-positions` creates one")
         return self._current
 
     def find(self, tag: bytes) -> PositionKey | None:
@@ -93,7 +93,7 @@ class PositionKeys:
             return
         if not ids:
             if self._keys:
-                log.warning("the keys of positions are gone from %s", self._folder)
+                log.warning("no keys of positions are left in %s", self._folder)
             return
         self._keys = {each: self._keys.get(each) or added[each] for each in ids}
         self._by_tag = {key.tag: key for key in self._keys.values()}
@@ -121,7 +121,7 @@ def rotate(folder: Path, now: datetime, *, at_once: bool = False) -> str:
                     _path(folder, key_id).unlink()
             return made
     except OSError as error:
-        raise NoPositionKey(f"no key can be made in {folder}: {error.strerror}") from error
+        raise NoPositionKey(f"cannot create a key in {folder}: {error.strerror}") from error
 
 
 def make(folder: Path, now: datetime) -> str:

@@ -177,7 +177,7 @@ class Secrets:
             try:
                 self._read[name] = (self._folder / name).read_bytes()
             except FileNotFoundError as error:
-                raise MissingSecret(f"{self._folder / name} is not there; `vestnik up` makes it") from error
+                raise MissingSecret(f"{self._folder / name} does not exist; `vestnik up` creates it") from error
         return self._read[name]
 
 

@@ -36,7 +36,7 @@ class NeverReady(OperatorError):
     """A program ended too often before it was ready for the first time."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} does not start; its last lines above say why")
+        super().__init__(f"{name} does not start; see its last log lines above")
 
 
 class Supervised:
@@ -99,7 +99,7 @@ class Supervised:
             if not self._was_ready and backoff.quick_ends >= GIVE_UP_AFTER:
                 self._console.line(self.name, reason)
                 raise NeverReady(self.name)
-            self._console.line(self.name, f"{reason}; starts again in {pause:.1f} s")
+            self._console.line(self.name, f"{reason}; restarting in {pause:.1f} s")
             await self._pause(pause)
 
     async def _run_once(self) -> str:

@@ -122,7 +122,7 @@ class System:
             each.start()
         self._write_places(layout)
         await self._all_ready([*self._services, *self._gateways])
-        self._console.say(f"everything is up after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
+        self._console.say(f"all processes are ready after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
         self._console.say(f"Vestnik is ready: {gateway_url(self._settings)}")
         self.ready.set()
 

@@ -28,57 +28,57 @@ BATCH_EVENTS = Histogram(
 )
 BATCH_SECONDS = Histogram(
     "vestnik_projection_batch_duration_seconds",
-    "Seconds in which a batch was written, rows and checkpoint together.",
+    "Seconds to write a batch, rows and checkpoint together.",
     _OWN,
     buckets=_SECONDS,
 )
-LEADING = Gauge(
-    "vestnik_projection_leading", "1 where this process applies the projection, 0 where it stands by.", _OWN
-)
-LAG_EVENTS = Gauge(
-    "vestnik_projection_lag_events", "Events of a stream that are still to be applied.", (*_OWN, "stream")
-)
+LEADING = Gauge("vestnik_projection_leading", "1 if this process applies the projection, 0 if it is on standby.", _OWN)
+LAG_EVENTS = Gauge("vestnik_projection_lag_events", "Events of a stream that are not yet applied.", (*_OWN, "stream"))
 LAG_SECONDS = Gauge(
     "vestnik_projection_lag_seconds",
-    "Age of the oldest event of a stream that is still to be applied; 0 where there is none.",
+    "Age of the oldest event of a stream that is not yet applied; 0 if there is none.",
     (*_OWN, "stream"),
 )
 CHECKPOINT = Gauge(
     "vestnik_projection_last_checkpoint_timestamp_seconds",
-    "When the checkpoint was last moved, or found to be at the stream's end.",
+    "When the checkpoint was last moved, or confirmed to be at the stream's end.",
     _OWN,
 )
 DEAD_LETTERS = Gauge(
     "vestnik_projection_dead_letters",
-    "Events that could not be applied (failed), and those of the same aggregates that wait behind them (parked).",
+    "Events that could not be applied (failed), and later ones of the same aggregates (parked).",
     (*_OWN, "state"),
 )
 LOST = Gauge(
     "vestnik_projection_lost_events",
-    "Events that the streams should have and have not, as far as no operator has accepted that.",
+    "Events missing in the streams whose loss no operator has accepted.",
     _OWN,
 )
 ERRORS = Counter(
-    "vestnik_projection_errors", "Times that a runner had to begin again: a lost connection, a missing stream.", _OWN
+    "vestnik_projection_errors", "Restarts of a runner, after a lost connection or a missing stream.", _OWN
 )
 FAILED = Gauge(
     "vestnik_projection_failed",
-    "1 where the projection fails by its own fault: bad tables, code that raises or cannot be loaded (version 0).",
+    "1 if the projection has failed because of its code: invalid tables, an exception, or a module that cannot be "
+    "loaded (version 0).",
     _OWN,
 )
 WAIT_SECONDS = Histogram(
     "vestnik_projection_wait_duration_seconds",
-    "Seconds that calls waited until the read model had reached their position; those that need not wait are left out.",
+    "Seconds that calls waited until the read model had reached their position, without calls that need not wait.",
     _OWN,
     buckets=_SECONDS,
 )
 WAITED_IN_VAIN = Counter(
-    "vestnik_projection_waited_in_vain", "Calls that were told that the read model is behind their position.", _OWN
+    "vestnik_projection_waited_in_vain",
+    "Calls that failed because the read model did not reach their position in time.",
+    _OWN,
 )
-WAITING = Gauge("vestnik_projection_waiting", "Calls that wait for the read model at this moment.", _OWN)
+WAITING = Gauge("vestnik_projection_waiting", "Calls that are waiting for the read model.", _OWN)
 PROGRESS = Gauge(
     "vestnik_projection_build_progress_ratio",
-    "Of a build that is not live yet, the share applied of what there was to apply when this process took it up.",
+    "Share of events that a build that is not live yet has applied, of those that were left when this process "
+    "took it over.",
     _OWN,
 )
 

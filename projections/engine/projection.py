@@ -86,7 +86,7 @@ class Projection:
         streams = list(cls.streams)
         if not streams or not set(streams) <= PUBLIC_FILTERS.keys():
             raise ValueError(
-                f"projection {cls.name}: streams must be some of {', '.join(PUBLIC_FILTERS)}, such as (MESSAGING,)"
+                f"projection {cls.name}: streams must be among {', '.join(PUBLIC_FILTERS)}, such as (MESSAGING,)"
             )
         service = cls.service or STREAMS[streams[0]]
         if service not in SERVICES:
@@ -102,9 +102,9 @@ class Projection:
         """
         filters, tables = cls.filters(), cls.table_names()
         if not filters or not tables:
-            raise ValueError(f"projection {cls.name}: it needs a stream and a table")
+            raise ValueError(f"projection {cls.name}: a stream and a table are required")
         if not set(cls.appended) <= set(tables):
-            raise ValueError(f"projection {cls.name}: appended must be some of {', '.join(tables)}")
+            raise ValueError(f"projection {cls.name}: appended must be among {', '.join(tables)}")
         cls().handlers()
 
     @classmethod

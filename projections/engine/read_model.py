@@ -158,7 +158,7 @@ class ReadModel:
             raise ReadModelBehind("The read model is being built.", retry_after=1) from error
         except OperationalError as error:
             wait = _SILENT_RETRY_AFTER if isinstance(error, DatabaseSilent) else 1
-            raise Unavailable("The read model cannot be read just now.", retry_after=wait) from error
+            raise Unavailable("The read model cannot be read at the moment.", retry_after=wait) from error
         if not rows:
             raise ReadModelBehind("The read model is being built.", retry_after=1)
         return names, rows

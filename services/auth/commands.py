@@ -258,4 +258,4 @@ async def _retry_on_conflict(attempt: Callable[[], Awaitable[R]]) -> R:
             return await attempt()
         except Conflict:
             continue
-    raise Unavailable("Too many others change the same thing; try again shortly.", retry_after=1)
+    raise Unavailable("Too many concurrent changes of the same account; try again shortly.", retry_after=1)

@@ -26,7 +26,7 @@ async def follow_friendships(nats: NATS, event_log: Log, remembered: FriendshipC
             await _follow(nats, event_log, remembered)
         except (VestnikError, StreamWentBack) as error:
             # A partitioned leader's stream may end before what was read; the stream's owner decides on a loss.
-            log.warning("following %s waits: %s", CONTACT, error)
+            log.warning("following %s is interrupted: %s", CONTACT, error)
         remembered.reset()
         await asyncio.sleep(_RETRY)
 
@@ -38,7 +38,7 @@ async def confirm_end(event_log: Log, remembered: FriendshipCache) -> None:
         try:
             remembered.ends(await event_log.end_of(CONTACT), asked_at)
         except VestnikError as error:
-            log.debug("the end of %s is not known: %s", CONTACT, error)
+            log.debug("the end of %s is unknown: %s", CONTACT, error)
         await asyncio.sleep(_CONFIRM)
 
 

@@ -131,7 +131,7 @@ class Maintenance:
         job = Job(
             id=new_id(), kind=kind, projection=projection, by=by.username, state="running", started_at=datetime.now(UTC)
         )
-        log.info("%s (%s) starts to %s %s", by.username, by.user_id, kind, projection)
+        log.info("%s (%s) started: %s %s", by.username, by.user_id, kind, projection)
         self._jobs = [job, *self._jobs][:_KEPT]
         self._cancelled, self._complaint = False, ""
         self._running = asyncio.create_task(self._run(job), name=f"{kind} {projection}")
@@ -146,7 +146,7 @@ class Maintenance:
         job = self._jobs[0] if self._jobs else None
         if job is None or job.id != job_id or self._running is None:
             raise NotFound("It is not running.")
-        log.info("%s (%s) cancels to %s %s", by.username, by.user_id, job.kind, job.projection)
+        log.info("%s (%s) cancelled: %s %s", by.username, by.user_id, job.kind, job.projection)
         self._cancelled = True
         if self._child is not None:
             self._child.send(signal.SIGINT)
@@ -207,10 +207,10 @@ class Maintenance:
         elif self._cancelled:
             self._change(state="cancelled")
         else:
-            self._change(state="failed", error=job.error or self._complaint or "It ended without an outcome.")
+            self._change(state="failed", error=job.error or self._complaint or "It ended without a result.")
         self._change(ended_at=datetime.now(UTC))
         job = self._jobs[0]
-        log.info("to %s %s for %s: %s %s", job.kind, job.projection, job.by, job.state, job.error or "")
+        log.info("%s %s for %s: %s %s", job.kind, job.projection, job.by, job.state, job.error or "")
 
     def _change(self, **fields: object) -> None:
         """Changes the newest job, the only one that may be running."""

@@ -61,7 +61,7 @@ class History:
         try:
             streams = await asyncio.gather(*(self._rates(stream, steps) for stream in STREAMS))
         except Refused as refused:
-            raise Unavailable("The streams cannot be read just now.") from refused
+            raise Unavailable("The streams cannot be read at the moment.") from refused
         return Rates(step_seconds=round(step.total_seconds()), steps=steps, streams=list(streams))
 
     async def _rates(self, stream: str, steps: list[datetime]) -> StreamRates:

@@ -138,9 +138,9 @@ class OperatorServer(OperatorServiceBase):
         self._operator(message.user_id)
         asked = validated(_Events, {"limit": message.limit, "aggregate_id": message.aggregate_id})
         if message.stream and message.stream not in STREAMS:
-            raise Invalid(violations=(Violation("/stream", "No stream of ours"),))
+            raise Invalid(violations=(Violation("/stream", "Not a stream of this system"),))
         if message.type and message.type not in catalogue.EVENTS:
-            raise Invalid(violations=(Violation("/type", "No event of ours"),))
+            raise Invalid(violations=(Violation("/type", "Not an event type of this system"),))
         query = event_history.EventQuery(
             streams=(message.stream,) if message.stream else tuple(STREAMS),
             type=message.type or None,
@@ -179,7 +179,7 @@ class OperatorServer(OperatorServiceBase):
             found = await self._people.find(user)
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
-        log.info("%s (%s) looks at the account %s", operator.username, operator.user_id, found.user_id)
+        log.info("%s (%s) views the account %s", operator.username, operator.user_id, found.user_id)
         return _document(found)
 
     async def trace_event(self, message: TraceEventRequest) -> Document:
@@ -187,7 +187,7 @@ class OperatorServer(OperatorServiceBase):
         if not message.stream:
             return await self._traced(self._tracing.of_id(message.id))
         if message.stream not in STREAMS:
-            raise Invalid(violations=(Violation("/stream", "No stream of ours"),))
+            raise Invalid(violations=(Violation("/stream", "Not a stream of this system"),))
         sequence = validated(_Place, {"sequence": message.sequence}).sequence
         return await self._traced(self._tracing.at(message.stream, sequence))
 
@@ -285,7 +285,7 @@ def _letter_id(text: str) -> LetterId:
     try:
         return LetterId.parse(text)
     except ValueError as error:
-        raise Invalid(violations=(Violation("/id", "No id of a dead letter"),)) from error
+        raise Invalid(violations=(Violation("/id", "Not the id of a dead letter"),)) from error
 
 
 def _moment(text: str, path: str) -> datetime | None:

@@ -125,12 +125,12 @@ def _call(request: Request, verifier: Verifier) -> Call:
     headers = request.headers
     if AUTHORIZATION not in headers:
         if POSITION in headers:
-            raise Unauthenticated("A service token is needed to have a read wait for a position.")
+            raise Unauthenticated("A read that waits for a position needs a service token.")
         return Call.from_metadata(headers, "rest", None)
     credential = verifier.credential(headers[AUTHORIZATION])
     certificate = getattr(request.state, _CERTIFICATE, None)
     if certificate is not None and not names(certificate, credential.service):
-        raise Unauthenticated("The service token is another party's than the certificate.")
+        raise Unauthenticated("The service token and the certificate belong to different parties.")
     if credential.service not in permitted_callers(_SAME_OVER_GRPC):
         raise Forbidden(f"{credential.service} may not call this at profile.")
     return Call.from_metadata(headers, credential.service, credential.user)

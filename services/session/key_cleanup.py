@@ -17,10 +17,10 @@ async def remove_retired_keys(keys: AccessKeys) -> None:
     while True:
         try:
             for key_id in await asyncio.to_thread(keys.tidy, datetime.now(UTC)):
-                log.info("the access key %s is retired and gone", key_id)
+                log.info("removed the retired access key %s", key_id)
             told = False
         except (OSError, ValueError, OperatorError) as error:
             if not told:
-                log.warning("retired access keys stay where they are: %s", error)
+                log.warning("retired access keys cannot be removed: %s", error)
                 told = True
         await asyncio.sleep(_EVERY)

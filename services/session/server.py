@@ -258,10 +258,10 @@ class SessionServer(SessionServiceBase):
 
     async def _user_called(self, username: str | None, position: Position) -> str:
         if username is None:
-            raise Invalid(violations=(Violation("/user_id", "whose sessions is not said"),))
+            raise Invalid(violations=(Violation("/user_id", "the user is missing"),))
         user_id = await self._queries.user_called(username, position)
         if user_id is None:
-            raise UserNotFound(f"Nobody has ever logged in as {username}.")
+            raise UserNotFound(f"No one has ever logged in as {username}.")
         return user_id
 
 

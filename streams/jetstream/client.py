@@ -178,7 +178,7 @@ class DirectParser(Parser):
         try:
             take(Delivered(words[1].decode(), reply, data[body:after], headers))
         except Exception:
-            _LOG.exception("a message on %s was not taken", words[1].decode())
+            _LOG.exception("the handler of a message on %s failed", words[1].decode())
         return True
 
     async def _pass_on(self, words: list[bytes], data: bytes, body: int, after: int) -> None:

@@ -27,7 +27,7 @@ class Interfered(Exception):
     """Another writer has appended to the stream."""
 
     def __init__(self, gap: Gap) -> None:
-        super().__init__(f"another event was appended within {gap}: its owner is at work, stop it")
+        super().__init__(f"another event was appended within {gap}: the stream's owner is running, stop it")
 
 
 def kept(gap: Gap, version: int) -> ArchivedMessage:

@@ -151,7 +151,7 @@ class LossWatch:
             LOST_EVENTS.labels(self._stream).set(0)
             return
         if not isinstance(self._refusal, HistoryLost) and not self._is_confirmed(info, counts):
-            self._refusal = Unavailable("Whether a stream has lost events is being found out.", retry_after=1)
+            self._refusal = Unavailable("A stream is being checked for lost events.", retry_after=1)
             return
         if not isinstance(self._refusal, HistoryLost):
             log.critical(

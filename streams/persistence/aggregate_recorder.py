@@ -80,7 +80,7 @@ class JetStreamAggregateRecorder(AggregateRecorder):
 
     def _insert(self, events: Sequence[StoredEvent], tracking: object = None, **_: object) -> list[int]:
         if tracking is not None:
-            raise NotSupportedError("tracking objects belong to the rows they were recorded with, in PostgreSQL")
+            raise NotSupportedError("tracking objects must be stored with their rows, in PostgreSQL")
         return self.bridge.call(self._append(events)) if events else []
 
     async def _append(self, events: Sequence[StoredEvent]) -> list[int]:

@@ -29,7 +29,7 @@ def token_of(originator_id: OriginatorId) -> str:
         ValueError: the id is empty.
     """
     if not str(originator_id):
-        raise ValueError("an originator id is not empty")
+        raise ValueError("an originator id must not be empty")
     return quote(str(originator_id), safe="").replace(".", "%2E")
 
 

@@ -21,7 +21,7 @@ class JetStreamSnapshotRecorder(JetStreamAggregateRecorder):
         taken = {(subject, message.envelope().version) for subject in different for message in stored[subject]}
         for subject, event in zip(subjects, events, strict=True):
             if (subject, event.originator_version) in taken:
-                raise IntegrityError(f"there is a snapshot of version {event.originator_version} on {subject}")
+                raise IntegrityError(f"there is already a snapshot of version {event.originator_version} on {subject}")
             taken.add((subject, event.originator_version))
         expected = {subject: messages[-1].sequence if messages else 0 for subject, messages in stored.items()}
         return await self._store(expected, subjects, events)

@@ -115,7 +115,7 @@ class _Feed:
         async with self._turn:
             async for batch in self._batches:
                 return batch.messages
-        raise Unavailable("The subscription has failed before.")
+        raise Unavailable("The subscription has already failed.")
 
     async def close(self) -> None:
         async with self._turn, self._reader:

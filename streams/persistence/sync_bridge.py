@@ -52,7 +52,7 @@ class Caller:
         except CancelledError:
             raise InterfaceError("the connection was closed") from None
         except TimeoutError as error:
-            raise OperationalError("the event store did not answer; what was sent may be stored") from error
+            raise OperationalError("the event store did not answer; events may have been stored") from error
         finally:
             future.cancel()
 
@@ -152,4 +152,4 @@ async def _connect(client: NATS, servers: str, name: str, patience: float, inbox
                 inbox_prefix=inbox_prefix.encode(),
             )
     except TimeoutError as error:
-        raise Unavailable(f"NATS did not let us in within {patience:g} s.") from error
+        raise Unavailable(f"NATS accepted no connection within {patience:g} s.") from error

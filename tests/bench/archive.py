@@ -65,11 +65,11 @@ async def _import(path: Path, settings: Settings) -> Imported:
 
 
 def _silent(done: int, total: int) -> None:
-    """Nobody hears how far it is."""
+    """Progress callback that reports nothing."""
 
 
 def _unheard(text: str) -> None:
-    """Nor what else there is to say."""
+    """Message callback that prints nothing."""
 
 
 def _peak() -> float:

@@ -53,7 +53,7 @@ def application(database_url: str) -> Iterator[Application[UUID]]:
 
 
 def seed(app: Application[UUID], count: int, events_a_conversation: int = 10) -> None:
-    """Stores so many events."""
+    """Stores the given number of events."""
     lines = texts()
     number = 0
     while number < count:
@@ -69,7 +69,7 @@ def seed(app: Application[UUID], count: int, events_a_conversation: int = 10) ->
 
 
 def read(app: Application[UUID], count: int) -> float:
-    """Reads so many events, decoded by the library's mapper: events a second."""
+    """Reads events through the library's mapper; returns events per second."""
     begin, last = time.perf_counter(), 0
     while last < count:
         notifications = app.recorder.select_notifications(start=last, limit=_SECTION, inclusive_of_start=False)
@@ -87,7 +87,7 @@ def command(app: Application[UUID], identity: UUID, text: str) -> None:
 
 
 def commands(app: Application[UUID], count: int, threads: int, aggregates: int = 500) -> float:
-    """So many commands, from so many threads that keep to aggregates of their own: commands a second."""
+    """Runs commands from several threads, each with aggregates of its own; returns commands per second."""
     identities = [[_started(app) for _ in range(aggregates // threads)] for _ in range(threads)]
     lines = texts()
 

@@ -45,7 +45,7 @@ def provenance(actor: str) -> Provenance:
 
 
 async def seed(log: Log, count: int) -> list[str]:
-    """Appends so many events, a multiple of 10,000: the conversations they are in."""
+    """Appends the given number of events, a multiple of 10,000; returns their conversations."""
     conversations: list[str] = []
     lines = texts()
     number = 0

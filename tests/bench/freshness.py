@@ -1,4 +1,4 @@
-"""How long it takes from an event to its row, read as a service reads it, while so many events a second are written.
+"""Measures the time from an event to its row, read as a service reads it, at a given rate of writes.
 
 The writer and reader is one process, the applier another, as in a system. Events come at a fixed pace, whether those
 before have been seen or not.

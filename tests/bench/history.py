@@ -89,7 +89,7 @@ def befriend(one: str, other: str) -> Iterator[Written]:
 
 
 def strangers() -> Iterator[Written]:
-    """Friendships of ever new people, without end."""
+    """Yields friendships between new users, endlessly."""
     while True:
         yield from befriend(new_id(), new_id())
 

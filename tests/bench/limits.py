@@ -56,7 +56,7 @@ def _path(requests: int, people: int) -> list[float]:
 
 
 async def _tellings(client: Client, people: int, seconds: int) -> int:
-    """Everybody sends once a second; told four times a second, as gateways do. How many messages that were."""
+    """Number of gateway messages if every user sends once a second and counts are shared four times a second."""
     limiter = RateLimiter(_SECRET)
 
     async def nothing() -> None: ...

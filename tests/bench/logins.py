@@ -76,7 +76,7 @@ def _cpu(system: System) -> float:
 
 
 def _cpu_of_a_hash(count: int) -> float:
-    """Seconds of a core, whoever else is on it."""
+    """CPU seconds of one hash, independent of other load."""
     stored = bcrypt.hashpw(b"correct horse", bcrypt.gensalt(_COST))
     began = time.thread_time()
     for _ in range(count):
@@ -85,7 +85,7 @@ def _cpu_of_a_hash(count: int) -> float:
 
 
 def _alone(count: int) -> float:
-    """Hashes a second of a program that does nothing else: as many threads as cores."""
+    """Hashes per second of a program that does nothing else, with as many threads as cores."""
     cores = len(os.sched_getaffinity(0))
     stored = bcrypt.hashpw(b"correct horse", bcrypt.gensalt(_COST))
     with ThreadPoolExecutor(cores) as pool:

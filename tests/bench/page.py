@@ -75,7 +75,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
 
 
 async def _world(system: System, http: aiohttp.ClientSession, arguments: argparse.Namespace) -> tuple[Login, str]:
-    """Somebody with so many conversations, and the id of who has the long one with him."""
+    """Creates a user with the given number of conversations; returns them and the peer of the long one."""
     names = await people(system, http, arguments.conversations + 1)
     me = await log_in(http, names[0])
     mine = await _who(http, me)
@@ -129,7 +129,7 @@ async def _send(http: aiohttp.ClientSession, sender: Login, to: str, text: str) 
 
 
 async def _first_load(browser: Browser, system: System) -> list[Row]:
-    """What an empty browser loads until somebody can log in."""
+    """What a browser with an empty cache loads before the login form is usable."""
     context = await _context(browser, system)
     page, received = await _counting(context)
     await page.goto("/")

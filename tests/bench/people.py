@@ -1,4 +1,4 @@
-"""People of a running system, made over HTTP for a measurement: registered, verified, logged in."""
+"""Users of a running system, created over HTTP for a measurement: registered, verified, logged in."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -51,7 +51,7 @@ async def client(base_url: str) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def people(system: System, http: aiohttp.ClientSession, count: int, *, in_flight: int = 8) -> list[str]:
-    """Makes people who may log in; their usernames."""
+    """Creates users who can log in; returns their usernames."""
     mailbox, turns = Mailbox(system.data_dir / "mail"), asyncio.Semaphore(in_flight)
 
     async def one() -> str:

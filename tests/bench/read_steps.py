@@ -1,4 +1,4 @@
-"""What each step of reading a page costs the processor, each alone and nothing else around it, in microseconds.
+"""CPU time of each step of reading a page, each step alone, in microseconds.
 
 As in `send_steps`: the rest is played by something that answers at once, and of some rounds the least counts, so that a
 busy machine does not show. `database` is what the database's own processes add to the step before it.

@@ -1,4 +1,4 @@
-"""How much memory a reader takes with a backlog, while whoever it reads for is slower than the stream."""
+"""Memory of a reader with a backlog, while its consumer is slower than the stream."""
 
 import argparse
 import asyncio
@@ -36,7 +36,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
 
 
 async def in_fresh_process(work: Callable[P, Coroutine[object, object, T]], *arguments: P.args, **named: P.kwargs) -> T:
-    """Does the work in a process of its own, of which nothing else has used memory."""
+    """Runs the work in a new process, so that its memory is measured alone."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return await asyncio.get_running_loop().run_in_executor(process, partial(_run, work, *arguments, **named))
 

@@ -92,7 +92,7 @@ class _Readers:
         self.errors = 0
 
     async def read(self, rate: int, is_over: Callable[[float], bool]) -> list[float]:
-        """So many reads a second: the milliseconds of each."""
+        """Reads at a fixed rate per second; returns the milliseconds of each read."""
         begun = time.perf_counter()
         tasks: list[asyncio.Task[float]] = []
         while not is_over(begun):

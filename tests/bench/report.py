@@ -1,4 +1,4 @@
-"""How a measurement is printed: a table for people, or one JSON object with all that it depends on."""
+"""Prints a measurement: a table, or one JSON object with everything that it depends on."""
 
 import argparse
 import asyncio
@@ -55,5 +55,5 @@ def machine() -> dict[str, str]:
 
 
 async def in_thread(work: Callable[[], float]) -> float:
-    """For a baseline that blocks: this process does nothing else meanwhile."""
+    """Runs a blocking baseline in a thread; this process does nothing else meanwhile."""
     return await asyncio.to_thread(work)

@@ -94,7 +94,7 @@ async def _status(gateway: aiohttp.ClientSession, login: Login) -> int:
 
 @asynccontextmanager
 async def _gateways(system: System) -> AsyncIterator[list[str]]:
-    """Gateways besides the system's own: the revocation goes to that one, these hear of it from the stream alone."""
+    """Additional gateways, which learn of a revocation only from the stream: the request goes to another one."""
     running = find(system.data_dir)
     place = urlsplit(running.nats_url)
     password = Secrets.load(system.data_dir / "secrets").nats_password("gateway")

@@ -1,4 +1,4 @@
-"""How long it takes to find people by name: beginnings, words in the middle, slips, names that many have."""
+"""Measures the search for users by name: prefixes, words in the middle, typos, common names."""
 
 import argparse
 import random

@@ -1,4 +1,4 @@
-"""What each step of sending a message costs the processor, each alone and nothing else around it, in microseconds.
+"""CPU time of each step of sending a message, each step alone, in microseconds.
 
 In one process, the rest played by something that answers at once; the least of some rounds, so that a busy machine
 does not show. `--profile` says where the time of one step goes.
@@ -79,7 +79,7 @@ Step = Callable[[int], Awaitable[None]]
 
 
 class Unchanging:
-    """Keys of access tokens, and sessions that nobody has ended."""
+    """Token keys, and a session check in which no session has ended."""
 
     generation = 1
     alive = True
@@ -128,7 +128,7 @@ def position_cipher() -> SealedPositions:
 
 
 class Played:
-    """Whatever the gateway has besides what is measured."""
+    """Stubs for the parts of the gateway that are not measured."""
 
     def __init__(self, *, limited: bool) -> None:
         self.settings = Settings()
@@ -219,7 +219,7 @@ async def route() -> AsyncIterator[Step]:
 
 
 class Wire(asyncio.Transport):
-    """Takes what is written."""
+    """A transport that discards what is written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -307,7 +307,7 @@ async def calls(*, carried: bool) -> AsyncIterator[Step]:
 
 
 class AtOnce:
-    """A log that has stored everything at once."""
+    """A log that acknowledges every append immediately."""
 
     def __init__(self) -> None:
         self._sequence = 0
@@ -371,7 +371,7 @@ class Quiet:
 
 @asynccontextmanager
 async def delivery() -> AsyncIterator[Step]:
-    """The gateway from the stored event to the bytes of two people's live streams."""
+    """The gateway's path from the stored event to the bytes of two live streams."""
     nothing, quiet = cast(Any, None), Quiet()
     live = LiveDelivery(
         nothing,

@@ -1,4 +1,4 @@
-"""From an append's acknowledgement to the moment at which the read model is known to hold it: reading one's own writes.
+"""Measures the time from an append's acknowledgement until the read model is known to contain the event.
 
 Three who wait for the same writes: the process that applies them, another process, which is told by a notice, and
 as a baseline another process that asks the database every 10 ms.
@@ -100,7 +100,7 @@ def _apply(nats_url: str, database_url: str, writes: int, theirs: Pipe) -> None:
 
 
 class _Writer:
-    """Says one thing after another in a conversation."""
+    """Writes one message after another to a conversation."""
 
     def __init__(self, log: Log) -> None:
         self._log = log

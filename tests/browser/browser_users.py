@@ -1,4 +1,4 @@
-"""People before their browsers: each has a context of its own, as on a device of its own."""
+"""Browser users: each has a browser context of their own, as on a separate device."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ expect.set_options(timeout=WITHIN)
 
 
 class Sitting:
-    """Opens pages, and keeps what they complained about."""
+    """Opens pages, and records their console errors and requests to other hosts."""
 
     def __init__(self, browser: Browser, api: Api) -> None:
         self.browser = browser

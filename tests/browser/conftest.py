@@ -1,4 +1,4 @@
-"""A system, a browser, and people who sit before it; skipped where no Chromium is installed."""
+"""Fixtures: a system, a browser and its users; skipped where Chromium is not installed."""
 
 import os
 import shutil

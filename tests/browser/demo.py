@@ -1,4 +1,4 @@
-"""Invented people and what they write to each other, for pictures of the messenger."""
+"""Invented users and their messages, for screenshots of the messenger."""
 
 from datetime import datetime, timedelta
 
@@ -8,7 +8,7 @@ from tests.e2e.people import Api, Person
 
 
 class Talk(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody's conversation with the one who looks; the newest message last."""
+    """A conversation with the viewing user; the newest message last."""
 
     username: str
     name: str
@@ -180,7 +180,7 @@ RUSSIAN = Scene(
 
 
 async def play(api: Api, scene: Scene) -> Person:
-    """Makes the people, has them write, and returns who looks."""
+    """Creates the users, sends their messages, and returns the viewing user."""
     me = await _person(api, scene.username, scene.name, scene.bio)
     for talk in scene.talks[::-1]:
         other = await _person(api, talk.username, talk.name, talk.bio)

@@ -1,4 +1,4 @@
-"""Pictures of the messenger and of the operators' page, with invented people: `./just pictures`.
+"""Screenshots of the messenger and of the operators' page, with invented users: `./just pictures`.
 
 Everything is real but the hours: people in the pictures write over some days, and the pictures are made in minutes.
 """
@@ -204,7 +204,7 @@ async def _retimed(route: Route, scene: Scene) -> None:
 
 
 async def _traffic(api: Api) -> None:
-    """A day's coming and going, in a few minutes: people write, look, come and leave."""
+    """The activity of a day within a few minutes: messages, reads, logins and logouts."""
     chance = random.Random(3)
     pairs = [await api.friends() for _ in range(4)]
     busy = 0.5

@@ -1,4 +1,4 @@
-"""What was typed and not sent waits for its writer, and for nobody else."""
+"""Drafts: unsent text is kept for its author only."""
 
 import pytest
 from playwright.async_api import Page, expect

@@ -1,4 +1,4 @@
-"""Forms: what is wrong is said in the page's language beside the field, and nothing that was typed is lost."""
+"""Forms: errors appear in the page's language beside the field, and no input is lost."""
 
 import json
 import re
@@ -55,12 +55,12 @@ EN = {
 RU = {
     "register": "Создать учётную запись",
     "required": "Заполните это поле.",
-    "email": re.compile("письмо не отправить"),
+    "email": re.compile("нельзя отправить письмо"),
     "username": re.compile("от 3 до 32 знаков"),
-    "password": "В пароле не меньше 8 знаков и не больше 1024 байт.",
+    "password": "В пароле должно быть не меньше 8 знаков и не больше 1024 байт.",
     "taken": "Это имя пользователя занято.",
     "reserved": re.compile("занято системой"),
-    "invalid": "Не принято. Проверьте, что вы ввели.",
+    "invalid": "Данные не приняты. Проверьте, что вы ввели.",
     "wait": "Слишком много попыток. Подождите 22 минуты.",
 }
 

@@ -1,4 +1,4 @@
-"""Links in messages: what is one, where it leads, and that the text stays what was written."""
+"""Links in messages: what is recognized, where it leads, and that the text stays unchanged."""
 
 import pytest
 from playwright.async_api import expect

@@ -1,4 +1,4 @@
-"""The messenger as people use it, in a real browser against a real system."""
+"""The messenger's main use cases, in a real browser against a real system."""
 
 import asyncio
 import contextlib
@@ -58,7 +58,7 @@ async def test_somebody_registers_finds_a_friend_and_they_write_to_each_other(si
     ("locale", "weak", "unseen"),
     [
         ("en-GB", "This password is guessed first.", "A name has 1 to 64 visible characters."),
-        ("ru-RU", "Такой пароль подбирают первым.", "В имени от 1 до 64 видимых знаков."),
+        ("ru-RU", "Такой пароль легко подобрать.", "В имени должно быть от 1 до 64 видимых знаков."),
     ],
 )
 async def test_what_is_refused_is_said_in_the_language_of_the_page(

@@ -27,7 +27,7 @@ Refusal = Callable[[str, Headers], int | None]
 
 
 class Files:
-    """A gateway that has the messenger's files and nothing else, of whichever release."""
+    """A gateway that serves only the messenger's files, of a chosen release."""
 
     def __init__(self) -> None:
         self.files = WebFiles()

@@ -1,4 +1,4 @@
-"""What is pasted stays whole: the page says what is too long and cuts nothing."""
+"""Pasted text is not truncated: the page says what is too long."""
 
 import pytest
 from playwright.async_api import expect
@@ -46,7 +46,10 @@ async def test_a_message_that_is_too_long_is_kept_whole_and_said_to_be_too_long(
 
 @pytest.mark.parametrize(
     ("language", "said"),
-    [("en", "The text about you has up to 500 visible characters."), ("ru", "В тексте о себе до 500 видимых знаков.")],
+    [
+        ("en", "The text about you has up to 500 visible characters."),
+        ("ru", "В тексте о себе может быть до 500 видимых знаков."),
+    ],
 )
 async def test_a_text_about_oneself_that_is_too_long_is_kept_whole_and_refused_in_words(
     sitting: Sitting, api: Api, language: str, said: str

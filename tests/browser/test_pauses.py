@@ -1,4 +1,4 @@
-"""How often the pages ask a gateway that does not answer, or refuses."""
+"""How often the pages retry a gateway that does not answer or refuses."""
 
 from typing import Any
 

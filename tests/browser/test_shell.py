@@ -1,4 +1,4 @@
-"""The frame of the messenger: the palette, addresses of views, and what tells of messages while nobody looks."""
+"""The messenger's frame: the palette, URLs of views, and notifications while the page is not visible."""
 
 import asyncio
 import contextlib

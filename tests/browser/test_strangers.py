@@ -1,4 +1,4 @@
-"""The address of a chat with somebody who is no friend, and requests that are answered where they are announced."""
+"""The URL of a chat with a person who is not a friend, and requests answered in the notifications."""
 
 import asyncio
 import uuid

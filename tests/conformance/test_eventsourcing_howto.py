@@ -1,4 +1,4 @@
-"""The how-to for the library, run as it is written, against a real NATS server and a real PostgreSQL."""
+"""The how-to for the eventsourcing library, run as written, against a real NATS server and PostgreSQL."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The published contract, route by route: what the OpenAPI document says and what the gateway does are the same."""
+"""The OpenAPI document and the gateway's behaviour agree, route by route."""
 
 import re
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""What clients saw acknowledged, and whether the system still says so.
+"""A history of acknowledged writes, checked against the system.
 
 Traffic keeps going whatever happens to the system, as clients do: an answer that did not come, or 503, is a reason to
 send the same thing again. Everything that was answered with success goes into the history; afterwards every word of
@@ -21,7 +21,7 @@ _PAGE = 200
 
 
 class History:
-    """Two people's conversations: what was acknowledged, by pair."""
+    """The conversations of each pair: the acknowledged messages."""
 
     def __init__(self, pairs: list[tuple[Person, Person]]) -> None:
         self.pairs = pairs
@@ -43,7 +43,7 @@ class History:
 
     @asynccontextmanager
     async def traffic(self) -> AsyncIterator["History"]:
-        """Both people of every pair write, one message after the other, while the body runs."""
+        """Both users of every pair send one message after the other while the body runs."""
         self._stopping = False
         async with asyncio.TaskGroup() as group:
             for index, (one, other) in enumerate(self.pairs):
@@ -55,7 +55,7 @@ class History:
                 self._stopping = True
 
     async def grows_by(self, messages: int, *, within: float = 60.0) -> None:
-        """Waits until so many more were acknowledged: the system works."""
+        """Waits until the given number of further messages was acknowledged."""
         target = self.messages + messages
 
         async def reached() -> bool:
@@ -64,7 +64,7 @@ class History:
         await eventually(reached, f"{messages} more messages acknowledged", within=within)
 
     async def check(self) -> None:
-        """Every acknowledged message is there, once, as it was answered; sequences are dense for both readers."""
+        """Every acknowledged message is stored once, as acknowledged; sequences are dense for both readers."""
         assert self.refused == []
         for (one, other), acknowledged in zip(self.pairs, self.acknowledged, strict=True):
             expected = {message["message_id"]: message for message in acknowledged}

@@ -1,4 +1,4 @@
-"""People who use the system over HTTP, as its clients do."""
+"""Users of the system over HTTP, as its clients are."""
 
 import asyncio
 import time
@@ -30,7 +30,7 @@ Json = dict[str, Any]
 
 
 async def eventually(condition: Callable[[], Awaitable[T]], what: str, *, within: float = 60.0) -> T:
-    """Asks again and again until the answer is true; the answer."""
+    """Repeats a check until it returns a true value; returns that value."""
     deadline = time.monotonic() + within
     while True:
         found = await condition()
@@ -60,7 +60,7 @@ def items(response: httpx.Response) -> list[Json]:
 
 
 class Person:
-    """Somebody with an account and a session."""
+    """A user with an account and a session."""
 
     def __init__(self, http: httpx.AsyncClient, account: Json, session: Json, sealed: SealedPositions) -> None:
         self.http = http
@@ -77,7 +77,7 @@ class Person:
 
     @property
     def position(self) -> str:
-        """What this person wrote, as the gateway tells clients."""
+        """The position of this user's writes, as the gateway encodes it for clients."""
         return self.sealed.seal(self.written)
 
     async def ask(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
@@ -144,7 +144,7 @@ class Api:
         return SealedPositions(PositionKeys(Path(folder), terms))
 
     def registration(self, **changed: object) -> Json:
-        """Nobody else's address and username."""
+        """A registration with a unique address and username."""
         name = f"u{next(_NUMBERS)}_{uuid4().hex[:10]}"
         return {"email": f"{name}@example.org", "username": name, "password": PASSWORD, **changed}
 
@@ -216,7 +216,7 @@ class Api:
         return list(await asyncio.gather(*(self.person() for _ in range(number))))
 
     async def friends(self) -> tuple[Person, Person]:
-        """Two people who may write to each other."""
+        """Two users who are friends."""
         one, other = await self.people(2)
         await self.befriend(one, other)
         return one, other

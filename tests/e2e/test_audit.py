@@ -115,7 +115,7 @@ def test_what_an_operator_asks_for_in_vain_is_told_in_one_line(system: System) -
         (("sessions", "revoke", "--user", "nobody.at.all", "--reason", "x"), "nobody.at.all"),
         (("sessions", "revoke", "--user", new_id(), "--session", new_id(), "--reason", "x"), "no such session"),
         (("sessions", "revoke", "--user", "a b", "--reason", "x"), "username"),
-        (("audit", "sessions", "--json", "--csv"), "exclude"),
+        (("audit", "sessions", "--json", "--csv"), "cannot be combined"),
         (("audit", "sessions", "--user", "nobody.at.all"), "there is no user nobody.at.all"),
         (("audit", "sessions", "--user", "nobody.at.all", "--json"), "there is no user nobody.at.all"),
         (("audit", "sessions", "--user", new_id(), "--csv"), "there is no user"),

@@ -126,7 +126,7 @@ async def test_an_aggregate_is_shown_with_its_state_after_each_event(api: Api) -
         (("user", "../../\x1b[2J"), 1, "there is no user ../../\\u001b[2J"),
         (("user", "\udcff"), 1, "there is no user \\udcff"),
         (("user", "anna", "--version", "0"), 2, "0 is not in the range"),
-        (("user", "anna", "--version", "1", "--at", "1h"), 2, "exclude each other"),
+        (("user", "anna", "--version", "1", "--at", "1h"), 2, "cannot be combined"),
         (("email", "anna"), 2, "'user', 'credential', 'session'"),
     ],
 )
@@ -265,7 +265,7 @@ async def test_a_verification_names_the_row_that_was_changed_by_hand(own_api: Ap
 
 
 def live_table(connection: psycopg.Connection, name: str) -> tuple[str, str]:
-    """The table that the view of the read model shows: `profiles_v1` shows, say, `profiles_v1_b2`."""
+    """The table behind the read model's view: `profiles_v1` selects from, say, `profiles_v1_b2`."""
     found = connection.execute(
         "SELECT table_schema, table_name FROM information_schema.view_table_usage "
         "WHERE view_name ~ %s AND view_schema NOT IN ('pg_catalog', 'information_schema')",

@@ -1,4 +1,4 @@
-"""What must hold whoever comes at the same moment: names, addresses, friendships."""
+"""Invariants under concurrent requests: usernames, addresses, friendships."""
 
 import asyncio
 from collections import Counter

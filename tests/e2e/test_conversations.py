@@ -1,4 +1,4 @@
-"""What was seen, what is unread, the list of conversations."""
+"""Seen marks, unread counts and the list of conversations."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ FIELDS = {"user_id", "conversation_id", "last_message", "unread_count", "seen_se
 
 
 async def row(one: Person, other: Person, **expected: int) -> Json:
-    """The conversation in one's list, as soon as it is as expected."""
+    """Waits until the conversation in the user's list is as expected; returns it."""
 
     async def found() -> Json | None:
         listed = await one.conversation(other)

@@ -52,7 +52,7 @@ async def command(system: System, *arguments: str, code: int = 0) -> str:
 
 
 async def a_day(api: Api) -> None:
-    """People who write at once and repeat themselves, an event that is none, and an operator at work meanwhile."""
+    """Concurrent and repeated requests of users, a message that is not an event, and an operator's commands."""
     system = api.system
     anna, boris, clara = await api.people(3)
     await asyncio.gather(api.befriend(anna, boris), api.befriend(clara, anna))
@@ -92,4 +92,4 @@ async def test_a_first_start_a_day_and_a_second_start_log_no_error(fresh_api: Ap
     serious = ("ERROR", "CRITICAL", "FATAL", "PANIC")
     found = [line for line in log.splitlines() if any(word in line for word in serious)]
     # The gateway could not tell anybody of the event that is none.
-    assert [line for line in found if "cannot be told" not in line] == []
+    assert [line for line in found if "cannot be delivered" not in line] == []

@@ -11,7 +11,7 @@ QUIET_AFTER = 50
 
 
 async def shown(people: list[Person]) -> list[Json]:
-    """Everything that the read models show of these people, as they see it."""
+    """Everything that these users read from the read models."""
     found: list[Json] = []
     for person in people:
         paths = ["/v1/users/me", "/v1/profiles/me"]
@@ -40,7 +40,7 @@ async def populated(api: Api) -> tuple[History, list[Person]]:
 
 
 def assert_all_equal(system: System) -> None:
-    """`vestnik verify` finds every read model equal to what the streams say."""
+    """`vestnik verify` finds every read model equal to its streams."""
     verified = system.vestnik("verify", "--json")
     assert verified.returncode == 0, verified.stdout + verified.stderr
 

@@ -15,7 +15,7 @@ FAR, PLAIN = Position.at("MESSAGING", 2**53 - 1), Position.at("MESSAGING", 1).en
 
 
 def told(stream: Stream) -> list[tuple[str, object]]:
-    """Type and what is telling of each event."""
+    """Type and significant fields of each event."""
     return [(event.type, _telling(event)) for event in stream.events]
 
 

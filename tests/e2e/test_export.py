@@ -1,4 +1,4 @@
-"""A whole system out of its export: another machine, an empty database, and the same people, messages and rows."""
+"""A whole system restored from its export on another machine with an empty database: same users, messages and rows."""
 
 import asyncio
 import json
@@ -102,7 +102,7 @@ async def refreshed(api: Api, token: str) -> str:
 
 
 async def populate(api: Api) -> tuple[list[Person], str]:
-    """Two friends who wrote to each other, one who waits for an answer, somebody unverified; a spent refresh token."""
+    """Two friends with messages, a pending request, an unverified user, and a used refresh token."""
     anna, boris = await api.friends()
     clara = await api.person()
     await anna.sends(boris, "one", "two", "three")

@@ -59,7 +59,7 @@ async def test_a_failed_projection_stops_nothing_but_its_own_reads(failing: Syst
         "notifications": 0,
     }
     assert "no_such_type" in failed["refused"]["last_error"]["error"]
-    assert "streams must be some of" in failed["unknown"]["last_error"]["error"]
+    assert "streams must be among" in failed["unknown"]["last_error"]["error"]
     assert "no_such_module" in failed["unloaded"]["last_error"]["error"]
     assert "broken by a deploy" in failed["notifications"]["last_error"]["error"]
     assert {row["state"] for row in status["services"]} == {"serving"}

@@ -18,7 +18,8 @@ SERVERS = ["nats", "postgres"]
 
 
 async def answered(ask: Callable[[], Awaitable[Response]]) -> int:
-    """The status; of two gateways one may be ready later, and lets nobody in before it knows who was put out."""
+    """Retries until the status is final: a second gateway may become ready later, and refuses until it knows the
+    revocations."""
     async with asyncio.timeout(60):
         while (status := (await ask()).status_code) == 503:
             await asyncio.sleep(0.02)

@@ -9,7 +9,7 @@ from tests.e2e.people import Api, Person, assert_problem, eventually
 
 
 async def ask(one: Person, other: Person) -> httpx.Response:
-    """Asks as soon as contact knows both."""
+    """Sends a friend request once contact knows both users."""
     found: list[httpx.Response] = []
 
     async def known() -> bool:

@@ -1,4 +1,4 @@
-"""Another key for access tokens while people are logged in; and no key or token in any log or stream."""
+"""Rotation of access token keys while users are logged in; no log or stream contains a key or token."""
 
 import asyncio
 import base64
@@ -23,8 +23,7 @@ from tests.fix_system import ROOT, System
 
 @pytest.fixture(scope="module")
 def rotating_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """Two replicas of everything that speak TLS with each other, new keys that sign after six seconds, and a log of all
-    there is to say."""
+    """Two replicas of each service with TLS between them, keys that sign after six seconds, and full debug logs."""
     system = System(
         tmp_path_factory.mktemp("keys") / "data",
         replicas=2,

@@ -27,7 +27,7 @@ def recorded() -> Path:
 
 @pytest.fixture
 def history(recorded: Path, system: System, tmp_path: Path) -> Path:
-    """Its first messages, in a file of the test's own: other contents are other people."""
+    """The first messages of the history, in a file of the test's own; other contents mean other users."""
     lines = gzip.decompress(recorded.read_bytes()).split(b"\n")[: MESSAGES + 1]
     path = tmp_path / "history.tsv"
     path.write_bytes(b"\n".join([*lines, f"1\t2\t1\t{tmp_path}".encode()]) + b"\n")

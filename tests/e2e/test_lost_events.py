@@ -1,4 +1,4 @@
-"""A stream that has lost the end that people have seen is not written over; an operator decides."""
+"""A stream that has lost its end is not overwritten until an operator has decided."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,10 @@ async def test_a_lost_message_is_not_replaced_by_the_next_one(fresh_api: Api) ->
 
     accepted = system.vestnik("rebuild", "--all", "--accept-loss", "MESSAGING:3", "--json", within=300)
     assert accepted.returncode == 0, accepted.stderr
-    wait_until(lambda: "stops: lost events are back, or were given up" in system.log_tail(), "messaging started again")
+    wait_until(
+        lambda: "stops: lost events were restored, or their loss was accepted" in system.log_tail(),
+        "messaging started again",
+    )
     wait_until(system.is_ready, "the system ready")
     await anna.sends(boris, "the next one")
     assert [message["text"] for message in await boris.messages(anna)] == ["the next one", "two", "one"]
@@ -70,7 +73,10 @@ async def test_the_end_that_a_stream_has_lost_is_given_up_and_its_rows_are_kept_
     again = system.vestnik("streams", "accept-loss", MESSAGING, "--yes", within=300)
     assert (again.returncode, "lacks no event" in again.stderr) == (1, True)
 
-    wait_until(lambda: "stops: lost events are back, or were given up" in system.log_tail(), "messaging starts again")
+    wait_until(
+        lambda: "stops: lost events were restored, or their loss was accepted" in system.log_tail(),
+        "messaging starts again",
+    )
     wait_until(system.is_ready, "the system ready")
     # Who was shown what is lost has to load everything again.
     boris.written = shown
@@ -109,10 +115,10 @@ async def test_two_streams_that_have_lost_their_ends_are_given_up_one_after_the_
     rows, others = tmp_path / "rows.jsonl", tmp_path / "others.jsonl"
     first = system.vestnik("streams", "accept-loss", MESSAGING, "--yes", "--rows", str(rows), within=300)
     assert first.returncode == 0, first.stderr
-    assert "conversations is not rebuilt yet, since events of CONTACT are missing, too" in first.stderr
+    assert "conversations is not rebuilt yet, because events of CONTACT are missing, too" in first.stderr
     assert "analytics rebuilt" in first.stderr
     same_file = system.vestnik("streams", "accept-loss", CONTACT, "--yes", "--rows", str(rows), within=300)
-    assert (same_file.returncode, f"{rows} is there already" in same_file.stderr) == (1, True)
+    assert (same_file.returncode, f"{rows} exists" in same_file.stderr) == (1, True)
     assert "Traceback" not in same_file.stderr
     second = system.vestnik("streams", "accept-loss", CONTACT, "--yes", "--rows", str(others), within=300)
     assert second.returncode == 0, second.stderr
@@ -123,7 +129,7 @@ async def test_two_streams_that_have_lost_their_ends_are_given_up_one_after_the_
     assert "friends" in {json.loads(line)["projection"] for line in others.read_text(encoding="utf-8").splitlines()}
 
     def both_appended_to() -> bool:
-        return system.log_tail().count("stops: lost events are back, or were given up") == 2
+        return system.log_tail().count("stops: lost events were restored, or their loss was accepted") == 2
 
     wait_until(both_appended_to, "messaging and contact start again")
     wait_until(system.is_ready, "the system ready")

@@ -36,7 +36,7 @@ async def test_notifications_go_on_page_by_page(api: Api) -> None:
 
 
 async def unread(person: Person) -> list[str]:
-    """The kinds of what is unread, newest first, as the list and the count have it."""
+    """The kinds of the unread notifications, newest first, equal in the list and the count."""
     kinds = [row["kind"] for row in items(await person.get("/v1/notifications")) if not row["read"]]
     assert (await person.get("/v1/notifications/unread")).json() == {"unread_count": len(kinds)}
     return kinds

@@ -1,4 +1,4 @@
-"""What operators see of a running system, and what they do about it: status, metrics, dead letters, runbooks."""
+"""Operation of a running system: status, metrics, dead letters, runbooks."""
 
 import asyncio
 import json
@@ -135,7 +135,7 @@ def test_a_watched_status_is_one_object_a_line_where_a_program_reads_it(system: 
 
 @pytest.mark.parametrize(("part", "missing"), [("nats", "streams"), ("postgres", "projections")])
 def test_the_status_says_what_is_not_reachable_and_shows_the_rest(own_system: System, part: str, missing: str) -> None:
-    """A server that is stopped, not gone: it takes connections and says nothing."""
+    """A stopped server still accepts connections and never answers."""
     for server in own_system.serving(part):
         os.kill(server.pid, signal.SIGSTOP)
     try:
@@ -202,11 +202,11 @@ async def test_the_runbooks_commands_work_as_they_are_shown(own_api: Api, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "said_of_it"),
     [
-        (["show", "conversations.v1.b99.MESSAGING.1"], "build 99 of version 1 is gone"),
+        (["show", "conversations.v1.b99.MESSAGING.1"], "build 99 of version 1 does not exist"),
         (["retry", "--id", "friends.v1.b1.CONTACT.999999"], "there is no dead letter"),
         (["retry", "--id", "nothing.v1.b1.CONTACT.1"], "there is no projection 'nothing'"),
-        (["discard", "17", "--reason", "a test"], "is no id of a dead letter"),
-        (["discard", "friends.v1.b1.CONTACT.1", "--reason", " "], "say why"),
+        (["discard", "17", "--reason", "a test"], "is not the id of a dead letter"),
+        (["discard", "friends.v1.b1.CONTACT.1", "--reason", " "], "give a reason"),
         (["retry", "friends", "--id", "friends.v1.b1.CONTACT.1"], "not both"),
     ],
 )
@@ -220,7 +220,7 @@ def test_what_cannot_be_done_with_dead_letters_is_said_in_a_line(
 
 
 async def test_a_mended_event_is_applied_by_command_while_everything_runs(own_api: Api) -> None:
-    """The fault is in the table, so that the services of this very release can be mended while they run."""
+    """The fault is in the table, so that it can be fixed while the services of this release run."""
     api = own_api
     anna, boris = await api.friends()
     await anna.sends(boris, "one")

@@ -1,4 +1,4 @@
-"""The operators' routes: for operators alone, and saying what the command line says."""
+"""The operators' routes: only for operators, and equal to the command line's output."""
 
 import asyncio
 import json

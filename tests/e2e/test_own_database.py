@@ -1,4 +1,4 @@
-"""The system on a PostgreSQL of one's own that was prepared with what `vestnik postgres-logins` prints."""
+"""The system on an external PostgreSQL, prepared with the output of `vestnik postgres-logins`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""Reading one's own writes: with the header from anywhere, without it on the same gateway."""
+"""Read-your-own-writes: with the header through any gateway, without it through the same one."""
 
 import asyncio
 from collections.abc import AsyncIterator

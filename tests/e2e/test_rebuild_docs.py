@@ -1,4 +1,4 @@
-"""What the how-tos and the runbook of rebuilds show, typed as it stands there."""
+"""The commands of the how-tos and the runbook on rebuilds, run as written."""
 
 import asyncio
 import os

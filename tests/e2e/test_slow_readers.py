@@ -1,4 +1,4 @@
-"""Clients that ask for what they missed and read nothing of it: they cost little memory and hold up nobody else."""
+"""Clients that request missed events and do not read them: they cost little memory and block no other client."""
 
 import asyncio
 import socket
@@ -33,7 +33,7 @@ def memory(system: System) -> dict[str, float]:
 
 
 def opened(system: System, person: Person, path: str, since: str, more: str = "") -> socket.socket:
-    """A connection with a small buffer that asks for events and reads nothing."""
+    """A connection with a small buffer that requests events and does not read them."""
     line = socket.socket()
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     line.connect(("127.0.0.1", urlsplit(system.url).port or 0))

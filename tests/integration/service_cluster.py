@@ -45,7 +45,7 @@ class House:
     def __init__(
         self, folder: Path, services: tuple[str, ...], *, cluster: Cluster | None = None, **settings: object
     ) -> None:
-        """`cluster`: used instead of an own NATS server; `settings`: settings of all services."""
+        """`cluster`: used instead of a NATS server of its own; `settings`: settings of all services."""
         self._folder = folder
         self._services = services
         self._cluster = cluster

@@ -1,4 +1,4 @@
-"""The checker finds every kind of contradiction between what was told and what is stored."""
+"""The checker finds every contradiction between acknowledged and stored events."""
 
 import contextlib
 

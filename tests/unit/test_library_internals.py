@@ -208,7 +208,7 @@ INTERNALS = (
 
 
 def missing(internal: Internal) -> Iterator[str]:
-    """Says of each name of the row that it has gone, or takes other parameters."""
+    """The names of the row that no longer exist, or that have other parameters."""
     module, _, kind = internal.owner.partition(":")
     try:
         owner = importlib.import_module(module)

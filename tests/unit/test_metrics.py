@@ -1,4 +1,4 @@
-"""What is written about metrics, for people and for Prometheus, is what the code tells."""
+"""The metrics page and the alerts agree with the code."""
 
 import re
 from collections.abc import Iterator

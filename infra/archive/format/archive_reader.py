@@ -82,7 +82,7 @@ class Reader:
         """
         if path.exists() and not path.is_file():
             # A pipe can be read once only, and an import reads twice: to check, then to append.
-            raise OperatorError(f"{path} is no regular file; an import needs one")
+            raise OperatorError(f"{path} is not a regular file, which an import needs")
         try:
             file = path.open("rb")
         except OSError as error:
@@ -103,7 +103,7 @@ class Reader:
             while self.end is None:
                 expected = yield from self._one(expected, damaged)
             if self.offset < self.size:
-                raise Unreadable(self.offset, "the file goes on behind its end")
+                raise Unreadable(self.offset, "the file continues after its end record")
         except Unreadable as damage:
             damaged(damage)
 
@@ -112,11 +112,11 @@ class Reader:
         begin, digest_before = self.offset, self._digest.copy()
         head, content = self._read_block(expected)
         if head.kind != END and (head.kind != EVENTS or not self._places.holds(head)):
-            raise Unreadable(begin, f"{self._awaited(expected)} holds what does not belong here")
+            raise Unreadable(begin, f"{self._awaited(expected)} contains unexpected data")
         found, named = self._places.of(head), self._places.named(head)
         sound = head.matches(content, self._key)
         if head.number < self._number or found < expected:
-            damaged(Damage(begin, f"{named} stands here, where it does not belong: doubled or displaced"))
+            damaged(Damage(begin, f"{named} is out of place here: duplicated or moved"))
             return expected
         if found > expected:
             damaged(Damage(begin, f"{self._places.span(expected, found)} is missing here"))
@@ -124,13 +124,13 @@ class Reader:
             damaged(Damage(begin, f"{named} has the number of another block"))
         self._number = head.number + 1
         if not sound:
-            damaged(Damage(begin, f"{named} is damaged: its content is not what its digest says"))
+            damaged(Damage(begin, f"{named} is damaged: its content does not match its digest"))
         if head.kind == END:
             if not sound:
-                raise Unreadable(self.offset, "behind a damaged end nothing can be told")
+                raise Unreadable(self.offset, "nothing can be checked after a damaged end record")
             self.end = self._read_end(begin, content)
             if self.end.digest != digest_before.hexdigest():
-                damaged(Damage(begin, "the digest over the whole file is not that of its content"))
+                damaged(Damage(begin, "the digest of the whole file does not match its content"))
             return found
         if sound:
             yield self._opened(begin, head, content)
@@ -144,7 +144,7 @@ class Reader:
         except _UNDECODABLE:
             events = []
         if not events or len(events) != head.count or head.count > MOST_EVENTS:
-            raise Unreadable(begin, f"{self._places.named(head)} was written wrongly")
+            raise Unreadable(begin, f"{self._places.named(head)} is malformed")
         return Block(stream, head.first, events)
 
     def _read_preamble(self) -> None:
@@ -172,14 +172,14 @@ class Reader:
         try:
             return _HEADER.decode(content)
         except _UNDECODABLE as error:
-            raise Unreadable(begin, "the header was written wrongly") from error
+            raise Unreadable(begin, "the header is malformed") from error
 
     def _read_block(self, expected: StreamOffset | None) -> tuple[Head, bytes]:
         begin = self.offset
         packed = self._read(HEAD_SIZE, expected)
         head = Head.unpack(packed)
         if head is None:
-            raise Unreadable(begin, f"the head of {self._awaited(expected)} is damaged; what follows was not looked at")
+            raise Unreadable(begin, f"the head of {self._awaited(expected)} is damaged; the rest was not checked")
         return head, self._read(head.stored, expected)
 
     def _read(self, size: int, expected: StreamOffset | None) -> bytes:
@@ -209,7 +209,7 @@ class Reader:
         except _UNDECODABLE:
             raise Unreadable(begin, "the end cannot be read") from None
         if end.events != self.header.events:
-            raise Unreadable(begin, f"the end speaks of {end.events:,} events, the header of {self.header.events:,}")
+            raise Unreadable(begin, f"the end record counts {end.events:,} events, the header {self.header.events:,}")
         return end
 
 

@@ -38,16 +38,16 @@ _FORMULA = ("=", "+", "-", "@")
 
 @click.group()
 def audit() -> None:
-    """Shows what happened to the accounts' security."""
+    """Shows security-relevant events of accounts."""
 
 
 @audit.command()
-@click.option("--user", metavar="USER", help="Only this user's: an id or a username.")
+@click.option("--user", metavar="USER", help="Only this user: an id or a username.")
 @click.option("--session", "session_id", metavar="ID", help="Only this session's, read without the rest of the stream.")
-@click.option("--since", type=Moment(), help="Only from this time on: RFC 3339, or `7d` ago.")
-@click.option("--until", type=Moment(), help="Only before this time.")
+@click.option("--since", type=Moment(), help="From this time on: RFC 3339, or `7d` for seven days ago.")
+@click.option("--until", type=Moment(), help="Before this time.")
 @click.option("--refreshes", is_flag=True, help="Show refreshes too, not only logins and ends.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
 def sessions(
     user: str | None,
@@ -58,13 +58,13 @@ def sessions(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Shows every login and every end of a session, in the order of time.
+    """Shows every login and every end of a session, in order of time.
 
-    An end has a reason: logout, revoked_elsewhere, refresh_token_reused, password_changed, password_reset, expired, or
-    `operator NAME: WHY`. Device and address are those of the login.
+    The reason of an end is logout, revoked_elsewhere, refresh_token_reused, password_changed, password_reset, expired,
+    or `operator NAME: NOTE`. Device and address are those of the login.
     """
     if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other")
+        raise click.UsageError("--json and --csv cannot be combined")
     session_id = None if session_id is None else session_id.lower()
     if session_id is not None and not is_id(session_id):
         raise click.BadParameter(f"{session_id!r} is no session's id", param_hint="--session")

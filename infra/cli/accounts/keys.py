@@ -19,13 +19,13 @@ _COLOURS = {"signing": "green", "published": "yellow", "retired": "dim"}
 
 @click.group()
 def keys() -> None:
-    """Shows the keys that sign access tokens, and replaces them without logging anybody out."""
+    """Shows and rotates the keys of access tokens, without logging anyone out."""
 
 
 @keys.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_keys(as_json: bool) -> None:
-    """Shows each key and where it stands: published, signing, verifying, retired."""
+    """Shows each key and its state: published, signing, verifying or retired."""
     _show(_keys().listed(datetime.now(UTC)), as_json)
 
 
@@ -33,45 +33,45 @@ def list_keys(as_json: bool) -> None:
 @click.option(
     "--at-once",
     is_flag=True,
-    help="The present key is not to be trusted: sign with the new one from now on, and remove all others. Every access "
-    "token has to be refreshed; nobody has to log in again.",
+    help="The current key is compromised: sign with the new one immediately and remove all others. Every access "
+    "token has to be refreshed; no one has to log in again.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def rotate(at_once: bool, as_json: bool) -> None:
-    """Adds a key that follows the present one.
+    """Adds a key that replaces the current one.
 
-    It is published now and signs after VESTNIK_ACCESS_KEY_LEAD_SECONDS; the key before it verifies the tokens that it
-    signed until the last of them has run out, and is removed then. Nothing has to be restarted.
+    The new key is published immediately and signs after VESTNIK_ACCESS_KEY_LEAD_SECONDS. The old one verifies the
+    tokens that it signed until the last of them has expired, and is then removed. No restart is needed.
     """
     _show(_keys().rotate(datetime.now(UTC), at_once=at_once), as_json)
 
 
 @keys.command(name="rotate-services")
 def rotate_services() -> None:
-    """Gives each service another key for the tokens with which it calls the others.
+    """Gives each service a new key for its service tokens.
 
-    Nothing has to be restarted: each signs with its new key within five minutes, and the keys before stay good until
-    the next time. Leave five minutes between two.
+    No restart is needed: each service signs with its new key within five minutes, and the previous keys stay valid
+    until the next rotation. Wait at least five minutes between two rotations.
     """
     Secrets.load(Settings.load().secrets_path).rotate_service_keys()
-    click.echo("every service has a new key; the keys before are good until the next time")
+    click.echo("every service has a new key; the previous keys are valid until the next rotation")
 
 
 @keys.command(name="rotate-positions")
 @click.option(
     "--at-once",
     is_flag=True,
-    help="Encrypt with the new key from now on and remove all others. Every position that clients hold is refused with "
-    "422; they load anew.",
+    help="Encrypt with the new key immediately and remove all others. Every position that clients hold is refused "
+    "with 422; they reload their lists.",
 )
 def rotate_positions(at_once: bool) -> None:
-    """Adds a key that encrypts the positions that clients get, or makes the first.
+    """Adds a key that encrypts clients' positions, or creates the first one.
 
-    It encrypts after VESTNIK_ACCESS_KEY_LEAD_SECONDS. Keys before it stay, so that a client may come back with a
-    position however old. Nothing has to be restarted.
+    It encrypts after VESTNIK_ACCESS_KEY_LEAD_SECONDS. Earlier keys are kept, so that a client may return with a
+    position of any age. No restart is needed.
     """
     made = position_keys.rotate(Settings.load().secrets_path, datetime.now(UTC), at_once=at_once)
-    click.echo(f"positions have the key {made}" + ("; all others are gone" if at_once else ", once the lead is over"))
+    click.echo(f"positions have the key {made}" + ("; all others were removed" if at_once else ", after the lead time"))
 
 
 def _keys() -> AccessKeys:

@@ -30,18 +30,18 @@ class NoSuchAccount(OperatorError):
 
 @click.group()
 def operators() -> None:
-    """Says whose accounts may open the operators' page at /ops.
+    """Manages the accounts that may open the operators' page at /ops.
 
-    It is kept in the folder of secrets: who may write there decides, and nobody else.
+    They are listed in the secrets folder: only those who may write there can change the list.
     """
 
 
 @operators.command()
 @click.argument("user", metavar="USER")
-@click.option("--by", metavar="NAME", help="Who says so; whoever is logged in to this machine if left out.")
+@click.option("--by", metavar="NAME", help="Who grants it; default: the user logged in to this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def add(user: str, by: str | None, as_json: bool) -> None:
-    """Makes the account USER (a username or an id) an operator's: it may open /ops when this returns."""
+    """Makes the account USER (a username or an id) an operator; takes effect before the command returns."""
     settings = Settings.load()
     user_id, username = asyncio.run(_account(with_running_addresses(settings), user.strip().lower()))
     who = " ".join((by or os.environ.get("SUDO_USER") or getpass.getuser()).split())[:80]
@@ -53,21 +53,21 @@ def add(user: str, by: str | None, as_json: bool) -> None:
 @click.argument("user", metavar="USER")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def remove(user: str, as_json: bool) -> None:
-    """Takes it back from the account USER; it is refused at /ops when this returns."""
+    """Removes the account USER from the operators; takes effect before the command returns."""
     found = Operators(Settings.load().secrets_path).remove(user.strip().lower())
-    _tell(found, f"{found.username} is an operator no more", as_json)
+    _tell(found, f"{found.username} is no longer an operator", as_json)
 
 
 @operators.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_(as_json: bool) -> None:
-    """Shows who is an operator, since when, and who said so."""
+    """Shows the operators, since when, and who added them."""
     known = Operators(Settings.load().secrets_path).all()
     for each in known:
         line = msgspec.json.encode(each).decode() if as_json else _line(each)
         click.echo(line)
     if not known:
-        click.echo("no operators: `vestnik operators add USER` makes one", err=True)
+        click.echo("no operators; `vestnik operators add USER` adds one", err=True)
 
 
 def _tell(found: Operator, text: str, as_json: bool) -> None:

@@ -31,19 +31,19 @@ def sessions() -> None:
 
 
 @sessions.command()
-@click.option("--user", required=True, metavar="USER", help="Whose sessions: an id or a username.")
-@click.option("--session", "session_id", metavar="ID", help="Only this session; all of the user's if left out.")
-@click.option("--reason", required=True, metavar="TEXT", help="Why; the audit shows it. 200 characters at most.")
-@click.option("--by", metavar="NAME", help="Who does it; whoever is logged in to this machine if left out.")
+@click.option("--user", required=True, metavar="USER", help="The user: an id or a username.")
+@click.option("--session", "session_id", metavar="ID", help="Only this session; default: all sessions of the user.")
+@click.option("--reason", required=True, metavar="TEXT", help="The reason, shown in the audit; at most 200 characters.")
+@click.option("--by", metavar="NAME", help="Who ends them; default: the user logged in to this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def revoke(user: str, session_id: str | None, reason: str, by: str | None, as_json: bool) -> None:
     """Ends a user's sessions: every gateway refuses their tokens within a second.
 
-    It needs the key of the operator from the folder of secrets. Who has it may log everybody out and nobody in.
+    It needs the operator's key from the secrets folder, which permits ending sessions, but not creating them.
     """
     user = user.strip().lower()
     if session_id is not None and not is_id(session_id):
-        raise click.BadParameter(f"{session_id!r} is no session's id", param_hint="--session")
+        raise click.BadParameter(f"{session_id!r} is not the id of a session", param_hint="--session")
     request = EndSessionsRequest(
         user_id=user if is_id(user) else None,
         username=None if is_id(user) else user,

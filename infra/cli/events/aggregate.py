@@ -32,12 +32,14 @@ _USER, _PAIR = "user_id", {"pair_id", "conversation_id"}
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @click.option("--version", type=click.IntRange(1), metavar="N", help="Up to this version.")
 @click.option(
-    "--at", type=Moment(), help="Up to this time: RFC 3339 (UTC if it names no zone), or `15m` ago. Not with --version."
+    "--at",
+    type=Moment(),
+    help="Up to this time: RFC 3339 (UTC if it names no zone), or `15m` for 15 minutes ago. Not with --version.",
 )
 @click.option(
-    "--last", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="How many versions at most."
+    "--last", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="Maximum number of versions."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a version.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per version.")
 def aggregate(
     kind: str, ids: tuple[str, ...], version: int | None, at: datetime | None, last: int, as_json: bool
 ) -> None:
@@ -51,7 +53,7 @@ def aggregate(
     only where it is yours to look.
     """
     if version is not None and at is not None:
-        raise click.UsageError("--version and --at exclude each other")
+        raise click.UsageError("--version and --at cannot be combined")
     render = _json_line if as_json else _lines(event_line(sys.stdout.isatty()))
     asyncio.run(_run(Settings.load(), KINDS[kind], ids, version, at, last, render))
 

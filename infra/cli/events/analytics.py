@@ -79,14 +79,18 @@ class Hour(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@click.option("--since", type=Moment(), help="From the hour of this time on: RFC 3339, or `7d` ago; else a day ago.")
-@click.option("--until", type=Moment(), help="Only hours that begin before this time.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object an hour.")
+@click.option(
+    "--since",
+    type=Moment(),
+    help="From the hour of this time on: RFC 3339, or `7d` for seven days ago; default: one day ago.",
+)
+@click.option("--until", type=Moment(), help="Hours that begin before this time.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per hour.")
 def analytics(since: datetime | None, until: datetime | None, as_json: bool) -> None:
-    """Shows messages, active people and logins of each hour, and how long its messages waited to be seen.
+    """Shows hourly messages, active people and logins, and how long messages waited to be seen.
 
-    Hours (UTC) in which nothing happened are left out. The figures are those of the read models `analytics` and
-    `conversations`, so that of the last moments something may be missing.
+    Hours (UTC) without events are left out. The figures come from the read models `analytics` and `conversations`, so
+    the last moments may be missing.
     """
     now = datetime.now(UTC)
     found = asyncio.run(_collect(with_running_addresses(Settings.load()), since or now - _DEFAULT, until or now))
@@ -146,7 +150,7 @@ def _print(found: list[Hour]) -> None:
     ]
     shown = console()
     shown.print(fitted(_COLUMNS, rows, shown.width, lean=True))
-    shown.print("seen: of the hour's messages, and how many seconds they waited for it", style="dim italic")
+    shown.print("seen: the messages of the hour that have been seen, and after how many seconds", style="dim italic")
 
 
 def _seconds(seconds: float | None) -> str:

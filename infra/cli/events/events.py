@@ -29,7 +29,7 @@ class Aggregate(click.ParamType[str]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value)
         if not text or set(text) & set("*> \t\r\n") or "" in text.split("."):
-            self.fail(f"{text!r} is no aggregate's id", param, ctx)
+            self.fail(f"{text!r} is not the id of an aggregate", param, ctx)
         return text
 
 
@@ -37,15 +37,15 @@ class Aggregate(click.ParamType[str]):
 @click.option(
     "--stream", "stream_name", type=click.Choice(list(STREAMS), case_sensitive=False), help="Only this stream."
 )
-@click.option("--type", "event_type", metavar="TYPE", help="Only events of this type, as `message.sent`.")
+@click.option("--type", "event_type", metavar="TYPE", help="Only events of this type, such as `message.sent`.")
 @click.option("--id", "aggregate_id", type=Aggregate(), help="Only events of this aggregate.")
 @click.option(
-    "--since", type=Moment(), help="Only from this time on: RFC 3339 (UTC if it names no zone), or `15m` ago."
+    "--since", type=Moment(), help="From this time on: RFC 3339 (UTC without a zone), or `15m` for 15 minutes ago."
 )
-@click.option("--until", type=Moment(), help="Only before this time.")
-@click.option("--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
-@click.option("--raw", is_flag=True, help="Show older events as they are stored, not brought to today's shape.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--until", type=Moment(), help="Before this time.")
+@click.option("--follow", is_flag=True, help="Then print new events as they happen, until Ctrl-C.")
+@click.option("--raw", is_flag=True, help="Show older events as stored, without upcasting them to the current schema.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def events(
     stream_name: str | None,
     event_type: str | None,
@@ -56,16 +56,16 @@ def events(
     raw: bool,
     as_json: bool,
 ) -> None:
-    """Shows events, in the order of their times; each stream's own order is kept. Private events come without data.
+    """Shows events in order of time; each stream's own order is kept. Private events are shown without data.
 
-    Events that were stored in an older shape are shown in today's, unless --raw is given. What cannot be read as an
-    event is shown as bytes, with its place and the reason; on a private subject without the bytes.
+    Events stored with an older schema are upcast, unless --raw is given. A message that cannot be read as an event is
+    shown as bytes, with its position and the reason; on a private subject without the bytes.
     """
     if event_type is not None and event_type not in catalogue.EVENTS:
         known = ", ".join(sorted(catalogue.EVENTS))
-        raise click.BadParameter(f"{event_type!r} is none of {known}", param_hint="--type")
+        raise click.BadParameter(f"{event_type!r} is not one of {known}", param_hint="--type")
     if follow and until is not None:
-        raise click.UsageError("--follow has no end: leave out --until")
+        raise click.UsageError("--follow and --until cannot be combined")
     query = EventQuery(
         streams=(stream_name.upper(),) if stream_name else tuple(STREAMS),
         type=event_type,

@@ -31,25 +31,23 @@ _STANDARD_OUTPUT = "-"
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Replace the file if there is one.")
-@click.option(
-    "--allow-unreadable", is_flag=True, help="Write events that this release cannot read as well, as they are stored."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--allow-unreadable", is_flag=True, help="Also export events that this release cannot read, unchanged.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def export(file: Path, force: bool, allow_unreadable: bool, as_json: bool) -> None:
     """Writes the events of all streams, private ones too, to one compressed FILE with checksums; `-` for a pipe.
 
-    The system may be at work, or stopped: the export ends where the streams end at its start. The file holds password
-    hashes, addresses and messages, and is for its owner alone to read. Keys are not in it: keep the folder of secrets
-    beside it (docs/howto/back-up.md).
+    The system may be running or stopped: the export ends where the streams ended when it started. The file contains
+    password hashes, addresses and messages, and only its owner may read it. It contains no signing keys: back up the
+    secrets folder too (docs/howto/back-up.md).
 
-    Where an import would refuse events, since this release cannot read them, they are named, nothing is written and the
-    exit code is 1; not so for those that were discarded (`vestnik dead-letters discard`).
+    If an import would refuse events that this release cannot read, they are named, nothing is written and the exit code
+    is 1. Discarded events (`vestnik dead-letters discard`) are exempt.
     """
     console = tables.console(stderr=True)
     piped = str(file) == _STANDARD_OUTPUT
     if piped and as_json:
-        raise click.UsageError("--json would stand in the midst of what is written to standard output")
+        raise click.UsageError("--json and an export to standard output cannot be combined")
     place = standard_output() if piped else target(file, force=force)
     try:
         exported = uvloop.run(_run(Settings.load(), str(file), place, console, allow_unreadable))

@@ -19,22 +19,22 @@ from infra.settings import Settings
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--check", "check_only", is_flag=True, help="Only check the file, and name all damage in it.")
+@click.option("--check", "check_only", is_flag=True, help="Only check the file and list all damage.")
 @click.option(
     "--passwords-lost",
     is_flag=True,
-    help="Import without the export's password.key: everyone has to reset their password by mail.",
+    help="Import without the export's password.key: all users have to reset their password by mail.",
 )
-@click.option("--allow-unreadable", is_flag=True, help="Take events that this release cannot read as they are stored.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+@click.option("--allow-unreadable", is_flag=True, help="Also import events that this release cannot read, unchanged.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def import_(file: Path, check_only: bool, passwords_lost: bool, allow_unreadable: bool, as_json: bool) -> None:
-    """Brings the events of an export into an empty system: to the same places, byte for byte.
+    """Imports an export into an empty system: each event at its original sequence, byte for byte.
 
     The whole FILE is checked before the first event is appended. The system may be stopped, or running: then its
-    services stop for as long as it takes, and start again by themselves. After an interruption, of whatever kind, the
-    same command goes on where it was. The folder of secrets needs the `password.key` that the export was made with.
+    services pause during the import and restart by themselves. After any interruption the same command resumes. The
+    secrets folder needs the `password.key` that the export was made with.
 
-    A FILE with events that this release cannot read is refused, but for those that its export has accepted.
+    A FILE with events that this release cannot read is refused, except for those that its export has accepted.
     """
     console = tables.console(stderr=True)
     if check_only:

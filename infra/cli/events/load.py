@@ -20,12 +20,18 @@ _STOPPED = 130
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--url", help="The gateway; left out: the one that runs on this machine.")
-@click.option("--in-flight", default=16, show_default=True, type=click.IntRange(1, 1024), help="Requests at a time.")
-@click.option("--limit", type=click.IntRange(1), help="Replay only the first messages of the file.")
-@click.option("--state", type=click.Path(path_type=Path), help="State file; left out: one a history in the data dir.")
+@click.option("--url", help="URL of the gateway; default: the one running on this machine.")
 @click.option(
-    "--mail-dir", type=click.Path(path_type=Path), help="Where the system writes mail; left out: its data dir."
+    "--in-flight", default=16, show_default=True, type=click.IntRange(1, 1024), help="Number of requests in flight."
+)
+@click.option("--limit", type=click.IntRange(1), help="Replay only the first messages of the file.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="State file; default: one per history in the data directory."
+)
+@click.option(
+    "--mail-dir",
+    type=click.Path(path_type=Path),
+    help="Folder to which the system writes mail; default: in its data directory.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def load(
@@ -40,9 +46,8 @@ def load(
     """Replays the history in FILE: tab-separated sender, recipient, unix_time, text, with a header; plain or gzip.
 
     Everyone in it is registered, verified and logged in, those who write to each other become friends, and every
-    message is sent, in order within each conversation. Ctrl-C stops it; the same command goes on from there, and
-    repeating it sends nothing twice. The passwords of these accounts follow from the file: for sizing and
-    demonstrations only.
+    message is sent, in order within each conversation. Ctrl-C stops it; the same command resumes, and a repetition
+    sends nothing twice. The passwords of these accounts are derived from the file: for sizing and demonstrations only.
     """
     settings = Settings.load()
     console = tables.console(stderr=True)

@@ -64,7 +64,7 @@ class Id(click.ParamType[LetterId]):
         try:
             return value if isinstance(value, LetterId) else LetterId.parse(str(value))
         except ValueError:
-            self.fail(f"{value!r} is no id of a dead letter, such as conversations.v1.b2.MESSAGING.17", param, ctx)
+            self.fail(f"{value!r} is not the id of a dead letter, such as conversations.v1.b2.MESSAGING.17", param, ctx)
 
 
 class Reason(click.ParamType[str]):
@@ -75,13 +75,13 @@ class Reason(click.ParamType[str]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = " ".join(str(value).split())
         if not text or "\x00" in text or len(text) > _LONGEST_REASON:
-            self.fail(f"say why, in 1 to {_LONGEST_REASON} characters", param, ctx)
+            self.fail(f"give a reason of 1 to {_LONGEST_REASON} characters", param, ctx)
         return text
 
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """Events that a projection could not apply, and later ones of the same aggregate that wait behind them."""
+    """Manages dead letters: events that a projection could not apply, and later ones of the same aggregates."""
 
 
 @dead_letters.command("list")
@@ -89,15 +89,15 @@ def dead_letters() -> None:
 @click.option(
     "--state",
     type=click.Choice(["failed", "parked", "discarded"]),
-    help="Only these; discarded ones are left out else.",
+    help="Only these; by default all except discarded ones.",
 )
-@click.option("--type", "event_type", metavar="TYPE", help="Only events of this type, as `message.sent`.")
+@click.option("--type", "event_type", metavar="TYPE", help="Only events of this type, such as `message.sent`.")
 @click.option("--aggregate", type=Aggregate(), help="Only events of this aggregate.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_(
     names: tuple[str, ...], state: str | None, event_type: str | None, aggregate: str | None, as_json: bool
 ) -> None:
-    """Lists dead letters of the builds in use, those of one aggregate together and in order."""
+    """Lists dead letters of the builds in use, grouped by aggregate and in order."""
     projections = [projection.name for projection in _chosen(names)] if names else None
     wanted = DeadLetterFilter(
         projections=projections,
@@ -139,7 +139,9 @@ async def _discarded(settings: Settings, wanted: DeadLetterFilter) -> AsyncGener
 @click.argument("letter_id", metavar="ID", type=Id())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(letter_id: LetterId, as_json: bool) -> None:
-    """Shows a dead letter: the event as it is stored (a private one without its data), the error, what waits behind."""
+    """Shows a dead letter: the stored event (a private one without its data), the error, and the number of events that
+    wait for it.
+    """
     found = asyncio.run(_show(Settings.load(), letter_id))
     if as_json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
@@ -158,13 +160,13 @@ async def _show(settings: Settings, letter_id: LetterId) -> LetterWithEvent:
 
 @dead_letters.command()
 @click.argument("names", metavar="[PROJECTION]...", nargs=-1)
-@click.option("--id", "letter_ids", type=Id(), multiple=True, help="Only this one and what waits behind it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+@click.option("--id", "letter_ids", type=Id(), multiple=True, help="Only this one and those that wait for it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], as_json: bool) -> None:
-    """Tries dead letters again with today's code and, where one goes through, those behind it; all, if none is named.
+    """Retries dead letters with the current code, and then those that wait for them; default: all.
 
-    Services go on meanwhile. Each aggregate is a matter of its own: what could be applied stays applied, the first that
-    fails again waits with those behind it. The exit code is 1 when anything is left.
+    Services keep running. Each aggregate is retried separately: events that were applied stay applied, and the first
+    one that fails again waits with the rest. The exit code is 1 if any dead letter is left.
     """
     if names and letter_ids:
         raise click.UsageError("name projections or ids, not both")
@@ -214,14 +216,14 @@ async def _heads(
 
 @dead_letters.command()
 @click.argument("letter_id", metavar="ID", type=Id())
-@click.option("--reason", type=Reason(), required=True, help="Why; kept for ever.")
-@click.option("--by", help="Who decides so, where the system's user does not say it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--by", help="Who decides it; default: the user logged in to this machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def discard(letter_id: LetterId, reason: str, by: str | None, as_json: bool) -> None:
-    """Gives an event up: this version of the read model leaves it out for good, in every rebuild too.
+    """Discards an event: this version of the read model skips it permanently, in every rebuild too.
 
-    What waits behind it is tried at once. The event stays in its stream, and a later version of the projection meets it
-    afresh.
+    Events that wait for it are retried immediately. The event stays in its stream, and a later version of the
+    projection handles it again.
     """
     who = " ".join((by or _user()).split())[:_LONGEST_NAME]
     done = asyncio.run(_discard(Settings.load(), letter_id, reason, who))

@@ -23,10 +23,10 @@ def run(settings: Settings, projections: list[type[Projection]], every: bool, co
     """Drops unused builds. `every`: also those of projections that this release no longer has."""
     outcome = uvloop.run(_run(settings, projections, every))
     for one in outcome.dropped:
-        console.print(f"{one.projection}: build {one.build} of version {one.version} is gone, {one.bytes:,} bytes")
+        console.print(f"{one.projection}: build {one.build} of version {one.version} was dropped, {one.bytes:,} bytes")
     for left in outcome.in_use:
         what = f"version {left.version}" if left.build is None else f"build {left.build} of version {left.version}"
-        console.print(f"[yellow]{left.projection}[/]: {what} stays, since {left.reason}", soft_wrap=True)
+        console.print(f"[yellow]{left.projection}[/]: {what} was kept: {left.reason}", soft_wrap=True)
     if not outcome.dropped and not outcome.in_use:
         console.print("nothing is kept")
     return outcome

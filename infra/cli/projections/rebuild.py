@@ -19,22 +19,26 @@ from streams.loss.missing_events import Gap
 @click.command()
 @click.argument("names", metavar="PROJECTION...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Every projection.")
-@click.option("--back", is_flag=True, help="Go back to the build that was live before; once more goes forward again.")
 @click.option(
-    "--drop-old", is_flag=True, help="Drop what is kept for going back, and every other version that no service runs."
+    "--back", is_flag=True, help="Switch back to the previous live build; a second --back switches forward again."
 )
-@click.option("--as-of", "moment", type=Moment(), help="Build the state at this time, events of then included.")
-@click.option("--into", "schema", metavar="SCHEMA", help="The database schema that the state at a time is built into.")
-@click.option("--replace", is_flag=True, help="Replace what --as-of has built into the schema before.")
+@click.option(
+    "--drop-old", is_flag=True, help="Drop the builds kept for --back, and every version that no service runs."
+)
+@click.option(
+    "--as-of", "moment", type=Moment(), help="Build the state at this time, including events at exactly this time."
+)
+@click.option("--into", "schema", metavar="SCHEMA", help="The database schema for the state of --as-of.")
+@click.option("--replace", is_flag=True, help="Replace an earlier result of --as-of in the schema.")
 @click.option(
     "--accept-loss",
     "losses",
     type=Loss(),
     multiple=True,
-    help="Go on without these events, MESSAGING:7 or MESSAGING:7-9, which the stream has lost; recorded for good.",
+    help="Continue without these lost events, such as MESSAGING:7 or MESSAGING:7-9; recorded permanently.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
-@click.option("--progress-json", is_flag=True, help="Print the progress as JSON lines on standard error.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option("--progress-json", is_flag=True, help="Print progress as JSON lines to standard error.")
 def rebuild(
     names: tuple[str, ...],
     every: bool,
@@ -47,25 +51,25 @@ def rebuild(
     as_json: bool,
     progress_json: bool,
 ) -> None:
-    """Rebuilds read models from their streams and swaps them in; reads are served all the while.
+    """Rebuilds read models from their streams and switches to them; reads continue meanwhile.
 
-    Several are built at once. Ctrl-C stops it; the same command takes it up again where it was. The build that was
-    live before is kept until the next rebuild, for --back; a version that was deployed before is kept until --drop-old.
-    Where a stream has lost events they are named and nothing is swapped in, unless --accept-loss gives them up.
-    With --as-of and --into the live read models are left alone, and their state at a time is built for inspection.
+    Several are built at once. Ctrl-C stops it; the same command resumes. The previous live build is kept until the next
+    rebuild, for --back; a previously deployed version is kept until --drop-old. If a stream has lost events, they are
+    named and no switch happens, unless --accept-loss accepts the loss. With --as-of and --into the live read models are
+    unchanged, and their state at a past time is built for inspection.
     """
     if bool(names) == every:
-        raise click.UsageError("name the projections to rebuild, or say --all")
+        raise click.UsageError("name the projections to rebuild, or use --all")
     if (moment is None) != (schema is None):
-        raise click.UsageError("--as-of and --into go together")
+        raise click.UsageError("--as-of and --into need each other")
     if sum((back, drop_old, moment is not None)) > 1:
-        raise click.UsageError("--back, --drop-old and --as-of exclude each other")
+        raise click.UsageError("--back, --drop-old and --as-of cannot be combined")
     if replace and moment is None:
-        raise click.UsageError("--replace goes with --as-of and --into")
+        raise click.UsageError("--replace needs --as-of and --into")
     if losses and (drop_old or moment is not None):
-        raise click.UsageError("--accept-loss goes with a rebuild of live read models")
+        raise click.UsageError("--accept-loss applies only to a rebuild of live read models")
     if moment is not None and moment > datetime.now(UTC):
-        raise click.UsageError("--as-of lies ahead: nobody knows what will have happened by then")
+        raise click.UsageError("--as-of is in the future")
     try:
         projections = choose(names)
     except UnknownProjection as error:

@@ -39,7 +39,7 @@ def run(
     outcome = uvloop.run(_run(settings, projections, back, losses, console, progress_json))
     for one in outcome.rebuilt:
         kept = "" if one.replaced is None else f", build {one.replaced} is kept"
-        letters = f"; {one.dead_letters:,} events wait as dead letters" if one.dead_letters else ""
+        letters = f"; {one.dead_letters:,} dead letters" if one.dead_letters else ""
         console.print(
             f"[green]{one.projection}[/] {'is back' if back else 'rebuilt'}: {one.events:,} events"
             f" in {one.seconds:,.1f} s ({one.events_per_second:,.0f} events/s),"
@@ -64,7 +64,7 @@ async def _run(
     try:
         if losses:
             await accept_losses(settings, nc, losses)
-            console.print(f"given up for good: {named(losses)}", soft_wrap=True)
+            console.print(f"accepted as lost: {named(losses)}", soft_wrap=True)
         with shown(console, progress_json) as bars:
 
             async def one(projection: type[Projection]) -> Rebuilt:

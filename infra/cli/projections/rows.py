@@ -31,13 +31,13 @@ class NotBuilt(OperatorError):
 
 @click.command()
 @click.argument("name", metavar="PROJECTION")
-@click.option("--table", help="Which of its tables; the first if not said.")
+@click.option("--table", help="The table; default: the first one.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many rows.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per row.")
 def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
-    """Shows rows of a read model, in the order of their first column.
+    """Shows rows of a read model, ordered by their first column.
 
-    They hold what people wrote and who they are: look only where it is yours to look.
+    They contain personal data and messages: use it only with permission.
     """
     try:
         (projection,) = choose([name])

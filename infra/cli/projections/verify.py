@@ -35,13 +35,13 @@ class Verdicts(msgspec.Struct, frozen=True):
 
 @click.command()
 @click.argument("names", metavar="[PROJECTION]...", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
-@click.option("--progress-json", is_flag=True, help="Print the progress as JSON lines on standard error.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option("--progress-json", is_flag=True, help="Print progress as JSON lines to standard error.")
 def verify(names: tuple[str, ...], as_json: bool, progress_json: bool) -> None:
-    """Rebuilds read models into a shadow and compares them with the live ones; all of them if none is named.
+    """Rebuilds read models as shadow builds and compares them with the live ones; default: all.
 
-    The system may be at work; several are compared at once. The exit code is 1 when anything differs or could not be
-    compared; the first differences of each are named.
+    The system may be running; several are compared at once. The exit code is 1 if any differs or could not be compared;
+    the first differences of each are shown.
     """
     try:
         projections = choose(names)
@@ -82,7 +82,7 @@ async def _run(
 def _print(verdict: Verdict, console: Console) -> None:
     letters = _letters(verdict)
     letters += f"; {verdict.discarded} events are discarded" if verdict.discarded else ""
-    letters += f"; lost and given up: {verdict.lost_accepted:,}" if verdict.lost_accepted else ""
+    letters += f"; accepted as lost: {verdict.lost_accepted:,}" if verdict.lost_accepted else ""
     if verdict.equal:
         console.print(
             f"[green]{verdict.projection}[/] equal: {verdict.rows:,} rows, {verdict.events:,} events,"
@@ -98,8 +98,8 @@ def _print(verdict: Verdict, console: Console) -> None:
     if not verdict.differences:
         return
     console.print(
-        f"[red]{verdict.projection}[/] differs: {verdict.changed:,} rows changed, {verdict.missing:,} missing,"
-        f" {verdict.extra:,} too many, of {verdict.rows:,}{letters}"
+        f"[red]{verdict.projection}[/] differs: {verdict.changed:,} rows changed, {verdict.missing:,} missing, "
+        f"{verdict.extra:,} extra, of {verdict.rows:,}{letters}"
     )
     for difference in verdict.differences:
         console.print(f"  {escape(_line(difference))}")

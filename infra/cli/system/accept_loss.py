@@ -47,7 +47,7 @@ class RowsExist(OperatorError):
     """The file for the rows exists already."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} is there already, perhaps with rows of an earlier attempt; name another with --rows")
+        super().__init__(f"{path} exists, perhaps with rows of an earlier attempt; name another file with --rows")
 
 
 class RowLost(msgspec.Struct, frozen=True):
@@ -92,16 +92,16 @@ class Lacking(msgspec.Struct, frozen=True):
     "--rows",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the rows go that no event is left for; a new file in the working directory if left out.",
+    help="File for the rows that have no event left; default: a new file in the working directory.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def accept_loss(stream: str, path: Path | None, yes: bool) -> None:
-    """Gives up the events that a stream has lost, for good; its service appends again.
+    """Accepts the permanent loss of the events that a stream has lost; its service then appends again.
 
-    First every row that no event is left for is written to a file, one JSON object a line. Then placeholders take the
-    lost sequences, so that none is given to another event, the decision is recorded in the stream's settings, and the
-    read models are rebuilt. A read model of another stream that lacks events, too, is rebuilt when that one is given
-    up. Interrupted, the same command goes on.
+    First every row that has no event left is written to a file, one JSON object per line. Then placeholders take the
+    lost sequences, so that no other event gets them, the decision is recorded in the stream's settings, and the read
+    models are rebuilt. A read model that also lacks events of another stream is rebuilt when their loss is accepted.
+    After an interruption the same command resumes.
     """
     settings = with_running_addresses(Settings.load())
     if path is not None and path.exists():
@@ -117,14 +117,14 @@ async def _run(settings: Settings, stream: str, path: Path, console: Console, *,
     try:
         loss = await find(nc, stream, owners)
         if ask:
-            click.confirm(f"Give up {loss} for good? The rows go to {path}.", abort=True, err=True)
+            click.confirm(f"Accept the permanent loss of {loss}? The rows are written to {path}.", abort=True, err=True)
         projections = [projection for projection in choose([]) if stream in projection.filters()]
         others = {other for projection in projections for other in projection.filters()} - {stream}
         lacking = await _lacking(nc, owners, others)
         rows = await write_rows(nc, owners, projections, lacking.ends | {stream: loss.end}, path)
-        console.print(f"{rows:,} rows that no event is left for are in {path}", soft_wrap=True)
+        console.print(f"{rows:,} rows that have no event left are in {path}", soft_wrap=True)
         await give_up(settings, loss, stream, by)
-        console.print(f"given up for good: {loss}", soft_wrap=True)
+        console.print(f"accepted as lost: {loss}", soft_wrap=True)
         # A rebuild of these would wait for a position that does not exist, or fail on lost events.
         postponed = [projection for projection in projections if lacking.streams & projection.filters().keys()]
         with Bars(console) as bars:
@@ -140,9 +140,9 @@ async def _run(settings: Settings, stream: str, path: Path, console: Console, *,
     for kind in postponed:
         streams = sorted(lacking.streams & kind.filters().keys())
         console.print(
-            f"[yellow]{kind.name}[/] is not rebuilt yet, since events of {' and '.join(streams)} are missing, too:"
-            f" `vestnik streams accept-loss {streams[0]}` gives them up and rebuilds it; if they come back, run"
-            f" `vestnik rebuild {kind.name}`",
+            f"[yellow]{kind.name}[/] is not rebuilt yet, because events of {' and '.join(streams)} are missing, "
+            f"too: `vestnik streams accept-loss {streams[0]}` accepts their loss and rebuilds it; if they are "
+            f"restored, run `vestnik rebuild {kind.name}`",
             soft_wrap=True,
         )
     if failed:
@@ -173,7 +173,7 @@ async def find(nc: NATS, stream: str, owners: ServiceSchemas) -> Loss:
     filled = unaccepted(filled, decided)
     behind = Gap(stream, last + 1, known + placeholders.MARGIN) if known > last else None
     if not within and not filled and behind is None:
-        raise NothingLost(f"{stream} lacks no event, as far as NATS and the read models know")
+        raise NothingLost(f"{stream} lacks no event that NATS or the read models have recorded")
     return Loss(last, within, behind, filled)
 
 
@@ -196,7 +196,7 @@ async def _ask(nc: NATS, stream: str, owners: ServiceSchemas) -> tuple[StreamInf
     try:
         return await JetStream(nc).info(stream, deleted=True), known
     except (RequestFailed, Refused) as failure:
-        raise Unavailable(f"NATS does not say what {stream} has: {failure}") from failure
+        raise Unavailable(f"NATS does not report what {stream} contains: {failure}") from failure
 
 
 async def write_rows(

@@ -30,7 +30,7 @@ class NotRecorded(OperatorError):
     """The NATS user has no right to change a stream."""
 
     def __init__(self) -> None:
-        super().__init__("no right to change a stream, so the loss was not recorded: only the user `topology` has it")
+        super().__init__("the loss was not recorded: only the user `topology` may change a stream")
 
 
 class Loss(click.ParamType[Gap]):
@@ -43,10 +43,10 @@ class Loss(click.ParamType[Gap]):
             return value
         parts = _GAP.fullmatch(str(value))
         if parts is None or parts[1] not in STREAMS:
-            self.fail(f"{value!r} names no event, as MESSAGING:7 does, or some, as MESSAGING:7-9", param, ctx)
+            self.fail(f"{value!r} does not name events, such as MESSAGING:7 or MESSAGING:7-9", param, ctx)
         first, last = int(parts[2]), int(parts[3] or parts[2])
         if not 1 <= first <= last:
-            self.fail(f"{value!r}: the last one comes before the first", param, ctx)
+            self.fail(f"{value!r}: sequences start at 1, and the first is not after the last", param, ctx)
         return Gap(parts[1], first, last)
 
 

@@ -10,10 +10,10 @@ from infra.settings import Settings
 
 @click.command()
 def nats_config() -> None:
-    """Prints the block `accounts` of a NATS server's configuration: who may do what.
+    """Prints the block `accounts` of a NATS server's configuration, with the rights of each user.
 
-    The passwords in it are those of the folder of secrets, made where they are missing. The server reads JSON, so what
-    is printed is a file to `include`; it is for the server alone to read.
+    The passwords in it are those of the secrets folder, created if missing. The server reads JSON, so the output is a
+    file to `include`; only the server may read it.
     """
     secrets = Secrets.create(Settings.load().secrets_path)
     block = {"accounts": accounts(secrets.nats_passwords())}

@@ -10,12 +10,12 @@ from infra.settings import Settings
 
 
 @click.command("postgres-logins")
-@click.option("--database", help="The database's name; that of VESTNIK_DATABASE_URL if not said, or `vestnik`.")
+@click.option("--database", help="The database's name; default: that of VESTNIK_DATABASE_URL, or `vestnik`.")
 def postgres_logins(database: str | None) -> None:
-    """Prints the SQL that makes a login and a schema for each service, and a login for operators.
+    """Prints the SQL that creates a login and a schema for each service, and a login for operators.
 
-    A superuser runs it in the database itself, also again after an update or with other secrets. The passwords are
-    those of the folder of secrets, made where they are missing; what is printed does not hold them.
+    A superuser runs it in the database itself, and again after an update or with new secrets. The passwords are those
+    of the secrets folder, created if missing; the output does not contain them.
     """
     settings = Settings.load()
     secrets = Secrets.create(settings.secrets_path)

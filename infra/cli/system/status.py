@@ -21,20 +21,20 @@ _INTERVAL = 1.0
 
 
 @click.command()
-@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Repeat until Ctrl-C.")
 @click.option(
     "--interval",
     type=click.FloatRange(0.1, 3_600),
-    help=f"Seconds between two looks of --watch; {_INTERVAL:g} if left out.",
+    help=f"Seconds between updates of --watch; default: {_INTERVAL:g}.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; one a line with --watch.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --watch, one per line.")
 def status(watch: bool, interval: float | None, as_json: bool) -> None:
-    """Shows how many events each stream has, how far each projection is, and which services answer.
+    """Shows the number of events in each stream, the progress of each projection, and the state of each service.
 
-    The exit code is 1 where NATS or PostgreSQL does not answer; what is known without it is shown all the same.
+    The exit code is 1 if NATS or PostgreSQL does not answer; everything else is still shown.
     """
     if interval is not None and not watch:
-        raise click.UsageError("--interval is for --watch")
+        raise click.UsageError("--interval needs --watch")
     # The tables report what is unreachable; the connection's log lines would break them up.
     logging.getLogger("infra.runtime.connections").setLevel(logging.CRITICAL)
     if watch:

@@ -50,7 +50,7 @@ def tables(found: Status, width: int) -> Group:
 
 def unreachable(found: Status) -> list[str]:
     """Returns a line for each server that did not answer."""
-    return [f"{part.part} is not reachable: {part.reason}" for part in found.unreachable]
+    return [f"{part.part} is unreachable: {part.reason}" for part in found.unreachable]
 
 
 def _parts(found: Status, width: int) -> Iterator[RenderableType]:

@@ -20,18 +20,18 @@ class NoServer(OperatorError):
 @click.group(invoke_without_command=True)
 @click.pass_context
 def streams(context: click.Context) -> None:
-    """Makes the streams that are missing on the server of VESTNIK_NATS_URL, and brings their settings up to date.
+    """Creates missing streams on the server of VESTNIK_NATS_URL, and updates their settings.
 
-    Only the user `topology` of `vestnik nats-config` has the right to it. `vestnik up` needs none of this.
+    Only the user `topology` of `vestnik nats-config` has the right to do this. `vestnik up` does it by itself.
     """
     if context.invoked_subcommand is not None:
         return
     settings = Settings.load()
     if not settings.nats_url:
-        raise NoServer("VESTNIK_NATS_URL names no server; `vestnik up` makes the streams of its own by itself")
+        raise NoServer("VESTNIK_NATS_URL names no server; `vestnik up` creates its streams by itself")
     asyncio.run(_make(settings))
     made = (*STREAMS, LIMITS, *((QUORUM,) if settings.stream_replicas > 1 else ()))
-    click.echo(f"{', '.join(made)}: as they should be")
+    click.echo(f"{', '.join(made)}: configured")
 
 
 streams.add_command(accept_loss)

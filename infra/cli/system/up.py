@@ -11,13 +11,13 @@ from infra.supervisor.log_console import Console
 
 
 @click.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything is kept (VESTNIK_DATA_DIR).")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Data directory (VESTNIK_DATA_DIR).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the gateway (VESTNIK_PORT); 0: any free one.")
 def up(data_dir: Path | None, port: int | None) -> None:
-    """Brings up NATS, PostgreSQL, every service and the gateway on this machine.
+    """Starts NATS, PostgreSQL, every service and the gateway on this machine.
 
-    One log of all; Ctrl-C stops everything cleanly, a second one at once. What is in the data directory is found
-    again at the next start.
+    All logs are combined. Ctrl-C stops everything cleanly, a second one immediately. The data directory is reused at
+    the next start.
     """
     given = {name: value for name, value in (("data_dir", data_dir), ("port", port)) if value is not None}
     settings = msgspec.structs.replace(Settings.load(), **given)

@@ -77,7 +77,7 @@ class MultiplexedChannel:
         began = loop.time()
         if self._opening is None:
             if loop.time() < self._rest_until:
-                raise ConnectionRefusedError("the replica could not be reached a moment ago")
+                raise ConnectionRefusedError("the replica was unreachable a moment ago")
             self._opening = loop.create_future()
             task = loop.create_task(self._keep(self._opening))
             self._tasks.add(task)
@@ -132,7 +132,7 @@ class MultiplexedChannel:
             opening.set_exception(error)
             opening.exception()  # marks it as retrieved: every waiter may be gone
         elif not isinstance(error, StreamTerminatedError | OSError):
-            log.warning("a line of calls was lost: %r", error)
+            log.warning("a stream of calls was lost: %r", error)
 
     def _part_with(self, line: CallStream) -> None:
         """Takes the stream out of use for new calls: its replica is stopping or may be gone."""

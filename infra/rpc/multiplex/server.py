@@ -114,7 +114,7 @@ class CallServer:
     def _begin(self, call: messages.Call) -> None:
         number = call.id
         if number in self._tasks or number < 1:
-            raise Invalid("The number of a call is used twice, or is none.")
+            raise Invalid("The number of a call is used twice, or is invalid.")
         try:
             self._at_work.enter()
         except VestnikError as error:

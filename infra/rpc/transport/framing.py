@@ -40,13 +40,13 @@ async def read_frame(stream: Bytes, largest: int) -> bytes | None:
     if not prefix:
         return None
     if prefix[0]:
-        raise Invalid("Compressed messages are not taken.")
+        raise Invalid("Compressed messages are not accepted.")
     length = int.from_bytes(prefix[1:], "big")
     if length > largest:
         raise Invalid(f"The message is larger than {largest} bytes.")
     payload = await _read(stream, length)
     if len(payload) != length:
-        raise Invalid("The message is cut short.")
+        raise Invalid("The message is truncated.")
     return payload
 
 
@@ -60,4 +60,4 @@ async def _read(stream: Bytes, size: int) -> bytes:
         return bytes(await stream.recv_data(size))
     except AssertionError as error:
         # The library's reaction to a stream that ends within the requested bytes.
-        raise Invalid("The message is cut short.") from error
+        raise Invalid("The message is truncated.") from error

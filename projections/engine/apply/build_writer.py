@@ -52,7 +52,7 @@ REFUSALS = (
 _RATE_SECONDS = 1.0
 # Smaller groups are merged in one round trip with everything else.
 _COPIED_FROM = 500
-_NOT_MOVED = "the checkpoint is not where it was left, or the build is not in use any more"
+_NOT_MOVED = "the checkpoint was moved by another process, or the build is no longer in use"
 
 
 class BuildSuperseded(Exception):
@@ -200,7 +200,7 @@ class BuildWriter:
         """
         standing = await dead_letters.load_state(self._conn, self.build)
         if standing.revision is None:
-            raise BuildSuperseded("the build is not in use any more")
+            raise BuildSuperseded("the build is no longer in use")
         heard = standing.revision != self._standing.revision
         self._standing = standing
         self._knowledge += heard
@@ -336,7 +336,7 @@ class BuildWriter:
         if not isinstance(refusal, errors.UniqueViolation) or refusal.diag.table_name not in self._appended:
             return False
         log.warning(
-            "%s: rows of %s are not all new, though its projection says so",
+            "%s: not all rows of %s are new, although its projection declares them `appended`",
             self.build.projection,
             refusal.diag.table_name,
         )

@@ -262,7 +262,7 @@ def _key_value(column: str, value: object, wanted: type) -> object:
     try:
         return int(text)
     except ValueError as error:
-        raise UnsupportedValue(f"{column}: {value!r} is no whole number") from error
+        raise UnsupportedValue(f"{column}: {value!r} is not an integer") from error
 
 
 # Cached, since many rows share a time in their keys: an hour, a day.
@@ -273,8 +273,10 @@ def _text_of_moment(moment: datetime) -> str | None:
 
 def _check(column: str, how: MergeRule, value: object) -> None:
     if how is MergeRule.ADD and (isinstance(value, bool) or not isinstance(value, int | Decimal | timedelta)):
-        raise UnsupportedValue(f"{column}: {value!r} cannot be added; sums are of whole numbers, decimals or intervals")
+        raise UnsupportedValue(
+            f"{column}: {value!r} cannot be added; only integers, decimals and intervals can be added"
+        )
     if how in (MergeRule.GREATEST, MergeRule.LEAST) and not isinstance(
         value, int | float | Decimal | date | timedelta | None
     ):
-        raise UnsupportedValue(f"{column}: {value!r} has no order that the database shares")
+        raise UnsupportedValue(f"{column}: {value!r} is not ordered as in the database")

@@ -86,10 +86,10 @@ async def recorded(nc: NATS) -> list[Discarded]:
                 if batch.pending == 0:
                     return found
     except TimeoutError as error:
-        raise Unavailable("NATS does not say what was discarded.") from error
+        raise Unavailable("NATS does not answer; the discards are unknown.") from error
     except PermissionError as error:
         # Usually the permissions at the server are out of date.
-        raise Unavailable(f"What was discarded is not known: {error}.") from error
+        raise Unavailable(f"The discards are unknown: {error}.") from error
     raise AssertionError("a reader has no end")
 
 

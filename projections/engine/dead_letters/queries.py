@@ -183,8 +183,10 @@ async def get_dead_letter(conn: Connection, letter_id: LetterId) -> DeadLetterRo
     )
     build = await cursor_of_build.fetchone()
     if build is None:
-        raise NoSuchLetter(letter_id, f"build {letter_id.build} of version {letter_id.version} is gone")
-    raise NoSuchLetter(letter_id, "its build has none of this place; it may have been applied meanwhile")
+        raise NoSuchLetter(letter_id, f"build {letter_id.build} of version {letter_id.version} does not exist")
+    raise NoSuchLetter(
+        letter_id, "its build has no dead letter at this sequence; the event may have been applied meanwhile"
+    )
 
 
 def _kept(build_state: str, **columns: object) -> DeadLetterRow:

@@ -55,7 +55,7 @@ class BlockedByEarlier(OperatorError):
     """The dead letter is parked behind an earlier one."""
 
     def __init__(self, letter: DeadLetterRow) -> None:
-        super().__init__(f"{letter.id} has not failed, it waits behind {letter.head}: settle that one")
+        super().__init__(f"{letter.id} has not failed, it waits for {letter.head}: retry or discard that one")
 
 
 class AlreadyDiscarded(OperatorError):
@@ -70,8 +70,8 @@ class BuildGone(OperatorError):
 
     def __init__(self, letter_id: LetterId) -> None:
         super().__init__(
-            f"build {letter_id.build} of {letter_id.projection} is no longer in use; the build that replaced it has"
-            " read the event again: list the dead letters again"
+            f"build {letter_id.build} of {letter_id.projection} is no longer in use; its successor has read the "
+            "event again: list the dead letters again"
         )
 
 
@@ -80,8 +80,8 @@ class AppliedElsewhere(OperatorError):
 
     def __init__(self, letter_id: LetterId, build: int) -> None:
         super().__init__(
-            f"build {build} of {letter_id.projection}, which is being built, has applied the event of {letter_id}:"
-            " let that rebuild finish, it needs no discard"
+            f"build {build} of {letter_id.projection}, which is being built, has applied the event of {letter_id}: "
+            "let that rebuild finish; no discard is needed"
         )
 
 
@@ -89,7 +89,7 @@ class EventMissing(OperatorError):
     """A stream does not hold an event that was read from it."""
 
     def __init__(self, stream: str, sequence: int) -> None:
-        super().__init__(f"{stream} does not hold event {sequence} any more")
+        super().__init__(f"{stream} no longer contains event {sequence}")
 
 
 class BuildLocked(OperatorError):

@@ -50,7 +50,7 @@ class NothingHappened(OperatorError):
     """The time is before the first event."""
 
     def __init__(self, moment: datetime) -> None:
-        super().__init__(f"nothing had happened by {rfc3339(moment)}")
+        super().__init__(f"there were no events until {rfc3339(moment)}")
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +95,7 @@ class AsOf:
         begun = time.monotonic()
         clashes = [table for table in projection.table_names() if table in self._names.values() or table == _LETTERS]
         if clashes:
-            raise BadSchema(f"{projection.name}: another table {clashes[0]} comes into the same schema")
+            raise BadSchema(f"{projection.name}: the schema gets another table {clashes[0]}")
         left_out = discards.of_version(await discards.recorded(self._nc), projection.name, projection.version)
         conn = await connect(self._database_url, f"as of {projection.name}")
         try:
@@ -165,9 +165,9 @@ class AsOf:
                 said = f"{_MARK}{rfc3339(self._moment)}: {', '.join(sorted(self._built))}"
                 await self._conn.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(target, sql.Literal(said)))
         except errors.LockNotAvailable as error:
-            raise BadSchema(f"somebody reads the schema {self._schema}: it stays as it was") from error
+            raise BadSchema(f"the schema {self._schema} is being read: it was left unchanged") from error
         except errors.DependentObjectsStillExist as error:
-            raise BadSchema(f"something was built upon the schema {self._schema}, which stays as it was") from error
+            raise BadSchema(f"other objects depend on the schema {self._schema}, which was left unchanged") from error
 
 
 @asynccontextmanager
@@ -187,7 +187,8 @@ async def opened(
     """
     if _NAME.fullmatch(schema) is None or schema.startswith("pg_") or schema == "public":
         raise BadSchema(
-            f"{schema!r} is no name for it: small letters, digits and _, at most 48, not public, not beginning with pg_"
+            f"{schema!r} is not a valid name: lower-case letters, digits and _, at most 48, not public, not "
+            "starting with pg_"
         )
     conn = await connect(database_url, f"as of, into {schema}")
     try:
@@ -203,7 +204,7 @@ async def opened(
             if not conn.closed:
                 await conn.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(draft)))
     except DatabaseError as error:
-        raise Unavailable(f"the schema {schema} is not built: {error}".partition("\n")[0]) from error
+        raise Unavailable(f"the schema {schema} was not built: {error}".partition("\n")[0]) from error
     finally:
         await close_and_unlock(conn)
 
@@ -214,9 +215,9 @@ async def _assert_usable(conn: Connection, schema: str, replace: bool) -> None:
         return
     comment = await _comment(conn, schema)
     if not comment.startswith(_MARK):
-        raise BadSchema(f"there is something else in the schema {schema}: name another")
+        raise BadSchema(f"the schema {schema} has other contents: choose another schema")
     if not replace:
-        raise BadSchema(f"the schema {schema} is there already ({comment}): say --replace, or name another")
+        raise BadSchema(f"the schema {schema} exists ({comment}): use --replace, or choose another schema")
 
 
 async def _create_draft(conn: Connection, draft: str) -> None:

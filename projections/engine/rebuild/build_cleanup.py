@@ -100,9 +100,7 @@ async def drop_unused_builds(
             if kept.version not in locked or not kept.droppable(current):
                 continue
             if kept.tables is None:
-                in_use.append(
-                    SkippedBuild(projection, kept.version, kept.build, "which tables it has is not written down")
-                )
+                in_use.append(SkippedBuild(projection, kept.version, kept.build, "its tables are not recorded"))
             elif await _drop(conn, kept, kept.tables):
                 dropped.append(DroppedBuild(projection, kept.version, kept.build, kept.bytes))
             else:

@@ -175,4 +175,4 @@ class CatchUp:
             await self._nc.publish(subject_of(self._projection), msgspec.json.encode(reached))
             await self._nc.flush(timeout=2)
         except (NatsError, OSError) as error:
-            log.warning("%s: the switch could not be announced: %s", self._projection.name, error)
+            log.warning("%s: no notice of the cutover could be sent: %s", self._projection.name, error)

@@ -64,7 +64,7 @@ async def resume_or_start(conn: Connection, projection: type[Projection]) -> Bui
         begun_by, ours = await builds.source_digest(conn, unfinished), projection.code()
         if None in (begun_by, ours) or begun_by == ours:
             return unfinished
-        log.info("%s: build %d was begun by other code; another begins", projection.name, unfinished.build)
+        log.info("%s: build %d was started by other code; starting another", projection.name, unfinished.build)
         await drop_build(conn, projection, unfinished)
     return await start_build(conn, projection)
 
@@ -125,7 +125,7 @@ async def drop_retired_builds(conn: Connection, projection: type[Projection]) ->
                 await conn.execute(_LOCK_TIMEOUT)
                 await drop_build(conn, projection, build)
         except errors.LockNotAvailable:
-            log.info("%s: build %d is in use, it is dropped another time", projection.name, build.build)
+            log.info("%s: build %d is in use and will be dropped later", projection.name, build.build)
 
 
 async def _repoint_view(conn: Connection, projection: type[Projection], build: Build) -> None:

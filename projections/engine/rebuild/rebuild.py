@@ -42,14 +42,14 @@ class RebuildUnderWay(OperatorError):
     """Another process is building this read model."""
 
     def __init__(self, projection: str, by: str) -> None:
-        super().__init__(f"{projection} is being built already, by {by}; `vestnik status` shows how far it is")
+        super().__init__(f"{projection} is being built already, by {by}; `vestnik status` shows its progress")
 
 
 class NothingKept(OperatorError):
     """There is no build to roll back to."""
 
     def __init__(self, projection: type[Projection]) -> None:
-        super().__init__(f"no earlier build of {projection.name} version {projection.version} is kept")
+        super().__init__(f"no previous build of {projection.name} version {projection.version} is kept")
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +112,7 @@ class _Rebuild:
                     if isinstance(error, DatabaseError | BuildSuperseded):
                         raise Unavailable(f"{self._projection.name}: {error}".partition("\n")[0]) from error
                     raise
-                log.warning("%s: %s; again in a moment", self._projection.name, error)
+                log.warning("%s: %s; retrying", self._projection.name, error)
             self._tell(msgspec.structs.replace(self._progress, waits_for="the database to answer"))
             await asyncio.sleep(_PAUSE_SECONDS)
 

@@ -92,7 +92,7 @@ class Runner:
 
     @property
     def failed(self) -> bool:
-        """Whether the projection fails repeatedly by its own fault; it retries, and recovers with the next batch."""
+        """Whether the projection fails repeatedly because of its code; it retries, and recovers with the next batch."""
         return self._faults >= _FAULTS_OF_A_FAILURE
 
     async def run(self) -> None:
@@ -112,7 +112,7 @@ class Runner:
         first = self._faults == _FAULTS_OF_A_FAILURE
         log.log(
             logging.ERROR if first else logging.WARNING,
-            "%s: %s; again in %.2f s",
+            "%s: %s; retrying in %.2f s",
             self._projection.name,
             error,
             self._backoff,
@@ -157,7 +157,7 @@ class Runner:
                 try:
                     await self._apply(conn)
                 except BuildSuperseded:
-                    log.info("%s: goes on with the build that is live now", self._projection.name)
+                    log.info("%s: continues with the new live build", self._projection.name)
                     await asyncio.sleep(_BACKOFF_SECONDS[0])
         finally:
             self._lead(False)
@@ -259,7 +259,7 @@ class Runner:
         self._figures.lost(sum(map(len, gaps)))
         if await lost_events.are_back(self._nc, gaps):
             await cutover.drop_build(conn, self._projection, build)
-            raise BuildSuperseded("a stream was mended")
+            raise BuildSuperseded("a stream was restored")
         if gaps:
             raise EventsLost(self._projection.name, gaps)
 
@@ -291,4 +291,4 @@ def _is_fault(error: Exception) -> bool:
 
 
 async def _nothing_to_catch_up(position: Position) -> bool:
-    raise AssertionError("a first build has none before it")
+    raise AssertionError("the first build has no previous one")

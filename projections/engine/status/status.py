@@ -103,7 +103,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     lag_seconds: float | None
     events_per_second: float
     # `live`; `building`; `returning`: to the previous build; `interrupted`: the same command resumes it; `missing`: no
-    # service has built it yet; `failed`: by its own fault, which is the last error; `unknown`: PostgreSQL does not
+    # service has built it yet; `failed`: because of its code, see the last error; `unknown`: PostgreSQL does not
     # answer.
     state: str
     # The build's number; 0 if there is none.

@@ -71,7 +71,7 @@ async def close_and_unlock(conn: Connection) -> None:
             async with asyncio.timeout(_LAST_WORD_SECONDS):
                 await conn.execute("SELECT pg_advisory_unlock_all()")
     except (DatabaseError, TimeoutError):
-        log.info("the database does not answer any more; it frees the locks by itself")
+        log.info("the database no longer answers; it will release the locks by itself")
     finally:
         await conn.close()
 

@@ -45,7 +45,7 @@ _DELETE = """
 DELETE FROM projection_dead_letters
 WHERE (projection, version, build, stream) = (%s, %s, %s, %s) AND sequence = ANY(%s)
 """
-_INTERRUPTED = "not tried yet: the one before it was settled, and what was at it was interrupted"
+_INTERRUPTED = "not retried yet: the previous one was resolved, and its retry was interrupted"
 _NEXT_HEAD = """
 UPDATE projection_dead_letters SET state = 'failed', reason = %s, attempts = 0
 WHERE (projection, version, build, stream, sequence) = (
@@ -136,7 +136,7 @@ def reason_of(error: Exception, kind: str = "") -> str:
         said = error.diag.message_primary or said.partition("\n")[0]
     if _is_private(kind) and not isinstance(error, LookupError):
         constraint = error.diag.constraint_name if isinstance(error, DatabaseError) else None
-        said = f"constraint {constraint} of a private event" if constraint else "of a private event, so no more is told"
+        said = f"constraint {constraint} of a private event" if constraint else "details withheld: the event is private"
     reason = f"{name}: {said}".replace("\x00", "\\0").strip()[:_LONGEST_REASON]
     return reason.encode(errors="backslashreplace").decode()
 

@@ -34,9 +34,9 @@ class EventsLost(OperatorError):
         count = sum(map(len, gaps))
         accept = " ".join(f"--accept-loss {gap}" for gap in gaps[:_OFFERED])
         super().__init__(
-            f"{projection}: {count:,} {'event is' if count == 1 else 'events are'} lost, {named(gaps)}."
-            f" See the runbook docs/runbooks/lost-events.md; `vestnik rebuild {projection} {accept}"
-            f"{' …' if len(gaps) > _OFFERED else ''}` goes on without"
+            f"{projection}: {count:,} {'event is' if count == 1 else 'events are'} lost, {named(gaps)}. See the "
+            f"runbook docs/runbooks/lost-events.md; `vestnik rebuild {projection} "
+            f"{accept}{' …' if len(gaps) > _OFFERED else ''}` continues without"
         )
 
 
@@ -75,7 +75,7 @@ async def unaccepted(nc: NATS, gaps: Sequence[Gap]) -> list[Gap]:
     try:
         return await still_unaccepted(JetStream(nc), gaps)
     except (RequestFailed, Refused) as failure:
-        raise Unavailable(f"NATS does not say which losses are accepted: {failure}") from failure
+        raise Unavailable(f"cannot read from NATS which losses are accepted: {failure}") from failure
 
 
 async def are_back(nc: NATS, gaps: Sequence[Gap]) -> bool:
@@ -91,5 +91,5 @@ async def are_back(nc: NATS, gaps: Sequence[Gap]) -> bool:
             if message is not None and message.sequence <= gap.last:
                 return True
     except (RequestFailed, Refused) as failure:
-        raise Unavailable(f"NATS does not say whether events are back: {failure}") from failure
+        raise Unavailable(f"cannot read from NATS whether events were restored: {failure}") from failure
     return False

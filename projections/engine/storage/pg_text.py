@@ -49,18 +49,18 @@ def to_pg_text(value: object) -> str | None:
         return f"\\x{value.hex()}"
     if isinstance(value, Sequence):
         return array([to_pg_text(item) for item in value])
-    raise UnsupportedValue(f"a {type(value).__name__} has no place in a column")
+    raise UnsupportedValue(f"a {type(value).__name__} cannot be stored in a column")
 
 
 def _time(value: datetime) -> str:
     if value.tzinfo is UTC:
         return value.isoformat()
     if value.tzinfo is None:
-        raise UnsupportedValue(f"the time {value} has no zone")
+        raise UnsupportedValue(f"the time {value} has no time zone")
     try:
         return value.astimezone(UTC).isoformat()
     except OverflowError as error:
-        raise UnsupportedValue(f"the time {value} is outside the years that there are in UTC") from error
+        raise UnsupportedValue(f"the time {value} is out of range in UTC") from error
 
 
 def _times(column: Sequence[datetime]) -> list[str]:
@@ -77,7 +77,7 @@ def json_of(value: object) -> str | None:
     try:
         return None if value is None else msgspec.json.encode(value).decode()
     except (TypeError, *_NO_TEXT) as error:
-        raise UnsupportedValue(f"a {type(value).__name__} is no JSON: {error}") from error
+        raise UnsupportedValue(f"a {type(value).__name__} is not JSON: {error}") from error
 
 
 def column_to_pg_text(column: Sequence[Any], kind: str) -> Sequence[str | None]:
@@ -100,7 +100,7 @@ def column_to_pg_text(column: Sequence[Any], kind: str) -> Sequence[str | None]:
     except UnsupportedValue:
         raise
     except _NO_TEXT as error:
-        raise UnsupportedValue(f"a value has no text: {error}") from error
+        raise UnsupportedValue(f"a value cannot be formatted: {error}") from error
 
 
 def array(texts: Sequence[str | None]) -> str:
@@ -135,7 +135,7 @@ def _escaped(texts: Sequence[str | None], escapes: Sequence[tuple[str, str]]) ->
         try:
             whole.encode()
         except UnicodeEncodeError as error:
-            raise UnsupportedValue(f"a text is no Unicode: {error}") from error
+            raise UnsupportedValue(f"a text is not valid Unicode: {error}") from error
     for character, escape in escapes:
         if character in whole:
             texts = [text and text.replace(character, escape) for text in texts]

@@ -42,7 +42,7 @@ STEPS = (
             version integer,
             build integer,
             state text NOT NULL CHECK (state IN ('building', 'live', 'retired', 'shadow')),
-            -- Tells this build from one of the same number in a database that was wiped meanwhile.
+            -- Distinguishes this build from one with the same number in a database that was recreated.
             identity uuid NOT NULL DEFAULT gen_random_uuid(),
             created_at timestamptz NOT NULL DEFAULT now(),
             live_at timestamptz,
@@ -81,18 +81,18 @@ STEPS = (
         """,
     ),
     Step(
-        "what a build consists of, by which code it is filled, and how far that is",
+        "tables, code and progress of builds",
         """
         ALTER TABLE projection_builds
-            -- The tables' own names, in the order of the DDL: whoever drops a version may not have its code.
+            -- The tables' physical names in the order of the DDL, to drop a version without having its code.
             ADD COLUMN tables text[],
-            -- A digest of the projection's module: what other code has half filled is not taken up.
+            -- A digest of the projection's module: a build that other code has started is not resumed.
             ADD COLUMN code text;
         CREATE TABLE projection_progress (
             projection text,
             version integer,
             build integer,
-            -- Of those that pass the filters: read so far, and all there are.
+            -- Of the events that pass the filters: read so far, and in total.
             events bigint NOT NULL,
             total bigint NOT NULL,
             events_per_second double precision NOT NULL,
@@ -103,23 +103,23 @@ STEPS = (
         """,
     ),
     Step(
-        "dead letters are tried again and discarded, and a runner's last error is kept",
+        "retries and discards of dead letters, and a runner's last error",
         """
         ALTER TABLE projection_builds
-            -- Another one whenever somebody settles a dead letter: the build's writer asserts the one that it knows.
+            -- Incremented when a dead letter is resolved: the build's writer asserts the value that it has read.
             ADD COLUMN letters_revision bigint NOT NULL DEFAULT 0;
         ALTER TABLE projection_dead_letters
             ADD COLUMN attempts integer NOT NULL DEFAULT 1,
             ADD COLUMN tried_at timestamptz NOT NULL DEFAULT now();
         CREATE INDEX projection_dead_letters_subject
             ON projection_dead_letters (projection, version, build, subject, sequence);
-        -- Of a version, not of a build: whatever builds come, they leave these events out.
+        -- Of a version, not of a build: every later build skips these events too.
         CREATE TABLE projection_discards (
             projection text,
             version integer,
             stream text,
             sequence bigint,
-            -- In which the event had failed.
+            -- The build in which the event failed.
             build integer NOT NULL,
             subject text NOT NULL,
             type text NOT NULL,
@@ -140,7 +140,7 @@ STEPS = (
         """,
     ),
     Step(
-        "events that a build did not find in its streams",
+        "lost events of builds",
         """
         CREATE TABLE projection_lost_events (
             projection text,
@@ -157,7 +157,7 @@ STEPS = (
         """,
     ),
     Step(
-        "whether a projection fails by its own fault",
+        "a flag for projections that have failed",
         "ALTER TABLE projection_errors ADD COLUMN failing boolean NOT NULL DEFAULT false;",
     ),
 )
@@ -178,7 +178,7 @@ async def ensure_schema(conn: Connection) -> None:
                 return
         except errors.LockNotAvailable as error:
             if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable("The projections' own tables are in use; a change of theirs waits.") from error
+                raise Unavailable("The projection engine's tables are in use; their migration has to wait.") from error
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
@@ -206,7 +206,7 @@ async def _next_step(conn: Connection) -> bool:
         step = STEPS[done]
         await conn.execute(step.statements.encode())
         await conn.execute("INSERT INTO projection_schema (version, title) VALUES (%s, %s)", (done + 1, step.title))
-    log.info("schema of the projections: step %d, %s", done + 1, step.title)
+    log.info("migrated the projections' schema to version %d: %s", done + 1, step.title)
     return done + 1 == len(STEPS)
 
 

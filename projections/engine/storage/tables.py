@@ -47,7 +47,7 @@ async def create(conn: Connection, projection: type[Projection], build: Build) -
         BadTables: a table has no primary key or would not survive a crash, or the DDL does not use `{name}` for each.
     """
     if not projection.table_names():
-        raise BadTables(f"projection {projection.name} creates no table {{name}}")
+        raise BadTables(f"projection {projection.name} does not create the table {{name}}")
     if re.search(r"\bUNLOGGED\b", projection.tables, re.IGNORECASE):
         # A crash would empty the table and keep the checkpoint.
         raise BadTables(f"projection {projection.name}: an unlogged table does not survive a crash")

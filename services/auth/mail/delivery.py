@@ -54,7 +54,7 @@ class Delivery:
             if mailbox.state.has(letter.event_id):
                 return True
             if not mailbox.state.has_room(letter.kind, self._clock(), self._mails_an_hour):
-                log.info("a mailbox has had enough mails of the kind %s", letter.kind)
+                log.info("dropped a mail of the kind %s: the mailbox has reached its limit", letter.kind)
                 return False
             await self._outbox.send(letter)
             while True:

@@ -90,4 +90,4 @@ class SecurityNotices:
         )
         provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
         if not await self._delivery.deliver(letter, provenance) and pending[-1] == asked.user_id:
-            raise _Waiting("the mailbox has had its notice for this hour")
+            raise _Waiting("the mailbox has already got its notice for this hour")

@@ -132,7 +132,7 @@ class SmtpTransport:
                 except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPNotSupported) as error:
                     if not _is_final(error):
                         raise
-                    _LOG.warning("the mail of event %s is given up: %s", letter.event_id, _reason(error))
+                    _LOG.warning("dropped the mail of event %s: %s", letter.event_id, _reason(error))
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise DeliveryFailed(_reason(error)) from error
 

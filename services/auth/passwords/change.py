@@ -150,7 +150,7 @@ class PasswordChanges:
             ended = await self._sessions.end_older(user_id=user_id, event=event, provenance=provenance)
         except VestnikError as error:
             # The password has changed regardless; the reaction ends the sessions as soon as it can.
-            log.warning("the sessions of user %s end later: %s", user_id, error)
+            log.warning("the sessions of user %s will be ended later: %s", user_id, error)
         else:
             position = position.merge(ended)
         device_token = self._devices.make(user_id, outcome.state.generation)

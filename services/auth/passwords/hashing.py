@@ -68,7 +68,9 @@ class Passwords:
         else:
             given, possible = raw[:_BCRYPT], len(raw) <= _BCRYPT
         if hashed is not None and hashed.scheme == KEYED and not possible:
-            log.error("a password was hashed under password.key %s, and this is %s", hashed.key_id, self._key_id)
+            log.error(
+                "a password was hashed with password.key %s, but the current key is %s", hashed.key_id, self._key_id
+            )
         same = await self._run(lambda: self._check(given, hashed))
         return same and possible
 
@@ -110,7 +112,7 @@ def accepted(password: str, path: str = "/password") -> bytes:
     """
     raw = password.encode()
     if len(password) < PASSWORD_CHARACTERS or len(raw) > PASSWORD_BYTES or b"\0" in raw:
-        message = f"Must have {PASSWORD_CHARACTERS} characters at least and {PASSWORD_BYTES:,} bytes in UTF-8 at most"
+        message = f"Must have at least {PASSWORD_CHARACTERS} characters and at most {PASSWORD_BYTES:,} bytes in UTF-8"
         raise Invalid(violations=(Violation(path, message),))
     return raw
 

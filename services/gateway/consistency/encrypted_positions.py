@@ -92,4 +92,4 @@ def _text(raw: bytes) -> str:
 
 
 def _refusal() -> Invalid:
-    return Invalid("The position is not one of this system.")
+    return Invalid("The position is not from this system.")

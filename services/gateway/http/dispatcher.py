@@ -166,7 +166,7 @@ class Dispatcher(Generic[Q, B]):
         except Invalid as error:
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position"),)) from error
         if given.sequences and not await self._parts.ends.include(given, self._parts.live.positions()):
-            raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position of this system"),))
+            raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position from this system"),))
         return given.merge(self._parts.positions.required_for(signed_in.user_id)) if signed_in else given
 
     async def _body(self, request: HttpRequest, signed_in: Principal | None, standings: list[LimitState]) -> B:

@@ -26,8 +26,8 @@ class FieldError(msgspec.Struct, frozen=True):
     code: Annotated[
         str | UnsetType,
         Meta(
-            description="Stable, for what programs tell apart: `weak_password` for one that is guessed first, "
-            "`reserved_username` for a name that nobody may have."
+            description="Stable code for programs: `weak_password` for a password that is easy to guess, "
+            "`reserved_username` for a name that is not available to anyone."
         ),
     ] = UNSET
 
@@ -39,16 +39,16 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     status: Annotated[int, Meta(ge=400, le=599)]
     detail: str
-    instance: Annotated[str, Meta(description="The path that was asked for.")]
-    code: Annotated[str, Meta(description="Stable; what programs should look at.")]
+    instance: Annotated[str, Meta(description="The requested path.")]
+    code: Annotated[str, Meta(description="Stable code for programs.")]
     errors: Annotated[
-        list[FieldError] | UnsetType, Meta(description="What is wrong, where the request is not valid.")
+        list[FieldError] | UnsetType, Meta(description="The violations, if the request is not valid.")
     ] = UNSET
     email: Annotated[
         str | UnsetType,
         Meta(
-            description="With `email_not_verified`: the address that the registration was made with, for "
-            "`POST /v1/users/resend-verification`. Left out where it cannot be looked up at the moment."
+            description="With `email_not_verified`: the address of the registration, for `POST "
+            "/v1/users/resend-verification`. Absent if it cannot be looked up at the moment."
         ),
     ] = UNSET
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 # Longest query string that is cached, in bytes.
 _SHORT = 64
 Cursor = Annotated[
-    str, Meta(max_length=1024, pattern=r"^[A-Za-z0-9_=.-]*\Z", description="`next` of the page before; opaque.")
+    str, Meta(max_length=1024, pattern=r"^[A-Za-z0-9_=.-]*\Z", description="`next` of the previous page; opaque.")
 ]
 
 
@@ -26,7 +26,7 @@ class NoQuery(msgspec.Struct, frozen=True):
 class PageQuery(msgspec.Struct, frozen=True):
     """Which page of a list."""
 
-    limit: Annotated[PageLimit, Meta(description="How many items at most.")] = PAGE_LIMIT
+    limit: Annotated[PageLimit, Meta(description="Maximum number of items.")] = PAGE_LIMIT
     cursor: Cursor = ""
 
 

@@ -41,7 +41,7 @@ def check_surrogates(body: bytes) -> None:
     fields = found.items() if isinstance(found, dict) else ()
     wrong = [name for name, value in fields if isinstance(value, str) and _SURROGATE.search(value)]
     path = f"/{wrong[0]}" if wrong and not _SURROGATE.search(wrong[0]) else ""
-    raise Invalid(violations=(Violation(path, "Half a surrogate pair is no text"),))
+    raise Invalid(violations=(Violation(path, "Half a surrogate pair is not text"),))
 
 
 def _once(pairs: list[tuple[str, object]]) -> None:

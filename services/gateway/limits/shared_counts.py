@@ -120,7 +120,7 @@ class SharedLimits:
             said = _USES.decode(message.payload)
             uses = {base64.b64decode(key, validate=True): count for key, count in said.uses.items()}
         except (msgspec.DecodeError, ValueError) as error:
-            log.warning("%s of %s is not understood: %s", message.sequence, LIMITS, error)
+            log.warning("%s of %s is malformed: %s", message.sequence, LIMITS, error)
             return
         if limit is None or said.by == self._me:
             return
@@ -187,11 +187,11 @@ class SharedLimits:
         """Logs once per outage of the stream."""
         if not self._away:
             self._away = True
-            log.warning("rate limits are counted by this gateway alone: %s", reason or type(reason).__name__)
+            log.warning("rate limits are counted by this gateway only: %s", reason or type(reason).__name__)
 
 
 async def _at_most(seconds: float, work: Awaitable[object]) -> None:
     try:
         await asyncio.wait_for(work, seconds)
     except TimeoutError:
-        log.info("going on without the other gateways' counts")
+        log.info("continuing without the other gateways' counts")

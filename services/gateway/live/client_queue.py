@@ -16,11 +16,11 @@ class CloseReason(StrEnum):
     """Why a client's events end here; in every case the client may reconnect with its position."""
 
     SESSION = "session ended"
-    SESSION_UNKNOWN = "session out of sight"
+    SESSION_UNKNOWN = "session stream unreachable"
     KEY = "key not trusted"
     SLOW = "too slow"
     STOPPING = "gateway stops"
-    RESTART = "begin anew"
+    RESTART = "reconnect needed"
     DISCONNECTED = "client gone"
     FAILED = "internal error"
 

@@ -232,7 +232,7 @@ class LiveDelivery:
 
         A client that may have missed one reconnects and finds it in its backfill.
         """
-        log.error("the profile service is too far behind: every live client begins anew")
+        log.error("the profile service lags too far: disconnecting all live clients, which resume from their positions")
         for outlet in self._outlets:
             outlet.close(CloseReason.RESTART)
         self._hub.circles.clear()
@@ -274,5 +274,5 @@ def _opened(message: Message) -> Recorded[Event] | None:
         return message.open()
     except (msgspec.DecodeError, LookupError) as error:
         # One invalid event must not stop delivery to all clients; the projections record it.
-        log.error("event %d of %s cannot be told: %s", message.sequence, message.stream, type(error).__name__)
+        log.error("event %d of %s cannot be delivered: %s", message.sequence, message.stream, type(error).__name__)
         return None

@@ -94,10 +94,10 @@ class ProfileUpdates:
                 found = await self._profiles.get(event.aggregate_id, call)
                 return _completed(event, _DECODER.decode(found.body))
             except (ProfileNotFound, msgspec.DecodeError):
-                log.exception("the update %d of a profile cannot be told", event.sequence)
+                log.exception("the profile update %d cannot be delivered", event.sequence)
                 return None
             except VestnikError as error:
-                log.info("updates of profiles wait: %s", error)
+                log.info("profile updates are delayed: %s", error)
                 await asyncio.sleep(_PAUSE)
 
     def _put(self, next_: Recorded[Event] | int) -> None:

@@ -70,4 +70,4 @@ async def _reject_future_positions(
 
 def invalid_position() -> Invalid:
     """The error for the query parameter `since`; a caller that took the position from elsewhere sets its own path."""
-    return Invalid("The position is not one of this system.", violations=(Violation("/query/since", "Not a position"),))
+    return Invalid("The position is not from this system.", violations=(Violation("/query/since", "Not a position"),))

@@ -179,7 +179,7 @@ class Subscription:
                 outlet.user_id, hub.position(CONTACT), lambda: hub.position(PROFILE)
             )
         except _TRANSIENT as error:
-            log.info("friends of a user cannot be had just now: %s", error)
+            log.info("the friends of a user cannot be loaded: %s", error)
             await outlet.wait(self._pause)
         return self._circle
 
@@ -213,7 +213,7 @@ class Subscription:
                 channel, outlet.user_id, circle.friends, self._places[channel], until, size
             )
         except _TRANSIENT as error:
-            log.info("what a client missed of %s cannot be had just now: %s", channel, error)
+            log.info("the missed events of a client in %s cannot be loaded: %s", channel, error)
             await outlet.wait(self._pause)
             return []
         items = self._numbered(page.events)
@@ -237,7 +237,7 @@ class Subscription:
                     self._closed[person] = until
                 self._known[person] = until
         except _TRANSIENT as error:
-            log.info("whether two are friends cannot be had just now: %s", error)
+            log.info("whether two users are friends cannot be loaded: %s", error)
             await self._outlet.wait(self._pause)
             return []
         return None
@@ -281,7 +281,7 @@ class Subscription:
                 return False
         except Exception:
             # The edge: this client is closed and reconnects, and all others still get the event.
-            log.exception("a live event could not be passed on")
+            log.exception("a live event could not be delivered")
             self._outlet.close(CloseReason.FAILED)
             return True
         self._reached = here
@@ -294,7 +294,7 @@ class Subscription:
         try:
             active = await self._still_active(outlet.session_id)
         except _TRANSIENT as error:
-            log.info("whether a session goes on cannot be asked just now: %s", error)
+            log.info("the state of a session cannot be checked: %s", error)
             active = True
         if active:
             outlet.expires_at = max(outlet.expires_at, self._clock() + self._heartbeat)

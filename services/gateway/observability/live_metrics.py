@@ -10,14 +10,14 @@ _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.
 
 class LiveMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._open = Gauge("vestnik_live_clients", "Live connections that are open.", ("kind",), registry=registry)
+        self._open = Gauge("vestnik_live_clients", "Open live connections.", ("kind",), registry=registry)
         self._ended = Counter(
-            "vestnik_live_clients_ended", "Live connections that have ended.", ("kind", "reason"), registry=registry
+            "vestnik_live_clients_ended", "Ended live connections.", ("kind", "reason"), registry=registry
         )
-        self.delivered = LocalCounter("vestnik_live_events", "Events handed to clients.", registry)
+        self.delivered = LocalCounter("vestnik_live_events", "Events delivered to clients.", registry)
         self._lag = HistogramCollector(
             "vestnik_live_lag_seconds",
-            "Seconds from an event to its being handed to the clients' buffers.",
+            "Seconds from an event to its delivery to the clients' buffers.",
             _LAG_BUCKETS,
             registry,
         )

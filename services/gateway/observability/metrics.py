@@ -28,7 +28,7 @@ class Metrics:
         self.registry.register(self._answers)
         self.running = Gauge("vestnik_http_requests_running", "Requests at work.", registry=self.registry)
         self.profile_cache = Counter(
-            "vestnik_profile_cache", "Profile reads by how they were answered.", ("outcome",), registry=self.registry
+            "vestnik_profile_cache", "Profile reads by source of the answer.", ("outcome",), registry=self.registry
         )
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:

@@ -50,11 +50,11 @@ EVENTS: Mapping[str, type[msgspec.Struct]] = {
 HEARTBEAT = "heartbeat"
 _JSON = "application/json"
 _SCHEMAS = "#/components/schemas/"
-_POSITION = {"type": "string", "description": "Where to go on from: `Last-Event-ID` or `since`."}
+_POSITION = {"type": "string", "description": "Where to resume: `Last-Event-ID` or `since`."}
 _DESCRIPTION = """\
-What happens to the user of an access token, as it happens, and commands over the same line. REST is described at \
-`/openapi.json`; how to write a client, in docs/reference/live-events.md. Both channels belong to the server of this \
-document. Ignore events of a type that you do not know: there will be more.
+Events of the access token's user as they happen, and commands over the same connection. REST is described at \
+`/openapi.json`, and how to write a client in docs/reference/live-events.md. Both channels are on the server of this \
+document. Ignore events of unknown types: more will be added.
 """
 
 
@@ -92,12 +92,12 @@ def document(endpoints: Iterable[AnyEndpoint]) -> Json:
         "operations": {
             "followEvents": {
                 **_operation("send", "events", events),
-                "summary": "Tells the user's events, from `since` or `Last-Event-ID` on without a gap.",
+                "summary": "Sends the user's events, after `since` or `Last-Event-ID` without a gap.",
                 "bindings": {"http": {"method": "GET", "query": query, "bindingVersion": "0.3.0"}},
             },
             "followSocket": {
                 **_operation("send", "socket", frames),
-                "summary": "Tells the same events; `heartbeat` moves the position on.",
+                "summary": "Sends the same events; `heartbeat` advances the position.",
             },
             **{
                 f"{name}Command": {

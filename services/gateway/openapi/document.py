@@ -41,17 +41,17 @@ _DESCRIPTION = """\
 A messenger: accounts, profiles, friendships, messages.
 
 **Reading your own writes.** The answer to every write has the header `Vestnik-Position`. A read that sends it back \
-waits until what it reads has got there, 5 seconds at most, then answers 503 `read_model_behind`. A position that \
-this system has never been at is refused with 422.
+waits until the read model has reached it, at most 5 seconds, then fails with 503 `read_model_behind`. A position that \
+this system has not reached is refused with 422.
 
-**Access tokens** come from a login, `POST /v1/sessions`, as `access_token`, and go into the header \
-`Authorization: Bearer …`. One is good for `expires_in` seconds; `POST /v1/sessions/refresh` gives the next.
+**Access tokens** come from a login, `POST /v1/sessions`, as `access_token`, and are sent in the header \
+`Authorization: Bearer …`. A token is valid for `expires_in` seconds; `POST /v1/sessions/refresh` returns the next.
 
-**Errors** are problem documents (RFC 9457); `code` is stable, and what programs should look at. \
-A 503 or 504 comes with `Retry-After`; with `no_quorum` the part of the event store that was asked may be cut off \
-from the others: it cannot confirm what is true.
+**Errors** are problem documents (RFC 9457); programs should use the stable `code`. \
+A 503 or 504 comes with `Retry-After`; with `no_quorum` the event store's node may be cut off from its cluster \
+and cannot confirm its state.
 
-**Lists** come in pages: pass `next` of one page as `cursor` for the following.
+**Lists** are paginated: pass `next` of a page as `cursor` to get the following one.
 """
 
 

@@ -27,7 +27,7 @@ _MOST_FILES, _MOST_MAILS = 200, 10
 
 
 class MailQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    to: Annotated[str, Meta(max_length=254, description="Mails to this address alone.")] = ""
+    to: Annotated[str, Meta(max_length=254, description="Only mails to this address.")] = ""
 
 
 class Mail(msgspec.Struct, frozen=True):
@@ -104,8 +104,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         tag="Development",
         summary="The newest mails",
         description=(
-            "There only where `vestnik up` serves this machine alone and has no mail server, and only for this "
-            "machine: asked by a loopback name, not through a proxy."
+            "Exists only if `vestnik up` serves only this machine and has no mail server, and only for requests "
+            "from this machine with a loopback host name, not through a proxy."
         ),
         handler=mails,
         query=MailQuery,

@@ -39,7 +39,7 @@ _NAMES: dict[FriendState, State] = {value: name for name, value in _STATES.items
 
 
 class FriendsQuery(PageQuery, frozen=True):
-    state: Annotated[State | None, Meta(description="Only these; all if left out.")] = None
+    state: Annotated[State | None, Meta(description="Only these; default: all.")] = None
 
 
 class Friendship(msgspec.Struct, frozen=True):
@@ -51,7 +51,9 @@ class Friendship(msgspec.Struct, frozen=True):
 
 class FriendItem(msgspec.Struct, frozen=True):
     user_id: Id
-    state: Annotated[State, Meta(description="`incoming`: the other has asked; `outgoing`: you have.")]
+    state: Annotated[
+        State, Meta(description="`incoming`: requested by the other person; `outgoing`: requested by you.")
+    ]
     since: Time
 
 
@@ -108,17 +110,17 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="PUT",
         path="/v1/friends/{user_id}",
         tag="Friends",
-        summary="Ask for friendship, or agree to it",
+        summary="Send or accept a friend request",
         description=(
-            "Whoever was declined may ask again after an hour; after further declines in a row it is a day, a week, 30 "
-            "days. Three requests that were withdrawn weigh as much as one that was declined."
+            "After a declined request the next one is possible after an hour; after further declines in a row, "
+            "after a day, a week, 30 days. Three withdrawn requests count as one declined."
         ),
         handler=add,
         query=NoQuery,
         body=NoBody,
         answers={
             201: DocumentedResponse(description="Asked.", body=Friendship),
-            200: DocumentedResponse(description="Agreed, or nothing changed: the present state.", body=Friendship),
+            200: DocumentedResponse(description="Accepted or unchanged: the current state.", body=Friendship),
         },
         errors=(UserNotFound, SelfFriendship, RequestTooSoon, TooManyPendingRequests),
         limits=_LIMITS,
@@ -141,7 +143,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="GET",
         path="/v1/friends",
         tag="Friends",
-        summary="One's friends and requests",
+        summary="List friends and requests",
         handler=list_friends,
         query=FriendsQuery,
         body=NoBody,

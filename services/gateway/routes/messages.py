@@ -33,7 +33,8 @@ from services.gateway.limits import policies
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: Text
     client_message_id: Annotated[
-        ClientMessageId, Meta(description="The client's own id of the message; sent again, it does nothing twice.")
+        ClientMessageId,
+        Meta(description="The client's own id of the message; a repeat with the same id has no effect."),
     ]
 
 
@@ -43,7 +44,7 @@ class MessagesQuery(PageQuery, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    sequence: Annotated[MessageSequence, Meta(description="Everything up to here was seen.")]
+    sequence: Annotated[MessageSequence, Meta(description="All messages up to this sequence were seen.")]
 
 
 class _Edge(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -130,8 +131,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NewMessage,
         answers={
-            201: DocumentedResponse(description="Sent, and kept for good.", body=SentMessage),
-            200: DocumentedResponse(description="It had been sent before: the same message.", body=SentMessage),
+            201: DocumentedResponse(description="Sent and stored durably.", body=SentMessage),
+            200: DocumentedResponse(description="Already sent earlier: the same message.", body=SentMessage),
         },
         errors=(NotFriends, UserNotFound, ClientMessageIdReused),
         limits=(AppliedLimit(limit=policies.SEND_ADDRESS), AppliedLimit(limit=policies.SEND)),
@@ -155,8 +156,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="PUT",
         path="/v1/conversations/{user_id}/seen",
         tag="Messages",
-        summary="Say how far one has seen",
-        description="Only forward: a lower sequence changes nothing.",
+        summary="Mark messages as seen",
+        description="Never goes back: a lower sequence changes nothing.",
         handler=mark_seen,
         query=NoQuery,
         body=Seen,

@@ -29,7 +29,7 @@ from services.gateway.routes.timestamps import Time, shown
 
 class NotificationItem(msgspec.Struct, frozen=True):
     notification_id: Id
-    kind: Annotated[str, Meta(description="`friend_request`, `friend_accepted` or `message`; more may come.")]
+    kind: Annotated[str, Meta(description="`friend_request`, `friend_accepted` or `message`; more may be added.")]
     from_user_id: Id
     at: Time
     read: bool
@@ -43,7 +43,7 @@ class ReadNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     notification_ids: (
         Annotated[
             tuple[Id, ...],
-            Meta(min_length=1, max_length=200, description="Not one's own, or read already: nothing changes."),
+            Meta(min_length=1, max_length=200, description="Other users' and already read ones are ignored."),
         ]
         | UnsetType
     ) = UNSET
@@ -52,8 +52,8 @@ class ReadNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             Id,
             Meta(
                 description=(
-                    "Instead of `notification_ids`: this one and all that the list has below it. With the first of"
-                    " the list, all that one has seen of it; what is listed above stays unread."
+                    "Instead of `notification_ids`: this one and all below it in the list. With the first one of "
+                    "a loaded list, everything in that list is read, and newer ones stay unread."
                 )
             ),
         ]
@@ -103,8 +103,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         tag="Notifications",
         summary="One's notifications",
         description=(
-            "Newest first. A notification of a message is read as soon as the message was seen in its conversation, by"
-            " `PUT /v1/conversations/{user_id}/seen` or by writing there."
+            "Newest first. A notification of a message becomes read when the message is seen in its conversation, "
+            "by `PUT /v1/conversations/{user_id}/seen` or by writing there."
         ),
         handler=list_notifications,
         query=PageQuery,
@@ -116,7 +116,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="GET",
         path="/v1/notifications/unread",
         tag="Notifications",
-        summary="How many notifications are unread",
+        summary="Count unread notifications",
         handler=count_unread,
         query=NoQuery,
         body=NoBody,
@@ -127,8 +127,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="POST",
         path="/v1/notifications/read",
         tag="Notifications",
-        summary="Say which notifications were read",
-        description="By their ids, or all up to one of the list.",
+        summary="Mark notifications as read",
+        description="By ids, or all up to one in the list.",
         handler=mark_read,
         query=NoQuery,
         body=ReadNotifications,

@@ -41,7 +41,7 @@ class ProfileBody(msgspec.Struct, frozen=True):
     username: str
     display_name: str
     bio: str
-    avatar_url: Annotated[str | None, Meta(description="null where there is none.")]
+    avatar_url: Annotated[str | None, Meta(description="null if there is none.")]
     verified: Annotated[bool, Meta(description="Whether the e-mail address is verified.")]
     updated_at: Time
 
@@ -62,11 +62,11 @@ class SearchQuery(PageQuery, frozen=True, kw_only=True):
             max_length=64,
             pattern=r"^[^\x00]*\Z",
             description=(
-                "Beginning of a username or of a display name, or words of either, in any order. Case and accents do"
-                " not matter, in any script. Found are first whose name begins with it, the very name first; then who"
-                " has its words in their names; then who has them but for a slip of the finger (a letter missing,"
-                " added, wrong, or swapped with the next) in words of four letters and more. Shorter words are found"
-                " where they stand whole; digits and punctuation are taken as they are."
+                "Prefix of a username or display name, or words of either in any order. Case and accents are "
+                "ignored, in any script. Results are ordered: names that start with the text, exact matches "
+                "first; then names that contain its words; then names that contain them with a typo (a letter "
+                "missing, added, wrong, or swapped with the next) in words of four letters and more. Shorter "
+                "words must match whole; digits and punctuation must match exactly."
             ),
         ),
     ]
@@ -174,7 +174,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
                 description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control", "Vary")
             ),
             304: DocumentedResponse(
-                description="It still has the tag given.", headers=("ETag", "Cache-Control", "Vary")
+                description="It still has the given tag.", headers=("ETag", "Cache-Control", "Vary")
             ),
         },
         errors=(ProfileNotFound,),
@@ -185,11 +185,11 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="PATCH",
         path="/v1/profiles/me",
         tag="Profiles",
-        summary="Change one's own profile",
+        summary="Update the user's own profile",
         handler=update_me,
         query=NoQuery,
         body=ProfilePatch,
-        answers={200: DocumentedResponse(description="The profile as it is now.", body=ProfileBody, headers=("ETag",))},
+        answers={200: DocumentedResponse(description="The current profile.", body=ProfileBody, headers=("ETag",))},
         errors=(StaleProfile, ProfileNotFound),
         limits=(AppliedLimit(limit=policies.PROFILE_CHANGE_ADDRESS), AppliedLimit(limit=policies.PROFILE_CHANGE)),
         media_types=(JSON, MERGE_PATCH),
@@ -201,7 +201,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/profiles/{user_id}",
         tag="Profiles",
         summary="A profile",
-        description="Anybody may read it, and caches may keep it for a minute.",
+        description="Public; may be cached for one minute.",
         handler=get,
         query=NoQuery,
         body=NoBody,
@@ -210,7 +210,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
                 description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control", "Vary")
             ),
             304: DocumentedResponse(
-                description="It still has the tag given.", headers=("ETag", "Cache-Control", "Vary")
+                description="It still has the given tag.", headers=("ETag", "Cache-Control", "Vary")
             ),
         },
         errors=(ProfileNotFound,),

@@ -71,7 +71,7 @@ _DECLARED: tuple[AnyEndpoint, ...] = (
     ),
     system.operation(
         "/asyncapi.json",
-        "What comes and goes live",
+        "Schemas of the live interface",
         describe_live,
         answers=system.document_of("An AsyncAPI 3.0 document.", JSON),
         description="Every event, command and answer of `GET /v1/events` and of the WebSocket.",

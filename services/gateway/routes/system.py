@@ -107,18 +107,18 @@ def document_of(description: str, media_type: str) -> Mapping[int, DocumentedRes
 ROUTES: tuple[AnyEndpoint, ...] = (
     operation(
         "/healthz",
-        "Whether the process lives",
+        "Liveness of the process",
         health,
         answers={200: DocumentedResponse(description="It does.", body=Health)},
         limit=policies.HEALTH_ADDRESS,
     ),
     operation(
         "/readyz",
-        "Whether everything that it needs is ready",
+        "Readiness of the process and its dependencies",
         ready,
         answers={
             200: DocumentedResponse(description="All of it.", body=Health),
-            503: DocumentedResponse(description="Not all: the parts that are missing.", body=NotReady),
+            503: DocumentedResponse(description="Not ready: the parts that are missing.", body=NotReady),
         },
         limit=policies.HEALTH_ADDRESS,
     ),
@@ -135,7 +135,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         keys,
         answers=document_of("A JWK set (RFC 7517).", "application/jwk-set+json"),
     ),
-    operation("/docs", "This description as a page", docs, answers=document_of("The page.", "text/html")),
+    operation("/docs", "This description as a web page", docs, answers=document_of("The page.", "text/html")),
     operation("/docs/docs.js", "The page's script", docs_script, answers=document_of("The script.", "text/javascript")),
     operation("/docs/docs.css", "The page's style", docs_style, answers=document_of("The style.", "text/css")),
 )

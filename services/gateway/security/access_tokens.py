@@ -104,7 +104,7 @@ class AccessTokens:
             Unauthenticated, Unavailable: as in `authenticate`.
         """
         if caller.expires_at <= self._clock():
-            raise Unauthenticated("The access token has run out.")
+            raise Unauthenticated("The access token has expired.")
         self._keys.reload_if_changed()
         if self._keys.find(caller.key_id) is None:
             raise Unauthenticated
@@ -122,7 +122,7 @@ class AccessTokens:
             return None
         if caller.expires_at <= self._clock():
             self._verified.discard(token)
-            raise Unauthenticated("The access token has run out.")
+            raise Unauthenticated("The access token has expired.")
         return caller
 
     def _verify(self, token: str) -> Principal:
@@ -145,7 +145,7 @@ class AccessTokens:
             if caller.expires_at <= self._clock():
                 raise jwt.ExpiredSignatureError
         except jwt.ExpiredSignatureError as error:
-            raise Unauthenticated("The access token has run out.") from error
+            raise Unauthenticated("The access token has expired.") from error
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise Unauthenticated from error
         if not is_id(str(caller.user_id)) or not is_id(str(caller.session_id)):

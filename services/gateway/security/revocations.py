@@ -122,7 +122,7 @@ class Revocations:
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             if self._watchers and not self.alive:
-                log.warning("the stream of sessions is out of sight: closing what is open for %d", len(self._watchers))
+                log.warning("the session stream is unreachable: closing %d live connections", len(self._watchers))
                 for session_id in list(self._watchers):
                     self._tell(session_id, None)
 

@@ -38,7 +38,7 @@ class VerifyingKeys:
         try:
             self._read()
         except (OSError, ValueError, jwt.PyJWTError) as error:
-            raise NoPublishedKeys(f"{path} cannot be read ({error}); `vestnik up` makes it") from error
+            raise NoPublishedKeys(f"{path} cannot be read ({error}); `vestnik up` creates it") from error
 
     @property
     def jwks(self) -> bytes:
@@ -68,6 +68,6 @@ class VerifyingKeys:
         content = self._path.read_bytes()
         keys = {key.key_id: key for key in jwt.PyJWKSet.from_json(content.decode()).keys if key.key_id}
         if self._keys and keys.keys() != self._keys.keys():
-            log.info("access tokens are verified with the keys %s from now on", ", ".join(keys))
+            log.info("now verifying access tokens with the keys %s", ", ".join(keys))
         self._seen, self._jwks, self._keys = seen, content, keys
         self.generation += 1

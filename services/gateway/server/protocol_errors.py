@@ -31,12 +31,12 @@ NO_HOST = Refusal(HTTPStatus.BAD_REQUEST, "malformed_request", "The request need
 FRAMING = Refusal(HTTPStatus.BAD_REQUEST, "malformed_request", "Where the request's body ends is ambiguous.")
 TWO_CREDENTIALS = Refusal(HTTPStatus.BAD_REQUEST, "malformed_request", "The request has two Authorization headers.")
 NOT_WITH_GET = Refusal(
-    HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "A WebSocket begins with GET.", {"allow": "GET"}
+    HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "A WebSocket must be opened with GET.", {"allow": "GET"}
 )
 NO_HANDSHAKE = Refusal(
     HTTPStatus.BAD_REQUEST,
     "malformed_request",
-    "The request is not the beginning of a WebSocket (RFC 6455, version 13).",
+    "The request does not open a WebSocket (RFC 6455, version 13).",
     {"sec-websocket-version": "13"},
 )
 

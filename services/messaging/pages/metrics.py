@@ -4,8 +4,8 @@ from prometheus_client import Counter, Gauge
 
 READS = Counter(
     "vestnik_newest_pages_read",
-    "Newest pages of conversations that were read, by where they came from: kept, or made anew.",
+    "Reads of a conversation's newest page, by source: cached or rebuilt.",
     ("outcome",),
 )
-KEPT_BYTES = Gauge("vestnik_newest_pages_kept_bytes", "Memory that kept pages take, about.")
+KEPT_BYTES = Gauge("vestnik_newest_pages_kept_bytes", "Approximate memory used by cached pages.")
 FOUND, MADE = READS.labels("kept"), READS.labels("made")

@@ -81,7 +81,7 @@ class RequestBatcher(Generic[Q, A]):
                     if not answered.done():
                         answered.set_result(answer)
         except TimeoutError as error:
-            _fail(asked.values(), Unavailable("The read model cannot be read just now.", retry_after=1), error)
+            _fail(asked.values(), Unavailable("The read model cannot be read at the moment.", retry_after=1), error)
         except Exception as error:  # passed on to every caller
             _fail(asked.values(), error, error.__cause__)
         finally:

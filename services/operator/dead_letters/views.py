@@ -100,10 +100,10 @@ async def event_of(
     try:
         message = await jetstream.next(found.stream, found.subject, found.sequence - 1)
     except (RequestFailed, Refused) as error:
-        return None, f"{found.stream} cannot be read just now: {error}"
+        return None, f"{found.stream} cannot be read at the moment: {error}"
     if message is None or message.sequence != found.sequence:
-        return None, f"{found.stream} does not hold it any more"
+        return None, f"{found.stream} no longer contains it"
     try:
         return to_view(message, message.envelope(), raw=raw), None
     except msgspec.DecodeError as error:
-        return None, f"it is no event of ours: {error}"
+        return None, f"it is not a Vestnik event: {error}"

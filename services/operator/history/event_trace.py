@@ -105,13 +105,13 @@ class Tracing:
         try:
             message = await self._jetstream.at(stream, sequence)
         except (RequestFailed, Refused) as failure:
-            raise Unavailable("The stream cannot be read just now.") from failure
+            raise Unavailable("The stream cannot be read at the moment.") from failure
         if message is None:
             raise NotFound(f"{stream} has no event at {sequence}.")
         try:
             event = to_view(message, message.envelope(), raw=False)
         except (msgspec.DecodeError, OperatorError) as error:
-            raise Unavailable(f"What {stream} has at {sequence} cannot be shown: {error}") from error
+            raise Unavailable(f"The event at {sequence} of {stream} cannot be shown: {error}") from error
         discards = await kept_letters.discarded(self._nc, DeadLetterFilter(aggregate_id=event.aggregate_id))
         given_up = [of_discard(each) for each in discards]
         read_models, became = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""Brings up a fresh system with the settings of production and measures what people do with it.
+"""Starts a fresh system with production settings and measures it under load.
 
 Load generator, servers and database share the machine. After each scenario every read model is compared with its
 streams. The last run of a size is kept in `.bench/`, and the next one is compared with it.
@@ -31,7 +31,7 @@ _VERIFY_WITHIN = 1_800
 
 
 class _Worlds:
-    """The system that scenarios share, started with the first that asks for it, and those of their own."""
+    """The system that scenarios share, started on first use, and the systems of single scenarios."""
 
     def __init__(self, size: Size, replicas: int, run: Run) -> None:
         self._size, self._replicas, self._run = size, replicas, run

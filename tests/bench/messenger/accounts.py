@@ -28,7 +28,7 @@ async def log_in(
 
 
 async def refresh(world: World, *, in_flight: int, seconds: float) -> Outcome:
-    """Each of so many people refreshes the session again and again."""
+    """Refreshes the sessions of the given number of users repeatedly."""
     people = world.people[:in_flight]
     taken: list[float] = []
 

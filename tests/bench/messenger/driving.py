@@ -1,4 +1,4 @@
-"""Load: so many requests in flight, one behind the other on each connection, and what became of them."""
+"""Load: a fixed number of connections with sequential requests each, and their outcomes."""
 
 import itertools
 import time
@@ -53,7 +53,7 @@ async def drive(
     accepted: set[int] | None = None,
     good: int = 200,
 ) -> Outcome:
-    """So many connections, each with one request after the other."""
+    """Runs the given number of connections, each with one request after the other."""
     connections = [await Connection.open(world.system.url) for _ in range(in_flight)]
 
     def asking(connection: Connection) -> Ask:

@@ -1,4 +1,4 @@
-"""Large worlds: one long conversation, very many people, and a past of a million messages."""
+"""Large systems: one long conversation, many users, and a history of a million messages."""
 
 import asyncio
 import tempfile
@@ -93,7 +93,7 @@ async def many_users(world: World, *, users: int, seconds: float) -> Measured:
 
 
 async def growth(world: World, *, messages: int, seconds: float) -> Measured:
-    """The rate of sending, and the memory, with so many messages stored against none.
+    """The send rate and the memory with the given number of stored messages, compared with none.
 
     Rates are measured in turns with a fresh system beside this one: minutes apart the machine is not the same.
     """
@@ -142,7 +142,7 @@ async def growth(world: World, *, messages: int, seconds: float) -> Measured:
 
 
 async def _scroll_back(world: World, pair: tuple[Person, Person], messages: int, seconds: float) -> Outcome:
-    """One page behind the other, from the newest on, by one person; each follows the one before without a gap."""
+    """One user reads page after page from the newest on; the pages must follow without a gap."""
     one, other = pair
     path = f"/v1/conversations/{other.user_id}/messages?limit=50"
     connection = await Connection.open(world.system.url)
@@ -182,6 +182,6 @@ async def _anywhere(world: World, pair: tuple[Person, Person], messages: int, se
 
 
 def _syllables(number: int) -> str:
-    """A beginning of a name, of which there are so many that few share one."""
+    """A name prefix with so many variants that few names share one."""
     parts: Sequence[str] = ("ka", "lo", "mi", "nu", "pe", "ra", "so", "ti", "ve", "za")
     return "".join(parts[number // 10**place % 10] for place in range(4))

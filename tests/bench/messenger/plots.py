@@ -76,7 +76,7 @@ def latency(outcomes: Iterable[Outcome]) -> str:
 
 
 def processor(outcomes: Iterable[Outcome]) -> str:
-    """Processor time a request by process, in microseconds; what is dear beyond all others (logins) is left out."""
+    """CPU time per request by process, in microseconds; logins, which cost far more, are left out."""
     shown = [each for each in outcomes if each.cpu and "login" not in each.scenario]
     parts = sorted({part for each in shown for part in each.cpu})
     colours = {part: _COLOURS[place % len(_COLOURS)] for place, part in enumerate(parts)}

@@ -1,4 +1,4 @@
-"""What people read: the newest messages, their conversations, each other's names."""
+"""Read scenarios: the newest messages, lists of conversations, profiles."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ async def list_conversations(
 async def search(
     world: World, *, names: Sequence[str], in_flight: int, seconds: float, name: str = "search"
 ) -> Outcome:
-    """People by the beginning of their names."""
+    """Searches for users by name prefix."""
     people = world.people
 
     def make(turn: int) -> tuple[bytes, int]:

@@ -76,7 +76,7 @@ def keep(run: Run) -> Path:
 
 
 def lines(result: Result, against: Mapping[str, Outcome]) -> list[str]:
-    """A scenario for people to read."""
+    """The results of a scenario as text."""
     if result.skipped:
         return [f"{result.scenario}: left out, {result.skipped}"]
     found = []

@@ -61,7 +61,7 @@ Written = tuple[str, str, Event]
 
 
 class Seeded(msgspec.Struct, frozen=True):
-    """Somebody who has been there all along."""
+    """A user from the seeded history."""
 
     user_id: str
     username: str
@@ -95,7 +95,7 @@ class Seeder:
         await self._write(CONTACT, [_friendship(one, other) for one, other in pairs])
 
     async def talk(self, pairs: Sequence[tuple[str, str]], count: int, *, beginning: int = 0) -> None:
-        """So many messages, the pairs in turn, either writing to the other in turn."""
+        """Writes the given number of messages, the pairs in turn and alternating within each pair."""
         last = {pair_id(*pair): await self._last_message(pair_id(*pair)) for pair in pairs}
         lines = texts()
 
@@ -219,7 +219,7 @@ async def seeder(system: System) -> AsyncIterator[Seeder]:
 
 
 async def _running(system: System) -> RunFile:
-    """The gateway may say that it is ready a moment before the supervisor has written where everything is."""
+    """Waits for the run file, which the supervisor may write a moment after the gateway is ready."""
     async with asyncio.timeout(_WRITTEN_WITHIN):
         while True:
             with contextlib.suppress(NotRunning):

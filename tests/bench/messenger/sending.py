@@ -64,7 +64,7 @@ async def send(
 
 
 async def send_over_websockets(world: World, *, seconds: float) -> Outcome:
-    """So many connections, each of one person who writes to a friend, with four messages in flight."""
+    """Opens the given number of connections, each of one user who sends to a friend with four messages in flight."""
     pairs = world.pairs[:_WEBSOCKETS]
     sockets = [await WebSocket.open(world.system.url, one.token) for one, _ in pairs]
 

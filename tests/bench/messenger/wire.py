@@ -1,4 +1,4 @@
-"""Requests as bytes over keep-alive connections: the client must not be what is measured."""
+"""HTTP requests as prepared bytes over keep-alive connections, so that the client does not limit the measurement."""
 
 import asyncio
 from typing import cast

@@ -1,4 +1,4 @@
-"""A fresh system with people in it, and the settings of production: pairs of friends, each person with a session."""
+"""A fresh system with production settings and users: pairs of friends, each user with a session."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -37,7 +37,7 @@ class World:
         return [person for pair in self.pairs for person in pair]
 
     async def with_messages(self, pairs: Sequence[tuple[Person, Person]] = (), count: int = 60) -> None:
-        """Sees to it that each pair (all, if none are given) has written at least so many messages to each other."""
+        """Ensures that each pair (default: all pairs) has exchanged at least the given number of messages."""
         among = [(one.user_id, other.user_id) for one, other in pairs or self.pairs]
         new = [pair for pair in among if pair not in self._talked]
         if new:
@@ -83,7 +83,7 @@ class _Status(msgspec.Struct):
 
 @asynccontextmanager
 async def world(folder: Path, *, pairs: int, replicas: int = 1) -> AsyncIterator[World]:
-    """So many pairs of friends on a running system."""
+    """Creates the given number of pairs of friends on a running system."""
     system = System(folder / "data", replicas=replicas, settings=PRODUCTION)
     try:
         await asyncio.to_thread(system.start)
@@ -107,7 +107,7 @@ def someone(seeded: Sequence[Seeded]) -> list[Person]:
 async def together(
     items: Sequence[Any], work: Callable[[Any], Coroutine[Any, Any, None]], at_once: int = _AT_ONCE
 ) -> None:
-    """Does something for each, so many at once."""
+    """Runs a function for each item, with limited concurrency."""
     left = iter(items)
 
     async def worker() -> None:

@@ -36,7 +36,7 @@ Stored = tuple[int, str, bytes, dict[str, str]]
 
 
 class Place:
-    """A server with its parties and secrets."""
+    """A server with its NATS accounts and secrets."""
 
     def __init__(self, folder: Path, house: Parties) -> None:
         self.folder = folder

@@ -100,7 +100,7 @@ async def test_what_is_appended_during_an_export_is_not_in_it(filled: Place, pat
 
 
 async def deletable(streams: Client) -> None:
-    """Ours deny it: somebody with power over the server has made this stream anew, with five events."""
+    """Recreates SESSION with five events and without `deny_delete`, so that a test can delete some."""
     await streams.request(f"$JS.API.STREAM.DELETE.{SESSION}", b"")
     settings = settings_of(SESSION, replicas=1) | {"deny_delete": False}
     await streams.request(f"$JS.API.STREAM.CREATE.{SESSION}", msgspec.json.encode(settings))

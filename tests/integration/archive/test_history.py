@@ -30,7 +30,7 @@ _PAGE = 1_000
 
 
 def kept(number: int, event: Event, subject: Callable[[str], str]) -> ArchivedMessage:
-    """The event that happened so many seconds after the beginning."""
+    """The event at the given number of seconds after the start."""
     at = _BEGIN + timedelta(seconds=number)
     sealed = seal(event, aggregate_id=new_id(), version=1, provenance=Provenance(), at=at)
     return ArchivedMessage(subject(sealed.aggregate_id), encode(sealed), {"Nats-Msg-Id": sealed.id})

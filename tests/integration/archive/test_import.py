@@ -23,7 +23,7 @@ from tests.integration.archive.conftest import Place, silent, unheard
 
 
 class Interrupted(Exception):
-    """Stands for whatever ends an import in the middle."""
+    """Represents any exception that aborts an import."""
 
 
 def interrupted_after(events: int) -> Steps:
@@ -177,7 +177,7 @@ async def test_who_appends_meanwhile_is_found_out_and_named(filled: Place, targe
         await target.import_(path, steps=interrupted_after(1_000))
     end = (await target.ends())[MESSAGING]
     await target.append(subjects.conversation(new_id()), UserCreated(username="x"))
-    with pytest.raises(Interfered, match=f"MESSAGING has another event {end + 1:,} than the file"):
+    with pytest.raises(Interfered, match=f"event {end + 1:,} of MESSAGING differs from the file's"):
         await target.import_(path)
     assert await get_import_marker(await target.jetstream()) is not None
 
@@ -206,7 +206,7 @@ async def test_services_that_do_not_stop_keep_an_import_from_beginning(
             impatient.setattr(quiesce, "_PATIENCE", 0.5)
             with pytest.raises(ServicesAtWork, match="auth"):
                 await target.import_(path, alone=False, steps=Steps(silent, silent, said.append))
-    assert said == ["waiting for auth to stop; they start again by themselves"]
+    assert said == ["waiting for auth to stop; they restart by themselves"]
     assert set((await target.ends()).values()) == {0}
     assert await get_import_marker(await target.jetstream()) is None
     await target.import_(path, alone=False)
@@ -237,7 +237,7 @@ async def test_without_the_passwords_of_the_owners_nothing_is_imported(
 ) -> None:
     await filled.export(path)
     (target.folder / "secrets" / f"nats-{STREAMS[AUTH]}.password").unlink()
-    with pytest.raises(OperatorError, match=r"nats-auth\.password is not there"):
+    with pytest.raises(OperatorError, match=r"nats-auth\.password does not exist"):
         await target.import_(path)
     assert set((await target.ends()).values()) == {0}
 
@@ -252,4 +252,4 @@ async def test_the_same_import_twice_at_once_brings_every_event_in_once(
     assert await get_import_marker(await target.jetstream()) is None
     failed = [str(outcome) for outcome in outcomes if isinstance(outcome, BaseException)]
     assert len(failed) < 2
-    assert all("the other one has ended" in said or "at the same moment" in said for said in failed)
+    assert all("the other one has ended" in said or "at the same time" in said for said in failed)

@@ -28,7 +28,7 @@ _WITHIN = 600.0
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export that takes some time to bring in; written as it is, so that no server has to be filled for it."""
+    """An export that takes some time to import; written directly, so that no server has to be filled for it."""
     events = _BLOCKS * MOST_EVENTS
     file = io.BytesIO()
     writer = Writer(file, header(events={"MESSAGING": events, "AUTH": 0}))
@@ -85,7 +85,7 @@ def size(folder: Path) -> int:
 
 
 def killed_after_growth(process: subprocess.Popen[bytes], folder: Path, growth: int) -> bool:
-    """Kills the process when so many bytes were stored since now; False where it had ended before."""
+    """Kills the process when the stream has grown by the given number of bytes; False if it ended earlier."""
     begin, deadline = size(folder), time.monotonic() + _WITHIN
     while size(folder) < begin + growth:
         assert time.monotonic() < deadline

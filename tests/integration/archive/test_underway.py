@@ -47,7 +47,7 @@ async def test_a_service_waits_as_long_as_the_mark_is_there_and_hears_when_it_co
         await set_import_marker(jetstream, "one")
         await stops
         starts = asyncio.create_task(wait_until_complete(streams))
-        while "finishes it" not in caplog.text:
+        while "completes it" not in caplog.text:
             await asyncio.sleep(0.01)
         assert not starts.done()
         await set_import_marker(jetstream, None)

@@ -28,7 +28,7 @@ def of_a_later_release() -> bytes:
 
 @pytest_asyncio.fixture
 async def strange(source: Place) -> Place:
-    """Two events of ours, and between them some that nobody can read, or only a later release."""
+    """Two readable events, and between them some that no release, or only a later one, can read."""
     await source.append(conversation(new_id()), sent(1))
     await store(source, conversation(new_id()), of_a_later_release())
     await store(source, conversation(new_id()), of_a_later_release())
@@ -46,8 +46,8 @@ async def test_an_export_that_an_import_would_refuse_names_the_events_and_has_no
     said = str(refused.value)
     assert "4 events cannot be read by this release (0.1.0)" in said
     for event in (
-        "MESSAGING 2 (message.sent of schema 2, of which this release knows up to 1)",
-        "MESSAGING 3 (message.sent of schema 2, of which this release knows up to 1)",
+        "MESSAGING 2 (message.sent of schema 2, while this release knows schemas up to 1)",
+        "MESSAGING 3 (message.sent of schema 2, while this release knows schemas up to 1)",
         "SESSION 1 (no event: ",
         "AUTH 1 (no event: ",
     ):
@@ -60,7 +60,7 @@ async def test_what_was_exported_all_the_same_is_imported_as_it_is(strange: Plac
     assert exported.unreadable == 4
     imported = await target.import_(path)
     assert await target.everything() == await strange.everything()
-    assert any("as they are stored: 4 events that this release cannot read, " in note for note in imported.notes)
+    assert any("imported unchanged: 4 events that this release cannot read, " in note for note in imported.notes)
 
 
 async def test_what_operators_have_discarded_needs_no_other_word(strange: Place, target: Place, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Auth and session together over real gRPC: register, verify, log in, as the gateway asks for it."""
+"""Auth and session together over real gRPC: registration, verification, login, as the gateway calls them."""
 
 import asyncio
 import time

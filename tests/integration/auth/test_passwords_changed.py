@@ -1,4 +1,4 @@
-"""Another password, by who knows the old one or has the mail: what it ends, and what it leaves."""
+"""Changes and resets of a password: what they end, and what stays valid."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -57,7 +57,7 @@ async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncI
 
 @pytest_asyncio.fixture
 async def anna(services: Services) -> str:
-    """Somebody registered and verified; the id."""
+    """A registered and verified user; returns the id."""
     answer = await services.to_auth.call(
         services.auth.register, RegisterRequest(email="anna@example.org", username="anna", password=PASSWORD)
     )
@@ -209,7 +209,7 @@ async def test_a_mail_is_asked_for_once_a_minute_and_only_where_the_address_was_
 async def test_asking_for_a_mail_stores_one_event_whatever_the_address_so_that_it_takes_the_same_time(
     services: Services, anna: str, streams: NATS
 ) -> None:
-    """However slow the streams are: what is waited for is the same, and so is what comes of their failure."""
+    """The wait and the outcome of a failure are also the same, however slow the streams."""
     await services.to_auth.call(
         services.auth.register, RegisterRequest(email="new@example.org", username="new", password=PASSWORD)
     )

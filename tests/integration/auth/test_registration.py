@@ -1,4 +1,4 @@
-"""Registration over real streams: of many who want the same, exactly one gets it, whichever replica they ask."""
+"""Registration over real streams: of several concurrent claims exactly one succeeds, with any replica."""
 
 import asyncio
 from datetime import datetime, timedelta

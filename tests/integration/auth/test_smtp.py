@@ -1,4 +1,4 @@
-"""Mails over SMTP: plain, with STARTTLS, with TLS from the start, with a login, and when the server says no."""
+"""Mails over SMTP: plain, with STARTTLS, with TLS from the start, with a login, and with a refusing server."""
 
 import ipaddress
 import ssl

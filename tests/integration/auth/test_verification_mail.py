@@ -48,7 +48,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Recording:
-    """Remembers what it sent; fails as often as it was told."""
+    """Records the mails sent; fails the configured number of times."""
 
     def __init__(self, failures: int = 0) -> None:
         self.sent: list[Mail] = []
@@ -62,7 +62,7 @@ class Recording:
 
 
 class Nobody(Sessions):
-    """Nobody has a session."""
+    """A session service in which no user has a session."""
 
     def __init__(self) -> None:
         pass
@@ -415,7 +415,7 @@ async def test_a_mail_that_was_asked_for_by_the_events_of_an_older_form_is_sent(
 
 
 async def claimed_in_the_older_form(auth: Auth, name: str, end: datetime) -> Append:
-    """A registration as it was stored before addresses could have several: the event that claims the address."""
+    """A registration as older releases stored it: an event that claims the address."""
     user_id, email = new_id(), f"{name}@example.org"
     aggregates, provenance = auth.aggregates, Provenance(actor=user_id)
     claim = EmailClaimed(user_id=user_id, email=email, username=name, expires_at=end)

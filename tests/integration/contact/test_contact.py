@@ -1,4 +1,4 @@
-"""Friendships over real gRPC, with two replicas that know nothing of each other."""
+"""Friendships over real gRPC, with two replicas that share only the stream."""
 
 import asyncio
 import secrets

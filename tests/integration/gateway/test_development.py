@@ -1,4 +1,4 @@
-"""The mails of a developer's machine: shown to that machine, and to nobody who gets there in a roundabout way."""
+"""The mails shown on a developer's machine: only to that machine, on no indirect route."""
 
 import os
 from collections.abc import AsyncIterator

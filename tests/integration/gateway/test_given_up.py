@@ -1,4 +1,4 @@
-"""A position from before a loss, and behind it, is told apart from all others."""
+"""Positions inside a range of lost events are refused; all others are accepted."""
 
 import pytest
 from nats.aio.client import Client

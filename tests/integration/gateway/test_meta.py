@@ -1,4 +1,4 @@
-"""What the gateway says of itself."""
+"""The gateway's routes about itself."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""Reading one's own writes: positions in, out, and remembered for each user."""
+"""Read-your-own-writes: positions in requests, in responses, and remembered per user."""
 
 from contracts import subjects
 from contracts.events.profile import ProfileUpdated

@@ -1,4 +1,4 @@
-"""What a gateway does with events of sessions that cannot be read: it goes on, and lets nobody in who may have left."""
+"""Session events that cannot be read: the gateway continues, and refuses every session that may have ended."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Every route: what it asks of its service, and what it answers."""
+"""Every route: its call to the service, and its response."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""What stands on the wire of a WebSocket, byte for byte: whole texts are taken apart by us, all else by the library."""
+"""WebSocket frames, byte for byte: complete texts are parsed in place, everything else by the library."""
 
 import asyncio
 import os

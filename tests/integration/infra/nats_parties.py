@@ -1,4 +1,4 @@
-"""Every party of a NATS server with permissions, each on its own connection that records refusals."""
+"""All NATS accounts of a server with permissions, each with its own connection that records refusals."""
 
 import json
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -34,7 +34,7 @@ EVENTS = {
 
 
 class Party:
-    """One party's connection."""
+    """The connection of one account."""
 
     def __init__(self, name: str, client: Client, refusals: Sequence[str]) -> None:
         self.name = name
@@ -85,14 +85,14 @@ class Party:
 
 
 class Parties:
-    """All parties of a server, with their connections."""
+    """All accounts of a server, with their connections."""
 
     def __init__(self, server: NatsServer) -> None:
         self.server = server
         self._open: dict[str, Party] = {}
 
     async def party(self, name: str) -> Party:
-        """The party's connection, opened on first use."""
+        """The account's connection, opened on first use."""
         if name not in self._open:
             refusals: list[str] = []
 

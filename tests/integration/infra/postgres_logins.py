@@ -30,7 +30,7 @@ class Logins:
         return url_of(self.database_url, party, self.passwords[party])
 
     async def of(self, party: str) -> Connection:
-        """The party's connection, opened on first use."""
+        """The login's connection, opened on first use."""
         if party not in self._open:
             self._open[party] = await AsyncConnection.connect(self.url(party), autocommit=True)
         return self._open[party]
@@ -85,7 +85,7 @@ async def refusal(conn: Connection, statement: str) -> str | None:
 
 
 async def relations_of(database_url: str, party: str) -> list[tuple[str, str]]:
-    """The tables and views in the party's schema, as `schema.name`, with their kind."""
+    """The tables and views in the login's schema, as `schema.name`, with their kind."""
     async with await AsyncConnection.connect(database_url) as conn:
         cursor = await conn.execute(
             "SELECT format('%%I.%%I', n.nspname, c.relname), c.relkind::text FROM pg_class AS c"

@@ -1,4 +1,4 @@
-"""Calls that go together on a stream, and what can become of it: cut, silent, full, stopped, or full of rubbish.
+"""Multiplexed calls on one stream, and its failures: cut, silent, full, stopped, or with malformed data.
 
 That they end as calls by themselves do is what test_rpc.py asks of both.
 """
@@ -84,7 +84,7 @@ async def until(condition: Any) -> None:  # noqa: ANN401 - anything that is call
 
 
 class Held:
-    """A handler whose calls wait until they are let go; knows which began, ended, and were cut off."""
+    """A handler whose calls wait until released; records which calls started, ended and were cancelled."""
 
     def __init__(self) -> None:
         self.begun: Counter[str] = Counter()
@@ -130,7 +130,7 @@ async def test_a_cut_line_leaves_it_open_whether_a_call_took_effect(secrets: Sec
         running = asyncio.create_task(ask(client))
         await until(lambda: held.begun["u"])
         proxy.cut()
-        with pytest.raises(DeadlineExceeded, match="not known"):
+        with pytest.raises(DeadlineExceeded, match="is unknown"):
             await running
         # Nobody can be told of it any more.
         await until(lambda: held.cut_off["u"])

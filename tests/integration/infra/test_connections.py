@@ -1,4 +1,4 @@
-"""Connecting: what does not let us in, or does not answer, is given up in time, and said to be what it is."""
+"""Connecting: what refuses the login, or does not answer, is given up in time, and said to be what it is."""
 
 import asyncio
 import select
@@ -19,7 +19,7 @@ async def test_a_login_that_nats_refuses_is_given_up_in_time(tmp_path: Path) -> 
     server = NatsServer(tmp_path / "nats", passwords=dict.fromkeys(NATS_PARTIES, "right"))
     await server.start()
     url = server.url_of("auth")
-    with pytest.raises(Unavailable, match="does not let us in"):
+    with pytest.raises(Unavailable, match="refuses the login"):
         await connect_nats(Settings(nats_url=url.replace("right", "wrong")), "test", patience=3.0)
     await server.stop()
 

@@ -1,4 +1,4 @@
-"""What each login may do at PostgreSQL, and that it may do nothing else: every forbidden thing is tried."""
+"""The rights of each PostgreSQL login, and that it has no others: every forbidden operation is tried."""
 
 from collections.abc import AsyncIterator
 

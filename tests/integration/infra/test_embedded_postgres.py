@@ -1,4 +1,5 @@
-"""The embedded PostgreSQL: committed rows survive SIGKILL, stale pid files do not matter, root is no obstacle."""
+"""The embedded PostgreSQL: committed rows survive SIGKILL, stale pid files do not matter, and it can be started as
+root."""
 
 import os
 import signal
@@ -139,7 +140,7 @@ async def test_another_password_than_the_clusters_is_said_clearly(tmp_path: Path
     server = PostgresServer(tmp_path / "postgres", password="first")
     await server.start()
     await server.stop()
-    with pytest.raises(PostgresFailed, match="another password"):
+    with pytest.raises(PostgresFailed, match="a different password"):
         await PostgresServer(tmp_path / "postgres", password="second").start()
 
 

@@ -22,7 +22,7 @@ from tests.integration.infra.nats_parties import Parties, parties, settings_of
 
 
 async def fill(house: Parties, gap: Gap, *, batches: int | None = None) -> None:
-    """Fills the gap as a command does that is killed before it has recorded the decision, or after so many batches."""
+    """Fills the gap as a command does that is killed before it records the decision, or after some batches."""
     log = Log((await house.party("messaging")).nats)
     append, calls = log.append_together, 0
 

@@ -1,4 +1,4 @@
-"""Every process tells its figures over HTTP, whatever else is asked of the endpoint."""
+"""Every process serves its metrics over HTTP, whatever else is requested from the endpoint."""
 
 import asyncio
 import socket

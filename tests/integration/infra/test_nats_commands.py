@@ -45,10 +45,10 @@ async def test_the_streams_are_made_by_the_one_who_has_the_right(empty: NatsServ
     done = await vestnik("streams", VESTNIK_NATS_URL=empty.url_of(TOPOLOGY))
     assert (done.returncode, done.stderr) == (0, "")
     again = await vestnik("streams", VESTNIK_NATS_URL=empty.url_of(TOPOLOGY))
-    assert again.stdout == done.stdout == f"{', '.join((*STREAMS, LIMITS))}: as they should be\n"
+    assert again.stdout == done.stdout == f"{', '.join((*STREAMS, LIMITS))}: configured\n"
 
 
 async def test_who_has_no_right_to_make_the_streams_is_told_so_in_one_line(empty: NatsServer) -> None:
     done = await vestnik("streams", VESTNIK_NATS_URL=empty.url_of("contact"))
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("vestnik: no right to make the stream AUTH or to change it")
+    assert done.stderr.splitlines()[-1].startswith("vestnik: no right to create or change the stream AUTH")

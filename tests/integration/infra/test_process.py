@@ -1,4 +1,4 @@
-"""When a service's process ends by itself, so that its supervisor starts it afresh."""
+"""When a service's process ends by itself, so that its supervisor restarts it."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""What each party may do at the NATS server, and that it may do nothing else: every forbidden thing is tried."""
+"""The rights of each NATS account, and that it has no others: every forbidden operation is tried."""
 
 import asyncio
 import itertools
@@ -194,7 +194,7 @@ async def test_nobody_listens_to_events_in_passing_or_at_anothers_inbox(house: P
 
 @pytest.mark.parametrize("name", ["contact", "messaging"])
 async def test_no_answer_of_the_server_can_be_sent_where_its_asker_may_not_publish(house: Parties, name: str) -> None:
-    """The server asks nobody for permission when it answers: it must find nothing that the answer could do."""
+    """The server's replies are not subject to permissions, so none may reach a subject where it has an effect."""
     await append_everything(house)
     party, stream = await house.party(name), owned(name)[0]
     empty = await party.nats.request(EVENTS[stream][0], b"", timeout=60)

@@ -1,4 +1,4 @@
-"""What each party needs to do at the NATS server is possible with the rights that it has."""
+"""Every operation that an account needs is possible with its rights."""
 
 import asyncio
 from collections.abc import AsyncIterator

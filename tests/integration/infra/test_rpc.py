@@ -1,4 +1,4 @@
-"""gRPC over real sockets: who is let in, what errors become, what a retry may do, how a server drains."""
+"""gRPC over real sockets: authentication, mapping of errors, safe retries, draining of a server."""
 
 import asyncio
 import sys

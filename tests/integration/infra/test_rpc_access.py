@@ -1,4 +1,4 @@
-"""Who is let in over gRPC: every way to come without a token, with somebody else's, or in somebody else's name."""
+"""Access over gRPC: calls without a token, with another service's token, or for another user."""
 
 import time
 from base64 import urlsafe_b64encode

@@ -104,7 +104,7 @@ FLOODS = {
 
 
 async def closed_with(reader: asyncio.StreamReader) -> ErrorCodes | int | None:
-    """The error that the server closes the connection with; None where it says nothing."""
+    """The error with which the server closes the connection; None if it sends none."""
     library = H2Connection()
     library.initiate_connection()
     found: ErrorCodes | int | None = None

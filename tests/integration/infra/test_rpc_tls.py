@@ -1,4 +1,4 @@
-"""Mutual TLS between the services: who shows no certificate, or another party's, or goes to a false service."""
+"""Mutual TLS between services: no certificate, another party's certificate, a false server."""
 
 import shutil
 import ssl

@@ -1,4 +1,4 @@
-"""The supervisor with real servers and small services: start, restart, stop, and what is left after the worst."""
+"""The supervisor with real servers and small services: start, restart, stop, and cleanup after a crash."""
 
 import asyncio
 import os
@@ -147,7 +147,7 @@ async def test_a_killed_child_comes_back_at_its_address(tmp_path: Path, victim: 
         url = (await up.line_with(READY.pattern)).group(1)
         found = run_file.find(tmp_path / "data")
         _kill(_pid_of(up.pid, victim))
-        await up.line_with(rf"{victim} +\| was ended by SIGKILL; starts again")
+        await up.line_with(rf"{victim} +\| was ended by SIGKILL; restarting")
         host, port = found.addresses["auth"][0].split(":")
         await _until(readiness_probes.grpc_health(host, int(port)))
         await _until(readiness_probes.http_ok("127.0.0.1", int(url.rsplit(":", 1)[1]), "/readyz"))
@@ -159,7 +159,7 @@ async def test_no_connection_is_refused_while_the_gateway_restarts(tmp_path: Pat
         url = (await up.line_with(READY.pattern)).group(1)
         _kill(_pid_of(up.pid, "gateway"))
         with closing(socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=PATIENCE)):
-            await up.line_with("gateway .* starts again")
+            await up.line_with("gateway .* restarting")
 
 
 async def test_every_replica_has_an_address_of_its_own(tmp_path: Path) -> None:

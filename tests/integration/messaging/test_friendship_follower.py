@@ -1,4 +1,4 @@
-"""What is remembered of friendships, while the follower of CONTACT comes and goes."""
+"""The cache of friendships while the follower of CONTACT stops and restarts."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Conversations over real gRPC, with two replicas that know nothing of each other."""
+"""Conversations over real gRPC, with two replicas that share only the stream."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""Pages that are kept are what the rows say, whatever is written, applied late, rebuilt or taken back meanwhile."""
+"""Cached pages equal the rows, whatever is written, applied late, rebuilt or rolled back meanwhile."""
 
 import asyncio
 import random
@@ -145,7 +145,7 @@ class Both:
     async def agree(
         self, position: Position, limit: int, *, before: int | None = None, after: int | None = None
     ) -> Position:
-        """Reads both ways until no event came in between; they say the same."""
+        """Reads both ways until no event came in between; returns the equal result."""
         while True:
             cut, reached = await self.pages.messages(
                 PageRequest(ANNA, BEN), position, before=before, after=after, limit=limit
@@ -160,7 +160,7 @@ class Both:
         return reached
 
     def check_version(self, cut: PageSlice, limit: int) -> None:
-        """A version names one page for ever: whoever keeps it by its version is right."""
+        """A version names one page permanently, so that a page may be cached by its version."""
         if cut.version:
             assert self._versions.setdefault((cut.version, limit), cut) == cut
 

@@ -34,7 +34,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Correspondence:
-    """The people of each pair go on sending, whatever they are answered."""
+    """The users of each pair keep sending, whatever the responses."""
 
     def __init__(self, client: Client, pairs: list[Pair]) -> None:
         self._client = client
@@ -73,7 +73,7 @@ def _is(attempt: Attempt, kind: type[VestnikError] | None) -> bool:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory, linked_cluster: Cluster) -> AsyncIterator[House]:
-    """Contact's first replica, the only one that messaging asks, is connected to the node that leads CONTACT."""
+    """Contact's first replica, the only one that messaging calls, is connected to the leader node of CONTACT."""
     house = House(tmp_path_factory.mktemp("partition"), SERVICES, cluster=linked_cluster)
     leader = await linked_cluster.stubborn_leader(CONTACT)
     others = [node.url for name, node in linked_cluster.nodes.items() if name != leader]
@@ -92,7 +92,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory, linked_cluster: Cluste
 
 
 async def _patiently(client: Client, pair: Pair) -> None:
-    """Removes the friendship, however long it takes until somebody may decide that."""
+    """Removes the friendship, and retries until a replica may decide it."""
     stub = client.stub(ContactServiceStub)
     async with asyncio.timeout(WITHIN):
         while True:

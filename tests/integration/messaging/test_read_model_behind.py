@@ -1,4 +1,4 @@
-"""Sending while the read model stands still: what it has not seen yet is looked up in the stream."""
+"""Sending while the read model is stopped: missing events are read from the stream."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

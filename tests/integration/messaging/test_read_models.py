@@ -1,4 +1,4 @@
-"""The read models of people and messages are functions of the streams, in whatever order these are read."""
+"""The read models of users and messages are functions of the streams, for any order between streams."""
 
 import asyncio
 from collections.abc import Sequence

@@ -112,7 +112,7 @@ async def test_what_is_no_event_is_counted_and_passed_over(streams: Client) -> N
 
 
 def at_second(number: int) -> ArchivedMessage:
-    """The end of a session, so many seconds after the beginning."""
+    """The end of a session, the given number of seconds after the start."""
     at = BEGIN + timedelta(seconds=number)
     session_id = new_id()
     event = SessionRevoked(user_id=new_id(), reason="logout")

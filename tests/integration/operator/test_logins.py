@@ -1,4 +1,4 @@
-"""The audit of logins by pages of the read model says what the audit that reads the stream says."""
+"""The paginated audit from the read model equals the audit from the stream."""
 
 from datetime import UTC, datetime, timedelta
 

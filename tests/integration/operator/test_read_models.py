@@ -1,4 +1,4 @@
-"""The operator's service asks the read models over few connections, and says what is wrong when it cannot."""
+"""The operator service reads the read models over few connections, and reports why it cannot."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Profiles over real gRPC and REST, with two replicas that know nothing of each other."""
+"""Profiles over real gRPC and REST, with two replicas that share only the stream."""
 
 import asyncio
 import secrets
@@ -193,7 +193,7 @@ async def test_people_are_found_by_the_beginning_of_either_name(house: House) ->
 
 
 def word() -> str:
-    """Letters that nobody else's name has."""
+    """A sequence of letters that no other name contains."""
     return "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(8))
 
 

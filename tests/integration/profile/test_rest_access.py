@@ -1,4 +1,4 @@
-"""Who is let in at the profile service's REST edge: what is public is, the gateway with its token, nobody else."""
+"""Access at the profile service's REST edge: public reads for all, the rest only for the gateway with its token."""
 
 import asyncio
 from collections.abc import AsyncIterator

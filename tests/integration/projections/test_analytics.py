@@ -1,4 +1,4 @@
-"""Messages, active people and logins an hour, out of two streams; and how long messages wait to be seen."""
+"""Hourly messages, active people and logins from two streams, and how long messages wait to be seen."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -93,7 +93,7 @@ async def test_a_report_without_read_models_says_so(database_url: str) -> None:
 
 
 class Talk:
-    """A conversation of two, each event at the time that the test says."""
+    """A conversation of two users, with events at times that the test sets."""
 
     def __init__(self, log: Log) -> None:
         self._log = log

@@ -1,4 +1,4 @@
-"""Batches have pauses between them, which end for whoever waits, wherever that is."""
+"""Pauses between batches, and that a waiting caller in any process ends them."""
 
 import pytest
 from nats.aio.client import Client
@@ -16,13 +16,13 @@ PATIENCE = 60
 
 @pytest.fixture(autouse=True)
 def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So long that nobody can be lucky; and a call counts for as long as a slow machine needs to come to it."""
+    """Pauses too long to pass by chance; a call ends them for as long as a slow machine needs."""
     monkeypatch.setattr(batch_pacing, "_REST_SECONDS", 4 * PATIENCE)
     monkeypatch.setattr(batch_pacing, "_LASTS_SECONDS", PATIENCE)
 
 
 def forget_calls(runners: Runners) -> None:
-    """Whoever waited before has been answered: the next batch would have its pause."""
+    """Removes earlier calls, so that the next batch would pause."""
     runners.waiting.pacing(Letters)._until = float("-inf")
 
 

@@ -1,4 +1,4 @@
-"""An event that cannot be applied is tried again when its cause is mended, or given up for good."""
+"""An event that cannot be applied is retried once its cause is fixed, or discarded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -228,7 +228,7 @@ async def test_a_retry_brings_older_events_to_todays_shape(
     runners = await run(Words)
     await runners.waiting.wait(Words, Position.at(MESSAGING, last), 60)
     assert [letter.state for letter in await operator.letters()] == ["failed", "parked"]
-    assert "no step leads" in (await operator.failed(Words)).reason
+    assert "there is no upcast" in (await operator.failed(Words)).reason
     monkeypatch.setitem(upcasts.STEPS, (GreetingSent.TYPE, 1), sender)
     (retried,) = await operator.retry(Words)
     assert (retried.outcome, retried.applied) == ("applied", 2)
@@ -295,7 +295,7 @@ async def test_a_discard_survives_the_database_on_which_it_was_made(
 
 
 async def interrupted(operator: Operator) -> Discarded:
-    """A discard of the failed letter that is in the stream alone."""
+    """A discard of the failed event that is only in the stream, not in the table."""
     letter = await operator.failed()
     discard = Discarded(
         projection=letter.projection,
@@ -512,7 +512,7 @@ async def test_what_cannot_be_settled_is_refused_with_its_reason(
         await resolution.retryable_letter(operator.conn, parked.id)
     with pytest.raises(NoSuchLetter):
         await resolution.retryable_letter(operator.conn, failed.id._replace(sequence=99))
-    with pytest.raises(NoSuchLetter, match="build 7 of version 1 is gone"):
+    with pytest.raises(NoSuchLetter, match="build 7 of version 1 does not exist"):
         await resolution.retryable_letter(operator.conn, failed.id._replace(build=7))
     with pytest.raises(OtherVersion):
         await resolution.retry(operator.conn, operator.log, Newer, failed)
@@ -647,7 +647,7 @@ async def test_a_discard_is_told_also_where_what_waits_behind_it_cannot_be_tried
 
 
 def amid_pages(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Says when two pages have been applied, and the third is being read."""
+    """An event that is set when two pages are applied and the third is being read."""
     amid, read, pages = asyncio.Event(), operator.log.read, count(1)
 
     async def counted(subject: str, *, after: int, limit: int) -> list[Message]:

@@ -1,4 +1,4 @@
-"""A projection that fails by its own fault: it says so, keeps nobody waiting, and recovers where its cause goes."""
+"""A projection whose code fails: it reports that, lets no caller wait, and recovers when the cause is gone."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from tests.integration.projections.test_runner import until_ready
 
 
 class Refused(Projection):
-    """Its tables are refused until somebody makes the type that they use."""
+    """A projection whose tables are refused until the type that they use exists."""
 
     streams = (MESSAGING,)
     tables = "CREATE TABLE {refused} (id later PRIMARY KEY)"

@@ -1,4 +1,4 @@
-"""A build has one writer that knows where it stands; everything it writes moves with the checkpoint, or not at all."""
+"""A build has one writer, which asserts its checkpoint; rows and checkpoint are written together or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What is kept for going back is dropped on command, and nothing that is in use."""
+"""Kept builds are dropped on command, but none that is in use."""
 
 import msgspec
 import pytest

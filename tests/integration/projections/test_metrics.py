@@ -1,4 +1,4 @@
-"""A runner's figures say how far it is, and who is the one to ask."""
+"""A runner's metrics show its progress and which process leads."""
 
 import asyncio
 from collections.abc import Callable

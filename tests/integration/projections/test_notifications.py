@@ -1,4 +1,4 @@
-"""Who is told of what, and that what was read stays read."""
+"""Which user gets which notification, and that read ones stay read."""
 
 from datetime import UTC, datetime
 

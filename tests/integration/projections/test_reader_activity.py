@@ -1,4 +1,4 @@
-"""A build makes room for readers: it notices them, and then reads or writes, but not both at once."""
+"""A build detects readers, and then reads or writes, but not both at the same time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -112,7 +112,7 @@ async def test_among_readers_batches_are_small_and_the_server_is_asked_for_littl
         write = filling.commit
 
         async def slowly(batch: Batch) -> None:
-            """As long as the server needs for more than so many."""
+            """Delays a write until the next batch has more than 100 events, or none is left."""
             await write(batch)
             async with asyncio.timeout(PATIENCE):
                 while line._next.events <= 100 and line._sources.left:

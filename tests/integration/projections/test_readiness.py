@@ -1,4 +1,4 @@
-"""A process is ready when its version has read what there was, whoever applies it."""
+"""A process is ready once its version has caught up, whichever process applies it."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A read model is rebuilt while it is read and written, and nobody notices."""
+"""A read model is rebuilt while it is read and written, without an effect on readers."""
 
 import asyncio
 from contextlib import suppress

@@ -69,7 +69,7 @@ async def test_where_no_build_is_kept_there_is_no_way_back(
 ) -> None:
     runners = await run(Letters)
     await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.fill(conversation_ids(1), 1)), PATIENCE)
-    with pytest.raises(NothingKept, match="no earlier build of letters version 1"):
+    with pytest.raises(NothingKept, match="no previous build of letters version 1"):
         await rebuild(Letters, streams, database_url, back=True)
 
 

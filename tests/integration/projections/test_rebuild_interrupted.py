@@ -67,7 +67,7 @@ async def own_postgres(tmp_path: Path) -> AsyncIterator[PostgresServer]:
 
 
 class At:
-    """Says once when a rebuild has come so far."""
+    """Signals once when a rebuild has reached a given point."""
 
     def __init__(self, events: int) -> None:
         self._events = events

@@ -1,4 +1,4 @@
-"""A rebuild takes no lock that readers would feel, however long somebody reads."""
+"""A rebuild takes no lock that blocks readers, however long they read."""
 
 import asyncio
 from collections.abc import AsyncIterator

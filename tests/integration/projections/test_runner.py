@@ -1,4 +1,4 @@
-"""Events become rows, each once, whoever dies in between."""
+"""Events become rows, each exactly once, whichever process dies in between."""
 
 import asyncio
 from collections.abc import AsyncIterator

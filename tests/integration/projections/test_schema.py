@@ -1,4 +1,4 @@
-"""The engine's own tables are brought up to date by whoever comes first, beside older and newer programs."""
+"""The first process migrates the engine's tables, beside older and newer programs."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The audit tells who came, from where, and why and by whose hand it ended."""
+"""The audit shows who logged in, from where, and why and by whom the session was ended."""
 
 from datetime import UTC, datetime, timedelta
 

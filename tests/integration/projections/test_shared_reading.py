@@ -1,4 +1,4 @@
-"""Whoever follows a stream together with others gets what it would by itself: everything, once, in order."""
+"""A follower of a shared reader gets the same as with its own reader: everything, once, in order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -76,7 +76,7 @@ class Party:
         return reads
 
     async def together(self, number: int = 2, subject_filter: str | None = None) -> list[Reads]:
-        """So many who share one reader, at the stream's end."""
+        """The given number of followers that share one reader, at the stream's end."""
         everybody = [await self.follow(subject_filter=subject_filter) for _ in range(number)]
         async with asyncio.timeout(PATIENCE):
             while not all(reads.shares for reads in everybody):

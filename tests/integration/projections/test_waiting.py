@@ -1,4 +1,4 @@
-"""Waiting for a position: at once where it is reached, woken when it is, and never longer than asked for."""
+"""Waiting for a position: no wait if it is reached, woken when it is, and never longer than requested."""
 
 import asyncio
 import time

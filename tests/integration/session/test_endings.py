@@ -1,4 +1,4 @@
-"""How sessions end of which others say so: by another password, and by time alone; over real gRPC."""
+"""Sessions that end by a password change or by expiry, over real gRPC."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

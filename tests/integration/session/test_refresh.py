@@ -1,4 +1,4 @@
-"""Refreshing over real streams: two at once end well, a stolen token ends the session, whichever replica is asked."""
+"""Refreshes over real streams: two concurrent ones succeed, a stolen token ends the session, with any replica."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -183,7 +183,7 @@ async def test_of_two_refreshes_of_one_token_the_later_append_gets_the_tokens_of
 async def test_a_refresh_that_was_decided_before_its_token_was_spent_twice_over_ends_the_session(
     slow: Commands, between: Between, replicas: tuple[Commands, Commands]
 ) -> None:
-    """Its successor has been used by then: somebody else has the session."""
+    """By then its successor has been used, so another client has the session."""
     tokens = await create(replicas[1])
 
     async def refreshes_twice() -> None:

@@ -1,4 +1,4 @@
-"""Session over real gRPC: tokens, lists, ends, and what a client hears that was away."""
+"""Session over real gRPC: tokens, lists, ends of sessions, and the backfill for clients."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -19,7 +19,7 @@ _strangers = count()
 
 
 async def _strangers_come(log: Log) -> None:
-    """So many events of others that a search would have to look at."""
+    """Appends the given number of other aggregates' events, which a search would have to scan."""
     await log.append_together([append_to(f"stranger-{next(_strangers)}") for _ in range(_FAR)])
 
 
@@ -76,7 +76,7 @@ async def test_events_far_apart_are_asked_for_one_by_one_and_not_searched(
 
 @pytest.fixture
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Behind which sequences searches have begun; each may begin so many messages back as strangers come at a time."""
+    """Records the sequences after which searches start."""
     began: list[int] = []
     search = JetStream.many
 

@@ -1,4 +1,4 @@
-"""What is published the short way arrives as what the client library publishes, and is refused as there."""
+"""Messages published on the fast path arrive like those of the client library, and are refused alike."""
 
 import asyncio
 from itertools import product

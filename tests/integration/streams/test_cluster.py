@@ -52,7 +52,7 @@ def one_more(state: int) -> Sequence[Event]:
 
 
 class Load:
-    """Commands of two replicas on the same few aggregates, and batches over new ones, until told to stop."""
+    """Commands of two replicas on the same few aggregates, and batches over new ones, until stopped."""
 
     def __init__(self, clients: list[Client]) -> None:
         self.history = History()
@@ -150,7 +150,7 @@ async def raw(client: Client, append: Append) -> Ack:
 
 
 async def test_a_repeated_append_is_the_same_to_us_whatever_the_server_answers(clients: list[Client]) -> None:
-    """Three replicas say that it is a duplicate, one that its condition does not hold."""
+    """Three replicas answer that it is a duplicate, a single one that the condition failed."""
     await ensure_stream(clients[0], event_stream("ALONE", "alone.>", "A stream on one node", replicas=1))
     three = append_to(new_id())
     alone = msgspec.structs.replace(three, subject=f"alone.{three.envelope.aggregate_id}")
@@ -218,7 +218,7 @@ async def test_a_batch_with_one_stale_condition_stores_nothing(clients: list[Cli
 
 
 async def test_stale_replicas_that_append_nothing_decide_on_what_was_acknowledged(clients: list[Client]) -> None:
-    """Each turn one replica changes the aggregate and the other, whose memory is old, only says yes or no to it."""
+    """In turn, one replica changes the aggregate, and the other, with a stale cache, only accepts or refuses."""
 
     def refuse_odd(state: int) -> Sequence[Event]:
         if state % 2 == 1:

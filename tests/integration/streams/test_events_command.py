@@ -136,7 +136,7 @@ async def test_a_reader_that_goes_away_ends_it_quietly(history: None, log: Log, 
     [
         (["--stream", "NONE"], "messaging"),
         (["--type", "no.type"], "message.sent"),
-        (["--id", "a>"], "no aggregate's id"),
+        (["--id", "a>"], "not the id of an aggregate"),
         (["--since", "soon"], "15m"),
         (["--follow", "--until", "1m"], "--until"),
     ],

@@ -39,7 +39,7 @@ class Writers:
         self._more = asyncio.Event()
 
     async def acknowledge(self, count: int) -> None:
-        """Waits until so many more are acknowledged."""
+        """Waits until the given number of further appends is acknowledged."""
         goal = len(self.acknowledged) + count
         while len(self.acknowledged) < goal:
             self._more.clear()
@@ -259,7 +259,8 @@ async def test_an_append_outlasts_a_cluster_without_a_leader(log: Log, monkeypat
 async def test_finding_out_what_became_of_an_append_stays_within_its_patience(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was refused as a repetition, and nobody answers where it stands: that is not known then, rather than no."""
+    """The append was refused as a duplicate, and no server answers where it is stored: the outcome is unknown, not a
+    refusal."""
     first = append_to("a")
     await log.append(first)
     impatient = Log(log._jetstream.inbox._nc, patience=0.3)

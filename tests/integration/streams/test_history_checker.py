@@ -95,7 +95,7 @@ async def test_a_batch_sent_one_by_one_is_caught(streams: Client, monkeypatch: p
 async def test_a_log_that_does_not_look_after_a_time_out_is_caught(
     streams: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It sends again, and takes the refusal that its own first attempt has caused for somebody else's event."""
+    """It sends again, and takes the refusal caused by its own first attempt for another writer's event."""
     looks = 0
 
     async def believe(log: Log, deadline: float, appends: Sequence[Append]) -> list[int] | None:

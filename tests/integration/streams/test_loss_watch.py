@@ -47,7 +47,7 @@ def refused(caplog: pytest.LogCaptureFixture, gap: str) -> Iterator[None]:
 
 
 async def lose_the_end(server: NatsServer, nats: Client, folder: Path, *, notes: bool) -> None:
-    """The server comes back without its last message; with its notes it knows that there was one."""
+    """Restarts the server without its last message; from its state it knows that there was one."""
     await server.stop()
     await until_noticed(nats)
     cut_the_end(folder / "nats", MESSAGING, A_BIT)

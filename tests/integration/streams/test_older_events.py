@@ -1,4 +1,4 @@
-"""Events of every schema that was ever released lie in one stream; whoever reads it meets today's shape alone."""
+"""A stream contains events of every released schema; readers get only the current schema."""
 
 import asyncio
 import json
@@ -143,7 +143,7 @@ async def test_a_step_that_fails_is_told_with_its_event(
 ) -> None:
     monkeypatch.setitem(STEPS, (GreetingSent.TYPE, 1), lambda data: data["gone"])
     first, *others = await show()
-    assert "MESSAGING 1 (greeting.sent, schema 1) cannot be brought to schema 3; --raw" in first["error"]
+    assert "MESSAGING 1 (greeting.sent, schema 1) cannot be upcast to schema 3; --raw" in first["error"]
     assert [each["sequence"] for each in (first, *others)] == [1, 2, 3]
     assert [each["schema"] for each in others] == [3, 3]
     assert len(await show("--raw")) == 3

@@ -27,7 +27,7 @@ PATIENCE = 60
 
 
 async def until(batches: AsyncIterator[ReadBatch], position: int) -> list[Message]:
-    """What is read up to a position; checks that a batch never claims less than it holds."""
+    """Reads up to a position; checks that a batch never claims less than it contains."""
     messages: list[Message] = []
     async with asyncio.timeout(PATIENCE):
         async for batch in batches:
@@ -146,7 +146,8 @@ async def test_under_a_filter_that_nothing_passes_the_position_reaches_the_strea
 async def test_under_a_filter_the_position_never_passes_an_event_that_is_still_to_come(
     streams: Client, log: Log
 ) -> None:
-    """Writers go on while the reader claims positions: nothing that passes the filter may stand below a claim."""
+    """Writers append while the reader claims positions: no event that passes the filter may be below a claimed
+    position."""
     wanted: list[int] = []
     total = 400
 
@@ -284,7 +285,7 @@ async def test_a_reader_waits_for_its_stream(nats: Client) -> None:
 
 async def test_a_stream_that_never_comes_is_a_clear_word(nats: Client) -> None:
     async with Reader(nats, AUTH, name="test", patience=0.2) as reader:
-        with pytest.raises(StreamMissing, match="no stream AUTH; auth makes it on its start"):
+        with pytest.raises(StreamMissing, match="no stream AUTH; auth creates it when it starts"):
             await anext(reader.batches())
 
 

@@ -74,7 +74,7 @@ async def test_many_writers_on_few_aggregates_leave_dense_versions(streams: Clie
 
 @pytest.mark.parametrize("tail_only", [False, True])
 async def test_a_refusal_on_a_stale_state_is_decided_again(log: Log, tail_only: bool) -> None:
-    """The cached state says no where the stream says yes: another replica has changed it meanwhile."""
+    """The cached state leads to a refusal, the stream's to acceptance: another replica has changed it meanwhile."""
 
     def odd(state: int) -> Sequence[Event]:
         if state % 2 == 1:

@@ -1,4 +1,4 @@
-"""Stored events go back to their places, and nothing else comes of it."""
+"""Restored events get their original sequences, without side effects."""
 
 import msgspec
 import pytest

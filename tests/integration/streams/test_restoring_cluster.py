@@ -1,4 +1,4 @@
-"""Stored events go back to their places on three nodes too, whoever dies and whoever else appends meanwhile."""
+"""Restored events get their original sequences on three nodes, despite crashes and concurrent appends."""
 
 import asyncio
 from collections.abc import AsyncIterator

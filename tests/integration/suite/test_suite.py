@@ -1,4 +1,4 @@
-"""`./just test` on small suites of its own: what is run again, what it prints and how it ends."""
+"""`./just test` on small suites: its retries, its output and its exit code."""
 
 import os
 import re

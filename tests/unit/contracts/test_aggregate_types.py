@@ -1,4 +1,4 @@
-"""Every event has its place, and its subject says who may read it."""
+"""Every event has a subject, which determines who may read it."""
 
 import importlib
 import inspect

@@ -71,5 +71,5 @@ def test_a_position_that_clients_hold_stays_valid() -> None:
 
 
 def test_a_position_that_names_an_unknown_stream_is_refused() -> None:
-    with pytest.raises(Invalid, match="not one of ours"):
+    with pytest.raises(Invalid, match="is not valid"):
         Position.decode(binascii.b2a_base64(b'{"A":1,"Z":2}', newline=False).rstrip(b"=").decode())

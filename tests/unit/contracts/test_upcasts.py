@@ -23,7 +23,7 @@ def test_an_older_event_is_opened_with_its_envelope(greetings: None, schema: int
 
 def test_a_step_that_is_missing_is_named(greetings: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(STEPS, (GreetingSent.TYPE, 2))
-    with pytest.raises(LookupError, match=r"greeting\.sent: no step leads from schema 2 to 3"):
+    with pytest.raises(LookupError, match=r"greeting\.sent: there is no upcast from schema 2 to 3"):
         upcast(GreetingSent.TYPE, 1, dict(STORED[1]), to=3)
 
 

@@ -48,7 +48,7 @@ def test_a_file_that_cannot_be_loaded_is_a_broken_projection_of_its_name_and_kee
         assert catalogue() == before
         assert {name: found.last_error.error for name, found in broken().items()} == {
             "unloaded_in_a_test": "ModuleNotFoundError: No module named 'no_such_module'",
-            "ownerless": "ValueError: projection ownerless: streams must be some of"
+            "ownerless": "ValueError: projection ownerless: streams must be among"
             " AUTH, SESSION, PROFILE, CONTACT, MESSAGING, such as (MESSAGING,)",
         }
         assert isinstance(find("unloaded_in_a_test"), Broken)

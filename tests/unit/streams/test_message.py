@@ -1,4 +1,4 @@
-"""When a message was stored, in whichever of its ways the server says so."""
+"""The time of a stored message, in each of the server's formats."""
 
 from datetime import UTC, datetime
 

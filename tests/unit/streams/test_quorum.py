@@ -23,7 +23,7 @@ class Clock:
 
 
 class Connection:
-    """Notes what is published."""
+    """Records what is published."""
 
     def __init__(self) -> None:
         self.is_connected = True
@@ -55,7 +55,7 @@ class Evidence:
         self.quorum._take(Delivered(reply, "", data, headers))
 
     async def seconds(self, count: int) -> None:
-        """An append a second, each acknowledged at once."""
+        """One append per second, each acknowledged immediately."""
         for _ in range(count):
             self.answer(await self.append())
             self.clock.now += 1.0

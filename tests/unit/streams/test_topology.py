@@ -54,7 +54,7 @@ def test_any_other_difference_names_itself(setting: str, found: object) -> None:
 def test_replicas_are_raised_but_not_lowered_unseen() -> None:
     three = settings_of(MESSAGING, replicas=3)
     assert differences(WANTED, three) == {"num_replicas": 3}
-    with pytest.raises(DangerousStream, match="num_replicas = 3 where 1"):
+    with pytest.raises(DangerousStream, match="num_replicas = 3 instead of 1"):
         differences(three, WANTED)
 
 
@@ -72,10 +72,10 @@ def test_a_placement_is_a_cluster_and_tags(text: str, settings: dict[str, object
 
 
 def test_a_stream_is_not_moved_unseen() -> None:
-    """Setting it would copy every event to other servers at a moment that nobody has chosen."""
+    """A placement change would copy every event to other servers at an unplanned moment."""
     east = settings_of(MESSAGING, replicas=3, placement=Placement(cluster="east"))
     assert differences(east, east) == {}
-    with pytest.raises(DangerousStream, match=r"placement = {'cluster': 'east'} where {'cluster': 'west'}"):
+    with pytest.raises(DangerousStream, match=r"placement = {'cluster': 'east'} instead of {'cluster': 'west'}"):
         differences(east, settings_of(MESSAGING, replicas=3, placement=Placement(cluster="west")))
 
 

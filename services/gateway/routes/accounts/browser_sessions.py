@@ -51,7 +51,7 @@ class BrowserTokens(msgspec.Struct, frozen=True, kw_only=True):
     session_id: Id
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # the kind of a token, not one
-    expires_in: Annotated[int, Meta(description="Seconds until the access token runs out.")]
+    expires_in: Annotated[int, Meta(description="Seconds until the access token expires.")]
 
 
 async def log_in(incoming: Request[NoQuery, PasswordLogin]) -> Response:
@@ -129,7 +129,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         tag="Sessions",
         summary="Log in from a page in a browser",
         description=(
-            "As `POST /v1/sessions`; the refresh token and the device token come in cookies that no script can read."
+            "Like `POST /v1/sessions`, but the refresh token and the device token are set as cookies that no "
+            "script can read."
         ),
         handler=log_in,
         query=NoQuery,
@@ -146,7 +147,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         tag="Sessions",
         summary="Get the next tokens for a page in a browser",
         description=(
-            "As `POST /v1/sessions/refresh`, with the refresh token of the cookie, and for pages of this origin alone."
+            "Like `POST /v1/sessions/refresh`, with the refresh token from the cookie, and only for pages of this "
+            "origin."
         ),
         handler=refresh,
         query=NoQuery,
@@ -164,13 +166,13 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="DELETE",
         path=f"{_PATH}/current",
         tag="Sessions",
-        summary="Log a page in a browser out",
+        summary="Log out a page in a browser",
         handler=log_out,
         query=NoQuery,
         body=NoBody,
         answers={
             204: DocumentedResponse(
-                description="The session has ended, and the cookie is gone.", headers=("Set-Cookie",)
+                description="The session has ended, and the cookie was cleared.", headers=("Set-Cookie",)
             )
         },
         errors=(SessionNotFound,),

@@ -29,7 +29,7 @@ class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    token: Annotated[str, Meta(min_length=1, max_length=2048, description="From the mail that was asked for.")]
+    token: Annotated[str, Meta(min_length=1, max_length=2048, description="From the requested mail.")]
     new_password: ChosenPassword
 
 
@@ -89,14 +89,14 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         tag="Users",
         summary="Change the password",
         description=(
-            "All other sessions of the user end; that of the request goes on. A login under way with the old password "
-            "fails. Tokens for a reset that were mailed before are spent, and so are the device tokens of all other "
-            "devices."
+            "All other sessions of the user end; the session of the request continues. A concurrent login with "
+            "the old password fails. Earlier password reset tokens and the device tokens of all other devices "
+            "become invalid."
         ),
         handler=change_password,
         query=NoQuery,
         body=PasswordChange,
-        answers={204: DocumentedResponse(description="The password is the new one.", headers=_HEADERS)},
+        answers={204: DocumentedResponse(description="The password was changed.", headers=_HEADERS)},
         errors=(InvalidCredentials,),
         limits=(AppliedLimit(limit=policies.WRITE_ADDRESS), AppliedLimit(limit=policies.CHANGE_PASSWORD)),
         writes=True,
@@ -105,15 +105,15 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="POST",
         path="/v1/users/password-reset",
         tag="Users",
-        summary="Ask for a mail that resets the password",
+        summary="Request a password reset by mail",
         description=(
-            "Answers the same whatever the address, so that nobody learns who has an account. One mail a minute at "
-            "most goes to an address that was verified."
+            "The response is the same for every address, so that it does not reveal who has an account. At most "
+            "one mail per minute is sent to a verified address."
         ),
         handler=request_password_reset,
         query=NoQuery,
         body=ForgottenPassword,
-        answers={202: DocumentedResponse(description="If the address is verified, a mail is on its way.")},
+        answers={202: DocumentedResponse(description="If the address is verified, a mail will be sent.")},
         limits=(
             AppliedLimit(limit=policies.RESET_ADDRESS),
             AppliedLimit(limit=policies.RESET_EMAIL, key=lambda body: folded_login(body.email)),
@@ -125,15 +125,15 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="POST",
         path="/v1/users/password-reset/confirm",
         tag="Users",
-        summary="Set another password with the token of the mail",
+        summary="Set a new password with the token from the mail",
         description=(
-            "The token is good once: used again, or after any other change of the password, it answers "
+            "The token is valid once: a second use, or a use after another change of the password, fails with "
             "`token_expired`. All sessions of the user end."
         ),
         handler=reset_password,
         query=NoQuery,
         body=NewPassword,
-        answers={204: DocumentedResponse(description="The password is the new one; log in with it.", headers=_HEADERS)},
+        answers={204: DocumentedResponse(description="The password was changed; log in with it.", headers=_HEADERS)},
         errors=(TokenExpired, InvalidToken),
         limits=(AppliedLimit(limit=policies.RESET_CONFIRM),),
         public=True,

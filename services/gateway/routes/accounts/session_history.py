@@ -15,18 +15,20 @@ from services.gateway.routes.timestamps import Time, shown
 class PastSessionItem(msgspec.Struct, frozen=True):
     session_id: Id
     device: str
-    address: Annotated[str, Meta(description="Where the login came from, as much of it as is kept; may be empty.")]
+    address: Annotated[
+        str, Meta(description="Network address of the login, as much of it as is recorded; may be empty.")
+    ]
     created_at: Time
     last_refreshed_at: Time
-    ended_at: Annotated[Time | None, Meta(description="null while it goes on.")]
+    ended_at: Annotated[Time | None, Meta(description="null while the session is active.")]
     reason: Annotated[
         str | None,
         Meta(
             description="Why it ended: `logout`, `revoked_elsewhere`, `refresh_token_reused`, `password_changed`, "
-            "`password_reset`, `expired`, `operator`; null while it goes on."
+            "`password_reset`, `expired`, `operator`; null while the session is active."
         ),
     ]
-    current: Annotated[bool, Meta(description="Whether it is the session of this request.")]
+    current: Annotated[bool, Meta(description="Whether this is the session of the request.")]
 
 
 async def list_history(incoming: Request[PageQuery, NoBody]) -> Response:
@@ -55,8 +57,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="GET",
         path="/v1/sessions/history",
         tag="Sessions",
-        summary="One's sessions, also those that have ended",
-        description="The newest first, with where they came from, and when and why they ended.",
+        summary="List the user's sessions, including ended ones",
+        description="Newest first, with their origin, and when and why they ended.",
         handler=list_history,
         query=PageQuery,
         body=NoBody,

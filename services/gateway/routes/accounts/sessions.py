@@ -54,7 +54,7 @@ class PasswordLogin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(min_length=1, max_length=254, pattern=r"^[^\x00]*\Z", description="The e-mail address or the username."),
     ]
     password: Password
-    device: Annotated[Device, Meta(description="What the client calls itself; shown in the list of sessions.")] = ""
+    device: Annotated[Device, Meta(description="The client's name for itself; shown in the list of sessions.")] = ""
 
 
 class Login(PasswordLogin, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +62,8 @@ class Login(PasswordLogin, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             max_length=DEVICE_TOKEN_LENGTH,
-            description="Of an earlier login from this device, which others' wrong passwords then do not keep out.",
+            description="From an earlier login on this device; with it, wrong passwords from other devices do not "
+            "delay this login.",
         ),
     ] = ""
 
@@ -77,16 +78,16 @@ class SessionTokens(msgspec.Struct, frozen=True, kw_only=True):
     session_id: Id
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # the kind of a token, not one
-    expires_in: Annotated[int, Meta(description="Seconds until the access token runs out.")]
-    refresh_token: Annotated[str, Meta(description="Good for one refresh.")]
+    expires_in: Annotated[int, Meta(description="Seconds until the access token expires.")]
+    refresh_token: Annotated[str, Meta(description="Valid for one refresh.")]
 
 
 class NewSession(SessionTokens, frozen=True, kw_only=True):
     device_token: Annotated[
         str,
         Meta(
-            description="Send it with the next login from this device. It is good until the password is another, "
-            "and opens nothing by itself."
+            description="Send it with the next login from this device. It is valid until the password changes, "
+            "and grants no access by itself."
         ),
     ]
 
@@ -100,10 +101,10 @@ class SessionItem(msgspec.Struct, frozen=True):
     device: str
     created_at: Time
     last_refreshed_at: Time
-    current: Annotated[bool, Meta(description="Whether it is the session of this request.")]
+    current: Annotated[bool, Meta(description="Whether this is the session of the request.")]
     address: Annotated[
         str | UnsetType,
-        Meta(description="Where the login came from, as much of it as is kept; absent where nothing is."),
+        Meta(description="Network address of the login, as much of it as is recorded; absent if none is."),
     ] = UNSET
 
 
@@ -239,8 +240,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=Login,
         description=(
-            "Wrong passwords are counted by login, and by device where it shows the token of an earlier login: after "
-            "ten at once the next ones have to wait, and the longer the more there are."
+            "Wrong passwords are counted per login, and per device if the request has the token of an earlier "
+            "login: after ten in a row further attempts have to wait, each longer than the last."
         ),
         answers={201: DocumentedResponse(description="A new session.", body=NewSession)},
         errors=(InvalidCredentials, EmailNotVerified),
@@ -254,8 +255,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         tag="Sessions",
         summary="Get the next tokens",
         description=(
-            "Spends the refresh token. Within 30 seconds, and while its successor is unused, the same token is served "
-            "once more; any other use of a spent token ends the session."
+            "A refresh token can be used once. Within 30 seconds, and while its successor is unused, the same "
+            "token is accepted once more; any other reuse ends the session."
         ),
         handler=refresh,
         query=NoQuery,
@@ -288,7 +289,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=end_others,
         query=NoQuery,
         body=NoBody,
-        answers={204: DocumentedResponse(description="Only the session of this request is left.")},
+        answers={204: DocumentedResponse(description="Only the session of the request is left.")},
         writes=True,
     ),
     Endpoint(

@@ -82,7 +82,7 @@ class EmailToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             Meta(
                 min_length=1,
                 max_length=1024,
-                description="Of the registration; needed while several are pending on its address.",
+                description="The registration's password; required while several are pending on its address.",
             ),
         ]
         | UnsetType
@@ -98,7 +98,7 @@ class Registration(msgspec.Struct, frozen=True):
 
     username: str
     verified: Annotated[bool, Meta(description="The token was used: the address is verified.")]
-    needs_password: Annotated[bool, Meta(description="To verify, the registration's password is needed as well.")]
+    needs_password: Annotated[bool, Meta(description="To verify, the registration's password is also required.")]
 
 
 class EmailAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,11 +170,12 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/users",
         tag="Users",
         summary="Register",
-        description="Makes an account and sends a mail with a token that verifies the address. The answer and its time "
-        "are the same whether the address has an account or not; if it has one, its holder gets a mail that says so "
-        "instead of a token. Reserves the username until the token runs out, and nothing of the address: the first "
-        "registration on it that is verified gets it. This mail and all later ones of the account are in `language`; "
-        "without it, in the language of `Accept-Language`; else in English.",
+        description="Creates an account and sends a mail with a token that verifies the address. The response and "
+        "its timing are the same whether or not the address has an account; if it has one, its owner "
+        "gets a notice instead of a token. The username is reserved until the token expires, but the "
+        "address is not: it goes to the first registration that is verified. This mail and all later "
+        "ones of the account are in `language`, by default in the language of `Accept-Language`, or "
+        "else in English.",
         handler=register,
         query=NoQuery,
         body=NewUser,
@@ -193,8 +194,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/users/verify-email",
         tag="Users",
         summary="Verify the e-mail address",
-        description="A second use of a good token succeeds too. While several registrations are pending on the "
-        "address, the password of this one is needed as well.",
+        description="A second use of a valid token succeeds too. While several registrations are pending on the "
+        "address, this registration's password is also required.",
         handler=verify_email,
         query=NoQuery,
         body=EmailToken,
@@ -211,12 +212,12 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="POST",
         path="/v1/users/verify-email/registration",
         tag="Users",
-        summary="See whose registration a token verifies",
+        summary="Get the registration that a token verifies",
         description="For the page behind the link in the verification mail, which shows the name before it verifies.",
         handler=get_registration,
         query=NoQuery,
         body=MailedToken,
-        answers={200: DocumentedResponse(description="What the token is for.", body=Registration)},
+        answers={200: DocumentedResponse(description="The token's registration.", body=Registration)},
         errors=(TokenExpired, InvalidToken),
         limits=(AppliedLimit(limit=policies.VERIFY),),
         public=True,
@@ -225,9 +226,9 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="POST",
         path="/v1/users/verify-email/not-me",
         tag="Users",
-        summary="End a registration that somebody else made with one's address",
-        description="Ends the registration and frees its username. One that has ended stays so: 204. One that was "
-        "verified is not ended: 410.",
+        summary="End a registration that another person made with the user's address",
+        description="Ends the registration and frees its username. A registration that has already ended: 204. "
+        "One that was verified is not ended: 410.",
         handler=end_registration,
         query=NoQuery,
         body=MailedToken,
@@ -241,13 +242,13 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="POST",
         path="/v1/users/resend-verification",
         tag="Users",
-        summary="Ask for the verification mail again",
-        description="Answers the same whatever the address, so that nobody learns who has an account. One mail has "
-        "every pending registration of the address; none of them lasts longer for it.",
+        summary="Request the verification mail again",
+        description="The response is the same for every address, so that it does not reveal who has an account. "
+        "One mail lists every pending registration of the address; their expiry is not extended.",
         handler=resend_verification,
         query=NoQuery,
         body=EmailAddress,
-        answers={202: DocumentedResponse(description="If the address waits for verification, a mail is on its way.")},
+        answers={202: DocumentedResponse(description="If the address awaits verification, a mail will be sent.")},
         limits=(
             AppliedLimit(limit=policies.RESEND_ADDRESS),
             AppliedLimit(limit=policies.RESEND_EMAIL, key=lambda body: folded_login(body.email)),

@@ -20,27 +20,27 @@ _DESCRIPTION = """\
 Server-sent events about the user of the token, in order and each once: `message.sent`, `message.seen`, \
 `friendship.created`, `friendship.accepted`, `friendship.removed`, `profile.updated` of friends, `session.revoked`; \
 with `notifications=true` also `notification.created` and `notification.read`. `data` is one JSON object, described \
-at `/asyncapi.json`. More types may come: ignore those that you do not know.
+at `/asyncapi.json`. More types may be added: ignore unknown ones.
 
-`id` is a position. A client that comes again with the last one (`Last-Event-ID`, which browsers send by themselves, \
-or `since`) misses nothing, through whichever gateway and however long it was away. Heartbeats move it on too. The \
-`Vestnik-Position` of a list does as well: load the list, then follow from there. Without a position it begins now.
+`id` is a position. A client that reconnects with the last one (`Last-Event-ID`, which browsers send automatically, \
+or `since`) misses nothing, with any gateway and after any time. Heartbeats advance it too. The `Vestnik-Position` of \
+a list can also be used: load the list, then follow from there. Without a position the stream starts with new events.
 
-The stream lives as long as its session, also beyond the access token that opened it. When the session is revoked or \
-runs out, `session.revoked` comes and the stream ends; then the token is refused. Every other end, such as of a client \
-that takes its events too slowly, is one to come again from.
+The stream lasts as long as its session, even beyond the access token that opened it. When the session is revoked or \
+expires, `session.revoked` is sent and the stream ends; after that the token is refused. After any other end, such as \
+that of a client that reads too slowly, the client reconnects.
 """
 
 _WEBSOCKET = """\
-The token comes in `Authorization`, or, since browsers cannot set that, as the subprotocol `bearer.<token>` beside \
-`vestnik.v1`; never in the address. Messages are JSON texts, described at `/asyncapi.json`.
+The token is sent in `Authorization` or, because browsers cannot set that, as the subprotocol `bearer.<token>` next \
+to `vestnik.v1`; never in the URL. Messages are JSON texts, described at `/asyncapi.json`.
 
-Down: `{"event", "id", "data"}` as in `GET /v1/events`, with `heartbeat` for a position that moved on; and \
+From the server: `{"event", "id", "data"}` as in `GET /v1/events`, with `heartbeat` for an advanced position; and \
 `{"answer", "status", "position", "body"}`, where `answer` is the `id` of a command.
 
-Up: `{"id", "command", "user_id", "body"}`; `command` is `send`, `seen` or `read_notifications`, and `body` that of \
-the REST route, with its checks, limits, errors and position. Up to 32 may be at work at once; they are answered as \
-they are done.
+From the client: `{"id", "command", "user_id", "body"}`; `command` is `send`, `seen` or `read_notifications`, and \
+`body` that of the REST route, with its checks, limits, errors and position. Up to 32 commands may be in flight; each \
+is answered when it is done.
 """
 
 
@@ -69,14 +69,14 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="GET",
         path="/v1/events",
         tag="Live",
-        summary="What happens, as it happens",
+        summary="Live events",
         description=_DESCRIPTION,
         handler=follow,
         query=EventsQuery,
         body=NoBody,
         answers={
             200: DocumentedResponse(
-                description="Events, without an end.",
+                description="An endless stream of events.",
                 media_type=MEDIA_TYPE,
                 headers=("Cache-Control", "X-Accel-Buffering"),
             )
@@ -89,12 +89,12 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         method="GET",
         path="/v1/ws",
         tag="Live",
-        summary="The same over a WebSocket, with commands upward",
+        summary="Live events and commands over a WebSocket",
         description=_WEBSOCKET,
         handler=upgrade,
         query=EventsQuery,
         body=NoBody,
-        answers={101: DocumentedResponse(description="The connection is a WebSocket from here on.")},
+        answers={101: DocumentedResponse(description="The connection is a WebSocket from now on.")},
         errors=(UpgradeRequired, Forbidden, RateLimited),
         limits=(AppliedLimit(limit=policies.LIVE_ADDRESS), AppliedLimit(limit=policies.LIVE)),
     ),

@@ -55,14 +55,14 @@ from services.gateway.routes.operators.schemas import (
 B = TypeVar("B")
 Q = TypeVar("Q")
 S = TypeVar("S", bound=msgspec.Struct)
-Limit = Annotated[int, Meta(ge=1, le=500, description="How many at most.")]
+Limit = Annotated[int, Meta(ge=1, le=500, description="Maximum number of items.")]
 LetterId = Annotated[str, Meta(min_length=1, max_length=200, description="As `conversations.v1.b2.MESSAGING.17`.")]
 _TAG = "Operators"
-_WHO = "Only for accounts that `vestnik operators add` has made operators'. "
+_WHO = "Only for accounts added with `vestnik operators add`. "
 
 
-Since = Annotated[str, Meta(max_length=40, description="RFC 3339: only from then on.")]
-Until = Annotated[str, Meta(max_length=40, description="RFC 3339: only before then.")]
+Since = Annotated[str, Meta(max_length=40, description="RFC 3339: from this time on.")]
+Until = Annotated[str, Meta(max_length=40, description="RFC 3339: before this time.")]
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,17 +72,17 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
     aggregate_id: Annotated[str, Meta(max_length=128, description="Only events of this aggregate.")] = ""
     since: Since = ""
     until: Until = ""
-    before: Annotated[str, Meta(max_length=256, description="`older` of the page before.")] = ""
-    after: Annotated[str, Meta(max_length=256, description="`newer` of the page before: what has come since.")] = ""
+    before: Annotated[str, Meta(max_length=256, description="`older` of the previous page.")] = ""
+    after: Annotated[str, Meta(max_length=256, description="`newer` of the previous page: events since then.")] = ""
 
 
 class LoginsQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit = 100
-    user: Annotated[str, Meta(max_length=64, description="Only of this user: a username or an id.")] = ""
+    user: Annotated[str, Meta(max_length=64, description="Only this user: a username or an id.")] = ""
     since: Since = ""
     until: Until = ""
     refreshes: Annotated[bool, Meta(description="Refreshes too.")] = False
-    before: Annotated[str, Meta(max_length=256, description="`older` of the page before.")] = ""
+    before: Annotated[str, Meta(max_length=256, description="`older` of the previous page.")] = ""
 
 
 class PersonQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,8 +90,8 @@ class PersonQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TraceQuery(msgspec.Struct, frozen=True, kw_only=True):
-    id: Annotated[str, Meta(max_length=64, description="Of an event or of a message.")] = ""
-    stream: Annotated[str, Meta(max_length=32, description="Instead: the stream that it is in, and")] = ""
+    id: Annotated[str, Meta(max_length=64, description="The id of an event or of a message.")] = ""
+    stream: Annotated[str, Meta(max_length=32, description="Instead of an id: the event's stream, and")] = ""
     sequence: Annotated[int, Meta(ge=0, le=2**63 - 1, description="its place there.")] = 0
 
 
@@ -109,7 +109,7 @@ class RatesQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeadLettersQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit = 100
-    discarded: Annotated[bool, Meta(description="Those that were given up, instead of those that wait.")] = False
+    discarded: Annotated[bool, Meta(description="Discarded dead letters instead of pending ones.")] = False
 
 
 class LetterQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,12 +122,12 @@ class RetryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DiscardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: LetterId
-    reason: Annotated[str, Meta(min_length=1, max_length=1000, description="Why; kept for ever.")]
+    reason: Annotated[str, Meta(min_length=1, max_length=1000, description="The reason; recorded permanently.")]
 
 
 class Starting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Annotated[Literal["verify", "rebuild"], Meta(description="What to do.")]
-    projection: Annotated[str, Meta(min_length=1, max_length=64, description="With which read model.")]
+    projection: Annotated[str, Meta(min_length=1, max_length=64, description="The read model.")]
 
 
 class Cancelling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -299,7 +299,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         RatesQuery,
         NoBody,
         StreamHistory,
-        "By steps of half an hour or six hours, counted in the streams themselves; the last step is not over.",
+        "In steps of half an hour or six hours, counted from the streams; the last step is incomplete.",
     ),
     _route(
         "GET",
@@ -309,7 +309,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         EventsQuery,
         NoBody,
         StreamEvents,
-        "The newest first. Private events come without data, and nothing personal is shown.",
+        "Newest first. Private events have no data, and personal fields are redacted.",
     ),
     _route(
         "GET",
@@ -319,7 +319,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         LoginsQuery,
         NoBody,
         SessionEvents,
-        "The newest first, out of the read model `session_audit`; `vestnik audit sessions` reads the stream.",
+        "Newest first, from the read model `session_audit`; `vestnik audit sessions` reads the stream.",
     ),
     _route(
         "GET",
@@ -329,17 +329,17 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         PersonQuery,
         NoBody,
         PersonSeen,
-        "No e-mail address and no text is shown. Who looked at whom is logged.",
+        "No e-mail addresses or texts are shown. Each view is logged with its operator.",
     ),
     _route(
         "GET",
         "event",
-        "One event on its way through the read models",
+        "An event's state in each read model",
         event,
         TraceQuery,
         NoBody,
         EventTrace,
-        "By its id, by the id of its message, or by its place. Of a message also whether it was seen.",
+        "By its id, by the id of its message, or by its stream and sequence. For a message also whether it was seen.",
     ),
     _route(
         "GET",
@@ -360,26 +360,27 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         NoBody,
         DeadLetters,
     ),
-    _route("GET", "dead-letter", "One of them, with its event", dead_letter, LetterQuery, NoBody, DeadLetterAndEvent),
+    _route("GET", "dead-letter", "A dead letter with its event", dead_letter, LetterQuery, NoBody, DeadLetterAndEvent),
     _route(
         "POST",
         "dead-letters/retry",
-        "What became of the retry",
+        "The result of the retry",
         retry,
         NoQuery,
         RetryRequest,
         SettledLetter,
-        "Tries the event, and those that wait behind it, with today's code. What could be applied stays applied.",
+        "Applies the event and those that wait for it with the current code. Events that were applied stay applied.",
     ),
     _route(
         "POST",
         "dead-letters/discard",
-        "What became of those behind it",
+        "The result of retrying those that waited for it",
         discard,
         NoQuery,
         DiscardRequest,
         SettledLetter,
-        "Gives an event up for good: this version of the read model leaves it out. Kept with the reason and the name.",
+        "Discards an event permanently: this version of the read model skips it. Recorded with the reason and the "
+        "operator's name.",
     ),
     _route(
         "GET",
@@ -389,7 +390,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         NoQuery,
         NoBody,
         Maintenance,
-        "The one that is running and the last ones, since the operator's process was started.",
+        "The running one and the last ones since the operator process started.",
     ),
     _route(
         "POST",
@@ -405,11 +406,11 @@ ROUTES: tuple[AnyEndpoint, ...] = (
     _route(
         "POST",
         "maintenance/cancel",
-        "What is being stopped",
+        "The job that is being cancelled",
         cancel,
         NoQuery,
         Cancelling,
         MaintenanceJob,
-        "It ends a moment later. A rebuild that was cancelled is resumed by the next one.",
+        "It ends shortly after. The next rebuild resumes a cancelled one.",
     ),
 )

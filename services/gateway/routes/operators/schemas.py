@@ -39,25 +39,25 @@ class ProjectionState(msgspec.Struct, frozen=True):
     state: Annotated[
         str,
         Meta(
-            description="`live`, `building`, `returning`, `interrupted`, `missing`, `failed` or `unknown`;"
-            " more may come."
+            description="`live`, `building`, `returning`, `interrupted`, `missing`, `failed` or `unknown`; more "
+            "may be added."
         ),
     ]
-    position: Annotated[dict[str, int], Meta(description="Its place in each of its streams.")]
-    lag: Annotated[int | None, Meta(description="Events that it has not applied yet; null where that is not known.")]
+    position: Annotated[dict[str, int], Meta(description="Its checkpoint in each of its streams.")]
+    lag: Annotated[int | None, Meta(description="Events that it has not applied yet; null if unknown.")]
     lag_seconds: float | None
     events_per_second: float
     checkpoint_at: Time | None
     dead_letters: LettersWaiting
-    last_error: Annotated[Mishap | None, Meta(description="Of the last 24 hours.")]
-    progress: Annotated[BuildProgress | None, Meta(description="Of a build that is not live.")]
+    last_error: Annotated[Mishap | None, Meta(description="From the last 24 hours.")]
+    progress: Annotated[BuildProgress | None, Meta(description="For a build that is not live.")]
     bytes: int
     kept_bytes: int
 
 
 class ServiceState(msgspec.Struct, frozen=True):
     name: str
-    state: Annotated[str, Meta(description="`serving`, `partly`, `not_ready` or `down`; more may come.")]
+    state: Annotated[str, Meta(description="`serving`, `partly`, `not_ready` or `down`; more may be added.")]
 
 
 class SilentServer(msgspec.Struct, frozen=True):
@@ -84,24 +84,24 @@ class StreamEvent(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     at: Time
     actor: str | None
-    correlation_id: Annotated[str | None, Meta(description="Our own id of the request that began it.")]
+    correlation_id: Annotated[str | None, Meta(description="The system's id of the request that caused it.")]
     causation_id: str | None
     traceparent: str | None
-    request_id: Annotated[
-        str | UnsetType, Meta(description="The client's `X-Request-Id`; left out where it sent none.")
-    ] = UNSET
+    request_id: Annotated[str | UnsetType, Meta(description="The client's `X-Request-Id`; absent if it sent none.")] = (
+        UNSET
+    )
     data: Annotated[
         dict[str, Any] | None,
-        Meta(description="null for a private event; what is personal stands as `•••`."),
+        Meta(description="null for a private event; personal values are shown as `•••`."),
     ]
 
 
 class StreamEvents(msgspec.Struct, frozen=True, kw_only=True):
     items: list[StreamEvent]
-    older: Annotated[str | None, Meta(description="For `before`: where older ones are; null where there are none.")]
-    newer: Annotated[str, Meta(description="For `after`: where to follow from.")]
-    skipped: Annotated[int, Meta(description="How many newer ones were passed over, since too many had come.")]
-    unreadable: Annotated[int, Meta(description="Messages that are no events of ours.")]
+    older: Annotated[str | None, Meta(description="For `before`: the position of older ones; null if there are none.")]
+    newer: Annotated[str, Meta(description="For `after`: the position to continue from.")]
+    skipped: Annotated[int, Meta(description="Number of newer events that were skipped because there were too many.")]
+    unreadable: Annotated[int, Meta(description="Number of messages that are not Vestnik events.")]
 
 
 class SessionEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,13 +112,15 @@ class SessionEvent(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     device: str | None
     address: str | None
-    reason: Annotated[str | None, Meta(description="Why the session ended; null unless it is an end.")]
+    reason: Annotated[str | None, Meta(description="Why the session ended; null for other events.")]
 
 
 class SessionEvents(msgspec.Struct, frozen=True, kw_only=True):
     items: list[SessionEvent]
-    older: Annotated[str | None, Meta(description="For `before`: where older ones are; null where there are none.")]
-    unreadable: Annotated[bool, Meta(description="Whether events could not be applied, so that some may be missing.")]
+    older: Annotated[str | None, Meta(description="For `before`: the position of older ones; null if there are none.")]
+    unreadable: Annotated[
+        bool, Meta(description="Whether some events could not be applied, so that entries may be missing.")
+    ]
 
 
 class Discarding(msgspec.Struct, frozen=True):
@@ -137,13 +139,13 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     aggregate_id: str
     type: str
-    state: Annotated[str, Meta(description="`failed`, `parked` (it waits behind a failed one) or `discarded`.")]
+    state: Annotated[str, Meta(description="`failed`, `parked` (waits for a failed one) or `discarded`.")]
     error: str
     attempts: int | None
     tried_at: Time | None
     at: Time | None
-    waiting: Annotated[int | None, Meta(description="How many wait behind it.")]
-    behind: Annotated[str | None, Meta(description="The id of the one that it waits behind.")]
+    waiting: Annotated[int | None, Meta(description="Number of events that wait for it.")]
+    behind: Annotated[str | None, Meta(description="The id of the dead letter that it waits for.")]
     discard: Discarding | None
 
 
@@ -189,9 +191,9 @@ class FriendCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConversationCounts(msgspec.Struct, frozen=True, kw_only=True):
-    open: Annotated[int, Meta(description="Between people who are friends now.")]
+    open: Annotated[int, Meta(description="Conversations with current friends.")]
     total: int
-    messages: Annotated[int, Meta(description="In all of them, of both people.")]
+    messages: Annotated[int, Meta(description="In all conversations, by both people.")]
     unread: int
     last_activity_at: Time | None
 
@@ -200,7 +202,7 @@ class PersonAggregate(msgspec.Struct, frozen=True, kw_only=True):
     stream: str
     kind: str
     aggregate_id: str
-    with_user_id: Annotated[str | None, Meta(description="The other person, where it is of two.")]
+    with_user_id: Annotated[str | None, Meta(description="The other person, if the aggregate belongs to two.")]
 
 
 class PersonSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,9 +214,9 @@ class PersonSeen(msgspec.Struct, frozen=True, kw_only=True):
     sessions: SessionCounts | None
     friends: FriendCounts | None
     conversations: ConversationCounts | None
-    dead_letters: Annotated[int | None, Meta(description="Of the person's own aggregates.")]
-    aggregates: Annotated[list[PersonAggregate], Meta(description="The newest ten of each kind, for `events`.")]
-    unknown: Annotated[list[str], Meta(description="Read models that could not be asked; what they know is null.")]
+    dead_letters: Annotated[int | None, Meta(description="The person's own aggregates.")]
+    aggregates: Annotated[list[PersonAggregate], Meta(description="The newest ten of each kind, to use with `events`.")]
+    unknown: Annotated[list[str], Meta(description="Read models that could not be read; their values are null.")]
 
 
 class ReadModelState(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,13 +226,13 @@ class ReadModelState(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[
         str,
         Meta(
-            description="`applied`, `ignored` (it takes nothing from this type), `waiting` (it has not read that far),"
-            " `failed`, `parked`, `discarded` or `missing`."
+            description="`applied`, `ignored` (it does not handle this type), `waiting` (it has not read the "
+            "event yet), `failed`, `parked`, `discarded` or `missing`."
         ),
     ]
-    checkpoint: Annotated[int | None, Meta(description="How far it has read the event's stream.")]
+    checkpoint: Annotated[int | None, Meta(description="Its checkpoint in the event's stream.")]
     checkpoint_at: Time | None
-    letters: Annotated[list[DeadLetter], Meta(description="Its dead letters of the event's aggregate.")]
+    letters: Annotated[list[DeadLetter], Meta(description="Its dead letters for the event's aggregate.")]
 
 
 class NotificationMade(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,8 +245,8 @@ class MessageState(msgspec.Struct, frozen=True, kw_only=True):
     sender_id: str
     recipient_id: str
     sequence: int
-    stored: Annotated[bool, Meta(description="Whether it is among the conversation's messages.")]
-    open: Annotated[bool | None, Meta(description="Whether the two are friends now; else neither sees it.")]
+    stored: Annotated[bool, Meta(description="Whether the conversation's messages include it.")]
+    open: Annotated[bool | None, Meta(description="Whether the two are friends now; if not, neither can see it.")]
     notification: NotificationMade | None
     seen_at: Time | None
 
@@ -252,8 +254,8 @@ class MessageState(msgspec.Struct, frozen=True, kw_only=True):
 class EventTrace(msgspec.Struct, frozen=True, kw_only=True):
     event: StreamEvent
     stored_at: Time | None
-    read_models: Annotated[list[ReadModelState], Meta(description="Those that read the event's stream.")]
-    message: Annotated[MessageState | None, Meta(description="null where it is no message.")]
+    read_models: Annotated[list[ReadModelState], Meta(description="The read models that read the event's stream.")]
+    message: Annotated[MessageState | None, Meta(description="null if the event is not a message.")]
 
 
 class AggregateVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -281,14 +283,14 @@ class JobProgress(msgspec.Struct, frozen=True):
     total: int
     events_per_second: float
     seconds_left: float | None
-    waits_for: Annotated[str | None, Meta(description="Where that is not events.")]
+    waits_for: Annotated[str | None, Meta(description="The unit, if it is not events.")]
 
 
 class RowDiffers(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     kind: Annotated[str, Meta(description="`changed`, `missing` from the live table, or `extra` there.")]
     key: dict[str, str]
-    columns: Annotated[list[str], Meta(description="Names of those that differ; values are not shown.")]
+    columns: Annotated[list[str], Meta(description="Names of the columns that differ; values are not shown.")]
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -298,7 +300,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     changed: int
     missing: int
     extra: int
-    lost: Annotated[list[str], Meta(description="Events that the streams have lost, as `MESSAGING:7-9`.")]
+    lost: Annotated[list[str], Meta(description="Events that the streams have lost, such as `MESSAGING:7-9`.")]
     dead_letters: int
     dead_letters_rebuilt: int
     discarded: int
@@ -325,22 +327,22 @@ class MaintenanceJob(msgspec.Struct, frozen=True, kw_only=True):
     started_at: Time
     ended_at: Time | None
     progress: JobProgress | None
-    verified: Annotated[Verified | None, Meta(description="What a verification has found.")]
-    rebuilt: Annotated[Rebuilt | None, Meta(description="What a rebuild has put in place.")]
+    verified: Annotated[Verified | None, Meta(description="The result of a verification.")]
+    rebuilt: Annotated[Rebuilt | None, Meta(description="The result of a rebuild.")]
     error: str | None
 
 
 class Maintenance(msgspec.Struct, frozen=True, kw_only=True):
-    projections: Annotated[list[str], Meta(description="What can be verified and rebuilt.")]
-    items: Annotated[list[MaintenanceJob], Meta(description="The newest first; only the first may be running.")]
+    projections: Annotated[list[str], Meta(description="The read models that can be verified and rebuilt.")]
+    items: Annotated[list[MaintenanceJob], Meta(description="Newest first; only the first can be running.")]
 
 
 class StreamRates(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    events: Annotated[list[int], Meta(description="Of each step, the oldest first.")]
+    events: Annotated[list[int], Meta(description="One per step, oldest first.")]
 
 
 class StreamHistory(msgspec.Struct, frozen=True, kw_only=True):
     step_seconds: int
-    steps: Annotated[list[Time], Meta(description="When each step begins.")]
+    steps: Annotated[list[Time], Meta(description="The start of each step.")]
     streams: list[StreamRates]

@@ -1,4 +1,4 @@
-"""Names are compared without what does not count, in any script, and indexed by what a slip leaves of them."""
+"""Names are compared without case and accents, in any script, and indexed by forms that tolerate a typo."""
 
 import pytest
 from hypothesis import given
@@ -59,7 +59,7 @@ def test_digits_and_punctuation_stand_between_words() -> None:
 
 @st.composite
 def slipped(draw: st.DrawFn) -> tuple[str, str]:
-    """A word, and what becomes of it with one slip."""
+    """A word and its variant with one typo."""
     word = draw(st.text(LETTERS, min_size=4, max_size=12))
     place = draw(st.integers(0, len(word) - 1))
     letter = draw(st.sampled_from(LETTERS))

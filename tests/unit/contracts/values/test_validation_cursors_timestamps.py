@@ -1,4 +1,4 @@
-"""What crosses the edges: times, cursors, and what is wrong with an input."""
+"""Values at the edges: timestamps, cursors, and violations of an input."""
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone

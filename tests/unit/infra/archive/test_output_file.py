@@ -79,7 +79,7 @@ def test_without_space_it_is_said_and_nothing_is_left(tmp_path: Path) -> None:
 def test_a_missing_folder_and_a_folder_in_its_place_are_named(tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match="No such file"), target(tmp_path / "no" / "export", force=False):
         pass
-    with pytest.raises(CannotWrite, match="no regular file"), target(tmp_path, force=True):
+    with pytest.raises(CannotWrite, match="not a regular file"), target(tmp_path, force=True):
         pass
 
 

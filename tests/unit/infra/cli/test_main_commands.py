@@ -35,7 +35,7 @@ def test_a_wrong_setting_is_one_line_and_a_failure() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("vestnik: VESTNIK_PORT='http' is not possible")
+    assert done.stderr.startswith("vestnik: VESTNIK_PORT='http' is invalid")
     assert done.stderr.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""The AsyncAPI document: of the structure that version 3.0.0 asks for, and with every event and subject in it."""
+"""The AsyncAPI document is valid for version 3.0.0 and contains every event and subject."""
 
 from collections.abc import Iterator
 from typing import Any

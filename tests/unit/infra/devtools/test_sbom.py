@@ -1,4 +1,4 @@
-"""The software bill of materials says what the locks say."""
+"""The software bill of materials equals the locks."""
 
 import json
 

@@ -69,7 +69,7 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def _interpreter(path: Path, version: str) -> Path:
-    """What says that it is a Python of that version and makes environments with itself."""
+    """A program that pretends to be a Python of that version and creates environments with itself."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f"""#!/bin/sh

@@ -1,4 +1,4 @@
-"""The trail of sessions: what the audit says of a row of events, with the ends that have no event of their own."""
+"""The login audit computed from events, including session ends that have no event."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""A gateway that knows just enough of the contract to be loaded, and fails when a test tells it to."""
+"""A gateway with just enough of the contract for the load generator; it fails when a test requests it."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ class GatewayConnection(asyncio.Protocol):
 
 
 class FakeGateway:
-    """Users, sessions, friendships and conversations, by the letter of the contract."""
+    """Users, sessions, friendships and conversations, as in the REST contract."""
 
     def __init__(self, mail_dir: Path) -> None:
         self.mail_dir = mail_dir

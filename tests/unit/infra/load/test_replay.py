@@ -172,5 +172,5 @@ async def test_the_missing_mail_ends_the_load_with_one_line(
         mail_dir=history.parent / "empty",
         in_flight=4,
     )
-    with pytest.raises(LoadError, match="No good verification mail for"):
+    with pytest.raises(LoadError, match="No valid verification mail for"):
         await load(order, Console(quiet=True))

@@ -1,4 +1,4 @@
-"""Keys of access tokens: where each stands at which time, and what is in the folder after a rotation or a crash."""
+"""Keys of access tokens: their states over time, and the folder after a rotation or a crash."""
 
 import threading
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Who is an operator: what the file says, and nobody where it cannot be read."""
+"""Operators are the accounts in the file; no one if it cannot be read."""
 
 from pathlib import Path
 

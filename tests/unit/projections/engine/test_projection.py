@@ -70,7 +70,7 @@ def test_a_stream_that_does_not_exist_is_refused() -> None:
     for projection in (Lost, Forgotten):
         with pytest.raises(ValueError, match=projection.name):
             projection.filters()
-        with pytest.raises(ValueError, match="streams must be some of"):
+        with pytest.raises(ValueError, match="streams must be among"):
             projection.run_by()
 
 
@@ -109,7 +109,7 @@ def test_only_tables_of_its_own_can_have_ever_new_rows() -> None:
     class Wrong(BestFriends):
         appended: ClassVar[Sequence[str]] = ("best_friends", "enemies")
 
-    with pytest.raises(ValueError, match="appended must be some of best_friends, pets"):
+    with pytest.raises(ValueError, match="appended must be among best_friends, pets"):
         Wrong.check()
     Wrong.appended = ("pets",)
     Wrong.check()

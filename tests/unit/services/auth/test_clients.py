@@ -1,4 +1,4 @@
-"""What auth asks of session, and until when it waits."""
+"""Auth's calls to session, and how long it waits for them."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Given a credential, when its password is changed, reset or hashed anew, then these events follow or that refusal."""
+"""Given a credential, when its password is changed, reset or rehashed, then these events or that refusal follow."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +27,7 @@ def keyed(text: str) -> Hashed:
 
 
 def credential(*events: Event) -> Credential:
-    """As the last event alone says it."""
+    """The state of a credential, given by its last event."""
     return domain.evolve_credential(Credential(), events[-1], NOW)
 
 

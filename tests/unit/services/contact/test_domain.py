@@ -135,7 +135,7 @@ def test_a_command_repeated_does_nothing_twice(steps: list[Step], who: str, what
 
 @given(STEPS)
 def test_the_last_event_alone_says_all_of_a_friendship(steps: list[Step]) -> None:
-    """Nothing before it is ever read, however often two people ask and part."""
+    """Earlier events are never read, however often two users request and end it."""
     state, history = run(steps)
     assert history == [] or state == evolve(Friendship(), history[-1], state.ended_at or AT)
 
@@ -167,7 +167,7 @@ def pause_after(*steps: tuple[str, str]) -> timedelta:
 
 
 def _refusal(state: Friendship, now: datetime) -> timedelta:
-    """How long anna is told to wait when she asks now."""
+    """The wait after which anna may send another request."""
     try:
         decide_add(state, "anna", "ben", now)
     except RequestTooSoon as refused:

@@ -1,4 +1,4 @@
-"""Which answers of contact are remembered, and which are refused as older than what is known here."""
+"""Which answers of contact are cached, and which are refused as older than known ones."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ NOWHERE = Position()
 
 
 class Contact:
-    """Answers every call with what a test has put there."""
+    """A contact service that returns the answers set by the test."""
 
     def __init__(self, relation: Relation = Relation.FRIENDS, *, read_at: int) -> None:
         self.answer = IsFriendResponse(relation=relation, read_at=read_at)
@@ -131,7 +131,7 @@ async def test_an_event_that_cannot_be_read_may_be_the_removal_of_any_friendship
 
 
 class Evidence:
-    """What messaging asks of a quorum."""
+    """The evidence of a quorum that messaging checks."""
 
     holds = True
 

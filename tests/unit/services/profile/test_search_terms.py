@@ -1,4 +1,4 @@
-"""A query finds names with a slip of the finger in it, and nothing that was not meant."""
+"""A query finds names with a typo, and no unrelated ones."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Nobody waits who need not, nobody is forgotten, and what waits together is worked on together."""
+"""No command waits without need, none is lost, and waiting ones are processed together."""
 
 import asyncio
 import traceback
@@ -14,7 +14,7 @@ PATIENCE = 10
 
 
 class Worker:
-    """Says each command back, a group when it may go on."""
+    """Returns each command; processes a group when released."""
 
     def __init__(self) -> None:
         self.groups: list[tuple[str, list[int]]] = []

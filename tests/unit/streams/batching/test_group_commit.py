@@ -1,4 +1,4 @@
-"""Who goes alone, who goes together, and that nobody is forgotten whatever becomes of a batch."""
+"""Which appends are single, which are batched, and that each gets an outcome whatever happens to a batch."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,7 +11,7 @@ _TOGETHER_FROM = 10
 
 
 class Store:
-    """Takes batches when told to; `answer` says what becomes of one."""
+    """Stores batches when released; `answer` is the outcome of one."""
 
     def __init__(self, answer: Callable[[list[Sequence[str]]], list[Attempt]] | None = None) -> None:
         self.batches: list[list[str]] = []
@@ -33,7 +33,7 @@ def group(store: Store) -> GroupCommit[str]:
 
 
 async def alone(commit: GroupCommit[str], count: int) -> None:
-    """So many that are under way by themselves."""
+    """The given number of single appends in flight."""
     for number in range(count):
         assert await commit.acquire([f"alone-{number}/0"]) == Attempt()
 

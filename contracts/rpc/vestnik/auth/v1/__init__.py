@@ -66,7 +66,7 @@ class ChangePasswordRequest(betterproto2.Message):
 
     session_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    The session that goes on; all others of the user end.
+    The session that continues; all others of the user end.
     """
 
 
@@ -88,7 +88,7 @@ class ChangePasswordResponse(betterproto2.Message):
 
     device_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    For the device that has changed it; all others are void.
+    For the device on which the password was changed; all others become invalid.
     """
 
 
@@ -108,7 +108,7 @@ class EndRegistrationRequest(betterproto2.Message):
 
     token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Of the verification mail.
+    From the verification mail.
     """
 
 
@@ -145,7 +145,7 @@ class GetRegistrationRequest(betterproto2.Message):
 
     token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Of the verification mail.
+    From the verification mail.
     """
 
 
@@ -241,12 +241,12 @@ class LoginRequest(betterproto2.Message):
 
     device_token: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Of an earlier login from the same device; empty if there was none.
+    From an earlier login on the same device; empty if there was none.
     """
 
     known_device_only: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
     """
-    RateLimited without a good device token: too many others have tried this login.
+    RateLimited without a good device token: too many wrong passwords for this login from other devices.
     """
 
 
@@ -293,7 +293,7 @@ class RegisterRequest(betterproto2.Message):
 
     language: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Of the account's mails: `en` or `ru`; empty: English.
+    Language of the account's mails: `en` or `ru`; empty: English.
     """
 
 
@@ -343,7 +343,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class RequestPasswordResetResponse(betterproto2.Message):
     """
-    The same for every address, known or not.
+    The same response for every address, known or not.
     """
 
     @betterproto2.staticproperty
@@ -381,7 +381,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ResendVerificationResponse(betterproto2.Message):
     """
-    The same for every address, known or not.
+    The same response for every address, known or not.
     """
 
     @betterproto2.staticproperty
@@ -433,7 +433,7 @@ class ResetPasswordResponse(betterproto2.Message):
 
     device_token: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    As of a change.
+    As after a change.
     """
 
 
@@ -483,7 +483,7 @@ class VerifyEmailRequest(betterproto2.Message):
         2, betterproto2.TYPE_STRING, optional=True
     )
     """
-    Of the registration; needed while several are pending on its address.
+    The registration's password; required while several are pending on its address.
     """
 
 
@@ -575,7 +575,7 @@ class AuthServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "GetRegistrationResponse":
         """
-        For the page behind a mail's link: whose registration it is.
+        For the page that a mail links to: the registration of the token.
         """
 
         return await self._unary_unary(
@@ -635,7 +635,7 @@ class AuthServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ChangePasswordResponse":
         """
-        Raises InvalidCredentials where the current password is another.
+        InvalidCredentials if the current password is wrong.
         """
 
         return await self._unary_unary(
@@ -674,7 +674,7 @@ class AuthServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ResetPasswordResponse":
         """
-        A token is good once; every session of the user ends.
+        A token is valid once; every session of the user ends.
         """
 
         return await self._unary_unary(
@@ -731,7 +731,7 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "GetRegistrationRequest"
     ) -> "GetRegistrationResponse":
         """
-        For the page behind a mail's link: whose registration it is.
+        For the page that a mail links to: the registration of the token.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -755,7 +755,7 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "ChangePasswordRequest"
     ) -> "ChangePasswordResponse":
         """
-        Raises InvalidCredentials where the current password is another.
+        InvalidCredentials if the current password is wrong.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -770,7 +770,7 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "ResetPasswordRequest"
     ) -> "ResetPasswordResponse":
         """
-        A token is good once; every session of the user ends.
+        A token is valid once; every session of the user ends.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)

@@ -39,7 +39,7 @@ class Answer(betterproto2.Message):
 
     status: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
     """
-    A code of gRPC; where it is not 0 (OK), there is no response.
+    A gRPC status code; if it is not 0 (OK), there is no response.
     """
 
     message: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -56,7 +56,7 @@ default_message_pool.register_message("vestnik.calls.v1", "Answer", Answer)
 @dataclass(eq=False, repr=False)
 class Answers(betterproto2.Message):
     """
-    What a service has ready at one moment.
+    The answers that a service sends together.
     """
 
     @betterproto2.staticproperty
@@ -70,7 +70,7 @@ class Answers(betterproto2.Message):
 
     stopping: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    The process is stopping: it answers what it has begun, and refuses what comes from now on.
+    The process is stopping: it answers running calls and refuses new ones.
     """
 
 
@@ -86,7 +86,7 @@ class Call(betterproto2.Message):
 
     id: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
     """
-    The caller's own; never used twice on a stream.
+    Chosen by the caller; never used twice on a stream.
     """
 
     method: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -103,7 +103,7 @@ class Call(betterproto2.Message):
 
     authorization: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    As in the metadata of a call by itself.
+    As in the metadata of a separate call.
     """
 
     request_id: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
@@ -121,7 +121,7 @@ default_message_pool.register_message("vestnik.calls.v1", "Call", Call)
 @dataclass(eq=False, repr=False)
 class Calls(betterproto2.Message):
     """
-    What a caller has ready at one moment.
+    The calls and cancellations that a caller sends together.
     """
 
     @betterproto2.staticproperty
@@ -137,7 +137,7 @@ class Calls(betterproto2.Message):
         2, betterproto2.TYPE_UINT64, repeated=True
     )
     """
-    Ids of calls whose answers nobody waits for any more.
+    Ids of cancelled calls.
     """
 
 
@@ -146,8 +146,8 @@ default_message_pool.register_message("vestnik.calls.v1", "Calls", Calls)
 
 class CallServiceStub(betterproto2_grpclib.ServiceStub):
     """
-    Every service serves this beside its own methods: many unary calls of one caller, side by side on one stream. What a
-    call asks, who may make it, and how it ends is what it would be if it were made by itself.
+    Every service serves this in addition to its own methods: many concurrent unary calls of one caller on one stream.
+    Requests, permissions and results are the same as in separate calls.
     """
 
     async def carry(
@@ -159,7 +159,7 @@ class CallServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[Answers]":
         """
-        Each call gets one answer, in any order, unless it is given up before.
+        Each call gets one answer, in any order, unless it is cancelled before.
         """
 
         async for response in self._stream_stream(
@@ -181,13 +181,13 @@ VESTNIK_CALLS_V1_CALLS_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.A
 
 class CallServiceBase(betterproto2_grpclib.ServiceBase):
     """
-    Every service serves this beside its own methods: many unary calls of one caller, side by side on one stream. What a
-    call asks, who may make it, and how it ends is what it would be if it were made by itself.
+    Every service serves this in addition to its own methods: many concurrent unary calls of one caller on one stream.
+    Requests, permissions and results are the same as in separate calls.
     """
 
     async def carry(self, messages: "AsyncIterator[Calls]") -> "AsyncIterator[Answers]":
         """
-        Each call gets one answer, in any order, unless it is given up before.
+        Each call gets one answer, in any order, unless it is cancelled before.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)

@@ -63,12 +63,12 @@ class FriendState(betterproto2.Enum):
 
     INCOMING = 2
     """
-    The other has asked.
+    Requested by the other user.
     """
 
     OUTGOING = 3
     """
-    This user has asked.
+    Requested by this user.
     """
 
     @classmethod
@@ -159,7 +159,7 @@ class AddFriendResponse(betterproto2.Message):
 
     created: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    True when this call made the request; false when it accepted one or changed nothing.
+    True if this call created the request; false if it accepted one or changed nothing.
     """
 
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
@@ -200,7 +200,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ClientEvent(betterproto2.Message):
     """
-    One event for a client, as it stands in the live stream.
+    One event for a client, as in the live stream.
     """
 
     @betterproto2.staticproperty
@@ -219,7 +219,7 @@ class ClientEvent(betterproto2.Message):
 
     data: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
     """
-    The JSON object a client receives, in UTF-8.
+    The JSON object that a client receives, in UTF-8.
     """
 
 
@@ -337,8 +337,8 @@ class IsFriendResponse(betterproto2.Message):
 
     read_at: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
     """
-    Where CONTACT ended before the friendship was read: the answer holds at that sequence or a later one.
-    Left out of an answer about an unknown user.
+    End of CONTACT before the friendship was read: the answer holds at that sequence or a later one.
+    Absent for an unknown user.
     """
 
 
@@ -447,7 +447,7 @@ class ContactServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "IsFriendResponse":
         """
-        Answered from the aggregate, confirmed against the stream in this very call.
+        Answered from the aggregate, confirmed with the stream during the call.
         """
 
         return await self._unary_unary(
@@ -504,7 +504,7 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def is_friend(self, message: "IsFriendRequest") -> "IsFriendResponse":
         """
-        Answered from the aggregate, confirmed against the stream in this very call.
+        Answered from the aggregate, confirmed with the stream during the call.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)

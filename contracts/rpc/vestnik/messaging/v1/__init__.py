@@ -118,7 +118,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ClientEvent(betterproto2.Message):
     """
-    One event for a client, as it stands in the live stream.
+    One event for a client, as in the live stream.
     """
 
     @betterproto2.staticproperty
@@ -137,7 +137,7 @@ class ClientEvent(betterproto2.Message):
 
     data: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
     """
-    The JSON object a client receives, in UTF-8.
+    The JSON object that a client receives, in UTF-8.
     """
 
 
@@ -235,7 +235,7 @@ class GetMessagesResponse(betterproto2.Message):
 
     more: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    Whether there are more in the direction asked for.
+    Whether there are more in the requested direction.
     """
 
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
@@ -253,7 +253,7 @@ class GetMessagesResponse(betterproto2.Message):
 
     unchanged: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
     """
-    The page is the one that the caller has; nothing of it is here.
+    The caller's page is current; the fields above are empty.
     """
 
 
@@ -420,7 +420,7 @@ class MarkSeenRequest(betterproto2.Message):
 
     sequence: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
     """
-    Everything up to here has been seen.
+    All messages up to this sequence have been seen.
     """
 
 
@@ -518,7 +518,7 @@ class SendMessageResponse(betterproto2.Message):
 
     created: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    False when the same message had been sent before.
+    False if the same message was sent before.
     """
 
     position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)

@@ -77,7 +77,7 @@ class DiscardDeadLetterRequest(betterproto2.Message):
 
     reason: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Why; kept for ever.
+    The reason; recorded permanently.
     """
 
 
@@ -89,11 +89,10 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class Document(betterproto2.Message):
     """
-    What an operator sees and does, for the page at /ops. `user_id` is the operator, whom the service token has to name.
+    What an operator sees and does, for the page at /ops. `user_id` is the operator; the service token must name them.
     Ids are UUIDs in text; positions are encoded (contracts/positions.py).
 
-    A JSON document, such as the command line prints with --json for the same question: the page and the command line
-    are two faces of one answer.
+    A JSON document, the same that the command line prints with --json.
     """
 
     @betterproto2.staticproperty
@@ -238,7 +237,7 @@ class ListDeadLettersRequest(betterproto2.Message):
 
     discarded: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    Those that were given up, instead of those that wait.
+    Discarded dead letters instead of pending ones.
     """
 
     limit: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
@@ -279,17 +278,17 @@ class ListEventsRequest(betterproto2.Message):
 
     before: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    Older ones than at this place, the newest first; of the ends of the streams where it is empty.
+    Events before this position, newest first; empty: from the ends of the streams.
     """
 
     after: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
-    Instead: what came behind this place.
+    Instead: events after this position.
     """
 
     since: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
     """
-    RFC 3339; empty: without that bound.
+    RFC 3339; empty: no limit.
     """
 
     until: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
@@ -330,12 +329,12 @@ class ListSessionEventsRequest(betterproto2.Message):
 
     user: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    An id or a username; empty: of everybody.
+    An id or a username; empty: all users.
     """
 
     since: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    RFC 3339; empty: without that bound.
+    RFC 3339; empty: no limit.
     """
 
     until: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -346,7 +345,7 @@ class ListSessionEventsRequest(betterproto2.Message):
 
     before: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
-    `older` of the page before; empty: the newest.
+    `older` of the previous page; empty: the newest.
     """
 
 
@@ -411,12 +410,12 @@ class TraceEventRequest(betterproto2.Message):
 
     id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Of an event or of a message.
+    The id of an event or of a message.
     """
 
     stream: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Instead: its place.
+    Instead: its stream and sequence.
     """
 
     sequence: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
@@ -494,7 +493,7 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Document":
         """
-        Who logged in, and when and why each session ended; the newest first.
+        Who logged in, and when and why each session ended; newest first.
         """
 
         return await self._unary_unary(
@@ -536,7 +535,7 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Document":
         """
-        Where an event is stored, and what each read model has made of it.
+        Where an event is stored, and its state in each read model.
         """
 
         return await self._unary_unary(
@@ -614,7 +613,7 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Document":
         """
-        Tries it, and those that wait behind it, with today's code.
+        Applies it and those that wait for it with the current code.
         """
 
         return await self._unary_unary(
@@ -635,7 +634,7 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Document":
         """
-        Gives it up for good, and tries those that wait behind it.
+        Discards it permanently, and retries those that wait for it.
         """
 
         return await self._unary_unary(
@@ -656,7 +655,7 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Document":
         """
-        Verifications and rebuilds that were started here: the one that is running, and the last ones.
+        Verifications and rebuilds started by this process: the running one and the last ones.
         """
 
         return await self._unary_unary(
@@ -677,7 +676,7 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Document":
         """
-        Verifies or rebuilds a read model, unless another is at it.
+        Verifies or rebuilds a read model, unless another job is running.
         """
 
         return await self._unary_unary(
@@ -733,7 +732,7 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "ListSessionEventsRequest"
     ) -> "Document":
         """
-        Who logged in, and when and why each session ended; the newest first.
+        Who logged in, and when and why each session ended; newest first.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -747,7 +746,7 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def trace_event(self, message: "TraceEventRequest") -> "Document":
         """
-        Where an event is stored, and what each read model has made of it.
+        Where an event is stored, and its state in each read model.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -769,7 +768,7 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def retry_dead_letter(self, message: "RetryDeadLetterRequest") -> "Document":
         """
-        Tries it, and those that wait behind it, with today's code.
+        Applies it and those that wait for it with the current code.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -778,21 +777,21 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "DiscardDeadLetterRequest"
     ) -> "Document":
         """
-        Gives it up for good, and tries those that wait behind it.
+        Discards it permanently, and retries those that wait for it.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def list_maintenance(self, message: "ListMaintenanceRequest") -> "Document":
         """
-        Verifications and rebuilds that were started here: the one that is running, and the last ones.
+        Verifications and rebuilds started by this process: the running one and the last ones.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def start_maintenance(self, message: "StartMaintenanceRequest") -> "Document":
         """
-        Verifies or rebuilds a read model, unless another is at it.
+        Verifies or rebuilds a read model, unless another job is running.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)

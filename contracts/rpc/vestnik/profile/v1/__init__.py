@@ -51,7 +51,7 @@ class BackfillRequest(betterproto2.Message):
         1, betterproto2.TYPE_STRING, repeated=True
     )
     """
-    The people whose changes are asked for: the friends of a client's user.
+    The users whose changes are requested: the friends of a client's user.
     """
 
     after: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
@@ -73,7 +73,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ClientEvent(betterproto2.Message):
     """
-    One event for a client, as it stands in the live stream.
+    One event for a client, as in the live stream.
     """
 
     @betterproto2.staticproperty
@@ -92,7 +92,7 @@ class ClientEvent(betterproto2.Message):
 
     data: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
     """
-    The JSON object a client receives, in UTF-8.
+    The JSON object that a client receives, in UTF-8.
     """
 
 
@@ -161,7 +161,7 @@ class Profile(betterproto2.Message):
 
     avatar_url: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Empty where the user has set none.
+    Empty if the user has set none.
     """
 
     verified: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
@@ -173,7 +173,7 @@ class Profile(betterproto2.Message):
 
     etag: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
     """
-    Changes whenever anything above changes; without the quotes of HTTP.
+    Changes whenever a field above changes; without the quotes of HTTP.
     """
 
 
@@ -191,8 +191,8 @@ class SearchProfilesRequest(betterproto2.Message):
 
     query: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    A beginning of the username or of the display name, or words of either, with slips of the finger; case and
-    accents do not matter. The best matches come first.
+    Prefix of the username or display name, or words of either, also with typos; case and accents are ignored. The
+    best matches come first.
     """
 
     limit: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
@@ -246,7 +246,7 @@ class UpdateProfileRequest(betterproto2.Message):
         2, betterproto2.TYPE_STRING, optional=True
     )
     """
-    A field left out stays as it is; an empty one is cleared (display_name falls back to the username).
+    An absent field is unchanged; an empty one is cleared (display_name falls back to the username).
     """
 
     bio: "str | None" = betterproto2.field(3, betterproto2.TYPE_STRING, optional=True)
@@ -259,7 +259,7 @@ class UpdateProfileRequest(betterproto2.Message):
         5, betterproto2.TYPE_STRING, repeated=True
     )
     """
-    Where set, the update happens only if the profile still has one of these tags (`*`: any).
+    If set, the update happens only if the profile still has one of these tags (`*`: any).
     """
 
 

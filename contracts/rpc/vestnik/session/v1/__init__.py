@@ -78,7 +78,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ClientEvent(betterproto2.Message):
     """
-    One event for a client, as it stands in the live stream.
+    One event for a client, as in the live stream.
     """
 
     @betterproto2.staticproperty
@@ -97,7 +97,7 @@ class ClientEvent(betterproto2.Message):
 
     data: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
     """
-    The JSON object a client receives, in UTF-8.
+    The JSON object that a client receives, in UTF-8.
     """
 
 
@@ -119,17 +119,17 @@ class CreateSessionRequest(betterproto2.Message):
 
     device: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    What the client calls itself; empty if it did not say.
+    The client's name for itself; empty if it sent none.
     """
 
     address: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    The network address the login came from.
+    The network address of the login.
     """
 
     credential: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
     """
-    The generation of the credential that opens it.
+    The generation of the credential that opened it.
     """
 
 
@@ -183,27 +183,27 @@ class EndSessionsRequest(betterproto2.Message):
 
     session_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Only this one; empty: all.
+    Only this session; empty: all.
     """
 
     kept_session_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    All but this one.
+    All except this one.
     """
 
     below_credential: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
     """
-    Only those that an older generation of the credential opened; 0: all.
+    Only those opened with an older generation of the credential; 0: all.
     """
 
     reason: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    Why, in a word that the audit shows: `password_changed`, `password_reset`, `operator`.
+    The reason that the audit shows: `password_changed`, `password_reset`, `operator`.
     """
 
     note: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
-    From the operator alone: what he says of it, and who he is.
+    Only from operators: their note and their name.
     """
 
     operator: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
@@ -344,7 +344,7 @@ class PastSession(betterproto2.Message):
 
     address: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    As much of it as the installation keeps.
+    As much of it as the installation records.
     """
 
     created_at: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
@@ -355,7 +355,7 @@ class PastSession(betterproto2.Message):
         6, betterproto2.TYPE_INT64, optional=True
     )
     """
-    Absent while it goes on.
+    Absent while the session is active.
     """
 
     reason: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
@@ -421,7 +421,7 @@ class RevokeSessionRequest(betterproto2.Message):
 
     user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Whose sessions; another user's session answers NOT_FOUND.
+    The owner of the sessions; another user's session results in NOT_FOUND.
     """
 
     session_id: "str | None" = betterproto2.field(
@@ -432,12 +432,12 @@ class RevokeSessionRequest(betterproto2.Message):
         3, betterproto2.TYPE_STRING, optional=True, group="target"
     )
     """
-    Every session of the user but this one.
+    Every session of the user except this one.
     """
 
     reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Why, in a word that the audit shows: `logout`, `revoked_elsewhere`, …
+    The reason that the audit shows: `logout`, `revoked_elsewhere`, …
     """
 
 
@@ -487,7 +487,7 @@ class Session(betterproto2.Message):
 
     address: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Where it was opened from, as much of the address as the installation keeps; empty if none.
+    The network address of the login, as much of it as the installation records; empty if none.
     """
 
 
@@ -498,10 +498,10 @@ default_message_pool.register_message("vestnik.session.v1", "Session", Session)
 class Tokens(betterproto2.Message):
     """
     Times are Unix times in milliseconds, UTC. Ids are UUIDs in text.
-    `position` is an encoded position (contracts/positions.py): where the event that the call appended, or the
-    read model that answered, stands in the streams.
+    `position` is an encoded position (contracts/positions.py): the position of the event that the call
+    appended, or of the read model that answered.
 
-    What a client needs to act as a user: a short-lived access token and the refresh token that gets the next one.
+    A short-lived access token, and the refresh token that gets the next one.
     """
 
     @betterproto2.staticproperty
@@ -519,7 +519,7 @@ class Tokens(betterproto2.Message):
 
     expires_in: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
     """
-    Seconds until the access token runs out.
+    Seconds until the access token expires.
     """
 
     refresh_token: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
@@ -558,7 +558,7 @@ class ValidateSessionResponse(betterproto2.Message):
 
     active: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
     """
-    False for a session that is unknown, revoked or has run out.
+    False for a session that is unknown, revoked or expired.
     """
 
     user_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -651,7 +651,7 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "EndSessionsResponse":
         """
-        Ends many at once, for auth (another password) and for operators; those that have ended already stay as they are.
+        Ends several sessions, for auth (a password change) and for operators; already ended ones stay unchanged.
         """
 
         return await self._unary_unary(
@@ -690,7 +690,7 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListHistoryResponse":
         """
-        Every session of a user, also those that have ended, with when and why.
+        Every session of a user, including ended ones, with the time and the reason.
         """
 
         return await self._unary_unary(
@@ -759,7 +759,7 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "EndSessionsRequest"
     ) -> "EndSessionsResponse":
         """
-        Ends many at once, for auth (another password) and for operators; those that have ended already stay as they are.
+        Ends several sessions, for auth (a password change) and for operators; already ended ones stay unchanged.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -774,7 +774,7 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "ListHistoryRequest"
     ) -> "ListHistoryResponse":
         """
-        Every session of a user, also those that have ended, with when and why.
+        Every session of a user, including ended ones, with the time and the reason.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)

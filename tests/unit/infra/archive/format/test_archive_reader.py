@@ -1,4 +1,4 @@
-"""What is wrong with a file is found, wherever it is, and named."""
+"""Every kind of damage to a file is found and named."""
 
 import io
 import random
@@ -27,7 +27,7 @@ FIRST, SECOND, THIRD = 2, 3, 4
 
 
 def silent(done: int, total: int) -> None:
-    """Nobody hears how far it is."""
+    """Progress callback that reports nothing."""
 
 
 def damages(path: Path, data: bytes) -> list[str]:
@@ -114,8 +114,8 @@ def test_damaged_blocks_are_all_named_with_their_events_and_places(path: Path) -
     changed = [flipped(piece, -1) if number in (SECOND, 7) else piece for number, piece in enumerate(PIECES)]
     found = damages(path, b"".join(changed))
     assert found[:2] == [
-        f"{offset_of(SECOND)}block 2 (MESSAGING 3 to 4) is damaged: its content is not what its digest says",
-        f"{offset_of(7)}block 6 (AUTH 3 to 4) is damaged: its content is not what its digest says",
+        f"{offset_of(SECOND)}block 2 (MESSAGING 3 to 4) is damaged: its content does not match its digest",
+        f"{offset_of(7)}block 6 (AUTH 3 to 4) is damaged: its content does not match its digest",
     ]
 
 
@@ -135,14 +135,14 @@ def test_a_whole_stream_that_was_removed_is_named(path: Path) -> None:
 
 def test_a_doubled_block_is_named(path: Path) -> None:
     found = damages(path, moved(lambda all_of: [*all_of[:THIRD], all_of[SECOND], *all_of[THIRD:]]))
-    where = "stands here, where it does not belong: doubled or displaced"
+    where = "is out of place here: duplicated or moved"
     assert found[0] == f"{offset_of(THIRD)}block 2 (MESSAGING 3 to 4) {where}"
 
 
 def test_swapped_blocks_are_named(path: Path) -> None:
     found = damages(path, moved(lambda all_of: [*all_of[:2], all_of[SECOND], all_of[FIRST], *all_of[THIRD:]]))
     assert found[0] == f"{offset_of(FIRST)}MESSAGING 1 to 2 is missing here"
-    assert "block 1 (MESSAGING 1 to 2) stands here, where it does not belong" in found[1]
+    assert "block 1 (MESSAGING 1 to 2) is out of place here" in found[1]
 
 
 def test_a_block_of_another_export_is_named(path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_block_of_another_export_is_named(path: Path) -> None:
 
 
 def test_what_comes_behind_the_end_is_named(path: Path) -> None:
-    assert damages(path, SOUND + b"more") == [f"at byte {len(SOUND):,}: the file goes on behind its end"]
+    assert damages(path, SOUND + b"more") == [f"at byte {len(SOUND):,}: the file continues after its end record"]
 
 
 def shuffles() -> Iterator[list[int]]:
@@ -184,7 +184,7 @@ def test_an_empty_file_is_said_to_be_empty(path: Path) -> None:
 def test_a_missing_file_and_a_folder_are_said_to_be_that(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="No such file"):
         require_valid(tmp_path / "nothing", silent)
-    with pytest.raises(OperatorError, match="is no regular file"):
+    with pytest.raises(OperatorError, match="is not a regular file"):
         require_valid(tmp_path, silent)
 
 
@@ -218,8 +218,8 @@ def strange(sequence: int, **changes: object) -> ArchivedMessage:
 
 
 STRANGE = [
-    (strange(2, schema=99), "message.sent of schema 99, of which this release knows up to 1"),
-    (strange(2, type="planet.found"), "planet.found, of which this release knows nothing"),
+    (strange(2, schema=99), "message.sent of schema 99, while this release knows schemas up to 1"),
+    (strange(2, type="planet.found"), "planet.found, a type that this release does not know"),
     (strange(2, data={"text": 1}), "message.sent of schema 1: "),
     (strange(2, at="2026-11-23T00:00:00"), "no event: "),
     (ArchivedMessage("vestnik.messaging.conversation.c", b"", {}), "no event: "),
@@ -281,7 +281,7 @@ def test_an_event_on_a_subject_of_another_stream_is_refused(path: Path) -> None:
     writer.events(0, 1, [ArchivedMessage("vestnik.auth.user.u", b"{}", {})])
     writer.end()
     path.write_bytes(file.getvalue())
-    with pytest.raises(Damaged, match="MESSAGING 1 has a subject of another stream"):
+    with pytest.raises(Damaged, match="MESSAGING 1 has the subject of another stream"):
         require_valid(path, silent)
 
 

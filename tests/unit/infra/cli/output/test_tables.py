@@ -1,4 +1,4 @@
-"""Tables for people, on terminals of every width and without one."""
+"""Tables on terminals of every width, and without a terminal."""
 
 from io import StringIO
 

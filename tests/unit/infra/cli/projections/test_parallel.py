@@ -1,4 +1,4 @@
-"""Work on several read models at once."""
+"""Concurrent work on several read models."""
 
 import asyncio
 

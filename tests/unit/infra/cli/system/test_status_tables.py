@@ -1,4 +1,4 @@
-"""A status as people read it: what is wrong stands out, what is not known is not made up."""
+"""The status as text: problems stand out, and unknown values are shown as unknown."""
 
 from datetime import UTC, datetime
 from io import StringIO
@@ -92,7 +92,7 @@ def test_a_build_under_way_tells_how_far_it_is() -> None:
 
 def test_what_is_not_reachable_is_named() -> None:
     found = Status(NOON, [], [], [], [UnreachableServer("postgres", "no answer in time")])
-    assert unreachable(found) == ["postgres is not reachable: no answer in time"]
+    assert unreachable(found) == ["postgres is unreachable: no answer in time"]
 
 
 def test_a_stream_that_lacks_events_stands_out() -> None:

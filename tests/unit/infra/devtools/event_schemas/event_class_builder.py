@@ -1,4 +1,4 @@
-"""Makes event classes as somebody might change them."""
+"""Creates changed versions of event classes."""
 
 from typing import Any, TypeAlias
 

@@ -18,7 +18,7 @@ WITHIN = 60.0
 
 
 class Stream:
-    """Keeps what is sent; takes the first message only when it is told to."""
+    """Records what is sent; accepts the first message only when released."""
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []

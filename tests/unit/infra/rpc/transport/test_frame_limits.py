@@ -31,7 +31,7 @@ PINGED = frame(PING, 0, b"12345678")
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that the limits see; it stands still unless a test moves it."""
+    """The clock of the limits; only the test advances it."""
     now = [0.0]
     monkeypatch.setattr("infra.rpc.transport.frame_limits.time.monotonic", lambda: now[0])
     return now

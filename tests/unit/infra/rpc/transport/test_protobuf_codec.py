@@ -1,4 +1,4 @@
-"""The bytes of messages: the same as betterproto2's own, for every message that the services know."""
+"""Encoded messages equal betterproto2's own, for every message of the services."""
 
 import dataclasses
 import importlib

@@ -1,4 +1,4 @@
-"""A pause is as long as was said, unless somebody waits."""
+"""A pause lasts as long as configured, unless a caller waits."""
 
 import asyncio
 import time

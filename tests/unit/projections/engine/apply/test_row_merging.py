@@ -155,7 +155,7 @@ def test_what_the_events_before_have_said_makes_no_difference(
 
 
 def _written(rows: MergedRows) -> dict[object, list[object]]:
-    """What is written to each row, in order."""
+    """The writes to each row, in order."""
     found: dict[object, list[object]] = {}
     for group in rows.groups():
         for key, values in zip(group.keys, group.values, strict=True):

@@ -1,4 +1,4 @@
-"""What dead letters are called, and in which order they wait."""
+"""Ids of dead letters, and the order in which they wait."""
 
 import pytest
 

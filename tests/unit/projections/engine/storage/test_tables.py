@@ -1,4 +1,4 @@
-"""A projection's DDL is taken statement by statement, whatever stands in it."""
+"""A projection's DDL is split into statements, whatever it contains."""
 
 from projections.engine import Projection
 from projections.engine.storage.builds import Build, BuildState

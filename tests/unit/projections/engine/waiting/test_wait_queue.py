@@ -1,4 +1,4 @@
-"""Whoever waits is woken when the position is reached, and leaves nothing behind."""
+"""Waiters are woken when the position is reached, and leave nothing behind."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Where mails go: files, and what an SMTP URL says."""
+"""Mail transports: files, and the meaning of an SMTP URL."""
 
 import os
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Which usernames nobody may register."""
+"""Usernames that cannot be registered."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Pages that the gateway has: by the two people and the limit, within a bound of bytes."""
+"""The gateway's cached pages: by the two users and the limit, bounded in bytes."""
 
 from services.gateway.cache.message_pages import KnownPage, KnownPages
 

@@ -1,4 +1,4 @@
-"""The cache of profiles: bounded, and never older than what is known to have happened."""
+"""The profile cache: bounded, and never older than a known update."""
 
 from contracts.positions import Position
 from services.gateway.cache.profile_cache import CachedProfile, ProfileCache

@@ -12,7 +12,7 @@ from streams.jetstream.requests import NoResponders
 
 
 class Streams:
-    """Five messages in each; what is asked is answered when the test lets it."""
+    """Five messages in each stream; requests are answered when the test releases them."""
 
     def __init__(self) -> None:
         self.end = 5

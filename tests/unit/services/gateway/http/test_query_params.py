@@ -1,4 +1,4 @@
-"""Query parameters: defaults, limits, and what is not a value."""
+"""Query parameters: defaults, limits, and invalid values."""
 
 import pytest
 

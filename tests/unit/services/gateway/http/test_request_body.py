@@ -1,4 +1,4 @@
-"""Request bodies: what is malformed, what is invalid, and where."""
+"""Request bodies: malformed and invalid ones, and where the violation is."""
 
 import asyncio
 import json

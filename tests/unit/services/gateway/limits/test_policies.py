@@ -1,4 +1,4 @@
-"""Which limits the routes have, and what the page about them says."""
+"""The limits of the routes, and that the page about them agrees."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How requests are counted, in one gateway and with what others say, and the headers that tell of it."""
+"""Counting of requests, in one gateway and with others' counts, and the headers that show it."""
 
 import pytest
 from hypothesis import given

@@ -8,7 +8,7 @@ from services.gateway.live.friend_index import FriendIndex
 
 
 class Contact:
-    """What contact's read model says, when the test lets it."""
+    """Contact's read model, which answers when the test releases it."""
 
     def __init__(self, *friends: str) -> None:
         self.friends = set(friends)

@@ -1,4 +1,4 @@
-"""Where events and clients meet: what somebody who has just come may be taken to have been told."""
+"""The hub: from which event on a new client receives live events."""
 
 import asyncio
 from collections.abc import Collection

@@ -65,7 +65,7 @@ class World:
         self.streams[stream].append(told)
 
     def hear(self, hub: Hub) -> None:
-        """A gateway hears the next of a stream, or that there was nothing for it."""
+        """The gateway receives the next event of a stream, or one that does not concern the client."""
         stream = self.random.choice(STREAMS)
         heard = hub.position(stream)
         for told in self.streams[stream][heard : heard + self.random.randint(1, 3)]:
@@ -153,7 +153,7 @@ async def live(random: Random) -> None:
         position = item.id
 
     def take(items: list[ClientEvent]) -> bool:
-        """The client gets what is on its way to it, or only some; its position is that of the last it got."""
+        """Delivers all queued events, or some, to the client; its position is that of the last one."""
         arrived = items[: random.randint(0, len(items))] if random.random() < 0.2 else items
         for item in arrived:
             get(item)

@@ -9,7 +9,7 @@ SECONDS = (0.0, 0.001, 0.0011, 0.25, 0.9, 1.0, 7.0)
 
 
 def lines(exposition: bytes) -> set[str]:
-    """What is said of values; the library says besides when a series began."""
+    """The exported lines of the values; the library adds the creation time of a series."""
     return {line for line in exposition.decode().splitlines() if "_created" not in line}
 
 

@@ -1,4 +1,4 @@
-"""The AsyncAPI document for clients: of the structure that version 3.0.0 asks for, true to what is sent and taken."""
+"""The AsyncAPI document for clients: valid for version 3.0.0, and equal to what is sent and accepted."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ ALLOWED = {
 
 
 def told() -> list[tuple[str, bytes]]:
-    """Everything that the gateway can tell a client of, by its type."""
+    """Everything that the gateway can send to a client, by type."""
     found = [
         (each.type, data)
         for event, _ in CASES

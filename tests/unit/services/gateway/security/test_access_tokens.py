@@ -1,4 +1,4 @@
-"""Access tokens: what is checked, what is remembered."""
+"""Access tokens: what is checked, and what is cached."""
 
 import time
 from base64 import urlsafe_b64encode
@@ -17,7 +17,7 @@ USER, SESSION = new_id(), new_id()
 
 
 class Keys:
-    """Keys by their ids; another edition whenever a test says so."""
+    """Keys by their ids; a new edition when a test sets one."""
 
     def __init__(self) -> None:
         self.generation = 1

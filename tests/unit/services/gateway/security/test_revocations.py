@@ -1,4 +1,4 @@
-"""When a gateway may rely on what it knows of ended sessions."""
+"""When a gateway may rely on its knowledge of ended sessions."""
 
 import time
 from typing import Any, cast
@@ -22,7 +22,7 @@ class Evidence:
 def test_a_gateway_whose_node_may_be_cut_off_for_as_long_as_the_silence_relies_on_nothing(
     age: float, alive: bool
 ) -> None:
-    """The stream that it follows says that there is nothing new: so would a node that hears of nothing."""
+    """The followed stream reports nothing new, as it would on a node that is cut off."""
     evidence = Evidence()
     evidence.age = age
     revocations = Revocations(

@@ -1,4 +1,4 @@
-"""The gateway's public keys: read anew when the file changes, kept when it cannot be read."""
+"""The gateway's public keys: reloaded when the file changes, kept when it cannot be read."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The body of a request: taken at once where all of it is here, else left to be received; and what is left of it."""
+"""A request's body: accepted immediately if it is complete, otherwise received later."""
 
 import asyncio
 import gc

@@ -46,7 +46,7 @@ _ASKED = re.compile(r"[\"`](/v1/[^\"`?]*)")
 
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_whatever_a_page_may_be_refused_with_has_words(language: str) -> None:
-    """Without them people would read the server's English, which is for programmers."""
+    """Otherwise users would see the server's English messages, which are for programmers."""
     scripts = [path.read_text(encoding="utf-8") for path in (FOLDER / "js").rglob("*.js") if "ops" not in path.parts]
     asked = {re.sub(r"\$\{[^}]*\}", "{}", path) for script in scripts for path in _ASKED.findall(script)}
     endpoints = [found for found in ENDPOINTS if re.sub(r"{\w+}", "{}", found.path) in asked]

@@ -1,4 +1,4 @@
-"""Questions asked together: nobody waits for company, nobody gets an answer from before the question."""
+"""Batched requests: none waits for others, and none gets an answer from before it was made."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from services.messaging.pages.request_batcher import RequestBatcher
 
 
 class Answering:
-    """Answers when it is told to; remembers what was asked together."""
+    """Answers when released; records which requests were batched."""
 
     def __init__(self) -> None:
         self.asked: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""What operators are shown of an event: nothing personal, and nothing at all of what is private or not known."""
+"""Operators see no personal data of an event, and no data at all of private or unknown events."""
 
 from datetime import UTC, datetime
 
