@@ -62,7 +62,7 @@ def _lost_in(stream: str) -> Callable[[], str]:
 
     subject.__name__ = f"lost_in_{STREAMS[stream]}"
     private = "Private: the" if EVENTS_LOST[stream].PRIVATE else "The"
-    subject.__doc__ = f"{private} places of events that {stream} has lost."
+    subject.__doc__ = f"{private} placeholders for events that {stream} has lost."
     return subject
 
 

@@ -132,7 +132,7 @@ export default {
   no_logins: "Nobody logged in or out in that time.",
   no_more: "That is where it began.",
   no_page: "There is no operators' page here",
-  no_page_hint: "This deployment runs without the process behind it.",
+  no_page_hint: "This deployment does not run the operator process.",
   no_versions: "There is no such aggregate or version: none of its events is stored.",
   nobody_behind: "Everything is applied",
   none: "none",
