@@ -15,13 +15,20 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     stream: str
     subject_filter: str
+    # Events that wait for their next attempt; at this number no other event is delivered.
+    most_pending: int = 1_000
 
 
 VERIFICATION_MAIL = Durable(
     name="auth-verification-mail", service="auth", stream=AUTH, subject_filter="vestnik.auth.email.>"
 )
+# Separate, so that waiting notices do not delay mails; those that wait for their mailbox's next hour are no outage.
 SECURITY_NOTICES = Durable(
-    name="auth-security-notices", service="auth", stream=AUTH, subject_filter="vestnik.auth.email.>"
+    name="auth-security-notices",
+    service="auth",
+    stream=AUTH,
+    subject_filter="vestnik.auth.email.>",
+    most_pending=100_000,
 )
 PASSWORD_ENDINGS = Durable(
     name="auth-password-endings", service="auth", stream=AUTH, subject_filter="vestnik.auth.credential.*"

@@ -14,6 +14,7 @@ from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from contracts.durable_consumers import Durable
 from contracts.envelope import Recorded
 from contracts.errors import VestnikError
 from contracts.events.event import Event
@@ -46,32 +47,24 @@ class EventReactor:
     def __init__(
         self,
         nc: Client,
-        stream: str,
+        durable: Durable,
         react: Callable[[Recorded[Event]], Awaitable[None]],
         *,
-        durable: str,
-        subject_filter: str,
         at_once: int = 4,
         ack_wait: float = 30.0,
         first_pause: float = 1.0,
-        most_pending: int = 1_000,
     ) -> None:
         """
-        `durable`: the consumer's name, which must never change: under another one all events would be handled again.
         `at_once`: concurrent effects in this process.
         `ack_wait`: seconds after which an event of a failed process is redelivered to another.
         `first_pause`: seconds until the next attempt; doubled with each, up to five minutes.
-        `most_pending`: events that wait for their next attempt; at this number no other event is delivered.
         """
         self._jetstream = nc.jetstream()
-        self._stream = stream
-        self._react = react
         self._durable = durable
-        self._filter = subject_filter
+        self._react = react
         self._at_once = at_once
         self._ack_wait = ack_wait
         self._first_pause = first_pause
-        self._most_pending = most_pending
 
     async def run(self) -> None:
         """Handles events until cancelled; requests that NATS refuses or loses are retried."""
@@ -88,27 +81,28 @@ class EventReactor:
                     pause = self._first_pause
             except (NatsError, VestnikError, OSError) as error:
                 # The stream does not exist yet, its leader is changing, or the connection is down.
-                _LOG.info("%s waits %.0f s: %s", self._durable, pause, error or type(error).__name__)
+                _LOG.info("%s waits %.0f s: %s", self._durable.name, pause, error or type(error).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _messages(self) -> AsyncIterator[Msg]:
         """The consumer's events, one by one: each worker fetches for itself, one event at a time."""
+        durable = self._durable
         await self._jetstream.add_consumer(
-            self._stream,
+            durable.stream,
             ConsumerConfig(
                 # With `name`, the request carries name and filter in its subject, where the server checks them.
-                name=self._durable,
-                durable_name=self._durable,
-                filter_subject=self._filter,
+                name=durable.name,
+                durable_name=durable.name,
+                filter_subject=durable.subject_filter,
                 deliver_policy=DeliverPolicy.ALL,
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=self._ack_wait,
                 max_deliver=-1,
-                max_ack_pending=self._most_pending,
+                max_ack_pending=durable.most_pending,
             ),
         )
-        subscription = await self._jetstream.pull_subscribe_bind(self._durable, self._stream)
+        subscription = await self._jetstream.pull_subscribe_bind(durable.name, durable.stream)
         try:
             while True:
                 try:
@@ -138,15 +132,15 @@ class EventReactor:
         sign_of_life = asyncio.create_task(self._keep(message))
         sequence = message.metadata.sequence.stream
         try:
-            await self._react(Message(self._stream, sequence, message.subject, message.data).open())
+            await self._react(Message(self._durable.stream, sequence, message.subject, message.data).open())
         except (RetryLater, VestnikError) as error:
             pause = min(self._first_pause * 2 ** min(message.metadata.num_delivered - 1, 16), _LONGEST_PAUSE)
             level = error.level if isinstance(error, RetryLater) else logging.WARNING
-            _LOG.log(level, "%s retries event %d in %.0f s: %s", self._durable, sequence, pause, error)
+            _LOG.log(level, "%s retries event %d in %.0f s: %s", self._durable.name, sequence, pause, error)
             await message.nak(delay=pause)
         except Exception:
             # Retried, since a later release may be able to handle it; no event may block the others.
-            _LOG.exception("%s cannot handle event %d of %s", self._durable, sequence, self._stream)
+            _LOG.exception("%s cannot handle event %d of %s", self._durable.name, sequence, self._durable.stream)
             await message.nak(delay=_LONGEST_PAUSE)
         else:
             await message.ack()

@@ -5,6 +5,7 @@ the service's rights and no more. Without them all services and the operator sha
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Self
 
@@ -17,7 +18,9 @@ from infra.operator_errors import OperatorError
 from infra.security.postgres_roles import role_of
 from infra.settings import BadSetting
 
+# Seconds.
 _WITHIN = 10.0
+_CACHED_SECONDS = 60.0
 # Schemas of services, and whether this login may act as their owner.
 _SCHEMAS = """
 SELECT n.nspname::text, pg_has_role(r.oid, 'MEMBER')
@@ -94,3 +97,20 @@ class ServiceSchemas:
         for service in SERVICES:
             places.setdefault(self.url(service), []).append(service)
         return places
+
+
+class CachedSchemas:
+    """The services' schemas, queried again after 60 s, since they rarely change."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+        self._known: tuple[float, ServiceSchemas] | None = None
+
+    async def get(self) -> ServiceSchemas:
+        """
+        Raises: as `ServiceSchemas.discover` does.
+        """
+        now = time.monotonic()
+        if self._known is None or now - self._known[0] > _CACHED_SECONDS:
+            self._known = now, await ServiceSchemas.discover(self._database_url)
+        return self._known[1]

@@ -1,7 +1,8 @@
-"""Composition root of the auth service: gRPC server, mail and session reactors, users projection."""
+"""Composition root of the auth service: gRPC server, reactions, users projection."""
 
 from datetime import timedelta
 
+from contracts.durable_consumers import PASSWORD_ENDINGS, SECURITY_NOTICES, VERIFICATION_MAIL
 from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
@@ -12,22 +13,22 @@ from services.auth.clients import Sessions
 from services.auth.commands import Commands
 from services.auth.login import Login
 from services.auth.mail.delivery import Delivery
-from services.auth.mail.security_notices import SecurityNotices
 from services.auth.mail.transport import outbox
 from services.auth.passwords.change import PasswordChanges
 from services.auth.passwords.hashing import Passwords
 from services.auth.passwords.weak_passwords import WeakPasswords, common_passwords
 from services.auth.queries import Queries
-from services.auth.reactions import MailReactor, SessionRevoker
+from services.auth.reactions import AccountMails, SecurityNotices, SessionRevoker
 from services.auth.repositories import Aggregates
 from services.auth.server import AuthServer
 from services.auth.tokens.device_tokens import DeviceTokens
 from services.auth.tokens.email_verification import VerificationTokens
 from services.auth.tokens.password_reset import ResetTokens
+from streams.reaction import EventReactor
 
 
 async def main(settings: Settings) -> None:
-    mails = outbox(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")
+    transport = outbox(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")
     weak = WeakPasswords(common_passwords())
     async with service_process("auth", settings) as process:
         aggregates = Aggregates(process.log)
@@ -56,12 +57,13 @@ async def main(settings: Settings) -> None:
         await runners.start()
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
-        delivery = Delivery(aggregates, keys, mails, mails_an_hour=settings.mails_an_hour)
-        account_mail = MailReactor(process.nats, aggregates, tokens, resets, delivery, page=settings.issuer)
-        process.spawn(account_mail.run(), "account mail")
-        notices = SecurityNotices(process.nats, aggregates, delivery, page=settings.issuer)
-        process.spawn(notices.run(), "security notices")
-        process.spawn(SessionRevoker(process.nats, sessions).run(), "password endings")
+        delivery = Delivery(aggregates, keys, transport, mails_an_hour=settings.mails_an_hour)
+        mails = AccountMails(aggregates, tokens, resets, delivery, page=settings.issuer)
+        process.spawn(EventReactor(process.nats, VERIFICATION_MAIL, mails.send).run(), "account mail")
+        notices = SecurityNotices(aggregates, delivery, page=settings.issuer)
+        process.spawn(EventReactor(process.nats, SECURITY_NOTICES, notices.send).run(), "security notices")
+        revoker = SessionRevoker(sessions)
+        process.spawn(EventReactor(process.nats, PASSWORD_ENDINGS, revoker.end_older).run(), "password endings")
         try:
             await process.serve([AuthServer(commands, login, changes, queries)])
         finally:

@@ -1,16 +1,14 @@
-"""Reactors on auth's own events: send mails, and end the sessions opened with an older password.
+"""Reactions to auth's own events: send mails and security notices, end the sessions opened with an older password.
 
-Deduplication and mailbox budgets are in mail/delivery.py.
+Each has a durable consumer of its own (main.py). Deduplication and mailbox budgets are in mail/delivery.py.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from nats.aio.client import Client as NATS
-
 from contracts import envelope
-from contracts.durable_consumers import PASSWORD_ENDINGS, VERIFICATION_MAIL
 from contracts.envelope import Provenance, Recorded
 from contracts.events.event import Event
 from contracts.events.user import (
@@ -32,25 +30,20 @@ from services.auth.registration import decisions
 from services.auth.repositories import Aggregates
 from services.auth.tokens.email_verification import Verification, VerificationTokens
 from services.auth.tokens.password_reset import Reset, ResetTokens
-from streams.reaction import EventReactor, RetryLater
-
-CONSUMER = VERIFICATION_MAIL.name
+from streams.reaction import RetryLater
 
 
-class MailReactor:
-    """Sends verification and password reset mails until cancelled."""
+class AccountMails:
+    """Sends verification and password reset mails."""
 
     def __init__(
         self,
-        nats: NATS,
         aggregates: Aggregates,
         tokens: VerificationTokens,
         resets: ResetTokens,
         delivery: Delivery,
         *,
         page: str,
-        ack_wait: float = 30.0,
-        first_pause: float = 1.0,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
         """`page`: URL of the messenger's page, for the links in mails."""
@@ -60,20 +53,8 @@ class MailReactor:
         self._delivery = delivery
         self._page = page.rstrip("/")
         self._clock = clock
-        self._reaction = EventReactor(
-            nats,
-            VERIFICATION_MAIL.stream,
-            self._send,
-            durable=CONSUMER,
-            subject_filter=VERIFICATION_MAIL.subject_filter,
-            ack_wait=ack_wait,
-            first_pause=first_pause,
-        )
 
-    async def run(self) -> None:
-        await self._reaction.run()
-
-    async def _send(self, event: Recorded[Event]) -> None:
+    async def send(self, event: Recorded[Event]) -> None:
         letters = await self._letters(event)
         provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
         failure: RetryLater | ValueError | None = None
@@ -180,29 +161,71 @@ def _letter_id(event_id: str, local_part: bytes) -> str:
     return event_id if local_part.isascii() else str(uuid5(UUID(event_id), local_part.decode()))
 
 
-class SessionRevoker:
-    """Ends the sessions opened with an older password, until cancelled.
+class _BudgetUsedUp(RetryLater):
+    """The mailbox's notice budget for this hour is used up."""
 
-    The command that changes a password ends them synchronously. This reactor covers the case that its process or the
-    session service was down then.
+    level = logging.INFO
+
+
+class SecurityNotices:
+    """Tells the owner of an address that a registration was made with it.
+
+    Each registration is covered by a notice sent after it. When the mailbox's budget is used up, only the newest
+    registration waits for the next notice, which covers the earlier ones too.
     """
 
-    def __init__(self, nats: NATS, sessions: Sessions, *, ack_wait: float = 30.0, first_pause: float = 1.0) -> None:
-        self._sessions = sessions
-        self._reaction = EventReactor(
-            nats,
-            PASSWORD_ENDINGS.stream,
-            self._end,
-            durable=PASSWORD_ENDINGS.name,
-            subject_filter=PASSWORD_ENDINGS.subject_filter,
-            ack_wait=ack_wait,
-            first_pause=first_pause,
+    def __init__(
+        self,
+        aggregates: Aggregates,
+        delivery: Delivery,
+        *,
+        page: str,
+        clock: Callable[[], datetime] = envelope.now,
+    ) -> None:
+        """`page`: URL of the messenger's page, for the link in a notice."""
+        self._aggregates = aggregates
+        self._delivery = delivery
+        self._page = page.rstrip("/")
+        self._clock = clock
+
+    async def send(self, event: Recorded[Event]) -> None:
+        registration = event.data
+        if not isinstance(registration, EmailRegistrationRequested):
+            return
+        address = (await self._aggregates.addresses.load(event.aggregate_id)).state
+        recipient = plaintext_or_none(address.email)
+        pending = [waiting.user_id for waiting in decisions.waiting(address, self._clock())]
+        if address.owner is None or recipient is None or registration.user_id not in pending:
+            return
+        mailbox = await self._delivery.mailbox(recipient)
+        if mailbox.told_since(event.at, mailbox_budgets.ADDRESS_TAKEN_NOTICE, event.aggregate_id):
+            return
+        notice = Mail(
+            event_id=event.id,
+            asked_at=event.at,
+            recipient=recipient,
+            username=address.username,
+            kind=mailbox_budgets.ADDRESS_TAKEN_NOTICE,
+            language=address.language,
+            link=f"{self._page}/",
+            about=event.aggregate_id,
         )
+        provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
+        if not await self._delivery.deliver(notice, provenance) and pending[-1] == registration.user_id:
+            raise _BudgetUsedUp("the mailbox has had its notice for this hour")
 
-    async def run(self) -> None:
-        await self._reaction.run()
 
-    async def _end(self, event: Recorded[Event]) -> None:
+class SessionRevoker:
+    """Ends the sessions opened with an older password.
+
+    The command that changes a password ends them synchronously. This covers the case that its process or the session
+    service was down then.
+    """
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def end_older(self, event: Recorded[Event]) -> None:
         if isinstance(event.data, PasswordChanged):
             await self._sessions.end_older(
                 user_id=event.aggregate_id,

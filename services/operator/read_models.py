@@ -1,7 +1,6 @@
 """Reads the read models of every service with an operator's rights, over one connection per query."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -12,7 +11,7 @@ from psycopg import errors
 from psycopg.types.string import TextLoader
 
 from contracts.errors import ReadModelBehind, Unavailable
-from infra.security.service_schemas import ServiceSchemas
+from infra.security.service_schemas import CachedSchemas
 from projections.engine.projection import Projection
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.connections import connect, database_unavailable
@@ -21,7 +20,6 @@ from projections.registry import choose
 R = TypeVar("R", bound=msgspec.Struct)
 
 # Seconds.
-_OWNERS_AGE = 60.0
 _PATIENCE = 5.0
 # A request for a person or an event reads every read model; the services need the database's connections more.
 _MOST_CONNECTIONS = 4
@@ -30,11 +28,9 @@ _MOST_CONNECTIONS = 4
 class ReadModels:
     """The live build of every read model, in the schema of its service."""
 
-    def __init__(self, database_url: str, *, patience: float = _PATIENCE) -> None:
-        self._database_url = database_url
+    def __init__(self, schemas: CachedSchemas, *, patience: float = _PATIENCE) -> None:
+        self._schemas = schemas
         self._patience = patience
-        self._owners: ServiceSchemas | None = None
-        self._asked = 0.0
         self._room = asyncio.Semaphore(_MOST_CONNECTIONS)
 
     async def select(
@@ -68,7 +64,7 @@ class ReadModels:
         """
         try:
             async with asyncio.timeout(self._patience), self._room:
-                conn = await connect((await self._whose()).url(projection.run_by()), "operator read-models")
+                conn = await connect((await self._schemas.get()).url(projection.run_by()), "operator read-models")
                 try:
                     yield conn
                 finally:
@@ -79,9 +75,3 @@ class ReadModels:
             raise Unavailable("The database does not answer in time.", retry_after=1) from error
         except DatabaseError as error:
             raise database_unavailable(error) from error
-
-    async def _whose(self) -> ServiceSchemas:
-        now = time.monotonic()
-        if self._owners is None or now - self._asked > _OWNERS_AGE:
-            self._owners, self._asked = await ServiceSchemas.discover(self._database_url), now
-        return self._owners

@@ -39,6 +39,7 @@ from contracts.values.validation import validated
 from infra.history import event_history, login_audit
 from infra.operator_errors import OperatorError
 from infra.security.operator_accounts import Operator, Operators
+from infra.security.service_schemas import CachedSchemas
 from infra.settings import Settings
 from projections.engine.dead_letters.queries import NoSuchLetter
 from projections.engine.storage.dead_letters import LetterId
@@ -111,8 +112,9 @@ class OperatorServer(OperatorServiceBase):
         self._operators = operators
         self._nc = nc
         self._settings = settings
-        self._letters = DeadLetters(nc, log, settings.database_url)
-        read_models = ReadModels(settings.database_url)
+        schemas = CachedSchemas(settings.database_url)
+        self._letters = DeadLetters(nc, log, schemas)
+        read_models = ReadModels(schemas)
         self._history = HistoryQueries(read_models)
         self._maintenance = maintenance
         self._rates = History(nc)

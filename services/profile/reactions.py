@@ -22,7 +22,4 @@ async def create_profiles(nats: NATS, commands: ProfileCommands) -> None:
         provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
         await commands.create(event.aggregate_id, command, provenance)
 
-    durable = PROFILE_CREATION
-    await EventReactor(
-        nats, durable.stream, create, durable=durable.name, subject_filter=durable.subject_filter, at_once=16
-    ).run()
+    await EventReactor(nats, PROFILE_CREATION, create, at_once=16).run()

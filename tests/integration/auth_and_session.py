@@ -10,6 +10,7 @@ import msgspec
 from nats.aio.client import Client as NATS
 
 from contracts import envelope
+from contracts.durable_consumers import PASSWORD_ENDINGS
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
 from contracts.rpc.vestnik.session.v1 import SessionServiceStub
 from infra.embedded.ports import free_port
@@ -47,6 +48,7 @@ from services.session.queries import Queries as SessionQueries
 from services.session.server import SessionServer
 from services.session.tokens import AccessTokens, RefreshTokens
 from streams.log import Log
+from streams.reaction import EventReactor
 from tests.integration.authorized_client import ActingClient
 
 DAY = timedelta(days=1)
@@ -204,7 +206,11 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         stack.callback(services.to_auth.close)
         stack.callback(services.to_session.close)
         stack.callback(services.from_auth.close)
-        endings = asyncio.create_task(SessionRevoker(nats, sessions, ack_wait=1.0, first_pause=0.05).run())
+        endings = asyncio.create_task(
+            EventReactor(
+                nats, PASSWORD_ENDINGS, SessionRevoker(sessions).end_older, ack_wait=1.0, first_pause=0.05
+            ).run()
+        )
         stack.push_async_callback(_cancelled, endings)
         await eventually(runners.ready)
         yield services

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -12,7 +11,7 @@ from psycopg import Error as DatabaseError
 
 from infra.operator_errors import OperatorError
 from infra.security.operator_accounts import Operator
-from infra.security.service_schemas import ServiceSchemas
+from infra.security.service_schemas import CachedSchemas
 from projections.engine.dead_letters import discards, queries, resolution
 from projections.engine.dead_letters.discards import Discarded
 from projections.engine.dead_letters.queries import DeadLetterFilter
@@ -32,8 +31,6 @@ from streams.log import Log
 log = logging.getLogger(__name__)
 # Seconds to wait for a stream, since a build's writer may be waiting for us meanwhile.
 PATIENCE = 5.0
-# Seconds.
-_OWNERS_AGE = 60.0
 _ALL = DeadLetterFilter(projections=None, state=None, type=None, aggregate_id=None)
 
 
@@ -46,13 +43,11 @@ class LettersFound(msgspec.Struct, frozen=True):
 class DeadLetters:
     """Queries of dead letters and actions on them."""
 
-    def __init__(self, nc: NATS, log: Log, database_url: str) -> None:
+    def __init__(self, nc: NATS, log: Log, schemas: CachedSchemas) -> None:
         self._nc = nc
         self._jetstream = JetStream(nc, patience=PATIENCE)
         self._log = log
-        self._database_url = database_url
-        self._owners: ServiceSchemas | None = None
-        self._asked = 0.0
+        self._schemas = schemas
         # One action at a time: concurrent ones would only wait for each other in the database.
         self._turn = asyncio.Lock()
 
@@ -62,7 +57,7 @@ class DeadLetters:
             given_up = await queries.discarded(self._nc, _ALL)
             return LettersFound([of_discard(each) for each in given_up[:limit]], more=len(given_up) > limit)
         letters: list[Letter] = []
-        for place in (await self._schemas()).urls():
+        for place in (await self._schemas.get()).urls():
             async with _database(place) as conn, aclosing(queries.list_dead_letters(conn, _ALL)) as source:
                 async for letter in source:
                     if len(letters) == limit:
@@ -117,16 +112,9 @@ class DeadLetters:
     @asynccontextmanager
     async def _connection_for(self, projection: type[Projection]) -> AsyncIterator[Connection]:
         """A connection for the projection's service, with its discards caught up from the stream."""
-        async with _database((await self._schemas()).url(projection.run_by())) as conn:
+        async with _database((await self._schemas.get()).url(projection.run_by())) as conn:
             await discards.catch_up(conn, self._nc, projection.name)
             yield conn
-
-    async def _schemas(self) -> ServiceSchemas:
-        """Schemas of the services' read models, cached for 60 s, since they rarely change."""
-        now = time.monotonic()
-        if self._owners is None or now - self._asked > _OWNERS_AGE:
-            self._owners, self._asked = await ServiceSchemas.discover(self._database_url), now
-        return self._owners
 
 
 @asynccontextmanager

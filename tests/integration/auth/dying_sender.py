@@ -8,10 +8,12 @@ from pathlib import Path
 
 import nats as nats_py
 
+from contracts.durable_consumers import VERIFICATION_MAIL
 from infra.security.secrets import Secrets
 from services.auth.mail.templates import Mail
 from services.auth.mail.transport import FolderTransport
-from services.auth.reactions import MailReactor
+from services.auth.reactions import AccountMails
+from streams.reaction import EventReactor
 from tests.integration.auth_and_session import Auth
 
 # Seconds after which its event is redelivered to another process.
@@ -31,9 +33,8 @@ async def main(nats_url: str, secrets: str, folder: str) -> None:
     connection = await nats_py.connect(nats_url)
     auth = Auth(connection, Secrets.load(Path(secrets)))
     delivery = auth.delivery(DyingOutbox(Path(folder)))
-    await MailReactor(
-        connection, auth.aggregates, auth.tokens, auth.resets, delivery, page="http://localhost", ack_wait=ACK_WAIT
-    ).run()
+    mails = AccountMails(auth.aggregates, auth.tokens, auth.resets, delivery, page="http://localhost")
+    await EventReactor(connection, VERIFICATION_MAIL, mails.send, ack_wait=ACK_WAIT).run()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from nats.aio.client import Client as NATS
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from contracts.durable_consumers import SECURITY_NOTICES
+from contracts.durable_consumers import SECURITY_NOTICES, VERIFICATION_MAIL
 from contracts.envelope import Provenance
 from contracts.events.user import (
     AddressState,
@@ -33,12 +33,12 @@ from infra.rpc.call_context import Call
 from infra.security.secrets import Secrets
 from services.auth.clients import Sessions
 from services.auth.domain import User
-from services.auth.mail.security_notices import SecurityNotices
 from services.auth.mail.templates import Mail
 from services.auth.mail.transport import DeliveryFailed, FolderTransport, MailTransport
-from services.auth.reactions import CONSUMER, MailReactor
+from services.auth.reactions import AccountMails, SecurityNotices
 from services.auth.registration.decisions import Username
 from streams.log import Append
+from streams.reaction import EventReactor
 from streams.repository import LoadedAggregate
 from tests.integration.auth.dying_sender import ACK_WAIT
 from tests.integration.auth_and_session import DAY, PASSWORD, Auth, Clock, eventually, mails, running, stored
@@ -83,27 +83,13 @@ async def reacting(
 ) -> AsyncIterator[None]:
     delivery = auth.delivery(outbox, mails_an_hour=mails_an_hour)
     clock = clock or Clock()
-    mail = MailReactor(
-        nats,
-        auth.aggregates,
-        auth.tokens,
-        auth.resets,
-        delivery,
-        page="https://chat.example.org/",
-        ack_wait=ack_wait,
-        first_pause=0.05,
-        clock=clock,
-    )
-    notices = SecurityNotices(
-        nats,
-        auth.aggregates,
-        delivery,
-        page="https://chat.example.org/",
-        ack_wait=ack_wait,
-        first_pause=0.05,
-        clock=clock,
-    )
-    tasks = {asyncio.create_task(reaction.run()) for reaction in (mail, notices)}
+    page = "https://chat.example.org/"
+    account_mails = AccountMails(auth.aggregates, auth.tokens, auth.resets, delivery, page=page, clock=clock)
+    notices = SecurityNotices(auth.aggregates, delivery, page=page, clock=clock)
+    tasks = {
+        asyncio.create_task(EventReactor(nats, durable, send, ack_wait=ack_wait, first_pause=0.05).run())
+        for durable, send in ((VERIFICATION_MAIL, account_mails.send), (SECURITY_NOTICES, notices.send))
+    }
     try:
         yield
     finally:
@@ -117,10 +103,10 @@ async def reacting(
 async def settled(nats: NATS, *, waiting_notices: int = 0) -> None:
     """Waits until the reactions have dealt with everything that is in the stream."""
     async with asyncio.timeout(60):
-        for durable, left in ((CONSUMER, 0), (SECURITY_NOTICES.name, waiting_notices)):
+        for durable, left in ((VERIFICATION_MAIL, 0), (SECURITY_NOTICES, waiting_notices)):
             while True:
                 with suppress(NotFoundError):  # not made yet
-                    info = await nats.jetstream().consumer_info("AUTH", durable)
+                    info = await nats.jetstream().consumer_info("AUTH", durable.name)
                     if info.num_pending == 0 and info.num_ack_pending == left:
                         break
                 await asyncio.sleep(0.01)
@@ -216,7 +202,7 @@ async def test_even_a_consumer_that_was_lost_sends_nothing_twice(replicas: tuple
         await register(replicas[0], "anna")
         await eventually(lambda: len(outbox.sent) == 1)
         await settled(streams)
-        await streams.jetstream().delete_consumer("AUTH", CONSUMER)
+        await streams.jetstream().delete_consumer("AUTH", VERIFICATION_MAIL.name)
         await register(replicas[0], "boris")
         await eventually(lambda: len(outbox.sent) == 2)
         await settled(streams)
@@ -262,7 +248,7 @@ async def test_who_asks_again_gets_no_token_of_another_spelling_that_can_be_anot
         await settled(streams)
         expected = [(spellings[3], ["user3"]), (spellings[2], ["user2"]), (spellings[1], ["user1", "user0"])]
         assert again() == expected
-        await streams.jetstream().delete_consumer("AUTH", CONSUMER)
+        await streams.jetstream().delete_consumer("AUTH", VERIFICATION_MAIL.name)
         await register(auth, "later")
         await eventually(lambda: outbox.sent[-1].username == "later")
         await settled(streams)

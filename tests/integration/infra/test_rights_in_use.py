@@ -57,7 +57,7 @@ async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(house: 
             everything.set()
 
     place = PROFILE_CREATION
-    reaction = EventReactor(reacting.nats, place.stream, react, durable=place.name, subject_filter=place.subject_filter)
+    reaction = EventReactor(reacting.nats, place, react)
     working = asyncio.create_task(reaction.run())
     try:
         for each in expected:

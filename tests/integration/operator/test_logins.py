@@ -14,6 +14,7 @@ from contracts.subjects import SESSION
 from contracts.values.ids import new_id
 from infra.history import login_audit
 from infra.history.login_audit import Query, Row
+from infra.security.service_schemas import CachedSchemas
 from projections.engine.rebuild.rebuild import rebuild
 from projections.session_audit import SessionAudit
 from services.operator.history.login_audit import newest
@@ -63,7 +64,7 @@ async def queries(streams: Client, database_url: str) -> HistoryQueries:
     """The read model of the history."""
     await StreamRestorer(streams, SESSION).put(1, history())
     await rebuild(SessionAudit, streams, database_url)
-    return HistoryQueries(ReadModels(database_url))
+    return HistoryQueries(ReadModels(CachedSchemas(database_url)))
 
 
 async def pages(queries: HistoryQueries, query: Query, limit: int) -> list[Row]:

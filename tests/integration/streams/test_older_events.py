@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from nats.aio.client import Client
 
+from contracts.durable_consumers import Durable
 from contracts.envelope import Provenance, Recorded
 from contracts.events.event import Event
 from contracts.subjects import MESSAGING, conversation
@@ -92,9 +93,8 @@ async def test_a_repository_loads_and_goes_on_from_older_events(greetings: None,
 
 async def test_a_reaction_is_given_todays_shape(stored: Log, streams: Client) -> None:
     seen: asyncio.Queue[Recorded[Event]] = asyncio.Queue()
-    reaction = EventReactor(
-        streams, MESSAGING, seen.put, durable="greeter", subject_filter=conversation("*"), at_once=1, first_pause=0.1
-    )
+    greeter = Durable(name="greeter", service="messaging", stream=MESSAGING, subject_filter=conversation("*"))
+    reaction = EventReactor(streams, greeter, seen.put, at_once=1, first_pause=0.1)
     running = asyncio.create_task(reaction.run())
     try:
         async with asyncio.timeout(PATIENCE):
