@@ -21,8 +21,8 @@ from contracts.subjects import AUTH, CONTACT, MESSAGING, OPERATOR, PROFILE, SESS
 from contracts.values.ids import new_id
 from infra.archive.format.archive_writer import Writer
 from infra.archive.format.layout import FULL, MOST_EVENTS, End, Header, StreamInFile
+from infra.archive.format.unreadable_events import Accepted, CannotBeImported, UnreadableEvent
 from infra.archive.key_fingerprint import fingerprints
-from infra.archive.unreadable_events import Accepted, CannotBeImported, UnreadableEvent
 from infra.operator_errors import OperatorError
 from infra.runtime.import_marker import ImportUnderWay, get_import_marker
 from infra.security.secrets import Secrets

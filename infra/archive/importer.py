@@ -20,9 +20,9 @@ from contracts.services import OPERATOR
 from contracts.subjects import STREAMS
 from infra.archive import key_fingerprint, quiesce
 from infra.archive.format.layout import End, Header, StreamInFile
+from infra.archive.format.unreadable_events import Unreadable, note
 from infra.archive.stream_access import Store
 from infra.archive.stream_writer import Filling
-from infra.archive.unreadable_events import Unreadable, note
 from infra.archive.validation import require_valid
 from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats

@@ -9,7 +9,7 @@ from contracts.subjects import STREAMS, stream_of
 from infra.archive.format.archive_reader import Block, Checked, check
 from infra.archive.format.errors import Damage, Damaged
 from infra.archive.format.layout import End, Header, StreamInFile
-from infra.archive.unreadable_events import UnknownContent, Unreadable, UnreadableEvent, examine, refusal, within
+from infra.archive.format.unreadable_events import UnknownContent, Unreadable, UnreadableEvent, examine, refusal, within
 
 # `vestnik`, the service, and at least one more.
 _LEAST_TOKENS = 3

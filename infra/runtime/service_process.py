@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from nats.aio.client import Client as NATS
 
 from contracts.subjects import OPERATOR, STREAMS
-from infra.history.checkpoints import Checkpoints
+from infra.checkpoints import Checkpoints
 from infra.rpc.client import Client
 from infra.rpc.server import RpcServer, Servable
 from infra.rpc.tls import server_side

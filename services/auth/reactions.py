@@ -212,7 +212,7 @@ class SecurityNotices:
         )
         provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
         if not await self._delivery.deliver(notice, provenance) and pending[-1] == registration.user_id:
-            raise _BudgetUsedUp("the mailbox has had its notice for this hour")
+            raise _BudgetUsedUp("the mailbox has already got its notice for this hour")
 
 
 class SessionRevoker:

@@ -27,7 +27,7 @@ from projections.engine.inspection.verify import Verdict
 from projections.engine.rebuild.progress import Progress
 from projections.engine.rebuild.rebuild import Rebuilt
 from projections.registry import choose
-from services.operator.history.redaction import REDACTED
+from services.operator.redaction import REDACTED
 
 log = logging.getLogger(__name__)
 Kind = Literal["verify", "rebuild"]

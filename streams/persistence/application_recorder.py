@@ -48,10 +48,16 @@ class JetStreamApplicationRecorder(JetStreamAggregateRecorder, ApplicationRecord
             InterfaceError: the connection was closed.
         """
         return JetStreamSubscription(
-            self, gt, topics, bridge=self.bridge, stream=self.stream, subject_filter=self.every_subject
+            self,
+            gt,
+            topics,
+            to_notification=self._to_notification,
+            bridge=self.bridge,
+            stream=self.stream,
+            subject_filter=self.every_subject,
         )
 
-    def notification(self, message: Message) -> Notification:
+    def _to_notification(self, message: Message) -> Notification:
         return notification_of(message, self.as_originator_id)
 
     async def _select(self, after: int, limit: int, stop: int | None, topics: frozenset[str]) -> list[Notification]:
@@ -62,7 +68,7 @@ class JetStreamApplicationRecorder(JetStreamAggregateRecorder, ApplicationRecord
             for message in page:
                 if len(found) == limit or (stop is not None and message.sequence > stop):
                     return found
-                notification = self.notification(message)
+                notification = self._to_notification(message)
                 if not topics or notification.topic in topics:
                     found.append(notification)
             if len(page) < size:

@@ -3,15 +3,12 @@
 The reader's buffer is the bounded queue: it fetches ahead in the background, and stops when it is full.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from threading import RLock
-from typing import TYPE_CHECKING
 
 from eventsourcing.persistence import ApplicationRecorder, InterfaceError, Notification, Subscription
 
@@ -20,9 +17,6 @@ from streams.message import Message
 from streams.persistence.error_translation import in_the_librarys_words
 from streams.persistence.sync_bridge import Bridge
 from streams.reader import Reader
-
-if TYPE_CHECKING:
-    from streams.persistence.application_recorder import JetStreamApplicationRecorder
 
 # Maximum of messages that wait to be read, and of messages per read.
 _BUFFER = 2_000
@@ -36,16 +30,17 @@ class JetStreamSubscription(Subscription[ApplicationRecorder]):
 
     def __init__(
         self,
-        recorder: JetStreamApplicationRecorder,
+        recorder: ApplicationRecorder,
         gt: int | None,
         topics: Sequence[str],
         *,
+        to_notification: Callable[[Message], Notification],
         bridge: Bridge,
         stream: str,
         subject_filter: str,
     ) -> None:
         super().__init__(recorder=recorder, gt=gt, topics=topics)
-        self._open = recorder.notification
+        self._to_notification = to_notification
         self._bridge = bridge
         self._wanted = frozenset(topics)
         self._feed = _Feed(
@@ -69,7 +64,7 @@ class JetStreamSubscription(Subscription[ApplicationRecorder]):
             if self._arrived:
                 return self._arrived.popleft()
             with in_the_librarys_words():
-                opened = [self._open(message) for message in self._take()]
+                opened = [self._to_notification(message) for message in self._take()]
             self._arrived.extend(event for event in opened if not self._wanted or event.topic in self._wanted)
         raise StopIteration
 

@@ -7,6 +7,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ WRITING_SHAPE = {"domain.py", "commands.py"}
 MOST_MODULES = 12
 # A folder that grows by one file a read model, or a kind of event.
 OPEN_FOLDERS = {"projections", "contracts/events"}
+# Imports against the direction of the others: the description of the routes is itself a route.
+BACKWARDS = {("services/gateway/routes", "services/gateway/openapi")}
 NAMELESS = {"utils", "util", "helpers", "common", "base", "manager", "misc"}
 SQL = re.compile(
     r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|(CREATE|DROP|ALTER)\s+(TABLE|VIEW|INDEX))\b",
@@ -104,6 +107,33 @@ def test_no_folder_holds_more_modules_than_a_reader_takes_in() -> None:
     counts = Counter(str(path.parent.relative_to(ROOT)) for path in modules(*PACKAGES) if path.stem != "__init__")
     crowded = {folder: count for folder, count in counts.items() if count > MOST_MODULES}
     assert {folder: count for folder, count in crowded.items() if folder not in OPEN_FOLDERS} == {}
+
+
+def imported_modules(path: Path) -> Iterator[Path]:
+    """The modules and packages of the tree that a module imports, without their ending."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            module = ROOT.joinpath(*node.module.split("."))
+            for alias in node.names:
+                member = module / alias.name
+                yield member if member.is_dir() or member.with_suffix(".py").exists() else module
+        elif isinstance(node, ast.Import):
+            yield from (ROOT.joinpath(*alias.name.split(".")) for alias in node.names)
+
+
+def test_folders_side_by_side_do_not_import_in_a_circle() -> None:
+    """Everything below a folder counts as the folder; import-linter holds the layers of the packages themselves."""
+    graph: dict[str, set[str]] = {}
+    for path in modules(*PACKAGES):
+        folder = path.parent.relative_to(ROOT).parts
+        for module in imported_modules(path):
+            imported = (module if module.is_dir() else module.parent).relative_to(ROOT).parts
+            depth = next((n for n, (one, other) in enumerate(zip(folder, imported, strict=False)) if one != other), 0)
+            if depth:
+                pair = "/".join(folder[: depth + 1]), "/".join(imported[: depth + 1])
+                if pair not in BACKWARDS:
+                    graph.setdefault(pair[0], set()).add(pair[1])
+    TopologicalSorter(graph).prepare()
 
 
 def test_every_unit_test_is_where_its_module_is_and_named_after_it() -> None:

@@ -17,7 +17,7 @@ from infra.archive.format.layout import (
     compress,
     preamble,
 )
-from infra.archive.unreadable_events import Runs, Unreadable, UnreadableEvent, examine
+from infra.archive.format.unreadable_events import Runs, Unreadable, UnreadableEvent, examine
 from streams.restore import ArchivedMessage
 
 

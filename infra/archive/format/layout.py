@@ -13,7 +13,7 @@ from typing import Self
 
 import msgspec
 
-from infra.archive.unreadable_events import Runs
+from infra.archive.format.unreadable_events import Runs
 
 MAGIC = b"\x89VESTNIK\r\n\x1a\n"
 VERSION = 1

@@ -15,9 +15,9 @@ from rich.markup import escape
 
 from infra.archive.exporter import Exported
 from infra.archive.exporter import export as export_to
+from infra.archive.format.unreadable_events import Accepted, CannotBeImported, UnreadableEvent
 from infra.archive.output_file import standard_output, target
 from infra.archive.stream_access import reach
-from infra.archive.unreadable_events import Accepted, CannotBeImported, UnreadableEvent
 from infra.cli.output import tables
 from infra.cli.output.progress_bar import Bar
 from infra.runtime.connections import connect_nats

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra.cli.output.projection_progress import Bars
-from infra.cli.projections.parallel import Failed, each
+from infra.cli.parallel import Failed, each
 from infra.runtime.connections import connect_nats
 from infra.settings import Settings
 from projections.engine.inspection.as_of import Built, opened

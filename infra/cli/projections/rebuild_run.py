@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra.cli.output.projection_progress import shown
-from infra.cli.projections.parallel import Failed, each
+from infra.cli.parallel import Failed, each
 from infra.cli.system.accepted_losses import accept_losses
 from infra.runtime.connections import connect_nats
 from infra.security.service_schemas import ServiceSchemas

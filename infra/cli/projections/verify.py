@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from infra.cli.output import tables
 from infra.cli.output.projection_progress import shown
-from infra.cli.projections.parallel import Failed, each
+from infra.cli.parallel import Failed, each
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import ServiceSchemas

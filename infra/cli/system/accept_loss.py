@@ -16,10 +16,10 @@ from contracts.errors import Unavailable
 from contracts.subjects import STREAMS
 from infra.archive.output_file import target
 from infra.archive.stream_access import Store
+from infra.checkpoints import highest_at
 from infra.cli.output import tables
 from infra.cli.output.projection_progress import Bars
-from infra.cli.projections.parallel import each
-from infra.history.checkpoints import highest_at
+from infra.cli.parallel import each
 from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses

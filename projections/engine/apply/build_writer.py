@@ -19,7 +19,7 @@ from contracts.envelope import decode as decode_envelope
 from contracts.events.event import Event
 from contracts.positions import Position
 from projections.engine.apply.batch import Batch, Step
-from projections.engine.apply.change_plans import Shapes, Table
+from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.row_merging import MergedRows, RowGroup
 from projections.engine.apply.statements import copy_data, copy_statement, statement
 from projections.engine.changes import MergeRule, RowAction, RowChanges
@@ -35,6 +35,7 @@ from projections.engine.storage.dead_letters import (
     reason_of,
 )
 from projections.engine.storage.pg_text import UnsupportedValue
+from projections.engine.storage.tables import Table
 from streams.loss.missing_events import Gap
 from streams.message import Message
 

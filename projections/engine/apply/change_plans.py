@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from projections.engine.changes import Change, MergeRule, RowAction, Values
 from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, to_pg_text
+from projections.engine.storage.tables import Table
 
 Key = tuple[object, ...]
 Columns = tuple[tuple[str, MergeRule], ...]
@@ -35,18 +36,6 @@ _COMBINED = {
     _LEAST: "({old} if (b := {new}) is None else b if (a := {old}) is None or b < a else a)",
     _FIRST: "({new} if (a := {old}) is None else a)",
 }
-
-
-class Table(NamedTuple):
-    """A table as described by the catalog."""
-
-    # The name inside the braces, and the table's name in this build.
-    name: str
-    physical: str
-    # The primary key's columns, in its order.
-    key: tuple[str, ...]
-    # Types by column, including the key's.
-    types: dict[str, str]
 
 
 class ChangePlan:

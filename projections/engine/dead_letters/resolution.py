@@ -17,7 +17,6 @@ from contracts.errors import VestnikError
 from contracts.positions import Position
 from infra.operator_errors import OperatorError
 from projections.engine.apply.build_writer import BuildWriter
-from projections.engine.apply.change_plans import Table
 from projections.engine.dead_letters import discards, queries
 from projections.engine.dead_letters.discards import Discarded
 from projections.engine.dead_letters.queries import DeadLetterRow
@@ -25,6 +24,7 @@ from projections.engine.projection import Projection
 from projections.engine.storage import builds, dead_letters, tables
 from projections.engine.storage.builds import Build, BuildState, Connection
 from projections.engine.storage.dead_letters import DeadLetter, DeadLetterState, LetterId
+from projections.engine.storage.tables import Table
 from streams.log import Conflict, Log
 from streams.message import Message
 

@@ -10,8 +10,8 @@ from enum import StrEnum
 import msgspec
 from psycopg import sql
 
-from projections.engine.apply.change_plans import Table
 from projections.engine.storage.builds import Connection
+from projections.engine.storage.tables import Table
 
 Texts = tuple[str | None, ...]
 _ROWS_AT_ONCE = 2_000

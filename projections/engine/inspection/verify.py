@@ -18,7 +18,6 @@ from contracts.errors import Unavailable
 from contracts.positions import Position
 from infra.operator_errors import OperatorError
 from projections.engine.apply.build_writer import BuildWriter
-from projections.engine.apply.change_plans import Table
 from projections.engine.dead_letters import discards
 from projections.engine.inspection import isolated_build
 from projections.engine.inspection.table_diff import Comparison, Difference, compare
@@ -29,6 +28,7 @@ from projections.engine.storage import builds, dead_letters, lost_events, tables
 from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.connections import connect
 from projections.engine.storage.schema import create_schema, ensure_schema
+from projections.engine.storage.tables import Table
 
 _NO_IDLE_LIMIT = "SET idle_in_transaction_session_timeout = 0"
 

@@ -1,11 +1,11 @@
 """A build's tables: created from the projection's DDL, inspected in the catalog, exposed by the views."""
 
 import re
+from typing import NamedTuple
 
 from psycopg import errors, sql
 
 from infra.operator_errors import OperatorError
-from projections.engine.apply.change_plans import Table
 from projections.engine.projection import Projection
 from projections.engine.storage.builds import Build, Connection
 
@@ -29,6 +29,18 @@ _TOKEN = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*"|(\$\w*\$).*?\1
 _INDEX = re.compile(r"(?:--[^\n]*\n|/\*.*?\*/|\s)*CREATE\s+INDEX\b", re.IGNORECASE | re.DOTALL)
 # Sort memory for a build that does not serve readers yet.
 _SORT_IN = "SET LOCAL maintenance_work_mem = '256MB'"
+
+
+class Table(NamedTuple):
+    """A table as described by the catalog."""
+
+    # The name inside the braces, and the table's name in this build.
+    name: str
+    physical: str
+    # The primary key's columns, in its order.
+    key: tuple[str, ...]
+    # Types by column, including the key's.
+    types: dict[str, str]
 
 
 class BadTables(OperatorError):

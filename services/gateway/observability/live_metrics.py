@@ -2,7 +2,6 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from services.gateway.live.client_queue import CloseReason
 from services.gateway.observability.counters import HistogramCollector, LocalCounter
 
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
@@ -25,9 +24,9 @@ class LiveMetrics:
     def opened(self, kind: str) -> None:
         self._open.labels(kind).inc()
 
-    def ended(self, kind: str, end: CloseReason) -> None:
+    def ended(self, kind: str, reason: str) -> None:
         self._open.labels(kind).dec()
-        self._ended.labels(kind, end.value).inc()
+        self._ended.labels(kind, reason).inc()
 
     def told(self, lag: float) -> None:
         self._lag.observe(max(lag, 0.0))

@@ -24,7 +24,7 @@ from projections.engine.storage.dead_letters import LetterId
 from projections.engine.storage.schema import ensure_schema
 from projections.registry import choose
 from services.operator.dead_letters.views import Letter, LetterWithEvent, event_of, of_discard, of_letter
-from services.operator.history.redaction import redact
+from services.operator.redaction import redact
 from streams.jetstream.api import JetStream
 from streams.log import Log
 

@@ -30,7 +30,7 @@ from contracts.values.timestamps import rfc3339
 from infra.history.event_history import SKEW, EventView, to_view
 from infra.operator_errors import OperatorError
 from services.operator.history.aggregate_kinds import AggregateKind
-from services.operator.history.redaction import redact, redact_state
+from services.operator.redaction import redact, redact_state
 from streams.jetstream.api import JetStream
 from streams.loss.missing_events import Gap, accepted
 from streams.message import Message

@@ -15,7 +15,7 @@ from nats.aio.client import Client as NATS
 from contracts.positions import Position
 from infra.history.event_history import SKEW, EventQuery, EventView, end_of, stretch_of, to_view
 from infra.operator_errors import OperatorError
-from services.operator.history.redaction import redact
+from services.operator.redaction import redact
 from streams.message import Message
 from streams.reader import Reader
 

@@ -24,7 +24,7 @@ from projections.registry import choose
 from services.operator.dead_letters.views import Letter, of_discard
 from services.operator.history import event_browser
 from services.operator.history.queries import Checkpoint, HistoryQueries, Notification
-from services.operator.history.redaction import redact
+from services.operator.redaction import redact
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 from rich.console import Console
 
+from infra.archive.format.unreadable_events import CannotBeImported
 from infra.archive.output_file import TargetExists
-from infra.archive.unreadable_events import CannotBeImported
 from infra.cli.main import cli
 from infra.cli.output.progress_bar import Bar
 from infra.runtime.run_file import NotRunning

@@ -10,7 +10,7 @@ from contracts.envelope import Provenance, encode, seal
 from contracts.subjects import AUTH, MESSAGING, SESSION, conversation, credential, session
 from contracts.upcasts import STEPS
 from contracts.values.ids import new_id
-from infra.archive.unreadable_events import Accepted, CannotBeImported, UnknownContent, within
+from infra.archive.format.unreadable_events import Accepted, CannotBeImported, UnknownContent, within
 from infra.archive.validation import validate
 from tests.integration.archive.conftest import Place, sent, silent
 

@@ -14,7 +14,7 @@ from infra.archive.format.archive_reader import Block, check, sound_blocks
 from infra.archive.format.archive_writer import Writer
 from infra.archive.format.errors import Damaged, NewerFormat, NotAnExport
 from infra.archive.format.layout import MAGIC, PREAMBLE_SIZE, Head, StreamInFile, compress, decompress
-from infra.archive.unreadable_events import Runs, UnknownContent, release
+from infra.archive.format.unreadable_events import Runs, UnknownContent, release
 from infra.archive.validation import require_valid, validate
 from infra.operator_errors import OperatorError
 from streams.restore import ArchivedMessage

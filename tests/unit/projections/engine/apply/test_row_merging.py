@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.engine.apply.change_plans import Shapes, Table
+from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.row_merging import MergedRows
 from projections.engine.changes import MergeRule, RowAction, RowChanges
 from projections.engine.storage.pg_text import UnsupportedValue
+from projections.engine.storage.tables import Table
 
 TABLES = {"people": Table("people", "people_v1_b1", ("id",), {"id": "bigint", "a": "bigint", "b": "bigint"})}
 State = dict[object, dict[str, int | None]]

@@ -10,7 +10,7 @@ from contracts.events.event import Event
 from infra.devtools.event_schemas.event_contract import Contract
 from infra.devtools.event_schemas.sample_data import samples
 from services.operator.history.aggregate_kinds import KINDS, NOT_SHOWN, AggregateKind
-from services.operator.history.redaction import _personal, redact_state
+from services.operator.redaction import _personal, redact_state
 
 AT = datetime(2026, 1, 31, tzinfo=UTC)
 CANARY = "what nobody may read"

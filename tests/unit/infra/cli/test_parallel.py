@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from infra.cli.projections.parallel import AT_ONCE, Failed, each
+from infra.cli.parallel import AT_ONCE, Failed, each
 from infra.operator_errors import OperatorError
 from projections.engine.projection import Projection
 from projections.registry import choose

@@ -8,7 +8,7 @@ import pytest
 from contracts import catalogue
 from infra.devtools.generate_reference import _is_personal
 from infra.history.event_history import EventView
-from services.operator.history.redaction import REDACTED, redact
+from services.operator.redaction import REDACTED, redact
 
 SECRET = "what somebody wrote"
 
