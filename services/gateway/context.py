@@ -9,6 +9,7 @@ from services.gateway.clients import ServiceClients
 from services.gateway.consistency.encrypted_positions import SealedPositions
 from services.gateway.consistency.stream_heads import StreamHeads
 from services.gateway.consistency.user_positions import LatestPositions
+from services.gateway.limits.concurrency_limit import ConcurrencyLimiter
 from services.gateway.limits.rate_limiter import RateLimiter
 from services.gateway.live.delivery import LiveDelivery
 from services.gateway.observability.metrics import Metrics
@@ -31,6 +32,7 @@ class GatewayContext:
     ends: StreamHeads
     # None if limits are off.
     limiter: RateLimiter | None
+    load: ConcurrencyLimiter
     profiles: ProfileReader
     live: LiveDelivery
     readiness: Readiness

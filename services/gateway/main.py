@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 
 from nats.aio.client import Client as NATS
+from starlette.applications import Starlette
 
 from contracts.services import GATEWAY, OPERATOR, REGISTRY, dependencies
 from infra.rpc.client import Client
@@ -21,7 +22,7 @@ from infra.runtime.quorum import quorum_of_process
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
 from infra.settings import Settings
-from services.gateway.app import App
+from services.gateway.app import create_app
 from services.gateway.cache.message_pages import KnownPages
 from services.gateway.cache.profile_cache import ProfileCache
 from services.gateway.cache.profile_invalidation import ProfileInvalidation
@@ -33,6 +34,7 @@ from services.gateway.consistency.stream_heads import StreamHeads
 from services.gateway.consistency.user_positions import LatestPositions
 from services.gateway.context import GatewayContext
 from services.gateway.limits import policies
+from services.gateway.limits.concurrency_limit import ConcurrencyLimiter
 from services.gateway.limits.rate_limiter import RateLimiter
 from services.gateway.limits.shared_counts import SharedLimits
 from services.gateway.live.delivery import LiveDelivery
@@ -88,7 +90,7 @@ async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> Non
                 sock,
                 stop,
                 drain_seconds=settings.drain_seconds,
-                ending=app.end_streams,
+                ending=app.state.context.live.stop,
                 headers=security_headers(settings),
                 admission=ConnectionLimiter.of(settings),
             )
@@ -98,7 +100,7 @@ async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> Non
 
 
 @asynccontextmanager
-async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Metrics) -> AsyncIterator[App]:
+async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Metrics) -> AsyncIterator[Starlette]:
     """Builds the application and runs its stream followers while the context is open."""
     cache = ProfileCache()
     quorum = await quorum_of_process(settings, nats, GATEWAY)
@@ -120,6 +122,8 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
         return Client(target, me=GATEWAY, settings=settings, secrets=secrets, carried=True)
 
     required = [service for service in dependencies(GATEWAY) if not REGISTRY[service].optional]
+    load = ConcurrencyLimiter()
+    metrics.running.set_function(lambda: load.running)
     readiness = Readiness(
         {
             "nats": lambda: nats.is_connected,
@@ -166,21 +170,30 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 pages=KnownPages(),
                 ends=StreamHeads(JetStream(nats, patience=_HEAD_PATIENCE).last_sequence, confirm=confirm),
                 limiter=limiter,
+                load=load,
                 profiles=profiles,
                 live=live,
                 readiness=readiness,
                 metrics=metrics,
             )
-            # Before the first request: positions from before an accepted loss must be refused.
-            await given_up.look()
-            async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
-                works = (revocations, news, live, given_up, *((quorum,) if quorum is not None else ()))
-                following = [group.create_task(work.run()) for work in works]
-                try:
-                    yield App(ENDPOINTS, parts, files=WebFiles())
-                finally:
-                    for task in following:
-                        task.cancel()
+
+            @asynccontextmanager
+            async def lifespan(app: Starlette) -> AsyncIterator[None]:
+                # Before the first request: positions from before an accepted loss must be refused.
+                await given_up.look()
+                async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
+                    works = (revocations, news, live, given_up, *((quorum,) if quorum is not None else ()))
+                    following = [group.create_task(work.run()) for work in works]
+                    try:
+                        yield
+                    finally:
+                        for task in following:
+                            task.cancel()
+
+            app = create_app(ENDPOINTS, parts, files=WebFiles(), lifespan=lifespan)
+            # Entered here and not by the server, whose task would not end the process when a follower fails.
+            async with app.router.lifespan_context(app):
+                yield app
 
 
 def _shared(settings: Settings, nats: NATS, limiter: RateLimiter | None) -> AbstractAsyncContextManager[None]:

@@ -43,7 +43,7 @@ from projections.engine.storage.connections import connect
 from projections.engine.storage.schema import ensure_schema
 from projections.engine.storage.tables import add_indexes, physical_names
 from projections.engine.waiting.position_waiter import PositionWaiter
-from services.gateway.app import App
+from services.gateway.app import create_app
 from services.gateway.cache.message_pages import KnownPages
 from services.gateway.routes.route_table import ENDPOINTS
 from services.gateway.server.http_protocol import BoundedProtocol
@@ -103,7 +103,7 @@ async def http(answer: GetMessagesResponse) -> AsyncIterator[Step]:
     from uvicorn.server import ServerState
 
     played = PlayedReading(answer)
-    app = App(ENDPOINTS, cast(Any, played))
+    app = create_app(ENDPOINTS, cast(Any, played))
     config = uvicorn.Config(
         app, lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False
     )

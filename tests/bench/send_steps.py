@@ -26,6 +26,7 @@ import msgspec
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
 
 from contracts.envelope import Provenance, encode, seal
 from contracts.events.message import MessageSent
@@ -47,11 +48,12 @@ from infra.security import position_keys
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
 from infra.settings import Settings
-from services.gateway.app import App
+from services.gateway.app import create_app
 from services.gateway.consistency.encrypted_positions import SealedPositions
 from services.gateway.consistency.user_positions import LatestPositions
 from services.gateway.http.scope_extensions import CAN_WRITE
 from services.gateway.http.streaming_response import MORE
+from services.gateway.limits.concurrency_limit import ConcurrencyLimiter
 from services.gateway.limits.rate_limiter import RateLimiter
 from services.gateway.live.delivery import LiveDelivery, SubscriptionRequest
 from services.gateway.live.fanout import STREAMS
@@ -140,6 +142,7 @@ class Played:
         self.tokens = AccessTokens(self.keys, issuer="us", revoked=self.keys)
         self.positions = LatestPositions()
         self.limiter = RateLimiter(b"k" * 32) if limited else None
+        self.load = ConcurrencyLimiter()
         self.metrics = Metrics()
         self.live = self
         self.sealed = position_cipher()
@@ -162,10 +165,10 @@ class _Live:
         return self._reached
 
 
-def made_app(*, limited: bool = False) -> tuple[App, str]:
+def made_app(*, limited: bool = False) -> tuple[Starlette, str]:
     played = Played(limited=limited)
     cast(Any, played).live = _Live(played.positions_reached())
-    return App(ENDPOINTS, cast(Any, played)), played.keys.token
+    return create_app(ENDPOINTS, cast(Any, played)), played.keys.token
 
 
 def body() -> bytes:

@@ -7,6 +7,7 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.http.endpoint import StreamBody
+from services.gateway.http.response import REQUEST_ID
 
 # ASGI scope key, set by both protocols: aborts the connection, dropping unsent data.
 ABORT: Final = "vestnik.abort"
@@ -23,6 +24,7 @@ class StreamingReply:
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.named["x-request-id"] = scope["state"][REQUEST_ID]
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.named.items()]
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         if scope["method"] != "HEAD":

@@ -8,10 +8,10 @@ MOST_RUNNING = 1_000
 class ConcurrencyLimiter:
     """Context manager for each request or command; `check` refuses it if too many are running."""
 
-    __slots__ = ("_most", "running")
+    __slots__ = ("most", "running")
 
     def __init__(self, most: int = MOST_RUNNING) -> None:
-        self._most = most
+        self.most = most
         self.running = 0
 
     def __enter__(self) -> None:
@@ -25,5 +25,5 @@ class ConcurrencyLimiter:
         Raises:
             Overloaded: more are running than allowed.
         """
-        if self.running > self._most:
+        if self.running > self.most:
             raise Overloaded(retry_after=1)

@@ -9,7 +9,6 @@ from contracts.errors import Invalid, ProfileNotFound, StaleProfile, Violation
 from contracts.rpc.vestnik.profile.v1 import Profile, SearchProfilesRequest, UpdateProfileRequest
 from contracts.values.field_types import AvatarUrl, Bio, DisplayName, Id
 from services.gateway.clients import required
-from services.gateway.http.dispatcher import POSITION
 from services.gateway.http.endpoint import (
     JSON,
     MERGE_PATCH,
@@ -23,6 +22,7 @@ from services.gateway.http.endpoint import (
     Request,
     Response,
 )
+from services.gateway.http.endpoint_route import POSITION
 from services.gateway.http.etags import matches, parse
 from services.gateway.http.query_params import PageQuery
 from services.gateway.limits import policies

@@ -1,5 +1,9 @@
-"""Same-origin check: passes this gateway's pages, and programs other than browsers, which send no origin."""
+"""Checks of a request's origin: the origins that the settings allow, and the gateway's own.
 
+Programs other than browsers send no origin and pass.
+"""
+
+from typing import Self
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -7,6 +11,26 @@ from starlette.datastructures import Headers
 from contracts.errors import Forbidden
 
 _OWN = "same-origin"
+_ANY = "*"
+
+
+class AllowedOrigins:
+    """Origins whose pages may use the gateway from a browser."""
+
+    def __init__(self, values: frozenset[str]) -> None:
+        # In lower case; `*` stands for all.
+        self.values = values
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`https://app.example.org,https://…`, or `*` for all."""
+        return cls(frozenset(part.strip().rstrip("/").lower() for part in text.split(",") if part.strip()))
+
+    def __contains__(self, origin: str) -> bool:
+        return _ANY in self.values or origin.lower() in self.values
+
+    def __bool__(self) -> bool:
+        return bool(self.values)
 
 
 def is_own(origin: str, headers: Headers, public_url: str) -> bool:

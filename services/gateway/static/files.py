@@ -11,8 +11,14 @@ from types import MappingProxyType
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
 
 from services.gateway.http.etags import matches
+from services.gateway.http.request_headers import request_headers
+from services.gateway.http.response import begin_response
+from services.gateway.http.route_index import has_encoded_slash
+from services.gateway.observability.metrics import WEB
 
 FOLDER = Path(__file__).parent / "messenger"
 # No foreign content, no inline code, no framing: what users write is at worst text.
@@ -70,12 +76,15 @@ class WebFile:
         return Response(content, headers=chosen)
 
 
-class WebFiles:
-    """All files of the messenger and of the operators' page, by their path at the gateway.
+class WebFiles(BaseRoute):
+    """Route of all files of the messenger and of the operators' page.
 
     The service worker caches the messenger's files. Their list, with a digest of each, and the release's name are added
     to the worker's script here. The name is a digest over all of them, so that every change makes another release.
     """
+
+    # As metrics name the route.
+    path = WEB
 
     def __init__(self, folder: Path = FOLDER) -> None:
         contents = {path: (file.read_bytes(), _MEDIA_TYPES[file.suffix]) for path, file in _placed(folder)}
@@ -93,6 +102,18 @@ class WebFiles:
     def find(self, path: str) -> WebFile | None:
         """The file at the path; for the path of a view, the messenger's page."""
         return self._files.get(path) or (self._files["/"] if _VIEWS.fullmatch(path) else None)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or has_encoded_slash(scope):
+            return Match.NONE, {}
+        file = self.find(scope["path"])
+        return (Match.FULL, {"endpoint": file}) if file is not None else (Match.NONE, {})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        file: WebFile = scope["endpoint"]
+        response = file.answer(request_headers(scope))
+        response.headers["x-request-id"] = begin_response(scope, response.status_code)
+        await response(scope, receive, send)
 
 
 def _placed(folder: Path) -> Iterable[tuple[str, Path]]:

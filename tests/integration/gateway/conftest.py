@@ -12,6 +12,7 @@ import httpx
 import jwt
 import pytest_asyncio
 from nats.aio.client import Client as NATS
+from starlette.applications import Starlette
 
 from contracts.envelope import Provenance, encode, seal
 from contracts.events.event import Event
@@ -21,8 +22,8 @@ from infra.rpc.server import RpcServer, Servable
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
 from infra.settings import Settings
-from services.gateway.app import App
 from services.gateway.consistency.encrypted_positions import SealedPositions
+from services.gateway.context import GatewayContext
 from services.gateway.main import gateway
 from services.gateway.observability.metrics import Metrics
 from services.gateway.server.uvicorn_server import listening_socket, serve
@@ -36,7 +37,7 @@ class Stage:
     settings: Settings
     secrets: Secrets
     nats: NATS
-    app: App
+    app: Starlette
     client: httpx.AsyncClient
     script: Script
     rest: ProfileRest
@@ -57,6 +58,10 @@ class Stage:
             "exp": int(now + expires_in),
         }
         return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": key_id})
+
+    @property
+    def context(self) -> GatewayContext:
+        return cast(GatewayContext, self.app.state.context)
 
     @property
     def sealed(self) -> SealedPositions:
@@ -104,7 +109,7 @@ async def staged(tmp_path: Path, nats: NATS, **settings: object) -> AsyncIterato
         rest_settings = Settings(port=made.addresses_of("profile_rest")[0][1])
         await stack.enter_async_context(_served(rest.app, rest_settings))
         app = await stack.enter_async_context(gateway(made, secrets, nats, Metrics()))
-        url = await stack.enter_async_context(_served(app, made, app.end_streams))
+        url = await stack.enter_async_context(_served(app, made, app.state.context.live.stop))
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60))
         stage = Stage(made, secrets, nats, app, client, script, rest, servers)
         await ready(client)

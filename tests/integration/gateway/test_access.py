@@ -85,7 +85,7 @@ async def test_every_gateway_hears_of_an_end_from_the_stream(tmp_path: Path, str
 
 
 async def test_whoever_watches_a_session_is_told_of_its_end_and_why(stage: Stage) -> None:
-    revocations, told = stage.app.parts.revocations, list[tuple[str, str | None]]()
+    revocations, told = stage.context.revocations, list[tuple[str, str | None]]()
     other = new_id()
     with (
         revocations.watch_session(stage.session_id, lambda why: told.append(("one", why))),
@@ -121,7 +121,7 @@ async def test_a_gateway_that_hears_nothing_of_sessions_refuses_rather_than_risk
         token = stage.token()
         assert await status(stage, token) == 200
 
-        with stage.app.parts.revocations.watch_session(stage.session_id, told.append):
+        with stage.context.revocations.watch_session(stage.session_id, told.append):
             nats_server.kill()
             deadline = time.monotonic() + 60
             while await status(stage, token) == 200:

@@ -58,6 +58,14 @@ async def test_a_named_page_may_ask_before_and_read_the_answer(open_stage: Stage
         assert "access-control-allow-credentials" not in answer.headers
 
 
+async def test_the_gateways_own_files_are_for_no_other_page(open_stage: Stage) -> None:
+    answer = await ask(open_stage, "GET", "/", origin=PAGE)
+
+    assert answer.status_code == 200
+    assert answer.headers["vary"] == "accept-encoding"
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
 async def test_another_page_is_not_let_in(open_stage: Stage) -> None:
     for origin in (EVIL, "null", f"{PAGE}.evil.org", "http://app.example.org", f"{PAGE}:8443"):
         preflight = await open_stage.client.options("/v1/sessions", headers={"origin": origin, **ASKS})

@@ -38,7 +38,7 @@ def stop_the_clock(*stages: Stage) -> None:
     # A whole number, with which the sums come out exactly; time that goes on makes good for what they lack.
     at = float(round(time.monotonic()))
     for stage in stages:
-        limiter = stage.app.parts.limiter
+        limiter = stage.context.limiter
         assert limiter is not None
         limiter._clock = lambda: at
 
@@ -249,7 +249,7 @@ async def test_what_one_user_sends_in_a_day_is_bounded_on_all_gateways_and_readi
 
 async def test_tokens_that_are_none_are_counted_before_they_are_verified(stage: Stage) -> None:
     stop_the_clock(stage)
-    limiter = stage.app.parts.limiter
+    limiter = stage.context.limiter
     assert limiter is not None
     for _ in range(limits.READ_ADDRESS.capacity):
         limiter.consume(limits.READ_ADDRESS, "127.0.0.1")
@@ -260,7 +260,7 @@ async def test_tokens_that_are_none_are_counted_before_they_are_verified(stage: 
 async def test_what_a_gateway_counts_for_itself_is_not_told(stage: Stage) -> None:
     stage.script.answers = {"get_friends": GetFriendsResponse()}
     await stage.client.get("/v1/friends", headers=stage.signed_in)
-    limiter = stage.app.parts.limiter
+    limiter = stage.context.limiter
     assert limiter is not None
     assert not {"read", "read-address", "health-address"} & set(limiter.drain_local_counts())
 
@@ -301,7 +301,7 @@ async def test_two_gateways_count_together(tmp_path: Path, streams: NATS) -> Non
 async def test_a_gateway_that_starts_remembers_what_was_counted_before(tmp_path: Path, streams: NATS) -> None:
     async with staged(tmp_path, streams) as stage:
         stage.script.answers = dict(WRONG)
-        limiter = stage.app.parts.limiter
+        limiter = stage.context.limiter
         assert limiter is not None
         # Of the limit that refills slowest of those that refuse so few, so that a slow machine gives nothing back.
         for _ in range(limits.LOGIN_FAILURES[1].capacity):

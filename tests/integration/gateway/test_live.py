@@ -195,7 +195,7 @@ async def test_a_stream_that_fails_inside_ends_cleanly(stage: Stage) -> None:
     async with listening(url, token) as stream:
         begin = stream.id
     await write(stage, 1, "Hello")
-    await until(lambda: stage.app.parts.live.positions().sequence("MESSAGING") > 0)
+    await until(lambda: stage.context.live.positions().sequence("MESSAGING") > 0)
     async with listening(url, token, since=begin) as stream:
         await stream.until_end()
         assert (stream.finished, stream.events) == (True, [])

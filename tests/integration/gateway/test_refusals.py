@@ -10,7 +10,6 @@ import pytest
 from contracts import errors
 from contracts.errors import VestnikError, Violation
 from contracts.rpc.vestnik.auth.v1 import RegisterResponse, User
-from services.gateway.limits.concurrency_limit import ConcurrencyLimiter
 from tests.integration.gateway.conftest import Stage
 
 PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -193,7 +192,7 @@ async def test_a_service_that_is_slow_is_not_waited_for_for_ever(stage: Stage, m
 
 
 async def test_more_requests_than_can_be_at_work_are_told_to_come_back(stage: Stage) -> None:
-    stage.app._load = ConcurrencyLimiter(0)
+    stage.context.load.most = 0
 
     answer = await stage.client.get("/v1/users/me", headers=stage.signed_in)
 

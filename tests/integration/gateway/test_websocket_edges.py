@@ -70,7 +70,7 @@ async def test_a_command_with_half_an_emoji_is_answered_by_its_id(stage: Stage) 
 
 async def test_messages_over_a_websocket_are_limited_whatever_they_say(stage: Stage) -> None:
     stage.script.answers = {"get_friends": GetFriendsResponse()}
-    limiter = stage.app.parts.limiter
+    limiter = stage.context.limiter
     assert limiter is not None
     async with connect(address(stage), additional_headers=stage.signed_in, proxy=None) as connection:
         at = limiter._clock()

@@ -9,8 +9,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -29,12 +29,11 @@ from contracts.errors import (
 from infra.rpc.call_context import Call, enter
 from services.gateway.context import GatewayContext
 from services.gateway.http import problems, query_params, request_body
-from services.gateway.http.dispatcher import POSITION, Dispatcher, Input, encoded
-from services.gateway.http.request import RequestHeaders
+from services.gateway.http.endpoint_route import LIMITS, POSITION, AnyEndpointRoute, Input, encoded
+from services.gateway.http.request_headers import RequestHeaders, parse_request_id, request_headers
+from services.gateway.http.response import REQUEST_ID
 from services.gateway.http.streaming_response import abort
-from services.gateway.http.trace_headers import parse_request_id
 from services.gateway.limits import policies, rate_limiter
-from services.gateway.limits.concurrency_limit import ConcurrencyLimiter
 from services.gateway.limits.rate_limiter import LimitState
 from services.gateway.live.client_pace import PATIENCE, Pace
 from services.gateway.live.client_queue import CloseReason
@@ -44,7 +43,7 @@ from services.gateway.routes.live.query import EventsQuery
 from services.gateway.security import origins
 from services.gateway.security.access_tokens import Principal
 from services.gateway.security.client_address import client_address, counted_as
-from services.gateway.security.cors import Cors
+from services.gateway.security.origins import AllowedOrigins
 from services.gateway.server.websocket_protocol import TEXT
 
 log = logging.getLogger(__name__)
@@ -92,44 +91,42 @@ _NAMES = tuple(msgspec.json.encode(name) for name in Command.__struct_fields__)
 _NAMED = msgspec.json.Decoder(_Named)
 _ENCODER = msgspec.json.Encoder()
 _NO_HEADERS = RequestHeaders([])
-AnyDispatcher = Dispatcher[Any, Any]
 
 
 class WebSockets:
-    """Accepts connections to `/v1/ws`."""
+    """Serves connections to `/v1/ws`."""
 
-    def __init__(
-        self, commands: Mapping[str, AnyDispatcher], parts: GatewayContext, *, load: ConcurrencyLimiter
-    ) -> None:
-        self._commands = commands
-        self._parts = parts
-        self._load = load
-        self._cors = Cors.parse(parts.settings.cors_origins)
+    def __init__(self, routes: Iterable[AnyEndpointRoute], context: GatewayContext) -> None:
+        """`routes`: those with a command's name are available as commands."""
+        self._commands = {route.declaration.command: route for route in routes if route.declaration.command}
+        self._context = context
+        self._allowed_origins = AllowedOrigins.parse(context.settings.cors_origins)
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one connection from the handshake to the close."""
-        headers = Headers(scope=scope)
-        own_id = parse_request_id(headers.get("x-request-id"))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one connection from the handshake to the close.
+
+        Raises:
+            VestnikError: the handshake was refused, or failed.
+        """
         if (await receive())["type"] != "websocket.connect":
             return
         standings: list[LimitState] = []
+        scope["state"][LIMITS] = standings
         try:
-            beginning, address = await self._check(scope, headers, standings)
-        except VestnikError as error:
-            await _refuse(send, error, scope["path"], own_id, standings)
-            return
-        except Exception:
+            beginning, address = await self._check(scope, request_headers(scope), standings)
+        except VestnikError:
+            raise
+        except Exception as error:
             # The edge: unexpected errors are logged here and never shown to clients.
-            log.exception("request %s failed: WebSocket", own_id)
-            await _refuse(send, VestnikError(), scope["path"], own_id, standings)
-            return
-        more = _raw({**rate_limiter.headers(standings), "x-request-id": own_id})
-        accept: dict[str, object] = {"type": "websocket.accept", "headers": more}
+            log.exception("request %s failed: WebSocket", scope["state"][REQUEST_ID])
+            raise VestnikError from error
+        more = {**rate_limiter.headers(standings), "x-request-id": scope["state"][REQUEST_ID]}
+        accept: dict[str, object] = {"type": "websocket.accept", "headers": _raw(more)}
         if SUBPROTOCOL in scope["subprotocols"]:
             accept["subprotocol"] = SUBPROTOCOL
         try:
             await send(accept)
-            async with self._parts.live.subscribe(beginning, "websocket") as feed:
+            async with self._context.live.subscribe(beginning, "websocket") as feed:
                 connection = _Connection(self, scope, receive, send, beginning.caller, address)
                 await connection.run(feed)
         except (ClientDisconnected, OSError):
@@ -140,27 +137,28 @@ class WebSockets:
     ) -> tuple[SubscriptionRequest, str]:
         """Authenticates and rate-limits the handshake; appends the states of its limits to `standings`."""
         if scope["path"] != PATH:
+            # Starlette's pattern also matches the path with a line break behind it.
             raise NotFound
         self._check_origin(headers)
-        parts, peer = self._parts, scope["client"][0] if scope["client"] else ""
-        address = client_address(peer, headers, trusted_hops=parts.settings.trusted_hops)
-        if parts.limiter is not None:
-            standings.append(parts.limiter.consume(policies.LIVE_ADDRESS, counted_as(address)))
+        context, peer = self._context, scope["client"][0] if scope["client"] else ""
+        address = client_address(peer, headers, trusted_hops=context.settings.trusted_hops)
+        if context.limiter is not None:
+            standings.append(context.limiter.consume(policies.LIVE_ADDRESS, counted_as(address)))
             rate_limiter.check(standings)
-        caller = parts.tokens.authenticate(_authorization(headers, scope["subprotocols"]))
-        if parts.limiter is not None:
-            standings.append(parts.limiter.consume(policies.LIVE, caller.user_id))
+        caller = context.tokens.authenticate(_authorization(headers, scope["subprotocols"]))
+        if context.limiter is not None:
+            standings.append(context.limiter.consume(policies.LIVE, caller.user_id))
             rate_limiter.check(standings)
         query = query_params.decode(scope["query_string"], EventsQuery)
-        seen = parts.positions.of(caller.user_id)
-        return await parts.live.prepare(caller, query.since, seen, notified=query.notifications), address
+        seen = context.positions.of(caller.user_id)
+        return await context.live.prepare(caller, query.since, seen, notified=query.notifications), address
 
     def _check_origin(self, headers: Headers) -> None:
         """Refuses an origin that is neither ours nor allowed by CORS; only browsers send one."""
         origin = headers.get("origin")
-        if origin is None or (self._cors is not None and self._cors.allows(origin)):
+        if origin is None or origin in self._allowed_origins:
             return
-        if not origins.is_own(origin, headers, self._parts.settings.public_url):
+        if not origins.is_own(origin, headers, self._context.settings.public_url):
             raise Forbidden("Pages of another origin are not served.")
 
     def count(self, caller: Principal) -> None:
@@ -169,8 +167,8 @@ class WebSockets:
         Raises:
             RateLimited: the user has sent too many messages.
         """
-        if self._parts.limiter is not None:
-            rate_limiter.check([self._parts.limiter.consume(policies.COMMAND, caller.user_id)])
+        if self._context.limiter is not None:
+            rate_limiter.check([self._context.limiter.consume(policies.COMMAND, caller.user_id)])
 
     async def perform(self, command: Command, caller: Principal, address: str) -> Answer:
         """Runs a command through its REST route.
@@ -179,9 +177,9 @@ class WebSockets:
             VestnikError: the command is invalid or was refused.
         """
         # Events last as long as the session; commands need a valid access token.
-        self._parts.tokens.recheck(caller)
-        dispatcher = self._commands.get(command.command)
-        if dispatcher is None:
+        self._context.tokens.recheck(caller)
+        route = self._commands.get(command.command)
+        if route is None:
             raise Invalid(violations=(Violation("/command", f"One of {', '.join(sorted(self._commands))}"),))
         own_id = parse_request_id(None)
         enter(Call(request_id=own_id))
@@ -198,18 +196,18 @@ class WebSockets:
             query=b"",
         )
         standings: list[LimitState] = []
-        began, endpoint = time.perf_counter(), dispatcher.endpoint
+        began, endpoint = time.perf_counter(), route.declaration
         status = VestnikError.status
         try:
-            with self._load:
-                self._load.check()
-                reply = await dispatcher.command(asked, bytes(command.body), standings)
+            with self._context.load:
+                self._context.load.check()
+                reply = await route.command(asked, bytes(command.body), standings)
             status = reply.status
         except VestnikError as error:
             status = error.status
             raise
         finally:
-            self._parts.metrics.answered(endpoint.method, endpoint.path, status, time.perf_counter() - began)
+            self._context.metrics.answered(endpoint.method, endpoint.path, status, time.perf_counter() - began)
         body, headers = encoded(reply)
         return Answer(command.id, reply.status, headers.get(POSITION, ""), None, msgspec.Raw(body) if body else None)
 
@@ -364,14 +362,6 @@ def _id_beside_halves(text: str) -> str | None:
         return own if isinstance(own, str) and own.encode() else None
     except (ValueError, RecursionError):
         return None
-
-
-async def _refuse(send: Send, error: VestnikError, path: str, own_id: str, standings: list[LimitState]) -> None:
-    """Answers the handshake with an HTTP problem response."""
-    headers = {**problems.headers(error), **rate_limiter.headers(standings), "x-request-id": own_id}
-    await send({"type": "websocket.http.response.start", "status": error.status, "headers": _raw(headers)})
-    body = _ENCODER.encode(problems.problem(error, path))
-    await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
 
 
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.values.ids import is_id
-from services.gateway.http.trace_headers import correlation_id, parse_request_id
+from services.gateway.http.request_headers import correlation_id, parse_request_id
 
 
 def test_a_sane_id_of_the_caller_is_shown_and_one_of_ours_correlates() -> None:

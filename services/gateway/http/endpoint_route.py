@@ -1,22 +1,29 @@
-"""Dispatches a matched request: limits, authentication and decoding, then the handler and its response."""
+"""The Starlette route of an endpoint: limits, authentication and decoding, then the handler and its response."""
 
+import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from contracts.deadlines import REQUEST
-from contracts.errors import Invalid, Unauthenticated, Unavailable, Violation
+from contracts.errors import DeadlineExceeded, Invalid, Unauthenticated, Unavailable, VestnikError, Violation
 from contracts.positions import Position
 from contracts.subjects import AUTH
 from infra.rpc.call_context import Call, enter
 from services.gateway.context import GatewayContext
-from services.gateway.http import query_params, request_body
+from services.gateway.http import problems, query_params, request_body
 from services.gateway.http.endpoint import AppliedLimit, Endpoint, Request, Response
-from services.gateway.http.request import HttpRequest
-from services.gateway.http.trace_headers import correlation_id, parse_traceparent
+from services.gateway.http.request_headers import correlation_id, parse_traceparent, request_headers
+from services.gateway.http.response import REQUEST_ID, WholeResponse
+from services.gateway.http.scope_extensions import whole_body
+from services.gateway.http.streaming_response import StreamingReply
 from services.gateway.limits import policies, rate_limiter
 from services.gateway.limits.rate_limiter import LimitState, Subject
 from services.gateway.security.access_tokens import Principal
@@ -26,7 +33,11 @@ B = TypeVar("B")
 Q = TypeVar("Q")
 
 POSITION = "vestnik-position"
+# Key of the request's state: the limits that it was counted against.
+LIMITS = "limits"
+log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder()
+_USUAL = {**problems.NOTHING_TO_RUN, "cache-control": "no-store"}
 # A position that every read model has reached: for writes that appended nothing a client could read.
 START = Position.at(AUTH, 0)
 
@@ -44,53 +55,90 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     query: bytes
 
 
-class Dispatcher(Generic[Q, B]):
-    """Serves one endpoint."""
+class EndpointRoute(Route, Generic[Q, B]):
+    """Serves one endpoint over HTTP, and as a command of the WebSocket."""
 
-    def __init__(self, endpoint: Endpoint[Q, B], parts: GatewayContext) -> None:
-        self.endpoint = endpoint
-        self._parts = parts
+    def __init__(self, endpoint: Endpoint[Q, B], context: GatewayContext) -> None:
+        super().__init__(endpoint.path, endpoint.handler, methods=[endpoint.method])
+        # Replaces the adapter that Starlette makes for handlers that take its own `Request`.
+        self.app = self._serve
+        self.declaration = endpoint
+        self._context = context
         self._decoder = msgspec.json.Decoder(endpoint.body)
         self._names = tuple(msgspec.json.encode(name) for name in query_params.names(endpoint.body))
         self._queried = bool(query_params.names(endpoint.query))
         # The last list's own position, the stream heads before it, and the merged position that was returned.
         self._last_list_position = ("", Position(), Position())
-        counted = endpoint.limits if parts.limiter is not None else ()
-        self._of_address = tuple(each for each in counted if each.limit.subject is Subject.ADDRESS)
-        self._of_account = tuple(each for each in counted if each.limit.subject is Subject.ACCOUNT)
-        quota = parts.settings.daily_bytes if counted and endpoint.takes_body and endpoint.writes else 0
+        limits = endpoint.limits if context.limiter is not None else ()
+        self._of_address = tuple(applied for applied in limits if applied.limit.subject is Subject.ADDRESS)
+        self._of_account = tuple(applied for applied in limits if applied.limit.subject is Subject.ACCOUNT)
+        quota = context.settings.daily_bytes if limits and endpoint.takes_body and endpoint.writes else 0
         self._bytes = policies.daily_bytes(quota) if quota else None
-        self._of_contents = tuple(each for each in counted if each.key is not None or each.key_of_headers is not None)
+        self._of_contents = tuple(
+            applied for applied in limits if applied.key is not None or applied.key_of_headers is not None
+        )
 
-    async def serve(self, request: HttpRequest, request_id: str, standings: list[LimitState]) -> Response:
-        """Serves the request; `standings` collects the limits that it was counted against, also if it fails.
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves a request.
 
         Raises:
             VestnikError: the request is refused, or fails.
+            ClientDisconnect: the client disconnected before its request had arrived.
         """
-        address = client_address(request.peer, request.headers, trusted_hops=self._parts.settings.trusted_hops)
+        began, state = time.perf_counter(), scope["state"]
+        standings: list[LimitState] = []
+        state[LIMITS] = standings
+        try:
+            with self._context.load:
+                self._context.load.check()
+                enter(Call(request_id=state[REQUEST_ID]))
+                asked = self._input(scope, standings)
+                reply = await self.run(asked, lambda: self._body(scope, receive, asked, standings), standings)
+        except (VestnikError, ClientDisconnect):
+            raise
+        except asyncio.CancelledError as error:
+            # The process is stopping and its drain time is over. Whether the request took effect is unknown.
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+            raise DeadlineExceeded from error
+        except Exception as error:
+            # The edge: unexpected errors are logged here and never shown to clients.
+            log.exception("request %s failed: %s %s", state[REQUEST_ID], scope["method"], self.path)
+            raise VestnikError from error
+        limits = rate_limiter.headers(standings)
+        if reply.stream is None:
+            body, headers = encoded(reply)
+            response = WholeResponse(body, reply.status, {**_USUAL, **headers, **limits}, reply.cookies)
+            await response(scope, receive, send)
+            return
+        # Recorded before the stream is sent: its duration is not a response time.
+        self._context.metrics.answered(scope["method"], self.path, reply.status, time.perf_counter() - began)
+        await StreamingReply(reply.stream, {**problems.NOTHING_TO_RUN, **reply.headers, **limits})(scope, receive, send)
+
+    def _input(self, scope: Scope, standings: list[LimitState]) -> Input:
+        headers, client = request_headers(scope), scope.get("client")
+        address = client_address(client[0] if client else "", headers, trusted_hops=self._context.settings.trusted_hops)
         # Before the token: verifying one costs more than everything else.
         self._count_address(address, standings)
-        asked = Input(
-            request_id=request_id,
-            signed_in=self._authenticate(request.headers.get("authorization")),
+        return Input(
+            request_id=scope["state"][REQUEST_ID],
+            signed_in=self._authenticate(headers.get("authorization")),
             address=address,
-            headers=request.headers,
-            path=request.path_params,
-            query=request.query,
+            headers=headers,
+            path=scope["path_params"],
+            query=scope["query_string"],
         )
-        return await self.run(asked, lambda: self._body(request, asked.signed_in, standings), standings)
 
     async def command(self, asked: Input, body: bytes, standings: list[LimitState]) -> Response:
-        """Serves a command that came in a message instead of a request; otherwise like `serve`."""
+        """Serves a command that came in a message instead of a request; otherwise like a request."""
 
         async def decoded() -> B:
             request_body.check_size(body)
             self._count_bytes(body, asked.signed_in, standings)
             return (
                 request_body.decode(body, self._decoder, self._names)
-                if self.endpoint.takes_body
-                else self.endpoint.body()
+                if self.declaration.takes_body
+                else self.declaration.body()
             )
 
         self._count_address(asked.address, standings)
@@ -98,7 +146,7 @@ class Dispatcher(Generic[Q, B]):
 
     async def run(self, asked: Input, read_body: Callable[[], Awaitable[B]], standings: list[LimitState]) -> Response:
         """Counts, checks and handles every request and command, after its address was counted."""
-        endpoint, signed_in, address = self.endpoint, asked.signed_in, asked.address
+        endpoint, signed_in, address = self.declaration, asked.signed_in, asked.address
         if signed_in is not None and self._of_account:
             for counted in self._of_account:
                 self._count(standings, counted, signed_in.user_id)
@@ -124,7 +172,7 @@ class Dispatcher(Generic[Q, B]):
         )
         enter(call)
         incoming = Request(
-            context=self._parts,
+            context=self._context,
             call=call,
             query=query,
             body=body,
@@ -134,7 +182,7 @@ class Dispatcher(Generic[Q, B]):
             signed_in=signed_in,
             standings=standings,
         )
-        before = START if endpoint.writes else self._parts.live.positions()
+        before = START if endpoint.writes else self._context.live.positions()
         try:
             reply = await endpoint.handler(incoming)
         except Invalid as error:
@@ -148,10 +196,10 @@ class Dispatcher(Generic[Q, B]):
 
     def _authenticate(self, authorization: str | None) -> Principal | None:
         try:
-            return self._parts.tokens.authenticate(authorization)
+            return self._context.tokens.authenticate(authorization)
         except (Unauthenticated, Unavailable):
             # On a public route a token is needed only to read one's own writes.
-            if self.endpoint.public:
+            if self.declaration.public:
                 return None
             raise
 
@@ -162,38 +210,38 @@ class Dispatcher(Generic[Q, B]):
             Invalid: the header is not a position, or no stream has reached it: a wait would time out.
         """
         try:
-            given = self._parts.sealed.open(header or "")
+            given = self._context.sealed.open(header or "")
         except Invalid as error:
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position"),)) from error
-        if given.sequences and not await self._parts.ends.include(given, self._parts.live.positions()):
+        if given.sequences and not await self._context.ends.include(given, self._context.live.positions()):
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position from this system"),))
-        return given.merge(self._parts.positions.required_for(signed_in.user_id)) if signed_in else given
+        return given.merge(self._context.positions.required_for(signed_in.user_id)) if signed_in else given
 
-    async def _body(self, request: HttpRequest, signed_in: Principal | None, standings: list[LimitState]) -> B:
-        request_body.check_length(request.headers.get("content-length"))
-        if not self.endpoint.takes_body:
-            return self.endpoint.body()
-        body = request.whole_body()
+    async def _body(self, scope: Scope, receive: Receive, asked: Input, standings: list[LimitState]) -> B:
+        request_body.check_length(asked.headers.get("content-length"))
+        if not self.declaration.takes_body:
+            return self.declaration.body()
+        body = whole_body(scope)
         if body is None:
-            body = await request_body.read(request.receive)
+            body = await request_body.read(receive)
         request_body.check_size(body)
-        self._count_bytes(body, signed_in, standings)
-        request_body.check_media_type(request.headers.get("content-type"), self.endpoint.media_types)
+        self._count_bytes(body, asked.signed_in, standings)
+        request_body.check_media_type(asked.headers.get("content-type"), self.declaration.media_types)
         return request_body.decode(body, self._decoder, self._names)
 
     def _count_bytes(self, body: bytes, signed_in: Principal | None, standings: list[LimitState]) -> None:
         if self._bytes is not None and signed_in is not None:
-            assert self._parts.limiter is not None
-            standings.append(self._parts.limiter.consume(self._bytes, signed_in.user_id, len(body)))
+            assert self._context.limiter is not None
+            standings.append(self._context.limiter.consume(self._bytes, signed_in.user_id, len(body)))
             rate_limiter.check(standings)
 
     def _count(self, standings: list[LimitState], counted: AppliedLimit[B], key: str) -> None:
-        if self._parts.limiter is not None:
-            standings.append(self._parts.limiter.consume(counted.limit, key))
+        if self._context.limiter is not None:
+            standings.append(self._context.limiter.consume(counted.limit, key))
 
     def _with_query_paths(self, error: Invalid) -> Invalid:
         """Moves a service's violations of query parameters to the paths that clients know: `/query/<name>`."""
-        parameters = {f"/{name}" for name in query_params.names(self.endpoint.query)}
+        parameters = {f"/{name}" for name in query_params.names(self.declaration.query)}
         violations = tuple(
             Violation(f"/query{found.path}", found.message) if found.path in parameters else found
             for found in error.violations
@@ -206,19 +254,19 @@ class Dispatcher(Generic[Q, B]):
         A list's position covers the streams that its data comes from. For the other streams it holds where they were
         `before` the read, so that a client that subscribes from its first list has no gap in any stream.
         """
-        if not self.endpoint.writes:
+        if not self.declaration.writes:
             if not reply.position:
                 return reply
             return _with_header(
-                reply, self._parts.sealed.seal_places(self._list_position(reply.position, before).sequences)
+                reply, self._context.sealed.seal_places(self._list_position(reply.position, before).sequences)
             )
         written = Position.decode(reply.position)
         if reply.written_by is not None:
-            self._parts.positions.remember(reply.written_by, written)
+            self._context.positions.remember(reply.written_by, written)
         if reply.concerns is not None:
-            self._parts.positions.remember_for_peer(reply.concerns, written)
+            self._context.positions.remember_for_peer(reply.concerns, written)
         seen = call.position.merge(written)
-        return _with_header(reply, self._parts.sealed.seal(seen if seen.sequences else START))
+        return _with_header(reply, self._context.sealed.seal(seen if seen.sequences else START))
 
     def _list_position(self, read: str, before: Position) -> Position:
         """The position of a list; cached, because it stays the same while nothing happens."""
@@ -226,6 +274,10 @@ class Dispatcher(Generic[Q, B]):
             told = Position({**before.sequences, **Position.decode(read).sequences})
             self._last_list_position = (read, before, told)
         return self._last_list_position[2]
+
+
+# Routes of different types, as in an index of routes.
+AnyEndpointRoute = EndpointRoute[Any, Any]
 
 
 def encoded(reply: Response) -> tuple[bytes, Mapping[str, str]]:

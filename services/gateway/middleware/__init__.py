@@ -1,0 +1,1 @@
+"""Starlette middleware and exception handlers."""

@@ -1,0 +1,29 @@
+"""Middleware that gives each request an id and records its response in the metrics."""
+
+import time
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.gateway.http.request_headers import parse_request_id, request_headers
+from services.gateway.http.response import REQUEST_ID, STATUS
+from services.gateway.observability.metrics import UNMATCHED, Metrics
+
+
+class RequestTracking:
+    """Puts the request's id into its state and records the status that its response notes there."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        began, state = time.perf_counter(), scope["state"]
+        state[REQUEST_ID] = parse_request_id(request_headers(scope).get("x-request-id"))
+        await self._app(scope, receive, send)
+        status = state.get(STATUS)
+        if status is not None and scope["type"] == "http":
+            path = getattr(scope.get("route"), "path", UNMATCHED)
+            self._metrics.answered(scope["method"], path, status, time.perf_counter() - began)
