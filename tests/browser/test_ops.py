@@ -11,6 +11,7 @@ from tests.browser.browser_users import DESKTOP, PHONE, Sitting
 from tests.browser.test_looks import assert_readable
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 from tests.e2e.poison import poisoned
+from tests.e2e.test_operators import operator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -24,13 +25,6 @@ SECTIONS = {
     "lookup?q=friendship:{pair}": ".steps",
     "maintenance": ".models li",
 }
-
-
-async def operator(api: Api) -> Person:
-    person = await api.person(display_name="Olga")
-    done = await asyncio.to_thread(api.system.vestnik, "operators", "add", person.username)
-    assert done.returncode == 0, done.stderr
-    return person
 
 
 async def enter(page: Page, person: Person) -> None:

@@ -6,8 +6,9 @@ import pytest
 from playwright.async_api import Page, Route, expect
 
 from tests.browser.browser_users import Sitting, message, open_chat, write
-from tests.browser.test_ops import enter, operator
+from tests.browser.test_ops import enter
 from tests.e2e.people import PASSWORD, Api, eventually
+from tests.e2e.test_operators import operator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
