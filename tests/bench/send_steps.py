@@ -51,8 +51,7 @@ from infra.settings import Settings
 from services.gateway.app import create_app
 from services.gateway.consistency.encrypted_positions import SealedPositions
 from services.gateway.consistency.user_positions import LatestPositions
-from services.gateway.http.scope_extensions import CAN_WRITE
-from services.gateway.http.streaming_response import MORE
+from services.gateway.http.scope_extensions import CAN_WRITE, MORE
 from services.gateway.limits.concurrency_limit import ConcurrencyLimiter
 from services.gateway.limits.rate_limiter import RateLimiter
 from services.gateway.live.delivery import LiveDelivery, SubscriptionRequest
@@ -68,6 +67,7 @@ from services.gateway.server.http_protocol import BoundedProtocol
 from services.messaging.clients import FriendshipCache
 from services.messaging.commands import SendCommands
 from services.messaging.server import MessagingServer
+from streams.jetstream.client import Client as NatsClient
 from streams.message import Message as Stored
 from streams.reader import ReadBatch
 from tests.bench.report import machine
@@ -368,7 +368,7 @@ class Quiet:
         return frozenset()
 
     @contextlib.contextmanager
-    def watching(self, session_id: str, tell: object) -> Iterator[None]:
+    def watch_session(self, session_id: str, tell: object) -> Iterator[None]:
         yield
 
 
@@ -377,7 +377,7 @@ async def delivery() -> AsyncIterator[Step]:
     """The gateway's path from the stored event to the bytes of two live streams."""
     nothing, quiet = cast(Any, None), Quiet()
     live = LiveDelivery(
-        nothing,
+        NatsClient(),
         nothing,
         nothing,
         revocations=cast(Any, quiet),

@@ -6,10 +6,8 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.http.scope_extensions import can_write_now
+from services.gateway.http.scope_extensions import ANSWER, can_write_now
 
-# ASGI scope key, set by the HTTP protocol: writes a whole response synchronously; only if the socket is writable.
-ANSWER: Final = "vestnik.answer"
 # Keys of the request's state: its id, and the status of its response once that is sent.
 REQUEST_ID: Final = "request_id"
 STATUS: Final = "status"

@@ -1,18 +1,12 @@
 """An open-ended response: small, since thousands of them are open, and ended when its client disconnects."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.http.endpoint import StreamBody
 from services.gateway.http.response import REQUEST_ID
-
-# ASGI scope key, set by both protocols: aborts the connection, dropping unsent data.
-ABORT: Final = "vestnik.abort"
-# ASGI scope key: writes a chunk of an open-ended response; only if the socket is writable. (bytes) -> None.
-MORE: Final = "vestnik.more"
 
 
 class StreamingReply:
@@ -39,10 +33,3 @@ class StreamingReply:
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def abort(scope: Scope) -> None:
-    """Aborts the connection of a client that does not read; unsent data is dropped."""
-    closing: Callable[[], None] | None = scope.get(ABORT)
-    if closing is not None:
-        closing()

@@ -15,8 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.http import problems
 from services.gateway.http.request_headers import request_headers
-from services.gateway.http.response import ANSWER, WholeResponse
+from services.gateway.http.response import WholeResponse
 from services.gateway.http.route_index import PathRoutes, RouteIndex
+from services.gateway.http.scope_extensions import ANSWER
 from services.gateway.security.origins import AllowedOrigins
 from services.gateway.static.files import WebFiles
 

@@ -12,8 +12,7 @@ from typing import ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from services.gateway.http.scope_extensions import CAN_WRITE
-from services.gateway.http.streaming_response import ABORT
+from services.gateway.http.scope_extensions import ABORT, CAN_WRITE
 from services.gateway.server import fast_path
 from services.gateway.server.closing_transport import ClosingTransport
 from services.gateway.server.connection_limits import ConnectionLimiter

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final, cast
+from typing import cast
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -11,8 +11,7 @@ from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from services.gateway.http.scope_extensions import CAN_WRITE
-from services.gateway.http.streaming_response import ABORT
+from services.gateway.http.scope_extensions import ABORT, CAN_WRITE, TEXT
 from services.gateway.server.closing_transport import ClosingTransport
 from services.gateway.server.protocol_errors import LARGE_HEADERS, NO_HANDSHAKE, NOT_WITH_GET, Refusal, written
 
@@ -20,8 +19,6 @@ from services.gateway.server.protocol_errors import LARGE_HEADERS, NO_HANDSHAKE,
 MOST_FRAGMENTS = 1_024
 # RFC 6455, section 5.2: a whole text message; a length in the next two bytes, or in eight.
 _TEXT, _SHORT, _LONG = 0x81, 126, 127
-# ASGI scope key: writes a text message (UTF-8) if the socket is writable; returns whether it did. (bytes) -> bool.
-TEXT: Final = "vestnik.text"
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
@@ -47,10 +44,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self._handshake(data)
 
     def write_text(self, text: bytes) -> bool:
-        """Writes a text message if the socket is writable; returns whether it did.
-
-        Saves 11 of 68 µs of a command in the gateway, and 13 of 24 µs of a live event for one client (processor time).
-        """
+        """Writes a text message if the socket is writable; returns whether it did."""
         if not self.can_write() or self.conn.state is not State.OPEN or self.close_sent or self.disconnected:
             return False
         length = len(text)

@@ -7,8 +7,7 @@ from random import randrange
 
 from starlette.types import Scope, Send
 
-from services.gateway.http.scope_extensions import CAN_WRITE, can_write_now
-from services.gateway.http.streaming_response import MORE, abort
+from services.gateway.http.scope_extensions import CAN_WRITE, MORE, abort, can_write_now
 from services.gateway.live.client_pace import PATIENCE, Pace
 from services.gateway.live.client_queue import CloseReason
 from services.gateway.live.delivery import LiveDelivery, SubscriptionRequest

@@ -32,7 +32,7 @@ from services.gateway.http import problems, query_params, request_body
 from services.gateway.http.endpoint_route import LIMITS, POSITION, AnyEndpointRoute, Input, encoded
 from services.gateway.http.request_headers import RequestHeaders, parse_request_id, request_headers
 from services.gateway.http.response import REQUEST_ID
-from services.gateway.http.streaming_response import abort
+from services.gateway.http.scope_extensions import TEXT, abort
 from services.gateway.limits import policies, rate_limiter
 from services.gateway.limits.rate_limiter import LimitState
 from services.gateway.live.client_pace import PATIENCE, Pace
@@ -44,7 +44,6 @@ from services.gateway.security import origins
 from services.gateway.security.access_tokens import Principal
 from services.gateway.security.client_address import client_address, counted_as
 from services.gateway.security.origins import AllowedOrigins
-from services.gateway.server.websocket_protocol import TEXT
 
 log = logging.getLogger(__name__)
 PATH = "/v1/ws"

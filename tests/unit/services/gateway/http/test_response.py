@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from services.gateway.http.response import ANSWER, REQUEST_ID, STATUS, WholeResponse
-from services.gateway.http.scope_extensions import CAN_WRITE
+from services.gateway.http.response import REQUEST_ID, STATUS, WholeResponse
+from services.gateway.http.scope_extensions import ANSWER, CAN_WRITE
 
 
 async def nothing() -> Message:

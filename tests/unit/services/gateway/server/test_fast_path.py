@@ -10,8 +10,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from services.gateway.http import request_body
-from services.gateway.http.response import ANSWER
-from services.gateway.http.scope_extensions import whole_body
+from services.gateway.http.scope_extensions import ANSWER, whole_body
 from services.gateway.server.http_protocol import BoundedProtocol
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
