@@ -29,15 +29,17 @@ _NUMBERS = count(1)
 Json = dict[str, Any]
 
 
-async def eventually(condition: Callable[[], Awaitable[T]], what: str, *, within: float = 60.0) -> T:
-    """Repeats a check until it returns a true value; returns that value."""
+async def eventually(
+    condition: Callable[[], Awaitable[T]], what: str, *, within: float = 60.0, every: float = 0.02
+) -> T:
+    """Repeats a check every `every` seconds until it returns a true value; returns that value."""
     deadline = time.monotonic() + within
     while True:
         found = await condition()
         if found:
             return found
         assert time.monotonic() < deadline, f"{what}: not within {within:.0f} s"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every)
 
 
 def assert_problem(response: httpx.Response, status: int, code: str) -> Json:
