@@ -34,7 +34,7 @@ def wait_until(condition: Callable[[], bool], what: str, *, within: float = 60.0
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"{what}: not within {within:.0f} s")
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 class System:
