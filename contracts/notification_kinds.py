@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.field_types import Id
 from contracts.values.timestamps import Rfc3339
 
@@ -27,6 +28,13 @@ MESSAGE = "message"
 # in a position, since an event and its notification reach a client one after the other.
 NOTIFIED_CONTACT = "CONTACT notifications"
 NOTIFIED_MESSAGING = "MESSAGING notifications"
+# The stream that each of them is derived from, whose sequences it uses.
+NOTIFICATION_CHANNELS = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
+
+
+def stream_of(channel: str) -> str:
+    """The stream whose sequences the channel's entry in a position uses."""
+    return NOTIFICATION_CHANNELS.get(channel, channel)
 
 
 class LiveSeen(msgspec.Struct, frozen=True):

@@ -10,9 +10,9 @@ import logging
 from nats.aio.client import Client as NATS
 
 from contracts.errors import HistoryChanged
-from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
+from contracts.notification_kinds import stream_of
 from contracts.positions import Position
-from contracts.subjects import CONTACT, MESSAGING, PUBLIC_FILTERS
+from contracts.subjects import PUBLIC_FILTERS
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 from streams.loss.missing_events import accepted
@@ -20,7 +20,6 @@ from streams.loss.missing_events import accepted
 log = logging.getLogger(__name__)
 # Seconds between two checks.
 EVERY = 5.0
-_STREAM_OF = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
 
 
 class GivenUp:
@@ -55,5 +54,5 @@ class GivenUp:
         """
         for channel, sequence in position.sequences.items():
             # The last sequence itself is valid: the stream may end there now.
-            if any(first <= sequence < last for first, last in self._ends.get(_STREAM_OF.get(channel, channel), ())):
+            if any(first <= sequence < last for first, last in self._ends.get(stream_of(channel), ())):
                 raise HistoryChanged

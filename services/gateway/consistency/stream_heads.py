@@ -10,16 +10,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 from contracts.errors import Unavailable
-from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
+from contracts.notification_kinds import stream_of
 from contracts.positions import Position
-from contracts.subjects import CONTACT, MESSAGING
 from streams.jetstream.api import Refused
 from streams.jetstream.requests import RequestFailed
 
 # Seconds between two requests for one stream, however many impossible positions arrive.
 _PAUSE = 0.05
-# Notification channels use the sequences of the streams that they derive from.
-_STREAM_OF = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
 
 # Fetches the last sequence of a stream; None if there is no such stream.
 LastSequence = Callable[[str], Awaitable[int | None]]
@@ -48,7 +45,7 @@ class StreamHeads:
             Unavailable: it cannot be determined at the moment.
         """
         for channel, sequence in position.sequences.items():
-            stream = _STREAM_OF.get(channel, channel)
+            stream = stream_of(channel)
             if sequence > known.sequence(stream) and not await self._is_reached(stream, sequence):
                 self._confirm()
                 return False

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from contracts.errors import Unavailable
+from contracts.notification_kinds import NOTIFICATION_CHANNELS, stream_of
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import BackfillRequest as ContactBackfill
 from contracts.rpc.vestnik.contact.v1 import FriendState, GetFriendsRequest, IsFriendRequest, Relation
@@ -18,7 +19,6 @@ from infra.rpc.call_context import Call
 from services.gateway.clients import ServiceClients
 from services.gateway.consistency.stream_heads import LastSequence
 from services.gateway.live.client_queue import QueuedEvent
-from services.gateway.live.fanout import NOTIFICATION_CHANNELS
 from streams.jetstream.api import Refused
 from streams.jetstream.requests import RequestFailed
 
@@ -70,7 +70,7 @@ class Backfill:
         Raises:
             VestnikError: the owner does not answer, or its read model has not reached `until`.
         """
-        stream = NOTIFICATION_CHANNELS.get(channel, channel)
+        stream = stream_of(channel)
         position = Position.at(stream, until)
         if channel == MESSAGING:
             # Every sender before `until` was a friend by then; whether they still are must be known.

@@ -16,6 +16,7 @@ from contracts.notification_kinds import (
     FRIEND_ACCEPTED,
     FRIEND_REQUEST,
     MESSAGE,
+    NOTIFICATION_CHANNELS,
     NOTIFICATION_CREATED,
     NOTIFICATION_READ,
     NOTIFIED_CONTACT,
@@ -33,7 +34,6 @@ from contracts.values.timestamps import rfc3339
 
 # The order of backfill: the session first, as it decides whether the client may still receive anything.
 STREAMS = (SESSION, CONTACT, PROFILE, MESSAGING)
-NOTIFICATION_CHANNELS = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
 CHANNELS = (*STREAMS, *NOTIFICATION_CHANNELS)
 
 _ENCODE = msgspec.json.Encoder().encode

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
+from contracts.notification_kinds import NOTIFICATION_CHANNELS, stream_of
 from contracts.subjects import MESSAGING, PROFILE
 from services.gateway.live.client_queue import ClientQueue, QueuedEvent
-from services.gateway.live.fanout import CHANNELS, NOTIFICATION_CHANNELS, STREAMS, OutboundEvent
+from services.gateway.live.fanout import CHANNELS, STREAMS, OutboundEvent
 from services.gateway.live.friend_index import FriendIndex, FriendSet
 from services.gateway.live.replay_buffer import ReplayBuffer
 
@@ -55,7 +56,7 @@ class Hub:
 
     def position(self, channel: str) -> int:
         """Everything of the channel up to this sequence is published."""
-        return self._positions[NOTIFICATION_CHANNELS.get(channel, channel)]
+        return self._positions[stream_of(channel)]
 
     def positions(self) -> ChannelPositions:
         """The positions of the streams that are followed."""
@@ -73,7 +74,7 @@ class Hub:
     def start_stream(self, stream: str, sequence: int) -> None:
         """What is published of the stream from now on comes after this sequence."""
         for channel in CHANNELS:
-            if NOTIFICATION_CHANNELS.get(channel, channel) == stream:
+            if stream_of(channel) == stream:
                 self._recent[channel].begin(sequence)
         self._positions[stream] = sequence
         self._here = None
@@ -81,7 +82,7 @@ class Hub:
     def publish(self, told: OutboundEvent) -> None:
         """Publishes the next event of a channel."""
         self._recent[told.channel].add(told)
-        stream = NOTIFICATION_CHANNELS.get(told.channel, told.channel)
+        stream = stream_of(told.channel)
         if told.sequence > self._positions.get(stream, 0):
             self._positions[stream] = told.sequence
             self._here = None

@@ -7,9 +7,9 @@ does not contain start now.
 from collections.abc import Callable, Iterable
 
 from contracts.errors import Invalid, Unavailable, Violation
+from contracts.notification_kinds import stream_of
 from contracts.positions import Position
 from services.gateway.consistency.stream_heads import LastSequence
-from services.gateway.live.fanout import NOTIFICATION_CHANNELS
 from services.gateway.live.hub import ChannelPositions, Hub
 from streams.jetstream.api import Refused
 from streams.jetstream.requests import RequestFailed
@@ -37,13 +37,11 @@ async def resolve_start(
     """
     now = Position(hub.positions())
     if not since.sequences:
-        begin = {channel: now.merge(seen).sequence(NOTIFICATION_CHANNELS.get(channel, channel)) for channel in channels}
+        begin = {channel: now.merge(seen).sequence(stream_of(channel)) for channel in channels}
     else:
         # A notification channel defaults to its stream's position: a client that has received neither gets both.
         known = {**now.sequences, **since.sequences}
-        begin = {
-            channel: known.get(channel, known[NOTIFICATION_CHANNELS.get(channel, channel)]) for channel in channels
-        }
+        begin = {channel: known.get(channel, known[stream_of(channel)]) for channel in channels}
     if not hub.has_reached(begin):
         await _reject_future_positions(hub, last_sequence, begin, confirm)
         if not await hub.until_reached(begin, _PATIENCE):
@@ -58,7 +56,7 @@ async def _reject_future_positions(
         if sequence <= hub.position(channel):
             continue
         try:
-            end = await last_sequence(NOTIFICATION_CHANNELS.get(channel, channel))
+            end = await last_sequence(stream_of(channel))
         except (RequestFailed, Refused) as error:
             raise Unavailable(retry_after=1) from error
         if end is None:
