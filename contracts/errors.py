@@ -266,10 +266,10 @@ class DeadlineExceeded(VestnikError):
 
 
 def _by_code(kind: type[VestnikError]) -> dict[str, type[VestnikError]]:
-    found = {kind.code: kind}
+    kinds = {kind.code: kind}
     for child in kind.__subclasses__():
-        found |= _by_code(child)
-    return found
+        kinds |= _by_code(child)
+    return kinds
 
 
 BY_CODE: dict[str, type[VestnikError]] = _by_code(VestnikError)

@@ -73,14 +73,14 @@ def stream_of(subject: str) -> str:
 
 def passes(subject: str, subject_filter: str) -> bool:
     """Whether the subject matches a filter: `*` matches one token, a trailing `>` one or more."""
-    parts, wanted = subject.split("."), subject_filter.split(".")
-    if wanted[-1] == ">":
-        wanted.pop()
-        if len(parts) <= len(wanted):
+    parts, filter_parts = subject.split("."), subject_filter.split(".")
+    if filter_parts[-1] == ">":
+        filter_parts.pop()
+        if len(parts) <= len(filter_parts):
             return False
-    elif len(parts) != len(wanted):
+    elif len(parts) != len(filter_parts):
         return False
-    return all(want in ("*", part) for part, want in zip(parts, wanted, strict=False))
+    return all(want in ("*", part) for part, want in zip(parts, filter_parts, strict=False))
 
 
 # The subject of each kind of aggregate.

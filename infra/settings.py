@@ -249,24 +249,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if dotenv is not None and dotenv.is_file():
             values |= dotenv_values(dotenv)
         values |= os.environ if environ is None else environ
-        given = {name.removeprefix(PREFIX).lower(): value for name, value in values.items() if name.startswith(PREFIX)}
-        if unknown := sorted(set(given) - {name for name, _ in cls().values()}):
+        variables = {
+            name.removeprefix(PREFIX).lower(): value for name, value in values.items() if name.startswith(PREFIX)
+        }
+        if unknown := sorted(set(variables) - {name for name, _ in cls().values()}):
             raise BadSetting(f"{PREFIX}{unknown[0].upper()} is not a setting; `vestnik settings` lists them")
-        return cls.made_of({name: value for name, value in given.items() if value is not None})
+        return cls.made_of({name: value for name, value in variables.items() if value is not None})
 
     @classmethod
-    def made_of(cls, given: Mapping[str, str]) -> Self:
+    def made_of(cls, variables: Mapping[str, str]) -> Self:
         """Builds the settings from strings by field name.
 
         Raises:
             BadSetting: a value is invalid.
         """
-        addresses = {name: given[field] for name in DEFAULT_ADDRESSES if (field := _address_field(name)) in given}
+        addresses = {
+            name: variables[field] for name in DEFAULT_ADDRESSES if (field := _address_field(name)) in variables
+        }
         converted: dict[str, object] = {_ADDRESSES: addresses}
         for declared in msgspec.structs.fields(cls):
-            if declared.name not in given:
+            if declared.name not in variables:
                 continue
-            text = given[declared.name]
+            text = variables[declared.name]
             try:
                 converted[declared.name] = _convert(text, declared.type)
             except (msgspec.ValidationError, ValueError) as error:

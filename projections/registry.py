@@ -30,12 +30,12 @@ class UnknownProjection(LookupError):
 
 def catalogue() -> dict[str, type[Projection]]:
     """The projections that can be loaded, by name, sorted by name."""
-    return {name: found for name, found in _everything().items() if not isinstance(found, Broken)}
+    return {name: projection for name, projection in _everything().items() if not isinstance(projection, Broken)}
 
 
 def broken() -> dict[str, Broken]:
     """The projections that cannot be loaded, by name."""
-    return {name: found for name, found in _everything().items() if isinstance(found, Broken)}
+    return {name: projection for name, projection in _everything().items() if isinstance(projection, Broken)}
 
 
 def find(name: str) -> type[Projection] | Broken:
@@ -52,17 +52,17 @@ def find(name: str) -> type[Projection] | Broken:
 
 @cache
 def _everything() -> dict[str, type[Projection] | Broken]:
-    found: dict[str, type[Projection] | Broken] = {}
+    by_name: dict[str, type[Projection] | Broken] = {}
     for entry in pkgutil.iter_modules(projections.__path__):
         if entry.ispkg or entry.name == "registry":
             continue
         for name, loaded in _loaded(entry.name):
-            if name in found:
+            if name in by_name:
                 loaded = Broken.by(name, ValueError(f"two projections are named {name}"))
             if isinstance(loaded, Broken):
                 metrics.FAILED.labels(name, "0").set(1)
-            found[name] = loaded
-    return dict(sorted(found.items()))
+            by_name[name] = loaded
+    return dict(sorted(by_name.items()))
 
 
 def _loaded(name: str) -> Iterator[tuple[str, type[Projection] | Broken]]:
@@ -84,8 +84,8 @@ def _loaded(name: str) -> Iterator[tuple[str, type[Projection] | Broken]]:
 
 def owned_by(service: str) -> list[type[Projection]]:
     """The projections that the service runs, sorted by name; logs every projection that cannot be loaded."""
-    for name, found in broken().items():
-        log.error("projection %s cannot be loaded", name, exc_info=found.cause)
+    for name, broken_module in broken().items():
+        log.error("projection %s cannot be loaded", name, exc_info=broken_module.cause)
     return [projection for projection in catalogue().values() if projection.run_by() == service]
 
 

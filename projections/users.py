@@ -33,7 +33,11 @@ class Users(Projection):
 
     @handles(EmailRegistrationRequested)
     def requested(self, event: Recorded[EmailRegistrationRequested], write: RowChanges) -> None:
-        (email,) = [each.email for each in event.data.address.pending if each.user_id == event.data.user_id]
+        (email,) = [
+            registration.email
+            for registration in event.data.address.pending
+            if registration.user_id == event.data.user_id
+        ]
         write.upsert(
             "users",
             key={"user_id": event.data.user_id},

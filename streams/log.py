@@ -173,10 +173,10 @@ class Log:
         # Versions are dense: this many events include the last one wanted, wherever the read begins.
         enough = limit if plain else until_version
         with self._confirmed:
-            found = await self._events.read(stream, subject, after=after, limit=enough)
+            events = await self._events.read(stream, subject, after=after, limit=enough)
         if plain:
-            return found
-        return _part(found, from_version, until_version, at)[:limit]
+            return events
+        return _part(events, from_version, until_version, at)[:limit]
 
     async def end_of(self, stream: str) -> int:
         """The stream's last sequence."""
@@ -310,27 +310,27 @@ class Log:
             NoAnswer: the first of them are stored, and the last is not.
         """
         first_on: dict[str, int] = {}
-        for place, append in enumerate(appends):
-            first_on.setdefault(append.subject, place)
-        for place in first_on.values():
-            append = appends[place]
-            found = await self._first_after(append)
-            if found is None:
+        for index, append in enumerate(appends):
+            first_on.setdefault(append.subject, index)
+        for index in first_on.values():
+            append = appends[index]
+            first = await self._first_after(append)
+            if first is None:
                 continue
             # One lookup per subject: an attempt in flight may be stored between two lookups, which is no conflict.
-            if found.event_id() != append.envelope.id:
+            if first.event_id() != append.envelope.id:
                 raise Conflict(append.subject, append.expected)
-            begin = found.sequence - place
+            begin = first.sequence - index
             end = begin + len(appends)
-            if end - 1 != found.sequence and not await self._is_stored_at(appends[-1], end - 1):
+            if end - 1 != first.sequence and not await self._is_stored_at(appends[-1], end - 1):
                 # The server was interrupted while it wrote the batch, and has not completed it.
                 raise NoAnswer
             return list(range(begin, end))
         return None
 
     async def _is_stored_at(self, append: Append, sequence: int) -> bool:
-        found = await self._jetstream.at(self._stream_of(append.subject), sequence)
-        return found is not None and found.event_id() == append.envelope.id
+        message = await self._jetstream.at(self._stream_of(append.subject), sequence)
+        return message is not None and message.event_id() == append.envelope.id
 
     async def _first_after(self, append: Append) -> Message | None:
         return await self._jetstream.next(self._stream_of(append.subject), append.subject, append.expected)

@@ -59,7 +59,7 @@ class Reader:
         buffer: int = 10_000,
         headers: bool = False,
         patience: float = 60.0,
-        whole: bool = False,
+        complete: bool = False,
     ) -> None:
         """
         `name`: part of the name of every consumer of this reader, after the connection's name.
@@ -68,7 +68,7 @@ class Reader:
         `patience`: seconds to wait for a stream that does not exist yet, or for a server that does not serve it.
         `whole`: for a stream of events, without a filter: every sequence without an event is reported as a gap.
         """
-        assert not (whole and subject_filter)
+        assert not (complete and subject_filter)
         self._nc = nc
         self._jetstream = JetStream(nc)
         self._stream = stream
@@ -79,7 +79,7 @@ class Reader:
         self._buffer = buffer
         self._headers = headers
         self._patience = patience
-        self._whole = whole
+        self._whole = complete
         self._in_turns = False
         self._consumer: Consumer | None = None
         # The stream's last sequence when the consumer was created.
@@ -168,8 +168,8 @@ class Reader:
         for message in (*messages, None):
             last = position if message is None else message.sequence - 1
             if expected <= last:
-                found, lost = await missing(self._jetstream, self._stream, expected, last, headers=self._headers)
-                complete += found
+                recovered, lost = await missing(self._jetstream, self._stream, expected, last, headers=self._headers)
+                complete += recovered
                 gaps += lost
             if message is not None:
                 complete.append(message)

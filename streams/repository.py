@@ -172,7 +172,7 @@ class Repository(Generic[S]):
             raise
         stored = LoadedAggregate(ahead.state, sequences[-1], ahead.version)
         self._remember(aggregate_id, stored)
-        return stored, tuple(_recorded(*each, sequence) for each, sequence in zip(staged, sequences, strict=True))
+        return stored, tuple(_recorded(*event, sequence) for event, sequence in zip(staged, sequences, strict=True))
 
     async def _catch_up(
         self, aggregate_id: str, loaded: LoadedAggregate[S], *, fresh: bool = False

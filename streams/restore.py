@@ -143,9 +143,9 @@ class StreamRestorer:
         if end == first - 1:
             return False
         for sequence in {first, last}:
-            found = await self._jetstream.at(self._stream, sequence) if sequence <= end else None
-            wanted = events[sequence - first]
-            if found is None or (found.subject, found.payload) != (wanted.subject, wanted.payload):
+            message = await self._jetstream.at(self._stream, sequence) if sequence <= end else None
+            event = events[sequence - first]
+            if message is None or (message.subject, message.payload) != (event.subject, event.payload):
                 raise SequenceMismatch(self._stream, min(sequence, end + 1))
         return True
 

@@ -37,13 +37,13 @@ _INFO = msgspec.json.Decoder(StreamInfo)
 class DangerousStream(Exception):
     """A stream has a setting that must not be changed automatically."""
 
-    def __init__(self, stream: str, setting: str, found: object, wanted: object) -> None:
+    def __init__(self, stream: str, setting: str, present: object, required: object) -> None:
         self.stream = stream
         self.setting = setting
-        self.found = found
-        self.wanted = wanted
+        self.found = present
+        self.wanted = required
         super().__init__(
-            f"stream {stream} has {setting} = {found!r} instead of {wanted!r};"
+            f"stream {stream} has {setting} = {present!r} instead of {required!r};"
             " changing it could lose events, so it must be changed by hand"
         )
 
@@ -222,17 +222,17 @@ async def ensure_stream(nc: Client, settings: dict[str, Any], *, patience: float
         raise Unavailable from failure
 
 
-async def _ensure(jetstream: JetStream, name: str, wanted: dict[str, Any]) -> None:
+async def _ensure(jetstream: JetStream, name: str, required: dict[str, Any]) -> None:
     try:
-        found = (await jetstream.info(name)).config
+        present = (await jetstream.info(name)).config
     except Refused as refused:
         if refused.error.err_code != STREAM_NOT_FOUND:
             raise
-        if await _create(jetstream, wanted):
+        if await _create(jetstream, required):
             return
-        found = (await jetstream.info(name)).config
-    if changed := differences(found, wanted):
-        await jetstream.ask(f"STREAM.UPDATE.{name}", found | changed, _INFO)
+        present = (await jetstream.info(name)).config
+    if changed := differences(present, required):
+        await jetstream.ask(f"STREAM.UPDATE.{name}", present | changed, _INFO)
 
 
 async def stream_exists(nc: Client, stream: str, timeout: float) -> None:
@@ -250,27 +250,27 @@ async def stream_exists(nc: Client, stream: str, timeout: float) -> None:
         await asyncio.sleep(_PAUSE)
 
 
-def differences(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+def differences(present: dict[str, Any], required: dict[str, Any]) -> dict[str, Any]:
     """The settings to change.
 
     Raises:
         DangerousStream: one of them is not safe to change.
     """
     changed = {
-        setting: value for setting, value in wanted.items() if setting not in _FREE and found.get(setting) != value
+        setting: value for setting, value in required.items() if setting not in _FREE and present.get(setting) != value
     }
     for setting, value in changed.items():
-        raised = setting == "num_replicas" and value > found.get(setting, 1)
-        forgets = wanted["name"] == LIMITS and setting in _SAFE_OF_LIMITS
+        raised = setting == "num_replicas" and value > present.get(setting, 1)
+        forgets = required["name"] == LIMITS and setting in _SAFE_OF_LIMITS
         if setting not in _SAFE and not raised and not forgets:
-            raise DangerousStream(wanted["name"], setting, found.get(setting), value)
+            raise DangerousStream(required["name"], setting, present.get(setting), value)
     return changed
 
 
-async def _create(jetstream: JetStream, wanted: dict[str, Any]) -> bool:
+async def _create(jetstream: JetStream, config: dict[str, Any]) -> bool:
     """Creates the stream; False if another one of its name was created just before."""
     try:
-        await jetstream.ask(f"STREAM.CREATE.{wanted['name']}", wanted, _INFO)
+        await jetstream.ask(f"STREAM.CREATE.{config['name']}", config, _INFO)
     except Refused as refused:
         if refused.error.err_code == STREAM_IN_USE:
             return False

@@ -38,7 +38,7 @@ def _chance() -> str:
         except IndexError:
             # Another thread may refill too, or take all digits.
             digits = os.urandom(_ASKED_FOR * _DIGITS // 2).hex()
-            _spare.extend(digits[place : place + _DIGITS] for place in range(0, len(digits), _DIGITS))
+            _spare.extend(digits[start : start + _DIGITS] for start in range(0, len(digits), _DIGITS))
 
 
 def made_at(identifier: str) -> datetime:
@@ -69,6 +69,6 @@ def _shared(first: str, second: str) -> str:
 
 def _named(space: bytes, name: str) -> str:
     """A UUIDv5 (RFC 9562) in text, without the objects of `uuid.uuid5`: several are made per message."""
-    found = sha1(space + name.encode(), usedforsecurity=False).hexdigest()
-    variant = _VARIANT[found[16]]
-    return f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{variant}{found[17:20]}-{found[20:32]}"
+    digest = sha1(space + name.encode(), usedforsecurity=False).hexdigest()
+    variant = _VARIANT[digest[16]]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -68,7 +68,7 @@ def _forms_of(word: str) -> str:
 
 
 def deletion_variants(head: str) -> list[str]:
-    return [head[:place] + head[place + 1 :] for place in range(len(head))]
+    return [head[:index] + head[index + 1 :] for index in range(len(head))]
 
 
 @lru_cache(maxsize=4_096)

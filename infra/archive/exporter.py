@@ -183,7 +183,7 @@ class _Writing:
 async def _stream(nc: Client, writing: _Writing, index: int, stream: str, end: int) -> None:
     page, size, expected = _Page(index, 1, []), 0, 1
     decided = accepted((await JetStream(nc).info(stream)).config)
-    reader = Reader(nc, stream, name="export", headers=True, buffer=2 * MOST_EVENTS, whole=True)
+    reader = Reader(nc, stream, name="export", headers=True, buffer=2 * MOST_EVENTS, complete=True)
     async with reader:
         batches = aiter(reader.batches(limit=MOST_EVENTS))
         while expected <= end:
@@ -211,13 +211,13 @@ def _kept(stream: str, batch: ReadBatch, end: int, decided: list[missing_events.
     gaps = [Gap(stream, gap.first, min(gap.last, end)) for gap in batch.gaps if gap.first <= end]
     if left := unaccepted(gaps, {stream: decided}):
         raise StreamNotWhole(stream, left[0].first)
-    found = {
+    kept = {
         message.sequence: ArchivedMessage(message.subject, message.payload, kept_headers(message.headers))
         for message in batch.messages
     }
     for gap in gaps:
-        found |= {sequence: placeholders.kept(gap, 1) for sequence in range(gap.first, gap.last + 1)}
-    return [found[sequence] for sequence in sorted(found)]
+        kept |= {sequence: placeholders.kept(gap, 1) for sequence in range(gap.first, gap.last + 1)}
+    return [kept[sequence] for sequence in sorted(kept)]
 
 
 async def _within_patience(batch: Awaitable[ReadBatch]) -> ReadBatch:

@@ -42,8 +42,8 @@ class NotEmpty(OperatorError):
     """The streams of the system have events already."""
 
     def __init__(self, ends: dict[str, int]) -> None:
-        found = ", ".join(f"{stream} ({end:,} events)" for stream, end in ends.items() if end)
-        super().__init__(f"the system is not empty: {found}. An import needs an empty one; nothing was changed")
+        streams = ", ".join(f"{stream} ({end:,} events)" for stream, end in ends.items() if end)
+        super().__init__(f"the system is not empty: {streams}. An import needs an empty one; nothing was changed")
 
 
 class Interfered(OperatorError):
@@ -85,7 +85,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 
 async def import_file(
     path: Path,
-    place: AbstractAsyncContextManager[Store],
+    target: AbstractAsyncContextManager[Store],
     steps: Steps,
     *,
     passwords_lost: bool = False,
@@ -105,7 +105,7 @@ async def import_file(
     """
     header, end, unreadable = await _checked(path, steps.checking, allow_unreadable)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(place)
+        store = await stack.enter_async_context(target)
         if not passwords_lost:
             key_fingerprint.check_passwords(store.settings.secrets_path, header.fingerprints)
 
@@ -143,7 +143,7 @@ async def import_file(
         filling = Filling(header, steps.appending)
         owners = {stream.name: await connection(STREAMS[stream.name]) for stream in header.streams}
         try:
-            found = await filling.fill(path, owners, await _ends(operator))
+            events = await filling.fill(path, owners, await _ends(operator))
         except SequenceMismatch as displaced:
             await _assert_ours(jetstream, header)
             raise Interfered(displaced.stream, displaced.sequence) from displaced
@@ -163,10 +163,10 @@ async def import_file(
         id=header.id,
         streams=header.streams,
         events=header.events,
-        found=found,
+        found=events,
         notes=notes,
         seconds=round(seconds, 3),
-        events_per_second=round((header.events - found) / seconds, 1) if seconds else 0.0,
+        events_per_second=round((header.events - events) / seconds, 1) if seconds else 0.0,
     )
 
 
@@ -196,11 +196,11 @@ async def _begin(jetstream: JetStream, operator: Client, header: Header) -> str:
         NotEmpty: the system is not empty.
         OperatorError: another import was begun and not finished.
     """
-    found = await get_import_marker(jetstream)
-    if found is not None and _is_of(found, header):
+    marker = await get_import_marker(jetstream)
+    if marker is not None and _is_of(marker, header):
         return ""
-    if found is not None:
-        other = found.split()[0]
+    if marker is not None:
+        other = marker.split()[0]
         raise OperatorError(
             f"the import of another export ({other}) was interrupted: finish it, or start with an empty system"
         )
@@ -211,13 +211,13 @@ async def _begin(jetstream: JetStream, operator: Client, header: Header) -> str:
 
 
 async def _assert_ours(jetstream: JetStream, header: Header) -> None:
-    found = await get_import_marker(jetstream)
-    if found is None or not _is_of(found, header):
+    marker = await get_import_marker(jetstream)
+    if marker is None or not _is_of(marker, header):
         raise OperatorError("the same import was running twice, and the other one has ended")
 
 
-def _is_of(found: str, header: Header) -> bool:
-    return found.split()[0] == header.id
+def _is_of(marker: str, header: Header) -> bool:
+    return marker.split()[0] == header.id
 
 
 async def _ends(nc: Client) -> dict[str, int]:

@@ -45,13 +45,13 @@ def fingerprint(key: bytes) -> str:
 
 def fingerprints(secrets: Secrets) -> dict[str, str]:
     """Fingerprints, by name, of the keys that are kept beside an export; keys that are missing here are left out."""
-    found: dict[str, str] = {}
+    prints: dict[str, str] = {}
     for name, read in _OF.items():
         try:
-            found[name] = fingerprint(read(secrets))
+            prints[name] = fingerprint(read(secrets))
         except MissingSecret:
             continue
-    return found
+    return prints
 
 
 def check_passwords(folder: Path, of_file: Mapping[str, str]) -> None:
@@ -60,8 +60,8 @@ def check_passwords(folder: Path, of_file: Mapping[str, str]) -> None:
     Raises:
         PasswordsLost: it is not. An export that is older than this key needs none.
     """
-    wanted = of_file.get(PASSWORD)
-    if wanted is not None and fingerprints(Secrets.load(folder)).get(PASSWORD) != wanted:
+    expected = of_file.get(PASSWORD)
+    if expected is not None and fingerprints(Secrets.load(folder)).get(PASSWORD) != expected:
         raise PasswordsLost(folder)
 
 
@@ -79,9 +79,9 @@ def take_over(folder: Path, claims_key: bytes, of_file: Mapping[str, str]) -> li
         replace_claims_key(folder, claims_key)
         notes.append(f"{folder / CLAIMS} is now the export's key: every process of auth needs it")
     present = fingerprints(Secrets.load(folder))
-    for name, wanted in of_file.items():
+    for name, expected in of_file.items():
         if name not in present:
             notes.append(f"{name} is not in {folder}, so it could not be compared with the export's")
-        elif present[name] != wanted:
+        elif present[name] != expected:
             notes.append(f"{name} is not the key that the export was made with: {_WITHOUT.get(name, 'see its use')}")
     return notes

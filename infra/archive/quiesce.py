@@ -63,7 +63,7 @@ async def wait_until_idle(nc: Client, store: Store, say: Callable[[str], None]) 
     loop = asyncio.get_running_loop()
     seen_at = loop.time()
     deadline = seen_at + _PATIENCE
-    said = False
+    logged = False
     while loop.time() < seen_at + _QUIET:
         try:
             working = await active_services(jetstream)
@@ -73,9 +73,9 @@ async def wait_until_idle(nc: Client, store: Store, say: Callable[[str], None]) 
             seen_at = loop.time()
             if seen_at > deadline:
                 raise ServicesAtWork(working)
-            if not said:
+            if not logged:
                 say(f"waiting for {', '.join(sorted(working))} to stop; they restart by themselves")
-                said = True
+                logged = True
         await asyncio.sleep(_LOOK)
 
 
@@ -106,12 +106,12 @@ async def active_services(jetstream: JetStream) -> set[str]:
                 working.add(owner)
     for durable in DURABLES:
         try:
-            found = await jetstream.ask(f"CONSUMER.INFO.{durable.stream}.{durable.name}", None, _CONSUMER)
+            info = await jetstream.ask(f"CONSUMER.INFO.{durable.stream}.{durable.name}", None, _CONSUMER)
         except Refused as refused:
             if refused.error.err_code == _NEVER_MADE:
                 continue
             raise
-        if found.num_waiting:
+        if info.num_waiting:
             working.add(durable.service)
     return working
 

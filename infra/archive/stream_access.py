@@ -79,5 +79,5 @@ def _as_party(url: str, party: str, settings: Settings) -> str:
     if parts.username not in NATS_PARTIES:
         return url
     password = Secrets.load(settings.secrets_path).nats_password(party)
-    place = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{party}:{password}@{place}"))
+    address = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{party}:{password}@{address}"))

@@ -47,8 +47,8 @@ class Filling:
             if not coming.cancelled():
                 coming.exception()
             blocks.close()
-            for each in stored.values():
-                await each.close()
+            for events in stored.values():
+                await events.close()
         return sum(ends.values())
 
 

@@ -89,8 +89,8 @@ def _details(error: Exception) -> str:
     """The violations that a service reports, if any."""
     from contracts.errors import VestnikError
 
-    found = error.violations if isinstance(error, VestnikError) else ()
-    return "".join(f" {violation.path.lstrip('/')}: {violation.message}." for violation in found)
+    violations = error.violations if isinstance(error, VestnikError) else ()
+    return "".join(f" {violation.path.lstrip('/')}: {violation.message}." for violation in violations)
 
 
 def _mendable() -> tuple[type[Exception], ...]:

@@ -24,7 +24,7 @@ class Failed(msgspec.Struct, frozen=True):
         return self.error if self.projection in self.error else f"{self.projection}: {self.error}"
 
 
-async def each(
+async def run_each(
     projections: Sequence[type[Projection]], work: Callable[[type[Projection]], Awaitable[Done]]
 ) -> tuple[list[Done], list[Failed]]:
     """Returns the results, and the failures that the operator can fix; both in the order of the projections.

@@ -133,5 +133,5 @@ def _schemas() -> Json:
     events = [event for channel in AGGREGATE_TYPES for event in channel.events]
     _, components = msgspec.json.schema_components(events, ref_template="#/components/schemas/{name}")
     # Converts defaults to JSON values, such as a tuple to a list.
-    found: Json = msgspec.json.decode(msgspec.json.encode(components))
-    return found
+    schemas: Json = msgspec.json.decode(msgspec.json.encode(components))
+    return schemas

@@ -27,8 +27,8 @@ _NOTE = "<!-- Generated from the code by `./just gen`. -->\n"
 
 def settings_page() -> str:
     rows = "\n".join(
-        f"| `{found.name}` | {f'`{found.default}`' if found.default else '(empty)'} | {_cell(found.description)} |"
-        for found in describe()
+        f"| `{option.name}` | {f'`{option.default}`' if option.default else '(empty)'} | {_cell(option.description)} |"
+        for option in describe()
     )
     return f"""# Settings
 {_NOTE}
@@ -116,14 +116,14 @@ def _fields(event: type[Event]) -> Iterator[str]:
     yield from _fields_of(event.__name__, components, "")
 
 
-def _fields_of(struct: str, components: dict[str, Any], place: str) -> Iterator[str]:
+def _fields_of(struct: str, components: dict[str, Any], prefix: str) -> Iterator[str]:
     """Yields a line per field of the struct, followed by the fields of nested structs: `address.pending[].email`."""
     for name, described in components[struct]["properties"].items():
         personal = ", personal" if _is_personal(described) else ""
         default = "" if "default" not in described else f", default `{described['default']!r}`"
-        yield f"`{place}{name}`: {_kind(described)}{personal}{default}"
+        yield f"`{prefix}{name}`: {_kind(described)}{personal}{default}"
         for held, many in _structs(described):
-            yield from _fields_of(held, components, f"{place}{name}{'[]' if many else ''}.")
+            yield from _fields_of(held, components, f"{prefix}{name}{'[]' if many else ''}.")
 
 
 def _structs(described: dict[str, Any]) -> Iterator[tuple[str, bool]]:

@@ -61,10 +61,10 @@ def faults(locks: dict[str, str]) -> Iterator[str]:
 
 
 def check() -> int:
-    found = list(faults({lock.name: lock.read_text() for lock in _SOURCES}))
-    for fault in found:
+    problems = list(faults({lock.name: lock.read_text() for lock in _SOURCES}))
+    for fault in problems:
         print(fault, file=sys.stderr)  # noqa: T201 - a command
-    return 1 if found else 0
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

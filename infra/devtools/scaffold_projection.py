@@ -109,20 +109,22 @@ def chosen(types: Sequence[str], streams: Sequence[str]) -> list[type[Event]]:
     Raises:
         CannotMake: there is no such event or stream, or only its owner may read it.
     """
-    known = {event.TYPE: event for channel in dict.fromkeys(AGGREGATE_TYPE_OF.values()) for event in channel.events}
+    event_types = {
+        event.TYPE: event for channel in dict.fromkeys(AGGREGATE_TYPE_OF.values()) for event in channel.events
+    }
     for stream in streams:
         if stream.upper() not in PUBLIC_FILTERS:
             raise CannotMake(f"there is no stream {stream}; there are: {', '.join(PUBLIC_FILTERS)}")
-    wanted = [*types] + [
+    event_names = [*types] + [
         kind
         for stream in streams
-        for kind, event in known.items()
+        for kind, event in event_types.items()
         if AGGREGATE_TYPE_OF[kind].stream == stream.upper() and not event.PRIVATE
     ]
-    for kind in wanted:
-        if kind not in known:
-            raise CannotMake(f"there is no event {kind}; there are: {', '.join(sorted(known))}")
-    events = [known[kind] for kind in dict.fromkeys(wanted or ["message.sent"])]
+    for kind in event_names:
+        if kind not in event_types:
+            raise CannotMake(f"there is no event {kind}; there are: {', '.join(sorted(event_types))}")
+    events = [event_types[kind] for kind in dict.fromkeys(event_names or ["message.sent"])]
     first = AGGREGATE_TYPE_OF[events[0].TYPE].stream
     for event in events:
         if event.PRIVATE and AGGREGATE_TYPE_OF[event.TYPE].stream != first:
@@ -141,7 +143,11 @@ def made(name: str, events: Sequence[type[Event]], root: Path) -> tuple[Path, Pa
     for path in files:
         if path.exists():
             raise CannotMake(f"{path.relative_to(root)} exists, and nothing is overwritten")
-    declared = {found for path in (root / "projections").glob("*.py") for found in _DECLARED.findall(path.read_text())}
+    declared = {
+        declaration
+        for path in (root / "projections").glob("*.py")
+        for declaration in _DECLARED.findall(path.read_text())
+    }
     if class_name in declared:
         raise CannotMake(f"there is a projection {class_name} already")
     if class_name in _USED_CLASSES | {event.__name__ for event in events}:
@@ -188,7 +194,7 @@ def test_text(name: str, events: Sequence[type[Event]]) -> str:
     """Returns a test with one event of each type on one day, and the first type again on the next."""
     samples = [_sample(event) for event in events]
     needed = {"new_id"} if any("new_id()" in sample for sample in samples) else set()
-    imports = [*_imports(events), *(f"from contracts.values.ids import {each}" for each in needed)]
+    imports = [*_imports(events), *(f"from contracts.values.ids import {helper}" for helper in needed)]
     if any("datetime(" in sample for sample in samples):
         imports.append("from datetime import UTC, datetime")
     return _TEST.format(

@@ -145,10 +145,10 @@ def _make_empty() -> None:
     program = _python()
     _say(f"making .venv (once) with {program}")
     _clear()
-    made = _run([program, "-m", "venv", str(VENV)])
-    if made.returncode != 0:
+    result = _run([program, "-m", "venv", str(VENV)])
+    if result.returncode != 0:
         shutil.rmtree(VENV, ignore_errors=True)
-        raise CannotSetUp(f"`{program} -m venv {VENV}` failed: {_last_line(made.stdout)}")
+        raise CannotSetUp(f"`{program} -m venv {VENV}` failed: {_last_line(result.stdout)}")
     STAMP.with_suffix(".root").write_text(str(ROOT))
 
 
@@ -194,10 +194,10 @@ def _is_usable(program: str) -> bool:
 def _version_of(program: Path) -> str | None:
     """Its version as in `pyvenv.cfg`; None if it does not run."""
     try:
-        asked = _run([str(program), "-I", "-c", "import sys; print(*sys.version_info[:3], sep='.')"])
+        result = _run([str(program), "-I", "-c", "import sys; print(*sys.version_info[:3], sep='.')"])
     except OSError:
         return None
-    return asked.stdout.strip() if asked.returncode == 0 else None
+    return result.stdout.strip() if result.returncode == 0 else None
 
 
 def _clear() -> None:
@@ -226,17 +226,17 @@ def _install_lock() -> None:
 def _install_project() -> None:
     """Installs the project as editable, with the locked build tool and without network."""
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--no-build-isolation"]
-    made = _run([str(PYTHON), "-m", "pip", "install", *options, "--editable", str(ROOT)])
-    if made.returncode != 0:
-        raise CannotSetUp(f"the project itself could not be installed: {_last_line(made.stdout)}")
+    result = _run([str(PYTHON), "-m", "pip", "install", *options, "--editable", str(ROOT)])
+    if result.returncode != 0:
+        raise CannotSetUp(f"the project itself could not be installed: {_last_line(result.stdout)}")
 
 
 def requirement_of(lock: str, name: str) -> str:
     """Returns one package of a hashed lock, with its hashes."""
-    found = re.search(rf"^{re.escape(name)}==.*?(?=^\S|\Z)", lock, re.MULTILINE | re.DOTALL)
-    if found is None:
+    match = re.search(rf"^{re.escape(name)}==.*?(?=^\S|\Z)", lock, re.MULTILINE | re.DOTALL)
+    if match is None:
         raise CannotSetUp(f"requirements.lock does not name {name}: `./just lock` recreates it")
-    return found.group()
+    return match.group()
 
 
 def _index_for_uv() -> dict[str, str]:

@@ -51,15 +51,15 @@ class BatchRamdisk:
         with suppress(OSError):
             if shutil.disk_usage(_MEMORY).free < _ROOM:
                 return
-            place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_MEMORY))
-            self._places.append(place)
-            (place / _BACK).symlink_to(self._link.absolute())
-            (place / _BATCHES).mkdir(mode=0o700)
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_MEMORY))
+            self._places.append(folder)
+            (folder / _BACK).symlink_to(self._link.absolute())
+            (folder / _BATCHES).mkdir(mode=0o700)
             self._link.parent.mkdir(parents=True, exist_ok=True)
             for _ in range(_ATTEMPTS):
                 with suppress(OSError):
                     self._remove_link()
-                    self._link.symlink_to(place / _BATCHES)
+                    self._link.symlink_to(folder / _BATCHES)
                     return
                 await asyncio.sleep(_PAUSE)
 
@@ -77,17 +77,17 @@ class BatchRamdisk:
             self._link.unlink(missing_ok=True)
 
     def _discard(self) -> None:
-        for place in self._places:
-            if place.name.startswith(_PREFIX):
-                shutil.rmtree(place, ignore_errors=True)
+        for folder in self._places:
+            if folder.name.startswith(_PREFIX):
+                shutil.rmtree(folder, ignore_errors=True)
         self._places.clear()
 
 
 def _clear_away() -> None:
     """Deletes areas of killed servers whose data no longer refers to them."""
-    for place in _MEMORY.glob(f"{_PREFIX}*"):
+    for folder in _MEMORY.glob(f"{_PREFIX}*"):
         with suppress(OSError):
-            link = (place / _BACK).readlink()
-            is_in_use = link.is_symlink() and link.readlink() == place / _BATCHES
-            if not is_in_use and time.time() - place.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(place, ignore_errors=True)
+            link = (folder / _BACK).readlink()
+            is_in_use = link.is_symlink() and link.readlink() == folder / _BATCHES
+            if not is_in_use and time.time() - folder.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -38,13 +38,13 @@ def free_ports(count: int) -> list[int]:
     Raises:
         NoFreePort: there are not enough.
     """
-    found: list[int] = []
+    ports: list[int] = []
     for port in random.sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
         if port not in _GIVEN and is_free(port):
-            found.append(port)
-            if len(found) == count:
-                _GIVEN.update(found)
-                return found
+            ports.append(port)
+            if len(ports) == count:
+                _GIVEN.update(ports)
+                return ports
     if _GIVEN:
         # All were returned once: the earliest are likely free again.
         _GIVEN.clear()

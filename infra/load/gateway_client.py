@@ -95,8 +95,8 @@ def problem(response: Response) -> Problem:
 
 
 def refusal(response: Response) -> Refused:
-    found = problem(response)
-    return Refused(response.status, found.code, found.detail)
+    problem_body = problem(response)
+    return Refused(response.status, problem_body.code, problem_body.detail)
 
 
 def _retry_after(response: Response) -> float:

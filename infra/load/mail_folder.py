@@ -41,7 +41,7 @@ class Mailbox:
         """Reads new files, at most once per half polling interval for all callers."""
         if time.monotonic() - self._looked < _LOOK_EVERY / 2:
             return
-        for path, size, _ in sorted(self._unread(), key=lambda found: found[2]):
+        for path, size, _ in sorted(self._unread(), key=lambda entry: entry[2]):
             content = _read(path)
             if content is None:
                 continue
@@ -53,11 +53,11 @@ class Mailbox:
     def _unread(self) -> list[tuple[Path, int, float]]:
         try:
             with os.scandir(self.directory) as entries:
-                found = [(Path(entry.path), entry.stat()) for entry in entries if entry.name.endswith(".eml")]
+                mails = [(Path(entry.path), entry.stat()) for entry in entries if entry.name.endswith(".eml")]
         except FileNotFoundError:
             return []
         return [
-            (path, stat.st_size, stat.st_mtime) for path, stat in found if self._read.get(path.name) != stat.st_size
+            (path, stat.st_size, stat.st_mtime) for path, stat in mails if self._read.get(path.name) != stat.st_size
         ]
 
 
@@ -71,8 +71,8 @@ def _read(path: Path) -> bytes | None:
 def _tokens(content: bytes) -> list[tuple[str, str]]:
     message = email.message_from_bytes(content, EmailMessage, policy=email.policy.default)
     body = message.get_body(("plain",))
-    found = _TOKEN.search(body.get_content()) if body is not None else None
-    if found is None:
+    match = _TOKEN.search(body.get_content()) if body is not None else None
+    if match is None:
         return []
     recipients = getaddresses([str(header) for header in message.get_all("To", [])])
-    return [(address.lower(), found[1]) for _, address in recipients]
+    return [(address.lower(), match[1]) for _, address in recipients]

@@ -93,14 +93,14 @@ async def _until_stopped(replay: Replay, console: Console) -> None:
         if not replay.stopped:
             raise
     except BaseExceptionGroup as errors:
-        if (found := errors.subgroup(LoadError)) is None:
+        if (load_errors := errors.subgroup(LoadError)) is None:
             raise
-        raise _first(found) from None
+        raise _first(load_errors) from None
 
 
 def _first(errors: BaseExceptionGroup[LoadError]) -> LoadError:
-    found: BaseException = errors
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    assert isinstance(found, LoadError)
-    return found
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, LoadError)
+    return error

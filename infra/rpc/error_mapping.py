@@ -19,8 +19,10 @@ def to_grpc(error: VestnikError, *, executed: bool = True) -> GRPCError:
         details.append(
             BadRequest(
                 field_violations=[
-                    BadRequest.FieldViolation(field=found.path, description=found.message, reason=found.code)
-                    for found in error.violations
+                    BadRequest.FieldViolation(
+                        field=violation.path, description=violation.message, reason=violation.code
+                    )
+                    for violation in error.violations
                 ]
             )
         )
@@ -44,11 +46,11 @@ def from_grpc(error: GRPCError) -> VestnikError:
         return VestnikError("Something went wrong.")
     violations = tuple(
         Violation(violation.field, violation.description, violation.reason)
-        for found in details
-        if isinstance(found, BadRequest)
-        for violation in found.field_violations
+        for detail in details
+        if isinstance(detail, BadRequest)
+        for violation in detail.field_violations
     )
-    retry = next((int(found.retry_delay.seconds) for found in details if isinstance(found, RetryInfo)), None)
+    retry = next((int(detail.retry_delay.seconds) for detail in details if isinstance(detail, RetryInfo)), None)
     members = {name: value for name, value in info.metadata.items() if name != _NOT_EXECUTED}
     return BY_CODE[info.reason](error.message, retry_after=retry, violations=violations, members=members)
 
@@ -60,4 +62,4 @@ def was_executed(error: GRPCError) -> bool:
 
 
 def _info(details: Sequence[object]) -> ErrorInfo | None:
-    return next((found for found in details if isinstance(found, ErrorInfo) and found.domain == DOMAIN), None)
+    return next((detail for detail in details if isinstance(detail, ErrorInfo) and detail.domain == DOMAIN), None)

@@ -56,7 +56,7 @@ class RpcServer:
         self._health = ServiceStatus()
         self._at_work = InFlightCalls()
         self._streams: set[CallServer] = set()
-        mappings = [each.__mapping__() for each in handlers]
+        mappings = [servicer.__mapping__() for servicer in handlers]
         self._methods = {
             path: Method(handler, permitted_callers(path))
             for mapping in mappings
@@ -69,8 +69,11 @@ class RpcServer:
         ]
         carrying = _Served({PATH: Handler(self._carry, Cardinality.STREAM_STREAM, Calls, Answers)})
         # Health and reflection need no credential: they expose no data.
-        health = Health({each: [self._health] for each in guarded})
-        public = [_Served(_bounded(each)) for each in with_reflection([*guarded, carrying, health])[len(guarded) + 1 :]]
+        health = Health({servicer: [self._health] for servicer in guarded})
+        public = [
+            _Served(_bounded(servicer))
+            for servicer in with_reflection([*guarded, carrying, health])[len(guarded) + 1 :]
+        ]
         self._server = BoundedServer(
             [*guarded, carrying, *public],
             guarded={PATH, *(path for mapping in mappings for path in mapping)},

@@ -72,8 +72,8 @@ def shows(stream: "Stream[object, object]", party: str) -> bool:
 
 def names(certificate: Mapping[str, object], party: str) -> bool:
     """Whether a certificate, as `ssl` describes it, names the party."""
-    found = certificate.get("subjectAltName", ())
-    return isinstance(found, tuple) and ("DNS", party) in found
+    alternatives = certificate.get("subjectAltName", ())
+    return isinstance(alternatives, tuple) and ("DNS", party) in alternatives
 
 
 def make_certificates(folder: Path) -> None:

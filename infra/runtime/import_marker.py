@@ -43,17 +43,17 @@ async def get_import_marker(jetstream: JetStream) -> str | None:
         Refused: the server refused the request.
     """
     try:
-        found = (await jetstream.info(AUTH)).config
+        config = (await jetstream.info(AUTH)).config
     except Refused as refused:
         if refused.error.err_code == STREAM_NOT_FOUND:
             return None
         raise
     except RequestFailed as failure:
         raise Unavailable from failure
-    return (found.get("metadata") or {}).get(_KEY)
+    return (config.get("metadata") or {}).get(_KEY)
 
 
-async def set_import_marker(jetstream: JetStream, said: str | None) -> None:
+async def set_import_marker(jetstream: JetStream, text: str | None) -> None:
     """Sets the marker, or removes it (`said` is None); needs the rights of `topology`.
 
     Raises:
@@ -61,11 +61,11 @@ async def set_import_marker(jetstream: JetStream, said: str | None) -> None:
         Refused: the server refused a request.
     """
     try:
-        found = (await jetstream.info(AUTH)).config
-        metadata = {name: value for name, value in (found.get("metadata") or {}).items() if name != _KEY}
-        if said is not None:
-            metadata[_KEY] = said
-        await jetstream.ask(f"STREAM.UPDATE.{AUTH}", found | {"metadata": metadata}, _INFO)
+        config = (await jetstream.info(AUTH)).config
+        metadata = {name: value for name, value in (config.get("metadata") or {}).items() if name != _KEY}
+        if text is not None:
+            metadata[_KEY] = text
+        await jetstream.ask(f"STREAM.UPDATE.{AUTH}", config | {"metadata": metadata}, _INFO)
     except RequestFailed as failure:
         raise Unavailable from failure
 

@@ -45,10 +45,10 @@ class AccessKeys:
         Raises:
             NoAccessKey: there is none.
         """
-        found = key_states(key_ids(self._folder), self._terms, now)
-        if not found:
+        states = key_states(key_ids(self._folder), self._terms, now)
+        if not states:
             raise NoAccessKey(f"no access-*.pem in {self._folder}; `vestnik up` creates the first")
-        return found
+        return states
 
     def rotate(self, now: datetime, *, at_once: bool = False) -> list[AccessKey]:
         """Adds a key that will succeed the present one; returns the new states.
@@ -71,13 +71,13 @@ class AccessKeys:
 
     def tidy(self, now: datetime) -> list[str]:
         """Deletes retired keys; returns their ids."""
-        if not any(found.state is KeyState.RETIRED for found in self.listed(now)):
+        if not any(key.state is KeyState.RETIRED for key in self.listed(now)):
             return []
         with locked(self._folder):
             return self._tidy(now)
 
     def _tidy(self, now: datetime) -> list[str]:
-        retired = [found.key_id for found in self.listed(now) if found.state is KeyState.RETIRED]
+        retired = [key.key_id for key in self.listed(now) if key.state is KeyState.RETIRED]
         for key_id in retired:
             _path(self._folder, key_id).unlink(missing_ok=True)
         if retired:
@@ -129,8 +129,8 @@ class SigningKeys:
     def _look(self) -> None:
         # A key that verifiers do not know must not sign, whatever is in the folder.
         known = set(key_ids(self._folder)) & published(self._folder)
-        found = key_states(known, self._terms, self._clock())
-        signing = next((each.key_id for each in found if each.state is KeyState.SIGNING), None)
+        states = key_states(known, self._terms, self._clock())
+        signing = next((key.key_id for key in states if key.state is KeyState.SIGNING), None)
         if signing is None:
             raise NoAccessKey(f"no published access-*.pem in {self._folder}")
         if signing != self._key_id:
@@ -146,20 +146,20 @@ def key_ids(folder: Path) -> list[str]:
 
 def published(folder: Path) -> set[str]:
     """The ids of the keys in the JWK set, which verifiers know."""
-    found = msgspec.json.decode((folder / JWKS).read_bytes(), type=dict[str, list[dict[str, str]]])
-    return {key["kid"] for key in found["keys"]}
+    document = msgspec.json.decode((folder / JWKS).read_bytes(), type=dict[str, list[dict[str, str]]])
+    return {key["kid"] for key in document["keys"]}
 
 
 def make(folder: Path, now: datetime, *, alone: bool = False) -> str:
     """Creates a key, published before its file exists; `alone`: deletes all others. The caller holds the lock."""
     key, key_id = Ed25519PrivateKey.generate(), new_key_id(now, secrets.token_hex(4))
     before = [] if alone else key_ids(folder)
-    _write_jwks(folder, {**{each: load(_path(folder, each)) for each in before}, key_id: key})
+    _write_jwks(folder, {**{existing: load(_path(folder, existing)) for existing in before}, key_id: key})
     replace(_path(folder, key_id), private_pem(key))
     if alone:
-        for each in key_ids(folder):
-            if each != key_id:
-                _path(folder, each).unlink()
+        for existing in key_ids(folder):
+            if existing != key_id:
+                _path(folder, existing).unlink()
     return key_id
 
 

@@ -59,7 +59,7 @@ def key_states(key_ids: Iterable[str], terms: KeyTerms, now: datetime) -> list[A
     starts = [made_at(key_id) + (terms.lead if number else timedelta()) for number, key_id in enumerate(ids)]
     started = [number for number, start in enumerate(starts) if start <= now]
     signing = started[-1] if started else 0
-    found = []
+    states = []
     for number, key_id in enumerate(ids):
         retires = starts[number + 1] + terms.life + _MARGIN if number + 1 < len(ids) else None
         if number > signing:
@@ -68,7 +68,7 @@ def key_states(key_ids: Iterable[str], terms: KeyTerms, now: datetime) -> list[A
             state = KeyState.SIGNING
         else:
             state = KeyState.RETIRED if retires is not None and retires <= now else KeyState.VERIFYING
-        found.append(
+        states.append(
             AccessKey(
                 key_id=key_id,
                 state=state,
@@ -77,15 +77,15 @@ def key_states(key_ids: Iterable[str], terms: KeyTerms, now: datetime) -> list[A
                 retires_at=retires,
             )
         )
-    return found
+    return states
 
 
 def made_at(key_id: str) -> datetime:
-    found = _KEY_ID.match(key_id)
-    if found is None:
+    match = _KEY_ID.match(key_id)
+    if match is None:
         return _LONG_AGO
     try:
-        return datetime.strptime(found["stamp"], _STAMP).replace(tzinfo=UTC)
+        return datetime.strptime(match["stamp"], _STAMP).replace(tzinfo=UTC)
     except ValueError:
         return _LONG_AGO
 

@@ -57,7 +57,7 @@ class Rights(msgspec.Struct, frozen=True):
 def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
     """The `accounts` block of a server's configuration."""
     exports = [f"{_API}.>", "$JS.ACK.>", *map(all_of, STREAMS), LIMITS_FILTER, QUORUM_FILTER]
-    found: dict[str, object] = {
+    config: dict[str, object] = {
         STORE: {
             "jetstream": "enabled",
             # A request for messages has many replies.
@@ -73,8 +73,8 @@ def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
         account: dict[str, object] = {"users": [rights.user(party, passwords[party])], "imports": imports}
         if party == OPERATOR:
             account["exports"] = [{"stream": NOTICES}]
-        found[party] = account
-    return found
+        config[party] = account
+    return config
 
 
 def inbox_of(party: str) -> str:
@@ -145,7 +145,7 @@ def _deleting(durable: Durable) -> Iterator[str]:
 
 
 def _using(durable: Durable) -> Iterator[str]:
-    place = f"{durable.stream}.{durable.name}"
-    yield f"{_API}.CONSUMER.CREATE.{place}"
-    yield f"{_API}.CONSUMER.CREATE.{place}.>"
-    yield f"{_API}.CONSUMER.MSG.NEXT.{place}"
+    consumer = f"{durable.stream}.{durable.name}"
+    yield f"{_API}.CONSUMER.CREATE.{consumer}"
+    yield f"{_API}.CONSUMER.CREATE.{consumer}.>"
+    yield f"{_API}.CONSUMER.MSG.NEXT.{consumer}"

@@ -61,17 +61,17 @@ class Operators:
         # Before reading: a file that replaces this one meanwhile has another version at the next call.
         version = self._look()
         if version is None or version != self._version:
-            self._known = {each.user_id: each for each in self.all()}
+            self._known = {operator.user_id: operator for operator in self.all()}
             self._version = version
         return self._known.get(user_id)
 
     def _look(self) -> _Version | None:
         """The file's current version; None if it does not exist or cannot be checked."""
         try:
-            found = os.stat(self._folder / FILE)
+            file = os.stat(self._folder / FILE)
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return file.st_ino, file.st_mtime_ns, file.st_size
 
     def all(self) -> list[Operator]:
         """All operators, in the order in which they were added.
@@ -90,12 +90,12 @@ class Operators:
     def add(self, user_id: str, username: str, by: str) -> Operator:
         """Makes the account an operator's; an existing entry is left unchanged."""
         with locked(self._folder):
-            known = self.all()
-            found = next((each for each in known if each.user_id == user_id), None)
-            if found is None:
-                found = Operator(user_id, username, datetime.now(UTC), by)
-                self._write([*known, found])
-        return found
+            operators = self.all()
+            operator = next((existing for existing in operators if existing.user_id == user_id), None)
+            if operator is None:
+                operator = Operator(user_id, username, datetime.now(UTC), by)
+                self._write([*operators, operator])
+        return operator
 
     def remove(self, user: str) -> Operator:
         """Removes an operator, by id or username.
@@ -104,12 +104,12 @@ class Operators:
             NoSuchOperator: no operator has that id or username.
         """
         with locked(self._folder):
-            known = self.all()
-            found = next((each for each in known if user in (each.user_id, each.username)), None)
-            if found is None:
+            operators = self.all()
+            removed = next((existing for existing in operators if user in (existing.user_id, existing.username)), None)
+            if removed is None:
                 raise NoSuchOperator(user)
-            self._write([each for each in known if each is not found])
-        return found
+            self._write([existing for existing in operators if existing is not removed])
+        return removed
 
     def _write(self, operators: list[Operator]) -> None:
         replace(self._folder / FILE, msgspec.json.format(msgspec.json.encode(operators)))

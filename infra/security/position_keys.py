@@ -87,7 +87,7 @@ class PositionKeys:
         self._looked = self._monotonic()
         try:
             ids = key_ids(self._folder)
-            added = {each: _load(self._folder, each) for each in ids if each not in self._keys}
+            added = {key_id: _load(self._folder, key_id) for key_id in ids if key_id not in self._keys}
         except (OSError, ValueError) as error:
             log.warning("the keys of positions cannot be read: %s", error)
             return
@@ -95,15 +95,15 @@ class PositionKeys:
             if self._keys:
                 log.warning("no keys of positions are left in %s", self._folder)
             return
-        self._keys = {each: self._keys.get(each) or added[each] for each in ids}
+        self._keys = {key_id: self._keys.get(key_id) or added[key_id] for key_id in ids}
         self._by_tag = {key.tag: key for key in self._keys.values()}
         stands = key_states(ids, self._terms, self._clock())
-        self._current = self._keys[next(each.key_id for each in stands if each.state is KeyState.SIGNING)]
+        self._current = self._keys[next(key_id.key_id for key_id in stands if key_id.state is KeyState.SIGNING)]
 
 
 def key_ids(folder: Path) -> list[str]:
     """The ids of the keys in the folder, oldest first."""
-    return sorted(found["id"] for path in folder.glob("positions-*.key") if (found := _NAME.match(path.name)))
+    return sorted(match["id"] for path in folder.glob("positions-*.key") if (match := _NAME.match(path.name)))
 
 
 def rotate(folder: Path, now: datetime, *, at_once: bool = False) -> str:
@@ -115,11 +115,11 @@ def rotate(folder: Path, now: datetime, *, at_once: bool = False) -> str:
     try:
         with locked(folder):
             before = key_ids(folder)
-            made = make(folder, now)
+            new_key = make(folder, now)
             if at_once:
                 for key_id in before:
                     _path(folder, key_id).unlink()
-            return made
+            return new_key
     except OSError as error:
         raise NoPositionKey(f"cannot create a key in {folder}: {error.strerror}") from error
 

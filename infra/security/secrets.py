@@ -157,13 +157,13 @@ class Secrets:
         Verifiers know a new key before anyone signs with it: the services keep working wherever this is interrupted.
         """
         with _locked(self._folder):
-            made = {party: Ed25519PrivateKey.generate() for party in PARTIES}
+            keys = {party: Ed25519PrivateKey.generate() for party in PARTIES}
             for party in PARTIES:
                 _replace(
                     self._folder / f"service-{party}.previous.pem", _public_pem(self.service_key(party, fresh=True))
                 )
-            _publish(self._folder, {party: _public_pem(key).decode() for party, key in made.items()})
-            for party, key in made.items():
+            _publish(self._folder, {party: _public_pem(key).decode() for party, key in keys.items()})
+            for party, key in keys.items():
                 _replace(self._folder / f"service-{party}.pem", _private_pem(key))
             _publish(self._folder)
 

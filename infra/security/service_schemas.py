@@ -56,7 +56,7 @@ class ServiceSchemas:
             async with asyncio.timeout(_WITHIN):
                 async with await AsyncConnection.connect(database_url, connect_timeout=5) as conn:
                     cursor = await conn.execute(_SCHEMAS, ([role_of(service) for service in SERVICES],))
-                    found = {str(schema): may_act is True for schema, may_act in await cursor.fetchall()}
+                    schemas = {str(schema): may_act is True for schema, may_act in await cursor.fetchall()}
         except ProgrammingError:
             # The error's text would show the whole setting, including the password.
             raise BadSetting("VESTNIK_DATABASE_URL is not the address of a PostgreSQL database") from None
@@ -64,7 +64,7 @@ class ServiceSchemas:
             reason = str(error).partition("\n")[0] or "no answer in time"
             raise Unavailable(f"The database does not answer: {reason}") from error
         return cls(
-            database_url, {service: found[role_of(service)] for service in SERVICES if role_of(service) in found}
+            database_url, {service: schemas[role_of(service)] for service in SERVICES if role_of(service) in schemas}
         )
 
     @property
@@ -82,9 +82,9 @@ class ServiceSchemas:
             return self._database_url
         if not self._may_act[service]:
             raise NoSchemaAccess(service)
-        given = str(conninfo_to_dict(self._database_url).get("options") or "")
+        present_options = str(conninfo_to_dict(self._database_url).get("options") or "")
         role = role_of(service)
-        options = f"{given} -c role={role} -c search_path={role}".strip()
+        options = f"{present_options} -c role={role} -c search_path={role}".strip()
         return make_conninfo(self._database_url, options=options)
 
     def urls(self) -> dict[str, list[str]]:
@@ -93,10 +93,10 @@ class ServiceSchemas:
         Raises:
             NoSchemaAccess: this login may not act for one of them.
         """
-        places: dict[str, list[str]] = {}
+        schemas_of: dict[str, list[str]] = {}
         for service in SERVICES:
-            places.setdefault(self.url(service), []).append(service)
-        return places
+            schemas_of.setdefault(self.url(service), []).append(service)
+        return schemas_of
 
 
 class CachedSchemas:

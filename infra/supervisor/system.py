@@ -54,14 +54,14 @@ class System:
         """Starts a graceful stop; a second call kills everything."""
         if self._stop.is_set():
             self._console.say("stopping at once")
-            for each in self._everything():
-                each.kill()
+            for process in self._everything():
+                process.kill()
             return
         self._stop.set()
 
     def pid_of(self, name: str) -> int | None:
         """The pid of the process with that name, if it is running."""
-        return next((each.pid for each in self._everything() if each.name == name), None)
+        return next((process.pid for process in self._everything() if process.name == name), None)
 
     async def run(self) -> None:
         """Starts everything, reports when it is ready, and stops it again on request.
@@ -116,10 +116,10 @@ class System:
             nats.url_of if nats is not None else None,
             postgres.url_of if postgres is not None else await self._logins_at_given_database(),
         )
-        self._services = [self._service(place) for place in layout.services]
-        self._gateways = [self._gateway(place, listener) for place in layout.gateways]
-        for each in (*self._services, *self._gateways):
-            each.start()
+        self._services = [self._service(spec) for spec in layout.services]
+        self._gateways = [self._gateway(spec, listener) for spec in layout.gateways]
+        for process in (*self._services, *self._gateways):
+            process.start()
         self._write_places(layout)
         await self._all_ready([*self._services, *self._gateways])
         self._console.say(f"all processes are ready after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
@@ -154,8 +154,8 @@ class System:
                 on_line=self._console.line_writer("postgres", is_worth_logging("postgres", everything)),
             )
             self._servers.append(Supervised("postgres", postgres, readiness_probes.always, self._console))
-        for each in self._servers:
-            each.start()
+        for server in self._servers:
+            server.start()
         if settings.nats_url:
             await readiness_probes.given_nats_answers(settings)
         if settings.database_url:
@@ -189,46 +189,47 @@ class System:
         finally:
             await connection.close()
 
-    def _service(self, place: ProcessSpec) -> Supervised:
+    def _service(self, spec: ProcessSpec) -> Supervised:
         program = ServiceProgram(
-            self._command_of(place.service),
-            {**os.environ, **place.settings.environment()},
-            self._console.line_writer(place.name),
-            drain_seconds=place.settings.drain_seconds,
+            self._command_of(spec.service),
+            {**os.environ, **spec.settings.environment()},
+            self._console.line_writer(spec.name),
+            drain_seconds=spec.settings.drain_seconds,
         )
         return Supervised(
-            place.name,
+            spec.name,
             program,
-            readiness_probes.grpc_health(*place.address, client_side(place.settings, OPERATOR, place.service)),
+            readiness_probes.grpc_health(*spec.address, client_side(spec.settings, OPERATOR, spec.service)),
             self._console,
         )
 
-    def _gateway(self, place: ProcessSpec, listener: socket.socket) -> Supervised:
-        settings = msgspec.structs.replace(place.settings, listen_fd=listener.fileno())
+    def _gateway(self, spec: ProcessSpec, listener: socket.socket) -> Supervised:
+        settings = msgspec.structs.replace(spec.settings, listen_fd=listener.fileno())
         host, port = listener.getsockname()[:2]
         program = ServiceProgram(
-            self._command_of(place.service),
+            self._command_of(spec.service),
             {**os.environ, **settings.environment()},
-            self._console.line_writer(place.name),
+            self._console.line_writer(spec.name),
             drain_seconds=settings.drain_seconds,
             descriptors=[listener.fileno()],
         )
         reachable = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - asked, not bound
-        return Supervised(place.name, program, readiness_probes.http_ok(reachable, port, "/readyz"), self._console)
+        return Supervised(spec.name, program, readiness_probes.http_ok(reachable, port, "/readyz"), self._console)
 
     def _write_places(self, layout: Layout) -> None:
         """Writes the run file. Commands find the system even while a part is not ready, and report which one."""
-        found = run_file.RunFile(
+        running = run_file.RunFile(
             pid=os.getpid(),
             gateway_url=gateway_url(self._settings),
             nats_url=self._settings.nats_url,
             database_url=self._settings.database_url,
             addresses=dict(layout.addresses),
             metrics={
-                service: [f"http://{place}/metrics" for place in places] for service, places in layout.metrics.items()
+                service: [f"http://{address}/metrics" for address in addresses]
+                for service, addresses in layout.metrics.items()
             },
         )
-        run_file.write(self._settings.data_dir, found)
+        run_file.write(self._settings.data_dir, running)
 
     async def _all_ready(self, parts: Sequence[Supervised]) -> None:
         """Waits for all parts, however long recovery takes; periodically logs those that are not ready."""
@@ -252,11 +253,11 @@ class System:
         run_file.remove(self._settings.data_dir)
         self._console.say("stopping")
         for stage in (self._gateways, self._services, self._servers):
-            await asyncio.gather(*(each.stop() for each in stage))
+            await asyncio.gather(*(process.stop() for process in stage))
         self._console.say("stopped")
 
     def _everything(self) -> list[Supervised]:
         return [*self._gateways, *self._services, *self._servers]
 
     def _supervisions(self) -> list[asyncio.Task[None]]:
-        return [each.supervision for each in self._everything() if each.supervision is not None]
+        return [process.supervision for process in self._everything() if process.supervision is not None]

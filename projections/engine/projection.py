@@ -136,11 +136,11 @@ class Projection:
 
     def handlers(self) -> dict[str, tuple[Handler, ...]]:
         """Event types mapped to their handlers, in the order of declaration."""
-        found: dict[str, tuple[Handler, ...]] = {}
+        handlers: dict[str, tuple[Handler, ...]] = {}
         for attribute in dict.fromkeys(name for kind in reversed(type(self).__mro__) for name in vars(kind)):
             method = getattr(self, attribute, None)
             events: tuple[type[Event], ...] = getattr(method, _EVENTS, ())
             for event in events:
                 assert method is not None
-                found[event.TYPE] = (*found.get(event.TYPE, ()), method)
-        return found
+                handlers[event.TYPE] = (*handlers.get(event.TYPE, ()), method)
+        return handlers

@@ -196,18 +196,18 @@ class ReadModel:
 
     def _statement(self, template: str, sql: str) -> bytes:
         """The whole statement, cached per query; a program has a small fixed number of queries."""
-        found = self._statements.get((template, sql))
-        if found is None:
+        statement = self._statements.get((template, sql))
+        if statement is None:
             query = self._projection.with_tables(sql, self._views())
-            found = (
+            statement = (
                 template.replace("{projection}", self._projection.name)
                 .replace("{version}", str(self._projection.version))
                 .replace("{most_lacking}", str(_MOST_LACKING))
                 .replace("{query}", query)
                 .encode()
             )
-            self._statements[template, sql] = found
-        return found
+            self._statements[template, sql] = statement
+        return statement
 
 
 def _converted(row_type: type[R], names: list[str], rows: list[tuple[object, ...]]) -> list[R]:

@@ -162,10 +162,10 @@ def decide_request_reset(
 
 
 def may_request_reset(
-    address: AddressState, credential: Credential, asked: PasswordResetRequested, now: datetime
+    address: AddressState, credential: Credential, request: PasswordResetRequested, now: datetime
 ) -> bool:
     """Whether a requested mail is still useful: same owner, unchanged password, not expired."""
-    return address.owner == asked.user_id and credential.generation == asked.credential and now < asked.expires_at
+    return address.owner == request.user_id and credential.generation == request.credential and now < request.expires_at
 
 
 def decide_create_user(command: Register) -> tuple[Event, ...]:

@@ -49,16 +49,16 @@ class Queries:
             ReadModelBehind: the read model has not reached the position or the user's registration.
         """
         await self._users.wait_for(position)
-        found = await self._from_read_model(user_id)
-        if found is not None:
-            return found
+        user = await self._from_read_model(user_id)
+        if user is not None:
+            return user
         registered = await self._from_stream(user_id)
         # Only the read model has the address: its claim is stored under the address's key, not under the user.
         await self._users.wait_for(registered.position)
-        found = await self._from_read_model(user_id)
-        if found is None:
+        user = await self._from_read_model(user_id)
+        if user is None:
             raise UserNotFound
-        return found
+        return user
 
     async def other_user(self, user_id: str) -> FoundUser:
         """Returns the user without their address, as soon as its verification is acknowledged.
@@ -69,12 +69,12 @@ class Queries:
         Raises:
             UserNotFound: there is no such user, or none with a verified address.
         """
-        found = await self._from_read_model(user_id)
-        if found is None or not found.email_verified:
-            found = await self._from_stream(user_id)
-        if not found.email_verified:
+        user = await self._from_read_model(user_id)
+        if user is None or not user.email_verified:
+            user = await self._from_stream(user_id)
+        if not user.email_verified:
             raise UserNotFound
-        return msgspec.structs.replace(found, email="")
+        return msgspec.structs.replace(user, email="")
 
     async def address_of(self, user_id: str) -> str:
         """Returns the user's address once the read model has the registration; empty if that fails.

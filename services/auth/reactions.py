@@ -92,10 +92,10 @@ class AccountMails:
             return []
         # Newest first.
         by_local_part: dict[bytes, list[tuple[str, PendingRegistration]]] = {}
-        for each in reversed(decisions.waiting(address, self._clock())):
-            email = plaintext_or_none(each.email)
-            if email is not None and user_id in (None, each.user_id):
-                by_local_part.setdefault(_local_part(email), []).append((email, each))
+        for registration in reversed(decisions.waiting(address, self._clock())):
+            email = plaintext_or_none(registration.email)
+            if email is not None and user_id in (None, registration.user_id):
+                by_local_part.setdefault(_local_part(email), []).append((email, registration))
         return [
             Mail(
                 event_id=event.id if user_id is not None else _letter_id(event.id, local_part),
@@ -104,7 +104,7 @@ class AccountMails:
                 username=pending[0][1].username,
                 kind=kind,
                 language=pending[0][1].language,
-                offers=tuple(self._offer(event, each) for _, each in pending),
+                offers=tuple(self._offer(event, registration) for _, registration in pending),
             )
             for local_part, pending in by_local_part.items()
         ]
@@ -124,20 +124,20 @@ class AccountMails:
         """Returns the link with the token in its fragment, which servers neither receive nor log."""
         return f"{self._page}/#/{page}/{token}"
 
-    async def _reset(self, event: Recorded[Event], asked: PasswordResetRequested) -> list[Mail]:
+    async def _reset(self, event: Recorded[Event], request: PasswordResetRequested) -> list[Mail]:
         address = (await self._aggregates.addresses.load(event.aggregate_id)).state
-        credential = (await self._aggregates.credentials.load(asked.user_id)).state
+        credential = (await self._aggregates.credentials.load(request.user_id)).state
         recipient = plaintext_or_none(address.email)
-        if recipient is None or not domain.may_request_reset(address, credential, asked, self._clock()):
+        if recipient is None or not domain.may_request_reset(address, credential, request, self._clock()):
             return []
         token = self._resets.sign(
-            Reset(user_id=asked.user_id, credential=asked.credential, expires_at=asked.expires_at)
+            Reset(user_id=request.user_id, credential=request.credential, expires_at=request.expires_at)
         )
         offer = Offer(
             username=address.username,
             token=token,
             link=self._link("reset", token),
-            good_for=asked.expires_at - event.at,
+            good_for=request.expires_at - event.at,
         )
         letter = Mail(
             event_id=event.id,

@@ -100,7 +100,7 @@ class AuthServer(AuthServiceBase):
         self._queries = queries
 
     async def register(self, message: RegisterRequest) -> RegisterResponse:
-        asked = validated(
+        request = validated(
             _Registration,
             {
                 "email": message.email,
@@ -109,15 +109,15 @@ class AuthServer(AuthServiceBase):
                 "language": message.language or LANGUAGES[0],
             },
         )
-        _deliverable(asked.email)
-        _not_reserved(asked.username)
+        _deliverable(request.email)
+        _not_reserved(request.username)
         accepted(message.password)
         user = await self._commands.register(
-            email=asked.email,
-            username=asked.username,
+            email=request.email,
+            username=request.username,
             password=message.password,
-            display_name=asked.display_name,
-            language=asked.language,
+            display_name=request.display_name,
+            language=request.language,
             provenance=current().provenance(),
         )
         return RegisterResponse(
@@ -132,7 +132,7 @@ class AuthServer(AuthServiceBase):
         )
 
     async def login(self, message: LoginRequest) -> LoginResponse:
-        asked = validated(
+        request = validated(
             _LoginTerms,
             {
                 "login": message.login,
@@ -143,40 +143,40 @@ class AuthServer(AuthServiceBase):
             },
         )
         logged_in = await self._login.login(
-            login=asked.login,
-            password=asked.password,
-            device=asked.device,
-            address=asked.address,
-            device_token=asked.device_token,
+            login=request.login,
+            password=request.password,
+            device=request.device,
+            address=request.address,
+            device_token=request.device_token,
             known_device_only=message.known_device_only,
         )
         return LoginResponse(tokens=logged_in.tokens, device_token=logged_in.device_token)
 
     async def verify_email(self, message: VerifyEmailRequest) -> VerifyEmailResponse:
-        asked = validated(_Confirmation, {"token": message.token, "password": message.password})
-        verified = await self._commands.verify_email(asked.token, current().provenance(), password=asked.password)
+        request = validated(_Confirmation, {"token": message.token, "password": message.password})
+        verified = await self._commands.verify_email(request.token, current().provenance(), password=request.password)
         return VerifyEmailResponse(user_id=verified.user_id, position=Position.at(AUTH, verified.sequence).encode())
 
     async def get_registration(self, message: GetRegistrationRequest) -> GetRegistrationResponse:
-        asked = validated(_Token, {"token": message.token})
-        found = await self._commands.registration(asked.token)
+        request = validated(_Token, {"token": message.token})
+        registration = await self._commands.registration(request.token)
         return GetRegistrationResponse(
-            username=found.username, verified=found.verified, needs_password=found.needs_password
+            username=registration.username, verified=registration.verified, needs_password=registration.needs_password
         )
 
     async def end_registration(self, message: EndRegistrationRequest) -> EndRegistrationResponse:
-        asked = validated(_Token, {"token": message.token})
-        await self._commands.end_registration(asked.token, current().provenance())
+        request = validated(_Token, {"token": message.token})
+        await self._commands.end_registration(request.token, current().provenance())
         return EndRegistrationResponse()
 
     async def resend_verification(self, message: ResendVerificationRequest) -> ResendVerificationResponse:
-        asked = validated(_Address, {"email": message.email})
+        request = validated(_Address, {"email": message.email})
         async with _taking(_ASKING_SECONDS):
-            await self._commands.resend_verification(asked.email, current().provenance())
+            await self._commands.resend_verification(request.email, current().provenance())
         return ResendVerificationResponse()
 
     async def change_password(self, message: ChangePasswordRequest) -> ChangePasswordResponse:
-        asked = validated(
+        request = validated(
             _Change,
             {
                 "user_id": message.user_id,
@@ -185,37 +185,37 @@ class AuthServer(AuthServiceBase):
             },
         )
         changed = await self._changes.change(
-            user_id=asked.user_id,
-            current=asked.current_password,
+            user_id=request.user_id,
+            current=request.current_password,
             new=message.new_password,
-            session_id=asked.session_id,
+            session_id=request.session_id,
             provenance=current().provenance(),
         )
         return ChangePasswordResponse(position=changed.position.encode(), device_token=changed.device_token)
 
     async def request_password_reset(self, message: RequestPasswordResetRequest) -> RequestPasswordResetResponse:
-        asked = validated(_Address, {"email": message.email})
+        request = validated(_Address, {"email": message.email})
         async with _taking(_ASKING_SECONDS):
-            await self._changes.request_reset(asked.email, current().provenance())
+            await self._changes.request_reset(request.email, current().provenance())
         return RequestPasswordResetResponse()
 
     async def reset_password(self, message: ResetPasswordRequest) -> ResetPasswordResponse:
-        asked = validated(_Token, {"token": message.token})
+        request = validated(_Token, {"token": message.token})
         changed = await self._changes.reset(
-            token=asked.token, new=message.new_password, provenance=current().provenance()
+            token=request.token, new=message.new_password, provenance=current().provenance()
         )
         return ResetPasswordResponse(
             user_id=changed.user_id, position=changed.position.encode(), device_token=changed.device_token
         )
 
     async def get_user(self, message: GetUserRequest) -> GetUserResponse:
-        asked = validated(_UserId, {"user_id": message.user_id})
+        request = validated(_UserId, {"user_id": message.user_id})
         call = current()
         # Only users see their own address. Other services may call without an actor, or with the actor of their caller.
-        if call.caller == "gateway" and call.actor == asked.user_id:
-            user = await self._queries.own_user(asked.user_id, call.position)
+        if call.caller == "gateway" and call.actor == request.user_id:
+            user = await self._queries.own_user(request.user_id, call.position)
         else:
-            user = await self._queries.other_user(asked.user_id)
+            user = await self._queries.other_user(request.user_id)
         return GetUserResponse(
             user=User(
                 user_id=user.user_id,

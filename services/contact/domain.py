@@ -129,8 +129,8 @@ def relation(state: Friendship, user_id: str) -> Relation:
     return Relation(state.status.value)
 
 
-def _setbacks(*found: tuple[str, int]) -> dict[str, int]:
-    return {user_id: weight for user_id, weight in found if weight}
+def _setbacks(*counts: tuple[str, int]) -> dict[str, int]:
+    return {user_id: weight for user_id, weight in counts if weight}
 
 
 def _pause_left(state: Friendship, user_id: str, now: datetime) -> timedelta:

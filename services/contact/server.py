@@ -78,26 +78,26 @@ class ContactServer(ContactServiceBase):
         self._queries = queries
 
     async def add_friend(self, message: AddFriendRequest) -> AddFriendResponse:
-        asked = validated(_Pair, {"user_id": message.user_id, "friend_id": message.friend_id})
-        seen, created, sequence = await self._commands.add(asked.user_id, asked.friend_id, current())
+        request = validated(_Pair, {"user_id": message.user_id, "friend_id": message.friend_id})
+        seen, created, sequence = await self._commands.add(request.user_id, request.friend_id, current())
         return AddFriendResponse(state=_STATES[seen], created=created, position=_position(sequence))
 
     async def remove_friend(self, message: RemoveFriendRequest) -> RemoveFriendResponse:
-        asked = validated(_Pair, {"user_id": message.user_id, "friend_id": message.friend_id})
-        sequence = await self._commands.remove(asked.user_id, asked.friend_id, current())
+        request = validated(_Pair, {"user_id": message.user_id, "friend_id": message.friend_id})
+        sequence = await self._commands.remove(request.user_id, request.friend_id, current())
         return RemoveFriendResponse(position=_position(sequence))
 
     async def is_friend(self, message: IsFriendRequest) -> IsFriendResponse:
-        asked = validated(_Pair, {"user_id": message.user_id, "friend_id": message.friend_id})
+        request = validated(_Pair, {"user_id": message.user_id, "friend_id": message.friend_id})
         try:
-            found = await self._commands.is_friend(asked.user_id, asked.friend_id)
+            friends = await self._commands.is_friend(request.user_id, request.friend_id)
         except UserNotFound:
             return IsFriendResponse(relation=RpcRelation.UNKNOWN_USER)
-        relation = RpcRelation.FRIENDS if found.friends else RpcRelation.NOT_FRIENDS
-        return IsFriendResponse(relation=relation, position=_position(found.sequence), read_at=found.read_at)
+        relation = RpcRelation.FRIENDS if friends.friends else RpcRelation.NOT_FRIENDS
+        return IsFriendResponse(relation=relation, position=_position(friends.sequence), read_at=friends.read_at)
 
     async def get_friends(self, message: GetFriendsRequest) -> GetFriendsResponse:
-        asked = validated(
+        request = validated(
             _Page,
             {
                 "user_id": message.user_id,
@@ -106,10 +106,10 @@ class ContactServer(ContactServiceBase):
             },
         )
         page, more, position = await self._queries.friends(
-            asked.user_id,
-            _RELATIONS[asked.state],
+            request.user_id,
+            _RELATIONS[request.state],
             current().position,
-            limit=asked.limit,
+            limit=request.limit,
             after=decode_cursor(message.cursor, FriendsCursor),
         )
         return GetFriendsResponse(
@@ -119,10 +119,10 @@ class ContactServer(ContactServiceBase):
         )
 
     async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(_Backfill, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
+        request = validated(_Backfill, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
         await self._queries.wait_for(current().position)
-        after, left = asked.after, asked.limit or _ALL
-        while page := await self._queries.backfill(asked.user_id, after, size := min(left, _EVENTS_PAGE)):
+        after, left = request.after, request.limit or _ALL
+        while page := await self._queries.backfill(request.user_id, after, size := min(left, _EVENTS_PAGE)):
             for row in page:
                 yield _client_event(row)
             after, left = page[-1].sequence, left - len(page)

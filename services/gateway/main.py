@@ -41,7 +41,7 @@ from services.gateway.live.delivery import LiveDelivery
 from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.observability.metrics import Metrics
 from services.gateway.observability.readiness import Readiness
-from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.route_table import ENDPOINTS
 from services.gateway.security.access_tokens import AccessTokens
 from services.gateway.security.revocations import Revocations
 from services.gateway.security.token_keys import VerifyingKeys

@@ -93,7 +93,7 @@ class SendCommands:
         before = editing.sequence
         staged: dict[tuple[str, str], _Turn] = {}
         left: Sequence[_Turn] = ()
-        for place, turn in enumerate(turns):
+        for index, turn in enumerate(turns):
             if turn.is_over:
                 continue
             command, call = turn.command
@@ -102,7 +102,7 @@ class SendCommands:
             try:
                 if of_command in staged or not self._repeats.is_certainly_new(conversation_id, before, command):
                     if staged:
-                        left = turns[place:]
+                        left = turns[index:]
                         break
                     used = await self._repeats.find_duplicate(
                         conversation_id, before, editing.state.last_sequence, command
@@ -132,10 +132,10 @@ class SendCommands:
 
     async def last_sequence(self, conversation_id: str, at_least: int) -> int:
         """Returns the last message's sequence: from the cache if that is `at_least`, else from the stream."""
-        known = self._conversations.cached(conversation_id)
-        if known is None or known.state.last_sequence < at_least:
-            known = await self._conversations.load(conversation_id)
-        return known.state.last_sequence
+        conversation = self._conversations.cached(conversation_id)
+        if conversation is None or conversation.state.last_sequence < at_least:
+            conversation = await self._conversations.load(conversation_id)
+        return conversation.state.last_sequence
 
 
 class SeenCommands:

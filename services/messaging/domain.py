@@ -106,9 +106,9 @@ def decide_seen(
     return (MessageSeen(conversation_id=conversation_id, reader_id=reader_id, peer_id=peer_id, sequence=sequence),)
 
 
-def decide_read(asked: Sequence[str], unread: Collection[str]) -> tuple[Event, ...]:
+def decide_read(requested: Sequence[str], unread: Collection[str]) -> tuple[Event, ...]:
     """Marks the unread ones as read, each once and in the requested order; no event if there are none."""
-    ids = tuple(dict.fromkeys(found for found in asked if found in unread))
+    ids = tuple(dict.fromkeys(notification_id for notification_id in requested if notification_id in unread))
     return (NotificationRead(notification_ids=ids),) if ids else ()
 
 

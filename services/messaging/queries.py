@@ -130,7 +130,7 @@ class MessageQueries:
             {"conversation_id": conversation_id, "after": after, "until": until},
         )
         # Ids contain no spaces.
-        ids = [(row.sender_id, each) for row in rows for each in (row.ids or "").split()]
+        ids = [(row.sender_id, client_id) for row in rows for client_id in (row.ids or "").split()]
         return ClientIdPage(ids, _seen(reached, gaps))
 
     async def backfill_messages(self, user_id: str, after: int, limit: int, most_bytes: int) -> list[SentRow]:

@@ -117,7 +117,7 @@ class MessagingServer(MessagingServiceBase):
         self._pages = pages
 
     async def send_message(self, message: SendMessageRequest) -> SendMessageResponse:
-        asked = validated(
+        request = validated(
             _Send,
             {
                 "sender_id": message.sender_id,
@@ -128,15 +128,15 @@ class MessagingServer(MessagingServiceBase):
         )
         command = SendMessage(
             message_id=new_id(),
-            sender_id=asked.sender_id,
-            recipient_id=asked.recipient_id,
-            text=asked.text,
-            client_message_id=asked.client_message_id,
+            sender_id=request.sender_id,
+            recipient_id=request.recipient_id,
+            text=request.text,
+            client_message_id=request.client_message_id,
         )
         sent, created = await self._sending.send(command, current())
         answer = SentMessage(
             message_id=sent.message_id,
-            conversation_id=pair_id(asked.sender_id, asked.recipient_id),
+            conversation_id=pair_id(request.sender_id, request.recipient_id),
             sequence=sent.sequence,
             sender_id=sent.sender_id,
             text=sent.text,
@@ -147,7 +147,7 @@ class MessagingServer(MessagingServiceBase):
         )
 
     async def get_messages(self, message: GetMessagesRequest) -> GetMessagesResponse:
-        asked = validated(
+        request = validated(
             _Messages,
             {
                 "user_id": message.user_id,
@@ -157,14 +157,14 @@ class MessagingServer(MessagingServiceBase):
                 "limit": message.limit or PAGE_LIMIT,
             },
         )
-        if asked.before is not None and asked.after is not None:
+        if request.before is not None and request.after is not None:
             raise Invalid(violations=(Violation("/after", "not together with `before`"),))
         page, position = await self._pages.messages(
-            PageRequest(asked.user_id, asked.peer_id),
+            PageRequest(request.user_id, request.peer_id),
             current().position,
-            before=asked.before,
-            after=asked.after,
-            limit=asked.limit,
+            before=request.before,
+            after=request.after,
+            limit=request.limit,
             known=message.known,
         )
         if page is None:
@@ -174,24 +174,26 @@ class MessagingServer(MessagingServiceBase):
         )
 
     async def mark_seen(self, message: MarkSeenRequest) -> MarkSeenResponse:
-        asked = validated(_Seen, {"user_id": message.user_id, "peer_id": message.peer_id, "sequence": message.sequence})
-        sequence = await self._seeing.mark_seen(asked.user_id, asked.peer_id, asked.sequence, current())
+        request = validated(
+            _Seen, {"user_id": message.user_id, "peer_id": message.peer_id, "sequence": message.sequence}
+        )
+        sequence = await self._seeing.mark_seen(request.user_id, request.peer_id, request.sequence, current())
         return MarkSeenResponse(position=_position(sequence))
 
     async def list_conversations(self, message: ListConversationsRequest) -> ListConversationsResponse:
-        asked = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        request = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
         after = decode_cursor(message.cursor, ConversationsCursor)
         items, following, position = await self._pages.conversations(
-            ListRequest(asked.user_id, asked.limit, after), current().position
+            ListRequest(request.user_id, request.limit, after), current().position
         )
         return ListConversationsResponse(items=items, next=following, position=position.encode())
 
     async def list_notifications(self, message: ListNotificationsRequest) -> ListNotificationsResponse:
-        asked = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        request = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
         page, more, position = await self._notifications.notifications(
-            asked.user_id,
+            request.user_id,
             current().position,
-            limit=asked.limit,
+            limit=request.limit,
             after=decode_cursor(message.cursor, NotificationsCursor),
         )
         return ListNotificationsResponse(
@@ -210,7 +212,7 @@ class MessagingServer(MessagingServiceBase):
         )
 
     async def mark_notifications_read(self, message: MarkNotificationsReadRequest) -> MarkNotificationsReadResponse:
-        asked = validated(
+        request = validated(
             _Read,
             {
                 "user_id": message.user_id,
@@ -218,16 +220,16 @@ class MessagingServer(MessagingServiceBase):
                 "up_to": message.up_to or None,
             },
         )
-        if asked.up_to is None:
-            sequence = await self._reading.mark_read(asked.user_id, asked.notification_ids, current())
-        elif asked.notification_ids:
+        if request.up_to is None:
+            sequence = await self._reading.mark_read(request.user_id, request.notification_ids, current())
+        elif request.notification_ids:
             raise Invalid(violations=(Violation("/up_to", "not together with `notification_ids`"),))
         else:
-            sequence = await self._reading.mark_read_through(asked.user_id, asked.up_to, current())
+            sequence = await self._reading.mark_read_through(request.user_id, request.up_to, current())
         return MarkNotificationsReadResponse(position=_position(sequence))
 
     async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(
+        request = validated(
             _BackfillMessages,
             {
                 "user_id": message.user_id,
@@ -237,18 +239,18 @@ class MessagingServer(MessagingServiceBase):
             },
         )
         await self._messages.wait_for(current().position)
-        async for event in backfill(self._messages, asked.user_id, asked.after, asked.limit, asked.most_bytes):
+        async for event in backfill(self._messages, request.user_id, request.after, request.limit, request.most_bytes):
             yield event
 
     async def count_unread_notifications(
         self, message: CountUnreadNotificationsRequest
     ) -> CountUnreadNotificationsResponse:
-        asked = validated(_Whose, {"user_id": message.user_id})
-        unread, position = await self._notifications.count_unread(asked.user_id, current().position)
+        request = validated(_Whose, {"user_id": message.user_id})
+        unread, position = await self._notifications.count_unread(request.user_id, current().position)
         return CountUnreadNotificationsResponse(unread=unread, position=position.encode())
 
     async def backfill_notifications(self, message: BackfillNotificationsRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(
+        request = validated(
             _BackfillNotifications,
             {
                 "user_id": message.user_id,
@@ -259,7 +261,7 @@ class MessagingServer(MessagingServiceBase):
         )
         await self._notifications.wait_for(current().position)
         async for event in backfill_notifications(
-            self._notifications, asked.user_id, asked.stream, asked.after, asked.limit
+            self._notifications, request.user_id, request.stream, request.after, request.limit
         ):
             yield event
 

@@ -116,7 +116,7 @@ class Maintenance:
         self._complaint = ""
 
     def jobs(self) -> Jobs:
-        return Jobs(projections=[each.name for each in choose(())], items=self._jobs)
+        return Jobs(projections=[projection.name for projection in choose(())], items=self._jobs)
 
     def start(self, kind: Kind, projection: str, by: Operator) -> Job:
         """Starts a job in the background.
@@ -230,7 +230,7 @@ def _verified(verdict: Verdict) -> Verified:
         dead_letters_rebuilt=verdict.dead_letters_rebuilt,
         discarded=verdict.discarded,
         seconds=verdict.seconds,
-        differences=[_differs(each) for each in verdict.differences],
+        differences=[_differs(difference) for difference in verdict.differences],
     )
 
 

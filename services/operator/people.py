@@ -72,19 +72,19 @@ class People:
         account = await self._queries.account(user_id) if user_id else None
         if account is None:
             raise NotFound("There is no person of this id or username.")
-        found = _Parts()
+        parts = _Parts()
         queries, user_id = self._queries, account.user_id
         profile, sessions, friends, conversations, letters = await asyncio.gather(
-            found.part("profiles", queries.profile(user_id)),
-            found.part("sessions", queries.sessions(user_id, now())),
-            found.part("friends", queries.friends(user_id)),
-            found.part("conversations", queries.conversations(user_id)),
-            found.part("dead_letters", self._letters(user_id)),
+            parts.part("profiles", queries.profile(user_id)),
+            parts.part("sessions", queries.sessions(user_id, now())),
+            parts.part("friends", queries.friends(user_id)),
+            parts.part("conversations", queries.conversations(user_id)),
+            parts.part("dead_letters", self._letters(user_id)),
         )
         opened, known, peers = await asyncio.gather(
-            found.part("sessions", queries.newest_sessions(user_id, _NAMED)),
-            found.part("friends", queries.newest_friends(user_id, _NAMED)),
-            found.part("conversations", queries.newest_peers(user_id, _NAMED)),
+            parts.part("sessions", queries.newest_sessions(user_id, _NAMED)),
+            parts.part("friends", queries.newest_friends(user_id, _NAMED)),
+            parts.part("conversations", queries.newest_peers(user_id, _NAMED)),
         )
         return Person(
             user_id=user_id,
@@ -97,13 +97,13 @@ class People:
             conversations=conversations,
             dead_letters=letters,
             aggregates=[*_own(user_id, opened or []), *_shared(user_id, known or [], peers or [])],
-            unknown=sorted(found.unknown),
+            unknown=sorted(parts.unknown),
         )
 
     async def _letters(self, user_id: str) -> int:
         """Number of dead letters of the person's own aggregates, in all read models."""
-        found = await asyncio.gather(*(self._history.letters_of(each, user_id) for each in choose(())))
-        return sum(map(len, found))
+        letters = await asyncio.gather(*(self._history.letters_of(projection, user_id) for projection in choose(())))
+        return sum(map(len, letters))
 
 
 class _Parts:
@@ -124,7 +124,7 @@ def _own(user_id: str, sessions: list[str]) -> list[Aggregate]:
     kinds = ((AUTH, "user"), (AUTH, "credential"), (PROFILE, "profile"), (MESSAGING, "notifications"))
     return [
         *(Aggregate(stream=stream, kind=kind, aggregate_id=user_id) for stream, kind in kinds),
-        *(Aggregate(stream=SESSION, kind="session", aggregate_id=each) for each in sessions),
+        *(Aggregate(stream=SESSION, kind="session", aggregate_id=session_id) for session_id in sessions),
     ]
 
 

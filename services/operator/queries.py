@@ -107,10 +107,10 @@ class PersonQueries:
     async def user_called(self, username: str) -> str | None:
         """Id of the user with this username, or else of its latest registration; None if there is neither."""
         name = {"username": normalize(username)}
-        found = await self._read_models.select("profiles", _UserId, _USER_OF_NAME, name)
-        if not found:
-            found = await self._read_models.select("users", _UserId, _REGISTERED, {"username": username.lower()})
-        return found[0].user_id if found else None
+        users = await self._read_models.select("profiles", _UserId, _USER_OF_NAME, name)
+        if not users:
+            users = await self._read_models.select("users", _UserId, _REGISTERED, {"username": username.lower()})
+        return users[0].user_id if users else None
 
     async def account(self, user_id: str) -> Account | None:
         return await self._one("users", Account, _ACCOUNT, {"user_id": user_id})
@@ -139,9 +139,9 @@ class PersonQueries:
         return await self._ids("conversations", _NEWEST_PEERS, user_id, limit)
 
     async def _one(self, name: str, row_type: type[R], sql: str, params: Mapping[str, object]) -> R | None:
-        found = await self._read_models.select(name, row_type, sql, params)
-        return found[0] if found else None
+        rows = await self._read_models.select(name, row_type, sql, params)
+        return rows[0] if rows else None
 
     async def _ids(self, name: str, sql: str, user_id: str, limit: int) -> list[str]:
-        found = await self._read_models.select(name, _Id, sql, {"user_id": user_id, "limit": limit})
-        return [row.id for row in found]
+        rows = await self._read_models.select(name, _Id, sql, {"user_id": user_id, "limit": limit})
+        return [row.id for row in rows]

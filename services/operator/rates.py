@@ -57,7 +57,7 @@ class History:
         count, step = _STEPS[span]
         last = _EPOCH + (now - _EPOCH) // step * step
         steps = [last - step * back for back in reversed(range(count))]
-        self._known = {place: end for place, end in self._known.items() if place[1] > now - _KEPT}
+        self._known = {key: end for key, end in self._known.items() if key[1] > now - _KEPT}
         try:
             streams = await asyncio.gather(*(self._rates(stream, steps) for stream in STREAMS))
         except Refused as refused:
@@ -74,8 +74,8 @@ class History:
 
     async def _end_at(self, stream: str, moment: datetime) -> int:
         """The last sequence stored before a moment in the past."""
-        found = self._known.get((stream, moment))
-        if found is None:
+        sequence = self._known.get((stream, moment))
+        if sequence is None:
             async with self._turns:
-                found = self._known[stream, moment] = await self._log.end_before(stream, moment)
-        return found
+                sequence = self._known[stream, moment] = await self._log.end_before(stream, moment)
+        return sequence

@@ -24,8 +24,8 @@ def redact(shown: EventView) -> EventView:
     if not isinstance(data, dict):
         return msgspec.structs.replace(shown, data=_NULL)
     hidden = _personal(shown.type)
-    kept = {name: REDACTED if name in hidden and value not in (None, "") else value for name, value in data.items()}
-    return msgspec.structs.replace(shown, data=msgspec.Raw(msgspec.json.encode(kept)))
+    redacted = {name: REDACTED if name in hidden and value not in (None, "") else value for name, value in data.items()}
+    return msgspec.structs.replace(shown, data=msgspec.Raw(msgspec.json.encode(redacted)))
 
 
 def redact_state(kind: AggregateKind, state: object, *, redacted: bool) -> dict[str, Any]:

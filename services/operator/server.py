@@ -127,8 +127,8 @@ class OperatorServer(OperatorServiceBase):
         self._operator(message.user_id)
         async with self._looking:
             if self._status is None or time.monotonic() - self._status[0] > _STATUS_AGE:
-                found = await collect_status(self._settings, self._nc)
-                self._status = (time.monotonic(), found)
+                state = await collect_status(self._settings, self._nc)
+                self._status = (time.monotonic(), state)
             return _document(self._status[1])
 
     async def get_rates(self, message: GetRatesRequest) -> Document:
@@ -138,7 +138,7 @@ class OperatorServer(OperatorServiceBase):
 
     async def list_events(self, message: ListEventsRequest) -> Document:
         self._operator(message.user_id)
-        asked = validated(_Events, {"limit": message.limit, "aggregate_id": message.aggregate_id})
+        request = validated(_Events, {"limit": message.limit, "aggregate_id": message.aggregate_id})
         if message.stream and message.stream not in STREAMS:
             raise Invalid(violations=(Violation("/stream", "Not a stream of this system"),))
         if message.type and message.type not in catalogue.EVENTS:
@@ -146,43 +146,43 @@ class OperatorServer(OperatorServiceBase):
         query = event_history.EventQuery(
             streams=(message.stream,) if message.stream else tuple(STREAMS),
             type=message.type or None,
-            aggregate_id=asked.aggregate_id or None,
+            aggregate_id=request.aggregate_id or None,
             since=_moment(message.since, "/since"),
             until=_moment(message.until, "/until"),
         )
         try:
             if message.after:
                 after = Position.decode(message.after)
-                return _document(await event_browser.events_after(self._nc, query, limit=asked.limit, after=after))
+                return _document(await event_browser.events_after(self._nc, query, limit=request.limit, after=after))
             before = Position.decode(message.before) if message.before else None
-            return _document(await event_browser.latest_events(self._nc, query, limit=asked.limit, before=before))
+            return _document(await event_browser.latest_events(self._nc, query, limit=request.limit, before=before))
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
 
     async def list_session_events(self, message: ListSessionEventsRequest) -> Document:
         self._operator(message.user_id)
-        asked = validated(_Logins, {"limit": message.limit, "user": message.user})
+        request = validated(_Logins, {"limit": message.limit, "user": message.user})
         query = login_audit.Query(
-            user=asked.user.strip() or None,
+            user=request.user.strip() or None,
             since=_moment(message.since, "/since"),
             until=_moment(message.until, "/until"),
             refreshes=message.refreshes,
         )
         try:
-            found = await logins.newest(self._history, query, limit=asked.limit, cursor=message.before)
+            page = await logins.newest(self._history, query, limit=request.limit, cursor=message.before)
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
-        return _document(found)
+        return _document(page)
 
     async def get_person(self, message: GetPersonRequest) -> Document:
         operator = self._operator(message.user_id)
         user = validated(_Person, {"user": message.user.strip()}).user
         try:
-            found = await self._people.find(user)
+            person = await self._people.find(user)
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
-        log.info("%s (%s) views the account %s", operator.username, operator.user_id, found.user_id)
-        return _document(found)
+        log.info("%s (%s) views the account %s", operator.username, operator.user_id, person.user_id)
+        return _document(person)
 
     async def trace_event(self, message: TraceEventRequest) -> Document:
         self._operator(message.user_id)
@@ -201,23 +201,23 @@ class OperatorServer(OperatorServiceBase):
 
     async def get_aggregate(self, message: GetAggregateRequest) -> Document:
         operator = self._operator(message.user_id)
-        asked = validated(_Version, {"limit": message.limit, "version": message.version})
-        found = await aggregate_page(
+        request = validated(_Version, {"limit": message.limit, "version": message.version})
+        page = await aggregate_page(
             self._nc,
             message.kind,
             message.aggregate_id.lower(),
-            version=asked.version or None,
+            version=request.version or None,
             at=_moment(message.at, "/at"),
-            limit=asked.limit,
+            limit=request.limit,
         )
-        log.info("%s (%s) looks at the %s %s", operator.username, operator.user_id, found.kind, found.aggregate_id)
-        return _document(found)
+        log.info("%s (%s) looks at the %s %s", operator.username, operator.user_id, page.kind, page.aggregate_id)
+        return _document(page)
 
     async def list_dead_letters(self, message: ListDeadLettersRequest) -> Document:
         self._operator(message.user_id)
-        asked = validated(_Page, {"limit": message.limit})
+        request = validated(_Page, {"limit": message.limit})
         try:
-            return _document(await self._letters.list(discarded=message.discarded, limit=asked.limit))
+            return _document(await self._letters.list(discarded=message.discarded, limit=request.limit))
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
 
@@ -253,9 +253,9 @@ class OperatorServer(OperatorServiceBase):
 
     async def start_maintenance(self, message: StartMaintenanceRequest) -> Document:
         operator = self._operator(message.user_id)
-        asked = validated(_Maintenance, {"kind": message.kind, "projection": message.projection})
+        request = validated(_Maintenance, {"kind": message.kind, "projection": message.projection})
         try:
-            return _document(self._maintenance.start(asked.kind, asked.projection, operator))
+            return _document(self._maintenance.start(request.kind, request.projection, operator))
         except UnknownProjection as error:
             raise NotFound(str(error)) from error
 
@@ -270,13 +270,13 @@ class OperatorServer(OperatorServiceBase):
             NotAnOperator: the user is not an operator, or the list of operators cannot be read.
         """
         try:
-            found = self._operators.find(user_id)
+            operator = self._operators.find(user_id)
         except OperatorError as failure:
             log.error("%s", failure)
             raise NotAnOperator from failure
-        if found is None:
+        if operator is None:
             raise NotAnOperator
-        return found
+        return operator
 
 
 def _document(content: msgspec.Struct) -> Document:

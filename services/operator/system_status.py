@@ -83,10 +83,10 @@ async def collect_status(settings: Settings, nc: NATS | None = None) -> Status:
 
 
 async def _servers(
-    settings: Settings, given: NATS | None
+    settings: Settings, connection: NATS | None
 ) -> tuple[list[StreamStatus], list[ProjectionStatus], list[UnreachableServer]]:
     unreachable: list[UnreachableServer] = []
-    nc = given
+    nc = connection
     streams: list[StreamStatus] = []
     try:
         try:
@@ -108,25 +108,25 @@ async def _servers(
                 unreachable.append(_unreachable(DATABASE, error))
                 projections = [*unknown_statuses(choose([])), *map(failed_status, broken().values())]
     finally:
-        if nc is not None and nc is not given:
+        if nc is not None and nc is not connection:
             await nc.close()
     return streams, projections, unreachable
 
 
 async def _projections(settings: Settings, nc: NATS | None, streams: list[StreamStatus]) -> list[ProjectionStatus]:
-    places = (await ServiceSchemas.discover(settings.database_url)).urls()
+    database_urls = (await ServiceSchemas.discover(settings.database_url)).urls()
 
-    async def at(place: str) -> list[ProjectionStatus]:
-        projections = [projection for projection in choose([]) if projection.run_by() in places[place]]
-        conn = await connect(place, "vestnik status")
+    async def at(database_url: str) -> list[ProjectionStatus]:
+        projections = [projection for projection in choose([]) if projection.run_by() in database_urls[database_url]]
+        conn = await connect(database_url, "vestnik status")
         try:
             return await projection_statuses(projections, conn, nc, streams)
         finally:
             await conn.close()
 
-    found = await asyncio.gather(*map(at, places))
+    states = await asyncio.gather(*map(at, database_urls))
     failed = map(failed_status, broken().values())
-    return sorted(itertools.chain(*found, failed), key=lambda status: status.name)
+    return sorted(itertools.chain(*states, failed), key=lambda status: status.name)
 
 
 def _services(settings: Settings) -> tuple[str, ...]:

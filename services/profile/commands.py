@@ -57,14 +57,14 @@ class ProfileCommands:
             ProfileNotFound: there is no such user, or, for others, none with a verified address.
         """
         own = call.actor == user_id
-        found, position = await self._queries.find(user_id, call.position, unverified=own)
-        if found is not None:
-            return found, position
+        profile, position = await self._queries.find(user_id, call.position, unverified=own)
+        if profile is not None:
+            return profile, position
         created = await self._make_sure(user_id, call)
-        found, position = await self._queries.find(user_id, created, unverified=own)
-        if found is None:
+        profile, position = await self._queries.find(user_id, created, unverified=own)
+        if profile is None:
             raise ProfileNotFound
-        return found, position
+        return profile, position
 
     async def _verified(self, user_id: str, call: Call) -> bool:
         registration = await self._queries.registration(user_id, call.position)

@@ -142,5 +142,5 @@ def _matches(profile: PublicProfile, tags: Collection[str]) -> bool:
     return ANY_TAG in tags or profile.etag in tags
 
 
-def _patched(given: str | None, present: str) -> str:
-    return present if given is None else given
+def _patched(value: str | None, present: str) -> str:
+    return present if value is None else value

@@ -31,11 +31,11 @@ async def main(settings: Settings) -> None:
             listener = open_listener(*settings.listen_address("profile_rest"), shared=settings.listen_shared == "on")
             app = profile_app(commands, Verifier("profile", process.secrets))
             context = server_side(settings, "profile", HTTP)
-            rest = asyncio.create_task(serve_rest(app, listener, stop, settings.drain_seconds, context))
+            rest_server = asyncio.create_task(serve_rest(app, listener, stop, settings.drain_seconds, context))
             try:
                 await process.serve([ProfileServer(commands, queries)])
             finally:
                 stop.set()
-                await rest
+                await rest_server
         finally:
             await runners.stop()

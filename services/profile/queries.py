@@ -24,7 +24,7 @@ _SHOWN = "user_id, username, display_name, bio, avatar_url, verified, updated_at
 _BEGINS = "(%(prefix)s <= {column} AND {column} < %(end)s)"
 # As in the definition of the index.
 _FORMS = "string_to_array(username_forms || ' ' || COALESCE(name_forms, ''), ' ')"
-_LOOK_UP = " AND ".join(f"{_FORMS} && %(forms_{place})s::text[]" for place in range(LOOKED_UP))
+_LOOK_UP = " AND ".join(f"{_FORMS} && %(forms_{index})s::text[]" for index in range(LOOKED_UP))
 # A profile that matches several parts is returned by the first of them alone. Words are searched only if prefix matches
 # do not fill the page: `begun` is materialized, so their count is known before the index of the forms is read.
 _SEARCH = f"""
@@ -173,7 +173,7 @@ class ProfileQueries:
                 "end": sought.prefix + _LAST,
                 # A single lower bound: an index scan uses only one of two.
                 "begin": max(after.term, sought.prefix) if after else sought.prefix,
-                **{f"forms_{place}": forms for place, forms in enumerate(_filled(sought.forms))},
+                **{f"forms_{index}": forms for index, forms in enumerate(_filled(sought.forms))},
                 "typed": sought.typed,
                 "near": sought.near,
                 "tier": after.tier if after else 1,

@@ -106,12 +106,12 @@ async def _get(request: Request, commands: ProfileCommands, call: Call) -> Respo
     if not is_id(user_id):
         raise ProfileNotFound
     enter(call)
-    found, position = await commands.get(user_id, call)
-    tag = f'"{found.etag}"'
+    profile, position = await commands.get(user_id, call)
+    tag = f'"{profile.etag}"'
     headers = {"ETag": tag, "Cache-Control": CACHE_CONTROL, POSITION: position.encode(), REQUEST_ID: call.request_id}
     if _has(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(found.json(), media_type="application/json", headers=headers)
+    return Response(profile.json(), media_type="application/json", headers=headers)
 
 
 def _call(request: Request, verifier: Verifier) -> Call:

@@ -55,21 +55,21 @@ def parse_query(query: str) -> SearchQuery:
 
 def _typed(token: list[tuple[str, bool]]) -> list[str]:
     return [
-        f" {re.escape(segment)}{_end(place, token)}" if is_word else re.escape(segment)
-        for place, (segment, is_word) in enumerate(token)
+        f" {re.escape(segment)}{_end(index, token)}" if is_word else re.escape(segment)
+        for index, (segment, is_word) in enumerate(token)
     ]
 
 
 def _fuzzy_pattern(token: list[tuple[str, bool]]) -> list[str]:
     return [
-        f" {typo_pattern(segment, _end(place, token))}" if is_word else re.escape(segment)
-        for place, (segment, is_word) in enumerate(token)
+        f" {typo_pattern(segment, _end(index, token))}" if is_word else re.escape(segment)
+        for index, (segment, is_word) in enumerate(token)
     ]
 
 
-def _end(place: int, token: list[tuple[str, bool]]) -> str:
+def _end(index: int, token: list[tuple[str, bool]]) -> str:
     """Returns the pattern's end: a space if another segment of the token follows, so that the word is complete."""
-    return " " if place + 1 < len(token) else ""
+    return " " if index + 1 < len(token) else ""
 
 
 def typo_pattern(word: str, end: str) -> str:
@@ -96,20 +96,20 @@ def one_typo(word: str, end: str) -> str:
 
 
 def _wrong(word: str) -> list[str]:
-    return [word[:place] + _LETTER + word[place + 1 :] for place in range(len(word))]
+    return [word[:index] + _LETTER + word[index + 1 :] for index in range(len(word))]
 
 
 def _missing(word: str) -> list[str]:
-    return [word[:place] + _LETTER + word[place:] for place in range(len(word))]
+    return [word[:index] + _LETTER + word[index:] for index in range(len(word))]
 
 
 def _added(word: str) -> list[str]:
-    return [word[:place] + word[place + 1 :] for place in range(len(word))]
+    return [word[:index] + word[index + 1 :] for index in range(len(word))]
 
 
 def _swapped(word: str) -> list[str]:
     return [
-        word[:place] + word[place + 1] + word[place] + word[place + 2 :]
-        for place in range(len(word) - 1)
-        if word[place] != word[place + 1]
+        word[:index] + word[index + 1] + word[index] + word[index + 2 :]
+        for index in range(len(word) - 1)
+        if word[index] != word[index + 1]
     ]

@@ -67,9 +67,9 @@ class ProfileServer(ProfileServiceBase):
         self._queries = queries
 
     async def get_profile(self, message: GetProfileRequest) -> GetProfileResponse:
-        asked = validated(_Get, {"user_id": message.user_id})
-        found, position = await self._commands.get(asked.user_id, current())
-        return GetProfileResponse(profile=_profile(found), position=position.encode())
+        request = validated(_Get, {"user_id": message.user_id})
+        profile, position = await self._commands.get(request.user_id, current())
+        return GetProfileResponse(profile=_profile(profile), position=position.encode())
 
     async def update_profile(self, message: UpdateProfileRequest) -> UpdateProfileResponse:
         patch = {
@@ -77,34 +77,34 @@ class ProfileServer(ProfileServiceBase):
             "bio": _normalized(message.bio),
             "avatar_url": message.avatar_url,
         }
-        asked = validated(
+        request = validated(
             _Update,
             {"user_id": message.user_id, "if_match": message.if_match}
             | {name: value for name, value in patch.items() if value},
         )
-        command = UpdateProfile(**patch, if_match=asked.if_match)
-        updated, position = await self._commands.update(asked.user_id, command, current())
+        command = UpdateProfile(**patch, if_match=request.if_match)
+        updated, position = await self._commands.update(request.user_id, command, current())
         return UpdateProfileResponse(profile=_profile(updated), position=position.encode())
 
     async def search_profiles(self, message: SearchProfilesRequest) -> SearchProfilesResponse:
-        asked = validated(_Search, {"query": message.query, "limit": message.limit or PAGE_LIMIT})
+        request = validated(_Search, {"query": message.query, "limit": message.limit or PAGE_LIMIT})
         after = decode_cursor(message.cursor, SearchCursor)
-        found, more, position = await self._queries.search(
-            asked.query, current().position, limit=asked.limit, after=after
+        profiles, more, position = await self._queries.search(
+            request.query, current().position, limit=request.limit, after=after
         )
         return SearchProfilesResponse(
-            profiles=[_profile(each) for each in found],
+            profiles=[_profile(profile) for profile in profiles],
             next=encode_cursor(more) if more else "",
             position=position.encode(),
         )
 
     async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(_Backfill, {"user_ids": message.user_ids, "after": message.after, "limit": message.limit})
+        request = validated(_Backfill, {"user_ids": message.user_ids, "after": message.after, "limit": message.limit})
         await self._queries.wait_for(current().position)
-        after, left = asked.after, asked.limit or _ALL
-        while page := await self._queries.backfill(asked.user_ids, after, size := min(left, _EVENTS_PAGE)):
-            for sequence, found in page:
-                yield ClientEvent(type=ProfileUpdated.TYPE, sequence=sequence, data=found.json())
+        after, left = request.after, request.limit or _ALL
+        while page := await self._queries.backfill(request.user_ids, after, size := min(left, _EVENTS_PAGE)):
+            for sequence, profile in page:
+                yield ClientEvent(type=ProfileUpdated.TYPE, sequence=sequence, data=profile.json())
             after, left = page[-1][0], left - len(page)
             if len(page) < size:
                 return
@@ -114,14 +114,14 @@ def _normalized(text: str | None) -> str | None:
     return None if text is None else normalized(text)
 
 
-def _profile(found: PublicProfile) -> Profile:
+def _profile(profile: PublicProfile) -> Profile:
     return Profile(
-        user_id=found.user_id,
-        username=found.username,
-        display_name=found.display_name,
-        bio=found.bio,
-        avatar_url=found.avatar_url,
-        verified=found.verified,
-        updated_at=to_unix_ms(found.updated_at),
-        etag=found.etag,
+        user_id=profile.user_id,
+        username=profile.username,
+        display_name=profile.display_name,
+        bio=profile.bio,
+        avatar_url=profile.avatar_url,
+        verified=profile.verified,
+        updated_at=to_unix_ms(profile.updated_at),
+        etag=profile.etag,
     )

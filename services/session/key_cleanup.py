@@ -13,14 +13,14 @@ _EVERY = 5.0
 
 async def remove_retired_keys(keys: AccessKeys) -> None:
     """Polls every 5 s until cancelled. If keys cannot be removed they stay, with one warning until it works again."""
-    told = False
+    logged = False
     while True:
         try:
             for key_id in await asyncio.to_thread(keys.tidy, datetime.now(UTC)):
                 log.info("removed the retired access key %s", key_id)
-            told = False
+            logged = False
         except (OSError, ValueError, OperatorError) as error:
-            if not told:
+            if not logged:
                 log.warning("retired access keys cannot be removed: %s", error)
-                told = True
+                logged = True
         await asyncio.sleep(_EVERY)

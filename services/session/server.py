@@ -101,7 +101,7 @@ class SessionServer(SessionServiceBase):
         self._log = log
 
     async def create_session(self, message: CreateSessionRequest) -> CreateSessionResponse:
-        asked = validated(
+        request = validated(
             _Creation,
             {
                 "user_id": message.user_id,
@@ -112,45 +112,45 @@ class SessionServer(SessionServiceBase):
             },
         )
         command = CreateSession(
-            user_id=asked.user_id,
-            username=asked.username,
-            device=asked.device,
-            address=asked.address,
-            credential=asked.credential,
+            user_id=request.user_id,
+            username=request.username,
+            device=request.device,
+            address=request.address,
+            credential=request.credential,
         )
         return CreateSessionResponse(tokens=_tokens(await self._commands.create(command, current().provenance())))
 
     async def validate_session(self, message: ValidateSessionRequest) -> ValidateSessionResponse:
-        asked = validated(_SessionId, {"session_id": message.session_id})
-        owner = await self._commands.owner_of_active(asked.session_id)
+        request = validated(_SessionId, {"session_id": message.session_id})
+        owner = await self._commands.owner_of_active(request.session_id)
         return ValidateSessionResponse(active=owner is not None, user_id=owner or "")
 
     async def refresh_session(self, message: RefreshSessionRequest) -> RefreshSessionResponse:
-        asked = validated(_Refresh, {"refresh_token": message.refresh_token})
-        issued = await self._commands.refresh(asked.refresh_token, current().provenance())
+        request = validated(_Refresh, {"refresh_token": message.refresh_token})
+        issued = await self._commands.refresh(request.refresh_token, current().provenance())
         return RefreshSessionResponse(tokens=_tokens(issued))
 
     async def revoke_session(self, message: RevokeSessionRequest) -> RevokeSessionResponse:
         kept = message.all_but_session_id
         target = kept if kept is not None else message.session_id
-        asked = validated(
+        request = validated(
             _Revocation,
             {"user_id": message.user_id, "session_id": target or "", "reason": message.reason},
         )
         if kept is None:
             ends = [
                 await self._commands.revoke(
-                    asked.user_id, asked.session_id, asked.reason or _LOGGED_OUT, current().provenance()
+                    request.user_id, request.session_id, request.reason or _LOGGED_OUT, current().provenance()
                 )
             ]
         else:
-            ends = await self._revoke_others(asked)
+            ends = await self._revoke_others(request)
         position = Position.at(SESSION, max(ends)).encode() if ends else ""
         return RevokeSessionResponse(revoked=len(ends), position=position)
 
     async def end_sessions(self, message: EndSessionsRequest) -> EndSessionsResponse:
         call = current()
-        asked = validated(
+        request = validated(
             _Ends,
             {
                 "reason": message.reason,
@@ -164,31 +164,31 @@ class SessionServer(SessionServiceBase):
             },
         )
         everything = Position.at(SESSION, await self._log.end_of(SESSION))
-        user_id = asked.user_id or await self._user_called(asked.username, everything)
+        user_id = request.user_id or await self._user_called(request.username, everything)
         ids = await self._queries.active_ids(
             user_id,
             now=envelope.now(),
             position=everything,
-            only=asked.session_id,
-            kept=asked.kept_session_id,
-            below_credential=asked.below_credential or None,
+            only=request.session_id,
+            kept=request.kept_session_id,
+            below_credential=request.below_credential or None,
         )
-        if asked.session_id is not None and not ids:
+        if request.session_id is not None and not ids:
             raise SessionNotFound
-        provenance, reason, note = call.provenance(), asked.reason, None
+        provenance, reason, note = call.provenance(), request.reason, None
         if call.caller == _OPERATOR:
-            provenance = msgspec.structs.replace(provenance, actor=f"{_OPERATOR}:{asked.operator or 'unknown'}")
-            reason, note = _BY_OPERATOR, asked.note
+            provenance = msgspec.structs.replace(provenance, actor=f"{_OPERATOR}:{request.operator or 'unknown'}")
+            reason, note = _BY_OPERATOR, request.note
         ends = await self._commands.revoke_all(user_id, ids, reason or _REVOKED_ELSEWHERE, provenance, note)
         # A concurrent call may have ended some of them; the position must cover those ends too.
         end = await self._log.end_of(SESSION)
         return EndSessionsResponse(user_id=user_id, ended=list(ends), position=Position.at(SESSION, end).encode())
 
     async def list_history(self, message: ListHistoryRequest) -> ListHistoryResponse:
-        asked = validated(_Listing, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        request = validated(_Listing, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
         page = await self._queries.history(
-            asked.user_id,
-            limit=asked.limit,
+            request.user_id,
+            limit=request.limit,
             cursor=message.cursor,
             now=envelope.now(),
             position=current().position,
@@ -211,10 +211,10 @@ class SessionServer(SessionServiceBase):
         )
 
     async def list_sessions(self, message: ListSessionsRequest) -> ListSessionsResponse:
-        asked = validated(_Listing, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        request = validated(_Listing, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
         page = await self._queries.active(
-            asked.user_id,
-            limit=asked.limit,
+            request.user_id,
+            limit=request.limit,
             cursor=message.cursor,
             now=envelope.now(),
             position=current().position,
@@ -235,9 +235,9 @@ class SessionServer(SessionServiceBase):
         )
 
     async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:
-        asked = validated(_Backfill, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
+        request = validated(_Backfill, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
         async for row in self._queries.backfill(
-            asked.user_id, after=asked.after, limit=asked.limit, position=current().position
+            request.user_id, after=request.after, limit=request.limit, position=current().position
         ):
             yield ClientEvent(
                 type=SessionRevoked.TYPE,
@@ -245,14 +245,14 @@ class SessionServer(SessionServiceBase):
                 data=msgspec.json.encode(LiveSessionEnd(row.session_id, row.reason)),
             )
 
-    async def _revoke_others(self, asked: _Revocation) -> list[int]:
+    async def _revoke_others(self, request: _Revocation) -> list[int]:
         """Ends every session but the one named, including those created elsewhere just before."""
         everything = Position.at(SESSION, await self._log.end_of(SESSION))
         others = await self._queries.active_ids(
-            asked.user_id, kept=asked.session_id, now=envelope.now(), position=everything
+            request.user_id, kept=request.session_id, now=envelope.now(), position=everything
         )
         ends = await self._commands.revoke_all(
-            asked.user_id, others, asked.reason or _REVOKED_ELSEWHERE, current().provenance()
+            request.user_id, others, request.reason or _REVOKED_ELSEWHERE, current().provenance()
         )
         return list(ends.values())
 

@@ -188,8 +188,8 @@ class JetStream:
             if refused.error.err_code == NO_MESSAGE_FOUND:
                 return None
             raise
-        found = read_headers(stored.hdrs) if headers and stored.hdrs else None
-        return Message(stream, stored.seq, stored.subject, stored.data, nanoseconds_of(stored.time), found)
+        fields = read_headers(stored.hdrs) if headers and stored.hdrs else None
+        return Message(stream, stored.seq, stored.subject, stored.data, nanoseconds_of(stored.time), fields)
 
     async def many(
         self, stream: str, subject: str, after: int, *, limit: int | None = None
@@ -238,8 +238,8 @@ def _linked(message: Message | None) -> Link | None:
 
 def _previous(headers: dict[str, str]) -> int | None:
     # The server checked this condition on the subject before it stored the message.
-    said = headers.get("Nats-Expected-Last-Subject-Sequence", "")
-    return int(said) if said.isascii() and said.isdigit() else None
+    expected = headers.get("Nats-Expected-Last-Subject-Sequence", "")
+    return int(expected) if expected.isascii() and expected.isdigit() else None
 
 
 def _ends_batch(message: Delivered) -> bool:

@@ -137,29 +137,29 @@ class DirectParser(Parser):
             data = self._left + data
             self._left = b""
         resets = self._resets
-        place, size = 0, len(data)
-        while place < size:
-            end = data.find(_END, place)
+        offset, size = 0, len(data)
+        while offset < size:
+            end = data.find(_END, offset)
             if end < 0:
-                if size - place > _LONGEST_LINE:
+                if size - offset > _LONGEST_LINE:
                     raise ProtocolError("nats: a line without an end")
                 break
-            line = data[place:end]
+            line = data[offset:end]
             body = end + 2
             if line.startswith((b"MSG ", b"HMSG ")):
                 words = line.split()
                 after = body + _number(words[-1])
                 if after + 2 > size:
                     break
-                place = after + 2
+                offset = after + 2
                 if not self._hand_out(words, data, body, after):
                     await self._pass_on(words, data, body, after)
             else:
-                place = body
+                offset = body
                 await super().parse(line + _END)
             if self._resets != resets:
                 return
-        self._left = data[place:]
+        self._left = data[offset:]
 
     def _hand_out(self, words: list[bytes], data: bytes, body: int, after: int) -> bool:
         """Delivers the message to its direct handler; False if there is none."""

@@ -39,10 +39,10 @@ class AggregateEvents:
         """
         if limit is None and "*" not in subject and ">" not in subject:
             return await self._read_all(stream, subject, after)
-        last, found = await asyncio.gather(
+        last, events = await asyncio.gather(
             reachable(self._jetstream.last(stream, subject)), self._search(stream, subject, after, limit)
         )
-        return await self._completed(found, stream, subject, after, last.sequence if last else 0, limit)
+        return await self._completed(events, stream, subject, after, last.sequence if last else 0, limit)
 
     async def _read_all(self, stream: str, subject: str, after: int) -> list[Message]:
         # The leader's last event is the end of what was acknowledged. Earlier events cannot change, so any replica may
@@ -77,14 +77,14 @@ class AggregateEvents:
 
     async def _between(self, stream: str, subject: str, after: int, known: int) -> list[Message]:
         """The events after one sequence and before `known`, at which there is an event."""
-        found = await self._search(stream, subject, after, None, until=known)
-        found = await self._completed(found, stream, subject, after, known, None)
-        return [message for message in found if message.sequence < known]
+        events = await self._search(stream, subject, after, None, until=known)
+        events = await self._completed(events, stream, subject, after, known, None)
+        return [message for message in events if message.sequence < known]
 
     async def _link(self, stream: str, sequence: int) -> Link | None:
         try:
-            if (found := await self._jetstream.link_at(stream, sequence)) is not None:
-                return found
+            if (link := await self._jetstream.link_at(stream, sequence)) is not None:
+                return link
         except RequestFailed:
             pass
         # That replica lags behind, or is gone.
@@ -109,15 +109,15 @@ class AggregateEvents:
         return messages
 
     async def _completed(
-        self, found: list[Message], stream: str, subject: str, after: int, last: int, limit: int | None
+        self, events: list[Message], stream: str, subject: str, after: int, last: int, limit: int | None
     ) -> list[Message]:
         """Adds the events up to `last` that the replica does not have yet, from the leader."""
-        while (behind := found[-1].sequence if found else after) < last and (limit is None or len(found) < limit):
+        while (behind := events[-1].sequence if events else after) < last and (limit is None or len(events) < limit):
             message = await reachable(self._jetstream.next(stream, subject, behind))
             if message is None:
                 raise Unavailable
-            found.append(message)
-        return found
+            events.append(message)
+        return events
 
 
 async def reachable(reading: Awaitable[A]) -> A:

@@ -52,8 +52,8 @@ _ACCEPTED = msgspec.json.Decoder(list[Accepted])
 
 def accepted(config: dict[str, Any]) -> list[Accepted]:
     """The decisions in a stream's settings, oldest first."""
-    found = (config.get("metadata") or {}).get(_KEY)
-    return _ACCEPTED.decode(found) if found else []
+    metadata = (config.get("metadata") or {}).get(_KEY)
+    return _ACCEPTED.decode(metadata) if metadata else []
 
 
 async def accept(jetstream: JetStream, gaps: Iterable[Gap], by: str, *, filled: bool = False) -> None:
@@ -126,15 +126,15 @@ def unaccepted(gaps: Iterable[Gap], known: dict[str, list[Accepted]]) -> list[Ga
 
 def by_stream(gaps: Iterable[Gap]) -> dict[str, list[Gap]]:
     """The gaps of each stream, sorted; overlapping and adjacent ones are merged."""
-    found: dict[str, list[Gap]] = {}
+    gaps_of: dict[str, list[Gap]] = {}
     for gap in sorted(gaps):
-        of_stream = found.setdefault(gap.stream, [])
+        of_stream = gaps_of.setdefault(gap.stream, [])
         if of_stream and gap.first <= of_stream[-1].last + 1:
             before = of_stream.pop()
             of_stream.append(Gap(gap.stream, before.first, max(before.last, gap.last)))
         else:
             of_stream.append(gap)
-    return found
+    return gaps_of
 
 
 def named(gaps: Iterable[Gap]) -> str:

@@ -39,18 +39,18 @@ def kept(gap: Gap, version: int) -> ArchivedMessage:
 
 async def begun(log: Log, stream: str) -> Gap | None:
     """The loss that was filled last, wholly or up to some sequence."""
-    found = await log.last(lost_in(stream))
-    if found is None:
+    message = await log.last(lost_in(stream))
+    if message is None:
         return None
-    place = msgspec.json.decode(found.envelope().data, type=_Place)
-    return Gap(stream, place.first, place.last)
+    position = msgspec.json.decode(message.envelope().data, type=_Place)
+    return Gap(stream, position.first, position.last)
 
 
 async def filled(log: Log, gap: Gap) -> list[Gap]:
     """The sequences of the gap that have placeholders; adjacent ones are merged."""
-    found = await log.read(lost_in(gap.stream), after=gap.first - 1)
-    places = [Gap(gap.stream, each.sequence, each.sequence) for each in found if each.sequence <= gap.last]
-    return by_stream(places).get(gap.stream, [])
+    messages = await log.read(lost_in(gap.stream), after=gap.first - 1)
+    gaps = [Gap(gap.stream, message.sequence, message.sequence) for message in messages if message.sequence <= gap.last]
+    return by_stream(gaps).get(gap.stream, [])
 
 
 async def fill(log: Log, gap: Gap, by: str) -> None:

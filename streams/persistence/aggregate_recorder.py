@@ -70,10 +70,10 @@ class JetStreamAggregateRecorder(AggregateRecorder):
         newest_alone = desc and limit == 1 and gt is None and lte is None
         with in_the_librarys_words():
             messages = self.bridge.call(self._read(self._subject(originator_id), gt, newest_alone=newest_alone))
-            found = sorted(self._opened(messages), key=_version, reverse=desc)
+            events = sorted(self._opened(messages), key=_version, reverse=desc)
         wanted = [
             event
-            for event in found
+            for event in events
             if (gt is None or event.originator_version > gt) and (lte is None or event.originator_version <= lte)
         ]
         return wanted[:limit]

@@ -61,17 +61,17 @@ class JetStreamApplicationRecorder(JetStreamAggregateRecorder, ApplicationRecord
         return notification_of(message, self.as_originator_id)
 
     async def _select(self, after: int, limit: int, stop: int | None, topics: frozenset[str]) -> list[Notification]:
-        found: list[Notification] = []
-        while len(found) < limit:
-            size = min(limit - len(found), _PAGE) if not topics else _PAGE
+        notifications: list[Notification] = []
+        while len(notifications) < limit:
+            size = min(limit - len(notifications), _PAGE) if not topics else _PAGE
             page = await self.log.read(self.every_subject, after=after, limit=size)
             for message in page:
-                if len(found) == limit or (stop is not None and message.sequence > stop):
-                    return found
+                if len(notifications) == limit or (stop is not None and message.sequence > stop):
+                    return notifications
                 notification = self._to_notification(message)
                 if not topics or notification.topic in topics:
-                    found.append(notification)
+                    notifications.append(notification)
             if len(page) < size:
-                return found
+                return notifications
             after = page[-1].sequence
-        return found
+        return notifications

@@ -124,7 +124,7 @@ class HistoryRecorder(AggregateRecorder):
         if last.envelope().version <= _PAGE:
             earlier = takewhile(lambda message: not is_later(message.envelope()), await self._log.read(subject))
             return next(iter(deque(earlier, maxlen=1)), None)
-        found: Message | None = None
+        newest: Message | None = None
         # The sequence of `found`, and one after which all events are later.
         low, high = 0, last.sequence - 1
         while low < high:
@@ -133,8 +133,8 @@ class HistoryRecorder(AggregateRecorder):
             if message is None or is_later(message.envelope()):
                 high = middle
             else:
-                found, low = message, message.sequence
-        return found
+                newest, low = message, message.sequence
+        return newest
 
     async def _is_short(self, subject: str) -> bool:
         last = await self._log.last(subject)

@@ -27,7 +27,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
         ways: tuple[Callable[[], object], ...] = (
             SOME.encode,
             lambda: sealed.seal(SOME),
-            lambda: sealed.seal_places(SOME.sequences),
+            lambda: sealed.seal_sequences(SOME.sequences),
             lambda: Position.decode(plain),
             lambda: sealed.open(text),
         )

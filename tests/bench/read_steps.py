@@ -45,7 +45,7 @@ from projections.engine.storage.tables import add_indexes, physical_names
 from projections.engine.waiting.position_waiter import PositionWaiter
 from services.gateway.app import create_app
 from services.gateway.cache.message_pages import KnownPages
-from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.route_table import ENDPOINTS
 from services.gateway.server.http_protocol import BoundedProtocol
 from services.messaging.pages.newest_page_cache import NewestPages
 from services.messaging.pages.page_reader import PageReader

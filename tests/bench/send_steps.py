@@ -60,8 +60,8 @@ from services.gateway.live.friend_index import FriendIndex
 from services.gateway.live.hub import Hub
 from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.observability.metrics import Metrics
+from services.gateway.route_table import ENDPOINTS
 from services.gateway.routes.live.sse import ServerSentEvents
-from services.gateway.routes.route_table import ENDPOINTS
 from services.gateway.security.access_tokens import AUDIENCE, AccessTokens, Principal
 from services.gateway.server.http_protocol import BoundedProtocol
 from services.messaging.clients import FriendshipCache
@@ -362,7 +362,7 @@ class Quiet:
     """What live delivery has around it: sessions that go on, friends that are none."""
 
     def __init__(self) -> None:
-        self.circles = FriendIndex(self._friends)
+        self.friend_index = FriendIndex(self._friends)
 
     async def _friends(self, user_id: str, position: int) -> frozenset[str]:
         return frozenset()
@@ -386,7 +386,7 @@ async def delivery() -> AsyncIterator[Step]:
         keys=Unchanging(),
         sealed=(sealed := position_cipher()),
     )
-    live._hub = Hub(cast(Any, quiet.circles), seal=sealed.seal_places)
+    live._hub = Hub(cast(Any, quiet.friend_index), seal=sealed.seal_sequences)
     for stream in STREAMS:
         live.on_start(stream, 0)
     got = 0

@@ -113,13 +113,13 @@ class Reader:
         head, content = self._read_block(expected)
         if head.kind != END and (head.kind != EVENTS or not self._places.holds(head)):
             raise Unreadable(begin, f"{self._awaited(expected)} contains unexpected data")
-        found, named = self._places.of(head), self._places.named(head)
+        offset, named = self._places.of(head), self._places.named(head)
         sound = head.matches(content, self._key)
-        if head.number < self._number or found < expected:
+        if head.number < self._number or offset < expected:
             damaged(Damage(begin, f"{named} is out of place here: duplicated or moved"))
             return expected
-        if found > expected:
-            damaged(Damage(begin, f"{self._places.span(expected, found)} is missing here"))
+        if offset > expected:
+            damaged(Damage(begin, f"{self._places.span(expected, offset)} is missing here"))
         elif head.number != self._number:
             damaged(Damage(begin, f"{named} has the number of another block"))
         self._number = head.number + 1
@@ -131,7 +131,7 @@ class Reader:
             self.end = self._read_end(begin, content)
             if self.end.digest != digest_before.hexdigest():
                 damaged(Damage(begin, "the digest of the whole file does not match its content"))
-            return found
+            return offset
         if sound:
             yield self._opened(begin, head, content)
         return self._places.behind(head)

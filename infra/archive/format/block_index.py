@@ -44,11 +44,11 @@ class BlockIndex:
             return "the end"
         return f"block {head.number:,} ({self._streams[head.stream].name} {head.first:,} to {head.last:,})"
 
-    def awaited(self, place: StreamOffset, number: int) -> str:
+    def awaited(self, offset: StreamOffset, number: int) -> str:
         """Describes the block that is expected at a place."""
-        if place == self.end:
+        if offset == self.end:
             return "the end"
-        return f"block {number:,} ({self._streams[place.stream].name} from {place.sequence:,} on)"
+        return f"block {number:,} ({self._streams[offset.stream].name} from {offset.sequence:,} on)"
 
     def span(self, begin: StreamOffset, behind: StreamOffset) -> str:
         """Describes the events from `begin` up to, not including, `behind`, by stream; empty if there are none."""

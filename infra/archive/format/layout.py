@@ -114,9 +114,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     def pack(self, content: bytes, key: bytes) -> bytes:
         """Returns the head in bytes, with its checksum and the digest of the content."""
-        place = self._place()
-        digest = digest_of(place, content, key)
-        return place + _SEAL.pack(digest, zlib.crc32(place + digest))
+        offset = self._place()
+        digest = digest_of(offset, content, key)
+        return offset + _SEAL.pack(digest, zlib.crc32(offset + digest))
 
     def matches(self, content: bytes, key: bytes) -> bool:
         """Whether the digest is that of the content."""
@@ -130,9 +130,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def unpack(cls, data: bytes) -> Self | None:
         """Parses a head; None if the bytes are not a sound one."""
-        place, (digest, checksum) = data[: _PLACE.size], _SEAL.unpack(data[_PLACE.size :])
-        mark, kind, stream, number, first, count, stored, unpacked = _PLACE.unpack(place)
-        if mark != BLOCK_MARK or zlib.crc32(place + digest) != checksum or max(stored, unpacked) > LARGEST:
+        offset, (digest, checksum) = data[: _PLACE.size], _SEAL.unpack(data[_PLACE.size :])
+        mark, kind, stream, number, first, count, stored, unpacked = _PLACE.unpack(offset)
+        if mark != BLOCK_MARK or zlib.crc32(offset + digest) != checksum or max(stored, unpacked) > LARGEST:
             return None
         return cls(
             kind=kind,
@@ -158,8 +158,8 @@ def version_of(data: bytes) -> int | None:
     return int(version) if magic == MAGIC and checksum == _preamble_checksum(version) else None
 
 
-def digest_of(place: bytes, content: bytes, key: bytes) -> bytes:
-    digest = hashlib.blake2b(place, digest_size=DIGEST_SIZE, key=key)
+def digest_of(offset: bytes, content: bytes, key: bytes) -> bytes:
+    digest = hashlib.blake2b(offset, digest_size=DIGEST_SIZE, key=key)
     digest.update(content)
     return digest.digest()
 
@@ -173,10 +173,10 @@ def decompress(data: bytes, size: int) -> bytes | None:
     unpacking = zlib.decompressobj()
     try:
         unpacked = unpacking.decompress(data, max(size, 1))
-        whole = unpacking.eof or not unpacking.decompress(unpacking.unconsumed_tail, 1)
+        complete = unpacking.eof or not unpacking.decompress(unpacking.unconsumed_tail, 1)
     except zlib.error:
         return None
-    return unpacked if whole and unpacking.eof and not unpacking.unused_data and len(unpacked) == size else None
+    return unpacked if complete and unpacking.eof and not unpacking.unused_data and len(unpacked) == size else None
 
 
 def _preamble_checksum(version: int) -> int:

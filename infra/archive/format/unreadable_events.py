@@ -33,18 +33,18 @@ class UnreadableEvent(msgspec.Struct, frozen=True):
 def examine(payload: bytes) -> tuple[Envelope | None, str | None]:
     """Returns the event's envelope (None if it has none) and why this release cannot read it (None if it can)."""
     try:
-        found = envelope.decode(payload)
+        event = envelope.decode(payload)
     except msgspec.DecodeError as error:
         return None, f"no event: {error}"
-    if (known := catalogue.EVENTS.get(found.type)) is None:
-        return found, f"{found.type}, a type that this release does not know"
-    if found.schema > known.SCHEMA:
-        return found, f"{found.type} of schema {found.schema}, while this release knows schemas up to {known.SCHEMA}"
+    if (known := catalogue.EVENTS.get(event.type)) is None:
+        return event, f"{event.type}, a type that this release does not know"
+    if event.schema > known.SCHEMA:
+        return event, f"{event.type} of schema {event.schema}, while this release knows schemas up to {known.SCHEMA}"
     try:
-        catalogue.decode(found.type, found.schema, found.data)
+        catalogue.decode(event.type, event.schema, event.data)
     except (msgspec.DecodeError, LookupError) as error:
-        return found, f"{found.type} of schema {found.schema}: {error}"
-    return found, None
+        return event, f"{event.type} of schema {event.schema}: {error}"
+    return event, None
 
 
 class Unreadable:

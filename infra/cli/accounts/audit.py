@@ -85,15 +85,15 @@ async def _run(
     url = settings.nats_url or find(settings.data_dir).nats_url
     settings = msgspec.structs.replace(settings, nats_url=url)
     nc = await connect_nats(settings, "operator-audit", patience=_PATIENCE)
-    found = False
+    any_rows = False
     try:
         async with aclosing(audit_rows(nc, query) if session_id is None else _session(nc, query, session_id)) as pages:
             async for page in pages:
                 if page:
                     output.write(header + "".join(map(render, page)))
                     output.flush()
-                    header, found = "", True
-        if query.user is not None and not found:
+                    header, any_rows = "", True
+        if query.user is not None and not any_rows:
             _, events = await events_of(Log(nc, patience=_PATIENCE), settings, query.user)
             if not events:
                 raise NoSuchUser(query.user)

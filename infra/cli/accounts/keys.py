@@ -70,8 +70,10 @@ def rotate_positions(at_once: bool) -> None:
     It encrypts after VESTNIK_ACCESS_KEY_LEAD_SECONDS. Earlier keys are kept, so that a client may return with a
     position of any age. No restart is needed.
     """
-    made = position_keys.rotate(Settings.load().secrets_path, datetime.now(UTC), at_once=at_once)
-    click.echo(f"positions have the key {made}" + ("; all others were removed" if at_once else ", after the lead time"))
+    key_id = position_keys.rotate(Settings.load().secrets_path, datetime.now(UTC), at_once=at_once)
+    click.echo(
+        f"positions have the key {key_id}" + ("; all others were removed" if at_once else ", after the lead time")
+    )
 
 
 def _keys() -> AccessKeys:
@@ -79,12 +81,12 @@ def _keys() -> AccessKeys:
     return AccessKeys(settings.secrets_path, KeyTerms.of(settings))
 
 
-def _show(found: list[AccessKey], as_json: bool) -> None:
+def _show(keys: list[AccessKey], as_json: bool) -> None:
     if as_json:
-        sys.stdout.write("".join(msgspec.json.encode(key).decode() + "\n" for key in found))
+        sys.stdout.write("".join(msgspec.json.encode(key).decode() + "\n" for key in keys))
         return
     shown = console()
-    rows = [(key.key_id, _coloured(key.state.value), _moment(key.signs_from), _moment(key.retires_at)) for key in found]
+    rows = [(key.key_id, _coloured(key.state.value), _moment(key.signs_from), _moment(key.retires_at)) for key in keys]
     shown.print(fitted(_COLUMNS, rows, shown.width))
 
 

@@ -45,8 +45,8 @@ def add(user: str, by: str | None, as_json: bool) -> None:
     settings = Settings.load()
     user_id, username = asyncio.run(_account(with_running_addresses(settings), user.strip().lower()))
     who = " ".join((by or os.environ.get("SUDO_USER") or getpass.getuser()).split())[:80]
-    found = Operators(settings.secrets_path).add(user_id, username, who)
-    _tell(found, f"{found.username} is an operator", as_json)
+    operator = Operators(settings.secrets_path).add(user_id, username, who)
+    _tell(operator, f"{operator.username} is an operator", as_json)
 
 
 @operators.command()
@@ -54,25 +54,25 @@ def add(user: str, by: str | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def remove(user: str, as_json: bool) -> None:
     """Removes the account USER from the operators; takes effect before the command returns."""
-    found = Operators(Settings.load().secrets_path).remove(user.strip().lower())
-    _tell(found, f"{found.username} is no longer an operator", as_json)
+    operator = Operators(Settings.load().secrets_path).remove(user.strip().lower())
+    _tell(operator, f"{operator.username} is no longer an operator", as_json)
 
 
 @operators.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_(as_json: bool) -> None:
     """Shows the operators, since when, and who added them."""
-    known = Operators(Settings.load().secrets_path).all()
-    for each in known:
-        line = msgspec.json.encode(each).decode() if as_json else _line(each)
+    entries = Operators(Settings.load().secrets_path).all()
+    for operator in entries:
+        line = msgspec.json.encode(operator).decode() if as_json else _line(operator)
         click.echo(line)
-    if not known:
+    if not entries:
         click.echo("no operators; `vestnik operators add USER` adds one", err=True)
 
 
-def _tell(found: Operator, text: str, as_json: bool) -> None:
+def _tell(operator: Operator, text: str, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(operator).decode() + "\n")
     else:
         click.echo(text, err=True)
 

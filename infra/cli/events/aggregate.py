@@ -75,8 +75,8 @@ async def _run(
         history = AggregateHistory(kind, aggregate_id, nc, asyncio.get_running_loop())
 
         def write() -> None:
-            for found in history.versions(version=version, at=at, last=last, redacted=False):
-                sys.stdout.write(render(found) + "\n")
+            for shown_version in history.versions(version=version, at=at, last=last, redacted=False):
+                sys.stdout.write(render(shown_version) + "\n")
 
         await asyncio.to_thread(write)
     finally:
@@ -120,23 +120,23 @@ async def _user_id(user: str, settings: Settings, log: Log) -> str:
     return user_id
 
 
-def _json_line(found: AggregateVersion) -> str:
-    return msgspec.json.encode(found).decode()
+def _json_line(version: AggregateVersion) -> str:
+    return msgspec.json.encode(version).decode()
 
 
 def _lines(event: Callable[..., str]) -> Callable[[AggregateVersion], str]:
-    def lines(found: AggregateVersion) -> str:
-        notes = [f"version {found.missing} is missing: the stream no longer has it"] if found.missing else []
-        notes += [_loss(loss) for loss in found.lost_before]
+    def lines(version: AggregateVersion) -> str:
+        notes = [f"version {version.missing} is missing: the stream no longer has it"] if version.missing else []
+        notes += [_loss(loss) for loss in version.lost_before]
         shown = [f"    ({note})" for note in notes]
-        shown.append(event(found.event))
-        if found.error is not None:
-            shown.append(f"    (this release cannot read the event: {printable(found.error)})")
-        state = "unknown" if found.state is None else msgspec.json.encode(found.state).decode()
+        shown.append(event(version.event))
+        if version.error is not None:
+            shown.append(f"    (this release cannot read the event: {printable(version.error)})")
+        state = "unknown" if version.state is None else msgspec.json.encode(version.state).decode()
         shown.append(f"    state {printable(state)}")
-        shown += [f"    ({_loss(loss)})" for loss in found.lost_after]
-        if found.expired_at is not None:
-            shown.append(f"    (expired at {rfc3339(found.expired_at)})")
+        shown += [f"    ({_loss(loss)})" for loss in version.lost_after]
+        if version.expired_at is not None:
+            shown.append(f"    (expired at {rfc3339(version.expired_at)})")
         return "\n".join(shown)
 
     return lines

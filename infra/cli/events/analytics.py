@@ -93,12 +93,12 @@ def analytics(since: datetime | None, until: datetime | None, as_json: bool) -> 
     the last moments may be missing.
     """
     now = datetime.now(UTC)
-    found = asyncio.run(_collect(with_running_addresses(Settings.load()), since or now - _DEFAULT, until or now))
+    hours = asyncio.run(_collect(with_running_addresses(Settings.load()), since or now - _DEFAULT, until or now))
     if as_json:
-        for hour in found:
+        for hour in hours:
             sys.stdout.write(msgspec.json.encode(hour).decode() + "\n")
     else:
-        _print(found)
+        _print(hours)
 
 
 async def _collect(settings: Settings, since: datetime, until: datetime) -> list[Hour]:
@@ -136,7 +136,7 @@ async def _missing(conn: Connection) -> type[Projection]:
     return Conversations if await cursor.fetchone() != (None,) else Analytics
 
 
-def _print(found: list[Hour]) -> None:
+def _print(hours: list[Hour]) -> None:
     rows = [
         (
             f"{hour.hour:%Y-%m-%d %H:%M}",
@@ -146,7 +146,7 @@ def _print(found: list[Hour]) -> None:
             f"{hour.seen:,}",
             *map(_seconds, (hour.seen_mean_seconds, hour.seen_p50_seconds, hour.seen_p95_seconds)),
         )
-        for hour in found
+        for hour in hours
     ]
     shown = console()
     shown.print(fitted(_COLUMNS, rows, shown.width, lean=True))

@@ -48,9 +48,9 @@ def export(file: Path, force: bool, allow_unreadable: bool, as_json: bool) -> No
     piped = str(file) == _STANDARD_OUTPUT
     if piped and as_json:
         raise click.UsageError("--json and an export to standard output cannot be combined")
-    place = standard_output() if piped else target(file, force=force)
+    output = standard_output() if piped else target(file, force=force)
     try:
-        exported = uvloop.run(_run(Settings.load(), str(file), place, console, allow_unreadable))
+        exported = uvloop.run(_run(Settings.load(), str(file), output, console, allow_unreadable))
     except CannotBeImported as error:
         _name(error.unreadable.named, error.unreadable.count, console)
         raise
@@ -67,14 +67,14 @@ def export(file: Path, force: bool, allow_unreadable: bool, as_json: bool) -> No
 async def _run(
     settings: Settings,
     name: str,
-    place: AbstractContextManager[IO[bytes]],
+    target: AbstractContextManager[IO[bytes]],
     console: Console,
     allow_unreadable: bool,
 ) -> Exported:
     async with reach(settings, make=False) as store:
         nc = await connect_nats(store.settings, "operator-export", patience=5.0)
         try:
-            with place as file, Bar(console, "export", "events") as bar:
+            with target as file, Bar(console, "export", "events") as bar:
                 return await export_to(
                     nc,
                     Secrets.load(settings.secrets_path),
@@ -91,11 +91,11 @@ async def _run(
 async def _discarded(nc: NATS) -> Accepted:
     """Accepts the events that operators have discarded."""
     try:
-        places = {(each.stream, each.sequence) for each in await discards.recorded(nc)}
+        discarded = {(discard.stream, discard.sequence) for discard in await discards.recorded(nc)}
     except StreamMissing:
         # The data directory is older than this stream.
-        places = set()
-    return lambda stream, sequence: (stream, sequence) in places
+        discarded = set()
+    return lambda stream, sequence: (stream, sequence) in discarded
 
 
 def _name(events: list[UnreadableEvent], count: int, console: Console) -> None:

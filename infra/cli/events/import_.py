@@ -39,9 +39,9 @@ def import_(file: Path, check_only: bool, passwords_lost: bool, allow_unreadable
     console = tables.console(stderr=True)
     if check_only:
         with Bar(console, "check", "MiB") as bar:
-            found = validate(file, bar.move, allow_unreadable=allow_unreadable)
-        _say_verdict(found, console, as_json=as_json)
-        sys.exit(0 if found.sound and not found.refused else 1)
+            report = validate(file, bar.move, allow_unreadable=allow_unreadable)
+        _say_verdict(report, console, as_json=as_json)
+        sys.exit(0 if report.sound and not report.refused else 1)
     imported = uvloop.run(
         _run(Settings.load(), file, console, passwords_lost=passwords_lost, allow_unreadable=allow_unreadable)
     )
@@ -71,24 +71,24 @@ async def _run(
         )
 
 
-def _say_verdict(found: ValidationReport, console: Console, *, as_json: bool) -> None:
+def _say_verdict(report: ValidationReport, console: Console, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
         return
-    if found.id is not None:
+    if report.id is not None:
         console.print(
-            f"{escape(found.file)}: export {found.id} of {found.created_at}, release {found.version},"
-            f" {found.events:,} events"
+            f"{escape(report.file)}: export {report.id} of {report.created_at}, release {report.version},"
+            f" {report.events:,} events"
         )
-    for stream in found.streams:
+    for stream in report.streams:
         console.print(f"  {stream.name}: {stream.events:,} events, up to {stream.last_sequence:,}")
-    for damage in found.damages:
+    for damage in report.damages:
         console.print(f"[red]damaged[/] {escape(damage)}", highlight=False)
-    for event in found.unreadable_events:
+    for event in report.unreadable_events:
         console.print(f"[yellow]cannot be read[/] {escape(str(event))}", highlight=False)
-    if found.unreadable > len(found.unreadable_events):
-        console.print(f"[yellow]cannot be read[/] {found.unreadable:,} events in all", highlight=False)
-    if found.refused:
-        console.print(f"[red]not for this release[/]: {escape(found.file)} {escape(found.refused)}", highlight=False)
-    if found.sound:
+    if report.unreadable > len(report.unreadable_events):
+        console.print(f"[yellow]cannot be read[/] {report.unreadable:,} events in all", highlight=False)
+    if report.refused:
+        console.print(f"[red]not for this release[/]: {escape(report.file)} {escape(report.refused)}", highlight=False)
+    if report.sound:
         console.print("[green]whole and sound[/]")

@@ -20,7 +20,7 @@ def event_line(coloured: bool) -> Callable[[EventView | Undecodable], str]:
 
     def line(shown: EventView | Undecodable) -> str:
         moment = shown.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        place = f"{shown.stream:>9} {shown.sequence:<8}"
+        position = f"{shown.stream:>9} {shown.sequence:<8}"
         if isinstance(shown, Undecodable):
             kind, who, data = "(cannot be read)", shown.subject, f"{shown.error}: {_bytes(shown)}"
         else:
@@ -28,11 +28,11 @@ def event_line(coloured: bool) -> Callable[[EventView | Undecodable], str]:
             data = "(private)" if shown.is_private else bytes(shown.data).decode()
         what, who, data = f"{printable(kind):<27}", printable(who), printable(data)
         if not coloured:
-            return f"{moment} {place} {what} {who}  {data}"
+            return f"{moment} {position} {what} {who}  {data}"
         colour = _COLOURS[shown.stream]
         return (
-            f"{click.style(moment, dim=True)} {click.style(place, fg=colour)} {click.style(what, fg=colour, bold=True)}"
-            f" {who}  {click.style(data, dim=True)}"
+            f"{click.style(moment, dim=True)} {click.style(position, fg=colour)}"
+            f" {click.style(what, fg=colour, bold=True)} {who}  {click.style(data, dim=True)}"
         )
 
     return line

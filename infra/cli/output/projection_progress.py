@@ -95,9 +95,9 @@ def time_left(seconds: float | None) -> str:
     """Formats seconds as `1 h 20 min left`, `3 min 20 s left`, `12 s left`; empty for None."""
     if seconds is None:
         return ""
-    whole = round(seconds)
-    if whole >= _HOUR:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min left"
-    if whole >= _MINUTE:
-        return f"{whole // _MINUTE} min {whole % _MINUTE} s left"
-    return f"{whole} s left"
+    rounded = round(seconds)
+    if rounded >= _HOUR:
+        return f"{rounded // _HOUR} h {rounded % _HOUR // _MINUTE} min left"
+    if rounded >= _MINUTE:
+        return f"{rounded // _MINUTE} min {rounded % _MINUTE} s left"
+    return f"{rounded} s left"

@@ -42,39 +42,39 @@ def fitted(columns: Sequence[Column], rows: Rows, width: int, *, title: str = ""
     """Returns the table fitted to `width` characters; cells are rich's markup. `lean`: without borders."""
     around, between = (0, 1) if lean else (1, 3)
 
-    def room(places: Sequence[int]) -> int:
+    def room(indices: Sequence[int]) -> int:
         """The width left for the cells of these columns."""
-        return width - around - between * len(places)
+        return width - around - between * len(indices)
 
     shown = list(range(len(columns)))
     widths = _each(_width, columns, rows)
     if sum(widths) > room(shown):
         folded = [[_folded(cell, column) for cell, column in zip(row, columns, strict=True)] for row in rows]
-        whole, widths = _each(_width, columns, folded), _each(_least, columns, folded)
-        while sum(widths[place] for place in shown) > room(shown):
-            place = max(shown, key=lambda place: columns[place].optional)
-            if not columns[place].optional:
+        full_widths, widths = _each(_width, columns, folded), _each(_least, columns, folded)
+        while sum(widths[index] for index in shown) > room(shown):
+            index = max(shown, key=lambda index: columns[index].optional)
+            if not columns[index].optional:
                 return _paragraphs(columns, rows, title)
-            shown.remove(place)
+            shown.remove(index)
         rows = folded
-        for place in shown:
-            left = room(shown) - sum(widths[place] for place in shown)
-            widths[place] = min(whole[place], widths[place] + left)
+        for index in shown:
+            left = room(shown) - sum(widths[index] for index in shown)
+            widths[index] = min(full_widths[index], widths[index] + left)
     table = Table(title=title or None, title_justify="left")
     if lean:
         table.box, table.padding = None, (0, 1, 0, 0)
-    for place in shown:
-        column = columns[place]
+    for index in shown:
+        column = columns[index]
         table.add_column(
-            column.title, justify="right" if column.is_number else "left", overflow="fold", width=widths[place]
+            column.title, justify="right" if column.is_number else "left", overflow="fold", width=widths[index]
         )
     for row in rows:
-        table.add_row(*(row[place] for place in shown))
+        table.add_row(*(row[index] for index in shown))
     return table
 
 
 def _each(width: Callable[[Column, list[str]], int], columns: Sequence[Column], rows: Rows) -> list[int]:
-    return [width(column, [row[place] for row in rows]) for place, column in enumerate(columns)]
+    return [width(column, [row[index] for row in rows]) for index, column in enumerate(columns)]
 
 
 def _folded(cell: str, column: Column) -> str:

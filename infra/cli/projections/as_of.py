@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra.cli.output.projection_progress import Bars
-from infra.cli.parallel import Failed, each
+from infra.cli.parallel import Failed, run_each
 from infra.runtime.connections import connect_nats
 from infra.settings import Settings
 from projections.engine.inspection.as_of import Built, opened
@@ -34,11 +34,11 @@ def run(
     console: Console,
 ) -> States:
     outcome = uvloop.run(_run(settings, projections, moment, schema, replace, console))
-    for one in outcome.built:
-        letters = f"; {one.dead_letters:,} events could not be applied" if one.dead_letters else ""
-        tables = ", ".join(f"{schema}.{table} ({rows:,} rows)" for table, rows in one.tables.items())
+    for build in outcome.built:
+        letters = f"; {build.dead_letters:,} events could not be applied" if build.dead_letters else ""
+        tables = ", ".join(f"{schema}.{table} ({rows:,} rows)" for table, rows in build.tables.items())
         console.print(
-            f"[green]{one.projection}[/] as of {one.as_of}: {one.events:,} events in {one.seconds:,.1f} s;"
+            f"[green]{build.projection}[/] as of {build.as_of}: {build.events:,} events in {build.seconds:,.1f} s;"
             f" {tables}{letters}",
             soft_wrap=True,
         )
@@ -63,7 +63,7 @@ async def _run(
                 async def one(projection: type[Projection]) -> Built:
                     return await state.build(projection, bars.add(projection.name))
 
-                built, failed = await each(projections, one)
+                built, failed = await run_each(projections, one)
             if failed:
                 return States([], failed)
             await state.publish()

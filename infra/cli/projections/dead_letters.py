@@ -99,19 +99,21 @@ def list_(
 ) -> None:
     """Lists dead letters of the builds in use, grouped by aggregate and in order."""
     projections = [projection.name for projection in _chosen(names)] if names else None
-    wanted = DeadLetterFilter(
+    letter_filter = DeadLetterFilter(
         projections=projections,
         state=None if state == "discarded" else state,
         type=event_type,
         aggregate_id=aggregate,
     )
-    asyncio.run(_list(Settings.load(), wanted, discarded=state == "discarded", as_json=as_json))
+    asyncio.run(_list(Settings.load(), letter_filter, discarded=state == "discarded", as_json=as_json))
 
 
-async def _list(settings: Settings, wanted: DeadLetterFilter, *, discarded: bool, as_json: bool) -> None:
+async def _list(settings: Settings, letter_filter: DeadLetterFilter, *, discarded: bool, as_json: bool) -> None:
     settings = with_running_addresses(settings)
     console, any_at_all = Console(soft_wrap=True), False
-    async with aclosing(_discarded(settings, wanted) if discarded else _kept(settings, wanted)) as letters:
+    async with aclosing(
+        _discarded(settings, letter_filter) if discarded else _kept(settings, letter_filter)
+    ) as letters:
         async for letter in letters:
             any_at_all = True
             if as_json:
@@ -122,16 +124,16 @@ async def _list(settings: Settings, wanted: DeadLetterFilter, *, discarded: bool
         click.echo("no dead letters", err=True)
 
 
-async def _kept(settings: Settings, wanted: DeadLetterFilter) -> AsyncGenerator[Letter, None]:
-    for place in (await ServiceSchemas.discover(settings.database_url)).urls():
-        async with _database(place) as conn:
-            async for letter in queries.list_dead_letters(conn, wanted):
+async def _kept(settings: Settings, letter_filter: DeadLetterFilter) -> AsyncGenerator[Letter, None]:
+    for database_url in (await ServiceSchemas.discover(settings.database_url)).urls():
+        async with _database(database_url) as conn:
+            async for letter in queries.list_dead_letters(conn, letter_filter):
                 yield of_letter(letter)
 
 
-async def _discarded(settings: Settings, wanted: DeadLetterFilter) -> AsyncGenerator[Letter, None]:
+async def _discarded(settings: Settings, letter_filter: DeadLetterFilter) -> AsyncGenerator[Letter, None]:
     async with _nats(settings) as nc:
-        for discard in await queries.discarded(nc, wanted):
+        for discard in await queries.discarded(nc, letter_filter):
             yield of_discard(discard)
 
 
@@ -142,19 +144,19 @@ def show(letter_id: LetterId, as_json: bool) -> None:
     """Shows a dead letter: the stored event (a private one without its data), the error, and the number of events that
     wait for it.
     """
-    found = asyncio.run(_show(Settings.load(), letter_id))
+    letter = asyncio.run(_show(Settings.load(), letter_id))
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(letter).decode() + "\n")
     else:
-        print_letter(found, Console())
+        print_letter(letter, Console())
 
 
 async def _show(settings: Settings, letter_id: LetterId) -> LetterWithEvent:
     settings = with_running_addresses(settings)
     async with _nats(settings) as nc, _acting(settings, nc, _projection(letter_id)) as conn:
-        found = await queries.get_dead_letter(conn, letter_id)
-        event, why = await event_of(JetStream(nc, patience=_PATIENCE), found)
-    letter = of_discard(found) if isinstance(found, Discarded) else of_letter(found)
+        row = await queries.get_dead_letter(conn, letter_id)
+        event, why = await event_of(JetStream(nc, patience=_PATIENCE), row)
+    letter = of_discard(row) if isinstance(row, Discarded) else of_letter(row)
     return LetterWithEvent(**msgspec.structs.asdict(letter), event=event, event_error=why)
 
 
@@ -177,11 +179,11 @@ def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], as_json: boo
     if as_json:
         sys.stdout.write(msgspec.json.encode(Retries(retried)).decode() + "\n")
     else:
-        for each in retried:
-            print_retried(each, tables.console(stderr=True))
+        for result in retried:
+            print_retried(result, tables.console(stderr=True))
         if not retried:
             click.echo("no dead letters", err=True)
-    if any(each.outcome != "applied" for each in retried):
+    if any(result.outcome != "applied" for result in retried):
         sys.exit(1)
 
 
@@ -191,27 +193,27 @@ async def _retry(
     settings = with_running_addresses(settings)
     owners = await ServiceSchemas.discover(settings.database_url)
     by_place: dict[str, list[LetterId | type[Projection]]] = {}
-    for each in letter_ids or projections:
-        projection = _projection(each) if isinstance(each, LetterId) else each
-        by_place.setdefault(owners.url(projection.run_by()), []).append(each)
+    for selector in letter_ids or projections:
+        projection = _projection(selector) if isinstance(selector, LetterId) else selector
+        by_place.setdefault(owners.url(projection.run_by()), []).append(selector)
     async with AsyncExitStack() as stack:
         nc = await stack.enter_async_context(_nats(settings))
         chosen: list[tuple[Connection, list[tuple[type[Projection], DeadLetterRow]]]] = []
         # All are checked before any is retried, so that a typo changes nothing.
-        for place, wanted in by_place.items():
-            conn = await stack.enter_async_context(_database(place))
-            chosen.append((conn, [found for each in wanted for found in await _heads(conn, nc, each)]))
+        for database_url, selectors in by_place.items():
+            conn = await stack.enter_async_context(_database(database_url))
+            chosen.append((conn, [letter for selector in selectors for letter in await _heads(conn, nc, selector)]))
         log = Log(nc, patience=_PATIENCE)
         return [outcome for conn, letters in chosen for outcome in await retry_all(conn, log, letters)]
 
 
 async def _heads(
-    conn: Connection, nc: NATS, wanted: LetterId | type[Projection]
+    conn: Connection, nc: NATS, selector: LetterId | type[Projection]
 ) -> list[tuple[type[Projection], DeadLetterRow]]:
-    await discards.catch_up(conn, nc, wanted.projection if isinstance(wanted, LetterId) else wanted.name)
-    if isinstance(wanted, LetterId):
-        return [(_projection(wanted), await resolution.retryable_letter(conn, wanted))]
-    return [(wanted, letter) for letter in await resolution.first_failures(conn, wanted)]
+    await discards.catch_up(conn, nc, selector.projection if isinstance(selector, LetterId) else selector.name)
+    if isinstance(selector, LetterId):
+        return [(_projection(selector), await resolution.retryable_letter(conn, selector))]
+    return [(selector, letter) for letter in await resolution.first_failures(conn, selector)]
 
 
 @dead_letters.command()

@@ -22,8 +22,10 @@ class Drops(msgspec.Struct, frozen=True):
 def run(settings: Settings, projections: list[type[Projection]], every: bool, console: Console) -> Drops:
     """Drops unused builds. `every`: also those of projections that this release no longer has."""
     outcome = uvloop.run(_run(settings, projections, every))
-    for one in outcome.dropped:
-        console.print(f"{one.projection}: build {one.build} of version {one.version} was dropped, {one.bytes:,} bytes")
+    for build in outcome.dropped:
+        console.print(
+            f"{build.projection}: build {build.build} of version {build.version} was dropped, {build.bytes:,} bytes"
+        )
     for left in outcome.in_use:
         what = f"version {left.version}" if left.build is None else f"build {left.build} of version {left.version}"
         console.print(f"[yellow]{left.projection}[/]: {what} was kept: {left.reason}", soft_wrap=True)
@@ -37,13 +39,13 @@ async def _run(settings: Settings, projections: list[type[Projection]], every: b
     # By database URL and name: a projection that moved to another service has left builds in its former schema.
     versions: dict[tuple[str, str], int | None] = {}
     if every:
-        for place in owners.urls():
-            versions |= dict.fromkeys((place, name) for name in await known_projections(place))
-    versions |= {(owners.url(each.run_by()), each.name): each.version for each in projections}
+        for database_url in owners.urls():
+            versions |= dict.fromkeys((database_url, name) for name in await known_projections(database_url))
+    versions |= {(owners.url(projection.run_by()), projection.name): projection.version for projection in projections}
     dropped: list[DroppedBuild] = []
     in_use: list[SkippedBuild] = []
-    for (place, name), version in versions.items():
-        gone, left = await drop_unused_builds(name, version, place)
+    for (database_url, name), version in versions.items():
+        gone, left = await drop_unused_builds(name, version, database_url)
         dropped += gone
         in_use += left
     return Drops(dropped, in_use)

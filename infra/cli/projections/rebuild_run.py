@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra.cli.output.projection_progress import shown
-from infra.cli.parallel import Failed, each
+from infra.cli.parallel import Failed, run_each
 from infra.cli.system.accepted_losses import accept_losses
 from infra.runtime.connections import connect_nats
 from infra.security.service_schemas import ServiceSchemas
@@ -37,13 +37,13 @@ def run(
 ) -> Rebuilds:
     """Rebuilds the read models, after recording `losses` as accepted for good."""
     outcome = uvloop.run(_run(settings, projections, back, losses, console, progress_json))
-    for one in outcome.rebuilt:
-        kept = "" if one.replaced is None else f", build {one.replaced} is kept"
-        letters = f"; {one.dead_letters:,} dead letters" if one.dead_letters else ""
+    for rebuilt in outcome.rebuilt:
+        kept = "" if rebuilt.replaced is None else f", build {rebuilt.replaced} is kept"
+        letters = f"; {rebuilt.dead_letters:,} dead letters" if rebuilt.dead_letters else ""
         console.print(
-            f"[green]{one.projection}[/] {'is back' if back else 'rebuilt'}: {one.events:,} events"
-            f" in {one.seconds:,.1f} s ({one.events_per_second:,.0f} events/s),"
-            f" build {one.build} of version {one.version} is live{kept}{letters}",
+            f"[green]{rebuilt.projection}[/] {'is back' if back else 'rebuilt'}: {rebuilt.events:,} events"
+            f" in {rebuilt.seconds:,.1f} s ({rebuilt.events_per_second:,.0f} events/s),"
+            f" build {rebuilt.build} of version {rebuilt.version} is live{kept}{letters}",
             soft_wrap=True,
         )
     for failed in outcome.failed:
@@ -71,6 +71,6 @@ async def _run(
                 database_url = owners.url(projection.run_by())
                 return await rebuild(projection, nc, database_url, bars.add(projection.name), back=back)
 
-            return Rebuilds(*await each(projections, one))
+            return Rebuilds(*await run_each(projections, one))
     finally:
         await nc.close()

@@ -46,12 +46,12 @@ def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
     tables = projection.table_names()
     if table is not None and table not in tables:
         raise click.UsageError(f"{name} has no table {table}; it has: {', '.join(tables)}")
-    found = asyncio.run(_read(with_running_addresses(Settings.load()), projection, table or tables[0], limit))
+    printed = asyncio.run(_read(with_running_addresses(Settings.load()), projection, table or tables[0], limit))
     if as_json:
-        for row in found:
+        for row in printed:
             sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
     else:
-        _print(table or tables[0], found)
+        _print(table or tables[0], printed)
 
 
 async def _read(settings: Settings, projection: type[Projection], table: str, limit: int) -> list[Row]:
@@ -73,13 +73,13 @@ async def _read(settings: Settings, projection: type[Projection], table: str, li
         await conn.close()
 
 
-def _print(title: str, found: list[Row]) -> None:
+def _print(title: str, rows: list[Row]) -> None:
     shown = console()
-    if not found:
+    if not rows:
         shown.print(f"{title} has no rows")
         return
-    values = [["" if value is None else printable(str(value)) for value in row.values()] for row in found]
+    values = [["" if value is None else printable(str(value)) for value in row.values()] for row in rows]
     columns = [
-        Column(name, is_text=any(len(row[place]) > _LONG for row in values)) for place, name in enumerate(found[0])
+        Column(name, is_text=any(len(row[index]) > _LONG for row in values)) for index, name in enumerate(rows[0])
     ]
     shown.print(fitted(columns, [list(map(escape, row)) for row in values], shown.width, title=title))

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from infra.cli.output import tables
 from infra.cli.output.projection_progress import shown
-from infra.cli.parallel import Failed, each
+from infra.cli.parallel import Failed, run_each
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import ServiceSchemas
@@ -72,7 +72,7 @@ async def _run(
                 database_url = owners.url(projection.run_by())
                 return await verify_one(projection, nc, database_url, bars.add(projection.name))
 
-            verdicts, failed = await each(projections, one)
+            verdicts, failed = await run_each(projections, one)
     finally:
         await nc.close()
     equal = not failed and all(verdict.equal for verdict in verdicts)

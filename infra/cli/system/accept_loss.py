@@ -19,7 +19,7 @@ from infra.archive.stream_access import Store
 from infra.checkpoints import highest_at
 from infra.cli.output import tables
 from infra.cli.output.projection_progress import Bars
-from infra.cli.parallel import each
+from infra.cli.parallel import run_each
 from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
@@ -132,7 +132,7 @@ async def _run(settings: Settings, stream: str, path: Path, console: Console, *,
             async def one(projection: type[Projection]) -> Rebuilt:
                 return await rebuild(projection, nc, owners.url(projection.run_by()), bars.add(projection.name))
 
-            rebuilt, failed = await each([kind for kind in projections if kind not in postponed], one)
+            rebuilt, failed = await run_each([kind for kind in projections if kind not in postponed], one)
     finally:
         await nc.close()
     for done in rebuilt:
@@ -192,7 +192,7 @@ async def _lacking(nc: NATS, owners: ServiceSchemas, streams: Iterable[str]) -> 
 async def _ask(nc: NATS, stream: str, owners: ServiceSchemas) -> tuple[StreamInfo, int]:
     """Returns the stream's info, and the highest sequence that a read model has applied."""
     # Read before the stream's info: the stream and its read models advance meanwhile.
-    known = max([await highest_at(place, stream) for place in owners.urls()])
+    known = max([await highest_at(database_url, stream) for database_url in owners.urls()])
     try:
         return await JetStream(nc).info(stream, deleted=True), known
     except (RequestFailed, Refused) as failure:
@@ -214,10 +214,10 @@ async def write_rows(
     with target(path, force=False) as file:
 
         def writing(name: str) -> Callable[[Difference], None]:
-            def write(found: Difference) -> None:
+            def write(difference: Difference) -> None:
                 nonlocal count
                 count += 1
-                row = RowLost(name, found.table, found.kind.value, found.key, found.columns)
+                row = RowLost(name, difference.table, difference.kind.value, difference.key, difference.columns)
                 file.write(msgspec.json.encode(row) + b"\n")
 
             return write

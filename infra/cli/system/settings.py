@@ -29,8 +29,8 @@ class Shown(msgspec.Struct, frozen=True):
 def shown(settings: Settings) -> list[Shown]:
     values = settings.environment()
     return [
-        Shown(each.name, masked(values[each.name]), each.default, " ".join(each.description.split()))
-        for each in describe()
+        Shown(setting.name, masked(values[setting.name]), setting.default, " ".join(setting.description.split()))
+        for setting in describe()
     ]
 
 
@@ -45,10 +45,10 @@ def masked(value: str) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def settings(as_json: bool) -> None:
     """Shows every setting: an environment variable, or a line of a .env file."""
-    found = shown(Settings.load())
+    values = shown(Settings.load())
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(values))
         return
-    for each in found:
-        changed = "" if each.value == each.default else f"  (default: {each.default or 'empty'})"
-        click.echo(f"{each.name}={each.value}{changed}\n    {each.description}\n")
+    for value in values:
+        changed = "" if value.value == value.default else f"  (default: {value.default or 'empty'})"
+        click.echo(f"{value.name}={value.value}{changed}\n    {value.description}\n")

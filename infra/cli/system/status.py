@@ -40,15 +40,15 @@ def status(watch: bool, interval: float | None, as_json: bool) -> None:
     if watch:
         asyncio.run(_watch(interval or _INTERVAL, as_json=as_json))
         return
-    found = asyncio.run(collect_status(with_running_addresses(Settings.load())))
+    state = asyncio.run(collect_status(with_running_addresses(Settings.load())))
     if as_json:
-        _print_line(found)
+        _print_line(state)
     else:
         shown = console()
-        shown.print(tables(found, shown.width))
-    for line in unreachable(found):
+        shown.print(tables(state, shown.width))
+    for line in unreachable(state):
         click.echo(f"vestnik: {line}", err=True)
-    if found.unreachable:
+    if state.unreachable:
         sys.exit(1)
 
 
@@ -56,17 +56,17 @@ async def _watch(interval: float, *, as_json: bool) -> None:
     """Polls until it is interrupted; finds a system again that was restarted meanwhile."""
     settings, shown = Settings.load(), console()
     # The first poll fails like one without --watch.
-    found: Status | OperatorError = await collect_status(with_running_addresses(settings))
+    state: Status | OperatorError = await collect_status(with_running_addresses(settings))
     moves = shown.is_terminal and not shown.is_dumb_terminal and not as_json
     with Live(console=shown, auto_refresh=False, transient=False) if moves else _Lines(shown) as view:
         while True:
             if as_json:
-                if isinstance(found, Status):
-                    _print_line(found)
+                if isinstance(state, Status):
+                    _print_line(state)
             else:
-                view.update(_shown(found, shown.width), refresh=True)
+                view.update(_shown(state, shown.width), refresh=True)
             await asyncio.sleep(interval)
-            found = await _look(settings)
+            state = await _look(settings)
 
 
 async def _look(settings: Settings) -> Status | OperatorError:
@@ -76,10 +76,10 @@ async def _look(settings: Settings) -> Status | OperatorError:
         return failure
 
 
-def _shown(found: Status | OperatorError, width: int) -> RenderableType:
-    if isinstance(found, OperatorError):
-        return Text(str(found), style="red")
-    return Group(tables(found, width), *(Text(line, style="red") for line in unreachable(found)))
+def _shown(state: Status | OperatorError, width: int) -> RenderableType:
+    if isinstance(state, OperatorError):
+        return Text(str(state), style="red")
+    return Group(tables(state, width), *(Text(line, style="red") for line in unreachable(state)))
 
 
 class _Lines:
@@ -99,6 +99,6 @@ class _Lines:
         self._console.file.flush()
 
 
-def _print_line(found: Status) -> None:
-    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+def _print_line(state: Status) -> None:
+    sys.stdout.write(msgspec.json.encode(state).decode() + "\n")
     sys.stdout.flush()

@@ -43,20 +43,20 @@ _PROJECTIONS = (
 _SERVICES = (Column("service"), Column("state"))
 
 
-def tables(found: Status, width: int) -> Group:
+def tables(state: Status, width: int) -> Group:
     """Formats the status without the unreachable parts, fitted to `width` characters."""
-    return Group(*_parts(found, width))
+    return Group(*_parts(state, width))
 
 
-def unreachable(found: Status) -> list[str]:
+def unreachable(state: Status) -> list[str]:
     """Returns a line for each server that did not answer."""
-    return [f"{part.part} is unreachable: {part.reason}" for part in found.unreachable]
+    return [f"{part.part} is unreachable: {part.reason}" for part in state.unreachable]
 
 
-def _parts(found: Status, width: int) -> Iterator[RenderableType]:
+def _parts(state: Status, width: int) -> Iterator[RenderableType]:
     streams = [
         (stream.name, f"{stream.events:,}", f"{stream.bytes:,}", f"{stream.last_sequence:,}")
-        for stream in found.streams
+        for stream in state.streams
     ]
     projections = [
         (
@@ -70,9 +70,9 @@ def _parts(found: Status, width: int) -> Iterator[RenderableType]:
             decimal(projection.bytes),
             _state(projection),
         )
-        for projection in found.projections
+        for projection in state.projections
     ]
-    services = [(service.name, _coloured(service.state)) for service in found.services]
+    services = [(service.name, _coloured(service.state)) for service in state.services]
     for title, columns, rows in (
         ("Streams", _STREAMS, streams),
         ("Projections", _PROJECTIONS, projections),
@@ -80,11 +80,11 @@ def _parts(found: Status, width: int) -> Iterator[RenderableType]:
     ):
         if rows:
             yield fitted(columns, rows, width, title=title)
-    ends = {stream.name: stream.last_sequence for stream in found.streams}
-    for stream in found.streams:
+    ends = {stream.name: stream.last_sequence for stream in state.streams}
+    for stream in state.streams:
         if (missing := stream.last_sequence - stream.events) > 0:
             yield Text(f"{stream.name} lacks {missing:,} of its {stream.last_sequence:,} events", style="red")
-    for projection in found.projections:
+    for projection in state.projections:
         for name, sequence in projection.position.items():
             if sequence > ends.get(name, sequence):
                 yield Text(

@@ -30,8 +30,8 @@ def streams(context: click.Context) -> None:
     if not settings.nats_url:
         raise NoServer("VESTNIK_NATS_URL names no server; `vestnik up` creates its streams by itself")
     asyncio.run(_make(settings))
-    made = (*STREAMS, LIMITS, *((QUORUM,) if settings.stream_replicas > 1 else ()))
-    click.echo(f"{', '.join(made)}: configured")
+    names = (*STREAMS, LIMITS, *((QUORUM,) if settings.stream_replicas > 1 else ()))
+    click.echo(f"{', '.join(names)}: configured")
 
 
 streams.add_command(accept_loss)

@@ -19,8 +19,8 @@ def up(data_dir: Path | None, port: int | None) -> None:
     All logs are combined. Ctrl-C stops everything cleanly, a second one immediately. The data directory is reused at
     the next start.
     """
-    given = {name: value for name, value in (("data_dir", data_dir), ("port", port)) if value is not None}
-    settings = msgspec.structs.replace(Settings.load(), **given)
+    overrides = {name: value for name, value in (("data_dir", data_dir), ("port", port)) if value is not None}
+    settings = msgspec.structs.replace(Settings.load(), **overrides)
     asyncio.run(_run(settings))
 
 

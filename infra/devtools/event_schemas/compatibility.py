@@ -30,16 +30,16 @@ def breaking_changes(
     released: Iterable[Contract], today: Mapping[str, tuple[type[Event], Contract]]
 ) -> list[BreakingChange]:
     """Returns every change in the current contracts, by type, that breaks readers of the released ones."""
-    found: list[BreakingChange] = []
+    changes: list[BreakingChange] = []
     ordered = sorted(released, key=lambda contract: (contract.kind, contract.schema))
     for kind, group in groupby(ordered, key=lambda contract: contract.kind):
         if kind in today:
-            found += _of_event(list(group), *today[kind])
+            changes += _of_event(list(group), *today[kind])
         else:
-            found.append(BreakingChange(kind, "", "was removed, but its events stay stored: keep the class"))
+            changes.append(BreakingChange(kind, "", "was removed, but its events stay stored: keep the class"))
     for event, contract in today.values():
-        found += _steps_ahead(event, contract)
-    return found
+        changes += _steps_ahead(event, contract)
+    return changes
 
 
 def _of_event(history: list[Contract], event: type[Event], now: Contract) -> Iterator[BreakingChange]:

@@ -52,10 +52,12 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         inlined = dict(schema)
         for key in ("anyOf", "prefixItems"):
             if key in schema:
-                inlined[key] = [self._inlined(each, within) for each in schema[key]]
+                inlined[key] = [self._inlined(subschema, within) for subschema in schema[key]]
         for key in ("items", "additionalProperties"):
             if isinstance(schema.get(key), dict):
                 inlined[key] = self._inlined(schema[key], within)
         if "properties" in schema:
-            inlined["properties"] = {name: self._inlined(each, within) for name, each in schema["properties"].items()}
+            inlined["properties"] = {
+                name: self._inlined(subschema, within) for name, subschema in schema["properties"].items()
+            }
         return inlined

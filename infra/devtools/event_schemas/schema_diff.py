@@ -33,25 +33,27 @@ def differences(before: Schema, after: Schema, path: str = "") -> Iterator[Diffe
     needed_before, needed_after = set(before.get("required", ())), set(after.get("required", ()))
     added = [name for name in new if name not in old]
     for name, schema in old.items():
-        place = _join(path, name)
+        pointer = _join(path, name)
         if name not in new:
-            yield Difference(place, _removed(schema, {each: new[each] for each in added}))
+            yield Difference(pointer, _removed(schema, {field: new[field] for field in added}))
             continue
         if name in needed_before - needed_after:
-            yield Difference(place, "may be left out now: programs of the last release need it")
+            yield Difference(pointer, "may be left out now: programs of the last release need it")
         if name in needed_after - needed_before:
-            yield Difference(place, "has no default any more: stored events may be without it")
+            yield Difference(pointer, "has no default any more: stored events may be without it")
         if name not in needed_before | needed_after and schema.get("default") != new[name].get("default"):
-            told = f"from {_json(schema.get('default'))} to {_json(new[name].get('default'))}"
-            yield Difference(place, f"has another default, {told}: stored events without it would change their meaning")
-        yield from _value(schema, new[name], place)
+            change = f"from {_json(schema.get('default'))} to {_json(new[name].get('default'))}"
+            yield Difference(
+                pointer, f"has another default, {change}: stored events without it would change their meaning"
+            )
+        yield from _value(schema, new[name], pointer)
     for name in added:
         if name in needed_after:
             yield Difference(_join(path, name), "is new and has no default: stored events are without it")
 
 
 def _removed(schema: Schema, added: dict[str, Schema]) -> str:
-    twins = [name for name, each in added.items() if not list(_value(schema, each, ""))]
+    twins = [name for name, field in added.items() if not list(_value(schema, field, ""))]
     renamed = f" (renamed to `{twins[0]}`?)" if twins else ""
     return f"was removed{renamed}: stored events have it, and programs of the last release read it"
 
@@ -66,8 +68,8 @@ def _value(before: Schema, after: Schema, path: str) -> Iterator[Difference]:
         return
     old, new = _by_kind(before), _by_kind(after)
     if old.keys() != new.keys():
-        told = f"from {' or '.join(sorted(old))} to {' or '.join(sorted(new))}"
-        yield Difference(path, f"changed its type {told}: {_why(set(old), set(new))}")
+        change = f"from {' or '.join(sorted(old))} to {' or '.join(sorted(new))}"
+        yield Difference(path, f"changed its type {change}: {_why(set(old), set(new))}")
     for kind in [kind for kind in old if kind in new]:
         yield from _option(old[kind], new[kind], path)
 
@@ -85,8 +87,8 @@ def _option(before: Schema, after: Schema, path: str) -> Iterator[Difference]:
     for limit in sorted((before.keys() | after.keys()) - _REMARKS - _PARTS):
         old, new = before.get(limit, _ABSENT), after.get(limit, _ABSENT)
         if old != new:
-            told = f"from {_json(old)} to {_json(new)}"
-            yield Difference(path, f"has another `{limit}`, {told}: not all values pass at both ends")
+            change = f"from {_json(old)} to {_json(new)}"
+            yield Difference(path, f"has another `{limit}`, {change}: not all values pass at both ends")
     if "properties" in before or "properties" in after:
         yield from differences(before, after, path)
     if "items" in before or "items" in after:
@@ -103,12 +105,12 @@ def _options(schema: Schema) -> Iterator[Schema]:
 
 
 def _by_kind(schema: Schema) -> dict[str, Schema]:
-    found: dict[str, Schema] = {}
+    schemas: dict[str, Schema] = {}
     for option in _options(schema):
         kind = _kind(option)
         # Several objects in one union are distinguished by name.
-        found[kind if kind not in found else f"{kind} {option.get('title', len(found))}"] = option
-    return found
+        schemas[kind if kind not in schemas else f"{kind} {option.get('title', len(schemas))}"] = option
+    return schemas
 
 
 def _kind(schema: Schema) -> str:

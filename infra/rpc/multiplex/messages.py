@@ -49,8 +49,8 @@ class Answer(Protocol):
 
 def call(number: int, method: str, request: bytes, *, timeout: float, metadata: Mapping[str, str]) -> bytes:
     """Encodes a call; `timeout` in seconds."""
-    made = _CALLS()
-    made.calls.add(
+    message = _CALLS()
+    message.calls.add(
         id=number,
         method=method,
         request=request,
@@ -61,7 +61,7 @@ def call(number: int, method: str, request: bytes, *, timeout: float, metadata: 
         traceparent=metadata.get(TRACEPARENT, ""),
         position=metadata.get(POSITION, ""),
     )
-    return cast(bytes, made.SerializeToString())
+    return cast(bytes, message.SerializeToString())
 
 
 def given_up(number: int) -> bytes:
@@ -69,16 +69,16 @@ def given_up(number: int) -> bytes:
 
 
 def answer(number: int, response: bytes) -> bytes:
-    made = _ANSWERS()
-    made.answers.add(id=number, response=response)
-    return cast(bytes, made.SerializeToString())
+    message = _ANSWERS()
+    message.answers.add(id=number, response=response)
+    return cast(bytes, message.SerializeToString())
 
 
 def refusal(number: int, error: GRPCError) -> bytes:
     details = _DETAILS.encode(error.status, error.message, error.details)
-    made = _ANSWERS()
-    made.answers.add(id=number, status=error.status.value, message=error.message or "", details=details)
-    return cast(bytes, made.SerializeToString())
+    message = _ANSWERS()
+    message.answers.add(id=number, status=error.status.value, message=error.message or "", details=details)
+    return cast(bytes, message.SerializeToString())
 
 
 def read_calls(message: bytes) -> tuple[Iterable[Call], Iterable[int]]:
@@ -107,11 +107,11 @@ def read_answers(message: bytes) -> tuple[Iterable[Answer], bool]:
     return read.answers, read.stopping
 
 
-def failure(found: Answer) -> GRPCError:
+def failure(answer: Answer) -> GRPCError:
     """The error in an answer that is not OK, as a call on its own stream would raise it."""
     try:
-        status = Status(found.status)
-        details = _DETAILS.decode(status, found.message, found.details)
+        status = Status(answer.status)
+        details = _DETAILS.decode(status, answer.message, answer.details)
     except (ValueError, DecodeError):
         return GRPCError(Status.UNKNOWN, "The answer cannot be read.")
-    return GRPCError(status, found.message, details)
+    return GRPCError(status, answer.message, details)

@@ -175,10 +175,10 @@ class CallServer:
             raise Invalid(f"The message is larger than {LARGEST_MESSAGE} bytes.")
         message = _CODEC.decode(call.request, handler.request_type)
         check_user(message, field, credential.user)
-        one = _One(message)
+        running = _One(message)
         func: Callable[[Any], Awaitable[None]] = handler.func
-        await func(one)
-        return _CODEC.encode(one.answer, handler.reply_type)
+        await func(running)
+        return _CODEC.encode(running.answer, handler.reply_type)
 
 
 class _One:

@@ -9,8 +9,8 @@ Stub = TypeVar("Stub")
 
 def multiplexed(kind: Callable[[Any], Stub]) -> Callable[[Any], Stub]:
     """A subclass of the stub whose unary calls need a timeout and go to the `unary` of its channel."""
-    made: Callable[[Any], Stub] = _carrying(kind)
-    return made
+    factory: Callable[[Any], Stub] = _carrying(kind)
+    return factory
 
 
 @cache

@@ -66,15 +66,15 @@ class FrameLimits:
         if self._begun:
             data = self._begun + data
             self._begun = b""
-        place, end = self._skip, len(data)
-        while place + _HEAD <= end:
-            length = int.from_bytes(data[place : place + 3], "big")
-            self._frame(length, data[place + 3], data[place + 4])
-            place += _HEAD + length
-        if place < end:
-            self._begun = bytes(data[place:])
-            place = end
-        self._skip = place - end
+        offset, end = self._skip, len(data)
+        while offset + _HEAD <= end:
+            length = int.from_bytes(data[offset : offset + 3], "big")
+            self._frame(length, data[offset + 3], data[offset + 4])
+            offset += _HEAD + length
+        if offset < end:
+            self._begun = bytes(data[offset:])
+            offset = end
+        self._skip = offset - end
 
     def reset_by_us(self) -> None:
         """Counts a stream that this side reset because of the caller's error.

@@ -64,8 +64,8 @@ def _is_ours(message_type: type) -> bool:
 
 def _to_dataclass(plan: MessagePlan, kind: type[betterproto2.Message], source: Message) -> betterproto2.Message:
     # Bypasses the constructor, which would process every field again.
-    made = kind.__new__(kind)
-    values = made.__dict__
+    instance = kind.__new__(kind)
+    values = instance.__dict__
     values["_unknown_fields"] = b""
     for name in plan.plain:
         values[name] = getattr(source, name)
@@ -77,20 +77,20 @@ def _to_dataclass(plan: MessagePlan, kind: type[betterproto2.Message], source: M
         else:
             value = getattr(source, name)
             values[name] = perhaps(value) if perhaps is not None else value
-    return made
+    return instance
 
 
 def _to_dict(plan: MessagePlan, source: betterproto2.Message) -> dict[str, Any]:
     """Arguments for the C library's constructor; nested messages are dicts too, since message objects are copied."""
     values = source.__dict__
-    given = {name: values[name] for name in plan.plain}
+    fields_set = {name: values[name] for name in plan.plain}
     for name, _, turn in plan.converted:
-        given[name] = turn(values[name])
+        fields_set[name] = turn(values[name])
     for name, _, perhaps in plan.optional:
         value = values[name]
         if value is not None:
-            given[name] = perhaps(value) if perhaps is not None else value
-    return given
+            fields_set[name] = perhaps(value) if perhaps is not None else value
+    return fields_set
 
 
 @cache
@@ -99,7 +99,9 @@ def _plan(kind: type[betterproto2.Message]) -> MessagePlan:
     plain: list[str] = []
     turned: list[tuple[str, Turn, Turn]] = []
     optional: list[tuple[str, Turn | None, Turn | None]] = []
-    for name, number in ((each.name, each.metadata["betterproto"].number) for each in _fields(kind)):
+    for name, number in (
+        (proto_field.name, proto_field.metadata["betterproto"].number) for proto_field in _fields(kind)
+    ):
         field = descriptor.fields_by_number[number]
         if field.name != name:
             raise TypeError(f"{kind.__name__}.{name} is {field.name} in its .proto file; a name both take is needed")
@@ -117,7 +119,7 @@ def _plan(kind: type[betterproto2.Message]) -> MessagePlan:
 
 
 def _fields(kind: type[betterproto2.Message]) -> list[Any]:
-    return [each for each in fields(kind) if "betterproto" in each.metadata]  # type: ignore[arg-type]  # a dataclass
+    return [field for field in fields(kind) if "betterproto" in field.metadata]  # type: ignore[arg-type]  # a dataclass
 
 
 def converter(kind: type[betterproto2.Message], name: str, field: FieldDescriptor) -> tuple[Turn, Turn] | None:

@@ -220,15 +220,15 @@ class BuildWriter:
         for message in messages:
             kind = "?"
             try:
-                found = message.opened or decode_envelope(message.payload)
-                kind = found.type
+                envelope = message.opened or decode_envelope(message.payload)
+                kind = envelope.type
                 handlers = handlers_of(kind)
                 if handlers is None:
                     continue
                 if message.subject in blocked:
                     batch.letters.append(DeadLetter(message=message, type=kind, reason=None))
                     continue
-                event = found if isinstance(found, Recorded) else _open(found, message)
+                event = envelope if isinstance(envelope, Recorded) else _open(envelope, message)
                 write = RowChanges()
                 for handler in handlers:
                     handler(event, write)

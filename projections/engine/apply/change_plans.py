@@ -83,11 +83,11 @@ class CallPlan:
         Raises:
             UnsupportedValue: as `Shapes.resolve`.
         """
-        _, _, given, *said = change
-        by_how = dict(zip(MergeRule, said, strict=True))
+        _, _, key_values, *effects = change
+        by_how = dict(zip(MergeRule, effects, strict=True))
         columns = self.shape.columns
         values = tuple([(by_how[how] or {})[column] for column, how in columns])
-        key = _key(self.shape.table, given, self._key_types)
+        key = _key(self.shape.table, key_values, self._key_types)
         for column, value in zip(columns, values, strict=True):
             _check(*column, value)
         return self.shape, key, values
@@ -95,31 +95,31 @@ class CallPlan:
 
 def _compiled(shape: ChangePlan, key_types: Sequence[type]) -> "Callable[..., Resolved | None]":
     """Compiles `resolve_fast`; the source consists of indexes and quoted names only."""
-    known: dict[str, object] = {"shape": shape, "upon": shape.action, "name": shape.name, "datetime": datetime}
-    known["text"] = _text_of_moment
+    names: dict[str, object] = {"shape": shape, "upon": shape.action, "name": shape.name, "datetime": datetime}
+    names["text"] = _text_of_moment
     tests = ["action is upon", "table == name", f"type(given) is dict and len(given) == {len(key_types)}"]
     for how in MergeRule:
-        count = [each for _, each in shape.columns].count(how)
+        count = [effect for _, effect in shape.columns].count(how)
         # Only dicts, since other mappings may have a value for every name.
         tests.append(f"type({how}) is dict and len({how}) == {count}" if count else f"not {how}")
-    for place, (column, kind) in enumerate(zip(shape.table.key, key_types, strict=True)):
+    for index, (column, kind) in enumerate(zip(shape.table.key, key_types, strict=True)):
         if shape.table.types[column] == MOMENTS:
-            tests.append(f"type(given[{column!r}]) is datetime and (key{place} := text(given[{column!r}]))")
+            tests.append(f"type(given[{column!r}]) is datetime and (key{index} := text(given[{column!r}]))")
         else:
-            tests.append(f"type(key{place} := given[{column!r}]) is {kind.__name__}")
+            tests.append(f"type(key{index} := given[{column!r}]) is {kind.__name__}")
     values = [f"{how}[{column!r}]" for column, how in shape.columns]
-    for place, (_, how) in enumerate(shape.columns):
+    for index, (_, how) in enumerate(shape.columns):
         if how in _PLAIN:
-            known[f"plain{place}"] = _PLAIN[how]
-            tests.append(f"type(value{place} := {values[place]}) in plain{place}")
-            values[place] = f"value{place}"
-    key = "".join(f"key{place}, " for place in range(len(key_types)))
-    found: Callable[..., Resolved | None] = eval(  # noqa: S307 - see above
+            names[f"plain{index}"] = _PLAIN[how]
+            tests.append(f"type(value{index} := {values[index]}) in plain{index}")
+            values[index] = f"value{index}"
+    key = "".join(f"key{index}, " for index in range(len(key_types)))
+    compiled: Callable[..., Resolved | None] = eval(  # noqa: S307 - see above
         f"lambda action, table, given, {', '.join(MergeRule)}:"
         f" (shape, ({key}), ({''.join(f'{value}, ' for value in values)})) if {' and '.join(tests)} else None",
-        known,
+        names,
     )
-    return found
+    return compiled
 
 
 class Shapes:
@@ -144,23 +144,23 @@ class Shapes:
         usual = self._usual.get(kind)
         if usual is not None and len(usual) == len(changes):
             try:
-                found = [form.resolve_fast(*change) for form, change in zip(usual, changes, strict=True)]
+                resolved = [form.resolve_fast(*change) for form, change in zip(usual, changes, strict=True)]
             except KeyError:
                 pass
             else:
-                if None not in found:
-                    return found  # type: ignore[return-value]  # none of them is None
+                if None not in resolved:
+                    return resolved  # type: ignore[return-value]  # none of them is None
         forms = self._usual[kind] = [self._form_of(change) for change in changes]
         return [
             form.resolve_fast(*change) or form.resolve_slow(change) for form, change in zip(forms, changes, strict=True)
         ]
 
     def _form_of(self, change: Change) -> CallPlan:
-        action, table, given, set_, add, greatest, least, first = change
+        action, table, key, set_, add, greatest, least, first = change
         words = (
             action,
             table,
-            *given,
+            *key,
             _NOW_SET,
             *(set_ or ()),
             _NOW_ADD,
@@ -180,10 +180,10 @@ class Shapes:
     def shape(self, table: Table, action: RowAction, columns: Columns) -> ChangePlan:
         """Returns the shape, created on first use."""
         kind = table.name, action, columns
-        found = self._shapes.get(kind)
-        if found is None:
-            found = self._shapes[kind] = ChangePlan(table, action, columns)
-        return found
+        plan = self._shapes.get(kind)
+        if plan is None:
+            plan = self._shapes[kind] = ChangePlan(table, action, columns)
+        return plan
 
     def fold(self, earlier: ChangePlan, later: ChangePlan) -> "MergePlan | None":
         """The plan that merges the later change into the earlier one; None if they cannot become one change."""
@@ -194,16 +194,18 @@ class Shapes:
             return fold
 
     def _form(self, change: Change) -> CallPlan:
-        action, name, given, *said = change
+        action, name, key, *effects = change
         table = self._tables.get(name)
         if table is None:
             raise UnsupportedValue(f"there is no table {name}")
-        if set(given) != set(table.key):
+        if set(key) != set(table.key):
             raise UnsupportedValue(f"{name}: the key is {', '.join(table.key)}")
-        columns = tuple([(column, how) for how, values in zip(MergeRule, said, strict=True) for column in values or ()])
+        columns = tuple(
+            [(column, how) for how, values in zip(MergeRule, effects, strict=True) for column in values or ()]
+        )
         names = [column for column, _ in columns]
         for column in names:
-            if column not in table.types or column in given:
+            if column not in table.types or column in key:
                 raise UnsupportedValue(f"{name}: {column} cannot be written")
         if len(set(names)) != len(names):
             raise UnsupportedValue(f"{name}: a column is written twice by one call")
@@ -218,15 +220,15 @@ def _fold(earlier: ChangePlan, later: ChangePlan, shapes: Shapes) -> MergePlan |
     if earlier.action is RowAction.UPDATE and later.action is RowAction.UPSERT:
         return None
     columns = dict(earlier.columns)
-    places = {column: place for place, column in enumerate(columns)}
-    terms = {column: f"old[{place}]" for column, place in places.items()}
+    indices = {column: index for index, column in enumerate(columns)}
+    terms = {column: f"old[{index}]" for column, index in indices.items()}
     for new, (column, how) in enumerate(later.columns):
         before = columns.get(column)
         if before is None or how is _SET:
             columns[column] = how
             terms[column] = f"new[{new}]"
         elif before is _SET or before is how:
-            terms[column] = _COMBINED[how].format(old=f"old[{places[column]}]", new=f"new[{new}]")
+            terms[column] = _COMBINED[how].format(old=f"old[{indices[column]}]", new=f"new[{new}]")
         else:
             return None
     # Compiled, since it runs several times per event; the source consists of indexes only.
@@ -238,15 +240,17 @@ def _nothing(old: Sequence[object], new: Sequence[object]) -> Sequence[object]:
     return ()
 
 
-def _key(table: Table, given: Values, types: Sequence[type]) -> Key:
-    return tuple([_key_value(column, given[column], wanted) for column, wanted in zip(table.key, types, strict=True)])
+def _key(table: Table, values: Values, types: Sequence[type]) -> Key:
+    return tuple(
+        [_key_value(column, values[column], column_type) for column, column_type in zip(table.key, types, strict=True)]
+    )
 
 
-def _key_value(column: str, value: object, wanted: type) -> object:
+def _key_value(column: str, value: object, column_type: type) -> object:
     text = to_pg_text(value)
     if text is None:
         raise UnsupportedValue(f"{column} is null in a key")
-    if wanted is str:
+    if column_type is str:
         return text
     try:
         return int(text)

@@ -67,12 +67,12 @@ class MergedRows:
 
     def groups(self) -> list[RowGroup]:
         """The changes grouped by wave and shape, in the order in which they must be written."""
-        found: dict[tuple[int, ChangePlan], RowGroup] = {}
+        groups: dict[tuple[int, ChangePlan], RowGroup] = {}
         for key, row in chain(self._overtaken, *(latest.items() for latest in self._latest.values())):
             kind = row.wave, row.shape
-            group = found.get(kind)
+            group = groups.get(kind)
             if group is None:
-                group = found[kind] = RowGroup(row.shape, [], [])
+                group = groups[kind] = RowGroup(row.shape, [], [])
             group.keys.append(key)
             group.values.append(row.values)
-        return [found[kind] for kind in sorted(found, key=lambda kind: kind[0])]
+        return [groups[kind] for kind in sorted(groups, key=lambda kind: kind[0])]

@@ -53,10 +53,10 @@ def copy_data(group: RowGroup) -> bytes:
     Raises:
         UnsupportedValue: as `statement`.
     """
-    found = copy_lines(_texts(group))
-    found.sort()
-    found.append("")
-    return "\n".join(found).encode()
+    lines = copy_lines(_texts(group))
+    lines.sort()
+    lines.append("")
+    return "\n".join(lines).encode()
 
 
 def _texts(group: RowGroup) -> list[Sequence[str | None]]:
@@ -68,7 +68,7 @@ def _texts(group: RowGroup) -> list[Sequence[str | None]]:
 
 
 def _columns(rows: Sequence[Sequence[object]], number: int) -> list[list[object]]:
-    return [list(map(itemgetter(place), rows)) for place in range(number)]
+    return [list(map(itemgetter(index), rows)) for index in range(number)]
 
 
 @lru_cache(maxsize=1_000)

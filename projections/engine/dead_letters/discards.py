@@ -75,16 +75,16 @@ async def recorded(nc: NATS) -> list[Discarded]:
         Unavailable: NATS does not answer, or this user may not read OPERATOR.
         StreamMissing: there is no stream OPERATOR.
     """
-    found: list[Discarded] = []
+    discards: list[Discarded] = []
     try:
         async with (
             asyncio.timeout(_PATIENCE),
             Reader(nc, OPERATOR, subject_filter=DEAD_LETTERS_FILTER, name="discards", patience=1.0) as reader,
         ):
             async for batch in reader.batches():
-                found += [discard for message in batch.messages if (discard := _opened(message)) is not None]
+                discards += [discard for message in batch.messages if (discard := _opened(message)) is not None]
                 if batch.pending == 0:
-                    return found
+                    return discards
     except TimeoutError as error:
         raise Unavailable("NATS does not answer; the discards are unknown.") from error
     except PermissionError as error:
@@ -93,10 +93,12 @@ async def recorded(nc: NATS) -> list[Discarded]:
     raise AssertionError("a reader has no end")
 
 
-def of_version(found: Iterable[Discarded], projection: str, version: int) -> Discards:
+def of_version(discards: Iterable[Discarded], projection: str, version: int) -> Discards:
     """The events that every build of the version skips."""
     return frozenset(
-        (each.stream, each.sequence) for each in found if (each.projection, each.version) == (projection, version)
+        (discard.stream, discard.sequence)
+        for discard in discards
+        if (discard.projection, discard.version) == (projection, version)
     )
 
 

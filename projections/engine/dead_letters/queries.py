@@ -127,37 +127,37 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-async def list_dead_letters(conn: Connection, wanted: DeadLetterFilter) -> AsyncGenerator[DeadLetterRow, None]:
+async def list_dead_letters(conn: Connection, letter_filter: DeadLetterFilter) -> AsyncGenerator[DeadLetterRow, None]:
     """Streams the dead letters of all builds in use, through a cursor; those of an aggregate together and in order."""
     async with conn.transaction(), conn.cursor("dead_letters", row_factory=kwargs_row(_kept)) as cursor:
         cursor.itersize = _PAGE
-        await cursor.execute(_LIST, wanted.parameters())
+        await cursor.execute(_LIST, letter_filter.parameters())
         async for letter in cursor:
             yield letter
 
 
 async def list_heads(conn: Connection, projection: str) -> list[DeadLetterRow]:
     """The first dead letter of each aggregate of the projection, in all builds in use."""
-    wanted = DeadLetterFilter(projections=[projection], heads=True)
+    letter_filter = DeadLetterFilter(projections=[projection], heads=True)
     async with conn.cursor(row_factory=kwargs_row(_kept)) as cursor:
-        await cursor.execute(_LIST, wanted.parameters())
+        await cursor.execute(_LIST, letter_filter.parameters())
         return await cursor.fetchall()
 
 
-async def discarded(nc: NATS, wanted: DeadLetterFilter) -> list[Discarded]:
+async def discarded(nc: NATS, letter_filter: DeadLetterFilter) -> list[Discarded]:
     """The discards of every version, read from the stream.
 
     Raises:
         as `discards.recorded`.
     """
-    found = [
-        each
-        for each in await discards.recorded(nc)
-        if (wanted.projections is None or each.projection in wanted.projections)
-        and wanted.type in (None, each.type)
-        and wanted.aggregate_id in (None, each.aggregate_id)
+    discards_found = [
+        discard
+        for discard in await discards.recorded(nc)
+        if (letter_filter.projections is None or discard.projection in letter_filter.projections)
+        and letter_filter.type in (None, discard.type)
+        and letter_filter.aggregate_id in (None, discard.aggregate_id)
     ]
-    return sorted(found, key=lambda each: each.place)
+    return sorted(discards_found, key=lambda discard: discard.place)
 
 
 async def get_dead_letter(conn: Connection, letter_id: LetterId) -> DeadLetterRow | Discarded:
@@ -171,11 +171,11 @@ async def get_dead_letter(conn: Connection, letter_id: LetterId) -> DeadLetterRo
         letter = await cursor.fetchone()
     if letter is not None:
         return letter
-    async with conn.cursor(row_factory=kwargs_row(Discarded)) as found:
-        await found.execute(
+    async with conn.cursor(row_factory=kwargs_row(Discarded)) as discarded_cursor:
+        await discarded_cursor.execute(
             _DISCARDED_ONE, (letter_id.projection, letter_id.version, letter_id.stream, letter_id.sequence)
         )
-        discard = await found.fetchone()
+        discard = await discarded_cursor.fetchone()
     if discard is not None:
         return discard
     cursor_of_build = await conn.execute(

@@ -128,8 +128,8 @@ def first_line(error: Exception) -> str:
 
 async def first_failures(conn: Connection, projection: type[Projection]) -> list[DeadLetterRow]:
     """Each aggregate's first dead letter, in the builds in use of the current version."""
-    found = await queries.list_heads(conn, projection.name)
-    return [letter for letter in found if letter.version == projection.version]
+    heads = await queries.list_heads(conn, projection.name)
+    return [letter for letter in heads if letter.version == projection.version]
 
 
 async def retryable_letter(conn: Connection, letter_id: LetterId) -> DeadLetterRow:
@@ -227,10 +227,10 @@ async def discard(conn: Connection, log: Log, letter: DeadLetterRow, reason: str
     except errors.LockNotAvailable as error:
         raise BuildLocked(letter.of_build()) from error
     except Conflict as conflict:
-        found = await discards.of_letter(log, letter.id)
-        if found is None:
+        recorded = await discards.of_letter(log, letter.id)
+        if recorded is None:
             raise
-        raise AlreadyDiscarded(found) from conflict
+        raise AlreadyDiscarded(recorded) from conflict
 
 
 async def _retry_page(
@@ -287,16 +287,16 @@ async def _left(conn: Connection, letter: DeadLetterRow) -> int:
 
 async def _read(log: Log, letter: DeadLetterRow, sequences: Sequence[int]) -> dict[int, Message]:
     """The dead letters' events by sequence; skips events between them that the projection ignores."""
-    found: dict[int, Message] = {}
+    messages: dict[int, Message] = {}
     wanted = set(sequences)
     after = sequences[0] - 1 if sequences else 0
-    while len(found) < len(wanted):
+    while len(messages) < len(wanted):
         read = await log.read(letter.subject, after=after, limit=PAGE)
-        found |= {message.sequence: message for message in read if message.sequence in wanted}
-        if not read or (read[-1].sequence >= sequences[-1] and len(found) < len(wanted)):
-            raise EventMissing(letter.stream, min(wanted - found.keys()))
+        messages |= {message.sequence: message for message in read if message.sequence in wanted}
+        if not read or (read[-1].sequence >= sequences[-1] and len(messages) < len(wanted)):
+            raise EventMissing(letter.stream, min(wanted - messages.keys()))
         after = read[-1].sequence
-    return found
+    return messages
 
 
 async def _skip_event(conn: Connection, build: Build, letter: DeadLetterRow) -> None:

@@ -162,8 +162,8 @@ class AsOf:
                     ).format(target, sql.Identifier(_LETTERS), draft)
                 )
                 await self._conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(draft))
-                said = f"{_MARK}{rfc3339(self._moment)}: {', '.join(sorted(self._built))}"
-                await self._conn.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(target, sql.Literal(said)))
+                comment = f"{_MARK}{rfc3339(self._moment)}: {', '.join(sorted(self._built))}"
+                await self._conn.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(target, sql.Literal(comment)))
         except errors.LockNotAvailable as error:
             raise BadSchema(f"the schema {self._schema} is being read: it was left unchanged") from error
         except errors.DependentObjectsStillExist as error:

@@ -93,12 +93,12 @@ class Sources:
         Raises:
             the error that ended a reader.
         """
-        found = await self._batches.get()
-        if isinstance(found, Exception):
-            raise found
-        stream, batch = found
+        arrival = await self._batches.get()
+        if isinstance(arrival, Exception):
+            raise arrival
+        stream, batch = arrival
         self.pending[stream] = batch.pending
-        return found
+        return arrival
 
     @property
     def left(self) -> int:
@@ -140,7 +140,7 @@ class Sources:
             after=after,
             subject_filter=subject_filter,
             name=self._name,
-            whole=subject_filter is None,
+            complete=subject_filter is None,
         )
         reader.take_turns(self._in_turns)
         self._readers.append(reader)

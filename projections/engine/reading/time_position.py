@@ -39,10 +39,10 @@ async def position_at(nc: NATS, projection: type[Projection], moment: datetime) 
         Unavailable: the server did not respond in time.
     """
     filters = projection.filters()
-    found = {
+    ends = {
         stream: await _sequence_at(nc, stream, subject_filter, moment) for stream, subject_filter in filters.items()
     }
-    return Position(found)
+    return Position(ends)
 
 
 async def _sequence_at(nc: NATS, stream: str, subject_filter: str | None, moment: datetime) -> int:

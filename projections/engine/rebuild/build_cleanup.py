@@ -89,22 +89,22 @@ async def drop_unused_builds(
     try:
         await ensure_schema(conn)
         locked: set[int] = set()
-        for version in sorted({kept.version for kept in await _kept(conn, projection) if kept.droppable(current)}):
+        for version in sorted({build.version for build in await _kept(conn, projection) if build.droppable(current)}):
             if await _lock(conn, projection, version, current):
                 locked.add(version)
             else:
                 busy = "it is being rebuilt" if version == current else "a service runs it, or it is rebuilt"
                 in_use.append(SkippedBuild(projection, version, None, busy))
         # Read again under the locks: a rebuild may have ended meanwhile.
-        for kept in await _kept(conn, projection):
-            if kept.version not in locked or not kept.droppable(current):
+        for build in await _kept(conn, projection):
+            if build.version not in locked or not build.droppable(current):
                 continue
-            if kept.tables is None:
-                in_use.append(SkippedBuild(projection, kept.version, kept.build, "its tables are not recorded"))
-            elif await _drop(conn, kept, kept.tables):
-                dropped.append(DroppedBuild(projection, kept.version, kept.build, kept.bytes))
+            if build.tables is None:
+                in_use.append(SkippedBuild(projection, build.version, build.build, "its tables are not recorded"))
+            elif await _drop(conn, build, build.tables):
+                dropped.append(DroppedBuild(projection, build.version, build.build, build.bytes))
             else:
-                in_use.append(SkippedBuild(projection, kept.version, kept.build, "it is being read"))
+                in_use.append(SkippedBuild(projection, build.version, build.build, "it is being read"))
     except DatabaseError as error:
         raise database_unavailable(error) from error
     finally:
@@ -141,14 +141,14 @@ async def _lock(conn: Connection, projection: str, version: int, current: int | 
     return version == current or await try_lock(conn, version_runner_lock(projection, version))
 
 
-async def _drop(conn: Connection, kept: _Kept, names: Sequence[str]) -> bool:
+async def _drop(conn: Connection, build: _Kept, names: Sequence[str]) -> bool:
     """Drops the build and, if it is live, its views; False if it was being read at every attempt."""
     for attempt in range(_ATTEMPTS):
         try:
             async with conn.transaction():
                 await conn.execute(_LOCK_TIMEOUT)
-                identity = kept.projection, kept.version, kept.build
-                await builds.drop(conn, identity, names, shown=names if kept.state is BuildState.LIVE else ())
+                identity = build.projection, build.version, build.build
+                await builds.drop(conn, identity, names, shown=names if build.state is BuildState.LIVE else ())
                 return True
         except errors.LockNotAvailable:
             if attempt < _ATTEMPTS - 1:

@@ -35,9 +35,9 @@ async def lag_of(nc: NATS, projection: type[Projection], position: dict[str, int
         if not behind:
             continue
         subject_filter = filters.get(stream)
-        found = behind if subject_filter is None else await _count(nc, stream, subject_filter, sequence)
-        if found:
-            events += found
+        lag = behind if subject_filter is None else await _count(nc, stream, subject_filter, sequence)
+        if lag:
+            events += lag
             seconds = max(seconds, await _age(nc, stream, subject_filter or ">", sequence))
     return Lag(events, round(seconds, 3))
 

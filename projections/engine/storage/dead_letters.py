@@ -131,13 +131,13 @@ def reason_of(error: Exception, kind: str = "") -> str:
     PostgreSQL's details are left out, since they contain the whole refused row. An error of a private event (`kind`:
     the event's type) may contain data that only its owner may see, so the text has little more than the error's class.
     """
-    name, said = type(error).__name__, str(error)
+    name, text = type(error).__name__, str(error)
     if isinstance(error, DatabaseError):
-        said = error.diag.message_primary or said.partition("\n")[0]
+        text = error.diag.message_primary or text.partition("\n")[0]
     if _is_private(kind) and not isinstance(error, LookupError):
         constraint = error.diag.constraint_name if isinstance(error, DatabaseError) else None
-        said = f"constraint {constraint} of a private event" if constraint else "details withheld: the event is private"
-    reason = f"{name}: {said}".replace("\x00", "\\0").strip()[:_LONGEST_REASON]
+        text = f"constraint {constraint} of a private event" if constraint else "details withheld: the event is private"
+    reason = f"{name}: {text}".replace("\x00", "\\0").strip()[:_LONGEST_REASON]
     return reason.encode(errors="backslashreplace").decode()
 
 
@@ -217,7 +217,7 @@ async def load_state(conn: Connection, build: Build) -> DeadLetterState:
         blocked=set(blocked),
         counts=Counts(_whole(failed), _whole(parked)),
         discards=frozenset(
-            (stream, int(sequence)) for stream, _, sequence in (each.partition(" ") for each in discards)
+            (stream, int(sequence)) for stream, _, sequence in (discard.partition(" ") for discard in discards)
         ),
     )
 

@@ -130,13 +130,13 @@ def copy_lines(columns: Iterable[Sequence[str | None]]) -> list[str]:
 
 def _escaped(texts: Sequence[str | None], escapes: Sequence[tuple[str, str]]) -> Sequence[str | None]:
     """Escapes the texts; searches them joined into one string first, since most need no escapes."""
-    whole = "".join(filter(None, texts))
-    if not whole.isascii():
+    joined = "".join(filter(None, texts))
+    if not joined.isascii():
         try:
-            whole.encode()
+            joined.encode()
         except UnicodeEncodeError as error:
             raise UnsupportedValue(f"a text is not valid Unicode: {error}") from error
     for character, escape in escapes:
-        if character in whole:
+        if character in joined:
             texts = [text and text.replace(character, escape) for text in texts]
     return texts

@@ -98,20 +98,20 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
     Raises:
         BadTables: a table is missing or has no primary key.
     """
-    found: dict[str, Table] = {}
+    tables: dict[str, Table] = {}
     for name in projection.table_names():
         physical = build.table(projection.view(name))
         cursor = await conn.execute(_COLUMNS, (physical,))
         types: dict[str, str] = {}
-        places: dict[str, int] = {}
-        for column, kind, place in await cursor.fetchall():
+        ranks: dict[str, int] = {}
+        for column, kind, rank in await cursor.fetchall():
             types[str(column)] = str(kind)
-            if isinstance(place, int):
-                places[str(column)] = place
-        if not places:
+            if isinstance(rank, int):
+                ranks[str(column)] = rank
+        if not ranks:
             raise BadTables(f"projection {projection.name}: table {physical} is missing or has no primary key")
-        found[name] = Table(name, physical, tuple(sorted(places, key=places.__getitem__)), types)
-    return found
+        tables[name] = Table(name, physical, tuple(sorted(ranks, key=ranks.__getitem__)), types)
+    return tables
 
 
 async def show(conn: Connection, projection: type[Projection], build: Build, name: str) -> None:
@@ -136,9 +136,9 @@ async def show(conn: Connection, projection: type[Projection], build: Build, nam
 def _statements(projection: type[Projection], build: Build) -> list[str]:
     """The statements of the DDL for this build."""
     text = projection.with_tables(projection.tables, physical_names(projection, build))
-    found, begin = [], 0
+    statements, begin = [], 0
     for token in _TOKEN.finditer(text):
         if token[2]:
-            found.append(text[begin : token.start()])
+            statements.append(text[begin : token.start()])
             begin = token.end()
-    return [statement for statement in (*found, text[begin:]) if statement.strip()]
+    return [statement for statement in (*statements, text[begin:]) if statement.strip()]

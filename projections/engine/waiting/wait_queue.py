@@ -70,7 +70,7 @@ class WaitQueue:
         waiter.woken.cancel()
         for queue in self._queues.values():
             if len(queue) > 2 * len(self._waiters) + 100:
-                queue[:] = [place for place in queue if not place[2].woken.done()]
+                queue[:] = [entry for entry in queue if not entry[2].woken.done()]
                 heapify(queue)
 
     def advance(self, reached: CheckpointNotice) -> None:

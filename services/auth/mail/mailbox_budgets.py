@@ -37,15 +37,15 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
     sent: tuple[Sent, ...] = ()
 
     def has(self, requested_by: str) -> bool:
-        return any(each.requested_by == requested_by for each in self.sent)
+        return any(mail.requested_by == requested_by for mail in self.sent)
 
     def told_since(self, moment: datetime, kind: str, about: str) -> bool:
         """Whether a notice about the address was sent at or after the moment, and so covers it."""
-        return any(each.kind == kind and each.about == about and each.at >= moment for each in self.sent)
+        return any(mail.kind == kind and mail.about == about and mail.at >= moment for mail in self.sent)
 
     def has_room(self, kind: str, now: datetime, mails_a_window: int) -> bool:
         budget = NOTICES_A_WINDOW if kind in NOTICES else mails_a_window
-        return sum(each.kind == kind and now - each.at < WINDOW for each in self.sent) < budget
+        return sum(mail.kind == kind and now - mail.at < WINDOW for mail in self.sent) < budget
 
 
 def evolve_mailbox(state: Mailbox, event: Event, at: datetime) -> Mailbox:
@@ -53,7 +53,7 @@ def evolve_mailbox(state: Mailbox, event: Event, at: datetime) -> Mailbox:
         return state
     added = Sent(kind=event.kind, requested_by=event.requested_by, about=event.about, at=at)
     # Oldest first, so the scan stops at the first one kept; a scan of all 30 days per mail would be quadratic.
-    first = next((index for index, each in enumerate(state.sent) if at - each.at < _KEPT), len(state.sent))
+    first = next((index for index, mail in enumerate(state.sent) if at - mail.at < _KEPT), len(state.sent))
     return Mailbox(sent=(*state.sent[first:], added))
 
 

@@ -170,9 +170,9 @@ _TEXTS: Mapping[LanguageCode, Mapping[str, MailText]] = {"en": _ENGLISH, "ru": _
 _HOURS: Mapping[LanguageCode, Callable[[int], str]] = {"en": _english_hours, "ru": _russian_hours}
 
 
-def language_of(kept: str) -> LanguageCode:
+def language_of(stored: str) -> LanguageCode:
     """Returns the account's language, or the default if this release has no texts in it."""
-    return next((language for language in LANGUAGES if language == kept), LANGUAGES[0])
+    return next((language for language in LANGUAGES if language == stored), LANGUAGES[0])
 
 
 def text_of(kind: str, language: LanguageCode) -> MailText:

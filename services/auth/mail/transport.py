@@ -86,14 +86,14 @@ class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
         if parts.scheme not in ("smtp", "smtps") or not host or set(query) - (set() if tls else {"tls"}):
             raise BadSetting(_FORM)
         needed = "required" if parts.username or not _is_this_machine(host) else "opportunistic"
-        asked = query.get("tls", [needed])[-1]
-        if asked not in _STARTTLS:
+        tls_mode = query.get("tls", [needed])[-1]
+        if tls_mode not in _STARTTLS:
             raise BadSetting(_FORM)
         return cls(
             host=host,
             port=port or (465 if tls else 587 if parts.username else 25),
             tls=tls,
-            starttls=False if tls else _STARTTLS[asked],
+            starttls=False if tls else _STARTTLS[tls_mode],
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
         )
@@ -178,14 +178,14 @@ def _is_wide(message: EmailMessage) -> bool:
 def _is_final(error: aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPNotSupported) -> bool:
     """Whether the server rejects this recipient permanently, so that a retry is useless."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        return all(each.code >= 500 for each in error.recipients)
+        return all(refusal.code >= 500 for refusal in error.recipients)
     return True
 
 
 def _reason(error: Exception) -> str:
     """Describes the error for a log: the server's response; for a refused recipient the code alone."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        return f"recipient refused with {', '.join(str(each.code) for each in error.recipients)}"
+        return f"recipient refused with {', '.join(str(refusal.code) for refusal in error.recipients)}"
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return f"{error.code} {error.message}"
     return f"{type(error).__name__}: {error}"

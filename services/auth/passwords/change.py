@@ -83,13 +83,13 @@ class PasswordChanges:
         """
         accepted(new, NEW_PASSWORD)
         await self._refuse_weak(user_id, new)
-        known = (await self._aggregates.credentials.load(user_id)).state
-        if not await self._passwords.matches(current, known.hashed):
+        credential = (await self._aggregates.credentials.load(user_id)).state
+        if not await self._passwords.matches(current, credential.hashed):
             raise InvalidCredentials
         new_hash = await self._passwords.hash(new, NEW_PASSWORD)
         outcome = await self._aggregates.credentials.execute(
             user_id,
-            lambda state: domain.decide_change_password(state, known.generation, new_hash, session_id),
+            lambda state: domain.decide_change_password(state, credential.generation, new_hash, session_id),
             provenance,
         )
         return await self._changed(user_id, outcome, provenance)
@@ -119,20 +119,20 @@ class PasswordChanges:
             Overloaded: too many passwords are waiting.
         """
         accepted(new, NEW_PASSWORD)
-        asked = self._tokens.read(token)
-        known = (await self._aggregates.credentials.load(asked.user_id)).state
+        reset = self._tokens.read(token)
+        credential = (await self._aggregates.credentials.load(reset.user_id)).state
         # Before the hash, so that a used token does not cost a fifth of a second.
-        if self._clock() >= asked.expires_at or known.generation != asked.credential:
+        if self._clock() >= reset.expires_at or credential.generation != reset.credential:
             raise TokenExpired
-        await self._refuse_weak(asked.user_id, new)
+        await self._refuse_weak(reset.user_id, new)
         new_hash = await self._passwords.hash(new, NEW_PASSWORD)
-        provenance = msgspec.structs.replace(provenance, actor=asked.user_id)
+        provenance = msgspec.structs.replace(provenance, actor=reset.user_id)
         outcome = await self._aggregates.credentials.execute(
-            asked.user_id,
-            lambda state: domain.decide_reset_password(state, asked.credential, new_hash),
+            reset.user_id,
+            lambda state: domain.decide_reset_password(state, reset.credential, new_hash),
             provenance,
         )
-        return await self._changed(asked.user_id, outcome, provenance)
+        return await self._changed(reset.user_id, outcome, provenance)
 
     async def _refuse_weak(self, user_id: str, password: str) -> None:
         user = (await self._aggregates.users.load(user_id)).state

@@ -52,8 +52,8 @@ class Passwords:
             Overloaded: the queue is full.
         """
         digest = digest_of(accepted(password, path), self._key)
-        made = await self._run(lambda: bcrypt.hashpw(digest, bcrypt.gensalt(self._cost)))
-        return Hashed(password_hash=made.decode(), scheme=KEYED, key_id=self._key_id)
+        hashed = await self._run(lambda: bcrypt.hashpw(digest, bcrypt.gensalt(self._cost)))
+        return Hashed(password_hash=hashed.decode(), scheme=KEYED, key_id=self._key_id)
 
     async def matches(self, password: str, hashed: Hashed | None) -> bool:
         """Whether the password matches the hash. Without a hash it does the same work and returns False.
@@ -64,14 +64,14 @@ class Passwords:
         raw = password.encode()
         digest = digest_of(raw, self._key)
         if hashed is None or hashed.scheme == KEYED:
-            given, possible = digest, hashed is not None and hashed.key_id == self._key_id
+            candidate, possible = digest, hashed is not None and hashed.key_id == self._key_id
         else:
-            given, possible = raw[:_BCRYPT], len(raw) <= _BCRYPT
+            candidate, possible = raw[:_BCRYPT], len(raw) <= _BCRYPT
         if hashed is not None and hashed.scheme == KEYED and not possible:
             log.error(
                 "a password was hashed with password.key %s, but the current key is %s", hashed.key_id, self._key_id
             )
-        same = await self._run(lambda: self._check(given, hashed))
+        same = await self._run(lambda: self._check(candidate, hashed))
         return same and possible
 
     def is_outdated(self, hashed: Hashed) -> bool:
@@ -81,18 +81,18 @@ class Passwords:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _check(self, given: bytes, hashed: Hashed | None) -> bool:
+    def _check(self, password: bytes, hashed: Hashed | None) -> bool:
         """Checks the password; a mismatch takes the same time whatever the hash's cost.
 
         Cost c takes twice as long as c - 1. So after a check at an older cost c, one more at each cost from c to
         d - 1 brings the total to that of the current cost d.
         """
         if hashed is None:
-            return bcrypt.checkpw(given, _nobodys(self._cost))
-        same = bcrypt.checkpw(given, hashed.password_hash.encode())
+            return bcrypt.checkpw(password, _nobodys(self._cost))
+        same = bcrypt.checkpw(password, hashed.password_hash.encode())
         if not same:
             for cost in range(_cost_of(hashed.password_hash), self._cost):
-                bcrypt.checkpw(given, _nobodys(cost))
+                bcrypt.checkpw(password, _nobodys(cost))
         return same
 
     async def _run(self, job: Callable[[], R]) -> R:

@@ -49,7 +49,9 @@ def _listed() -> str:
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    return "\n".join(found for found in module.FREQUENCY_LISTS["passwords"] if len(found) >= PASSWORD_CHARACTERS)
+    return "\n".join(
+        password for password in module.FREQUENCY_LISTS["passwords"] if len(password) >= PASSWORD_CHARACTERS
+    )
 
 
 def _weak(path: str, message: str) -> Invalid:

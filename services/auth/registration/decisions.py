@@ -76,12 +76,14 @@ def _evolve_older(state: AddressState, event: Event, at: datetime) -> AddressSta
             return AddressState(pending=(pending,))
         case EmailVerificationRequested():
             prolonged = [
-                msgspec.structs.replace(each, expires_at=event.expires_at) if each.user_id == event.user_id else each
-                for each in state.pending
+                msgspec.structs.replace(registration, expires_at=event.expires_at)
+                if registration.user_id == event.user_id
+                else registration
+                for registration in state.pending
             ]
             return msgspec.structs.replace(state, pending=tuple(prolonged))
         case EmailVerified():
-            return _owned(next(each for each in state.pending if each.user_id == event.user_id))
+            return _owned(next(registration for registration in state.pending if registration.user_id == event.user_id))
         case PasswordResetRequested():
             return msgspec.structs.replace(state, reset_requested_at=at)
         case _:
@@ -107,7 +109,7 @@ def evolve_username(state: Username, event: Event, at: datetime) -> Username:
 
 def waiting(address: AddressState, now: datetime) -> tuple[PendingRegistration, ...]:
     """Returns the registrations that have not expired, oldest first."""
-    return tuple(each for each in address.pending if now < each.expires_at)
+    return tuple(registration for registration in address.pending if now < registration.expires_at)
 
 
 def decide_register(
@@ -154,7 +156,7 @@ def decide_verify(
     """
     if address.owner == user_id:
         return ()
-    registration = next((each for each in waiting(address, now) if each.user_id == user_id), None)
+    registration = next((candidate for candidate in waiting(address, now) if candidate.user_id == user_id), None)
     if address.owner is not None or registration is None or now >= token_expires_at:
         raise TokenExpired
     return (EmailVerified(user_id=user_id, address=_owned(registration)),)
@@ -181,7 +183,7 @@ def registration_of(
     """
     if not decide_verify(address, user_id, token_expires_at, now):
         return None
-    return next(each for each in address.pending if each.user_id == user_id)
+    return next(registration for registration in address.pending if registration.user_id == user_id)
 
 
 def decide_end(address: AddressState, user_id: str, now: datetime) -> tuple[EmailRegistrationEnded, ...]:
@@ -192,8 +194,8 @@ def decide_end(address: AddressState, user_id: str, now: datetime) -> tuple[Emai
     """
     if address.owner == user_id:
         raise TokenExpired
-    left = tuple(each for each in waiting(address, now) if each.user_id != user_id)
-    if all(each.user_id != user_id for each in waiting(address, now)):
+    left = tuple(registration for registration in waiting(address, now) if registration.user_id != user_id)
+    if all(registration.user_id != user_id for registration in waiting(address, now)):
         return ()
     return (EmailRegistrationEnded(user_id=user_id, address=msgspec.structs.replace(address, pending=left)),)
 

@@ -16,10 +16,14 @@ async def email_key(addresses: Repository[AddressState], keys: ClaimKeys, email:
     if len(candidates) == 1:
         return candidates[0]
     folded = folded_login(email)
-    found = [(key, (await addresses.load(key)).state) for key in candidates]
+    states = [(key, (await addresses.load(key)).state) for key in candidates]
     # One spelling's key may hold another address: case folding before IDNA turned `ß` into `ss`.
-    owned = [key for key, state in found if state.owner is not None and _is(plaintext_or_none(state.email), folded)]
-    pending = [key for key, state in found if any(_is(plaintext_or_none(each.email), folded) for each in state.pending)]
+    owned = [key for key, state in states if state.owner is not None and _is(plaintext_or_none(state.email), folded)]
+    pending = [
+        key
+        for key, state in states
+        if any(_is(plaintext_or_none(registration.email), folded) for registration in state.pending)
+    ]
     return next(iter(owned + pending), keys.of_email(email))
 
 

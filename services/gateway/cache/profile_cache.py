@@ -50,8 +50,8 @@ class ProfileCache:
         """Raises the user's floor, and evicts an entry below it."""
         floor = (self._floors.peek(user_id) or Position()).merge(Position.at(stream, sequence))
         self._floors.put(user_id, floor)
-        kept = self._profiles.peek(user_id)
-        if kept is not None and not kept.position.covers(floor):
+        entry = self._profiles.peek(user_id)
+        if entry is not None and not entry.position.covers(floor):
             self._profiles.discard(user_id)
 
     def followed_from(self, stream: str, sequence: int) -> None:

@@ -86,16 +86,16 @@ class ProfileReader:
             ReadModelBehind: the profile service has not reached the position in time.
             Unavailable, DeadlineExceeded: no replica answered.
         """
-        wanted = Position(
+        required = Position(
             {stream: call.position.sequence(stream) for stream in (PROFILE, AUTH) if call.position.sequence(stream)}
         )
         usable = self._news.alive
-        kept = self._cache.get(user_id) if usable else None
+        cached = self._cache.get(user_id) if usable else None
         # No event followed so far has evicted the entry: it is current up to that position.
-        if kept is not None and kept.position.merge(self._news.position).covers(wanted):
+        if cached is not None and cached.position.merge(self._news.position).covers(required):
             self._outcomes.labels("hit").inc()
-            return kept
-        profile = await self._fetch(user_id, msgspec.structs.replace(call, position=wanted))
+            return cached
+        profile = await self._fetch(user_id, msgspec.structs.replace(call, position=required))
         if usable and self._news.alive and profile.position.sequences:
             self._cache.put(user_id, profile)
         self._outcomes.labels("miss" if usable else "bypass").inc()
@@ -120,8 +120,8 @@ class ProfileReader:
         url = f"{base}/profiles/{user_id}"
         expected = None if self._tls is None else self._tls.target
         headers = call.metadata() | self._service_token(user_id, call)
-        asked = self._session.get(url, headers=headers, server_hostname=expected)
-        async with asyncio.timeout(_SECONDS), asked as answer:
+        response = self._session.get(url, headers=headers, server_hostname=expected)
+        async with asyncio.timeout(_SECONDS), response as answer:
             body = await answer.content.read(_LARGEST + 1)
             while len(body) <= _LARGEST and (more := await answer.content.read(_LARGEST + 1 - len(body))):
                 body += more

@@ -45,7 +45,7 @@ class GivenUp:
             except (RequestFailed, Refused) as failure:
                 log.debug("decisions of %s: %s", stream, failure)
                 continue
-            self._ends[stream] = [(each.first, each.last) for each in accepted(config) if each.filled]
+            self._ends[stream] = [(loss.first, loss.last) for loss in accepted(config) if loss.filled]
 
     def assert_current(self, position: Position) -> None:
         """

@@ -37,16 +37,16 @@ class SealedPositions:
         plain = position.encode()
         return _sealed(plain, self._keys.current()) if plain else ""
 
-    def seal_places(self, places: Mapping[str, int]) -> str:
+    def seal_sequences(self, sequences: Mapping[str, int]) -> str:
         """Like `seal`, for positions that many clients share: each is encrypted once and cached."""
         key = self._keys.current()
         if key is not self._kept_under or len(self._kept) >= _KEPT:
             self._kept.clear()
             self._kept_under = key
-        place = tuple(places.items())
-        text = self._kept.get(place)
+        cache_key = tuple(sequences.items())
+        text = self._kept.get(cache_key)
         if text is None:
-            text = self._kept[place] = self.seal(Position(dict(place)))
+            text = self._kept[cache_key] = self.seal(Position(dict(cache_key)))
         return text
 
     def open(self, text: str) -> Position:

@@ -30,10 +30,10 @@ class LatestPositions:
     def required_for(self, user_id: str) -> Position:
         """The position that a read or a command of the user must have reached."""
         own = self._written.peek(user_id) or _NOWHERE
-        found = self._concerning.peek(user_id)
-        if found is None:
+        entry = self._concerning.peek(user_id)
+        if entry is None:
             return own
-        others, until = found
+        others, until = entry
         if until < time.monotonic():
             self._concerning.discard(user_id)
             return own

@@ -92,8 +92,10 @@ class EndpointRoute(Route, Generic[Q, B]):
             with self._context.load:
                 self._context.load.check()
                 enter(Call(request_id=state[REQUEST_ID]))
-                asked = self._input(scope, standings)
-                reply = await self.run(asked, lambda: self._body(scope, receive, asked, standings), standings)
+                request_input = self._input(scope, standings)
+                reply = await self.run(
+                    request_input, lambda: self._body(scope, receive, request_input, standings), standings
+                )
         except (VestnikError, ClientDisconnect):
             raise
         except asyncio.CancelledError as error:
@@ -129,42 +131,47 @@ class EndpointRoute(Route, Generic[Q, B]):
             query=scope["query_string"],
         )
 
-    async def command(self, asked: Input, body: bytes, standings: list[LimitState]) -> Response:
+    async def command(self, request_input: Input, body: bytes, standings: list[LimitState]) -> Response:
         """Serves a command that came in a message instead of a request; otherwise like a request."""
 
         async def decoded() -> B:
             request_body.check_size(body)
-            self._count_bytes(body, asked.signed_in, standings)
+            self._count_bytes(body, request_input.signed_in, standings)
             return (
                 request_body.decode(body, self._decoder, self._names)
                 if self.declaration.takes_body
                 else self.declaration.body()
             )
 
-        self._count_address(asked.address, standings)
-        return await self.run(asked, decoded, standings)
+        self._count_address(request_input.address, standings)
+        return await self.run(request_input, decoded, standings)
 
-    async def run(self, asked: Input, read_body: Callable[[], Awaitable[B]], standings: list[LimitState]) -> Response:
+    async def run(
+        self, request_input: Input, read_body: Callable[[], Awaitable[B]], standings: list[LimitState]
+    ) -> Response:
         """Counts, checks and handles every request and command, after its address was counted."""
-        endpoint, signed_in, address = self.declaration, asked.signed_in, asked.address
+        endpoint, signed_in, address = self.declaration, request_input.signed_in, request_input.address
         if signed_in is not None and self._of_account:
             for counted in self._of_account:
                 self._count(standings, counted, signed_in.user_id)
             rate_limiter.check(standings)
-        position = await self._required_position(asked.headers.get(POSITION), signed_in)
-        query = query_params.decode(asked.query, endpoint.query) if self._queried else endpoint.query()
+        position = await self._required_position(request_input.headers.get(POSITION), signed_in)
+        query = query_params.decode(request_input.query, endpoint.query) if self._queried else endpoint.query()
         body = await read_body()
         for counted in self._of_contents:
             if counted.key is not None:
                 self._count(standings, counted, counted.key(body))
-            elif counted.key_of_headers is not None and (key := counted.key_of_headers(asked.headers)) is not None:
+            elif (
+                counted.key_of_headers is not None
+                and (key := counted.key_of_headers(request_input.headers)) is not None
+            ):
                 self._count(standings, counted, key)
         if self._of_contents:
             rate_limiter.check(standings)
         call = Call(
-            request_id=asked.request_id,
-            correlation_id=correlation_id(asked.headers.get("x-request-id"), asked.request_id),
-            traceparent=parse_traceparent(asked.headers.get("traceparent")),
+            request_id=request_input.request_id,
+            correlation_id=correlation_id(request_input.headers.get("x-request-id"), request_input.request_id),
+            traceparent=parse_traceparent(request_input.headers.get("traceparent")),
             position=position,
             actor=signed_in.user_id if signed_in else None,
             caller="gateway",
@@ -176,8 +183,8 @@ class EndpointRoute(Route, Generic[Q, B]):
             call=call,
             query=query,
             body=body,
-            path=asked.path,
-            headers=asked.headers,
+            path=request_input.path,
+            headers=request_input.headers,
             address=address,
             signed_in=signed_in,
             standings=standings,
@@ -210,23 +217,23 @@ class EndpointRoute(Route, Generic[Q, B]):
             Invalid: the header is not a position, or no stream has reached it: a wait would time out.
         """
         try:
-            given = self._context.sealed.open(header or "")
+            position = self._context.sealed.open(header or "")
         except Invalid as error:
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position"),)) from error
-        if given.sequences and not await self._context.ends.include(given, self._context.live.positions()):
+        if position.sequences and not await self._context.ends.include(position, self._context.live.positions()):
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position from this system"),))
-        return given.merge(self._context.positions.required_for(signed_in.user_id)) if signed_in else given
+        return position.merge(self._context.positions.required_for(signed_in.user_id)) if signed_in else position
 
-    async def _body(self, scope: Scope, receive: Receive, asked: Input, standings: list[LimitState]) -> B:
-        request_body.check_length(asked.headers.get("content-length"))
+    async def _body(self, scope: Scope, receive: Receive, request_input: Input, standings: list[LimitState]) -> B:
+        request_body.check_length(request_input.headers.get("content-length"))
         if not self.declaration.takes_body:
             return self.declaration.body()
         body = whole_body(scope)
         if body is None:
             body = await request_body.read(receive)
         request_body.check_size(body)
-        self._count_bytes(body, asked.signed_in, standings)
-        request_body.check_media_type(asked.headers.get("content-type"), self.declaration.media_types)
+        self._count_bytes(body, request_input.signed_in, standings)
+        request_body.check_media_type(request_input.headers.get("content-type"), self.declaration.media_types)
         return request_body.decode(body, self._decoder, self._names)
 
     def _count_bytes(self, body: bytes, signed_in: Principal | None, standings: list[LimitState]) -> None:
@@ -243,8 +250,8 @@ class EndpointRoute(Route, Generic[Q, B]):
         """Moves a service's violations of query parameters to the paths that clients know: `/query/<name>`."""
         parameters = {f"/{name}" for name in query_params.names(self.declaration.query)}
         violations = tuple(
-            Violation(f"/query{found.path}", found.message) if found.path in parameters else found
-            for found in error.violations
+            Violation(f"/query{violation.path}", violation.message) if violation.path in parameters else violation
+            for violation in error.violations
         )
         return Invalid(error.detail, violations=violations)
 
@@ -258,7 +265,7 @@ class EndpointRoute(Route, Generic[Q, B]):
             if not reply.position:
                 return reply
             return _with_header(
-                reply, self._context.sealed.seal_places(self._list_position(reply.position, before).sequences)
+                reply, self._context.sealed.seal_sequences(self._list_position(reply.position, before).sequences)
             )
         written = Position.decode(reply.position)
         if reply.written_by is not None:
@@ -271,8 +278,8 @@ class EndpointRoute(Route, Generic[Q, B]):
     def _list_position(self, read: str, before: Position) -> Position:
         """The position of a list; cached, because it stays the same while nothing happens."""
         if self._last_list_position[:2] != (read, before):
-            told = Position({**before.sequences, **Position.decode(read).sequences})
-            self._last_list_position = (read, before, told)
+            position = Position({**before.sequences, **Position.decode(read).sequences})
+            self._last_list_position = (read, before, position)
         return self._last_list_position[2]
 
 

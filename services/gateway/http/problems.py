@@ -69,21 +69,23 @@ def problem(error: VestnikError, instance: str) -> Problem:
 
 def headers(error: VestnikError) -> dict[str, str]:
     """The headers that belong to the error, whatever the route."""
-    found = {**NOTHING_TO_RUN, "content-type": MEDIA_TYPE, "cache-control": "no-store"}
+    fields = {**NOTHING_TO_RUN, "content-type": MEDIA_TYPE, "cache-control": "no-store"}
     if error.retry_after is not None:
-        found["retry-after"] = str(error.retry_after)
+        fields["retry-after"] = str(error.retry_after)
     elif error.status in WORTH_RETRYING:
-        found["retry-after"] = str(_RETRY_AFTER)
+        fields["retry-after"] = str(_RETRY_AFTER)
     if error.status == HTTPStatus.UPGRADE_REQUIRED:
-        found["upgrade"] = "websocket"
+        fields["upgrade"] = "websocket"
     if error.status == HTTPStatus.UNAUTHORIZED:
-        found["www-authenticate"] = "Bearer"
-    return found
+        fields["www-authenticate"] = "Bearer"
+    return fields
 
 
 def _field_errors(error: VestnikError) -> list[FieldError] | UnsetType:
     if error.violations:
-        return [FieldError(found.path, found.message, found.code or UNSET) for found in error.violations]
+        return [
+            FieldError(violation.path, violation.message, violation.code or UNSET) for violation in error.violations
+        ]
     if error.code == "invalid":
         return [FieldError("", error.detail)]
     return UNSET

@@ -35,27 +35,27 @@ def names(query_type: type[object]) -> tuple[str, ...]:
     return query_type.__struct_fields__ if issubclass(query_type, msgspec.Struct) else ()
 
 
-def decode(given: bytes, query_type: type[T]) -> T:
+def decode(query_string: bytes, query_type: type[T]) -> T:
     """Decodes the query string.
 
     Raises:
         Invalid: a parameter has an invalid value or is given twice, or a required one is missing.
     """
     # Most requests repeat a few short queries, such as `limit=50`: those are cached.
-    if len(given) > _SHORT:
-        return _decoded(given, query_type)
-    return cast(T, _remembered(given, query_type))  # type: ignore[arg-type]  # a class can be a key
+    if len(query_string) > _SHORT:
+        return _decoded(query_string, query_type)
+    return cast(T, _remembered(query_string, query_type))  # type: ignore[arg-type]  # a class can be a key
 
 
-def _decoded(given: bytes, query_type: type[T]) -> T:
-    parameters = QueryParams(given)
+def _decoded(query_string: bytes, query_type: type[T]) -> T:
+    parameters = QueryParams(query_string)
     values: dict[str, str] = {}
     for name in names(query_type):
-        found = parameters.getlist(name)
-        if len(found) > 1:
+        texts = parameters.getlist(name)
+        if len(texts) > 1:
             raise Invalid(violations=(Violation(f"/query/{name}", "Given more than once"),))
-        if found:
-            values[name] = found[0]
+        if texts:
+            values[name] = texts[0]
     try:
         decoded = msgspec.convert(values, query_type, strict=False)
     except msgspec.ValidationError as error:

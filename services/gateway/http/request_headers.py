@@ -47,16 +47,16 @@ def _name(key: str) -> bytes:
     return key.lower().encode("latin-1")
 
 
-def parse_request_id(given: str | None) -> str:
+def parse_request_id(header: str | None) -> str:
     """The client's request id if valid, else a new one."""
-    return given if given and _REQUEST_ID.fullmatch(given) else new_id()
+    return header if header and _REQUEST_ID.fullmatch(header) else new_id()
 
 
-def correlation_id(given: str | None, shown: str) -> str:
+def correlation_id(header: str | None, shown: str) -> str:
     """A new id beside the shown one if that is the client's; empty if the shown one is ours."""
-    return new_id() if given == shown else ""
+    return new_id() if header == shown else ""
 
 
-def parse_traceparent(given: str | None) -> str | None:
+def parse_traceparent(header: str | None) -> str | None:
     """The client's trace context if valid, else None."""
-    return given if given and _TRACEPARENT.fullmatch(given) else None
+    return header if header and _TRACEPARENT.fullmatch(header) else None

@@ -35,10 +35,10 @@ def check_surrogates(body: bytes) -> None:
         Invalid: the body holds half a surrogate pair; with the path where known.
     """
     try:
-        found = json.loads(body.decode(), parse_constant=_no_number, parse_int=str)
+        document = json.loads(body.decode(), parse_constant=_no_number, parse_int=str)
     except (ValueError, RecursionError):
         return
-    fields = found.items() if isinstance(found, dict) else ()
+    fields = document.items() if isinstance(document, dict) else ()
     wrong = [name for name, value in fields if isinstance(value, str) and _SURROGATE.search(value)]
     path = f"/{wrong[0]}" if wrong and not _SURROGATE.search(wrong[0]) else ""
     raise Invalid(violations=(Violation(path, "Half a surrogate pair is not text"),))

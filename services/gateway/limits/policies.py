@@ -64,7 +64,7 @@ DEVICE_FAILURES = _failures("login-device")
 PASSWORD_FAILURES = _failures("password")
 
 ALL = (
-    *(found for found in globals().values() if isinstance(found, Limit)),
+    *(limit for limit in globals().values() if isinstance(limit, Limit)),
     *(*LOGIN_FAILURES, *DEVICE_FAILURES, *PASSWORD_FAILURES),
 )
 

@@ -114,8 +114,8 @@ class RateLimiter:
     def take_all(self, limits: Sequence[Limit], key: str) -> list[LimitState]:
         """Counts one request against all limits, or against none if one of them is exhausted."""
         standings = [self.consume(limit, key) for limit in limits]
-        if not all(found.allowed for found in standings):
-            self.give_back([found.limit for found in standings if found.allowed], key)
+        if not all(standing.allowed for standing in standings):
+            self.give_back([standing.limit for standing in standings if standing.allowed], key)
         return standings
 
     def give_back(self, limits: Iterable[Limit], key: str) -> None:
@@ -162,7 +162,7 @@ class RateLimiter:
         table.full_at[digest] = full_at
         table.full_at.move_to_end(digest)
         if self._held > self._keys:
-            largest = max(self._tables.values(), key=lambda each: len(each.full_at))
+            largest = max(self._tables.values(), key=lambda candidate: len(candidate.full_at))
             forgotten, _ = largest.full_at.popitem(last=False)
             largest.small.pop(forgotten, None)
             self._held -= 1
@@ -199,8 +199,10 @@ def headers(standings: Iterable[LimitState]) -> dict[str, str]:
     if not known:
         return {}
     return {
-        "ratelimit-policy": ", ".join([_policy(found.limit) for found in known]),
-        "ratelimit": ", ".join([f'"{found.limit.name}";r={found.remaining};t={found.resets_in}' for found in known]),
+        "ratelimit-policy": ", ".join([_policy(standing.limit) for standing in known]),
+        "ratelimit": ", ".join(
+            [f'"{standing.limit.name}";r={standing.remaining};t={standing.resets_in}' for standing in known]
+        ),
     }
 
 
@@ -216,6 +218,6 @@ def check(standings: Iterable[LimitState]) -> None:
     Raises:
         RateLimited: a limit is exhausted; carries the seconds to wait.
     """
-    waits = [found.resets_in for found in standings if not found.allowed]
+    waits = [standing.resets_in for standing in standings if not standing.allowed]
     if waits:
         raise RateLimited(retry_after=max(waits))

@@ -107,9 +107,9 @@ class SharedLimits:
         async with self._telling:
             self._gather()
             while self._waiting:
-                told = self._waiting[0]
-                left = told.limit.refill_seconds - (self._clock() - told.since)
-                if left > 0 and not await self._stored(told, left):
+                counts = self._waiting[0]
+                left = counts.limit.refill_seconds - (self._clock() - counts.since)
+                if left > 0 and not await self._stored(counts, left):
                     return
                 self._waiting.pop(0)
 
@@ -117,12 +117,12 @@ class SharedLimits:
         """Merges counts of another gateway, or of this one before its restart."""
         limit = self._limits.get(message.subject.rpartition(".")[2])
         try:
-            said = _USES.decode(message.payload)
-            uses = {base64.b64decode(key, validate=True): count for key, count in said.uses.items()}
+            remote_counts = _USES.decode(message.payload)
+            uses = {base64.b64decode(key, validate=True): count for key, count in remote_counts.uses.items()}
         except (msgspec.DecodeError, ValueError) as error:
             log.warning("%s of %s is malformed: %s", message.sequence, LIMITS, error)
             return
-        if limit is None or said.by == self._me:
+        if limit is None or remote_counts.by == self._me:
             return
         stored_at = message.stored_at or datetime.now(UTC)
         self._limiter.merge_remote(limit, uses, ago=max(0.0, (datetime.now(UTC) - stored_at).total_seconds()))
@@ -166,11 +166,11 @@ class SharedLimits:
                 payload = msgspec.json.encode(Uses(self._me, part))
                 self._waiting.append(_OutgoingCounts(self._limits[name], payload, now, new_id()))
 
-    async def _stored(self, told: _OutgoingCounts, seconds: float) -> bool:
-        headers = {"Nats-Msg-Id": told.id, "Nats-TTL": f"{max(1, math.ceil(seconds))}s"}
+    async def _stored(self, counts: _OutgoingCounts, seconds: float) -> bool:
+        headers = {"Nats-Msg-Id": counts.id, "Nats-TTL": f"{max(1, math.ceil(seconds))}s"}
         try:
             answer = await self._inbox.request(
-                limit_uses(told.limit.name), told.payload, timeout=_ATTEMPT, headers=headers
+                limit_uses(counts.limit.name), counts.payload, timeout=_ATTEMPT, headers=headers
             )
         except RequestFailed as failure:
             self._report(failure)

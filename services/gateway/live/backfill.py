@@ -76,18 +76,18 @@ class Backfill:
             # Every sender before `until` was a friend by then; whether they still are must be known.
             position = position.merge(Position.at(CONTACT, await self._end_of(CONTACT)))
         call = Call(request_id=new_id(), position=position, actor=user_id, caller="gateway")
-        found: list[QueuedEvent] = []
+        queued: list[QueuedEvent] = []
         size = 0
         async with aclosing(self._ask(channel, stream, user_id, friends, after, most_bytes, call)) as events:
             async for event in events:
                 if event.sequence > until:
                     # An event folded into one later than `until` is delivered with that one.
-                    return EventPage(found, until)
-                found.append(QueuedEvent(channel, event.sequence, event.type, event.data))
+                    return EventPage(queued, until)
+                queued.append(QueuedEvent(channel, event.sequence, event.type, event.data))
                 size += len(event.data)
                 if size >= most_bytes:
-                    return EventPage(found, event.sequence)
-        return EventPage(found, until if len(found) < self._page else found[-1].sequence)
+                    return EventPage(queued, event.sequence)
+        return EventPage(queued, until if len(queued) < self._page else queued[-1].sequence)
 
     async def friends(self, user_id: str, contact: int) -> Collection[str]:
         """All friends of the user, once contact's read model has reached the sequence.
@@ -95,15 +95,15 @@ class Backfill:
         Raises:
             VestnikError: contact does not answer, or lags.
         """
-        remote, found, cursor = self._remotes.contact, set[str](), ""
+        remote, friends, cursor = self._remotes.contact, set[str](), ""
         call = Call(request_id=new_id(), position=Position.at(CONTACT, contact), actor=user_id, caller="gateway")
         while True:
             request = GetFriendsRequest(user_id=user_id, state=FriendState.ACCEPTED, limit=_FRIENDS_PAGE, cursor=cursor)
             answer = await remote.read(remote.stub.get_friends, request, context=call)
-            found |= {friend.user_id for friend in answer.friends}
+            friends |= {friend.user_id for friend in answer.friends}
             cursor = answer.next
             if not cursor:
-                return found
+                return friends
 
     async def are_friends(self, user_id: str, other_id: str) -> bool:
         """Whether the two are friends now, according to the stream itself.
@@ -162,17 +162,17 @@ class Backfill:
     async def _profile_updates(
         self, friends: Collection[str], after: int, most_bytes: int, call: Call
     ) -> AsyncGenerator[ClientEvent, None]:
-        remote, people, found = self._remotes.profile, sorted(friends), list[ClientEvent]()
+        remote, people, client_events = self._remotes.profile, sorted(friends), list[ClientEvent]()
         for begin in range(0, len(people), _MOST_FRIENDS):
             request = ProfileBackfill(user_ids=people[begin : begin + _MOST_FRIENDS], after=after, limit=self._page)
             size = 0
             async with aclosing(remote.stream(remote.stub.backfill, request, call)) as updates:
                 async for update in updates:
-                    found.append(update)
+                    client_events.append(update)
                     size += len(update.data)
                     # Later updates cannot be in the page.
                     if size >= most_bytes:
                         break
-        found.sort(key=lambda event: event.sequence)
-        for event in found[: self._page]:
+        client_events.sort(key=lambda event: event.sequence)
+        for event in client_events[: self._page]:
             yield event

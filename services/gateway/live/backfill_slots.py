@@ -33,34 +33,34 @@ class BackfillSlots:
     def page_bytes(self) -> int:
         return SMALL if len(self._holders) > self._many else LARGE
 
-    def take(self, outlet: ClientQueue) -> bool:
+    def take(self, queue: ClientQueue) -> bool:
         """Whether the client has a slot now; if not, its queue is woken when one may be free."""
-        if outlet in self._holders:
+        if queue in self._holders:
             return True
-        user_id = outlet.user_id
+        user_id = queue.user_id
         if self._held[user_id] >= self._most_of_one:
-            self._waiting.setdefault(user_id, set()).add(outlet)
+            self._waiting.setdefault(user_id, set()).add(queue)
             return False
-        self._leave_queue(outlet)
+        self._leave_queue(queue)
         self._held[user_id] += 1
-        self._holders.add(outlet)
+        self._holders.add(queue)
         return True
 
-    def give_back(self, outlet: ClientQueue) -> None:
+    def give_back(self, queue: ClientQueue) -> None:
         """Frees the client's slot, and ends its wait for one."""
-        self._leave_queue(outlet)
-        if outlet not in self._holders:
+        self._leave_queue(queue)
+        if queue not in self._holders:
             return
-        self._holders.discard(outlet)
-        self._held[outlet.user_id] -= 1
-        if not self._held[outlet.user_id]:
-            del self._held[outlet.user_id]
-        for other in self._waiting.pop(outlet.user_id, ()):
+        self._holders.discard(queue)
+        self._held[queue.user_id] -= 1
+        if not self._held[queue.user_id]:
+            del self._held[queue.user_id]
+        for other in self._waiting.pop(queue.user_id, ()):
             other.wake()
 
-    def _leave_queue(self, outlet: ClientQueue) -> None:
-        waiting = self._waiting.get(outlet.user_id)
+    def _leave_queue(self, queue: ClientQueue) -> None:
+        waiting = self._waiting.get(queue.user_id)
         if waiting is not None:
-            waiting.discard(outlet)
+            waiting.discard(queue)
             if not waiting:
-                del self._waiting[outlet.user_id]
+                del self._waiting[queue.user_id]

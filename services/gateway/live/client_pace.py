@@ -51,7 +51,7 @@ class Pace:
             self._since = now
         self._bytes += size
         if self._waited >= _WINDOW:
-            taken, waited = self._bytes, self._waited
+            sent_bytes, waited = self._bytes, self._waited
             self._bytes, self._waited = 0, 0.0
-            if taken < LEAST_RATE * waited:
+            if sent_bytes < LEAST_RATE * waited:
                 raise TimeoutError

@@ -97,10 +97,10 @@ class ClientQueue:
 
     def drain(self) -> list[QueuedEvent]:
         """Removes and returns all queued events."""
-        taken = list(self._waiting)
+        events = list(self._waiting)
         self._waiting.clear()
         self._bytes = 0
-        return taken
+        return events
 
     async def wait(self, seconds: float) -> None:
         """Returns when an event is queued, the queue is closed, or the time is over. For one task only."""

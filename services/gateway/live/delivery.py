@@ -56,7 +56,7 @@ class SubscriptionRequest(msgspec.Struct, frozen=True):
     """The caller, and the checked start position of every channel."""
 
     caller: Principal
-    places: ChannelPositions
+    positions: ChannelPositions
 
 
 class LiveDelivery:
@@ -88,13 +88,13 @@ class LiveDelivery:
         self._metrics = metrics
         self._heartbeat = heartbeat
         self._backfill = Backfill(remotes, self._last_sequence, confirm=confirm)
-        self._hub = Hub(FriendIndex(self._backfill.friends), seal=sealed.seal_places)
+        self._hub = Hub(FriendIndex(self._backfill.friends), seal=sealed.seal_sequences)
         self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._restart_all)
         self._slots = BackfillSlots()
         self._keys = keys
         self._sealed = sealed
         # With the id of the key that signed the client's token.
-        self._outlets: dict[ClientQueue, str] = {}
+        self._queues: dict[ClientQueue, str] = {}
         self._clients: Counter[str] = Counter()
         self._stopping = False
         self._followers = tuple(
@@ -123,8 +123,8 @@ class LiveDelivery:
     def stop(self) -> None:
         """Closes every subscription immediately and accepts no more clients."""
         self._stopping = True
-        for outlet in self._outlets:
-            outlet.close(CloseReason.STOPPING)
+        for queue in self._queues:
+            queue.close(CloseReason.STOPPING)
 
     async def prepare(self, caller: Principal, since: str, seen: Position, *, notified: bool) -> SubscriptionRequest:
         """Resolves and checks where a client's events begin; holds nothing for the client yet.
@@ -139,45 +139,45 @@ class LiveDelivery:
         self._admit(caller.user_id)
         channels = CHANNELS if notified else STREAMS
         try:
-            given = self._sealed.open(since)
+            position = self._sealed.open(since)
         except Invalid as error:
             raise invalid_position() from error
-        found = await resolve_start(self._hub, self._last_sequence, given, seen, channels, self._confirm)
+        start = await resolve_start(self._hub, self._last_sequence, position, seen, channels, self._confirm)
         # Other clients may have connected during the wait.
         self._admit(caller.user_id)
-        return SubscriptionRequest(caller, found)
+        return SubscriptionRequest(caller, start)
 
     @asynccontextmanager
     async def subscribe(self, beginning: SubscriptionRequest, kind: str) -> AsyncIterator[Subscription]:
         """The client's subscription; counts as a client until the end. `kind`: of connection, for the metrics."""
         caller = beginning.caller
-        outlet = ClientQueue(
+        queue = ClientQueue(
             caller.user_id,
             caller.session_id,
-            notified=len(beginning.places) > len(STREAMS),
+            notified=len(beginning.positions) > len(STREAMS),
             expires_at=caller.expires_at + self._session_seconds,
         )
-        self._outlets[outlet] = caller.key_id
+        self._queues[queue] = caller.key_id
         self._clients[caller.user_id] += 1
         self._metrics.opened(kind)
         if self._stopping:
-            outlet.close(CloseReason.STOPPING)
+            queue.close(CloseReason.STOPPING)
         if self._keys.find(caller.key_id) is None:
-            outlet.close(CloseReason.KEY)
+            queue.close(CloseReason.KEY)
 
         def ended(reason: str | None) -> None:
             if reason is None:
-                outlet.close(CloseReason.SESSION_UNKNOWN)
+                queue.close(CloseReason.SESSION_UNKNOWN)
             else:
-                outlet.close(CloseReason.SESSION, reason)
+                queue.close(CloseReason.SESSION, reason)
 
         try:
             with self._revocations.watch_session(caller.session_id, ended):
                 async with Subscription(
                     self._hub,
                     self._backfill,
-                    outlet,
-                    beginning.places,
+                    queue,
+                    beginning.positions,
                     still_active=self._still_active,
                     slots=self._slots,
                     handed_out=self._metrics.delivered.add,
@@ -185,11 +185,11 @@ class LiveDelivery:
                 ) as feed:
                     yield feed
         finally:
-            del self._outlets[outlet]
+            del self._queues[queue]
             self._clients[caller.user_id] -= 1
             if not self._clients[caller.user_id]:
                 del self._clients[caller.user_id]
-            self._metrics.ended(kind, outlet.end or CloseReason.DISCONNECTED)
+            self._metrics.ended(kind, queue.end or CloseReason.DISCONNECTED)
 
     # StreamListener
 
@@ -215,14 +215,14 @@ class LiveDelivery:
                 self._profiles.add(event)
                 return
             case FriendshipAccepted() as agreed:
-                self._hub.circles.changed(agreed.requester_id, agreed.addressee_id, True)
+                self._hub.friend_index.changed(agreed.requester_id, agreed.addressee_id, True)
             case FriendshipRemoved() as ended:
-                self._hub.circles.changed(ended.remover_id, ended.other_id, False)
+                self._hub.friend_index.changed(ended.remover_id, ended.other_id, False)
             case SessionRefreshed() as refreshed:
                 self._hub.refreshed(refreshed.user_id, event.aggregate_id, refreshed.expires_at.timestamp())
         some = False
-        for told in fan_out(event):
-            self._hub.publish(told)
+        for outbound in fan_out(event):
+            self._hub.publish(outbound)
             some = True
         if some:
             self._metrics.told(time.time() - event.at.timestamp())
@@ -233,9 +233,9 @@ class LiveDelivery:
         A client that may have missed one reconnects and finds it in its backfill.
         """
         log.error("the profile service lags too far: disconnecting all live clients, which resume from their positions")
-        for outlet in self._outlets:
-            outlet.close(CloseReason.RESTART)
-        self._hub.circles.clear()
+        for queue in self._queues:
+            queue.close(CloseReason.RESTART)
+        self._hub.friend_index.clear()
         self._hub.mark_lost(PROFILE, sequence)
 
     async def _watch_keys(self) -> None:
@@ -250,14 +250,14 @@ class LiveDelivery:
             if edition == self._keys.generation:
                 continue
             edition = self._keys.generation
-            for outlet, key_id in self._outlets.items():
+            for queue, key_id in self._queues.items():
                 if self._keys.find(key_id) is None:
-                    outlet.close(CloseReason.KEY)
+                    queue.close(CloseReason.KEY)
 
     def _admit(self, user_id: str) -> None:
         if self._stopping or not self._hub.begun or not self.alive:
             raise Unavailable
-        if len(self._outlets) >= MOST_CLIENTS:
+        if len(self._queues) >= MOST_CLIENTS:
             raise Overloaded(retry_after=_AGAIN_AFTER)
         if self._clients[user_id] >= MOST_OF_ONE:
             raise RateLimited("Too many live connections of one user.", retry_after=_AGAIN_AFTER)

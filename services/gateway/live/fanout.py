@@ -106,9 +106,9 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
             up_to = UNSET if read.up_to is None else read.notification_ids[0]
             done = LiveNotificationsRead(read.notification_ids, up_to)
             yield _told(event, NOTIFIED_MESSAGING, {event.aggregate_id: done}, NOTIFICATION_READ)
-        case FriendshipCreated() as asked:
-            yield _befriended(event, asked.requester_id, "outgoing", asked.addressee_id, "incoming")
-            yield _notified(event, NOTIFIED_CONTACT, asked.addressee_id, FRIEND_REQUEST, asked.requester_id)
+        case FriendshipCreated() as request:
+            yield _befriended(event, request.requester_id, "outgoing", request.addressee_id, "incoming")
+            yield _notified(event, NOTIFIED_CONTACT, request.addressee_id, FRIEND_REQUEST, request.requester_id)
         case FriendshipAccepted() as agreed:
             yield _befriended(event, agreed.requester_id, "accepted", agreed.addressee_id, "accepted")
             yield _notified(event, NOTIFIED_CONTACT, agreed.requester_id, FRIEND_ACCEPTED, agreed.addressee_id)

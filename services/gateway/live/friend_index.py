@@ -36,13 +36,13 @@ class FriendSet:
 class FriendIndex:
     def __init__(self, load: Load, *, most_idle: int = _MOST_IDLE) -> None:
         self._load = load
-        self._circles: dict[str, FriendSet] = {}
+        self._friend_sets: dict[str, FriendSet] = {}
         self._watchers: defaultdict[str, set[str]] = defaultdict(set)
         # Friend sets of users without a client here, the one released longest ago first.
         self._idle: LruCache[str, FriendSet] = LruCache(
             most_idle,
-            weigh=lambda circle: 1 + len(circle.friends),
-            on_evict=lambda user_id, circle: self._forget(user_id),
+            weigh=lambda friend_set: 1 + len(friend_set.friends),
+            on_evict=lambda user_id, friend_set: self._forget(user_id),
         )
 
     def friends_of(self, person: str) -> Collection[str]:
@@ -55,80 +55,80 @@ class FriendIndex:
         Raises:
             VestnikError: it could not be loaded.
         """
-        circle = self._circles.get(user_id)
-        if circle is None:
-            circle = self._circles[user_id] = FriendSet()
+        friend_set = self._friend_sets.get(user_id)
+        if friend_set is None:
+            friend_set = self._friend_sets[user_id] = FriendSet()
         self._idle.discard(user_id)
-        circle.clients += 1
-        if circle.complete_since is not None:
-            return circle
-        if circle.loading is None:
-            circle.loading = asyncio.create_task(self._fill(user_id, circle, contact, profile))
+        friend_set.clients += 1
+        if friend_set.complete_since is not None:
+            return friend_set
+        if friend_set.loading is None:
+            friend_set.loading = asyncio.create_task(self._fill(user_id, friend_set, contact, profile))
         try:
-            await asyncio.shield(circle.loading)
+            await asyncio.shield(friend_set.loading)
         except BaseException:
-            self.release(user_id, circle)
+            self.release(user_id, friend_set)
             raise
-        return circle
+        return friend_set
 
-    def release(self, user_id: str, circle: FriendSet) -> None:
+    def release(self, user_id: str, friend_set: FriendSet) -> None:
         """Call when a client disconnects."""
-        if self._circles.get(user_id) is not circle:
+        if self._friend_sets.get(user_id) is not friend_set:
             return
-        circle.clients -= 1
-        if circle.clients > 0:
+        friend_set.clients -= 1
+        if friend_set.clients > 0:
             return
-        if circle.complete_since is None:
+        if friend_set.complete_since is None:
             self._forget(user_id)
             return
-        self._idle.put(user_id, circle)
+        self._idle.put(user_id, friend_set)
 
     def changed(self, one: str, other: str, friends: bool) -> None:
         """Applies an event of CONTACT: the two are friends now, or no longer."""
         for user_id, friend_id in ((one, other), (other, one)):
-            circle = self._circles.get(user_id)
-            if circle is None:
+            friend_set = self._friend_sets.get(user_id)
+            if friend_set is None:
                 continue
-            if circle.complete_since is None:
-                circle.changed[friend_id] = friends
+            if friend_set.complete_since is None:
+                friend_set.changed[friend_id] = friends
             else:
-                self._set(user_id, circle, friend_id, friends)
+                self._set(user_id, friend_set, friend_id, friends)
 
     def clear(self) -> None:
         """Clears the index; the caller closes all connected clients, which then reconnect."""
-        for user_id in list(self._circles):
+        for user_id in list(self._friend_sets):
             self._forget(user_id)
         self._idle.clear()
 
-    async def _fill(self, user_id: str, circle: FriendSet, contact: int, profile: Callable[[], int]) -> None:
+    async def _fill(self, user_id: str, friend_set: FriendSet, contact: int, profile: Callable[[], int]) -> None:
         try:
             loaded = dict.fromkeys(await self._load(user_id, contact), True)
         except BaseException:
             # The next `acquire` tries again.
-            circle.loading = None
-            circle.changed.clear()
+            friend_set.loading = None
+            friend_set.changed.clear()
             raise
-        for friend_id, friends in (loaded | circle.changed).items():
+        for friend_id, friends in (loaded | friend_set.changed).items():
             if friends:
-                self._add(user_id, circle, friend_id)
-        circle.changed = {}
-        circle.loading = None
-        circle.complete_since = profile()
+                self._add(user_id, friend_set, friend_id)
+        friend_set.changed = {}
+        friend_set.loading = None
+        friend_set.complete_since = profile()
 
-    def _set(self, user_id: str, circle: FriendSet, friend_id: str, friends: bool) -> None:
+    def _set(self, user_id: str, friend_set: FriendSet, friend_id: str, friends: bool) -> None:
         idle = self._idle.discard(user_id)
         if friends:
-            self._add(user_id, circle, friend_id)
+            self._add(user_id, friend_set, friend_id)
         else:
-            circle.friends.discard(friend_id)
+            friend_set.friends.discard(friend_id)
             self._unwatch(user_id, friend_id)
         if idle is not None:
             self._idle.put(user_id, idle)
 
-    def _add(self, user_id: str, circle: FriendSet, friend_id: str) -> None:
+    def _add(self, user_id: str, friend_set: FriendSet, friend_id: str) -> None:
         # Interned, since one id is in many friend sets.
         friend_id = intern(friend_id)
-        circle.friends.add(friend_id)
+        friend_set.friends.add(friend_id)
         self._watchers[friend_id].add(user_id)
 
     def _unwatch(self, user_id: str, friend_id: str) -> None:
@@ -139,10 +139,10 @@ class FriendIndex:
                 del self._watchers[friend_id]
 
     def _forget(self, user_id: str) -> None:
-        circle = self._circles.pop(user_id, None)
-        if circle is None:
+        friend_set = self._friend_sets.pop(user_id, None)
+        if friend_set is None:
             return
-        if circle.loading is not None:
-            circle.loading.cancel()
-        for friend_id in circle.friends:
+        if friend_set.loading is not None:
+            friend_set.loading.cancel()
+        for friend_id in friend_set.friends:
             self._unwatch(user_id, friend_id)

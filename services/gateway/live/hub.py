@@ -22,7 +22,7 @@ ChannelPositions = dict[str, int]
 class HeadPosition(msgspec.Struct, frozen=True):
     """A position in every stream, and its text for clients."""
 
-    places: ChannelPositions
+    positions: ChannelPositions
     id: str
 
 
@@ -31,12 +31,12 @@ class Hub:
 
     def __init__(
         self,
-        circles: FriendIndex,
+        friend_index: FriendIndex,
         *,
         seal: Callable[[ChannelPositions], str],
         recent: Callable[[], ReplayBuffer] = ReplayBuffer,
     ) -> None:
-        self.circles = circles
+        self.friend_index = friend_index
         # Makes a position's text for clients.
         self.seal = seal
         self._recent = {channel: recent() for channel in CHANNELS}
@@ -44,7 +44,7 @@ class Hub:
         self._positions: ChannelPositions = {}
         # The last profile.updated that was skipped: its user had no friend here.
         self._passed_over = 0
-        self._outlets: dict[str, list[ClientQueue]] = {}
+        self._queues: dict[str, list[ClientQueue]] = {}
         self._moved: set[asyncio.Future[None]] = set()
         # Computed on demand, and dropped when any position advances.
         self._here: HeadPosition | None = None
@@ -65,8 +65,8 @@ class Hub:
     def head(self) -> "HeadPosition":
         """The position of a client that has received everything published."""
         if self._here is None:
-            places = {stream: self._positions[stream] for stream in STREAMS}
-            self._here = HeadPosition(places, self.seal(places))
+            positions = {stream: self._positions[stream] for stream in STREAMS}
+            self._here = HeadPosition(positions, self.seal(positions))
         return self._here
 
     # Called by stream followers
@@ -79,17 +79,17 @@ class Hub:
         self._positions[stream] = sequence
         self._here = None
 
-    def publish(self, told: OutboundEvent) -> None:
+    def publish(self, event: OutboundEvent) -> None:
         """Publishes the next event of a channel."""
-        self._recent[told.channel].add(told)
-        stream = stream_of(told.channel)
-        if told.sequence > self._positions.get(stream, 0):
-            self._positions[stream] = told.sequence
+        self._recent[event.channel].add(event)
+        stream = stream_of(event.channel)
+        if event.sequence > self._positions.get(stream, 0):
+            self._positions[stream] = event.sequence
             self._here = None
-        for user_id in self.circles.friends_of(told.friends_of) if told.friends_of else told.payload_by_user:
-            outlets = self._outlets.get(user_id)
-            if outlets is not None:
-                self._deliver(told, "" if told.friends_of else user_id, outlets)
+        for user_id in self.friend_index.friends_of(event.friends_of) if event.friends_of else event.payload_by_user:
+            queues = self._queues.get(user_id)
+            if queues is not None:
+                self._deliver(event, "" if event.friends_of else user_id, queues)
 
     def skip(self, sequence: int) -> None:
         """Skips a profile.updated of a user without friends here."""
@@ -113,46 +113,46 @@ class Hub:
 
     def refreshed(self, user_id: str, session_id: str, expires_at: float) -> None:
         """Extends the known expiry of a session; Unix time."""
-        for outlet in self._outlets.get(user_id, ()):
-            if outlet.session_id == session_id:
-                outlet.expires_at = max(outlet.expires_at, expires_at)
+        for queue in self._queues.get(user_id, ()):
+            if queue.session_id == session_id:
+                queue.expires_at = max(queue.expires_at, expires_at)
 
     # Called for clients
 
-    def covers(self, channel: str, sequence: int, circle: FriendSet) -> bool:
+    def covers(self, channel: str, sequence: int, friend_set: FriendSet) -> bool:
         """Whether the replay buffer has all events of the channel after the sequence, for a user with these friends."""
         if sequence < self._recent[channel].oldest_sequence:
             return False
         if channel != PROFILE:
             return True
         # An update skipped before the friend set was loaded may have been a friend's.
-        assert circle.complete_since is not None
-        return sequence >= min(circle.complete_since, self._passed_over)
+        assert friend_set.complete_since is not None
+        return sequence >= min(friend_set.complete_since, self._passed_over)
 
-    def recent(self, user_id: str, places: Mapping[str, int], circle: FriendSet) -> list[QueuedEvent]:
+    def recent(self, user_id: str, positions: Mapping[str, int], friend_set: FriendSet) -> list[QueuedEvent]:
         """The user's buffered events after the positions, in the order of CHANNELS."""
-        found: list[QueuedEvent] = []
+        events: list[QueuedEvent] = []
         for channel in CHANNELS:
-            if channel in places:
-                found += _of(user_id, circle, self._recent[channel].since(places[channel]))
-        return found
+            if channel in positions:
+                events += _of(user_id, friend_set, self._recent[channel].since(positions[channel]))
+        return events
 
-    def attach(self, outlet: ClientQueue) -> None:
+    def attach(self, queue: ClientQueue) -> None:
         """From now on the queue receives its user's events."""
-        self._outlets.setdefault(outlet.user_id, []).append(outlet)
+        self._queues.setdefault(queue.user_id, []).append(queue)
 
-    def detach(self, outlet: ClientQueue) -> None:
-        outlets = self._outlets.get(outlet.user_id)
-        if outlets is not None and outlet in outlets:
-            outlets.remove(outlet)
-            if not outlets:
-                del self._outlets[outlet.user_id]
+    def detach(self, queue: ClientQueue) -> None:
+        queues = self._queues.get(queue.user_id)
+        if queues is not None and queue in queues:
+            queues.remove(queue)
+            if not queues:
+                del self._queues[queue.user_id]
 
-    async def until_reached(self, places: Mapping[str, int], seconds: float) -> bool:
+    async def until_reached(self, positions: Mapping[str, int], seconds: float) -> bool:
         """Waits until all these positions are published; false if that takes longer than `seconds`."""
         try:
             async with asyncio.timeout(seconds):
-                while not self.has_reached(places):
+                while not self.has_reached(positions):
                     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                     self._moved.add(waiter)
                     try:
@@ -163,26 +163,26 @@ class Hub:
             return False
         return True
 
-    def has_reached(self, places: Mapping[str, int]) -> bool:
-        return all(self.position(channel) >= sequence for channel, sequence in places.items())
+    def has_reached(self, positions: Mapping[str, int]) -> bool:
+        return all(self.position(channel) >= sequence for channel, sequence in positions.items())
 
-    def _deliver(self, told: OutboundEvent, data_of: str, outlets: list[ClientQueue]) -> None:
+    def _deliver(self, event: OutboundEvent, data_of: str, queues: list[ClientQueue]) -> None:
         waiting: QueuedEvent | None = None
-        for outlet in outlets:
-            if told.channel in NOTIFICATION_CHANNELS and not outlet.notified:
+        for queue in queues:
+            if event.channel in NOTIFICATION_CHANNELS and not queue.notified:
                 continue
             if waiting is None:
-                waiting = QueuedEvent(told.channel, told.sequence, told.type, told.payload_by_user[data_of])
-            outlet.put(waiting)
+                waiting = QueuedEvent(event.channel, event.sequence, event.type, event.payload_by_user[data_of])
+            queue.put(waiting)
 
 
-def _of(user_id: str, circle: FriendSet, told: Iterable[OutboundEvent]) -> Iterator[QueuedEvent]:
-    for each in told:
-        data = each.payload_by_user.get("" if each.friends_of else user_id)
-        if data is not None and (not each.friends_of or each.friends_of in circle.friends):
+def _of(user_id: str, friend_set: FriendSet, events: Iterable[OutboundEvent]) -> Iterator[QueuedEvent]:
+    for event in events:
+        data = event.payload_by_user.get("" if event.friends_of else user_id)
+        if data is not None and (not event.friends_of or event.friends_of in friend_set.friends):
             peer = (
-                next((other for other in each.payload_by_user if other != user_id), "")
-                if each.channel == MESSAGING
+                next((other for other in event.payload_by_user if other != user_id), "")
+                if event.channel == MESSAGING
                 else ""
             )
-            yield QueuedEvent(each.channel, each.sequence, each.type, data, peer)
+            yield QueuedEvent(event.channel, event.sequence, event.type, data, peer)

@@ -75,7 +75,7 @@ class ProfileUpdates:
     async def _tell(self, next_: Recorded[Event] | int) -> None:
         if isinstance(next_, int):
             self._hub.advance(PROFILE, next_)
-        elif self._hub.circles.friends_of(next_.aggregate_id):
+        elif self._hub.friend_index.friends_of(next_.aggregate_id):
             shown = await self._shown(next_)
             if shown is not None and self._is_next(next_):
                 self._hub.publish(profile_updated(next_, shown))
@@ -91,8 +91,8 @@ class ProfileUpdates:
         call = Call(request_id=new_id(), position=Position.at(PROFILE, event.sequence), caller="gateway")
         while True:
             try:
-                found = await self._profiles.get(event.aggregate_id, call)
-                return _completed(event, _DECODER.decode(found.body))
+                profile = await self._profiles.get(event.aggregate_id, call)
+                return _completed(event, _DECODER.decode(profile.body))
             except (ProfileNotFound, msgspec.DecodeError):
                 log.exception("the profile update %d cannot be delivered", event.sequence)
                 return None

@@ -28,9 +28,9 @@ class ReplayBuffer:
         self._bytes = 0
         self.oldest_sequence = sequence
 
-    def add(self, told: OutboundEvent) -> None:
-        self._told.append(told)
-        self._bytes += told.size()
+    def add(self, event: OutboundEvent) -> None:
+        self._told.append(event)
+        self._bytes += event.size()
         while len(self._told) > self._most or self._bytes > self._most_bytes:
             oldest = self._told.popleft()
             self._bytes -= oldest.size()
@@ -38,10 +38,10 @@ class ReplayBuffer:
 
     def since(self, sequence: int) -> list[OutboundEvent]:
         """All events after the sequence, in order. Complete only if the sequence is not below `oldest_sequence`."""
-        found: list[OutboundEvent] = []
-        for told in reversed(self._told):
-            if told.sequence <= sequence:
+        events: list[OutboundEvent] = []
+        for event in reversed(self._told):
+            if event.sequence <= sequence:
                 break
-            found.append(told)
-        found.reverse()
-        return found
+            events.append(event)
+        events.reverse()
+        return events

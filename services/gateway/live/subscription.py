@@ -91,8 +91,8 @@ class Subscription:
         self,
         hub: Hub,
         backfill: Pages,
-        outlet: ClientQueue,
-        places: ChannelPositions,
+        queue: ClientQueue,
+        positions: ChannelPositions,
         *,
         still_active: StillActive,
         slots: BackfillSlots,
@@ -101,11 +101,11 @@ class Subscription:
         pause: float = _PAUSE,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`places`: the start position, for every channel that the client wants."""
+        """`positions`: the start position, for every channel that the client wants."""
         self._hub = hub
         self._backfill = backfill
-        self._outlet = outlet
-        self._places = places
+        self._queue = queue
+        self._positions = positions
         self._still_active = still_active
         self._slots = slots
         self._handed_out = handed_out
@@ -116,7 +116,7 @@ class Subscription:
         self.try_write: TryWrite | None = None
         # The hub's position at the last event delivered by `_deliver_now`.
         self._reached: HeadPosition | None = None
-        self._circle: FriendSet | None = None
+        self._friend_set: FriendSet | None = None
         # By user, sequences of MESSAGING: up to where it is known whether their conversation is closed, and up to where
         # it is closed.
         self._known: ChannelPositions = {}
@@ -133,104 +133,104 @@ class Subscription:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._hub.detach(self._outlet)
-        self._slots.give_back(self._outlet)
-        if self._circle is not None:
-            self._hub.circles.release(self._outlet.user_id, self._circle)
+        self._hub.detach(self._queue)
+        self._slots.give_back(self._queue)
+        if self._friend_set is not None:
+            self._hub.friend_index.release(self._queue.user_id, self._friend_set)
 
     @property
     def id(self) -> str:
         """The position reached with the events handed out."""
-        return self._hub.seal(self._places)
+        return self._hub.seal(self._positions)
 
     @property
     def end(self) -> CloseReason | None:
         """Why the subscription has ended; None while it goes on."""
-        return self._outlet.end if self._over else None
+        return self._queue.end if self._over else None
 
     def give_up(self, end: CloseReason) -> None:
         """Closes the subscription of an unreachable client."""
-        self._outlet.close(end)
+        self._queue.close(end)
 
     async def next(self) -> list[ClientEvent]:
         """The next events, at least one; empty as a heartbeat, and at the end.
 
         The caller has sent the previous events by then. `id` may advance without an event.
         """
-        circle = self._circle or await self._enter()
-        if circle is None:
+        friend_set = self._friend_set or await self._enter()
+        if friend_set is None:
             return self._heartbeat_or_end()
         if self._page_out:
             # The client has received the page.
             self._page_out = False
-            self._slots.give_back(self._outlet)
+            self._slots.give_back(self._queue)
         while not self._attached:
-            items = await self._backfill_round(circle)
+            items = await self._backfill_round(friend_set)
             if items is not None:
                 return items
         return await self._live()
 
     async def _enter(self) -> FriendSet | None:
-        hub, outlet = self._hub, self._outlet
-        if outlet.end is not None:
+        hub, queue = self._hub, self._queue
+        if queue.end is not None:
             return None
         try:
-            self._circle = await hub.circles.acquire(
-                outlet.user_id, hub.position(CONTACT), lambda: hub.position(PROFILE)
+            self._friend_set = await hub.friend_index.acquire(
+                queue.user_id, hub.position(CONTACT), lambda: hub.position(PROFILE)
             )
         except _TRANSIENT as error:
             log.info("the friends of a user cannot be loaded: %s", error)
-            await outlet.wait(self._pause)
-        return self._circle
+            await queue.wait(self._pause)
+        return self._friend_set
 
-    async def _backfill_round(self, circle: FriendSet) -> list[ClientEvent] | None:
+    async def _backfill_round(self, friend_set: FriendSet) -> list[ClientEvent] | None:
         """One round of what was missed; None if it yields nothing. Attaches the queue once few events are left."""
-        outlet, hub, places = self._outlet, self._hub, self._places
-        if outlet.end is not None:
+        queue, hub, positions = self._queue, self._hub, self._positions
+        if queue.end is not None:
             return self._heartbeat_or_end()
-        late = next((channel for channel in places if not hub.covers(channel, places[channel], circle)), None)
+        late = next((channel for channel in positions if not hub.covers(channel, positions[channel], friend_set)), None)
         if late is not None:
-            return await self._page(late, circle)
-        if doubtful := self._unconfirmed_peers(circle):
+            return await self._page(late, friend_set)
+        if doubtful := self._unconfirmed_peers(friend_set):
             return await self._ask(doubtful)
         # No await from here on.
-        found = [event for event in self._remembered(circle) if self._closed.get(event.peer, 0) < event.sequence]
-        part = _beginning(found)
-        if len(part) == len(found) <= _FEW:
-            hub.attach(outlet)
+        events = [event for event in self._remembered(friend_set) if self._closed.get(event.peer, 0) < event.sequence]
+        part = _beginning(events)
+        if len(part) == len(events) <= _FEW:
+            hub.attach(queue)
             self._attached = True
         return self._numbered(part) or None
 
-    async def _page(self, channel: str, circle: FriendSet) -> list[ClientEvent] | None:
-        outlet = self._outlet
-        if not self._slots.take(outlet):
-            await outlet.wait(self._heartbeat)
+    async def _page(self, channel: str, friend_set: FriendSet) -> list[ClientEvent] | None:
+        queue = self._queue
+        if not self._slots.take(queue):
+            await queue.wait(self._heartbeat)
             return []
         self._page_out = True
         until, size = self._hub.position(channel), self._slots.page_bytes
         try:
             page = await self._backfill.page(
-                channel, outlet.user_id, circle.friends, self._places[channel], until, size
+                channel, queue.user_id, friend_set.friends, self._positions[channel], until, size
             )
         except _TRANSIENT as error:
             log.info("the missed events of a client in %s cannot be loaded: %s", channel, error)
-            await outlet.wait(self._pause)
+            await queue.wait(self._pause)
             return []
         items = self._numbered(page.events)
-        self._places[channel] = max(self._places[channel], page.reached)
+        self._positions[channel] = max(self._positions[channel], page.reached)
         return items or None
 
-    def _unconfirmed_peers(self, circle: FriendSet) -> set[str]:
+    def _unconfirmed_peers(self, friend_set: FriendSet) -> set[str]:
         """Peers whose conversation with the user may be closed: not friends as far as this gateway has read."""
         return {
             event.peer
-            for event in self._remembered(circle)
-            if event.peer and event.peer not in circle.friends and self._known.get(event.peer, 0) < event.sequence
+            for event in self._remembered(friend_set)
+            if event.peer and event.peer not in friend_set.friends and self._known.get(event.peer, 0) < event.sequence
         }
 
     async def _ask(self, people: Iterable[str]) -> list[ClientEvent] | None:
         """Checks whether these are friends, which decides on everything that they have written so far."""
-        user_id, until = self._outlet.user_id, self._hub.position(MESSAGING)
+        user_id, until = self._queue.user_id, self._hub.position(MESSAGING)
         try:
             for person in people:
                 if not await self._backfill.are_friends(user_id, person):
@@ -238,36 +238,36 @@ class Subscription:
                 self._known[person] = until
         except _TRANSIENT as error:
             log.info("whether two users are friends cannot be loaded: %s", error)
-            await self._outlet.wait(self._pause)
+            await self._queue.wait(self._pause)
             return []
         return None
 
     async def _live(self) -> list[ClientEvent]:
-        outlet = self._outlet
-        if not len(outlet) and outlet.end is None:
-            self._places |= {channel: self._hub.position(channel) for channel in self._places}
-            left = outlet.expires_at - self._clock()
+        queue = self._queue
+        if not len(queue) and queue.end is None:
+            self._positions |= {channel: self._hub.position(channel) for channel in self._positions}
+            left = queue.expires_at - self._clock()
             if left <= 0:
                 return await self._check_expiry()
             await self._idle(min(self._heartbeat, left))
-        if len(outlet):
-            return self._numbered(outlet.drain())
+        if len(queue):
+            return self._numbered(queue.drain())
         return self._heartbeat_or_end()
 
     async def _idle(self, seconds: float) -> None:
         """Waits for events that need the client's task; all others are delivered meanwhile, as they come."""
-        outlet, hub = self._outlet, self._hub
+        queue, hub = self._queue, self._hub
         # The hub's head has no positions for notification channels.
-        if self.try_write is not None and not outlet.notified:
-            outlet.at_once = self._deliver_now
+        if self.try_write is not None and not queue.notified:
+            queue.at_once = self._deliver_now
         try:
-            await outlet.wait(seconds)
+            await queue.wait(seconds)
         finally:
-            outlet.at_once = None
-        if not len(outlet) and not outlet.notified:
-            self._places |= hub.head().places
+            queue.at_once = None
+        if not len(queue) and not queue.notified:
+            self._positions |= hub.head().positions
         elif self._reached is not None:
-            self._places |= self._reached.places
+            self._positions |= self._reached.positions
         self._reached = None
 
     def _deliver_now(self, event: QueuedEvent) -> bool:
@@ -282,7 +282,7 @@ class Subscription:
         except Exception:
             # The edge: this client is closed and reconnects, and all others still get the event.
             log.exception("a live event could not be delivered")
-            self._outlet.close(CloseReason.FAILED)
+            self._queue.close(CloseReason.FAILED)
             return True
         self._reached = here
         self._handed_out(1)
@@ -290,33 +290,33 @@ class Subscription:
 
     async def _check_expiry(self) -> list[ClientEvent]:
         """The session should have expired by now; its owner decides."""
-        outlet = self._outlet
+        queue = self._queue
         try:
-            active = await self._still_active(outlet.session_id)
+            active = await self._still_active(queue.session_id)
         except _TRANSIENT as error:
             log.info("the state of a session cannot be checked: %s", error)
             active = True
         if active:
-            outlet.expires_at = max(outlet.expires_at, self._clock() + self._heartbeat)
+            queue.expires_at = max(queue.expires_at, self._clock() + self._heartbeat)
             return []
-        outlet.close(CloseReason.SESSION, _EXPIRED)
+        queue.close(CloseReason.SESSION, _EXPIRED)
         return self._heartbeat_or_end()
 
     def _heartbeat_or_end(self) -> list[ClientEvent]:
         """A heartbeat, or the end; if the session has ended, the last event says so."""
-        outlet = self._outlet
-        if outlet.end is CloseReason.SESSION and not self._end_sent:
+        queue = self._queue
+        if queue.end is CloseReason.SESSION and not self._end_sent:
             self._end_sent = True
-            end = LiveSessionEnd(outlet.session_id, outlet.reason or _REVOKED)
+            end = LiveSessionEnd(queue.session_id, queue.reason or _REVOKED)
             return [ClientEvent(self.id, SessionRevoked.TYPE, msgspec.json.encode(end))]
-        self._over = outlet.end is not None
+        self._over = queue.end is not None
         return []
 
     def _own(self, event: QueuedEvent) -> bool:
-        return msgspec.json.decode(event.data, type=_Ended).session_id == self._outlet.session_id
+        return msgspec.json.decode(event.data, type=_Ended).session_id == self._queue.session_id
 
-    def _remembered(self, circle: FriendSet) -> list[QueuedEvent]:
-        return self._hub.recent(self._outlet.user_id, self._places, circle)
+    def _remembered(self, friend_set: FriendSet) -> list[QueuedEvent]:
+        return self._hub.recent(self._queue.user_id, self._positions, friend_set)
 
     def _numbered(self, events: Iterable[QueuedEvent]) -> list[ClientEvent]:
         """The events as sent, each with the position reached with it."""
@@ -325,7 +325,7 @@ class Subscription:
             if event.channel == SESSION and self._own(event):
                 # The end of its own session is sent last.
                 continue
-            self._places[event.channel] = event.sequence
+            self._positions[event.channel] = event.sequence
             items.append(ClientEvent(self.id, event.type, event.data))
         self._handed_out(len(items))
         return items

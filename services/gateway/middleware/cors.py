@@ -88,10 +88,10 @@ class GatewayCors(CORSMiddleware):
 
     def _preflight(self, scope: Scope) -> WholeResponse | None:
         """The response to a preflight; None if the path does not exist."""
-        match, found = self._routes.matches(scope)
+        match, child_scope = self._routes.matches(scope)
         if match is not Match.PARTIAL:
             return None
-        scope.update(found)
+        scope.update(child_scope)
         routes: PathRoutes = scope["route"]
         return WholeResponse(
             b"",

@@ -21,11 +21,11 @@ class DirectDispatch:
         self._index = index
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match, found = self._index.matches(scope)
+        match, child_scope = self._index.matches(scope)
         if match is not Match.FULL:
             await self._app(scope, receive, send)
             return
-        scope.update(found)
+        scope.update(child_scope)
         try:
             await self._index.handle(scope, receive, send)
         except ClientDisconnect:

@@ -49,8 +49,8 @@ class Readiness:
     async def _one_serves(self, service: str) -> bool:
         """Whether at least one replica of the service is ready."""
         replicas, tls = self._services[service], self._tls[service]
-        said = await asyncio.gather(*(said_serving(host, port, tls=tls) for host, port in replicas))
-        if any(said):
+        serving = await asyncio.gather(*(said_serving(host, port, tls=tls) for host, port in replicas))
+        if any(serving):
             self._served_at[service] = time.monotonic()
             return True
-        return None in said and time.monotonic() - self._served_at[service] < _PATIENCE
+        return None in serving and time.monotonic() - self._served_at[service] < _PATIENCE

@@ -67,10 +67,10 @@ def document(endpoints: Iterable[AnyEndpoint]) -> Json:
     command, answer, query = (schemas.pop(kind.__name__) for kind in (websocket.Command, websocket.Answer, EventsQuery))
     events = {kind: _event(kind) for kind in EVENTS}
     frames = {f"frame.{kind}": _frame(kind) for kind in (*EVENTS, HEARTBEAT)}
-    asked = {f"command.{name}": _command(endpoint, command) for name, endpoint in commands.items()}
-    told = {f"answer.{name}": _answer(endpoint, answer) for name, endpoint in commands.items()}
-    told["answer.problem"] = _refusal(answer)
-    found: Json = {
+    commands_sent = {f"command.{name}": _command(endpoint, command) for name, endpoint in commands.items()}
+    answers = {f"answer.{name}": _answer(endpoint, answer) for name, endpoint in commands.items()}
+    answers["answer.problem"] = _refusal(answer)
+    document: Json = {
         "asyncapi": "3.0.0",
         "info": {"title": "Vestnik, live", "version": "1", "description": _DESCRIPTION},
         "defaultContentType": _JSON,
@@ -85,7 +85,7 @@ def document(endpoints: Iterable[AnyEndpoint]) -> Json:
                 "title": "WebSocket",
                 "description": "The token goes into `Authorization`, or beside the subprotocol `vestnik.v1` as"
                 " `bearer.<token>`. Each message is one JSON object in a text frame.",
-                "messages": _references({**frames, **asked, **told}),
+                "messages": _references({**frames, **commands_sent, **answers}),
                 "bindings": {"ws": {"method": "GET", "query": query, "bindingVersion": "0.1.0"}},
             },
         },
@@ -109,13 +109,13 @@ def document(endpoints: Iterable[AnyEndpoint]) -> Json:
             },
         },
         "components": {
-            "messages": {**events, **frames, **asked, **told},
+            "messages": {**events, **frames, **commands_sent, **answers},
             "schemas": schemas,
             "securitySchemes": {"bearerAuth": openapi.BEARER},
         },
     }
     # Converts defaults to JSON, and patterns to JSON Schema's dialect.
-    portable: Json = msgspec.json.decode(msgspec.json.encode(openapi.portable(found)))
+    portable: Json = msgspec.json.decode(msgspec.json.encode(openapi.portable(document)))
     return portable
 
 
@@ -164,7 +164,7 @@ def _command(endpoint: AnyEndpoint, described: Json) -> Json:
 def _answer(endpoint: AnyEndpoint, described: Json) -> Json:
     bodies = _answered(endpoint)
     own: Json = {"status": {"type": "integer", "enum": sorted(endpoint.answers)}}
-    properties = {name: found for name, found in (described["properties"] | own).items() if name != "retry_after"}
+    properties = {name: schema for name, schema in (described["properties"] | own).items() if name != "retry_after"}
     properties.pop("body")
     if bodies:
         properties["body"] = _reference(bodies[0])
@@ -173,7 +173,7 @@ def _answer(endpoint: AnyEndpoint, described: Json) -> Json:
 
 def _refusal(described: Json) -> Json:
     own: Json = {"status": {"type": "integer", "minimum": HTTPStatus.BAD_REQUEST.value}, "body": _reference(Problem)}
-    properties = {name: found for name, found in (described["properties"] | own).items() if name != "position"}
+    properties = {name: schema for name, schema in (described["properties"] | own).items() if name != "position"}
     return _object("problem", properties, ["answer", "status", "body"])
 
 

@@ -160,8 +160,8 @@ def _path_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:
 def _query_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:
     (_,), components = msgspec.json.schema_components([endpoint.query], ref_template=_SCHEMAS)
     schema = components[endpoint.query.__name__]
-    for name, found in schema["properties"].items():
-        shape = portable(_without_null(found))
+    for name, property_schema in schema["properties"].items():
+        shape = portable(_without_null(property_schema))
         parameter: Json = {"name": name, "in": "query", "required": name in schema["required"]}
         if description := shape.pop("description", None):
             parameter["description"] = description
@@ -197,12 +197,12 @@ def _answer(endpoint: AnyEndpoint, answer: DocumentedResponse, references: Mappi
         names.append("Vestnik-Position")
     if endpoint.limits:
         names += ["RateLimit-Policy", "RateLimit"]
-    found: Json = {"description": answer.description, "headers": _headers(names)}
+    response: Json = {"description": answer.description, "headers": _headers(names)}
     if answer.body is not None:
-        found["content"] = {answer.media_type: {"schema": references[answer.body]}}
+        response["content"] = {answer.media_type: {"schema": references[answer.body]}}
     elif answer.media_type != "application/json":
-        found["content"] = {answer.media_type: {}}
-    return found
+        response["content"] = {answer.media_type: {}}
+    return response
 
 
 def _problems(endpoint: AnyEndpoint) -> dict[int, list[type[VestnikError]]]:
@@ -244,7 +244,7 @@ def portable(schema: Json) -> Json:
         if isinstance(value, dict):
             return portable(value)
         if isinstance(value, list | tuple):
-            return [translated(key, each) for each in value]
+            return [translated(key, item) for item in value]
         return value.replace(r"\Z", "$") if key == "pattern" and isinstance(value, str) else value
 
     return {key: translated(key, value) for key, value in schema.items()}

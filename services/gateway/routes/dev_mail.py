@@ -44,8 +44,8 @@ async def mails(incoming: Request[MailQuery, NoBody]) -> Response:
     settings = incoming.context.settings
     if settings.show_mail != "on" or not _of_this_machine(incoming):
         raise NotFound
-    found = await asyncio.to_thread(_newest, settings.data_dir / "mail", folded_login(incoming.query.to.strip()))
-    return Response(body=Mails(found))
+    newest = await asyncio.to_thread(_newest, settings.data_dir / "mail", folded_login(incoming.query.to.strip()))
+    return Response(body=Mails(newest))
 
 
 def _of_this_machine(incoming: Request[MailQuery, NoBody]) -> bool:
@@ -67,9 +67,9 @@ def _is_loopback(address: str) -> bool:
 
 
 def _newest(folder: Path, to: str) -> list[Mail]:
-    found: list[Mail] = []
+    mails: list[Mail] = []
     for _, file in sorted(_by_age(folder))[:_MOST_FILES]:
-        if len(found) == _MOST_MAILS:
+        if len(mails) == _MOST_MAILS:
             break
         try:
             content = file.read_bytes()
@@ -79,8 +79,8 @@ def _newest(folder: Path, to: str) -> list[Mail]:
         recipient = str(mail["To"] or "")
         if not to or to in _addresses(mail):
             text = mail.get_body(("plain",))
-            found.append(Mail(recipient, str(mail["Subject"] or ""), text.get_content() if text is not None else ""))
-    return found
+            mails.append(Mail(recipient, str(mail["Subject"] or ""), text.get_content() if text is not None else ""))
+    return mails
 
 
 def _addresses(mail: EmailMessage) -> set[str]:

@@ -113,11 +113,11 @@ async def mark_seen(incoming: Request[NoQuery, Seen]) -> Response:
 
 
 def _edge(query: MessagesQuery) -> _Edge:
-    given = [name for name, value in (("before", query.before), ("after", query.after)) if value is not None]
+    edges = [name for name, value in (("before", query.before), ("after", query.after)) if value is not None]
     if query.cursor:
-        given.append("cursor")
-    if len(given) > 1:
-        raise Invalid(violations=(Violation(f"/query/{given[-1]}", f"Not together with `{given[0]}`"),))
+        edges.append("cursor")
+    if len(edges) > 1:
+        raise Invalid(violations=(Violation(f"/query/{edges[-1]}", f"Not together with `{edges[0]}`"),))
     return decode_cursor(query.cursor, _Edge) or _Edge(query.before, query.after)
 
 

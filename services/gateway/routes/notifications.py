@@ -65,7 +65,7 @@ async def list_notifications(incoming: Request[PageQuery, NoBody]) -> Response:
     messaging, query = incoming.context.remotes.messaging, incoming.query
     request = ListNotificationsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
     answer = await messaging.read(messaging.stub.list_notifications, request)
-    items = [_item(found) for found in answer.notifications]
+    items = [_item(notification) for notification in answer.notifications]
     return Response(body=Page(items, answer.next or None), position=answer.position)
 
 
@@ -92,8 +92,14 @@ async def mark_read(incoming: Request[NoQuery, ReadNotifications]) -> Response:
     return Response(status=204, position=answer.position, written_by=user_id)
 
 
-def _item(found: Notification) -> NotificationItem:
-    return NotificationItem(found.notification_id, found.kind, found.from_user_id, shown(found.at), found.read)
+def _item(notification: Notification) -> NotificationItem:
+    return NotificationItem(
+        notification.notification_id,
+        notification.kind,
+        notification.from_user_id,
+        shown(notification.at),
+        notification.read,
+    )
 
 
 ROUTES: tuple[AnyEndpoint, ...] = (

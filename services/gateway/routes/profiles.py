@@ -87,7 +87,7 @@ async def search(incoming: Request[SearchQuery, NoBody]) -> Response:
     request = SearchProfilesRequest(query=query.query, limit=query.limit, cursor=query.cursor)
     answer = await profile.read(profile.stub.search_profiles, request)
     return Response(
-        body=Page([_body(found) for found in answer.profiles], answer.next or None), position=answer.position
+        body=Page([_body(match) for match in answer.profiles], answer.next or None), position=answer.position
     )
 
 
@@ -112,11 +112,11 @@ async def update_me(incoming: Request[NoQuery, ProfilePatch]) -> Response:
 
 
 async def _get(incoming: Request[NoQuery, NoBody], user_id: str, cache_control: str) -> Response:
-    found = await incoming.context.profiles.get(user_id, incoming.call)
-    headers = {"etag": found.etag, "cache-control": cache_control, "vary": VARY}
-    if matches(incoming.headers.get("if-none-match"), found.etag):
+    profile = await incoming.context.profiles.get(user_id, incoming.call)
+    headers = {"etag": profile.etag, "cache-control": cache_control, "vary": VARY}
+    if matches(incoming.headers.get("if-none-match"), profile.etag):
         return Response(status=304, headers=headers)
-    return Response(body=found.body, headers={"content-type": JSON, **headers})
+    return Response(body=profile.body, headers={"content-type": JSON, **headers})
 
 
 def _cleared(value: str | UnsetType | None) -> str | None:
@@ -136,15 +136,15 @@ def _if_match(header: str | None) -> list[str]:
     return [tag.opaque if not tag.weak else f"W/{tag.opaque}" for tag in tags]
 
 
-def _body(found: Profile) -> ProfileBody:
+def _body(profile: Profile) -> ProfileBody:
     return ProfileBody(
-        found.user_id,
-        found.username,
-        found.display_name,
-        found.bio,
-        found.avatar_url or None,
-        found.verified,
-        shown(found.updated_at),
+        profile.user_id,
+        profile.username,
+        profile.display_name,
+        profile.bio,
+        profile.avatar_url or None,
+        profile.verified,
+        shown(profile.updated_at),
     )
 
 

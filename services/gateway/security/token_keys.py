@@ -61,8 +61,8 @@ class VerifyingKeys:
             log.warning("%s cannot be read: %s", self._path.name, error)
 
     def _read(self) -> None:
-        found = self._path.stat()
-        seen = (found.st_mtime_ns, found.st_ino, found.st_size)
+        file = self._path.stat()
+        seen = (file.st_mtime_ns, file.st_ino, file.st_size)
         if seen == self._seen:
             return
         content = self._path.read_bytes()

@@ -22,9 +22,9 @@ class ConnectionLimiter:
     def of(cls, settings: Settings) -> "ConnectionLimiter":
         """Limits from the settings, within the file descriptor limit, which is raised as far as the system permits."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = settings.connections + _ELSEWHERE
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        files_needed = settings.connections + _ELSEWHERE
+        if soft != resource.RLIM_INFINITY and soft < files_needed:
+            soft = files_needed if hard == resource.RLIM_INFINITY else min(files_needed, hard)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         room = settings.connections if soft == resource.RLIM_INFINITY else max(soft - _ELSEWHERE, 1)
         # Behind a proxy all clients have its address.

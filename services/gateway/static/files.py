@@ -71,7 +71,7 @@ class WebFile:
         if matches(headers.get("if-none-match"), chosen["etag"]):
             # A 304 has no content, hence no content coding.
             return Response(
-                status_code=304, headers={name: each for name, each in chosen.items() if name != "content-encoding"}
+                status_code=304, headers={name: value for name, value in chosen.items() if name != "content-encoding"}
             )
         return Response(content, headers=chosen)
 

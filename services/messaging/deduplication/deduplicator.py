@@ -41,9 +41,9 @@ class Deduplicator:
     def add(self, conversation_id: str, after: int, message: Recorded[Event]) -> Sent:
         """Records a message that was appended directly after the stream sequence `after` of its conversation."""
         assert isinstance(message.data, MessageSent)
-        found = sent(message.data, message.at, message.sequence)
-        self._tails.add(conversation_id, after, found, message.data.client_message_id)
-        return found
+        message_sent = sent(message.data, message.at, message.sequence)
+        self._tails.add(conversation_id, after, message_sent, message.data.client_message_id)
+        return message_sent
 
     def is_certainly_new(self, conversation_id: str, until: int, command: SendMessage) -> bool:
         """Whether memory alone rules out a message with the sender's id up to the stream sequence `until`."""
@@ -65,12 +65,12 @@ class Deduplicator:
             return None
         of_command = command.sender_id, command.client_message_id
         tail = self._tails.get(conversation_id)
-        if tail is not None and (found := tail.find(*of_command)):
-            return found
+        if tail is not None and (duplicate := tail.find(*of_command)):
+            return duplicate
         if tail is None or not tail.covers(0, until):
             tail = await self._load_ids(conversation_id, tail, until, length) or tail
-        if tail is not None and (found := tail.find(*of_command)):
-            return found
+        if tail is not None and (duplicate := tail.find(*of_command)):
+            return duplicate
         if tail is not None and tail.rules_out(0, until, *of_command):
             return None
         return await self._query_read_model(conversation_id, until, tail, command)
@@ -84,9 +84,9 @@ class Deduplicator:
             tail.asked += 1
         if looked.found is not None:
             return looked.found
-        for place in looked.seen.discarded:
-            if found := await self._find_discarded(conversation_id, place, command):
-                return found
+        for sequence in looked.seen.discarded:
+            if duplicate := await self._find_discarded(conversation_id, sequence, command):
+                return duplicate
         applied = looked.seen.applied
         if until <= applied or (tail is not None and tail.rules_out(applied, until, *of_command)):
             return None
@@ -102,10 +102,10 @@ class Deduplicator:
         is_near = tail is not None and not tail.from_sequence and length - tail.number <= _FEW
         if tail is not None and is_near and await self._read_newer_events(conversation_id, tail):
             return tail
-        asked = tail.asked if tail is not None else 0
-        if length > min(recent_messages.IDS_OF_ONE, (asked + 1) * _FOR_ONE):
+        lookups = tail.asked if tail is not None else 0
+        if length > min(recent_messages.IDS_OF_ONE, (lookups + 1) * _FOR_ONE):
             return None
-        found, applied = ConversationTail(0), until
+        loaded, applied = ConversationTail(0), until
         for begin in range(0, length, _PAGE):
             looked = await self._queries.client_ids(conversation_id, begin, begin + _PAGE)
             # Discarded events are missing from the rows, but were sent all the same.
@@ -113,18 +113,18 @@ class Deduplicator:
                 return None
             # Each page is a separate snapshot: together they cover only what the earliest one covers.
             applied = min(applied, looked.seen.applied)
-            found.learn(looked.ids)
-        found.to_sequence, found.number, found.asked = applied, length, asked
-        if applied < until and not await self._read_newer_events(conversation_id, found):
+            loaded.learn(looked.ids)
+        loaded.to_sequence, loaded.number, loaded.asked = applied, length, lookups
+        if applied < until and not await self._read_newer_events(conversation_id, loaded):
             return None
-        self._tails.put(conversation_id, found)
-        return found
+        self._tails.put(conversation_id, loaded)
+        return loaded
 
     async def _read_newer_events(self, conversation_id: str, tail: ConversationTail) -> bool:
         """Adds the messages after the tail from the stream. Returns False if one cannot be decoded."""
         stored = await self._log.read(conversation(conversation_id), after=tail.to_sequence)
         try:
-            opened = [found for each in stored if (found := _opened(each)) is not None]
+            opened = [event for item in stored if (event := _opened(item)) is not None]
         except (msgspec.DecodeError, LookupError):
             # This release cannot decode it, and it may be the duplicate.
             return False
@@ -139,7 +139,7 @@ class Deduplicator:
         Raises:
             ReadModelBehind: an event there cannot be decoded by this release, and may be the message.
         """
-        found: Sent | None = None
+        duplicate: Sent | None = None
         tail = ConversationTail(looked.seen.applied)
         for stored in await self._log.read(conversation(conversation_id), after=looked.seen.applied):
             if stored.sequence in looked.seen.discarded:
@@ -153,15 +153,15 @@ class Deduplicator:
             message, client_message_id = opened
             tail.add(message, client_message_id)
             if _is(message, client_message_id, command):
-                found = message
+                duplicate = message
         self._tails.put(conversation_id, tail)
-        return found
+        return duplicate
 
-    async def _find_discarded(self, conversation_id: str, place: int, command: SendMessage) -> Sent | None:
+    async def _find_discarded(self, conversation_id: str, sequence: int, command: SendMessage) -> Sent | None:
         """Returns the duplicate if it is the discarded event at this sequence, which was sent all the same."""
-        stored = await self._log.read(conversation(conversation_id), after=place - 1, limit=1)
+        stored = await self._log.read(conversation(conversation_id), after=sequence - 1, limit=1)
         try:
-            opened = _opened(stored[0]) if stored and stored[0].sequence == place else None
+            opened = _opened(stored[0]) if stored and stored[0].sequence == sequence else None
         except (msgspec.DecodeError, LookupError):
             # Not a readable message, which is why an operator has discarded it.
             return None

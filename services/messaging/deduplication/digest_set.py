@@ -30,8 +30,8 @@ class DigestSet:
     def __contains__(self, digest: int) -> bool:
         if digest in self._unsorted:
             return True
-        place = bisect_left(self._sorted, digest)
-        return place < len(self._sorted) and self._sorted[place] == digest
+        index = bisect_left(self._sorted, digest)
+        return index < len(self._sorted) and self._sorted[index] == digest
 
     def add(self, digest: int) -> None:
         self._unsorted.add(digest)

@@ -59,7 +59,7 @@ class ConversationTail:
 
         The caller updates `to_sequence` and `number`.
         """
-        self._digests.update(digest(*each) for each in ids)
+        self._digests.update(digest(*pair) for pair in ids)
 
     def add(self, message: Sent, client_message_id: str) -> None:
         """Adds the conversation's next message. Beyond `_OF_ONE`, the oldest is reduced to its id."""
@@ -93,8 +93,8 @@ class RecentMessages:
         """Adds a message that was appended directly after the stream sequence `after` of its conversation."""
         tail = self._tails.peek(conversation_id)
         if tail is None or tail.to_sequence != after:
-            asked = 0 if tail is None else tail.asked
+            lookups = 0 if tail is None else tail.asked
             tail = ConversationTail(after)
-            tail.asked = asked
+            tail.asked = lookups
         tail.add(message, client_message_id)
         self.put(conversation_id, tail)

@@ -53,11 +53,11 @@ class NewestPage:
 
     def cut(self, limit: int) -> PageSlice:
         """Returns the newest `limit` messages, at most `KEPT`."""
-        taken = min(limit, len(self._ends))
-        if not taken:
+        count = min(limit, len(self._ends))
+        if not count:
             return PageSlice(b"[]", 0, False, self.version)
-        items = b"[%b]" % self._items[: self._ends[taken - 1]]
-        return PageSlice(items, self._sequences[taken - 1], len(self._ends) > taken, self.version)
+        items = b"[%b]" % self._items[: self._ends[count - 1]]
+        return PageSlice(items, self._sequences[count - 1], len(self._ends) > count, self.version)
 
 
 class NewestPages:

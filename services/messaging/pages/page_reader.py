@@ -52,7 +52,7 @@ class PageReader:
 
     async def messages(
         self,
-        asked: PageRequest,
+        request: PageRequest,
         position: Position,
         *,
         before: int | None,
@@ -69,54 +69,54 @@ class PageReader:
         """
         await self._queries.wait_for(position)
         if before is None and after is None and limit <= KEPT:
-            page, reached = await self._newest(asked)
+            page, reached = await self._newest(request)
             if page is None:
                 raise NotFriends
             return (None if known and page.version == known else page.cut(limit)), reached
         if after is not None:
-            cut, reached = await self._later.load(RangeRequest(asked.user_id, asked.peer_id, after, limit))
+            cut, reached = await self._later.load(RangeRequest(request.user_id, request.peer_id, after, limit))
         else:
             bound = _LAST_SEQUENCE if before is None else before
-            cut, reached = await self._earlier.load(RangeRequest(asked.user_id, asked.peer_id, bound, limit))
+            cut, reached = await self._earlier.load(RangeRequest(request.user_id, request.peer_id, bound, limit))
         if cut is None:
             raise NotFriends
         return cut, reached
 
-    async def conversations(self, wanted: ListRequest, position: Position) -> tuple[bytes, str, Position]:
+    async def conversations(self, request: ListRequest, position: Position) -> tuple[bytes, str, Position]:
         """Returns a page of the user's open conversations, latest activity first, and the next page's cursor."""
         await self._queries.wait_for(position)
-        return await self._lists.load(wanted)
+        return await self._lists.load(request)
 
     async def stop(self) -> None:
         for gathering in (self._checks, self._making, self._earlier, self._later, self._lists):
             await gathering.stop()
 
-    async def _newest(self, asked: PageRequest) -> _Newest:
-        is_open, page, reached = await self._checks.load(asked)
+    async def _newest(self, request: PageRequest) -> _Newest:
+        is_open, page, reached = await self._checks.load(request)
         if page is not None:
             metrics.FOUND.inc()
         elif is_open:
             metrics.MADE.inc()
-            return await self._making.load(asked)
+            return await self._making.load(request)
         return page, reached
 
-    async def _validate_cached(self, asked: Sequence[PageRequest]) -> list[_Checked]:
-        standings, snapshot = await self._queries.standings(asked)
-        found: list[_Checked] = [(False, None, snapshot.position)] * len(asked)
+    async def _validate_cached(self, requests: Sequence[PageRequest]) -> list[_Checked]:
+        standings, snapshot = await self._queries.standings(requests)
+        results: list[_Checked] = [(False, None, snapshot.position)] * len(requests)
         for standing in standings:
             page, turn = None, standing.turn - 1
-            if standing.open and not _may_lack(snapshot, standing.conversation_id, asked[turn]):
+            if standing.open and not _may_lack(snapshot, standing.conversation_id, requests[turn]):
                 page = self.pages.get(snapshot.identity, standing.conversation_id, standing.changed)
-            found[turn] = (standing.open, page, snapshot.position)
-        return found
+            results[turn] = (standing.open, page, snapshot.position)
+        return results
 
-    async def _build_pages(self, asked: Sequence[PageRequest]) -> list[_Newest]:
-        rows, snapshot = await self._queries.newest(asked, KEPT + 1)
-        found: list[_Newest] = [(None, snapshot.position)] * len(asked)
+    async def _build_pages(self, requests: Sequence[PageRequest]) -> list[_Newest]:
+        rows, snapshot = await self._queries.newest(requests, KEPT + 1)
+        results: list[_Newest] = [(None, snapshot.position)] * len(requests)
         for row in rows:
             if row.open:
-                found[row.turn - 1] = (self._keep(asked[row.turn - 1], row, snapshot), snapshot.position)
-        return found
+                results[row.turn - 1] = (self._keep(requests[row.turn - 1], row, snapshot), snapshot.position)
+        return results
 
     def _keep(self, user: PageRequest, row: NewestRow, snapshot: Snapshot) -> NewestPage:
         if _may_lack(snapshot, row.conversation_id, user):
@@ -126,35 +126,35 @@ class PageReader:
         metrics.KEPT_BYTES.set(self.pages.bytes)
         return page
 
-    async def _parts_of(self, wanted: Sequence[RangeRequest], *, ascending: bool) -> list[_Read]:
-        rows, reached = await self._queries.parts(wanted, ascending=ascending)
-        found: list[_Read] = [(None, reached)] * len(wanted)
+    async def _parts_of(self, requests: Sequence[RangeRequest], *, ascending: bool) -> list[_Read]:
+        rows, reached = await self._queries.parts(requests, ascending=ascending)
+        results: list[_Read] = [(None, reached)] * len(requests)
         for row in rows:
             if row.open:
-                found[row.turn - 1] = (PageSlice(_array(row.items), row.last or 0, row.more), reached)
-        return found
+                results[row.turn - 1] = (PageSlice(_array(row.items), row.last or 0, row.more), reached)
+        return results
 
-    async def _lists_of(self, wanted: Sequence[ListRequest]) -> list[_Listed]:
-        rows, reached = await self._queries.lists(wanted)
-        found: list[_Listed] = [(b"[]", "", reached)] * len(wanted)
+    async def _lists_of(self, requests: Sequence[ListRequest]) -> list[_Listed]:
+        rows, reached = await self._queries.lists(requests)
+        results: list[_Listed] = [(b"[]", "", reached)] * len(requests)
         for row in rows:
             following = ""
             if row.more and row.activity_at is not None and row.peer_id is not None:
                 following = encode_cursor(ConversationsCursor(row.activity_at, row.peer_id))
-            found[row.turn - 1] = (_array(row.items), following, reached)
-        return found
+            results[row.turn - 1] = (_array(row.items), following, reached)
+        return results
 
 
 def _array(items: str | None) -> bytes:
     return b"[%b]" % (items or "").replace(SEPARATOR, ",").encode()
 
 
-def _may_lack(snapshot: Snapshot, conversation_id: str, asked: PageRequest) -> bool:
+def _may_lack(snapshot: Snapshot, conversation_id: str, request: PageRequest) -> bool:
     """Whether the conversation's rows may lack an event, which their last event does not show."""
     if snapshot.lacking is not None and not snapshot.lacking:
         return False
     return snapshot.is_missing(
         conversation(conversation_id),
-        read_mark(conversation_id, asked.user_id),
-        read_mark(conversation_id, asked.peer_id),
+        read_mark(conversation_id, request.user_id),
+        read_mark(conversation_id, request.peer_id),
     )

@@ -87,7 +87,7 @@ class PageQueries:
     async def wait_for(self, position: Position) -> None:
         await self._model.wait_for(position)
 
-    async def standings(self, asked: Sequence[PageRequest]) -> tuple[list[ConversationState], Snapshot]:
+    async def standings(self, requests: Sequence[PageRequest]) -> tuple[list[ConversationState], Snapshot]:
         """Returns the state of each requested conversation; one that never existed has no row."""
         return await self._model.select_snapshot(
             ConversationState,
@@ -96,10 +96,10 @@ class PageQueries:
             FROM unnest(%(users)s::uuid[], %(peers)s::uuid[]) WITH ORDINALITY AS asked (user_id, peer_id, turn)
             JOIN {conversations} AS c USING (user_id, peer_id)
             """,
-            _pairs(asked),
+            _pairs(requests),
         )
 
-    async def newest(self, asked: Sequence[PageRequest], count: int) -> tuple[list[NewestRow], Snapshot]:
+    async def newest(self, requests: Sequence[PageRequest], count: int) -> tuple[list[NewestRow], Snapshot]:
         """Returns the newest `count` messages of each conversation, newest first; none of a closed one."""
         return await self._model.select_snapshot(
             NewestRow,
@@ -117,10 +117,10 @@ class PageQueries:
                 ) AS m
             ) AS page
             """,  # noqa: S608
-            {**_pairs(asked), "count": count},
+            {**_pairs(requests), "count": count},
         )
 
-    async def parts(self, wanted: Sequence[RangeRequest], *, ascending: bool) -> tuple[list[PartRow], Position]:
+    async def parts(self, requests: Sequence[RangeRequest], *, ascending: bool) -> tuple[list[PartRow], Position]:
         """Returns messages oldest first above each bound, or newest first below it; no row without a conversation."""
         which, order = ("m.sequence > wanted.bound", "ASC") if ascending else ("m.sequence < wanted.bound", "DESC")
         return await self._model.select(
@@ -147,14 +147,14 @@ class PageQueries:
             ) AS page
             """,  # noqa: S608
             {
-                "users": [each.user_id for each in wanted],
-                "peers": [each.peer_id for each in wanted],
-                "bounds": [each.bound for each in wanted],
-                "limits": [each.limit for each in wanted],
+                "users": [request.user_id for request in requests],
+                "peers": [request.peer_id for request in requests],
+                "bounds": [request.bound for request in requests],
+                "limits": [request.limit for request in requests],
             },
         )
 
-    async def lists(self, wanted: Sequence[ListRequest]) -> tuple[list[ListRow], Position]:
+    async def lists(self, requests: Sequence[ListRequest]) -> tuple[list[ListRow], Position]:
         """Returns a page of open conversations for each request."""
         return await self._model.select(
             ListRow,
@@ -183,13 +183,13 @@ class PageQueries:
             ) AS page
             """,  # noqa: S608
             {
-                "users": [each.user_id for each in wanted],
-                "limits": [each.limit for each in wanted],
-                "times": [each.after.activity_at if each.after else END_OF_TIME for each in wanted],
-                "peers": [each.after.peer_id if each.after else LAST_ID for each in wanted],
+                "users": [request.user_id for request in requests],
+                "limits": [request.limit for request in requests],
+                "times": [request.after.activity_at if request.after else END_OF_TIME for request in requests],
+                "peers": [request.after.peer_id if request.after else LAST_ID for request in requests],
             },
         )
 
 
-def _pairs(asked: Sequence[PageRequest]) -> dict[str, object]:
-    return {"users": [each.user_id for each in asked], "peers": [each.peer_id for each in asked]}
+def _pairs(requests: Sequence[PageRequest]) -> dict[str, object]:
+    return {"users": [request.user_id for request in requests], "peers": [request.peer_id for request in requests]}

@@ -64,47 +64,47 @@ class RequestBatcher(Generic[Q, A]):
 
     async def _work(self) -> None:
         try:
-            while asked := self._next():
-                await self._ask_together(asked)
+            while batch := self._next():
+                await self._ask_together(batch)
         finally:
             # In the same step that found the queue empty, so that the next request starts another task.
             task = asyncio.current_task()
             if task is not None:
                 self._under_way.discard(task)
 
-    async def _ask_together(self, asked: "Mapping[Q, list[asyncio.Future[A]]]") -> None:
+    async def _ask_together(self, batch: "Mapping[Q, list[asyncio.Future[A]]]") -> None:
         try:
             async with asyncio.timeout(self._seconds):
-                answers = await self._answer(list(asked))
-            for each, answer in zip(asked.values(), answers, strict=True):
-                for answered in each:
+                answers = await self._answer(list(batch))
+            for futures, answer in zip(batch.values(), answers, strict=True):
+                for answered in futures:
                     if not answered.done():
                         answered.set_result(answer)
         except TimeoutError as error:
-            _fail(asked.values(), Unavailable("The read model cannot be read at the moment.", retry_after=1), error)
+            _fail(batch.values(), Unavailable("The read model cannot be read at the moment.", retry_after=1), error)
         except Exception as error:  # passed on to every caller
-            _fail(asked.values(), error, error.__cause__)
+            _fail(batch.values(), error, error.__cause__)
         finally:
-            for each in asked.values():
-                for answered in each:
+            for futures in batch.values():
+                for answered in futures:
                     answered.cancel()
 
     def _next(self) -> "dict[Q, list[asyncio.Future[A]]]":
         """Takes the next batch, oldest first: the futures that still wait, by question."""
-        found: dict[Q, list[asyncio.Future[A]]] = {}
+        batch: dict[Q, list[asyncio.Future[A]]] = {}
         while self._waiting:
             question, answered = self._waiting[0]
-            if question not in found and len(found) >= self._together:
+            if question not in batch and len(batch) >= self._together:
                 break
             self._waiting.popleft()
             if not answered.done():
-                found.setdefault(question, []).append(answered)
-        return found
+                batch.setdefault(question, []).append(answered)
+        return batch
 
 
 def _fail(waiting: "Iterable[list[asyncio.Future[A]]]", error: Exception, cause: BaseException | None) -> None:
     error.__cause__ = cause
-    for each in waiting:
-        for answered in each:
+    for future in waiting:
+        for answered in future:
             if not answered.done():
                 answered.set_exception(error)

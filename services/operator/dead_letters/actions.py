@@ -55,10 +55,10 @@ class DeadLetters:
         """Dead letters of the builds in use, or the discarded ones."""
         if discarded:
             given_up = await queries.discarded(self._nc, _ALL)
-            return LettersFound([of_discard(each) for each in given_up[:limit]], more=len(given_up) > limit)
+            return LettersFound([of_discard(discard) for discard in given_up[:limit]], more=len(given_up) > limit)
         letters: list[Letter] = []
-        for place in (await self._schemas.get()).urls():
-            async with _database(place) as conn, aclosing(queries.list_dead_letters(conn, _ALL)) as source:
+        for database_url in (await self._schemas.get()).urls():
+            async with _database(database_url) as conn, aclosing(queries.list_dead_letters(conn, _ALL)) as source:
                 async for letter in source:
                     if len(letters) == limit:
                         return LettersFound(letters, more=True)
@@ -73,12 +73,12 @@ class DeadLetters:
             UnknownProjection: its projection does not exist.
         """
         async with self._connection_for(_projection(letter_id)) as conn:
-            found = await queries.get_dead_letter(conn, letter_id)
+            row = await queries.get_dead_letter(conn, letter_id)
         try:
-            event, why = await event_of(self._jetstream, found, raw=False)
+            event, why = await event_of(self._jetstream, row, raw=False)
         except OperatorError as failure:
             event, why = None, str(failure)
-        letter = of_discard(found) if isinstance(found, Discarded) else of_letter(found)
+        letter = of_discard(row) if isinstance(row, Discarded) else of_letter(row)
         return LetterWithEvent(
             **msgspec.structs.asdict(letter), event=None if event is None else redact(event), event_error=why
         )

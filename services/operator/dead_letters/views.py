@@ -81,14 +81,14 @@ def of_discard(discard: Discarded) -> Letter:
     )
 
 
-def _place(found: DeadLetterRow | Discarded) -> dict[str, Any]:
+def _place(letter: DeadLetterRow | Discarded) -> dict[str, Any]:
     names = ("projection", "version", "build", "stream", "sequence", "subject", "type")
-    own = {name: getattr(found, name) for name in names}
-    return own | {"id": str(found.id), "aggregate_id": found.aggregate_id}
+    own = {name: getattr(letter, name) for name in names}
+    return own | {"id": str(letter.id), "aggregate_id": letter.aggregate_id}
 
 
 async def event_of(
-    jetstream: JetStream, found: DeadLetterRow | Discarded, *, raw: bool = True
+    jetstream: JetStream, letter: DeadLetterRow | Discarded, *, raw: bool = True
 ) -> tuple[EventView | None, str | None]:
     """Returns the event, or why it cannot be shown; never undecoded bytes, which may be private.
 
@@ -98,11 +98,11 @@ async def event_of(
         OperatorError: it cannot be upcast to the current schema.
     """
     try:
-        message = await jetstream.next(found.stream, found.subject, found.sequence - 1)
+        message = await jetstream.next(letter.stream, letter.subject, letter.sequence - 1)
     except (RequestFailed, Refused) as error:
-        return None, f"{found.stream} cannot be read at the moment: {error}"
-    if message is None or message.sequence != found.sequence:
-        return None, f"{found.stream} no longer contains it"
+        return None, f"{letter.stream} cannot be read at the moment: {error}"
+    if message is None or message.sequence != letter.sequence:
+        return None, f"{letter.stream} no longer contains it"
     try:
         return to_view(message, message.envelope(), raw=raw), None
     except msgspec.DecodeError as error:

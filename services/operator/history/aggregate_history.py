@@ -210,7 +210,7 @@ class AggregateHistory:
         stream = self.kind.aggregate_type.stream
         with _readable(self.kind):
             config = self._caller.call(JetStream(self._caller.client, patience=_PATIENCE).info(stream)).config
-        return [Gap(stream, each.first, each.last) for each in accepted(config)]
+        return [Gap(stream, loss.first, loss.last) for loss in accepted(config)]
 
 
 def _between(gaps: list[Gap], after: int, before: int | None) -> list[str]:

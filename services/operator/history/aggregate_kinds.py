@@ -34,7 +34,7 @@ class AggregateKind(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def aggregate_type(self) -> AggregateType:
-        return next(each for each in AGGREGATE_TYPES if each.subject is self.subject)
+        return next(candidate for candidate in AGGREGATE_TYPES if candidate.subject is self.subject)
 
     @property
     def name(self) -> str:

@@ -62,7 +62,7 @@ async def latest_events(nc: NATS, query: EventQuery, *, limit: int, before: Posi
     ends = {stream: await end_of(nc, stream) or 0 for stream in query.streams}
     stretches = await asyncio.gather(*(stretch_of(nc, query, stream, end) for stream, end in ends.items()))
     deadline = time.monotonic() + _SCAN_SECONDS
-    found = await asyncio.gather(
+    ranges = await asyncio.gather(
         *(
             _backwards(
                 nc, query, stream, after, min(last, before.sequence(stream)) if before else last, limit, deadline
@@ -70,18 +70,18 @@ async def latest_events(nc: NATS, query: EventQuery, *, limit: int, before: Posi
             for stream, (after, last) in zip(ends, stretches, strict=True)
         )
     )
-    taken = _latest(found, limit)
+    counts = _latest(ranges, limit)
     oldest: dict[str, int] = {}
-    for stretch in found:
-        left = stretch.events[taken[stretch.stream] :]
+    for stretch in ranges:
+        left = stretch.events[counts[stretch.stream] :]
         # Continue with the first event not taken, or, if all were taken, below everything scanned.
         oldest[stretch.stream] = left[0].sequence if left else 0 if stretch.at_end else stretch.begun_at - 1
-    items = [event for stretch in found for event in stretch.events[: taken[stretch.stream]]]
+    items = [event for stretch in ranges for event in stretch.events[: counts[stretch.stream]]]
     return EventsFound(
         items=sorted(items, key=lambda event: event.at, reverse=True),
         older=Position(oldest).encode() if any(oldest.values()) else None,
         newer=Position(ends).encode(),
-        unreadable=sum(stretch.unreadable for stretch in found),
+        unreadable=sum(stretch.unreadable for stretch in ranges),
     )
 
 
@@ -95,54 +95,54 @@ async def events_after(nc: NATS, query: EventQuery, *, limit: int, after: Positi
             skipped += behind
             starts[stream] += behind
     moved = [stream for stream, end in ends.items() if end > starts[stream]]
-    found = await asyncio.gather(*(_between(nc, query, stream, starts[stream], ends[stream]) for stream in moved))
-    events = sorted((event for stretch in found for event in stretch.events), key=lambda event: event.at, reverse=True)
+    ranges = await asyncio.gather(*(_between(nc, query, stream, starts[stream], ends[stream]) for stream in moved))
+    events = sorted((event for stretch in ranges for event in stretch.events), key=lambda event: event.at, reverse=True)
     return EventsFound(
         items=events[:limit],
         older=None,
         newer=Position(ends).encode(),
         skipped=skipped + len(events[limit:]),
-        unreadable=sum(stretch.unreadable for stretch in found),
+        unreadable=sum(stretch.unreadable for stretch in ranges),
     )
 
 
-def _latest(found: list[ScanRange], limit: int) -> dict[str, int]:
+def _latest(ranges: list[ScanRange], limit: int) -> dict[str, int]:
     """How many events of each stream are among the `limit` newest of all."""
-    waiting = {stretch.stream: deque(stretch.events) for stretch in found}
-    taken = dict.fromkeys(waiting, 0)
+    waiting = {stretch.stream: deque(stretch.events) for stretch in ranges}
+    counts = dict.fromkeys(waiting, 0)
     for _ in range(limit):
         heads = [(events[0].at, stream) for stream, events in waiting.items() if events]
         if not heads:
             break
         _, stream = max(heads)
         waiting[stream].popleft()
-        taken[stream] += 1
-    return taken
+        counts[stream] += 1
+    return counts
 
 
 async def _backwards(
     nc: NATS, query: EventQuery, stream: str, after: int, until: int, limit: int, deadline: float
 ) -> ScanRange:
     """Scans backwards from `until` to above `after`, until `limit` events are found or the deadline passes."""
-    found, width = ScanRange(stream, [], until + 1), _FIRST_STRETCH
-    while found.begun_at > after + 1 and len(found.events) < limit and time.monotonic() < deadline:
-        last = found.begun_at - 1
+    scan, width = ScanRange(stream, [], until + 1), _FIRST_STRETCH
+    while scan.begun_at > after + 1 and len(scan.events) < limit and time.monotonic() < deadline:
+        last = scan.begun_at - 1
         start = max(after, last - width)
         part = await _between(nc, query, stream, start, last)
-        found.events += part.events
-        found.unreadable += part.unreadable
-        found.begun_at = start + 1
+        scan.events += part.events
+        scan.unreadable += part.unreadable
+        scan.begun_at = start + 1
         if query.since and part.latest and part.latest < query.since - 2 * SKEW:
             # An imported stream: its events were stored long after they happened.
-            found.begun_at = after + 1
+            scan.begun_at = after + 1
         width = min(width * 2, _LONGEST_STRETCH)
-    found.at_end = found.begun_at <= after + 1
-    return found
+    scan.at_end = scan.begun_at <= after + 1
+    return scan
 
 
 async def _between(nc: NATS, query: EventQuery, stream: str, after: int, until: int) -> ScanRange:
     """Returns the matching events above `after` and up to `until`, the newest first."""
-    found = ScanRange(stream, [], after + 1)
+    scan = ScanRange(stream, [], after + 1)
     async with Reader(
         nc,
         stream,
@@ -155,18 +155,18 @@ async def _between(nc: NATS, query: EventQuery, stream: str, after: int, until: 
         async for batch in reader.batches(limit=_BATCH):
             for message in batch.messages:
                 if message.sequence <= until:
-                    _take(found, query, message)
+                    _take(scan, query, message)
             if batch.pending == 0 or batch.position >= until:
                 break
-    found.events.reverse()
-    return found
+    scan.events.reverse()
+    return scan
 
 
-def _take(found: ScanRange, query: EventQuery, message: Message) -> None:
+def _take(scan: ScanRange, query: EventQuery, message: Message) -> None:
     try:
         envelope = message.envelope()
-        found.latest = max(found.latest or envelope.at, envelope.at)
+        scan.latest = max(scan.latest or envelope.at, envelope.at)
         if query.wants(envelope):
-            found.events.append(redact(to_view(message, envelope, raw=False)))
+            scan.events.append(redact(to_view(message, envelope, raw=False)))
     except (msgspec.DecodeError, OperatorError):
-        found.unreadable += 1
+        scan.unreadable += 1

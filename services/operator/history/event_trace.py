@@ -90,10 +90,10 @@ class Tracing:
             Unavailable: NATS or the database does not answer.
         """
         wanted = identifier.strip().lower()
-        place = await self._search(wanted) if is_id(wanted) else None
-        if place is None:
+        position = await self._search(wanted) if is_id(wanted) else None
+        if position is None:
             raise NotFound("There is no event or message of this id.")
-        return await self.at(*place)
+        return await self.at(*position)
 
     async def at(self, stream: str, sequence: int) -> Trace:
         """Traces the event at a sequence of a stream.
@@ -113,9 +113,9 @@ class Tracing:
         except (msgspec.DecodeError, OperatorError) as error:
             raise Unavailable(f"The event at {sequence} of {stream} cannot be shown: {error}") from error
         discards = await kept_letters.discarded(self._nc, DeadLetterFilter(aggregate_id=event.aggregate_id))
-        given_up = [of_discard(each) for each in discards]
+        given_up = [of_discard(item) for item in discards]
         read_models, became = await asyncio.gather(
-            asyncio.gather(*(self._state(each, event, given_up) for each in choose(()) if _reads(each, event))),
+            asyncio.gather(*(self._state(item, event, given_up) for item in choose(()) if _reads(item, event))),
             self._message(event),
         )
         return Trace(event=redact(event), stored_at=message.stored_at, read_models=list(read_models), message=became)
@@ -123,19 +123,21 @@ class Tracing:
     async def _search(self, identifier: str) -> tuple[str, int] | None:
         """Finds the event or message with the id, around the time that the id contains."""
         try:
-            made = made_at(identifier)
-            query = EventQuery(streams=tuple(STREAMS), since=made - _BEFORE, until=made + _AFTER, mentions=identifier)
+            created = made_at(identifier)
+            query = EventQuery(
+                streams=tuple(STREAMS), since=created - _BEFORE, until=created + _AFTER, mentions=identifier
+            )
         except (OverflowError, ValueError):
             return None
         before: Position | None = None
         for _ in range(_PAGES):
-            found = await event_browser.latest_events(self._nc, query, limit=_PAGE, before=before)
-            for event in found.items:
+            events = await event_browser.latest_events(self._nc, query, limit=_PAGE, before=before)
+            for event in events.items:
                 if identifier in (event.id, _data(event).get("message_id")):
                     return event.stream, event.sequence
-            if found.older is None:
+            if events.older is None:
                 return None
-            before = Position.decode(found.older)
+            before = Position.decode(events.older)
         return None
 
     async def _state(self, projection: type[Projection], event: EventView, given_up: list[Letter]) -> ReadModelState:
@@ -143,10 +145,10 @@ class Tracing:
             self._queries.checkpoint(projection, event.stream), self._queries.letters_of(projection, event.aggregate_id)
         )
         own = [
-            each
-            for each in (*waiting, *given_up)
-            if (each.projection, each.version) == (projection.name, projection.version)
-            and each.subject == event.subject
+            letter
+            for letter in (*waiting, *given_up)
+            if (letter.projection, letter.version) == (projection.name, projection.version)
+            and letter.subject == event.subject
         ]
         return ReadModelState(
             projection=projection.name,
@@ -182,14 +184,14 @@ class Tracing:
 
 
 def _reads(projection: type[Projection], event: EventView) -> bool:
-    wanted = projection.filters()
-    return event.stream in wanted and (
-        wanted[event.stream] is None or passes(event.subject, wanted[event.stream] or "")
+    filters = projection.filters()
+    return event.stream in filters and (
+        filters[event.stream] is None or passes(event.subject, filters[event.stream] or "")
     )
 
 
 def _word(projection: type[Projection], event: EventView, reached: Checkpoint | None, letters: list[Letter]) -> str:
-    letter = next((each for each in letters if each.sequence == event.sequence), None)
+    letter = next((candidate for candidate in letters if candidate.sequence == event.sequence), None)
     if letter is not None:
         return letter.state
     if reached is None:
@@ -201,5 +203,5 @@ def _word(projection: type[Projection], event: EventView, reached: Checkpoint | 
 
 def _data(event: EventView) -> dict[str, str]:
     """The event's data; empty if it is private."""
-    found = msgspec.json.decode(event.data)
-    return found if isinstance(found, dict) else {}
+    fields = msgspec.json.decode(event.data)
+    return fields if isinstance(fields, dict) else {}

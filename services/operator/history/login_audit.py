@@ -54,20 +54,20 @@ async def newest(queries: HistoryQueries, query: Query, *, limit: int, cursor: s
     page = rows[:limit]
     older = _Before(page[-1].at, page[-1].sequence) if len(rows) > limit else None
     return LoginsFound(
-        items=[_row(found) for found in page],
+        items=[_row(row) for row in page],
         older=encode_cursor(older) if older else None,
         unreadable=await queries.lacks_events(_AUDIT),
     )
 
 
-def _row(found: LoginRow) -> Row:
+def _row(login: LoginRow) -> Row:
     return Row(
-        at=found.at,
-        event=found.event,
-        user_id=found.user_id,
-        username=found.username or "",
-        session_id=found.session_id,
-        device=found.device,
-        address=found.address,
-        reason=None if found.reason is None else reason_of(found.reason, found.actor, found.note),
+        at=login.at,
+        event=login.event,
+        user_id=login.user_id,
+        username=login.username or "",
+        session_id=login.session_id,
+        device=login.device,
+        address=login.address,
+        reason=None if login.reason is None else reason_of(login.reason, login.actor, login.note),
     )

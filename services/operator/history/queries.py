@@ -148,13 +148,13 @@ class HistoryQueries:
         """Resolves an id or username to a user id; None if no user of that name has ever logged in."""
         if is_id(user.lower()):
             return user.lower()
-        found = await self._read_models.select(_AUDIT, _UserId, _USER, {"username": user.lower()})
-        return found[0].user_id if found else None
+        users = await self._read_models.select(_AUDIT, _UserId, _USER, {"username": user.lower()})
+        return users[0].user_id if users else None
 
     async def lacks_events(self, projection: str) -> bool:
         """Whether the live build of the read model has dead letters."""
-        (found,) = await self._read_models.select(projection, _Missing, _MISSING, {"projection": projection})
-        return found.missing
+        (row,) = await self._read_models.select(projection, _Missing, _MISSING, {"projection": projection})
+        return row.missing
 
     async def checkpoint(self, projection: type[Projection], stream: str) -> Checkpoint | None:
         """A stream's checkpoint in the live build of the current version, or in its first build in progress."""
@@ -168,8 +168,8 @@ class HistoryQueries:
             "sender_id": sender_id,
             "recipient_id": recipient_id,
         }
-        (found,) = await self._read_models.select("conversations", MessageRow, _MESSAGE, params)
-        return found
+        (row,) = await self._read_models.select("conversations", MessageRow, _MESSAGE, params)
+        return row
 
     async def notification(self, user_id: str, notification_id: str) -> Notification | None:
         params = {"user_id": user_id, "notification_id": notification_id}
@@ -177,10 +177,10 @@ class HistoryQueries:
 
     async def letters_of(self, projection: type[Projection], aggregate_id: str) -> list[Letter]:
         """The aggregate's dead letters in this projection."""
-        wanted = DeadLetterFilter(projections=[projection.name], aggregate_id=aggregate_id)
+        letter_filter = DeadLetterFilter(projections=[projection.name], aggregate_id=aggregate_id)
         async with self._read_models.database_of(projection) as conn:
-            return [of_letter(each) async for each in queries.list_dead_letters(conn, wanted)]
+            return [of_letter(letter) async for letter in queries.list_dead_letters(conn, letter_filter)]
 
     async def _one(self, name: str, row_type: type[R], sql: str, params: Mapping[str, object]) -> R | None:
-        found = await self._read_models.select(name, row_type, sql, params)
-        return found[0] if found else None
+        rows = await self._read_models.select(name, row_type, sql, params)
+        return rows[0] if rows else None

@@ -22,8 +22,8 @@ def preferred(headers: Iterable[str], offered: Sequence[str]) -> str:
         language = tag.partition("-")[0].lower()
         weights[language] = max(weights.get(language, 0.0), float(weight[1]) if weight else 1.0)
     of_others = weights.pop("*", 0.0)
-    found = {language: weight for language, weight in weights.items() if language in offered}
-    found |= {language: of_others for language in offered if language not in found}
+    weighted = {language: weight for language, weight in weights.items() if language in offered}
+    weighted |= {language: of_others for language in offered if language not in weighted}
     # The first of equals.
-    best = max(found, key=found.__getitem__)
-    return best if found[best] > 0 else offered[0]
+    best = max(weighted, key=weighted.__getitem__)
+    return best if weighted[best] > 0 else offered[0]

@@ -113,7 +113,7 @@ def _cookie(headers: list[str], name: str) -> str | None:
     None if there is none, or if two values differ: one of them is foreign. Empty values are ignored.
     """
     pairs = (pair.strip().partition("=") for header in headers for pair in header.split(";"))
-    values = {value.strip() for found, _, value in pairs if found.rstrip() == name and value.strip()}
+    values = {value.strip() for cookie_name, _, value in pairs if cookie_name.rstrip() == name and value.strip()}
     return values.pop() if len(values) == 1 else None
 
 

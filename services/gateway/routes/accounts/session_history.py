@@ -35,7 +35,7 @@ async def list_history(incoming: Request[PageQuery, NoBody]) -> Response:
     session, query = incoming.context.remotes.session, incoming.query
     request = ListHistoryRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
     answer = await session.read(session.stub.list_history, request)
-    items = [_past_item(found, incoming.caller.session_id) for found in answer.sessions]
+    items = [_past_item(past, incoming.caller.session_id) for past in answer.sessions]
     return Response(body=Page(items, answer.next or None), position=answer.position)
 
 

@@ -126,16 +126,16 @@ async def begin(incoming: Request[NoQuery, L], device_token: str) -> LoginRespon
     Raises:
         RateLimited: too many wrong passwords for this login, or from this device if it has a token.
     """
-    auth, limiter, asked = incoming.context.remotes.auth, incoming.context.limiter, incoming.body
-    by_login = password_attempts.of_login(limiter, asked.login)
+    auth, limiter, body = incoming.context.remotes.auth, incoming.context.limiter, incoming.body
+    by_login = password_attempts.of_login(limiter, body.login)
     guesses = [by_login, password_attempts.of_device(limiter, device_token)] if device_token else [by_login]
     with password_attempts.judged(*guesses):
         incoming.standings.extend(guesses[-1].standings)
         rate_limiter.check(guesses[-1].standings)
         request = LoginRequest(
-            login=asked.login,
-            password=asked.password,
-            device=asked.device,
+            login=body.login,
+            password=body.password,
+            device=body.device,
             address=incoming.address,
             device_token=device_token,
             known_device_only=not by_login.allowed,
@@ -160,7 +160,7 @@ async def list_sessions(incoming: Request[PageQuery, NoBody]) -> Response:
     session, query = incoming.context.remotes.session, incoming.query
     request = ListSessionsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
     answer = await session.read(session.stub.list_sessions, request)
-    items = [_item(found, incoming.caller.session_id) for found in answer.sessions]
+    items = [_item(active, incoming.caller.session_id) for active in answer.sessions]
     return Response(body=Page(items, answer.next or None), position=answer.position)
 
 

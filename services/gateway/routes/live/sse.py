@@ -34,9 +34,9 @@ class ServerSentEvents:
         async with self._live.subscribe(self._beginning, "sse") as feed:
             gone.add_done_callback(lambda _: feed.give_up(CloseReason.DISCONNECTED))
             more: Callable[[bytes], None] | None = scope.get(MORE)
-            taken: Callable[[], bool] | None = scope.get(CAN_WRITE)
-            if more is not None and taken is not None:
-                write, is_free = more, taken
+            can_write: Callable[[], bool] | None = scope.get(CAN_WRITE)
+            if more is not None and can_write is not None:
+                write, is_free = more, can_write
 
                 def pass_on(item: ClientEvent) -> bool:
                     if not is_free() or gone.done():

@@ -182,7 +182,7 @@ class WebSockets:
             raise Invalid(violations=(Violation("/command", f"One of {', '.join(sorted(self._commands))}"),))
         own_id = parse_request_id(None)
         enter(Call(request_id=own_id))
-        asked = Input(
+        request_input = Input(
             request_id=own_id,
             signed_in=caller,
             address=address,
@@ -200,7 +200,7 @@ class WebSockets:
         try:
             with self._context.load:
                 self._context.load.check()
-                reply = await route.command(asked, bytes(command.body), standings)
+                reply = await route.command(request_input, bytes(command.body), standings)
             status = reply.status
         except VestnikError as error:
             status = error.status
@@ -319,7 +319,7 @@ class _Connection:
 
 
 def _authorization(headers: Headers, subprotocols: list[str]) -> str | None:
-    token = next((each.removeprefix(_BEARER) for each in subprotocols if each.startswith(_BEARER)), None)
+    token = next((protocol.removeprefix(_BEARER) for protocol in subprotocols if protocol.startswith(_BEARER)), None)
     return headers.get("authorization") or (f"Bearer {token}" if token else None)
 
 
@@ -356,8 +356,8 @@ def _id_beside_halves(text: str) -> str | None:
     The standard library parses such JSON, unlike msgspec; the client awaits an answer.
     """
     try:
-        found = json.loads(text)
-        own = found.get("id") if isinstance(found, dict) else None
+        command = json.loads(text)
+        own = command.get("id") if isinstance(command, dict) else None
         return own if isinstance(own, str) and own.encode() else None
     except (ValueError, RecursionError):
         return None

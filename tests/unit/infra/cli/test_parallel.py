@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from infra.cli.parallel import AT_ONCE, Failed, each
+from infra.cli.parallel import AT_ONCE, Failed, run_each
 from infra.operator_errors import OperatorError
 from projections.engine.projection import Projection
 from projections.registry import choose
@@ -17,7 +17,7 @@ async def test_what_came_of_it_keeps_the_order() -> None:
         await asyncio.sleep(0.01 if projection is PROJECTIONS[0] else 0)
         return projection.name
 
-    assert await each(PROJECTIONS, work) == ([projection.name for projection in PROJECTIONS], [])
+    assert await run_each(PROJECTIONS, work) == ([projection.name for projection in PROJECTIONS], [])
 
 
 async def test_one_that_fails_does_not_keep_the_others_from_their_end() -> None:
@@ -28,7 +28,7 @@ async def test_one_that_fails_does_not_keep_the_others_from_their_end() -> None:
             raise OperatorError("no")
         return projection.name
 
-    done, failed = await each(PROJECTIONS, work)
+    done, failed = await run_each(PROJECTIONS, work)
     assert failed == [Failed(first.name, "no")]
     assert len(done) == len(PROJECTIONS) - 1
 
@@ -43,7 +43,7 @@ async def test_no_more_are_at_work_at_once_than_the_servers_should_bear() -> Non
         await asyncio.sleep(0)
         at_work -= 1
 
-    await each(PROJECTIONS, work)
+    await run_each(PROJECTIONS, work)
     assert most == AT_ONCE
 
 
@@ -62,6 +62,6 @@ async def test_a_fault_of_the_program_stops_the_others() -> None:
             raise
 
     with pytest.raises(ExceptionGroup):
-        await each(PROJECTIONS, work)
+        await run_each(PROJECTIONS, work)
     assert begun
     assert sorted(stopped) == sorted(begun)

@@ -100,9 +100,9 @@ def test_positions_outlive_a_rotation_and_not_the_removal_of_their_key(tmp_path:
 
 def test_places_that_many_share_are_encrypted_once_and_few_are_kept(folder: Path) -> None:
     cipher = sealed(folder)
-    assert cipher.seal_places({"MESSAGING": 1}) is cipher.seal_places({"MESSAGING": 1})
+    assert cipher.seal_sequences({"MESSAGING": 1}) is cipher.seal_sequences({"MESSAGING": 1})
     for sequence in range(5_000):
-        assert cipher.open(cipher.seal_places({"MESSAGING": sequence})).sequence("MESSAGING") == sequence
+        assert cipher.open(cipher.seal_sequences({"MESSAGING": sequence})).sequence("MESSAGING") == sequence
     assert len(cipher._kept) <= 1_024
 
 
@@ -113,6 +113,6 @@ def test_what_was_kept_is_not_given_out_under_a_removed_key(tmp_path: Path) -> N
         tmp_path, KeyTerms(lead=timedelta(0), life=timedelta(minutes=15)), monotonic=lambda: float(next(ticks))
     )
     cipher = SealedPositions(keys)
-    before = cipher.seal_places({"MESSAGING": 1})
+    before = cipher.seal_sequences({"MESSAGING": 1})
     position_keys.rotate(tmp_path, datetime.now(UTC), at_once=True)
-    assert cipher.seal_places({"MESSAGING": 1}) != before
+    assert cipher.seal_sequences({"MESSAGING": 1}) != before

@@ -8,7 +8,7 @@ from starlette.types import Scope
 from infra.settings import Settings
 from services.gateway.http.endpoint_route import EndpointRoute
 from services.gateway.http.route_index import RouteIndex
-from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.route_table import ENDPOINTS
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 

@@ -7,7 +7,7 @@ import pytest
 from services.gateway.http.endpoint import AnyEndpoint
 from services.gateway.limits import policies
 from services.gateway.limits.rate_limiter import Limit, Subject
-from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.route_table import ENDPOINTS
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")

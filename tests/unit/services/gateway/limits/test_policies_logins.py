@@ -5,7 +5,7 @@ import pytest
 from services.auth.claim_keys import ClaimKeys
 from services.gateway.http.endpoint import AnyEndpoint, AppliedLimit
 from services.gateway.limits.rate_limiter import Subject
-from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.route_table import ENDPOINTS
 
 KEYS = ClaimKeys(b"k" * 32)
 SPELLINGS = ("alice@site.org", "ALICE@SITE.ORG", "alice@ſite.org", "Alice@ſITE.org")

@@ -4,15 +4,15 @@ from services.gateway.live.backfill_slots import LARGE, SMALL, BackfillSlots
 from services.gateway.live.client_queue import ClientQueue
 
 
-def outlet(user_id: str = "anna") -> ClientQueue:
+def queue(user_id: str = "anna") -> ClientQueue:
     return ClientQueue(user_id, "session", notified=False, expires_at=0.0)
 
 
 def test_a_few_clients_of_one_user_hold_a_page_at_once_and_others_are_not_concerned() -> None:
     slots = BackfillSlots(most_of_one=2)
-    one, two, three = outlet(), outlet(), outlet()
+    one, two, three = queue(), queue(), queue()
     assert [slots.take(each) for each in (one, two, three)] == [True, True, False]
-    assert slots.take(outlet("boris"))
+    assert slots.take(queue("boris"))
     # Who has a turn keeps it for the next page.
     assert slots.take(one)
     assert len(slots) == 3
@@ -20,7 +20,7 @@ def test_a_few_clients_of_one_user_hold_a_page_at_once_and_others_are_not_concer
 
 async def test_a_client_that_waits_is_woken_when_a_turn_is_free() -> None:
     slots = BackfillSlots(most_of_one=1)
-    one, two = outlet(), outlet()
+    one, two = queue(), queue()
     assert slots.take(one)
     assert not slots.take(two)
     waiting = asyncio.create_task(two.wait(3_600))
@@ -33,7 +33,7 @@ async def test_a_client_that_waits_is_woken_when_a_turn_is_free() -> None:
 
 def test_what_is_given_back_leaves_nothing_behind() -> None:
     slots = BackfillSlots(most_of_one=1)
-    one, two = outlet(), outlet()
+    one, two = queue(), queue()
     slots.take(one)
     slots.take(two)
     for each in (two, one, one, two):
@@ -47,5 +47,5 @@ def test_pages_are_smaller_while_many_are_held() -> None:
     slots = BackfillSlots(many=2)
     for number in range(3):
         assert slots.page_bytes == LARGE
-        slots.take(outlet(str(number)))
+        slots.take(queue(str(number)))
     assert slots.page_bytes == SMALL

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from services.gateway.live.client_queue import MOST, MOST_BYTES, ClientQueue, CloseReason, QueuedEvent
 
 
-def outlet() -> ClientQueue:
+def queue() -> ClientQueue:
     return ClientQueue("anna", "session", notified=False, expires_at=0.0)
 
 
@@ -13,7 +13,7 @@ def event(sequence: int, size: int = 2) -> QueuedEvent:
 
 
 def test_what_was_pushed_is_taken_in_order_and_once() -> None:
-    found = outlet()
+    found = queue()
     for sequence in (1, 2, 3):
         found.put(event(sequence))
     assert [each.sequence for each in found.drain()] == [1, 2, 3]
@@ -21,7 +21,7 @@ def test_what_was_pushed_is_taken_in_order_and_once() -> None:
 
 
 def test_too_many_events_are_the_end_and_what_waited_is_kept() -> None:
-    found = outlet()
+    found = queue()
     for sequence in range(MOST + 5):
         found.put(event(sequence))
     assert found.end is CloseReason.SLOW
@@ -31,14 +31,14 @@ def test_too_many_events_are_the_end_and_what_waited_is_kept() -> None:
 
 
 def test_too_many_bytes_are_the_end() -> None:
-    found = outlet()
+    found = queue()
     found.put(event(1, MOST_BYTES - 1))
     found.put(event(2))
     assert (found.end, len(found)) == (CloseReason.SLOW, 1)
 
 
 def test_taking_makes_room() -> None:
-    found = outlet()
+    found = queue()
     for sequence in range(3 * MOST):
         found.put(event(sequence))
         if sequence % MOST == MOST - 1:
@@ -47,7 +47,7 @@ def test_taking_makes_room() -> None:
 
 
 def test_the_first_reason_for_the_end_stands() -> None:
-    found = outlet()
+    found = queue()
     found.close(CloseReason.SESSION, "logout")
     found.close(CloseReason.DISCONNECTED)
     assert (found.end, found.reason) == (CloseReason.SESSION, "logout")
@@ -59,10 +59,10 @@ async def test_who_waits_is_woken_by_an_event_by_the_end_and_by_the_time() -> No
         lambda found: found.close(CloseReason.DISCONNECTED),
     ]
     for wake in wakes:
-        found = outlet()
+        found = queue()
         waiting = asyncio.create_task(found.wait(60))
         await asyncio.sleep(0)
         assert not waiting.done()
         wake(found)
         await asyncio.wait_for(waiting, 60)
-    await asyncio.wait_for(outlet().wait(0.0), 60)
+    await asyncio.wait_for(queue().wait(0.0), 60)

@@ -28,70 +28,70 @@ class Contact:
 
 async def test_friends_are_loaded_once_and_are_told_of_each_other() -> None:
     contact = Contact("boris", "carl")
-    circles = FriendIndex(contact.load)
-    one, other = await asyncio.gather(*(circles.acquire("anna", 7, lambda: 3) for _ in range(2)))
+    friend_index = FriendIndex(contact.load)
+    one, other = await asyncio.gather(*(friend_index.acquire("anna", 7, lambda: 3) for _ in range(2)))
     assert one is other
     assert (one.friends, one.complete_since) == ({"boris", "carl"}, 3)
     assert contact.asked == [("anna", 7)]
-    assert set(circles.friends_of("boris")) == {"anna"}
-    assert set(circles.friends_of("dora")) == set()
+    assert set(friend_index.friends_of("boris")) == {"anna"}
+    assert set(friend_index.friends_of("dora")) == set()
 
 
 async def test_what_changes_while_friends_are_loaded_is_stronger_than_what_is_loaded() -> None:
     contact = Contact("boris", "carl")
     contact.answers.clear()
-    circles = FriendIndex(contact.load)
-    entering = asyncio.create_task(circles.acquire("anna", 0, lambda: 0))
+    friend_index = FriendIndex(contact.load)
+    entering = asyncio.create_task(friend_index.acquire("anna", 0, lambda: 0))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    circles.changed("anna", "boris", False)
-    circles.changed("dora", "anna", True)
+    friend_index.changed("anna", "boris", False)
+    friend_index.changed("dora", "anna", True)
     contact.answers.set()
     assert (await entering).friends == {"carl", "dora"}
 
 
 async def test_changes_afterwards_are_heard_also_while_nobody_is_connected() -> None:
     contact = Contact("boris")
-    circles = FriendIndex(contact.load)
-    circles.release("anna", await circles.acquire("anna", 0, lambda: 0))
-    circles.changed("anna", "carl", True)
-    circles.changed("boris", "anna", False)
-    assert (await circles.acquire("anna", 0, lambda: 0)).friends == {"carl"}
+    friend_index = FriendIndex(contact.load)
+    friend_index.release("anna", await friend_index.acquire("anna", 0, lambda: 0))
+    friend_index.changed("anna", "carl", True)
+    friend_index.changed("boris", "anna", False)
+    assert (await friend_index.acquire("anna", 0, lambda: 0)).friends == {"carl"}
     assert len(contact.asked) == 1
-    assert (set(circles.friends_of("boris")), set(circles.friends_of("carl"))) == (set(), {"anna"})
+    assert (set(friend_index.friends_of("boris")), set(friend_index.friends_of("carl"))) == (set(), {"anna"})
 
 
 async def test_the_circles_of_those_who_are_gone_are_bounded() -> None:
     contact = Contact("boris", "carl")
-    circles = FriendIndex(contact.load, most_idle=6)
+    friend_index = FriendIndex(contact.load, most_idle=6)
     for user_id in ("anna", "dora", "emil"):
-        circles.release(user_id, await circles.acquire(user_id, 0, lambda: 0))
+        friend_index.release(user_id, await friend_index.acquire(user_id, 0, lambda: 0))
     # Three users with two friends each are one too many: who left first is forgotten.
-    assert set(circles.friends_of("boris")) == {"dora", "emil"}
-    await circles.acquire("anna", 0, lambda: 0)
+    assert set(friend_index.friends_of("boris")) == {"dora", "emil"}
+    await friend_index.acquire("anna", 0, lambda: 0)
     assert len(contact.asked) == 4
 
 
 async def test_who_could_not_be_loaded_is_loaded_by_the_next() -> None:
     contact = Contact("boris")
     contact.fails = True
-    circles = FriendIndex(contact.load)
+    friend_index = FriendIndex(contact.load)
     with pytest.raises(Unavailable):
-        await circles.acquire("anna", 0, lambda: 0)
+        await friend_index.acquire("anna", 0, lambda: 0)
     contact.fails = False
-    assert (await circles.acquire("anna", 0, lambda: 0)).friends == {"boris"}
+    assert (await friend_index.acquire("anna", 0, lambda: 0)).friends == {"boris"}
 
 
 async def test_who_leaves_while_friends_are_loaded_leaves_nothing_behind() -> None:
     contact = Contact("boris")
     contact.answers.clear()
-    circles = FriendIndex(contact.load)
-    entering = asyncio.create_task(circles.acquire("anna", 0, lambda: 0))
+    friend_index = FriendIndex(contact.load)
+    entering = asyncio.create_task(friend_index.acquire("anna", 0, lambda: 0))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     entering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await entering
     contact.answers.set()
-    assert set(circles.friends_of("boris")) == set()
-    assert (await circles.acquire("anna", 0, lambda: 0)).clients == 1
+    assert set(friend_index.friends_of("boris")) == set()
+    assert (await friend_index.acquire("anna", 0, lambda: 0)).clients == 1

@@ -16,9 +16,9 @@ async def test_who_comes_behind_an_update_that_was_passed_over_gets_it_from_the_
     hub.start_stream(PROFILE, 100)
     # The update 101 of u1 comes while nobody here knows u1; 102 of u2 waits for the profile service meanwhile.
     hub.skip(101)
-    circle = await hub.circles.acquire("anna", 0, lambda: hub.position(PROFILE))
-    assert not hub.covers(PROFILE, 100, circle)
-    assert hub.covers(PROFILE, 101, circle)
+    friend_set = await hub.friend_index.acquire("anna", 0, lambda: hub.position(PROFILE))
+    assert not hub.covers(PROFILE, 100, friend_set)
+    assert hub.covers(PROFILE, 101, friend_set)
 
 
 async def test_who_waits_for_a_place_that_is_passed_over_is_woken() -> None:

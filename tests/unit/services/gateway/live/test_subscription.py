@@ -24,8 +24,8 @@ from services.gateway.live.subscription import ClientEvent, Subscription
 ME, FRIEND, STRANGER, OWN_SESSION = "me", "friend", "stranger", "session"
 
 
-def plain(places: ChannelPositions) -> str:
-    return Position(dict(places)).encode()
+def plain(positions: ChannelPositions) -> str:
+    return Position(dict(positions)).encode()
 
 
 class World:
@@ -69,7 +69,7 @@ class World:
         stream = self.random.choice(STREAMS)
         heard = hub.position(stream)
         for told in self.streams[stream][heard : heard + self.random.randint(1, 3)]:
-            if told.friends_of and not hub.circles.friends_of(told.friends_of):
+            if told.friends_of and not hub.friend_index.friends_of(told.friends_of):
                 hub.skip(told.sequence)
             else:
                 hub.publish(told)
@@ -124,20 +124,20 @@ async def still_active(session_id: str) -> bool:
 
 
 def feed(world: World, hub: Hub, position: str) -> tuple[Subscription, ClientQueue]:
-    places = {stream: Position.decode(position).sequence(stream) for stream in STREAMS}
-    outlet = ClientQueue(ME, OWN_SESSION, notified=False, expires_at=float("inf"))
+    positions = {stream: Position.decode(position).sequence(stream) for stream in STREAMS}
+    queue = ClientQueue(ME, OWN_SESSION, notified=False, expires_at=float("inf"))
     made = Subscription(
         hub,
         world,
-        outlet,
-        places,
+        queue,
+        positions,
         still_active=still_active,
         slots=world.slots,
         handed_out=lambda number: None,
         heartbeat=0.0,
         pause=0.0,
     )
-    return made, outlet
+    return made, queue
 
 
 async def live(random: Random) -> None:

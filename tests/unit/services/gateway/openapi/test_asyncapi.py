@@ -10,8 +10,8 @@ from services.gateway.http.problems import Problem
 from services.gateway.live import profile_updates
 from services.gateway.live.fanout import fan_out
 from services.gateway.openapi import asyncapi
+from services.gateway.route_table import ENDPOINTS
 from services.gateway.routes.live import websocket
-from services.gateway.routes.route_table import ENDPOINTS
 from tests.unit.infra.devtools.test_asyncapi import references, resolve
 from tests.unit.services.gateway.live.test_fanout import CASES, recorded
 

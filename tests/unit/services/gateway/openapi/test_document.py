@@ -9,7 +9,7 @@ import pytest
 
 from contracts.errors import BY_CODE
 from services.gateway.openapi import document
-from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.route_table import ENDPOINTS
 
 DOCUMENT = msgspec.json.decode(msgspec.json.encode(document.document(ENDPOINTS)))
 

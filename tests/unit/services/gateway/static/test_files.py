@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
-from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.route_table import ENDPOINTS
 from services.gateway.static.files import FOLDER, RELEASE_HEADER, WebFile, WebFiles
 
 CONTENT = b"body { color: black }" * 20

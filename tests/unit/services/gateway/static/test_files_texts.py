@@ -9,7 +9,7 @@ from contracts.errors import NoQuorum
 from services.auth.passwords import weak_passwords
 from services.auth.registration import reserved_names
 from services.gateway.openapi import document
-from services.gateway.routes.route_table import ENDPOINTS
+from services.gateway.route_table import ENDPOINTS
 from services.gateway.static.files import FOLDER
 
 _ENTRY = re.compile(r'  (\w+|"[^"]+"): (.+),')
