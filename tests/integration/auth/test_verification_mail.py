@@ -362,10 +362,10 @@ async def test_notices_that_wait_for_their_hour_hold_up_no_others_and_are_no_war
             await eventually(lambda: any(letter.kind == "address_taken" for letter in outbox.sent))
             await register(auth, "second", "anna@example.org")
             await settled(streams, waiting_notices=1)
-            await eventually(lambda: any(f"{name} tries event" in record.message for record in caplog.records))
+            await eventually(lambda: any(f"{name} retries event" in record.message for record in caplog.records))
     config = (await jetstream.consumer_info("AUTH", name)).config
     assert config.max_ack_pending == 100_000
-    assert {record.levelno for record in caplog.records if f"{name} tries event" in record.message} == {logging.INFO}
+    assert {record.levelno for record in caplog.records if f"{name} retries event" in record.message} == {logging.INFO}
 
 
 async def test_a_mailbox_gets_no_more_mails_of_a_kind_in_an_hour_than_its_budget(
