@@ -43,7 +43,6 @@ def create_app(
         middleware=[
             Middleware(RequestTracking, context.metrics),
             *([Middleware(GatewayCors, origins, index)] if origins else []),
-            Middleware(DirectDispatch, index),
         ],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
@@ -52,6 +51,8 @@ def create_app(
     app.router.redirect_slashes = False
     app.router.default = _not_found
     app.state.context = context
+    if not origins:
+        app.middleware_stack = DirectDispatch(app.build_middleware_stack(), index, context.metrics)
     return app
 
 

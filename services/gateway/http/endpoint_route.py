@@ -96,6 +96,12 @@ class EndpointRoute(Route, Generic[Q, B]):
                 reply = await self.run(
                     request_input, lambda: self._body(scope, receive, request_input, standings), standings
                 )
+            limits = rate_limiter.headers(standings)
+            if reply.stream is None:
+                body, headers = encoded(reply)
+                response = WholeResponse(body, reply.status, {**_USUAL, **headers, **limits}, reply.cookies)
+                await response(scope, receive, send)
+                return
         except (VestnikError, ClientDisconnect):
             raise
         except asyncio.CancelledError as error:
@@ -107,12 +113,6 @@ class EndpointRoute(Route, Generic[Q, B]):
             # The edge: unexpected errors are logged here and never shown to clients.
             log.exception("request %s failed: %s %s", state[REQUEST_ID], scope["method"], self.path)
             raise VestnikError from error
-        limits = rate_limiter.headers(standings)
-        if reply.stream is None:
-            body, headers = encoded(reply)
-            response = WholeResponse(body, reply.status, {**_USUAL, **headers, **limits}, reply.cookies)
-            await response(scope, receive, send)
-            return
         # Recorded before the stream is sent: its duration is not a response time.
         self._context.metrics.answered(scope["method"], self.path, reply.status, time.perf_counter() - began)
         await StreamingReply(reply.stream, {**problems.NOTHING_TO_RUN, **reply.headers, **limits})(scope, receive, send)

@@ -1,24 +1,28 @@
-"""Middleware that calls the endpoint of a request without the layers below it."""
+"""Calls the endpoint of a request without the layers of the application that lie between."""
 
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.errors import VestnikError
+from services.gateway.http.endpoint_route import AnyEndpointRoute
 from services.gateway.http.route_index import RouteIndex
 from services.gateway.middleware.exception_handlers import vestnik_error
+from services.gateway.middleware.request_tracking import begin_tracking, record_response
+from services.gateway.observability.metrics import Metrics
 
 
 class DirectDispatch:
-    """Calls a matching endpoint, and the application's handlers of the errors that an endpoint raises.
+    """Calls a matching endpoint, with what the application's middleware and exception handlers do for it.
 
-    Starlette's `ExceptionMiddleware` and `Router` would do the same for 3 µs of processor time; a page costs the
-    gateway 32 µs without its call. Everything that is no request to an endpoint goes through them.
+    The application would do the same for 4 µs of processor time; a page costs the gateway 32 µs without its call.
+    Everything that is no request to an endpoint goes through the application.
     """
 
-    def __init__(self, app: ASGIApp, index: RouteIndex) -> None:
+    def __init__(self, app: ASGIApp, index: RouteIndex, metrics: Metrics) -> None:
         self._app = app
         self._index = index
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match, child_scope = self._index.matches(scope)
@@ -26,10 +30,13 @@ class DirectDispatch:
             await self._app(scope, receive, send)
             return
         scope.update(child_scope)
+        route: AnyEndpointRoute = scope["route"]
+        began = begin_tracking(scope)
         try:
-            await self._index.handle(scope, receive, send)
+            await route.app(scope, receive, send)
         except ClientDisconnect:
             return
         except VestnikError as error:
             response = await vestnik_error(HTTPConnection(scope), error)
             await response(scope, receive, send)
+        record_response(self._metrics, scope, route.path, began)

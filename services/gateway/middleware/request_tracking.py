@@ -20,10 +20,21 @@ class RequestTracking:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        began, state = time.perf_counter(), scope["state"]
-        state[REQUEST_ID] = parse_request_id(request_headers(scope).get("x-request-id"))
+        began = begin_tracking(scope)
         await self._app(scope, receive, send)
-        status = state.get(STATUS)
-        if status is not None and scope["type"] == "http":
+        if scope["type"] == "http":
             path = getattr(scope.get("route"), "path", UNMATCHED)
-            self._metrics.answered(scope["method"], path, status, time.perf_counter() - began)
+            record_response(self._metrics, scope, path, began)
+
+
+def begin_tracking(scope: Scope) -> float:
+    """Gives the request its id; returns the time."""
+    scope["state"][REQUEST_ID] = parse_request_id(request_headers(scope).get("x-request-id"))
+    return time.perf_counter()
+
+
+def record_response(metrics: Metrics, scope: Scope, path: str, began: float) -> None:
+    """Records the status that the response noted, if there was one."""
+    status = scope["state"].get(STATUS)
+    if status is not None:
+        metrics.answered(scope["method"], path, status, time.perf_counter() - began)
