@@ -34,7 +34,7 @@ class ReadBatch(msgspec.Struct, frozen=True):
     position: int
     # Remaining messages, as reported by the server; 0: the end was reached.
     pending: int
-    # Sequences up to the position that have no event; only of a reader with `whole`.
+    # Sequences up to the position that have no event; only of a reader with `report_gaps`.
     gaps: list[Gap] = []
 
 
@@ -59,16 +59,16 @@ class Reader:
         buffer: int = 10_000,
         headers: bool = False,
         patience: float = 60.0,
-        complete: bool = False,
+        report_gaps: bool = False,
     ) -> None:
         """
         `name`: part of the name of every consumer of this reader, after the connection's name.
         `buffer`: maximum number of messages that wait in memory (at most 16 MiB with the server's default limits).
         `headers`: whether messages include their stored headers; this halves the rate.
         `patience`: seconds to wait for a stream that does not exist yet, or for a server that does not serve it.
-        `whole`: for a stream of events, without a filter: every sequence without an event is reported as a gap.
+        `report_gaps`: for a stream of events, without a filter: every sequence without an event is reported.
         """
-        assert not (complete and subject_filter)
+        assert not (report_gaps and subject_filter)
         self._nc = nc
         self._jetstream = JetStream(nc)
         self._stream = stream
@@ -79,7 +79,7 @@ class Reader:
         self._buffer = buffer
         self._headers = headers
         self._patience = patience
-        self._whole = complete
+        self._report_gaps = report_gaps
         self._in_turns = False
         self._consumer: Consumer | None = None
         # The stream's last sequence when the consumer was created.
@@ -121,12 +121,12 @@ class Reader:
             consumer = self._consumer
             if consumer is None:
                 consumer = await self._begin()
-                if consumer.pending == 0 and (not self._whole or self._end <= self._position):
+                if consumer.pending == 0 and (not self._report_gaps or self._end <= self._position):
                     # Returned immediately instead of with the first heartbeat.
                     return ReadBatch([], self._position, 0)
             try:
                 messages = await consumer.receive(limit)
-                if self._whole:
+                if self._report_gaps:
                     return await self._whole_batch(messages, consumer)
             except Broken as broken:
                 _LOG.info("reading %s again from %d: %s", self._stream, self._position + 1, broken)

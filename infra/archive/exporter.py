@@ -183,7 +183,7 @@ class _Writing:
 async def _stream(nc: Client, writing: _Writing, index: int, stream: str, end: int) -> None:
     page, size, expected = _Page(index, 1, []), 0, 1
     decided = accepted((await JetStream(nc).info(stream)).config)
-    reader = Reader(nc, stream, name="export", headers=True, buffer=2 * MOST_EVENTS, complete=True)
+    reader = Reader(nc, stream, name="export", headers=True, buffer=2 * MOST_EVENTS, report_gaps=True)
     async with reader:
         batches = aiter(reader.batches(limit=MOST_EVENTS))
         while expected <= end:

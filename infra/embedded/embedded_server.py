@@ -72,7 +72,12 @@ class EmbeddedServer(ABC):
                 os.close(lock)
             if await self._became_ready(self._child):
                 self._fixed_port = self._port  # clients know it from now on
-                await self._initialize(self._child)
+                try:
+                    await self._initialize(self._child)
+                except BaseException:
+                    self._child.kill()
+                    await self._child.wait()
+                    raise
                 return self.url
             if attempt < ATTEMPTS and not self._fixed_port and self._port_was_taken():
                 self._port = 0

@@ -171,8 +171,6 @@ class PostgresServer(EmbeddedServer):
             if self._passwords is not None and (created or not self._gave_rights):
                 await self._give_rights(self._passwords)
         except psycopg.Error as error:
-            child.kill()
-            await child.wait()
             reason = str(error).partition("\n")[0]
             raise PostgresFailed(f"PostgreSQL refuses to create the database and its logins: {reason}") from error
 

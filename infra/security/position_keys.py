@@ -98,7 +98,7 @@ class PositionKeys:
         self._keys = {key_id: self._keys.get(key_id) or added[key_id] for key_id in ids}
         self._by_tag = {key.tag: key for key in self._keys.values()}
         stands = key_states(ids, self._terms, self._clock())
-        self._current = self._keys[next(key_id.key_id for key_id in stands if key_id.state is KeyState.SIGNING)]
+        self._current = self._keys[next(key.key_id for key in stands if key.state is KeyState.SIGNING)]
 
 
 def key_ids(folder: Path) -> list[str]:

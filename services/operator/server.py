@@ -62,6 +62,8 @@ log = logging.getLogger(__name__)
 _MOST = 500
 # Seconds for which a collected status is reused.
 _STATUS_AGE = 0.9
+# Aggregates read at the same time, each in a thread.
+_MOST_READS = 2
 _ENCODER = msgspec.json.Encoder()
 
 Limit = Annotated[int, Meta(ge=1, le=_MOST)]
@@ -121,6 +123,8 @@ class OperatorServer(OperatorServiceBase):
         self._people = People(PersonQueries(read_models), self._history)
         self._tracing = Tracing(nc, self._history)
         self._looking = asyncio.Lock()
+        # Of aggregates.
+        self._reads = asyncio.Semaphore(_MOST_READS)
         self._status: tuple[float, Status] | None = None
 
     async def get_status(self, message: GetStatusRequest) -> Document:
@@ -202,15 +206,18 @@ class OperatorServer(OperatorServiceBase):
     async def get_aggregate(self, message: GetAggregateRequest) -> Document:
         operator = self._operator(message.user_id)
         request = validated(_Version, {"limit": message.limit, "version": message.version})
+        kind, aggregate_id = message.kind, message.aggregate_id.lower()
+        # Before the read: who asked is logged also if there is no such aggregate.
+        log.info("%s (%s) asks for the %r %r", operator.username, operator.user_id, kind, aggregate_id)
         page = await aggregate_page(
             self._nc,
-            message.kind,
-            message.aggregate_id.lower(),
+            kind,
+            aggregate_id,
             version=request.version or None,
             at=_moment(message.at, "/at"),
             limit=request.limit,
+            slots=self._reads,
         )
-        log.info("%s (%s) looks at the %s %s", operator.username, operator.user_id, page.kind, page.aggregate_id)
         return _document(page)
 
     async def list_dead_letters(self, message: ListDeadLettersRequest) -> Document:

@@ -36,15 +36,23 @@ class Caller:
         """`patience`: seconds for which the event store retries an operation; a call waits three times as long."""
         self._limit = 3 * patience
         self._loop = loop
+        self._stopped = False
         self.client = client
+
+    def stop(self) -> None:
+        """From now on calls are refused, so that a thread whose result is no longer wanted ends at its next call."""
+        self._stopped = True
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop and waits for its result, up to three times `patience`.
 
         Raises:
-            InterfaceError: the connection was closed.
+            InterfaceError: the connection was closed, or `stop` was called.
             PersistenceError: as `in_the_librarys_words`.
         """
+        if self._stopped:
+            work.close()
+            raise InterfaceError("the calls were stopped")
         future = self.submit(work)
         try:
             with in_the_librarys_words():

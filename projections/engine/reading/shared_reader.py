@@ -118,7 +118,7 @@ class SharedReader:
                 after=after,
                 subject_filter=subject_filter,
                 name="projections",
-                complete=subject_filter is None,
+                report_gaps=subject_filter is None,
             ) as reader:
                 while True:
                     await self._wanted.wait()
@@ -207,7 +207,7 @@ class Follower:
             after=self._position,
             subject_filter=subject_filter,
             name=self._name,
-            complete=subject_filter is None,
+            report_gaps=subject_filter is None,
         )
         self._is_near = False
 

@@ -140,7 +140,7 @@ class Sources:
             after=after,
             subject_filter=subject_filter,
             name=self._name,
-            complete=subject_filter is None,
+            report_gaps=subject_filter is None,
         )
         reader.take_turns(self._in_turns)
         self._readers.append(reader)

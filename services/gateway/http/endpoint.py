@@ -1,4 +1,4 @@
-"""A route as one declaration, read by both the dispatcher and the OpenAPI document, so that they cannot differ."""
+"""A route as one declaration, read by both the route and the OpenAPI document, so that they cannot differ."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

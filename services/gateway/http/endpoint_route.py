@@ -20,7 +20,7 @@ from infra.rpc.call_context import Call, enter
 from services.gateway.context import GatewayContext
 from services.gateway.http import problems, query_params, request_body
 from services.gateway.http.endpoint import AppliedLimit, Endpoint, Request, Response
-from services.gateway.http.request_headers import correlation_id, parse_traceparent, request_headers
+from services.gateway.http.request_headers import correlation_id, forget_headers, parse_traceparent, request_headers
 from services.gateway.http.response import REQUEST_ID, WholeResponse
 from services.gateway.http.scope_extensions import whole_body
 from services.gateway.http.streaming_response import StreamingReply
@@ -85,23 +85,36 @@ class EndpointRoute(Route, Generic[Q, B]):
             VestnikError: the request is refused, or fails.
             ClientDisconnect: the client disconnected before its request had arrived.
         """
-        began, state = time.perf_counter(), scope["state"]
-        standings: list[LimitState] = []
-        state[LIMITS] = standings
-        try:
-            with self._context.load:
-                self._context.load.check()
-                enter(Call(request_id=state[REQUEST_ID]))
-                request_input = self._input(scope, standings)
-                reply = await self.run(
-                    request_input, lambda: self._body(scope, receive, request_input, standings), standings
-                )
-            limits = rate_limiter.headers(standings)
-            if reply.stream is None:
+        began, standings = time.perf_counter(), list[LimitState]()
+        scope["state"][LIMITS] = standings
+        reply = await self._reply(scope, receive, standings)
+        limits = rate_limiter.headers(standings)
+        if reply.stream is None:
+            try:
                 body, headers = encoded(reply)
                 response = WholeResponse(body, reply.status, {**_USUAL, **headers, **limits}, reply.cookies)
                 await response(scope, receive, send)
-                return
+            except Exception as error:
+                self._log_unexpected(scope)
+                raise VestnikError from error
+            return
+        # Recorded before the stream is sent: its duration is not a response time.
+        self._context.metrics.answered(scope["method"], self.path, reply.status, time.perf_counter() - began)
+        streaming = StreamingReply(reply.stream, {**problems.NOTHING_TO_RUN, **reply.headers, **limits})
+        # A stream lasts, and needs nothing of its request.
+        del reply, standings, limits
+        forget_headers(scope)
+        await streaming(scope, receive, send)
+
+    async def _reply(self, scope: Scope, receive: Receive, standings: list[LimitState]) -> Response:
+        try:
+            with self._context.load:
+                self._context.load.check()
+                enter(Call(request_id=scope["state"][REQUEST_ID]))
+                request_input = self._input(scope, standings)
+                return await self.run(
+                    request_input, lambda: self._body(scope, receive, request_input, standings), standings
+                )
         except (VestnikError, ClientDisconnect):
             raise
         except asyncio.CancelledError as error:
@@ -110,12 +123,12 @@ class EndpointRoute(Route, Generic[Q, B]):
                 task.uncancel()
             raise DeadlineExceeded from error
         except Exception as error:
-            # The edge: unexpected errors are logged here and never shown to clients.
-            log.exception("request %s failed: %s %s", state[REQUEST_ID], scope["method"], self.path)
+            self._log_unexpected(scope)
             raise VestnikError from error
-        # Recorded before the stream is sent: its duration is not a response time.
-        self._context.metrics.answered(scope["method"], self.path, reply.status, time.perf_counter() - began)
-        await StreamingReply(reply.stream, {**problems.NOTHING_TO_RUN, **reply.headers, **limits})(scope, receive, send)
+
+    def _log_unexpected(self, scope: Scope) -> None:
+        """Logs the error being handled at the edge; unexpected errors are never shown to clients."""
+        log.exception("request %s failed: %s %s", scope["state"][REQUEST_ID], scope["method"], self.path)
 
     def _input(self, scope: Scope, standings: list[LimitState]) -> Input:
         headers, client = request_headers(scope), scope.get("client")

@@ -42,6 +42,11 @@ def request_headers(scope: Scope) -> RequestHeaders:
     return headers
 
 
+def forget_headers(scope: Scope) -> None:
+    """Frees what `request_headers` has parsed."""
+    scope.pop(_HEADERS, None)
+
+
 @lru_cache(maxsize=128)
 def _name(key: str) -> bytes:
     return key.lower().encode("latin-1")

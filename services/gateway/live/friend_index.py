@@ -38,7 +38,7 @@ class FriendIndex:
         self._load = load
         self._friend_sets: dict[str, FriendSet] = {}
         self._watchers: defaultdict[str, set[str]] = defaultdict(set)
-        # Friend sets of users without a client here, the one released longest ago first.
+        # Friend sets of users without a client here, the one released or changed longest ago first.
         self._idle: LruCache[str, FriendSet] = LruCache(
             most_idle,
             weigh=lambda friend_set: 1 + len(friend_set.friends),

@@ -65,7 +65,7 @@ def _write_response(reference: "weakref.ref[RequestResponseCycle]", status: int,
     `head`: its header fields, each with its line ending, content-length included.
     """
     cycle = reference()
-    if cycle is None or cycle.disconnected:
+    if cycle is None or cycle.disconnected or cycle.response_started:
         return
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False

@@ -104,7 +104,7 @@ class RequestBatcher(Generic[Q, A]):
 
 def _fail(waiting: "Iterable[list[asyncio.Future[A]]]", error: Exception, cause: BaseException | None) -> None:
     error.__cause__ = cause
-    for future in waiting:
-        for answered in future:
-            if not answered.done():
-                answered.set_exception(error)
+    for futures in waiting:
+        for future in futures:
+            if not future.done():
+                future.set_exception(error)

@@ -23,6 +23,7 @@ from eventsourcing.persistence import (
 )
 from nats.aio.client import Client as NATS
 
+from contracts import catalogue
 from contracts.envelope import now
 from contracts.errors import Unavailable
 from contracts.events.event import Event
@@ -37,7 +38,8 @@ from streams.message import Message
 from streams.persistence.history_recorder import HistoryRecorder, StoredMessage
 from streams.persistence.sync_bridge import Caller
 
-_PATIENCE = 5.0
+# Seconds; a call waits three times as long, which is less than a request may take.
+_PATIENCE = 3.0
 _NULL = msgspec.Raw(b"null")
 
 
@@ -69,13 +71,13 @@ class VersionedEvent(msgspec.Struct, frozen=True):
     originator_version: int
     message: Message
 
-    def opened(self) -> tuple[Event | None, datetime, str | None]:
+    def opened(self) -> tuple[Event | None, datetime, Exception | None]:
         """The event, its time, and why it cannot be read."""
         envelope = self.message.envelope()
         try:
             return self.message.open().data, envelope.at, None
         except (msgspec.DecodeError, LookupError) as error:
-            return None, envelope.at, str(error)
+            return None, envelope.at, error
 
 
 class VersionedState(msgspec.Struct, frozen=True):
@@ -103,6 +105,10 @@ class AggregateHistory:
         self._store: EventStore[str] = EventStore(_EventMapper(JSONTranscoder()), self._recorder)
         # An event that determines the state is a snapshot of its version.
         self._repository = Repository(self._store, snapshot_store=self._store if kind.tail_only else None)
+
+    def stop(self) -> None:
+        """Ends a read that still runs in another thread: its result is no longer wanted."""
+        self._caller.stop()
 
     def last_version(self) -> int:
         """The version of the last event.
@@ -172,7 +178,7 @@ class AggregateHistory:
                     yield AggregateVersion(
                         event=self._view(message, redacted=redacted),
                         state=None if state is None else redact_state(self.kind, state, redacted=redacted),
-                        error=error,
+                        error=None if error is None else _reason(error, message, redacted=redacted),
                         missing=None if not missing else f"{begin}" if missing == 1 else f"{begin}-{version + missing}",
                         lost_before=_between(gaps, sequence, message.sequence) if sequence or missing else [],
                         lost_after=_between(gaps, message.sequence, None) if is_last else [],
@@ -211,6 +217,13 @@ class AggregateHistory:
         with _readable(self.kind):
             config = self._caller.call(JetStream(self._caller.client, patience=_PATIENCE).info(stream)).config
         return [Gap(stream, loss.first, loss.last) for loss in accepted(config)]
+
+
+def _reason(error: Exception, message: Message, *, redacted: bool) -> str:
+    """Why an event cannot be read; if its data is not shown, only the error's class, whose text may contain data."""
+    event = catalogue.EVENTS.get(message.envelope().type)
+    is_shown = not redacted and event is not None and not event.PRIVATE
+    return str(error) if is_shown or isinstance(error, LookupError) else type(error).__name__
 
 
 def _between(gaps: list[Gap], after: int, before: int | None) -> list[str]:

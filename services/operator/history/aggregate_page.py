@@ -26,12 +26,21 @@ class AggregatePage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def aggregate_page(
-    nc: NATS, kind: str, aggregate_id: str, *, version: int | None, at: datetime | None, limit: int
+    nc: NATS,
+    kind: str,
+    aggregate_id: str,
+    *,
+    version: int | None,
+    at: datetime | None,
+    limit: int,
+    slots: asyncio.Semaphore,
 ) -> AggregatePage:
     """Returns at most `limit` versions up to one or up to a time; without either, up to the newest.
 
+    `slots`: one for each concurrent read; a read occupies a thread of the process.
+
     Raises:
-        Invalid: there is no such kind, or the id is none of its ids.
+        Invalid: there is no such kind, the id is none of its ids, or both a version and a time are given.
         NotFound: there is no such aggregate or version.
         Unavailable: NATS does not answer, or an event cannot be read.
     """
@@ -40,6 +49,8 @@ async def aggregate_page(
     parts = aggregate_id.split(".")
     if len(parts) != len(KINDS[kind].aggregate_type.parameters) or not all(map(is_id, parts)):
         raise Invalid(violations=(Violation("/id", f"No id of a {kind}"),))
+    if version is not None and at is not None:
+        raise Invalid(violations=(Violation("/at", "Not together with `version`"),))
     history = AggregateHistory(KINDS[kind], aggregate_id, nc, asyncio.get_running_loop())
 
     def read() -> AggregatePage:
@@ -53,8 +64,12 @@ async def aggregate_page(
         )
 
     try:
-        return await asyncio.to_thread(read)
+        async with slots:
+            return await asyncio.to_thread(read)
     except NoSuchVersion as error:
         raise NotFound(str(error)) from error
     except OperatorError as failure:
         raise Unavailable(str(failure)) from failure
+    finally:
+        # If the request was cancelled, its thread still reads.
+        history.stop()

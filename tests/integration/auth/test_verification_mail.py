@@ -401,7 +401,7 @@ async def test_a_mail_that_was_asked_for_by_the_events_of_an_older_form_is_sent(
 
 
 async def claimed_in_the_older_form(auth: Auth, name: str, end: datetime) -> Append:
-    """A registration as older releases stored it: an event that claims the address."""
+    """A registration in the older form: an event that claims the address."""
     user_id, email = new_id(), f"{name}@example.org"
     aggregates, provenance = auth.aggregates, Provenance(actor=user_id)
     claim = EmailClaimed(user_id=user_id, email=email, username=name, expires_at=end)

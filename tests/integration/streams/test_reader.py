@@ -318,17 +318,17 @@ async def test_a_reader_of_a_whole_stream_names_what_was_lost_on_disk(
     await nats_server.start()
     assert (await JetStream(streams).info(MESSAGING)).state.messages == 20
     lost = [Gap(MESSAGING, 1, 1), Gap(MESSAGING, 8, 9), Gap(MESSAGING, 20, 20)]
-    async with Reader(streams, MESSAGING, name="test", complete=True) as reader:
+    async with Reader(streams, MESSAGING, name="test", report_gaps=True) as reader:
         sequences, gaps = await read_whole(reader, 20)
     assert sequences == [sequence for sequence in range(1, 21) if sequence not in (1, 8, 9, 20)]
     assert gaps == lost
-    async with Reader(streams, MESSAGING, after=19, name="test", complete=True) as reader:
+    async with Reader(streams, MESSAGING, after=19, name="test", report_gaps=True) as reader:
         assert await read_whole(reader, 20) == ([], lost[2:])
 
 
 async def test_what_is_written_while_a_whole_stream_is_read_is_no_gap(streams: Client, log: Log) -> None:
     total = 3_000
-    async with Reader(streams, MESSAGING, name="test", buffer=100, complete=True) as reader:
+    async with Reader(streams, MESSAGING, name="test", buffer=100, report_gaps=True) as reader:
         writing = asyncio.create_task(fill(log, total))
         assert await read_whole(reader, total) == (list(range(1, total + 1)), [])
         await writing
@@ -344,7 +344,7 @@ async def test_what_a_reader_did_not_get_and_the_leader_has_is_no_loss(
 
     monkeypatch.setattr(Consumer, "receive", forgetful)
     await fill(log, 10)
-    async with Reader(streams, MESSAGING, name="test", complete=True) as reader:
+    async with Reader(streams, MESSAGING, name="test", report_gaps=True) as reader:
         assert await read_whole(reader, 10) == (list(range(1, 11)), [])
 
 

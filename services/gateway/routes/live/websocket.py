@@ -242,7 +242,7 @@ class _Connection:
         except ClientDisconnected:
             feed.give_up(CloseReason.DISCONNECTED)
         except Exception:
-            # The edge, as in `serve`.
+            # The edge, as in `__call__`.
             log.exception("a WebSocket failed")
             feed.give_up(CloseReason.FAILED)
             await self._close(feed)
@@ -300,7 +300,7 @@ class _Connection:
         except VestnikError as error:
             answer = _problem(error, command_id or _id_of(text))
         except Exception:
-            # The edge, as in `serve`.
+            # The edge, as in `__call__`.
             log.exception("a command failed")
             answer = _problem(VestnikError(), command_id)
         try:

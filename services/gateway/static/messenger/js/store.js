@@ -53,8 +53,10 @@ export class Store extends EventTarget {
     // Counts the loads of friends: only the last one's answer is taken.
     this.askedFriends = 0;
     this.notifications = [];
-    // While notifications are loaded: what the live stream and this page changed in the meantime.
-    this.changedWhileLoading = null;
+    // Loads of notifications in progress, each with what the live stream and this page have changed since it began.
+    this.notificationLoads = new Set();
+    this.notificationLoadsBegun = 0;
+    this.notificationLoadApplied = 0;
     // By the other person's id: how far was seen and the gateway does not know yet.
     this.unsaid = new Map();
     this.saying = new Set();
@@ -171,16 +173,18 @@ export class Store extends EventTarget {
 
   /** Loads the newest notifications; changes that happened in the meantime are applied to what was loaded. */
   async loadNotifications() {
-    const changes = this.changedWhileLoading = [];
+    const load = { number: ++this.notificationLoadsBegun, changes: [] };
+    this.notificationLoads.add(load);
     try {
       const { items } = await api.get(`/v1/notifications?limit=${MOST_NOTIFICATIONS}`);
       // The answer of a load that began later is newer.
-      if (this.changedWhileLoading !== changes) return;
+      if (load.number < this.notificationLoadApplied) return;
+      this.notificationLoadApplied = load.number;
       this.notifications = items;
     } finally {
-      if (this.changedWhileLoading === changes) this.changedWhileLoading = null;
+      this.notificationLoads.delete(load);
     }
-    for (const change of changes) change();
+    for (const change of load.changes) change();
     for (const conversation of this.conversations.values()) this.#readMessages(conversation);
     this.#tell("notifications");
   }
@@ -433,8 +437,9 @@ export class Store extends EventTarget {
   }
 
   /** The notifications of messages are read with them. */
-  #readMessages({ user_id: peer, seen_sequence: seen, unread_count: unread }) {
-    const until = unread ? this.threads.get(peer)?.items.find((one) => one.sequence === seen)?.sent_at : "9";
+  #readMessages({ user_id: peer, seen_sequence: seen, unread_count: unread, last_message: last }) {
+    // A notification may be here before its message.
+    const until = unread ? this.threads.get(peer)?.items.find((one) => one.sequence === seen)?.sent_at : last?.sent_at;
     const read = this.notifications.filter((one) => !one.read && one.kind === "message" && one.from_user_id === peer && one.at <= (until ?? ""));
     for (const one of read) one.read = true;
     if (read.length) this.#tell("notifications");
@@ -451,7 +456,7 @@ export class Store extends EventTarget {
 
   /** Changes the list of notifications now, and once more when a load that has begun replaces it. */
   #changeNotifications(change) {
-    this.changedWhileLoading?.push(change);
+    for (const load of this.notificationLoads) load.changes.push(change);
     change();
     this.#tell("notifications");
   }

@@ -44,6 +44,22 @@ def test_a_hash_of_a_password_is_shown_to_no_one(event: type[Event]) -> None:
         assert CANARY not in str(redact_state(kind, state, redacted=False))
 
 
+def names_in(value: object) -> set[str]:
+    if not isinstance(value, dict):
+        return set()
+    return set(value).union(*map(names_in, value.values()))
+
+
+def test_what_states_show_of_private_events_was_decided_field_by_field() -> None:
+    shown = {
+        kind.name: names_in(msgspec.to_builtins(state)) - kind.secrets
+        for kind, event in EVENTS
+        if kind.aggregate_type.private
+        for state in states_after(kind, event, frozenset())
+    }
+    assert shown == {"credential": {"hashed", "scheme", "key_id", "generation", "changed_by"}}
+
+
 def test_a_profile_shows_operators_that_there_is_text_and_others_what_it_says() -> None:
     kind = KINDS["profile"]
     state = msgspec.structs.replace(kind.initial, username="anna", bio=CANARY)
