@@ -14,10 +14,19 @@ from tests.e2e.people import PASSWORD, Api, Person, eventually
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HIDDEN = "Object.defineProperty(document, 'hidden', { get: () => true, configurable: true })"
+# The page has asked for the notification; the browser lists it once it is shown.
 CLICK = """
-self.registration.getNotifications().then(([notification]) => {
-  self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
-})
+(async () => {
+  for (let tries = 0; tries < 1000; tries += 1) {
+    const [notification] = await self.registration.getNotifications();
+    if (notification) {
+      self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error("no notification is shown");
+})()
 """
 # What the page does, kept in it: tones, and notifications shown and closed.
 RECORD = """() => {
