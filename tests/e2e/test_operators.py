@@ -337,7 +337,7 @@ async def ended(person: Person, job: Json) -> Json:
         assert found["id"] == job["id"]
         return None if found["state"] == "running" else found
 
-    # The job yields the processor to whoever uses it, so asking all the time would keep it from its end.
+    # The job runs at low priority, so polling without pauses would delay it.
     found = await eventually(over, "the end", within=300, every=0.2)
     assert found is not None
     return found
