@@ -4,7 +4,11 @@ The event type is not part of the subject: on a cluster only a condition on a li
 aggregate's condition must cover all of its events (docs/decisions).
 """
 
-from contracts.services import REGISTRY
+from collections.abc import Mapping
+
+import msgspec
+
+from contracts.services import GATEWAY, REGISTRY
 
 AUTH = "AUTH"
 SESSION = "SESSION"
@@ -51,6 +55,35 @@ QUORUM_FILTER = "vestnik.quorum.>"
 def quorum_of(party: str, process_id: str) -> str:
     """The subject that one process of a party appends to."""
     return f"vestnik.quorum.{party}.{process_id}"
+
+
+class Bucket(msgspec.Struct, frozen=True, kw_only=True):
+    """A JetStream key-value bucket: one value per key, which expires. Its loss loses no event."""
+
+    # The only party that reads and writes it.
+    owner: str
+    # How long a value is kept after it was written.
+    days: int
+    description: str
+
+
+# When each user was last online, by user id.
+LAST_SEEN = "last_seen"
+
+# By name. Neither exported nor backed up.
+BUCKETS: Mapping[str, Bucket] = {
+    LAST_SEEN: Bucket(owner=GATEWAY, days=90, description="When each user was last online"),
+}
+
+
+def stream_of_bucket(bucket: str) -> str:
+    """The stream that holds the bucket's values."""
+    return f"KV_{bucket}"
+
+
+def key_of(bucket: str, key: str) -> str:
+    """The subject of a key's value; `*` as the key: of all values."""
+    return f"$KV.{bucket}.{key}"
 
 
 def is_public(subject: str) -> bool:

@@ -12,7 +12,17 @@ import msgspec
 from nats.aio.client import Client
 
 from contracts.errors import Unavailable
-from contracts.subjects import LIMITS, LIMITS_FILTER, QUORUM, QUORUM_FILTER, STREAMS, all_of
+from contracts.subjects import (
+    BUCKETS,
+    LIMITS,
+    LIMITS_FILTER,
+    QUORUM,
+    QUORUM_FILTER,
+    STREAMS,
+    all_of,
+    key_of,
+    stream_of_bucket,
+)
 from streams.jetstream.api import STREAM_IN_USE, STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
 from streams.jetstream.requests import Denied, RequestFailed
 
@@ -24,10 +34,12 @@ _LIMITS_BYTES = 64 * 1024 * 1024
 # Of the stream of quorum evidence: messages of ended processes expire.
 _QUORUM_AGE = 60 * 1_000_000_000
 _QUORUM_BYTES = 1024 * 1024
+_DAY = 24 * 3600 * 1_000_000_000
 # Settings that are updated where they differ: none of them affects a stored event.
 _SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic"}
-# Also safe for the stream of rate limits, whose messages expire anyway.
-_SAFE_OF_LIMITS = {"max_age", "max_bytes"}
+# Also safe for the stream of rate limits and for buckets, whose messages expire anyway.
+_SAFE_WHERE_EXPIRING = {"max_age", "max_bytes"}
+_EXPIRING = {LIMITS, *map(stream_of_bucket, BUCKETS)}
 # Set when a stream is created; operators may change it.
 _FREE = {"compression"}
 _PAUSE = 0.1
@@ -179,6 +191,39 @@ def settings_of_quorum(*, replicas: int, placement: Placement = ANYWHERE) -> dic
     } | ({"placement": placement.settings()} if placement != ANYWHERE else {})
 
 
+def settings_of_bucket(bucket: str, *, replicas: int, placement: Placement = ANYWHERE) -> dict[str, Any]:
+    """The settings of a bucket's stream, as clients of JetStream's key-value buckets expect them."""
+    return {
+        "name": stream_of_bucket(bucket),
+        "description": BUCKETS[bucket].description,
+        "subjects": [key_of(bucket, ">")],
+        "storage": "file",
+        "compression": "none",
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": BUCKETS[bucket].days * _DAY,
+        "max_msgs_per_subject": 1,
+        "max_msg_size": -1,
+        "num_replicas": replicas,
+        "duplicate_window": _DUPLICATE_WINDOW,
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        "allow_msg_ttl": False,
+        "deny_delete": True,
+        "deny_purge": False,
+        "sealed": False,
+    } | ({"placement": placement.settings()} if placement != ANYWHERE else {})
+
+
+async def ensure_bucket(
+    nc: Client, bucket: str, *, replicas: int, placement: Placement = ANYWHERE, patience: float = 10.0
+) -> None:
+    """As `ensure_streams`, for the stream of a key-value bucket."""
+    await ensure_stream(nc, settings_of_bucket(bucket, replicas=replicas, placement=placement), patience=patience)
+
+
 async def ensure_quorum(nc: Client, *, replicas: int, placement: Placement = ANYWHERE, patience: float = 10.0) -> None:
     """As `ensure_streams`, for the stream of quorum evidence; a single node needs none."""
     if replicas > 1:
@@ -261,7 +306,7 @@ def differences(present: dict[str, Any], required: dict[str, Any]) -> dict[str, 
     }
     for setting, value in changed.items():
         raised = setting == "num_replicas" and value > present.get(setting, 1)
-        forgets = required["name"] == LIMITS and setting in _SAFE_OF_LIMITS
+        forgets = required["name"] in _EXPIRING and setting in _SAFE_WHERE_EXPIRING
         if setting not in _SAFE and not raised and not forgets:
             raise DangerousStream(required["name"], setting, present.get(setting), value)
     return changed

@@ -14,6 +14,7 @@ import msgspec
 from contracts.durable_consumers import DURABLES, Durable
 from contracts.services import GATEWAY, OPERATOR, SERVICES
 from contracts.subjects import (
+    BUCKETS,
     DEAD_LETTERS_FILTER,
     LIMITS,
     LIMITS_FILTER,
@@ -22,7 +23,9 @@ from contracts.subjects import (
     QUORUM_FILTER,
     STREAMS,
     all_of,
+    key_of,
     quorum_of,
+    stream_of_bucket,
 )
 from infra.security.secrets import NATS_PARTIES, TOPOLOGY
 
@@ -56,7 +59,8 @@ class Rights(msgspec.Struct, frozen=True):
 
 def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
     """The `accounts` block of a server's configuration."""
-    exports = [f"{_API}.>", "$JS.ACK.>", *map(all_of, STREAMS), LIMITS_FILTER, QUORUM_FILTER]
+    values = [key_of(bucket, "*") for bucket in BUCKETS]
+    exports = [f"{_API}.>", "$JS.ACK.>", *map(all_of, STREAMS), LIMITS_FILTER, QUORUM_FILTER, *values]
     config: dict[str, object] = {
         STORE: {
             "jetstream": "enabled",
@@ -85,7 +89,9 @@ def inbox_of(party: str) -> str:
 def permissions_of(party: str) -> Rights:
     """What the party may do; `topology` creates the streams and does nothing else."""
     if party == TOPOLOGY:
-        making = _each_stream("STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", also=(LIMITS, QUORUM))
+        making = _each_stream(
+            "STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", also=(LIMITS, QUORUM, *map(stream_of_bucket, BUCKETS))
+        )
         return Rights([_INFO, *making], [])
     others = [durable for durable in DURABLES if durable.service != party]
     denied = [subject for durable in DURABLES for subject in _deleting(durable)]
@@ -109,6 +115,9 @@ def permissions_of(party: str) -> Rights:
     imports += [f"$JS.ACK.{durable.stream}.{durable.name}.>" for durable in DURABLES if durable.service == party]
     if party == GATEWAY:
         imports += [LIMITS_FILTER, *_reading(LIMITS, f"{_API}.CONSUMER.CREATE.{LIMITS}.*.{LIMITS_FILTER}")]
+    for bucket, settings in BUCKETS.items():
+        if settings.owner == party:
+            imports += [key_of(bucket, "*"), *_bucket_access(stream_of_bucket(bucket))]
     serves = party in SERVICES
     return Rights(imports, denied, receives_notices=serves, sends_notices=serves)
 
@@ -138,6 +147,10 @@ def _reading_all(stream: str) -> list[str]:
         f"{_API}.DIRECT.GET.{stream}",
         f"{_API}.DIRECT.GET.{stream}.>",
     ]
+
+
+def _bucket_access(stream: str) -> list[str]:
+    return [f"{_API}.STREAM.INFO.{stream}", f"{_API}.STREAM.MSG.GET.{stream}", f"{_API}.DIRECT.GET.{stream}"]
 
 
 def _deleting(durable: Durable) -> Iterator[str]:

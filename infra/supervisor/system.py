@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from contracts.services import OPERATOR
+from contracts.subjects import BUCKETS
 from infra.embedded.nats_server import NatsServer
 from infra.embedded.ports import reserve_ports
 from infra.embedded.postgres_server import PostgresServer
@@ -28,7 +29,7 @@ from infra.supervisor.process_plan import Layout, ProcessSpec, UrlOf, absolute, 
 from infra.supervisor.service_program import ServiceProgram
 from infra.supervisor.supervised_process import Supervised
 from streams.jetstream.api import JetStream
-from streams.topology import Placement, ensure_limits, ensure_streams
+from streams.topology import Placement, ensure_bucket, ensure_limits, ensure_streams
 
 STILL_WAITING_EVERY = 10.0
 
@@ -186,6 +187,8 @@ class System:
             placement = Placement.parse(settings.stream_placement)
             await ensure_streams(connection, replicas=settings.stream_replicas, placement=placement)
             await ensure_limits(connection, replicas=settings.stream_replicas, placement=placement)
+            for bucket in BUCKETS:
+                await ensure_bucket(connection, bucket, replicas=settings.stream_replicas, placement=placement)
         finally:
             await connection.close()
 

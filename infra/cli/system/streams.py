@@ -4,13 +4,13 @@ import asyncio
 
 import click
 
-from contracts.subjects import LIMITS, QUORUM, STREAMS
+from contracts.subjects import BUCKETS, LIMITS, QUORUM, STREAMS, stream_of_bucket
 from infra.cli.system.accept_loss import accept_loss
 from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.security.secrets import TOPOLOGY
 from infra.settings import Settings
-from streams.topology import Placement, ensure_limits, ensure_quorum, ensure_streams
+from streams.topology import Placement, ensure_bucket, ensure_limits, ensure_quorum, ensure_streams
 
 
 class NoServer(OperatorError):
@@ -30,7 +30,7 @@ def streams(context: click.Context) -> None:
     if not settings.nats_url:
         raise NoServer("VESTNIK_NATS_URL names no server; `vestnik up` creates its streams by itself")
     asyncio.run(_make(settings))
-    names = (*STREAMS, LIMITS, *((QUORUM,) if settings.stream_replicas > 1 else ()))
+    names = (*STREAMS, LIMITS, *map(stream_of_bucket, BUCKETS), *((QUORUM,) if settings.stream_replicas > 1 else ()))
     click.echo(f"{', '.join(names)}: configured")
 
 
@@ -43,6 +43,8 @@ async def _make(settings: Settings) -> None:
         placement = Placement.parse(settings.stream_placement)
         await ensure_streams(nc, replicas=settings.stream_replicas, placement=placement)
         await ensure_limits(nc, replicas=settings.stream_replicas, placement=placement)
+        for bucket in BUCKETS:
+            await ensure_bucket(nc, bucket, replicas=settings.stream_replicas, placement=placement)
         await ensure_quorum(nc, replicas=settings.stream_replicas, placement=placement)
     finally:
         await nc.close()

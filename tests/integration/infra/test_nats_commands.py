@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from contracts.subjects import LIMITS, STREAMS
+from contracts.subjects import BUCKETS, LIMITS, STREAMS, stream_of_bucket
 from infra.embedded.nats_server import NatsServer
 from infra.security.secrets import NATS_PARTIES, TOPOLOGY, Secrets
 from tests.fix_system import ROOT
@@ -45,7 +45,8 @@ async def test_the_streams_are_made_by_the_one_who_has_the_right(empty: NatsServ
     done = await vestnik("streams", VESTNIK_NATS_URL=empty.url_of(TOPOLOGY))
     assert (done.returncode, done.stderr) == (0, "")
     again = await vestnik("streams", VESTNIK_NATS_URL=empty.url_of(TOPOLOGY))
-    assert again.stdout == done.stdout == f"{', '.join((*STREAMS, LIMITS))}: configured\n"
+    names = (*STREAMS, LIMITS, *map(stream_of_bucket, BUCKETS))
+    assert again.stdout == done.stdout == f"{', '.join(names)}: configured\n"
 
 
 async def test_who_has_no_right_to_make_the_streams_is_told_so_in_one_line(empty: NatsServer) -> None:

@@ -12,6 +12,7 @@ from contracts.durable_consumers import DURABLES
 from contracts.services import GATEWAY, SERVICES
 from contracts.subjects import (
     AUTH,
+    BUCKETS,
     CONTACT,
     DEAD_LETTERS_FILTER,
     LIMITS,
@@ -21,8 +22,10 @@ from contracts.subjects import (
     QUORUM,
     QUORUM_FILTER,
     STREAMS,
+    key_of,
     limit_uses,
     quorum_of,
+    stream_of_bucket,
 )
 from contracts.subjects import OPERATOR as STREAM_OF_OPERATORS
 from infra.security.nats_permissions import inbox_of
@@ -243,6 +246,20 @@ async def test_the_counts_of_rate_limits_are_written_and_read_by_gateways_alone(
     never |= {f"{API}.STREAM.MSG.GET.{LIMITS}", f"{API}.CONSUMER.CREATE.{LIMITS}.x", "vestnik.limits.login.x"}
     permitted = await party.permitted_to_publish([*counting, *making, *never])
     assert permitted == {GATEWAY: counting, TOPOLOGY: making}.get(name, set())
+
+
+@pytest.mark.parametrize("name", NATS_PARTIES)
+async def test_a_bucket_is_read_and_written_by_its_owner_alone(house: Parties, name: str) -> None:
+    party = await house.party(name)
+    using, making, never = set[str](), set[str](), set[str]()
+    for bucket, settings in BUCKETS.items():
+        stream = stream_of_bucket(bucket)
+        making |= {f"{API}.STREAM.CREATE.{stream}", f"{API}.STREAM.UPDATE.{stream}"}
+        never |= {f"{API}.{call}.{stream}" for call in TO_A_STREAM} | {key_of(bucket, "x.y")}
+        own = {key_of(bucket, "x"), f"{API}.DIRECT.GET.{stream}", f"{API}.STREAM.MSG.GET.{stream}"}
+        (using if settings.owner == name else never).update(own)
+    permitted = await party.permitted_to_publish([*using, *making, *never])
+    assert permitted == (making if name == TOPOLOGY else using)
 
 
 @pytest.mark.parametrize("name", [*SERVICES, GATEWAY])

@@ -1,0 +1,84 @@
+"""Client of a JetStream key-value bucket: the last value of each key, without history.
+
+A value is a message on `$KV.<bucket>.<key>`; a deletion is an empty message with the header `KV-Operation`, as every
+client of such buckets writes it.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts.errors import Unavailable
+from contracts.subjects import key_of, stream_of_bucket
+from streams.jetstream.raw_message import Delivered
+from streams.jetstream.requests import Inbox, RequestFailed
+
+_OPERATION = "KV-Operation"
+_DELETED = {_OPERATION: "DEL"}
+# Most keys of one request for several; the server accepts 1,024.
+MOST_KEYS = 500
+
+
+class KeyValue:
+    """One bucket. Reads may be served by any replica, so they may miss a value that was written moments ago."""
+
+    def __init__(self, nc: Client, bucket: str, *, patience: float = 2.0) -> None:
+        """`patience`: seconds until a request without an answer fails."""
+        self._bucket = bucket
+        self._patience = patience
+        self._inbox = Inbox.of(nc)
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Replaces the key's value.
+
+        Raises:
+            Unavailable: it is unknown whether the value was stored.
+        """
+        await self._write(key, value, None)
+
+    async def delete(self, key: str) -> None:
+        """Removes the key's value.
+
+        Raises:
+            Unavailable: it is unknown whether the value was removed.
+        """
+        await self._write(key, b"", _DELETED)
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The values of those keys that have one, in one request for each 500 keys.
+
+        Raises:
+            Unavailable: the bucket does not answer, or does not exist.
+        """
+        values: dict[str, bytes] = {}
+        subjects = [key_of(self._bucket, key) for key in keys]
+        prefix = len(key_of(self._bucket, ""))
+        for first in range(0, len(subjects), MOST_KEYS):
+            for message in await self._last_of(subjects[first : first + MOST_KEYS]):
+                headers = message.headers or {}
+                if _OPERATION not in headers:
+                    values[headers["Nats-Subject"][prefix:]] = message.data
+        return values
+
+    async def _last_of(self, subjects: list[str]) -> list[Delivered]:
+        request = msgspec.json.encode({"multi_last": subjects})
+        try:
+            answers = await self._inbox.request_many(
+                f"$JS.API.DIRECT.GET.{stream_of_bucket(self._bucket)}",
+                request,
+                timeout=self._patience,
+                last=lambda message: message.status is not None,
+            )
+        except RequestFailed as failure:
+            raise Unavailable from failure
+        return answers[:-1]
+
+    async def _write(self, key: str, value: bytes, headers: dict[str, str] | None) -> None:
+        subject = key_of(self._bucket, key)
+        try:
+            answer = await self._inbox.request(subject, value, timeout=self._patience, headers=headers)
+        except RequestFailed as failure:
+            raise Unavailable from failure
+        if b'"error"' in answer.data:
+            raise Unavailable

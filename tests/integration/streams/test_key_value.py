@@ -1,0 +1,61 @@
+"""A key-value bucket keeps the last value of each key."""
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.errors import Unavailable
+from contracts.subjects import LAST_SEEN, key_of, stream_of_bucket
+from infra.embedded.nats_server import NatsServer
+from streams.jetstream.api import JetStream
+from streams.jetstream.key_value import MOST_KEYS, KeyValue
+from streams.topology import ensure_bucket, settings_of_bucket
+
+
+async def test_the_last_value_of_a_key_is_kept_and_a_deleted_one_is_gone(nats: Client) -> None:
+    await ensure_bucket(nats, LAST_SEEN, replicas=1)
+    values = KeyValue(nats, LAST_SEEN)
+    for key, value in (("a", b"1"), ("b", b"2"), ("a", b"3"), ("c", b"4")):
+        await values.put(key, value)
+    await values.delete("b")
+    assert await values.get_many(["a", "b", "c", "none"]) == {"a": b"3", "c": b"4"}
+    assert await values.get_many(["none"]) == await values.get_many([]) == {}
+    stored = (await JetStream(nats).info(stream_of_bucket(LAST_SEEN))).state
+    assert stored.messages == 3  # one a key; the deletion of `b` counts
+
+
+async def test_more_keys_than_fit_into_a_request_are_read(nats: Client) -> None:
+    await ensure_bucket(nats, LAST_SEEN, replicas=1)
+    values = KeyValue(nats, LAST_SEEN)
+    keys = [str(number) for number in range(MOST_KEYS + 2)]
+    for key in keys:
+        await nats.publish(key_of(LAST_SEEN, key), key.encode())
+    await values.put(keys[-1], keys[-1].encode())
+    assert await values.get_many(keys) == {key: key.encode() for key in keys}
+
+
+async def test_other_clients_of_buckets_read_and_write_the_same_values(nats: Client) -> None:
+    await ensure_bucket(nats, LAST_SEEN, replicas=1)
+    bucket = await nats.jetstream().key_value(LAST_SEEN)
+    await KeyValue(nats, LAST_SEEN).put("a", b"1")
+    assert (await bucket.get("a")).value == b"1"
+    await bucket.purge("a")
+    assert await KeyValue(nats, LAST_SEEN).get_many(["a"]) == {}
+
+
+async def test_a_bucket_that_is_missing_or_away_is_unavailable(nats: Client, nats_server: NatsServer) -> None:
+    values = KeyValue(nats, LAST_SEEN, patience=0.5)
+    with pytest.raises(Unavailable):
+        await values.put("a", b"1")
+    with pytest.raises(Unavailable):
+        await values.get_many(["a"])
+    await nats_server.stop()
+    with pytest.raises(Unavailable):
+        await values.get_many(["a"])
+
+
+async def test_making_a_bucket_again_changes_nothing(nats: Client) -> None:
+    for _ in range(2):
+        await ensure_bucket(nats, LAST_SEEN, replicas=1)
+        await KeyValue(nats, LAST_SEEN).put("a", b"1")
+    config = (await JetStream(nats).info(stream_of_bucket(LAST_SEEN))).config
+    assert config | settings_of_bucket(LAST_SEEN, replicas=1) == config
