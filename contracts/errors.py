@@ -206,7 +206,7 @@ class NotFriends(VestnikError):
 
 
 class ClientMessageIdReused(VestnikError):
-    """This client_message_id was used for another text."""
+    """This client_message_id was used for another message."""
 
     code, status, grpc = "client_message_id_reused", 409, "ALREADY_EXISTS"
 

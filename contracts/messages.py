@@ -13,11 +13,23 @@ from contracts.values.field_types import Id
 from contracts.values.timestamps import Rfc3339
 
 
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
+    """The message that a reply answers."""
+
+    message_id: Id
+    sequence: int
+    sender_id: Id
+    text: (
+        Annotated[str, Meta(description="As it is now. Left out of live events, which do not know it.")] | UnsetType
+    ) = UNSET
+
+
 class MessageContent(msgspec.Struct, frozen=True, kw_only=True):
     sequence: Annotated[int, Meta(description="1, 2, 3, … within the conversation, without a gap.")]
     sender_id: Id
     text: str
     sent_at: Rfc3339
+    reply_to: Annotated[Quote, Meta(description="Left out where the message is no reply.")] | UnsetType = UNSET
 
 
 class _ReadContent(MessageContent, frozen=True, kw_only=True):

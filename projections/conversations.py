@@ -15,7 +15,7 @@ from projections.engine import Projection, RowChanges, handles
 
 
 class Conversations(Projection):
-    version = 3
+    version = 4
     streams = (MESSAGING, CONTACT)
     # The keys are the only constraints; an event's sequence in its stream makes them unique.
     appended = ("messages", "seen_marks")
@@ -50,8 +50,11 @@ class Conversations(Projection):
             sent_at timestamptz,
             client_message_id text COLLATE "C",
             stream_sequence bigint,
+            -- of the message of the same conversation that it answers
+            reply_to_sequence bigint,
             PRIMARY KEY (conversation_id, sequence)
         );
+        CREATE INDEX ON {messages} (message_id);
         CREATE INDEX ON {messages} (conversation_id, client_message_id);
         CREATE INDEX ON {messages} (conversation_id, sender_id, sequence);
         CREATE INDEX ON {messages} (conversation_id, stream_sequence);
@@ -101,6 +104,7 @@ class Conversations(Projection):
                 "sent_at": event.at,
                 "client_message_id": message.client_message_id,
                 "stream_sequence": event.sequence,
+                "reply_to_sequence": message.reply_to.sequence if message.reply_to is not None else None,
             },
         )
         # Sending a message counts as having seen the earlier ones.

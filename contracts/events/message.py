@@ -2,8 +2,19 @@
 
 from typing import ClassVar
 
+import msgspec
+
 from contracts.events.event import Event, Moment
 from contracts.values.personal_data import Personal
+
+
+class RepliedTo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The message that another one answers. Its text is not kept here, so that it goes with its deletion."""
+
+    message_id: str
+    # In the same conversation.
+    sequence: int
+    sender_id: str
 
 
 class MessageSent(Event, frozen=True, kw_only=True):
@@ -18,6 +29,7 @@ class MessageSent(Event, frozen=True, kw_only=True):
     text: Personal[str]
     # The sender's id of the message; a repeat with the same id has no effect.
     client_message_id: str
+    reply_to: RepliedTo | None = None
 
 
 class MessageSeen(Event, frozen=True, kw_only=True):

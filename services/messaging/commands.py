@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from contracts.errors import NotFriends, Overloaded, UserNotFound
+import msgspec
+
+from contracts.errors import MessageNotFound, NotFriends, Overloaded, UserNotFound
+from contracts.messages import Quote
 from contracts.subjects import conversation, read_mark
 from contracts.values.ids import pair_id
 from infra.rpc.call_context import Call
@@ -18,7 +21,9 @@ from services.messaging.domain import (
     decide_send,
     evolve_conversation,
     evolve_read_mark,
+    is_repeat,
 )
+from services.messaging.message_lookup import MessageLookup
 from services.messaging.queries import MessageQueries
 from streams.batching.flat_combining import FlatCombiner, PendingCommand
 from streams.log import Conflict, Log
@@ -31,10 +36,19 @@ TRIES = 20
 _Turn = PendingCommand[tuple[SendMessage, Call], tuple[Sent, bool]]
 
 
+class SendOutcome(msgspec.Struct, frozen=True):
+    message: Sent
+    # Whether this call has sent it.
+    created: bool
+    # The message that it answers, as it is now.
+    reply_to: Quote | None
+
+
 class SendCommands:
     def __init__(self, log: Log, friendships: Friendships, queries: MessageQueries) -> None:
         self._friendships = friendships
         self._repeats = Deduplicator(log, queries)
+        self._lookup = MessageLookup(log, queries)
         self._sends = FlatCombiner(self._send_all)
         self._conversations: Repository[Conversation] = Repository(
             log,
@@ -44,13 +58,16 @@ class SendCommands:
             tail_only=True,
         )
 
-    async def send(self, command: SendMessage, call: Call) -> tuple[Sent, bool]:
-        """Sends the message once per client_message_id. Returns it, and whether this call sent it.
+    async def send(self, command: SendMessage, call: Call, *, reply_to: str | None = None) -> SendOutcome:
+        """Sends the message once per client_message_id.
+
+        `reply_to`: id of the message that it answers.
 
         Raises:
             NotFriends, UserNotFound: these two cannot write to each other.
-            ClientMessageIdReused: the id was used for another text.
-            ReadModelBehind: it cannot be determined now whether the message was sent before.
+            MessageNotFound: their conversation has no message `reply_to`.
+            ClientMessageIdReused: the id was used for another text, or for an answer to another message.
+            ReadModelBehind: it cannot be determined now whether the message was sent before, or which one it answers.
             Overloaded: too many conflicts, or too long a wait for other commands.
         """
         if command.sender_id == command.recipient_id:
@@ -60,10 +77,20 @@ class SendCommands:
             await self._friendships.require_friends(command.sender_id, command.recipient_id, call.position)
         except NotFriends:
             # A duplicate gets the original response, even if the friendship has ended since.
-            if (sent_before := await self._sent_before(conversation_id, command)) is None:
+            if (repeat := await self._sent_before(conversation_id, command, call, reply_to)) is None:
                 raise
-            return sent_before, False
-        return await self._sends.submit(conversation_id, (command, call))
+            return repeat
+        command = await self._with_quote(conversation_id, command, call, reply_to)
+        message, created = await self._sends.submit(conversation_id, (command, call))
+        return SendOutcome(message, created, command.reply_to)
+
+    async def _with_quote(
+        self, conversation_id: str, command: SendMessage, call: Call, reply_to: str | None
+    ) -> SendMessage:
+        if reply_to is None:
+            return command
+        quote = await self._lookup.find(conversation_id, reply_to, call.position)
+        return msgspec.structs.replace(command, reply_to=quote)
 
     async def _send_all(self, conversation_id: str, turns: Sequence[_Turn]) -> None:
         """Sends the messages in order of arrival, as many per append as possible."""
@@ -122,13 +149,19 @@ class SendCommands:
                 before = stored.sequence
         return left
 
-    async def _sent_before(self, conversation_id: str, command: SendMessage) -> Sent | None:
-        """Returns this message if the conversation contains it already, with the same text."""
+    async def _sent_before(
+        self, conversation_id: str, command: SendMessage, call: Call, reply_to: str | None
+    ) -> SendOutcome | None:
+        """Returns this message if the conversation contains it already, with the same text and the same quote."""
+        try:
+            command = await self._with_quote(conversation_id, command, call, reply_to)
+        except MessageNotFound:
+            return None
         async with self._conversations.lock(conversation_id) as editing:
             await editing.refresh()
             length = editing.state.last_sequence
             used = await self._repeats.find_duplicate(conversation_id, editing.sequence, length, command)
-        return used if used is not None and used.text == command.text else None
+        return SendOutcome(used, False, command.reply_to) if used is not None and is_repeat(command, used) else None
 
     async def last_sequence(self, conversation_id: str, at_least: int) -> int:
         """Returns the last message's sequence: from the cache if that is `at_least`, else from the stream."""

@@ -7,7 +7,8 @@ import msgspec
 
 from contracts.errors import ClientMessageIdReused, MessageNotFound, NotFriends
 from contracts.events.event import Event
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.message import MessageSeen, MessageSent, NotificationRead, RepliedTo
+from contracts.messages import Quote
 from contracts.values.personal_data import plaintext_or_none
 
 
@@ -35,6 +36,7 @@ class SendMessage(msgspec.Struct, frozen=True, kw_only=True):
     recipient_id: str
     text: str
     client_message_id: str
+    reply_to: Quote | None = None
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime
     # Of its event.
     stream_sequence: int
+    # Of the message that it answers.
+    reply_to_sequence: int | None = None
 
 
 def evolve_conversation(state: Conversation, event: Event, at: datetime) -> Conversation:
@@ -67,13 +71,13 @@ def decide_send(state: Conversation, command: SendMessage, used: Sent | None) ->
     `used`: the sender's earlier message with the same client_message_id in this conversation.
 
     Raises:
-        ClientMessageIdReused: that message has another text.
+        ClientMessageIdReused: that message has another text, or answers another message.
         NotFriends: sender and recipient are the same person.
     """
     if command.sender_id == command.recipient_id:
         raise NotFriends
     if used is not None:
-        if used.text != command.text:
+        if not is_repeat(command, used):
             raise ClientMessageIdReused
         return ()
     return (
@@ -84,8 +88,19 @@ def decide_send(state: Conversation, command: SendMessage, used: Sent | None) ->
             sequence=state.last_sequence + 1,
             text=command.text,
             client_message_id=command.client_message_id,
+            reply_to=_replied_to(command.reply_to) if command.reply_to is not None else None,
         ),
     )
+
+
+def is_repeat(command: SendMessage, used: Sent) -> bool:
+    """Whether the earlier message with the command's client_message_id is the same one."""
+    answered = command.reply_to.sequence if command.reply_to is not None else None
+    return (used.text, used.reply_to_sequence) == (command.text, answered)
+
+
+def _replied_to(quote: Quote) -> RepliedTo:
+    return RepliedTo(message_id=quote.message_id, sequence=quote.sequence, sender_id=quote.sender_id)
 
 
 def check_seen(sequence: int, last_sequence: int) -> None:
@@ -126,4 +141,5 @@ def sent(event: MessageSent, at: datetime, stream_sequence: int) -> Sent:
         text=plaintext_or_none(event.text) or "",
         sent_at=at,
         stream_sequence=stream_sequence,
+        reply_to_sequence=event.reply_to.sequence if event.reply_to is not None else None,
     )

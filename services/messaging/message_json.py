@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import UNSET
 
-from contracts.messages import ConversationItem, LiveMessage, MessageItem
+from contracts.messages import ConversationItem, LiveMessage, MessageItem, Quote
 
 
 def _quoted(column: str) -> str:
@@ -29,6 +29,20 @@ def json_object(shape: type[msgspec.Struct], members: Mapping[str, str]) -> str:
     return " || ".join([*parts, "'}'"]).replace("' || '", "")
 
 
+def _reply_to(text: str) -> str:
+    """Of a row `m` that is a reply: the message that it answers, with the expression for that one's text."""
+    members = {
+        "message_id": _quoted("q.message_id"),
+        "sequence": "q.sequence",
+        "sender_id": _quoted("q.sender_id"),
+        "text": text,
+    }
+    return f"""CASE WHEN m.reply_to_sequence IS NOT NULL THEN (
+        SELECT {json_object(Quote, members)} FROM {{messages}} AS q
+        WHERE q.conversation_id = m.conversation_id AND q.sequence = m.reply_to_sequence
+    ) END"""  # noqa: S608
+
+
 # Of a row `m`: a message with `seen_at`, and for a live event with `peer_id`.
 _MESSAGE = {
     "message_id": _quoted("m.message_id"),
@@ -38,10 +52,12 @@ _MESSAGE = {
     "sender_id": _quoted("m.sender_id"),
     "text": "to_json(m.text)",
     "sent_at": _time("m.sent_at"),
+    "reply_to": _reply_to("to_json(q.text)"),
     "seen_at": _time("m.seen_at"),
 }
 MESSAGE_ITEM = json_object(MessageItem, _MESSAGE)
-LIVE_MESSAGE = json_object(LiveMessage, _MESSAGE)
+# The event of a reply, from which gateways make it, has no text of the message that it answers.
+LIVE_MESSAGE = json_object(LiveMessage, _MESSAGE | {"reply_to": _reply_to("NULL")})
 
 # Of rows `c`, a conversation, and `m`, its last message or NULL.
 CONVERSATION_ITEM = json_object(

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from contracts.messages import Quote
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation
 from contracts.values.field_types import Id
@@ -74,6 +75,13 @@ class DuplicateLookup(msgspec.Struct, frozen=True):
     seen: Coverage
 
 
+class MessageIdLookup(msgspec.Struct, frozen=True):
+    """The read model's result for a message_id."""
+
+    found: Quote | None
+    seen: Coverage
+
+
 class ClientIdPage(msgspec.Struct, frozen=True):
     """(sender id, client_message_id) pairs of a part of a conversation."""
 
@@ -99,7 +107,7 @@ class MessageQueries:
             conversation(conversation_id),
             Sent,
             """
-            SELECT message_id, sequence, sender_id, text, sent_at, stream_sequence
+            SELECT message_id, sequence, sender_id, text, sent_at, stream_sequence, reply_to_sequence
             FROM (
                 SELECT * FROM {messages}
                 WHERE conversation_id = %(conversation_id)s AND client_message_id = %(client_message_id)s
@@ -116,6 +124,19 @@ class MessageQueries:
             },
         )
         return DuplicateLookup(rows[0] if rows else None, _seen(reached, gaps))
+
+    async def by_message_id(self, conversation_id: str, message_id: str) -> MessageIdLookup:
+        """Looks up a message of the conversation; also returns which part of the conversation is covered."""
+        rows, reached, gaps = await self._model.select_with_gaps(
+            conversation(conversation_id),
+            Quote,
+            """
+            SELECT message_id, sequence, sender_id, text FROM {messages}
+            WHERE message_id = %(message_id)s AND conversation_id = %(conversation_id)s
+            """,
+            {"conversation_id": conversation_id, "message_id": message_id},
+        )
+        return MessageIdLookup(rows[0] if rows else None, _seen(reached, gaps))
 
     async def client_ids(self, conversation_id: str, after: int, until: int) -> ClientIdPage:
         """Returns the ids of messages with conversation sequences after `after`, up to and including `until`."""
@@ -144,7 +165,7 @@ class MessageQueries:
             SELECT {LIVE_MESSAGE} AS data, octet_length(m.text) AS text_size, m.stream_sequence FROM (
                 SELECT *, sum(octet_length(text)) OVER (ORDER BY stream_sequence) - octet_length(text) AS before FROM (
                     SELECT m.message_id, m.conversation_id, c.peer_id, m.sequence, m.sender_id, m.text, m.sent_at,
-                           m.stream_sequence
+                           m.stream_sequence, m.reply_to_sequence
                     FROM {{conversations}} AS c CROSS JOIN LATERAL (
                         SELECT * FROM {{messages}} AS m
                         WHERE m.conversation_id = c.conversation_id AND m.stream_sequence > %(after)s

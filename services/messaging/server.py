@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
 from contracts.errors import Invalid, Violation
 from contracts.messages import SentMessage
@@ -54,6 +54,7 @@ class _Send(msgspec.Struct, frozen=True):
     recipient_id: Id
     text: Text
     client_message_id: ClientMessageId
+    reply_to: Id | None = None
 
 
 class _Messages(msgspec.Struct, frozen=True):
@@ -124,6 +125,7 @@ class MessagingServer(MessagingServiceBase):
                 "recipient_id": message.recipient_id,
                 "text": message.text,
                 "client_message_id": message.client_message_id,
+                "reply_to": message.reply_to or None,
             },
         )
         command = SendMessage(
@@ -133,7 +135,8 @@ class MessagingServer(MessagingServiceBase):
             text=request.text,
             client_message_id=request.client_message_id,
         )
-        sent, created = await self._sending.send(command, current())
+        outcome = await self._sending.send(command, current(), reply_to=request.reply_to)
+        sent = outcome.message
         answer = SentMessage(
             message_id=sent.message_id,
             conversation_id=pair_id(request.sender_id, request.recipient_id),
@@ -141,9 +144,10 @@ class MessagingServer(MessagingServiceBase):
             sender_id=sent.sender_id,
             text=sent.text,
             sent_at=rfc3339(sent.sent_at),
+            reply_to=UNSET if outcome.reply_to is None else outcome.reply_to,
         )
         return SendMessageResponse(
-            message=msgspec.json.encode(answer), created=created, position=_position(sent.stream_sequence)
+            message=msgspec.json.encode(answer), created=outcome.created, position=_position(sent.stream_sequence)
         )
 
     async def get_messages(self, message: GetMessagesRequest) -> GetMessagesResponse:

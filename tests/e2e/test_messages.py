@@ -3,6 +3,7 @@
 import asyncio
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from contracts.values.ids import is_id, new_id, pair_id
@@ -100,6 +101,34 @@ async def test_a_client_message_id_with_another_text_is_refused(api: Api) -> Non
     await anna.write(boris, "one", "same-id")
     assert_problem(await anna.write(boris, "two", "same-id"), 409, "client_message_id_reused")
     assert [message["text"] for message in await anna.messages(boris)] == ["one"]
+
+
+async def test_a_reply_quotes_a_message_of_the_same_conversation(api: Api) -> None:
+    anna, boris = await api.friends()
+    carl = await api.person()
+    await api.befriend(anna, carl)
+    [elsewhere] = await anna.sends(carl, "elsewhere")
+    [question] = await anna.sends(boris, "Where?")
+
+    async def reply(reply_to: object) -> httpx.Response:
+        body = {"text": "There", "client_message_id": "c", "reply_to": reply_to}
+        return await boris.ask("POST", f"/v1/conversations/{anna.user_id}/messages", json=body)
+
+    for absent in (elsewhere["message_id"], new_id(), question["conversation_id"], boris.user_id):
+        assert_problem(await reply(absent), 404, "message_not_found")
+    malformed: tuple[object, ...] = ("", "x", question["message_id"].upper(), "\x00", 1, [question["message_id"]], {})
+    for garbage in malformed:
+        problem = assert_problem(await reply(garbage), 422, "invalid")
+        assert [error["path"] for error in problem["errors"]] == ["/reply_to"], garbage
+    answer = await reply(question["message_id"])
+    assert answer.status_code == 201, answer.text
+    quote = {"message_id": question["message_id"], "sequence": 1, "sender_id": anna.user_id, "text": "Where?"}
+    assert answer.json()["reply_to"] == quote
+    assert [message.get("reply_to") for message in await boris.messages(anna)] == [quote, None]
+    repeated = await reply(question["message_id"])
+    assert (repeated.status_code, repeated.json()) == (200, answer.json())
+    assert_problem(await reply(None), 409, "client_message_id_reused")
+    assert_problem(await reply(answer.json()["message_id"]), 409, "client_message_id_reused")
 
 
 async def test_a_client_message_id_is_its_senders_towards_one_person(api: Api) -> None:

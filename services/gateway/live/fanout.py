@@ -9,9 +9,9 @@ from msgspec import UNSET
 from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.message import MessageSeen, MessageSent, NotificationRead, RepliedTo
 from contracts.events.session import SessionRevoked
-from contracts.messages import LiveMessage
+from contracts.messages import LiveMessage, Quote
 from contracts.notification_kinds import (
     FRIEND_ACCEPTED,
     FRIEND_REQUEST,
@@ -142,10 +142,15 @@ def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[OutboundEvent]:
         sender_id=sender_id,
         text=plaintext_or_none(sent.text) or "",
         sent_at=rfc3339(event.at),
+        reply_to=UNSET if sent.reply_to is None else _quote(sent.reply_to),
     )
     to = {sender_id: _ENCODE(shown), recipient_id: _ENCODE(msgspec.structs.replace(shown, user_id=sender_id))}
     yield OutboundEvent(channel=MESSAGING, sequence=event.sequence, type=event.type, at=event.at, payload_by_user=to)
     yield _notified(event, NOTIFIED_MESSAGING, sent.recipient_id, MESSAGE, sent.sender_id)
+
+
+def _quote(answered: RepliedTo) -> Quote:
+    return Quote(message_id=answered.message_id, sequence=answered.sequence, sender_id=answered.sender_id)
 
 
 def _befriended(event: Recorded[Event], one: str, ones: str, other: str, others: str) -> OutboundEvent:

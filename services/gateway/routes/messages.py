@@ -9,7 +9,7 @@ from contracts.errors import ClientMessageIdReused, Invalid, MessageNotFound, No
 from contracts.messages import MessageItem, SentMessage
 from contracts.rpc.vestnik.messaging.v1 import GetMessagesRequest, MarkSeenRequest, SendMessageRequest
 from contracts.values.cursors import decode_cursor, encode_cursor
-from contracts.values.field_types import ClientMessageId, MessageSequence, Sequence, Text
+from contracts.values.field_types import ClientMessageId, Id, MessageSequence, Sequence, Text
 from contracts.values.ids import pair_id
 from services.gateway.cache.message_pages import KnownPage
 from services.gateway.clients import required
@@ -36,6 +36,9 @@ class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ClientMessageId,
         Meta(description="The client's own id of the message; a repeat with the same id has no effect."),
     ]
+    reply_to: Annotated[
+        Id | None, Meta(description="`message_id` of the message that it answers, of the same conversation.")
+    ] = None
 
 
 class MessagesQuery(PageQuery, frozen=True):
@@ -65,6 +68,7 @@ async def send(incoming: Request[NoQuery, NewMessage]) -> Response:
         recipient_id=incoming.path_id("user_id", UserNotFound),
         text=incoming.body.text,
         client_message_id=incoming.body.client_message_id,
+        reply_to=incoming.body.reply_to or "",
     )
     conversation_id = pair_id(user_id, request.recipient_id)
     answer = await messaging.command(messaging.stub.send_message, request, repeatable=True, about=conversation_id)
@@ -134,7 +138,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             201: DocumentedResponse(description="Sent and stored durably.", body=SentMessage),
             200: DocumentedResponse(description="Already sent earlier: the same message.", body=SentMessage),
         },
-        errors=(NotFriends, UserNotFound, ClientMessageIdReused),
+        errors=(NotFriends, UserNotFound, MessageNotFound, ClientMessageIdReused),
         limits=(AppliedLimit(limit=policies.SEND_ADDRESS), AppliedLimit(limit=policies.SEND)),
         writes=True,
         command="send",

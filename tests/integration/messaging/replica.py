@@ -59,8 +59,8 @@ class Replica:
             text=text,
             client_message_id=client_message_id,
         )
-        message, created = await self._commands.send(command, CALL)
-        return message.message_id, created
+        outcome = await self._commands.send(command, CALL)
+        return outcome.message.message_id, outcome.created
 
 
 async def caught_up(streams: NATS, pool: Pool, database_url: str) -> Runners:

@@ -16,7 +16,7 @@ from contracts.errors import (
     UserNotFound,
 )
 from contracts.events.message import NotificationRead
-from contracts.messages import ConversationItem, MessageItem, SentMessage
+from contracts.messages import ConversationItem, MessageItem, Quote, SentMessage
 from contracts.rpc.vestnik.contact.v1 import AddFriendRequest, ContactServiceStub, RemoveFriendRequest
 from contracts.rpc.vestnik.messaging.v1 import (
     BackfillNotificationsRequest,
@@ -65,13 +65,20 @@ async def friends(house: House) -> tuple[str, str, str]:
 
 
 async def send(
-    client: Client, sender: str, recipient: str, text: str, client_id: str | None = None, position: str = ""
+    client: Client,
+    sender: str,
+    recipient: str,
+    text: str,
+    client_id: str | None = None,
+    position: str = "",
+    reply_to: str = "",
 ) -> SendMessageResponse:
     request = SendMessageRequest(
         sender_id=sender,
         recipient_id=recipient,
         text=text,
         client_message_id=client_id or secrets.token_hex(8),
+        reply_to=reply_to,
     )
     stub = client.stub(MessagingServiceStub)
     return await client.call(stub.send_message, request, timeout=10.0, context=seen(position, sender))
@@ -173,6 +180,59 @@ async def test_an_id_stands_for_one_text_of_one_sender_to_one_person(house: Hous
         await send(other, anna, ben, "other text", "id")
     assert (await send(other, ben, anna, "other text", "id")).created
     assert (await send(other, anna, cleo, "other text", "id")).created
+
+
+async def test_a_reply_shows_the_message_that_it_answers_wherever_it_is_shown(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client, other = house.client("messaging", 0), house.client("messaging", 1)
+    first = message_of(await send(client, anna, ben, "Where?\n"))
+    # At once, over another replica and without a position: the read model may lack it.
+    answer = await send(other, ben, anna, "There", "r1", reply_to=first.message_id)
+    quote = Quote(message_id=first.message_id, sequence=1, sender_id=anna, text="Where?\n")
+    assert message_of(answer).reply_to == quote
+    plain = await send(client, anna, ben, "Fine")
+    newest, _ = await messages(client, ben, anna, plain.position)
+    assert [message.reply_to for message in newest] == [UNSET, quote, UNSET]
+    later, _ = await messages(client, anna, ben, plain.position, after=1)
+    assert [message.reply_to for message in later] == [quote, UNSET]
+    earlier, _ = await messages(client, anna, ben, plain.position, before=3)
+    assert [message.reply_to for message in earlier] == [quote, UNSET]
+    again = await send(client, ben, anna, "There", "r1", reply_to=first.message_id)
+    assert not again.created
+    assert again.message == answer.message
+    last = await send(client, ben, anna, "So", reply_to=message_of(plain).message_id)
+    [shown] = await conversations(client, anna, last.position)
+    assert shown.last_message is not None
+    assert shown.last_message.reply_to == Quote(
+        message_id=message_of(plain).message_id, sequence=3, sender_id=anna, text="Fine"
+    )
+    live = [msgspec.json.decode(event.data).get("reply_to") for event in await missed(client, anna, 0, plain.position)]
+    assert live[:3] == [None, {"message_id": first.message_id, "sequence": 1, "sender_id": anna}, None]
+
+
+async def test_a_reply_answers_a_message_of_the_same_conversation(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client = house.client("messaging")
+    [carl] = await people(house, 1)
+    await befriend(house, anna, carl)
+    elsewhere = message_of(await send(client, anna, carl, "elsewhere"))
+    here = message_of(await send(client, anna, ben, "here", "c1"))
+    for absent in (elsewhere.message_id, new_id(), elsewhere.conversation_id):
+        with pytest.raises(MessageNotFound):
+            await send(client, anna, ben, "x", reply_to=absent)
+    with pytest.raises(Invalid):
+        await send(client, anna, ben, "x", reply_to="x")
+    with pytest.raises(ClientMessageIdReused):
+        await send(client, anna, ben, "here", "c1", reply_to=here.message_id)
+    assert await stored(house, anna, ben) == [1]
+    # Neither of a conversation that is closed, where a repeat is answered all the same.
+    reply = await send(client, ben, anna, "yes", "c2", reply_to=here.message_id)
+    await unfriend(house, anna, ben)
+    repeated = await send(client, ben, anna, "yes", "c2", reply_to=here.message_id)
+    assert (repeated.created, repeated.message) == (False, reply.message)
+    for absent in (here.message_id, elsewhere.message_id):
+        with pytest.raises(NotFriends):
+            await send(client, ben, anna, "more", reply_to=absent)
 
 
 async def test_a_message_sent_long_ago_is_not_sent_again(house: House) -> None:

@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import ClientMessageIdReused, MessageNotFound, NotFriends
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.message import MessageSeen, MessageSent, NotificationRead, RepliedTo
+from contracts.messages import Quote
 from services.messaging.domain import (
     Conversation,
     ReadMark,
@@ -36,6 +38,11 @@ def send(text: str = "hello", client_message_id: str = "c1", sender: str = "anna
     )
 
 
+def reply(sequence: int | None) -> SendMessage:
+    quote = None if sequence is None else Quote(message_id="q", sequence=sequence, sender_id="ben", text="a secret")
+    return msgspec.structs.replace(send(), reply_to=quote)
+
+
 def already(text: str) -> Sent:
     return Sent(message_id="old", sequence=3, sender_id="anna", text=text, sent_at=AT, stream_sequence=30)
 
@@ -54,6 +61,21 @@ def test_a_message_sent_before_is_not_sent_again() -> None:
 def test_a_client_id_stands_for_one_text() -> None:
     with pytest.raises(ClientMessageIdReused):
         decide_send(Conversation(7), send(), already("something else"))
+
+
+def test_a_reply_keeps_which_message_it_answers_and_not_its_text() -> None:
+    (event,) = decide_send(Conversation(7), reply(4), None)
+    assert isinstance(event, MessageSent)
+    assert event.reply_to == RepliedTo(message_id="q", sequence=4, sender_id="ben")
+    assert sent(event, AT, 30).reply_to_sequence == 4
+
+
+@pytest.mark.parametrize(("first", "again"), [(None, 4), (4, None), (4, 5)])
+def test_a_client_id_stands_for_one_reply(first: int | None, again: int | None) -> None:
+    used = msgspec.structs.replace(already("hello"), reply_to_sequence=first)
+    with pytest.raises(ClientMessageIdReused):
+        decide_send(Conversation(7), reply(again), used)
+    assert decide_send(Conversation(7), reply(first), used) == ()
 
 
 def test_nobody_writes_to_themselves() -> None:

@@ -4,7 +4,7 @@ import pytest
 from contracts.envelope import Recorded, now
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.message import MessageSeen, MessageSent, NotificationRead, RepliedTo
 from contracts.events.session import SessionRefreshed, SessionRevoked
 from contracts.values.ids import new_id, notification_id
 from services.gateway.live.fanout import fan_out
@@ -76,6 +76,13 @@ def test_each_of_two_is_told_of_the_other() -> None:
     shown = {user_id: msgspec.json.decode(data) for user_id, data in message.payload_by_user.items()}
     assert (shown[ANNA]["user_id"], shown[BORIS]["user_id"]) == (BORIS, ANNA)
     assert shown[ANNA]["text"] == "Hi\n\u2028"
+
+
+def test_a_reply_names_the_message_that_it_answers() -> None:
+    answered = RepliedTo(message_id="a", sequence=2, sender_id=BORIS)
+    [message, _] = fan_out(recorded(msgspec.structs.replace(SENT, reply_to=answered)))
+    for data in message.payload_by_user.values():
+        assert msgspec.json.decode(data)["reply_to"] == {"message_id": "a", "sequence": 2, "sender_id": BORIS}
 
 
 def test_reading_all_up_to_one_names_that_one() -> None:
