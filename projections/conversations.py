@@ -17,8 +17,6 @@ from projections.engine import Projection, RowChanges, handles
 class Conversations(Projection):
     version = 4
     streams = (MESSAGING, CONTACT)
-    # The keys are the only constraints; an event's sequence in its stream makes them unique.
-    appended = ("messages", "seen_marks")
     tables = """
         CREATE TABLE {conversations} (
             user_id uuid,
@@ -94,7 +92,7 @@ class Conversations(Projection):
     @handles(MessageSent)
     def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         message = event.data
-        write.upsert(
+        write.insert(
             "messages",
             key={"conversation_id": event.aggregate_id, "sequence": message.sequence},
             set={
@@ -127,7 +125,7 @@ class Conversations(Projection):
     @handles(MessageSeen)
     def seen(self, event: Recorded[MessageSeen], write: RowChanges) -> None:
         mark = event.data
-        write.upsert(
+        write.insert(
             "seen_marks",
             key={
                 "conversation_id": mark.conversation_id,

@@ -10,8 +10,6 @@ from projections.engine import Projection, RowChanges, handles
 class Friends(Projection):
     version = 3
     streams = (CONTACT, AUTH)
-    # Each change keeps its own row, so that a client that was offline can receive them all.
-    appended = ("friend_changes",)
     tables = """
         CREATE TABLE {contacts} (
             user_id uuid PRIMARY KEY,
@@ -32,6 +30,7 @@ class Friends(Projection):
         );
         CREATE INDEX ON {friends} (user_id, since DESC, friend_id DESC) WHERE state <> 'removed';
         CREATE INDEX ON {friends} (user_id, state, since DESC, friend_id DESC);
+        -- Each change keeps its own row, so that a client that was offline can receive them all.
         CREATE TABLE {friend_changes} (
             user_id uuid,
             sequence bigint,
@@ -84,7 +83,7 @@ def _see(event: Friendship, write: RowChanges, user_id: str, friend_id: str, sta
         key={"user_id": user_id, "friend_id": friend_id},
         set={"state": state, "since": event.at, "sequence": event.sequence},
     )
-    write.upsert(
+    write.insert(
         "friend_changes",
         key={"user_id": user_id, "sequence": event.sequence},
         set={"friend_id": friend_id, "state": state, "since": event.at},

@@ -20,7 +20,6 @@ class Notifications(Projection):
     streams = (MESSAGING, CONTACT)
     # Live clients receive notifications from the streams; a reader of the list waits for the position it has seen.
     rest_seconds = 0.1
-    appended = ("notifications",)
     tables = """
         CREATE TABLE {notifications} (
             user_id uuid,
@@ -111,7 +110,7 @@ def _see(write: RowChanges, user_id: str, from_user_id: str, sequence: int) -> N
 def _notify(
     event: Recorded[Event], write: RowChanges, user_id: str, kind: str, from_user_id: str, sequence: int | None = None
 ) -> None:
-    write.upsert(
+    write.insert(
         "notifications",
         key={"user_id": user_id, "notification_id": notification_id(user_id, event.id)},
         set={

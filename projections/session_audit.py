@@ -13,7 +13,6 @@ from projections.engine import Projection, RowChanges, handles
 class SessionAudit(Projection):
     version = 3
     streams = (SESSION,)
-    appended = ("session_audit",)
     tables = """
         CREATE TABLE {session_audit} (
             sequence bigint PRIMARY KEY,
@@ -85,7 +84,7 @@ def _happened(
     write: RowChanges,
     **end: str | None,
 ) -> None:
-    write.upsert(
+    write.insert(
         "session_audit",
         key={"sequence": event.sequence},
         set={

@@ -10,8 +10,6 @@ from projections.engine import Projection, RowChanges, handles
 class Sessions(Projection):
     version = 2
     streams = (SESSION,)
-    # A session has no event after its revocation: the `sequence` of a revoked one is that of `session.revoked`.
-    appended = ("sessions",)
     tables = """
         CREATE TABLE {sessions} (
             session_id uuid PRIMARY KEY,
@@ -26,6 +24,7 @@ class Sessions(Projection):
             expires_at timestamptz,
             revoked_at timestamptz,
             reason text,
+            -- of its last event; nothing follows `session.revoked`
             sequence bigint NOT NULL
         );
         CREATE INDEX ON {sessions} (user_id, created_at DESC, session_id DESC);
@@ -35,7 +34,7 @@ class Sessions(Projection):
 
     @handles(SessionCreated)
     def created(self, event: Recorded[SessionCreated], write: RowChanges) -> None:
-        write.upsert(
+        write.insert(
             "sessions",
             key={"session_id": event.aggregate_id},
             set={

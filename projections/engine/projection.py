@@ -44,8 +44,6 @@ class Projection:
             that the service may read. Handlers of different streams commute.
         service: the service whose processes run and may query it; by default the owner of the first stream.
         tables: `CREATE TABLE {friends} (…)` and indexes; every table has a primary key.
-        appended: the tables in which every event writes rows under keys that no other event has, such as its sequence.
-            A rebuild copies their rows in, at a quarter of the cost of merging them.
         rest_seconds: the pause between two batches while no caller waits, where it may be longer than the usual 20 to
             100 ms; longer pauses make fewer batches. At most one second, the interval at which the active runner has to
             show the database that it is alive.
@@ -56,7 +54,6 @@ class Projection:
     streams: ClassVar[Sequence[str] | Mapping[str, str | None]]
     service: ClassVar[str | None] = None
     tables: ClassVar[str]
-    appended: ClassVar[Sequence[str]] = ()
     rest_seconds: ClassVar[float] = 0.0
 
     def __init_subclass__(cls) -> None:
@@ -103,8 +100,6 @@ class Projection:
         filters, tables = cls.filters(), cls.table_names()
         if not filters or not tables:
             raise ValueError(f"projection {cls.name}: a stream and a table are required")
-        if not set(cls.appended) <= set(tables):
-            raise ValueError(f"projection {cls.name}: appended must be among {', '.join(tables)}")
         cls().handlers()
 
     @classmethod

@@ -22,7 +22,7 @@ from projections.engine.apply.batch import Batch, Step
 from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.row_merging import MergedRows, RowGroup
 from projections.engine.apply.statements import copy_data, copy_statement, statement
-from projections.engine.changes import MergeRule, RowAction, RowChanges
+from projections.engine.changes import RowAction, RowChanges
 from projections.engine.projection import Projection
 from projections.engine.storage import builds, connections, dead_letters, lost_events, tables
 from projections.engine.storage.builds import MOVE_CHECKPOINT, Build, Connection
@@ -76,8 +76,6 @@ class BuildWriter:
         self._conn = conn
         self._handlers = projection().handlers()
         self._shapes = Shapes(known_tables)
-        # Physical names of the tables whose rows are all new.
-        self._appended = {table.physical for table in known_tables.values() if table.name in projection.appended}
         self._written = {stream: position.sequence(stream) for stream in projection.filters()}
         # The checkpoints once all batches taken so far are written.
         self._taken = dict(self._written)
@@ -262,26 +260,36 @@ class BuildWriter:
             )
             for stream, after in batch.after.items()
         ]
-        while True:
+        groups = batch.rows.groups()
+        copied = [group for group in groups if _is_copied(group)]
+        try:
             try:
-                await self._write(batch, moves)
-                break
-            except REFUSALS as refusal:
-                if self._merges_from_now_on(refusal):
-                    continue
+                await self._write(batch, moves, groups, copied)
+            except errors.UniqueViolation as refusal:
+                if refusal.diag.table_name not in {group.shape.table.physical for group in copied}:
+                    raise
+                log.info("%s: some inserted rows exist already, and are merged: %s", self.build.projection, refusal)
+                await self._write(batch, moves, groups, [])
+        except REFUSALS:
             await self._commit_bisected(batch, moves)
-            break
 
-    async def _write(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
+    async def _write(
+        self,
+        batch: Batch,
+        moves: Sequence[tuple[object, ...]],
+        groups: Sequence[RowGroup],
+        copied: Sequence[RowGroup],
+    ) -> None:
         """Writes the batch in one transaction: a small batch in one round trip, any other in steps.
+
+        `copied`: the groups whose rows are copied in; all others are merged.
 
         Raises:
             BuildSuperseded: nothing was written.
         """
-        groups = batch.rows.groups()
         is_large = any(len(group.keys) >= _COPIED_FROM for group in groups)
         if is_large or len(moves) > 1 or batch.letters or batch.gaps:
-            await self._write_in_steps(batch, moves, groups)
+            await self._write_in_steps(batch, moves, groups, copied)
             return
         statements = [statement(group) for group in groups]
         try:
@@ -302,14 +310,18 @@ class BuildWriter:
         await connections.end_pipeline_idle(self._conn)
 
     async def _write_in_steps(
-        self, batch: Batch, moves: Sequence[tuple[object, ...]], groups: Sequence[RowGroup]
+        self,
+        batch: Batch,
+        moves: Sequence[tuple[object, ...]],
+        groups: Sequence[RowGroup],
+        copied: Sequence[RowGroup],
     ) -> None:
         async with self._conn.transaction():
             await self._move(moves)
             for group in groups:
                 # Encoding thousands of values blocks the event loop: let other tasks run first.
                 await asyncio.sleep(0)
-                if self._is_copied(group):
+                if group in copied:
                     data = copy_data(group)
                     async with self._conn.cursor() as cursor, cursor.copy(copy_statement(group)) as copy:
                         await copy.write(data)
@@ -321,28 +333,6 @@ class BuildWriter:
     async def _move(self, moves: Sequence[tuple[object, ...]]) -> None:
         for move in moves:
             _check_moved(await (await self._conn.execute(MOVE_CHECKPOINT, move)).fetchone())
-
-    def _is_copied(self, group: RowGroup) -> bool:
-        """Whether to copy the rows in as new ones, as the projection declares for the table."""
-        shape = group.shape
-        return (
-            len(group.keys) >= _COPIED_FROM
-            and shape.action is RowAction.UPSERT
-            and shape.table.physical in self._appended
-            and all(how is MergeRule.SET for _, how in shape.columns)
-        )
-
-    def _merges_from_now_on(self, refusal: Exception) -> bool:
-        """Whether rows were refused only because they existed; the table's rows are merged from then on."""
-        if not isinstance(refusal, errors.UniqueViolation) or refusal.diag.table_name not in self._appended:
-            return False
-        log.warning(
-            "%s: not all rows of %s are new, although its projection declares them `appended`",
-            self.build.projection,
-            refusal.diag.table_name,
-        )
-        self._appended.discard(refusal.diag.table_name)
-        return True
 
     async def _commit_bisected(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
         # The changes are kept per event in this rare case only.
@@ -390,6 +380,11 @@ class BuildWriter:
         except REFUSALS as refusal:
             return refusal
         return None
+
+
+def _is_copied(group: RowGroup) -> bool:
+    """Whether to copy the rows in as new ones, whatever their merge rules."""
+    return len(group.keys) >= _COPIED_FROM and group.shape.action is RowAction.INSERT
 
 
 def _check_moved(answer: tuple[object, ...] | None) -> None:

@@ -216,8 +216,8 @@ def _fold(earlier: ChangePlan, later: ChangePlan, shapes: Shapes) -> MergePlan |
     if later.action is RowAction.DELETE:
         return MergePlan(later, _nothing)
     if earlier.action is RowAction.DELETE:
-        return None if later.action is RowAction.UPSERT else MergePlan(earlier, _nothing)
-    if earlier.action is RowAction.UPDATE and later.action is RowAction.UPSERT:
+        return MergePlan(earlier, _nothing) if later.action is RowAction.UPDATE else None
+    if earlier.action is RowAction.UPDATE and later.action is not RowAction.UPDATE:
         return None
     columns = dict(earlier.columns)
     indices = {column: index for index, column in enumerate(columns)}

@@ -12,7 +12,6 @@ POISON = "poison for the handler"
 class Letters(Projection):
     version = 1
     streams = (MESSAGING,)
-    appended = ("texts",)
     tables = """
         CREATE TABLE {letters} (
             conversation_id uuid PRIMARY KEY,
@@ -42,7 +41,7 @@ class Letters(Projection):
         )
         if text == POISON:
             raise ValueError(text)
-        write.upsert(
+        write.insert(
             "texts", key={"conversation_id": event.aggregate_id, "sequence": event.data.sequence}, set={"text": text}
         )
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -13,7 +14,7 @@ from psycopg import sql
 from contracts import subjects
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted
-from contracts.events.message import MessageSent
+from contracts.events.message import MessageSeen, MessageSent
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import new_id, pair_id
@@ -33,7 +34,7 @@ from projections.engine.storage.dead_letters import Counts
 from projections.engine.storage.schema import ensure_schema
 from streams.message import Message
 from streams.reader import Reader
-from tests.integration.projections.event_writer import Writer, conversation_ids
+from tests.integration.projections.event_writer import RECIPIENT, Writer, conversation_ids, seen
 from tests.integration.projections.sample_projection import POISON, Letters
 
 
@@ -88,7 +89,6 @@ class Values(Projection):
 
     version = 1
     streams = (MESSAGING,)
-    appended = ("values",)
     tables = """
         CREATE TABLE {values} (id uuid PRIMARY KEY, at timestamptz, number numeric, text text, json jsonb, name text)
     """
@@ -97,7 +97,7 @@ class Values(Projection):
     def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         name = str(plaintext_or_none(event.data.text))
         values = dict(zip(("at", "number", "text", "json"), (*NO_TEXT.get(name, ()), *[None] * 4), strict=False))
-        write.upsert("values", key={"id": event.data.message_id}, set={**values, "name": name})
+        write.insert("values", key={"id": event.data.message_id}, set={**values, "name": name})
 
 
 @pytest.mark.parametrize("copied_from", [1, 10_000])
@@ -234,53 +234,94 @@ async def test_a_batch_taken_before_the_one_before_it_failed_lets_its_aggregate_
     assert one.letters == (1, 1)
 
 
-async def test_rows_that_turn_out_not_to_be_new_are_merged(
-    streams: Client, writer: Writer, conn: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Latest(Projection):
-        streams = (MESSAGING,)
-        # Which is not true.
-        appended = ("latest",)
-        tables = "CREATE TABLE {latest} (conversation_id uuid PRIMARY KEY, sequence bigint, text text)"
+class Latest(Projection):
+    """Inserts a row with each message, although a conversation has one row alone."""
 
-        @handles(MessageSent)
-        def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
-            said = {"sequence": event.data.sequence, "text": event.data.text}
-            write.upsert("latest", key={"conversation_id": event.aggregate_id}, set=said)
+    streams = (MESSAGING,)
+    tables = """
+        CREATE TABLE {latest} (conversation_id uuid PRIMARY KEY, sequence bigint, text text, opening text, seen bigint)
+    """
+
+    @handles(MessageSent)
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
+        said = {"sequence": event.data.sequence, "text": event.data.text}
+        opening = {"opening": f"{event.data.sequence}. {plaintext_or_none(event.data.text)}"}
+        write.insert("latest", key={"conversation_id": event.aggregate_id}, set=said, first=opening)
+
+    @handles(MessageSeen)
+    def seen(self, event: Recorded[MessageSeen], write: RowChanges) -> None:
+        write.upsert(
+            "latest", key={"conversation_id": event.data.conversation_id}, greatest={"seen": event.data.sequence}
+        )
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The table and the number of rows of each copied group."""
+    groups: list[tuple[str, int]] = []
+
+    def copy_statement(group: RowGroup) -> sql.Composed:
+        groups.append((group.shape.name, len(group.keys)))
+        return statements.copy_statement(group)
 
     monkeypatch.setattr(build_writer, "_COPIED_FROM", 2)
-    conversations = conversation_ids(5)
-    for _ in range(3):
+    monkeypatch.setattr(build_writer, "copy_statement", copy_statement)
+    return groups
+
+
+async def test_inserted_rows_that_exist_after_all_are_merged_in_that_batch_alone(
+    streams: Client, writer: Writer, conn: Connection, copied: list[tuple[str, int]]
+) -> None:
+    known, new = conversation_ids(5), conversation_ids(3)
+    for conversations in (known, known, new):
         for conversation in conversations:
             await writer.say(conversation, "tab\tand\nline \\N")
     messages = await stored(streams)
     one = await BuildWriter.open(conn, Latest, await start_build(conn, Latest))
-    for end in (5, 10, 15):
-        await one.apply(MESSAGING, messages[end - 5 : end], end)
-    cursor = await conn.execute("SELECT DISTINCT sequence, text FROM latest_v1_b1")
-    assert await cursor.fetchall() == [(3, "tab\tand\nline \\N")]
+    for begin, end in ((0, 5), (5, 10), (10, 13)):
+        await one.apply(MESSAGING, messages[begin:end], end)
+    cursor = await conn.execute(
+        "SELECT sequence, text, opening, count(*) FROM latest_v1_b1 GROUP BY 1, 2, 3 ORDER BY sequence"
+    )
+    text = "tab\tand\nline \\N"
+    assert await cursor.fetchall() == [(1, text, f"1. {text}", 3), (2, text, f"1. {text}", 5)]
+    # The second batch was copied in vain.
+    assert copied == [("latest", 5), ("latest", 5), ("latest", 3)]
     assert one.letters == (0, 0)
 
 
-async def test_only_rows_that_the_projection_calls_new_are_copied(
-    streams: Client, writer: Writer, conn: Connection, build: Build, monkeypatch: pytest.MonkeyPatch
+async def test_a_batch_inserts_rows_and_merges_into_them_and_into_earlier_ones(
+    streams: Client, writer: Writer, conn: Connection, copied: list[tuple[str, int]]
 ) -> None:
-    copied: list[str] = []
+    earlier, *later = conversation_ids(4)
+    await writer.say(earlier, "a")
+    await writer.append(subjects.read_mark(earlier, RECIPIENT), seen(earlier, 1))
+    for conversation in later:
+        await writer.say(conversation, "b")
+    await writer.append(subjects.read_mark(later[0], RECIPIENT), seen(later[0], 1))
+    await writer.append(subjects.read_mark(earlier, RECIPIENT), seen(earlier, 2))
+    await writer.append(subjects.read_mark(later[0], RECIPIENT), seen(later[0], 3))
+    messages = await stored(streams)
+    one = await BuildWriter.open(conn, Latest, await start_build(conn, Latest))
+    await one.apply(MESSAGING, messages[:1], 1)
+    await one.apply(MESSAGING, messages[1:], messages[-1].sequence)
+    cursor = await conn.execute("SELECT conversation_id, text, seen FROM latest_v1_b1")
+    assert {row[0]: row[1:] for row in await cursor.fetchall()} == {
+        UUID(earlier): ("a", 2),
+        UUID(later[0]): ("b", 3),
+        UUID(later[1]): ("b", None),
+        UUID(later[2]): ("b", None),
+    }
+    assert copied == [("latest", 2)]
 
-    def copy_statement(group: RowGroup) -> sql.Composed:
-        copied.append(group.shape.name)
-        return statements.copy_statement(group)
 
-    monkeypatch.setattr(build_writer, "_COPIED_FROM", 1)
-    monkeypatch.setattr(build_writer, "copy_statement", copy_statement)
+async def test_only_inserted_rows_are_copied(
+    streams: Client, writer: Writer, conn: Connection, build: Build, copied: list[tuple[str, int]]
+) -> None:
     await writer.fill(conversation_ids(2), 2)
     one = await BuildWriter.open(conn, Letters, build)
     await one.apply(MESSAGING, await stored(streams), 4)
-    assert copied == ["texts"]
-    monkeypatch.setattr(Letters, "appended", ())
-    again = await start_build(conn, Letters)
-    await (await BuildWriter.open(conn, Letters, again)).apply(MESSAGING, await stored(streams), 4)
-    assert copied == ["texts"]
+    assert copied == [("texts", 4)]
 
 
 class Both(Projection):

@@ -1,8 +1,5 @@
 """What the engine reads out of a projection's class."""
 
-from collections.abc import Sequence
-from typing import ClassVar
-
 import pytest
 
 from contracts.envelope import Recorded
@@ -103,13 +100,3 @@ def test_views_carry_the_projection_and_its_version() -> None:
 def test_only_the_names_of_its_tables_are_replaced() -> None:
     text = BestFriends.with_tables("{pets} '{}' {other}", {"pets": "pets_v3_b1"})
     assert text == "pets_v3_b1 '{}' {other}"
-
-
-def test_only_tables_of_its_own_can_have_ever_new_rows() -> None:
-    class Wrong(BestFriends):
-        appended: ClassVar[Sequence[str]] = ("best_friends", "enemies")
-
-    with pytest.raises(ValueError, match="appended must be among best_friends, pets"):
-        Wrong.check()
-    Wrong.appended = ("pets",)
-    Wrong.check()

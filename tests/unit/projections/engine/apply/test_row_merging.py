@@ -62,7 +62,9 @@ def say(write: RowChanges, action: RowAction, key: int, said: dict[str, tuple[Me
     for column, (how, value) in said.items():
         by_how[how][column] = value
     arguments = {how.value: values for how, values in by_how.items()}
-    if action is RowAction.UPSERT:
+    if action is RowAction.INSERT:
+        write.insert("people", key={"id": key}, set=arguments["set"], first=arguments["first"])
+    elif action is RowAction.UPSERT:
         write.upsert("people", key={"id": key}, **arguments)
     else:
         write.update("people", key={"id": key}, **arguments)
@@ -74,6 +76,9 @@ def test_folded_waves_end_in_the_state_of_single_changes(
 ) -> None:
     rows, singly, folded = MergedRows(Shapes(TABLES)), State(), State()
     for action, key, what in said:
+        if action is RowAction.INSERT:
+            # It has no other merge rules.
+            what = {column: rule for column, rule in what.items() if rule[0] in (MergeRule.SET, MergeRule.FIRST)}
         write = RowChanges()
         say(write, action, key, what)
         rows.merge(write.changes)
