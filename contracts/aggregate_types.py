@@ -90,6 +90,7 @@ AGGREGATE_TYPES = (
         (friendship.FriendshipCreated, friendship.FriendshipAccepted, friendship.FriendshipRemoved),
     ),
     AggregateType(subjects.conversation, (message.MessageSent,)),
+    AggregateType(subjects.message, (message.MessageEdited, message.MessageDeleted, message.ReactionChanged)),
     AggregateType(subjects.read_mark, (message.MessageSeen,)),
     AggregateType(subjects.notifications, (message.NotificationRead,)),
     AggregateType(subjects.dead_letter, (dead_letter.DeadLetterDiscarded,)),

@@ -217,6 +217,24 @@ class MessageNotFound(VestnikError):
     code, status, grpc = "message_not_found", 404, "NOT_FOUND"
 
 
+class NotSender(VestnikError):
+    """Only the sender can change or delete a message."""
+
+    code, status, grpc = "not_sender", 403, "PERMISSION_DENIED"
+
+
+class MessageHasBeenDeleted(VestnikError):
+    """The message was deleted."""
+
+    code, status, grpc = "message_deleted", 409, "FAILED_PRECONDITION"
+
+
+class EditWindowOver(VestnikError):
+    """The message is too old to be changed."""
+
+    code, status, grpc = "edit_window_over", 409, "FAILED_PRECONDITION"
+
+
 class ReadModelBehind(VestnikError):
     """The read model has not reached the requested position."""
 

@@ -159,6 +159,11 @@ def conversation(conversation_id: str) -> str:
     return f"vestnik.messaging.conversation.{conversation_id}"
 
 
+def message(message_id: str) -> str:
+    """What happened to one message after it was sent: edits, its deletion, reactions."""
+    return f"vestnik.messaging.message.{message_id}"
+
+
 def read_mark(conversation_id: str, user_id: str) -> str:
     """How far one of the two has seen a conversation."""
     return f"vestnik.messaging.read.{conversation_id}.{user_id}"

@@ -1,4 +1,4 @@
-"""Events of a conversation: messages sent and seen, notifications read."""
+"""Events of a conversation: messages sent, changed and seen, notifications read."""
 
 from typing import ClassVar
 
@@ -30,6 +30,45 @@ class MessageSent(Event, frozen=True, kw_only=True):
     # The sender's id of the message; a repeat with the same id has no effect.
     client_message_id: str
     reply_to: RepliedTo | None = None
+
+
+class MessageChange(Event, frozen=True, kw_only=True):
+    """Base of the events on a message's own subject: what happens to it after it was sent.
+
+    They repeat what `message.sent` says of the message, so that a reader needs no look-up, and may apply them first.
+    """
+
+    message_id: str
+    conversation_id: str
+    # Of the message within the conversation.
+    sequence: int
+    sender_id: str
+    sent_at: Moment
+    # Who could read the conversation at that time; at most two.
+    members: tuple[str, ...]
+
+
+class MessageEdited(MessageChange, frozen=True, kw_only=True):
+    """By the sender: the message has another text. Earlier texts stay in earlier events."""
+
+    TYPE: ClassVar[str] = "message.edited"
+    text: Personal[str]
+
+
+class MessageDeleted(MessageChange, frozen=True, kw_only=True):
+    """By the sender: the message keeps its place and sequence, and has no text. No edit or reaction follows."""
+
+    TYPE: ClassVar[str] = "message.deleted"
+
+
+class ReactionChanged(MessageChange, frozen=True, kw_only=True):
+    """A member has one reaction per message at most; this one replaces it."""
+
+    TYPE: ClassVar[str] = "reaction.changed"
+    # Who reacts.
+    user_id: str
+    # One grapheme; None: the reaction was removed.
+    emoji: Personal[str] | None = None
 
 
 class MessageSeen(Event, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from contracts.events.event import Event
 from services.auth import domain as auth
 from services.contact import domain as contact
 from services.messaging import domain as messaging
+from services.messaging.changes import domain as message
 from services.profile import domain as profile
 from services.session import domain as session
 
@@ -70,6 +71,7 @@ _ROWS = (
         evolve=messaging.evolve_conversation,
         tail_only=True,
     ),
+    AggregateKind(subject=subjects.message, initial=message.Message(), evolve=message.evolve_message),
     AggregateKind(
         subject=subjects.read_mark, initial=messaging.ReadMark(), evolve=messaging.evolve_read_mark, tail_only=True
     ),

@@ -28,7 +28,12 @@ EVENTS = {
     subjects.SESSION: [subjects.session("s")],
     subjects.PROFILE: [subjects.profile("u")],
     CONTACT: [subjects.friendship("p")],
-    MESSAGING: [subjects.conversation("c"), subjects.read_mark("c", "u"), subjects.notifications("u")],
+    MESSAGING: [
+        subjects.conversation("c"),
+        subjects.message("m"),
+        subjects.read_mark("c", "u"),
+        subjects.notifications("u"),
+    ],
     subjects.OPERATOR: [subjects.dead_letter("friends", 1, CONTACT, 7), OPERATORS_ACT],
 }
 

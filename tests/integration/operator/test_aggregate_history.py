@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,14 @@ from nats.aio.client import Client
 from contracts.envelope import Provenance, seal
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.message import (
+    MessageDeleted,
+    MessageEdited,
+    MessageSeen,
+    MessageSent,
+    NotificationRead,
+    ReactionChanged,
+)
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.session import SessionCreated, SessionRefreshed
 from contracts.events.user import CredentialSet, PasswordChanged, UserCreated, UserEmailVerified
@@ -31,6 +39,14 @@ from tests.integration.streams.conftest import sent
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ANNA, BORIS = new_id(), new_id()
+MESSAGE: dict[str, Any] = {
+    "message_id": new_id(),
+    "conversation_id": "c",
+    "sequence": 1,
+    "sender_id": ANNA,
+    "sent_at": BEGIN,
+    "members": (ANNA, BORIS),
+}
 
 
 async def append(
@@ -99,6 +115,18 @@ EACH: dict[str, tuple[list[Event], list[dict[str, object]]]] = {
         [{"status": "requested"}, {"status": "accepted"}, {"status": "removed"}],
     ),
     "conversation": ([sent(1), sent(2)], [{"last_sequence": 1}, {"last_sequence": 2}]),
+    "message": (
+        [
+            MessageEdited(text="typo gone", **MESSAGE),
+            ReactionChanged(user_id=BORIS, emoji="👍", **MESSAGE),
+            MessageDeleted(**MESSAGE),
+        ],
+        [
+            {"text": "typo gone", "deleted": False},
+            {"text": "typo gone", "deleted": False},
+            {"text": None, "edited_at": None, "deleted": True},
+        ],
+    ),
     "read": (
         [MessageSeen(conversation_id="c", reader_id=ANNA, peer_id=BORIS, sequence=each) for each in (3, 7)],
         [{"sequence": 3}, {"sequence": 7}],

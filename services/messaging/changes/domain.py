@@ -1,0 +1,101 @@
+"""The message aggregate: what happened to one message after it was sent. Its first event is an edit or a deletion."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender
+from contracts.events.event import Event
+from contracts.events.message import MessageDeleted, MessageEdited
+from contracts.values.personal_data import plaintext_or_none
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """The aggregate's state."""
+
+    # Time of the last edit; None: the message has the text with which it was sent.
+    edited_at: datetime | None = None
+    # Of the last edit; None: there is none, or its text was erased.
+    text: str | None = None
+    deleted: bool = False
+
+
+class SentMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """The message as it was sent."""
+
+    message_id: str
+    conversation_id: str
+    sequence: int
+    sender_id: str
+    sent_at: datetime
+    members: tuple[str, ...]
+    # Known only while the message was not edited.
+    text: str
+
+
+def evolve_message(state: Message, event: Event, at: datetime) -> Message:
+    match event:
+        case MessageEdited(text=text):
+            return msgspec.structs.replace(state, edited_at=at, text=plaintext_or_none(text))
+        case MessageDeleted():
+            return Message(deleted=True)
+    return state
+
+
+def decide_edit(
+    state: Message, sent: SentMessage, user_id: str, text: str, at: datetime, window: timedelta
+) -> Sequence[Event]:
+    """Gives the message another text; no event if it has this text.
+
+    Raises:
+        NotSender: the message is another user's.
+        MessageHasBeenDeleted: it was deleted.
+        EditWindowOver: it was sent longer ago than `window`.
+    """
+    if sent.sender_id != user_id:
+        raise NotSender
+    if state.deleted:
+        raise MessageHasBeenDeleted
+    if text == (sent.text if state.edited_at is None else state.text):
+        return ()
+    if at - sent.sent_at > window:
+        raise EditWindowOver
+    return (
+        MessageEdited(
+            message_id=sent.message_id,
+            conversation_id=sent.conversation_id,
+            sequence=sent.sequence,
+            sender_id=sent.sender_id,
+            sent_at=sent.sent_at,
+            members=sent.members,
+            text=text,
+        ),
+    )
+
+
+def decide_delete(
+    state: Message, sent: SentMessage, user_id: str, at: datetime, window: timedelta | None
+) -> Sequence[Event]:
+    """Deletes the message; no event if it is deleted.
+
+    Raises:
+        NotSender: the message is another user's.
+        EditWindowOver: it was sent longer ago than `window`.
+    """
+    if sent.sender_id != user_id:
+        raise NotSender
+    if state.deleted:
+        return ()
+    if window is not None and at - sent.sent_at > window:
+        raise EditWindowOver
+    return (
+        MessageDeleted(
+            message_id=sent.message_id,
+            conversation_id=sent.conversation_id,
+            sequence=sent.sequence,
+            sender_id=sent.sender_id,
+            sent_at=sent.sent_at,
+            members=sent.members,
+        ),
+    )

@@ -1,0 +1,130 @@
+"""The sender edits a message for a time and deletes it at any time; every decision holds against what came before."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender
+from contracts.events.message import MessageDeleted, MessageEdited, ReactionChanged
+from contracts.values.personal_data import Sealed
+from services.messaging.changes.domain import Message, SentMessage, decide_delete, decide_edit, evolve_message
+
+SENT_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+NOW = SENT_AT + timedelta(hours=1)
+WINDOW = timedelta(hours=48)
+SENT = SentMessage(
+    message_id="m",
+    conversation_id="c",
+    sequence=7,
+    sender_id="anna",
+    sent_at=SENT_AT,
+    members=("anna", "boris"),
+    text="a",
+)
+
+
+def edit(state: Message, text: str, user_id: str = "anna", at: datetime = NOW) -> Message:
+    for event in decide_edit(state, SENT, user_id, text, at, WINDOW):
+        state = evolve_message(state, event, at)
+    return state
+
+
+def delete(state: Message, user_id: str = "anna", at: datetime = NOW, window: timedelta | None = None) -> Message:
+    for event in decide_delete(state, SENT, user_id, at, window):
+        state = evolve_message(state, event, at)
+    return state
+
+
+def test_an_edit_says_all_that_a_reader_needs() -> None:
+    assert decide_edit(Message(), SENT, "anna", "b", NOW, WINDOW) == (
+        MessageEdited(
+            message_id="m",
+            conversation_id="c",
+            sequence=7,
+            sender_id="anna",
+            sent_at=SENT_AT,
+            members=("anna", "boris"),
+            text="b",
+        ),
+    )
+    assert edit(Message(), "b") == Message(edited_at=NOW, text="b")
+
+
+def test_the_text_that_a_message_has_is_no_edit() -> None:
+    assert decide_edit(Message(), SENT, "anna", "a", NOW, WINDOW) == ()
+    edited = edit(Message(), "b")
+    assert decide_edit(edited, SENT, "anna", "b", NOW, WINDOW) == ()
+    # Nor after the window: the answer to the edit may have been lost.
+    assert decide_edit(edited, SENT, "anna", "b", SENT_AT + 2 * WINDOW, WINDOW) == ()
+    assert decide_edit(edited, SENT, "anna", "a", NOW, WINDOW) != ()
+
+
+def test_an_erased_text_equals_no_text() -> None:
+    (edited,) = decide_edit(Message(), SENT, "anna", "b", NOW, WINDOW)
+    assert isinstance(edited, MessageEdited)
+    erased = evolve_message(
+        Message(),
+        MessageEdited(
+            **{**{name: getattr(edited, name) for name in edited.__struct_fields__}, "text": Sealed("k", "c")}
+        ),
+        NOW,
+    )
+    assert decide_edit(erased, SENT, "anna", "a", NOW, WINDOW) != ()
+
+
+def test_a_message_is_edited_until_its_window_ends_and_deleted_later_too() -> None:
+    assert edit(Message(), "b", at=SENT_AT + WINDOW).text == "b"
+    late = SENT_AT + WINDOW + timedelta(milliseconds=1)
+    with pytest.raises(EditWindowOver):
+        edit(Message(), "b", at=late)
+    assert delete(Message(), at=late).deleted
+    with pytest.raises(EditWindowOver):
+        delete(Message(), at=late, window=WINDOW)
+    # A repeated deletion changes nothing.
+    assert delete(Message(deleted=True), at=late, window=WINDOW).deleted
+
+
+def test_a_deletion_is_final() -> None:
+    deleted = delete(edit(Message(), "b"))
+    assert deleted == Message(deleted=True)
+    assert decide_delete(deleted, SENT, "anna", NOW, None) == ()
+    with pytest.raises(MessageHasBeenDeleted):
+        edit(deleted, "c")
+    with pytest.raises(MessageHasBeenDeleted):
+        edit(deleted, "a")
+
+
+@pytest.mark.parametrize("state", [Message(), Message(edited_at=NOW, text="b"), Message(deleted=True)])
+def test_only_the_sender_changes_a_message(state: Message) -> None:
+    for text in ("a", "b", "c"):
+        with pytest.raises(NotSender):
+            edit(state, text, user_id="boris")
+    with pytest.raises(NotSender):
+        delete(state, user_id="boris")
+
+
+def test_a_reaction_changes_neither_text_nor_deletion() -> None:
+    (deletion,) = decide_delete(Message(), SENT, "anna", NOW, None)
+    assert isinstance(deletion, MessageDeleted)
+    fields = {name: getattr(deletion, name) for name in deletion.__struct_fields__}
+    reaction = ReactionChanged(user_id="boris", emoji="👍", **fields)
+    for state in (Message(), Message(edited_at=NOW, text="b"), Message(deleted=True)):
+        assert evolve_message(state, reaction, NOW) == state
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=8))
+def test_the_state_is_the_last_text_or_the_deletion(texts: list[str | None]) -> None:
+    state, text, deleted = Message(), "a", False
+    for wanted in texts:
+        if wanted is None:
+            state, deleted = delete(state), True
+        elif deleted:
+            with pytest.raises(MessageHasBeenDeleted):
+                edit(state, wanted)
+        else:
+            state, text = edit(state, wanted), wanted
+    assert state.deleted == deleted
+    if not deleted:
+        assert (SENT.text if state.edited_at is None else state.text) == text
