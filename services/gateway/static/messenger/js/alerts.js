@@ -109,7 +109,7 @@ export class Alerts {
     const text = alone && chosen("notify_text") !== "off" ? [...this.store.conversations.get(peer).last_message.text].slice(0, SHOWN_CHARACTERS).join("") : "";
     const tag = alone ? peer : "several";
     this.shown.set(tag, peers);
-    show(alone && this.store.profile(peer) ? this.store.nameOf(peer) : t("app"), {
+    show(alone && this.store.profiles.get(peer) ? this.store.profiles.nameOf(peer) : t("app"), {
       body: text || t("unread", { n: unread }), tag, renotify: true, silent: true,
       icon: "/web/icon.svg", lang: document.documentElement.lang, data: { hash: alone ? `#/chat/${peer}` : "#/" },
     });

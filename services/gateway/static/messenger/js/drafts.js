@@ -3,7 +3,7 @@
 import { draftsOf, dropDraft, keepDraft } from "./storage.js";
 
 export class Drafts {
-  /** `changed(peer)`: the draft to one person is another one. */
+  /** `changed(peer)`: the draft to a person is another one. */
   constructor({ owner, changed }) {
     this.owner = owner;
     this.changed = changed;

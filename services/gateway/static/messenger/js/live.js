@@ -12,11 +12,11 @@ const STOOD_MS = 10_000;
 
 export class Live {
   /** `take(kind, data, position)` gets every event once and in order; `state(on)` says whether the stream is open;
-      `anew()` loads everything again if the position is no longer valid, and returns a new one. */
-  constructor({ take, state, anew }) {
+      `reload()` loads everything again if the position is no longer valid, and returns a new one. */
+  constructor({ take, state, reload }) {
     this.take = take;
     this.state = state;
-    this.anew = anew;
+    this.reload = reload;
     this.last = null;
     this.lost = false;
     this.stopped = new AbortController();
@@ -55,7 +55,7 @@ export class Live {
     let silence = setTimeout(stop, SILENCE_MS), stood;
     try {
       if (this.lost) {
-        this.last = await this.anew();
+        this.last = await this.reload();
         this.lost = false;
       }
       const headers = { Authorization: `Bearer ${await token()}`, Accept: "text/event-stream" };

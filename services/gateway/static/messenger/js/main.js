@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { forgetAllOf, forgetSeenOf } from "./storage.js";
 import { chosen, choose, me, rememberMe } from "./preferences.js";
-import { Store } from "./store.js";
+import { Store } from "./store/store.js";
 import { chooseLanguage, t } from "./i18n.js";
 import { Shell } from "./views/layout.js";
 import { welcome } from "./views/welcome.js";

@@ -29,6 +29,10 @@ export class Outbox {
     this.#work();
   }
 
+  onConnected() {
+    this.open();
+  }
+
   stop() {
     this.stopped = true;
     this.pauses.stop();

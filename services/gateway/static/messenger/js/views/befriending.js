@@ -23,16 +23,16 @@ export function acting(text, work, kind = "") {
 /** Accepts or declines somebody's request; `answered` is called afterwards. */
 export function answering(store, id, answered = async () => {}) {
   return [
-    acting(t("accept"), () => store.befriend(id).then(answered), "primary"),
-    acting(t("decline"), () => store.unfriend(id).then(answered)),
+    acting(t("accept"), () => store.friends.add(id).then(answered), "primary"),
+    acting(t("decline"), () => store.friends.remove(id).then(answered)),
   ];
 }
 
 /** What one can do about somebody who is not a friend. */
 export function befriending(store, id) {
-  const standing = store.standing(id);
+  const standing = store.friends.standing(id);
   if (standing === "incoming") return answering(store, id);
-  if (standing === "outgoing") return [acting(t("withdraw"), () => store.unfriend(id))];
-  if (standing === "none") return [acting(t("add"), () => store.befriend(id), "primary")];
+  if (standing === "outgoing") return [acting(t("withdraw"), () => store.friends.remove(id))];
+  if (standing === "none") return [acting(t("add"), () => store.friends.add(id), "primary")];
   return [];
 }

@@ -38,9 +38,9 @@ export class ChatList {
 
   get shown() {
     const wanted = this.search.value.trim().toLocaleLowerCase();
-    return this.store.ordered.map((one) => one.user_id).filter((id) => {
+    return this.store.conversations.ordered.map((one) => one.user_id).filter((id) => {
       if (!wanted) return true;
-      const profile = this.store.profile(id);
+      const profile = this.store.profiles.get(id);
       return `${profile?.display_name ?? ""} ${profile?.username ?? ""}`.toLocaleLowerCase().includes(wanted);
     });
   }
@@ -61,12 +61,12 @@ export class ChatList {
     this.empty.hidden = rows.length > 0;
     if (!rows.length) {
       fill(this.empty, this.search.value ? el("p", {}, t("found_none"))
-        : this.store.ready ? [el("p", {}, t("no_chats")), el("p", { class: "soft" }, t("no_chats_hint")), el("p", {}, el("a", { class: "button", href: "#/people" }, icon("people"), t("find_somebody")))] : el("p", { class: "soft" }, t("loading")));
+        : this.store.conversations.ready ? [el("p", {}, t("no_chats")), el("p", { class: "soft" }, t("no_chats_hint")), el("p", {}, el("a", { class: "button", href: "#/people" }, icon("people"), t("find_somebody")))] : el("p", { class: "soft" }, t("loading")));
     }
   }
 
   #row(conversation) {
-    const id = conversation.user_id, profile = this.store.profile(id);
+    const id = conversation.user_id, profile = this.store.profiles.get(id);
     const waiting = this.store.outbox.to(id).at(-1);
     const last = waiting ?? conversation.last_message;
     const mine = waiting || last?.sender_id === this.store.me.user_id;
@@ -81,7 +81,7 @@ export class ChatList {
     else link.removeAttribute("aria-current");
     fill(link,
       avatar(profile ?? { user_id: id }),
-      el("span", { class: "who" }, this.store.nameOf(id)),
+      el("span", { class: "who" }, this.store.profiles.nameOf(id)),
       last && el("time", { class: "when", datetime: new Date(last.sent_at ?? last.at).toISOString() }, brief(last.sent_at ?? last.at)),
       el("span", { class: "last", dir: "auto" }, draft ? [el("span", { class: "draft" }, t("draft")), ` ${draft.slice(0, 120)}`] : last ? `${mine ? `${t("you")}: ` : ""}${last.text.slice(0, 120)}` : t("say_hello")),
       unread > 0 && el("span", { class: "badge", aria: { label: t("unread", { n: unread }) }, role: "img" }, unread > 99 ? "99+" : String(unread)));

@@ -8,7 +8,7 @@ import { notificationsView } from "./notifications.js";
 import { openPalette } from "./palette.js";
 import { peopleView } from "./people.js";
 import { settingsView } from "./settings.js";
-import { Thread } from "./conversation.js";
+import { ConversationView } from "./conversation/view.js";
 
 const VIEWS = ["chats", "people", "notifications", "settings"];
 const ICONS = { chats: "chats", people: "people", notifications: "bell", settings: "gear" };
@@ -27,7 +27,7 @@ export class Shell {
     const on = (kind, work) => this.store.addEventListener(kind, work, { signal });
     on("connection", () => this.#connection());
     for (const kind of ["conversations", "friends", "notifications"]) on(kind, () => this.#badges());
-    for (const kind of ["conversations", "friends", "notifications", "profile", "sessions", "thread"]) {
+    for (const kind of ["conversations", "friends", "notifications", "profile", "sessions", "messages", "drafts"]) {
       on(kind, ({ detail }) => { this.list?.update(); this.view?.update?.(kind, detail); });
     }
     window.addEventListener("hashchange", () => this.#show(), { signal });
@@ -80,7 +80,7 @@ export class Shell {
     }
     this.list.select(peer);
     const { store } = this;
-    if (peer) this.view = new Thread(store, peer);
+    if (peer) this.view = new ConversationView(store, peer);
     else if (view === "people") this.view = peopleView(store);
     else if (view === "notifications") this.view = notificationsView(store);
     else if (view === "settings") this.view = settingsView(store, this.logOut);
@@ -93,8 +93,8 @@ export class Shell {
   #badges() {
     const { store } = this;
     const counts = {
-      chats: store.unread, people: store.friends.incoming.length,
-      notifications: store.notifications.filter((one) => !one.read && one.kind !== "message").length,
+      chats: store.conversations.unread, people: store.friends.incoming.length,
+      notifications: store.notifications.items.filter((one) => !one.read && one.kind !== "message").length,
     };
     for (const [name, count] of Object.entries(counts)) {
       const badge = this.badges[name];

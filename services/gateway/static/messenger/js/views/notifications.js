@@ -6,33 +6,33 @@ import { acting, answering } from "./befriending.js";
 
 export function notificationsView(store) {
   const list = el("ul", { class: "persons" });
-  const all = acting(t("mark_all_read"), () => store.readAllNotifications());
+  const all = acting(t("mark_all_read"), () => store.notifications.readAll());
   const problem = el("p", { class: "problem", role: "alert" });
   const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("notifications")), all), problem, list);
 
   /** The buttons of a request that waits for an answer, else what became of it; only the newest of a person counts. */
   function answer(one) {
-    const newest = store.notifications.find((other) => other.kind === "friend_request" && other.from_user_id === one.from_user_id);
-    const standing = store.standing(one.from_user_id);
+    const newest = store.notifications.items.find((other) => other.kind === "friend_request" && other.from_user_id === one.from_user_id);
+    const standing = store.friends.standing(one.from_user_id);
     if (one !== newest || !standing) return null;
-    const read = async () => { if (!one.read) await store.readNotification(one.notification_id); };
+    const read = async () => { if (!one.read) await store.notifications.read(one.notification_id); };
     return el("div", { class: "actions" }, standing === "incoming" ? answering(store, one.from_user_id, read)
       : el("span", { class: "soft" }, t(standing === "accepted" ? "request_accepted" : "request_over")));
   }
 
   function draw() {
-    all.hidden = !store.notifications.some((one) => !one.read);
-    fill(list, store.notifications.map((one) => {
+    all.hidden = !store.notifications.items.some((one) => !one.read);
+    fill(list, store.notifications.items.map((one) => {
       const to = one.kind === "friend_request" ? "#/people" : `#/chat/${one.from_user_id}`;
-      return el("li", { class: one.read ? "person" : "person fresh" }, el("a", { href: to, class: "row", onclick: () => { if (!one.read) store.readNotification(one.notification_id); } },
-        avatar(store.profile(one.from_user_id) ?? { user_id: one.from_user_id }),
-        el("div", {}, el("span", {}, t(`notification_${one.kind}`, { name: store.nameOf(one.from_user_id) })), el("time", { class: "soft", datetime: one.at }, full(one.at))),
+      return el("li", { class: one.read ? "person" : "person fresh" }, el("a", { href: to, class: "row", onclick: () => { if (!one.read) store.notifications.read(one.notification_id); } },
+        avatar(store.profiles.get(one.from_user_id) ?? { user_id: one.from_user_id }),
+        el("div", {}, el("span", {}, t(`notification_${one.kind}`, { name: store.profiles.nameOf(one.from_user_id) })), el("time", { class: "soft", datetime: one.at }, full(one.at))),
         !one.read && el("span", { class: "badge" }, t("new"))),
       one.kind === "friend_request" && answer(one), el("p", { class: "problem", role: "alert" }));
-    }), !store.notifications.length && el("li", { class: "soft" }, t("no_notifications")));
+    }), !store.notifications.items.length && el("li", { class: "soft" }, t("no_notifications")));
   }
 
   draw();
-  store.loadNotifications().catch(() => {});
+  store.notifications.load().catch(() => {});
   return { node, update: (kind) => ["notifications", "profile", "friends"].includes(kind) && draw() };
 }

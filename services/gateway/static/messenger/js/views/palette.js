@@ -47,7 +47,7 @@ export function openPalette(store) {
       const { items } = await api.get(`/v1/profiles?limit=20&query=${encodeURIComponent(query)}`);
       if (turn !== asked || listening.signal.aborted) return;
       found = items.map((one) => one.user_id);
-      store.remember(...items);
+      store.profiles.remember(...items);
     } catch (error) {
       if (turn !== asked) return;
       problem = reason(error);
@@ -59,13 +59,13 @@ export function openPalette(store) {
   function fits(id) {
     const wanted = input.value.trim().toLocaleLowerCase();
     if (!wanted) return true;
-    const profile = store.profile(id);
+    const profile = store.profiles.get(id);
     const [name, username] = [profile?.display_name, profile?.username].map((one) => (one ?? "").toLocaleLowerCase());
     return [name, username, ...name.split(/\s+/)].some((one) => one.startsWith(wanted.replace(/^@/, "")));
   }
 
   function draw() {
-    const chats = store.ordered.map((one) => one.user_id).filter(fits).slice(0, MOST_CHATS);
+    const chats = store.conversations.ordered.map((one) => one.user_id).filter(fits).slice(0, MOST_CHATS);
     const friends = store.friends.accepted.map((one) => one.user_id).filter(fits);
     const people = [...new Set([...friends, ...found])].filter((id) => !chats.includes(id) && id !== store.me.user_id).slice(0, MOST_PEOPLE);
     // What is chosen stays so where other rows come in before it.
@@ -83,9 +83,9 @@ export function openPalette(store) {
   }
 
   function row(id) {
-    const profile = store.profile(id), unread = store.conversations.get(id)?.unread_count ?? 0;
+    const profile = store.profiles.get(id), unread = store.conversations.get(id)?.unread_count ?? 0;
     return el("li", { role: "option", id: `palette-${id}`, class: "option", onclick: () => open(id) }, avatar(profile ?? { user_id: id }),
-      el("span", { class: "who" }, store.nameOf(id)), profile && el("span", { class: "soft" }, `@${profile.username}`),
+      el("span", { class: "who" }, store.profiles.nameOf(id)), profile && el("span", { class: "soft" }, `@${profile.username}`),
       unread > 0 && el("span", { class: "badge", role: "img", aria: { label: t("unread", { n: unread }) } }, unread > 99 ? "99+" : String(unread)));
   }
 

@@ -28,7 +28,7 @@ export function peopleView(store) {
       const page = await api.get(`/v1/profiles?limit=20&query=${encodeURIComponent(query)}`);
       if (turn !== asked) return; // somebody has typed on
       profiles = page.items.filter((one) => one.user_id !== store.me.user_id);
-      store.remember(...profiles);
+      store.profiles.remember(...profiles);
       problem.textContent = "";
       draw();
     } catch (error) {
@@ -39,25 +39,25 @@ export function peopleView(store) {
   const chat = (id) => el("a", { class: "button", href: `#/chat/${id}` }, t("open_chat"));
 
   function row(id, ...actions) {
-    const profile = store.profile(id);
+    const profile = store.profiles.get(id);
     return el("li", { class: "person" }, avatar(profile ?? { user_id: id }),
-      el("div", {}, el("span", { class: "who" }, store.nameOf(id)), profile && el("span", { class: "soft" }, `@${profile.username}`)),
+      el("div", {}, el("span", { class: "who" }, store.profiles.nameOf(id)), profile && el("span", { class: "soft" }, `@${profile.username}`)),
       el("div", { class: "actions" }, actions), el("p", { class: "problem", role: "alert" }));
   }
 
   function standing(id) {
-    const state = store.standing(id);
+    const state = store.friends.standing(id);
     if (state === "accepted") return chat(id);
-    if (state === "incoming") return button(t("accept"), () => store.befriend(id), "primary");
+    if (state === "incoming") return button(t("accept"), () => store.friends.add(id), "primary");
     if (state === "outgoing") return el("span", { class: "soft" }, t("asked"));
-    return button(t("add"), () => store.befriend(id), "primary");
+    return button(t("add"), () => store.friends.add(id), "primary");
   }
 
   function removing(id) {
-    return el("button", { class: "quiet", type: "button", aria: { label: `${t("remove")}: ${store.nameOf(id)}` }, onclick: () => {
-      const dialog = el("dialog", { aria: { label: t("remove") } }, el("p", {}, t("remove_sure", { name: store.nameOf(id) })), el("p", { class: "problem", role: "alert" }),
+    return el("button", { class: "quiet", type: "button", aria: { label: `${t("remove")}: ${store.profiles.nameOf(id)}` }, onclick: () => {
+      const dialog = el("dialog", { aria: { label: t("remove") } }, el("p", {}, t("remove_sure", { name: store.profiles.nameOf(id) })), el("p", { class: "problem", role: "alert" }),
         el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, t("cancel")),
-          button(t("remove"), async () => { await store.unfriend(id); dialog.close(); }, "danger")));
+          button(t("remove"), async () => { await store.friends.remove(id); dialog.close(); }, "danger")));
       dialog.addEventListener("close", () => dialog.remove());
       node.append(dialog);
       dialog.showModal();
@@ -70,7 +70,7 @@ export function peopleView(store) {
     const part = (title, ids, actions) => ids.length > 0 && [el("h3", {}, title), el("ul", { class: "persons" }, ids.map(({ user_id: id }) => row(id, actions(id))))];
     fill(lists,
       part(t("requests"), incoming, (id) => answering(store, id)),
-      part(t("sent_requests"), outgoing, (id) => [button(t("withdraw"), () => store.unfriend(id))]),
+      part(t("sent_requests"), outgoing, (id) => [button(t("withdraw"), () => store.friends.remove(id))]),
       el("h3", {}, t("friends")),
       accepted.length ? el("ul", { class: "persons" }, accepted.map(({ user_id: id }) => row(id, chat(id), removing(id)))) : el("p", { class: "soft" }, t("none")));
   }

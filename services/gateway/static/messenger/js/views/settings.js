@@ -13,7 +13,7 @@ export function settingsView(store, logOut) {
     profile, appearance(), alertsSettings(), sessions.node, password());
 
   function drawProfile(said = "") {
-    const mine = store.profile(store.me.user_id);
+    const mine = store.profiles.get(store.me.user_id);
     if (!mine) return fill(profile, el("p", { class: "soft" }, t("loading")));
     const card = form({
       title: t("profile"), level: "h3", action: t("save"),
@@ -22,7 +22,7 @@ export function settingsView(store, logOut) {
         ["bio", t("bio"), { tag: "textarea", rows: 3, value: mine.bio ?? "", dir: "auto", rule: "bio", hint: t("bio_hint"), count: true }],
       ],
       async submit(values) {
-        store.remember(await api.ask("PATCH", "/v1/profiles/me", { body: values }));
+        store.profiles.remember(await api.ask("PATCH", "/v1/profiles/me", { body: values }));
         drawProfile(t("saved"));
         profile.querySelector("button[type=submit]").focus();
       },

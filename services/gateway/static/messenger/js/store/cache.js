@@ -1,0 +1,38 @@
+// The last state seen, on this device's disk: the messenger opens with it before the gateway answers, or without it.
+
+import { keepSeen, seen } from "../storage.js";
+
+const WRITE_AFTER_MS = 1_000;
+const MOST_PROFILES = 500, MOST_CONVERSATIONS = 20, MOST_MESSAGES = 50;
+
+export class Cache {
+  constructor(store) {
+    this.store = store;
+    for (const kind of ["conversations", "profile", "messages"]) store.addEventListener(kind, () => this.#writeSoon());
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+  }
+
+  async restore() {
+    const { conversations, messages, profiles, me } = this.store;
+    const kept = await seen(me.user_id);
+    if (!kept) return;
+    profiles.restore(kept.profiles);
+    messages.restore(kept.threads);
+    conversations.restore(kept.conversations);
+  }
+
+  #writeSoon() {
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      const { conversations, messages, profiles, me } = this.store;
+      keepSeen(me.user_id, {
+        conversations: [...conversations.values()],
+        profiles: [...profiles.values()].slice(-MOST_PROFILES),
+        threads: [...messages.entries()].slice(-MOST_CONVERSATIONS).map(([peer, { items }]) => [peer, items.slice(-MOST_MESSAGES)]),
+      });
+    }, WRITE_AFTER_MS);
+  }
+}

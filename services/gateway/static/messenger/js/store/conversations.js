@@ -1,0 +1,111 @@
+// The user's conversations as the list shows them: the last message, what is unread, how far both people have read.
+
+import * as api from "../api.js";
+
+/** Sets the unread count that belongs to the last message and the user's read mark. */
+function countUnread(conversation) {
+  conversation.unread_count = Math.max(0, (conversation.last_message?.sequence ?? 0) - conversation.seen_sequence);
+  return conversation;
+}
+
+/** A loaded conversation, merged with what the live stream has brought before: marks and messages only grow. */
+function merged(known, loaded) {
+  if (!known) return loaded;
+  const ahead = (known.last_message?.sequence ?? 0) > (loaded.last_message?.sequence ?? 0);
+  return countUnread({
+    ...loaded, last_message: ahead ? known.last_message : loaded.last_message,
+    seen_sequence: Math.max(known.seen_sequence, loaded.seen_sequence),
+    peer_seen_sequence: Math.max(known.peer_seen_sequence, loaded.peer_seen_sequence),
+  });
+}
+
+export class Conversations {
+  #resolveListed;
+
+  constructor(store) {
+    this.store = store;
+    // By the other person's id: {user_id, conversation_id, last_message, unread_count, seen_sequence, peer_seen_sequence}.
+    this.byPeer = new Map();
+    this.ready = false;
+    // Resolves when the list was loaded, or could not be for now.
+    this.listed = new Promise((resolve) => { this.#resolveListed = resolve; });
+    this.events = { "message.sent": (message) => this.addMessage(message.user_id, message.conversation_id, message) };
+  }
+
+  get(peer) {
+    return this.byPeer.get(peer);
+  }
+
+  has(peer) {
+    return this.byPeer.has(peer);
+  }
+
+  values() {
+    return this.byPeer.values();
+  }
+
+  byId(conversationId) {
+    return [...this.values()].find((conversation) => conversation.conversation_id === conversationId);
+  }
+
+  /** The number of unread messages in all conversations. */
+  get unread() {
+    return [...this.values()].reduce((sum, conversation) => sum + conversation.unread_count, 0);
+  }
+
+  /** The one with the newest message first; one without messages by when the friendship began. */
+  get ordered() {
+    const { friends, outbox } = this.store;
+    const opened = new Map(friends.accepted.map(({ user_id: peer, since }) => [peer, since]));
+    const newest = ({ user_id: peer, last_message: last }) => outbox.to(peer).at(-1)?.at ?? Date.parse(last?.sent_at ?? opened.get(peer) ?? 0);
+    return [...this.values()].sort((first, second) => newest(second) - newest(first));
+  }
+
+  restore(conversations) {
+    this.byPeer = new Map(conversations.map((conversation) => [conversation.user_id, conversation]));
+    this.ready = this.byPeer.size > 0;
+    this.store.changed("conversations");
+  }
+
+  /** Loads the list; returns the position after it. */
+  async load(since = null) {
+    const before = new Set(this.byPeer.keys());
+    const { items, position } = await api.all("/v1/conversations", { since });
+    const listed = items.map((loaded) => [loaded.user_id, merged(this.byPeer.get(loaded.user_id), loaded)]);
+    // What was begun while the list was on its way is not in it; what was there before and is no more has been closed.
+    const begun = [...this.byPeer].filter(([peer]) => !before.has(peer));
+    this.byPeer = new Map([...begun, ...listed]);
+    this.ready = true;
+    this.#resolveListed();
+    this.store.changed("conversations");
+    return position;
+  }
+
+  loadFailed() {
+    this.#resolveListed();
+  }
+
+  /** Adds a message: the live stream and the answer to sending both bring it. */
+  addMessage(peer, conversationId, { message_id, sequence, sender_id, text, sent_at }) {
+    const { store } = this;
+    const message = { message_id, sequence, sender_id, text, sent_at };
+    const conversation = this.get(peer) ?? {
+      user_id: peer, conversation_id: conversationId, last_message: null, unread_count: 0, seen_sequence: 0, peer_seen_sequence: 0,
+    };
+    this.byPeer.set(peer, conversation);
+    if (sequence > (conversation.last_message?.sequence ?? 0)) conversation.last_message = message;
+    // Writing counts as having read.
+    const mark = sender_id === store.me.user_id ? "seen_sequence" : "peer_seen_sequence";
+    conversation[mark] = Math.max(conversation[mark], sequence);
+    store.messages.add(peer, message);
+    this.readChanged(conversation);
+    store.changed("messages", peer);
+  }
+
+  /** Updates what depends on how far a conversation was read. */
+  readChanged(conversation) {
+    countUnread(conversation);
+    this.store.notifications.readUpTo(conversation);
+    this.store.changed("conversations");
+  }
+}

@@ -1,0 +1,129 @@
+// The loaded messages of each conversation: one dense part of it, which grows at both ends.
+
+import * as api from "../api.js";
+
+const PAGE = 50, FURTHER = 100, RELOADED = 200;
+// Messages before the wanted one that are loaded with it.
+const CONTEXT = 30;
+
+export class Messages {
+  constructor(store) {
+    this.store = store;
+    // By the other person's id: {items: ascending without a gap, start: whether the first message is among them}.
+    this.byPeer = new Map();
+  }
+
+  /** The loaded messages of a conversation. */
+  of(peer) {
+    return this.byPeer.get(peer)?.items ?? [];
+  }
+
+  find(peer, sequence) {
+    return this.of(peer).find((message) => message.sequence === sequence);
+  }
+
+  /** Whether the first message is among those that are loaded. */
+  reachesStart(peer) {
+    return this.byPeer.get(peer)?.start ?? false;
+  }
+
+  /** Whether the newest message is among those that are loaded. */
+  reachesEnd(peer) {
+    const newest = this.store.conversations.get(peer)?.last_message?.sequence ?? 0;
+    return (this.of(peer).at(-1)?.sequence ?? 0) >= newest;
+  }
+
+  entries() {
+    return this.byPeer.entries();
+  }
+
+  restore(entries) {
+    this.byPeer = new Map(entries.map(([peer, items]) => [peer, { items, start: items[0]?.sequence === 1 }]));
+  }
+
+  /** Forgets the messages of conversations that may not be read any more. */
+  forgetOthers(isReadable) {
+    for (const peer of this.byPeer.keys()) if (!isReadable(peer)) this.byPeer.delete(peer);
+  }
+
+  /** Loads the newest page, and joins it to what is loaded where the two meet. */
+  async openNewest(peer) {
+    const page = await this.#load(peer, `limit=${PAGE}`);
+    const items = page.items.reverse();
+    const last = this.of(peer).at(-1)?.sequence;
+    if (last && items.length && items[0].sequence <= last + 1) for (const message of items) this.add(peer, message);
+    else this.byPeer.set(peer, { items, start: page.next === null });
+    this.store.changed("messages", peer);
+  }
+
+  /** Loads the part around a message, unless what is loaded reaches it. */
+  async openAt(peer, sequence) {
+    const known = this.of(peer);
+    if (known.length && known[0].sequence < sequence && sequence <= known.at(-1).sequence + 1) {
+      await this.loadNewer(peer);
+    } else {
+      const after = Math.max(0, sequence - 1 - CONTEXT);
+      const { items } = await this.#load(peer, `limit=${FURTHER}&after=${after}`);
+      this.byPeer.set(peer, { items, start: after === 0 });
+    }
+    this.store.changed("messages", peer);
+  }
+
+  /** Loads one page further towards the newest message; false where nothing came. */
+  async loadNewer(peer) {
+    const part = this.byPeer.get(peer);
+    if (!part || this.reachesEnd(peer)) return false;
+    const before = part.items.length;
+    part.newer ??= this.#load(peer, `limit=${FURTHER}&after=${part.items.at(-1)?.sequence ?? 0}`)
+      .then((page) => {
+        // The live stream may be ahead of the read model by one.
+        const newest = this.store.conversations.get(peer)?.last_message;
+        for (const message of [...page.items, ...(newest ? [newest] : [])]) {
+          if (message.sequence === (part.items.at(-1)?.sequence ?? 0) + 1) part.items.push(message);
+        }
+      }).finally(() => { part.newer = null; });
+    await part.newer;
+    return part.items.length > before;
+  }
+
+  /** Loads one page further into the past; false where there is nothing more. */
+  async loadOlder(peer) {
+    const part = this.byPeer.get(peer);
+    if (!part || part.start || !part.items.length) return false;
+    part.older ??= this.#load(peer, `limit=${FURTHER}&before=${part.items[0].sequence}`)
+      .then((page) => {
+        const first = part.items[0].sequence;
+        part.items = [...page.items.reverse().filter((message) => message.sequence < first), ...part.items];
+        part.start = page.next === null;
+      }).finally(() => { part.older = null; });
+    await part.older;
+    return true;
+  }
+
+  /** Loads the same parts of all conversations again, as far as one answer goes. */
+  async reload() {
+    await Promise.all([...this.byPeer.keys()].map((peer) => this.#reload(peer).catch(() => {})));
+  }
+
+  async #reload(peer) {
+    const first = this.of(peer)[0]?.sequence;
+    if (!first) return this.openNewest(peer);
+    const { items } = await this.#load(peer, `limit=${RELOADED}&after=${first - 1}`);
+    this.byPeer.set(peer, { items, start: first === 1 });
+    this.store.changed("messages", peer);
+  }
+
+  /** Adds or updates a message. After a gap nothing is added: the part ends before the newest message until that is loaded. */
+  add(peer, message) {
+    const items = this.byPeer.get(peer)?.items;
+    if (!items) return;
+    const last = items.at(-1)?.sequence ?? 0;
+    if (message.sequence === last + 1) items.push(message);
+    const index = message.sequence - items[0]?.sequence;
+    if (index >= 0 && index < items.length) items[index] = { ...items[index], ...message };
+  }
+
+  #load(peer, query) {
+    return api.get(`/v1/conversations/${peer}/messages?${query}`);
+  }
+}

@@ -1,0 +1,89 @@
+// Notifications, newest first.
+
+import * as api from "../api.js";
+
+const MOST = 100;
+
+function newestFirst(first, second) {
+  return second.at.localeCompare(first.at) || second.notification_id.localeCompare(first.notification_id);
+}
+
+export class Notifications {
+  constructor(store) {
+    this.store = store;
+    this.items = [];
+    // Loads in progress, each with what the live stream and this page have changed since it began.
+    this.loads = new Set();
+    this.loadsBegun = 0;
+    this.loadApplied = 0;
+    this.events = {
+      "notification.created": (notification) => this.#add(notification),
+      "notification.read": (data) => this.#markRead(data),
+    };
+  }
+
+  /** Loads the newest; changes that happened in the meantime are applied to what was loaded. */
+  async load() {
+    const load = { number: ++this.loadsBegun, changes: [] };
+    this.loads.add(load);
+    try {
+      const { items } = await api.get(`/v1/notifications?limit=${MOST}`);
+      // The answer of a load that began later is newer.
+      if (load.number < this.loadApplied) return;
+      this.loadApplied = load.number;
+      this.items = items;
+    } finally {
+      this.loads.delete(load);
+    }
+    for (const change of load.changes) change();
+    for (const conversation of this.store.conversations.values()) this.readUpTo(conversation);
+    this.store.changed("notifications");
+  }
+
+  async read(id) {
+    await api.post("/v1/notifications/read", { notification_ids: [id] });
+    this.#markRead({ notification_ids: [id] });
+  }
+
+  /** All that are listed. */
+  async readAll() {
+    const up_to = this.items[0]?.notification_id;
+    if (!up_to) return;
+    await api.post("/v1/notifications/read", { up_to });
+    await this.load();
+  }
+
+  /** The notifications of messages are read with them. */
+  readUpTo({ user_id: peer, seen_sequence: seen, unread_count: unread, last_message: last }) {
+    // A notification may be here before its message.
+    const until = unread ? this.store.messages.find(peer, seen)?.sent_at : last?.sent_at;
+    const read = this.items.filter((item) => !item.read && item.kind === "message" && item.from_user_id === peer && item.at <= (until ?? ""));
+    for (const item of read) item.read = true;
+    if (read.length) this.store.changed("notifications");
+  }
+
+  /** Changes the list now, and once more when a load that has begun replaces it. */
+  #change(change) {
+    for (const load of this.loads) load.changes.push(change);
+    change();
+    this.store.changed("notifications");
+  }
+
+  #add(notification) {
+    this.#change(() => {
+      if (this.items.some((item) => item.notification_id === notification.notification_id)) return;
+      this.items = [notification, ...this.items].sort(newestFirst).slice(0, MOST);
+    });
+    const conversation = this.store.conversations.get(notification.from_user_id);
+    if (conversation) this.readUpTo(conversation);
+  }
+
+  #markRead({ notification_ids: ids, up_to }) {
+    this.#change(() => {
+      const through = this.items.findIndex((item) => item.notification_id === up_to);
+      this.items.forEach((item, index) => {
+        if (ids.includes(item.notification_id) || (through >= 0 && index >= through)) item.read = true;
+      });
+    });
+  }
+}

@@ -1,0 +1,106 @@
+// Profiles of people, fetched when a view first asks for one.
+
+import * as api from "../api.js";
+import { Pauses } from "../pauses.js";
+
+const MOST_REQUESTS = 6;
+const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
+// Profiles that arrive within this time make one change.
+const NOTIFY_AFTER_MS = 60;
+
+export class Profiles {
+  constructor(store) {
+    this.store = store;
+    this.byId = new Map();
+    this.wanted = new Set();
+    this.fetching = new Set();
+    // Ids without a profile: asked for once per connection.
+    this.unknown = new Set();
+    // A promise while a failure delays further requests.
+    this.delay = null;
+    this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+    this.events = { "profile.updated": (profile) => this.remember(profile) };
+  }
+
+  onConnected() {
+    this.unknown.clear();
+    this.pauses.wake();
+  }
+
+  stop() {
+    this.pauses.stop();
+  }
+
+  restore(profiles) {
+    this.byId = new Map(profiles.map((profile) => [profile.user_id, profile]));
+    this.store.changed("profile");
+  }
+
+  values() {
+    return this.byId.values();
+  }
+
+  /** A user's profile; one that is not known yet is fetched, and `profile` changes when it is there. */
+  get(userId) {
+    const known = this.byId.get(userId);
+    if (!known && !this.wanted.has(userId) && !this.unknown.has(userId)) {
+      this.wanted.add(userId);
+      this.#fetchWanted();
+    }
+    return known;
+  }
+
+  nameOf(userId) {
+    const profile = this.get(userId);
+    return profile ? profile.display_name || profile.username : "…";
+  }
+
+  remember(...profiles) {
+    for (const profile of profiles) {
+      this.byId.set(profile.user_id, profile);
+      this.wanted.delete(profile.user_id);
+    }
+    this.store.changed("profile");
+  }
+
+  async loadOwn() {
+    this.remember(await api.get("/v1/profiles/me"));
+  }
+
+  /** Fetches what is wanted, a few at a time; after a failure none before the pause is over. */
+  #fetchWanted() {
+    for (const userId of this.wanted) {
+      if (this.store.closed || this.delay || this.fetching.size >= MOST_REQUESTS) return;
+      if (!this.fetching.has(userId)) this.#fetch(userId);
+    }
+  }
+
+  async #fetch(userId) {
+    this.fetching.add(userId);
+    try {
+      this.byId.set(userId, await api.profile(userId));
+      this.wanted.delete(userId);
+      this.pauses.reset();
+      this.#notifySoon();
+    } catch (error) {
+      if (error.passing) {
+        this.delay ??= this.pauses.wait(error.retryAfter).then(() => { this.delay = null; });
+        await this.delay;
+      } else {
+        this.wanted.delete(userId);
+        this.unknown.add(userId);
+        this.#notifySoon();
+      }
+    } finally {
+      this.fetching.delete(userId);
+    }
+    this.#fetchWanted();
+  }
+
+  #notifySoon() {
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      this.store.changed("profile");
+    }, NOTIFY_AFTER_MS);
+  }
+}

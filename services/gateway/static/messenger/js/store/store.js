@@ -1,0 +1,120 @@
+// What the messenger knows, in one part for each concept. Views listen to its changes and draw; the live stream, the
+// outbox and the answers of requests change it. Data flows one way.
+
+import * as api from "../api.js";
+import { Drafts } from "../drafts.js";
+import { Live } from "../live.js";
+import { Outbox } from "../outbox.js";
+import { Pauses } from "../pauses.js";
+import { Cache } from "./cache.js";
+import { Conversations } from "./conversations.js";
+import { Friends } from "./friends.js";
+import { Messages } from "./messages.js";
+import { Notifications } from "./notifications.js";
+import { Profiles } from "./profiles.js";
+import { ReadMarks } from "./read_marks.js";
+
+const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
+
+/**
+ * Tells its listeners which kind of thing changed. A part may have: `events`, its handlers of live events by kind
+ * (`friendship.*` handles every kind that begins so); `onConnected()`, called when the live stream is open again; `stop()`.
+ */
+export class Store extends EventTarget {
+  constructor(me) {
+    super();
+    this.me = me;
+    this.connected = false;
+    // Whether the gateway could not be reached when the page was opened.
+    this.startedOffline = false;
+    this.profiles = new Profiles(this);
+    this.friends = new Friends(this);
+    this.conversations = new Conversations(this);
+    this.messages = new Messages(this);
+    this.readMarks = new ReadMarks(this);
+    this.notifications = new Notifications(this);
+    this.outbox = new Outbox({
+      owner: me.user_id,
+      sent: ({ peer }, answer) => this.conversations.addMessage(peer, answer.conversation_id, answer),
+      changed: (peer) => this.changed("messages", peer),
+    });
+    this.drafts = new Drafts({
+      owner: me.user_id,
+      changed: () => this.changed("drafts"),
+    });
+    this.cache = new Cache(this);
+    this.parts = [this.profiles, this.friends, this.conversations, this.messages, this.readMarks, this.notifications,
+      this.outbox, this.drafts, this.cache];
+    this.handlers = Object.assign({ "session.revoked": (data) => this.#sessionRevoked(data) }, ...this.parts.map((part) => part.events));
+    this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+    this.live = this.#newLive();
+  }
+
+  /** Shows what was kept, then loads what there is, then follows. */
+  async open() {
+    await this.cache.restore();
+    await this.outbox.open();
+    this.#follow();
+  }
+
+  close() {
+    this.closed = true;
+    this.live.stop();
+    this.pauses.stop();
+    for (const part of this.parts) part.stop?.();
+  }
+
+  /** Notifies the views, and keeps what they show. */
+  changed(kind, detail) {
+    if (!this.closed) this.dispatchEvent(new CustomEvent(kind, { detail }));
+  }
+
+  #newLive() {
+    return new Live({
+      take: (kind, data, position) => (this.handlers[kind] ?? this.handlers[`${kind.split(".")[0]}.*`])?.(data, position),
+      state: (on) => this.#setConnected(on),
+      reload: () => this.#reload(),
+    });
+  }
+
+  /** Loads everything that is shown; returns the position after it. */
+  async #reload() {
+    const position = await this.conversations.load();
+    await Promise.all([this.friends.load(), this.notifications.load(), this.messages.reload()]);
+    return position;
+  }
+
+  async #follow() {
+    while (!this.closed) {
+      try {
+        // The stream goes on from where the list ends: nothing falls between the two.
+        this.live.run(await this.conversations.load());
+        await Promise.all([this.friends.load(), this.notifications.load(), this.profiles.loadOwn()]);
+        return;
+      } catch (error) {
+        this.conversations.loadFailed();
+        this.live.stop();
+        // The session is over; whatever else was wrong may be right at a later try.
+        if (error.status === 401) return;
+        this.startedOffline = true;
+        this.changed("friends");
+        this.#setConnected(false);
+        this.live = this.#newLive();
+        await this.pauses.wait(error.retryAfter);
+      }
+    }
+  }
+
+  #setConnected(on) {
+    if (this.connected === on) return;
+    this.connected = on;
+    this.changed("connection");
+    if (on) for (const part of this.parts) part.onConnected?.();
+  }
+
+  /** The stream has the end of all of the user's sessions; this page ends with its own. */
+  #sessionRevoked(data) {
+    if (data.session_id === api.who()?.session_id) this.changed("ended", data);
+    else this.changed("sessions");
+  }
+}
