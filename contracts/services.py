@@ -95,6 +95,8 @@ _SERVICES = (
         stream=Stream(code="P", public="vestnik.profile.profile.*"),
         methods={
             "GetProfile": _FOR_NOBODY,
+            "GetOwnProfile": _FOR_USER,
+            "FindHidden": _FOR_NOBODY,
             "UpdateProfile": _FOR_USER,
             "SearchProfiles": _FOR_NOBODY,
             "Backfill": _FOR_NOBODY,

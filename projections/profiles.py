@@ -14,7 +14,7 @@ from projections.engine import Projection, RowChanges, handles
 
 
 class Profiles(Projection):
-    version = 4
+    version = 5
     streams = (PROFILE, AUTH)
     tables = """
         CREATE TABLE {profiles} (
@@ -29,6 +29,8 @@ class Profiles(Projection):
             display_name text,
             bio text,
             avatar_url text,
+            presence text NOT NULL DEFAULT 'friends',
+            language text,
             updated_at timestamptz,
             -- match keys of the names (contracts/values/name_matching.py): by prefix, by word, with typos;
             -- those of a display name equal to the username are null, to avoid duplicate matches
@@ -96,6 +98,8 @@ class Profiles(Projection):
                 "display_name": name,
                 "bio": plaintext_or_none(event.data.bio) or "",
                 "avatar_url": plaintext_or_none(event.data.avatar_url) or "",
+                "presence": event.data.presence,
+                "language": event.data.language,
                 "updated_at": event.at,
                 "sequence": event.sequence,
                 "updated_sequence": event.sequence,

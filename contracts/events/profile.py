@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from contracts.events.event import Event
+from contracts.values.field_types import LanguageCode, PresenceCode
 from contracts.values.personal_data import Personal
 
 
@@ -20,3 +21,7 @@ class ProfileUpdated(Event, frozen=True, kw_only=True):
     bio: Personal[str] = ""
     # Empty if there is none.
     avatar_url: Personal[str] = ""
+    # Settings, which only their owner is shown.
+    presence: PresenceCode = "friends"
+    # Of the user's pages; None if not set.
+    language: LanguageCode | None = None

@@ -98,6 +98,8 @@ LanguageCode = Literal["en", "ru"]
 Language = Annotated[LanguageCode, Meta(description="Language of the account's mails: English or Russian.")]
 # The default first.
 LANGUAGES: tuple[LanguageCode, ...] = get_args(LanguageCode)
+# Who sees when a user is online: their friends, or nobody.
+PresenceCode = Literal["friends", "nobody"]
 SearchText = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
 ClientMessageId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Id = Annotated[

@@ -147,6 +147,8 @@ def _kind(described: dict[str, object]) -> str:
     options = described.get("anyOf")
     if isinstance(options, list):
         return " or ".join(_kind(option) for option in options if not _is_sealed(option))
+    if isinstance(values := described.get("enum"), list):
+        return " or ".join("nothing" if value is None else f"`{value}`" for value in values)
     if "$ref" in described:
         return "object"
     if described.get("format") == "date-time":

@@ -7,13 +7,14 @@ from contracts.subjects import AUTH, PROFILE, profile
 from infra.rpc.call_context import Call
 from services.profile.domain import (
     CreateProfile,
+    OwnProfile,
     Profile,
     PublicProfile,
     UpdateProfile,
     decide_create,
     decide_update,
     evolve,
-    to_public,
+    to_own,
 )
 from services.profile.queries import ProfileQueries, Registration
 from streams.log import Log
@@ -35,7 +36,7 @@ class ProfileCommands:
         outcome = await self._repository.execute(user_id, lambda state: decide_create(state, command), provenance)
         return outcome.sequence
 
-    async def update(self, user_id: str, command: UpdateProfile, call: Call) -> tuple[PublicProfile, Position]:
+    async def update(self, user_id: str, command: UpdateProfile, call: Call) -> tuple[OwnProfile, Position]:
         """Updates the profile and returns it.
 
         Raises:
@@ -48,9 +49,17 @@ class ProfileCommands:
             lambda state: decide_update(user_id, state, command, verified=verified),
             call.provenance(),
         )
-        return to_public(user_id, outcome.state, verified=verified), Position.at(PROFILE, outcome.sequence)
+        return to_own(user_id, outcome.state, verified=verified), Position.at(PROFILE, outcome.sequence)
 
     async def get(self, user_id: str, call: Call) -> tuple[PublicProfile, Position]:
+        """Returns what others see of the profile.
+
+        Raises: as `get_own`.
+        """
+        profile, position = await self.get_own(user_id, call)
+        return profile.public(), position
+
+    async def get_own(self, user_id: str, call: Call) -> tuple[OwnProfile, Position]:
         """Returns the profile from the read model, once that has reached the caller's position.
 
         Raises:

@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Collection
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
 from contracts.errors import ProfileNotFound, StaleProfile
 from contracts.events.event import Event
 from contracts.events.profile import ProfileCreated, ProfileUpdated
+from contracts.values.field_types import LanguageCode, PresenceCode
 from contracts.values.personal_data import plaintext_or_none
 from contracts.values.timestamps import rfc3339
 
@@ -23,6 +25,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     bio: str = ""
     # Empty if not set.
     avatar_url: str = ""
+    presence: PresenceCode = "friends"
+    # None if not set.
+    language: LanguageCode | None = None
     # Time of the last event; None while there is no profile.
     updated_at: datetime | None = None
 
@@ -45,7 +50,11 @@ class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     def json(self) -> bytes:
         """The JSON object that clients receive."""
-        shown = {
+        return msgspec.json.encode(self.fields())
+
+    def fields(self) -> dict[str, object]:
+        """What clients receive, by name."""
+        return {
             "user_id": self.user_id,
             "username": self.username,
             "display_name": self.display_name,
@@ -54,7 +63,20 @@ class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
             "verified": self.verified,
             "updated_at": rfc3339(self.updated_at),
         }
-        return msgspec.json.encode(shown)
+
+
+class OwnProfile(PublicProfile, frozen=True, kw_only=True):
+    """The owner's view: the public one and the settings. Its etag changes with either."""
+
+    presence: PresenceCode
+    language: LanguageCode | None
+
+    def fields(self) -> dict[str, object]:
+        return super().fields() | {"presence": self.presence, "language": self.language}
+
+    def public(self) -> PublicProfile:
+        """What others are shown."""
+        return PublicProfile(**{name: getattr(self, name) for name in PublicProfile.__struct_fields__})
 
 
 class CreateProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,12 +86,14 @@ class CreateProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpdateProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """A merge patch: None leaves a field unchanged, an empty string clears it."""
+    """A merge patch: None leaves a field unchanged, an empty string clears it, or sets a setting to its default."""
 
     display_name: str | None = None
     bio: str | None = None
     avatar_url: str | None = None
-    # The profile must have one of these etags; empty: no condition.
+    presence: PresenceCode | Literal[""] | None = None
+    language: LanguageCode | Literal[""] | None = None
+    # The profile must have one of these etags, as its owner or as others see it; empty: no condition.
     if_match: tuple[str, ...] = ()
 
 
@@ -87,6 +111,8 @@ def evolve(state: Profile, event: Event, at: datetime) -> Profile:
                 display_name=plaintext_or_none(event.display_name) or state.username,
                 bio=plaintext_or_none(event.bio) or "",
                 avatar_url=plaintext_or_none(event.avatar_url) or "",
+                presence=event.presence,
+                language=event.language,
                 updated_at=at,
             )
         case _:
@@ -108,7 +134,7 @@ def decide_update(user_id: str, state: Profile, command: UpdateProfile, *, verif
         ProfileNotFound: there is no profile.
         StaleProfile: the profile has none of the tags in `if_match`.
     """
-    if command.if_match and not _matches(to_public(user_id, state, verified=verified), command.if_match):
+    if command.if_match and not _matches(to_own(user_id, state, verified=verified), command.if_match):
         raise StaleProfile
     if state.updated_at is None:
         raise ProfileNotFound
@@ -116,18 +142,20 @@ def decide_update(user_id: str, state: Profile, command: UpdateProfile, *, verif
         display_name=_patched(command.display_name, state.display_name) or state.username,
         bio=_patched(command.bio, state.bio),
         avatar_url=_patched(command.avatar_url, state.avatar_url),
+        presence=state.presence if command.presence is None else command.presence or "friends",
+        language=state.language if command.language is None else command.language or None,
     )
     return () if evolve(state, updated, state.updated_at) == state else (updated,)
 
 
-def to_public(user_id: str, state: Profile, *, verified: bool) -> PublicProfile:
+def to_own(user_id: str, state: Profile, *, verified: bool) -> OwnProfile:
     """
     Raises:
         ProfileNotFound: there is no profile.
     """
     if state.updated_at is None:
         raise ProfileNotFound
-    return PublicProfile(
+    return OwnProfile(
         user_id=user_id,
         username=state.username,
         display_name=state.display_name,
@@ -135,11 +163,13 @@ def to_public(user_id: str, state: Profile, *, verified: bool) -> PublicProfile:
         avatar_url=state.avatar_url,
         verified=verified,
         updated_at=state.updated_at,
+        presence=state.presence,
+        language=state.language,
     )
 
 
-def _matches(profile: PublicProfile, tags: Collection[str]) -> bool:
-    return ANY_TAG in tags or profile.etag in tags
+def _matches(profile: OwnProfile, tags: Collection[str]) -> bool:
+    return ANY_TAG in tags or profile.etag in tags or profile.public().etag in tags
 
 
 def _patched(value: str | None, present: str) -> str:

@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from contracts.positions import Position
-from contracts.values.field_types import Id
+from contracts.values.field_types import Id, LanguageCode, PresenceCode
 from projections.engine.read_model import ReadModel
-from services.profile.domain import PublicProfile
+from services.profile.domain import OwnProfile, PublicProfile
 from services.profile.search_terms import LOOKED_UP, parse_query
 
 # Appended to a prefix, it sorts after every text with that prefix, in code point order.
@@ -19,6 +19,7 @@ _LAST = "\U0010ffff"
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 
 _SHOWN = "user_id, username, display_name, bio, avatar_url, verified, updated_at"
+_OWN = f"{_SHOWN}, presence, language"
 
 
 _BEGINS = "(%(prefix)s <= {column} AND {column} < %(end)s)"
@@ -85,6 +86,18 @@ class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class OwnRow(ProfileRow, frozen=True, kw_only=True):
+    presence: PresenceCode
+    language: LanguageCode | None
+
+    def own(self) -> OwnProfile:
+        return OwnProfile(**{name: getattr(self, name) for name in OwnProfile.__struct_fields__})
+
+
+class _User(msgspec.Struct, frozen=True):
+    user_id: str
+
+
 class Match(ProfileRow, frozen=True, kw_only=True):
     """A profile found by a search, with its tier and the matching term."""
 
@@ -122,23 +135,21 @@ class ProfileQueries:
     def __init__(self, model: ReadModel) -> None:
         self._model = model
 
-    async def find(
-        self, user_id: str, position: Position, *, unverified: bool
-    ) -> tuple[PublicProfile | None, Position]:
+    async def find(self, user_id: str, position: Position, *, unverified: bool) -> tuple[OwnProfile | None, Position]:
         """Returns the profile once the read model has reached the position; None if it has no profile of that user.
 
         `unverified`: include a user whose address is not verified; for the user's own profile only.
         """
         await self._model.wait_for(position)
         rows, reached = await self._model.select(
-            ProfileRow,
+            OwnRow,
             f"""
-            SELECT {_SHOWN} FROM {{profiles}}
+            SELECT {_OWN} FROM {{profiles}}
             WHERE user_id = %(user_id)s AND sequence IS NOT NULL AND (verified OR %(unverified)s)
             """,  # noqa: S608
             {"user_id": user_id, "unverified": unverified},
         )
-        return (rows[0].shown() if rows else None), reached
+        return (rows[0].own() if rows else None), reached
 
     async def registration(self, user_id: str, position: Position) -> Registration | None:
         await self._model.wait_for(position)
@@ -185,6 +196,16 @@ class ProfileQueries:
         page = rows[:limit]
         more = SearchCursor(page[-1].tier, page[-1].term, page[-1].user_id) if len(rows) > limit else None
         return [row.shown() for row in page], more, reached
+
+    async def find_hidden(self, user_ids: Sequence[str], position: Position) -> list[str]:
+        """Those of the users who show nobody when they are online."""
+        await self._model.wait_for(position)
+        rows, _ = await self._model.select(
+            _User,
+            "SELECT user_id FROM {profiles} WHERE user_id = ANY(%(user_ids)s::uuid[]) AND presence = 'nobody'",
+            {"user_ids": list(user_ids)},
+        )
+        return [row.user_id for row in rows]
 
     async def backfill(self, user_ids: Sequence[str], after: int, limit: int) -> list[tuple[int, PublicProfile]]:
         """Returns these users' profiles updated after the sequence, each with the sequence of its last update."""

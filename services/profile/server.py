@@ -10,28 +10,44 @@ from contracts.events.profile import ProfileUpdated
 from contracts.rpc.vestnik.profile.v1 import (
     BackfillRequest,
     ClientEvent,
+    FindHiddenRequest,
+    FindHiddenResponse,
+    GetOwnProfileRequest,
+    GetOwnProfileResponse,
     GetProfileRequest,
     GetProfileResponse,
     Profile,
     ProfileServiceBase,
+    ProfileSettings,
     SearchProfilesRequest,
     SearchProfilesResponse,
     UpdateProfileRequest,
     UpdateProfileResponse,
 )
 from contracts.values.cursors import decode_cursor, encode_cursor
-from contracts.values.field_types import PAGE_LIMIT, AvatarUrl, Bio, DisplayName, Id, PageLimit, SearchText
+from contracts.values.field_types import (
+    PAGE_LIMIT,
+    AvatarUrl,
+    Bio,
+    DisplayName,
+    Id,
+    LanguageCode,
+    PageLimit,
+    PresenceCode,
+    SearchText,
+)
 from contracts.values.timestamps import to_unix_ms
 from contracts.values.validation import validated
 from contracts.values.visible_text import normalized
 from infra.rpc.call_context import current
 from services.profile.commands import ProfileCommands
-from services.profile.domain import PublicProfile, UpdateProfile
+from services.profile.domain import OwnProfile, PublicProfile, UpdateProfile
 from services.profile.queries import ProfileQueries, SearchCursor
 
 _EVENTS_PAGE = 500
 _ALL = 1 << 62
 _MOST_FRIENDS = 10_000
+_MOST_ASKED = 1_000
 Cleared = Annotated[str, Meta(max_length=0)]
 Tag = Annotated[str, Meta(max_length=100)]
 
@@ -48,6 +64,12 @@ class _Update(msgspec.Struct, frozen=True):
     display_name: DisplayName | None = None
     bio: Bio | None = None
     avatar_url: AvatarUrl | None = None
+    presence: PresenceCode | None = None
+    language: LanguageCode | None = None
+
+
+class _Hidden(msgspec.Struct, frozen=True):
+    user_ids: Annotated[tuple[Id, ...], Meta(max_length=_MOST_ASKED)]
 
 
 class _Search(msgspec.Struct, frozen=True):
@@ -71,20 +93,31 @@ class ProfileServer(ProfileServiceBase):
         profile, position = await self._commands.get(request.user_id, current())
         return GetProfileResponse(profile=_profile(profile), position=position.encode())
 
+    async def get_own_profile(self, message: GetOwnProfileRequest) -> GetOwnProfileResponse:
+        request = validated(_Get, {"user_id": message.user_id})
+        profile, position = await self._commands.get_own(request.user_id, current())
+        return GetOwnProfileResponse(profile=_own(profile), position=position.encode())
+
+    async def find_hidden(self, message: FindHiddenRequest) -> FindHiddenResponse:
+        request = validated(_Hidden, {"user_ids": message.user_ids})
+        return FindHiddenResponse(user_ids=await self._queries.find_hidden(request.user_ids, current().position))
+
     async def update_profile(self, message: UpdateProfileRequest) -> UpdateProfileResponse:
         patch = {
             "display_name": _normalized(message.display_name),
             "bio": _normalized(message.bio),
             "avatar_url": message.avatar_url,
+            "presence": message.presence,
+            "language": message.language,
         }
         request = validated(
             _Update,
             {"user_id": message.user_id, "if_match": message.if_match}
             | {name: value for name, value in patch.items() if value},
         )
-        command = UpdateProfile(**patch, if_match=request.if_match)
+        command = msgspec.convert({**patch, "if_match": request.if_match}, UpdateProfile)
         updated, position = await self._commands.update(request.user_id, command, current())
-        return UpdateProfileResponse(profile=_profile(updated), position=position.encode())
+        return UpdateProfileResponse(profile=_own(updated), position=position.encode())
 
     async def search_profiles(self, message: SearchProfilesRequest) -> SearchProfilesResponse:
         request = validated(_Search, {"query": message.query, "limit": message.limit or PAGE_LIMIT})
@@ -112,6 +145,12 @@ class ProfileServer(ProfileServiceBase):
 
 def _normalized(text: str | None) -> str | None:
     return None if text is None else normalized(text)
+
+
+def _own(profile: OwnProfile) -> Profile:
+    message = _profile(profile)
+    message.settings = ProfileSettings(presence=profile.presence, language=profile.language or "")
+    return message
 
 
 def _profile(profile: PublicProfile) -> Profile:

@@ -117,6 +117,32 @@ async def test_a_change_on_a_stale_profile_is_refused(api: Api) -> None:
     assert chained.status_code == 200
 
 
+async def test_settings_are_one_s_own(api: Api) -> None:
+    anna, boris = await api.friends()
+    before = await anna.get("/v1/profiles/me")
+    assert set(before.json()) == FIELDS | {"presence", "language"}
+    assert (before.json()["presence"], before.json()["language"]) == ("friends", None)
+    changed = await change(anna, {"presence": "nobody", "language": "ru"})
+    assert (changed["presence"], changed["language"], changed["display_name"]) == ("nobody", "ru", anna.username)
+    unchanged = {"If-None-Match": before.headers["ETag"]}
+    own = await anna.get("/v1/profiles/me", headers=unchanged)
+    assert (own.status_code, own.json()["presence"], own.json()["language"]) == (200, "nobody", "ru")
+    path = f"/v1/profiles/{anna.user_id}"
+    position = {"Vestnik-Position": anna.position}
+    for answer in (
+        await anna.get(path),
+        await boris.get(path, headers=position),
+        await api.http.get(path, headers=position),
+    ):
+        assert set(answer.json()) == FIELDS
+    found = await boris.get("/v1/profiles", params={"query": anna.username}, headers=position)
+    assert [set(row) for row in items(found)] == [FIELDS]
+    kept = await change(anna, {"bio": "Writes."})
+    assert (kept["presence"], kept["language"]) == ("nobody", "ru")
+    reset = await change(anna, {"presence": None, "language": None})
+    assert (reset["presence"], reset["language"], reset["bio"]) == ("friends", None, "Writes.")
+
+
 async def test_a_change_that_is_not_valid_is_refused(api: Api) -> None:
     person = await api.person()
     for field, value in (
@@ -133,6 +159,11 @@ async def test_a_change_that_is_not_valid_is_refused(api: Api) -> None:
         ("avatar_url", "javascript:alert(1)"),
         ("avatar_url", "https://example.org/" + "x" * 500),
         ("username", "other"),
+        ("presence", "everybody"),
+        ("presence", ""),
+        ("language", "de"),
+        ("language", ""),
+        ("language", ["ru"]),
     ):
         problem = assert_problem(await person.ask("PATCH", "/v1/profiles/me", json={field: value}), 422, "invalid")
         assert [error["path"] for error in problem["errors"]] in ([f"/{field}"], [""]), (field, value)

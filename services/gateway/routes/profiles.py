@@ -6,8 +6,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from contracts.errors import Invalid, ProfileNotFound, StaleProfile, Violation
-from contracts.rpc.vestnik.profile.v1 import Profile, SearchProfilesRequest, UpdateProfileRequest
-from contracts.values.field_types import AvatarUrl, Bio, DisplayName, Id
+from contracts.rpc.vestnik.profile.v1 import GetOwnProfileRequest, Profile, SearchProfilesRequest, UpdateProfileRequest
+from contracts.values.field_types import AvatarUrl, Bio, DisplayName, Id, LanguageCode, PresenceCode
 from services.gateway.clients import required
 from services.gateway.http.endpoint import (
     JSON,
@@ -34,6 +34,15 @@ PRIVATE = "private, no-cache"
 VARY = "Vestnik-Position"
 
 
+Presence = Annotated[
+    PresenceCode,
+    Meta(
+        description="Who sees when the user is online and was last seen: `friends`, the default, or `nobody`; who "
+        "chooses `nobody` sees nobody either."
+    ),
+]
+
+
 class ProfileBody(msgspec.Struct, frozen=True):
     """A user's public profile."""
 
@@ -46,12 +55,21 @@ class ProfileBody(msgspec.Struct, frozen=True):
     updated_at: Time
 
 
+class OwnProfileBody(ProfileBody, frozen=True):
+    """The user's own profile: as others see it, and settings that nobody else sees."""
+
+    presence: Presence
+    language: Annotated[LanguageCode | None, Meta(description="Of the user's pages; null if not set.")]
+
+
 class ProfilePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A merge patch (RFC 7396): null clears a field; an omitted field stays as it is."""
 
     display_name: DisplayName | UnsetType | None = UNSET
     bio: Bio | UnsetType | None = UNSET
     avatar_url: AvatarUrl | UnsetType | None = UNSET
+    presence: Presence | UnsetType | None = UNSET
+    language: LanguageCode | UnsetType | None = UNSET
 
 
 class SearchQuery(PageQuery, frozen=True, kw_only=True):
@@ -79,7 +97,14 @@ async def get(incoming: Request[NoQuery, NoBody]) -> Response:
 
 
 async def get_me(incoming: Request[NoQuery, NoBody]) -> Response:
-    return await _get(incoming, incoming.caller.user_id, PRIVATE)
+    profile, user_id = incoming.context.remotes.profile, incoming.caller.user_id
+    answer = await profile.read(profile.stub.get_own_profile, GetOwnProfileRequest(user_id=user_id))
+    found: Profile = required(answer.profile)
+    etag = f'"{found.etag}"'
+    headers = {"etag": etag, "cache-control": PRIVATE, "vary": VARY}
+    if matches(incoming.headers.get("if-none-match"), etag):
+        return Response(status=304, headers=headers)
+    return Response(body=_own(found), headers=headers)
 
 
 async def search(incoming: Request[SearchQuery, NoBody]) -> Response:
@@ -99,12 +124,14 @@ async def update_me(incoming: Request[NoQuery, ProfilePatch]) -> Response:
         display_name=_cleared(patch.display_name),
         bio=_cleared(patch.bio),
         avatar_url=_cleared(patch.avatar_url),
+        presence=_cleared(patch.presence),
+        language=_cleared(patch.language),
         if_match=_if_match(incoming.headers.get("if-match")),
     )
     answer = await profile.command(profile.stub.update_profile, request, repeatable=not request.if_match)
     changed: Profile = required(answer.profile)
     return Response(
-        body=_body(changed),
+        body=_own(changed),
         headers={"etag": f'"{changed.etag}"', "cache-control": PRIVATE},
         position=answer.position,
         written_by=user_id,
@@ -134,6 +161,13 @@ def _if_match(header: str | None) -> list[str]:
         raise Invalid(violations=(Violation("/header/If-Match", "Not a list of entity tags"),))
     # A weak tag matches nothing here (RFC 9110, section 13.1.1): send a tag that no profile has.
     return [tag.opaque if not tag.weak else f"W/{tag.opaque}" for tag in tags]
+
+
+def _own(profile: Profile) -> OwnProfileBody:
+    settings = required(profile.settings)
+    presence = msgspec.convert(settings.presence, PresenceCode)
+    language = msgspec.convert(settings.language or None, LanguageCode | None)
+    return OwnProfileBody(**msgspec.structs.asdict(_body(profile)), presence=presence, language=language)
 
 
 def _body(profile: Profile) -> ProfileBody:
@@ -171,7 +205,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         body=NoBody,
         answers={
             200: DocumentedResponse(
-                description="The profile.", body=ProfileBody, headers=("ETag", "Cache-Control", "Vary")
+                description="The profile.", body=OwnProfileBody, headers=("ETag", "Cache-Control", "Vary")
             ),
             304: DocumentedResponse(
                 description="It still has the given tag.", headers=("ETag", "Cache-Control", "Vary")
@@ -189,7 +223,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=update_me,
         query=NoQuery,
         body=ProfilePatch,
-        answers={200: DocumentedResponse(description="The current profile.", body=ProfileBody, headers=("ETag",))},
+        answers={200: DocumentedResponse(description="The current profile.", body=OwnProfileBody, headers=("ETag",))},
         errors=(StaleProfile, ProfileNotFound),
         limits=(AppliedLimit(limit=policies.PROFILE_CHANGE_ADDRESS), AppliedLimit(limit=policies.PROFILE_CHANGE)),
         media_types=(JSON, MERGE_PATCH),

@@ -92,6 +92,12 @@ class Profile(profile.ProfileServiceBase):
     def __init__(self, script: Script) -> None:
         self.script = script
 
+    async def get_own_profile(self, message: profile.GetOwnProfileRequest) -> profile.GetOwnProfileResponse:
+        return await self.script.play("get_own_profile", message, profile.GetOwnProfileResponse)
+
+    async def find_hidden(self, message: profile.FindHiddenRequest) -> profile.FindHiddenResponse:
+        return await self.script.play("find_hidden", message, profile.FindHiddenResponse)
+
     async def update_profile(self, message: profile.UpdateProfileRequest) -> profile.UpdateProfileResponse:
         return await self.script.play("update_profile", message, profile.UpdateProfileResponse)
 

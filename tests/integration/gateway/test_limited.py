@@ -19,7 +19,7 @@ from contracts.rpc.vestnik.auth.v1 import (
 )
 from contracts.rpc.vestnik.contact.v1 import AddFriendResponse, FriendState, GetFriendsResponse, RemoveFriendResponse
 from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, SendMessageResponse
-from contracts.rpc.vestnik.profile.v1 import Profile, SearchProfilesResponse, UpdateProfileResponse
+from contracts.rpc.vestnik.profile.v1 import Profile, ProfileSettings, SearchProfilesResponse, UpdateProfileResponse
 from contracts.rpc.vestnik.session.v1 import RefreshSessionResponse, Tokens
 from contracts.subjects import LIMITS, limit_uses
 from contracts.values.ids import new_id
@@ -150,7 +150,7 @@ async def test_requests_of_every_kind_are_counted_by_address_and_by_account(stag
         "add_friend": AddFriendResponse(state=FriendState.OUTGOING, created=True),
         "remove_friend": RemoveFriendResponse(),
         "get_friends": GetFriendsResponse(),
-        "update_profile": UpdateProfileResponse(profile=Profile()),
+        "update_profile": UpdateProfileResponse(profile=Profile(settings=ProfileSettings(presence="friends"))),
         "mark_seen": MarkSeenResponse(),
     }
     new = {"email": "a@example.org", "username": "anna", "password": "correct horse"}

@@ -6,6 +6,7 @@ from starlette.responses import Response
 from contracts import subjects
 from contracts.events.profile import ProfileUpdated
 from contracts.positions import Position
+from contracts.rpc.vestnik.profile.v1 import GetOwnProfileResponse, Profile, ProfileSettings
 from tests.integration.gateway.conftest import Stage, until
 
 USER = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -44,17 +45,34 @@ async def test_a_client_that_has_it_is_told_so(tag: str, stage: Stage) -> None:
     assert (await stage.client.get(PATH, headers={"if-none-match": '"other"'})).status_code == 200
 
 
-async def test_one_s_own_profile_and_one_with_a_position_are_private(stage: Stage) -> None:
+async def test_a_profile_with_a_position_is_private(stage: Stage) -> None:
     sequence = await stage.append(subjects.profile(USER), USER, ProfileUpdated(display_name="Anna"))
     stage.rest.answer = served(b'{"a":1}', "one", profile=sequence)
     position = Position.at("PROFILE", sequence).encode()
 
-    own = await stage.client.get("/v1/profiles/me", headers=stage.signed_in)
     fresh = await stage.client.get(PATH, headers={"vestnik-position": stage.sealed.seal(Position.decode(position))})
 
-    assert own.headers["cache-control"] == fresh.headers["cache-control"] == "private, no-cache"
-    assert stage.rest.asked[0].path_params["user_id"] == stage.user_id
-    assert stage.rest.asked[1].headers["vestnik-position"] == position
+    assert fresh.headers["cache-control"] == "private, no-cache"
+    assert stage.rest.asked[0].headers["vestnik-position"] == position
+
+
+async def test_one_s_own_profile_is_private_and_asked_for_anew_each_time(stage: Stage) -> None:
+    """It has settings that nobody else is shown: the cache of public profiles never holds it."""
+    settings = ProfileSettings(presence="nobody", language="ru")
+    own = Profile(user_id=stage.user_id, username="anna", display_name="Anna", etag="one", settings=settings)
+    stage.script.answers = {"get_own_profile": GetOwnProfileResponse(profile=own)}
+    stage.rest.answer = served(b'{"a":1}', "public", profile=0)
+
+    answers = [await stage.client.get("/v1/profiles/me", headers=stage.signed_in) for _ in range(2)]
+    known = await stage.client.get("/v1/profiles/me", headers=stage.signed_in | {"if-none-match": '"one"'})
+    public = await stage.client.get(f"/v1/profiles/{stage.user_id}", headers=stage.signed_in)
+
+    for answer in answers:
+        assert (answer.json()["presence"], answer.json()["language"]) == ("nobody", "ru")
+        assert (answer.headers["etag"], answer.headers["cache-control"]) == ('"one"', "private, no-cache")
+    assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", '"one"')
+    assert [asked[0] for asked in stage.script.asked].count("get_own_profile") == 3
+    assert public.json() == {"a": 1}
     assert (await stage.client.get("/v1/profiles/me")).status_code == 401
 
 

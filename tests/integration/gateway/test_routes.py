@@ -50,6 +50,8 @@ CONVERSATION: dict[str, object] = {
     "peer_seen_sequence": 4,
 }
 PROFILE = profile.Profile(user_id=PEER, username="anna", display_name="Anna", updated_at=AT, etag="e1")
+SETTINGS = profile.ProfileSettings(presence="nobody")
+OWN = profile.Profile(user_id=PEER, username="anna", display_name="Anna", updated_at=AT, etag="e1", settings=SETTINGS)
 PROFILE_JSON = {
     "user_id": PEER,
     "username": "anna",
@@ -205,11 +207,11 @@ CASES = {
     "update": Case(
         "PATCH",
         "/v1/profiles/me",
-        {"update_profile": profile.UpdateProfileResponse(profile=PROFILE, position=WROTE)},
+        {"update_profile": profile.UpdateProfileResponse(profile=OWN, position=WROTE)},
         200,
-        PROFILE_JSON,
-        body={"display_name": None, "bio": "hi"},
-        asked={"display_name": "", "bio": "hi", "avatar_url": None},
+        PROFILE_JSON | {"presence": "nobody", "language": None},
+        body={"display_name": None, "bio": "hi", "presence": None, "language": "ru"},
+        asked={"display_name": "", "bio": "hi", "avatar_url": None, "presence": "", "language": "ru"},
     ),
     "ask": Case(
         "PUT",
@@ -378,7 +380,7 @@ async def test_messages_are_paged_with_a_cursor_in_the_direction_asked_for(stage
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/merge-patch+json; charset=utf-8"])
 async def test_a_profile_is_patched_if_the_tag_still_holds(media_type: str, stage: Stage) -> None:
-    stage.script.answers = {"update_profile": profile.UpdateProfileResponse(profile=PROFILE, position=WROTE)}
+    stage.script.answers = {"update_profile": profile.UpdateProfileResponse(profile=OWN, position=WROTE)}
     headers = {**stage.signed_in, "content-type": media_type, "if-match": '"e0", "e1"'}
 
     answer = await stage.client.patch("/v1/profiles/me", content=b"{}", headers=headers)

@@ -12,9 +12,12 @@ from contracts.events.profile import ProfileCreated
 from contracts.positions import Position
 from contracts.rpc.vestnik.profile.v1 import (
     BackfillRequest,
+    FindHiddenRequest,
+    GetOwnProfileRequest,
     GetProfileRequest,
     Profile,
     ProfileServiceStub,
+    ProfileSettings,
     SearchProfilesRequest,
     UpdateProfileRequest,
 )
@@ -35,6 +38,14 @@ def name() -> str:
 async def get(client: Client, user_id: str, call: Call) -> Profile:
     stub = client.stub(ProfileServiceStub)
     answer = await client.call(stub.get_profile, GetProfileRequest(user_id=user_id), context=call)
+    assert answer.profile is not None
+    return answer.profile
+
+
+async def get_own(client: Client, user_id: str, position: str) -> Profile:
+    stub = client.stub(ProfileServiceStub)
+    request = GetOwnProfileRequest(user_id=user_id)
+    answer = await client.call(stub.get_own_profile, request, context=seen(position, user_id))
     assert answer.profile is not None
     return answer.profile
 
@@ -92,12 +103,31 @@ async def test_an_update_is_read_back_everywhere(house: House) -> None:
     changed, reached = await update(
         one, user_id, bio="Hello", avatar_url="https://example.org/a.png", position=position
     )
-    assert await get(other, user_id, seen(reached)) == changed
+    assert await get_own(other, user_id, reached) == changed
+    assert (await get(other, user_id, seen(reached))).bio == "Hello"
     assert (changed.username, changed.display_name, changed.verified) == (username, "Anna", True)
     cleared, reached = await update(other, user_id, display_name="", avatar_url="", position=reached)
     assert (cleared.display_name, cleared.bio, cleared.avatar_url) == (username, "Hello", "")
     same, unmoved = await update(one, user_id, bio="Hello", position=reached)
     assert (same, unmoved) == (cleared, reached)
+
+
+async def test_settings_are_read_by_their_owner_and_who_hides_is_found_by_the_gateway(house: House) -> None:
+    client = house.client("profile")
+    people = [await house.register(name()) for _ in range(3)]
+    positions = Position()
+    for (user_id, position), presence in zip(people, ("nobody", "friends", None), strict=True):
+        request = UpdateProfileRequest(user_id=user_id, presence=presence, language="ru")
+        call = seen(position, user_id)
+        answer = await client.call(client.stub(ProfileServiceStub).update_profile, request, context=call)
+        positions = positions.merge(Position.decode(answer.position))
+    own = await get_own(client, people[0][0], positions.encode())
+    assert own.settings == ProfileSettings(presence="nobody", language="ru")
+    assert (await get(client, people[0][0], seen(positions.encode(), people[0][0]))).settings is None
+    stub = client.stub(ProfileServiceStub)
+    asked = [new_id(), *(user_id for user_id, _ in people)]
+    hidden = await client.call(stub.find_hidden, FindHiddenRequest(user_ids=asked), context=seen(positions.encode()))
+    assert hidden.user_ids == [people[0][0]]
 
 
 async def test_verification_shows_and_changes_the_tag(house: House) -> None:

@@ -18,7 +18,7 @@ from services.profile.domain import (
     decide_create,
     decide_update,
     evolve,
-    to_public,
+    to_own,
 )
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -76,8 +76,8 @@ def test_any_profile_matches_a_star(tags: tuple[str, ...]) -> None:
 
 def test_a_profile_matches_its_present_tag_alone() -> None:
     before, now = given_events(CREATED), given_events(CREATED, NAMED)
-    tag = to_public(ANNA, now, verified=True).etag
-    old = to_public(ANNA, before, verified=True).etag
+    tag = to_own(ANNA, now, verified=True).etag
+    old = to_own(ANNA, before, verified=True).etag
     assert decide_update(ANNA, now, UpdateProfile(bio="x", if_match=(old, tag)), verified=True)
     with pytest.raises(StaleProfile):
         decide_update(ANNA, now, UpdateProfile(bio="x", if_match=(old,)), verified=True)
@@ -90,7 +90,7 @@ def test_a_stale_update_is_refused_even_if_it_would_change_nothing() -> None:
 
 def test_verification_changes_the_tag() -> None:
     state = given_events(CREATED)
-    assert to_public(ANNA, state, verified=False).etag != to_public(ANNA, state, verified=True).etag
+    assert to_own(ANNA, state, verified=False).etag != to_own(ANNA, state, verified=True).etag
 
 
 def test_sealed_data_whose_key_is_gone_shows_as_nothing() -> None:
@@ -100,7 +100,8 @@ def test_sealed_data_whose_key_is_gone_shows_as_nothing() -> None:
 
 
 def test_clients_see_null_where_there_is_no_picture() -> None:
-    assert msgspec.json.decode(to_public(ANNA, given_events(CREATED), verified=False).json()) == {
+    profile = to_own(ANNA, given_events(CREATED), verified=False)
+    assert msgspec.json.decode(profile.public().json()) == {
         "user_id": ANNA,
         "username": "anna",
         "display_name": "Anna",
@@ -111,13 +112,44 @@ def test_clients_see_null_where_there_is_no_picture() -> None:
     }
 
 
+SHY = ProfileUpdated(display_name="Anna", presence="nobody", language="ru")
+
+
+def test_settings_are_shown_to_the_owner_alone_and_change_the_owner_s_tag_alone() -> None:
+    open_, shy = (to_own(ANNA, given_events(CREATED, event), verified=True) for event in (NAMED, SHY))
+    plain = to_own(ANNA, given_events(CREATED, ProfileUpdated(display_name="Anna")), verified=True)
+    assert (open_.presence, open_.language, shy.presence, shy.language) == ("friends", None, "nobody", "ru")
+    own, public = msgspec.json.decode(shy.json()), msgspec.json.decode(shy.public().json())
+    assert own == public | {"presence": "nobody", "language": "ru"}
+    assert shy.etag != plain.etag
+    assert shy.public() == plain.public()
+
+
+def test_a_profile_matches_the_tag_that_others_see() -> None:
+    state = given_events(CREATED, SHY)
+    tag = to_own(ANNA, state, verified=True).public().etag
+    assert decide_update(ANNA, state, UpdateProfile(bio="x", if_match=(tag,)), verified=True)
+
+
 FIELD = st.none() | st.sampled_from(["", "a", "b"])
 
 
-@given(st.lists(st.builds(UpdateProfile, display_name=FIELD, bio=FIELD, avatar_url=FIELD), max_size=8))
+@given(
+    st.lists(
+        st.builds(
+            UpdateProfile,
+            display_name=FIELD,
+            bio=FIELD,
+            avatar_url=FIELD,
+            presence=st.sampled_from([None, "", "friends", "nobody"]),
+            language=st.sampled_from([None, "", "en", "ru"]),
+        ),
+        max_size=8,
+    )
+)
 def test_updates_behave_as_a_merge_patch(commands: list[UpdateProfile]) -> None:
     state = given_events(CREATED)
-    expected = {"display_name": "Anna", "bio": "", "avatar_url": ""}
+    expected = {"display_name": "Anna", "bio": "", "avatar_url": "", "presence": "friends", "language": None}
     for command in commands:
         events = decide_update(ANNA, state, command, verified=True)
         for event in events:
@@ -126,5 +158,7 @@ def test_updates_behave_as_a_merge_patch(commands: list[UpdateProfile]) -> None:
             value = getattr(command, name)
             expected[name] = expected[name] if value is None else value
         expected["display_name"] = expected["display_name"] or "anna"
+        expected["presence"] = expected["presence"] or "friends"
+        expected["language"] = expected["language"] or None
         assert {name: getattr(state, name) for name in expected} == expected
         assert decide_update(ANNA, state, command, verified=True) == ()

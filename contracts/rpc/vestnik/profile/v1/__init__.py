@@ -6,11 +6,16 @@
 __all__ = (
     "BackfillRequest",
     "ClientEvent",
+    "FindHiddenRequest",
+    "FindHiddenResponse",
+    "GetOwnProfileRequest",
+    "GetOwnProfileResponse",
     "GetProfileRequest",
     "GetProfileResponse",
     "Profile",
     "ProfileServiceBase",
     "ProfileServiceStub",
+    "ProfileSettings",
     "SearchProfilesRequest",
     "SearchProfilesResponse",
     "UpdateProfileRequest",
@@ -100,6 +105,85 @@ default_message_pool.register_message("vestnik.profile.v1", "ClientEvent", Clien
 
 
 @dataclass(eq=False, repr=False)
+class FindHiddenRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "FindHiddenRequest"
+        ]
+
+    user_ids: "list[str]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING, repeated=True
+    )
+
+
+default_message_pool.register_message(
+    "vestnik.profile.v1", "FindHiddenRequest", FindHiddenRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class FindHiddenResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "FindHiddenResponse"
+        ]
+
+    user_ids: "list[str]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Those of the users who show nobody when they are online.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.profile.v1", "FindHiddenResponse", FindHiddenResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class GetOwnProfileRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetOwnProfileRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.profile.v1", "GetOwnProfileRequest", GetOwnProfileRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class GetOwnProfileResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetOwnProfileResponse"
+        ]
+
+    profile: "Profile | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
+
+    position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.profile.v1", "GetOwnProfileResponse", GetOwnProfileResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class GetProfileRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -176,8 +260,40 @@ class Profile(betterproto2.Message):
     Changes whenever a field above changes; without the quotes of HTTP.
     """
 
+    settings: "ProfileSettings | None" = betterproto2.field(
+        9, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Only in answers to its owner.
+    """
+
 
 default_message_pool.register_message("vestnik.profile.v1", "Profile", Profile)
+
+
+@dataclass(eq=False, repr=False)
+class ProfileSettings(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR.message_types_by_name[
+            "ProfileSettings"
+        ]
+
+    presence: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Who sees when the user is online: `friends` or `nobody`.
+    """
+
+    language: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    `en` or `ru`; empty if not set.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.profile.v1", "ProfileSettings", ProfileSettings
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -246,7 +362,8 @@ class UpdateProfileRequest(betterproto2.Message):
         2, betterproto2.TYPE_STRING, optional=True
     )
     """
-    An absent field is unchanged; an empty one is cleared (display_name falls back to the username).
+    An absent field is unchanged; an empty one is cleared (display_name falls back to the username, presence to
+    `friends`).
     """
 
     bio: "str | None" = betterproto2.field(3, betterproto2.TYPE_STRING, optional=True)
@@ -261,6 +378,14 @@ class UpdateProfileRequest(betterproto2.Message):
     """
     If set, the update happens only if the profile still has one of these tags (`*`: any).
     """
+
+    presence: "str | None" = betterproto2.field(
+        6, betterproto2.TYPE_STRING, optional=True
+    )
+
+    language: "str | None" = betterproto2.field(
+        7, betterproto2.TYPE_STRING, optional=True
+    )
 
 
 default_message_pool.register_message(
@@ -303,6 +428,45 @@ class ProfileServiceStub(betterproto2_grpclib.ServiceStub):
             "/vestnik.profile.v1.ProfileService/GetProfile",
             message,
             GetProfileResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_own_profile(
+        self,
+        message: "GetOwnProfileRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "GetOwnProfileResponse":
+        """
+        The profile with its settings, for its owner.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.profile.v1.ProfileService/GetOwnProfile",
+            message,
+            GetOwnProfileResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def find_hidden(
+        self,
+        message: "FindHiddenRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "FindHiddenResponse":
+
+        return await self._unary_unary(
+            "/vestnik.profile.v1.ProfileService/FindHidden",
+            message,
+            FindHiddenResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -368,12 +532,25 @@ class ProfileServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_PROFILE_V1_PROFILE_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n vestnik/profile/v1/profile.proto\x12\x12vestnik.profile.v1"\xe1\x01\n\x07Profile\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12!\n\x0cdisplay_name\x18\x03 \x01(\tR\x0bdisplayName\x12\x10\n\x03bio\x18\x04 \x01(\tR\x03bio\x12\x1d\n\navatar_url\x18\x05 \x01(\tR\tavatarUrl\x12\x1a\n\x08verified\x18\x06 \x01(\x08R\x08verified\x12\x1d\n\nupdated_at\x18\x07 \x01(\x03R\tupdatedAt\x12\x12\n\x04etag\x18\x08 \x01(\tR\x04etag",\n\x11GetProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"g\n\x12GetProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xd5\x01\n\x14UpdateProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12&\n\x0cdisplay_name\x18\x02 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01\x12\x15\n\x03bio\x18\x03 \x01(\tH\x01R\x03bio\x88\x01\x01\x12"\n\navatar_url\x18\x04 \x01(\tH\x02R\tavatarUrl\x88\x01\x01\x12\x19\n\x08if_match\x18\x05 \x03(\tR\x07ifMatchB\x0f\n\r_display_nameB\x06\n\x04_bioB\r\n\x0b_avatar_url"j\n\x15UpdateProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"[\n\x15SearchProfilesRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x81\x01\n\x16SearchProfilesResponse\x127\n\x08profiles\x18\x01 \x03(\x0b2\x1b.vestnik.profile.v1.ProfileR\x08profiles\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"X\n\x0fBackfillRequest\x12\x19\n\x08user_ids\x18\x01 \x03(\tR\x07userIds\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\x90\x03\n\x0eProfileService\x12[\n\nGetProfile\x12%.vestnik.profile.v1.GetProfileRequest\x1a&.vestnik.profile.v1.GetProfileResponse\x12d\n\rUpdateProfile\x12(.vestnik.profile.v1.UpdateProfileRequest\x1a).vestnik.profile.v1.UpdateProfileResponse\x12g\n\x0eSearchProfiles\x12).vestnik.profile.v1.SearchProfilesRequest\x1a*.vestnik.profile.v1.SearchProfilesResponse\x12R\n\x08Backfill\x12#.vestnik.profile.v1.BackfillRequest\x1a\x1f.vestnik.profile.v1.ClientEvent0\x01b\x06proto3'
+    b'\n vestnik/profile/v1/profile.proto\x12\x12vestnik.profile.v1"\xa2\x02\n\x07Profile\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12!\n\x0cdisplay_name\x18\x03 \x01(\tR\x0bdisplayName\x12\x10\n\x03bio\x18\x04 \x01(\tR\x03bio\x12\x1d\n\navatar_url\x18\x05 \x01(\tR\tavatarUrl\x12\x1a\n\x08verified\x18\x06 \x01(\x08R\x08verified\x12\x1d\n\nupdated_at\x18\x07 \x01(\x03R\tupdatedAt\x12\x12\n\x04etag\x18\x08 \x01(\tR\x04etag\x12?\n\x08settings\x18\t \x01(\x0b2#.vestnik.profile.v1.ProfileSettingsR\x08settings"I\n\x0fProfileSettings\x12\x1a\n\x08presence\x18\x01 \x01(\tR\x08presence\x12\x1a\n\x08language\x18\x02 \x01(\tR\x08language",\n\x11GetProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"g\n\x12GetProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"/\n\x14GetOwnProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"j\n\x15GetOwnProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position".\n\x11FindHiddenRequest\x12\x19\n\x08user_ids\x18\x01 \x03(\tR\x07userIds"/\n\x12FindHiddenResponse\x12\x19\n\x08user_ids\x18\x01 \x03(\tR\x07userIds"\xb1\x02\n\x14UpdateProfileRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12&\n\x0cdisplay_name\x18\x02 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01\x12\x15\n\x03bio\x18\x03 \x01(\tH\x01R\x03bio\x88\x01\x01\x12"\n\navatar_url\x18\x04 \x01(\tH\x02R\tavatarUrl\x88\x01\x01\x12\x19\n\x08if_match\x18\x05 \x03(\tR\x07ifMatch\x12\x1f\n\x08presence\x18\x06 \x01(\tH\x03R\x08presence\x88\x01\x01\x12\x1f\n\x08language\x18\x07 \x01(\tH\x04R\x08language\x88\x01\x01B\x0f\n\r_display_nameB\x06\n\x04_bioB\r\n\x0b_avatar_urlB\x0b\n\t_presenceB\x0b\n\t_language"j\n\x15UpdateProfileResponse\x125\n\x07profile\x18\x01 \x01(\x0b2\x1b.vestnik.profile.v1.ProfileR\x07profile\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"[\n\x15SearchProfilesRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\x81\x01\n\x16SearchProfilesResponse\x127\n\x08profiles\x18\x01 \x03(\x0b2\x1b.vestnik.profile.v1.ProfileR\x08profiles\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"X\n\x0fBackfillRequest\x12\x19\n\x08user_ids\x18\x01 \x03(\tR\x07userIds\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\xd3\x04\n\x0eProfileService\x12[\n\nGetProfile\x12%.vestnik.profile.v1.GetProfileRequest\x1a&.vestnik.profile.v1.GetProfileResponse\x12d\n\rGetOwnProfile\x12(.vestnik.profile.v1.GetOwnProfileRequest\x1a).vestnik.profile.v1.GetOwnProfileResponse\x12[\n\nFindHidden\x12%.vestnik.profile.v1.FindHiddenRequest\x1a&.vestnik.profile.v1.FindHiddenResponse\x12d\n\rUpdateProfile\x12(.vestnik.profile.v1.UpdateProfileRequest\x1a).vestnik.profile.v1.UpdateProfileResponse\x12g\n\x0eSearchProfiles\x12).vestnik.profile.v1.SearchProfilesRequest\x1a*.vestnik.profile.v1.SearchProfilesResponse\x12R\n\x08Backfill\x12#.vestnik.profile.v1.BackfillRequest\x1a\x1f.vestnik.profile.v1.ClientEvent0\x01b\x06proto3'
 )
 
 
 class ProfileServiceBase(betterproto2_grpclib.ServiceBase):
     async def get_profile(self, message: "GetProfileRequest") -> "GetProfileResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_own_profile(
+        self, message: "GetOwnProfileRequest"
+    ) -> "GetOwnProfileResponse":
+        """
+        The profile with its settings, for its owner.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def find_hidden(self, message: "FindHiddenRequest") -> "FindHiddenResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -405,6 +582,23 @@ class ProfileServiceBase(betterproto2_grpclib.ServiceBase):
         request = await stream.recv_message()
         assert request is not None
         response = await self.get_profile(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_own_profile(
+        self,
+        stream: "grpclib.server.Stream[GetOwnProfileRequest, GetOwnProfileResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_own_profile(request)
+        await stream.send_message(response)
+
+    async def __rpc_find_hidden(
+        self, stream: "grpclib.server.Stream[FindHiddenRequest, FindHiddenResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.find_hidden(request)
         await stream.send_message(response)
 
     async def __rpc_update_profile(
@@ -443,6 +637,18 @@ class ProfileServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 GetProfileRequest,
                 GetProfileResponse,
+            ),
+            "/vestnik.profile.v1.ProfileService/GetOwnProfile": grpclib.const.Handler(
+                self.__rpc_get_own_profile,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetOwnProfileRequest,
+                GetOwnProfileResponse,
+            ),
+            "/vestnik.profile.v1.ProfileService/FindHidden": grpclib.const.Handler(
+                self.__rpc_find_hidden,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                FindHiddenRequest,
+                FindHiddenResponse,
             ),
             "/vestnik.profile.v1.ProfileService/UpdateProfile": grpclib.const.Handler(
                 self.__rpc_update_profile,

@@ -68,6 +68,8 @@ def test_a_profile_shows_operators_that_there_is_text_and_others_what_it_says() 
         "display_name": "",
         "bio": "•••",
         "avatar_url": "",
+        "presence": "friends",
+        "language": None,
         "updated_at": None,
     }
     assert redact_state(kind, state, redacted=False)["bio"] == CANARY
