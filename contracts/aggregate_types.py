@@ -92,6 +92,7 @@ AGGREGATE_TYPES = (
     AggregateType(subjects.conversation, (message.MessageSent,)),
     AggregateType(subjects.message, (message.MessageEdited, message.MessageDeleted, message.ReactionChanged)),
     AggregateType(subjects.read_mark, (message.MessageSeen,)),
+    AggregateType(subjects.settings, (message.ConversationUpdated,)),
     AggregateType(subjects.notifications, (message.NotificationRead,)),
     AggregateType(subjects.dead_letter, (dead_letter.DeadLetterDiscarded,)),
     *(AggregateType(_lost_in(stream), (event,)) for stream, event in EVENTS_LOST.items()),

@@ -12,6 +12,14 @@ from msgspec import UNSET, Meta, UnsetType
 from contracts.values.field_types import Id
 from contracts.values.timestamps import Rfc3339
 
+MutedUntil = Annotated[
+    str,
+    Meta(
+        description="RFC 3339, UTC, with milliseconds, or `forever`; left out unless it is muted.",
+        examples=["2026-01-31T12:00:00.000Z", "forever"],
+    ),
+]
+
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
     """The message that a reply answers."""
@@ -56,10 +64,13 @@ class LiveMessage(MessageContent, frozen=True):
     user_id: Annotated[Id, Meta(description="The other person.")]
 
 
-class ConversationItem(msgspec.Struct, frozen=True):
+class ConversationItem(msgspec.Struct, frozen=True, kw_only=True):
     user_id: Annotated[Id, Meta(description="The other person.")]
     conversation_id: Id
     last_message: Annotated[MessageItem | None, Meta(description="null before the first message.")]
     unread_count: int
     seen_sequence: Annotated[int, Meta(description="How far you have seen.")]
     peer_seen_sequence: Annotated[int, Meta(description="How far the other has seen.")]
+    muted_until: MutedUntil | UnsetType = UNSET
+    pinned: bool
+    archived: bool

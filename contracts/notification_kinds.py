@@ -8,14 +8,17 @@ One notification is recorded for every event that a user is notified of (project
 derived from the event, so a reader of the stream can send the notification without a lookup.
 """
 
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from contracts.events.message import FOREVER
+from contracts.messages import MutedUntil
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.field_types import Id
-from contracts.values.timestamps import Rfc3339
+from contracts.values.timestamps import Rfc3339, rfc3339
 
 NOTIFICATION_CREATED = "notification.created"
 NOTIFICATION_READ = "notification.read"
@@ -44,6 +47,23 @@ class LiveSeen(msgspec.Struct, frozen=True):
     user_id: Annotated[Id, Meta(description="Who has seen.")]
     sequence: Annotated[int, Meta(description="All messages up to this sequence were seen.")]
     seen_at: Rfc3339
+
+
+def muted_until(moment: datetime | None, at: datetime) -> MutedUntil | UnsetType:
+    """The member of this name; unset unless it is muted at that time."""
+    if moment is None or moment <= at:
+        return UNSET
+    return "forever" if moment >= FOREVER else rfc3339(moment)
+
+
+class LiveConversation(msgspec.Struct, frozen=True, kw_only=True):
+    """`conversation.updated`, for the devices of the reader whose settings they are."""
+
+    user_id: Annotated[Id, Meta(description="The other person.")]
+    conversation_id: Id
+    muted_until: MutedUntil | UnsetType = UNSET
+    pinned: bool
+    archived: bool
 
 
 class LiveFriendship(msgspec.Struct, frozen=True):

@@ -122,6 +122,7 @@ _SERVICES = (
             "SendMessage": {GATEWAY: "sender_id"},
             "GetMessages": _FOR_USER,
             "MarkSeen": _FOR_USER,
+            "UpdateConversation": _FOR_USER,
             "ListConversations": _FOR_USER,
             "ListNotifications": _FOR_USER,
             "MarkNotificationsRead": _FOR_USER,

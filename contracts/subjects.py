@@ -169,6 +169,11 @@ def read_mark(conversation_id: str, user_id: str) -> str:
     return f"vestnik.messaging.read.{conversation_id}.{user_id}"
 
 
+def settings(conversation_id: str, user_id: str) -> str:
+    """How one reader has set a conversation: muted, pinned, archived."""
+    return f"vestnik.messaging.settings.{conversation_id}.{user_id}"
+
+
 def notifications(user_id: str) -> str:
     """Which notifications a user has read."""
     return f"vestnik.messaging.notifications.{user_id}"

@@ -1,13 +1,13 @@
-"""Conversations as each of the two users sees them, their messages, and the seen marks.
+"""Conversations as each of the two users sees them and has set them, their messages, and the seen marks.
 
 CONTACT alone determines whether and since when a conversation is open, MESSAGING alone determines its messages. So the
 two streams may be read in any order. Messages and seen marks change only columns that grow, so a dead letter of theirs
-may be applied at any later time.
+may be applied at any later time. A reader's settings are columns of their own, which each event of theirs sets whole.
 """
 
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent
+from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import pair_id
 from contracts.values.personal_data import plaintext_or_none
@@ -36,9 +36,15 @@ class Conversations(Projection):
             peer_seen_sequence bigint NOT NULL DEFAULT 0,
             -- of the last event, in MESSAGING
             stream_sequence bigint NOT NULL DEFAULT 0,
+            -- the user's settings; `FOREVER` for a mute without an end
+            muted_until timestamptz,
+            pinned boolean NOT NULL DEFAULT false,
+            archived boolean NOT NULL DEFAULT false,
+            -- of the last event of the settings, in MESSAGING
+            settings_sequence bigint NOT NULL DEFAULT 0,
             PRIMARY KEY (user_id, peer_id)
         );
-        CREATE INDEX ON {conversations} (user_id, activity_at DESC, peer_id DESC) WHERE open;
+        CREATE INDEX ON {conversations} (user_id, pinned DESC, activity_at DESC, peer_id DESC) WHERE open;
         CREATE TABLE {messages} (
             conversation_id uuid,
             sequence bigint,
@@ -146,3 +152,21 @@ class Conversations(Projection):
             set={"conversation_id": mark.conversation_id},
             greatest={"peer_seen_sequence": mark.sequence, "stream_sequence": event.sequence},
         )
+
+    @handles(ConversationUpdated)
+    def updated(self, event: Recorded[ConversationUpdated], write: RowChanges) -> None:
+        settings = event.data
+        for peer_id in settings.members:
+            if peer_id == settings.user_id:
+                continue
+            write.upsert(
+                "conversations",
+                key={"user_id": settings.user_id, "peer_id": peer_id},
+                set={
+                    "conversation_id": settings.conversation_id,
+                    "muted_until": settings.muted_until,
+                    "pinned": settings.pinned,
+                    "archived": settings.archived,
+                    "settings_sequence": event.sequence,
+                },
+            )

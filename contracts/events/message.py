@@ -1,11 +1,15 @@
-"""Events of a conversation: messages sent, changed and seen, notifications read."""
+"""Events of a conversation: messages sent, changed and seen, notifications read, a reader's settings."""
 
+from datetime import UTC, datetime
 from typing import ClassVar
 
 import msgspec
 
 from contracts.events.event import Event, Moment
 from contracts.values.personal_data import Personal
+
+# The end of a mute that has none.
+FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class RepliedTo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -90,3 +94,18 @@ class NotificationRead(Event, frozen=True, kw_only=True):
     # The time of the single notification named. It was read with all those listed below it: older, or of the same time
     # with a lower id.
     up_to: Moment | None = None
+
+
+class ConversationUpdated(Event, frozen=True, kw_only=True):
+    """On the subject of one reader's settings of one conversation; the last event contains the whole state."""
+
+    TYPE: ClassVar[str] = "conversation.updated"
+    conversation_id: str
+    # The reader whose settings these are.
+    user_id: str
+    # Everyone who could read the conversation then.
+    members: tuple[str, ...]
+    # `FOREVER` for a mute without an end; None: not muted.
+    muted_until: Moment | None = None
+    pinned: bool = False
+    archived: bool = False

@@ -13,6 +13,7 @@ from services.messaging.pages.queries import PageQueries
 from services.messaging.queries import MessageQueries
 from services.messaging.reactions import confirm_end, follow_friendships
 from services.messaging.server import MessagingServer
+from services.messaging.settings.commands import SettingsCommands
 
 
 async def main(settings: Settings) -> None:
@@ -33,6 +34,7 @@ async def main(settings: Settings) -> None:
                 messages,
                 notifications,
                 pages,
+                SettingsCommands(process.log, friendships),
             )
             process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")
             if process.quorum is not None:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import UNSET
 
+from contracts.events.message import FOREVER
 from contracts.messages import ConversationItem, LiveMessage, MessageItem, Quote
+from contracts.notification_kinds import LiveConversation
 
 
 def _quoted(column: str) -> str:
@@ -59,6 +61,22 @@ MESSAGE_ITEM = json_object(MessageItem, _MESSAGE)
 # The event of a reply, from which gateways make it, has no text of the message that it answers.
 LIVE_MESSAGE = json_object(LiveMessage, _MESSAGE | {"reply_to": _reply_to("NULL")})
 
+# NULL unless conversation `c` is muted now.
+_MUTED_UNTIL = f"""
+    CASE WHEN c.muted_until >= '{FOREVER:%Y-%m-%d}Z' THEN '"forever"'
+         WHEN c.muted_until > now() THEN {_time("c.muted_until")} END
+"""
+LIVE_CONVERSATION = json_object(
+    LiveConversation,
+    {
+        "user_id": _quoted("c.peer_id"),
+        "conversation_id": _quoted("c.conversation_id"),
+        "muted_until": _MUTED_UNTIL,
+        "pinned": "c.pinned",
+        "archived": "c.archived",
+    },
+)
+
 # Of rows `c`, a conversation, and `m`, its last message or NULL.
 CONVERSATION_ITEM = json_object(
     ConversationItem,
@@ -69,5 +87,8 @@ CONVERSATION_ITEM = json_object(
         "unread_count": "(c.last_sequence - c.seen_sequence)",
         "seen_sequence": "c.seen_sequence",
         "peer_seen_sequence": "c.peer_seen_sequence",
+        "muted_until": _MUTED_UNTIL,
+        "pinned": "c.pinned",
+        "archived": "c.archived",
     },
 )

@@ -10,7 +10,7 @@ from contracts.subjects import MESSAGING, conversation
 from contracts.values.field_types import Id
 from projections.engine.read_model import MissingEvents, ReadModel
 from services.messaging.domain import Sent
-from services.messaging.message_json import LIVE_MESSAGE
+from services.messaging.message_json import LIVE_CONVERSATION, LIVE_MESSAGE
 
 # Cursor of the first page of a newest-first listing: later than everything.
 END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
@@ -34,6 +34,7 @@ SEEN_AT = """
 class ConversationsCursor(msgspec.Struct, frozen=True):
     activity_at: datetime
     peer_id: Id
+    pinned: bool = False
 
 
 class SentRow(msgspec.Struct, frozen=True):
@@ -53,6 +54,14 @@ class SeenRow(msgspec.Struct, frozen=True):
     reader_id: str
     sequence: int
     seen_at: datetime
+    stream_sequence: int
+
+
+class SettingsRow(msgspec.Struct, frozen=True):
+    """A conversation whose settings were changed, for backfill."""
+
+    # A `LiveConversation` as JSON.
+    data: str
     stream_sequence: int
 
 
@@ -199,6 +208,19 @@ class MessageQueries:
               AND s.stream_sequence > %(after)s
             ORDER BY s.stream_sequence
             """,
+            {"user_id": user_id, "after": after},
+        )
+        return rows
+
+    async def backfill_settings(self, user_id: str, after: int) -> list[SettingsRow]:
+        """Returns the user's settings of open conversations, if changed after the stream sequence."""
+        rows, _ = await self._model.select(
+            SettingsRow,
+            f"""
+            SELECT {LIVE_CONVERSATION} AS data, c.settings_sequence AS stream_sequence FROM {{conversations}} AS c
+            WHERE c.user_id = %(user_id)s AND c.open AND c.settings_sequence > %(after)s
+            ORDER BY c.settings_sequence
+            """,  # noqa: S608
             {"user_id": user_id, "after": after},
         )
         return rows

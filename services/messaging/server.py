@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from contracts.errors import Invalid, Violation
+from contracts.events.message import FOREVER
 from contracts.messages import SentMessage
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
@@ -29,13 +30,15 @@ from contracts.rpc.vestnik.messaging.v1 import (
     Notification,
     SendMessageRequest,
     SendMessageResponse,
+    UpdateConversationRequest,
+    UpdateConversationResponse,
 )
 from contracts.subjects import MESSAGING
 from contracts.values.cursors import decode_cursor, encode_cursor
 from contracts.values.field_types import PAGE_LIMIT, ClientMessageId, Id, MessageSequence, PageLimit, Text
 from contracts.values.field_types import Sequence as SequenceNumber
 from contracts.values.ids import new_id, pair_id
-from contracts.values.timestamps import rfc3339, to_unix_ms
+from contracts.values.timestamps import from_unix_ms, rfc3339, to_unix_ms
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
 from services.messaging.backfill import backfill
@@ -47,6 +50,8 @@ from services.messaging.notifications.queries import NotificationQueries, Notifi
 from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import ListRequest, PageRequest
 from services.messaging.queries import ConversationsCursor, MessageQueries
+from services.messaging.settings.commands import SettingsCommands
+from services.messaging.settings.domain import SettingsPatch
 
 
 class _Send(msgspec.Struct, frozen=True):
@@ -69,6 +74,14 @@ class _Seen(msgspec.Struct, frozen=True):
     user_id: Id
     peer_id: Id
     sequence: MessageSequence
+
+
+class _Update(msgspec.Struct, frozen=True):
+    user_id: Id
+    peer_id: Id
+    muted_until: Annotated[int, Meta(ge=0, le=to_unix_ms(FOREVER))] | None
+    pinned: bool | None
+    archived: bool | None
 
 
 class _List(msgspec.Struct, frozen=True):
@@ -109,6 +122,7 @@ class MessagingServer(MessagingServiceBase):
         messages: MessageQueries,
         notifications: NotificationQueries,
         pages: PageReader,
+        settings: SettingsCommands,
     ) -> None:
         self._sending = sending
         self._seeing = seeing
@@ -116,6 +130,7 @@ class MessagingServer(MessagingServiceBase):
         self._messages = messages
         self._notifications = notifications
         self._pages = pages
+        self._settings = settings
 
     async def send_message(self, message: SendMessageRequest) -> SendMessageResponse:
         request = validated(
@@ -183,6 +198,25 @@ class MessagingServer(MessagingServiceBase):
         )
         sequence = await self._seeing.mark_seen(request.user_id, request.peer_id, request.sequence, current())
         return MarkSeenResponse(position=_position(sequence))
+
+    async def update_conversation(self, message: UpdateConversationRequest) -> UpdateConversationResponse:
+        request = validated(
+            _Update,
+            {
+                "user_id": message.user_id,
+                "peer_id": message.peer_id,
+                "muted_until": message.muted_until,
+                "pinned": message.pinned,
+                "archived": message.archived,
+            },
+        )
+        patch = SettingsPatch(
+            muted_until=UNSET if request.muted_until is None else from_unix_ms(request.muted_until),
+            pinned=UNSET if request.pinned is None else request.pinned,
+            archived=UNSET if request.archived is None else request.archived,
+        )
+        sequence = await self._settings.update(request.user_id, request.peer_id, patch, current())
+        return UpdateConversationResponse(position=_position(sequence))
 
     async def list_conversations(self, message: ListConversationsRequest) -> ListConversationsResponse:
         request = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})

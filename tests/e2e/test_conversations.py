@@ -2,9 +2,15 @@
 
 import asyncio
 
-from tests.e2e.people import Api, Json, Person, assert_problem, eventually
+import httpx
 
-FIELDS = {"user_id", "conversation_id", "last_message", "unread_count", "seen_sequence", "peer_seen_sequence"}
+from tests.e2e.people import Api, Json, Person, assert_problem, eventually
+from tests.sse_client import listening
+
+FIELDS = {
+    *("user_id", "conversation_id", "last_message", "unread_count", "seen_sequence", "peer_seen_sequence"),
+    *("pinned", "archived"),
+}
 
 
 async def row(one: Person, other: Person, **expected: int) -> Json:
@@ -140,3 +146,75 @@ async def test_a_new_friendship_opens_a_conversation_for_both(api: Api) -> None:
         assert listed is not None
         assert set(listed) == FIELDS
         assert (listed["last_message"], listed["unread_count"]) == (None, 0)
+
+
+async def change(one: Person, other: Person, **patch: object) -> httpx.Response:
+    return await one.ask("PATCH", f"/v1/conversations/{other.user_id}", json=patch)
+
+
+async def test_settings_are_ones_own_and_reach_ones_devices_live_and_after_an_absence(api: Api) -> None:
+    anna, boris = await api.friends()
+    await anna.sends(boris, "before")
+    before = anna.position
+    async with (
+        listening(api.system.url, anna.access_token) as phone,
+        listening(api.system.url, boris.access_token) as others,
+    ):
+        assert (await change(anna, boris, muted_until="forever", pinned=True)).status_code == 204
+        assert (await change(anna, boris, muted_until="forever", pinned=True)).status_code == 204
+        assert (await change(anna, boris, muted_until="2999-01-02T05:04:05.678+02:00", pinned=None)).status_code == 204
+        await phone.until(lambda stream: len(stream.events) >= 2)
+        shown = {"user_id": boris.user_id, "conversation_id": phone.events[0].data["conversation_id"]}
+        latest = shown | {"muted_until": "2999-01-02T03:04:05.678Z", "pinned": False, "archived": False}
+        assert [(event.type, event.data) for event in phone.events] == [
+            ("conversation.updated", shown | {"muted_until": "forever", "pinned": True, "archived": False}),
+            ("conversation.updated", latest),
+        ]
+        await anna.sends(boris, "the other person's first event")
+        await others.until(lambda stream: len(stream.events) >= 1)
+        assert [event.type for event in others.events] == ["message.sent"]
+    async with listening(api.system.url, anna.access_token, since=before) as stream:
+        await stream.until(lambda stream: any(event.type == "message.sent" for event in stream.events))
+        updates = [event.data for event in stream.events if event.type == "conversation.updated"]
+        assert updates[-1] == latest
+    listed = await row(anna, boris)
+    assert set(listed) == {*FIELDS, "muted_until"}
+    assert {name: listed[name] for name in latest} == latest
+    assert set(await row(boris, anna)) == FIELDS
+
+
+async def test_pinned_conversations_are_listed_first_page_by_page(api: Api) -> None:
+    anna = await api.person()
+    others = await api.people(4)
+    await asyncio.gather(*(api.befriend(other, anna) for other in others))
+    for other in others:
+        await anna.sends(other, "hello")
+    for other in others[:2]:
+        assert (await change(anna, other, pinned=True, archived=True)).status_code == 204
+    query: dict[str, str | int] = {"limit": 1}
+    listed: list[str] = []
+    while True:
+        page = (await anna.get("/v1/conversations", params=query)).json()
+        listed += [item["user_id"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        query["cursor"] = page["next"]
+    assert listed == [others[number].user_id for number in (1, 0, 3, 2)]
+
+
+async def test_settings_that_make_no_sense_are_refused(api: Api) -> None:
+    anna, boris = await api.friends()
+    stranger = await api.person()
+    times = ("", "now", "Forever", "2026-13-01T00:00:00Z", "2026-01-31", "2026-01-31T12:00:00", "10000-01-01T00:00:00Z")
+    beyond = ("9999-12-31T00:00:00Z", "9999-12-31T23:59:59.999-23:59", "x" * 65)
+    for wrong in (*times, *beyond, 5, True, [1]):
+        problem = assert_problem(await change(anna, boris, muted_until=wrong), 422, "invalid")
+        assert [error["path"] for error in problem["errors"]] == ["/muted_until"], wrong
+    for patch in ({"pinned": "yes"}, {"archived": 1}, {"muted": True}):
+        assert_problem(await change(anna, boris, **patch), 422, "invalid")
+    for who, whom in ((stranger, boris), (anna, anna), (anna, stranger)):
+        assert_problem(await change(who, whom, pinned=True), 403, "not_friends")
+    # Times that are over mute nothing, and an empty patch changes nothing.
+    for patch in ({"muted_until": "0001-01-01T00:00:00+23:59"}, {"muted_until": "2020-01-01T00:00:00Z"}, {}):
+        assert (await change(anna, boris, **patch)).status_code == 204
+    assert set(await row(anna, boris)) == FIELDS

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead, RepliedTo
+from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent, NotificationRead, RepliedTo
 from contracts.events.session import SessionRevoked
 from contracts.messages import LiveMessage, Quote
 from contracts.notification_kinds import (
@@ -21,11 +21,13 @@ from contracts.notification_kinds import (
     NOTIFICATION_READ,
     NOTIFIED_CONTACT,
     NOTIFIED_MESSAGING,
+    LiveConversation,
     LiveFriendship,
     LiveNotification,
     LiveNotificationsRead,
     LiveSeen,
     LiveSessionEnd,
+    muted_until,
 )
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from contracts.values.ids import notification_id
@@ -102,6 +104,8 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
         case MessageSeen() as seen:
             shown = LiveSeen(seen.conversation_id, seen.reader_id, seen.sequence, rfc3339(event.at))
             yield _told(event, MESSAGING, dict.fromkeys((seen.reader_id, seen.peer_id), shown))
+        case ConversationUpdated() as settings:
+            yield _updated(event, settings)
         case NotificationRead() as read:
             up_to = UNSET if read.up_to is None else read.notification_ids[0]
             done = LiveNotificationsRead(read.notification_ids, up_to)
@@ -151,6 +155,17 @@ def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[OutboundEvent]:
 
 def _quote(answered: RepliedTo) -> Quote:
     return Quote(message_id=answered.message_id, sequence=answered.sequence, sender_id=answered.sender_id)
+
+
+def _updated(event: Recorded[Event], settings: ConversationUpdated) -> OutboundEvent:
+    shown = LiveConversation(
+        user_id=next((member for member in settings.members if member != settings.user_id), ""),
+        conversation_id=settings.conversation_id,
+        muted_until=muted_until(settings.muted_until, event.at),
+        pinned=settings.pinned,
+        archived=settings.archived,
+    )
+    return _told(event, MESSAGING, {settings.user_id: shown})
 
 
 def _befriended(event: Recorded[Event], one: str, ones: str, other: str, others: str) -> OutboundEvent:

@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent
+from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent
 from contracts.events.profile import ProfileUpdated
 from contracts.events.session import SessionRevoked
 from contracts.messages import LiveMessage
 from contracts.notification_kinds import (
     NOTIFICATION_CREATED,
     NOTIFICATION_READ,
+    LiveConversation,
     LiveFriendship,
     LiveNotification,
     LiveNotificationsRead,
@@ -39,6 +40,7 @@ SSE = "/v1/events"
 EVENTS: Mapping[str, type[msgspec.Struct]] = {
     MessageSent.TYPE: LiveMessage,
     MessageSeen.TYPE: LiveSeen,
+    ConversationUpdated.TYPE: LiveConversation,
     FriendshipCreated.TYPE: LiveFriendship,
     FriendshipAccepted.TYPE: LiveFriendship,
     FriendshipRemoved.TYPE: LiveFriendship,

@@ -1,19 +1,56 @@
-"""Route that lists the caller's conversations."""
+"""Routes that list the caller's conversations and change the caller's settings of one."""
 
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from contracts.errors import Invalid, NotFriends, Violation
+from contracts.events.event import Moment
+from contracts.events.message import FOREVER
 from contracts.messages import ConversationItem
-from contracts.rpc.vestnik.messaging.v1 import ListConversationsRequest
+from contracts.rpc.vestnik.messaging.v1 import ListConversationsRequest, UpdateConversationRequest
+from contracts.values.timestamps import to_unix_ms
 from services.gateway.http.endpoint import (
     JSON,
+    MERGE_PATCH,
     AnyEndpoint,
+    AppliedLimit,
     DocumentedResponse,
     Endpoint,
     NoBody,
+    NoQuery,
     Page,
     Request,
     Response,
     page_of,
 )
 from services.gateway.http.query_params import PageQuery
+from services.gateway.limits import policies
+
+_FOREVER = "forever"
+
+
+class ConversationPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A merge patch (RFC 7396): null clears a field; an omitted field stays as it is."""
+
+    muted_until: (
+        Annotated[
+            str,
+            Meta(
+                max_length=64,
+                description=(
+                    "RFC 3339 with a zone, or `forever`; null ends the mute. A time that is over mutes nothing."
+                ),
+                examples=["2026-01-31T12:00:00.000Z", "forever"],
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+    pinned: bool | UnsetType | None = UNSET
+    archived: bool | UnsetType | None = UNSET
 
 
 async def list_conversations(incoming: Request[PageQuery, NoBody]) -> Response:
@@ -24,17 +61,72 @@ async def list_conversations(incoming: Request[PageQuery, NoBody]) -> Response:
     return Response(body=body, headers={"content-type": JSON}, position=answer.position)
 
 
+async def update(incoming: Request[NoQuery, ConversationPatch]) -> Response:
+    messaging, user_id, patch = incoming.context.remotes.messaging, incoming.caller.user_id, incoming.body
+    request = UpdateConversationRequest(
+        user_id=user_id,
+        peer_id=incoming.path_id("user_id", NotFriends),
+        muted_until=None if patch.muted_until is UNSET else _muted_until(patch.muted_until),
+        pinned=None if patch.pinned is UNSET else bool(patch.pinned),
+        archived=None if patch.archived is UNSET else bool(patch.archived),
+    )
+    answer = await messaging.command(messaging.stub.update_conversation, request, repeatable=True)
+    return Response(status=204, position=answer.position, written_by=user_id)
+
+
+def _muted_until(text: str | None) -> int:
+    """As the service expects it: Unix milliseconds, 0 for no mute."""
+    if text is None:
+        return 0
+    if text == _FOREVER:
+        return to_unix_ms(FOREVER)
+    try:
+        moment: datetime = msgspec.convert(text, Moment)
+    except msgspec.ValidationError as error:
+        message = f"Not an RFC 3339 time with a zone, nor `{_FOREVER}`"
+        raise Invalid(violations=(Violation("/muted_until", message),)) from error
+    milliseconds = to_unix_ms(moment)
+    if milliseconds >= to_unix_ms(FOREVER):
+        raise Invalid(violations=(Violation("/muted_until", f"Too late; `{_FOREVER}` mutes without an end"),))
+    return max(milliseconds, 0)
+
+
 ROUTES: tuple[AnyEndpoint, ...] = (
     Endpoint(
         method="GET",
         path="/v1/conversations",
         tag="Messages",
         summary="One's conversations",
-        description="Sorted by the newest message, newest first; one without messages by the time when it was opened.",
+        description=(
+            "Pinned ones first; then by the newest message, newest first; one without messages by the time when it "
+            "was opened. Archived ones are among them."
+        ),
         handler=list_conversations,
         query=PageQuery,
         body=NoBody,
         answers={200: DocumentedResponse(description="A page of conversations.", body=Page[ConversationItem])},
         reads=True,
+    ),
+    Endpoint(
+        method="PATCH",
+        path="/v1/conversations/{user_id}",
+        tag="Messages",
+        summary="Mute, pin or archive a conversation",
+        description=(
+            "The caller's own settings, the same on all of their devices; the other person does not see them. The "
+            "last writer wins, field by field. A new message does not take a conversation out of the archive."
+        ),
+        handler=update,
+        query=NoQuery,
+        body=ConversationPatch,
+        answers={204: DocumentedResponse(description="Noted.")},
+        errors=(NotFriends,),
+        limits=(
+            AppliedLimit(limit=policies.CONVERSATION_CHANGE_ADDRESS),
+            AppliedLimit(limit=policies.CONVERSATION_CHANGE),
+        ),
+        media_types=(JSON, MERGE_PATCH),
+        writes=True,
+        command="update_conversation",
     ),
 )

@@ -83,7 +83,7 @@ class PageReader:
         return cut, reached
 
     async def conversations(self, request: ListRequest, position: Position) -> tuple[bytes, str, Position]:
-        """Returns a page of the user's open conversations, latest activity first, and the next page's cursor."""
+        """Returns a page of the user's open conversations, pinned ones first, and the next page's cursor."""
         await self._queries.wait_for(position)
         return await self._lists.load(request)
 
@@ -140,7 +140,7 @@ class PageReader:
         for row in rows:
             following = ""
             if row.more and row.activity_at is not None and row.peer_id is not None:
-                following = encode_cursor(ConversationsCursor(row.activity_at, row.peer_id))
+                following = encode_cursor(ConversationsCursor(row.activity_at, row.peer_id, bool(row.pinned)))
             results[row.turn - 1] = (_array(row.items), following, reached)
         return results
 

@@ -71,11 +71,12 @@ class ListRequest(msgspec.Struct, frozen=True):
 
 
 class ListRow(msgspec.Struct, frozen=True):
-    """A page of a user's conversations, latest activity first."""
+    """A page of a user's conversations, pinned ones first, then by latest activity."""
 
     turn: int
     items: str | None
     more: bool
+    pinned: bool | None
     activity_at: datetime | None
     peer_id: str | None
 
@@ -160,20 +161,24 @@ class PageQueries:
             ListRow,
             f"""
             SELECT wanted.turn, page.* FROM unnest(
-                %(users)s::uuid[], %(limits)s::bigint[], %(times)s::timestamptz[], %(peers)s::uuid[]
-            ) WITH ORDINALITY AS wanted (user_id, most, activity_at, peer_id, turn) CROSS JOIN LATERAL (
-                SELECT string_agg(
-                           {CONVERSATION_ITEM}, E'\\n' ORDER BY c.activity_at DESC, c.peer_id DESC
-                       ) FILTER (WHERE c.number <= wanted.most) AS items,
+                %(users)s::uuid[], %(limits)s::bigint[], %(pins)s::boolean[], %(times)s::timestamptz[],
+                %(peers)s::uuid[]
+            ) WITH ORDINALITY AS wanted (user_id, most, pinned, activity_at, peer_id, turn) CROSS JOIN LATERAL (
+                SELECT string_agg({CONVERSATION_ITEM}, E'\\n' ORDER BY c.number)
+                           FILTER (WHERE c.number <= wanted.most) AS items,
                        count(*) > wanted.most AS more,
+                       bool_or(c.pinned) FILTER (WHERE c.number = wanted.most) AS pinned,
                        max(c.activity_at) FILTER (WHERE c.number = wanted.most) AS activity_at,
                        max(c.peer_id::text) FILTER (WHERE c.number = wanted.most) AS peer_id
                 FROM (
-                    SELECT c.*, row_number() OVER (ORDER BY c.activity_at DESC, c.peer_id DESC) AS number FROM (
+                    SELECT c.*, row_number() OVER (
+                        ORDER BY c.pinned DESC, c.activity_at DESC, c.peer_id DESC
+                    ) AS number FROM (
                         SELECT * FROM {{conversations}} AS c
                         WHERE c.user_id = wanted.user_id AND c.open
-                          AND (c.activity_at, c.peer_id) < (wanted.activity_at, wanted.peer_id)
-                        ORDER BY c.activity_at DESC, c.peer_id DESC LIMIT wanted.most + 1
+                          AND (c.pinned, c.activity_at, c.peer_id)
+                              < (wanted.pinned, wanted.activity_at, wanted.peer_id)
+                        ORDER BY c.pinned DESC, c.activity_at DESC, c.peer_id DESC LIMIT wanted.most + 1
                     ) AS c
                 ) AS c
                 LEFT JOIN LATERAL (
@@ -185,6 +190,7 @@ class PageQueries:
             {
                 "users": [request.user_id for request in requests],
                 "limits": [request.limit for request in requests],
+                "pins": [request.after.pinned if request.after else True for request in requests],
                 "times": [request.after.activity_at if request.after else END_OF_TIME for request in requests],
                 "peers": [request.after.peer_id if request.after else LAST_ID for request in requests],
             },

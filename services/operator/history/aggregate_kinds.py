@@ -17,6 +17,7 @@ from services.auth import domain as auth
 from services.contact import domain as contact
 from services.messaging import domain as messaging
 from services.messaging.changes import domain as message
+from services.messaging.settings import domain as settings
 from services.profile import domain as profile
 from services.session import domain as session
 
@@ -74,6 +75,12 @@ _ROWS = (
     AggregateKind(subject=subjects.message, initial=message.Message(), evolve=message.evolve_message),
     AggregateKind(
         subject=subjects.read_mark, initial=messaging.ReadMark(), evolve=messaging.evolve_read_mark, tail_only=True
+    ),
+    AggregateKind(
+        subject=subjects.settings,
+        initial=settings.Settings(),
+        evolve=settings.evolve_settings,
+        tail_only=True,
     ),
     AggregateKind(
         subject=subjects.notifications,

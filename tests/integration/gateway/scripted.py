@@ -132,6 +132,11 @@ class Messaging(messaging.MessagingServiceBase):
     async def mark_seen(self, message: messaging.MarkSeenRequest) -> messaging.MarkSeenResponse:
         return await self.script.play("mark_seen", message, messaging.MarkSeenResponse)
 
+    async def update_conversation(
+        self, message: messaging.UpdateConversationRequest
+    ) -> messaging.UpdateConversationResponse:
+        return await self.script.play("update_conversation", message, messaging.UpdateConversationResponse)
+
     async def list_conversations(
         self, message: messaging.ListConversationsRequest
     ) -> messaging.ListConversationsResponse:

@@ -18,7 +18,7 @@ from contracts.rpc.vestnik.auth.v1 import (
     User,
 )
 from contracts.rpc.vestnik.contact.v1 import AddFriendResponse, FriendState, GetFriendsResponse, RemoveFriendResponse
-from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, SendMessageResponse
+from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, SendMessageResponse, UpdateConversationResponse
 from contracts.rpc.vestnik.profile.v1 import Profile, ProfileSettings, SearchProfilesResponse, UpdateProfileResponse
 from contracts.rpc.vestnik.session.v1 import RefreshSessionResponse, Tokens
 from contracts.subjects import LIMITS, limit_uses
@@ -152,6 +152,7 @@ async def test_requests_of_every_kind_are_counted_by_address_and_by_account(stag
         "get_friends": GetFriendsResponse(),
         "update_profile": UpdateProfileResponse(profile=Profile(settings=ProfileSettings(presence="friends"))),
         "mark_seen": MarkSeenResponse(),
+        "update_conversation": UpdateConversationResponse(),
     }
     new = {"email": "a@example.org", "username": "anna", "password": "correct horse"}
     post, get, mine = stage.client.post, stage.client.get, stage.signed_in
@@ -176,6 +177,10 @@ async def test_requests_of_every_kind_are_counted_by_address_and_by_account(stag
         (
             await stage.client.put(f"{messages}/seen", json={"sequence": 1}, headers=mine),
             ["write-address", "write", "bytes"],
+        ),
+        (
+            await stage.client.patch(messages, json={"pinned": True}, headers=mine),
+            ["conversation-change-address", "conversation-change", "bytes"],
         ),
         (await get("/v1/friends", headers=mine), ["read-address", "read"]),
         (await get("/metrics"), ["metrics-address"]),

@@ -48,6 +48,9 @@ CONVERSATION: dict[str, object] = {
     "unread_count": 1,
     "seen_sequence": 3,
     "peer_seen_sequence": 4,
+    "muted_until": "forever",
+    "pinned": True,
+    "archived": False,
 }
 PROFILE = profile.Profile(user_id=PEER, username="anna", display_name="Anna", updated_at=AT, etag="e1")
 SETTINGS = profile.ProfileSettings(presence="nobody")
@@ -281,6 +284,14 @@ CASES = {
         204,
         body={"sequence": 4},
         asked={"sequence": 4, "peer_id": PEER},
+    ),
+    "set": Case(
+        "PATCH",
+        f"/v1/conversations/{PEER}",
+        {"update_conversation": messaging.UpdateConversationResponse(position=WROTE)},
+        204,
+        body={"muted_until": "1970-01-01T01:00:00.005+01:00", "pinned": None},
+        asked={"peer_id": PEER, "muted_until": 5, "pinned": False, "archived": None},
     ),
     "conversations": Case(
         "GET",

@@ -32,6 +32,7 @@ EVENTS = {
         subjects.conversation("c"),
         subjects.message("m"),
         subjects.read_mark("c", "u"),
+        subjects.settings("c", "u"),
         subjects.notifications("u"),
     ],
     subjects.OPERATOR: [subjects.dead_letter("friends", 1, CONTACT, 7), OPERATORS_ACT],

@@ -15,8 +15,9 @@ from contracts.errors import (
     NotFriends,
     UserNotFound,
 )
-from contracts.events.message import NotificationRead
+from contracts.events.message import FOREVER, NotificationRead
 from contracts.messages import ConversationItem, MessageItem, Quote, SentMessage
+from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import AddFriendRequest, ContactServiceStub, RemoveFriendRequest
 from contracts.rpc.vestnik.messaging.v1 import (
     BackfillNotificationsRequest,
@@ -31,9 +32,11 @@ from contracts.rpc.vestnik.messaging.v1 import (
     Notification,
     SendMessageRequest,
     SendMessageResponse,
+    UpdateConversationRequest,
 )
-from contracts.subjects import conversation, notifications
+from contracts.subjects import conversation, notifications, settings
 from contracts.values.ids import new_id, pair_id
+from contracts.values.timestamps import to_unix_ms
 from infra.rpc.client import Client
 from tests.integration.service_cluster import House, seen
 
@@ -348,6 +351,60 @@ async def test_conversations_come_by_their_latest_activity_in_pages(house: House
         if not cursor:
             break
     assert found == expected
+
+
+async def update(client: Client, user_id: str, peer_id: str, **fields: int | bool) -> str:
+    stub = client.stub(MessagingServiceStub)
+    request = UpdateConversationRequest(user_id=user_id, peer_id=peer_id, **fields)  # type: ignore[arg-type] # by name
+    return (await client.call(stub.update_conversation, request, timeout=10.0, context=seen("", user_id))).position
+
+
+async def test_settings_of_two_devices_at_the_same_moment_are_all_kept(house: House) -> None:
+    anna, ben, opened = await friends(house)
+    client = house.client("messaging")
+    fields = ({"pinned": True}, {"archived": True}, {"muted_until": to_unix_ms(FOREVER)}) * 3
+    positions = await asyncio.gather(*(update(client, anna, ben, **each) for each in fields))
+    subject = settings(pair_id(anna, ben), anna)
+    events = [message.open().data for message in await house.log.read(subject)]
+    # Each field was changed once, and the repeats changed nothing.
+    assert len(events) == 3
+    position = Position.decode(opened)
+    for each in positions:
+        position = position.merge(Position.decode(each))
+    [listed] = await conversations(client, anna, position.encode())
+    assert (listed.pinned, listed.archived, listed.muted_until) == (True, True, "forever")
+    [others] = await conversations(client, ben, position.encode())
+    assert (others.pinned, others.archived, others.muted_until) == (False, False, UNSET)
+    # A time that is over ends the mute; once it is ended, another such time changes nothing.
+    for past in (1, 0, 1_000):
+        await update(client, anna, ben, muted_until=past)
+    ended = await update(client, anna, ben)
+    assert len(await house.log.read(subject)) == 4
+    [listed] = await conversations(client, anna, ended)
+    assert (listed.pinned, listed.archived, listed.muted_until) == (True, True, UNSET)
+    [event] = [event for event in await missed(client, anna, 0, ended) if event.type == "conversation.updated"]
+    assert msgspec.json.decode(event.data) == {
+        "user_id": ben,
+        "conversation_id": pair_id(anna, ben),
+        "pinned": True,
+        "archived": True,
+    }
+    assert not [event for event in await missed(client, ben, 0, ended) if event.type == "conversation.updated"]
+
+
+async def test_settings_need_the_friendship_and_outlast_it(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    [cleo] = await people(house, 1)
+    client = house.client("messaging")
+    await update(client, anna, ben, pinned=True)
+    for stranger in (cleo, anna, new_id()):
+        with pytest.raises(NotFriends):
+            await update(client, anna, stranger, pinned=True)
+    await unfriend(house, anna, ben)
+    with pytest.raises(NotFriends):
+        await update(client, anna, ben, pinned=False)
+    [listed] = await conversations(client, anna, await befriend(house, ben, anna))
+    assert listed.pinned
 
 
 async def list_notifications(client: Client, user_id: str, position: str) -> list[Notification]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -12,8 +12,9 @@ from nats.aio.client import Client
 from contracts import subjects
 from contracts.errors import NotFriends
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent
+from contracts.events.message import FOREVER, ConversationUpdated, MessageSeen, MessageSent
 from contracts.messages import ConversationItem, LiveMessage, MessageItem
+from contracts.notification_kinds import muted_until
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.cursors import decode_cursor
@@ -78,15 +79,17 @@ class Rows:
         return [row.item() for row in rows[:limit]], len(rows) > limit, reached
 
     async def conversations(self, user_id: str) -> list[ConversationItem]:
-        """All of the user's open conversations, latest activity first."""
+        """All of the user's open conversations, pinned ones first, then by latest activity."""
         rows, _ = await self._model.select(
             _ConversationRow,
             f"""
             SELECT c.peer_id, c.conversation_id, c.last_sequence, c.seen_sequence, c.peer_seen_sequence,
-                   m.message_id, m.sequence, m.sender_id, m.text, m.sent_at, {SEEN_AT} AS seen_at
+                   c.muted_until, c.pinned, c.archived, m.message_id, m.sequence, m.sender_id, m.text, m.sent_at,
+                   {SEEN_AT} AS seen_at
             FROM {{conversations}} AS c
             LEFT JOIN {{messages}} AS m ON m.conversation_id = c.conversation_id AND m.sequence = c.last_sequence
-            WHERE c.user_id = %(user_id)s AND c.open ORDER BY c.activity_at DESC, c.peer_id DESC
+            WHERE c.user_id = %(user_id)s AND c.open
+            ORDER BY c.pinned DESC, c.activity_at DESC, c.peer_id DESC
             """,
             {"user_id": user_id},
         )
@@ -123,6 +126,9 @@ class _ConversationRow(_MessageRow, frozen=True):
     last_sequence: int
     seen_sequence: int
     peer_seen_sequence: int
+    muted_until: datetime | None
+    pinned: bool
+    archived: bool
 
     def conversation(self) -> ConversationItem:
         return ConversationItem(
@@ -132,6 +138,9 @@ class _ConversationRow(_MessageRow, frozen=True):
             unread_count=self.last_sequence - self.seen_sequence,
             seen_sequence=self.seen_sequence,
             peer_seen_sequence=self.peer_seen_sequence,
+            muted_until=muted_until(self.muted_until, datetime.now(UTC)),
+            pinned=self.pinned,
+            archived=self.archived,
         )
 
 
@@ -366,12 +375,25 @@ async def test_the_list_of_conversations_is_what_the_rows_say(writer: Writer, ru
     for sequence, text in enumerate(TEXTS, start=1):
         position = position.merge(await say(writer, sequence, text, sender=(ANNA, BEN)[sequence % 2]))
     position = position.merge(await mark(writer, 3))
-    for other in (new_id(), new_id(), new_id()):
+    muted = (None, FOREVER, datetime(2020, 1, 1, tzinfo=UTC), datetime(2999, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC))
+    for number, until in enumerate(muted):
+        other = new_id()
         position = position.merge(await befriend(writer, ANNA, other))
+        settings = ConversationUpdated(
+            conversation_id=pair_id(ANNA, other),
+            user_id=ANNA,
+            members=(ANNA, other),
+            muted_until=until,
+            pinned=number < 3,
+            archived=number == 2,
+        )
+        written = await writer.append(subjects.settings(pair_id(ANNA, other), ANNA), settings)
+        position = position.merge(Position.at(MESSAGING, written))
     await found.queries.wait_for(position)
     expected = [msgspec.json.encode(item) for item in await found.rows.conversations(ANNA)]
-    assert len(expected) == 4
-    for limit in (1, 2, 3, 4, 50):
+    assert len(expected) == 5
+    assert [b'"pinned":true' in item for item in expected] == [True, True, True, False, False]
+    for limit in (1, 2, 3, 4, 5, 50):
         after: ConversationsCursor | None = None
         read: list[bytes] = []
         while True:

@@ -9,10 +9,10 @@ from nats.aio.client import Client as NATS
 from contracts.envelope import Provenance, seal
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.message import FOREVER, ConversationUpdated, MessageSeen, MessageSent, NotificationRead
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.user import UserCreated, UserEmailVerified
-from contracts.subjects import conversation, friendship, notifications, profile, read_mark, user
+from contracts.subjects import conversation, friendship, notifications, profile, read_mark, settings, user
 from contracts.values.ids import new_id, pair_id
 from projections.conversations import Conversations
 from projections.engine import Projection, Runners
@@ -63,6 +63,11 @@ async def write_a_history(log: Log) -> None:
         MessageSeen(conversation_id=PAIR, reader_id=BEN, peer_id=ANNA, sequence=sequence) for sequence in (3, 7, 10)
     ]
     await write(log, read_mark(PAIR, BEN), f"{PAIR}.{BEN}", seen)
+    changes = [
+        ConversationUpdated(conversation_id=PAIR, user_id=ANNA, members=(ANNA, BEN), pinned=True, archived=True),
+        ConversationUpdated(conversation_id=PAIR, user_id=ANNA, members=(ANNA, BEN), muted_until=FOREVER),
+    ]
+    await write(log, settings(PAIR, ANNA), f"{PAIR}.{ANNA}", changes)
     await write(log, notifications(ANNA), ANNA, [NotificationRead(notification_ids=(new_id(), new_id()))])
     asked = FriendshipCreated(requester_id=ANNA, addressee_id=BEN)
     accepted = FriendshipAccepted(requester_id=ANNA, addressee_id=BEN)

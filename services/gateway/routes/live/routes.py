@@ -18,9 +18,9 @@ MEDIA_TYPE = "text/event-stream"
 _HEADERS = {"content-type": MEDIA_TYPE, "cache-control": "no-store", "x-accel-buffering": "no"}
 _DESCRIPTION = """\
 Server-sent events about the user of the token, in order and each once: `message.sent`, `message.seen`, \
-`friendship.created`, `friendship.accepted`, `friendship.removed`, `profile.updated` of friends, `session.revoked`; \
-with `notifications=true` also `notification.created` and `notification.read`. `data` is one JSON object, described \
-at `/asyncapi.json`. More types may be added: ignore unknown ones.
+`conversation.updated`, `friendship.created`, `friendship.accepted`, `friendship.removed`, `profile.updated` of \
+friends, `session.revoked`; with `notifications=true` also `notification.created` and `notification.read`. `data` is \
+one JSON object, described at `/asyncapi.json`. More types may be added: ignore unknown ones.
 
 `id` is a position. A client that reconnects with the last one (`Last-Event-ID`, which browsers send automatically, \
 or `since`) misses nothing, with any gateway and after any time. Heartbeats advance it too. The `Vestnik-Position` of \
@@ -38,9 +38,9 @@ to `vestnik.v1`; never in the URL. Messages are JSON texts, described at `/async
 From the server: `{"event", "id", "data"}` as in `GET /v1/events`, with `heartbeat` for an advanced position; and \
 `{"answer", "status", "position", "body"}`, where `answer` is the `id` of a command.
 
-From the client: `{"id", "command", "user_id", "body"}`; `command` is `send`, `seen` or `read_notifications`, and \
-`body` that of the REST route, with its checks, limits, errors and position. Up to 32 commands may be in flight; each \
-is answered when it is done.
+From the client: `{"id", "command", "user_id", "body"}`; `command` is `send`, `seen`, `update_conversation` or \
+`read_notifications`, and `body` that of the REST route, with its checks, limits, errors and position. Up to 32 \
+commands may be in flight; each is answered when it is done.
 """
 
 

@@ -1,10 +1,12 @@
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
 from contracts.envelope import Recorded, now
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead, RepliedTo
+from contracts.events.message import FOREVER, ConversationUpdated, MessageSeen, MessageSent, NotificationRead, RepliedTo
 from contracts.events.session import SessionRefreshed, SessionRevoked
 from contracts.values.ids import new_id, notification_id
 from services.gateway.live.fanout import fan_out
@@ -37,6 +39,10 @@ CASES: list[tuple[Event, list[tuple[str, str, set[str]]]]] = [
     (
         MessageSeen(conversation_id=PLACE, reader_id=ANNA, peer_id=BORIS, sequence=2),
         [("MESSAGING", "message.seen", {ANNA, BORIS})],
+    ),
+    (
+        ConversationUpdated(conversation_id=PLACE, user_id=ANNA, members=(ANNA, BORIS), pinned=True),
+        [("MESSAGING", "conversation.updated", {ANNA})],
     ),
     (NotificationRead(notification_ids=("n",)), [("m", "notification.read", {PLACE})]),
     (NotificationRead(notification_ids=("n",), up_to=now()), [("m", "notification.read", {PLACE})]),
@@ -83,6 +89,26 @@ def test_a_reply_names_the_message_that_it_answers() -> None:
     [message, _] = fan_out(recorded(msgspec.structs.replace(SENT, reply_to=answered)))
     for data in message.payload_by_user.values():
         assert msgspec.json.decode(data)["reply_to"] == {"message_id": "a", "sequence": 2, "sender_id": BORIS}
+
+
+@pytest.mark.parametrize(
+    ("muted_until", "shown"),
+    [
+        (None, None),
+        (datetime(2020, 1, 1, tzinfo=UTC), None),
+        (datetime(2999, 1, 1, tzinfo=UTC), "2999-01-01T00:00:00.000Z"),
+        (FOREVER, "forever"),
+    ],
+)
+def test_settings_show_a_mute_that_is_not_over(muted_until: datetime | None, shown: str | None) -> None:
+    settings = ConversationUpdated(
+        conversation_id=PLACE, user_id=ANNA, members=(ANNA, BORIS), muted_until=muted_until, archived=True
+    )
+    [updated] = fan_out(recorded(settings))
+    expected = {"user_id": BORIS, "conversation_id": PLACE, "pinned": False, "archived": True}
+    assert msgspec.json.decode(updated.payload_by_user[ANNA]) == expected | (
+        {"muted_until": shown} if shown is not None else {}
+    )
 
 
 def test_reading_all_up_to_one_names_that_one() -> None:

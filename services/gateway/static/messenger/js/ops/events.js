@@ -12,7 +12,7 @@ export const TYPES = {
   SESSION: ["session.created", "session.refreshed", "session.revoked", "session.events_lost"],
   PROFILE: ["profile.created", "profile.updated", "profile.events_lost"],
   CONTACT: ["friendship.created", "friendship.accepted", "friendship.removed", "contact.events_lost"],
-  MESSAGING: ["message.sent", "message.edited", "message.deleted", "message.seen", "reaction.changed", "notification.read", "messaging.events_lost"],
+  MESSAGING: ["message.sent", "message.edited", "message.deleted", "message.seen", "reaction.changed", "conversation.updated", "notification.read", "messaging.events_lost"],
   OPERATOR: ["dead_letter.discarded", "operator.events_lost"],
 };
 const PAGE = 50, MOST = 500;

@@ -1,0 +1,1 @@
+"""A reader's settings of a conversation: muted, pinned, archived."""

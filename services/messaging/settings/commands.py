@@ -1,0 +1,51 @@
+"""Load, decide, append: changes a reader's settings of a conversation."""
+
+from datetime import UTC, datetime
+
+from contracts.errors import NotFriends, UserNotFound
+from contracts.subjects import settings
+from contracts.values.ids import pair_id
+from infra.rpc.call_context import Call
+from services.messaging.clients import Friendships
+from services.messaging.settings.domain import Settings, SettingsPatch, decide_settings, evolve_settings
+from streams.log import Log
+from streams.repository import Repository
+
+
+class SettingsCommands:
+    def __init__(self, log: Log, friendships: Friendships) -> None:
+        self._friendships = friendships
+        self._settings: Repository[Settings] = Repository(
+            log,
+            subject=lambda key: settings(*key.split(".")),
+            initial=Settings(),
+            evolve=evolve_settings,
+            tail_only=True,
+        )
+
+    async def update(self, user_id: str, peer_id: str, patch: SettingsPatch, call: Call) -> int:
+        """Changes the user's settings of the conversation. Returns the sequence of their last event in MESSAGING.
+
+        Raises:
+            NotFriends: the conversation is closed to the user.
+        """
+        if user_id == peer_id:
+            raise NotFriends
+        try:
+            await self._friendships.require_friends(user_id, peer_id, call.position)
+        except UserNotFound as error:
+            raise NotFriends from error
+        conversation_id = pair_id(user_id, peer_id)
+        outcome = await self._settings.execute(
+            f"{conversation_id}.{user_id}",
+            lambda state: decide_settings(
+                state,
+                patch,
+                datetime.now(UTC),
+                conversation_id=conversation_id,
+                user_id=user_id,
+                members=(user_id, peer_id),
+            ),
+            call.provenance(),
+        )
+        return outcome.sequence
