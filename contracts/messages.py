@@ -74,3 +74,19 @@ class ConversationItem(msgspec.Struct, frozen=True, kw_only=True):
     muted_until: MutedUntil | UnsetType = UNSET
     pinned: bool
     archived: bool
+
+
+class FoundMessage(msgspec.Struct, frozen=True):
+    """A message that a search found."""
+
+    user_id: Annotated[Id, Meta(description="The other person of its conversation.")]
+    message: MessageItem
+    highlights: Annotated[
+        list[tuple[int, int]],
+        Meta(
+            description=(
+                "What was found in the text, in order and without overlaps: `[begin, end]`, counted from 0 in Unicode "
+                "code points (not in UTF-16 units), the end exclusive."
+            )
+        ),
+    ]

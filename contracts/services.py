@@ -124,6 +124,7 @@ _SERVICES = (
             "MarkSeen": _FOR_USER,
             "UpdateConversation": _FOR_USER,
             "ListConversations": _FOR_USER,
+            "SearchMessages": _FOR_USER,
             "ListNotifications": _FOR_USER,
             "MarkNotificationsRead": _FOR_USER,
             "CountUnreadNotifications": _FOR_USER,

@@ -101,6 +101,21 @@ LANGUAGES: tuple[LanguageCode, ...] = get_args(LanguageCode)
 # Who sees when a user is online: their friends, or nobody.
 PresenceCode = Literal["friends", "nobody"]
 SearchText = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
+MessageQuery = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=_NO_NUL,
+        description=(
+            "Words that the text contains, all of them, in any order; their beginnings are enough. Case and accents "
+            "are ignored, in any script, and forms of Russian and English words are found. Text of scripts without "
+            "spaces between words, such as Chinese, Japanese and Thai, and emoji are found anywhere. Punctuation is "
+            "ignored; a query without a letter, a digit or a symbol finds nothing."
+        ),
+        examples=["meeting tomorrow"],
+    ),
+]
 ClientMessageId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Id = Annotated[
     str,

@@ -25,7 +25,7 @@ def normalize(text: str) -> str:
     if text.isascii():
         return " ".join(text.lower().split())
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return " ".join("".join(map(_base, decomposed)).split())
+    return " ".join("".join(map(base_letter, decomposed)).split())
 
 
 def segments(folded_text: str) -> list[tuple[str, bool]]:
@@ -72,7 +72,7 @@ def deletion_variants(head: str) -> list[str]:
 
 
 @lru_cache(maxsize=4_096)
-def _base(char: str) -> str:
+def base_letter(char: str) -> str:
     """The character without its accent; empty for an accent alone and for invisible characters.
 
     Accents are the combining classes from 200 on; 10 to 36 are the points of Hebrew and Arabic. Other classes are

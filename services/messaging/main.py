@@ -12,6 +12,8 @@ from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import PageQueries
 from services.messaging.queries import MessageQueries
 from services.messaging.reactions import confirm_end, follow_friendships
+from services.messaging.search.queries import SearchQueries
+from services.messaging.search.search import MessageSearch
 from services.messaging.server import MessagingServer
 from services.messaging.settings.commands import SettingsCommands
 
@@ -24,6 +26,9 @@ async def main(settings: Settings) -> None:
             conversations = ReadModel(find("conversations"), process.pool, runners.waiting)
             messages, pages = MessageQueries(conversations), PageReader(PageQueries(conversations))
             notifications = NotificationQueries(ReadModel(find("notifications"), process.pool, runners.waiting))
+            search = MessageSearch(
+                SearchQueries(ReadModel(find("message_search"), process.pool, runners.waiting), conversations)
+            )
             remembered = FriendshipCache(process.quorum)
             friendships = Friendships(process.client("contact"), remembered)
             sending = SendCommands(process.log, friendships, messages)
@@ -35,6 +40,7 @@ async def main(settings: Settings) -> None:
                 notifications,
                 pages,
                 SettingsCommands(process.log, friendships),
+                search,
             )
             process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")
             if process.quorum is not None:

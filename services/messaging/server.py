@@ -28,6 +28,8 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MarkSeenResponse,
     MessagingServiceBase,
     Notification,
+    SearchMessagesRequest,
+    SearchMessagesResponse,
     SendMessageRequest,
     SendMessageResponse,
     UpdateConversationRequest,
@@ -35,7 +37,7 @@ from contracts.rpc.vestnik.messaging.v1 import (
 )
 from contracts.subjects import MESSAGING
 from contracts.values.cursors import decode_cursor, encode_cursor
-from contracts.values.field_types import PAGE_LIMIT, ClientMessageId, Id, MessageSequence, PageLimit, Text
+from contracts.values.field_types import PAGE_LIMIT, ClientMessageId, Id, MessageQuery, MessageSequence, PageLimit, Text
 from contracts.values.field_types import Sequence as SequenceNumber
 from contracts.values.ids import new_id, pair_id
 from contracts.values.timestamps import from_unix_ms, rfc3339, to_unix_ms
@@ -50,6 +52,8 @@ from services.messaging.notifications.queries import NotificationQueries, Notifi
 from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import ListRequest, PageRequest
 from services.messaging.queries import ConversationsCursor, MessageQueries
+from services.messaging.search.queries import SearchCursor
+from services.messaging.search.search import MessageSearch
 from services.messaging.settings.commands import SettingsCommands
 from services.messaging.settings.domain import SettingsPatch
 
@@ -89,6 +93,11 @@ class _List(msgspec.Struct, frozen=True):
     limit: PageLimit
 
 
+class _Search(_List, frozen=True):
+    query: MessageQuery
+    peer_id: Id | None = None
+
+
 class _Whose(msgspec.Struct, frozen=True):
     user_id: Id
 
@@ -123,6 +132,7 @@ class MessagingServer(MessagingServiceBase):
         notifications: NotificationQueries,
         pages: PageReader,
         settings: SettingsCommands,
+        search: MessageSearch,
     ) -> None:
         self._sending = sending
         self._seeing = seeing
@@ -131,6 +141,7 @@ class MessagingServer(MessagingServiceBase):
         self._notifications = notifications
         self._pages = pages
         self._settings = settings
+        self._search = search
 
     async def send_message(self, message: SendMessageRequest) -> SendMessageResponse:
         request = validated(
@@ -225,6 +236,26 @@ class MessagingServer(MessagingServiceBase):
             ListRequest(request.user_id, request.limit, after), current().position
         )
         return ListConversationsResponse(items=items, next=following, position=position.encode())
+
+    async def search_messages(self, message: SearchMessagesRequest) -> SearchMessagesResponse:
+        request = validated(
+            _Search,
+            {
+                "user_id": message.user_id,
+                "peer_id": message.peer_id or None,
+                "query": message.query,
+                "limit": message.limit or PAGE_LIMIT,
+            },
+        )
+        items, more, position = await self._search.search(
+            request.user_id,
+            request.peer_id,
+            request.query,
+            current().position,
+            limit=request.limit,
+            after=decode_cursor(message.cursor, SearchCursor),
+        )
+        return SearchMessagesResponse(items=items, next=encode_cursor(more) if more else "", position=position.encode())
 
     async def list_notifications(self, message: ListNotificationsRequest) -> ListNotificationsResponse:
         request = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})

@@ -50,6 +50,7 @@ ROUTES = [
     Route("GET", "/v1/friends", (200, 401)),
     Route("POST", "/v1/conversations/{user_id}/messages", (200, 201, 401, 403, 404, 409, 422), body=True),
     Route("GET", "/v1/conversations/{user_id}/messages", (200, 401, 403)),
+    Route("GET", "/v1/messages", (200, 401, 422)),
     Route("PUT", "/v1/conversations/{user_id}/seen", (204, 401, 403, 404, 422), body=True),
     Route("GET", "/v1/conversations", (200, 401)),
     Route("GET", "/v1/notifications", (200, 401)),

@@ -21,6 +21,7 @@ PROJECTIONS = {
     "profiles",
     "friends",
     "conversations",
+    "message_search",
     "notifications",
     "analytics",
 }

@@ -40,6 +40,8 @@ CONVERSATION_CHANGE_ADDRESS = Limit(name="conversation-change-address", quota=6_
 CONVERSATION_CHANGE = Limit(name="conversation-change", quota=240, window=60, burst=240, subject=Subject.ACCOUNT)
 SEARCH_ADDRESS = Limit(name="search-address", quota=1200, window=60, subject=Subject.ADDRESS)
 SEARCH = Limit(name="search", quota=120, window=60, subject=Subject.ACCOUNT)
+MESSAGE_SEARCH_ADDRESS = Limit(name="message-search-address", quota=2_400, window=60, subject=Subject.ADDRESS)
+MESSAGE_SEARCH = Limit(name="message-search", quota=240, window=60, subject=Subject.ACCOUNT)
 PROFILE_ADDRESS = Limit(name="profile-address", quota=6_000, window=60, subject=Subject.ADDRESS)
 LIVE_ADDRESS = Limit(name="live-address", quota=6_000, window=60, subject=Subject.ADDRESS)
 FRIENDS_ADDRESS = Limit(name="friends-address", quota=6_000, window=60, subject=Subject.ADDRESS)

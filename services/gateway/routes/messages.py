@@ -1,4 +1,4 @@
-"""Routes for the messages of a conversation: send, list, mark as seen."""
+"""Routes for messages: send, list, search, mark as seen."""
 
 from typing import Annotated
 
@@ -6,10 +6,15 @@ import msgspec
 from msgspec import Meta
 
 from contracts.errors import ClientMessageIdReused, Invalid, MessageNotFound, NotFriends, UserNotFound, Violation
-from contracts.messages import MessageItem, SentMessage
-from contracts.rpc.vestnik.messaging.v1 import GetMessagesRequest, MarkSeenRequest, SendMessageRequest
+from contracts.messages import FoundMessage, MessageItem, SentMessage
+from contracts.rpc.vestnik.messaging.v1 import (
+    GetMessagesRequest,
+    MarkSeenRequest,
+    SearchMessagesRequest,
+    SendMessageRequest,
+)
 from contracts.values.cursors import decode_cursor, encode_cursor
-from contracts.values.field_types import ClientMessageId, Id, MessageSequence, Sequence, Text
+from contracts.values.field_types import ClientMessageId, Id, MessageQuery, MessageSequence, Sequence, Text
 from contracts.values.ids import pair_id
 from services.gateway.cache.message_pages import KnownPage
 from services.gateway.clients import required
@@ -44,6 +49,11 @@ class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MessagesQuery(PageQuery, frozen=True):
     before: Annotated[Sequence | None, Meta(description="Newest first, below this sequence.")] = None
     after: Annotated[Sequence | None, Meta(description="Oldest first, above this sequence.")] = None
+
+
+class SearchQuery(PageQuery, frozen=True, kw_only=True):
+    query: MessageQuery
+    user_id: Annotated[Id | None, Meta(description="Only the conversation with this user.")] = None
 
 
 class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,6 +117,19 @@ async def list_messages(incoming: Request[MessagesQuery, NoBody]) -> Response:
     return Response(body=body, headers=_JSON, position=answer.position)
 
 
+async def search(incoming: Request[SearchQuery, NoBody]) -> Response:
+    messaging, query = incoming.context.remotes.messaging, incoming.query
+    request = SearchMessagesRequest(
+        user_id=incoming.caller.user_id,
+        peer_id=query.user_id or "",
+        query=query.query,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    answer = await messaging.read(messaging.stub.search_messages, request)
+    return Response(body=page_of(answer.items, answer.next or None), headers=_JSON, position=answer.position)
+
+
 async def mark_seen(incoming: Request[NoQuery, Seen]) -> Response:
     messaging, user_id = incoming.context.remotes.messaging, incoming.caller.user_id
     request = MarkSeenRequest(
@@ -154,6 +177,22 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         body=NoBody,
         answers={200: DocumentedResponse(description="A page of messages.", body=Page[MessageItem])},
         errors=(NotFriends,),
+        reads=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/messages",
+        tag="Messages",
+        summary="Search one's messages",
+        description=(
+            "Newest first. Only messages that the caller may read now: of conversations with friends, by their current "
+            "text. A page may hold fewer messages than `limit` although more follow; `next` says whether they do."
+        ),
+        handler=search,
+        query=SearchQuery,
+        body=NoBody,
+        answers={200: DocumentedResponse(description="A page of messages.", body=Page[FoundMessage])},
+        limits=(AppliedLimit(limit=policies.MESSAGE_SEARCH_ADDRESS), AppliedLimit(limit=policies.MESSAGE_SEARCH)),
         reads=True,
     ),
     Endpoint(

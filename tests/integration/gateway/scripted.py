@@ -137,6 +137,9 @@ class Messaging(messaging.MessagingServiceBase):
     ) -> messaging.UpdateConversationResponse:
         return await self.script.play("update_conversation", message, messaging.UpdateConversationResponse)
 
+    async def search_messages(self, message: messaging.SearchMessagesRequest) -> messaging.SearchMessagesResponse:
+        return await self.script.play("search_messages", message, messaging.SearchMessagesResponse)
+
     async def list_conversations(
         self, message: messaging.ListConversationsRequest
     ) -> messaging.ListConversationsResponse:

@@ -293,6 +293,14 @@ CASES = {
         body={"muted_until": "1970-01-01T01:00:00.005+01:00", "pinned": None},
         asked={"peer_id": PEER, "muted_until": 5, "pinned": False, "archived": None},
     ),
+    "search messages": Case(
+        "GET",
+        f"/v1/messages?query=%D0%BF%D1%80&user_id={PEER}&limit=2&cursor=c",
+        {"search_messages": messaging.SearchMessagesResponse(items=b'[{"highlights":[]}]', next="n", position=WROTE)},
+        200,
+        {"items": [{"highlights": []}], "next": "n"},
+        asked={"query": "пр", "peer_id": PEER, "limit": 2, "cursor": "c"},
+    ),
     "conversations": Case(
         "GET",
         "/v1/conversations",
@@ -387,6 +395,30 @@ async def test_messages_are_paged_with_a_cursor_in_the_direction_asked_for(stage
     refused = await stage.client.get(path, params={"before": 1, "after": 1}, headers=stage.signed_in)
     assert refused.json()["errors"][0]["path"] == "/query/after"
     assert (await stage.client.get(path, params={"cursor": "abc"}, headers=stage.signed_in)).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("query_string", "parameter"),
+    [
+        ("", "query"),
+        ("query=", "query"),
+        ("query=a%00b", "query"),
+        ("query=" + "a" * 201, "query"),
+        ("query=" + "%D0%B6" * 1_000, "query"),
+        ("query=a&query=b", "query"),
+        ("query=a&user_id=anna", "user_id"),
+        ("query=a&user_id=", "user_id"),
+        ("query=a&limit=201", "limit"),
+        ("query=a&cursor=%27", "cursor"),
+    ],
+)
+async def test_a_search_that_is_no_search_asks_no_service(query_string: str, parameter: str, stage: Stage) -> None:
+    stage.script.answers = {}
+    asked = len(stage.script.asked)
+    refused = await stage.client.get(f"/v1/messages?{query_string}", headers=stage.signed_in)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["path"] == f"/query/{parameter}"
+    assert len(stage.script.asked) == asked
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/merge-patch+json; charset=utf-8"])

@@ -1,0 +1,1 @@
+"""Search in a user's own messages."""

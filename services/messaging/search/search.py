@@ -1,0 +1,54 @@
+"""The search in a user's own messages: finds them, and marks the terms in their current texts."""
+
+from typing import cast
+
+import msgspec
+
+from contracts.messages import FoundMessage, MessageItem
+from contracts.positions import Position
+from services.messaging.search.queries import SearchCursor, SearchQueries
+from services.messaging.search.terms import highlights, parse_query, stemmed_words
+
+
+class MessageSearch:
+    def __init__(self, queries: SearchQueries) -> None:
+        self._queries = queries
+
+    async def search(
+        self,
+        user_id: str,
+        peer_id: str | None,
+        query: str,
+        position: Position,
+        *,
+        limit: int,
+        after: SearchCursor | None,
+    ) -> tuple[bytes, SearchCursor | None, Position]:
+        """Returns a page of the messages that contain all terms of the query, as a JSON array of `FoundMessage`.
+
+        `peer_id`: searches the conversation with this user alone. A query without terms finds nothing. A page may have
+        fewer messages than the limit although more follow: one that was changed just now is left out.
+
+        Raises:
+            ReadModelBehind: a read model has not reached the position in time, or is being built.
+            Unavailable: the database does not answer.
+        """
+        terms = parse_query(query)
+        if not terms:
+            return b"[]", None, position
+        await self._queries.wait_for(position)
+        stems = await self._queries.stems(stemmed_words(terms))
+        hits, reached = await self._queries.hits(user_id, peer_id, terms, stems, limit=limit + 1, after=after)
+        page = hits[:limit]
+        more = SearchCursor(page[-1].stream_sequence, page[-1].sequence) if len(hits) > limit else None
+        if not page:
+            return b"[]", None, reached
+        rows, shown = await self._queries.messages(user_id, page, reached)
+        stems = await self._queries.stems(stemmed_words(terms, [row.text for row in rows]))
+        found = [
+            # The database has encoded the message.
+            FoundMessage(row.peer_id, cast(MessageItem, msgspec.Raw(row.item.encode())), marks)
+            for row in rows
+            if (marks := highlights(row.text, terms, stems)) is not None
+        ]
+        return msgspec.json.encode(found), more, shown

@@ -1,0 +1,112 @@
+"""Terms of a search for messages: parsed from the query, matched by the index, and marked in the texts found.
+
+A message is found if its text contains every term. A word contains a term if it begins with it, or if both have the
+same stem. A term of a script without spaces, or of symbols, may occur anywhere in a run (contracts/values/text_words).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from contracts.values.text_words import LONGEST_WORD, Segment, end_of_character, pairs, segments
+
+# Stems by word; a word without an entry has none.
+Stems = Mapping[str, str]
+
+# Terms that are looked up in the index, the longest first; the others only filter the result.
+_LOOKED_UP = 8
+_HAS_STEM = re.compile(r"[a-z]+|[\u0400-\u04ff]+")
+
+
+class Term(msgspec.Struct, frozen=True):
+    text: str
+    spaceless: bool
+
+
+def parse_query(query: str) -> tuple[Term, ...]:
+    """The terms, the longest first; none if the query has neither a letter, a digit nor a symbol."""
+    found = {
+        Term(segment.text if segment.spaceless else segment.text[:LONGEST_WORD], segment.spaceless)
+        for segment in segments(query)
+    }
+    return tuple(sorted(found, key=lambda term: (-len(term.text), term.text)))
+
+
+def stemmed_words(terms: Sequence[Term], texts: Iterable[str] = ()) -> set[str]:
+    """The terms, and those words of the texts that can match one only by their stem."""
+    words = [term.text for term in terms if not term.spaceless]
+    # A word and its stem begin with the same letter.
+    initials = {word[0] for word in words}
+    candidates = {
+        segment.text[:LONGEST_WORD]
+        for text in texts
+        for segment in segments(text)
+        if not segment.spaceless and segment.text[0] in initials
+    }
+    unmatched = {word for word in candidates if not word.startswith(tuple(words))}
+    return {word for word in (*words, *unmatched) if _HAS_STEM.fullmatch(word)}
+
+
+def index_query(terms: Sequence[Term], stems: Stems) -> str:
+    """A tsquery for the terms. They consist of letters, marks, digits and symbols, none of which is its syntax."""
+    return " & ".join(_condition(term, stems) for term in terms)
+
+
+def looked_up(terms: Sequence[Term]) -> Sequence[Term]:
+    return terms[:_LOOKED_UP]
+
+
+def run_patterns(terms: Sequence[Term]) -> list[str]:
+    """Patterns of LIKE for the folded text: the pairs of each term must be neighbours there."""
+    return [f"%{' '.join(pairs(term.text)[:-1])}%" for term in terms if term.spaceless and len(term.text) > 2]
+
+
+def highlights(text: str, terms: Sequence[Term], stems: Stems) -> list[tuple[int, int]] | None:
+    """Where the terms occur in the text: begin and end in its characters, in order, without overlaps.
+
+    None: the text does not contain all of them.
+    """
+    found: list[tuple[int, int]] = []
+    text_segments = segments(text)
+    for term in terms:
+        of_term = [part for segment in text_segments for part in _occurrences(text, segment, term, stems)]
+        if not of_term:
+            return None
+        found += of_term
+    merged: list[tuple[int, int]] = []
+    for begin, end in sorted(found):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+def _condition(term: Term, stems: Stems) -> str:
+    if not term.spaceless:
+        stem = stems.get(term.text)
+        return f"'{term.text}':*" if stem is None else f"('{term.text}':* | '{stem}')"
+    if len(term.text) == 1:
+        return f"'{term.text}':*"
+    return " & ".join(f"'{pair}'" for pair in pairs(term.text)[:-1])
+
+
+def _occurrences(text: str, segment: Segment, term: Term, stems: Stems) -> list[tuple[int, int]]:
+    if segment.spaceless != term.spaceless:
+        return []
+    if term.spaceless:
+        begins = [match.start() for match in re.finditer(re.escape(term.text), segment.text)]
+        return [_extent(text, segment, begin, begin + len(term.text)) for begin in begins]
+    word = segment.text[:LONGEST_WORD]
+    if word.startswith(term.text):
+        return [_extent(text, segment, 0, len(term.text))]
+    stem, wanted = stems.get(word), stems.get(term.text)
+    if (stem is not None and (stem == wanted or stem.startswith(term.text))) or word == wanted:
+        return [_extent(text, segment, 0, len(segment.text))]
+    return []
+
+
+def _extent(text: str, segment: Segment, begin: int, end: int) -> tuple[int, int]:
+    """The characters of the text that folded characters of a segment come from."""
+    return segment.origins[begin], end_of_character(text, segment.origins[end - 1])
