@@ -87,7 +87,13 @@ AGGREGATE_TYPES = (
     AggregateType(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),
     AggregateType(
         subjects.friendship,
-        (friendship.FriendshipCreated, friendship.FriendshipAccepted, friendship.FriendshipRemoved),
+        (
+            friendship.FriendshipCreated,
+            friendship.FriendshipAccepted,
+            friendship.FriendshipRemoved,
+            friendship.FriendshipBlocked,
+            friendship.FriendshipUnblocked,
+        ),
     ),
     AggregateType(subjects.conversation, (message.MessageSent,)),
     AggregateType(subjects.message, (message.MessageEdited, message.MessageDeleted, message.ReactionChanged)),

@@ -187,6 +187,18 @@ class SelfFriendship(VestnikError):
     code, status, grpc = "self_friendship", 422, "INVALID_ARGUMENT"
 
 
+class Blocked(VestnikError):
+    """You have blocked this user; end the block first."""
+
+    code, status, grpc = "blocked", 409, "FAILED_PRECONDITION"
+
+
+class SelfBlock(VestnikError):
+    """You cannot block yourself."""
+
+    code, status, grpc = "self_block", 422, "INVALID_ARGUMENT"
+
+
 class RequestTooSoon(VestnikError):
     """Earlier requests were declined, or withdrawn too often; try again later."""
 

@@ -23,6 +23,8 @@ from contracts.values.timestamps import Rfc3339, rfc3339
 NOTIFICATION_CREATED = "notification.created"
 NOTIFICATION_READ = "notification.read"
 
+BLOCK_CHANGED = "block.changed"
+
 FRIEND_REQUEST = "friend_request"
 FRIEND_ACCEPTED = "friend_accepted"
 MESSAGE = "message"
@@ -71,6 +73,14 @@ class LiveFriendship(msgspec.Struct, frozen=True):
 
     user_id: Annotated[Id, Meta(description="The other person.")]
     state: Annotated[str, Meta(extra_json_schema={"enum": ["outgoing", "incoming", "accepted", "removed"]})]
+    at: Rfc3339
+
+
+class LiveBlock(msgspec.Struct, frozen=True):
+    """`block.changed`, for the devices of the one who blocks."""
+
+    user_id: Annotated[Id, Meta(description="The other person.")]
+    blocked: Annotated[bool, Meta(description="false: the block has ended.")]
     at: Rfc3339
 
 

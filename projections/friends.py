@@ -1,14 +1,24 @@
-"""Friendships as each of the two users sees them, and a contact entry for each user, shown once verified."""
+"""Friendships as each of the two users sees them, whom each blocks, and a contact entry for each user.
+
+A user who blocks the other sees nothing of that user's requests.
+"""
 
 from contracts.envelope import Recorded
-from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.friendship import (
+    FriendshipAccepted,
+    FriendshipBlocked,
+    FriendshipCreated,
+    FriendshipEvent,
+    FriendshipRemoved,
+    FriendshipUnblocked,
+)
 from contracts.events.user import UserCreated, UserEmailVerified
 from contracts.subjects import AUTH, CONTACT
 from projections.engine import Projection, RowChanges, handles
 
 
 class Friends(Projection):
-    version = 3
+    version = 4
     streams = (CONTACT, AUTH)
     tables = """
         CREATE TABLE {contacts} (
@@ -34,12 +44,21 @@ class Friends(Projection):
         CREATE TABLE {friend_changes} (
             user_id uuid,
             sequence bigint,
+            -- the other person
             friend_id uuid,
-            -- the resulting state: accepted, incoming, outgoing, removed
+            -- the resulting state: accepted, incoming, outgoing, removed; or blocked, unblocked
             state text,
             since timestamptz,
             PRIMARY KEY (user_id, sequence)
         );
+        CREATE TABLE {blocks} (
+            -- who blocks
+            user_id uuid,
+            blocked_id uuid,
+            since timestamptz,
+            PRIMARY KEY (user_id, blocked_id)
+        );
+        CREATE INDEX ON {blocks} (user_id, since DESC, blocked_id DESC);
     """
 
     @handles(UserCreated)
@@ -62,27 +81,41 @@ class Friends(Projection):
 
     @handles(FriendshipAccepted)
     def accepted(self, event: Recorded[FriendshipAccepted], write: RowChanges) -> None:
-        _both(event, write, event.data.requester_id, event.data.addressee_id, "accepted")
+        requester, addressee = event.data.requester_id, event.data.addressee_id
+        _see(event, write, requester, addressee, "accepted")
+        _see(event, write, addressee, requester, "accepted")
 
     @handles(FriendshipRemoved)
     def removed(self, event: Recorded[FriendshipRemoved], write: RowChanges) -> None:
-        _both(event, write, event.data.remover_id, event.data.other_id, "removed")
+        remover, other = event.data.remover_id, event.data.other_id
+        _see(event, write, remover, other, "removed")
+        _see(event, write, other, remover, "removed")
+
+    @handles(FriendshipBlocked)
+    def blocked(self, event: Recorded[FriendshipBlocked], write: RowChanges) -> None:
+        user_id, blocked_id = event.data.blocker_id, event.data.blocked_id
+        write.upsert("blocks", key={"user_id": user_id, "blocked_id": blocked_id}, set={"since": event.at})
+        _change(event, write, user_id, blocked_id, "blocked")
+
+    @handles(FriendshipUnblocked)
+    def unblocked(self, event: Recorded[FriendshipUnblocked], write: RowChanges) -> None:
+        user_id, blocked_id = event.data.blocker_id, event.data.blocked_id
+        write.delete("blocks", key={"user_id": user_id, "blocked_id": blocked_id})
+        _change(event, write, user_id, blocked_id, "unblocked")
 
 
-Friendship = Recorded[FriendshipCreated] | Recorded[FriendshipAccepted] | Recorded[FriendshipRemoved]
-
-
-def _both(event: Friendship, write: RowChanges, one: str, other: str, state: str) -> None:
-    _see(event, write, one, other, state)
-    _see(event, write, other, one, state)
-
-
-def _see(event: Friendship, write: RowChanges, user_id: str, friend_id: str, state: str) -> None:
+def _see(event: Recorded[FriendshipEvent], write: RowChanges, user_id: str, friend_id: str, state: str) -> None:
+    if user_id in event.data.blocked_by:
+        return
     write.upsert(
         "friends",
         key={"user_id": user_id, "friend_id": friend_id},
         set={"state": state, "since": event.at, "sequence": event.sequence},
     )
+    _change(event, write, user_id, friend_id, state)
+
+
+def _change(event: Recorded[FriendshipEvent], write: RowChanges, user_id: str, friend_id: str, state: str) -> None:
     write.insert(
         "friend_changes",
         key={"user_id": user_id, "sequence": event.sequence},

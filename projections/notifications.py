@@ -16,7 +16,7 @@ from projections.engine import Projection, RowChanges, handles
 
 
 class Notifications(Projection):
-    version = 3
+    version = 4
     streams = (MESSAGING, CONTACT)
     # Live clients receive notifications from the streams; a reader of the list waits for the position it has seen.
     rest_seconds = 0.1
@@ -68,7 +68,8 @@ class Notifications(Projection):
 
     @handles(FriendshipCreated)
     def requested(self, event: Recorded[FriendshipCreated], write: RowChanges) -> None:
-        _notify(event, write, event.data.addressee_id, FRIEND_REQUEST, event.data.requester_id)
+        if event.data.addressee_id not in event.data.blocked_by:
+            _notify(event, write, event.data.addressee_id, FRIEND_REQUEST, event.data.requester_id)
 
     @handles(FriendshipAccepted)
     def accepted(self, event: Recorded[FriendshipAccepted], write: RowChanges) -> None:

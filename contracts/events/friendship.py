@@ -1,11 +1,23 @@
-"""Events of the friendship of two people; the aggregate's id is derived from their ids (`pair_id`)."""
+"""Events of the friendship of two people; the aggregate's id is derived from their ids (`pair_id`).
+
+Blocks are part of it, so that a block and an acceptance at the same moment have one order. The last event contains the
+whole state.
+"""
 
 from typing import ClassVar
 
-from contracts.events.event import Event
+from contracts.events.event import Event, Moment
 
 
-class FriendshipCreated(Event, frozen=True, kw_only=True):
+class FriendshipEvent(Event, frozen=True, kw_only=True):
+    """Base of these events."""
+
+    # Which of the two block the other after this event, sorted. A request to someone who blocks the requester stays
+    # outgoing for the requester, and the one who blocks learns nothing of it or its end.
+    blocked_by: tuple[str, ...] = ()
+
+
+class FriendshipCreated(FriendshipEvent, frozen=True, kw_only=True):
     """One user sent the other a friend request."""
 
     TYPE: ClassVar[str] = "friendship.created"
@@ -17,7 +29,7 @@ class FriendshipCreated(Event, frozen=True, kw_only=True):
     addressee_setbacks: int = 0
 
 
-class FriendshipAccepted(Event, frozen=True, kw_only=True):
+class FriendshipAccepted(FriendshipEvent, frozen=True, kw_only=True):
     """The addressee accepted the request: the two may chat."""
 
     TYPE: ClassVar[str] = "friendship.accepted"
@@ -25,7 +37,7 @@ class FriendshipAccepted(Event, frozen=True, kw_only=True):
     addressee_id: str
 
 
-class FriendshipRemoved(Event, frozen=True, kw_only=True):
+class FriendshipRemoved(FriendshipEvent, frozen=True, kw_only=True):
     """One of the two ended the friendship, or declined or withdrew the request: access to the chat ends."""
 
     TYPE: ClassVar[str] = "friendship.removed"
@@ -35,3 +47,30 @@ class FriendshipRemoved(Event, frozen=True, kw_only=True):
     # As in `friendship.created`, this request included; 0 after a friendship.
     remover_setbacks: int = 0
     other_setbacks: int = 0
+
+
+class FriendshipBlocked(FriendshipEvent, frozen=True, kw_only=True):
+    """One of the two blocked the other. A friendship or request between them has ended before, by an event of its own.
+
+    Appended together with that event."""
+
+    TYPE: ClassVar[str] = "friendship.blocked"
+    blocker_id: str
+    blocked_id: str
+    # As in `friendship.created`.
+    blocker_setbacks: int = 0
+    blocked_setbacks: int = 0
+    # When the last request or friendship ended; None if there was none.
+    ended_at: Moment | None = None
+
+
+class FriendshipUnblocked(FriendshipEvent, frozen=True, kw_only=True):
+    """The user ended the block. A request that the other made during it has ended before, by an event of its own."""
+
+    TYPE: ClassVar[str] = "friendship.unblocked"
+    blocker_id: str
+    blocked_id: str
+    # As in `friendship.blocked`.
+    blocker_setbacks: int = 0
+    blocked_setbacks: int = 0
+    ended_at: Moment | None = None

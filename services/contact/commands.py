@@ -1,4 +1,4 @@
-"""Load, decide, append: requests, accepts and ends friendships."""
+"""Load, decide, append: requests, accepts and ends friendships; blocks users."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -7,12 +7,23 @@ from typing import Protocol
 import msgspec
 
 from contracts import envelope
-from contracts.errors import SelfFriendship, TooManyPendingRequests, UserNotFound
+from contracts.errors import SelfBlock, SelfFriendship, TooManyPendingRequests, UserNotFound
 from contracts.subjects import CONTACT, friendship
 from contracts.values.ids import pair_id
 from infra.rpc.call_context import Call
 from services.contact.clients import People
-from services.contact.domain import Friendship, Relation, Status, asks, decide_add, decide_remove, evolve, relation
+from services.contact.domain import (
+    Friendship,
+    Relation,
+    Status,
+    asks,
+    decide_add,
+    decide_block,
+    decide_remove,
+    decide_unblock,
+    evolve,
+    relation,
+)
 from streams.log import Log
 from streams.repository import Repository
 
@@ -61,15 +72,14 @@ class ContactCommands:
         Raises:
             SelfFriendship: both are the same person.
             UserNotFound: there is no such user, or none with a verified address.
+            Blocked: the user blocks the other.
             RequestTooSoon: the pause after declined or withdrawn requests is not over.
             TooManyPendingRequests: the user has as many unanswered requests as allowed. They are counted in the read
                 model, so requests made within its lag may exceed the limit.
         """
         if user_id == friend_id:
             raise SelfFriendship
-        for person in (user_id, friend_id):
-            if not await self._people.known(person):
-                raise UserNotFound
+        await self._require_people(user_id, friend_id)
         pair = pair_id(user_id, friend_id)
         # Only for a request, so that accepting and repeated calls work without the read model.
         if asks((await self._repository.load(pair)).state, user_id):
@@ -91,6 +101,38 @@ class ContactCommands:
         )
         return outcome.sequence
 
+    async def block(self, user_id: str, blocked_id: str, call: Call) -> int:
+        """Blocks the other user, and ends a friendship or request. Returns the sequence in CONTACT.
+
+        Raises:
+            SelfBlock: both are the same person.
+            UserNotFound: there is no such user, or none with a verified address.
+        """
+        if user_id == blocked_id:
+            raise SelfBlock
+        await self._require_people(user_id, blocked_id)
+        outcome = await self._repository.execute(
+            pair_id(user_id, blocked_id),
+            lambda state: decide_block(state, user_id, blocked_id, self._clock()),
+            call.provenance(),
+        )
+        return outcome.sequence
+
+    async def unblock(self, user_id: str, blocked_id: str, call: Call) -> int:
+        """Ends the block. Returns the sequence in CONTACT; 0 if the pair has no events.
+
+        Raises: as `block` does.
+        """
+        if user_id == blocked_id:
+            raise SelfBlock
+        await self._require_people(user_id, blocked_id)
+        outcome = await self._repository.execute(
+            pair_id(user_id, blocked_id),
+            lambda state: decide_unblock(state, user_id, blocked_id, self._clock()),
+            call.provenance(),
+        )
+        return outcome.sequence
+
     async def is_friend(self, user_id: str, friend_id: str) -> Standing:
         """Whether the two are friends, read from the stream.
 
@@ -102,10 +144,13 @@ class ContactCommands:
         loaded = await self._repository.load(pair_id(user_id, friend_id))
         if loaded.state.status is Status.NONE:
             # If the pair has any events, both users exist.
-            for person in (user_id, friend_id):
-                if not await self._people.known(person):
-                    raise UserNotFound
+            await self._require_people(user_id, friend_id)
         return Standing(loaded.state.status is Status.ACCEPTED, loaded.sequence, read_at)
+
+    async def _require_people(self, *user_ids: str) -> None:
+        for user_id in user_ids:
+            if not await self._people.known(user_id):
+                raise UserNotFound
 
     async def _check_pending(self, user_id: str) -> None:
         if await self._requests.pending(user_id, self._most_pending) >= self._most_pending:

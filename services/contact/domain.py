@@ -1,5 +1,9 @@
 """The friendship aggregate: requested by one user, accepted by the other, ended by either; may be requested again.
 
+Either may block the other, which ends what there is between them. The blocked user's requests then stay outgoing for
+that user alone until they are withdrawn or the block ends, which declines them. So to that user a block looks like an
+ended friendship or a declined request, followed by requests that nobody answers.
+
 A declined request may be repeated after a pause, which grows with each decline until the two become friends. A
 withdrawn request counts a third of a declined one, so that repeated requests and withdrawals lead to the same pauses.
 The user who declined may send a request at any time.
@@ -11,9 +15,15 @@ from enum import StrEnum
 
 import msgspec
 
-from contracts.errors import RequestTooSoon, SelfFriendship
+from contracts.errors import Blocked, RequestTooSoon, SelfBlock, SelfFriendship
 from contracts.events.event import Event
-from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.friendship import (
+    FriendshipAccepted,
+    FriendshipBlocked,
+    FriendshipCreated,
+    FriendshipRemoved,
+    FriendshipUnblocked,
+)
 
 # Weights of an unsuccessful request.
 DECLINED, WITHDRAWN = 3, 1
@@ -48,6 +58,8 @@ class Friendship(msgspec.Struct, frozen=True, kw_only=True):
     setbacks: dict[str, int] = {}
     # When the last request or friendship ended; None while there is one, or before the first.
     ended_at: datetime | None = None
+    # Which of the two block the other, sorted.
+    blocked_by: tuple[str, ...] = ()
 
 
 def evolve(state: Friendship, event: Event, at: datetime) -> Friendship:
@@ -59,6 +71,7 @@ def evolve(state: Friendship, event: Event, at: datetime) -> Friendship:
                 setbacks=_setbacks(
                     (event.requester_id, event.requester_setbacks), (event.addressee_id, event.addressee_setbacks)
                 ),
+                blocked_by=event.blocked_by,
             )
         case FriendshipAccepted():
             return Friendship(status=Status.ACCEPTED, requester_id=event.requester_id)
@@ -67,6 +80,16 @@ def evolve(state: Friendship, event: Event, at: datetime) -> Friendship:
                 status=Status.REMOVED,
                 setbacks=_setbacks((event.remover_id, event.remover_setbacks), (event.other_id, event.other_setbacks)),
                 ended_at=at,
+                blocked_by=event.blocked_by,
+            )
+        case FriendshipBlocked() | FriendshipUnblocked():
+            return Friendship(
+                status=Status.REMOVED,
+                setbacks=_setbacks(
+                    (event.blocker_id, event.blocker_setbacks), (event.blocked_id, event.blocked_setbacks)
+                ),
+                ended_at=event.ended_at,
+                blocked_by=event.blocked_by,
             )
         case _:
             return state
@@ -77,10 +100,13 @@ def decide_add(state: Friendship, user_id: str, friend_id: str, now: datetime) -
 
     Raises:
         SelfFriendship: both are the same person.
+        Blocked: the user blocks the other.
         RequestTooSoon: the user's last request was declined, or too many were withdrawn; with the seconds to wait.
     """
     if user_id == friend_id:
         raise SelfFriendship
+    if user_id in state.blocked_by:
+        raise Blocked
     match relation(state, user_id):
         case Relation.OUTGOING | Relation.ACCEPTED:
             return ()
@@ -96,12 +122,70 @@ def decide_add(state: Friendship, user_id: str, friend_id: str, now: datetime) -
                     addressee_id=friend_id,
                     requester_setbacks=state.setbacks.get(user_id, 0),
                     addressee_setbacks=state.setbacks.get(friend_id, 0),
+                    blocked_by=state.blocked_by,
                 ),
             )
 
 
 def decide_remove(state: Friendship, user_id: str, friend_id: str) -> tuple[Event, ...]:
-    """Ends a friendship, declines or withdraws a request; no event if there is none."""
+    """Ends a friendship, declines or withdraws a request; no event if there is none that the user sees."""
+    if user_id in state.blocked_by:
+        return ()
+    return _end(state, user_id, friend_id)
+
+
+def decide_block(state: Friendship, user_id: str, blocked_id: str, now: datetime) -> tuple[Event, ...]:
+    """Blocks the other, and ends a friendship or request as `decide_remove` does; no event if already blocked.
+
+    Raises:
+        SelfBlock: both are the same person.
+    """
+    if user_id == blocked_id:
+        raise SelfBlock
+    if user_id in state.blocked_by:
+        return ()
+    return _set_block(FriendshipBlocked, state, user_id, blocked_id, (*state.blocked_by, user_id), now)
+
+
+def decide_unblock(state: Friendship, user_id: str, blocked_id: str, now: datetime) -> tuple[Event, ...]:
+    """Ends the user's block, and declines the other's request, if there is one; no event if there is no block.
+
+    Raises:
+        SelfBlock: both are the same person.
+    """
+    if user_id == blocked_id:
+        raise SelfBlock
+    if user_id not in state.blocked_by:
+        return ()
+    blocked_by = tuple(blocker for blocker in state.blocked_by if blocker != user_id)
+    return _set_block(FriendshipUnblocked, state, user_id, blocked_id, blocked_by, now)
+
+
+def _set_block(
+    kind: type[FriendshipBlocked | FriendshipUnblocked],
+    state: Friendship,
+    user_id: str,
+    blocked_id: str,
+    blocked_by: tuple[str, ...],
+    now: datetime,
+) -> tuple[Event, ...]:
+    ended = _end(state, user_id, blocked_id)
+    for event in ended:
+        state = evolve(state, event, now)
+    return (
+        *ended,
+        kind(
+            blocker_id=user_id,
+            blocked_id=blocked_id,
+            blocker_setbacks=state.setbacks.get(user_id, 0),
+            blocked_setbacks=state.setbacks.get(blocked_id, 0),
+            ended_at=state.ended_at,
+            blocked_by=tuple(sorted(blocked_by)),
+        ),
+    )
+
+
+def _end(state: Friendship, user_id: str, friend_id: str) -> tuple[Event, ...]:
     if state.status not in (Status.REQUESTED, Status.ACCEPTED):
         return ()
     setbacks = dict(state.setbacks)
@@ -114,16 +198,20 @@ def decide_remove(state: Friendship, user_id: str, friend_id: str) -> tuple[Even
             other_id=friend_id,
             remover_setbacks=setbacks.get(user_id, 0),
             other_setbacks=setbacks.get(friend_id, 0),
+            blocked_by=state.blocked_by,
         ),
     )
 
 
 def asks(state: Friendship, user_id: str) -> bool:
-    """Whether adding would create a request, as opposed to accepting one or changing nothing."""
-    return relation(state, user_id) in (Relation.NONE, Relation.REMOVED)
+    """Whether adding would create a request, as opposed to accepting one, changing nothing or being refused."""
+    return user_id not in state.blocked_by and relation(state, user_id) in (Relation.NONE, Relation.REMOVED)
 
 
 def relation(state: Friendship, user_id: str) -> Relation:
+    if user_id in state.blocked_by:
+        # Requests of the blocked user are not shown to the one who blocks.
+        return Relation.REMOVED
     if state.status is Status.REQUESTED:
         return Relation.OUTGOING if state.requester_id == user_id else Relation.INCOMING
     return Relation(state.status.value)

@@ -31,6 +31,21 @@ class FriendsCursor(msgspec.Struct, frozen=True):
     friend_id: Id
 
 
+class ChangeRow(msgspec.Struct, frozen=True):
+    """A change of a friendship as the user sees it, or of the user's block, for backfill."""
+
+    friend_id: str
+    # The resulting state: accepted, incoming, outgoing, removed, blocked, unblocked.
+    state: str
+    since: datetime
+    sequence: int
+
+
+class BlockRow(msgspec.Struct, frozen=True):
+    blocked_id: str
+    since: datetime
+
+
 class _Found(msgspec.Struct, frozen=True):
     user_id: str
 
@@ -97,10 +112,33 @@ class FriendQueries:
         more = FriendsCursor(page[-1].since, page[-1].friend_id) if len(rows) > limit else None
         return page, more, reached
 
-    async def backfill(self, user_id: str, after: int, limit: int) -> list[FriendRow]:
-        """Returns every change of the user's friendships after the sequence, in order."""
+    async def blocked(
+        self, user_id: str, position: Position, *, limit: int, after: FriendsCursor | None
+    ) -> tuple[list[BlockRow], FriendsCursor | None, Position]:
+        """Returns a page of the users whom the user blocks, latest first."""
+        await self._model.wait_for(position)
+        rows, reached = await self._model.select(
+            BlockRow,
+            """
+            SELECT blocked_id, since FROM {blocks}
+            WHERE user_id = %(user_id)s AND (since, blocked_id) < (%(since)s, %(blocked_id)s::uuid)
+            ORDER BY since DESC, blocked_id DESC LIMIT %(limit)s
+            """,
+            {
+                "user_id": user_id,
+                "since": after.since if after else _END_OF_TIME,
+                "blocked_id": after.friend_id if after else _LAST_ID,
+                "limit": limit + 1,
+            },
+        )
+        page = rows[:limit]
+        more = FriendsCursor(page[-1].since, page[-1].blocked_id) if len(rows) > limit else None
+        return page, more, reached
+
+    async def backfill(self, user_id: str, after: int, limit: int) -> list[ChangeRow]:
+        """Returns every change of the user's friendships and blocks after the sequence, in order."""
         rows, _ = await self._model.select(
-            FriendRow,
+            ChangeRow,
             """
             SELECT friend_id, state, since, sequence FROM {friend_changes}
             WHERE user_id = %(user_id)s AND sequence > %(after)s

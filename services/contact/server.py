@@ -8,12 +8,15 @@ from msgspec import Meta
 
 from contracts.errors import UserNotFound
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.notification_kinds import LiveFriendship
+from contracts.notification_kinds import BLOCK_CHANGED, LiveBlock, LiveFriendship
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendRequest,
     AddFriendResponse,
     BackfillRequest,
+    BlockedUser,
+    BlockUserRequest,
+    BlockUserResponse,
     ClientEvent,
     ContactServiceBase,
     Friend,
@@ -22,8 +25,12 @@ from contracts.rpc.vestnik.contact.v1 import (
     GetFriendsResponse,
     IsFriendRequest,
     IsFriendResponse,
+    ListBlockedRequest,
+    ListBlockedResponse,
     RemoveFriendRequest,
     RemoveFriendResponse,
+    UnblockUserRequest,
+    UnblockUserResponse,
 )
 from contracts.rpc.vestnik.contact.v1 import Relation as RpcRelation
 from contracts.subjects import CONTACT
@@ -34,7 +41,7 @@ from contracts.values.validation import validated
 from infra.rpc.call_context import current
 from services.contact.commands import ContactCommands
 from services.contact.domain import Relation
-from services.contact.queries import FriendQueries, FriendRow, FriendsCursor
+from services.contact.queries import ChangeRow, FriendQueries, FriendRow, FriendsCursor
 
 _EVENTS_PAGE = 500
 _ALL = 1 << 62
@@ -47,7 +54,7 @@ _STATES = {
 _RELATIONS: dict[int, Relation | None] = {FriendState.UNSPECIFIED: None} | {
     number: relation for relation, number in _STATES.items()
 }
-_TYPES = {
+_TYPES: dict[str, str] = {
     Relation.ACCEPTED: FriendshipAccepted.TYPE,
     Relation.INCOMING: FriendshipCreated.TYPE,
     Relation.OUTGOING: FriendshipCreated.TYPE,
@@ -63,6 +70,16 @@ class _Pair(msgspec.Struct, frozen=True):
 class _Page(msgspec.Struct, frozen=True):
     user_id: Id
     state: Annotated[int, Meta(ge=0, le=3)]
+    limit: PageLimit
+
+
+class _Block(msgspec.Struct, frozen=True):
+    user_id: Id
+    blocked_id: Id
+
+
+class _BlocksPage(msgspec.Struct, frozen=True):
+    user_id: Id
     limit: PageLimit
 
 
@@ -118,6 +135,30 @@ class ContactServer(ContactServiceBase):
             position=position.encode(),
         )
 
+    async def block_user(self, message: BlockUserRequest) -> BlockUserResponse:
+        request = validated(_Block, {"user_id": message.user_id, "blocked_id": message.blocked_id})
+        sequence = await self._commands.block(request.user_id, request.blocked_id, current())
+        return BlockUserResponse(position=_position(sequence))
+
+    async def unblock_user(self, message: UnblockUserRequest) -> UnblockUserResponse:
+        request = validated(_Block, {"user_id": message.user_id, "blocked_id": message.blocked_id})
+        sequence = await self._commands.unblock(request.user_id, request.blocked_id, current())
+        return UnblockUserResponse(position=_position(sequence))
+
+    async def list_blocked(self, message: ListBlockedRequest) -> ListBlockedResponse:
+        request = validated(_BlocksPage, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        page, more, position = await self._queries.blocked(
+            request.user_id,
+            current().position,
+            limit=request.limit,
+            after=decode_cursor(message.cursor, FriendsCursor),
+        )
+        return ListBlockedResponse(
+            blocked=[BlockedUser(user_id=row.blocked_id, since=to_unix_ms(row.since)) for row in page],
+            next=encode_cursor(more) if more else "",
+            position=position.encode(),
+        )
+
     async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:
         request = validated(_Backfill, {"user_id": message.user_id, "after": message.after, "limit": message.limit})
         await self._queries.wait_for(current().position)
@@ -134,9 +175,13 @@ def _friend(row: FriendRow) -> Friend:
     return Friend(user_id=row.friend_id, state=_STATES[row.relation], since=to_unix_ms(row.since))
 
 
-def _client_event(row: FriendRow) -> ClientEvent:
-    data = LiveFriendship(row.friend_id, row.state, rfc3339(row.since))
-    return ClientEvent(type=_TYPES[row.relation], sequence=row.sequence, data=msgspec.json.encode(data))
+def _client_event(row: ChangeRow) -> ClientEvent:
+    at = rfc3339(row.since)
+    if row.state in ("blocked", "unblocked"):
+        block = LiveBlock(row.friend_id, row.state == "blocked", at)
+        return ClientEvent(type=BLOCK_CHANGED, sequence=row.sequence, data=msgspec.json.encode(block))
+    data = LiveFriendship(row.friend_id, row.state, at)
+    return ClientEvent(type=_TYPES[row.state], sequence=row.sequence, data=msgspec.json.encode(data))
 
 
 def _position(sequence: int) -> str:

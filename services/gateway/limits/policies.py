@@ -45,7 +45,7 @@ MESSAGE_SEARCH = Limit(name="message-search", quota=240, window=60, subject=Subj
 PROFILE_ADDRESS = Limit(name="profile-address", quota=6_000, window=60, subject=Subject.ADDRESS)
 LIVE_ADDRESS = Limit(name="live-address", quota=6_000, window=60, subject=Subject.ADDRESS)
 FRIENDS_ADDRESS = Limit(name="friends-address", quota=6_000, window=60, subject=Subject.ADDRESS)
-# Requests, acceptances, withdrawals and removals together.
+# Requests, acceptances, withdrawals, removals and blocks together.
 FRIENDS = Limit(name="friends", quota=60, window=60, burst=120, subject=Subject.ACCOUNT)
 PROFILE_CHANGE_ADDRESS = Limit(name="profile-change-address", quota=3_000, window=60, subject=Subject.ADDRESS)
 PROFILE_CHANGE = Limit(name="profile-change", quota=120, window=3600, burst=60, subject=Subject.ACCOUNT)

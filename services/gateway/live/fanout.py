@@ -8,11 +8,19 @@ from msgspec import UNSET
 
 from contracts.envelope import Recorded
 from contracts.events.event import Event
-from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.friendship import (
+    FriendshipAccepted,
+    FriendshipBlocked,
+    FriendshipCreated,
+    FriendshipEvent,
+    FriendshipRemoved,
+    FriendshipUnblocked,
+)
 from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent, NotificationRead, RepliedTo
 from contracts.events.session import SessionRevoked
 from contracts.messages import LiveMessage, Quote
 from contracts.notification_kinds import (
+    BLOCK_CHANGED,
     FRIEND_ACCEPTED,
     FRIEND_REQUEST,
     MESSAGE,
@@ -21,6 +29,7 @@ from contracts.notification_kinds import (
     NOTIFICATION_READ,
     NOTIFIED_CONTACT,
     NOTIFIED_MESSAGING,
+    LiveBlock,
     LiveConversation,
     LiveFriendship,
     LiveNotification,
@@ -111,13 +120,18 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
             done = LiveNotificationsRead(read.notification_ids, up_to)
             yield _told(event, NOTIFIED_MESSAGING, {event.aggregate_id: done}, NOTIFICATION_READ)
         case FriendshipCreated() as request:
-            yield _befriended(event, request.requester_id, "outgoing", request.addressee_id, "incoming")
-            yield _notified(event, NOTIFIED_CONTACT, request.addressee_id, FRIEND_REQUEST, request.requester_id)
+            yield _befriended(event, request, request.requester_id, "outgoing", request.addressee_id, "incoming")
+            if request.addressee_id not in request.blocked_by:
+                yield _notified(event, NOTIFIED_CONTACT, request.addressee_id, FRIEND_REQUEST, request.requester_id)
         case FriendshipAccepted() as agreed:
-            yield _befriended(event, agreed.requester_id, "accepted", agreed.addressee_id, "accepted")
+            yield _befriended(event, agreed, agreed.requester_id, "accepted", agreed.addressee_id, "accepted")
             yield _notified(event, NOTIFIED_CONTACT, agreed.requester_id, FRIEND_ACCEPTED, agreed.addressee_id)
         case FriendshipRemoved() as ended:
-            yield _befriended(event, ended.remover_id, "removed", ended.other_id, "removed")
+            yield _befriended(event, ended, ended.remover_id, "removed", ended.other_id, "removed")
+        case FriendshipBlocked() | FriendshipUnblocked() as block:
+            is_blocked = isinstance(block, FriendshipBlocked)
+            data = LiveBlock(block.blocked_id, is_blocked, rfc3339(event.at))
+            yield _told(event, CONTACT, {block.blocker_id: data}, BLOCK_CHANGED)
         case SessionRevoked() as revoked:
             yield _told(event, SESSION, {revoked.user_id: LiveSessionEnd(event.aggregate_id, revoked.reason)})
         case _:
@@ -168,9 +182,13 @@ def _updated(event: Recorded[Event], settings: ConversationUpdated) -> OutboundE
     return _told(event, MESSAGING, {settings.user_id: shown})
 
 
-def _befriended(event: Recorded[Event], one: str, ones: str, other: str, others: str) -> OutboundEvent:
+def _befriended(
+    event: Recorded[Event], friendship: FriendshipEvent, one: str, ones: str, other: str, others: str
+) -> OutboundEvent:
+    """The new state of each; a user who blocks the other sees no change."""
     at = rfc3339(event.at)
-    return _told(event, CONTACT, {one: LiveFriendship(other, ones, at), other: LiveFriendship(one, others, at)})
+    to = {one: LiveFriendship(other, ones, at), other: LiveFriendship(one, others, at)}
+    return _told(event, CONTACT, {user_id: to[user_id] for user_id in to if user_id not in friendship.blocked_by})
 
 
 def _notified(event: Recorded[Event], channel: str, user_id: str, kind: str, from_user_id: str) -> OutboundEvent:

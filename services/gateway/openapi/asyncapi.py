@@ -17,8 +17,10 @@ from contracts.events.profile import ProfileUpdated
 from contracts.events.session import SessionRevoked
 from contracts.messages import LiveMessage
 from contracts.notification_kinds import (
+    BLOCK_CHANGED,
     NOTIFICATION_CREATED,
     NOTIFICATION_READ,
+    LiveBlock,
     LiveConversation,
     LiveFriendship,
     LiveNotification,
@@ -44,6 +46,7 @@ EVENTS: Mapping[str, type[msgspec.Struct]] = {
     FriendshipCreated.TYPE: LiveFriendship,
     FriendshipAccepted.TYPE: LiveFriendship,
     FriendshipRemoved.TYPE: LiveFriendship,
+    BLOCK_CHANGED: LiveBlock,
     ProfileUpdated.TYPE: ProfileBody,
     SessionRevoked.TYPE: LiveSessionEnd,
     NOTIFICATION_CREATED: LiveNotification,

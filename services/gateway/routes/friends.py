@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from contracts.errors import RequestTooSoon, SelfFriendship, TooManyPendingRequests, UserNotFound, VestnikError
+from contracts.errors import Blocked, RequestTooSoon, SelfFriendship, TooManyPendingRequests, UserNotFound, VestnikError
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendRequest,
     Friend,
@@ -122,7 +122,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             201: DocumentedResponse(description="Asked.", body=Friendship),
             200: DocumentedResponse(description="Accepted or unchanged: the current state.", body=Friendship),
         },
-        errors=(UserNotFound, SelfFriendship, RequestTooSoon, TooManyPendingRequests),
+        errors=(UserNotFound, SelfFriendship, Blocked, RequestTooSoon, TooManyPendingRequests),
         limits=_LIMITS,
         writes=True,
     ),

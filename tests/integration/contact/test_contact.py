@@ -2,22 +2,36 @@
 
 import asyncio
 import secrets
+from functools import reduce
 
 import msgspec
 import pytest
 
-from contracts.errors import Forbidden, Invalid, RequestTooSoon, SelfFriendship, TooManyPendingRequests, UserNotFound
+from contracts.errors import (
+    Blocked,
+    Forbidden,
+    Invalid,
+    RequestTooSoon,
+    SelfBlock,
+    SelfFriendship,
+    TooManyPendingRequests,
+    UserNotFound,
+)
+from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import (
     AddFriendRequest,
     AddFriendResponse,
     BackfillRequest,
+    BlockUserRequest,
     ContactServiceStub,
     Friend,
     FriendState,
     GetFriendsRequest,
     IsFriendRequest,
+    ListBlockedRequest,
     Relation,
     RemoveFriendRequest,
+    UnblockUserRequest,
 )
 from contracts.subjects import friendship
 from contracts.values.ids import new_id, pair_id
@@ -41,6 +55,35 @@ async def remove(client: Client, user_id: str, friend_id: str) -> str:
     stub = client.stub(ContactServiceStub)
     request = RemoveFriendRequest(user_id=user_id, friend_id=friend_id)
     return (await client.call(stub.remove_friend, request)).position
+
+
+async def block(client: Client, user_id: str, blocked_id: str) -> str:
+    stub = client.stub(ContactServiceStub)
+    request = BlockUserRequest(user_id=user_id, blocked_id=blocked_id)
+    return (await client.call(stub.block_user, request)).position
+
+
+async def unblock(client: Client, user_id: str, blocked_id: str) -> str:
+    stub = client.stub(ContactServiceStub)
+    request = UnblockUserRequest(user_id=user_id, blocked_id=blocked_id)
+    return (await client.call(stub.unblock_user, request)).position
+
+
+async def blocks(client: Client, user_id: str, position: str, limit: int = 50) -> list[str]:
+    """The ids of all users whom the user blocks, read in pages of `limit`."""
+    stub, ids, cursor = client.stub(ContactServiceStub), list[str](), ""
+    while True:
+        request = ListBlockedRequest(user_id=user_id, limit=limit, cursor=cursor)
+        page = await client.call(stub.list_blocked, request, context=seen(position))
+        assert len(page.blocked) <= limit
+        ids += [blocked.user_id for blocked in page.blocked]
+        cursor = page.next
+        if not cursor:
+            return ids
+
+
+def latest(*positions: str) -> str:
+    return reduce(Position.merge, map(Position.decode, positions)).encode()
 
 
 async def relation(client: Client, user_id: str, friend_id: str) -> Relation:
@@ -214,3 +257,104 @@ async def test_an_unverified_account_is_an_unknown_id_to_others_until_it_is_veri
     for replica, friend in ((0, anna), (1, ben)):
         client = house.client("contact", replica)
         assert (await add(client, friend, unverified)).state is FriendState.OUTGOING
+
+
+async def test_a_block_and_an_acceptance_at_the_same_moment_have_one_order(house: House) -> None:
+    one, other = house.client("contact", 0), house.client("contact", 1)
+    for _ in range(15):
+        anna, ben = await people(house)
+        await add(one, anna, ben)
+        answer, first, second = await asyncio.gather(
+            add(one, ben, anna), block(one, anna, ben), block(other, anna, ben)
+        )
+        position = latest(answer.position, first, second)
+        accepted = answer.state is FriendState.ACCEPTED
+        # Where the block was first, the acceptance became a request that only ben sees.
+        ended_first = ["friendship.removed", "friendship.blocked"]
+        order = ["friendship.accepted", *ended_first] if accepted else [*ended_first, "friendship.created"]
+        assert await types(house, anna, ben) == ["friendship.created", *order]
+        assert answer.created is not accepted
+        for client in (one, other):
+            assert await relation(client, ben, anna) is Relation.NOT_FRIENDS
+            assert await blocks(client, anna, position) == [ben]
+            assert await friends(client, anna, position) == []
+
+
+async def test_only_the_one_who_blocks_sees_the_block(house: House) -> None:
+    anna, ben = await people(house)
+    one, other = house.client("contact", 0), house.client("contact", 1)
+    await block(one, anna, ben)
+    assert (await add(other, ben, anna)).created
+    again = await add(one, ben, anna)
+    assert (again.state, again.created) == (FriendState.OUTGOING, False)
+    for client in (one, other):
+        with pytest.raises(Blocked):
+            await add(client, anna, ben)
+        assert [friend.state for friend in await friends(client, ben, again.position)] == [FriendState.OUTGOING]
+        assert await friends(client, anna, again.position) == []
+        assert await blocks(client, ben, again.position) == []
+    before = await types(house, anna, ben)
+    await remove(one, anna, ben)
+    await block(other, anna, ben)
+    assert await types(house, anna, ben) == before == ["friendship.blocked", "friendship.created"]
+
+    position = await unblock(other, anna, ben)
+    assert await friends(one, ben, position) == await friends(one, anna, position) == []
+    assert await blocks(one, anna, position) == []
+    with pytest.raises(RequestTooSoon):
+        await add(one, ben, anna)
+    await unblock(one, anna, ben)
+    assert await types(house, anna, ben) == [*before, "friendship.removed", "friendship.unblocked"]
+    assert (await add(one, anna, ben)).created
+
+
+async def test_both_may_block_each_other_at_the_same_moment(house: House) -> None:
+    anna, ben = await people(house)
+    one, other = house.client("contact", 0), house.client("contact", 1)
+    await add(one, anna, ben)
+    positions = await asyncio.gather(block(one, anna, ben), block(other, ben, anna))
+    assert (await types(house, anna, ben))[1:] == ["friendship.removed", "friendship.blocked", "friendship.blocked"]
+    for user_id, blocked_id in ((anna, ben), (ben, anna)):
+        assert await blocks(one, user_id, latest(*positions)) == [blocked_id]
+        with pytest.raises(Blocked):
+            await add(other, user_id, blocked_id)
+    await unblock(other, anna, ben)
+    assert (await add(one, anna, ben)).state is FriendState.OUTGOING
+    with pytest.raises(Blocked):
+        await add(one, ben, anna)
+
+
+async def test_blocks_are_listed_in_pages_latest_first(house: House) -> None:
+    anna, *others = await people(house, 6)
+    client = house.client("contact")
+    for other in others:
+        position = await block(client, anna, other)
+    assert await blocks(client, anna, position, limit=2) == others[::-1]
+    with pytest.raises(SelfBlock):
+        await block(client, anna, anna)
+    for change in (block, unblock):
+        with pytest.raises(UserNotFound):
+            await change(client, anna, new_id())
+    assert await unblock(client, others[0], others[1]) == ""
+
+
+async def test_a_backfill_has_the_blocks_of_the_one_who_blocks_alone(house: House) -> None:
+    anna, ben = await people(house)
+    client = house.client("contact")
+    await add(client, anna, ben)
+    await add(client, ben, anna)
+    await block(client, anna, ben)
+    await add(client, ben, anna)
+    position = await unblock(client, anna, ben)
+    stub, changes = client.stub(ContactServiceStub), {}
+    for user_id in (anna, ben):
+        request = BackfillRequest(user_id=user_id, after=0)
+        events = [event async for event in client.stream(stub.backfill, request, context=seen(position))]
+        told = [(event.type, msgspec.json.decode(event.data)) for event in events]
+        changes[user_id] = [(kind, data["state"] if "state" in data else data["blocked"]) for kind, data in told[2:]]
+    assert changes[anna] == [("friendship.removed", "removed"), ("block.changed", True), ("block.changed", False)]
+    assert changes[ben] == [
+        ("friendship.removed", "removed"),
+        ("friendship.created", "outgoing"),
+        ("friendship.removed", "removed"),
+    ]

@@ -118,6 +118,15 @@ class Contact(contact.ContactServiceBase):
     async def get_friends(self, message: contact.GetFriendsRequest) -> contact.GetFriendsResponse:
         return await self.script.play("get_friends", message, contact.GetFriendsResponse)
 
+    async def block_user(self, message: contact.BlockUserRequest) -> contact.BlockUserResponse:
+        return await self.script.play("block_user", message, contact.BlockUserResponse)
+
+    async def unblock_user(self, message: contact.UnblockUserRequest) -> contact.UnblockUserResponse:
+        return await self.script.play("unblock_user", message, contact.UnblockUserResponse)
+
+    async def list_blocked(self, message: contact.ListBlockedRequest) -> contact.ListBlockedResponse:
+        return await self.script.play("list_blocked", message, contact.ListBlockedResponse)
+
 
 class Messaging(messaging.MessagingServiceBase):
     def __init__(self, script: Script) -> None:

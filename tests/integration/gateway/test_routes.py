@@ -252,6 +252,20 @@ CASES = {
         page({"user_id": PEER, "state": "incoming", "since": SHOWN}),
         asked={"state": contact.FriendState.INCOMING},
     ),
+    "block": Case("PUT", f"/v1/blocks/{PEER}", {"block_user": contact.BlockUserResponse(position=WROTE)}, 204),
+    "unblock": Case("DELETE", f"/v1/blocks/{PEER}", {"unblock_user": contact.UnblockUserResponse(position=WROTE)}, 204),
+    "blocks": Case(
+        "GET",
+        "/v1/blocks?limit=7",
+        {
+            "list_blocked": contact.ListBlockedResponse(
+                blocked=[contact.BlockedUser(user_id=PEER, since=AT)], next="more", position=WROTE
+            )
+        },
+        200,
+        {"items": [{"user_id": PEER, "since": SHOWN}], "next": "more"},
+        asked={"limit": 7},
+    ),
     "send": Case(
         "POST",
         f"/v1/conversations/{PEER}/messages",

@@ -42,6 +42,13 @@ async def test_the_other_is_told(read_model: OpenReadModel) -> None:
     assert [kind for _, kind, _ in await model.rows(UNREAD)] == ["friend_request", "friend_accepted"]
 
 
+async def test_a_request_to_someone_who_blocks_the_requester_notifies_nobody(read_model: OpenReadModel) -> None:
+    model = await read_model(Notifications)
+    await model.given(FriendshipCreated(requester_id=ANNA, addressee_id=BORIS))
+    await model.when(FriendshipCreated(requester_id=BORIS, addressee_id=ANNA, blocked_by=(ANNA,)))
+    assert await model.rows("SELECT user_id FROM {notifications}") == [(BORIS,)]
+
+
 async def test_the_latest_of_marks_and_answers_says_how_far_messages_were_seen(
     read_model: OpenReadModel,
 ) -> None:

@@ -1,14 +1,21 @@
 """Friendships, decided on what happened before."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.errors import RequestTooSoon, SelfFriendship
+from contracts.errors import Blocked, RequestTooSoon, SelfBlock, SelfFriendship, VestnikError
 from contracts.events.event import Event
-from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.friendship import (
+    FriendshipAccepted,
+    FriendshipBlocked,
+    FriendshipCreated,
+    FriendshipRemoved,
+    FriendshipUnblocked,
+)
 from services.contact.domain import (
     DECLINED,
     PAUSES,
@@ -16,7 +23,9 @@ from services.contact.domain import (
     Relation,
     Status,
     decide_add,
+    decide_block,
     decide_remove,
+    decide_unblock,
     evolve,
     relation,
 )
@@ -204,3 +213,110 @@ def test_a_request_that_is_withdrawn_now_and_then_is_free_and_a_game_of_it_is_no
 
 def test_ends_from_before_there_were_pauses_make_none() -> None:
     assert decide_add(given_events(ASKED, REMOVED), "anna", "ben", AT) == (ASKED,)
+
+
+BLOCKED = FriendshipBlocked(blocker_id="anna", blocked_id="ben", blocked_by=("anna",))
+HELD = FriendshipCreated(requester_id="ben", addressee_id="anna", blocked_by=("anna",))
+
+
+def test_a_block_ends_a_friendship_by_an_event_of_its_own() -> None:
+    ended, block = decide_block(given_events(ASKED, ACCEPTED), "anna", "ben", AT)
+    assert ended == REMOVED
+    assert block == FriendshipBlocked(blocker_id="anna", blocked_id="ben", blocked_by=("anna",), ended_at=AT)
+
+
+@pytest.mark.parametrize(("who", "setbacks"), [("ben", {"anna": 3}), ("anna", {"anna": 1})])
+def test_a_block_declines_or_withdraws_a_request(who: str, setbacks: dict[str, int]) -> None:
+    other = "ben" if who == "anna" else "anna"
+    ended, block = decide_block(given_events(ASKED), who, other, AT)
+    assert isinstance(ended, FriendshipRemoved)
+    assert given_events(block).setbacks == setbacks
+
+
+@pytest.mark.parametrize("before", [(), (REMOVED,)])
+def test_a_block_without_anything_to_end_is_one_event(before: tuple[Event, ...]) -> None:
+    (block,) = decide_block(given_events(*before), "anna", "ben", AT)
+    assert isinstance(block, FriendshipBlocked)
+
+
+def test_blocking_and_unblocking_twice_changes_nothing() -> None:
+    assert decide_block(given_events(BLOCKED), "anna", "ben", AT) == ()
+    assert decide_unblock(given_events(), "anna", "ben", AT) == ()
+    assert decide_unblock(given_events(BLOCKED), "ben", "anna", AT) == ()
+
+
+@pytest.mark.parametrize("decide", [decide_block, decide_unblock])
+def test_nobody_blocks_themselves(decide: Callable[..., object]) -> None:
+    with pytest.raises(SelfBlock):
+        decide(given_events(), "anna", "anna", AT)
+
+
+def test_each_may_block_the_other() -> None:
+    (block,) = decide_block(given_events(BLOCKED), "ben", "anna", AT)
+    both = given_events(block)
+    assert both.blocked_by == ("anna", "ben")
+    for who, other in (("anna", "ben"), ("ben", "anna")):
+        with pytest.raises(Blocked):
+            decide_add(both, who, other, AT)
+    (unblock,) = decide_unblock(both, "anna", "ben", AT)
+    assert given_events(unblock).blocked_by == ("ben",)
+
+
+def test_a_blocked_user_s_request_is_outgoing_for_that_user_alone() -> None:
+    assert decide_add(given_events(BLOCKED), "ben", "anna", AT) == (HELD,)
+    state = given_events(HELD)
+    assert (relation(state, "ben"), relation(state, "anna")) == (Relation.OUTGOING, Relation.REMOVED)
+    assert decide_remove(state, "anna", "ben") == ()
+    with pytest.raises(Blocked):
+        decide_add(state, "anna", "ben", AT)
+
+
+def test_the_end_of_a_block_declines_a_request_made_during_it() -> None:
+    declined, unblock = decide_unblock(given_events(HELD), "anna", "ben", AT)
+    assert declined == FriendshipRemoved(remover_id="anna", other_id="ben", other_setbacks=3, blocked_by=("anna",))
+    assert unblock == FriendshipUnblocked(blocker_id="anna", blocked_id="ben", blocked_setbacks=3, ended_at=AT)
+
+
+Decide = Callable[[Friendship, datetime], tuple[Event, ...]]
+ACTIONS: dict[str, Decide] = {
+    "ben adds": lambda state, now: decide_add(state, "ben", "anna", now),
+    "ben removes": lambda state, now: decide_remove(state, "ben", "anna"),
+    "anna adds": lambda state, now: decide_add(state, "anna", "ben", now),
+    "anna removes": lambda state, now: decide_remove(state, "anna", "ben"),
+    "anna blocks": lambda state, now: decide_block(state, "anna", "ben", now),
+    "anna unblocks": lambda state, now: decide_unblock(state, "anna", "ben", now),
+}
+
+
+def outcome(state: Friendship, action: str, now: datetime) -> tuple[Friendship, object]:
+    """The state after the action, and what ben receives: live events, and the answer if the action is his."""
+    try:
+        events = ACTIONS[action](state, now)
+    except VestnikError as error:
+        return state, (error.code, error.retry_after) if action.startswith("ben") else []
+    for event in events:
+        state = evolve(state, event, now)
+    live: list[object] = [event.TYPE for event in events if event.TYPE in LIVE]
+    return state, [*live, relation(state, "ben")] if action == "ben adds" else live
+
+
+LIVE = ("friendship.created", "friendship.accepted", "friendship.removed")
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(ACTIONS)), st.sampled_from([0, 1, 24, 24 * 31])), max_size=40))
+def test_a_blocked_user_cannot_tell_a_block_from_a_removal_followed_by_silence(steps: list[tuple[str, int]]) -> None:
+    blocked = ignored = Friendship()
+    now = AT
+    for action, hours in steps:
+        now += timedelta(hours=hours)
+        silent = "anna" in blocked.blocked_by
+        blocked, seen = outcome(blocked, action, now)
+        plain = action if action.startswith("ben") or not silent or action == "anna unblocks" else None
+        if plain in ("anna blocks", "anna unblocks"):
+            # Without a block there is nothing to end.
+            plain = "anna removes" if (plain == "anna blocks") is not silent else None
+        if plain is None:
+            assert seen == []
+            continue
+        ignored, expected = outcome(ignored, plain, now)
+        assert seen == expected

@@ -7,6 +7,9 @@ __all__ = (
     "AddFriendRequest",
     "AddFriendResponse",
     "BackfillRequest",
+    "BlockUserRequest",
+    "BlockUserResponse",
+    "BlockedUser",
     "ClientEvent",
     "ContactServiceBase",
     "ContactServiceStub",
@@ -16,9 +19,13 @@ __all__ = (
     "GetFriendsResponse",
     "IsFriendRequest",
     "IsFriendResponse",
+    "ListBlockedRequest",
+    "ListBlockedResponse",
     "Relation",
     "RemoveFriendRequest",
     "RemoveFriendResponse",
+    "UnblockUserRequest",
+    "UnblockUserResponse",
 )
 
 from collections.abc import AsyncIterator
@@ -198,6 +205,59 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class BlockedUser(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "BlockedUser"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    since: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+
+
+default_message_pool.register_message("vestnik.contact.v1", "BlockedUser", BlockedUser)
+
+
+@dataclass(eq=False, repr=False)
+class BlockUserRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "BlockUserRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    blocked_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.contact.v1", "BlockUserRequest", BlockUserRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class BlockUserResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "BlockUserResponse"
+        ]
+
+    position: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.contact.v1", "BlockUserResponse", BlockUserResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class ClientEvent(betterproto2.Message):
     """
     One event for a client, as in the live stream.
@@ -348,6 +408,53 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ListBlockedRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListBlockedRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    limit: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+
+    cursor: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.contact.v1", "ListBlockedRequest", ListBlockedRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListBlockedResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListBlockedResponse"
+        ]
+
+    blocked: "list[BlockedUser]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+
+    next: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Empty on the last page.
+    """
+
+    position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.contact.v1", "ListBlockedResponse", ListBlockedResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class RemoveFriendRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -380,6 +487,42 @@ class RemoveFriendResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.contact.v1", "RemoveFriendResponse", RemoveFriendResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class UnblockUserRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "UnblockUserRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    blocked_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.contact.v1", "UnblockUserRequest", UnblockUserRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class UnblockUserResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "UnblockUserResponse"
+        ]
+
+    position: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.contact.v1", "UnblockUserResponse", UnblockUserResponse
 )
 
 
@@ -459,6 +602,69 @@ class ContactServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def block_user(
+        self,
+        message: "BlockUserRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "BlockUserResponse":
+        """
+        Ends a friendship or request of the two. The blocked user gets the answers of someone whose requests are ignored.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.contact.v1.ContactService/BlockUser",
+            message,
+            BlockUserResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def unblock_user(
+        self,
+        message: "UnblockUserRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "UnblockUserResponse":
+        """
+        Declines a request that the blocked user made during the block.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.contact.v1.ContactService/UnblockUser",
+            message,
+            UnblockUserResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_blocked(
+        self,
+        message: "ListBlockedRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListBlockedResponse":
+        """
+        The users whom this user blocks, latest first.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.contact.v1.ContactService/ListBlocked",
+            message,
+            ListBlockedResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def backfill(
         self,
         message: "BackfillRequest",
@@ -483,7 +689,7 @@ class ContactServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n vestnik/contact/v1/contact.proto\x12\x12vestnik.contact.v1"H\n\x10AddFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x80\x01\n\x11AddFriendResponse\x125\n\x05state\x18\x01 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"K\n\x13RemoveFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"2\n\x14RemoveFriendResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\x91\x01\n\x11GetFriendsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x04 \x01(\tR\x06cursor"n\n\x06Friend\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05since\x18\x03 \x01(\x03R\x05since"z\n\x12GetFriendsResponse\x124\n\x07friends\x18\x01 \x03(\x0b2\x1a.vestnik.contact.v1.FriendR\x07friends\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"G\n\x0fIsFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x81\x01\n\x10IsFriendResponse\x128\n\x08relation\x18\x01 \x01(\x0e2\x1c.vestnik.contact.v1.RelationR\x08relation\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12\x17\n\x07read_at\x18\x03 \x01(\x04R\x06readAt"V\n\x0fBackfillRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data*z\n\x0bFriendState\x12\x1a\n\x18FRIEND_STATE_UNSPECIFIED\x12\x19\n\x15FRIEND_STATE_ACCEPTED\x10\x01\x12\x19\n\x15FRIEND_STATE_INCOMING\x10\x02\x12\x19\n\x15FRIEND_STATE_OUTGOING\x10\x03*m\n\x08Relation\x12\x16\n\x14RELATION_UNSPECIFIED\x12\x14\n\x10RELATION_FRIENDS\x10\x01\x12\x18\n\x14RELATION_NOT_FRIENDS\x10\x02\x12\x19\n\x15RELATION_UNKNOWN_USER\x10\x032\xd5\x03\n\x0eContactService\x12X\n\tAddFriend\x12$.vestnik.contact.v1.AddFriendRequest\x1a%.vestnik.contact.v1.AddFriendResponse\x12a\n\x0cRemoveFriend\x12\'.vestnik.contact.v1.RemoveFriendRequest\x1a(.vestnik.contact.v1.RemoveFriendResponse\x12[\n\nGetFriends\x12%.vestnik.contact.v1.GetFriendsRequest\x1a&.vestnik.contact.v1.GetFriendsResponse\x12U\n\x08IsFriend\x12#.vestnik.contact.v1.IsFriendRequest\x1a$.vestnik.contact.v1.IsFriendResponse\x12R\n\x08Backfill\x12#.vestnik.contact.v1.BackfillRequest\x1a\x1f.vestnik.contact.v1.ClientEvent0\x01b\x06proto3'
+    b'\n vestnik/contact/v1/contact.proto\x12\x12vestnik.contact.v1"H\n\x10AddFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x80\x01\n\x11AddFriendResponse\x125\n\x05state\x18\x01 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"K\n\x13RemoveFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"2\n\x14RemoveFriendResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\x91\x01\n\x11GetFriendsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x04 \x01(\tR\x06cursor"n\n\x06Friend\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05since\x18\x03 \x01(\x03R\x05since"z\n\x12GetFriendsResponse\x124\n\x07friends\x18\x01 \x03(\x0b2\x1a.vestnik.contact.v1.FriendR\x07friends\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"G\n\x0fIsFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x81\x01\n\x10IsFriendResponse\x128\n\x08relation\x18\x01 \x01(\x0e2\x1c.vestnik.contact.v1.RelationR\x08relation\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12\x17\n\x07read_at\x18\x03 \x01(\x04R\x06readAt"J\n\x10BlockUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nblocked_id\x18\x02 \x01(\tR\tblockedId"/\n\x11BlockUserResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"L\n\x12UnblockUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nblocked_id\x18\x02 \x01(\tR\tblockedId"1\n\x13UnblockUserResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"[\n\x12ListBlockedRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"<\n\x0bBlockedUser\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05since\x18\x02 \x01(\x03R\x05since"\x80\x01\n\x13ListBlockedResponse\x129\n\x07blocked\x18\x01 \x03(\x0b2\x1f.vestnik.contact.v1.BlockedUserR\x07blocked\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"V\n\x0fBackfillRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data*z\n\x0bFriendState\x12\x1a\n\x18FRIEND_STATE_UNSPECIFIED\x12\x19\n\x15FRIEND_STATE_ACCEPTED\x10\x01\x12\x19\n\x15FRIEND_STATE_INCOMING\x10\x02\x12\x19\n\x15FRIEND_STATE_OUTGOING\x10\x03*m\n\x08Relation\x12\x16\n\x14RELATION_UNSPECIFIED\x12\x14\n\x10RELATION_FRIENDS\x10\x01\x12\x18\n\x14RELATION_NOT_FRIENDS\x10\x02\x12\x19\n\x15RELATION_UNKNOWN_USER\x10\x032\xef\x05\n\x0eContactService\x12X\n\tAddFriend\x12$.vestnik.contact.v1.AddFriendRequest\x1a%.vestnik.contact.v1.AddFriendResponse\x12a\n\x0cRemoveFriend\x12\'.vestnik.contact.v1.RemoveFriendRequest\x1a(.vestnik.contact.v1.RemoveFriendResponse\x12[\n\nGetFriends\x12%.vestnik.contact.v1.GetFriendsRequest\x1a&.vestnik.contact.v1.GetFriendsResponse\x12U\n\x08IsFriend\x12#.vestnik.contact.v1.IsFriendRequest\x1a$.vestnik.contact.v1.IsFriendResponse\x12X\n\tBlockUser\x12$.vestnik.contact.v1.BlockUserRequest\x1a%.vestnik.contact.v1.BlockUserResponse\x12^\n\x0bUnblockUser\x12&.vestnik.contact.v1.UnblockUserRequest\x1a\'.vestnik.contact.v1.UnblockUserResponse\x12^\n\x0bListBlocked\x12&.vestnik.contact.v1.ListBlockedRequest\x1a\'.vestnik.contact.v1.ListBlockedResponse\x12R\n\x08Backfill\x12#.vestnik.contact.v1.BackfillRequest\x1a\x1f.vestnik.contact.v1.ClientEvent0\x01b\x06proto3'
 )
 
 
@@ -505,6 +711,31 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
     async def is_friend(self, message: "IsFriendRequest") -> "IsFriendResponse":
         """
         Answered from the aggregate, confirmed with the stream during the call.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def block_user(self, message: "BlockUserRequest") -> "BlockUserResponse":
+        """
+        Ends a friendship or request of the two. The blocked user gets the answers of someone whose requests are ignored.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def unblock_user(
+        self, message: "UnblockUserRequest"
+    ) -> "UnblockUserResponse":
+        """
+        Declines a request that the blocked user made during the block.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_blocked(
+        self, message: "ListBlockedRequest"
+    ) -> "ListBlockedResponse":
+        """
+        The users whom this user blocks, latest first.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -551,6 +782,30 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.is_friend(request)
         await stream.send_message(response)
 
+    async def __rpc_block_user(
+        self, stream: "grpclib.server.Stream[BlockUserRequest, BlockUserResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.block_user(request)
+        await stream.send_message(response)
+
+    async def __rpc_unblock_user(
+        self, stream: "grpclib.server.Stream[UnblockUserRequest, UnblockUserResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.unblock_user(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_blocked(
+        self, stream: "grpclib.server.Stream[ListBlockedRequest, ListBlockedResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_blocked(request)
+        await stream.send_message(response)
+
     async def __rpc_backfill(
         self, stream: "grpclib.server.Stream[BackfillRequest, ClientEvent]"
     ) -> None:
@@ -587,6 +842,24 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 IsFriendRequest,
                 IsFriendResponse,
+            ),
+            "/vestnik.contact.v1.ContactService/BlockUser": grpclib.const.Handler(
+                self.__rpc_block_user,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                BlockUserRequest,
+                BlockUserResponse,
+            ),
+            "/vestnik.contact.v1.ContactService/UnblockUser": grpclib.const.Handler(
+                self.__rpc_unblock_user,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                UnblockUserRequest,
+                UnblockUserResponse,
+            ),
+            "/vestnik.contact.v1.ContactService/ListBlocked": grpclib.const.Handler(
+                self.__rpc_list_blocked,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListBlockedRequest,
+                ListBlockedResponse,
             ),
             "/vestnik.contact.v1.ContactService/Backfill": grpclib.const.Handler(
                 self.__rpc_backfill,

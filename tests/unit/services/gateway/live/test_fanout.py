@@ -5,7 +5,13 @@ import pytest
 
 from contracts.envelope import Recorded, now
 from contracts.events.event import Event
-from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.friendship import (
+    FriendshipAccepted,
+    FriendshipBlocked,
+    FriendshipCreated,
+    FriendshipRemoved,
+    FriendshipUnblocked,
+)
 from contracts.events.message import FOREVER, ConversationUpdated, MessageSeen, MessageSent, NotificationRead, RepliedTo
 from contracts.events.session import SessionRefreshed, SessionRevoked
 from contracts.values.ids import new_id, notification_id
@@ -55,6 +61,19 @@ CASES: list[tuple[Event, list[tuple[str, str, set[str]]]]] = [
         [("CONTACT", "friendship.accepted", {ANNA, BORIS}), ("c", "notification.created", {ANNA})],
     ),
     (FriendshipRemoved(remover_id=ANNA, other_id=BORIS), [("CONTACT", "friendship.removed", {ANNA, BORIS})]),
+    (
+        FriendshipCreated(requester_id=ANNA, addressee_id=BORIS, blocked_by=(BORIS,)),
+        [("CONTACT", "friendship.created", {ANNA})],
+    ),
+    (
+        FriendshipRemoved(remover_id=BORIS, other_id=ANNA, blocked_by=(BORIS,)),
+        [("CONTACT", "friendship.removed", {ANNA})],
+    ),
+    (
+        FriendshipBlocked(blocker_id=BORIS, blocked_id=ANNA, blocked_by=(BORIS,)),
+        [("CONTACT", "block.changed", {BORIS})],
+    ),
+    (FriendshipUnblocked(blocker_id=BORIS, blocked_id=ANNA), [("CONTACT", "block.changed", {BORIS})]),
     (SessionRevoked(user_id=ANNA, reason="logout"), [("SESSION", "session.revoked", {ANNA})]),
     (SessionRefreshed(user_id=ANNA, generation=2, expires_at=now()), []),
 ]

@@ -41,10 +41,13 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "PATCH /v1/profiles/me": ({200}, {"stale_profile"}),
     "PUT /v1/friends/{user_id}": (
         {200, 201},
-        {"user_not_found", "self_friendship", "request_too_soon", "too_many_pending_requests"},
+        {"user_not_found", "self_friendship", "blocked", "request_too_soon", "too_many_pending_requests"},
     ),
     "DELETE /v1/friends/{user_id}": ({204}, set()),
     "GET /v1/friends": ({200}, set()),
+    "PUT /v1/blocks/{user_id}": ({204}, {"user_not_found", "self_block"}),
+    "DELETE /v1/blocks/{user_id}": ({204}, {"user_not_found", "self_block"}),
+    "GET /v1/blocks": ({200}, set()),
     "POST /v1/conversations/{user_id}/messages": (
         {200, 201},
         {"not_friends", "user_not_found", "client_message_id_reused"},
@@ -99,6 +102,9 @@ PUBLIC = {
 
 # Names that clients are generated with.
 OPERATIONS = {
+    "blocks_block",
+    "blocks_list",
+    "blocks_unblock",
     "browser_log_in",
     "browser_log_out",
     "browser_refresh",

@@ -49,6 +49,7 @@ export default {
   e_at_text: "A message has 1 to 4,000 characters, not white space alone.",
   e_at_token: "This is not the token from the mail. Copy it once more, all of it.",
   e_at_username: "A username has 3 to 32 characters: Latin letters, digits, _ and the full stop.",
+  e_blocked: "You have blocked this person. Unblock them first.",
   e_body_too_large: "That is more than the server takes at once.",
   e_client_message_id_reused: "This message was sent before, with another text.",
   e_deadline_exceeded: "The server did not answer in time. Look whether it has worked before you try again.",
