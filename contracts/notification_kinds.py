@@ -22,6 +22,8 @@ from contracts.values.timestamps import Rfc3339, rfc3339
 
 NOTIFICATION_CREATED = "notification.created"
 NOTIFICATION_READ = "notification.read"
+# Neither events of a stream nor derived from one: sent from gateway to gateway, and stored nowhere.
+TYPING = "typing"
 
 BLOCK_CHANGED = "block.changed"
 
@@ -89,6 +91,12 @@ class LiveSessionEnd(msgspec.Struct, frozen=True):
 
     session_id: Id
     reason: Annotated[str, Meta(description="`expired` if it expired; more may be added.")]
+
+
+class LiveTyping(msgspec.Struct, frozen=True):
+    """`typing`; it holds for 6 seconds, unless a message of that user arrives before."""
+
+    user_id: Annotated[Id, Meta(description="The friend who is writing to this user.")]
 
 
 class LiveNotification(msgspec.Struct, frozen=True):

@@ -57,6 +57,11 @@ def quorum_of(party: str, process_id: str) -> str:
     return f"vestnik.quorum.{party}.{process_id}"
 
 
+# Plain messages from gateway to gateway; no stream has these subjects, so nothing stores them.
+LIVE_FILTER = "vestnik.live.*"
+LIVE_TYPING = "vestnik.live.typing"
+
+
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     """A JetStream key-value bucket: one value per key, which expires. Its loss loses no event."""
 

@@ -219,7 +219,8 @@ class Line:
             while True:
                 event = await self.events.get()
                 await self.handle(event["event"], event["data"])
-                self.bot.keep(event["id"])  # only now: what was not done comes again
+                if "id" in event:  # ephemeral events have none
+                    self.bot.keep(event["id"])  # only now: what was not done comes again
         finally:
             await self.connection.close()
 

@@ -18,6 +18,7 @@ from contracts.subjects import (
     DEAD_LETTERS_FILTER,
     LIMITS,
     LIMITS_FILTER,
+    LIVE_FILTER,
     PUBLIC_FILTERS,
     QUORUM,
     QUORUM_FILTER,
@@ -47,13 +48,18 @@ class Rights(msgspec.Struct, frozen=True):
     # Whether it receives and sends notices about read models.
     receives_notices: bool = False
     sends_notices: bool = False
+    # Subjects of its own account, on which its processes send messages to each other.
+    shared: tuple[str, ...] = ()
 
     def user(self, party: str, password: str) -> dict[str, object]:
         """The user's entry in the server's configuration."""
-        publish: dict[str, list[str]] = {"allow": [*self.imports, *([NOTICES] if self.sends_notices else [])]}
+        publish: dict[str, list[str]] = {
+            "allow": [*self.imports, *self.shared, *([NOTICES] if self.sends_notices else [])]
+        }
         if self.denied:
             publish["deny"] = self.denied
-        subscribe = {"allow": [f"{inbox_of(party)}.>", *([NOTICES] if self.receives_notices else [])]}
+        notices = [NOTICES] if self.receives_notices else []
+        subscribe = {"allow": [f"{inbox_of(party)}.>", *self.shared, *notices]}
         return {"user": party, "password": password, "permissions": {"publish": publish, "subscribe": subscribe}}
 
 
@@ -119,7 +125,8 @@ def permissions_of(party: str) -> Rights:
         if settings.owner == party:
             imports += [key_of(bucket, "*"), *_bucket_access(stream_of_bucket(bucket))]
     serves = party in SERVICES
-    return Rights(imports, denied, receives_notices=serves, sends_notices=serves)
+    shared = (LIVE_FILTER,) if party == GATEWAY else ()
+    return Rights(imports, denied, receives_notices=serves, sends_notices=serves, shared=shared)
 
 
 def _each_stream(*calls: str, also: tuple[str, ...] = ()) -> list[str]:

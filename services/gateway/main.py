@@ -40,7 +40,10 @@ from services.gateway.limits.shared_counts import SharedLimits
 from services.gateway.live.delivery import LiveDelivery
 from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.observability.metrics import Metrics
+from services.gateway.observability.presence_metrics import PresenceMetrics
 from services.gateway.observability.readiness import Readiness
+from services.gateway.presence.gateway_bus import GatewayBus
+from services.gateway.presence.typing_notices import TypingNotices
 from services.gateway.route_table import ENDPOINTS
 from services.gateway.security.access_tokens import AccessTokens
 from services.gateway.security.revocations import Revocations
@@ -155,6 +158,8 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 sealed=sealed,
                 confirm=confirm,
             )
+            presence_metrics = PresenceMetrics(metrics.registry)
+            typing = TypingNotices(GatewayBus(nats, presence_metrics), live, presence_metrics)
             revocations.listen(live)
             news.listen(live)
             parts = GatewayContext(
@@ -173,6 +178,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 load=load,
                 profiles=profiles,
                 live=live,
+                typing=typing,
                 readiness=readiness,
                 metrics=metrics,
             )
@@ -181,6 +187,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             async def lifespan(app: Starlette) -> AsyncIterator[None]:
                 # Before the first request: positions from before an accepted loss must be refused.
                 await given_up.look()
+                await typing.start()
                 async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
                     works = (revocations, news, live, given_up, *((quorum,) if quorum is not None else ()))
                     following = [group.create_task(work.run()) for work in works]

@@ -16,7 +16,17 @@ from services.gateway.http.endpoint import (
 )
 from services.gateway.limits import policies
 from services.gateway.openapi import asyncapi, document
-from services.gateway.routes import blocks, conversations, dev_mail, friends, messages, notifications, profiles, system
+from services.gateway.routes import (
+    blocks,
+    conversations,
+    dev_mail,
+    friends,
+    messages,
+    notifications,
+    presence,
+    profiles,
+    system,
+)
 from services.gateway.routes.accounts import browser_sessions, passwords, session_history, sessions, users
 from services.gateway.routes.live import routes
 from services.gateway.routes.operators import routes as ops
@@ -59,6 +69,7 @@ _DECLARED: tuple[AnyEndpoint, ...] = (
     *blocks.ROUTES,
     *messages.ROUTES,
     *conversations.ROUTES,
+    *presence.ROUTES,
     *notifications.ROUTES,
     *routes.ROUTES,
     *ops.ROUTES,

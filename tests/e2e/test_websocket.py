@@ -28,7 +28,7 @@ class Line:
         if "answer" in found:
             self.answers[found["answer"]] = found
             return
-        self.id = found["id"]
+        self.id = found.get("id", self.id)
         if found["event"] != "heartbeat":
             self.events.append(found)
 

@@ -14,6 +14,7 @@ import services.messaging.pages.metrics
 import streams.metrics
 from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.observability.metrics import Metrics
+from services.gateway.observability.presence_metrics import PresenceMetrics
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = ROOT / "infra" / "deployment"
@@ -24,7 +25,7 @@ _LABEL_SETS = re.compile(r"by \(([a-z_, ]+)\)|\{(\w+)[=!]~?\"")
 def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
     """Every metric of ours, and its labels."""
     modules: tuple[ModuleType, ...] = (projections.engine.metrics, streams.metrics, services.messaging.pages.metrics)
-    figures = (*modules, Metrics(), LiveMetrics(CollectorRegistry()))
+    figures = (*modules, Metrics(), LiveMetrics(CollectorRegistry()), PresenceMetrics(CollectorRegistry()))
     for value in (value for each in figures for value in vars(each).values()):
         if isinstance(value, MetricWrapperBase):
             yield from ((family, value._labelnames) for family in value.describe())

@@ -10,6 +10,10 @@ import msgspec
 # Events queued for one client, and the bytes of their data.
 MOST = 512
 MOST_BYTES = 512 * 1024
+# Above this number of queued events, ephemeral ones are discarded.
+MOST_BEFORE_EPHEMERAL = 128
+# The channel of ephemeral events: of no stream, without a position, not resumed.
+EPHEMERAL = ""
 
 
 class CloseReason(StrEnum):
@@ -46,6 +50,7 @@ class ClientQueue:
         "_waiter",
         "_waiting",
         "at_once",
+        "attached",
         "end",
         "expires_at",
         "notified",
@@ -61,6 +66,8 @@ class ClientQueue:
         self.notified = notified
         # Unix time at which the session expires, as far as known.
         self.expires_at = expires_at
+        # Whether the client has caught up, so that live events go to the queue.
+        self.attached = False
         # Set when closed: nothing follows what is queued.
         self.end: CloseReason | None = None
         # Delivers an event while the client's task is idle; returns whether it did; must not raise.
@@ -87,6 +94,14 @@ class ClientQueue:
         self._waiting.append(event)
         self._bytes += len(event.data)
         self.wake()
+
+    def offer(self, type_: str, data: bytes) -> bool:
+        """Queues or delivers an ephemeral event, unless the client lags; returns whether it did."""
+        full = len(self._waiting) >= MOST_BEFORE_EPHEMERAL or self._bytes + len(data) > MOST_BYTES
+        if full or not self.attached or self.end is not None:
+            return False
+        self.put(QueuedEvent(EPHEMERAL, 0, type_, data))
+        return True
 
     def close(self, end: CloseReason, reason: str = "") -> None:
         """Closes the queue; only the first call counts. `reason`: why the session ended."""

@@ -4,14 +4,14 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
 import msgspec
 from nats.aio.client import Client as NATS
 
 from contracts.envelope import Recorded
-from contracts.errors import Invalid, Overloaded, RateLimited, Unavailable
+from contracts.errors import Invalid, Overloaded, RateLimited, ReadModelBehind, Unavailable
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.profile import ProfileUpdated
@@ -190,6 +190,31 @@ class LiveDelivery:
             if not self._clients[caller.user_id]:
                 del self._clients[caller.user_id]
             self._metrics.ended(kind, queue.end or CloseReason.DISCONNECTED)
+
+    def tell(self, user_id: str, type_: str, data: bytes) -> None:
+        """Offers an ephemeral event to all clients of the user here."""
+        self._hub.tell(user_id, type_, data)
+
+    def friends_here(self, user_id: str) -> Collection[str]:
+        """The friends of the user who are known to this gateway, such as those who are connected to it."""
+        return self._hub.friend_index.friends_of(user_id)
+
+    async def friends(self, user_id: str, seen: Position) -> Collection[str]:
+        """All friends of the user, at least as of the position; loaded once, then kept current by events.
+
+        Raises:
+            Unavailable: the streams are not followed now.
+            ReadModelBehind: the position was not reached in time.
+            VestnikError: contact does not answer.
+        """
+        if not self._hub.begun or not self.alive:
+            raise Unavailable
+        if not await self._hub.until_reached({CONTACT: seen.sequence(CONTACT)}, _PATIENCE):
+            raise ReadModelBehind
+        index = self._hub.friend_index
+        friend_set = await index.acquire(user_id, self._hub.position(CONTACT), lambda: self._hub.position(PROFILE))
+        index.release(user_id, friend_set)
+        return friend_set.friends
 
     # StreamListener
 

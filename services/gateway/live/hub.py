@@ -117,6 +117,11 @@ class Hub:
             if queue.session_id == session_id:
                 queue.expires_at = max(queue.expires_at, expires_at)
 
+    def tell(self, user_id: str, type_: str, data: bytes) -> None:
+        """Offers an ephemeral event to the user's clients; one that lags does not get it."""
+        for queue in self._queues.get(user_id, ()):
+            queue.offer(type_, data)
+
     # Called for clients
 
     def covers(self, channel: str, sequence: int, friend_set: FriendSet) -> bool:
@@ -140,6 +145,7 @@ class Hub:
     def attach(self, queue: ClientQueue) -> None:
         """From now on the queue receives its user's events."""
         self._queues.setdefault(queue.user_id, []).append(queue)
+        queue.attached = True
 
     def detach(self, queue: ClientQueue) -> None:
         queues = self._queues.get(queue.user_id)

@@ -28,7 +28,7 @@ from contracts.notification_kinds import LiveSessionEnd
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from services.gateway.live.backfill import EventPage
 from services.gateway.live.backfill_slots import SMALL, BackfillSlots
-from services.gateway.live.client_queue import ClientQueue, CloseReason, QueuedEvent
+from services.gateway.live.client_queue import EPHEMERAL, ClientQueue, CloseReason, QueuedEvent
 from services.gateway.live.friend_index import FriendSet
 from services.gateway.live.hub import ChannelPositions, HeadPosition, Hub
 
@@ -57,6 +57,7 @@ class Pages(Protocol):
 class ClientEvent(msgspec.Struct, frozen=True):
     """An event, and the position that a client has reached once it has received it."""
 
+    # Empty for an ephemeral event, which moves no position.
     id: str
     type: str
     # A JSON object.
@@ -275,16 +276,16 @@ class Subscription:
         assert self.try_write is not None
         if event.channel == SESSION:
             return False
-        here = self._hub.head()
+        here = self._hub.head() if event.channel != EPHEMERAL else None
         try:
-            if not self.try_write(ClientEvent(here.id, event.type, event.data)):
+            if not self.try_write(ClientEvent(here.id if here is not None else "", event.type, event.data)):
                 return False
         except Exception:
             # The edge: this client is closed and reconnects, and all others still get the event.
             log.exception("a live event could not be delivered")
             self._queue.close(CloseReason.FAILED)
             return True
-        self._reached = here
+        self._reached = here or self._reached
         self._handed_out(1)
         return True
 
@@ -324,6 +325,9 @@ class Subscription:
         for event in events:
             if event.channel == SESSION and self._own(event):
                 # The end of its own session is sent last.
+                continue
+            if event.channel == EPHEMERAL:
+                items.append(ClientEvent("", event.type, event.data))
                 continue
             self._positions[event.channel] = event.sequence
             items.append(ClientEvent(self.id, event.type, event.data))

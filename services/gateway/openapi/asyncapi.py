@@ -20,6 +20,7 @@ from contracts.notification_kinds import (
     BLOCK_CHANGED,
     NOTIFICATION_CREATED,
     NOTIFICATION_READ,
+    TYPING,
     LiveBlock,
     LiveConversation,
     LiveFriendship,
@@ -27,6 +28,7 @@ from contracts.notification_kinds import (
     LiveNotificationsRead,
     LiveSeen,
     LiveSessionEnd,
+    LiveTyping,
 )
 from services.gateway.http.endpoint import AnyEndpoint
 from services.gateway.http.problems import Problem
@@ -51,7 +53,10 @@ EVENTS: Mapping[str, type[msgspec.Struct]] = {
     SessionRevoked.TYPE: LiveSessionEnd,
     NOTIFICATION_CREATED: LiveNotification,
     NOTIFICATION_READ: LiveNotificationsRead,
+    TYPING: LiveTyping,
 }
+# These have no position.
+EPHEMERAL_EVENTS = frozenset((TYPING,))
 HEARTBEAT = "heartbeat"
 _JSON = "application/json"
 _SCHEMAS = "#/components/schemas/"
@@ -66,7 +71,11 @@ document. Ignore events of unknown types: more will be added.
 def document(endpoints: Iterable[AnyEndpoint]) -> Json:
     """The whole document."""
     commands = {endpoint.command: endpoint for endpoint in endpoints if endpoint.command}
-    bodies = [kind for endpoint in commands.values() for kind in (endpoint.body, *_answered(endpoint))]
+    bodies = [
+        kind
+        for endpoint in commands.values()
+        for kind in (*([endpoint.body] if endpoint.takes_body else []), *_answered(endpoint))
+    ]
     types = dict.fromkeys([*EVENTS.values(), *bodies, websocket.Command, websocket.Answer, Problem, EventsQuery])
     _, schemas = msgspec.json.schema_components(list(types), ref_template=_SCHEMAS + "{name}")
     command, answer, query = (schemas.pop(kind.__name__) for kind in (websocket.Command, websocket.Answer, EventsQuery))
@@ -145,25 +154,30 @@ def _operation(action: str, channel: str, names: Iterable[str]) -> Json:
 
 def _event(kind: str) -> Json:
     """A server-sent event, where `event` and `id` are lines of their own."""
-    properties = {"event": {"type": "string", "const": kind}, "id": _POSITION}
+    properties: Json = {"event": {"type": "string", "const": kind}}
+    if kind not in EPHEMERAL_EVENTS:
+        properties["id"] = _POSITION
     return {
         "name": kind,
         "contentType": _JSON,
-        "headers": {"type": "object", "properties": properties, "required": ["event", "id"]},
+        "headers": {"type": "object", "properties": properties, "required": list(properties)},
         "payload": _reference(EVENTS[kind]),
     }
 
 
 def _frame(kind: str) -> Json:
     data = {"type": "null"} if kind == HEARTBEAT else _reference(EVENTS[kind])
-    properties = {"event": {"type": "string", "const": kind}, "id": _POSITION, "data": data}
+    position = {} if kind in EPHEMERAL_EVENTS else {"id": _POSITION}
+    properties = {"event": {"type": "string", "const": kind}, **position, "data": data}
     return _object(kind, properties, list(properties))
 
 
 def _command(endpoint: AnyEndpoint, described: Json) -> Json:
-    own = {"command": {"type": "string", "const": endpoint.command}, "body": _reference(endpoint.body)}
-    required = ["id", "command", "body"] + (["user_id"] if "{user_id}" in endpoint.path else [])
-    return _object(endpoint.command, described["properties"] | own, required)
+    body = {"body": _reference(endpoint.body)} if endpoint.takes_body else {}
+    own = {"command": {"type": "string", "const": endpoint.command}, **body}
+    properties = {name: schema for name, schema in described["properties"].items() if name != "body"} | own
+    required = ["id", "command", *body] + (["user_id"] if "{user_id}" in endpoint.path else [])
+    return _object(endpoint.command, properties, required)
 
 
 def _answer(endpoint: AnyEndpoint, described: Json) -> Json:

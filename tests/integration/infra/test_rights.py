@@ -17,6 +17,7 @@ from contracts.subjects import (
     DEAD_LETTERS_FILTER,
     LIMITS,
     LIMITS_FILTER,
+    LIVE_TYPING,
     MESSAGING,
     PUBLIC_FILTERS,
     QUORUM,
@@ -246,6 +247,16 @@ async def test_the_counts_of_rate_limits_are_written_and_read_by_gateways_alone(
     never |= {f"{API}.STREAM.MSG.GET.{LIMITS}", f"{API}.CONSUMER.CREATE.{LIMITS}.x", "vestnik.limits.login.x"}
     permitted = await party.permitted_to_publish([*counting, *making, *never])
     assert permitted == {GATEWAY: counting, TOPOLOGY: making}.get(name, set())
+
+
+@pytest.mark.parametrize("name", NATS_PARTIES)
+async def test_gateways_alone_send_to_each_other_and_nothing_stores_it(house: Parties, name: str) -> None:
+    party = await house.party(name)
+    before = await ends(house)
+    permitted = await party.permitted_to_publish([LIVE_TYPING])
+    assert permitted == await party.permitted_to_subscribe([LIVE_TYPING])
+    assert permitted == ({LIVE_TYPING} if name == GATEWAY else set())
+    assert await ends(house) == before
 
 
 @pytest.mark.parametrize("name", NATS_PARTIES)

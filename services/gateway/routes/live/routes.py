@@ -22,6 +22,8 @@ Server-sent events about the user of the token, in order and each once: `message
 friends, `session.revoked`; with `notifications=true` also `notification.created` and `notification.read`. `data` is \
 one JSON object, described at `/asyncapi.json`. More types may be added: ignore unknown ones.
 
+`typing` is ephemeral: it has no `id` and is not sent again after a reconnect.
+
 `id` is a position. A client that reconnects with the last one (`Last-Event-ID`, which browsers send automatically, \
 or `since`) misses nothing, with any gateway and after any time. Heartbeats advance it too. The `Vestnik-Position` of \
 a list can also be used: load the list, then follow from there. Without a position the stream starts with new events.
@@ -38,9 +40,9 @@ to `vestnik.v1`; never in the URL. Messages are JSON texts, described at `/async
 From the server: `{"event", "id", "data"}` as in `GET /v1/events`, with `heartbeat` for an advanced position; and \
 `{"answer", "status", "position", "body"}`, where `answer` is the `id` of a command.
 
-From the client: `{"id", "command", "user_id", "body"}`; `command` is `send`, `seen`, `update_conversation` or \
-`read_notifications`, and `body` that of the REST route, with its checks, limits, errors and position. Up to 32 \
-commands may be in flight; each is answered when it is done.
+From the client: `{"id", "command", "user_id", "body"}`; `command` is `send`, `seen`, `typing`, \
+`update_conversation` or `read_notifications`, and `body` that of the REST route, with its checks, limits, errors and \
+position. Up to 32 commands may be in flight; each is answered when it is done.
 """
 
 

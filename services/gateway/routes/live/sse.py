@@ -73,7 +73,8 @@ async def _pass_on(scope: Scope, send: Send, pace: Pace, chunk: bytes) -> None:
 
 
 def _written(item: ClientEvent) -> bytes:
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (item.id.encode(), item.type.encode(), item.data)
+    position = b"id: %b\n" % item.id.encode() if item.id else b""
+    return b"%bevent: %b\ndata: %b\n\n" % (position, item.type.encode(), item.data)
 
 
 def _chunks(items: Iterable[ClientEvent]) -> Iterator[bytes]:

@@ -324,7 +324,8 @@ def _authorization(headers: Headers, subprotocols: list[str]) -> str | None:
 
 
 def _event(item: ClientEvent) -> bytes:
-    return b'{"event":"%b","id":"%b","data":%b}' % (item.type.encode(), item.id.encode(), item.data)
+    position = b'"id":"%b",' % item.id.encode() if item.id else b""
+    return b'{"event":"%b",%b"data":%b}' % (item.type.encode(), position, item.data)
 
 
 def _heartbeat(feed: Subscription) -> bytes:

@@ -1,7 +1,15 @@
 import asyncio
 from collections.abc import Callable
 
-from services.gateway.live.client_queue import MOST, MOST_BYTES, ClientQueue, CloseReason, QueuedEvent
+from services.gateway.live.client_queue import (
+    EPHEMERAL,
+    MOST,
+    MOST_BEFORE_EPHEMERAL,
+    MOST_BYTES,
+    ClientQueue,
+    CloseReason,
+    QueuedEvent,
+)
 
 
 def queue() -> ClientQueue:
@@ -35,6 +43,22 @@ def test_too_many_bytes_are_the_end() -> None:
     found.put(event(1, MOST_BYTES - 1))
     found.put(event(2))
     assert (found.end, len(found)) == (CloseReason.SLOW, 1)
+
+
+def test_an_ephemeral_event_waits_for_a_client_that_keeps_up_and_closes_none() -> None:
+    found = queue()
+    assert not found.offer("typing", b"{}")
+    found.attached = True
+    assert found.offer("typing", b"{}")
+    assert [(each.channel, each.type) for each in found.drain()] == [(EPHEMERAL, "typing")]
+    for sequence in range(MOST_BEFORE_EPHEMERAL):
+        found.put(event(sequence))
+    assert not found.offer("typing", b"{}")
+    assert (found.end, len(found)) == (None, MOST_BEFORE_EPHEMERAL)
+    found.drain()
+    found.put(event(1, MOST_BYTES - 1))
+    assert not found.offer("typing", b"{}")
+    assert found.end is None
 
 
 def test_taking_makes_room() -> None:

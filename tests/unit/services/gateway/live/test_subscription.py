@@ -5,6 +5,7 @@ from collections.abc import Collection
 from random import Random
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -269,6 +270,31 @@ async def test_what_is_in_memory_goes_out_in_parts() -> None:
         sizes.append(len(await found.next()))
     assert sum(sizes) == 100
     assert max(sizes) * 10_000 <= SMALL + 10_000
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_an_ephemeral_event_has_no_position_and_moves_none(direct: bool) -> None:
+    hub = Hub(FriendIndex(world_friends), seal=plain)
+    for stream in STREAMS:
+        hub.start_stream(stream, 5)
+    position = Position(dict.fromkeys(STREAMS, 5))
+    found, _ = feed(World(Random(1)), hub, position.encode())
+    written: list[ClientEvent] = []
+
+    def write(item: ClientEvent) -> bool:
+        written.append(item)
+        return True
+
+    async with found:
+        # Not yet attached.
+        hub.tell(ME, "typing", b"0")
+        assert await found.next() == []
+        found.try_write = write if direct else None
+        asyncio.get_running_loop().call_soon(hub.tell, ME, "typing", b"1")
+        while not written:
+            written += await found.next()
+        assert written == [ClientEvent("", "typing", b"1")]
+        assert Position.decode(found.id) == position
 
 
 async def world_friends(user_id: str, contact: int) -> Collection[str]:

@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from contracts.events.profile import ProfileUpdated
+from contracts.notification_kinds import TYPING, LiveTyping
+from contracts.values.ids import new_id
 from services.gateway.http.problems import Problem
 from services.gateway.live import profile_updates
 from services.gateway.live.fanout import fan_out
@@ -39,7 +41,8 @@ def told() -> list[tuple[str, bytes]]:
     ]
     update = recorded(ProfileUpdated(display_name="Anna", bio="", avatar_url=""))
     unchanged = profile_updates._Unchanged(username="anna", verified=True)
-    return [*found, (ProfileUpdated.TYPE, profile_updates._completed(update, unchanged))]
+    ephemeral = [(TYPING, msgspec.json.encode(LiveTyping(new_id())))]
+    return [*found, (ProfileUpdated.TYPE, profile_updates._completed(update, unchanged)), *ephemeral]
 
 
 def test_it_holds_only_what_the_specification_knows() -> None:
@@ -82,7 +85,9 @@ def test_an_event_is_of_the_shape_that_is_described() -> None:
         described = resolve(DOCUMENT, MESSAGES[kind]["payload"]["$ref"])
         assert set(described["required"]) <= set(decoded) <= set(described["properties"]), kind
         frame = MESSAGES[f"frame.{kind}"]["payload"]
-        assert set(frame["properties"]) == set(frame["required"]) == {"event", "id", "data"}
+        position = set() if kind in asyncapi.EPHEMERAL_EVENTS else {"id"}
+        assert set(frame["properties"]) == set(frame["required"]) == {"event", "data"} | position
+        assert set(MESSAGES[kind]["headers"]["required"]) == {"event"} | position
         assert frame["properties"]["data"] == MESSAGES[kind]["payload"]
 
 
@@ -99,11 +104,13 @@ def test_every_command_is_there_with_its_answers() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_as_it_is_described_is_taken(name: str) -> None:
     payload = MESSAGES[f"command.{name}"]["payload"]
-    assert set(payload["properties"]) == set(websocket.Command.__struct_fields__)
+    body = {"body"} if COMMANDS[name].takes_body else set()
+    assert set(payload["properties"]) == set(websocket.Command.__struct_fields__) - {"body"} | body
     assert payload["properties"]["command"]["const"] == name
     assert ("user_id" in payload["required"]) == ("{user_id}" in COMMANDS[name].path)
-    described = resolve(DOCUMENT, payload["properties"]["body"]["$ref"])
-    assert set(described["properties"]) == set(COMMANDS[name].body.__struct_fields__)
+    if body:
+        described = resolve(DOCUMENT, payload["properties"]["body"]["$ref"])
+        assert set(described["properties"]) == set(COMMANDS[name].body.__struct_fields__)
     assert payload["properties"]["id"]["maxLength"] == 64
 
 

@@ -54,6 +54,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     ),
     "GET /v1/conversations/{user_id}/messages": ({200}, {"not_friends"}),
     "GET /v1/messages": ({200}, set()),
+    "PUT /v1/conversations/{user_id}/typing": ({204}, {"not_friends"}),
     "PUT /v1/conversations/{user_id}/seen": ({204}, {"not_friends", "message_not_found"}),
     "GET /v1/conversations": ({200}, set()),
     "PATCH /v1/conversations/{user_id}": ({204}, {"not_friends"}),

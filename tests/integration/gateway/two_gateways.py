@@ -1,0 +1,89 @@
+"""Two gateways on one NATS, whose users are friends or not."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client as NATS
+
+from contracts import subjects
+from contracts.events.friendship import FriendshipRemoved
+from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResponse
+from contracts.subjects import CONTACT
+from contracts.values.ids import new_id, pair_id
+from infra.rpc.call_context import current
+from tests.integration.gateway.conftest import Stage, staged, until
+from tests.sse_client import Event, Json, Stream, connect
+
+
+class Gateways:
+    """Anna is a friend of Boris and of Carl; the stranger is nobody's friend."""
+
+    def __init__(self, one: Stage, other: Stage) -> None:
+        self.one, self.other = one, other
+        self.anna, self.boris, self.carl, self.stranger = (new_id() for _ in range(4))
+        self._sessions: defaultdict[str, str] = defaultdict(new_id)
+        self.friends = {self.anna: [self.boris, self.carl], self.boris: [self.anna], self.carl: [self.anna]}
+        for stage in (one, other):
+            stage.script.answers = {"get_friends": self._friends}
+
+    async def _friends(self) -> GetFriendsResponse:
+        people = self.friends.get(current().actor or "", [])
+        return GetFriendsResponse(friends=[Friend(user_id=user_id, state=FriendState.ACCEPTED) for user_id in people])
+
+    def headers(self, stage: Stage, user_id: str, session_id: str = "") -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token(stage, user_id, session_id)}"}
+
+    def token(self, stage: Stage, user_id: str, session_id: str = "") -> str:
+        """`session_id`: one that is the user's usual one if empty."""
+        return stage.token(user_id=user_id, session_id=session_id or self._sessions[user_id])
+
+    @asynccontextmanager
+    async def listening(
+        self, stage: Stage, user_id: str, *, session_id: str = "", query: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Stream]:
+        """A stream of the user's events that gets live events from now on."""
+        live = stage.context.live
+        before = sum(queue.attached for queue in live._queues if queue.user_id == user_id)
+        url = str(stage.client.base_url).rstrip("/")
+        stream = await connect(url, self.token(stage, user_id, session_id), query=query)
+        try:
+            await until(lambda: sum(queue.attached for queue in live._queues if queue.user_id == user_id) > before)
+            yield stream
+        finally:
+            stream.close()
+
+    async def typing(self, stage: Stage, sender: str, recipient: str, session_id: str = "") -> int:
+        path = f"/v1/conversations/{recipient}/typing"
+        answer = await stage.client.put(path, headers=self.headers(stage, sender, session_id))
+        return answer.status_code
+
+    async def end_friendship(self, one: str, other: str) -> None:
+        """Returns once both gateways have read it."""
+        pair = pair_id(one, other)
+        sequence = await self.one.append(
+            subjects.friendship(pair), pair, FriendshipRemoved(remover_id=one, other_id=other)
+        )
+        for stage in (self.one, self.other):
+            await until(lambda stage=stage: stage.context.live.positions().sequence(CONTACT) >= sequence)  # type: ignore[misc]
+
+
+async def events(stream: Stream, kind: str, number: int) -> list[Json]:
+    """The data of the stream's events of a kind, once there are so many."""
+
+    def found() -> list[Event]:
+        return [event for event in stream.events if event.type == kind]
+
+    with suppress(TimeoutError):
+        await stream.until(lambda _: len(found()) >= number)
+    if len(found()) < number:
+        pytest.fail(f"not {number} {kind}: {stream.events}")
+    return [event.data for event in found()]
+
+
+@asynccontextmanager
+async def two_gateways(folder: Path, nats: NATS, **settings: object) -> AsyncIterator[Gateways]:
+    async with staged(folder / "one", nats, **settings) as one, staged(folder / "other", nats, **settings) as other:
+        yield Gateways(one, other)
