@@ -15,8 +15,6 @@ from grpclib.health.service import Health
 from grpclib.server import Server
 
 from infra.settings import Settings
-from infra.supervisor.log_console import Console
-from infra.supervisor.system import System
 
 
 def command_of(service: str) -> list[str]:
@@ -61,6 +59,10 @@ def main() -> None:
     if sys.argv[1] == "serve":
         asyncio.run(serve(sys.argv[2]))
         return
+    # Only here: the services, a hundred processes in one run of the tests, start in half the CPU time without them.
+    from infra.supervisor.log_console import Console
+    from infra.supervisor.system import System
+
     settings = Settings(data_dir=Path(sys.argv[2]), port=int(sys.argv[3]), log_level="info")
     settings = msgspec.structs.replace(settings, replicas=int(sys.argv[4]) if len(sys.argv) > 4 else 1)
     commands = broken_contact if sys.argv[1] == "up-broken" else command_of

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.fix_system import wait_until
+from tests.integration.suite.nested_run import ENVIRONMENT, INI
 from tests.processes import Process, family
 
-ROOT = Path(__file__).parents[3]
 WITHIN = 200.0
 # Starts what survives its parent most stubbornly, and a server as the suite starts it.
 TESTS = """
@@ -45,7 +45,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+        (folder / "pytest.ini").write_text(INI)
         for number in range(2):
             (folder / f"test_hanging_{number}.py").write_text(TESTS)
         ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # that of nohup would be inherited
@@ -53,7 +53,7 @@ class Run:
             self.shell = subprocess.Popen(
                 ["/bin/sh", "-c", '"$0" -m tests.suite -n 2; echo "code $?"', sys.executable],
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, **ENVIRONMENT},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.suite.nested_run import ENVIRONMENT, INI
 from tests.suite.scheduling import unit_of
 
-ROOT = Path(__file__).parents[3]
 WITHIN = 400.0
 AGAIN = "again, alone"
 # `first(name)` is true once in each suite.
@@ -33,12 +33,12 @@ def flaky(number: int) -> str:
 
 def run(folder: Path, tests: str, *arguments: str) -> tuple[int, str, str]:
     """Runs the suite that consists of these tests: the exit code, the output and its last line."""
-    (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    (folder / "pytest.ini").write_text(INI)
     (folder / "test_small.py").write_text(HEADER + tests)
     done = subprocess.run(
         [sys.executable, "-m", "tests.suite", "-n", "2", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **ENVIRONMENT},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
