@@ -32,6 +32,13 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     ) = UNSET
 
 
+class Reaction(msgspec.Struct, frozen=True):
+    """The members who react to a message with one emoji."""
+
+    emoji: str
+    user_ids: Annotated[list[Id], Meta(description="Who reacted first comes first.")]
+
+
 class MessageContent(msgspec.Struct, frozen=True, kw_only=True):
     sequence: Annotated[int, Meta(description="1, 2, 3, … within the conversation, without a gap.")]
     sender_id: Id
@@ -42,6 +49,10 @@ class MessageContent(msgspec.Struct, frozen=True, kw_only=True):
 
 class _ReadContent(MessageContent, frozen=True, kw_only=True):
     # Keyword-only in a class of its own: the members of JSON are in the order of the fields, and these come last.
+    reactions: (
+        Annotated[list[Reaction], Meta(description="The earliest emoji first; left out where nobody reacts.")]
+        | UnsetType
+    ) = UNSET
     seen_at: (
         Annotated[Rfc3339, Meta(description="When the recipient saw it; left out while it has not.")] | UnsetType
     ) = UNSET
@@ -62,6 +73,17 @@ class LiveMessage(MessageContent, frozen=True):
     message_id: Id
     conversation_id: Id
     user_id: Annotated[Id, Meta(description="The other person.")]
+
+
+class LiveReaction(msgspec.Struct, frozen=True):
+    """`reaction.changed`, as one of the two receives it."""
+
+    user_id: Annotated[Id, Meta(description="The other person.")]
+    message_id: Id
+    conversation_id: Id
+    sequence: Annotated[int, Meta(description="Of the message.")]
+    sender_id: Annotated[Id, Meta(description="Who reacts.")]
+    emoji: Annotated[str | None, Meta(description="null: no reaction any more.")]
 
 
 class ConversationItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -126,6 +126,7 @@ _SERVICES = (
             "GetMessages": _FOR_USER,
             "MarkSeen": _FOR_USER,
             "UpdateConversation": _FOR_USER,
+            "React": _FOR_USER,
             "ListConversations": _FOR_USER,
             "SearchMessages": _FOR_USER,
             "ListNotifications": _FOR_USER,

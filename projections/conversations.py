@@ -3,11 +3,15 @@
 CONTACT alone determines whether and since when a conversation is open, MESSAGING alone determines its messages. So the
 two streams may be read in any order. Messages and seen marks change only columns that grow, so a dead letter of theirs
 may be applied at any later time. A reader's settings are columns of their own, which each event of theirs sets whole.
+Reactions are events of their message: each waits for the one before it. They may be applied before the message itself,
+whose row has no `message_id` until then.
 """
+
+from itertools import permutations
 
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
-from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent
+from contracts.events.message import ConversationUpdated, MessageChange, MessageSeen, MessageSent, ReactionChanged
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import pair_id
 from contracts.values.personal_data import plaintext_or_none
@@ -56,6 +60,8 @@ class Conversations(Projection):
             stream_sequence bigint,
             -- of the message of the same conversation that it answers
             reply_to_sequence bigint,
+            -- whether the table of reactions has rows of it
+            reacted boolean NOT NULL DEFAULT false,
             PRIMARY KEY (conversation_id, sequence)
         );
         CREATE INDEX ON {messages} (message_id);
@@ -64,6 +70,17 @@ class Conversations(Projection):
         CREATE INDEX ON {messages} (conversation_id, stream_sequence);
         -- For analytics: messages are stored in the order of their times, so that BRIN finds a time range quickly.
         CREATE INDEX ON {messages} USING brin (sent_at) WITH (autosummarize = on);
+        CREATE TABLE {reactions} (
+            conversation_id uuid,
+            -- of the message
+            sequence bigint,
+            user_id uuid,
+            -- NULL: no reaction any more
+            emoji text,
+            stream_sequence bigint,
+            PRIMARY KEY (conversation_id, sequence, user_id)
+        );
+        CREATE INDEX ON {reactions} (conversation_id, stream_sequence);
         CREATE TABLE {seen_marks} (
             conversation_id uuid,
             reader_id uuid,
@@ -128,6 +145,18 @@ class Conversations(Projection):
                 },
             )
 
+    @handles(ReactionChanged)
+    def reacted(self, event: Recorded[ReactionChanged], write: RowChanges) -> None:
+        change = event.data
+        message = {"conversation_id": change.conversation_id, "sequence": change.sequence}
+        write.upsert(
+            "reactions",
+            key={**message, "user_id": change.user_id},
+            set={"emoji": plaintext_or_none(change.emoji), "stream_sequence": event.sequence},
+        )
+        write.upsert("messages", key=message, set={"reacted": True})
+        _changed(change, event.sequence, write)
+
     @handles(MessageSeen)
     def seen(self, event: Recorded[MessageSeen], write: RowChanges) -> None:
         mark = event.data
@@ -170,3 +199,14 @@ class Conversations(Projection):
                     "settings_sequence": event.sequence,
                 },
             )
+
+
+def _changed(change: MessageChange, stream_sequence: int, write: RowChanges) -> None:
+    """Marks the conversation as changed, for both members: cached pages are valid until then."""
+    for user_id, peer_id in permutations(change.members, 2):
+        write.upsert(
+            "conversations",
+            key={"user_id": user_id, "peer_id": peer_id},
+            set={"conversation_id": change.conversation_id},
+            greatest={"stream_sequence": stream_sequence},
+        )

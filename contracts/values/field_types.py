@@ -116,6 +116,16 @@ MessageQuery = Annotated[
         examples=["meeting tomorrow"],
     ),
 ]
+# Further checked by values/emoji.py.
+EmojiText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=32,
+        description="A single emoji, as Unicode lists them; stored in its fully qualified form.",
+        examples=["\U0001f44d"],
+    ),
+]
 ClientMessageId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Id = Annotated[
     str,

@@ -94,6 +94,10 @@ class Snapshot(msgspec.Struct, frozen=True):
         """Whether the rows may lack an event of one of the subjects, which may be added later without notice."""
         return self.lacking is None or not self.lacking.isdisjoint(subjects)
 
+    def is_missing_under(self, prefix: str) -> bool:
+        """Whether the rows may lack an event of a subject that begins so."""
+        return self.lacking is None or any(subject.startswith(prefix) for subject in self.lacking)
+
 
 class ReadModel:
     """Queries one projection's tables; those of a broken projection raise `Unavailable`."""

@@ -25,6 +25,7 @@ from services.gateway.routes import (
     notifications,
     presence,
     profiles,
+    reactions,
     system,
 )
 from services.gateway.routes.accounts import browser_sessions, passwords, session_history, sessions, users
@@ -68,6 +69,7 @@ _DECLARED: tuple[AnyEndpoint, ...] = (
     *friends.ROUTES,
     *blocks.ROUTES,
     *messages.ROUTES,
+    *reactions.ROUTES,
     *conversations.ROUTES,
     *presence.ROUTES,
     *notifications.ROUTES,

@@ -1,17 +1,17 @@
-"""Backfill for reconnecting clients: missed messages, read marks and settings from the read model, as live events."""
+"""Backfill for reconnecting clients: what they missed of conversations, from the read model, as live stream events."""
 
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
-from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent
+from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent, ReactionChanged
+from contracts.messages import LiveReaction
 from contracts.notification_kinds import LiveSeen
 from contracts.rpc.vestnik.messaging.v1 import ClientEvent
 from contracts.values.timestamps import rfc3339
-from services.messaging.queries import MessageQueries, SeenRow, SettingsRow
+from services.messaging.queries import MessageQueries, ReactionRow, SeenRow
 
-# Messages, and bytes of their texts, per database query.
+# Messages or reactions, and bytes of texts, per database query.
 _PAGE = 2_000
 _PAGE_BYTES = 512 * 1024
 _ALL = 1 << 62
@@ -20,10 +20,11 @@ _ALL = 1 << 62
 async def backfill(
     queries: MessageQueries, user_id: str, after: int, limit: int = 0, most_bytes: int = 0
 ) -> AsyncIterator[ClientEvent]:
-    """Yields the messages after the stream sequence, and the latest marks and settings, of the user's conversations.
+    """Yields what happened in the user's open conversations after the stream sequence, in stream order.
 
-    Of open conversations, in stream order. `limit`: maximum number, the oldest first; 0: all. `most_bytes`: ends with
-    the event with which the data reaches this size; 0: no bound.
+    That is every message, each user's latest reaction to a message, each reader's latest mark, and the user's settings
+    as they are now. `limit`: maximum number, the oldest first; 0: all. `most_bytes`: ends with the event with which the
+    data reaches this size; 0: no bound.
     """
     left, room = limit or _ALL, most_bytes or _ALL
     async for event in _all(queries, user_id, after, min(left, _PAGE)):
@@ -35,28 +36,60 @@ async def backfill(
 
 
 async def _all(queries: MessageQueries, user_id: str, after: int, size: int) -> AsyncIterator[ClientEvent]:
-    seen = [_seen(row) for row in await queries.backfill_marks(user_id, after)]
-    latest = deque(
-        sorted(
-            [*seen, *map(_updated, await queries.backfill_settings(user_id, after))], key=lambda event: event.sequence
-        )
+    sources = (
+        _messages(queries, user_id, after, size),
+        _reactions(queries, user_id, after, size),
+        _marks(queries, user_id, after),
+        _settings(queries, user_id, after),
     )
+    heads = [await anext(source, None) for source in sources]
+    while waiting := [(event.sequence, turn) for turn, event in enumerate(heads) if event is not None]:
+        _, turn = min(waiting)
+        event = heads[turn]
+        assert event is not None
+        yield event
+        heads[turn] = await anext(sources[turn], None)
+
+
+async def _messages(queries: MessageQueries, user_id: str, after: int, size: int) -> AsyncGenerator[ClientEvent, None]:
     while page := await queries.backfill_messages(user_id, after, size, _PAGE_BYTES):
         for row in page:
-            while latest and latest[0].sequence < row.stream_sequence:
-                yield latest.popleft()
             yield ClientEvent(type=MessageSent.TYPE, sequence=row.stream_sequence, data=row.data.encode())
         after = page[-1].stream_sequence
         if len(page) < size and sum(row.text_size for row in page) < _PAGE_BYTES:
             break
-    for event in latest:
-        yield event
 
 
-def _updated(row: SettingsRow) -> ClientEvent:
-    return ClientEvent(type=ConversationUpdated.TYPE, sequence=row.stream_sequence, data=row.data.encode())
+async def _reactions(queries: MessageQueries, user_id: str, after: int, size: int) -> AsyncGenerator[ClientEvent, None]:
+    while page := await queries.backfill_reactions(user_id, after, size):
+        for row in page:
+            yield ClientEvent(type=ReactionChanged.TYPE, sequence=row.stream_sequence, data=_reaction(row))
+        after = page[-1].stream_sequence
+        if len(page) < size:
+            break
 
 
-def _seen(row: SeenRow) -> ClientEvent:
-    data = LiveSeen(row.conversation_id, row.reader_id, row.sequence, rfc3339(row.seen_at))
-    return ClientEvent(type=MessageSeen.TYPE, sequence=row.stream_sequence, data=msgspec.json.encode(data))
+async def _marks(queries: MessageQueries, user_id: str, after: int) -> AsyncGenerator[ClientEvent, None]:
+    for row in await queries.backfill_marks(user_id, after):
+        yield ClientEvent(type=MessageSeen.TYPE, sequence=row.stream_sequence, data=_seen(row))
+
+
+async def _settings(queries: MessageQueries, user_id: str, after: int) -> AsyncGenerator[ClientEvent, None]:
+    for row in await queries.backfill_settings(user_id, after):
+        yield ClientEvent(type=ConversationUpdated.TYPE, sequence=row.stream_sequence, data=row.data.encode())
+
+
+def _reaction(row: ReactionRow) -> bytes:
+    reaction = LiveReaction(
+        user_id=row.peer_id,
+        message_id=row.message_id,
+        conversation_id=row.conversation_id,
+        sequence=row.sequence,
+        sender_id=row.user_id,
+        emoji=row.emoji,
+    )
+    return msgspec.json.encode(reaction)
+
+
+def _seen(row: SeenRow) -> bytes:
+    return msgspec.json.encode(LiveSeen(row.conversation_id, row.reader_id, row.sequence, rfc3339(row.seen_at)))

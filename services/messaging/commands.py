@@ -89,7 +89,8 @@ class SendCommands:
     ) -> SendMessage:
         if reply_to is None:
             return command
-        quote = await self._lookup.find(conversation_id, reply_to, call.position)
+        found = await self._lookup.find(conversation_id, reply_to, call.position)
+        quote = Quote(message_id=found.message_id, sequence=found.sequence, sender_id=found.sender_id, text=found.text)
         return msgspec.structs.replace(command, reply_to=quote)
 
     async def _send_all(self, conversation_id: str, turns: Sequence[_Turn]) -> None:

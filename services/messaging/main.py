@@ -4,6 +4,7 @@ from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
 from projections.registry import find, owned_by
+from services.messaging.changes.reaction_commands import ReactionCommands
 from services.messaging.clients import FriendshipCache, Friendships
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.notifications.commands import NotificationCommands
@@ -35,6 +36,7 @@ async def main(settings: Settings) -> None:
             server = MessagingServer(
                 sending,
                 SeenCommands(process.log, friendships, sending),
+                ReactionCommands(process.log, friendships, messages),
                 NotificationCommands(process.log, notifications),
                 messages,
                 notifications,

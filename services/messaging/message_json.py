@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from contracts.events.message import FOREVER
-from contracts.messages import ConversationItem, LiveMessage, MessageItem, Quote
+from contracts.messages import ConversationItem, LiveMessage, MessageItem, Quote, Reaction
 from contracts.notification_kinds import LiveConversation
 
 
@@ -45,6 +45,24 @@ def _reply_to(text: str) -> str:
     ) END"""  # noqa: S608
 
 
+def _array(item: str, order: str) -> str:
+    """An aggregate for the JSON array of the rows."""
+    return f"'[' || string_agg({item}, ',' ORDER BY {order}) || ']'"
+
+
+# Of rows `r`: who reacts with one emoji.
+_REACTION = json_object(
+    Reaction,
+    {"emoji": "to_json(r.emoji)", "user_ids": _array(_quoted("r.user_id"), "r.stream_sequence")},
+)
+# Of a row `m` that has reactions.
+_REACTIONS = f"""CASE WHEN m.reacted THEN (
+        SELECT {_array("used.emoji", "used.since")} FROM (
+            SELECT {_REACTION} AS emoji, min(r.stream_sequence) AS since FROM {{reactions}} AS r
+            WHERE r.conversation_id = m.conversation_id AND r.sequence = m.sequence AND r.emoji IS NOT NULL
+            GROUP BY r.emoji
+        ) AS used
+    ) END"""  # noqa: S608
 # Of a row `m`: a message with `seen_at`, and for a live event with `peer_id`.
 _MESSAGE = {
     "message_id": _quoted("m.message_id"),
@@ -55,6 +73,7 @@ _MESSAGE = {
     "text": "to_json(m.text)",
     "sent_at": _time("m.sent_at"),
     "reply_to": _reply_to("to_json(q.text)"),
+    "reactions": _REACTIONS,
     "seen_at": _time("m.seen_at"),
 }
 MESSAGE_ITEM = json_object(MessageItem, _MESSAGE)

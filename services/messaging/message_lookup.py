@@ -1,10 +1,9 @@
 """Finds a message of a conversation by its id, as the read model has it."""
 
 from contracts.errors import MessageNotFound, ReadModelBehind
-from contracts.messages import Quote
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation
-from services.messaging.queries import MessageQueries
+from services.messaging.queries import MessageQueries, MessageRow
 from streams.log import Log
 
 
@@ -13,7 +12,7 @@ class MessageLookup:
         self._log = log
         self._queries = queries
 
-    async def find(self, conversation_id: str, message_id: str, position: Position) -> Quote:
+    async def find(self, conversation_id: str, message_id: str, position: Position) -> MessageRow:
         """Returns the message at the position or later. One that was just sent is waited for.
 
         Raises:

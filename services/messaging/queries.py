@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from contracts.messages import Quote
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation
 from contracts.values.field_types import Id
@@ -65,6 +64,19 @@ class SettingsRow(msgspec.Struct, frozen=True):
     stream_sequence: int
 
 
+class ReactionRow(msgspec.Struct, frozen=True):
+    """A user's present reaction to a message, for backfill."""
+
+    peer_id: str
+    message_id: str
+    conversation_id: str
+    sequence: int
+    user_id: str
+    # None: it was removed.
+    emoji: str | None
+    stream_sequence: int
+
+
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a conversation that a read model's result covers, in sequences of MESSAGING."""
 
@@ -84,10 +96,20 @@ class DuplicateLookup(msgspec.Struct, frozen=True):
     seen: Coverage
 
 
+class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as it is now."""
+
+    message_id: str
+    sequence: int
+    sender_id: str
+    text: str
+    sent_at: datetime
+
+
 class MessageIdLookup(msgspec.Struct, frozen=True):
     """The read model's result for a message_id."""
 
-    found: Quote | None
+    found: MessageRow | None
     seen: Coverage
 
 
@@ -138,9 +160,9 @@ class MessageQueries:
         """Looks up a message of the conversation; also returns which part of the conversation is covered."""
         rows, reached, gaps = await self._model.select_with_gaps(
             conversation(conversation_id),
-            Quote,
+            MessageRow,
             """
-            SELECT message_id, sequence, sender_id, text FROM {messages}
+            SELECT message_id, sequence, sender_id, text, sent_at FROM {messages}
             WHERE message_id = %(message_id)s AND conversation_id = %(conversation_id)s
             """,
             {"conversation_id": conversation_id, "message_id": message_id},
@@ -155,6 +177,7 @@ class MessageQueries:
             """
             SELECT sender_id, string_agg(client_message_id, ' ') AS ids FROM {messages}
             WHERE conversation_id = %(conversation_id)s AND sequence > %(after)s AND sequence <= %(until)s
+              AND sender_id IS NOT NULL
             GROUP BY sender_id
             """,
             {"conversation_id": conversation_id, "after": after, "until": until},
@@ -188,6 +211,26 @@ class MessageQueries:
             ORDER BY m.stream_sequence
             """,  # noqa: S608
             {"user_id": user_id, "after": after, "limit": limit, "most_bytes": most_bytes},
+        )
+        return rows
+
+    async def backfill_reactions(self, user_id: str, after: int, limit: int) -> list[ReactionRow]:
+        """Returns the reactions in the user's open conversations that changed after the stream sequence, in order."""
+        rows, _ = await self._model.select(
+            ReactionRow,
+            """
+            SELECT c.peer_id, m.message_id, r.conversation_id, r.sequence, r.user_id, r.emoji, r.stream_sequence
+            FROM {conversations} AS c
+            CROSS JOIN LATERAL (
+                SELECT * FROM {reactions} AS r
+                WHERE r.conversation_id = c.conversation_id AND r.stream_sequence > %(after)s
+                ORDER BY r.stream_sequence LIMIT %(limit)s
+            ) AS r
+            JOIN {messages} AS m ON m.conversation_id = r.conversation_id AND m.sequence = r.sequence
+            WHERE c.user_id = %(user_id)s AND c.open AND c.stream_sequence > %(after)s AND m.message_id IS NOT NULL
+            ORDER BY r.stream_sequence LIMIT %(limit)s
+            """,
+            {"user_id": user_id, "after": after, "limit": limit},
         )
         return rows
 

@@ -28,6 +28,8 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MarkSeenResponse,
     MessagingServiceBase,
     Notification,
+    ReactRequest,
+    ReactResponse,
     SearchMessagesRequest,
     SearchMessagesResponse,
     SendMessageRequest,
@@ -37,13 +39,24 @@ from contracts.rpc.vestnik.messaging.v1 import (
 )
 from contracts.subjects import MESSAGING
 from contracts.values.cursors import decode_cursor, encode_cursor
-from contracts.values.field_types import PAGE_LIMIT, ClientMessageId, Id, MessageQuery, MessageSequence, PageLimit, Text
+from contracts.values.emoji import qualified_emoji
+from contracts.values.field_types import (
+    PAGE_LIMIT,
+    ClientMessageId,
+    EmojiText,
+    Id,
+    MessageQuery,
+    MessageSequence,
+    PageLimit,
+    Text,
+)
 from contracts.values.field_types import Sequence as SequenceNumber
 from contracts.values.ids import new_id, pair_id
 from contracts.values.timestamps import from_unix_ms, rfc3339, to_unix_ms
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
 from services.messaging.backfill import backfill
+from services.messaging.changes.reaction_commands import ReactionCommands
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.domain import SendMessage
 from services.messaging.notifications.backfill import backfill_notifications
@@ -88,6 +101,13 @@ class _Update(msgspec.Struct, frozen=True):
     archived: bool | None
 
 
+class _React(msgspec.Struct, frozen=True):
+    user_id: Id
+    peer_id: Id
+    message_id: Id
+    emoji: EmojiText | None
+
+
 class _List(msgspec.Struct, frozen=True):
     user_id: Id
     limit: PageLimit
@@ -127,6 +147,7 @@ class MessagingServer(MessagingServiceBase):
         self,
         sending: SendCommands,
         seeing: SeenCommands,
+        reacting: ReactionCommands,
         reading: NotificationCommands,
         messages: MessageQueries,
         notifications: NotificationQueries,
@@ -136,6 +157,7 @@ class MessagingServer(MessagingServiceBase):
     ) -> None:
         self._sending = sending
         self._seeing = seeing
+        self._reacting = reacting
         self._reading = reading
         self._messages = messages
         self._notifications = notifications
@@ -228,6 +250,22 @@ class MessagingServer(MessagingServiceBase):
         )
         sequence = await self._settings.update(request.user_id, request.peer_id, patch, current())
         return UpdateConversationResponse(position=_position(sequence))
+
+    async def react(self, message: ReactRequest) -> ReactResponse:
+        request = validated(
+            _React,
+            {
+                "user_id": message.user_id,
+                "peer_id": message.peer_id,
+                "message_id": message.message_id,
+                "emoji": message.emoji or None,
+            },
+        )
+        emoji = None if request.emoji is None else qualified_emoji(request.emoji)
+        if emoji is None and request.emoji is not None:
+            raise Invalid(violations=(Violation("/emoji", "not a single emoji"),))
+        sequence = await self._reacting.react(request.user_id, request.peer_id, request.message_id, emoji, current())
+        return ReactResponse(position=_position(sequence))
 
     async def list_conversations(self, message: ListConversationsRequest) -> ListConversationsResponse:
         request = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})

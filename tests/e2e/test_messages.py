@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from contracts.values.ids import is_id, new_id, pair_id
-from tests.e2e.people import Api, assert_problem, eventually
+from tests.e2e.people import Api, Person, assert_problem, eventually
 
 FIELDS = {"message_id", "conversation_id", "sequence", "sender_id", "text", "sent_at"}
 TEXTS = {
@@ -129,6 +129,46 @@ async def test_a_reply_quotes_a_message_of_the_same_conversation(api: Api) -> No
     assert (repeated.status_code, repeated.json()) == (200, answer.json())
     assert_problem(await reply(None), 409, "client_message_id_reused")
     assert_problem(await reply(answer.json()["message_id"]), 409, "client_message_id_reused")
+
+
+async def test_a_reaction_is_a_single_emoji(api: Api) -> None:
+    anna, boris = await api.friends()
+    carl = await api.person()
+    await api.befriend(anna, carl)
+    [message] = await anna.sends(boris, "Dinner?")
+
+    def path(message_id: str, other: Person = anna) -> str:
+        return f"/v1/conversations/{other.user_id}/messages/{message_id}/reaction"
+
+    ours = path(message["message_id"])
+    texts = ("", "1", "a", "👍👍", "\ufe0f", "❤\ufe0e", "🏽", "👩" + "\u200d👩" * 100, "\x00")
+    for emoji in (*texts, None, 1):
+        problem = assert_problem(await boris.ask("PUT", ours, json={"emoji": emoji}), 422, "invalid")
+        assert [error["path"] for error in problem["errors"]] == ["/emoji"], emoji
+    bodies: tuple[object, ...] = ({}, {"emoji": "👍", "more": 1}, [])
+    for body in bodies:
+        assert_problem(await boris.ask("PUT", ours, json=body), 422, "invalid")
+    surrogate = {"content": b'{"emoji": "\\ud83d"}', "headers": {"Content-Type": "application/json"}}
+    assert (await boris.ask("PUT", ours, **surrogate)).json()["code"] in {"malformed_json", "invalid"}
+    for absent in (new_id(), "x", "%00", message["conversation_id"]):
+        for method in ("PUT", "DELETE"):
+            assert_problem(await boris.ask(method, path(absent), json={"emoji": "👍"}), 404, "message_not_found")
+    assert_problem(await carl.ask("PUT", path(message["message_id"]), json={"emoji": "👍"}), 404, "message_not_found")
+    assert_problem(await carl.ask("PUT", path(message["message_id"], boris), json={"emoji": "👍"}), 403, "not_friends")
+
+    assert "reactions" not in (await boris.messages(anna))[0]
+    for person, other, emoji in ((boris, anna, "👍"), (anna, boris, "1\ufe0f\u20e3"), (boris, anna, "🇷🇺")):
+        for _ in range(2):
+            response = await person.ask("PUT", path(message["message_id"], other), json={"emoji": emoji})
+            assert (response.status_code, response.content) == (204, b"")
+    [shown] = await boris.messages(anna)
+    assert shown["reactions"] == [
+        {"emoji": "1\ufe0f\u20e3", "user_ids": [anna.user_id]},
+        {"emoji": "🇷🇺", "user_ids": [boris.user_id]},
+    ]
+    for _ in range(2):
+        assert (await boris.ask("DELETE", ours)).status_code == 204
+    assert (await boris.messages(anna))[0]["reactions"] == [{"emoji": "1\ufe0f\u20e3", "user_ids": [anna.user_id]}]
 
 
 async def test_a_client_message_id_is_its_senders_towards_one_person(api: Api) -> None:

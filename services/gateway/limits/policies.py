@@ -38,6 +38,9 @@ SEND = Limit(name="send", quota=100, window=1, burst=200, subject=Subject.ACCOUN
 # Settings of conversations; a draft is saved every few seconds while someone writes.
 CONVERSATION_CHANGE_ADDRESS = Limit(name="conversation-change-address", quota=6_000, window=60, subject=Subject.ADDRESS)
 CONVERSATION_CHANGE = Limit(name="conversation-change", quota=240, window=60, burst=240, subject=Subject.ACCOUNT)
+REACT_ADDRESS = Limit(name="react-address", quota=6_000, window=60, subject=Subject.ADDRESS)
+# Each change is an event that is kept.
+REACT = Limit(name="react", quota=300, window=60, burst=150, subject=Subject.ACCOUNT)
 SEARCH_ADDRESS = Limit(name="search-address", quota=1200, window=60, subject=Subject.ADDRESS)
 SEARCH = Limit(name="search", quota=120, window=60, subject=Subject.ACCOUNT)
 MESSAGE_SEARCH_ADDRESS = Limit(name="message-search-address", quota=2_400, window=60, subject=Subject.ADDRESS)

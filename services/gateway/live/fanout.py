@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import permutations
 
 import msgspec
 from msgspec import UNSET
@@ -16,9 +17,16 @@ from contracts.events.friendship import (
     FriendshipRemoved,
     FriendshipUnblocked,
 )
-from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent, NotificationRead, RepliedTo
+from contracts.events.message import (
+    ConversationUpdated,
+    MessageSeen,
+    MessageSent,
+    NotificationRead,
+    ReactionChanged,
+    RepliedTo,
+)
 from contracts.events.session import SessionRevoked
-from contracts.messages import LiveMessage, Quote
+from contracts.messages import LiveMessage, LiveReaction, Quote
 from contracts.notification_kinds import (
     BLOCK_CHANGED,
     FRIEND_ACCEPTED,
@@ -110,6 +118,9 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
     match event.data:
         case MessageSent():
             yield from _sent(event, event.data)
+        case ReactionChanged() as changed:
+            reactions = {one: _reaction(changed, other) for one, other in permutations(changed.members, 2)}
+            yield _told(event, MESSAGING, reactions)
         case MessageSeen() as seen:
             shown = LiveSeen(seen.conversation_id, seen.reader_id, seen.sequence, rfc3339(event.at))
             yield _told(event, MESSAGING, dict.fromkeys((seen.reader_id, seen.peer_id), shown))
@@ -180,6 +191,17 @@ def _updated(event: Recorded[Event], settings: ConversationUpdated) -> OutboundE
         archived=settings.archived,
     )
     return _told(event, MESSAGING, {settings.user_id: shown})
+
+
+def _reaction(changed: ReactionChanged, other_id: str) -> LiveReaction:
+    return LiveReaction(
+        user_id=other_id,
+        message_id=changed.message_id,
+        conversation_id=changed.conversation_id,
+        sequence=changed.sequence,
+        sender_id=changed.user_id,
+        emoji=plaintext_or_none(changed.emoji),
+    )
 
 
 def _befriended(

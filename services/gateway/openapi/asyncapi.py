@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent
+from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent, ReactionChanged
 from contracts.events.profile import ProfileUpdated
 from contracts.events.session import SessionRevoked
-from contracts.messages import LiveMessage
+from contracts.messages import LiveMessage, LiveReaction
 from contracts.notification_kinds import (
     BLOCK_CHANGED,
     NOTIFICATION_CREATED,
@@ -45,6 +45,7 @@ EVENTS: Mapping[str, type[msgspec.Struct]] = {
     MessageSent.TYPE: LiveMessage,
     MessageSeen.TYPE: LiveSeen,
     ConversationUpdated.TYPE: LiveConversation,
+    ReactionChanged.TYPE: LiveReaction,
     FriendshipCreated.TYPE: LiveFriendship,
     FriendshipAccepted.TYPE: LiveFriendship,
     FriendshipRemoved.TYPE: LiveFriendship,

@@ -1,13 +1,13 @@
-"""The message aggregate: what happened to one message after it was sent. Its first event is an edit or a deletion."""
+"""The message aggregate: what happened to one message after it was sent. Its first event is any of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender
 from contracts.events.event import Event
-from contracts.events.message import MessageDeleted, MessageEdited
+from contracts.events.message import MessageDeleted, MessageEdited, ReactionChanged
 from contracts.values.personal_data import plaintext_or_none
 
 
@@ -19,6 +19,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     # Of the last edit; None: there is none, or its text was erased.
     text: str | None = None
     deleted: bool = False
+    # User id -> emoji.
+    reactions: Mapping[str, str] = {}
 
 
 class SentMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,11 @@ def evolve_message(state: Message, event: Event, at: datetime) -> Message:
             return msgspec.structs.replace(state, edited_at=at, text=plaintext_or_none(text))
         case MessageDeleted():
             return Message(deleted=True)
+        case ReactionChanged(user_id=user_id, emoji=emoji):
+            reactions = {user: other for user, other in state.reactions.items() if user != user_id}
+            if (present := plaintext_or_none(emoji)) is not None:
+                reactions[user_id] = present
+            return msgspec.structs.replace(state, reactions=reactions)
     return state
 
 
@@ -70,6 +77,30 @@ def decide_edit(
             sent_at=sent.sent_at,
             members=sent.members,
             text=text,
+        ),
+    )
+
+
+def decide_react(state: Message, sent: SentMessage, user_id: str, emoji: str | None) -> Sequence[Event]:
+    """Gives the message the user's reaction, or removes it (None); no event if it has this one.
+
+    Raises:
+        MessageHasBeenDeleted: the message was deleted.
+    """
+    if state.deleted:
+        raise MessageHasBeenDeleted
+    if state.reactions.get(user_id) == emoji:
+        return ()
+    return (
+        ReactionChanged(
+            message_id=sent.message_id,
+            conversation_id=sent.conversation_id,
+            sequence=sent.sequence,
+            sender_id=sent.sender_id,
+            sent_at=sent.sent_at,
+            members=sent.members,
+            user_id=user_id,
+            emoji=emoji,
         ),
     )
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from contracts.errors import NotFriends
 from contracts.positions import Position
-from contracts.subjects import conversation, read_mark
+from contracts.subjects import conversation, message, read_mark
 from contracts.values.cursors import encode_cursor
 from projections.engine.read_model import Snapshot
 from services.messaging.pages import metrics
@@ -153,8 +153,9 @@ def _may_lack(snapshot: Snapshot, conversation_id: str, request: PageRequest) ->
     """Whether the conversation's rows may lack an event, which their last event does not show."""
     if snapshot.lacking is not None and not snapshot.lacking:
         return False
+    # The subject of a message does not tell its conversation.
     return snapshot.is_missing(
         conversation(conversation_id),
         read_mark(conversation_id, request.user_id),
         read_mark(conversation_id, request.peer_id),
-    )
+    ) or snapshot.is_missing_under(message(""))

@@ -113,7 +113,7 @@ class PageQueries:
                        string_agg(m.sequence::text, ' ' ORDER BY m.sequence DESC) AS sequences
                 FROM (
                     SELECT m.*, {SEEN_AT} AS seen_at FROM {{messages}} AS m
-                    WHERE m.conversation_id = c.conversation_id AND c.open
+                    WHERE m.conversation_id = c.conversation_id AND c.open AND m.message_id IS NOT NULL
                     ORDER BY m.sequence DESC LIMIT %(count)s
                 ) AS m
             ) AS page
@@ -141,7 +141,7 @@ class PageQueries:
                            row_number() OVER (ORDER BY m.sequence {order}) AS number
                     FROM (
                         SELECT * FROM {{messages}} AS m
-                        WHERE m.conversation_id = c.conversation_id AND c.open AND {which}
+                        WHERE m.conversation_id = c.conversation_id AND c.open AND m.message_id IS NOT NULL AND {which}
                         ORDER BY m.sequence {order} LIMIT wanted.most + 1
                     ) AS m
                 ) AS m

@@ -160,7 +160,7 @@ class SearchQueries:
             JOIN {{conversations}} AS c ON c.user_id = %(user_id)s AND c.peer_id = hit.peer_id AND c.open
             CROSS JOIN LATERAL (
                 SELECT m.*, {SEEN_AT} AS seen_at FROM {{messages}} AS m
-                WHERE m.conversation_id = c.conversation_id AND m.sequence = hit.sequence
+                WHERE m.conversation_id = c.conversation_id AND m.sequence = hit.sequence AND m.message_id IS NOT NULL
             ) AS m
             ORDER BY hit.stream_sequence DESC
             """,  # noqa: S608

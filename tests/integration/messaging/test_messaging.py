@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -15,8 +16,8 @@ from contracts.errors import (
     NotFriends,
     UserNotFound,
 )
-from contracts.events.message import FOREVER, NotificationRead
-from contracts.messages import ConversationItem, MessageItem, Quote, SentMessage
+from contracts.events.message import FOREVER, NotificationRead, ReactionChanged
+from contracts.messages import ConversationItem, MessageItem, Quote, Reaction, SentMessage
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import AddFriendRequest, ContactServiceStub, RemoveFriendRequest
 from contracts.rpc.vestnik.messaging.v1 import (
@@ -30,11 +31,14 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MarkSeenRequest,
     MessagingServiceStub,
     Notification,
+    ReactRequest,
+    ReactResponse,
     SendMessageRequest,
     SendMessageResponse,
     UpdateConversationRequest,
 )
-from contracts.subjects import conversation, notifications, settings
+from contracts.subjects import MESSAGING, conversation, notifications, settings
+from contracts.subjects import message as message_subject
 from contracts.values.ids import new_id, pair_id
 from contracts.values.timestamps import to_unix_ms
 from infra.rpc.client import Client
@@ -236,6 +240,89 @@ async def test_a_reply_answers_a_message_of_the_same_conversation(house: House) 
     for absent in (here.message_id, elsewhere.message_id):
         with pytest.raises(NotFriends):
             await send(client, ben, anna, "more", reply_to=absent)
+
+
+async def react(
+    client: Client, user_id: str, peer_id: str, message_id: str, emoji: str, position: str = ""
+) -> ReactResponse:
+    request = ReactRequest(user_id=user_id, peer_id=peer_id, message_id=message_id, emoji=emoji)
+    return await client.call(
+        client.stub(MessagingServiceStub).react, request, timeout=10.0, context=seen(position, user_id)
+    )
+
+
+async def reactions(house: House, message_id: str) -> list[tuple[str, object]]:
+    """Who reacted with what, by the stream."""
+    events = [message.open().data for message in await house.log.read(message_subject(message_id))]
+    return [(event.user_id, event.emoji) for event in events if isinstance(event, ReactionChanged)]
+
+
+async def test_both_react_with_one_emoji_each_also_to_their_own_messages(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client, other = house.client("messaging", 0), house.client("messaging", 1)
+    message = message_of(await send(client, anna, ben, "Dinner?"))
+    # At once over another replica, whose read model may lack the message.
+    await react(other, ben, anna, message.message_id, "❤")
+    second = await react(client, anna, ben, message.message_id, "👍")
+    repeated = await react(other, anna, ben, message.message_id, "👍")
+    assert repeated.position == second.position
+    page, _ = await messages(client, ben, anna, second.position)
+    assert page[0].reactions == [Reaction("❤️", [ben]), Reaction("👍", [anna])]
+    changed = await react(other, ben, anna, message.message_id, "👍")
+    page, _ = await messages(client, anna, ben, changed.position)
+    assert page[0].reactions == [Reaction("👍", [anna, ben])]
+    [listed] = await conversations(client, anna, changed.position)
+    assert listed.last_message == page[0]
+    await react(client, anna, ben, message.message_id, "")
+    removed = await react(client, ben, anna, message.message_id, "")
+    page, _ = await messages(client, ben, anna, removed.position)
+    assert page[0].reactions is UNSET
+    again = await react(client, ben, anna, message.message_id, "")
+    assert again.position == removed.position
+    assert [emoji for _, emoji in await reactions(house, message.message_id)] == ["❤️", "👍", "👍", None, None]
+    # Neither the order of the list nor what is unread depends on reactions.
+    assert (listed.unread_count, listed.last_message.sequence if listed.last_message else 0) == (0, 1)
+
+
+async def test_a_person_has_one_reaction_however_many_devices_react_at_once(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    replicas = house.client("messaging", 0), house.client("messaging", 1)
+    message = message_of(await send(replicas[0], anna, ben, "x"))
+    emoji = ["👍", "❤️", "😀", "👍", "", "❤️"] * 3
+    answers = await asyncio.gather(
+        *(react(replicas[turn % 2], ben, anna, message.message_id, each) for turn, each in enumerate(emoji))
+    )
+    changes = [emoji for _, emoji in await reactions(house, message.message_id)]
+    # Each event changes something.
+    assert all(one != other for one, other in pairwise([None, *changes]))
+    latest = max(answers, key=lambda answer: Position.decode(answer.position).sequence(MESSAGING))
+    for client in replicas:
+        page, _ = await messages(client, anna, ben, latest.position)
+        assert page[0].reactions == ([Reaction(str(changes[-1]), [ben])] if changes[-1] else UNSET)
+
+
+async def test_friends_react_to_messages_of_their_conversation_with_a_single_emoji(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client = house.client("messaging")
+    [carl] = await people(house, 1)
+    await befriend(house, anna, carl)
+    message = message_of(await send(client, anna, ben, "x"))
+    for absent in (new_id(), message.conversation_id):
+        with pytest.raises(MessageNotFound):
+            await react(client, ben, anna, absent, "👍")
+    with pytest.raises(MessageNotFound):
+        await react(client, carl, anna, message.message_id, "👍")
+    for stranger, peer in ((carl, ben), (anna, anna), (ben, new_id())):
+        with pytest.raises(NotFriends):
+            await react(client, stranger, peer, message.message_id, "👍")
+    for text in ("1", "a", "👍👍", "\ufe0f", "👩" + "\u200d👩" * 100):
+        with pytest.raises(Invalid) as refusal:
+            await react(client, ben, anna, message.message_id, text)
+        assert [violation.path for violation in refusal.value.violations] == ["/emoji"]
+    assert await reactions(house, message.message_id) == []
+    await unfriend(house, anna, ben)
+    with pytest.raises(NotFriends):
+        await react(client, ben, anna, message.message_id, "👍")
 
 
 async def test_a_message_sent_long_ago_is_not_sent_again(house: House) -> None:

@@ -2,20 +2,24 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from nats.aio.client import Client
 
 from contracts import subjects
+from contracts.envelope import now
 from contracts.errors import NotFriends
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import FOREVER, ConversationUpdated, MessageSeen, MessageSent
-from contracts.messages import ConversationItem, LiveMessage, MessageItem
+from contracts.events.message import FOREVER, ConversationUpdated, MessageSeen, MessageSent, ReactionChanged, RepliedTo
+from contracts.messages import ConversationItem, LiveMessage, MessageItem, Quote, Reaction
 from contracts.notification_kinds import muted_until
 from contracts.positions import Position
+from contracts.rpc.vestnik.messaging.v1 import ClientEvent
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.cursors import decode_cursor
 from contracts.values.ids import new_id, pair_id
@@ -27,6 +31,7 @@ from projections.engine.dead_letters import resolution
 from projections.engine.rebuild.rebuild import rebuild
 from projections.engine.storage.connections import connect
 from services.gateway.live.fanout import fan_out
+from services.messaging.backfill import backfill
 from services.messaging.pages.newest_page_cache import PageSlice
 from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import ListRequest, PageQueries, PageRequest
@@ -55,6 +60,15 @@ TEXTS = (
 )
 
 
+# Of a message `m`: the message that it answers, `q`, and who reacts, in the order of their reactions.
+_OF_OTHER_ROWS = """
+    q.message_id AS quoted_id, q.sequence AS quoted_sequence, q.sender_id AS quoted_sender, q.text AS quoted_text,
+    ARRAY(SELECT r.user_id::text || ' ' || r.emoji FROM {reactions} AS r
+          WHERE r.conversation_id = m.conversation_id AND r.sequence = m.sequence AND r.emoji IS NOT NULL
+          ORDER BY r.stream_sequence) AS reactions
+"""
+
+
 class Rows:
     """Messages and conversations row by row, encoded here: what the pages must say, byte for byte."""
 
@@ -69,8 +83,9 @@ class Rows:
         rows, reached = await self._model.select(
             _MessageRow,
             f"""
-            SELECT m.*, {SEEN_AT} AS seen_at
+            SELECT m.*, {SEEN_AT} AS seen_at, {_OF_OTHER_ROWS}
             FROM {{conversations}} AS c JOIN {{messages}} AS m USING (conversation_id)
+            LEFT JOIN {{messages}} AS q ON (q.conversation_id, q.sequence) = (m.conversation_id, m.reply_to_sequence)
             WHERE c.user_id = %(user_id)s AND c.peer_id = %(peer_id)s AND c.open AND {which}
             ORDER BY m.sequence {order} LIMIT %(limit)s
             """,
@@ -85,9 +100,10 @@ class Rows:
             f"""
             SELECT c.peer_id, c.conversation_id, c.last_sequence, c.seen_sequence, c.peer_seen_sequence,
                    c.muted_until, c.pinned, c.archived, m.message_id, m.sequence, m.sender_id, m.text, m.sent_at,
-                   {SEEN_AT} AS seen_at
+                   {SEEN_AT} AS seen_at, {_OF_OTHER_ROWS}
             FROM {{conversations}} AS c
             LEFT JOIN {{messages}} AS m ON m.conversation_id = c.conversation_id AND m.sequence = c.last_sequence
+            LEFT JOIN {{messages}} AS q ON (q.conversation_id, q.sequence) = (m.conversation_id, m.reply_to_sequence)
             WHERE c.user_id = %(user_id)s AND c.open
             ORDER BY c.pinned DESC, c.activity_at DESC, c.peer_id DESC
             """,
@@ -103,6 +119,11 @@ class _MessageRow(msgspec.Struct, frozen=True):
     text: str | None
     sent_at: datetime | None
     seen_at: datetime | None
+    quoted_id: str | None
+    quoted_sequence: int | None
+    quoted_sender: str | None
+    quoted_text: str | None
+    reactions: list[str]
 
     def item(self) -> MessageItem:
         assert self.message_id is not None
@@ -116,8 +137,30 @@ class _MessageRow(msgspec.Struct, frozen=True):
             sender_id=self.sender_id,
             text=self.text,
             sent_at=rfc3339(self.sent_at),
+            reply_to=self.quote(),
+            reactions=self.grouped() or UNSET,
             seen_at=UNSET if self.seen_at is None else rfc3339(self.seen_at),
         )
+
+    def quote(self) -> Quote | UnsetType:
+        if self.quoted_id is None:
+            return UNSET
+        assert self.quoted_sequence is not None
+        assert self.quoted_sender is not None
+        assert self.quoted_text is not None
+        return Quote(
+            message_id=self.quoted_id,
+            sequence=self.quoted_sequence,
+            sender_id=self.quoted_sender,
+            text=self.quoted_text,
+        )
+
+    def grouped(self) -> list[Reaction]:
+        users: dict[str, list[str]] = {}
+        for reaction in self.reactions:
+            user_id, emoji = reaction.split(" ")
+            users.setdefault(emoji, []).append(user_id)
+        return [Reaction(emoji, user_ids) for emoji, user_ids in users.items()]
 
 
 class _ConversationRow(_MessageRow, frozen=True):
@@ -188,16 +231,36 @@ async def befriend(writer: Writer, one: str = ANNA, other: str = BEN) -> Positio
     return Position.at(CONTACT, await writer.append(subject, asked, accepted))
 
 
-async def say(writer: Writer, sequence: int, text: str, *, sender: str = ANNA) -> Position:
+def message_id(sequence: int) -> str:
+    return f"00000000-0000-7000-8000-{sequence:012}"
+
+
+async def say(writer: Writer, sequence: int, text: str, *, sender: str = ANNA, reply_to: int | None = None) -> Position:
+    quote = RepliedTo(message_id=message_id(reply_to), sequence=reply_to, sender_id=ANNA) if reply_to else None
     message = MessageSent(
-        message_id=new_id(),
+        message_id=message_id(sequence),
         sender_id=sender,
         recipient_id=BEN if sender == ANNA else ANNA,
         sequence=sequence,
         text=text,
         client_message_id=str(sequence),
+        reply_to=quote,
     )
     return Position.at(MESSAGING, await writer.append(subjects.conversation(PAIR), message))
+
+
+async def react(writer: Writer, sequence: int, emoji: str | None, *, user_id: str = BEN) -> Position:
+    changed = ReactionChanged(
+        message_id=message_id(sequence),
+        conversation_id=PAIR,
+        sequence=sequence,
+        sender_id=ANNA,
+        sent_at=now(),
+        members=(ANNA, BEN),
+        user_id=user_id,
+        emoji=emoji,
+    )
+    return Position.at(MESSAGING, await writer.append(subjects.message(message_id(sequence)), changed))
 
 
 async def mark(writer: Writer, sequence: int, *, reader: str = BEN) -> Position:
@@ -223,13 +286,18 @@ async def test_kept_pages_equal_the_rows_while_others_write_and_builds_change(
     async def write() -> None:
         nonlocal written, position
         for _ in range(100):
-            if written and chance.random() < 0.4:
+            if written and chance.random() < 0.3:
+                target, user_id = chance.randint(1, written), chance.choice((ANNA, BEN))
+                emoji = chance.choice(("👍", "❤️", None))
+                position = position.merge(await react(writer, target, emoji, user_id=user_id))
+            elif written and chance.random() < 0.4:
                 reader = chance.choice((ANNA, BEN))
                 marked[reader] = chance.randint(min(marked[reader] + 1, written), written)
                 position = position.merge(await mark(writer, marked[reader], reader=reader))
             else:
                 sender, text = chance.choice((ANNA, BEN)), chance.choice(TEXTS)
-                position = position.merge(await say(writer, written + 1, text, sender=sender))
+                reply_to = chance.randint(1, written) if written and chance.random() < 0.4 else None
+                position = position.merge(await say(writer, written + 1, text, sender=sender, reply_to=reply_to))
                 written += 1
             # One's own write is there at once.
             await found.agree(position, chance.choice((1, 3, 50)))
@@ -304,6 +372,7 @@ async def test_a_page_of_the_build_before_is_not_shown(
     assert texts == ["false", "true", "false"]
 
 
+@pytest.mark.parametrize("late_event", [mark, partial(react, emoji="👍")], ids=["mark", "reaction"])
 async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_kept(
     writer: Writer,
     run: Opened,
@@ -311,10 +380,11 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
     streams: Client,
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
+    late_event: Callable[[Writer, int], Awaitable[Position]],
 ) -> None:
     position = (await befriend(writer)).merge(await say(writer, 1, "hello"))
     position = position.merge(await say(writer, 2, "there"))
-    late = await mark(writer, 1)
+    late = await late_event(writer, 1)
     # A later event of another aggregate: the late one leaves no trace in the conversation's last.
     position = position.merge(await say(writer, 3, "you", sender=BEN))
     monkeypatch.setattr(build_writer, "open_event", refusing({(MESSAGING, late.sequence(MESSAGING))}))
@@ -414,7 +484,9 @@ async def test_a_missed_message_has_the_bytes_that_it_had_live(
     found = await both(run, pool)
     position = await befriend(writer)
     for sequence, text in enumerate(TEXTS, start=1):
-        position = position.merge(await say(writer, sequence, text, sender=(ANNA, BEN)[sequence % 2]))
+        reply_to = sequence - 1 if sequence % 4 == 3 else None
+        said = await say(writer, sequence, text, sender=(ANNA, BEN)[sequence % 2], reply_to=reply_to)
+        position = position.merge(said)
     await found.queries.wait_for(position)
     live = [next(fan_out(message.open())) for message in await Log(streams).read(subjects.conversation(PAIR))]
     assert len(live) == len(TEXTS)
@@ -426,3 +498,34 @@ async def test_a_missed_message_has_the_bytes_that_it_had_live(
         decoded = [msgspec.json.decode(row.data, type=LiveMessage) for row in missed]
         assert [message.text for message in decoded] == list(TEXTS)
         assert [row.text_size for row in missed] == [len(text.encode()) for text in TEXTS]
+
+
+async def test_missed_reactions_come_in_order_with_the_bytes_that_they_had_live(
+    writer: Writer, run: Opened, pool: Pool, streams: Client
+) -> None:
+    found = await both(run, pool)
+    position = (await befriend(writer)).merge(await say(writer, 1, "hello"))
+    # Only the latest of each user to a message is sent; a removed one too.
+    for emoji, user_id in (("👍", BEN), ("👍", ANNA), ("❤️", BEN), (None, ANNA)):
+        position = position.merge(await react(writer, 1, emoji, user_id=user_id))
+    position = position.merge(await say(writer, 2, "there")).merge(await mark(writer, 2))
+    position = position.merge(await react(writer, 2, "👍"))
+    await found.queries.wait_for(position)
+    reactions = [
+        next(fan_out(message.open()))
+        for sequence in (1, 2)
+        for message in await Log(streams).read(subjects.message(message_id(sequence)))
+    ]
+    for user_id in (ANNA, BEN):
+        missed = [event async for event in backfill(found.queries, user_id, 0)]
+        kinds = ["message.sent", "reaction.changed", "reaction.changed"]
+        assert [event.type for event in missed] == [*kinds, "message.sent", "message.seen", "reaction.changed"]
+        assert [event.sequence for event in missed] == sorted(event.sequence for event in missed)
+        assert [(event.sequence, event.data) for event in missed if event.type == "reaction.changed"] == [
+            (event.sequence, event.payload_by_user[user_id]) for event in reactions[2:]
+        ]
+        # In parts, each from the last event of the one before.
+        parts, after = list[ClientEvent](), 0
+        while part := [event async for event in backfill(found.queries, user_id, after, limit=2)]:
+            parts, after = [*parts, *part], part[-1].sequence
+        assert parts == missed

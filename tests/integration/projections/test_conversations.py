@@ -1,7 +1,8 @@
 """Conversations out of what was said and who are friends, whichever of the two is read first."""
 
+from contracts.envelope import now
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent
+from contracts.events.message import MessageSeen, MessageSent, ReactionChanged
 from contracts.values.ids import new_id, pair_id
 from projections.conversations import Conversations
 from tests.fix_read_models import OpenReadModel
@@ -47,3 +48,29 @@ async def test_a_conversation_closes_and_opens_with_the_friendship(read_model: O
     assert await model.rows(MARKS) == [(ANNA, False, 2, 0, 0), (BORIS, False, 2, 2, 2)]
     await model.when(FriendshipAccepted(requester_id=BORIS, addressee_id=ANNA))
     assert await model.rows(MARKS) == [(ANNA, True, 2, 0, 0), (BORIS, True, 2, 2, 2)]
+
+
+async def test_a_reaction_may_be_applied_before_its_message(read_model: OpenReadModel) -> None:
+    model = await read_model(Conversations)
+    await model.given(FriendshipAccepted(requester_id=ANNA, addressee_id=BORIS))
+    message = said(ANNA, BORIS, 1)
+    for user_id, emoji in ((BORIS, "👍"), (ANNA, "👍"), (BORIS, "❤️"), (ANNA, None)):
+        reaction = ReactionChanged(
+            message_id=message.message_id,
+            conversation_id=pair_id(ANNA, BORIS),
+            sequence=1,
+            sender_id=ANNA,
+            sent_at=now(),
+            members=(ANNA, BORIS),
+            user_id=user_id,
+            emoji=emoji,
+        )
+        await model.when(reaction, of=message.message_id)
+    assert await model.rows("SELECT message_id, reacted FROM {messages}") == [(None, True)]
+    await model.when(message)
+    assert await model.rows("SELECT message_id, reacted FROM {messages}") == [(message.message_id, True)]
+    assert await model.rows("SELECT user_id, emoji FROM {reactions} ORDER BY stream_sequence") == [
+        (BORIS, "❤️"),
+        (ANNA, None),
+    ]
+    assert await model.rows("SELECT DISTINCT stream_sequence, last_sequence FROM {conversations}") == [(5, 1)]

@@ -12,7 +12,15 @@ from contracts.events.friendship import (
     FriendshipRemoved,
     FriendshipUnblocked,
 )
-from contracts.events.message import FOREVER, ConversationUpdated, MessageSeen, MessageSent, NotificationRead, RepliedTo
+from contracts.events.message import (
+    FOREVER,
+    ConversationUpdated,
+    MessageSeen,
+    MessageSent,
+    NotificationRead,
+    ReactionChanged,
+    RepliedTo,
+)
 from contracts.events.session import SessionRefreshed, SessionRevoked
 from contracts.values.ids import new_id, notification_id
 from services.gateway.live.fanout import fan_out
@@ -40,6 +48,16 @@ def recorded(event: Event) -> Recorded[Event]:
 SENT = MessageSent(
     message_id="m", sender_id=ANNA, recipient_id=BORIS, sequence=3, text="Hi\n\u2028", client_message_id="c"
 )
+REACTED = ReactionChanged(
+    message_id="m",
+    conversation_id=PLACE,
+    sequence=3,
+    sender_id=ANNA,
+    sent_at=now(),
+    members=(ANNA, BORIS),
+    user_id=BORIS,
+    emoji="👍",
+)
 CASES: list[tuple[Event, list[tuple[str, str, set[str]]]]] = [
     (SENT, [("MESSAGING", "message.sent", {ANNA, BORIS}), ("m", "notification.created", {BORIS})]),
     (
@@ -50,6 +68,7 @@ CASES: list[tuple[Event, list[tuple[str, str, set[str]]]]] = [
         ConversationUpdated(conversation_id=PLACE, user_id=ANNA, members=(ANNA, BORIS), pinned=True),
         [("MESSAGING", "conversation.updated", {ANNA})],
     ),
+    (REACTED, [("MESSAGING", "reaction.changed", {ANNA, BORIS})]),
     (NotificationRead(notification_ids=("n",)), [("m", "notification.read", {PLACE})]),
     (NotificationRead(notification_ids=("n",), up_to=now()), [("m", "notification.read", {PLACE})]),
     (
@@ -128,6 +147,14 @@ def test_settings_show_a_mute_that_is_not_over(muted_until: datetime | None, sho
     assert msgspec.json.decode(updated.payload_by_user[ANNA]) == expected | (
         {"muted_until": shown} if shown is not None else {}
     )
+
+
+@pytest.mark.parametrize("emoji", ["👍", None])
+def test_a_reaction_says_who_reacts_and_each_of_two_in_which_conversation(emoji: str | None) -> None:
+    [message] = fan_out(recorded(msgspec.structs.replace(REACTED, emoji=emoji)))
+    shown = {"message_id": "m", "conversation_id": PLACE, "sequence": 3, "sender_id": BORIS, "emoji": emoji}
+    assert msgspec.json.decode(message.payload_by_user[ANNA]) == {"user_id": BORIS, **shown}
+    assert msgspec.json.decode(message.payload_by_user[BORIS]) == {"user_id": ANNA, **shown}
 
 
 def test_reading_all_up_to_one_names_that_one() -> None:

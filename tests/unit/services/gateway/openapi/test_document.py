@@ -50,11 +50,19 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "GET /v1/blocks": ({200}, set()),
     "POST /v1/conversations/{user_id}/messages": (
         {200, 201},
-        {"not_friends", "user_not_found", "client_message_id_reused"},
+        {"not_friends", "user_not_found", "message_not_found", "client_message_id_reused"},
     ),
     "GET /v1/conversations/{user_id}/messages": ({200}, {"not_friends"}),
     "GET /v1/messages": ({200}, set()),
     "PUT /v1/conversations/{user_id}/typing": ({204}, {"not_friends"}),
+    "PUT /v1/conversations/{user_id}/messages/{message_id}/reaction": (
+        {204},
+        {"not_friends", "message_not_found", "message_deleted"},
+    ),
+    "DELETE /v1/conversations/{user_id}/messages/{message_id}/reaction": (
+        {204},
+        {"not_friends", "message_not_found", "message_deleted"},
+    ),
     "PUT /v1/conversations/{user_id}/seen": ({204}, {"not_friends", "message_not_found"}),
     "GET /v1/conversations": ({200}, set()),
     "PATCH /v1/conversations/{user_id}": ({204}, {"not_friends"}),

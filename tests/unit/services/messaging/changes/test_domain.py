@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,14 @@ from hypothesis import strategies as st
 from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender
 from contracts.events.message import MessageDeleted, MessageEdited, ReactionChanged
 from contracts.values.personal_data import Sealed
-from services.messaging.changes.domain import Message, SentMessage, decide_delete, decide_edit, evolve_message
+from services.messaging.changes.domain import (
+    Message,
+    SentMessage,
+    decide_delete,
+    decide_edit,
+    decide_react,
+    evolve_message,
+)
 
 SENT_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOW = SENT_AT + timedelta(hours=1)
@@ -111,7 +119,44 @@ def test_a_reaction_changes_neither_text_nor_deletion() -> None:
     fields = {name: getattr(deletion, name) for name in deletion.__struct_fields__}
     reaction = ReactionChanged(user_id="boris", emoji="👍", **fields)
     for state in (Message(), Message(edited_at=NOW, text="b"), Message(deleted=True)):
-        assert evolve_message(state, reaction, NOW) == state
+        after = evolve_message(state, reaction, NOW)
+        assert (after.edited_at, after.text, after.deleted) == (state.edited_at, state.text, state.deleted)
+
+
+def react(state: Message, user_id: str, emoji: str | None) -> tuple[Message, int]:
+    """The state afterwards, and the number of events."""
+    events = decide_react(state, SENT, user_id, emoji)
+    for event in events:
+        state = evolve_message(state, event, NOW)
+    return state, len(events)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["anna", "boris"]), st.sampled_from(["👍", "❤️", None])), max_size=12))
+def test_a_user_has_one_reaction_and_a_repeat_is_no_event(steps: list[tuple[str, str | None]]) -> None:
+    state, expected = Message(), dict[str, str]()
+    for user_id, emoji in steps:
+        before = expected.get(user_id)
+        state, events = react(state, user_id, emoji)
+        expected.pop(user_id, None)
+        if emoji is not None:
+            expected[user_id] = emoji
+        assert state.reactions == expected
+        assert events == (emoji != before)
+
+
+def test_an_erased_reaction_counts_as_none() -> None:
+    (event,) = decide_react(Message(), SENT, "boris", "👍")
+    assert isinstance(event, ReactionChanged)
+    state = evolve_message(Message(), msgspec.structs.replace(event, emoji=Sealed("k", "c")), NOW)
+    assert state.reactions == {}
+
+
+def test_nobody_reacts_to_a_deleted_message() -> None:
+    state = delete(react(Message(), "boris", "👍")[0])
+    assert state.reactions == {}
+    for emoji in ("👍", "❤️", None):
+        with pytest.raises(MessageHasBeenDeleted):
+            react(state, "boris", emoji)
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=8))
