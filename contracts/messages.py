@@ -96,6 +96,8 @@ class ConversationItem(msgspec.Struct, frozen=True, kw_only=True):
     muted_until: MutedUntil | UnsetType = UNSET
     pinned: bool
     archived: bool
+    # Not in the read model: added to the JSON of the others.
+    draft: Annotated[str, Meta(description="What you have begun to write; left out if nothing.")] | UnsetType = UNSET
 
 
 class FoundMessage(msgspec.Struct, frozen=True):

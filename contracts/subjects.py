@@ -70,14 +70,19 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     # How long a value is kept after it was written.
     days: int
     description: str
+    # At this size the oldest values are dropped first; -1: unbounded.
+    most_bytes: int = -1
 
 
 # When each user was last online, by user id.
 LAST_SEEN = "last_seen"
+# What users have begun to write and not sent: `<user_id>.<conversation_id>`, the text in UTF-8.
+DRAFTS = "drafts"
 
 # By name. Neither exported nor backed up.
 BUCKETS: Mapping[str, Bucket] = {
     LAST_SEEN: Bucket(owner=GATEWAY, days=90, description="When each user was last online"),
+    DRAFTS: Bucket(owner="messaging", days=30, description="What users have begun to write", most_bytes=256 * 1024**2),
 }
 
 
@@ -87,7 +92,7 @@ def stream_of_bucket(bucket: str) -> str:
 
 
 def key_of(bucket: str, key: str) -> str:
-    """The subject of a key's value; `*` as the key: of all values."""
+    """The subject of a key's value; `>` as the key: of all values."""
     return f"$KV.{bucket}.{key}"
 
 

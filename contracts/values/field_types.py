@@ -94,6 +94,7 @@ Text = Annotated[
         examples=["Hello"],
     ),
 ]
+Draft = Annotated[str, Meta(max_length=4000, pattern=_NO_NUL, description="Any Unicode except NUL; empty: none.")]
 LanguageCode = Literal["en", "ru"]
 Language = Annotated[LanguageCode, Meta(description="Language of the account's mails: English or Russian.")]
 # The default first.

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from nats.aio.client import Client as NATS
 
-from contracts.subjects import OPERATOR, STREAMS
+from contracts.subjects import BUCKETS, OPERATOR, STREAMS
 from infra.checkpoints import Checkpoints
 from infra.rpc.client import Client
 from infra.rpc.server import RpcServer, Servable
@@ -29,7 +29,7 @@ from infra.settings import Settings
 from streams.log import Log
 from streams.loss.watch import LossWatch
 from streams.quorum import Quorum
-from streams.topology import Placement, ensure_streams
+from streams.topology import Placement, ensure_bucket, ensure_streams
 
 log = logging.getLogger(__name__)
 _READINESS_STEP = 0.2
@@ -170,6 +170,9 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     placement = Placement.parse(settings.stream_placement)
     # Every read model needs OPERATOR, and the operator's process may not be running.
     await ensure_streams(nats, replicas=settings.stream_replicas, placement=placement, names=(*own, OPERATOR))
+    for bucket, kept in BUCKETS.items():
+        if kept.owner == name:
+            await ensure_bucket(nats, bucket, replicas=settings.stream_replicas, placement=placement)
     quorum = await quorum_of_process(settings, nats, name)
     pool = await open_pool(settings.database_url, name)
     process = ServiceProcess(name, settings, secrets, nats, pool, quorum)

@@ -65,7 +65,7 @@ class Rights(msgspec.Struct, frozen=True):
 
 def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
     """The `accounts` block of a server's configuration."""
-    values = [key_of(bucket, "*") for bucket in BUCKETS]
+    values = [key_of(bucket, ">") for bucket in BUCKETS]
     exports = [f"{_API}.>", "$JS.ACK.>", *map(all_of, STREAMS), LIMITS_FILTER, QUORUM_FILTER, *values]
     config: dict[str, object] = {
         STORE: {
@@ -123,7 +123,7 @@ def permissions_of(party: str) -> Rights:
         imports += [LIMITS_FILTER, *_reading(LIMITS, f"{_API}.CONSUMER.CREATE.{LIMITS}.*.{LIMITS_FILTER}")]
     for bucket, settings in BUCKETS.items():
         if settings.owner == party:
-            imports += [key_of(bucket, "*"), *_bucket_access(stream_of_bucket(bucket))]
+            imports += [key_of(bucket, ">"), *_bucket_access(stream_of_bucket(bucket))]
     serves = party in SERVICES
     shared = (LIVE_FILTER,) if party == GATEWAY else ()
     return Rights(imports, denied, receives_notices=serves, sends_notices=serves, shared=shared)

@@ -17,6 +17,7 @@ from services.messaging.search.queries import SearchQueries
 from services.messaging.search.search import MessageSearch
 from services.messaging.server import MessagingServer
 from services.messaging.settings.commands import SettingsCommands
+from services.messaging.settings.drafts import Drafts
 
 
 async def main(settings: Settings) -> None:
@@ -31,6 +32,7 @@ async def main(settings: Settings) -> None:
                 SearchQueries(ReadModel(find("message_search"), process.pool, runners.waiting), conversations)
             )
             remembered = FriendshipCache(process.quorum)
+            drafts = Drafts(process.nats)
             friendships = Friendships(process.client("contact"), remembered)
             sending = SendCommands(process.log, friendships, messages)
             server = MessagingServer(
@@ -41,7 +43,8 @@ async def main(settings: Settings) -> None:
                 messages,
                 notifications,
                 pages,
-                SettingsCommands(process.log, friendships),
+                SettingsCommands(process.log, friendships, drafts),
+                drafts,
                 search,
             )
             process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")

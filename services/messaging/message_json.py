@@ -109,5 +109,12 @@ CONVERSATION_ITEM = json_object(
         "muted_until": _MUTED_UNTIL,
         "pinned": "c.pinned",
         "archived": "c.archived",
+        # Added by `with_draft`.
+        "draft": "NULL",
     },
 )
+
+
+def with_draft(item: str, draft: str) -> str:
+    """A `ConversationItem` as JSON, with its last member."""
+    return f'{item[:-1]},"draft":{msgspec.json.encode(draft).decode()}}}'

@@ -43,6 +43,7 @@ from contracts.values.emoji import qualified_emoji
 from contracts.values.field_types import (
     PAGE_LIMIT,
     ClientMessageId,
+    Draft,
     EmojiText,
     Id,
     MessageQuery,
@@ -69,6 +70,7 @@ from services.messaging.search.queries import SearchCursor
 from services.messaging.search.search import MessageSearch
 from services.messaging.settings.commands import SettingsCommands
 from services.messaging.settings.domain import SettingsPatch
+from services.messaging.settings.drafts import Drafts
 
 
 class _Send(msgspec.Struct, frozen=True):
@@ -99,6 +101,7 @@ class _Update(msgspec.Struct, frozen=True):
     muted_until: Annotated[int, Meta(ge=0, le=to_unix_ms(FOREVER))] | None
     pinned: bool | None
     archived: bool | None
+    draft: Draft | None
 
 
 class _React(msgspec.Struct, frozen=True):
@@ -153,6 +156,7 @@ class MessagingServer(MessagingServiceBase):
         notifications: NotificationQueries,
         pages: PageReader,
         settings: SettingsCommands,
+        drafts: Drafts,
         search: MessageSearch,
     ) -> None:
         self._sending = sending
@@ -163,6 +167,7 @@ class MessagingServer(MessagingServiceBase):
         self._notifications = notifications
         self._pages = pages
         self._settings = settings
+        self._drafts = drafts
         self._search = search
 
     async def send_message(self, message: SendMessageRequest) -> SendMessageResponse:
@@ -241,6 +246,7 @@ class MessagingServer(MessagingServiceBase):
                 "muted_until": message.muted_until,
                 "pinned": message.pinned,
                 "archived": message.archived,
+                "draft": message.draft,
             },
         )
         patch = SettingsPatch(
@@ -248,7 +254,7 @@ class MessagingServer(MessagingServiceBase):
             pinned=UNSET if request.pinned is None else request.pinned,
             archived=UNSET if request.archived is None else request.archived,
         )
-        sequence = await self._settings.update(request.user_id, request.peer_id, patch, current())
+        sequence = await self._settings.update(request.user_id, request.peer_id, patch, current(), draft=request.draft)
         return UpdateConversationResponse(position=_position(sequence))
 
     async def react(self, message: ReactRequest) -> ReactResponse:
@@ -270,10 +276,16 @@ class MessagingServer(MessagingServiceBase):
     async def list_conversations(self, message: ListConversationsRequest) -> ListConversationsResponse:
         request = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
         after = decode_cursor(message.cursor, ConversationsCursor)
-        items, following, position = await self._pages.conversations(
+        page, position = await self._pages.conversations(
             ListRequest(request.user_id, request.limit, after), current().position
         )
-        return ListConversationsResponse(items=items, next=following, position=position.encode())
+        drafts = await self._drafts.of(request.user_id, page.conversation_ids)
+        return ListConversationsResponse(
+            items=page.array(drafts or {}),
+            next=page.next,
+            position=position.encode(),
+            drafts_unavailable=drafts is None,
+        )
 
     async def search_messages(self, message: SearchMessagesRequest) -> SearchMessagesResponse:
         request = validated(

@@ -183,6 +183,17 @@ async def test_settings_are_ones_own_and_reach_ones_devices_live_and_after_an_ab
     assert set(await row(boris, anna)) == FIELDS
 
 
+async def test_a_draft_is_in_ones_own_list_until_it_is_emptied(api: Api) -> None:
+    anna, boris = await api.friends()
+    assert (await change(anna, boris, draft="Dear Boris,\n")).status_code == 204
+    assert (await row(anna, boris))["draft"] == "Dear Boris,\n"
+    assert "draft" not in await row(boris, anna)
+    assert (await change(anna, boris, draft=None)).status_code == 204
+    assert set(await row(anna, boris)) == FIELDS
+    for wrong in ("x" * 4_001, "\0", 1):
+        assert_problem(await change(anna, boris, draft=wrong), 422, "invalid")
+
+
 async def test_pinned_conversations_are_listed_first_page_by_page(api: Api) -> None:
     anna = await api.person()
     others = await api.people(4)

@@ -11,6 +11,7 @@ from contracts.events.event import Moment
 from contracts.events.message import FOREVER
 from contracts.messages import ConversationItem
 from contracts.rpc.vestnik.messaging.v1 import ListConversationsRequest, UpdateConversationRequest
+from contracts.values.field_types import Draft
 from contracts.values.timestamps import to_unix_ms
 from services.gateway.http.endpoint import (
     JSON,
@@ -51,6 +52,22 @@ class ConversationPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     ) = UNSET
     pinned: bool | UnsetType | None = UNSET
     archived: bool | UnsetType | None = UNSET
+    draft: Draft | UnsetType | None = UNSET
+
+
+class ConversationsPage(Page[ConversationItem], frozen=True):
+    drafts_unavailable: (
+        Annotated[
+            bool,
+            Meta(
+                description=(
+                    "true if the drafts could not be read: then no item has one, and a client keeps those that it has. "
+                    "Left out otherwise."
+                )
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 async def list_conversations(incoming: Request[PageQuery, NoBody]) -> Response:
@@ -58,6 +75,8 @@ async def list_conversations(incoming: Request[PageQuery, NoBody]) -> Response:
     request = ListConversationsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
     answer = await messaging.read(messaging.stub.list_conversations, request)
     body = page_of(answer.items, answer.next or None)
+    if answer.drafts_unavailable:
+        body = body[:-1] + b',"drafts_unavailable":true}'
     return Response(body=body, headers={"content-type": JSON}, position=answer.position)
 
 
@@ -69,6 +88,7 @@ async def update(incoming: Request[NoQuery, ConversationPatch]) -> Response:
         muted_until=None if patch.muted_until is UNSET else _muted_until(patch.muted_until),
         pinned=None if patch.pinned is UNSET else bool(patch.pinned),
         archived=None if patch.archived is UNSET else bool(patch.archived),
+        draft=None if patch.draft is UNSET else patch.draft or "",
     )
     answer = await messaging.command(messaging.stub.update_conversation, request, repeatable=True)
     return Response(status=204, position=answer.position, written_by=user_id)
@@ -104,17 +124,18 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         handler=list_conversations,
         query=PageQuery,
         body=NoBody,
-        answers={200: DocumentedResponse(description="A page of conversations.", body=Page[ConversationItem])},
+        answers={200: DocumentedResponse(description="A page of conversations.", body=ConversationsPage)},
         reads=True,
     ),
     Endpoint(
         method="PATCH",
         path="/v1/conversations/{user_id}",
         tag="Messages",
-        summary="Mute, pin or archive a conversation",
+        summary="Mute, pin or archive a conversation, or save a draft",
         description=(
             "The caller's own settings, the same on all of their devices; the other person does not see them. The "
-            "last writer wins, field by field. A new message does not take a conversation out of the archive."
+            "last writer wins, field by field. A new message does not take a conversation out of the archive. A draft "
+            "is kept for 30 days and is no part of any history; sending a message does not remove it."
         ),
         handler=update,
         query=NoQuery,

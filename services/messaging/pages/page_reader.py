@@ -1,13 +1,16 @@
 """Reads pages. Permission and content come from one snapshot taken for the request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+
+import msgspec
 
 from contracts.errors import NotFriends
 from contracts.positions import Position
 from contracts.subjects import conversation, message, read_mark
 from contracts.values.cursors import encode_cursor
 from projections.engine.read_model import Snapshot
+from services.messaging.message_json import with_draft
 from services.messaging.pages import metrics
 from services.messaging.pages.newest_page_cache import KEPT, NewestPage, NewestPages, PageSlice
 from services.messaging.pages.queries import SEPARATOR, ListRequest, NewestRow, PageQueries, PageRequest, RangeRequest
@@ -20,12 +23,30 @@ _Checked = tuple[bool, NewestPage | None, Position]
 _Newest = tuple[NewestPage | None, Position]
 # The same for a part, which is not cached.
 _Read = tuple[PageSlice | None, Position]
-# Items, the next page's cursor, and the position.
-_Listed = tuple[bytes, str, Position]
+# A page of conversations, and the position that it reflects.
+_Listed = tuple["ConversationsPage", Position]
 
 _LAST_SEQUENCE = 2**63 - 1
 # Batch sizes of queries with results of up to megabytes each: newest pages to build, and parts of any size.
 _MADE, _PARTS = 16, 8
+
+
+class ConversationsPage(msgspec.Struct, frozen=True):
+    """Conversations as JSON objects, with their ids, and the next page's cursor."""
+
+    items: Sequence[str] = ()
+    conversation_ids: Sequence[str] = ()
+    next: str = ""
+
+    def array(self, drafts: Mapping[str, str]) -> bytes:
+        """A JSON array of the items, with these drafts by conversation."""
+        if not drafts:
+            return b"[%b]" % ",".join(self.items).encode()
+        items = (
+            with_draft(item, drafts[conversation_id]) if conversation_id in drafts else item
+            for item, conversation_id in zip(self.items, self.conversation_ids, strict=True)
+        )
+        return b"[%b]" % ",".join(items).encode()
 
 
 class PageReader:
@@ -82,8 +103,8 @@ class PageReader:
             raise NotFriends
         return cut, reached
 
-    async def conversations(self, request: ListRequest, position: Position) -> tuple[bytes, str, Position]:
-        """Returns a page of the user's open conversations, pinned ones first, and the next page's cursor."""
+    async def conversations(self, request: ListRequest, position: Position) -> _Listed:
+        """Returns a page of the user's open conversations, pinned ones first."""
         await self._queries.wait_for(position)
         return await self._lists.load(request)
 
@@ -136,12 +157,14 @@ class PageReader:
 
     async def _lists_of(self, requests: Sequence[ListRequest]) -> list[_Listed]:
         rows, reached = await self._queries.lists(requests)
-        results: list[_Listed] = [(b"[]", "", reached)] * len(requests)
+        results: list[_Listed] = [(ConversationsPage(), reached)] * len(requests)
         for row in rows:
             following = ""
             if row.more and row.activity_at is not None and row.peer_id is not None:
                 following = encode_cursor(ConversationsCursor(row.activity_at, row.peer_id, bool(row.pinned)))
-            results[row.turn - 1] = (_array(row.items), following, reached)
+            if row.items is not None and row.conversation_ids is not None:
+                page = ConversationsPage(row.items.split(SEPARATOR), row.conversation_ids.split(), following)
+                results[row.turn - 1] = (page, reached)
         return results
 
 

@@ -75,6 +75,7 @@ class ListRow(msgspec.Struct, frozen=True):
 
     turn: int
     items: str | None
+    conversation_ids: str | None
     more: bool
     pinned: bool | None
     activity_at: datetime | None
@@ -166,6 +167,8 @@ class PageQueries:
             ) WITH ORDINALITY AS wanted (user_id, most, pinned, activity_at, peer_id, turn) CROSS JOIN LATERAL (
                 SELECT string_agg({CONVERSATION_ITEM}, E'\\n' ORDER BY c.number)
                            FILTER (WHERE c.number <= wanted.most) AS items,
+                       string_agg(c.conversation_id::text, ' ' ORDER BY c.number)
+                           FILTER (WHERE c.number <= wanted.most) AS conversation_ids,
                        count(*) > wanted.most AS more,
                        bool_or(c.pinned) FILTER (WHERE c.number = wanted.most) AS pinned,
                        max(c.activity_at) FILTER (WHERE c.number = wanted.most) AS activity_at,

@@ -1,1 +1,1 @@
-"""A reader's settings of a conversation: muted, pinned, archived."""
+"""A reader's settings of a conversation: muted, pinned, archived, and their draft."""

@@ -1,4 +1,4 @@
-"""Load, decide, append: changes a reader's settings of a conversation."""
+"""Load, decide, append: changes a reader's settings of a conversation, and saves their draft."""
 
 from datetime import UTC, datetime
 
@@ -8,13 +8,15 @@ from contracts.values.ids import pair_id
 from infra.rpc.call_context import Call
 from services.messaging.clients import Friendships
 from services.messaging.settings.domain import Settings, SettingsPatch, decide_settings, evolve_settings
+from services.messaging.settings.drafts import Drafts
 from streams.log import Log
 from streams.repository import Repository
 
 
 class SettingsCommands:
-    def __init__(self, log: Log, friendships: Friendships) -> None:
+    def __init__(self, log: Log, friendships: Friendships, drafts: Drafts) -> None:
         self._friendships = friendships
+        self._drafts = drafts
         self._settings: Repository[Settings] = Repository(
             log,
             subject=lambda key: settings(*key.split(".")),
@@ -23,11 +25,17 @@ class SettingsCommands:
             tail_only=True,
         )
 
-    async def update(self, user_id: str, peer_id: str, patch: SettingsPatch, call: Call) -> int:
-        """Changes the user's settings of the conversation. Returns the sequence of their last event in MESSAGING.
+    async def update(
+        self, user_id: str, peer_id: str, patch: SettingsPatch, call: Call, *, draft: str | None = None
+    ) -> int:
+        """Changes the user's settings of the conversation and then their draft, if there is one to save.
+
+        Returns:
+            The sequence of the settings' last event in MESSAGING; 0 if only the draft was changed.
 
         Raises:
             NotFriends: the conversation is closed to the user.
+            Unavailable: it is unknown whether the draft was saved; the settings are changed.
         """
         if user_id == peer_id:
             raise NotFriends
@@ -36,6 +44,14 @@ class SettingsCommands:
         except UserNotFound as error:
             raise NotFriends from error
         conversation_id = pair_id(user_id, peer_id)
+        sequence = 0
+        if draft is None or patch != SettingsPatch():
+            sequence = await self._change(user_id, peer_id, conversation_id, patch, call)
+        if draft is not None:
+            await self._drafts.save(user_id, conversation_id, draft)
+        return sequence
+
+    async def _change(self, user_id: str, peer_id: str, conversation_id: str, patch: SettingsPatch, call: Call) -> int:
         outcome = await self._settings.execute(
             f"{conversation_id}.{user_id}",
             lambda state: decide_settings(

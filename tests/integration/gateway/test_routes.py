@@ -305,7 +305,26 @@ CASES = {
         {"update_conversation": messaging.UpdateConversationResponse(position=WROTE)},
         204,
         body={"muted_until": "1970-01-01T01:00:00.005+01:00", "pinned": None},
-        asked={"peer_id": PEER, "muted_until": 5, "pinned": False, "archived": None},
+        asked={"peer_id": PEER, "muted_until": 5, "pinned": False, "archived": None, "draft": None},
+    ),
+    "draft": Case(
+        "PATCH",
+        f"/v1/conversations/{PEER}",
+        {"update_conversation": messaging.UpdateConversationResponse()},
+        204,
+        body={"draft": None},
+        asked={"peer_id": PEER, "muted_until": None, "pinned": None, "draft": ""},
+    ),
+    "conversations without drafts": Case(
+        "GET",
+        "/v1/conversations",
+        {
+            "list_conversations": messaging.ListConversationsResponse(
+                items=b"[]", drafts_unavailable=True, position=WROTE
+            )
+        },
+        200,
+        page() | {"drafts_unavailable": True},
     ),
     "search messages": Case(
         "GET",

@@ -440,7 +440,7 @@ async def test_conversations_come_by_their_latest_activity_in_pages(house: House
     assert found == expected
 
 
-async def update(client: Client, user_id: str, peer_id: str, **fields: int | bool) -> str:
+async def update(client: Client, user_id: str, peer_id: str, **fields: int | bool | str) -> str:
     stub = client.stub(MessagingServiceStub)
     request = UpdateConversationRequest(user_id=user_id, peer_id=peer_id, **fields)  # type: ignore[arg-type] # by name
     return (await client.call(stub.update_conversation, request, timeout=10.0, context=seen("", user_id))).position
@@ -492,6 +492,33 @@ async def test_settings_need_the_friendship_and_outlast_it(house: House) -> None
         await update(client, anna, ben, pinned=False)
     [listed] = await conversations(client, anna, await befriend(house, ben, anna))
     assert listed.pinned
+
+
+async def test_a_draft_is_the_writers_own_at_any_replica_and_stored_as_no_event(house: House) -> None:
+    anna, ben, opened = await friends(house)
+    end = await house.log.end_of(MESSAGING)
+    for number, text in enumerate(("Hi \N{WAVING HAND SIGN}", ' "quoted" \\ \n', "x" * 4_000)):
+        client = house.client("messaging", number % 2)
+        assert await update(client, anna, ben, draft=text) == ""
+        for replica in (0, 1):
+            [listed] = await conversations(house.client("messaging", replica), anna, opened)
+            assert listed.draft == text
+            [listed] = await conversations(house.client("messaging", replica), ben, opened)
+            assert listed.draft is UNSET
+    assert await house.log.end_of(MESSAGING) == end
+    # What a device sends is not what another one has begun to write.
+    position = (await send(client, anna, ben, "sent")).position
+    [listed] = await conversations(client, anna, position)
+    assert listed.draft == "x" * 4_000
+    position = await update(client, anna, ben, draft="", pinned=True)
+    [listed] = await conversations(client, anna, position)
+    assert (listed.draft, listed.pinned) == (UNSET, True)
+    for wrong in ("x" * 4_001, "\0"):
+        with pytest.raises(Invalid):
+            await update(client, anna, ben, draft=wrong)
+    [cleo] = await people(house, 1)
+    with pytest.raises(NotFriends):
+        await update(client, cleo, ben, draft="text")
 
 
 async def list_notifications(client: Client, user_id: str, position: str) -> list[Notification]:

@@ -467,15 +467,22 @@ async def test_the_list_of_conversations_is_what_the_rows_say(writer: Writer, ru
         after: ConversationsCursor | None = None
         read: list[bytes] = []
         while True:
-            items, cursor, _ = await found.pages.conversations(ListRequest(ANNA, limit, after), position)
+            listed, _ = await found.pages.conversations(ListRequest(ANNA, limit, after), position)
             page = expected[len(read) : len(read) + limit]
-            assert items == b"[%b]" % b",".join(page)
+            assert listed.array({}) == b"[%b]" % b",".join(page)
+            drafts = dict.fromkeys(listed.conversation_ids[1:], TEXTS[0])
+            assert [
+                msgspec.structs.replace(item, draft=UNSET) if item.draft == TEXTS[0] else item
+                for item in msgspec.json.decode(listed.array(drafts), type=list[ConversationItem])
+            ] == [msgspec.json.decode(item, type=ConversationItem) for item in page]
+            assert listed.array(drafts).count(b'"draft"') == len(drafts)
             read += page
-            assert bool(cursor) == (len(read) < len(expected))
-            if not cursor:
+            assert bool(listed.next) == (len(read) < len(expected))
+            if not listed.next:
                 break
-            after = decode_cursor(cursor, ConversationsCursor)
-    assert (await found.pages.conversations(ListRequest(new_id(), 50, None), position))[:2] == (b"[]", "")
+            after = decode_cursor(listed.next, ConversationsCursor)
+    listed, _ = await found.pages.conversations(ListRequest(new_id(), 50, None), position)
+    assert (listed.array({}), listed.next) == (b"[]", "")
 
 
 async def test_a_missed_message_has_the_bytes_that_it_had_live(
