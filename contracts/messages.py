@@ -30,6 +30,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     text: (
         Annotated[str, Meta(description="As it is now. Left out of live events, which do not know it.")] | UnsetType
     ) = UNSET
+    deleted: Annotated[bool, Meta(description="true if it was deleted; left out of live events.")] | UnsetType = UNSET
 
 
 class Reaction(msgspec.Struct, frozen=True):
@@ -44,6 +45,8 @@ class MessageContent(msgspec.Struct, frozen=True, kw_only=True):
     sender_id: Id
     text: str
     sent_at: Rfc3339
+    edited_at: Annotated[Rfc3339, Meta(description="Of the last edit; left out if there is none.")] | UnsetType = UNSET
+    deleted: Annotated[bool, Meta(description="true if it was deleted; its text is then empty.")] | UnsetType = UNSET
     reply_to: Annotated[Quote, Meta(description="Left out where the message is no reply.")] | UnsetType = UNSET
 
 
@@ -68,7 +71,7 @@ class MessageItem(_ReadContent, frozen=True):
 
 
 class LiveMessage(MessageContent, frozen=True):
-    """`message.sent`, as one of the two receives it."""
+    """`message.sent`, `message.edited`, `message.deleted`, as one of the two receives it."""
 
     message_id: Id
     conversation_id: Id

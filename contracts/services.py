@@ -123,6 +123,8 @@ _SERVICES = (
         stream=Stream(code="M", public="vestnik.messaging.>"),
         methods={
             "SendMessage": {GATEWAY: "sender_id"},
+            "EditMessage": _FOR_USER,
+            "DeleteMessage": _FOR_USER,
             "GetMessages": _FOR_USER,
             "MarkSeen": _FOR_USER,
             "UpdateConversation": _FOR_USER,

@@ -91,6 +91,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "burst; 0: no limit.",
         ),
     ] = 256 * 1024 * 1024
+    edit_window_hours: Annotated[
+        int, Doc(ge=0, le=1_000_000, description="How long after it was sent a message can be edited; 0: not at all.")
+    ] = 48
+    delete_window_hours: Annotated[
+        int, Doc(ge=0, le=1_000_000, description="How long after it was sent a message can be deleted; 0: always.")
+    ] = 0
     pending_friend_requests: Annotated[
         int,
         Doc(ge=1, le=100_000, description="Maximum number of a user's friend requests that await an answer."),

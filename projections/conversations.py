@@ -2,16 +2,25 @@
 
 CONTACT alone determines whether and since when a conversation is open, MESSAGING alone determines its messages. So the
 two streams may be read in any order. Messages and seen marks change only columns that grow, so a dead letter of theirs
-may be applied at any later time. A reader's settings are columns of their own, which each event of theirs sets whole.
-Reactions are events of their message: each waits for the one before it. They may be applied before the message itself,
-whose row has no `message_id` until then.
+may be applied at any later time. What was done to a message counts, whether its `message.sent` is applied before or
+after it: a deleted text never comes back. Changes of one message are applied in their order; until its `message.sent`
+or an edit or deletion is applied, the row of a message with a reaction has no `message_id`. A reader's settings are
+columns of their own, which each event of theirs sets whole.
 """
 
 from itertools import permutations
 
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
-from contracts.events.message import ConversationUpdated, MessageChange, MessageSeen, MessageSent, ReactionChanged
+from contracts.events.message import (
+    ConversationUpdated,
+    MessageChange,
+    MessageDeleted,
+    MessageEdited,
+    MessageSeen,
+    MessageSent,
+    ReactionChanged,
+)
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import pair_id
 from contracts.values.personal_data import plaintext_or_none
@@ -38,7 +47,7 @@ class Conversations(Projection):
             -- the last sequence that each has seen
             seen_sequence bigint NOT NULL DEFAULT 0,
             peer_seen_sequence bigint NOT NULL DEFAULT 0,
-            -- of the last event, in MESSAGING
+            -- of the last event, in MESSAGING; changes of its messages too
             stream_sequence bigint NOT NULL DEFAULT 0,
             -- the user's settings; `FOREVER` for a mute without an end
             muted_until timestamptz,
@@ -54,6 +63,7 @@ class Conversations(Projection):
             sequence bigint,
             message_id uuid,
             sender_id uuid,
+            -- the current one; empty if the message was deleted
             text text,
             sent_at timestamptz,
             client_message_id text COLLATE "C",
@@ -62,9 +72,17 @@ class Conversations(Projection):
             reply_to_sequence bigint,
             -- whether the table of reactions has rows of it
             reacted boolean NOT NULL DEFAULT false,
+            -- of the last edit
+            edited_at timestamptz,
+            -- true or null
+            deleted boolean,
+            -- of the last edit or the deletion, in MESSAGING
+            changed_sequence bigint,
             PRIMARY KEY (conversation_id, sequence)
         );
+        -- The ids are ordered by time, so new entries go to the index's right end.
         CREATE INDEX ON {messages} (message_id);
+        CREATE INDEX ON {messages} (conversation_id, changed_sequence) WHERE changed_sequence IS NOT NULL;
         CREATE INDEX ON {messages} (conversation_id, client_message_id);
         CREATE INDEX ON {messages} (conversation_id, sender_id, sequence);
         CREATE INDEX ON {messages} (conversation_id, stream_sequence);
@@ -121,12 +139,13 @@ class Conversations(Projection):
             set={
                 "message_id": message.message_id,
                 "sender_id": message.sender_id,
-                "text": plaintext_or_none(message.text) or "",
                 "sent_at": event.at,
                 "client_message_id": message.client_message_id,
                 "stream_sequence": event.sequence,
                 "reply_to_sequence": message.reply_to.sequence if message.reply_to is not None else None,
             },
+            # Later texts and the deletion may have been applied already.
+            first={"text": plaintext_or_none(message.text) or ""},
         )
         # Sending a message counts as having seen the earlier ones.
         for user_id, peer_id, seen in (
@@ -144,6 +163,14 @@ class Conversations(Projection):
                     seen: message.sequence,
                 },
             )
+
+    @handles(MessageEdited)
+    def edited(self, event: Recorded[MessageEdited], write: RowChanges) -> None:
+        _rewrite(event, write, text=plaintext_or_none(event.data.text) or "", edited_at=event.at)
+
+    @handles(MessageDeleted)
+    def deleted(self, event: Recorded[MessageDeleted], write: RowChanges) -> None:
+        _rewrite(event, write, text="", edited_at=None, deleted=True)
 
     @handles(ReactionChanged)
     def reacted(self, event: Recorded[ReactionChanged], write: RowChanges) -> None:
@@ -199,6 +226,17 @@ class Conversations(Projection):
                     "settings_sequence": event.sequence,
                 },
             )
+
+
+def _rewrite(event: Recorded[MessageEdited] | Recorded[MessageDeleted], write: RowChanges, **values: object) -> None:
+    message: MessageChange = event.data
+    write.upsert(
+        "messages",
+        key={"conversation_id": message.conversation_id, "sequence": message.sequence},
+        set={"changed_sequence": event.sequence, **values},
+        first={"message_id": message.message_id, "sender_id": message.sender_id, "sent_at": message.sent_at},
+    )
+    _changed(message, event.sequence, write)
 
 
 def _changed(change: MessageChange, stream_sequence: int, write: RowChanges) -> None:

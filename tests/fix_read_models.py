@@ -23,7 +23,7 @@ from contracts.aggregate_types import AGGREGATE_TYPE_OF
 from contracts.envelope import Provenance, encode, seal
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent
+from contracts.events.message import MessageChange, MessageSeen, MessageSent
 from contracts.values.ids import new_id, pair_id
 from projections.engine import Projection
 from projections.engine.apply.build_writer import BuildWriter
@@ -160,6 +160,8 @@ def _ids(event: Event, of: str | None, number: int) -> list[str]:
     match event:
         case MessageSent():
             return [pair_id(event.sender_id, event.recipient_id)]
+        case MessageChange():
+            return [event.message_id]
         case MessageSeen():
             return [event.conversation_id, event.reader_id]
         case FriendshipCreated() | FriendshipAccepted():

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
-from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent, ReactionChanged
+from contracts.events.message import ConversationUpdated, MessageSeen, ReactionChanged
 from contracts.messages import LiveReaction
 from contracts.notification_kinds import LiveSeen
 from contracts.rpc.vestnik.messaging.v1 import ClientEvent
@@ -22,9 +22,10 @@ async def backfill(
 ) -> AsyncIterator[ClientEvent]:
     """Yields what happened in the user's open conversations after the stream sequence, in stream order.
 
-    That is every message, each user's latest reaction to a message, each reader's latest mark, and the user's settings
-    as they are now. `limit`: maximum number, the oldest first; 0: all. `most_bytes`: ends with the event with which the
-    data reaches this size; 0: no bound.
+    That is every message sent or changed (once for its sending, once for its last edit or its deletion, both as it is
+    now), each user's latest reaction to a message, each reader's latest mark, and the user's settings. `limit`: maximum
+    number, the oldest first; 0: all. `most_bytes`: ends with the event with which the data reaches this size; 0: no
+    bound.
     """
     left, room = limit or _ALL, most_bytes or _ALL
     async for event in _all(queries, user_id, after, min(left, _PAGE)):
@@ -54,7 +55,7 @@ async def _all(queries: MessageQueries, user_id: str, after: int, size: int) -> 
 async def _messages(queries: MessageQueries, user_id: str, after: int, size: int) -> AsyncGenerator[ClientEvent, None]:
     while page := await queries.backfill_messages(user_id, after, size, _PAGE_BYTES):
         for row in page:
-            yield ClientEvent(type=MessageSent.TYPE, sequence=row.stream_sequence, data=row.data.encode())
+            yield ClientEvent(type=row.type, sequence=row.stream_sequence, data=row.data.encode())
         after = page[-1].stream_sequence
         if len(page) < size and sum(row.text_size for row in page) < _PAGE_BYTES:
             break

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import msgspec
+from msgspec import UNSET
 
-from contracts.errors import MessageNotFound, NotFriends, Overloaded, UserNotFound
+from contracts.errors import ClientMessageIdReused, MessageNotFound, NotFriends, Overloaded, UserNotFound
 from contracts.messages import Quote
 from contracts.subjects import conversation, read_mark
 from contracts.values.ids import pair_id
 from infra.rpc.call_context import Call
+from services.messaging.changes.domain import Message
 from services.messaging.clients import Friendships
 from services.messaging.deduplication.deduplicator import Deduplicator
 from services.messaging.domain import (
@@ -16,12 +18,12 @@ from services.messaging.domain import (
     ReadMark,
     SendMessage,
     Sent,
+    check_repeat,
     check_seen,
     decide_seen,
     decide_send,
     evolve_conversation,
     evolve_read_mark,
-    is_repeat,
 )
 from services.messaging.message_lookup import MessageLookup
 from services.messaging.queries import MessageQueries
@@ -42,13 +44,24 @@ class SendOutcome(msgspec.Struct, frozen=True):
     created: bool
     # The message that it answers, as it is now.
     reply_to: Quote | None
+    # What happened to it since, and the stream sequence of that in MESSAGING (0: nothing).
+    changes: Message = Message()
+    changed_sequence: int = 0
 
 
 class SendCommands:
-    def __init__(self, log: Log, friendships: Friendships, queries: MessageQueries) -> None:
+    def __init__(
+        self,
+        log: Log,
+        friendships: Friendships,
+        queries: MessageQueries,
+        lookup: MessageLookup,
+        messages: Repository[Message],
+    ) -> None:
         self._friendships = friendships
         self._repeats = Deduplicator(log, queries)
-        self._lookup = MessageLookup(log, queries)
+        self._lookup = lookup
+        self._messages = messages
         self._sends = FlatCombiner(self._send_all)
         self._conversations: Repository[Conversation] = Repository(
             log,
@@ -59,7 +72,7 @@ class SendCommands:
         )
 
     async def send(self, command: SendMessage, call: Call, *, reply_to: str | None = None) -> SendOutcome:
-        """Sends the message once per client_message_id.
+        """Sends the message once per client_message_id. A repeat gets the message as it is now.
 
         `reply_to`: id of the message that it answers.
 
@@ -82,16 +95,35 @@ class SendCommands:
             return repeat
         command = await self._with_quote(conversation_id, command, call, reply_to)
         message, created = await self._sends.submit(conversation_id, (command, call))
-        return SendOutcome(message, created, command.reply_to)
+        return SendOutcome(message, True, command.reply_to) if created else await self._as_it_is_now(message, command)
 
     async def _with_quote(
         self, conversation_id: str, command: SendMessage, call: Call, reply_to: str | None
     ) -> SendMessage:
         if reply_to is None:
             return command
-        found = await self._lookup.find(conversation_id, reply_to, call.position)
-        quote = Quote(message_id=found.message_id, sequence=found.sequence, sender_id=found.sender_id, text=found.text)
+        answered = await self._lookup.find(conversation_id, reply_to, call.position)
+        quote = Quote(
+            message_id=answered.message_id,
+            sequence=answered.sequence,
+            sender_id=answered.sender_id,
+            text=answered.text,
+            deleted=answered.deleted or UNSET,
+        )
         return msgspec.structs.replace(command, reply_to=quote)
+
+    async def _as_it_is_now(self, used: Sent, command: SendMessage) -> SendOutcome:
+        """The earlier message with the command's client_message_id, with what happened to it since.
+
+        Raises:
+            ClientMessageIdReused: it was not deleted, and was sent with another text or as an answer to another one.
+        """
+        changed = await self._messages.load(used.message_id)
+        check_repeat(command, used, deleted=changed.state.deleted)
+        quote = command.reply_to
+        if quote is not None and quote.sequence != used.reply_to_sequence:
+            quote = None
+        return SendOutcome(used, False, quote, changed.state, changed.sequence)
 
     async def _send_all(self, conversation_id: str, turns: Sequence[_Turn]) -> None:
         """Sends the messages in order of arrival, as many per append as possible."""
@@ -162,7 +194,10 @@ class SendCommands:
             await editing.refresh()
             length = editing.state.last_sequence
             used = await self._repeats.find_duplicate(conversation_id, editing.sequence, length, command)
-        return SendOutcome(used, False, command.reply_to) if used is not None and is_repeat(command, used) else None
+        try:
+            return await self._as_it_is_now(used, command) if used is not None else None
+        except ClientMessageIdReused:
+            return None
 
     async def last_sequence(self, conversation_id: str, at_least: int) -> int:
         """Returns the last message's sequence: from the cache if that is `at_least`, else from the stream."""

@@ -40,12 +40,13 @@ class SendMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored message of a conversation."""
+    """A message as it was sent."""
 
     message_id: str
     sequence: int
     sender_id: str
-    text: str
+    # None: it was erased, or its event is lost.
+    text: str | None
     sent_at: datetime
     # Of its event.
     stream_sequence: int
@@ -71,14 +72,11 @@ def decide_send(state: Conversation, command: SendMessage, used: Sent | None) ->
     `used`: the sender's earlier message with the same client_message_id in this conversation.
 
     Raises:
-        ClientMessageIdReused: that message has another text, or answers another message.
         NotFriends: sender and recipient are the same person.
     """
     if command.sender_id == command.recipient_id:
         raise NotFriends
     if used is not None:
-        if not is_repeat(command, used):
-            raise ClientMessageIdReused
         return ()
     return (
         MessageSent(
@@ -93,10 +91,17 @@ def decide_send(state: Conversation, command: SendMessage, used: Sent | None) ->
     )
 
 
-def is_repeat(command: SendMessage, used: Sent) -> bool:
-    """Whether the earlier message with the command's client_message_id is the same one."""
+def check_repeat(command: SendMessage, used: Sent, *, deleted: bool) -> None:
+    """
+    Raises:
+        ClientMessageIdReused: the earlier message with the command's client_message_id was sent with another text or as
+            a reply to another message. What was deleted or erased is not compared.
+    """
+    if deleted or used.text is None:
+        return
     answered = command.reply_to.sequence if command.reply_to is not None else None
-    return (used.text, used.reply_to_sequence) == (command.text, answered)
+    if (used.text, used.reply_to_sequence) != (command.text, answered):
+        raise ClientMessageIdReused
 
 
 def _replied_to(quote: Quote) -> RepliedTo:
@@ -138,7 +143,7 @@ def sent(event: MessageSent, at: datetime, stream_sequence: int) -> Sent:
         message_id=event.message_id,
         sequence=event.sequence,
         sender_id=event.sender_id,
-        text=plaintext_or_none(event.text) or "",
+        text=plaintext_or_none(event.text),
         sent_at=at,
         stream_sequence=stream_sequence,
         reply_to_sequence=event.reply_to.sequence if event.reply_to is not None else None,

@@ -1,12 +1,15 @@
 """Composition root of the messaging service."""
 
+from datetime import timedelta
+
 from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
 from projections.registry import find, owned_by
-from services.messaging.changes.reaction_commands import ReactionCommands
+from services.messaging.changes.commands import ChangeCommands, message_repository
 from services.messaging.clients import FriendshipCache, Friendships
 from services.messaging.commands import SeenCommands, SendCommands
+from services.messaging.message_lookup import MessageLookup
 from services.messaging.notifications.commands import NotificationCommands
 from services.messaging.notifications.queries import NotificationQueries
 from services.messaging.pages.page_reader import PageReader
@@ -34,11 +37,18 @@ async def main(settings: Settings) -> None:
             remembered = FriendshipCache(process.quorum)
             drafts = Drafts(process.nats)
             friendships = Friendships(process.client("contact"), remembered)
-            sending = SendCommands(process.log, friendships, messages)
+            lookup, changed = MessageLookup(process.log, messages), message_repository(process.log)
+            sending = SendCommands(process.log, friendships, messages, lookup, changed)
             server = MessagingServer(
                 sending,
                 SeenCommands(process.log, friendships, sending),
-                ReactionCommands(process.log, friendships, messages),
+                ChangeCommands(
+                    friendships,
+                    lookup,
+                    changed,
+                    edit_window=timedelta(hours=settings.edit_window_hours),
+                    delete_window=timedelta(hours=settings.delete_window_hours) or None,
+                ),
                 NotificationCommands(process.log, notifications),
                 messages,
                 notifications,

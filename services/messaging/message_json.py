@@ -31,18 +31,23 @@ def json_object(shape: type[msgspec.Struct], members: Mapping[str, str]) -> str:
     return " || ".join([*parts, "'}'"]).replace("' || '", "")
 
 
-def _reply_to(text: str) -> str:
-    """Of a row `m` that is a reply: the message that it answers, with the expression for that one's text."""
+def _reply_to(text: str, deleted: str) -> str:
+    """Of a row `m` that is a reply: the message that it answers, with the expressions for two of its members."""
     members = {
         "message_id": _quoted("q.message_id"),
         "sequence": "q.sequence",
         "sender_id": _quoted("q.sender_id"),
         "text": text,
+        "deleted": deleted,
     }
     return f"""CASE WHEN m.reply_to_sequence IS NOT NULL THEN (
         SELECT {json_object(Quote, members)} FROM {{messages}} AS q
         WHERE q.conversation_id = m.conversation_id AND q.sequence = m.reply_to_sequence
     ) END"""  # noqa: S608
+
+
+# Of a row `m`: the message that it answers, or NULL.
+QUOTE = _reply_to("to_json(q.text)", "CASE WHEN q.deleted THEN 'true' END")
 
 
 def _array(item: str, order: str) -> str:
@@ -55,8 +60,8 @@ _REACTION = json_object(
     Reaction,
     {"emoji": "to_json(r.emoji)", "user_ids": _array(_quoted("r.user_id"), "r.stream_sequence")},
 )
-# Of a row `m` that has reactions.
-_REACTIONS = f"""CASE WHEN m.reacted THEN (
+# Of a row `m`, which has reactions unless it was deleted.
+_REACTIONS = f"""CASE WHEN m.reacted AND m.deleted IS NOT TRUE THEN (
         SELECT {_array("used.emoji", "used.since")} FROM (
             SELECT {_REACTION} AS emoji, min(r.stream_sequence) AS since FROM {{reactions}} AS r
             WHERE r.conversation_id = m.conversation_id AND r.sequence = m.sequence AND r.emoji IS NOT NULL
@@ -72,13 +77,15 @@ _MESSAGE = {
     "sender_id": _quoted("m.sender_id"),
     "text": "to_json(m.text)",
     "sent_at": _time("m.sent_at"),
-    "reply_to": _reply_to("to_json(q.text)"),
+    "edited_at": _time("m.edited_at"),
+    "deleted": "CASE WHEN m.deleted THEN 'true' END",
+    "reply_to": QUOTE,
     "reactions": _REACTIONS,
     "seen_at": _time("m.seen_at"),
 }
 MESSAGE_ITEM = json_object(MessageItem, _MESSAGE)
 # The event of a reply, from which gateways make it, has no text of the message that it answers.
-LIVE_MESSAGE = json_object(LiveMessage, _MESSAGE | {"reply_to": _reply_to("NULL")})
+LIVE_MESSAGE = json_object(LiveMessage, _MESSAGE | {"reply_to": _reply_to("NULL", "NULL")})
 
 # NULL unless conversation `c` is muted now.
 _MUTED_UNTIL = f"""

@@ -3,7 +3,7 @@
 from contracts.errors import MessageNotFound, ReadModelBehind
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation
-from services.messaging.queries import MessageQueries, MessageRow
+from services.messaging.queries import MessageQueries, StoredMessage
 from streams.log import Log
 
 
@@ -12,7 +12,7 @@ class MessageLookup:
         self._log = log
         self._queries = queries
 
-    async def find(self, conversation_id: str, message_id: str, position: Position) -> MessageRow:
+    async def find(self, conversation_id: str, message_id: str, position: Position) -> StoredMessage:
         """Returns the message at the position or later. One that was just sent is waited for.
 
         Raises:

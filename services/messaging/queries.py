@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from contracts.events.message import MessageDeleted, MessageEdited, MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation
 from contracts.values.field_types import Id
 from projections.engine.read_model import MissingEvents, ReadModel
-from services.messaging.domain import Sent
-from services.messaging.message_json import LIVE_CONVERSATION, LIVE_MESSAGE
+from services.messaging.message_json import LIVE_CONVERSATION, LIVE_MESSAGE, QUOTE
 
 # Cursor of the first page of a newest-first listing: later than everything.
 END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
@@ -36,13 +36,16 @@ class ConversationsCursor(msgspec.Struct, frozen=True):
     pinned: bool = False
 
 
-class SentRow(msgspec.Struct, frozen=True):
-    """A missed message, for backfill."""
+class MissedMessage(msgspec.Struct, frozen=True):
+    """A missed message or change of a message, for backfill."""
 
-    # A `LiveMessage` as JSON.
+    # The event's type.
+    type: str
+    # A `LiveMessage` as JSON: the message as it is now.
     data: str
     # Bytes of its text.
     text_size: int
+    # Of the event.
     stream_sequence: int
 
 
@@ -89,27 +92,35 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     discarded: frozenset[int]
 
 
-class DuplicateLookup(msgspec.Struct, frozen=True):
-    """The read model's result for a client_message_id."""
-
-    found: Sent | None
-    seen: Coverage
-
-
-class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as it is now."""
+class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message's row."""
 
     message_id: str
     sequence: int
     sender_id: str
+    # As edited by the events that the read model has applied.
     text: str
     sent_at: datetime
+    # Of its `message.sent`; None: that could not be applied yet.
+    stream_sequence: int | None
+    # Of the message that it answers.
+    reply_to_sequence: int | None
+    deleted: bool | None
+    # A `Quote` as JSON; only where the message was looked up by its id.
+    quote: str | None = None
+
+
+class DuplicateLookup(msgspec.Struct, frozen=True):
+    """The read model's result for a client_message_id."""
+
+    found: StoredMessage | None
+    seen: Coverage
 
 
 class MessageIdLookup(msgspec.Struct, frozen=True):
     """The read model's result for a message_id."""
 
-    found: MessageRow | None
+    found: StoredMessage | None
     seen: Coverage
 
 
@@ -136,9 +147,9 @@ class MessageQueries:
         """Looks up the message with the client_message_id; also returns which part of the conversation is covered."""
         rows, reached, gaps = await self._model.select_with_gaps(
             conversation(conversation_id),
-            Sent,
+            StoredMessage,
             """
-            SELECT message_id, sequence, sender_id, text, sent_at, stream_sequence, reply_to_sequence
+            SELECT message_id, sequence, sender_id, text, sent_at, stream_sequence, reply_to_sequence, deleted
             FROM (
                 SELECT * FROM {messages}
                 WHERE conversation_id = %(conversation_id)s AND client_message_id = %(client_message_id)s
@@ -160,11 +171,13 @@ class MessageQueries:
         """Looks up a message of the conversation; also returns which part of the conversation is covered."""
         rows, reached, gaps = await self._model.select_with_gaps(
             conversation(conversation_id),
-            MessageRow,
-            """
-            SELECT message_id, sequence, sender_id, text, sent_at FROM {messages}
-            WHERE message_id = %(message_id)s AND conversation_id = %(conversation_id)s
-            """,
+            StoredMessage,
+            f"""
+            SELECT m.message_id, m.sequence, m.sender_id, m.text, m.sent_at, m.stream_sequence, m.reply_to_sequence,
+                   m.deleted, {QUOTE} AS quote
+            FROM {{messages}} AS m
+            WHERE m.message_id = %(message_id)s AND m.conversation_id = %(conversation_id)s
+            """,  # noqa: S608
             {"conversation_id": conversation_id, "message_id": message_id},
         )
         return MessageIdLookup(rows[0] if rows else None, _seen(reached, gaps))
@@ -186,29 +199,37 @@ class MessageQueries:
         ids = [(row.sender_id, client_id) for row in rows for client_id in (row.ids or "").split()]
         return ClientIdPage(ids, _seen(reached, gaps))
 
-    async def backfill_messages(self, user_id: str, after: int, limit: int, most_bytes: int) -> list[SentRow]:
-        """Returns messages of the user's open conversations after the stream sequence, oldest first.
+    async def backfill_messages(self, user_id: str, after: int, limit: int, most_bytes: int) -> list[MissedMessage]:
+        """Returns messages of the user's open conversations sent or changed after the stream sequence, oldest first.
 
-        Ends with the message with which the texts reach `most_bytes`.
+        Of several changes of a message only the last is returned. Ends with the event with which the texts reach
+        `most_bytes`.
         """
         rows, _ = await self._model.select(
-            SentRow,
+            MissedMessage,
             f"""
-            SELECT {LIVE_MESSAGE} AS data, octet_length(m.text) AS text_size, m.stream_sequence FROM (
-                SELECT *, sum(octet_length(text)) OVER (ORDER BY stream_sequence) - octet_length(text) AS before FROM (
-                    SELECT m.message_id, m.conversation_id, c.peer_id, m.sequence, m.sender_id, m.text, m.sent_at,
-                           m.stream_sequence, m.reply_to_sequence
+            SELECT m.type, {LIVE_MESSAGE} AS data, octet_length(m.text) AS text_size, m.event AS stream_sequence FROM (
+                SELECT *, sum(octet_length(text)) OVER (ORDER BY event) - octet_length(text) AS before FROM (
+                    SELECT m.*, c.peer_id
                     FROM {{conversations}} AS c CROSS JOIN LATERAL (
-                        SELECT * FROM {{messages}} AS m
-                        WHERE m.conversation_id = c.conversation_id AND m.stream_sequence > %(after)s
-                        ORDER BY m.stream_sequence LIMIT %(limit)s
+                        (
+                            SELECT *, '{MessageSent.TYPE}' AS type, stream_sequence AS event FROM {{messages}} AS m
+                            WHERE m.conversation_id = c.conversation_id AND m.stream_sequence > %(after)s
+                            ORDER BY m.stream_sequence LIMIT %(limit)s
+                        ) UNION ALL (
+                            SELECT *, CASE WHEN deleted THEN '{MessageDeleted.TYPE}' ELSE '{MessageEdited.TYPE}' END,
+                                   changed_sequence
+                            FROM {{messages}} AS m
+                            WHERE m.conversation_id = c.conversation_id AND m.changed_sequence > %(after)s
+                            ORDER BY m.changed_sequence LIMIT %(limit)s
+                        )
                     ) AS m
                     WHERE c.user_id = %(user_id)s AND c.open AND c.stream_sequence > %(after)s
-                    ORDER BY m.stream_sequence LIMIT %(limit)s
+                    ORDER BY m.event LIMIT %(limit)s
                 ) AS missed
             ) AS m
             WHERE m.before < %(most_bytes)s
-            ORDER BY m.stream_sequence
+            ORDER BY m.event
             """,  # noqa: S608
             {"user_id": user_id, "after": after, "limit": limit, "most_bytes": most_bytes},
         )
@@ -228,6 +249,7 @@ class MessageQueries:
             ) AS r
             JOIN {messages} AS m ON m.conversation_id = r.conversation_id AND m.sequence = r.sequence
             WHERE c.user_id = %(user_id)s AND c.open AND c.stream_sequence > %(after)s AND m.message_id IS NOT NULL
+              AND m.deleted IS NOT TRUE
             ORDER BY r.stream_sequence LIMIT %(limit)s
             """,
             {"user_id": user_id, "after": after, "limit": limit},

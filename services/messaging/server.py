@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta
 
 from contracts.errors import Invalid, Violation
 from contracts.events.message import FOREVER
-from contracts.messages import SentMessage
+from contracts.messages import Quote, SentMessage
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
     BackfillNotificationsRequest,
@@ -16,6 +16,10 @@ from contracts.rpc.vestnik.messaging.v1 import (
     ClientEvent,
     CountUnreadNotificationsRequest,
     CountUnreadNotificationsResponse,
+    DeleteMessageRequest,
+    DeleteMessageResponse,
+    EditMessageRequest,
+    EditMessageResponse,
     GetMessagesRequest,
     GetMessagesResponse,
     ListConversationsRequest,
@@ -57,15 +61,16 @@ from contracts.values.timestamps import from_unix_ms, rfc3339, to_unix_ms
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
 from services.messaging.backfill import backfill
-from services.messaging.changes.reaction_commands import ReactionCommands
+from services.messaging.changes.commands import ChangeCommands, ChangeTarget
+from services.messaging.changes.domain import Message
 from services.messaging.commands import SeenCommands, SendCommands
-from services.messaging.domain import SendMessage
+from services.messaging.domain import SendMessage, Sent
 from services.messaging.notifications.backfill import backfill_notifications
 from services.messaging.notifications.commands import NotificationCommands
 from services.messaging.notifications.queries import NotificationQueries, NotificationsCursor
 from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import ListRequest, PageRequest
-from services.messaging.queries import ConversationsCursor, MessageQueries
+from services.messaging.queries import ConversationsCursor, MessageQueries, StoredMessage
 from services.messaging.search.queries import SearchCursor
 from services.messaging.search.search import MessageSearch
 from services.messaging.settings.commands import SettingsCommands
@@ -79,6 +84,16 @@ class _Send(msgspec.Struct, frozen=True):
     text: Text
     client_message_id: ClientMessageId
     reply_to: Id | None = None
+
+
+class _Change(msgspec.Struct, frozen=True):
+    user_id: Id
+    peer_id: Id
+    message_id: Id
+
+
+class _Edit(_Change, frozen=True):
+    text: Text
 
 
 class _Messages(msgspec.Struct, frozen=True):
@@ -104,10 +119,7 @@ class _Update(msgspec.Struct, frozen=True):
     draft: Draft | None
 
 
-class _React(msgspec.Struct, frozen=True):
-    user_id: Id
-    peer_id: Id
-    message_id: Id
+class _React(_Change, frozen=True):
     emoji: EmojiText | None
 
 
@@ -150,7 +162,7 @@ class MessagingServer(MessagingServiceBase):
         self,
         sending: SendCommands,
         seeing: SeenCommands,
-        reacting: ReactionCommands,
+        changing: ChangeCommands,
         reading: NotificationCommands,
         messages: MessageQueries,
         notifications: NotificationQueries,
@@ -161,7 +173,7 @@ class MessagingServer(MessagingServiceBase):
     ) -> None:
         self._sending = sending
         self._seeing = seeing
-        self._reacting = reacting
+        self._changing = changing
         self._reading = reading
         self._messages = messages
         self._notifications = notifications
@@ -189,19 +201,40 @@ class MessagingServer(MessagingServiceBase):
             client_message_id=request.client_message_id,
         )
         outcome = await self._sending.send(command, current(), reply_to=request.reply_to)
-        sent = outcome.message
-        answer = SentMessage(
-            message_id=sent.message_id,
-            conversation_id=pair_id(request.sender_id, request.recipient_id),
-            sequence=sent.sequence,
-            sender_id=sent.sender_id,
-            text=sent.text,
-            sent_at=rfc3339(sent.sent_at),
-            reply_to=UNSET if outcome.reply_to is None else outcome.reply_to,
-        )
+        answer = _shown(outcome.message, request.sender_id, request.recipient_id, outcome.changes, outcome.reply_to)
         return SendMessageResponse(
-            message=msgspec.json.encode(answer), created=outcome.created, position=_position(sent.stream_sequence)
+            message=answer,
+            created=outcome.created,
+            position=_position(max(outcome.message.stream_sequence, outcome.changed_sequence)),
         )
+
+    async def edit_message(self, message: EditMessageRequest) -> EditMessageResponse:
+        request = validated(
+            _Edit,
+            {
+                "user_id": message.user_id,
+                "peer_id": message.peer_id,
+                "message_id": message.message_id,
+                "text": message.text,
+            },
+        )
+        outcome = await self._changing.edit(_target(request), request.text, current())
+        quote = outcome.message.quote
+        answer = _shown(
+            outcome.message,
+            request.user_id,
+            request.peer_id,
+            outcome.state,
+            None if quote is None else msgspec.json.decode(quote, type=Quote),
+        )
+        return EditMessageResponse(message=answer, position=_position(outcome.stream_sequence))
+
+    async def delete_message(self, message: DeleteMessageRequest) -> DeleteMessageResponse:
+        request = validated(
+            _Change, {"user_id": message.user_id, "peer_id": message.peer_id, "message_id": message.message_id}
+        )
+        outcome = await self._changing.delete(_target(request), current())
+        return DeleteMessageResponse(position=_position(outcome.stream_sequence))
 
     async def get_messages(self, message: GetMessagesRequest) -> GetMessagesResponse:
         request = validated(
@@ -270,8 +303,8 @@ class MessagingServer(MessagingServiceBase):
         emoji = None if request.emoji is None else qualified_emoji(request.emoji)
         if emoji is None and request.emoji is not None:
             raise Invalid(violations=(Violation("/emoji", "not a single emoji"),))
-        sequence = await self._reacting.react(request.user_id, request.peer_id, request.message_id, emoji, current())
-        return ReactResponse(position=_position(sequence))
+        outcome = await self._changing.react(_target(request), emoji, current())
+        return ReactResponse(position=_position(outcome.stream_sequence))
 
     async def list_conversations(self, message: ListConversationsRequest) -> ListConversationsResponse:
         request = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
@@ -383,6 +416,27 @@ class MessagingServer(MessagingServiceBase):
             self._notifications, request.user_id, request.stream, request.after, request.limit
         ):
             yield event
+
+
+def _target(request: _Change) -> ChangeTarget:
+    return ChangeTarget(user_id=request.user_id, peer_id=request.peer_id, message_id=request.message_id)
+
+
+def _shown(message: Sent | StoredMessage, one: str, other: str, state: Message, quote: Quote | None) -> bytes:
+    """The message as JSON, as it is now, in the conversation of the two users."""
+    return msgspec.json.encode(
+        SentMessage(
+            message_id=message.message_id,
+            conversation_id=pair_id(one, other),
+            sequence=message.sequence,
+            sender_id=message.sender_id,
+            text=state.current_text(message.text) or "",
+            sent_at=rfc3339(message.sent_at),
+            edited_at=UNSET if state.edited_at is None else rfc3339(state.edited_at),
+            deleted=state.deleted or UNSET,
+            reply_to=UNSET if quote is None else quote,
+        )
+    )
 
 
 def _texts(values: Sequence[str]) -> tuple[str, ...]:

@@ -344,7 +344,7 @@ async def command() -> AsyncIterator[Step]:
     """Messaging from the read call to the answer, but for the append itself."""
     nothing = cast(Any, None)
     friends = [new_id() for _ in range(1_000)]
-    sending = SendCommands(cast(Any, AtOnce()), cast(Any, Friends(friends)), nothing)
+    sending = SendCommands(cast(Any, AtOnce()), cast(Any, Friends(friends)), nothing, nothing, nothing)
     server = MessagingServer(sending, *(nothing,) * 9)
     turns = cycle(friends)
 

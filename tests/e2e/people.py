@@ -114,6 +114,13 @@ class Person:
             sent.append(response.json())
         return sent
 
+    async def edit(self, other: "Person", message_id: str, text: str) -> httpx.Response:
+        path = f"/v1/conversations/{other.user_id}/messages/{message_id}"
+        return await self.ask("PATCH", path, json={"text": text})
+
+    async def delete(self, other: "Person", message_id: str) -> httpx.Response:
+        return await self.ask("DELETE", f"/v1/conversations/{other.user_id}/messages/{message_id}")
+
     async def messages(self, other: "Person", **query: int) -> list[Json]:
         return items(await self.get(f"/v1/conversations/{other.user_id}/messages", params=query))
 

@@ -52,6 +52,24 @@ async def test_a_message_comes_to_both_and_to_every_device_of_theirs(api: Api) -
         assert annas.headers["x-request-id"]
 
 
+async def test_a_deleted_text_does_not_come_again_to_who_was_away(api: Api) -> None:
+    anna, boris = await api.friends()
+    before = (await boris.get("/v1/conversations")).headers["Vestnik-Position"]
+    kept, gone = await anna.sends(boris, "kept", "gone")
+    for text in ("a", "b"):
+        await anna.edit(boris, kept["message_id"], text)
+    await anna.edit(boris, gone["message_id"], "secret")
+    await anna.delete(boris, gone["message_id"])
+    async with listening(api.system.url, boris.access_token, since=before) as stream:
+        await stream.until(lambda stream: last(stream) == "message.deleted")
+        shown = {event.data["message_id"]: event.data for event in stream.events if event.type.startswith("message.")}
+        assert (shown[kept["message_id"]]["text"], shown[gone["message_id"]]["deleted"]) == ("b", True)
+        texts = [event.data["text"] for event in stream.events if event.data.get("message_id") == gone["message_id"]]
+        assert set(texts) == {""}
+        ids = [event.id for event in stream.events]
+        assert len(ids) == len(set(ids))
+
+
 async def test_without_a_position_it_begins_now(api: Api) -> None:
     anna, boris = await api.friends()
     await anna.sends(boris, "before")

@@ -76,6 +76,80 @@ async def test_what_is_no_client_message_id_is_refused(api: Api) -> None:
         assert [error["path"] for error in problem["errors"]] == ["/client_message_id"], client_message_id
 
 
+async def test_a_message_is_edited_and_deleted_for_both(api: Api) -> None:
+    anna, boris = await api.friends()
+    sent, last = await anna.sends(boris, "tpyo", "last")
+    assert (await boris.messages(anna))[1]["text"] == "tpyo"
+    response = await anna.edit(boris, sent["message_id"], "typo")
+    assert response.status_code == 200
+    edited = response.json()
+    assert set(edited) == FIELDS | {"edited_at"}
+    assert edited == sent | {"text": "typo", "edited_at": edited["edited_at"]}
+    shown = {name: value for name, value in edited.items() if name != "conversation_id"}
+    for reader, other in ((anna, boris), (boris, anna)):
+        assert (await reader.messages(other))[1] == shown
+    again = await anna.edit(boris, sent["message_id"], "typo")
+    assert (again.status_code, again.json()) == (200, edited)
+    for message in (sent, last):
+        for _ in range(2):
+            response = await anna.delete(boris, message["message_id"])
+            assert (response.status_code, response.content) == (204, b"")
+    for reader, other in ((anna, boris), (boris, anna)):
+        page = await reader.messages(other)
+        assert [(each["sequence"], each["text"], each["deleted"]) for each in page] == [(2, "", True), (1, "", True)]
+        row = await reader.conversation(other)
+        assert row is not None
+        assert (row["last_message"]["text"], row["last_message"]["deleted"]) == ("", True)
+        # Deleting changes nothing of what is unread.
+        assert row["unread_count"] == (2 if reader is boris else 0)
+    assert_problem(await anna.edit(boris, sent["message_id"], "typo"), 409, "message_deleted")
+
+
+async def test_only_the_sender_edits_and_deletes_a_message_of_the_conversation(api: Api) -> None:
+    anna, boris = await api.friends()
+    carl = await api.person()
+    await api.befriend(anna, carl)
+    [sent] = await anna.sends(boris, "mine")
+    for person, other, message_id, status, code in (
+        (boris, anna, sent["message_id"], 403, "not_sender"),
+        (carl, anna, sent["message_id"], 404, "message_not_found"),
+        (anna, carl, sent["message_id"], 404, "message_not_found"),
+        (carl, boris, sent["message_id"], 403, "not_friends"),
+        (anna, boris, new_id(), 404, "message_not_found"),
+        (anna, boris, "x", 404, "message_not_found"),
+        (anna, boris, "%2e%2e", 404, "message_not_found"),
+    ):
+        assert_problem(await person.edit(other, message_id, "x"), status, code)
+        assert_problem(await person.delete(other, message_id), status, code)
+    path = f"/v1/conversations/{boris.user_id}/messages/{sent['message_id']}"
+    for text in ("", "x" * 4001, "nul\x00inside", " \t\u3000", None, 5):
+        problem = assert_problem(await anna.ask("PATCH", path, json={"text": text}), 422, "invalid")
+        assert [error["path"] for error in problem["errors"]] == ["/text"], text
+    assert_problem(await anna.ask("PATCH", path, json={"text": "x", "sent_at": "now"}), 422, "invalid")
+    assert_problem(await anna.ask("PATCH", path, json={}), 422, "invalid")
+    assert_problem(await anna.ask("PATCH", path, content=b"x"), 415, "unsupported_media_type")
+    await anna.remove(boris)
+    assert_problem(await anna.edit(boris, sent["message_id"], "x"), 403, "not_friends")
+    assert_problem(await anna.delete(boris, sent["message_id"]), 403, "not_friends")
+    await api.befriend(anna, boris)
+    assert (await boris.messages(anna))[0]["text"] == "mine"
+
+
+async def test_a_repeated_message_is_answered_as_it_is_now(api: Api) -> None:
+    anna, boris = await api.friends()
+    message_id = (await anna.write(boris, "one", "same-id")).json()["message_id"]
+    edited = (await anna.edit(boris, message_id, "two")).json()
+    repeated = await anna.write(boris, "one", "same-id")
+    assert (repeated.status_code, repeated.json()) == (200, edited)
+    assert_problem(await anna.write(boris, "two", "same-id"), 409, "client_message_id_reused")
+    await anna.delete(boris, message_id)
+    for text in ("one", "two", "three"):
+        repeated = await anna.write(boris, text, "same-id")
+        assert repeated.status_code == 200
+        assert (repeated.json()["text"], repeated.json()["deleted"]) == ("", True)
+    assert len(await anna.messages(boris)) == 1
+
+
 async def test_only_friends_can_write_to_each_other(api: Api) -> None:
     anna, boris = await api.people(2)
     assert (await anna.add(boris)).status_code in {201, 404}

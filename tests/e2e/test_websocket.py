@@ -42,12 +42,14 @@ class Line:
             pytest.fail(f"not {number} events: {self.events}")
         return self.events
 
-    async def ask(self, command: str, user_id: str = "", **body: object) -> Json:
-        return await self.answer_to(await self.say(command, user_id, **body))
+    async def ask(self, command: str, user_id: str = "", message_id: str = "", **body: object) -> Json:
+        return await self.answer_to(await self.say(command, user_id, message_id, **body))
 
-    async def say(self, command: str, user_id: str = "", **body: object) -> str:
+    async def say(self, command: str, user_id: str = "", message_id: str = "", **body: object) -> str:
         command_id = uuid4().hex
         message = {"id": command_id, "command": command, "user_id": user_id, "body": body}
+        if message_id:
+            message["message_id"] = message_id
         await self.connection.send(msgspec.json.encode(message).decode())
         return command_id
 
@@ -69,6 +71,28 @@ async def line(api: Api, person: Person, query: str = "", origin: str | None = N
             await found.read()
         assert found.id
         yield found
+
+
+async def test_a_message_is_edited_and_deleted_by_command(api: Api) -> None:
+    anna, boris = await api.friends()
+    [sent] = await anna.sends(boris, "tpyo")
+    async with (
+        line(api, anna, f"?since={anna.position}") as annas,
+        line(api, boris, f"?since={anna.position}") as boriss,
+    ):
+        edited = await annas.ask("edit", boris.user_id, sent["message_id"], text="typo")
+        assert (edited["status"], edited["body"]["text"]) == (200, "typo")
+        for found, other in ((annas, boris), (boriss, anna)):
+            [change] = await found.events_until(1)
+            assert (change["event"], change["data"]) == ("message.edited", {**edited["body"], "user_id": other.user_id})
+        deleted = await annas.ask("delete", boris.user_id, sent["message_id"])
+        assert (deleted["status"], deleted.get("body")) == (204, None)
+        refused = await boriss.ask("delete", anna.user_id, sent["message_id"])
+        assert (refused["status"], refused["body"]["code"]) == (403, "not_sender")
+        for found, other in ((annas, boris), (boriss, anna)):
+            end = (await found.events_until(2))[-1]
+            assert end["event"] == "message.deleted"
+            assert end["data"] == {**sent, "user_id": other.user_id, "text": "", "deleted": True}
 
 
 async def test_what_is_sent_comes_down_and_is_answered(api: Api) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import permutations
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from contracts.envelope import Recorded
 from contracts.events.event import Event
@@ -19,6 +19,9 @@ from contracts.events.friendship import (
 )
 from contracts.events.message import (
     ConversationUpdated,
+    MessageChange,
+    MessageDeleted,
+    MessageEdited,
     MessageSeen,
     MessageSent,
     NotificationRead,
@@ -101,6 +104,8 @@ class OutboundEvent(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     # User id -> the JSON object that this user's clients receive.
     payload_by_user: Mapping[str, bytes]
+    # The message whose text the payloads have; empty for other events.
+    message_id: str = ""
     # The user whose friends all receive the data; empty if `payload_by_user` names the recipients.
     friends_of: str = ""
 
@@ -118,6 +123,11 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
     match event.data:
         case MessageSent():
             yield from _sent(event, event.data)
+        case MessageEdited() as edited:
+            text = plaintext_or_none(edited.text) or ""
+            yield _changed(event, edited, text=text, edited_at=rfc3339(event.at))
+        case MessageDeleted() as deleted:
+            yield _changed(event, deleted, text="", deleted=True)
         case ReactionChanged() as changed:
             reactions = {one: _reaction(changed, other) for one, other in permutations(changed.members, 2)}
             yield _told(event, MESSAGING, reactions)
@@ -174,7 +184,7 @@ def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[OutboundEvent]:
         reply_to=UNSET if sent.reply_to is None else _quote(sent.reply_to),
     )
     to = {sender_id: _ENCODE(shown), recipient_id: _ENCODE(msgspec.structs.replace(shown, user_id=sender_id))}
-    yield OutboundEvent(channel=MESSAGING, sequence=event.sequence, type=event.type, at=event.at, payload_by_user=to)
+    yield _of_message(event, sent.message_id, to)
     yield _notified(event, NOTIFIED_MESSAGING, sent.recipient_id, MESSAGE, sent.sender_id)
 
 
@@ -201,6 +211,42 @@ def _reaction(changed: ReactionChanged, other_id: str) -> LiveReaction:
         sequence=changed.sequence,
         sender_id=changed.user_id,
         emoji=plaintext_or_none(changed.emoji),
+    )
+
+
+def _changed(
+    event: Recorded[Event],
+    message: MessageChange,
+    *,
+    text: str,
+    edited_at: str | UnsetType = UNSET,
+    deleted: bool | UnsetType = UNSET,
+) -> OutboundEvent:
+    to = {
+        user_id: LiveMessage(
+            message_id=message.message_id,
+            conversation_id=message.conversation_id,
+            user_id=other_id,
+            sequence=message.sequence,
+            sender_id=message.sender_id,
+            text=text,
+            sent_at=rfc3339(message.sent_at),
+            edited_at=edited_at,
+            deleted=deleted,
+        )
+        for user_id, other_id in permutations(message.members, 2)
+    }
+    return _of_message(event, message.message_id, {user_id: _ENCODE(shown) for user_id, shown in to.items()})
+
+
+def _of_message(event: Recorded[Event], message_id: str, to: Mapping[str, bytes]) -> OutboundEvent:
+    return OutboundEvent(
+        channel=MESSAGING,
+        sequence=event.sequence,
+        type=event.type,
+        at=event.at,
+        payload_by_user=to,
+        message_id=message_id,
     )
 
 

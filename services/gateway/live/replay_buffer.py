@@ -1,10 +1,14 @@
 """The latest events in memory, for clients that were away for moments or are joining.
 
-Bounded in number and in bytes; older events come from the owners' read models.
+Bounded in number and in bytes; older events come from the owners' read models. A deleted message has no text here
+either.
 """
 
 from collections import deque
 
+import msgspec
+
+from contracts.events.message import MessageDeleted
 from services.gateway.live.fanout import OutboundEvent
 
 _MOST = 4_096
@@ -29,12 +33,22 @@ class ReplayBuffer:
         self.oldest_sequence = sequence
 
     def add(self, event: OutboundEvent) -> None:
+        if event.type == MessageDeleted.TYPE:
+            self._replace_payloads(event)
         self._told.append(event)
         self._bytes += event.size()
         while len(self._told) > self._most or self._bytes > self._most_bytes:
             oldest = self._told.popleft()
             self._bytes -= oldest.size()
             self.oldest_sequence = oldest.sequence
+
+    def _replace_payloads(self, deletion: OutboundEvent) -> None:
+        """Replaces the earlier payloads of a deleted message, which have its text, by those of the deletion."""
+        for index, event in enumerate(self._told):
+            if event.message_id == deletion.message_id:
+                emptied = msgspec.structs.replace(event, payload_by_user=deletion.payload_by_user)
+                self._bytes += emptied.size() - event.size()
+                self._told[index] = emptied
 
     def since(self, sequence: int) -> list[OutboundEvent]:
         """All events after the sequence, in order. Complete only if the sequence is not below `oldest_sequence`."""

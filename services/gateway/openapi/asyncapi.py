@@ -5,6 +5,7 @@ of the routes that commands use. Written from the gateway's side: it sends event
 https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +13,14 @@ from typing import Any
 import msgspec
 
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import ConversationUpdated, MessageSeen, MessageSent, ReactionChanged
+from contracts.events.message import (
+    ConversationUpdated,
+    MessageDeleted,
+    MessageEdited,
+    MessageSeen,
+    MessageSent,
+    ReactionChanged,
+)
 from contracts.events.profile import ProfileUpdated
 from contracts.events.session import SessionRevoked
 from contracts.messages import LiveMessage, LiveReaction
@@ -43,6 +51,8 @@ SSE = "/v1/events"
 # The data of each event, by its type.
 EVENTS: Mapping[str, type[msgspec.Struct]] = {
     MessageSent.TYPE: LiveMessage,
+    MessageEdited.TYPE: LiveMessage,
+    MessageDeleted.TYPE: LiveMessage,
     MessageSeen.TYPE: LiveSeen,
     ConversationUpdated.TYPE: LiveConversation,
     ReactionChanged.TYPE: LiveReaction,
@@ -59,6 +69,8 @@ EVENTS: Mapping[str, type[msgspec.Struct]] = {
 # These have no position.
 EPHEMERAL_EVENTS = frozenset((TYPING,))
 HEARTBEAT = "heartbeat"
+# Fields of a command that stand in the paths of routes.
+_IN_PATHS = {"user_id", "message_id"}
 _JSON = "application/json"
 _SCHEMAS = "#/components/schemas/"
 _POSITION = {"type": "string", "description": "Where to resume: `Last-Event-ID` or `since`."}
@@ -174,10 +186,15 @@ def _frame(kind: str) -> Json:
 
 
 def _command(endpoint: AnyEndpoint, described: Json) -> Json:
-    body = {"body": _reference(endpoint.body)} if endpoint.takes_body else {}
-    own = {"command": {"type": "string", "const": endpoint.command}, **body}
-    properties = {name: schema for name, schema in described["properties"].items() if name != "body"} | own
-    required = ["id", "command", *body] + (["user_id"] if "{user_id}" in endpoint.path else [])
+    in_path = re.findall(r"{(\w+)}", endpoint.path)
+    properties = {
+        name: schema for name, schema in described["properties"].items() if name not in _IN_PATHS - {*in_path}
+    }
+    properties["command"] = {"type": "string", "const": endpoint.command}
+    properties.pop("body")
+    if endpoint.takes_body:
+        properties["body"] = _reference(endpoint.body)
+    required = ["id", "command", *(["body"] if endpoint.takes_body else []), *in_path]
     return _object(endpoint.command, properties, required)
 
 

@@ -22,8 +22,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     # User id -> emoji.
     reactions: Mapping[str, str] = {}
 
+    def current_text(self, first: str | None) -> str | None:
+        """The message's text now; None if it was erased. `first`: the text with which it was sent."""
+        if self.deleted:
+            return ""
+        return first if self.edited_at is None else self.text
 
-class SentMessage(msgspec.Struct, frozen=True, kw_only=True):
+
+class OriginalMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The message as it was sent."""
 
     message_id: str
@@ -51,7 +57,7 @@ def evolve_message(state: Message, event: Event, at: datetime) -> Message:
 
 
 def decide_edit(
-    state: Message, sent: SentMessage, user_id: str, text: str, at: datetime, window: timedelta
+    state: Message, original: OriginalMessage, user_id: str, text: str, at: datetime, window: timedelta
 ) -> Sequence[Event]:
     """Gives the message another text; no event if it has this text.
 
@@ -60,28 +66,28 @@ def decide_edit(
         MessageHasBeenDeleted: it was deleted.
         EditWindowOver: it was sent longer ago than `window`.
     """
-    if sent.sender_id != user_id:
+    if original.sender_id != user_id:
         raise NotSender
     if state.deleted:
         raise MessageHasBeenDeleted
-    if text == (sent.text if state.edited_at is None else state.text):
+    if text == state.current_text(original.text):
         return ()
-    if at - sent.sent_at > window:
+    if at - original.sent_at > window:
         raise EditWindowOver
     return (
         MessageEdited(
-            message_id=sent.message_id,
-            conversation_id=sent.conversation_id,
-            sequence=sent.sequence,
-            sender_id=sent.sender_id,
-            sent_at=sent.sent_at,
-            members=sent.members,
+            message_id=original.message_id,
+            conversation_id=original.conversation_id,
+            sequence=original.sequence,
+            sender_id=original.sender_id,
+            sent_at=original.sent_at,
+            members=original.members,
             text=text,
         ),
     )
 
 
-def decide_react(state: Message, sent: SentMessage, user_id: str, emoji: str | None) -> Sequence[Event]:
+def decide_react(state: Message, original: OriginalMessage, user_id: str, emoji: str | None) -> Sequence[Event]:
     """Gives the message the user's reaction, or removes it (None); no event if it has this one.
 
     Raises:
@@ -93,12 +99,12 @@ def decide_react(state: Message, sent: SentMessage, user_id: str, emoji: str | N
         return ()
     return (
         ReactionChanged(
-            message_id=sent.message_id,
-            conversation_id=sent.conversation_id,
-            sequence=sent.sequence,
-            sender_id=sent.sender_id,
-            sent_at=sent.sent_at,
-            members=sent.members,
+            message_id=original.message_id,
+            conversation_id=original.conversation_id,
+            sequence=original.sequence,
+            sender_id=original.sender_id,
+            sent_at=original.sent_at,
+            members=original.members,
             user_id=user_id,
             emoji=emoji,
         ),
@@ -106,7 +112,7 @@ def decide_react(state: Message, sent: SentMessage, user_id: str, emoji: str | N
 
 
 def decide_delete(
-    state: Message, sent: SentMessage, user_id: str, at: datetime, window: timedelta | None
+    state: Message, original: OriginalMessage, user_id: str, at: datetime, window: timedelta | None
 ) -> Sequence[Event]:
     """Deletes the message; no event if it is deleted.
 
@@ -114,19 +120,19 @@ def decide_delete(
         NotSender: the message is another user's.
         EditWindowOver: it was sent longer ago than `window`.
     """
-    if sent.sender_id != user_id:
+    if original.sender_id != user_id:
         raise NotSender
     if state.deleted:
         return ()
-    if window is not None and at - sent.sent_at > window:
+    if window is not None and at - original.sent_at > window:
         raise EditWindowOver
     return (
         MessageDeleted(
-            message_id=sent.message_id,
-            conversation_id=sent.conversation_id,
-            sequence=sent.sequence,
-            sender_id=sent.sender_id,
-            sent_at=sent.sent_at,
-            members=sent.members,
+            message_id=original.message_id,
+            conversation_id=original.conversation_id,
+            sequence=original.sequence,
+            sender_id=original.sender_id,
+            sent_at=original.sent_at,
+            members=original.members,
         ),
     )

@@ -16,7 +16,7 @@ from contracts.subjects import conversation
 from services.messaging.deduplication import recent_messages
 from services.messaging.deduplication.recent_messages import ConversationTail, RecentMessages
 from services.messaging.domain import SendMessage, Sent, sent
-from services.messaging.queries import Coverage, DuplicateLookup, MessageQueries
+from services.messaging.queries import Coverage, DuplicateLookup, MessageQueries, StoredMessage
 from streams.log import Log
 from streams.message import Message
 
@@ -83,7 +83,7 @@ class Deduplicator:
         if tail is not None:
             tail.asked += 1
         if looked.found is not None:
-            return looked.found
+            return await self._as_sent(conversation_id, looked.found)
         for sequence in looked.seen.discarded:
             if duplicate := await self._find_discarded(conversation_id, sequence, command):
                 return duplicate
@@ -93,6 +93,30 @@ class Deduplicator:
         if _is_far_behind(looked.seen, until):
             raise ReadModelBehind(retry_after=1)
         return await self._find_in_stream(conversation_id, looked, command)
+
+    async def _as_sent(self, conversation_id: str, row: StoredMessage) -> Sent:
+        """Returns the message with the text of its event, since the row has the text as edited."""
+        event = row.stream_sequence or 0
+        opened = await self._read_message(conversation_id, event)
+        if opened is not None:
+            return opened[0]
+        return Sent(
+            message_id=row.message_id,
+            sequence=row.sequence,
+            sender_id=row.sender_id,
+            text=None,
+            sent_at=row.sent_at,
+            stream_sequence=event,
+            reply_to_sequence=row.reply_to_sequence,
+        )
+
+    async def _read_message(self, conversation_id: str, sequence: int) -> tuple[Sent, str] | None:
+        """Reads the event at the stream sequence; None if it is no readable message of the conversation."""
+        stored = await self._log.read(conversation(conversation_id), after=sequence - 1, limit=1)
+        try:
+            return _opened(stored[0]) if stored and stored[0].sequence == sequence else None
+        except (msgspec.DecodeError, LookupError):
+            return None
 
     async def _load_ids(
         self, conversation_id: str, tail: ConversationTail | None, until: int, length: int
@@ -159,12 +183,8 @@ class Deduplicator:
 
     async def _find_discarded(self, conversation_id: str, sequence: int, command: SendMessage) -> Sent | None:
         """Returns the duplicate if it is the discarded event at this sequence, which was sent all the same."""
-        stored = await self._log.read(conversation(conversation_id), after=sequence - 1, limit=1)
-        try:
-            opened = _opened(stored[0]) if stored and stored[0].sequence == sequence else None
-        except (msgspec.DecodeError, LookupError):
-            # Not a readable message, which is why an operator has discarded it.
-            return None
+        # An operator may have discarded it because it is not readable.
+        opened = await self._read_message(conversation_id, sequence)
         return opened[0] if opened is not None and _is(*opened, command) else None
 
 

@@ -14,9 +14,11 @@ from infra.security.secrets import Secrets
 from infra.settings import Settings
 from projections.conversations import Conversations
 from projections.engine import ReadModel, Runners
+from services.messaging.changes.commands import message_repository
 from services.messaging.clients import FriendshipCache, Friendships
 from services.messaging.commands import SendCommands
 from services.messaging.domain import SendMessage
+from services.messaging.message_lookup import MessageLookup
 from services.messaging.queries import ClientIdPage, DuplicateLookup, MessageQueries
 from streams.log import Log
 from tests.fix_postgres import Pool
@@ -47,7 +49,14 @@ class Replica:
         self._remembered.follows(0)
         contact = Client("contact", me="messaging", settings=Settings(), secrets=Secrets.create(folder))
         self.queries = CountedQueries(ReadModel(Conversations, pool, runners.waiting))
-        self._commands = SendCommands(log or Log(nats), Friendships(contact, self._remembered), self.queries)
+        log = log or Log(nats)
+        self._commands = SendCommands(
+            log,
+            Friendships(contact, self._remembered),
+            self.queries,
+            MessageLookup(log, self.queries),
+            message_repository(log),
+        )
 
     async def send(self, client_message_id: str, text: str = "text", *, to: str = BEN) -> tuple[str, bool]:
         self._remembered.reached(0)

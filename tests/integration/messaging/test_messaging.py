@@ -3,27 +3,34 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import pairwise
 
 import msgspec
 import pytest
 from msgspec import UNSET
 
+from contracts.envelope import Provenance, now, seal
 from contracts.errors import (
     ClientMessageIdReused,
+    EditWindowOver,
     Invalid,
+    MessageHasBeenDeleted,
     MessageNotFound,
     NotFriends,
+    NotSender,
     UserNotFound,
 )
-from contracts.events.message import FOREVER, NotificationRead, ReactionChanged
-from contracts.messages import ConversationItem, MessageItem, Quote, Reaction, SentMessage
+from contracts.events.message import FOREVER, MessageSent, NotificationRead, ReactionChanged
+from contracts.messages import ConversationItem, LiveMessage, MessageItem, Quote, Reaction, SentMessage
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import AddFriendRequest, ContactServiceStub, RemoveFriendRequest
 from contracts.rpc.vestnik.messaging.v1 import (
     BackfillNotificationsRequest,
     BackfillRequest,
     ClientEvent,
+    DeleteMessageRequest,
+    EditMessageRequest,
     GetMessagesRequest,
     ListConversationsRequest,
     ListNotificationsRequest,
@@ -42,6 +49,7 @@ from contracts.subjects import message as message_subject
 from contracts.values.ids import new_id, pair_id
 from contracts.values.timestamps import to_unix_ms
 from infra.rpc.client import Client
+from streams.log import Append
 from tests.integration.service_cluster import House, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -625,6 +633,201 @@ async def test_an_answer_of_what_was_missed_ends_at_its_bound_of_bytes_and_goes_
         assert sum(len(event.data) for event in part[:-1]) < 40_000
         found += part
     assert found == every
+
+
+async def edit(
+    client: Client, user_id: str, peer_id: str, message_id: str, text: str, position: str = ""
+) -> SentMessage:
+    request = EditMessageRequest(user_id=user_id, peer_id=peer_id, message_id=message_id, text=text)
+    stub = client.stub(MessagingServiceStub)
+    answer = await client.call(stub.edit_message, request, timeout=10.0, context=seen(position, user_id))
+    return msgspec.json.decode(answer.message, type=SentMessage)
+
+
+async def delete(client: Client, user_id: str, peer_id: str, message_id: str, position: str = "") -> str:
+    request = DeleteMessageRequest(user_id=user_id, peer_id=peer_id, message_id=message_id)
+    stub = client.stub(MessagingServiceStub)
+    return (await client.call(stub.delete_message, request, timeout=10.0, context=seen(position, user_id))).position
+
+
+async def changes(house: House, message_id: str) -> list[str]:
+    return [stored.envelope().type for stored in await house.log.read(message_subject(message_id))]
+
+
+async def test_a_message_is_edited_and_deleted_for_both_wherever_it_is_shown(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client, other = house.client("messaging", 0), house.client("messaging", 1)
+    first = message_of(await send(client, anna, ben, "tpyo"))
+    reply = await send(other, ben, anna, "what?", reply_to=first.message_id)
+    before, _ = await messages(client, ben, anna, reply.position)
+    # At once, over another replica and without a position: the read model may lack the message.
+    edited = await edit(other, anna, ben, first.message_id, "typo")
+    assert (edited.text, edited.message_id, edited.sequence) == ("typo", first.message_id, 1)
+    assert edited.edited_at is not UNSET
+    # The text that it has is no edit.
+    assert await edit(client, anna, ben, first.message_id, "typo") == edited
+    assert await changes(house, first.message_id) == ["message.edited"]
+    end = Position.at(MESSAGING, await house.log.last_sequence(message_subject(first.message_id))).encode()
+    for user_id, peer_id in ((anna, ben), (ben, anna)):
+        # Twice: a page that was kept before is not shown.
+        for _ in range(2):
+            page, _ = await messages(client, user_id, peer_id, end)
+            assert page[1] == msgspec.structs.replace(before[1], text="typo", edited_at=edited.edited_at)
+            assert page[0].reply_to == Quote(message_id=first.message_id, sequence=1, sender_id=anna, text="typo")
+    # Ben saw it by replying; an edit changes neither order nor what is unread.
+    [listed] = await conversations(client, anna, end)
+    assert (listed.unread_count, listed.last_message and listed.last_message.sequence) == (1, 2)
+
+    position = await delete(client, anna, ben, first.message_id)
+    assert await delete(other, anna, ben, first.message_id) == position
+    assert await changes(house, first.message_id) == ["message.edited", "message.deleted"]
+    for text in ("typo", "tpyo", "more"):
+        with pytest.raises(MessageHasBeenDeleted):
+            await edit(client, anna, ben, first.message_id, text)
+    for user_id, peer_id in ((anna, ben), (ben, anna)):
+        page, _ = await messages(other, user_id, peer_id, position)
+        assert page[1] == msgspec.structs.replace(before[1], text="", deleted=True)
+        assert page[0].reply_to == Quote(message_id=first.message_id, sequence=1, sender_id=anna, text="", deleted=True)
+    again = message_of(await send(client, ben, anna, "hm", "c9", reply_to=first.message_id))
+    assert again.reply_to == page[0].reply_to
+    # A deleted last message keeps its place in the list.
+    gone = await delete(client, ben, anna, again.message_id)
+    [listed] = await conversations(other, anna, gone)
+    assert listed.last_message is not None
+    assert (listed.last_message.sequence, listed.last_message.text, listed.last_message.deleted) == (3, "", True)
+
+
+async def test_only_the_sender_changes_a_message_and_only_among_friends(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    [carl] = await people(house, 1)
+    await befriend(house, anna, carl)
+    client = house.client("messaging")
+    here = message_of(await send(client, anna, ben, "here")).message_id
+    elsewhere = message_of(await send(client, anna, carl, "elsewhere")).message_id
+    for user_id, peer_id, message_id, refusal in (
+        (ben, anna, here, NotSender),
+        (carl, anna, here, MessageNotFound),
+        (carl, ben, here, NotFriends),
+        (anna, ben, elsewhere, MessageNotFound),
+        (anna, ben, new_id(), MessageNotFound),
+        (anna, anna, here, NotFriends),
+        (anna, new_id(), here, NotFriends),
+    ):
+        with pytest.raises(refusal):
+            await edit(client, user_id, peer_id, message_id, "x")
+        with pytest.raises(refusal):
+            await delete(client, user_id, peer_id, message_id)
+    for text in ("", "x" * 4001, "a\x00b", " \u3000\n"):
+        with pytest.raises(Invalid):
+            await edit(client, anna, ben, here, text)
+    await unfriend(house, anna, ben)
+    with pytest.raises(NotFriends):
+        await edit(client, anna, ben, here, "x")
+    with pytest.raises(NotFriends):
+        await delete(client, anna, ben, here)
+    assert await changes(house, here) == []
+    await befriend(house, ben, anna)
+    await delete(client, anna, ben, here)
+    # Whoever is not its sender learns no more of a deleted message.
+    with pytest.raises(NotSender):
+        await delete(client, ben, anna, here)
+
+
+async def test_an_old_message_is_not_edited_but_deleted(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    old = MessageSent(
+        message_id=new_id(), sender_id=anna, recipient_id=ben, sequence=1, text="old", client_message_id="c1"
+    )
+    pair = pair_id(anna, ben)
+    sealed = seal(old, aggregate_id=pair, version=1, provenance=Provenance(), at=now() - timedelta(hours=48, minutes=1))
+    await house.log.append(Append(subject=conversation(pair), expected=0, envelope=sealed))
+    client = house.client("messaging")
+    with pytest.raises(EditWindowOver):
+        await edit(client, anna, ben, old.message_id, "new")
+    assert (await edit(client, anna, ben, old.message_id, "old")).text == "old"
+    await delete(client, anna, ben, old.message_id)
+    assert await changes(house, old.message_id) == ["message.deleted"]
+
+
+async def test_changes_at_the_same_moment_have_one_order(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    devices = [house.client("messaging", number) for number in (0, 1)]
+    sent = message_of(await send(devices[0], anna, ben, "0"))
+
+    async def change(number: int) -> SentMessage | str | MessageHasBeenDeleted:
+        device = devices[number % 2]
+        try:
+            if number in (8, 9):
+                return await delete(device, anna, ben, sent.message_id)
+            return await edit(device, anna, ben, sent.message_id, str(number))
+        except MessageHasBeenDeleted as error:
+            return error
+
+    outcomes = await asyncio.gather(*(change(number) for number in range(1, 13)))
+    kinds = await changes(house, sent.message_id)
+    edited = [outcome for outcome in outcomes if isinstance(outcome, SentMessage)]
+    assert kinds == ["message.edited"] * len(edited) + ["message.deleted"]
+    [position, repeated] = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    assert position == repeated
+    [shown], _ = await messages(devices[1], ben, anna, position)
+    assert (shown.text, shown.deleted) == ("", True)
+
+
+async def test_a_repeat_gets_the_message_as_it_is_now(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client, other = house.client("messaging", 0), house.client("messaging", 1)
+    first = message_of(await send(client, anna, ben, "first", "c1"))
+    edited = await edit(client, anna, ben, first.message_id, "second")
+    # From memory, and from the read model or the stream.
+    for replica in (client, other):
+        again = await send(replica, anna, ben, "first", "c1")
+        assert (again.created, message_of(again)) == (False, edited)
+        # What it was sent with counts, not what it is now.
+        with pytest.raises(ClientMessageIdReused):
+            await send(replica, anna, ben, "second", "c1")
+    await house.kill("messaging")
+    # Now out of the read model, whose row has another text.
+    again = await send(client, anna, ben, "first", "c1")
+    assert (again.created, message_of(again)) == (False, edited)
+    with pytest.raises(ClientMessageIdReused):
+        await send(other, anna, ben, "second", "c1")
+    await delete(other, anna, ben, first.message_id)
+    deleted = msgspec.structs.replace(first, text="", deleted=True)
+    await unfriend(house, anna, ben)
+    for replica, text in ((client, "first"), (other, "whatever")):
+        again = await send(replica, anna, ben, text, "c1")
+        assert (again.created, message_of(again)) == (False, deleted)
+    with pytest.raises(NotFriends):
+        await send(client, anna, ben, "first", "c2")
+
+
+async def test_who_was_away_gets_each_change_once_and_the_message_as_it_is_now(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client = house.client("messaging")
+    sent = [await send(client, anna, ben, text) for text in ("one", "two", "three", "four")]
+    ids = [message_of(answer).message_id for answer in sent]
+    away = Position.decode(sent[2].position).sequence(MESSAGING)
+    await edit(client, anna, ben, ids[0], "1")
+    await edit(client, anna, ben, ids[1], "2")
+    await edit(client, anna, ben, ids[3], "4")
+    await edit(client, anna, ben, ids[0], "1st")
+    position = await delete(client, anna, ben, ids[1])
+    events = await missed(client, ben, away, position)
+    told = [(event.type, msgspec.json.decode(event.data, type=LiveMessage)) for event in events]
+    assert [(kind, shown.sequence, shown.text, shown.deleted) for kind, shown in told] == [
+        ("message.sent", 4, "4", UNSET),
+        ("message.edited", 4, "4", UNSET),
+        ("message.edited", 1, "1st", UNSET),
+        ("message.deleted", 2, "", True),
+    ]
+    assert all(shown.user_id == anna for _, shown in told)
+    assert [event.sequence for event in events] == sorted({event.sequence for event in events})
+    found: list[ClientEvent] = []
+    while part := await missed(client, ben, found[-1].sequence if found else away, position, most_bytes=1):
+        assert len(part) == 1
+        found += part
+    assert found == events
+    assert await missed(client, ben, events[-1].sequence, position) == []
 
 
 @pytest.mark.parametrize(

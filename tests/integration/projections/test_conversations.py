@@ -1,11 +1,13 @@
 """Conversations out of what was said and who are friends, whichever of the two is read first."""
 
+from typing import Any
+
 from contracts.envelope import now
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent, ReactionChanged
+from contracts.events.message import MessageDeleted, MessageEdited, MessageSeen, MessageSent, ReactionChanged
 from contracts.values.ids import new_id, pair_id
 from projections.conversations import Conversations
-from tests.fix_read_models import OpenReadModel
+from tests.fix_read_models import BEGINNING, OpenReadModel
 
 ANNA, BORIS = new_id(), new_id()
 MARKS = """
@@ -74,3 +76,42 @@ async def test_a_reaction_may_be_applied_before_its_message(read_model: OpenRead
         (ANNA, None),
     ]
     assert await model.rows("SELECT DISTINCT stream_sequence, last_sequence FROM {conversations}") == [(5, 1)]
+
+
+MESSAGES = """
+    SELECT sequence, sender_id, text, edited_at IS NOT NULL, deleted, stream_sequence, changed_sequence
+    FROM {messages} ORDER BY sequence
+"""
+POSITIONS = "SELECT stream_sequence, last_sequence, seen_sequence, peer_seen_sequence FROM {conversations} ORDER BY 3"
+
+
+def change(message: MessageSent) -> dict[str, Any]:
+    return {
+        "message_id": message.message_id,
+        "conversation_id": pair_id(ANNA, BORIS),
+        "sequence": message.sequence,
+        "sender_id": message.sender_id,
+        "sent_at": BEGINNING,
+        "members": (ANNA, BORIS),
+    }
+
+
+async def test_a_message_has_its_last_text_until_it_is_deleted(read_model: OpenReadModel) -> None:
+    model = await read_model(Conversations)
+    one, other = said(ANNA, BORIS, 1), said(BORIS, ANNA, 2)
+    # All but the last in one batch.
+    await model.given(one, other, MessageEdited(text="b", **change(one)), MessageEdited(text="c", **change(one)))
+    assert await model.rows(MESSAGES) == [(1, ANNA, "c", True, None, 1, 4), (2, BORIS, "text", False, None, 2, None)]
+    await model.when(MessageEdited(text="d", **change(other)), MessageDeleted(**change(one)))
+    assert await model.rows(MESSAGES) == [(1, ANNA, "", False, True, 1, 6), (2, BORIS, "d", True, None, 2, 5)]
+    # Pages are valid until the conversation's next event; what was seen stays as it was.
+    assert await model.rows(POSITIONS) == [(6, 2, 1, 2), (6, 2, 2, 1)]
+
+
+async def test_what_happened_to_a_message_counts_although_it_is_applied_later(read_model: OpenReadModel) -> None:
+    model = await read_model(Conversations)
+    one, other = said(ANNA, BORIS, 1), said(ANNA, BORIS, 2)
+    await model.when(MessageEdited(text="b", **change(one)), MessageDeleted(**change(other)))
+    assert await model.rows(MESSAGES) == [(1, ANNA, "b", True, None, None, 1), (2, ANNA, "", False, True, None, 2)]
+    await model.when(one, other)
+    assert await model.rows(MESSAGES) == [(1, ANNA, "b", True, None, 3, 1), (2, ANNA, "", False, True, 4, 2)]

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -12,7 +13,7 @@ from contracts import subjects
 from contracts.envelope import Envelope, Recorded, open_event
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.message import MessageDeleted, MessageEdited, MessageSeen, MessageSent, NotificationRead
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.events.user import EmailClaimed, EmailVerified, UserCreated, UserEmailVerified, UsernameClaimed
@@ -26,6 +27,7 @@ from projections.registry import choose
 from streams.log import Log
 from tests.integration.projections.event_writer import Opened, Writer
 
+SENT_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SOON = datetime(2027, 1, 1, tzinfo=UTC)
 Story = list[tuple[str, Event]]
 
@@ -66,6 +68,21 @@ def friendship(one: str, other: str) -> Story:
         )
         seen = MessageSeen(conversation_id=pair, reader_id=recipient, peer_id=sender, sequence=sequence)
         story += [(talk, message), (subjects.read_mark(pair, recipient), seen)]
+        place: dict[str, Any] = {
+            "message_id": message.message_id,
+            "conversation_id": pair,
+            "sequence": sequence,
+            "sender_id": sender,
+            "sent_at": SENT_AT,
+            "members": (one, other),
+        }
+        changes: list[Event] = [
+            MessageEdited(text="b", **place),
+            MessageEdited(text="c", **place),
+            MessageDeleted(**place),
+        ]
+        # None, one, two, or three of them: the last messages' too.
+        story += [(subjects.message(message.message_id), change) for change in changes[: sequence % 4]]
     story.append((subjects.notifications(one), NotificationRead(notification_ids=(new_id(),))))
     story.append((subjects.notifications(one), NotificationRead(notification_ids=(new_id(),), up_to=SOON)))
     story.append((subject, FriendshipRemoved(remover_id=other, other_id=one)))

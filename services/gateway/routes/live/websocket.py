@@ -63,6 +63,8 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command: str
     # The other person, if the route has one in its path.
     user_id: Annotated[str, Meta(max_length=64)] = ""
+    # The message, if the route has one in its path.
+    message_id: Annotated[str, Meta(max_length=64)] = ""
     # The body of the REST route.
     body: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
     # Value of the `Vestnik-Position` header.
@@ -191,7 +193,7 @@ class WebSockets:
                 if command.position
                 else _NO_HEADERS
             ),
-            path={"user_id": command.user_id},
+            path={"user_id": command.user_id, "message_id": command.message_id},
             query=b"",
         )
         standings: list[LimitState] = []

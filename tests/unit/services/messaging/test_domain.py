@@ -15,6 +15,7 @@ from services.messaging.domain import (
     ReadMark,
     SendMessage,
     Sent,
+    check_repeat,
     check_seen,
     decide_read,
     decide_read_through,
@@ -59,8 +60,14 @@ def test_a_message_sent_before_is_not_sent_again() -> None:
 
 
 def test_a_client_id_stands_for_one_text() -> None:
+    check_repeat(send(), already("hello"), deleted=False)
     with pytest.raises(ClientMessageIdReused):
-        decide_send(Conversation(7), send(), already("something else"))
+        check_repeat(send(), already("something else"), deleted=False)
+
+
+def test_a_text_that_is_gone_is_not_compared() -> None:
+    check_repeat(send(), already("something else"), deleted=True)
+    check_repeat(send(), msgspec.structs.replace(already(""), text=None), deleted=False)
 
 
 def test_a_reply_keeps_which_message_it_answers_and_not_its_text() -> None:
@@ -74,8 +81,8 @@ def test_a_reply_keeps_which_message_it_answers_and_not_its_text() -> None:
 def test_a_client_id_stands_for_one_reply(first: int | None, again: int | None) -> None:
     used = msgspec.structs.replace(already("hello"), reply_to_sequence=first)
     with pytest.raises(ClientMessageIdReused):
-        decide_send(Conversation(7), reply(again), used)
-    assert decide_send(Conversation(7), reply(first), used) == ()
+        check_repeat(reply(again), used, deleted=False)
+    check_repeat(reply(first), used, deleted=False)
 
 
 def test_nobody_writes_to_themselves() -> None:
@@ -145,8 +152,7 @@ def test_sequences_are_dense_and_each_client_id_of_a_sender_is_one_message(
         command = send(text, client_message_id, who)
         if before is not None and before.text != text:
             with pytest.raises(ClientMessageIdReused):
-                decide_send(state, command, before)
-            continue
+                check_repeat(command, before, deleted=False)
         for event in decide_send(state, command, before):
             assert isinstance(event, MessageSent)
             sequences.append(event.sequence)

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +16,8 @@ from contracts.events.friendship import (
 from contracts.events.message import (
     FOREVER,
     ConversationUpdated,
+    MessageDeleted,
+    MessageEdited,
     MessageSeen,
     MessageSent,
     NotificationRead,
@@ -23,6 +26,7 @@ from contracts.events.message import (
 )
 from contracts.events.session import SessionRefreshed, SessionRevoked
 from contracts.values.ids import new_id, notification_id
+from contracts.values.timestamps import rfc3339
 from services.gateway.live.fanout import fan_out
 
 ANNA, BORIS, PLACE = new_id(), new_id(), new_id()
@@ -48,18 +52,19 @@ def recorded(event: Event) -> Recorded[Event]:
 SENT = MessageSent(
     message_id="m", sender_id=ANNA, recipient_id=BORIS, sequence=3, text="Hi\n\u2028", client_message_id="c"
 )
-REACTED = ReactionChanged(
-    message_id="m",
-    conversation_id=PLACE,
-    sequence=3,
-    sender_id=ANNA,
-    sent_at=now(),
-    members=(ANNA, BORIS),
-    user_id=BORIS,
-    emoji="👍",
-)
+CHANGED: dict[str, Any] = {
+    "message_id": "m",
+    "conversation_id": PLACE,
+    "sequence": 3,
+    "sender_id": ANNA,
+    "sent_at": now(),
+    "members": (ANNA, BORIS),
+}
+REACTED = ReactionChanged(user_id=BORIS, emoji="👍", **CHANGED)
 CASES: list[tuple[Event, list[tuple[str, str, set[str]]]]] = [
     (SENT, [("MESSAGING", "message.sent", {ANNA, BORIS}), ("m", "notification.created", {BORIS})]),
+    (MessageEdited(text="Ho\n", **CHANGED), [("MESSAGING", "message.edited", {ANNA, BORIS})]),
+    (MessageDeleted(**CHANGED), [("MESSAGING", "message.deleted", {ANNA, BORIS})]),
     (
         MessageSeen(conversation_id=PLACE, reader_id=ANNA, peer_id=BORIS, sequence=2),
         [("MESSAGING", "message.seen", {ANNA, BORIS})],
@@ -155,6 +160,19 @@ def test_a_reaction_says_who_reacts_and_each_of_two_in_which_conversation(emoji:
     shown = {"message_id": "m", "conversation_id": PLACE, "sequence": 3, "sender_id": BORIS, "emoji": emoji}
     assert msgspec.json.decode(message.payload_by_user[ANNA]) == {"user_id": BORIS, **shown}
     assert msgspec.json.decode(message.payload_by_user[BORIS]) == {"user_id": ANNA, **shown}
+
+
+def test_a_change_shows_each_of_two_the_message_as_it_is_now() -> None:
+    [edited] = fan_out(recorded(MessageEdited(text="Ho\n", **CHANGED)))
+    [deleted] = fan_out(recorded(MessageDeleted(**CHANGED)))
+    for user_id, other_id in ((ANNA, BORIS), (BORIS, ANNA)):
+        shown = msgspec.json.decode(edited.payload_by_user[user_id])
+        assert (shown["user_id"], shown["sender_id"], shown["text"]) == (other_id, ANNA, "Ho\n")
+        assert shown["edited_at"] == rfc3339(edited.at)
+        assert shown["sent_at"] == rfc3339(CHANGED["sent_at"])
+        assert "deleted" not in shown
+        shown = msgspec.json.decode(deleted.payload_by_user[user_id])
+        assert (shown["user_id"], shown["sequence"], shown["text"], shown["deleted"]) == (other_id, 3, "", True)
 
 
 def test_reading_all_up_to_one_names_that_one() -> None:

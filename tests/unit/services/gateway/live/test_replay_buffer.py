@@ -9,6 +9,17 @@ def told(sequence: int, size: int = 2) -> OutboundEvent:
     )
 
 
+def of_message(sequence: int, kind: str, text: bytes, message_id: str = "m") -> OutboundEvent:
+    return OutboundEvent(
+        channel="MESSAGING",
+        sequence=sequence,
+        type=kind,
+        at=now(),
+        payload_by_user={"anna": text},
+        message_id=message_id,
+    )
+
+
 def sequences(recent: ReplayBuffer, after: int) -> list[int]:
     return [each.sequence for each in recent.since(after)]
 
@@ -45,3 +56,21 @@ def test_who_begins_anew_has_forgotten() -> None:
     recent.add(told(1))
     recent.begin(9)
     assert (recent.oldest_sequence, sequences(recent, 0)) == (9, [])
+
+
+def test_a_deleted_message_has_no_text_in_what_was_told_before() -> None:
+    recent = ReplayBuffer(most_bytes=140)
+    recent.add(of_message(1, "message.sent", b"x" * 40))
+    recent.add(of_message(2, "message.sent", b"other", "n"))
+    recent.add(of_message(3, "message.edited", b"y" * 60))
+    recent.add(of_message(4, "message.deleted", b"gone"))
+    found = recent.since(0)
+    assert [(each.sequence, each.type, each.payload_by_user["anna"]) for each in found] == [
+        (1, "message.sent", b"gone"),
+        (2, "message.sent", b"other"),
+        (3, "message.edited", b"gone"),
+        (4, "message.deleted", b"gone"),
+    ]
+    # The room of the texts is free again.
+    recent.add(of_message(5, "message.sent", b"z" * 100, "o"))
+    assert sequences(recent, 0) == [1, 2, 3, 4, 5]

@@ -104,13 +104,17 @@ def test_every_command_is_there_with_its_answers() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_as_it_is_described_is_taken(name: str) -> None:
     payload = MESSAGES[f"command.{name}"]["payload"]
-    body = {"body"} if COMMANDS[name].takes_body else set()
-    assert set(payload["properties"]) == set(websocket.Command.__struct_fields__) - {"body"} | body
-    assert payload["properties"]["command"]["const"] == name
-    assert ("user_id" in payload["required"]) == ("{user_id}" in COMMANDS[name].path)
-    if body:
-        described = resolve(DOCUMENT, payload["properties"]["body"]["$ref"])
-        assert set(described["properties"]) == set(COMMANDS[name].body.__struct_fields__)
+    endpoint, properties = COMMANDS[name], payload["properties"]
+    in_path = {field for field in ("user_id", "message_id") if f"{{{field}}}" in endpoint.path}
+    assert {"user_id", "message_id"} & set(properties) == in_path
+    assert set(properties) <= set(websocket.Command.__struct_fields__)
+    assert set(payload["required"]) == {"id", "command", *in_path} | ({"body"} if endpoint.takes_body else set())
+    assert properties["command"]["const"] == name
+    if endpoint.takes_body:
+        described = resolve(DOCUMENT, properties["body"]["$ref"])
+        assert set(described["properties"]) == set(endpoint.body.__struct_fields__)
+    else:
+        assert "body" not in properties
     assert payload["properties"]["id"]["maxLength"] == 64
 
 

@@ -52,6 +52,14 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
         {200, 201},
         {"not_friends", "user_not_found", "message_not_found", "client_message_id_reused"},
     ),
+    "PATCH /v1/conversations/{user_id}/messages/{message_id}": (
+        {200},
+        {"not_friends", "not_sender", "message_not_found", "message_deleted", "edit_window_over"},
+    ),
+    "DELETE /v1/conversations/{user_id}/messages/{message_id}": (
+        {204},
+        {"not_friends", "not_sender", "message_not_found", "edit_window_over"},
+    ),
     "GET /v1/conversations/{user_id}/messages": ({200}, {"not_friends"}),
     "GET /v1/messages": ({200}, set()),
     "PUT /v1/conversations/{user_id}/typing": ({204}, {"not_friends"}),

@@ -12,7 +12,7 @@ from contracts.events.message import MessageDeleted, MessageEdited, ReactionChan
 from contracts.values.personal_data import Sealed
 from services.messaging.changes.domain import (
     Message,
-    SentMessage,
+    OriginalMessage,
     decide_delete,
     decide_edit,
     decide_react,
@@ -22,7 +22,7 @@ from services.messaging.changes.domain import (
 SENT_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOW = SENT_AT + timedelta(hours=1)
 WINDOW = timedelta(hours=48)
-SENT = SentMessage(
+SENT = OriginalMessage(
     message_id="m",
     conversation_id="c",
     sequence=7,
@@ -172,4 +172,4 @@ def test_the_state_is_the_last_text_or_the_deletion(texts: list[str | None]) -> 
             state, text = edit(state, wanted), wanted
     assert state.deleted == deleted
     if not deleted:
-        assert (SENT.text if state.edited_at is None else state.text) == text
+        assert state.current_text(SENT.text) == text
