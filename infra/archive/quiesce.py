@@ -6,7 +6,6 @@ Each service stops by itself when it sees that an import has begun, and starts a
 import asyncio
 from collections.abc import Callable
 
-import aiohttp
 import msgspec
 from nats.aio.client import Client
 
@@ -81,6 +80,8 @@ async def wait_until_idle(nc: Client, store: Store, say: Callable[[str], None]) 
 
 async def wait_until_ready(gateway_url: str) -> bool:
     """Waits until the gateway reports that every part is ready; returns whether it did in time."""
+    import aiohttp  # only here, so that commands start quickly
+
     timeout = aiohttp.ClientTimeout(total=_ANSWER)
     deadline = asyncio.get_running_loop().time() + _BACK
     async with aiohttp.ClientSession(timeout=timeout) as session:

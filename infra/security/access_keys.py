@@ -14,7 +14,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -169,6 +168,8 @@ def publish(folder: Path) -> None:
 
 
 def _write_jwks(folder: Path, keys: dict[str, Ed25519PrivateKey]) -> None:
+    import jwt  # only here, so that commands start quickly
+
     described = []
     for key_id, key in sorted(keys.items(), key=lambda item: (made_at(item[0]), item[0])):
         jwk: dict[str, object] = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 from datetime import UTC, datetime
 
-import aiohttp
 import msgspec
 from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
@@ -152,6 +151,8 @@ async def _service(settings: Settings, name: str, metrics: list[str]) -> Service
 
 
 async def _gateway(settings: Settings, metrics: list[str]) -> ServiceStatus:
+    import aiohttp  # only here, so that commands start quickly
+
     timeout = aiohttp.ClientTimeout(total=_GATEWAY_SECONDS)
     try:
         async with (

@@ -26,6 +26,15 @@ def test_help_imports_no_command() -> None:
     assert int(done.stdout.split()[-1]) < 250
 
 
+def test_no_command_imports_aiohttp_before_it_runs() -> None:
+    program = (
+        "import sys, infra.cli.main as m; [m.cli.get_command(None, name) for name in m.COMMANDS];"
+        "print('aiohttp' in sys.modules, 'nats.aio.client' in sys.modules); import aiohttp.web"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
 def test_a_wrong_setting_is_one_line_and_a_failure() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "infra.cli.main", "settings"],
