@@ -61,13 +61,28 @@ def muted_until(moment: datetime | None, at: datetime) -> MutedUntil | UnsetType
 
 
 class LiveConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """`conversation.updated`, for the devices of the reader whose settings they are."""
+    """`conversation.updated`, for the devices of the reader whose settings they are.
+
+    With `draft` it is ephemeral: a draft is no event of a stream.
+    """
 
     user_id: Annotated[Id, Meta(description="The other person.")]
     conversation_id: Id
     muted_until: MutedUntil | UnsetType = UNSET
     pinned: bool
     archived: bool
+    draft: (
+        Annotated[
+            str,
+            Meta(
+                description=(
+                    "A draft that was saved just now, empty if it was removed; such an event has no position and is "
+                    "not sent again. Left out if the settings were changed."
+                )
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class LiveFriendship(msgspec.Struct, frozen=True):

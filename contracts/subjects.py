@@ -60,6 +60,7 @@ def quorum_of(party: str, process_id: str) -> str:
 # Plain messages from gateway to gateway; no stream has these subjects, so nothing stores them.
 LIVE_FILTER = "vestnik.live.*"
 LIVE_TYPING = "vestnik.live.typing"
+LIVE_DRAFT = "vestnik.live.draft"
 
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from services.gateway.limits.rate_limiter import RateLimiter
 from services.gateway.live.delivery import LiveDelivery
 from services.gateway.observability.metrics import Metrics
 from services.gateway.observability.readiness import Readiness
+from services.gateway.presence.draft_notices import DraftNotices
 from services.gateway.presence.typing_notices import TypingNotices
 from services.gateway.security.access_tokens import AccessTokens
 from services.gateway.security.revocations import Revocations
@@ -37,5 +38,6 @@ class GatewayContext:
     profiles: ProfileReader
     live: LiveDelivery
     typing: TypingNotices
+    drafts: DraftNotices
     readiness: Readiness
     metrics: Metrics

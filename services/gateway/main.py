@@ -42,6 +42,7 @@ from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.observability.metrics import Metrics
 from services.gateway.observability.presence_metrics import PresenceMetrics
 from services.gateway.observability.readiness import Readiness
+from services.gateway.presence.draft_notices import DraftNotices
 from services.gateway.presence.gateway_bus import GatewayBus
 from services.gateway.presence.typing_notices import TypingNotices
 from services.gateway.route_table import ENDPOINTS
@@ -159,7 +160,8 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 confirm=confirm,
             )
             presence_metrics = PresenceMetrics(metrics.registry)
-            typing = TypingNotices(GatewayBus(nats, presence_metrics), live, presence_metrics)
+            bus = GatewayBus(nats, presence_metrics)
+            typing, drafts = TypingNotices(bus, live, presence_metrics), DraftNotices(bus, live)
             revocations.listen(live)
             news.listen(live)
             parts = GatewayContext(
@@ -179,6 +181,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 profiles=profiles,
                 live=live,
                 typing=typing,
+                drafts=drafts,
                 readiness=readiness,
                 metrics=metrics,
             )
@@ -188,6 +191,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 # Before the first request: positions from before an accepted loss must be refused.
                 await given_up.look()
                 await typing.start()
+                await drafts.start()
                 async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
                     works = (revocations, news, live, given_up, *((quorum,) if quorum is not None else ()))
                     following = [group.create_task(work.run()) for work in works]

@@ -100,6 +100,7 @@ LIVE_CONVERSATION = json_object(
         "muted_until": _MUTED_UNTIL,
         "pinned": "c.pinned",
         "archived": "c.archived",
+        "draft": "NULL",
     },
 )
 

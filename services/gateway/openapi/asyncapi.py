@@ -68,6 +68,8 @@ EVENTS: Mapping[str, type[msgspec.Struct]] = {
 }
 # These have no position.
 EPHEMERAL_EVENTS = frozenset((TYPING,))
+# And this one not always: not with a draft.
+WITHOUT_POSITION_AT_TIMES = frozenset((ConversationUpdated.TYPE,))
 HEARTBEAT = "heartbeat"
 # Fields of a command that stand in the paths of routes.
 _IN_PATHS = {"user_id", "message_id"}
@@ -173,7 +175,7 @@ def _event(kind: str) -> Json:
     return {
         "name": kind,
         "contentType": _JSON,
-        "headers": {"type": "object", "properties": properties, "required": list(properties)},
+        "headers": {"type": "object", "properties": properties, "required": _required(kind, properties)},
         "payload": _reference(EVENTS[kind]),
     }
 
@@ -182,7 +184,11 @@ def _frame(kind: str) -> Json:
     data = {"type": "null"} if kind == HEARTBEAT else _reference(EVENTS[kind])
     position = {} if kind in EPHEMERAL_EVENTS else {"id": _POSITION}
     properties = {"event": {"type": "string", "const": kind}, **position, "data": data}
-    return _object(kind, properties, list(properties))
+    return _object(kind, properties, _required(kind, properties))
+
+
+def _required(kind: str, properties: Json) -> list[str]:
+    return [name for name in properties if name != "id" or kind not in WITHOUT_POSITION_AT_TIMES]
 
 
 def _command(endpoint: AnyEndpoint, described: Json) -> Json:

@@ -91,6 +91,8 @@ async def update(incoming: Request[NoQuery, ConversationPatch]) -> Response:
         draft=None if patch.draft is UNSET else patch.draft or "",
     )
     answer = await messaging.command(messaging.stub.update_conversation, request, repeatable=True)
+    if answer.live:
+        await incoming.context.drafts.send(user_id, answer.live)
     return Response(status=204, position=answer.position, written_by=user_id)
 
 

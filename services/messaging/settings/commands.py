@@ -27,11 +27,11 @@ class SettingsCommands:
 
     async def update(
         self, user_id: str, peer_id: str, patch: SettingsPatch, call: Call, *, draft: str | None = None
-    ) -> int:
+    ) -> tuple[Settings, int]:
         """Changes the user's settings of the conversation and then their draft, if there is one to save.
 
         Returns:
-            The sequence of the settings' last event in MESSAGING; 0 if only the draft was changed.
+            The settings, and the sequence of their last event in MESSAGING.
 
         Raises:
             NotFriends: the conversation is closed to the user.
@@ -44,14 +44,6 @@ class SettingsCommands:
         except UserNotFound as error:
             raise NotFriends from error
         conversation_id = pair_id(user_id, peer_id)
-        sequence = 0
-        if draft is None or patch != SettingsPatch():
-            sequence = await self._change(user_id, peer_id, conversation_id, patch, call)
-        if draft is not None:
-            await self._drafts.save(user_id, conversation_id, draft)
-        return sequence
-
-    async def _change(self, user_id: str, peer_id: str, conversation_id: str, patch: SettingsPatch, call: Call) -> int:
         outcome = await self._settings.execute(
             f"{conversation_id}.{user_id}",
             lambda state: decide_settings(
@@ -64,4 +56,6 @@ class SettingsCommands:
             ),
             call.provenance(),
         )
-        return outcome.sequence
+        if draft is not None:
+            await self._drafts.save(user_id, conversation_id, draft)
+        return outcome.state, outcome.sequence
