@@ -1,7 +1,8 @@
 """CPU time of each step of reading a page, each step alone, in microseconds.
 
 As in `send_steps`: the rest is played by something that answers at once, and of some rounds the least counts, so that a
-busy machine does not show. `database` is what the database's own processes add to the step before it.
+busy machine does not show. `database` is what the database's own processes add to the step before it. In `…-changed` a
+quarter of the messages are replies, and a quarter have reactions, every third of these from both people.
 """
 
 import argparse
@@ -160,10 +161,10 @@ async def calls(answer: GetMessagesResponse, *, carried: bool) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def reading(*, kept: bool) -> AsyncIterator[Step]:
+async def reading(*, kept: bool, changed: bool = False) -> AsyncIterator[Step]:
     """Messaging from the read call to the answer, with a database that has the pages in memory."""
     async with servers.postgres() as url:
-        peers = await _filled(url)
+        peers = await _filled(url, changed=changed)
         pool = await open_pool(url, "bench")
         try:
             nothing = cast(Any, None)
@@ -187,7 +188,7 @@ async def reading(*, kept: bool) -> AsyncIterator[Step]:
             await pool.close()
 
 
-async def _filled(url: str) -> list[str]:
+async def _filled(url: str, *, changed: bool) -> list[str]:
     """A live build with a person's conversations: the others in them."""
     conn = await connect(url, "bench")
     try:
@@ -217,6 +218,24 @@ async def _filled(url: str) -> list[str]:
             """,
             (ANNA, TEXT, peers, pairs, _MESSAGES),
         )
+        if changed:
+            await conn.execute(
+                f"""
+                UPDATE {tables["messages"]} SET reacted = sequence % 4 = 0,
+                    reply_to_sequence = CASE WHEN sequence % 4 = 2 THEN sequence - 1 END
+                """
+            )
+            await conn.execute(
+                f"""
+                INSERT INTO {tables["reactions"]}
+                SELECT conversation_id, sequence, u.user_id, CASE WHEN sequence % 8 = 0 THEN '👍' ELSE '❤️' END,
+                       sequence
+                FROM {tables["messages"]} JOIN {tables["conversations"]} AS c USING (conversation_id), unnest(
+                    CASE WHEN sequence % 12 = 0 THEN ARRAY[c.user_id, c.peer_id] ELSE ARRAY[c.peer_id] END
+                ) AS u (user_id)
+                WHERE reacted
+                """
+            )
         await add_indexes(conn, Conversations, build)
         await conn.execute("VACUUM ANALYZE")
     finally:
@@ -231,7 +250,9 @@ STEPS: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Step]]] = {
     "call-carried": lambda: calls(ready(), carried=True),
     "call-carried-unchanged": lambda: calls(unchanged(), carried=True),
     "reading-made": lambda: reading(kept=False),
+    "reading-made-changed": lambda: reading(kept=False, changed=True),
     "reading-kept": lambda: reading(kept=True),
+    "reading-kept-changed": lambda: reading(kept=True, changed=True),
 }
 
 
